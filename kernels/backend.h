@@ -1,0 +1,132 @@
+/* backend.h - the one table of operations that a model is computed with.
+ *
+ * The CPU backend defines what each operation means; every other backend is tested against it. A backend is opened with its
+ * threads and precision, belongs to one compute thread, and is closed by it. All tensor pointers are the backend's memory
+ * (from `alloc`); id, index and target arrays too. Operations do not return failures: the first one is kept, later operations do
+ * nothing, and `check` reports it, once a step. Operations may run behind the caller (a stream); `download` and `check` wait.
+ *
+ * Bits: the same call gives the same bits on any number of threads. A row's result does not depend on the other rows of the
+ * call, for: gather, gemm (rows of A where A is not transposed), recurrent_forward, recurrent_backward, cross_entropy,
+ * argmax, top_k. */
+#ifndef LSTMQ_BACKEND_H
+#define LSTMQ_BACKEND_H
+
+#include "kernels/shape.h"
+#include "proto/base/config.h"
+#include "proto/base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct backend;
+
+/* C[M, N] = A[M, K] B[K, N] (+ bias[N] in each row) (+ C when accumulate). A is stored [K, M] when transpose_a, B is stored
+ * [N, K] when transpose_b. Rows are contiguous: the leading dimension is the stored row's length. */
+struct gemm {
+    int M, N, K;
+    const float *a, *b, *bias; /* bias may be NULL */
+    float *c;
+    bool transpose_a, transpose_b, accumulate;
+};
+
+/* One layer, one direction, over a whole packed sequence. The input's part of the gates is given once for each distinct input:
+ * position n adds row slot[n] of `input`, which already holds W_ih x + b.
+ *   lstm: i, f, o = sigmoid, g = tanh of (input + W_hh h); c' = f c + i g; h' = o tanh(c')     (Hochreiter & Schmidhuber 1997; Gers 2000)
+ *   rnn:  h' = tanh(input + W_hh h)                                                            (Elman 1990)
+ * A row's final state is its state at its own last step. */
+struct recurrent {
+    enum cell cell;
+    const struct sequence *seq;
+    int H;
+    const float *input;     /* [U, G]                                                 */
+    const int32_t *slot;    /* [N], each below U                                      */
+    const float *w_hh;      /* [G, H]                                                 */
+    const float *h0, *c0;   /* [B, H]; NULL = zeros; c0 for lstm only                 */
+    float *gates;           /* [N, G] after their nonlinearity; backward turns it into dgates */
+    float *c;               /* [N, H] lstm only                                       */
+    float *h;               /* [N, H]                                                 */
+    float *h_before;        /* [N, H] h at the step before, h0 at t = 0: for dW_hh; may be NULL when only decoding */
+    float *h_last, *c_last; /* [B, H]                                                 */
+};
+
+struct recurrent_gradient {
+    const float *dh;              /* [N, H] from above; NULL = zeros       */
+    const float *dh_last, *dc_last; /* [B, H]; NULL = zeros                */
+    float *dh0, *dc0;             /* [B, H]; may be NULL                   */
+};
+
+/* Adam as torch.optim.Adam (Kingma & Ba 2015, with L2 added to the gradient): g = scale * gradient + decay * p; m, v moments;
+ * p -= lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps). */
+struct adam {
+    float lr, beta1, beta2, eps, decay;
+    uint64_t t; /* 1 at the first step */
+};
+
+struct backend_table {
+    const char *name;                 /* "cpu"                                   */
+    /* "oneDNN 2.6.3", "avx512_core_amx"; static or owned by the backend */
+    const char *(*version)(const struct backend *self);
+    const char *(*isa)(const struct backend *self);
+    int (*threads)(const struct backend *self);
+
+    void (*close)(struct backend *self);
+    /* The first failure since the last check, if any: false and err. Waits for everything issued so far. */
+    bool (*check)(struct backend *self, struct err *err);
+
+    /* Memory, 64-byte aligned, zeroed. NULL and err when there is none. */
+    void *(*alloc)(struct backend *self, size_t bytes, struct err *err);
+    void (*free)(struct backend *self, void *memory);
+    void (*upload)(struct backend *self, void *to, const void *from, size_t bytes);
+    void (*download)(struct backend *self, void *to, const void *from, size_t bytes);
+    void (*zero)(struct backend *self, void *memory, size_t bytes);
+
+    void (*gemm)(struct backend *self, const struct gemm *gemm);
+
+    /* out[r] = table[index[r]]: rows of `width` floats, r < count. */
+    void (*gather)(struct backend *self, const float *table, const int32_t *index, int count, int width, float *out);
+    /* table[index[r]] += rows[r]. Indices are distinct. */
+    void (*scatter_add)(struct backend *self, const float *rows, const int32_t *index, int count, int width, float *table);
+    /* out[u] = sum over n with slot[n] = u of rows[n], in order of n; out is [U, width]. */
+    void (*fold)(struct backend *self, const float *rows, const int32_t *slot, int N, int U, int width, float *out);
+    /* out[j] (+)= sum over r of rows[r][j], in order of r within fixed blocks. */
+    void (*column_sum)(struct backend *self, const float *rows, int count, int width, bool accumulate, float *out);
+
+    void (*recurrent_forward)(struct backend *self, const struct recurrent *layer);
+    void (*recurrent_backward)(struct backend *self, const struct recurrent *layer, const struct recurrent_gradient *gradient);
+
+    /* For each of N rows of logits [N, V]: loss[n] = log sum exp - logit[target]; predicted[n] = the first index of the largest
+     * logit; and, where `gradient`, logits become softmax - onehot(target). One pass over memory. loss, predicted may be NULL. */
+    void (*cross_entropy)(struct backend *self, float *logits, const int32_t *target, int N, int V, bool gradient, float *loss,
+                          int32_t *predicted);
+    void (*argmax)(struct backend *self, const float *logits, int N, int V, int32_t *index);
+    /* The k largest of each row, falling, ties by lower index; values and index are [N, k]. */
+    void (*top_k)(struct backend *self, const float *logits, int N, int V, int k, float *values, int32_t *index);
+
+    /* y = 1 / (1 + exp(-x)) in place; and dx = dy y (1 - y), in place in dy. */
+    void (*sigmoid)(struct backend *self, float *x, size_t count);
+    void (*sigmoid_backward)(struct backend *self, const float *y, float *dy, size_t count);
+
+    /* The sum of squares, in double, over fixed blocks of 64 Ki elements in index order: returned at once. */
+    double (*sum_squares)(struct backend *self, const float *x, size_t count);
+
+    /* p -= lr * (scale * g + decay * p). */
+    void (*sgd)(struct backend *self, float *p, const float *g, size_t count, float scale, float lr, float decay);
+    void (*adam)(struct backend *self, float *p, const float *g, float *m, float *v, size_t count, float scale,
+                 const struct adam *adam);
+
+    /* sum[i] += round(x[i] * 2^40), ties to even; a value that is not finite or leaves ±2^22 is kept as a failure that names its index.
+     * And back: x[i] = sum[i] / 2^40. */
+    void (*quantise)(struct backend *self, const float *x, size_t count, int64_t *sum);
+    void (*dequantise)(struct backend *self, const int64_t *sum, size_t count, float *x);
+};
+
+/* The first member of every backend's own struct. */
+struct backend {
+    const struct backend_table *op;
+};
+
+/* Open a backend by device name ("cpu"). ERR_USAGE for an unknown device or a precision this machine cannot do. threads 0 = one a core. */
+struct backend *backend_open(const char *device, int threads, enum precision precision, struct err *err);
+void backend_close(struct backend **backend);
+
+#endif

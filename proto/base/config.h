@@ -1,0 +1,103 @@
+/* config.h - the options of a command or a run, all of them, as one plain struct.
+ *
+ * The table is config.def; this header only turns it into fields. A struct config holds no pointers: it is copied by
+ * assignment and freed by forgetting it. It is filled in the order built-in, file, command line, and read-only from then
+ * on, so any thread may read it. */
+#ifndef LSTMQ_CONFIG_H
+#define LSTMQ_CONFIG_H
+
+#include "proto/base/buffer.h"
+#include "proto/base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum command_bit {
+    COMMAND_TRAIN = 1 << 0,
+    COMMAND_TRANSLATE = 1 << 1,
+    COMMAND_EVALUATE = 1 << 2,
+    COMMAND_INSPECT = 1 << 3,
+    COMMAND_BENCH = 1 << 4,
+    COMMAND_OR_GATE = 1 << 5,
+    COMMAND_HELP = 1 << 6,
+    COMMAND_ALL = (1 << 7) - 1,
+};
+
+/* The values of the options that are a choice, in the order of their rows in config.def. */
+enum normalise { NORMALISE_NOTEBOOK, NORMALISE_NFC, NORMALISE_NONE };
+enum on_bad_line { BAD_LINE_FAIL, BAD_LINE_SKIP };
+enum split { SPLIT_TAIL, SPLIT_SOURCE };
+enum vocab_from { VOCAB_FROM_ALL, VOCAB_FROM_TRAIN };
+enum unknown { UNKNOWN_FREQUENT, UNKNOWN_OWN };
+enum cell { CELL_LSTM, CELL_RNN };
+enum optimizer { OPTIMIZER_SGD, OPTIMIZER_ADAM };
+enum keep_best { KEEP_VAL_ACC, KEEP_VAL_LOSS, KEEP_BLEU };
+enum loss_mean { MEAN_BATCH, MEAN_TOKEN };
+enum valid_decode { VALID_FREE, VALID_FORCED };
+enum precision { PRECISION_FP32, PRECISION_BF16 };
+enum reduce { REDUCE_FP32, REDUCE_EXACT };
+enum progress { PROGRESS_AUTO, PROGRESS_LIVE, PROGRESS_PLAIN, PROGRESS_NONE };
+
+enum { CONFIG_TEXT = 1024 };
+
+struct config {
+#define OPTION_INT(section, name, ...) int64_t section##_##name;
+#define OPTION_REAL(section, name, ...) double section##_##name;
+#define OPTION_BOOL(section, name, ...) bool section##_##name;
+#define OPTION_TEXT(section, name, ...) char section##_##name[CONFIG_TEXT];
+#define OPTION_CHOICE(section, name, ...) int section##_##name;
+#include "proto/base/config.def"
+#undef OPTION_INT
+#undef OPTION_REAL
+#undef OPTION_BOOL
+#undef OPTION_TEXT
+#undef OPTION_CHOICE
+};
+
+enum option_type { OPTION_TYPE_INT, OPTION_TYPE_REAL, OPTION_TYPE_BOOL, OPTION_TYPE_TEXT, OPTION_TYPE_CHOICE };
+
+/* A row of the table, for help, the man page and tests. All strings are static. */
+struct option_row {
+    const char *key;     /* "train.batch"                                   */
+    enum option_type type;
+    size_t offset;       /* of its field in struct config                   */
+    double least, most;  /* INT and REAL                                    */
+    const char *unit;    /* "" where it has none                            */
+    const char *choices; /* "fp32|bf16"; CHOICE only                        */
+    unsigned commands;   /* set of enum command_bit                         */
+    const char *alias;   /* NULL or a second long option                    */
+    const char *help;
+};
+
+/* All rows, in order, and their number. */
+const struct option_row *config_options(size_t *count);
+
+void config_defaults(struct config *config);
+
+/* Set one option from text ("64", "true", "lstm"), checking type and range. ERR_USAGE names the key, the value and what is
+ * allowed; an unknown key has a "did you mean". */
+bool config_set(struct config *config, const char *key, const char *text, struct err *err);
+
+/* The value of a row as config_set takes it, appended to `out`; numbers survive the round trip to the bit. */
+void config_get(const struct config *config, const struct option_row *row, struct buffer *out);
+
+/* Read YAML: sections as mappings of scalars ("train:\n  batch: 64"), or flat "train.batch: 64". Unknown and repeated keys, other
+ * node kinds and bad values are ERR_USAGE with "NAME:LINE: ". `name` is what errors call the text. */
+bool config_parse(struct config *config, const char *yaml, size_t size, const char *name, struct err *err);
+
+/* config_parse on a file, or, when `path` has no slash and no such file exists, on the recipe of that name: it is looked for
+ * in $LSTMQ_RECIPES, beside the executable's source and build trees, and in the installed share folder. */
+bool config_load(struct config *config, const char *path, struct err *err);
+
+/* The whole configuration as YAML with sections, which config_parse reads back to an equal struct. */
+void config_dump(const struct config *config, struct buffer *out);
+
+/* Read a command's arguments (argv[0] is the command's name): --config FILE first wherever it stands, then the other options
+ * in order; `--key value`, `--key=value`, aliases, and for BOOL also a bare `--key` and `--no-key`. Only options whose row
+ * names `command` are taken. Words that are not options are left in argv[1..*words] in order; ERR_USAGE when there are more
+ * than `most_words`. --help and --dump-config are reported through `what`. */
+enum config_request { CONFIG_RUN, CONFIG_HELP, CONFIG_DUMP };
+bool config_arguments(struct config *config, unsigned command, int argc, char **argv, int most_words, int *words,
+                      enum config_request *what, struct err *err);
+
+#endif

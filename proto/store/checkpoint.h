@@ -1,0 +1,84 @@
+/* checkpoint.h - a state of training on disk, complete or not there at all.
+ *
+ *   RUN/step-00001200/model.safetensors       parameters, F32
+ *   RUN/step-00001200/optimizer.safetensors   moments, F32
+ *   RUN/step-00001200/state.json              struct checkpoint_state
+ *   RUN/step-00001200/src.vocab, tgt.vocab
+ *   RUN/step-00001200/manifest.json           {"format": 1, "files": {"NAME": {"size": n, "xxh3": "16 hex digits"}, ...}}; written last
+ *   RUN/latest, RUN/best                      relative links to such folders, changed atomically
+ *
+ * Life: checkpoint_begin makes RUN/.step-00001200.partial; checkpoint_write puts bytes into its files, in order, as they arrive;
+ * checkpoint_commit writes the manifest, fsyncs each file and the folder, renames the folder and fsyncs RUN. checkpoint_abandon
+ * removes what was begun. A crash at any point leaves only a *.partial folder, which the next checkpoint_begin or
+ * run_sweep removes. Only state.json may hold a date, path or host name: equal weights are equal files.
+ * The writer belongs to one thread; readers open what was committed. */
+#ifndef LSTMQ_CHECKPOINT_H
+#define LSTMQ_CHECKPOINT_H
+
+#include "proto/base/config.h"
+#include "proto/text/vocab.h"
+
+#include <stdint.h>
+
+enum { CHECKPOINT_PATH = 4096 };
+
+/* Everything but tensors and words. A plain struct; state.json is its text. */
+struct checkpoint_state {
+    uint64_t step;        /* steps done                                                        */
+    uint64_t epoch;       /* the epoch that the next step belongs to, counted from 1           */
+    uint64_t epoch_step;  /* steps of that epoch already done                                  */
+    uint64_t shuffles;    /* shuffles drawn from the run's MT19937 stream, the pairs' included */
+    /* sums over the steps of the epoch already done */
+    double loss_sum;          /* of tokens' losses              */
+    double batch_loss_sum;    /* of batch means                 */
+    uint64_t tokens, correct; /* target positions, right answers */
+    double train_seconds;     /* training wall time of the epoch so far */
+    /* the run so far */
+    bool has_best;
+    double best_score;        /* of the metric train.keep_best    */
+    uint64_t best_epoch, best_step;
+    uint64_t stale_epochs;    /* since the last better one        */
+    bool finished;            /* the run ended by itself          */
+    char dataset[17];         /* xxh3 of the encoded dataset, hex */
+    char created[32];         /* UTC                              */
+    char version[64];         /* of lstmq                         */
+    struct config config;
+};
+
+void checkpoint_state_write(const struct checkpoint_state *state, struct buffer *out);
+/* ERR_DATA with "NAME: " for what is missing, mistyped or out of range. Configuration keys that are not known are errors. */
+bool checkpoint_state_read(const char *text, size_t size, const char *name, struct checkpoint_state *state, struct err *err);
+
+struct checkpoint_writer;
+
+struct checkpoint_writer *checkpoint_begin(const char *run, uint64_t step, struct err *err);
+/* Append bytes to a file of the checkpoint ("model.safetensors"); at most 8 files. After a failure only abandon is allowed. */
+bool checkpoint_write(struct checkpoint_writer *writer, const char *file, const void *bytes, size_t size, struct err *err);
+/* Commits and destroys the writer; on failure it is abandoned. RUN/latest then names the new checkpoint. */
+bool checkpoint_commit(struct checkpoint_writer **writer, struct err *err);
+void checkpoint_abandon(struct checkpoint_writer **writer);
+
+/* RUN/best := the committed checkpoint of `step`. */
+bool checkpoint_mark_best(const char *run, uint64_t step, struct err *err);
+
+/* Remove *.partial folders and all but the newest `keep` checkpoints; what best and latest name always stays. */
+bool checkpoint_sweep(const char *run, size_t keep, struct err *err);
+
+/* A checkpoint that was read and proven whole: manifest, sizes, hashes. Files are read on demand by the caller through
+ * checkpoint_file. */
+struct checkpoint {
+    char path[CHECKPOINT_PATH]; /* of the folder, links resolved */
+    struct checkpoint_state state;
+    struct vocab *src, *tgt;    /* owned */
+};
+
+/* `path` is a checkpoint, or a run (then RUN/`link`, "best" or "latest"; best falls back on latest). Verifies everything. ERR_DATA names
+ * file and reason, and, where there is one, the newest older checkpoint beside it that is whole. */
+bool checkpoint_open(struct checkpoint *checkpoint, const char *path, const char *link, struct err *err);
+void checkpoint_close(struct checkpoint *checkpoint);
+
+/* The newest whole checkpoint of a run, walking back over damaged ones with a log_warn for each. False with ERR_DATA when all are damaged;
+ * true with *found = false when there is none at all. */
+bool checkpoint_latest(struct checkpoint *checkpoint, const char *run, bool *found, struct err *err);
+
+#endif

@@ -1,0 +1,33 @@
+/* file.h - whole files, written so that a crash leaves the old one or the new one.
+ *
+ * A file or folder is written under a temporary name beside its final one, fsynced, renamed, and its parent fsynced. A
+ * failed fsync is a failed write: the temporary is removed and the error names it. Any thread. */
+#ifndef LSTMQ_FILE_H
+#define LSTMQ_FILE_H
+
+#include "proto/base/buffer.h"
+
+#include <stdint.h>
+
+/* Append a whole file to `out`. ERR_IO when it cannot be read, ERR_DATA when it is larger than `most` bytes. */
+bool file_read(const char *path, size_t most, struct buffer *out, struct err *err);
+
+/* Write `bytes` to `path` as described above. */
+bool file_write_atomic(const char *path, const void *bytes, size_t size, struct err *err);
+
+/* Append to a log-like file (metrics.jsonl) and fsync it. */
+bool file_append(const char *path, const void *bytes, size_t size, struct err *err);
+
+/* mkdir -p. */
+bool folder_make(const char *path, struct err *err);
+
+/* fsync a folder, so that names made or renamed in it are durable. */
+bool folder_sync(const char *path, struct err *err);
+
+/* Remove a folder and the files and folders in it. A folder that is not there is no error. */
+bool folder_remove(const char *path, struct err *err);
+
+/* Point the symbolic link `path` at `target` (relative) atomically. */
+bool link_replace(const char *path, const char *target, struct err *err);
+
+#endif

@@ -1,0 +1,47 @@
+/* pairs.h - sentence pairs as text: read, cleaned, counted.
+ *
+ * Read from one TSV file (source TAB target, further columns ignored) or two parallel files, plain or gzip. A bad line (no
+ * TAB, invalid UTF-8, a NUL, longer than PAIRS_LINE bytes) is an error that names file and line, or is skipped and counted
+ * (data.on_bad_line). A BOM at the start and CR at line ends are dropped. Text of all pairs stands in one arena, normalised;
+ * a pair is two offsets. Owned by whoever read it; one thread at a time. */
+#ifndef LSTMQ_PAIRS_H
+#define LSTMQ_PAIRS_H
+
+#include "proto/base/buffer.h"
+#include "proto/base/config.h"
+
+#include <stdint.h>
+
+enum { PAIRS_LINE = 64 * 1024 }; /* bytes in the longest line that is read */
+
+struct pair {
+    uint32_t src, tgt;           /* offsets in text                */
+    uint32_t src_size, tgt_size; /* bytes; a NUL follows each text */
+};
+
+struct pairs {
+    struct buffer text;
+    struct pair *items;
+    size_t count;
+    size_t capacity;
+    uint64_t lines;   /* lines read                                                      */
+    uint64_t bad;     /* lines skipped as bad                                            */
+    uint64_t dropped; /* pairs outside min_tokens..max_tokens                            */
+};
+
+/* What to read and what to keep: taken from a struct config by the caller, so that training and validation files differ
+ * in nothing but the paths. */
+struct pairs_source {
+    const char *pairs;     /* TSV path, or "" */
+    const char *src, *tgt; /* parallel paths, or "" */
+    enum normalise rule;
+    enum on_bad_line on_bad_line;
+    size_t min_tokens, max_tokens; /* of either side; 0 and SIZE_MAX keep all */
+};
+
+/* Append the pairs of a source. ERR_DATA: bad line, empty result, parallel files of different length; ERR_IO: cannot read. */
+bool pairs_read(struct pairs *pairs, const struct pairs_source *source, struct err *err);
+
+void pairs_free(struct pairs *pairs);
+
+#endif

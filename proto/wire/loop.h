@@ -1,0 +1,39 @@
+/* loop.h - the event loop: one thread, all of a process's sockets, files and timers.
+ *
+ * Handlers run on the loop's thread, one at a time, and must not block. A handler that returns false ends loop_run, which then
+ * returns false with the err the handler filled. Sources are removed by the id that adding gave. Built on zmq_poll. */
+#ifndef LSTMQ_LOOP_H
+#define LSTMQ_LOOP_H
+
+#include "proto/base/err.h"
+
+#include <stdint.h>
+
+struct loop;
+
+typedef bool loop_handler(void *context, struct err *err);
+
+struct loop *loop_new(struct err *err);
+void loop_destroy(struct loop **loop);
+
+/* Call `handler` whenever the ZeroMQ socket can be read. The socket stays the caller's. Returns an id, or 0 and err. */
+uint64_t loop_add_socket(struct loop *loop, void *socket, loop_handler *handler, void *context, struct err *err);
+
+/* The same for a file descriptor. */
+uint64_t loop_add_fd(struct loop *loop, int fd, loop_handler *handler, void *context, struct err *err);
+
+/* Call `handler` in `delay_ms`, and then every `every_ms` unless that is 0. */
+uint64_t loop_add_timer(struct loop *loop, int64_t delay_ms, int64_t every_ms, loop_handler *handler, void *context,
+                        struct err *err);
+
+/* Unknown ids are ignored. Safe inside handlers, the source's own included. */
+void loop_remove(struct loop *loop, uint64_t id);
+
+/* Run until loop_stop or a handler's failure. */
+bool loop_run(struct loop *loop, struct err *err);
+void loop_stop(struct loop *loop);
+
+/* A descriptor that becomes readable on SIGINT and SIGTERM (signalfd; both are blocked in this and later threads). */
+int loop_signal_fd(struct err *err);
+
+#endif

@@ -1,0 +1,214 @@
+/* message.h - what a coordinator and its workers say, as C structs.
+ *
+ * PROTOCOL.md is the norm; this is its C form. A message is frame 1 {v, type}, frame 2 the body, then bulk frames: raw
+ * little-endian arrays that the body describes. Everything is validated before it is believed: sizes, ranges, UTF-8, counted
+ * containers, frame counts; unknown fields are passed over. A struct message that was received owns its frames; strings and
+ * arrays in it point into them until message_close. Sockets belong to one thread, and so do messages. */
+#ifndef LSTMQ_MESSAGE_H
+#define LSTMQ_MESSAGE_H
+
+#include "proto/base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { PROTOCOL_MAJOR = 1, PROTOCOL_MINOR = 0 };
+
+/* Who speaks: c = coordinator, w = worker. */
+enum message_type {
+    MESSAGE_HELLO = 1,      /* w: I am here, this is what I am                     */
+    MESSAGE_WELCOME = 2,    /* c: your id, the run's configuration                 */
+    MESSAGE_GENERATION = 3, /* c: a fixed set of ranks begins; where state comes from */
+    MESSAGE_STATE = 4,      /* both: a piece of a state file                       */
+    MESSAGE_READY = 5,      /* w: I hold the state of this step                    */
+    MESSAGE_CREDIT = 6,     /* w: I can take this many more units of work          */
+    MESSAGE_SPAN = 7,       /* c: rows of my shards for consecutive steps          */
+    MESSAGE_REPORT = 8,     /* w: what a span came to                              */
+    MESSAGE_VALIDATE = 9,   /* c: rows to score                                    */
+    MESSAGE_SCORED = 10,    /* w: their scores                                     */
+    MESSAGE_SAVE = 11,      /* c: send me your state                               */
+    MESSAGE_DISMISS = 12,   /* c: the run is over for you                          */
+    MESSAGE_LEAVE = 13,     /* w: I go (the answer to DISMISS, or on SIGTERM)      */
+    MESSAGE_ERROR = 14,     /* both: I cannot go on, and why                       */
+    MESSAGE_TYPES
+};
+
+enum { MESSAGE_STATE_MODEL = 0, MESSAGE_STATE_OPTIMIZER = 1 };
+enum { MESSAGE_NAME = 128, SPAN_STEPS = 1024, STATE_PIECE = 1 << 20 };
+
+/* A string inside a frame or, when sending, anywhere: not NUL-terminated. */
+struct text {
+    const char *data;
+    size_t size;
+};
+
+struct hello {
+    struct text build, backend, backend_version, isa, precision; /* at most MESSAGE_NAME bytes each */
+    uint32_t threads;
+};
+
+struct welcome {
+    uint64_t worker;              /* member id, never reused within a run                */
+    struct text config;           /* YAML, as config_dump writes it; at most 32 KiB      */
+    uint32_t src_vocab, tgt_vocab; /* entries                                            */
+};
+
+enum generation_source { SOURCE_SEED, SOURCE_STATE }; /* initial parameters, or STATE messages that follow */
+
+struct generation {
+    uint64_t generation;
+    uint32_t rank, size;
+    uint64_t step;                /* steps already done */
+    enum generation_source source;
+};
+
+struct state {
+    uint64_t step;
+    uint32_t file;                /* MESSAGE_STATE_MODEL or _OPTIMIZER                     */
+    uint64_t offset, total;       /* bytes: where this piece belongs, and the file's size  */
+    const void *bytes;            /* bulk frame, 1..STATE_PIECE bytes                       */
+    size_t size;
+};
+
+struct ready {
+    uint64_t generation, step;
+};
+
+struct credit {
+    uint32_t units; /* 1..1024 spans or validation requests more than so far */
+};
+
+/* Sentences as encoded ids, packed: row r has src_lengths[r] then tgt_lengths[r] ids in `ids`, rows one after the other.
+ * Lengths count what the model sees, markers included; 1..1002 each. Bulk frames in this order, all u16. */
+struct rows {
+    uint32_t count;
+    const uint16_t *src_lengths, *tgt_lengths;
+    const uint16_t *ids;
+    size_t id_count;
+};
+
+/* One shard of one step: `rows` consecutive rows of the span's rows. Shards are ordered by step, then shard. */
+struct span_shard {
+    uint32_t step;  /* offset from the span's first step */
+    uint32_t shard; /* 0..train.shards-1                 */
+    uint32_t rows;  /* may be 0                          */
+};
+
+struct span {
+    uint64_t generation, span;   /* span: counted from 0 in a generation           */
+    uint64_t first_step;         /* the first step to do, counted from 0           */
+    uint32_t steps;              /* 1..SPAN_STEPS                                  */
+    const uint32_t *tokens;      /* bulk: [steps] target tokens of the whole batch */
+    const struct span_shard *shards; /* bulk: [shard_count]                        */
+    uint32_t shard_count;
+    struct rows rows;
+};
+
+/* Bulk form of a step's result. Sums over the whole batch, so equal on every rank. */
+struct step_result {
+    double loss_sum;   /* of tokens' losses                          */
+    double grad_norm;  /* of the batch's mean gradient, before clipping */
+    uint32_t tokens, correct;
+};
+
+struct report {
+    uint64_t generation, span;
+    uint64_t rows;               /* rows this worker computed in the span */
+    uint64_t busy_ns;            /* compute time                          */
+    const struct step_result *results; /* bulk: [steps]                   */
+    uint32_t steps;
+};
+
+enum { VALIDATE_FORCED = 1, VALIDATE_FREE = 2, VALIDATE_TRANSLATE = 4 };
+
+struct validate {
+    uint64_t generation, request;
+    uint32_t what;               /* set of VALIDATE_ bits */
+    struct rows rows;
+};
+
+struct scored {
+    uint64_t request;
+    uint64_t tokens;                          /* target positions that count */
+    double forced_loss_sum, free_loss_sum;    /* 0 where not asked for       */
+    uint64_t forced_correct, free_correct;
+    const uint16_t *lengths;                  /* bulk: [rows] ids of each translation, <eos> included where reached */
+    const uint16_t *ids;                      /* bulk: [id_count]                          */
+    uint32_t rows;                            /* 0 unless VALIDATE_TRANSLATE was asked for */
+    size_t id_count;
+};
+
+struct save {
+    uint64_t generation, step; /* the worker must be at this step */
+};
+
+struct dismiss {
+    struct text reason;
+};
+
+struct leave {
+    uint64_t step;
+};
+
+struct failure {
+    uint32_t code; /* enum err_code */
+    struct text text;
+};
+
+struct message {
+    enum message_type type;
+    union {
+        struct hello hello;
+        struct welcome welcome;
+        struct generation generation;
+        struct state state;
+        struct ready ready;
+        struct credit credit;
+        struct span span;
+        struct report report;
+        struct validate validate;
+        struct scored scored;
+        struct save save;
+        struct dismiss dismiss;
+        struct leave leave;
+        struct failure error;
+    };
+    struct message_frames *frames; /* of a received message; NULL in one to be sent */
+};
+
+/* Whom a ROUTER's message came from or goes to. */
+struct route {
+    uint8_t id[256];
+    size_t size;
+};
+
+/* Send without blocking where the socket's queue is full: ERR_FULL, nothing was sent, the caller keeps the message. `to` is NULL on
+ * a DEALER or PAIR. Bulk data is copied. */
+bool message_send(void *socket, const struct route *to, const struct message *message, struct err *err);
+
+/* As message_send, but wait for room. */
+bool message_send_wait(void *socket, const struct route *to, const struct message *message, struct err *err);
+
+/* Take the next message. `from` is NULL on a DEALER or PAIR. With `wait` false and nothing there: true and *got = false. A message that
+ * breaks the protocol is ERR_PROTOCOL; all its frames are consumed, `from` is set, and the socket can go on. */
+bool message_receive(void *socket, struct route *from, bool wait, struct message *message, bool *got, struct err *err);
+
+/* Release a received message's frames. */
+void message_close(struct message *message);
+
+const char *message_name(enum message_type type);
+
+/* Encode to frames / decode from frames without a socket: what send and receive use, and what tests and fuzzers call. */
+struct frame {
+    const void *data;
+    size_t size;
+};
+enum { MESSAGE_FRAMES = 8 };
+struct message_frames;
+struct message_frames *message_encode(const struct message *message, struct err *err);
+size_t message_frames_list(const struct message_frames *frames, struct frame list[MESSAGE_FRAMES]);
+void message_frames_destroy(struct message_frames **frames);
+/* The frames must outlive the message; message_close is still needed. */
+bool message_decode(const struct frame *frames, size_t count, struct message *message, struct err *err);
+
+#endif
