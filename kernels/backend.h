@@ -129,4 +129,8 @@ struct backend {
 struct backend *backend_open(const char *device, int threads, enum precision precision, struct err *err);
 void backend_close(struct backend **backend);
 
+/* What this program computes with on this machine, for --version: "oneDNN 2.6.3, avx512_core_amx; vector avx512; plug-ins: none".
+ * Static text, filled at the first call; call it first from one thread. */
+const char *backend_describe(void);
+
 #endif

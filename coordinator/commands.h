@@ -1,0 +1,12 @@
+/* commands.h - the commands that own a run: rows of main.c's table, each in its cmd_NAME.c.
+ *
+ * The coordinator knows no model: main.c hands in the function that runs a worker against an endpoint of this process. */
+#ifndef LSTMQ_COORDINATOR_COMMANDS_H
+#define LSTMQ_COORDINATOR_COMMANDS_H
+
+#include "coordinator/train.h"
+#include "proto/base/command.h"
+
+bool cmd_train(const struct command *self, int argc, char **argv, train_worker *worker, struct err *err);
+
+#endif
