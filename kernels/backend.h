@@ -56,9 +56,10 @@ struct recurrent_gradient {
 };
 
 /* Adam as torch.optim.Adam (Kingma & Ba 2015, with L2 added to the gradient): g = scale * gradient + decay * p; m, v moments;
- * p -= lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps). */
+ * p -= lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps). Double, because 1 - beta2 is to be that of 0.999: rounded to
+ * float first, it is wrong by 1.3e-5 of itself. */
 struct adam {
-    float lr, beta1, beta2, eps, decay;
+    double lr, beta1, beta2, eps, decay;
     uint64_t t; /* 1 at the first step */
 };
 
