@@ -1,0 +1,46 @@
+/* vector.c - which tables of row kernels this machine can run, and which one is used. */
+#include "kernels/cpu/vector.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+
+/* Best first. A machine that can run one can run all that follow, so a machine's tables are a tail of this list. */
+static const struct vector_table *const s_tables[] = {
+    &vector_scalar,
+};
+
+enum { TABLES = sizeof s_tables / sizeof s_tables[0] };
+
+/* How many of s_tables, from the first on, this machine cannot run. */
+static size_t s_beyond(void)
+{
+    return 0;
+}
+
+const struct vector_table *const *vector_tables(size_t *count)
+{
+    const size_t beyond = s_beyond();
+    *count = TABLES - beyond;
+    return s_tables + beyond;
+}
+
+const struct vector_table *vector_best(struct err *err)
+{
+    size_t count;
+    const struct vector_table *const *tables = vector_tables(&count);
+    const char *wanted = getenv("LSTMQ_ISA");
+    if (wanted == NULL || wanted[0] == '\0')
+        return tables[0];
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(tables[i]->isa, wanted) == 0)
+            return tables[i];
+
+    char known[64] = "";
+    for (size_t i = 0; i < count; i++) {
+        strncat(known, i > 0 ? ", " : "", sizeof known - strlen(known) - 1);
+        strncat(known, tables[i]->isa, sizeof known - strlen(known) - 1);
+    }
+    err_set(err, ERR_USAGE, "LSTMQ_ISA=%s: this machine runs %s; unset it to take the first", wanted, known);
+    return NULL;
+}

@@ -1,0 +1,363 @@
+/* vector_body.h - the row kernels, once, over a vector of VEC_LANES floats.
+ *
+ * Each vector_ISA.c defines the `vec` of its instruction set and includes this file last; the result is its table. What it
+ * defines:
+ *   VECTOR_TABLE, VECTOR_ISA     the table's symbol and its name
+ *   VEC_LANES                    floats in a vec
+ *   vec, vec_mask, vec_int       floats, truth values, and int32 of as many lanes
+ *   vec_load, vec_store          the first `lanes` floats at an unaligned address; load fills the other lanes
+ *   vec_add .. vec_sqrt          as IEEE 754 has them; vec_fma ab + c and vec_nfma c - ab, with one rounding or two
+ *   vec_abs, vec_sign            |a|; the first argument's size with the second's sign
+ *   vec_round, vec_scale         the nearest integer, ties to even; a 2^n for an integer n of -126 to 127
+ *   vec_less, vec_select         a < b (false for NaN); by mask, the second or the third argument
+ *   vec_int_*                    the same on integers
+ *   vec_sum_*                    a running sum in double for each lane, and the total of the lanes in a fixed order
+ *   vec_quantise                 VEC_LANES elements, or false and nothing done when one of them wants the careful way
+ *   vec_dequantise               VEC_LANES elements
+ *
+ * A loop over a row takes whole vectors and then what is left with `lanes` fewer: the same arithmetic, whatever the lane.
+ * The source fixes the bits, so these files are compiled without contraction of a * b + c. */
+
+#include "kernels/cpu/vector_math.h"
+
+/* Call `step` with (..., index, lanes) over 0 .. count-1; with whole vectors `lanes` is a constant to the compiler. */
+#define FOR_VECTORS(count, step, ...)                                                                                  \
+    do {                                                                                                               \
+        size_t at_ = 0;                                                                                                \
+        for (; at_ + VEC_LANES <= (size_t)(count); at_ += VEC_LANES)                                                   \
+            step(__VA_ARGS__, at_, VEC_LANES);                                                                         \
+        if (at_ < (size_t)(count))                                                                                     \
+            step(__VA_ARGS__, at_, (int)((size_t)(count)-at_));                                                        \
+    } while (0)
+
+/* A piece of a loop: always part of its caller, so that its last argument can be a constant. */
+#define STEP static inline __attribute__((always_inline)) void
+
+/* --- recurrent cells ---------------------------------------------------------------------------------------------- */
+
+/* A row of LSTM gates: each pointer is to H floats. */
+struct s_gates {
+    float *i, *f, *g, *o;
+};
+
+static inline struct s_gates s_gates_of(float *gates, size_t row, size_t H)
+{
+    float *at = gates + row * 4 * H;
+    return (struct s_gates){at, at + H, at + 2 * H, at + 3 * H};
+}
+
+STEP s_lstm_forward_step(struct s_gates gate, const float *input, size_t H, const float *c_before, float *c, float *h,
+                         size_t at, int lanes)
+{
+    input += at;
+    const vec i = s_sigmoid(vec_add(vec_load(gate.i + at, lanes, 0), vec_load(input, lanes, 0)));
+    const vec f = s_sigmoid(vec_add(vec_load(gate.f + at, lanes, 0), vec_load(input + H, lanes, 0)));
+    const vec g = s_tanh(vec_add(vec_load(gate.g + at, lanes, 0), vec_load(input + 2 * H, lanes, 0)));
+    const vec o = s_sigmoid(vec_add(vec_load(gate.o + at, lanes, 0), vec_load(input + 3 * H, lanes, 0)));
+    vec_store(gate.i + at, lanes, i);
+    vec_store(gate.f + at, lanes, f);
+    vec_store(gate.g + at, lanes, g);
+    vec_store(gate.o + at, lanes, o);
+
+    const vec before = c_before != NULL ? vec_load(c_before + at, lanes, 0) : vec_set(0.0f);
+    const vec after = vec_fma(f, before, vec_mul(i, g));
+    vec_store(c + at, lanes, after);
+    vec_store(h + at, lanes, vec_mul(o, s_tanh(after)));
+}
+
+static void s_lstm_forward(int rows, int H, float *gates, const float *input, const int32_t *slot,
+                           const float *c_before, float *c, float *h)
+{
+    const size_t width = (size_t)H;
+    for (size_t r = 0; r < (size_t)rows; r++) {
+        const struct s_gates gate = s_gates_of(gates, r, width);
+        const float *added = input + (size_t)slot[r] * 4 * width;
+        const float *before = c_before != NULL ? c_before + r * width : NULL;
+        FOR_VECTORS(width, s_lstm_forward_step, gate, added, width, before, c + r * width, h + r * width);
+    }
+}
+
+/* With C = tanh(c): dc += dh o (1 - C^2); do = dh C; di = dc g; df = dc c_before; dg = dc i; dc_before = dc f; then each
+ * through its nonlinearity: y (1 - y) for sigmoid, 1 - y^2 for tanh. */
+STEP s_lstm_backward_step(struct s_gates gate, const float *c_before, const float *c, const float *dh, float *dc,
+                          size_t at, int lanes)
+{
+    const vec one = vec_set(1.0f);
+    const vec i = vec_load(gate.i + at, lanes, 0), f = vec_load(gate.f + at, lanes, 0);
+    const vec g = vec_load(gate.g + at, lanes, 0), o = vec_load(gate.o + at, lanes, 0);
+    const vec before = c_before != NULL ? vec_load(c_before + at, lanes, 0) : vec_set(0.0f);
+    const vec from_above = vec_load(dh + at, lanes, 0);
+    const vec state = s_tanh(vec_load(c + at, lanes, 0));
+
+    const vec through = vec_mul(vec_mul(from_above, o), vec_nfma(state, state, one));
+    const vec cell = vec_add(vec_load(dc + at, lanes, 0), through);
+    vec_store(dc + at, lanes, vec_mul(cell, f));
+    vec_store(gate.i + at, lanes, vec_mul(vec_mul(cell, g), vec_mul(i, vec_sub(one, i))));
+    vec_store(gate.f + at, lanes, vec_mul(vec_mul(cell, before), vec_mul(f, vec_sub(one, f))));
+    vec_store(gate.g + at, lanes, vec_mul(vec_mul(cell, i), vec_nfma(g, g, one)));
+    vec_store(gate.o + at, lanes, vec_mul(vec_mul(from_above, state), vec_mul(o, vec_sub(one, o))));
+}
+
+static void s_lstm_backward(int rows, int H, float *gates, const float *c_before, const float *c, const float *dh,
+                            float *dc)
+{
+    const size_t width = (size_t)H;
+    for (size_t r = 0; r < (size_t)rows; r++) {
+        const struct s_gates gate = s_gates_of(gates, r, width);
+        const float *before = c_before != NULL ? c_before + r * width : NULL;
+        FOR_VECTORS(width, s_lstm_backward_step, gate, before, c + r * width, dh + r * width, dc + r * width);
+    }
+}
+
+STEP s_rnn_forward_step(float *gate, const float *input, size_t at, int lanes)
+{
+    vec_store(gate + at, lanes, s_tanh(vec_add(vec_load(gate + at, lanes, 0), vec_load(input + at, lanes, 0))));
+}
+
+static void s_rnn_forward(int rows, int H, float *gates, const float *input, const int32_t *slot)
+{
+    const size_t width = (size_t)H;
+    for (size_t r = 0; r < (size_t)rows; r++)
+        FOR_VECTORS(width, s_rnn_forward_step, gates + r * width, input + (size_t)slot[r] * width);
+}
+
+STEP s_rnn_backward_step(float *gates, const float *dh, size_t at, int lanes)
+{
+    const vec h = vec_load(gates + at, lanes, 0);
+    vec_store(gates + at, lanes, vec_mul(vec_load(dh + at, lanes, 0), vec_nfma(h, h, vec_set(1.0f))));
+}
+
+static void s_rnn_backward(int rows, int H, float *gates, const float *dh)
+{
+    FOR_VECTORS((size_t)rows * (size_t)H, s_rnn_backward_step, gates, dh);
+}
+
+/* --- rows of logits ----------------------------------------------------------------------------------------------- */
+
+/* For each lane the largest value so far and the index of the vector it was first seen in. */
+struct s_largest {
+    vec value;
+    vec_int at;
+};
+
+STEP s_largest_step(struct s_largest *largest, const float *x, size_t at, int lanes)
+{
+    const vec value = vec_load(x + at, lanes, -INFINITY);
+    const vec_mask larger = vec_less(largest->value, value);
+    largest->value = vec_select(larger, value, largest->value);
+    largest->at = vec_int_select(larger, vec_int_set((int32_t)at), largest->at);
+}
+
+/* The first index of the largest of x[0..V); NaN is never larger, and a row without any number above -inf gives 0. */
+static inline int32_t s_largest(int V, const float *x, float *value)
+{
+    struct s_largest largest = {vec_set(-INFINITY), vec_int_set(0)};
+    FOR_VECTORS(V, s_largest_step, &largest, x);
+
+    float values[VEC_LANES];
+    int32_t places[VEC_LANES];
+    vec_store(values, VEC_LANES, largest.value);
+    vec_int_store(places, largest.at);
+    int32_t best = 0;
+    float most = -INFINITY;
+    for (int32_t lane = 0; lane < VEC_LANES; lane++) {
+        const int32_t place = places[lane] + lane;
+        if (values[lane] > most || (values[lane] == most && most > -INFINITY && place < best)) {
+            most = values[lane];
+            best = place;
+        }
+    }
+    *value = most;
+    return best;
+}
+
+static void s_argmax(int rows, int V, const float *logits, int32_t *index)
+{
+    for (size_t r = 0; r < (size_t)rows; r++) {
+        float value;
+        index[r] = s_largest(V, logits + r * (size_t)V, &value);
+    }
+}
+
+STEP s_exp_sum_step(const float *x, vec most, vec_sum *sum, float *to, size_t at, int lanes)
+{
+    const vec y = s_exp(vec_sub(vec_load(x + at, lanes, -INFINITY), most));
+    *sum = vec_sum_add(*sum, y);
+    if (to != NULL)
+        vec_store(to + at, lanes, y);
+}
+
+STEP s_scale_step(float *x, vec scale, size_t at, int lanes)
+{
+    vec_store(x + at, lanes, vec_mul(vec_load(x + at, lanes, 0), scale));
+}
+
+static void s_cross_entropy(int rows, int V, float *logits, const int32_t *target, bool gradient, float *loss,
+                            int32_t *predicted)
+{
+    for (size_t r = 0; r < (size_t)rows; r++) {
+        float *x = logits + r * (size_t)V;
+        float most;
+        const int32_t best = s_largest(V, x, &most);
+        if (predicted != NULL)
+            predicted[r] = best;
+
+        const double behind = (double)most - (double)x[target[r]];
+        vec_sum lanes_sum = vec_sum_zero();
+        if (gradient)
+            FOR_VECTORS(V, s_exp_sum_step, x, vec_set(most), &lanes_sum, x);
+        else
+            FOR_VECTORS(V, s_exp_sum_step, x, vec_set(most), &lanes_sum, NULL);
+        const double sum = vec_sum_total(lanes_sum);
+        if (loss != NULL)
+            loss[r] = (float)(log(sum) + behind);
+        if (gradient) {
+            FOR_VECTORS(V, s_scale_step, x, vec_set((float)(1.0 / sum)));
+            x[target[r]] -= 1.0f;
+        }
+    }
+}
+
+/* --- flat arrays -------------------------------------------------------------------------------------------------- */
+
+STEP s_add_step(float *to, const float *from, size_t at, int lanes)
+{
+    vec_store(to + at, lanes, vec_add(vec_load(to + at, lanes, 0), vec_load(from + at, lanes, 0)));
+}
+
+static void s_add(size_t count, float *to, const float *from)
+{
+    FOR_VECTORS(count, s_add_step, to, from);
+}
+
+STEP s_sigmoid_step(float *x, size_t at, int lanes)
+{
+    vec_store(x + at, lanes, s_sigmoid(vec_load(x + at, lanes, 0)));
+}
+
+static void s_sigmoid_forward(size_t count, float *x)
+{
+    FOR_VECTORS(count, s_sigmoid_step, x);
+}
+
+STEP s_sigmoid_backward_step(const float *y, float *dy, size_t at, int lanes)
+{
+    const vec value = vec_load(y + at, lanes, 0);
+    const vec slope = vec_mul(value, vec_sub(vec_set(1.0f), value));
+    vec_store(dy + at, lanes, vec_mul(vec_load(dy + at, lanes, 0), slope));
+}
+
+static void s_sigmoid_backward(size_t count, const float *y, float *dy)
+{
+    FOR_VECTORS(count, s_sigmoid_backward_step, y, dy);
+}
+
+STEP s_square_step(vec_sum *sum, const float *x, size_t at, int lanes)
+{
+    *sum = vec_sum_add_square(*sum, vec_load(x + at, lanes, 0));
+}
+
+/* Lane l sums the elements l, l + VEC_LANES, ... in that order; the lanes are added at the end. */
+static double s_sum_squares(size_t count, const float *x)
+{
+    vec_sum sum = vec_sum_zero();
+    FOR_VECTORS(count, s_square_step, &sum, x);
+    return vec_sum_total(sum);
+}
+
+STEP s_sgd_step(float *p, const float *g, vec scale, vec lr, vec decay, size_t at, int lanes)
+{
+    const vec old = vec_load(p + at, lanes, 0);
+    const vec slope = vec_add(vec_mul(scale, vec_load(g + at, lanes, 0)), vec_mul(decay, old));
+    vec_store(p + at, lanes, vec_sub(old, vec_mul(lr, slope)));
+}
+
+static void s_sgd(size_t count, float *p, const float *g, float scale, float lr, float decay)
+{
+    FOR_VECTORS(count, s_sgd_step, p, g, vec_set(scale), vec_set(lr), vec_set(decay));
+}
+
+/* What an Adam step has in common for all elements. */
+struct s_adam {
+    vec scale, decay, fresh1, beta2, fresh2, root, eps, step;
+};
+
+/* In the order of torch.optim.Adam: lerp, mul and addcmul, sqrt, addcdiv. */
+STEP s_adam_step(const struct s_adam *k, float *p, const float *g, float *m, float *v, size_t at, int lanes)
+{
+    const vec old = vec_load(p + at, lanes, 0), m_old = vec_load(m + at, lanes, 0), v_old = vec_load(v + at, lanes, 0);
+    const vec slope = vec_add(vec_mul(k->scale, vec_load(g + at, lanes, 0)), vec_mul(k->decay, old));
+    const vec m_new = vec_add(m_old, vec_mul(k->fresh1, vec_sub(slope, m_old)));
+    const vec v_new = vec_add(vec_mul(v_old, k->beta2), vec_mul(vec_mul(k->fresh2, slope), slope));
+    const vec below = vec_add(vec_mul(vec_sqrt(v_new), k->root), k->eps);
+    vec_store(m + at, lanes, m_new);
+    vec_store(v + at, lanes, v_new);
+    vec_store(p + at, lanes, vec_sub(old, vec_div(vec_mul(k->step, m_new), below)));
+}
+
+static void s_adam(size_t count, float *p, const float *g, float *m, float *v, float scale, const struct adam *adam,
+                   float step, float root)
+{
+    const struct s_adam k = {
+        .scale = vec_set(scale),
+        .decay = vec_set((float)adam->decay),
+        .fresh1 = vec_set((float)(1.0 - adam->beta1)),
+        .beta2 = vec_set((float)adam->beta2),
+        .fresh2 = vec_set((float)(1.0 - adam->beta2)),
+        .root = vec_set(root),
+        .eps = vec_set((float)adam->eps),
+        .step = vec_set(step),
+    };
+    FOR_VECTORS(count, s_adam_step, &k, p, g, m, v);
+}
+
+/* --- exact sums --------------------------------------------------------------------------------------------------- */
+
+/* False when x is not finite, leaves ±2^22, or would carry the sum beyond an int64. x 2^40 is exact in double. */
+static inline bool s_quantise_one(float x, int64_t *sum)
+{
+    return fabsf(x) <= 0x1p22f && !__builtin_add_overflow(*sum, (int64_t)llrint((double)x * 0x1p40), sum);
+}
+
+static size_t s_quantise(size_t count, const float *x, int64_t *sum)
+{
+    size_t i = 0;
+    while (i < count) {
+        if (i + VEC_LANES <= count && vec_quantise(x + i, sum + i)) {
+            i += VEC_LANES;
+            continue;
+        }
+        const size_t end = count - i < VEC_LANES ? count : i + VEC_LANES;
+        for (; i < end; i++)
+            if (!s_quantise_one(x[i], sum + i))
+                return i;
+    }
+    return count;
+}
+
+static void s_dequantise(size_t count, const int64_t *sum, float *x)
+{
+    size_t i = 0;
+    for (; i + VEC_LANES <= count; i += VEC_LANES)
+        vec_dequantise(sum + i, x + i);
+    for (; i < count; i++)
+        x[i] = (float)sum[i] * 0x1p-40f;
+}
+
+const struct vector_table VECTOR_TABLE = {
+    .isa = VECTOR_ISA,
+    .lstm_forward = s_lstm_forward,
+    .lstm_backward = s_lstm_backward,
+    .rnn_forward = s_rnn_forward,
+    .rnn_backward = s_rnn_backward,
+    .cross_entropy = s_cross_entropy,
+    .argmax = s_argmax,
+    .add = s_add,
+    .sigmoid = s_sigmoid_forward,
+    .sigmoid_backward = s_sigmoid_backward,
+    .sum_squares = s_sum_squares,
+    .sgd = s_sgd,
+    .adam = s_adam,
+    .quantise = s_quantise,
+    .dequantise = s_dequantise,
+};
