@@ -4,9 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+extern const struct vector_table vector_avx512, vector_avx2;
+#endif
 
 /* Best first. A machine that can run one can run all that follow, so a machine's tables are a tail of this list. */
 static const struct vector_table *const s_tables[] = {
+#if defined(__x86_64__)
+    &vector_avx512,
+    &vector_avx2,
+#endif
     &vector_scalar,
 };
 
@@ -15,6 +22,14 @@ enum { TABLES = sizeof s_tables / sizeof s_tables[0] };
 /* How many of s_tables, from the first on, this machine cannot run. */
 static size_t s_beyond(void)
 {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+        return 2;
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+        !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
+        return 1;
+#endif
     return 0;
 }
 
