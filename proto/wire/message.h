@@ -34,7 +34,19 @@ enum message_type {
 };
 
 enum { MESSAGE_STATE_MODEL = 0, MESSAGE_STATE_OPTIMIZER = 1 };
-enum { MESSAGE_NAME = 128, SPAN_STEPS = 1024, STATE_PIECE = 1 << 20 };
+
+/* Limits; bytes but for SPAN_STEPS, SHARDS_MOST and ROW_LENGTH. */
+enum {
+    MESSAGE_NAME = 128,       /* of a name in HELLO                                                    */
+    MESSAGE_LINE = 1024,      /* of a reason or an error's text                                        */
+    MESSAGE_CONFIG = 32768,   /* of WELCOME's configuration                                            */
+    MESSAGE_MAP = 65536,      /* of a header or body frame                                             */
+    MESSAGE_BYTES = 64 << 20, /* of a whole message; sockets open to others set ZMQ_MAXMSGSIZE to this */
+    SPAN_STEPS = 1024,        /* steps in a span                                                       */
+    SHARDS_MOST = 4096,       /* shards of a batch                                                     */
+    ROW_LENGTH = 1002,        /* ids in one side of a row                                              */
+    STATE_PIECE = 1 << 20,    /* of a STATE's bulk frame                                               */
+};
 
 /* A string inside a frame or, when sending, anywhere: not NUL-terminated. */
 struct text {
@@ -205,6 +217,8 @@ struct frame {
 };
 enum { MESSAGE_FRAMES = 8 };
 struct message_frames;
+/* The list's bulk frames point into the message's arrays, which must outlive it. A message that breaks a rule of PROTOCOL.md is NULL and
+ * ERR_PROTOCOL; control characters and broken UTF-8 in a reason or an error's text are sent as '?', and what is too long is cut. */
 struct message_frames *message_encode(const struct message *message, struct err *err);
 size_t message_frames_list(const struct message_frames *frames, struct frame list[MESSAGE_FRAMES]);
 void message_frames_destroy(struct message_frames **frames);

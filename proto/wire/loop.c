@@ -1,0 +1,225 @@
+/* loop.c - sources in one array, polled in rounds.
+ *
+ * A round: wait until something is ready or a timer is due, call the handler of each ready source once, then of each due
+ * timer once. A handler may add and remove anything: an added source joins the next round, a removed one is only marked, and
+ * the array is swept between rounds, so indices hold for a whole round. zmq_poll looks at every source anyway, so that looking
+ * for the next timer the same way costs nothing in proportion. */
+#include "proto/wire/loop.h"
+
+#include "proto/base/clock.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <zmq.h>
+
+struct source {
+    uint64_t id;           /* never reused within a loop's life            */
+    void *socket;          /* of a socket source                           */
+    int fd;                /* of a descriptor source, else -1              */
+    int64_t due_ms;        /* of a timer, monotonic clock; else -1         */
+    int64_t every_ms;      /* 0 = the timer fires once                     */
+    loop_handler *handler; /* NULL = removed, waits for the sweep          */
+    void *context;
+};
+
+struct loop {
+    struct source *sources; /* in order of id                             */
+    zmq_pollitem_t *items;  /* of this round; room for each source         */
+    size_t count, capacity;
+    uint64_t next_id;
+    bool stopped;
+};
+
+struct loop *loop_new(struct err *err)
+{
+    struct loop *loop = calloc(1, sizeof *loop);
+    if (loop == NULL)
+        err_set(err, ERR_MEMORY, "out of memory for an event loop");
+    else
+        loop->next_id = 1;
+    return loop;
+}
+
+void loop_destroy(struct loop **loop)
+{
+    if (*loop == NULL)
+        return;
+    free((*loop)->sources);
+    free((*loop)->items);
+    free(*loop);
+    *loop = NULL;
+}
+
+static bool s_grow(struct loop *loop, struct err *err)
+{
+    if (loop->count < loop->capacity)
+        return true;
+    size_t capacity = loop->capacity == 0 ? 16 : loop->capacity * 2;
+    struct source *sources = realloc(loop->sources, capacity * sizeof *sources);
+    if (sources != NULL)
+        loop->sources = sources;
+    zmq_pollitem_t *items = realloc(loop->items, capacity * sizeof *items);
+    if (items != NULL)
+        loop->items = items;
+    if (sources == NULL || items == NULL)
+        return err_set(err, ERR_MEMORY, "out of memory for %zu event sources", capacity);
+    loop->capacity = capacity;
+    return true;
+}
+
+static uint64_t s_add(struct loop *loop, struct source source, struct err *err)
+{
+    if (!s_grow(loop, err))
+        return 0;
+    source.id = loop->next_id++;
+    loop->sources[loop->count++] = source;
+    return source.id;
+}
+
+uint64_t loop_add_socket(struct loop *loop, void *socket, loop_handler *handler, void *context, struct err *err)
+{
+    struct source source = {.socket = socket, .fd = -1, .due_ms = -1, .handler = handler, .context = context};
+    return s_add(loop, source, err);
+}
+
+uint64_t loop_add_fd(struct loop *loop, int fd, loop_handler *handler, void *context, struct err *err)
+{
+    struct source source = {.fd = fd, .due_ms = -1, .handler = handler, .context = context};
+    return s_add(loop, source, err);
+}
+
+uint64_t loop_add_timer(struct loop *loop, int64_t delay_ms, int64_t every_ms, loop_handler *handler, void *context,
+                        struct err *err)
+{
+    struct source source = {.fd = -1, .handler = handler, .context = context};
+    source.due_ms = clock_ms() + (delay_ms > 0 ? delay_ms : 0);
+    source.every_ms = every_ms > 0 ? every_ms : 0;
+    return s_add(loop, source, err);
+}
+
+void loop_remove(struct loop *loop, uint64_t id)
+{
+    for (size_t i = 0; i < loop->count; i++)
+        if (loop->sources[i].id == id)
+            loop->sources[i].handler = NULL;
+}
+
+void loop_stop(struct loop *loop)
+{
+    loop->stopped = true;
+}
+
+static void s_sweep(struct loop *loop)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < loop->count; i++)
+        if (loop->sources[i].handler != NULL)
+            loop->sources[kept++] = loop->sources[i];
+    loop->count = kept;
+}
+
+/* Milliseconds until the first timer is due; -1 = there is none. */
+static long s_timeout(const struct loop *loop)
+{
+    int64_t first = -1;
+    for (size_t i = 0; i < loop->count; i++)
+        if (loop->sources[i].due_ms >= 0 && (first < 0 || loop->sources[i].due_ms < first))
+            first = loop->sources[i].due_ms;
+    if (first < 0)
+        return -1;
+    int64_t left = first - clock_ms();
+    return left <= 0 ? 0 : left > INT_MAX ? INT_MAX : (long)left;
+}
+
+/* Wait for a source or a timer. A timer keeps an item that is never ready, so that item i belongs to source i. */
+static bool s_wait(struct loop *loop, struct err *err)
+{
+    if (loop->count == 0)
+        return err_set(err, ERR_FAILED, "the event loop has nothing to wait for");
+    size_t polled = 0;
+    for (size_t i = 0; i < loop->count; i++) {
+        const struct source *source = &loop->sources[i];
+        loop->items[i] = (zmq_pollitem_t){.socket = source->socket, .fd = source->fd};
+        loop->items[i].events = source->due_ms < 0 ? ZMQ_POLLIN : 0;
+        polled += source->due_ms < 0;
+    }
+    long timeout = s_timeout(loop);
+    int ready = zmq_poll(loop->items, polled == 0 ? 0 : (int)loop->count, timeout);
+    if (ready >= 0 || zmq_errno() == EINTR)
+        return true;
+    return err_set(err, ERR_IO, "cannot wait for events: %s", zmq_strerror(zmq_errno()));
+}
+
+/* Call a handler on a copy of its source: the handler may move the array. */
+static bool s_call(struct loop *loop, size_t index, struct err *err)
+{
+    struct source source = loop->sources[index];
+    return source.handler(source.context, err);
+}
+
+static bool s_call_ready(struct loop *loop, size_t count, struct err *err)
+{
+    for (size_t i = 0; i < count && !loop->stopped; i++)
+        if (loop->items[i].revents != 0 && loop->sources[i].handler != NULL && !s_call(loop, i, err))
+            return false;
+    return true;
+}
+
+/* The first of `count` sources that is a timer due at `now`, or `count`. */
+static size_t s_due(const struct loop *loop, size_t count, int64_t now)
+{
+    size_t first = count;
+    for (size_t i = 0; i < count; i++) {
+        const struct source *source = &loop->sources[i];
+        bool due = source->handler != NULL && source->due_ms >= 0 && source->due_ms <= now;
+        if (due && (first == count || source->due_ms < loop->sources[first].due_ms))
+            first = i;
+    }
+    return first;
+}
+
+/* Call each due timer once, the longest due first. Ticks that were missed are left out, not made up for. */
+static bool s_call_due(struct loop *loop, size_t count, struct err *err)
+{
+    int64_t now = clock_ms();
+    for (size_t i = s_due(loop, count, now); i < count && !loop->stopped; i = s_due(loop, count, now)) {
+        struct source *timer = &loop->sources[i];
+        struct source called = *timer;
+        if (timer->every_ms == 0)
+            timer->handler = NULL;
+        else if ((timer->due_ms += timer->every_ms) <= now)
+            timer->due_ms = now + timer->every_ms;
+        if (!called.handler(called.context, err))
+            return false;
+    }
+    return true;
+}
+
+bool loop_run(struct loop *loop, struct err *err)
+{
+    bool good = true;
+    while (good && !loop->stopped) {
+        s_sweep(loop);
+        size_t count = loop->count;
+        good = s_wait(loop, err) && s_call_ready(loop, count, err) && s_call_due(loop, count, err);
+    }
+    loop->stopped = false;
+    return good;
+}
+
+int loop_signal_fd(struct err *err)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    errno = pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    int fd = errno == 0 ? signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK) : -1;
+    if (fd < 0)
+        err_errno(err, ERR_IO, "cannot take SIGINT and SIGTERM");
+    return fd;
+}

@@ -1,0 +1,156 @@
+/* message.c - messages through a ZeroMQ socket: whole or not at all, and whatever arrives is consumed whole. */
+#include "proto/wire/message.h"
+#include "proto/wire/message_table.h"
+
+#include <errno.h>
+#include <string.h>
+
+static bool s_zmq_error(struct err *err, const char *what)
+{
+    return err_set(err, ERR_IO, "%s: %s", what, zmq_strerror(zmq_errno()));
+}
+
+/* zmq_send that goes on after a signal. */
+static bool s_send_frame(void *socket, const void *data, size_t size, int flags)
+{
+    int sent;
+    do {
+        sent = zmq_send(socket, size > 0 ? data : "", size, flags);
+    } while (sent < 0 && zmq_errno() == EINTR);
+    return sent >= 0;
+}
+
+/* The first frame decides: libzmq counts its queues in whole messages, so when that one has room the others have too. */
+static bool s_send_first(void *socket, const struct frame *frame, int flags, struct err *err)
+{
+    if (s_send_frame(socket, frame->data, frame->size, flags | ZMQ_SNDMORE))
+        return true;
+    if (zmq_errno() == EAGAIN)
+        return err_set(err, ERR_FULL, "the socket's queue is full");
+    if (zmq_errno() == EHOSTUNREACH)
+        return err_set(err, ERR_FAILED, "peer is gone");
+    return s_zmq_error(err, "cannot send");
+}
+
+static bool s_send(void *socket, const struct route *to, const struct message *message, int flags, struct err *err)
+{
+    struct message_frames *frames = message_encode(message, err);
+    if (frames == NULL)
+        return false;
+    struct frame list[1 + MESSAGE_FRAMES];
+    size_t count = 0;
+    if (to != NULL)
+        list[count++] = (struct frame){to->id, to->size};
+    count += message_frames_list(frames, list + count);
+    bool sent = s_send_first(socket, &list[0], flags, err);
+    for (size_t i = 1; sent && i < count; i++) {
+        /* Not waiting here: a PAIR whose peer leaves in the middle of a message would wait for ever. */
+        if (!s_send_frame(socket, list[i].data, list[i].size, ZMQ_DONTWAIT | (i + 1 < count ? ZMQ_SNDMORE : 0)))
+            sent = s_zmq_error(err, "cannot send the rest of a message");
+    }
+    message_frames_destroy(&frames);
+    return sent || err_context(err, "%s", message_name(message->type));
+}
+
+bool message_send(void *socket, const struct route *to, const struct message *message, struct err *err)
+{
+    return s_send(socket, to, message, ZMQ_DONTWAIT, err);
+}
+
+bool message_send_wait(void *socket, const struct route *to, const struct message *message, struct err *err)
+{
+    return s_send(socket, to, message, 0, err);
+}
+
+/* zmq_msg_recv into a fresh part, going on after a signal. */
+static bool s_receive_part(void *socket, zmq_msg_t *part, int flags)
+{
+    zmq_msg_init(part);
+    int size;
+    do {
+        size = zmq_msg_recv(part, socket, flags);
+    } while (size < 0 && zmq_errno() == EINTR);
+    if (size < 0)
+        zmq_msg_close(part);
+    return size >= 0;
+}
+
+/* What came in beside the frames that were kept. */
+struct arrival {
+    size_t frames;  /* the routing id not counted     */
+    uint64_t bytes; /* of all frames, kept or not     */
+};
+
+/* Take the rest of a multipart message. Frames beyond MESSAGE_FRAMES, and all from where the message is too large, are let go
+ * one by one. The socket hands over whole messages, so none of this waits for a peer. */
+static bool s_receive_rest(void *socket, zmq_msg_t *part, struct message_frames *frames, struct arrival *arrival,
+                           struct err *err)
+{
+    for (;;) {
+        bool more = zmq_msg_more(part) != 0;
+        arrival->frames++;
+        arrival->bytes += zmq_msg_size(part);
+        if (frames->part_count < MESSAGE_FRAMES && arrival->bytes <= MESSAGE_BYTES) {
+            zmq_msg_t *kept = &frames->parts[frames->part_count++];
+            zmq_msg_init(kept);
+            zmq_msg_move(kept, part);
+        }
+        zmq_msg_close(part);
+        if (!more)
+            return true;
+        if (!s_receive_part(socket, part, 0))
+            return s_zmq_error(err, "cannot receive the rest of a message");
+    }
+}
+
+/* Whether what arrived may be decoded at all. */
+static bool s_arrival_allowed(const struct arrival *arrival, struct err *err)
+{
+    if (arrival->frames > MESSAGE_FRAMES)
+        return err_set(err, ERR_PROTOCOL, "%zu frames are above %d", arrival->frames, MESSAGE_FRAMES);
+    if (arrival->bytes > MESSAGE_BYTES)
+        return err_set(err, ERR_PROTOCOL, "a message of %llu bytes is above %d", (unsigned long long)arrival->bytes,
+                       MESSAGE_BYTES);
+    return true;
+}
+
+/* Take a ROUTER's first frame, the peer's id, and go on to the second. A message of the id alone leaves nothing to decode. */
+static bool s_receive_route(void *socket, zmq_msg_t *part, struct route *from, struct err *err)
+{
+    size_t size = zmq_msg_size(part);
+    bool more = zmq_msg_more(part) != 0;
+    from->size = size < sizeof from->id ? size : sizeof from->id; /* libzmq allows 255 */
+    memcpy(from->id, zmq_msg_data(part), from->size);
+    zmq_msg_close(part);
+    if (!more)
+        return err_set(err, ERR_PROTOCOL, "0 frames are no message: a header and a body are the least");
+    return s_receive_part(socket, part, 0) || s_zmq_error(err, "cannot receive");
+}
+
+bool message_receive(void *socket, struct route *from, bool wait, struct message *message, bool *got, struct err *err)
+{
+    *message = (struct message){0};
+    *got = false;
+    zmq_msg_t part;
+    if (!s_receive_part(socket, &part, wait ? 0 : ZMQ_DONTWAIT))
+        return zmq_errno() == EAGAIN ? true : s_zmq_error(err, "cannot receive");
+    if (from != NULL && !s_receive_route(socket, &part, from, err))
+        return false;
+    struct message_frames local = {0}; /* keeps the promise to consume everything when memory is short */
+    struct message_frames *frames = message_frames_new(err);
+    struct arrival arrival = {0};
+    bool whole = s_receive_rest(socket, &part, frames != NULL ? frames : &local, &arrival, err);
+    if (frames == NULL) {
+        for (size_t i = 0; i < local.part_count; i++)
+            zmq_msg_close(&local.parts[i]);
+        return false;
+    }
+    for (frames->count = 0; frames->count < frames->part_count; frames->count++) {
+        zmq_msg_t *kept = &frames->parts[frames->count];
+        frames->list[frames->count] = (struct frame){zmq_msg_data(kept), zmq_msg_size(kept)};
+    }
+    *got = whole && s_arrival_allowed(&arrival, err) && message_decode_owned(frames, message, err);
+    if (!*got)
+        message_frames_destroy(&frames);
+    return *got;
+}

@@ -1,0 +1,173 @@
+/* message_check.c - what must hold of a message's values, whichever way it travels. */
+#include "proto/wire/message_table.h"
+#include "proto/wire/pack.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+static bool s_text_allowed(const struct field *field, const struct text *text, struct err *err)
+{
+    if (text->size < field->least || text->size > field->most)
+        return err_set(err, ERR_PROTOCOL, "field %s: %zu bytes are not %" PRIu64 "..%" PRIu64, field->name, text->size,
+                       field->least, field->most);
+    const uint8_t *bytes = (const uint8_t *)text->data;
+    for (size_t at = 0; at < text->size;) {
+        size_t length = pack_character(bytes + at, text->size - at);
+        if (length == 0)
+            return err_set(err, ERR_PROTOCOL, "field %s: not UTF-8", field->name);
+        bool control = field->kind == FIELD_LINE && (bytes[at] < 0x20 || bytes[at] == 0x7f);
+        if (control || bytes[at] == 0)
+            return err_set(err, ERR_PROTOCOL, "field %s: holds the control character 0x%02x", field->name, bytes[at]);
+        at += length;
+    }
+    return true;
+}
+
+static bool s_field_allowed(const struct message *message, const struct field *field, struct err *err)
+{
+    const void *place = (const char *)message + field->offset;
+    if (field->kind == FIELD_LINE || field->kind == FIELD_TEXT)
+        return s_text_allowed(field, place, err);
+    if (field->kind == FIELD_REAL) {
+        double real;
+        memcpy(&real, place, sizeof real);
+        return isfinite(real) || err_set(err, ERR_PROTOCOL, "field %s: not a finite number", field->name);
+    }
+    uint64_t value = message_field_get(message, field);
+    if (value < field->least)
+        return err_set(err, ERR_PROTOCOL, "field %s: %" PRIu64 " is below %" PRIu64, field->name, value, field->least);
+    if (value > field->most)
+        return err_set(err, ERR_PROTOCOL, "field %s: %" PRIu64 " is above %" PRIu64, field->name, value, field->most);
+    return true;
+}
+
+/* Lengths of `count` rows, each least..ROW_LENGTH, added to *sum. */
+static bool s_lengths_allowed(const char *name, const uint16_t *lengths, uint32_t count, unsigned least, uint64_t *sum,
+                              struct err *err)
+{
+    for (uint32_t row = 0; row < count; row++) {
+        if (lengths[row] < least || lengths[row] > ROW_LENGTH)
+            return err_set(err, ERR_PROTOCOL, "frame %s: row %u: %u is not %u..%d", name, row, lengths[row], least,
+                           ROW_LENGTH);
+        *sum += lengths[row];
+    }
+    return true;
+}
+
+static bool s_ids_add_up(uint64_t sum, size_t id_count, struct err *err)
+{
+    if (sum != id_count)
+        return err_set(err, ERR_PROTOCOL, "field id_count: %zu is not the sum of the lengths, %" PRIu64, id_count, sum);
+    return true;
+}
+
+static bool s_rows_allowed(const struct rows *rows, struct err *err)
+{
+    uint64_t sum = 0;
+    return s_lengths_allowed("src_lengths", rows->src_lengths, rows->count, 1, &sum, err) &&
+           s_lengths_allowed("tgt_lengths", rows->tgt_lengths, rows->count, 1, &sum, err) &&
+           s_ids_add_up(sum, rows->id_count, err);
+}
+
+static bool s_shards_allowed(const struct span *span, struct err *err)
+{
+    uint64_t rows = 0;
+    for (uint32_t i = 0; i < span->shard_count; i++) {
+        const struct span_shard *shard = &span->shards[i], *before = shard - 1;
+        if (shard->step >= span->steps)
+            return err_set(err, ERR_PROTOCOL, "frame shards: entry %u: step %u is not below %u", i, shard->step,
+                           span->steps);
+        if (shard->shard >= SHARDS_MOST)
+            return err_set(err, ERR_PROTOCOL, "frame shards: entry %u: shard %u is not below %d", i, shard->shard,
+                           SHARDS_MOST);
+        bool later =
+            i == 0 || shard->step > before->step || (shard->step == before->step && shard->shard > before->shard);
+        if (!later)
+            return err_set(err, ERR_PROTOCOL, "frame shards: entry %u: not after the one before it", i);
+        rows += shard->rows;
+    }
+    if (rows != span->rows.count)
+        return err_set(err, ERR_PROTOCOL, "field row_count: %u is not the sum of the shards' rows, %" PRIu64,
+                       span->rows.count, rows);
+    return true;
+}
+
+static bool s_span_allowed(const struct span *span, struct err *err)
+{
+    for (uint32_t step = 0; step < span->steps; step++)
+        if (span->tokens[step] == 0)
+            return err_set(err, ERR_PROTOCOL, "frame tokens: step %u: a batch has at least one token", step);
+    return s_shards_allowed(span, err) && s_rows_allowed(&span->rows, err);
+}
+
+static bool s_report_allowed(const struct report *report, struct err *err)
+{
+    for (uint32_t step = 0; step < report->steps; step++) {
+        const struct step_result *result = &report->results[step];
+        if (!isfinite(result->loss_sum))
+            return err_set(err, ERR_PROTOCOL, "frame results: step %u: loss_sum is not a finite number", step);
+        if (!isfinite(result->grad_norm) || result->grad_norm < 0)
+            return err_set(err, ERR_PROTOCOL, "frame results: step %u: grad_norm is not a finite number from 0 up",
+                           step);
+        if (result->correct > result->tokens)
+            return err_set(err, ERR_PROTOCOL, "frame results: step %u: %u correct of %u tokens", step, result->correct,
+                           result->tokens);
+    }
+    return true;
+}
+
+static bool s_scored_allowed(const struct scored *scored, struct err *err)
+{
+    if (scored->forced_correct > scored->tokens)
+        return err_set(err, ERR_PROTOCOL, "field forced_correct: %" PRIu64 " is above tokens", scored->forced_correct);
+    if (scored->free_correct > scored->tokens)
+        return err_set(err, ERR_PROTOCOL, "field free_correct: %" PRIu64 " is above tokens", scored->free_correct);
+    uint64_t sum = 0;
+    return s_lengths_allowed("lengths", scored->lengths, scored->rows, 0, &sum, err) &&
+           s_ids_add_up(sum, scored->id_count, err);
+}
+
+static bool s_state_allowed(const struct state *state, struct err *err)
+{
+    if (state->offset > state->total || state->size > state->total - state->offset)
+        return err_set(err, ERR_PROTOCOL, "field size: %zu bytes at %" PRIu64 " end after %" PRIu64, state->size,
+                       state->offset, state->total);
+    return true;
+}
+
+/* What fields and bulk frames must be to each other. */
+static bool s_whole_allowed(const struct message *message, struct err *err)
+{
+    switch (message->type) {
+    case MESSAGE_GENERATION:
+        if (message->generation.rank >= message->generation.size)
+            return err_set(err, ERR_PROTOCOL, "field rank: %u is not below size, %u", message->generation.rank,
+                           message->generation.size);
+        return true;
+    case MESSAGE_STATE:
+        return s_state_allowed(&message->state, err);
+    case MESSAGE_SPAN:
+        return s_span_allowed(&message->span, err);
+    case MESSAGE_REPORT:
+        return s_report_allowed(&message->report, err);
+    case MESSAGE_VALIDATE:
+        return s_rows_allowed(&message->validate.rows, err);
+    case MESSAGE_SCORED:
+        return s_scored_allowed(&message->scored, err);
+    default:
+        return true;
+    }
+}
+
+bool message_check(const struct message *message, struct err *err)
+{
+    const struct message_row *row = message_row((uint64_t)message->type);
+    if (row == NULL)
+        return err_set(err, ERR_PROTOCOL, "message type %d is unknown", (int)message->type);
+    bool allowed = true;
+    for (size_t i = 0; allowed && i < row->field_count; i++)
+        allowed = s_field_allowed(message, &row->fields[i], err);
+    allowed = allowed && s_whole_allowed(message, err);
+    return allowed || err_context(err, "%s", row->name);
+}

@@ -1,0 +1,232 @@
+/* message_table.c - the table itself. PROTOCOL.md says the same in prose; change both. */
+#include "proto/wire/message_table.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* The layouts that travel as they lie in memory. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "bulk frames are little-endian arrays");
+_Static_assert(sizeof(struct span_shard) == 12 && offsetof(struct span_shard, shard) == 4 &&
+                   offsetof(struct span_shard, rows) == 8,
+               "span_shard is three u32 without padding");
+_Static_assert(sizeof(struct step_result) == 24 && offsetof(struct step_result, grad_norm) == 8 &&
+                   offsetof(struct step_result, tokens) == 16 && offsetof(struct step_result, correct) == 20,
+               "step_result is two f64 and two u32 without padding");
+_Static_assert(sizeof(enum generation_source) == sizeof(uint32_t), "an enum is read and written as a u32");
+
+/* Counters stay within a signed 64-bit integer, so that sums with small numbers do not wrap and any language has them. */
+#define COUNTER_MOST ((uint64_t)INT64_MAX)
+#define FILE_MOST    ((uint64_t)1 << 40)
+#define ROWS_MOST    ((uint64_t)1 << 24)
+#define IDS_MOST     ((uint64_t)1 << 25)
+
+#define AT(place) offsetof(struct message, place)
+#define U32(name, place, least, most)                                                                                  \
+    {                                                                                                                  \
+        name, FIELD_U32, AT(place), least, most                                                                        \
+    }
+#define U64(name, place, least, most)                                                                                  \
+    {                                                                                                                  \
+        name, FIELD_U64, AT(place), least, most                                                                        \
+    }
+#define COUNTER(name, place)                                                                                           \
+    {                                                                                                                  \
+        name, FIELD_U64, AT(place), 0, COUNTER_MOST                                                                    \
+    }
+#define REAL(name, place)                                                                                              \
+    {                                                                                                                  \
+        name, FIELD_REAL, AT(place), 0, 0                                                                              \
+    }
+#define LINE(name, place, most)                                                                                        \
+    {                                                                                                                  \
+        name, FIELD_LINE, AT(place), 0, most                                                                           \
+    }
+#define BULK(name, type, c_type, place, count)                                                                         \
+    {                                                                                                                  \
+        name, type, sizeof(c_type), _Alignof(c_type), AT(place), count                                                 \
+    }
+
+static const struct field s_hello[] = {
+    LINE("build", hello.build, MESSAGE_NAME),
+    LINE("backend", hello.backend, MESSAGE_NAME),
+    LINE("backend_version", hello.backend_version, MESSAGE_NAME),
+    LINE("isa", hello.isa, MESSAGE_NAME),
+    LINE("precision", hello.precision, MESSAGE_NAME),
+    U32("threads", hello.threads, 1, 65536),
+};
+
+static const struct field s_welcome[] = {
+    COUNTER("worker", welcome.worker),
+    {"config", FIELD_TEXT, AT(welcome.config), 0, MESSAGE_CONFIG},
+    U32("src_vocab", welcome.src_vocab, 1, 65535),
+    U32("tgt_vocab", welcome.tgt_vocab, 1, 65535),
+};
+
+static const struct field s_generation[] = {
+    COUNTER("generation", generation.generation),
+    U32("rank", generation.rank, 0, 4095),
+    U32("size", generation.size, 1, 4096),
+    COUNTER("step", generation.step),
+    U32("source", generation.source, SOURCE_SEED, SOURCE_STATE),
+};
+
+static const struct field s_state[] = {
+    COUNTER("step", state.step),
+    U32("file", state.file, MESSAGE_STATE_MODEL, MESSAGE_STATE_OPTIMIZER),
+    U64("offset", state.offset, 0, FILE_MOST),
+    U64("total", state.total, 1, FILE_MOST),
+    {"size", FIELD_SIZE, AT(state.size), 1, STATE_PIECE},
+};
+static const struct bulk s_state_bulk[] = {
+    BULK("bytes", "u8", uint8_t, state.bytes, "size"),
+};
+
+static const struct field s_ready[] = {
+    COUNTER("generation", ready.generation),
+    COUNTER("step", ready.step),
+};
+
+static const struct field s_credit[] = {
+    U32("units", credit.units, 1, 1024),
+};
+
+static const struct field s_span[] = {
+    COUNTER("generation", span.generation),
+    COUNTER("span", span.span),
+    COUNTER("first_step", span.first_step),
+    U32("steps", span.steps, 1, SPAN_STEPS),
+    U32("shard_count", span.shard_count, 0, (uint64_t)SPAN_STEPS *SHARDS_MOST),
+    U32("row_count", span.rows.count, 0, ROWS_MOST),
+    {"id_count", FIELD_SIZE, AT(span.rows.id_count), 0, IDS_MOST},
+};
+static const struct bulk s_span_bulk[] = {
+    BULK("tokens", "u32", uint32_t, span.tokens, "steps"),
+    BULK("shards", "span_shard", struct span_shard, span.shards, "shard_count"),
+    BULK("src_lengths", "u16", uint16_t, span.rows.src_lengths, "row_count"),
+    BULK("tgt_lengths", "u16", uint16_t, span.rows.tgt_lengths, "row_count"),
+    BULK("ids", "u16", uint16_t, span.rows.ids, "id_count"),
+};
+
+static const struct field s_report[] = {
+    COUNTER("generation", report.generation),
+    COUNTER("span", report.span),
+    COUNTER("rows", report.rows),
+    COUNTER("busy_ns", report.busy_ns),
+    U32("steps", report.steps, 1, SPAN_STEPS),
+};
+static const struct bulk s_report_bulk[] = {
+    BULK("results", "step_result", struct step_result, report.results, "steps"),
+};
+
+static const struct field s_validate[] = {
+    COUNTER("generation", validate.generation),
+    COUNTER("request", validate.request),
+    U32("what", validate.what, 1, VALIDATE_FORCED | VALIDATE_FREE | VALIDATE_TRANSLATE),
+    U32("row_count", validate.rows.count, 0, ROWS_MOST),
+    {"id_count", FIELD_SIZE, AT(validate.rows.id_count), 0, IDS_MOST},
+};
+static const struct bulk s_validate_bulk[] = {
+    BULK("src_lengths", "u16", uint16_t, validate.rows.src_lengths, "row_count"),
+    BULK("tgt_lengths", "u16", uint16_t, validate.rows.tgt_lengths, "row_count"),
+    BULK("ids", "u16", uint16_t, validate.rows.ids, "id_count"),
+};
+
+static const struct field s_scored[] = {
+    COUNTER("request", scored.request),
+    COUNTER("tokens", scored.tokens),
+    REAL("forced_loss_sum", scored.forced_loss_sum),
+    REAL("free_loss_sum", scored.free_loss_sum),
+    COUNTER("forced_correct", scored.forced_correct),
+    COUNTER("free_correct", scored.free_correct),
+    U32("row_count", scored.rows, 0, ROWS_MOST),
+    {"id_count", FIELD_SIZE, AT(scored.id_count), 0, IDS_MOST},
+};
+static const struct bulk s_scored_bulk[] = {
+    BULK("lengths", "u16", uint16_t, scored.lengths, "row_count"),
+    BULK("ids", "u16", uint16_t, scored.ids, "id_count"),
+};
+
+static const struct field s_save[] = {
+    COUNTER("generation", save.generation),
+    COUNTER("step", save.step),
+};
+
+static const struct field s_dismiss[] = {
+    LINE("reason", dismiss.reason, MESSAGE_LINE),
+};
+
+static const struct field s_leave[] = {
+    COUNTER("step", leave.step),
+};
+
+static const struct field s_error[] = {
+    U32("code", error.code, ERR_FAILED, ERR_INTERRUPTED),
+    LINE("text", error.text, MESSAGE_LINE),
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define ROW(name, fields)                                                                                              \
+    {                                                                                                                  \
+        name, fields, COUNT(fields), NULL, 0                                                                           \
+    }
+#define BULK_ROW(name, fields, bulk)                                                                                   \
+    {                                                                                                                  \
+        name, fields, COUNT(fields), bulk, COUNT(bulk)                                                                 \
+    }
+
+static const struct message_row s_rows[MESSAGE_TYPES] = {
+    [MESSAGE_HELLO] = ROW("HELLO", s_hello),
+    [MESSAGE_WELCOME] = ROW("WELCOME", s_welcome),
+    [MESSAGE_GENERATION] = ROW("GENERATION", s_generation),
+    [MESSAGE_STATE] = BULK_ROW("STATE", s_state, s_state_bulk),
+    [MESSAGE_READY] = ROW("READY", s_ready),
+    [MESSAGE_CREDIT] = ROW("CREDIT", s_credit),
+    [MESSAGE_SPAN] = BULK_ROW("SPAN", s_span, s_span_bulk),
+    [MESSAGE_REPORT] = BULK_ROW("REPORT", s_report, s_report_bulk),
+    [MESSAGE_VALIDATE] = BULK_ROW("VALIDATE", s_validate, s_validate_bulk),
+    [MESSAGE_SCORED] = BULK_ROW("SCORED", s_scored, s_scored_bulk),
+    [MESSAGE_SAVE] = ROW("SAVE", s_save),
+    [MESSAGE_DISMISS] = ROW("DISMISS", s_dismiss),
+    [MESSAGE_LEAVE] = ROW("LEAVE", s_leave),
+    [MESSAGE_ERROR] = ROW("ERROR", s_error),
+};
+
+const struct message_row *message_row(uint64_t type)
+{
+    return type < MESSAGE_TYPES && s_rows[type].name != NULL ? &s_rows[type] : NULL;
+}
+
+const char *message_name(enum message_type type)
+{
+    const struct message_row *row = message_row((uint64_t)type);
+    return row == NULL ? "unknown" : row->name;
+}
+
+uint64_t message_field_get(const struct message *message, const struct field *field)
+{
+    const char *place = (const char *)message + field->offset;
+    uint32_t narrow;
+    uint64_t wide;
+    size_t size;
+    switch (field->kind) {
+    case FIELD_U32:
+        memcpy(&narrow, place, sizeof narrow);
+        return narrow;
+    case FIELD_U64:
+        memcpy(&wide, place, sizeof wide);
+        return wide;
+    case FIELD_SIZE:
+        memcpy(&size, place, sizeof size);
+        return size;
+    default:
+        return 0;
+    }
+}
+
+uint64_t message_count(const struct message *message, const struct message_row *row, const char *name)
+{
+    for (size_t i = 0; i < row->field_count; i++)
+        if (strcmp(row->fields[i].name, name) == 0)
+            return message_field_get(message, &row->fields[i]);
+    return 0;
+}

@@ -1,0 +1,301 @@
+/* pack.c - the guard that stands before msgpack-c, and the reader and writer of maps. */
+#include "proto/wire/pack.h"
+
+#include <string.h>
+
+/* The head of one object, as its first bytes tell it. */
+struct head {
+    size_t size;      /* bytes of the head itself                         */
+    uint64_t payload; /* bytes that follow and belong to this object      */
+    uint64_t items;   /* objects that follow and belong to this container */
+    bool text, map;
+};
+
+static uint64_t s_big_endian(const uint8_t *bytes, size_t size)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < size; i++)
+        value = value << 8 | bytes[i];
+    return value;
+}
+
+/* Heads of one byte: the kind and the count share it. False where the byte announces a longer head. */
+static bool s_short_head(uint8_t lead, struct head *head)
+{
+    *head = (struct head){.size = 1};
+    if (lead <= 0x7f || lead >= 0xe0 || lead == 0xc0 || lead == 0xc2 || lead == 0xc3)
+        return true;
+    if (lead >= 0xc4)
+        return false;
+    if (lead >= 0xa0) {
+        head->payload = lead & 0x1fU;
+        head->text = true;
+    } else {
+        head->map = lead < 0x90;
+        head->items = lead & 0x0fU;
+    }
+    return true;
+}
+
+/* Read the head at `bytes`, of which `left` remain. */
+static bool s_head(const uint8_t *bytes, size_t left, struct head *head, struct err *err)
+{
+    /* For 0xc4..0xdf: bytes of the length that follows the lead byte, and bytes of payload beside that length. */
+    static const uint8_t lengths[] = {1, 2, 4, 1, 2, 4, 0, 0, 0, 0, 0, 0, 0, 0,
+                                      0, 0, 0, 0, 0, 0, 0, 1, 2, 4, 2, 4, 2, 4};
+    static const uint8_t fixed[] = {0, 0, 0, 1, 1, 1, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 2, 3, 5, 9, 17};
+    uint8_t lead = bytes[0];
+    if (lead == 0xc1)
+        return err_set(err, ERR_PROTOCOL, "the byte 0xc1 starts no object");
+    if (s_short_head(lead, head))
+        return true;
+    size_t row = lead - 0xc4U;
+    head->size = 1 + (size_t)lengths[row];
+    if (head->size > left)
+        return err_set(err, ERR_PROTOCOL, "the frame ends inside an object");
+    uint64_t length = s_big_endian(bytes + 1, lengths[row]);
+    if (lead >= 0xdc) {
+        head->items = length;
+        head->map = lead >= 0xde;
+    } else {
+        head->text = lead >= 0xd9;
+        head->payload = length + (row < sizeof fixed ? fixed[row] : 0);
+    }
+    return true;
+}
+
+size_t pack_character(const uint8_t *bytes, size_t size)
+{
+    uint8_t lead = bytes[0];
+    if (lead < 0x80)
+        return 1;
+    size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+    if (lead < 0xc2 || lead > 0xf4 || length > size)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((bytes[i] & 0xc0) != 0x80)
+            return 0;
+    bool overlong = (lead == 0xe0 && bytes[1] < 0xa0) || (lead == 0xf0 && bytes[1] < 0x90);
+    bool surrogate = lead == 0xed && bytes[1] > 0x9f;
+    bool beyond = lead == 0xf4 && bytes[1] > 0x8f;
+    return overlong || surrogate || beyond ? 0 : length;
+}
+
+static bool s_is_utf8(const uint8_t *bytes, size_t size)
+{
+    for (size_t at = 0; at < size;) {
+        size_t length = pack_character(bytes + at, size - at);
+        if (length == 0)
+            return false;
+        at += length;
+    }
+    return true;
+}
+
+/* What must hold of a head and its payload, `left` bytes after the head remaining. */
+static bool s_head_allowed(const struct head *head, const uint8_t *payload, size_t left, struct err *err)
+{
+    uint64_t objects = head->map ? head->items * 2 : head->items;
+    if (head->payload > left)
+        return err_set(err, ERR_PROTOCOL, "the frame ends inside an object");
+    if (objects > left)
+        return err_set(err, ERR_PROTOCOL, "a container claims %llu items, but %zu bytes remain",
+                       (unsigned long long)head->items, left);
+    if (head->map && head->items > PACK_FIELDS)
+        return err_set(err, ERR_PROTOCOL, "a map of %llu fields is above %d", (unsigned long long)head->items,
+                       PACK_FIELDS);
+    if (head->text && !s_is_utf8(payload, (size_t)head->payload))
+        return err_set(err, ERR_PROTOCOL, "text is not UTF-8");
+    return true;
+}
+
+/* Walk over all objects in `bytes` and allow exactly one, whole, within the limits. */
+static bool s_guard(const uint8_t *bytes, size_t size, struct err *err)
+{
+    uint64_t pending[PACK_DEPTH + 1] = {1}; /* objects still to come at each level; level 0 is the frame */
+    size_t level = 0, at = 0;
+    while (pending[level] > 0) {
+        if (at == size)
+            return err_set(err, ERR_PROTOCOL, "the frame ends before its object does");
+        struct head head;
+        if (!s_head(bytes + at, size - at, &head, err))
+            return false;
+        at += head.size;
+        if (!s_head_allowed(&head, bytes + at, size - at, err))
+            return false;
+        at += (size_t)head.payload;
+        pending[level]--;
+        if (head.items > 0) {
+            if (level == PACK_DEPTH)
+                return err_set(err, ERR_PROTOCOL, "containers are nested deeper than %d", PACK_DEPTH);
+            pending[++level] = head.map ? head.items * 2 : head.items;
+        }
+        while (level > 0 && pending[level] == 0)
+            level--;
+    }
+    if (at != size)
+        return err_set(err, ERR_PROTOCOL, "%zu bytes follow the object", size - at);
+    return true;
+}
+
+static bool s_same_text(const msgpack_object_str *a, const msgpack_object_str *b)
+{
+    return a->size == b->size && memcmp(a->ptr, b->ptr, a->size) == 0;
+}
+
+/* Keys of every map inside must be text and differ. The guard has bounded the depth and the number of fields. */
+static bool s_keys_allowed(const msgpack_object *object, struct err *err)
+{
+    if (object->type == MSGPACK_OBJECT_ARRAY) {
+        for (uint32_t i = 0; i < object->via.array.size; i++)
+            if (!s_keys_allowed(&object->via.array.ptr[i], err))
+                return false;
+        return true;
+    }
+    if (object->type != MSGPACK_OBJECT_MAP)
+        return true;
+    const msgpack_object_map *map = &object->via.map;
+    for (uint32_t i = 0; i < map->size; i++) {
+        const msgpack_object *key = &map->ptr[i].key;
+        if (key->type != MSGPACK_OBJECT_STR)
+            return err_set(err, ERR_PROTOCOL, "the key of field %u is not text", i + 1);
+        for (uint32_t j = 0; j < i; j++)
+            if (s_same_text(&key->via.str, &map->ptr[j].key.via.str))
+                return err_set(err, ERR_PROTOCOL, "field %.*s is repeated",
+                               key->via.str.size > 64 ? 64 : (int)key->via.str.size, key->via.str.ptr);
+        if (!s_keys_allowed(&map->ptr[i].val, err))
+            return false;
+    }
+    return true;
+}
+
+void pack_open(struct pack_reader *reader, const void *data, size_t size)
+{
+    msgpack_unpacked_init(&reader->unpacked);
+    reader->err = (struct err){0};
+    reader->failed = !s_guard(data, size, &reader->err);
+    if (reader->failed)
+        return;
+    size_t end = 0;
+    msgpack_unpack_return result = msgpack_unpack_next(&reader->unpacked, data, size, &end);
+    if (result == MSGPACK_UNPACK_NOMEM_ERROR)
+        reader->failed = !err_set(&reader->err, ERR_MEMORY, "out of memory for a map of %zu bytes", size);
+    else if (result != MSGPACK_UNPACK_SUCCESS || end != size)
+        reader->failed = !err_set(&reader->err, ERR_PROTOCOL, "not one msgpack object");
+    else if (reader->unpacked.data.type != MSGPACK_OBJECT_MAP)
+        reader->failed = !err_set(&reader->err, ERR_PROTOCOL, "not a map");
+    else
+        reader->failed = !s_keys_allowed(&reader->unpacked.data, &reader->err);
+}
+
+static void s_fail(struct pack_reader *reader, const char *key, const char *what)
+{
+    if (!reader->failed)
+        err_set(&reader->err, ERR_PROTOCOL, "field %s: %s", key, what);
+    reader->failed = true;
+}
+
+/* The value of `key`, or NULL and the reader in error. */
+static const msgpack_object *s_value(struct pack_reader *reader, const char *key)
+{
+    if (reader->failed)
+        return NULL;
+    const msgpack_object_map *map = &reader->unpacked.data.via.map;
+    size_t size = strlen(key);
+    for (uint32_t i = 0; i < map->size; i++) {
+        const msgpack_object_str *name = &map->ptr[i].key.via.str;
+        if (name->size == size && memcmp(name->ptr, key, size) == 0)
+            return &map->ptr[i].val;
+    }
+    s_fail(reader, key, "missing");
+    return NULL;
+}
+
+uint64_t pack_uint(struct pack_reader *reader, const char *key)
+{
+    const msgpack_object *value = s_value(reader, key);
+    if (value == NULL)
+        return 0;
+    if (value->type == MSGPACK_OBJECT_POSITIVE_INTEGER)
+        return value->via.u64;
+    s_fail(reader, key, "not an unsigned integer");
+    return 0;
+}
+
+double pack_real(struct pack_reader *reader, const char *key)
+{
+    const msgpack_object *value = s_value(reader, key);
+    if (value == NULL)
+        return 0;
+    switch (value->type) {
+    case MSGPACK_OBJECT_FLOAT32:
+    case MSGPACK_OBJECT_FLOAT64:
+        return value->via.f64;
+    case MSGPACK_OBJECT_POSITIVE_INTEGER:
+        return (double)value->via.u64;
+    case MSGPACK_OBJECT_NEGATIVE_INTEGER:
+        return (double)value->via.i64;
+    default:
+        s_fail(reader, key, "not a number");
+        return 0;
+    }
+}
+
+struct text pack_text(struct pack_reader *reader, const char *key)
+{
+    const msgpack_object *value = s_value(reader, key);
+    if (value != NULL && value->type == MSGPACK_OBJECT_STR)
+        return (struct text){value->via.str.ptr, value->via.str.size};
+    if (value != NULL)
+        s_fail(reader, key, "not text");
+    return (struct text){"", 0};
+}
+
+void pack_version(struct pack_reader *reader, const char *key, uint64_t *major, uint64_t *minor)
+{
+    *major = *minor = 0;
+    const msgpack_object *value = s_value(reader, key);
+    if (value == NULL)
+        return;
+    const msgpack_object *pair = value->type == MSGPACK_OBJECT_ARRAY ? value->via.array.ptr : NULL;
+    if (value->type == MSGPACK_OBJECT_POSITIVE_INTEGER) {
+        *major = value->via.u64;
+    } else if (pair != NULL && value->via.array.size == 2 && pair[0].type == MSGPACK_OBJECT_POSITIVE_INTEGER &&
+               pair[1].type == MSGPACK_OBJECT_POSITIVE_INTEGER) {
+        *major = pair[0].via.u64;
+        *minor = pair[1].via.u64;
+    } else {
+        s_fail(reader, key, "not [major, minor]");
+    }
+}
+
+bool pack_close(struct pack_reader *reader, struct err *err)
+{
+    msgpack_unpacked_destroy(&reader->unpacked);
+    if (reader->failed && err != NULL)
+        *err = reader->err;
+    return !reader->failed;
+}
+
+static int s_write(void *out, const char *bytes, size_t size)
+{
+    buffer_append(out, bytes, size);
+    return 0;
+}
+
+void pack_begin(msgpack_packer *packer, struct buffer *out, size_t count)
+{
+    msgpack_packer_init(packer, out, s_write);
+    msgpack_pack_map(packer, count);
+}
+
+void pack_put_text(msgpack_packer *packer, struct text text)
+{
+    msgpack_pack_str(packer, text.size);
+    msgpack_pack_str_body(packer, text.data, text.size);
+}
+
+void pack_put_key(msgpack_packer *packer, const char *key)
+{
+    pack_put_text(packer, (struct text){key, strlen(key)});
+}
