@@ -1,0 +1,248 @@
+#include "worker/batch.h"
+
+#include "proto/text/vocab.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+size_t rows_ids(const struct rows *rows, uint32_t first, uint32_t count)
+{
+    size_t sum = 0;
+    for (uint32_t r = first; r < first + count; r++)
+        sum += (size_t)rows->src_lengths[r] + rows->tgt_lengths[r];
+    return sum;
+}
+
+void batch_free(struct batch *batch)
+{
+    struct backend *backend = batch->backend;
+    if (batch->device != NULL)
+        backend->op->free(backend, batch->device);
+    free(batch->host);
+    free(batch->shape);
+    free(batch->place);
+    free(batch->row_of);
+    *batch = (struct batch){.backend = backend};
+}
+
+static bool s_grow(int32_t **block, size_t *capacity, size_t needed, struct err *err)
+{
+    if (needed <= *capacity)
+        return true;
+    int32_t *larger = realloc(*block, needed * sizeof **block);
+    if (larger == NULL)
+        return err_set(err, ERR_MEMORY, "no memory for a batch of %zu ids", needed);
+    memset(larger + *capacity, 0, (needed - *capacity) * sizeof **block);
+    *block = larger;
+    *capacity = needed;
+    return true;
+}
+
+static bool s_reserve(struct batch *batch, size_t ids, size_t steps, int rows, size_t vocab, struct err *err)
+{
+    if (ids > batch->capacity) {
+        size_t wanted = ids + ids / 4;
+        struct backend *backend = batch->backend;
+        if (batch->device != NULL)
+            backend->op->free(backend, batch->device);
+        batch->device = NULL;
+        if (!s_grow(&batch->host, &batch->capacity, wanted, err))
+            return false;
+        batch->device = backend->op->alloc(backend, wanted * sizeof(int32_t), err);
+        if (batch->device == NULL) {
+            batch->capacity = 0;
+            return false;
+        }
+    }
+    if (rows > batch->row_capacity) {
+        int *row_of = realloc(batch->row_of, (size_t)rows * sizeof *row_of);
+        if (row_of == NULL)
+            return err_set(err, ERR_MEMORY, "no memory for a batch of %d rows", rows);
+        batch->row_of = row_of;
+        batch->row_capacity = rows;
+    }
+    return s_grow(&batch->shape, &batch->shape_capacity, steps, err) &&
+           s_grow(&batch->place, &batch->place_capacity, vocab, err);
+}
+
+/* order[i] = the row that stands i-th when rows are sorted by falling length, ties in their own order. */
+static void s_sort(const uint16_t *lengths, int count, int longest, int32_t *order, int32_t *scratch)
+{
+    memset(scratch, 0, (size_t)(longest + 1) * sizeof *scratch);
+    for (int r = 0; r < count; r++)
+        scratch[lengths[r]]++;
+    int32_t before = 0;
+    for (int length = longest; length >= 0; length--) {
+        int32_t here = scratch[length];
+        scratch[length] = before;
+        before += here;
+    }
+    for (int r = 0; r < count; r++)
+        order[scratch[lengths[r]]++] = r;
+}
+
+/* Fill rows[T] and offset[T] for rows of these lengths (each at least 1); pad_to as in batch_pack. */
+static void s_shape(struct sequence *seq, int32_t *rows, int32_t *offset, const uint16_t *lengths, int count,
+                    int longest, int pad_to)
+{
+    int T = pad_to > 0 ? pad_to : longest;
+    if (pad_to > 0) {
+        for (int t = 0; t < T; t++)
+            rows[t] = count;
+    } else {
+        memset(rows, 0, (size_t)T * sizeof *rows);
+        for (int r = 0; r < count; r++)
+            rows[lengths[r] - 1]++;
+        for (int t = T - 2; t >= 0; t--)
+            rows[t] += rows[t + 1];
+    }
+    int32_t N = 0;
+    for (int t = 0; t < T; t++) {
+        offset[t] = N;
+        N += rows[t];
+    }
+    *seq = (struct sequence){.B = count, .T = T, .N = N, .rows = rows, .offset = offset};
+}
+
+/* Turn `slot`, which holds ids, into places in `distinct`; ids in the order of their first position, <pad> last. */
+static void s_distinct(struct batch_side *side, int32_t *slot, int32_t *distinct, int32_t *place)
+{
+    int U = 0;
+    bool padded = false;
+    for (int n = 0; n < side->seq.N; n++) {
+        int32_t id = slot[n];
+        if (id == ID_PAD) {
+            padded = true;
+        } else if (place[id] == 0) {
+            distinct[U++] = id;
+            place[id] = U;
+        }
+    }
+    side->real = U;
+    if (padded) {
+        distinct[U++] = ID_PAD;
+        place[ID_PAD] = U;
+    }
+    side->U = U;
+    for (int n = 0; n < side->seq.N; n++)
+        slot[n] = place[slot[n]] - 1;
+    for (int u = 0; u < U; u++)
+        place[distinct[u]] = 0;
+}
+
+/* Where each array stands in the block that goes to the backend, and each row's place on either side. */
+struct layout {
+    int32_t *src_slot, *src_distinct, *tgt_slot, *tgt_distinct, *target, *src_row, *tgt_row;
+    const int32_t *src_place, *tgt_place;
+    int src_vocab, tgt_vocab;
+};
+
+static bool s_place_source(const struct sequence *seq, const struct layout *to, int r, const uint16_t *ids, int length,
+                           int steps, struct err *err)
+{
+    for (int t = 0; t < steps; t++) {
+        int32_t id = t < length ? ids[t] : ID_PAD;
+        if (id >= to->src_vocab)
+            return err_set(err, ERR_DATA, "source id %d is outside the vocabulary of %d", (int)id, to->src_vocab);
+        to->src_slot[seq->offset[t] + to->src_place[r]] = id;
+    }
+    return true;
+}
+
+static bool s_place_target(const struct sequence *seq, const struct layout *to, int r, const uint16_t *ids, int length,
+                           struct err *err)
+{
+    for (int t = 0; t < length; t++) {
+        int32_t id = ids[t];
+        if (id >= to->tgt_vocab || id == ID_PAD)
+            return err_set(err, ERR_DATA, "target id %d is <pad> or outside the vocabulary of %d", (int)id,
+                           to->tgt_vocab);
+        int32_t n = seq->offset[t] + to->tgt_place[r];
+        to->target[n] = id;
+        to->tgt_slot[n] = t == 0 ? ID_SOS : (int32_t)ids[t - 1];
+    }
+    return true;
+}
+
+static int s_longest(const uint16_t *lengths, int count)
+{
+    int longest = 0;
+    for (int r = 0; r < count; r++)
+        if (lengths[r] > longest)
+            longest = lengths[r];
+    return longest;
+}
+
+bool batch_pack(struct batch *batch, const struct rows *rows, uint32_t first, uint32_t count, size_t at, int pad_to,
+                int src_vocab, int tgt_vocab, struct err *err)
+{
+    int B = (int)count;
+    const uint16_t *src_lengths = rows->src_lengths + first, *tgt_lengths = rows->tgt_lengths + first;
+    int src_longest = s_longest(src_lengths, B), tgt_longest = s_longest(tgt_lengths, B);
+    if (pad_to > 0 && src_longest > pad_to)
+        return err_set(err, ERR_DATA, "a source of %d ids does not fit %d positions", src_longest, pad_to);
+    size_t ids = rows_ids(rows, first, count);
+    size_t src_ids = 0;
+    for (int r = 0; r < B; r++)
+        src_ids += src_lengths[r];
+    size_t src_N = pad_to > 0 ? (size_t)B * (size_t)pad_to : src_ids, tgt_N = ids - src_ids;
+    size_t src_T = (size_t)(pad_to > 0 ? pad_to : src_longest), tgt_T = (size_t)tgt_longest;
+    size_t scratch = (src_T > tgt_T ? src_T : tgt_T) + 1;
+    size_t vocab = (size_t)(src_vocab > tgt_vocab ? src_vocab : tgt_vocab);
+    size_t block = 2 * (src_N + tgt_N) + tgt_N + 2 * (size_t)B;
+    if (!s_reserve(batch, block, 2 * (src_T + tgt_T) + scratch + 4 * (size_t)B, B, vocab, err))
+        return false;
+
+    batch->B = B;
+    int32_t *host = batch->host, *shape = batch->shape;
+    struct layout to = {.src_slot = host, .src_vocab = src_vocab, .tgt_vocab = tgt_vocab};
+    to.src_distinct = to.src_slot + src_N;
+    to.tgt_slot = to.src_distinct + src_N;
+    to.tgt_distinct = to.tgt_slot + tgt_N;
+    to.target = to.tgt_distinct + tgt_N;
+    to.src_row = to.target + tgt_N;
+    to.tgt_row = to.src_row + B;
+    int32_t *counts = shape + 2 * (src_T + tgt_T);
+    int32_t *src_order = counts + scratch, *tgt_order = src_order + B;
+    int32_t *src_place = tgt_order + B, *tgt_place = src_place + B;
+
+    s_shape(&batch->src.seq, shape, shape + src_T, src_lengths, B, src_longest, pad_to);
+    s_shape(&batch->tgt.seq, shape + 2 * src_T, shape + 2 * src_T + tgt_T, tgt_lengths, B, tgt_longest, 0);
+    s_sort(src_lengths, B, src_longest, src_order, counts);
+    s_sort(tgt_lengths, B, tgt_longest, tgt_order, counts);
+    for (int i = 0; i < B; i++) {
+        src_place[src_order[i]] = i;
+        tgt_place[tgt_order[i]] = i;
+        batch->row_of[i] = tgt_order[i];
+    }
+    for (int r = 0; r < B; r++) {
+        to.src_row[tgt_place[r]] = src_place[r];
+        to.tgt_row[src_place[r]] = tgt_place[r];
+    }
+    to.src_place = src_place;
+    to.tgt_place = tgt_place;
+    const uint16_t *id = rows->ids + at;
+    for (int r = 0; r < B; r++) {
+        int steps = pad_to > 0 ? pad_to : src_lengths[r];
+        if (!s_place_source(&batch->src.seq, &to, r, id, src_lengths[r], steps, err) ||
+            !s_place_target(&batch->tgt.seq, &to, r, id + src_lengths[r], tgt_lengths[r], err))
+            return false;
+        id += src_lengths[r] + tgt_lengths[r];
+    }
+    s_distinct(&batch->src, to.src_slot, to.src_distinct, batch->place);
+    s_distinct(&batch->tgt, to.tgt_slot, to.tgt_distinct, batch->place);
+
+    int32_t *device = batch->device;
+    batch->backend->op->upload(batch->backend, device, host, block * sizeof *host);
+    batch->src.slot = device + (to.src_slot - host);
+    batch->src.distinct = device + (to.src_distinct - host);
+    batch->tgt.slot = device + (to.tgt_slot - host);
+    batch->tgt.distinct = device + (to.tgt_distinct - host);
+    batch->target = device + (to.target - host);
+    batch->src_row = device + (to.src_row - host);
+    batch->tgt_row = device + (to.tgt_row - host);
+    batch->host_target = to.target;
+    batch->src.host_distinct = to.src_distinct;
+    batch->tgt.host_distinct = to.tgt_distinct;
+    return true;
+}

@@ -1,0 +1,259 @@
+#include "worker/decode.h"
+
+#include "proto/text/vocab.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The decoder's arrays for one step of up to B rows. */
+struct step_arrays {
+    float *x, *input, *gates, *c, *h;                  /* [B, E], [B, G], [B, G], [B, H], [B, H] */
+    float *state_h[2], *state_c[2];                    /* [B, H] before and after the step       */
+    float *logits, *loss;                              /* [B, V], [B]                            */
+    int32_t *token, *slot, *keep, *target, *predicted; /* [B]                   */
+};
+
+/* The same on the host, and who the live rows are. */
+struct host_arrays {
+    int32_t *live; /* [B] target-side row of each live row */
+    int32_t *token, *keep, *target, *predicted;
+    float *loss;
+    bool *ended; /* [B] by target-side row */
+    int count;   /* live rows */
+};
+
+static void *s_take(char **at, size_t count, size_t size)
+{
+    void *taken = *at;
+    *at += (count * size + 63) / 64 * 64;
+    return taken;
+}
+
+static size_t s_lay(struct step_arrays *step, const struct model_shape *shape, size_t B, char *base)
+{
+    size_t E = (size_t)shape->E, H = (size_t)shape->H, G = (size_t)shape->G;
+    char *at = base;
+    step->x = s_take(&at, B * E, sizeof(float));
+    step->input = s_take(&at, B * G, sizeof(float));
+    step->gates = s_take(&at, B * G, sizeof(float));
+    step->c = s_take(&at, B * H, sizeof(float));
+    step->h = s_take(&at, B * H, sizeof(float));
+    for (int i = 0; i < 2; i++) {
+        step->state_h[i] = s_take(&at, B * H, sizeof(float));
+        step->state_c[i] = s_take(&at, B * H, sizeof(float));
+    }
+    step->logits = s_take(&at, B * (size_t)shape->tgt_vocab, sizeof(float));
+    step->loss = s_take(&at, B, sizeof(float));
+    step->token = s_take(&at, B, sizeof(int32_t));
+    step->slot = s_take(&at, B, sizeof(int32_t));
+    step->keep = s_take(&at, B, sizeof(int32_t));
+    step->target = s_take(&at, B, sizeof(int32_t));
+    step->predicted = s_take(&at, B, sizeof(int32_t));
+    return (size_t)(at - base);
+}
+
+static size_t s_lay_host(struct host_arrays *host, size_t B, char *base)
+{
+    char *at = base;
+    host->live = s_take(&at, B, sizeof(int32_t));
+    host->token = s_take(&at, B, sizeof(int32_t));
+    host->keep = s_take(&at, B, sizeof(int32_t));
+    host->target = s_take(&at, B, sizeof(int32_t));
+    host->predicted = s_take(&at, B, sizeof(int32_t));
+    host->loss = s_take(&at, B, sizeof(float));
+    host->ended = s_take(&at, B, sizeof(bool));
+    return (size_t)(at - base);
+}
+
+static bool s_reserve(struct decoder *decoder, size_t B, struct step_arrays *step, struct host_arrays *host,
+                      struct err *err)
+{
+    struct backend *backend = decoder->model->backend;
+    const struct model_shape *shape = &decoder->model->shape;
+    size_t needed = s_lay(step, shape, B, NULL);
+    if (needed > decoder->arena_size) {
+        if (decoder->arena != NULL)
+            backend->op->free(backend, decoder->arena);
+        decoder->arena_size = 0;
+        decoder->arena = backend->op->alloc(backend, needed, err);
+        if (decoder->arena == NULL)
+            return err_context(err, "decoding %zu rows", B);
+        decoder->arena_size = needed;
+    }
+    size_t host_needed = s_lay_host(host, B, NULL);
+    if (host_needed > decoder->host_size) {
+        free(decoder->host);
+        decoder->host = malloc(host_needed);
+        decoder->host_size = decoder->host != NULL ? host_needed : 0;
+        if (decoder->host == NULL)
+            return err_set(err, ERR_MEMORY, "no memory to decode %zu rows", B);
+    }
+    s_lay(step, shape, B, decoder->arena);
+    s_lay_host(host, B, decoder->host);
+    return true;
+}
+
+void decoder_free(struct decoder *decoder)
+{
+    network_free(&decoder->network);
+    if (decoder->arena != NULL)
+        decoder->model->backend->op->free(decoder->model->backend, decoder->arena);
+    free(decoder->host);
+    *decoder = (struct decoder){.model = decoder->model, .network = {.model = decoder->model}};
+}
+
+/* All rows live, <sos> as their first input, the encoder's states as theirs. */
+static void s_begin(struct decoder *decoder, const struct batch *batch, struct step_arrays *step,
+                    struct host_arrays *host)
+{
+    struct backend *backend = decoder->model->backend;
+    int B = batch->B;
+    for (int r = 0; r < B; r++) {
+        host->live[r] = r;
+        host->token[r] = ID_SOS;
+        host->ended[r] = false;
+    }
+    host->count = B;
+    backend->op->upload(backend, step->slot, host->live, (size_t)B * sizeof(int32_t));
+    backend->op->upload(backend, step->token, host->token, (size_t)B * sizeof(int32_t));
+    /* The first step reads the states where the encoder left them, and later ones may write there. */
+    step->state_h[0] = decoder->network.decoder.h0;
+    step->state_c[0] = decoder->network.decoder.c0;
+}
+
+/* One step of the live rows: from state[now] and tokens to logits, the likeliest ids and state[1 - now]. */
+static void s_step(struct decoder *decoder, struct step_arrays *step, int count, int now, bool score)
+{
+    const struct model *model = decoder->model;
+    struct backend *backend = model->backend;
+    const struct model_shape *shape = &model->shape;
+    const struct side_weights *weights = &model->weights.decoder;
+    bool lstm = shape->cell == CELL_LSTM;
+    int32_t rows[1] = {count}, offset[1] = {0};
+    struct sequence seq = {.B = count, .T = 1, .N = count, .rows = rows, .offset = offset};
+
+    backend->op->gather(backend, weights->embedding, step->token, count, shape->E, step->x);
+    backend->op->gemm(backend, &(struct gemm){.M = count,
+                                              .N = shape->G,
+                                              .K = shape->E,
+                                              .a = step->x,
+                                              .b = weights->w_ih,
+                                              .bias = weights->bias,
+                                              .c = step->input,
+                                              .transpose_b = true});
+    backend->op->recurrent_forward(backend, &(struct recurrent){.cell = shape->cell,
+                                                                .seq = &seq,
+                                                                .H = shape->H,
+                                                                .input = step->input,
+                                                                .slot = step->slot,
+                                                                .w_hh = weights->w_hh,
+                                                                .h0 = step->state_h[now],
+                                                                .c0 = lstm ? step->state_c[now] : NULL,
+                                                                .gates = step->gates,
+                                                                .c = step->c,
+                                                                .h = step->h,
+                                                                .h_last = step->state_h[1 - now],
+                                                                .c_last = step->state_c[1 - now]});
+    backend->op->gemm(backend, &(struct gemm){.M = count,
+                                              .N = shape->tgt_vocab,
+                                              .K = shape->H,
+                                              .a = step->h,
+                                              .b = model->weights.projection,
+                                              .bias = model->weights.projection_bias,
+                                              .c = step->logits,
+                                              .transpose_b = true});
+    if (score)
+        backend->op->cross_entropy(backend, step->logits, step->target, count, shape->tgt_vocab, false, step->loss,
+                                   step->predicted);
+    else
+        backend->op->argmax(backend, step->logits, count, shape->tgt_vocab, step->predicted);
+}
+
+/* The reference's id of row r at step t, or <pad> beyond its end. */
+static int32_t s_reference(const struct batch *batch, int r, int t)
+{
+    const struct sequence *seq = &batch->tgt.seq;
+    return t < seq->T && r < seq->rows[t] ? batch->host_target[seq->offset[t] + r] : ID_PAD;
+}
+
+/* Take in what a step predicted. Live rows that go on move to the front; host->keep says where they were. */
+static void s_take_in(const struct batch *batch, struct host_arrays *host, int t, int limit, bool score,
+                      struct decode_result *result)
+{
+    int kept = 0;
+    for (int i = 0; i < host->count; i++) {
+        int r = host->live[i], row = batch->row_of[r];
+        int32_t id = host->predicted[i];
+        if (!host->ended[r]) {
+            result->ids[(size_t)row * (size_t)limit + (size_t)t] = (uint16_t)id;
+            result->lengths[row] = (uint16_t)(t + 1);
+            host->ended[r] = id == ID_EOS;
+        }
+        if (score && host->target[i] != ID_PAD) {
+            result->loss_sum += (double)host->loss[i];
+            result->tokens++;
+            result->correct += id == host->target[i];
+        }
+        bool goes_on = !host->ended[r] || (score && s_reference(batch, r, t + 1) != ID_PAD);
+        if (!goes_on)
+            continue;
+        host->keep[kept] = i;
+        host->live[kept] = r;
+        host->token[kept] = id;
+        kept++;
+    }
+    host->count = kept;
+}
+
+/* Put the states of the kept rows at the front of the same array pair, through the other one. Returns where the states are now. */
+static int s_compact(struct decoder *decoder, struct step_arrays *step, const struct host_arrays *host, int before,
+                     int now)
+{
+    struct backend *backend = decoder->model->backend;
+    int H = decoder->model->shape.H, count = host->count;
+    backend->op->upload(backend, step->token, host->token, (size_t)count * sizeof(int32_t));
+    if (count == before)
+        return now;
+    backend->op->upload(backend, step->keep, host->keep, (size_t)count * sizeof(int32_t));
+    backend->op->gather(backend, step->state_h[now], step->keep, count, H, step->state_h[1 - now]);
+    if (decoder->model->shape.cell == CELL_LSTM)
+        backend->op->gather(backend, step->state_c[now], step->keep, count, H, step->state_c[1 - now]);
+    return 1 - now;
+}
+
+bool decode_greedy(struct decoder *decoder, const struct batch *batch, int limit, bool score,
+                   struct decode_result *result, struct err *err)
+{
+    struct backend *backend = decoder->model->backend;
+    struct step_arrays step;
+    struct host_arrays host;
+    if (!network_encode(&decoder->network, batch, err) || !s_reserve(decoder, (size_t)batch->B, &step, &host, err))
+        return false;
+    result->loss_sum = 0;
+    result->tokens = result->correct = 0;
+    s_begin(decoder, batch, &step, &host);
+
+    int now = 0;
+    for (int t = 0; t < limit && host.count > 0; t++) {
+        int count = host.count;
+        size_t ids = (size_t)count * sizeof(int32_t);
+        if (score) {
+            for (int i = 0; i < count; i++)
+                host.target[i] = s_reference(batch, host.live[i], t);
+            backend->op->upload(backend, step.target, host.target, ids);
+        }
+        s_step(decoder, &step, count, now, score);
+        now = 1 - now;
+        backend->op->download(backend, host.predicted, step.predicted, ids);
+        if (score)
+            backend->op->download(backend, host.loss, step.loss, (size_t)count * sizeof(float));
+        if (!backend->op->check(backend, err))
+            return false;
+        s_take_in(batch, &host, t, limit, score, result);
+        now = s_compact(decoder, &step, &host, count, now);
+    }
+    if (result->ended != NULL)
+        for (int r = 0; r < batch->B; r++)
+            result->ended[batch->row_of[r]] = host.ended[r];
+    return true;
+}

@@ -1,0 +1,42 @@
+/* train_step.h - one step of training.
+ *
+ * A training holds what a worker needs to take steps: model, optimiser, gradient, the step counter. It is opened when a run's
+ * configuration is known, given a state (initial parameters or a checkpoint's), and then taken from step to step. The state after a step is a
+ * pure function of the state before it and of the step's rows. Belongs to one compute thread. */
+#ifndef LSTMQ_TRAIN_STEP_H
+#define LSTMQ_TRAIN_STEP_H
+
+#include "worker/network.h"
+#include "worker/optimiser.h"
+
+struct training {
+    struct backend *backend; /* not owned */
+    struct config config;
+    struct model *model;
+    struct optimiser optimiser;
+    struct network network;
+    struct batch batch;
+    float *gradient;            /* arena */
+    struct weights gradient_of; /* the same by role */
+    int64_t *sums;              /* arena of integers; exact reduction only */
+    uint64_t step;              /* steps done */
+};
+
+/* A place among a span's shards, moved on by train_step. */
+struct span_cursor {
+    uint32_t shard, row;
+    size_t id;
+};
+
+bool training_open(struct training *training, struct backend *backend, const struct config *config, int src_vocab,
+                   int tgt_vocab, struct err *err);
+void training_close(struct training *training);
+
+/* Source positions every row is padded to; 0 = none. */
+int training_padding(const struct config *config);
+
+/* Do the step at `at`: its shards are those of `span` with this step's offset. */
+bool train_step(struct training *training, const struct span *span, uint32_t offset, struct span_cursor *at,
+                struct step_result *result, struct err *err);
+
+#endif
