@@ -1,0 +1,104 @@
+/* metrics.c - reading metrics.jsonl, see metrics.h. */
+#include "coordinator/metrics.h"
+
+#include "proto/base/buffer.h"
+#include "proto/store/file.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A line is some 300 bytes; this is far more epochs than a run can have. */
+static const size_t s_largest_file = (size_t)256 << 20;
+
+static double number_of(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+/* False where the line says nothing of an epoch. */
+static bool parse_line(const char *line, size_t size, struct epoch_metrics *row)
+{
+    json_t *object = json_loadb(line, size, 0, NULL);
+    json_int_t epoch = json_integer_value(json_object_get(object, "epoch"));
+    bool good = epoch > 0;
+    if (good)
+        *row = (struct epoch_metrics){
+            .epoch = (uint64_t)epoch,
+            .train_loss = number_of(object, "train_loss"),
+            .val_loss = number_of(object, "val_loss"),
+            .val_tf_loss = number_of(object, "val_tf_loss"),
+            .train_acc = number_of(object, "train_acc"),
+            .val_acc = number_of(object, "val_acc"),
+            .bleu = number_of(object, "bleu"),
+            .tgt_tokens = number_of(object, "tgt_tokens"),
+            .tgt_tok_per_s = number_of(object, "tgt_tok_per_s"),
+            .seconds = number_of(object, "seconds"),
+        };
+    json_decref(object);
+    return good;
+}
+
+/* Where `epoch` stands, or would stand. Lines come in order but for a resume, so the search begins at the end. */
+static size_t place_of(const struct metrics *metrics, uint64_t epoch)
+{
+    size_t place = metrics->count;
+    while (place > 0 && metrics->epochs[place - 1].epoch >= epoch)
+        place--;
+    return place;
+}
+
+static bool keep_row(struct metrics *metrics, const struct epoch_metrics *row, struct err *err)
+{
+    size_t place = place_of(metrics, row->epoch);
+    if (place < metrics->count && metrics->epochs[place].epoch == row->epoch) {
+        metrics->epochs[place] = *row;
+        return true;
+    }
+    if (metrics->count == metrics->capacity) {
+        size_t capacity = metrics->capacity ? 2 * metrics->capacity : 64;
+        struct epoch_metrics *epochs = realloc(metrics->epochs, capacity * sizeof *epochs);
+        if (!epochs)
+            return err_set(err, ERR_MEMORY, "no memory for the metrics of %zu epochs", capacity);
+        metrics->epochs = epochs;
+        metrics->capacity = capacity;
+    }
+    memmove(metrics->epochs + place + 1, metrics->epochs + place, (metrics->count - place) * sizeof *row);
+    metrics->epochs[place] = *row;
+    metrics->count++;
+    return true;
+}
+
+bool metrics_read(struct metrics *metrics, const char *path, struct err *err)
+{
+    *metrics = (struct metrics){0};
+    if (access(path, F_OK) != 0)
+        return true;
+    struct buffer text = {0};
+    bool good = file_read(path, s_largest_file, &text, err);
+    for (size_t at = 0; good && at < text.size;) {
+        const char *line = text.data + at, *newline = memchr(line, '\n', text.size - at);
+        size_t size = newline ? (size_t)(newline - line) : text.size - at;
+        struct epoch_metrics row;
+        if (parse_line(line, size, &row))
+            good = keep_row(metrics, &row, err);
+        at += size + 1;
+    }
+    buffer_free(&text);
+    return good;
+}
+
+void metrics_free(struct metrics *metrics)
+{
+    free(metrics->epochs);
+    *metrics = (struct metrics){0};
+}
+
+const struct epoch_metrics *metrics_of(const struct metrics *metrics, uint64_t epoch)
+{
+    size_t place = place_of(metrics, epoch);
+    return place < metrics->count && metrics->epochs[place].epoch == epoch ? metrics->epochs + place : NULL;
+}

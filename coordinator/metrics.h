@@ -1,0 +1,35 @@
+/* metrics.h - RUN/metrics.jsonl read back: what each epoch came to.
+ *
+ * The file is written by training, one object a line (see the README). Reading is lenient, because a run that died may have
+ * left half a line: a line that is not an object with an epoch is left out, a value that is missing, null or not a number is
+ * NAN. Where an epoch stands twice, as after a resume, the later line counts. One thread at a time. */
+#ifndef LSTMQ_METRICS_H
+#define LSTMQ_METRICS_H
+
+#include "proto/base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct epoch_metrics {
+    uint64_t epoch; /* from 1                                        */
+    double train_loss, val_loss, val_tf_loss;
+    double train_acc, val_acc;        /* fractions                                     */
+    double bleu;                      /* 0 to 100                                      */
+    double tgt_tokens, tgt_tok_per_s; /* real target positions; of training time alone */
+    double seconds;                   /* of the epoch, validation included             */
+};
+
+struct metrics {
+    struct epoch_metrics *epochs; /* ascending, owned */
+    size_t count, capacity;
+};
+
+/* Read `path` into `metrics`, which the caller frees in any case. A file that is not there is no epoch at all. */
+bool metrics_read(struct metrics *metrics, const char *path, struct err *err);
+void metrics_free(struct metrics *metrics);
+
+/* The row of `epoch`, or NULL. */
+const struct epoch_metrics *metrics_of(const struct metrics *metrics, uint64_t epoch);
+
+#endif

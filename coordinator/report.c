@@ -1,0 +1,397 @@
+/* report.c - RUN/report.html, see report.h.
+ *
+ * The page is coordinator/report.html.in, a template in which {{name}} stands for what one function of the table below
+ * writes. Everything but the curves is plain HTML made here, so the page can be read without JavaScript; the curves get
+ * one JSON object of number columns. */
+#include "coordinator/report.h"
+
+#include "coordinator/html.h"
+#include "coordinator/metrics.h"
+#include "coordinator/report_asset.h"
+#include "proto/store/file.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What the slots are written from. */
+struct page {
+    const struct report_facts *facts;
+    const struct metrics *metrics;
+    const struct epoch_metrics *best; /* the best epoch, else the last; NULL before the first */
+};
+
+/* 4548132 as "4,548,132". */
+static void grouped(struct buffer *out, uint64_t number)
+{
+    if (number >= 1000) {
+        grouped(out, number / 1000);
+        buffer_format(out, ",%03u", (unsigned)(number % 1000));
+    } else {
+        buffer_format(out, "%u", (unsigned)number);
+    }
+}
+
+static void slot_title(struct buffer *out, const struct page *page)
+{
+    html_text(out, page->facts->title);
+}
+
+static void slot_status(struct buffer *out, const struct page *page)
+{
+    html_text(out, page->facts->status);
+}
+
+/* The first word of the status, as a class name. */
+static void slot_status_class(struct buffer *out, const struct page *page)
+{
+    const char *status = page->facts->status;
+    buffer_append(out, status, strspn(status, "abcdefghijklmnopqrstuvwxyz"));
+}
+
+static void slot_about(struct buffer *out, const struct page *page)
+{
+    const struct report_facts *facts = page->facts;
+    html_text(out, facts->config->data_src_lang);
+    buffer_text(out, " → ");
+    html_text(out, facts->config->data_tgt_lang);
+    buffer_text(out, ", ");
+    grouped(out, facts->train_pairs);
+    buffer_text(out, " training pairs and ");
+    grouped(out, facts->valid_pairs);
+    buffer_text(out, " for validation, vocabularies of ");
+    grouped(out, facts->src_vocab);
+    buffer_text(out, " and ");
+    grouped(out, facts->tgt_vocab);
+    buffer_text(out, " words, ");
+    grouped(out, facts->parameters);
+    buffer_text(out, " parameters.");
+}
+
+/* A number with `digits` decimals, a dash for NAN. */
+static void figure(struct buffer *out, double value, int digits, const char *unit)
+{
+    if (isfinite(value))
+        buffer_format(out, "%.*f%s", digits, value, unit);
+    else
+        buffer_text(out, "–");
+}
+
+static void tile(struct buffer *out, const char *name, double value, int digits, const char *unit, const char *note)
+{
+    buffer_format(out, "<div><dt>%s</dt><dd>", name);
+    figure(out, value, digits, unit);
+    buffer_format(out, "<small>%s</small></dd></div>\n", note);
+}
+
+static void tile_speed(struct buffer *out, const struct metrics *metrics)
+{
+    double tokens = 0, seconds = 0;
+    for (size_t i = 0; i < metrics->count; i++) {
+        const struct epoch_metrics *row = metrics->epochs + i;
+        if (row->tgt_tok_per_s > 0 && isfinite(row->tgt_tokens)) {
+            tokens += row->tgt_tokens;
+            seconds += row->tgt_tokens / row->tgt_tok_per_s;
+        }
+    }
+    buffer_text(out, "<div><dt>Speed</dt><dd>");
+    if (seconds > 0 && tokens / seconds < 1e18)
+        grouped(out, (uint64_t)(tokens / seconds + 0.5));
+    else
+        buffer_text(out, "–");
+    buffer_text(out, "<small>target tokens/s, mean</small></dd></div>\n");
+}
+
+static void tile_time(struct buffer *out, const struct metrics *metrics)
+{
+    double seconds = 0;
+    for (size_t i = 0; i < metrics->count; i++)
+        if (metrics->epochs[i].seconds > 0)
+            seconds += metrics->epochs[i].seconds;
+    buffer_text(out, "<div><dt>Time</dt><dd>");
+    if (seconds >= 3600)
+        buffer_format(out, "%.0f h %02.0f min", floor(seconds / 3600), floor(fmod(seconds, 3600) / 60));
+    else if (seconds >= 60)
+        buffer_format(out, "%.0f min %02.0f s", floor(seconds / 60), floor(fmod(seconds, 60)));
+    else
+        buffer_format(out, "%.1f s", seconds);
+    buffer_text(out, "<small>all epochs, validation included</small></dd></div>\n");
+}
+
+static void slot_scores(struct buffer *out, const struct page *page)
+{
+    const struct epoch_metrics *best = page->best;
+    if (!best)
+        return;
+    bool is_best = best->epoch == page->facts->best_epoch;
+    bool forced = page->facts->config->train_valid_decode == VALID_FORCED;
+    buffer_text(out, "<dl class=\"scores\">\n");
+    buffer_format(out, "<div><dt>%s</dt><dd>%llu<small>of %llu so far</small></dd></div>\n",
+                  is_best ? "Best epoch" : "Last epoch", (unsigned long long)best->epoch,
+                  (unsigned long long)page->metrics->epochs[page->metrics->count - 1].epoch);
+    tile(out, "Validation accuracy", best->val_acc * 100, 1, " %",
+         forced ? "of tokens, decoder forced" : "of tokens, decoding freely");
+    tile(out, "Validation loss", best->val_loss, 3, "", "nats per token");
+    tile(out, "BLEU", best->bleu, 2, "", "of 100, greedy decoding");
+    tile_speed(out, page->metrics);
+    tile_time(out, page->metrics);
+    buffer_text(out, "</dl>\n");
+}
+
+/* A chart's frame; `keys` is the legend, ready made. The script of the template draws into the canvas by its id. */
+static void chart(struct buffer *out, const char *id, const char *title, const char *note, const char *keys)
+{
+    buffer_format(out,
+                  "<figure><h3>%s</h3><p>%s</p><ul class=\"key\">%s</ul>"
+                  "<div class=\"plot\"><canvas id=\"%s\" role=\"img\" aria-label=\"%s by epoch; the numbers are in the "
+                  "table of epochs\"></canvas></div></figure>\n",
+                  title, note, keys, id, title);
+}
+
+static void slot_charts(struct buffer *out, const struct page *page)
+{
+    if (page->metrics->count == 0) {
+        buffer_text(out, "<p class=\"empty\">No epoch has finished yet: the curves begin with the first one.</p>\n");
+        return;
+    }
+    bool scored = false;
+    for (size_t i = 0; i < page->metrics->count; i++)
+        scored = scored || isfinite(page->metrics->epochs[i].bleu);
+    buffer_text(out, "<h2>Curves</h2>\n<div class=\"charts\">\n");
+    chart(out, "loss", "Loss", "Nats per token. The upright line marks the best epoch.",
+          "<li class=\"one\"><i></i>training</li><li class=\"two\"><i></i>validation</li>"
+          "<li class=\"three\"><i></i>validation, decoder forced</li>");
+    chart(out, "accuracy", "Accuracy", "Share of target tokens that are right.",
+          "<li class=\"one\"><i></i>training</li><li class=\"two\"><i></i>validation</li>");
+    if (scored)
+        chart(out, "bleu", "BLEU", "Greedy translations of the validation pairs.",
+              "<li class=\"two\"><i></i>validation</li>");
+    chart(out, "speed", "Speed", "Target tokens per second of training time.",
+          "<li class=\"one\"><i></i>training</li>");
+    buffer_text(out, "</div>\n");
+}
+
+/* A cell of the samples; `label` is its heading on a narrow screen. The direction follows the text, for Arabic or Hebrew. */
+static void sample_cell(struct buffer *out, const char *label, const char *language, const char *text, const char *none)
+{
+    bool shown = text && *text;
+    buffer_format(out, "<td data-label=\"%s\"%s", label, shown ? " dir=\"auto\" lang=\"" : "");
+    if (shown)
+        html_text(out, language);
+    buffer_text(out, shown ? "\">" : "><span class=\"none\">");
+    html_text(out, shown ? text : none);
+    buffer_text(out, shown ? "</td>" : "</span></td>");
+}
+
+static void slot_samples(struct buffer *out, const struct page *page)
+{
+    const struct report_facts *facts = page->facts;
+    if (facts->sample_count == 0)
+        return;
+    buffer_text(out, "<h2>Sample translations</h2>\n<div class=\"panel\"><table class=\"samples\"><thead><tr>"
+                     "<th>Source</th><th>Reference</th><th>Translation</th></tr></thead><tbody>\n");
+    for (size_t i = 0; i < facts->sample_count; i++) {
+        const struct report_sample *sample = facts->samples + i;
+        buffer_text(out, "<tr>");
+        sample_cell(out, "Source", facts->config->data_src_lang, sample->source, "empty");
+        sample_cell(out, "Reference", facts->config->data_tgt_lang, sample->reference, "none given");
+        sample_cell(out, "Translation", facts->config->data_tgt_lang, sample->translation, "empty");
+        buffer_text(out, "</tr>\n");
+    }
+    buffer_text(out, "</tbody></table></div>\n");
+}
+
+/* The rows of the settings that stand at their default, or those that do not. Returns how many there are. */
+static size_t settings_rows(struct buffer *out, const struct config *config, bool at_default)
+{
+    struct config defaults;
+    config_defaults(&defaults);
+    size_t count, written = 0;
+    const struct option_row *rows = config_options(&count);
+    struct buffer value = {0}, usual = {0};
+    for (size_t i = 0; i < count; i++) {
+        buffer_clear(&value);
+        buffer_clear(&usual);
+        config_get(config, rows + i, &value);
+        config_get(&defaults, rows + i, &usual);
+        bool same = value.size == usual.size && (value.size == 0 || memcmp(value.data, usual.data, value.size) == 0);
+        if (!(rows[i].commands & COMMAND_TRAIN) || same != at_default)
+            continue;
+        buffer_format(out, "<tr><td>%s</td><td>", rows[i].key);
+        html_text(out, value.size ? value.data : "–");
+        buffer_text(out, "</td><td>");
+        html_text(out, rows[i].help);
+        buffer_text(out, "</td></tr>\n");
+        written++;
+    }
+    buffer_free(&value);
+    buffer_free(&usual);
+    return written;
+}
+
+static void settings_table(struct buffer *out, const char *rows)
+{
+    buffer_text(out, "<div class=\"panel\"><table class=\"settings\"><thead><tr><th>Setting</th><th>Value</th>"
+                     "<th>Meaning</th></tr></thead><tbody>\n");
+    buffer_text(out, rows);
+    buffer_text(out, "</tbody></table></div>\n");
+}
+
+static void slot_settings(struct buffer *out, const struct page *page)
+{
+    struct buffer rows = {0};
+    buffer_text(out, "<h2>Settings</h2>\n");
+    if (settings_rows(&rows, page->facts->config, false) > 0)
+        settings_table(out, rows.data);
+    buffer_clear(&rows);
+    size_t usual = settings_rows(&rows, page->facts->config, true);
+    if (usual > 0) {
+        buffer_format(out, "<details><summary>%zu settings at their defaults</summary>\n", usual);
+        settings_table(out, rows.data);
+        buffer_text(out, "</details>\n");
+    }
+    out->failed = out->failed || rows.failed;
+    buffer_free(&rows);
+}
+
+static void epoch_cell(struct buffer *out, double value, int digits)
+{
+    buffer_text(out, "<td>");
+    figure(out, value, digits, "");
+    buffer_text(out, "</td>");
+}
+
+static void slot_epochs(struct buffer *out, const struct page *page)
+{
+    const struct metrics *metrics = page->metrics;
+    if (metrics->count == 0)
+        return;
+    buffer_format(out,
+                  "<h2>Epochs</h2>\n<details><summary>Numbers of %s%zu epoch%s</summary><div class=\"panel scroll\">",
+                  metrics->count > 1 ? "all " : "", metrics->count, metrics->count > 1 ? "s" : "");
+    buffer_text(out,
+                "<table class=\"epochs\"><thead><tr><th>Epoch</th><th>Training loss</th><th>Training accuracy, %</th>"
+                "<th>Validation loss</th><th>forced</th><th>Validation accuracy, %</th><th>BLEU</th>"
+                "<th>Target tokens/s</th><th>Seconds</th></tr></thead><tbody>\n");
+    for (size_t i = 0; i < metrics->count; i++) {
+        const struct epoch_metrics *row = metrics->epochs + i;
+        buffer_format(out, "<tr%s><td>%llu</td>", row->epoch == page->facts->best_epoch ? " class=\"best\"" : "",
+                      (unsigned long long)row->epoch);
+        epoch_cell(out, row->train_loss, 4);
+        epoch_cell(out, row->train_acc * 100, 2);
+        epoch_cell(out, row->val_loss, 4);
+        epoch_cell(out, row->val_tf_loss, 4);
+        epoch_cell(out, row->val_acc * 100, 2);
+        epoch_cell(out, row->bleu, 2);
+        epoch_cell(out, row->tgt_tok_per_s, 0);
+        epoch_cell(out, row->seconds, 1);
+        buffer_text(out, "</tr>\n");
+    }
+    buffer_text(out, "</tbody></table></div></details>\n");
+}
+
+/* One column of the metrics as a JSON array; what is not a number is null. */
+static json_t *column(const struct metrics *metrics, size_t offset)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < metrics->count; i++) {
+        double value;
+        memcpy(&value, (const char *)(metrics->epochs + i) + offset, sizeof value);
+        json_array_append_new(array, isfinite(value) ? json_real(value) : json_null());
+    }
+    return array;
+}
+
+static void slot_data(struct buffer *out, const struct page *page)
+{
+    static const struct {
+        const char *name;
+        size_t offset;
+    } s_columns[] = {
+        {"train_loss", offsetof(struct epoch_metrics, train_loss)},
+        {"val_loss", offsetof(struct epoch_metrics, val_loss)},
+        {"val_tf_loss", offsetof(struct epoch_metrics, val_tf_loss)},
+        {"train_acc", offsetof(struct epoch_metrics, train_acc)},
+        {"val_acc", offsetof(struct epoch_metrics, val_acc)},
+        {"bleu", offsetof(struct epoch_metrics, bleu)},
+        {"tgt_tok_per_s", offsetof(struct epoch_metrics, tgt_tok_per_s)},
+    };
+    json_t *object = json_object(), *epochs = json_array();
+    for (size_t i = 0; i < page->metrics->count; i++)
+        json_array_append_new(epochs, json_integer((json_int_t)page->metrics->epochs[i].epoch));
+    json_object_set_new(object, "epoch", epochs);
+    json_object_set_new(object, "best_epoch", json_integer((json_int_t)page->facts->best_epoch));
+    for (size_t i = 0; i < sizeof s_columns / sizeof *s_columns; i++)
+        json_object_set_new(object, s_columns[i].name, column(page->metrics, s_columns[i].offset));
+    char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    if (text)
+        html_json(out, text);
+    else
+        out->failed = true;
+    free(text);
+    json_decref(object);
+}
+
+/* Without the pointer to a source map at the end of some editions, which a browser's tools would ask for. */
+static void slot_chart_js(struct buffer *out, const struct page *page)
+{
+    (void)page;
+    const char *map = strstr(report_chart_js, "//# sourceMappingURL=");
+    buffer_append(out, report_chart_js, map ? (size_t)(map - report_chart_js) : strlen(report_chart_js));
+}
+
+static const struct {
+    const char *name;
+    void (*write)(struct buffer *out, const struct page *page);
+} s_slots[] = {
+    {"title", slot_title},       {"status_class", slot_status_class},
+    {"status", slot_status},     {"about", slot_about},
+    {"scores", slot_scores},     {"charts", slot_charts},
+    {"samples", slot_samples},   {"settings", slot_settings},
+    {"epochs", slot_epochs},     {"data", slot_data},
+    {"chart_js", slot_chart_js},
+};
+
+/* The template with its slots filled. The template is part of the program: a slot nobody knows is our mistake. */
+static bool page_write(struct buffer *out, const struct page *page, struct err *err)
+{
+    const char *at = report_template;
+    for (const char *open; (open = strstr(at, "{{"));) {
+        size_t length = strcspn(open + 2, "}"), i = 0;
+        buffer_append(out, at, (size_t)(open - at));
+        while (i < sizeof s_slots / sizeof *s_slots &&
+               (strncmp(s_slots[i].name, open + 2, length) != 0 || s_slots[i].name[length] != '\0'))
+            i++;
+        if (i == sizeof s_slots / sizeof *s_slots)
+            return err_set(err, ERR_FAILED, "report template: unknown slot {{%.*s}}", (int)length, open + 2);
+        s_slots[i].write(out, page);
+        at = open + 2 + length + 2;
+    }
+    buffer_text(out, at);
+    return buffer_ok(out, err);
+}
+
+bool report_write(const char *run, const struct report_facts *facts, struct err *err)
+{
+    struct buffer path = {0}, html = {0};
+    struct metrics metrics = {0};
+    buffer_format(&path, "%s/metrics.jsonl", run);
+    bool good = buffer_ok(&path, err) && metrics_read(&metrics, path.data, err);
+    if (good) {
+        const struct epoch_metrics *best = metrics_of(&metrics, facts->best_epoch);
+        if (!best && metrics.count > 0)
+            best = metrics.epochs + metrics.count - 1;
+        const struct page page = {.facts = facts, .metrics = &metrics, .best = best};
+        good = page_write(&html, &page, err);
+    }
+    if (good) {
+        buffer_clear(&path);
+        buffer_format(&path, "%s/report.html", run);
+        good = buffer_ok(&path, err) && file_write_atomic(path.data, html.data, html.size, err);
+    }
+    metrics_free(&metrics);
+    buffer_free(&html);
+    buffer_free(&path);
+    return good || err_context(err, "report of %s", run);
+}
