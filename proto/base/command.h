@@ -16,8 +16,15 @@ struct command {
     bool (*run)(const struct command *self, int argc, char **argv, struct err *err);
 };
 
-/* What every command does first: defaults, then config_arguments. True with *done when --help or --dump-config was answered. */
+/* What every command does first: defaults, then config_arguments, then the logger is opened under the command's name. True with
+ * *done when --help or --dump-config was answered on stdout. */
 bool command_config(const struct command *self, int argc, char **argv, struct config *config, int *words, bool *done,
                     struct err *err);
+
+/* The row named `name`; ERR_USAGE with a "did you mean" where there is none. */
+const struct command *command_find(const struct command *table, size_t count, const char *name, struct err *err);
+
+/* All of `text` to stdout, and out of its buffer: ERR_IO when it does not get there. */
+bool command_print(const struct buffer *text, struct err *err);
 
 #endif

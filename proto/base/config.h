@@ -41,11 +41,27 @@ enum progress { PROGRESS_AUTO, PROGRESS_LIVE, PROGRESS_PLAIN, PROGRESS_NONE };
 enum { CONFIG_TEXT = 1024 };
 
 struct config {
-#define OPTION_INT(section, name, ...) int64_t section##_##name;
-#define OPTION_REAL(section, name, ...) double section##_##name;
-#define OPTION_BOOL(section, name, ...) bool section##_##name;
-#define OPTION_TEXT(section, name, ...) char section##_##name[CONFIG_TEXT];
+#define OPTION_INT(section, name, ...)    int64_t section##_##name;
+#define OPTION_REAL(section, name, ...)   double section##_##name;
+#define OPTION_BOOL(section, name, ...)   bool section##_##name;
+#define OPTION_TEXT(section, name, ...)   char section##_##name[CONFIG_TEXT];
 #define OPTION_CHOICE(section, name, ...) int section##_##name;
+#include "proto/base/config.def"
+#undef OPTION_INT
+#undef OPTION_REAL
+#undef OPTION_BOOL
+#undef OPTION_TEXT
+#undef OPTION_CHOICE
+};
+
+/* How many rows the table has. */
+enum {
+    CONFIG_OPTIONS = 0
+#define OPTION_INT(...)    +1
+#define OPTION_REAL(...)   +1
+#define OPTION_BOOL(...)   +1
+#define OPTION_TEXT(...)   +1
+#define OPTION_CHOICE(...) +1
 #include "proto/base/config.def"
 #undef OPTION_INT
 #undef OPTION_REAL
@@ -58,7 +74,7 @@ enum option_type { OPTION_TYPE_INT, OPTION_TYPE_REAL, OPTION_TYPE_BOOL, OPTION_T
 
 /* A row of the table, for help, the man page and tests. All strings are static. */
 struct option_row {
-    const char *key;     /* "train.batch"                                   */
+    const char *key; /* "train.batch"                                   */
     enum option_type type;
     size_t offset;       /* of its field in struct config                   */
     double least, most;  /* INT and REAL                                    */
@@ -72,30 +88,36 @@ struct option_row {
 /* All rows, in order, and their number. */
 const struct option_row *config_options(size_t *count);
 
+/* The row of a key, or NULL. */
+const struct option_row *config_option(const char *key);
+
 void config_defaults(struct config *config);
 
 /* Set one option from text ("64", "true", "lstm"), checking type and range. ERR_USAGE names the key, the value and what is
- * allowed; an unknown key has a "did you mean". */
+ * allowed; an unknown key has a "did you mean". TEXT is valid UTF-8 of less than CONFIG_TEXT bytes. */
 bool config_set(struct config *config, const char *key, const char *text, struct err *err);
 
 /* The value of a row as config_set takes it, appended to `out`; numbers survive the round trip to the bit. */
 void config_get(const struct config *config, const struct option_row *row, struct buffer *out);
 
 /* Read YAML: sections as mappings of scalars ("train:\n  batch: 64"), or flat "train.batch: 64". Unknown and repeated keys, other
- * node kinds and bad values are ERR_USAGE with "NAME:LINE: ". `name` is what errors call the text. */
+ * node kinds, anchors, tags and bad values are ERR_USAGE with "NAME:LINE: ", and leave `config` as it was. `name` is what
+ * errors call the text. */
 bool config_parse(struct config *config, const char *yaml, size_t size, const char *name, struct err *err);
 
 /* config_parse on a file, or, when `path` has no slash and no such file exists, on the recipe of that name: it is looked for
- * in $LSTMQ_RECIPES, beside the executable's source and build trees, and in the installed share folder. */
+ * in $LSTMQ_RECIPES, in ../share/lstmq/recipes beside the executable's folder, and in the sources it was built from. ERR_USAGE
+ * when there is none, with the recipes there are. */
 bool config_load(struct config *config, const char *path, struct err *err);
 
 /* The whole configuration as YAML with sections, which config_parse reads back to an equal struct. */
 void config_dump(const struct config *config, struct buffer *out);
 
 /* Read a command's arguments (argv[0] is the command's name): --config FILE first wherever it stands, then the other options
- * in order; `--key value`, `--key=value`, aliases, and for BOOL also a bare `--key` and `--no-key`. Only options whose row
- * names `command` are taken. Words that are not options are left in argv[1..*words] in order; ERR_USAGE when there are more
- * than `most_words`. --help and --dump-config are reported through `what`. */
+ * in order; `--key value`, `--key=value`, aliases, and for BOOL also a bare `--key` and `--no-key` (the next word is a BOOL's
+ * value only where it is true or false). Only options whose row names `command` are taken; `--` ends them. Words that are not
+ * options are left in argv[1..*words] in order; ERR_USAGE when there are more than `most_words`. --help (at once, before
+ * --config is read) and --dump-config are reported through `what`. */
 enum config_request { CONFIG_RUN, CONFIG_HELP, CONFIG_DUMP };
 bool config_arguments(struct config *config, unsigned command, int argc, char **argv, int most_words, int *words,
                       enum config_request *what, struct err *err);

@@ -1,0 +1,159 @@
+/* main.c - the table of commands, and the worker that train embeds.
+ *
+ * Each command lives in the folder it belongs to and returns its failure; here it is printed and becomes the exit status. */
+#include "coordinator/commands.h"
+#include "kernels/backend.h"
+#include "kernels/commands.h"
+#include "proto/base/cmd_help.h"
+#include "proto/base/command.h"
+#include "proto/base/help.h"
+#include "proto/base/version.h"
+#include "proto/store/commands.h"
+#include "worker/commands.h"
+#include "worker/session.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool s_train(const struct command *self, int argc, char **argv, struct err *err);
+static bool s_help(const struct command *self, int argc, char **argv, struct err *err);
+
+static const struct command s_commands[] = {
+    {.name = "train",
+     .bit = COMMAND_TRAIN,
+     .synopsis = "[--config FILE] --data.pairs FILE [options]",
+     .summary = "train a model on sentence pairs, on this machine",
+     .description =
+         "Reads the pairs, builds the vocabularies, trains, and keeps in run.dir the checkpoints, one line of figures "
+         "for each epoch (metrics.jsonl) and a page with the curves (report.html). RUN/best is the checkpoint with the "
+         "best score, RUN/latest the newest one. An interrupted run writes a checkpoint first; --resume goes on from "
+         "it.\n\n"
+         "--config takes a file or the name of a recipe: notebook, notebook-rnn, default.\n\n"
+         "  lstmq train --config notebook --data.pairs pairs.tsv --run.dir runs/first\n"
+         "  lstmq train --data.src corpus.en.gz --data.tgt corpus.fr.gz --epochs 10",
+     .run = s_train},
+    {.name = "translate",
+     .bit = COMMAND_TRANSLATE,
+     .synopsis = "--model RUN_OR_CHECKPOINT [options] < SOURCES > TRANSLATIONS",
+     .summary = "translate standard input, line by line",
+     .description =
+         "One line of output for each line of input, in order; an empty line stays empty. Words that the model does "
+         "not know, and lines that are longer than it can take, are named on standard error.\n\n"
+         "  echo 'i am happy .' | lstmq translate --model runs/first",
+     .run = cmd_translate},
+    {.name = "evaluate",
+     .bit = COMMAND_EVALUATE,
+     .synopsis = "--model RUN_OR_CHECKPOINT --data.pairs FILE [options]",
+     .summary = "score a model on sentence pairs: loss, accuracy, BLEU, chrF",
+     .description =
+         "Token accuracy, loss and perplexity are taken with the reference as decoder input; BLEU and chrF "
+         "of the model's own translations are computed as sacreBLEU does, and printed with its signature.\n\n"
+         "  lstmq evaluate --model runs/first --data.pairs test.tsv --json",
+     .run = cmd_evaluate},
+    {.name = "inspect",
+     .bit = COMMAND_INSPECT,
+     .synopsis = "RUN_OR_CHECKPOINT [--json]",
+     .summary = "show what a checkpoint holds, and whether it is whole",
+     .description = "Prints configuration, step, scores, each tensor with its shape, and the verdict on the checksum "
+                    "of each file. A damaged checkpoint is an error that names the file.\n\n"
+                    "  lstmq inspect runs/first",
+     .words = 1,
+     .run = cmd_inspect},
+    {.name = "bench",
+     .bit = COMMAND_BENCH,
+     .synopsis = "[kernels|train|translate] [options]",
+     .summary = "measure the speed of kernels, training and translation here",
+     .description = "Without a word it measures all of them. Translation is measured where --model names one.\n\n"
+                    "  lstmq bench train --batch 64 --threads 2 --json",
+     .words = 1,
+     .run = cmd_bench},
+    {.name = "or-gate",
+     .bit = COMMAND_OR_GATE,
+     .synopsis = "",
+     .summary = "train the smallest network there is, as a check of the kernels",
+     .description = "A network of 2, 3 and 1 units with sigmoids learns OR in 1,000 epochs: binary cross-entropy, SGD, "
+                    "learning rate 5. It fails where the loss does not fall below 0.001 or an answer is wrong.",
+     .run = cmd_or_gate},
+    {.name = "help",
+     .bit = COMMAND_HELP,
+     .synopsis = "[COMMAND] [--man]",
+     .summary = "explain a command and all its options",
+     .description = "Without a word it lists the commands. --man prints the manual page:\n\n"
+                    "  lstmq help --man | man -l -",
+     .words = 1,
+     .run = s_help},
+};
+
+enum { COMMAND_COUNT = sizeof s_commands / sizeof s_commands[0] };
+
+static bool s_train(const struct command *self, int argc, char **argv, struct err *err)
+{
+    /* A run of hours does not end because the terminal or the `tee` that showed it has gone. */
+    signal(SIGPIPE, SIG_IGN);
+    return cmd_train(self, argc, argv, worker_run, err);
+}
+
+static bool s_help(const struct command *self, int argc, char **argv, struct err *err)
+{
+    return cmd_help(self, argc, argv, s_commands, COMMAND_COUNT, err);
+}
+
+static bool s_version(struct err *err)
+{
+    struct buffer text = {0};
+    buffer_format(&text, "lstmq %s (commit %s)\n%s\n", LSTMQ_VERSION, LSTMQ_COMMIT, backend_describe());
+    bool ok = command_print(&text, err);
+    buffer_free(&text);
+    return ok;
+}
+
+static int s_no_command(void)
+{
+    struct buffer page = {0};
+    help_overview(s_commands, COMMAND_COUNT, false, &page);
+    if (buffer_ok(&page, NULL))
+        fputs(page.data, stderr);
+    buffer_free(&page);
+    return err_exit_status(ERR_USAGE);
+}
+
+/* Output that a command left in stdout's buffer must get out too. */
+static bool s_flush(struct err *err)
+{
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return err_errno(err, ERR_IO, "cannot write to standard output");
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    /* `lstmq help | head` ends without a word, also where our parent ignores the signal. */
+    signal(SIGPIPE, SIG_DFL);
+    if (argc < 2)
+        return s_no_command();
+    struct err err = {0};
+    const char *name = argv[1];
+    bool ok;
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+        ok = s_version(&err);
+    } else {
+        static char help[] = "help";
+        bool asks = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0;
+        const struct command *command = command_find(s_commands, COMMAND_COUNT, asks ? "help" : name, &err);
+        if (command == NULL) {
+            fprintf(stderr, "lstmq: %s\n", err.text);
+            return err_exit_status(err.code);
+        }
+        name = command->name;
+        /* A command's own --help is answered by command_config; `lstmq --help` is `lstmq help`. */
+        if (asks)
+            argv[1] = help;
+        ok = command->run(command, argc - 1, argv + 1, &err);
+    }
+    ok = ok && s_flush(&err);
+    if (!ok)
+        fprintf(stderr, "lstmq %s: %s\n", name, err.text);
+    return ok ? 0 : err_exit_status(err.code);
+}

@@ -1,0 +1,204 @@
+/* config_arguments.c - options from a command's arguments.
+ *
+ * The scan is written out rather than getopt_long's: that one takes any unambiguous beginning of a name (so a script breaks
+ * when an option is added), keeps its place in global variables, and has no value that may be left out before a word. */
+#include "proto/base/config.h"
+
+#include "proto/base/typed.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum item_kind { ITEM_END, ITEM_WORD, ITEM_OPTION, ITEM_CONFIG, ITEM_HELP, ITEM_DUMP };
+
+/* One thing of a command line: a word, or an option with its value. */
+struct item {
+    enum item_kind kind;
+    const struct option_row *row; /* OPTION             */
+    char *text;                   /* WORD               */
+    const char *value;            /* OPTION and CONFIG  */
+};
+
+struct scan {
+    int argc;
+    char **argv;
+    unsigned command;
+    int at;          /* next argument to look at                  */
+    bool words_only; /* "--" was seen                             */
+};
+
+enum { NAME_LONGEST = 63 };
+
+/* What stands between "--" and "=" (or the end), cut where it is longer than any name. */
+static void s_name(const char *argument, char name[NAME_LONGEST + 1])
+{
+    snprintf(name, NAME_LONGEST + 1, "%.*s", (int)strcspn(argument + 2, "="), argument + 2);
+}
+
+static const struct option_row *s_find(const char *name, unsigned command)
+{
+    size_t count;
+    const struct option_row *rows = config_options(&count);
+    for (size_t i = 0; i < count; i++)
+        if ((rows[i].commands & command) != 0 &&
+            (strcmp(rows[i].key, name) == 0 || (rows[i].alias != NULL && strcmp(rows[i].alias, name) == 0)))
+            return &rows[i];
+    return NULL;
+}
+
+static bool s_exists(const char *name)
+{
+    return s_find(name, COMMAND_ALL) != NULL;
+}
+
+static bool s_unknown(const struct scan *scan, const char *argument, const char *name, struct err *err)
+{
+    static const char *const always[] = {"config", "dump-config", "help"};
+    const char *dot = strrchr(name, '.');
+    struct suggest whole = suggest_begin(name), last = suggest_begin(dot == NULL ? name : dot + 1);
+    size_t count;
+    const struct option_row *rows = config_options(&count);
+    for (size_t i = 0; i < count; i++) {
+        if ((rows[i].commands & scan->command) == 0)
+            continue;
+        suggest_offer(&whole, rows[i].key, rows[i].key);
+        if (rows[i].alias != NULL)
+            suggest_offer(&whole, rows[i].alias, rows[i].alias);
+        suggest_offer(&last, strchr(rows[i].key, '.') + 1, rows[i].key);
+    }
+    for (size_t i = 0; i < sizeof always / sizeof always[0]; i++)
+        suggest_offer(&whole, always[i], always[i]);
+    const char *best = suggest_best(&whole) != NULL ? suggest_best(&whole) : suggest_best(&last);
+    const char *what = s_exists(name) ? "is an option of other commands" : "is not an option";
+    struct typed typed = typed_show(argument);
+    typed.shown[strcspn(typed.shown, "=")] = '\0';
+    if (best == NULL)
+        return err_set(err, ERR_USAGE, "%s %s; see \"lstmq help %s\"", typed.shown, what, scan->argv[0]);
+    return err_set(err, ERR_USAGE, "%s %s; did you mean --%s?", typed.shown, what, best);
+}
+
+/* The value of an option that must have one: behind its "=", or the next argument unless that is an option itself. */
+static bool s_value(struct scan *scan, const char *argument, const char **value, struct err *err)
+{
+    const char *equals = strchr(argument, '=');
+    const char *next = scan->at < scan->argc ? scan->argv[scan->at] : NULL;
+    if (equals != NULL) {
+        *value = equals + 1;
+    } else if (next != NULL && strncmp(next, "--", 2) != 0) {
+        *value = next;
+        scan->at++;
+    } else {
+        return err_set(err, ERR_USAGE, "%s needs a value", argument);
+    }
+    return true;
+}
+
+static bool s_bool_value(struct scan *scan, const char *argument, const char **value, struct err *err)
+{
+    const char *next = scan->at < scan->argc ? scan->argv[scan->at] : "";
+    if (strchr(argument, '=') != NULL || strcmp(next, "true") == 0 || strcmp(next, "false") == 0)
+        return s_value(scan, argument, value, err);
+    *value = "true";
+    return true;
+}
+
+static bool s_long_option(struct scan *scan, const char *argument, struct item *item, struct err *err)
+{
+    char name[NAME_LONGEST + 1];
+    bool has_value = strchr(argument, '=') != NULL;
+    s_name(argument, name);
+    if (strcmp(name, "config") == 0) {
+        item->kind = ITEM_CONFIG;
+        return s_value(scan, argument, &item->value, err);
+    }
+    if (strcmp(name, "help") == 0 || strcmp(name, "dump-config") == 0) {
+        item->kind = name[0] == 'h' ? ITEM_HELP : ITEM_DUMP;
+        return !has_value || err_set(err, ERR_USAGE, "--%s takes no value", name);
+    }
+    item->kind = ITEM_OPTION;
+    item->row = s_find(name, scan->command);
+    if (item->row != NULL)
+        return item->row->type == OPTION_TYPE_BOOL ? s_bool_value(scan, argument, &item->value, err)
+                                                   : s_value(scan, argument, &item->value, err);
+    item->row = strncmp(name, "no-", 3) == 0 ? s_find(name + 3, scan->command) : NULL;
+    if (item->row == NULL || item->row->type != OPTION_TYPE_BOOL)
+        return s_unknown(scan, argument, name, err);
+    item->value = "false";
+    return !has_value || err_set(err, ERR_USAGE, "--%s takes no value", name);
+}
+
+static bool s_next(struct scan *scan, struct item *item, struct err *err)
+{
+    *item = (struct item){.kind = ITEM_END};
+    if (scan->at >= scan->argc)
+        return true;
+    char *argument = scan->argv[scan->at++];
+    if (scan->words_only || argument[0] != '-' || argument[1] == '\0') {
+        item->kind = ITEM_WORD;
+        item->text = argument;
+        return true;
+    }
+    if (strcmp(argument, "--") == 0) {
+        scan->words_only = true;
+        return s_next(scan, item, err);
+    }
+    if (strcmp(argument, "-h") == 0) {
+        item->kind = ITEM_HELP;
+        return true;
+    }
+    if (argument[1] != '-')
+        return err_set(err, ERR_USAGE, "%s is not an option; see \"lstmq help %s\"", typed_show(argument).shown,
+                       scan->argv[0]);
+    return s_long_option(scan, argument, item, err);
+}
+
+/* A first time over the arguments: the file, the request, and whether there is anything that is not understood. */
+static bool s_survey(struct scan scan, const char **file, int most_words, enum config_request *what, struct err *err)
+{
+    int words = 0;
+    struct item item;
+    do {
+        if (!s_next(&scan, &item, err))
+            return false;
+        if (item.kind == ITEM_HELP) {
+            *what = CONFIG_HELP;
+            return true;
+        }
+        if (item.kind == ITEM_DUMP)
+            *what = CONFIG_DUMP;
+        if (item.kind == ITEM_CONFIG && *file != NULL)
+            return err_set(err, ERR_USAGE, "--config is given twice");
+        if (item.kind == ITEM_CONFIG)
+            *file = item.value;
+        if (item.kind == ITEM_WORD && ++words > most_words)
+            return err_set(err, ERR_USAGE, "unexpected \"%s\"; see \"lstmq help %s\"", typed_show(item.text).shown,
+                           scan.argv[0]);
+    } while (item.kind != ITEM_END);
+    return true;
+}
+
+bool config_arguments(struct config *config, unsigned command, int argc, char **argv, int most_words, int *words,
+                      enum config_request *what, struct err *err)
+{
+    struct scan scan = {.argc = argc, .argv = argv, .command = command, .at = 1};
+    const char *file = NULL;
+    *words = 0;
+    *what = CONFIG_RUN;
+    if (!s_survey(scan, &file, most_words, what, err))
+        return false;
+    if (*what == CONFIG_HELP)
+        return true;
+    if (file != NULL && !config_load(config, file, err))
+        return false;
+    struct item item;
+    do {
+        if (!s_next(&scan, &item, err))
+            return false;
+        if (item.kind == ITEM_OPTION && !config_set(config, item.row->key, item.value, err))
+            return false;
+        /* A word moves to the front, over arguments that have been read. */
+        if (item.kind == ITEM_WORD)
+            argv[++*words] = item.text;
+    } while (item.kind != ITEM_END);
+    return true;
+}
