@@ -111,12 +111,12 @@ static void tile_time(struct buffer *out, const struct metrics *metrics)
             seconds += metrics->epochs[i].seconds;
     buffer_text(out, "<div><dt>Time</dt><dd>");
     if (seconds >= 3600)
-        buffer_format(out, "%.0f h %02.0f min", floor(seconds / 3600), floor(fmod(seconds, 3600) / 60));
+        buffer_format(out, "%.0f h %02.0f m", floor(seconds / 3600), floor(fmod(seconds, 3600) / 60));
     else if (seconds >= 60)
-        buffer_format(out, "%.0f min %02.0f s", floor(seconds / 60), floor(fmod(seconds, 60)));
+        buffer_format(out, "%.0f m %02.0f s", floor(seconds / 60), floor(fmod(seconds, 60)));
     else
         buffer_format(out, "%.1f s", seconds);
-    buffer_text(out, "<small>all epochs, validation included</small></dd></div>\n");
+    buffer_text(out, "<small>validation included</small></dd></div>\n");
 }
 
 static void slot_scores(struct buffer *out, const struct page *page)
@@ -127,7 +127,7 @@ static void slot_scores(struct buffer *out, const struct page *page)
     bool is_best = best->epoch == page->facts->best_epoch;
     bool forced = page->facts->config->train_valid_decode == VALID_FORCED;
     buffer_text(out, "<dl class=\"scores\">\n");
-    buffer_format(out, "<div><dt>%s</dt><dd>%llu<small>of %llu so far</small></dd></div>\n",
+    buffer_format(out, "<div><dt>%s</dt><dd>%llu<small>of %llu</small></dd></div>\n",
                   is_best ? "Best epoch" : "Last epoch", (unsigned long long)best->epoch,
                   (unsigned long long)page->metrics->epochs[page->metrics->count - 1].epoch);
     tile(out, "Validation accuracy", best->val_acc * 100, 1, " %",
@@ -172,16 +172,19 @@ static void slot_charts(struct buffer *out, const struct page *page)
     buffer_text(out, "</div>\n");
 }
 
-/* A cell of the samples; `label` is its heading on a narrow screen. The direction follows the text, for Arabic or Hebrew. */
+/* A cell of the samples; `label` is its heading on a narrow screen. <bdi>: the text finds its own direction, as Arabic must. */
 static void sample_cell(struct buffer *out, const char *label, const char *language, const char *text, const char *none)
 {
-    bool shown = text && *text;
-    buffer_format(out, "<td data-label=\"%s\"%s", label, shown ? " dir=\"auto\" lang=\"" : "");
-    if (shown)
+    buffer_format(out, "<td data-label=\"%s\">", label);
+    if (text && *text) {
+        buffer_text(out, "<bdi lang=\"");
         html_text(out, language);
-    buffer_text(out, shown ? "\">" : "><span class=\"none\">");
-    html_text(out, shown ? text : none);
-    buffer_text(out, shown ? "</td>" : "</span></td>");
+        buffer_text(out, "\">");
+        html_text(out, text);
+        buffer_text(out, "</bdi></td>");
+    } else {
+        buffer_format(out, "<span class=\"none\">%s</span></td>", none);
+    }
 }
 
 static void slot_samples(struct buffer *out, const struct page *page)
@@ -374,10 +377,10 @@ static bool page_write(struct buffer *out, const struct page *page, struct err *
 
 bool report_write(const char *run, const struct report_facts *facts, struct err *err)
 {
-    struct buffer path = {0}, html = {0};
+    char path[FILE_PATH];
+    struct buffer html = {0};
     struct metrics metrics = {0};
-    buffer_format(&path, "%s/metrics.jsonl", run);
-    bool good = buffer_ok(&path, err) && metrics_read(&metrics, path.data, err);
+    bool good = path_join(path, run, "metrics.jsonl", err) && metrics_read(&metrics, path, err);
     if (good) {
         const struct epoch_metrics *best = metrics_of(&metrics, facts->best_epoch);
         if (!best && metrics.count > 0)
@@ -385,13 +388,8 @@ bool report_write(const char *run, const struct report_facts *facts, struct err 
         const struct page page = {.facts = facts, .metrics = &metrics, .best = best};
         good = page_write(&html, &page, err);
     }
-    if (good) {
-        buffer_clear(&path);
-        buffer_format(&path, "%s/report.html", run);
-        good = buffer_ok(&path, err) && file_write_atomic(path.data, html.data, html.size, err);
-    }
+    good = good && path_join(path, run, "report.html", err) && file_write_atomic(path, html.data, html.size, err);
     metrics_free(&metrics);
     buffer_free(&html);
-    buffer_free(&path);
     return good || err_context(err, "report of %s", run);
 }

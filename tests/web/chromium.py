@@ -4,6 +4,7 @@ The browser reads NUL-terminated JSON from its descriptor 3 and writes it to 4. 
 profile folder of its own, which is gone, like every process of the browser, when the block is left. Whatever a page asks
 the network for is seen as an event; the proxy it is given is a closed port, so that nothing gets out.
 """
+import base64
 import json
 import os
 import select
@@ -143,7 +144,8 @@ class Browser:
         return [url for url in urls if not url.startswith("data:")]
 
     def screenshot(self, path):
-        import base64
-        image = self.call("Page.captureScreenshot", {"captureBeyondViewport": True})["data"]
+        width, height = self.value("[innerWidth, document.documentElement.getBoundingClientRect().height]")
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        image = self.call("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})["data"]
         with open(path, "wb") as file:
             file.write(base64.b64decode(image))
