@@ -2,7 +2,8 @@
  *
  * Ids 0, 1, 2 are <pad>, <sos>, <eos>. Id 3 is <unk> where unknown words have an entry of their own; in the notebook's recipe
  * it is the most frequent word, and unknown words become that one. The rest follow by falling frequency, then code point
- * order (which is byte order in UTF-8). Built once, then read-only: any thread may look up. The file form (src.vocab,
+ * order (which is byte order in UTF-8). A word of the text that is spelled like a marker, <unk> included, is never counted and never
+ * known, so that text cannot end a sentence or open one. Built once, then read-only: any thread may look up. The file form (src.vocab,
  * tgt.vocab) is one word a line, line number = id, LF, UTF-8. */
 #ifndef LSTMQ_VOCAB_H
 #define LSTMQ_VOCAB_H
@@ -22,7 +23,7 @@ void vocab_destroy(struct vocab **vocab);
 /* Count the words of one normalised sentence. */
 bool vocab_count(struct vocab *vocab, const char *text, size_t size, struct err *err);
 
-/* End counting: sort, cut to `limit` entries, give ids. */
+/* End counting: sort, cut to `limit` entries (at most VOCAB_MOST, markers included), give ids. ERR_DATA: no word was counted. */
 bool vocab_close(struct vocab *vocab, enum unknown unknown, size_t limit, struct err *err);
 
 size_t vocab_size(const struct vocab *vocab);
@@ -39,7 +40,7 @@ const char *vocab_word(const struct vocab *vocab, uint16_t id);
 size_t vocab_encode(const struct vocab *vocab, const char *text, size_t size, size_t length, uint16_t *ids,
                     size_t *full_length, size_t *unknown);
 
-/* Words of `ids` joined by spaces, up to the first <eos>; <sos> and <pad> are left out. */
+/* Words of `ids` joined by spaces, up to the first <eos>; <sos>, <pad> and numbers that are no id are left out. */
 void vocab_decode(const struct vocab *vocab, const uint16_t *ids, size_t count, struct buffer *out);
 
 void vocab_write(const struct vocab *vocab, struct buffer *out);

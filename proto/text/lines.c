@@ -1,0 +1,238 @@
+/* lines.c - three layers, each filling the one above: the file's bytes (source), the text (held), the lines.
+ *
+ * `held` is one buffer with the unread text in [at, end). When no whole line is in it, the rest moves to the front and
+ * more is read behind it; a line that fills the whole buffer is too long, and reading skips on to its end. inflate is
+ * used directly rather than through gzread, which lets bytes behind the last gzip member pass in silence. */
+#include "proto/text/lines.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+enum {
+    SOURCE_BYTES = 64 * 1024,  /* read at once from a gzip file                       */
+    HELD_BYTES = 256 * 1024,   /* text read ahead, beside the longest line            */
+    GZIP_ONLY = 16 + MAX_WBITS /* inflateInit2: expect a gzip header, check its CRC   */
+};
+
+struct lines {
+    char *path;
+    int fd;
+    size_t longest;
+    uint64_t number; /* of the line handed out last */
+
+    bool gzip;
+    bool member_open;  /* gzip: between a header and its checksum */
+    bool file_ended;   /* read everything of it                  */
+    z_stream inflater; /* its next_in and avail_in are the unread part of source */
+    unsigned char *source;
+
+    bool text_ended;
+    char *held;
+    size_t at, end, capacity;
+};
+
+/* Up to `size` bytes of the file, 0 at its end, negative on failure. */
+static ssize_t read_file(struct lines *lines, void *bytes, size_t size, struct err *err)
+{
+    ssize_t got;
+    do
+        got = read(lines->fd, bytes, size);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        err_errno(err, ERR_IO, "%s: cannot read", lines->path);
+    return got;
+}
+
+static bool gzip_damaged(const struct lines *lines, const char *how, struct err *err)
+{
+    return err_set(err, ERR_DATA, "%s: damaged gzip file (%s); check it with gzip -t and get it again", lines->path,
+                   how);
+}
+
+/* Uncompressed bytes into [end, capacity); none at the end of the file. */
+static bool fill_gzip(struct lines *lines, struct err *err)
+{
+    z_stream *inflater = &lines->inflater;
+    size_t before = lines->end;
+    while (lines->end == before) {
+        if (inflater->avail_in == 0 && !lines->file_ended) {
+            ssize_t got = read_file(lines, lines->source, SOURCE_BYTES, err);
+            if (got < 0)
+                return false;
+            lines->file_ended = got == 0;
+            inflater->next_in = lines->source;
+            inflater->avail_in = (uInt)got;
+        }
+        if (inflater->avail_in == 0 && !lines->member_open) {
+            lines->text_ended = true;
+            return true;
+        }
+        inflater->next_out = (unsigned char *)lines->held + lines->end;
+        inflater->avail_out = (uInt)(lines->capacity - lines->end);
+        lines->member_open = true;
+        int status = inflate(inflater, Z_NO_FLUSH);
+        lines->end = lines->capacity - inflater->avail_out;
+        if (status == Z_STREAM_END) {
+            lines->member_open = false;
+            status = inflateReset(inflater);
+        }
+        if (status == Z_MEM_ERROR)
+            return err_set(err, ERR_MEMORY, "%s: out of memory while uncompressing", lines->path);
+        if (status == Z_BUF_ERROR && lines->file_ended)
+            return gzip_damaged(lines, "it ends too early", err);
+        if (status != Z_OK && status != Z_BUF_ERROR)
+            return gzip_damaged(lines, inflater->msg == NULL ? "unreadable" : inflater->msg, err);
+    }
+    return true;
+}
+
+/* Move what is unread to the front and read more text behind it; text_ended when there is none. */
+static bool fill(struct lines *lines, struct err *err)
+{
+    memmove(lines->held, lines->held + lines->at, lines->end - lines->at);
+    lines->end -= lines->at;
+    lines->at = 0;
+    if (lines->gzip)
+        return fill_gzip(lines, err);
+    ssize_t got = read_file(lines, lines->held + lines->end, lines->capacity - lines->end, err);
+    if (got < 0)
+        return false;
+    lines->end += (size_t)got;
+    lines->text_ended = got == 0;
+    return true;
+}
+
+/* Tell gzip from plain text by the first bytes, which are read into `held`, and drop a BOM. */
+static bool begin(struct lines *lines, struct err *err)
+{
+    while (lines->end < 3 && !lines->text_ended)
+        if (!fill(lines, err))
+            return false;
+    if (lines->end == 0)
+        return err_set(err, ERR_DATA, "%s: the file is empty; it should hold one sentence or pair a line", lines->path);
+    const unsigned char *magic = (const unsigned char *)lines->held;
+    size_t length = strlen(lines->path);
+    if (lines->end >= 2 && magic[0] == 0x1F && magic[1] == 0x8B) {
+        if (inflateInit2(&lines->inflater, GZIP_ONLY) != Z_OK)
+            return err_set(err, ERR_MEMORY, "%s: out of memory while uncompressing", lines->path);
+        lines->gzip = true;
+        memcpy(lines->source, lines->held, lines->end);
+        lines->inflater.next_in = lines->source;
+        lines->inflater.avail_in = (uInt)lines->end;
+        lines->file_ended = lines->text_ended;
+        lines->text_ended = false;
+        lines->end = 0;
+        while (lines->end < 3 && !lines->text_ended)
+            if (!fill(lines, err))
+                return false;
+        if (lines->end == 0)
+            return err_set(err, ERR_DATA, "%s: nothing is in this gzip file", lines->path);
+    } else if (length > 3 && strcmp(lines->path + length - 3, ".gz") == 0) {
+        return err_set(err, ERR_DATA, "%s: not a gzip file in spite of its name; rename or replace it", lines->path);
+    }
+    if (lines->end >= 3 && memcmp(lines->held, "\xEF\xBB\xBF", 3) == 0)
+        lines->at = 3;
+    return true;
+}
+
+struct lines *lines_open(const char *path, size_t longest, struct err *err)
+{
+    struct lines *lines = calloc(1, sizeof *lines);
+    if (lines == NULL) {
+        err_set(err, ERR_MEMORY, "%s: out of memory", path);
+        return NULL;
+    }
+    lines->fd = -1;
+    lines->longest = longest;
+    lines->capacity = longest + HELD_BYTES;
+    lines->path = strdup(path);
+    lines->source = malloc(lines->capacity);
+    lines->held = malloc(lines->capacity);
+    if (lines->path == NULL || lines->source == NULL || lines->held == NULL) {
+        err_set(err, ERR_MEMORY, "%s: out of memory", path);
+        lines_close(&lines);
+        return NULL;
+    }
+    lines->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (lines->fd < 0) {
+        err_errno(err, ERR_IO, "%s: cannot open", path);
+        lines_close(&lines);
+        return NULL;
+    }
+    if (!begin(lines, err))
+        lines_close(&lines);
+    return lines;
+}
+
+void lines_close(struct lines **lines)
+{
+    struct lines *gone = *lines;
+    if (gone == NULL)
+        return;
+    if (gone->gzip)
+        inflateEnd(&gone->inflater);
+    if (gone->fd >= 0)
+        close(gone->fd);
+    free(gone->path);
+    free(gone->source);
+    free(gone->held);
+    free(gone);
+    *lines = NULL;
+}
+
+/* Pass over a line that is too long, its end included. */
+static bool skip_line(struct lines *lines, struct err *err)
+{
+    for (;;) {
+        char *from = lines->held + lines->at;
+        char *feed = memchr(from, '\n', lines->end - lines->at);
+        if (feed != NULL) {
+            lines->at += (size_t)(feed - from) + 1;
+            return true;
+        }
+        lines->at = lines->end;
+        if (lines->text_ended)
+            return true;
+        if (!fill(lines, err))
+            return false;
+    }
+}
+
+bool lines_next(struct lines *lines, struct line *line, bool *end, struct err *err)
+{
+    char *feed = NULL;
+    size_t seen = 0;
+    for (;;) {
+        char *from = lines->held + lines->at;
+        size_t unread = lines->end - lines->at;
+        feed = memchr(from + seen, '\n', unread - seen);
+        seen = unread;
+        if (feed != NULL || lines->text_ended || unread > lines->longest + 1)
+            break;
+        if (!fill(lines, err))
+            return false;
+    }
+    *end = feed == NULL && lines->text_ended && seen == 0;
+    if (*end)
+        return true;
+
+    char *text = lines->held + lines->at;
+    size_t size = feed != NULL ? (size_t)(feed - text) : seen;
+    size_t taken = feed != NULL ? size + 1 : size;
+    if (size > 0 && text[size - 1] == '\r')
+        size--;
+    lines->number++;
+    *line = (struct line){.text = text, .size = size, .number = lines->number, .too_long = size > lines->longest};
+    if (!line->too_long) {
+        lines->at += taken;
+        return true;
+    }
+    line->text = "";
+    line->size = 0;
+    return skip_line(lines, err);
+}

@@ -1,0 +1,195 @@
+/* normalise.c - the three rules, each one pass over the text that never writes more bytes than it reads.
+ *
+ * Nearly all text is ASCII and Latin-1 letters, so those go through a table of one byte per byte; only what is left is
+ * decoded and asked of utf8proc. White space is remembered rather than written: a space goes out in front of the next
+ * character that is kept, which folds runs and strips both ends. */
+#include "proto/text/normalise.h"
+
+#include "proto/text/unicode.h"
+
+#include <string.h>
+#include <utf8proc.h>
+
+/* What the notebook's rule does with a byte of ASCII: 0 drops it, ' ' is white space, all else is what is written. */
+static const unsigned char s_notebook[128] = {
+    ['\t'] = ' ', ['\n'] = ' ', ['\v'] = ' ', ['\f'] = ' ',  ['\r'] = ' ', [0x1C] = ' ', [0x1D] = ' ', [0x1E] = ' ',
+    [0x1F] = ' ', [' '] = ' ',  ['!'] = '!',  ['\''] = '\'', ['-'] = '-',  ['.'] = '.',  ['?'] = '?',  ['A'] = 'a',
+    ['B'] = 'b',  ['C'] = 'c',  ['D'] = 'd',  ['E'] = 'e',   ['F'] = 'f',  ['G'] = 'g',  ['H'] = 'h',  ['I'] = 'i',
+    ['J'] = 'j',  ['K'] = 'k',  ['L'] = 'l',  ['M'] = 'm',   ['N'] = 'n',  ['O'] = 'o',  ['P'] = 'p',  ['Q'] = 'q',
+    ['R'] = 'r',  ['S'] = 's',  ['T'] = 't',  ['U'] = 'u',   ['V'] = 'v',  ['W'] = 'w',  ['X'] = 'x',  ['Y'] = 'y',
+    ['Z'] = 'z',  ['a'] = 'a',  ['b'] = 'b',  ['c'] = 'c',   ['d'] = 'd',  ['e'] = 'e',  ['f'] = 'f',  ['g'] = 'g',
+    ['h'] = 'h',  ['i'] = 'i',  ['j'] = 'j',  ['k'] = 'k',   ['l'] = 'l',  ['m'] = 'm',  ['n'] = 'n',  ['o'] = 'o',
+    ['p'] = 'p',  ['q'] = 'q',  ['r'] = 'r',  ['s'] = 's',   ['t'] = 't',  ['u'] = 'u',  ['v'] = 'v',  ['w'] = 'w',
+    ['x'] = 'x',  ['y'] = 'y',  ['z'] = 'z',
+};
+
+enum {
+    LATIN_LEAD = 0xC3,   /* first byte of U+00C0..U+00FF                                         */
+    LATIN_TIMES = 0x97,  /* second byte of ×, the one among À..Þ that is not a letter            */
+    LATIN_SMALL = 0x20,  /* from À..Þ to à..þ                                                    */
+    NFC_SAFE_LEAD = 0xCC /* first byte of U+0300; text wholly below it is NFC as it stands       */
+};
+
+bool utf8_valid(const char *text, size_t size, size_t *at)
+{
+    const unsigned char *bytes = (const unsigned char *)text, *next = bytes, *end = bytes + size;
+    while (next < end) {
+        uint64_t eight;
+        while (end - next >= 8) {
+            memcpy(&eight, next, 8);
+            /* A byte is 0 or above 0x7F exactly when its top bit is set here, or in a byte above it by a borrow. */
+            if (((eight | (eight - 0x0101010101010101u)) & 0x8080808080808080u) != 0)
+                break;
+            next += 8;
+        }
+        if (next == end)
+            break;
+        const unsigned char *character = next;
+        uint32_t code = utf8_next(&next, end);
+        if (code == 0 || code >= UNICODE_STRAY) {
+            if (at != NULL)
+                *at = (size_t)(character - bytes);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* One character beyond ASCII under the notebook's rule: 0 dropped, ' ' white space, else the code point to write. */
+static uint32_t notebook_character(uint32_t code)
+{
+    if (unicode_space(code))
+        return ' ';
+    uint32_t lower = (uint32_t)utf8proc_tolower((utf8proc_int32_t)code);
+    if (lower < 0x80)
+        return s_notebook[lower];
+    return lower >= 0xC0 && lower <= 0xFF ? lower : 0;
+}
+
+static char *normalise_notebook(const unsigned char *next, const unsigned char *end, char *out)
+{
+    char *start = out;
+    bool space = false;
+    while (next < end) {
+        uint32_t code;
+        if (*next < 0x80) {
+            code = s_notebook[*next++];
+        } else if (*next == LATIN_LEAD && end - next >= 2 && (next[1] & 0xC0) == 0x80) {
+            uint32_t second = next[1];
+            if (second < 0x9F && second != LATIN_TIMES)
+                second += LATIN_SMALL;
+            code = 0x40 + second;
+            next += 2;
+        } else {
+            code = notebook_character(utf8_next(&next, end));
+        }
+        if (code == 0)
+            continue;
+        if (code == ' ') {
+            space = out > start;
+            continue;
+        }
+        if (space)
+            *out++ = ' ';
+        space = false;
+        if (code >= 0x80) {
+            *out++ = (char)LATIN_LEAD;
+            code = 0x80 | (code & 0x3F);
+        }
+        *out++ = (char)code;
+    }
+    return out;
+}
+
+/* Fold white space only. `out` may be where `next` stands, or before it. */
+static char *fold_space(const unsigned char *next, const unsigned char *end, char *out)
+{
+    char *start = out;
+    bool space = false;
+    while (next < end) {
+        const unsigned char *character = next;
+        if (unicode_space(utf8_next(&next, end))) {
+            space = out > start;
+            continue;
+        }
+        if (space)
+            *out++ = ' ';
+        space = false;
+        while (character < next)
+            *out++ = (char)*character++;
+    }
+    return out;
+}
+
+static bool is_nfc_for_sure(const unsigned char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (text[i] >= NFC_SAFE_LEAD)
+            return false;
+    return true;
+}
+
+/* Compose `text` in the free room of `out`, so that no other memory is needed. Returns its bytes, which stand behind
+ * out->size and are not counted in it, or NULL when there is no memory. */
+static unsigned char *compose(const char *text, size_t size, struct buffer *out, size_t *composed)
+{
+    const utf8proc_option_t options = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
+    const size_t unit = sizeof(utf8proc_int32_t);
+    size_t room = 2 * size + 2;
+    for (;;) {
+        char *free_room = buffer_reserve(out, (room + 1) * unit);
+        if (free_room == NULL)
+            return NULL;
+        utf8proc_int32_t *codes = (utf8proc_int32_t *)(void *)(free_room + (unit - (uintptr_t)free_room % unit) % unit);
+        utf8proc_ssize_t count = utf8proc_decompose((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)size, codes,
+                                                    (utf8proc_ssize_t)room - 1, options);
+        if (count >= (utf8proc_ssize_t)room) {
+            room = (size_t)count + 1;
+            continue;
+        }
+        utf8proc_ssize_t bytes = count < 0 ? count : utf8proc_reencode(codes, count, options);
+        if (bytes < 0) { /* only text that is not UTF-8, which the caller has ruled out */
+            memcpy(codes, text, size);
+            bytes = (utf8proc_ssize_t)size;
+        }
+        *composed = (size_t)bytes;
+        return (unsigned char *)codes;
+    }
+}
+
+void normalise(enum normalise rule, const char *text, size_t size, struct buffer *out)
+{
+    const unsigned char *bytes = (const unsigned char *)text;
+    if (rule == NORMALISE_NFC && !is_nfc_for_sure(bytes, size))
+        bytes = compose(text, size, out, &size);
+    char *start = bytes == NULL ? NULL : buffer_reserve(out, bytes == (const unsigned char *)text ? size : 0);
+    if (start == NULL)
+        return;
+    const unsigned char *last = bytes + size;
+    char *end = rule == NORMALISE_NOTEBOOK ? normalise_notebook(bytes, last, start) : fold_space(bytes, last, start);
+    *end = '\0';
+    out->size += (size_t)(end - start);
+}
+
+size_t word_count(const char *text, size_t size)
+{
+    size_t count = 0;
+    char before = ' ';
+    for (size_t i = 0; i < size; i++) {
+        count += before == ' ' && text[i] != ' ';
+        before = text[i];
+    }
+    return count;
+}
+
+size_t word_next(const char **text, const char *end)
+{
+    const char *start = *text;
+    while (start < end && *start == ' ')
+        start++;
+    const char *last = start;
+    while (last < end && *last != ' ')
+        last++;
+    *text = start;
+    return (size_t)(last - start);
+}
