@@ -14,7 +14,12 @@
 
 #include <stdint.h>
 
-enum { TENSOR_NAME = 64, TENSOR_DIMS = 4 };
+enum {
+    TENSOR_NAME = 64,
+    TENSOR_DIMS = 4,
+    SAFETENSORS_LENGTH = 8,                 /* bytes of n                          */
+    SAFETENSORS_HEADER_MOST = 100000000 + 8, /* the format's limit, those included  */
+};
 
 struct tensor_entry {
     char name[TENSOR_NAME];
@@ -34,6 +39,9 @@ struct safetensors {
 /* The bytes before the tensors, appended to `out`: name, dtype, dims and shape of each entry are read; offset and size are
  * filled in, back to back in the order given. Equal entries give equal bytes. */
 bool safetensors_header(struct tensor_entry *entries, size_t count, struct buffer *out, struct err *err);
+
+/* 8 + n as the first SAFETENSORS_LENGTH bytes give it, at most UINT64_MAX; not checked against anything. */
+uint64_t safetensors_header_size(const void *bytes);
 
 /* Parse a header found at the start of `file_size` bytes, of which the first `size` are at `bytes` (at least 8 + n of them).
  * `name` is what errors call the file. */

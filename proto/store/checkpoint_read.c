@@ -1,0 +1,322 @@
+#include "proto/store/checkpoint.h"
+
+#include "proto/base/log.h"
+#include "proto/store/file.h"
+#include "proto/store/steps.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+static const char *const s_required[] = {"model.safetensors", "state.json", "src.vocab", "tgt.vocab"};
+
+static const char *s_last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+/* FOLDER/NAME is there, whatever it is. */
+static bool s_holds(const char *folder, const char *name)
+{
+    char path[FILE_PATH];
+    struct stat about;
+    return path_join(path, folder, name, NULL) && lstat(path, &about) == 0;
+}
+
+bool checkpoint_file(const struct checkpoint *checkpoint, const char *file, struct buffer *out, struct err *err)
+{
+    char path[FILE_PATH];
+    const struct manifest_entry *entry = manifest_find(&checkpoint->manifest, file);
+    if (entry == NULL)
+        return err_set(err, ERR_DATA, "%s: has no %s", checkpoint->path, file);
+    size_t begin = out->size;
+    if (!path_join(path, checkpoint->path, file, err) || !file_read(path, (size_t)entry->size, out, err))
+        return false;
+    size_t size = out->size - begin;
+    if (size != entry->size || XXH3_64bits(size > 0 ? out->data + begin : "", size) != entry->xxh3)
+        return err_set(err, ERR_DATA, "%s: changed since its checksum was verified", path);
+    return true;
+}
+
+static bool s_read_state(struct checkpoint *checkpoint, struct err *err)
+{
+    char path[FILE_PATH];
+    struct buffer text = {0};
+    bool ok = path_join(path, checkpoint->path, "state.json", err) &&
+              checkpoint_file(checkpoint, "state.json", &text, err) &&
+              checkpoint_state_read(text.data == NULL ? "" : text.data, text.size, path, &checkpoint->state, err);
+    buffer_free(&text);
+    if (!ok)
+        return false;
+    struct step_folder folder;
+    if (step_parse(s_last_part(checkpoint->path), &folder) && folder.step != checkpoint->state.step)
+        return err_set(err, ERR_DATA, "%s: is of step %" PRIu64 ", which its folder is not", path,
+                       checkpoint->state.step);
+    return true;
+}
+
+static struct vocab *s_read_vocab(const struct checkpoint *checkpoint, const char *file, struct err *err)
+{
+    char path[FILE_PATH];
+    struct buffer text = {0};
+    struct vocab *vocab = NULL;
+    if (path_join(path, checkpoint->path, file, err) && checkpoint_file(checkpoint, file, &text, err))
+        vocab = vocab_read(text.data == NULL ? "" : text.data, text.size, path, err);
+    buffer_free(&text);
+    return vocab;
+}
+
+/* The first `most` bytes of a file, or all of it, appended to `out`. */
+static bool s_read_head(int fd, const char *path, size_t most, struct buffer *out, struct err *err)
+{
+    while (out->size < most) {
+        char *end = buffer_reserve(out, most - out->size);
+        if (end == NULL)
+            return buffer_ok(out, err) || err_context(err, "%s", path);
+        ssize_t got = read(fd, end, most - out->size);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return err_errno(err, ERR_IO, "%s: cannot read", path);
+        if (got == 0)
+            break;
+        out->size += (size_t)got;
+    }
+    return true;
+}
+
+bool checkpoint_tensors(const char *folder, const char *file, struct safetensors *tensors, struct err *err)
+{
+    char path[FILE_PATH];
+    struct stat about;
+    *tensors = (struct safetensors){0};
+    if (!path_join(path, folder, file, err))
+        return false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return err_errno(err, ERR_IO, "%s: cannot open", path);
+    struct buffer head = {0};
+    bool ok = fstat(fd, &about) == 0 || err_errno(err, ERR_IO, "%s: cannot stat", path);
+    uint64_t size = ok ? (uint64_t)about.st_size : 0;
+    ok = ok && s_read_head(fd, path, SAFETENSORS_LENGTH, &head, err);
+    if (ok && head.size == SAFETENSORS_LENGTH) {
+        uint64_t header = safetensors_header_size(head.data);
+        /* A length that cannot be is named by the parser. */
+        if (header <= size && header <= SAFETENSORS_HEADER_MOST)
+            ok = s_read_head(fd, path, (size_t)header, &head, err);
+    }
+    ok = ok && safetensors_parse(head.data == NULL ? "" : head.data, head.size, size, path, tensors, err);
+    buffer_free(&head);
+    close(fd);
+    return ok;
+}
+
+/* The checksum says that the bytes are those that were written; the parser, that they are a tensor file. */
+static bool s_check_tensors(const struct checkpoint *checkpoint, const char *file, struct err *err)
+{
+    const char *suffix = strrchr(file, '.');
+    struct safetensors tensors;
+    if (suffix == NULL || strcmp(suffix, ".safetensors") != 0)
+        return true;
+    bool ok = checkpoint_tensors(checkpoint->path, file, &tensors, err);
+    safetensors_free(&tensors);
+    return ok;
+}
+
+static bool s_verify(struct checkpoint *checkpoint, struct err *err)
+{
+    const struct manifest *manifest = &checkpoint->manifest;
+    if (!manifest_load(&checkpoint->manifest, checkpoint->path, err))
+        return false;
+    for (size_t i = 0; i < sizeof s_required / sizeof *s_required; i++) {
+        if (manifest_find(manifest, s_required[i]) == NULL)
+            return err_set(err, ERR_DATA, "%s/%s: does not list %s", checkpoint->path, MANIFEST_FILE, s_required[i]);
+    }
+    for (size_t i = 0; i < manifest->count; i++) {
+        const char *name = manifest->entries[i].name;
+        if (!manifest_check(&manifest->entries[i], checkpoint->path, err) || !s_check_tensors(checkpoint, name, err))
+            return false;
+    }
+    return true;
+}
+
+/* Fill `checkpoint` from the folder, or leave nothing in it. */
+static bool s_load(struct checkpoint *checkpoint, const char *folder, struct err *err)
+{
+    *checkpoint = (struct checkpoint){0};
+    int length = snprintf(checkpoint->path, sizeof checkpoint->path, "%s", folder);
+    if (length < 0 || (size_t)length >= sizeof checkpoint->path)
+        return err_set(err, ERR_IO, "a path of more than %d bytes: %.200s...", CHECKPOINT_PATH - 1, folder);
+    if (!s_verify(checkpoint, err) || !s_read_state(checkpoint, err))
+        goto fail;
+    checkpoint->src = s_read_vocab(checkpoint, "src.vocab", err);
+    if (checkpoint->src == NULL)
+        goto fail;
+    checkpoint->tgt = s_read_vocab(checkpoint, "tgt.vocab", err);
+    if (checkpoint->tgt == NULL)
+        goto fail;
+    return true;
+
+fail:
+    checkpoint_close(checkpoint);
+    return false;
+}
+
+void checkpoint_close(struct checkpoint *checkpoint)
+{
+    vocab_destroy(&checkpoint->src);
+    vocab_destroy(&checkpoint->tgt);
+    *checkpoint = (struct checkpoint){0};
+}
+
+/* What RUN/LINK leads to. *found = false when there is no such link. */
+static bool s_follow(char folder[CHECKPOINT_PATH], const char *run, const char *link, bool *found, struct err *err)
+{
+    char path[FILE_PATH], target[FILE_PATH], replaced[2 * FILE_PATH];
+    *found = s_holds(run, link);
+    if (!*found)
+        return true;
+    if (!path_join(path, run, link, err))
+        return false;
+    if (realpath(path, folder) != NULL)
+        return true;
+    int saved = errno;
+    ssize_t length = readlink(path, target, sizeof target - 1);
+    target[length < 0 ? 0 : length] = '\0';
+    /* Between two renames the folder has the name of a replaced one; steps.h. */
+    snprintf(replaced, sizeof replaced, "%s/%s.replaced", run, target);
+    if (saved == ENOENT && length > 0 && realpath(replaced, folder) != NULL)
+        return true;
+    if (saved == ENOENT)
+        return err_set(err, ERR_DATA, "%s: names %s, which is not there", path, target);
+    errno = saved;
+    return err_errno(err, ERR_IO, "%s: cannot follow", path);
+}
+
+/* The newest committed checkpoint by name. A crash between the rename of a run's first checkpoint and its link leads here. */
+static bool s_newest_name(char folder[CHECKPOINT_PATH], const char *run, bool *found, struct err *err)
+{
+    struct step_folder *folders;
+    size_t count;
+    *found = false;
+    if (!steps_list(run, &folders, &count, err))
+        return false;
+    bool ok = true;
+    for (size_t i = 0; ok && !*found && i < count; i++) {
+        char path[FILE_PATH];
+        if (folders[i].kind == STEP_PARTIAL)
+            continue;
+        ok = path_join(path, run, folders[i].name, err);
+        *found = ok && realpath(path, folder) != NULL;
+    }
+    free(folders);
+    return ok;
+}
+
+bool checkpoint_locate(char folder[CHECKPOINT_PATH], const char *path, const char *link, struct err *err)
+{
+    struct stat about;
+    struct step_folder step;
+    char real[FILE_PATH];
+    if (stat(path, &about) != 0 || realpath(path, real) == NULL)
+        return err_errno(err, ERR_IO, "%s: no checkpoint and no run", path);
+    if (!S_ISDIR(about.st_mode))
+        return err_set(err, ERR_DATA, "%s: not a folder: neither a checkpoint nor a run", path);
+    if (s_holds(path, MANIFEST_FILE) || step_parse(s_last_part(real), &step)) {
+        memcpy(folder, real, sizeof real);
+        return true;
+    }
+    bool found;
+    if (!s_follow(folder, path, link, &found, err))
+        return false;
+    if (!found && strcmp(link, STEP_LATEST) != 0 && !s_follow(folder, path, STEP_LATEST, &found, err))
+        return false;
+    if (!found && !s_newest_name(folder, path, &found, err))
+        return false;
+    if (!found)
+        return err_set(err, ERR_DATA, "%s: neither a checkpoint (no %s) nor a run with one (no %s, no %s)", path,
+                       MANIFEST_FILE, STEP_BEST, STEP_LATEST);
+    return true;
+}
+
+/* Append to err where the newest whole checkpoint older than `folder` is. */
+static void s_offer_older(const char *folder, struct err *err)
+{
+    char run[FILE_PATH], path[FILE_PATH];
+    struct step_folder own, *folders;
+    size_t count;
+    struct checkpoint *other = err == NULL ? NULL : malloc(sizeof *other);
+    if (other == NULL)
+        return;
+    if (step_parse(s_last_part(folder), &own) && path_parent(run, folder, NULL) &&
+        steps_list(run, &folders, &count, NULL)) {
+        for (size_t i = 0; i < count; i++) {
+            if (folders[i].kind == STEP_PARTIAL || folders[i].step >= own.step ||
+                !path_join(path, run, folders[i].name, NULL) || !s_load(other, path, NULL))
+                continue;
+            checkpoint_close(other);
+            size_t used = strlen(err->text);
+            snprintf(err->text + used, sizeof err->text - used, "; the newest older one that is whole: %.*s",
+                     ERR_TEXT / 2, path);
+            break;
+        }
+        free(folders);
+    }
+    free(other);
+}
+
+bool checkpoint_open(struct checkpoint *checkpoint, const char *path, const char *link, struct err *err)
+{
+    char folder[CHECKPOINT_PATH], again[CHECKPOINT_PATH];
+    *checkpoint = (struct checkpoint){0};
+    if (!checkpoint_locate(folder, path, link, err))
+        return false;
+    for (;;) {
+        struct err why = {0};
+        if (s_load(checkpoint, folder, &why))
+            return true;
+        /* A training run may have moved the link on and swept this one away while it was read. */
+        if (checkpoint_locate(again, path, link, NULL) && strcmp(again, folder) != 0) {
+            memcpy(folder, again, sizeof folder);
+            continue;
+        }
+        if (why.code == ERR_DATA)
+            s_offer_older(folder, &why);
+        return err_set(err, why.code, "%s", why.text);
+    }
+}
+
+bool checkpoint_latest(struct checkpoint *checkpoint, const char *run, bool *found, struct err *err)
+{
+    struct step_folder *folders;
+    struct err why = {0};
+    char path[FILE_PATH];
+    size_t count, damaged = 0;
+    *checkpoint = (struct checkpoint){0};
+    *found = false;
+    if (!steps_list(run, &folders, &count, err))
+        return false;
+    for (size_t i = 0; !*found && why.code != ERR_MEMORY && i < count; i++) {
+        if (folders[i].kind == STEP_PARTIAL)
+            continue;
+        *found = path_join(path, run, folders[i].name, &why) && s_load(checkpoint, path, &why);
+        if (*found)
+            break;
+        damaged++;
+        log_warn("checkpoint passed over: %s", why.text);
+    }
+    free(folders);
+    if (*found || damaged == 0)
+        return true;
+    if (why.code == ERR_MEMORY)
+        return err_set(err, why.code, "%s", why.text);
+    return err_set(err, ERR_DATA, "%s: none of its checkpoints is whole (%zu tried); the last one: %s", run, damaged,
+                   why.text);
+}

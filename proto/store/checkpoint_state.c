@@ -1,0 +1,424 @@
+/* checkpoint_state.c - state.json: struct checkpoint_state as text, and back.
+ *
+ *   {"format": 1, "version": .., "created": .., "step": .., ..., "best": null or {"score": .., "epoch": .., "step": ..}, ...,
+ *    "config": {"data.pairs": "..", "train.lr": 0.0005, "train.batch": 64, "train.bleu": true, "model.cell": "lstm", ...}}
+ *
+ * Reals have 17 digits, so they come back to the bit; those that JSON lacks are the strings "nan", "inf" and "-inf". Text of
+ * the configuration that is not UTF-8 (a path may be anything) is {"hex": ".."}. */
+#include "proto/store/checkpoint.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STATE_FORMAT = 1, REAL_DIGITS = 17, REAL_TEXT = 40 };
+
+enum field_type { FIELD_COUNT, FIELD_REAL, FIELD_BOOL, FIELD_TEXT };
+
+struct field {
+    const char *key;
+    enum field_type type;
+    size_t offset;
+    size_t size; /* of TEXT, its NUL included */
+};
+
+#define FIELD(key, type, member)                                                                                       \
+    {                                                                                                                  \
+#key, type, offsetof(struct checkpoint_state, member), 0                                                       \
+    }
+#define TEXT_FIELD(key)                                                                                                \
+    {                                                                                                                  \
+#key, FIELD_TEXT, offsetof(struct checkpoint_state, key), sizeof((struct checkpoint_state *)0)->key            \
+    }
+
+static const struct field s_fields[] = {
+    TEXT_FIELD(version),
+    TEXT_FIELD(created),
+    FIELD(step, FIELD_COUNT, step),
+    FIELD(epoch, FIELD_COUNT, epoch),
+    FIELD(epoch_step, FIELD_COUNT, epoch_step),
+    FIELD(shuffles, FIELD_COUNT, shuffles),
+    FIELD(loss_sum, FIELD_REAL, loss_sum),
+    FIELD(batch_loss_sum, FIELD_REAL, batch_loss_sum),
+    FIELD(tokens, FIELD_COUNT, tokens),
+    FIELD(correct, FIELD_COUNT, correct),
+    FIELD(train_seconds, FIELD_REAL, train_seconds),
+    FIELD(stale_epochs, FIELD_COUNT, stale_epochs),
+    FIELD(finished, FIELD_BOOL, finished),
+    TEXT_FIELD(dataset),
+};
+
+static const struct field s_best_fields[] = {
+    FIELD(score, FIELD_REAL, best_score),
+    FIELD(epoch, FIELD_COUNT, best_epoch),
+    FIELD(step, FIELD_COUNT, best_step),
+};
+
+enum {
+    FIELDS = sizeof s_fields / sizeof *s_fields,
+    BEST_FIELDS = sizeof s_best_fields / sizeof *s_best_fields,
+};
+
+static json_t *s_real_json(double value)
+{
+    if (isnan(value))
+        return json_string("nan");
+    if (isinf(value))
+        return json_string(value > 0 ? "inf" : "-inf");
+    return json_real(value);
+}
+
+static json_t *s_field_json(const struct checkpoint_state *state, const struct field *field)
+{
+    const char *at = (const char *)state + field->offset;
+    switch (field->type) {
+    case FIELD_COUNT:
+        return json_integer((json_int_t) * (const uint64_t *)(const void *)at);
+    case FIELD_REAL:
+        return s_real_json(*(const double *)(const void *)at);
+    case FIELD_BOOL:
+        return json_boolean(*(const bool *)(const void *)at);
+    case FIELD_TEXT:
+        return json_stringn(at, strnlen(at, field->size - 1));
+    }
+    return NULL;
+}
+
+static json_t *s_fields_json(const struct checkpoint_state *state, const struct field *fields, size_t count)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; i < count; i++) {
+        if (json_object_set_new(object, fields[i].key, s_field_json(state, &fields[i])) != 0) {
+            json_decref(object);
+            return NULL;
+        }
+    }
+    return object;
+}
+
+static json_t *s_text_json(const char *text)
+{
+    json_t *value = json_string(text);
+    if (value != NULL)
+        return value;
+    struct buffer hex = {0};
+    for (const unsigned char *byte = (const unsigned char *)text; *byte != '\0'; byte++)
+        buffer_format(&hex, "%02x", *byte);
+    value = hex.failed ? NULL : json_pack("{s:s}", "hex", hex.data);
+    buffer_free(&hex);
+    return value;
+}
+
+static json_t *s_option_json(const struct config *config, const struct option_row *row)
+{
+    struct buffer text = {0};
+    config_get(config, row, &text);
+    const char *value = text.data == NULL ? "" : text.data;
+    json_t *json = NULL;
+    if (!text.failed) {
+        switch (row->type) {
+        case OPTION_TYPE_INT:
+            json = json_integer((json_int_t)strtoll(value, NULL, 10));
+            break;
+        case OPTION_TYPE_REAL:
+            json = s_real_json(strtod(value, NULL));
+            break;
+        case OPTION_TYPE_BOOL:
+            json = json_boolean(strcmp(value, "true") == 0);
+            break;
+        case OPTION_TYPE_TEXT:
+        case OPTION_TYPE_CHOICE:
+            json = s_text_json(value);
+            break;
+        }
+    }
+    buffer_free(&text);
+    return json;
+}
+
+static json_t *s_config_json(const struct config *config)
+{
+    size_t count;
+    const struct option_row *rows = config_options(&count);
+    json_t *object = json_object();
+    for (size_t i = 0; i < count; i++) {
+        if (json_object_set_new(object, rows[i].key, s_option_json(config, &rows[i])) != 0) {
+            json_decref(object);
+            return NULL;
+        }
+    }
+    return object;
+}
+
+static json_t *s_state_json(const struct checkpoint_state *state)
+{
+    json_t *root = json_object();
+    json_t *fields = s_fields_json(state, s_fields, FIELDS);
+    json_t *best = state->has_best ? s_fields_json(state, s_best_fields, BEST_FIELDS) : json_null();
+    bool ok = json_object_set_new(root, "format", json_integer(STATE_FORMAT)) == 0;
+    ok = ok && json_object_update(root, fields) == 0;
+    json_decref(fields);
+    if (json_object_set_new(root, "best", best) != 0 || !ok ||
+        json_object_set_new(root, "config", s_config_json(&state->config)) != 0) {
+        json_decref(root);
+        return NULL;
+    }
+    return root;
+}
+
+void checkpoint_state_write(const struct checkpoint_state *state, struct buffer *out)
+{
+    json_t *root = s_state_json(state);
+    char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(REAL_DIGITS));
+    json_decref(root);
+    if (text == NULL) {
+        out->failed = true;
+        return;
+    }
+    buffer_text(out, text);
+    buffer_text(out, "\n");
+    free(text);
+}
+
+static bool s_real_read(json_t *json, double *value)
+{
+    if (json_is_real(json)) {
+        *value = json_real_value(json);
+        return true;
+    }
+    const char *text = json_string_value(json);
+    if (text == NULL)
+        return false;
+    if (strcmp(text, "nan") == 0)
+        *value = NAN;
+    else if (strcmp(text, "inf") == 0)
+        *value = INFINITY;
+    else if (strcmp(text, "-inf") == 0)
+        *value = -INFINITY;
+    else
+        return false;
+    return true;
+}
+
+static bool s_field_read(json_t *json, const struct field *field, const char *name, struct checkpoint_state *state,
+                         struct err *err)
+{
+    char *at = (char *)state + field->offset;
+    if (json == NULL)
+        return err_set(err, ERR_DATA, "%s: \"%s\" is missing", name, field->key);
+    switch (field->type) {
+    case FIELD_COUNT:
+        if (!json_is_integer(json) || json_integer_value(json) < 0)
+            return err_set(err, ERR_DATA, "%s: \"%s\" is not a whole number from 0", name, field->key);
+        *(uint64_t *)(void *)at = (uint64_t)json_integer_value(json);
+        return true;
+    case FIELD_REAL:
+        if (!s_real_read(json, (double *)(void *)at))
+            return err_set(err, ERR_DATA, "%s: \"%s\" is not a real number", name, field->key);
+        return true;
+    case FIELD_BOOL:
+        if (!json_is_boolean(json))
+            return err_set(err, ERR_DATA, "%s: \"%s\" is not true or false", name, field->key);
+        *(bool *)(void *)at = json_is_true(json);
+        return true;
+    case FIELD_TEXT:
+        if (!json_is_string(json) || json_string_length(json) >= field->size)
+            return err_set(err, ERR_DATA, "%s: \"%s\" is not a string of at most %zu bytes", name, field->key,
+                           field->size - 1);
+        memcpy(at, json_string_value(json), json_string_length(json) + 1);
+        return true;
+    }
+    return false;
+}
+
+static bool s_fields_read(json_t *object, const struct field *fields, size_t count, const char *name,
+                          struct checkpoint_state *state, struct err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!s_field_read(json_object_get(object, fields[i].key), &fields[i], name, state, err))
+            return false;
+    }
+    return true;
+}
+
+static bool s_is_field(const char *key, const struct field *fields, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(fields[i].key, key) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool s_unknown(const char *key, const char *name, struct err *err)
+{
+    return err_set(err, ERR_DATA, "%s: unknown key \"%.80s\" (a newer lstmq may have written this)", name, key);
+}
+
+static bool s_best_read(json_t *best, const char *name, struct checkpoint_state *state, struct err *err)
+{
+    state->has_best = !json_is_null(best);
+    if (best == NULL)
+        return err_set(err, ERR_DATA, "%s: \"best\" is missing", name);
+    if (!state->has_best)
+        return true;
+    if (!json_is_object(best))
+        return err_set(err, ERR_DATA, "%s: \"best\" is neither null nor an object", name);
+    const char *key;
+    json_t *value;
+    json_object_foreach(best, key, value)
+    {
+        if (!s_is_field(key, s_best_fields, BEST_FIELDS))
+            return s_unknown(key, name, err);
+    }
+    return s_fields_read(best, s_best_fields, BEST_FIELDS, name, state, err);
+}
+
+static bool s_unhex(json_t *json, struct buffer *text)
+{
+    const char *hex = json_string_value(json_object_get(json, "hex"));
+    if (hex == NULL || json_object_size(json) != 1 || strlen(hex) % 2 != 0 ||
+        strspn(hex, "0123456789abcdef") != strlen(hex))
+        return false;
+    for (; *hex != '\0'; hex += 2) {
+        char pair[3] = {hex[0], hex[1], '\0'};
+        char byte = (char)strtoul(pair, NULL, 16);
+        if (byte == '\0')
+            return false;
+        buffer_append(text, &byte, 1);
+    }
+    return true;
+}
+
+/* The text that config_set takes for a row; false when the JSON is of another type. */
+static bool s_option_text(json_t *json, const struct option_row *row, struct buffer *text)
+{
+    double real;
+    buffer_text(text, "");
+    switch (row->type) {
+    case OPTION_TYPE_INT:
+        if (!json_is_integer(json))
+            return false;
+        buffer_format(text, "%" JSON_INTEGER_FORMAT, json_integer_value(json));
+        return true;
+    case OPTION_TYPE_REAL:
+        if (!s_real_read(json, &real))
+            return false;
+        buffer_format(text, "%.*g", REAL_DIGITS, real);
+        return true;
+    case OPTION_TYPE_BOOL:
+        buffer_text(text, json_is_true(json) ? "true" : "false");
+        return json_is_boolean(json);
+    case OPTION_TYPE_TEXT:
+        if (json_is_object(json))
+            return s_unhex(json, text);
+        break;
+    case OPTION_TYPE_CHOICE:
+        break;
+    }
+    if (json_is_string(json))
+        buffer_text(text, json_string_value(json));
+    return json_is_string(json);
+}
+
+static const struct option_row *s_row(const char *key)
+{
+    size_t count;
+    const struct option_row *rows = config_options(&count);
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(rows[i].key, key) == 0)
+            return &rows[i];
+    }
+    return NULL;
+}
+
+static bool s_option_read(const char *key, json_t *json, const char *name, struct config *config, struct err *err)
+{
+    static const char *const kinds[] = {"a whole number", "a real number", "true or false", "a string", "a string"};
+    const struct option_row *row = s_row(key);
+    if (row == NULL)
+        return s_unknown(key, name, err);
+    struct buffer text = {0};
+    struct err why = {0};
+    bool ok = s_option_text(json, row, &text);
+    if (!ok)
+        err_set(err, ERR_DATA, "%s: \"%s\" is not %s", name, key, kinds[row->type]);
+    else if (text.failed)
+        ok = err_set(err, ERR_MEMORY, "%s: out of memory for \"%s\"", name, key);
+    else if (!config_set(config, key, text.data, &why))
+        ok = err_set(err, ERR_DATA, "%s: %s", name, why.text);
+    buffer_free(&text);
+    return ok;
+}
+
+static bool s_config_read(json_t *object, const char *name, struct config *config, struct err *err)
+{
+    const char *key;
+    json_t *value;
+    config_defaults(config);
+    if (!json_is_object(object))
+        return err_set(err, ERR_DATA, "%s: \"config\" is missing or not an object", name);
+    json_object_foreach(object, key, value)
+    {
+        if (!s_option_read(key, value, name, config, err))
+            return false;
+    }
+    return true;
+}
+
+/* What no writer's state can be, whatever its types. */
+static bool s_sense(const struct checkpoint_state *state, const char *name, struct err *err)
+{
+    if (state->epoch < 1)
+        return err_set(err, ERR_DATA, "%s: \"epoch\" is 0; epochs are counted from 1", name);
+    if (state->epoch_step > state->step)
+        return err_set(err, ERR_DATA, "%s: \"epoch_step\" is beyond \"step\"", name);
+    if (state->correct > state->tokens)
+        return err_set(err, ERR_DATA, "%s: more \"correct\" answers than \"tokens\"", name);
+    if (state->has_best && state->best_step > state->step)
+        return err_set(err, ERR_DATA, "%s: the \"best\" step is beyond \"step\"", name);
+    if (state->dataset[0] != '\0' && strspn(state->dataset, "0123456789abcdef") != 16)
+        return err_set(err, ERR_DATA, "%s: \"dataset\" is not 16 hexadecimal digits", name);
+    return true;
+}
+
+static bool s_state_read(json_t *root, const char *name, struct checkpoint_state *state, struct err *err)
+{
+    if (!json_is_object(root))
+        return err_set(err, ERR_DATA, "%s: not a JSON object", name);
+    json_t *format = json_object_get(root, "format");
+    if (!json_is_integer(format))
+        return err_set(err, ERR_DATA, "%s: \"format\" is missing or not a whole number", name);
+    if (json_integer_value(format) != STATE_FORMAT)
+        return err_set(err, ERR_DATA,
+                       "%s: format %" JSON_INTEGER_FORMAT "; this lstmq reads %d (a newer one may have written it)",
+                       name, json_integer_value(format), STATE_FORMAT);
+    const char *key;
+    json_t *value;
+    json_object_foreach(root, key, value)
+    {
+        if (!s_is_field(key, s_fields, FIELDS) && strcmp(key, "format") != 0 && strcmp(key, "best") != 0 &&
+            strcmp(key, "config") != 0)
+            return s_unknown(key, name, err);
+    }
+    return s_fields_read(root, s_fields, FIELDS, name, state, err) &&
+           s_best_read(json_object_get(root, "best"), name, state, err) &&
+           s_config_read(json_object_get(root, "config"), name, &state->config, err) && s_sense(state, name, err);
+}
+
+bool checkpoint_state_read(const char *text, size_t size, const char *name, struct checkpoint_state *state,
+                           struct err *err)
+{
+    json_error_t error;
+    *state = (struct checkpoint_state){0};
+    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
+    if (root == NULL)
+        return err_set(err, ERR_DATA, "%s:%d: %s", name, error.line, error.text);
+    bool ok = s_state_read(root, name, state, err);
+    json_decref(root);
+    return ok;
+}

@@ -1,0 +1,38 @@
+/* steps.h - the names that a run gives to its checkpoints.
+ *
+ *   step-00001200             committed
+ *   .step-00001200.partial    being written, or on its way out; a crash leaves it, the next writer removes it
+ *   step-00001200.replaced    committed, and about to give way to a newer one of the same step
+ *
+ * Shared by the writer and the readers of checkpoints; nobody else needs it. */
+#ifndef LSTMQ_STEPS_H
+#define LSTMQ_STEPS_H
+
+#include "proto/base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { STEP_NAME = 64 };
+
+#define STEP_LATEST "latest"
+#define STEP_BEST   "best"
+
+enum step_kind { STEP_COMMITTED, STEP_REPLACED, STEP_PARTIAL };
+
+struct step_folder {
+    char name[STEP_NAME];
+    uint64_t step;
+    enum step_kind kind;
+};
+
+void step_name(char name[STEP_NAME], uint64_t step, enum step_kind kind);
+
+/* False when `name` is not one that step_name makes. */
+bool step_parse(const char *name, struct step_folder *folder);
+
+/* The folders of that naming in `run`: newest step first, and of one step the committed before the replaced. The caller frees
+ * *folders. A run that is not there holds none. */
+bool steps_list(const char *run, struct step_folder **folders, size_t *count, struct err *err);
+
+#endif
