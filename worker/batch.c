@@ -5,6 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+int batch_padding(const struct config *config)
+{
+    return config->model_encoder_padding ? (int)config->data_length : 0;
+}
+
 size_t rows_ids(const struct rows *rows, uint32_t first, uint32_t count)
 {
     size_t sum = 0;

@@ -51,6 +51,9 @@ struct batch {
 bool batch_pack(struct batch *batch, const struct rows *rows, uint32_t first, uint32_t count, size_t at, int pad_to,
                 int src_vocab, int tgt_vocab, struct err *err);
 
+/* The pad_to of a run: data.length where the encoder runs over padding, else 0. */
+int batch_padding(const struct config *config);
+
 void batch_free(struct batch *batch);
 
 /* The number of ids in rows first..first+count-1, both sides. */

@@ -50,7 +50,7 @@ static bool s_hello(struct session *session, const struct config *config, struct
     struct backend *backend = session->backend;
     struct message message = {
         .type = MESSAGE_HELLO,
-        .hello = {.build = s_text(lstmq_build()),
+        .hello = {.build = s_text(LSTMQ_VERSION "+" LSTMQ_COMMIT),
                   .backend = s_text(backend->op->name),
                   .backend_version = s_text(backend->op->version(backend)),
                   .isa = s_text(backend->op->isa(backend)),
@@ -236,7 +236,7 @@ static bool s_validate(struct session *session, const struct validate *validate,
     const struct model_shape *shape = &training->model->shape;
     if (!s_in_generation(session, validate->generation, "VALIDATE", err))
         return false;
-    if (!batch_pack(&session->batch, &validate->rows, 0, validate->rows.count, 0, training_padding(&training->config),
+    if (!batch_pack(&session->batch, &validate->rows, 0, validate->rows.count, 0, batch_padding(&training->config),
                     shape->src_vocab, shape->tgt_vocab, err))
         return err_context(err, "validation");
     struct message message = {.type = MESSAGE_SCORED, .scored = {.request = validate->request}};

@@ -3,11 +3,6 @@
 /* Places of the embeddings in the model's table. */
 enum { TENSOR_SRC_EMBEDDING = 0, TENSOR_TGT_EMBEDDING = 4 };
 
-int training_padding(const struct config *config)
-{
-    return config->model_encoder_padding ? (int)config->data_length : 0;
-}
-
 bool training_open(struct training *training, struct backend *backend, const struct config *config, int src_vocab,
                    int tgt_vocab, struct err *err)
 {
@@ -58,7 +53,7 @@ static bool s_shard(struct training *training, const struct rows *rows, uint32_t
     struct batch *batch = &training->batch;
     bool exact = training->sums != NULL;
 
-    if (!batch_pack(batch, rows, at->row, count, at->id, training_padding(&training->config), shape->src_vocab,
+    if (!batch_pack(batch, rows, at->row, count, at->id, batch_padding(&training->config), shape->src_vocab,
                     shape->tgt_vocab, err))
         return false;
     optimiser_touch(&training->optimiser, TENSOR_SRC_EMBEDDING, batch->src.host_distinct, batch->src.real);

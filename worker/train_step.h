@@ -32,9 +32,6 @@ bool training_open(struct training *training, struct backend *backend, const str
                    int tgt_vocab, struct err *err);
 void training_close(struct training *training);
 
-/* Source positions every row is padded to; 0 = none. */
-int training_padding(const struct config *config);
-
 /* Do the step at `at`: its shards are those of `span` with this step's offset. */
 bool train_step(struct training *training, const struct span *span, uint32_t offset, struct span_cursor *at,
                 struct step_result *result, struct err *err);

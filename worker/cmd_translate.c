@@ -1,0 +1,197 @@
+/* `lstmq translate`: stdin to stdout, one line out for each line in, in order.
+ *
+ * Lines are translated as soon as no more of them are waiting, so a pipe that is fed line by line answers line by line, while
+ * a file goes through in large batches. What could not be translated as written is said on stderr, by line number. */
+#include "proto/text/normalise.h"
+#include "worker/commands.h"
+#include "worker/translator.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    CHUNK_LINES = 8192,       /* lines translated in one go at most        */
+    READ_BYTES = 64 * 1024,   /* one read of stdin                         */
+    LINE_BYTES = 1024 * 1024, /* a longer line is an error, not a sentence */
+};
+
+struct input {
+    struct buffer bytes; /* read and not yet taken            */
+    size_t taken;        /* of them, in lines already taken   */
+    uint64_t lines;      /* taken so far                      */
+    bool ended;
+};
+
+/* Read once. Blocks only when nothing is there and `wait`. *more says whether anything was read. */
+static bool s_read(struct input *input, bool wait, bool *more, struct err *err)
+{
+    struct pollfd ready = {.fd = STDIN_FILENO, .events = POLLIN};
+    *more = false;
+    if (!wait && poll(&ready, 1, 0) <= 0)
+        return true;
+    char *end = buffer_reserve(&input->bytes, READ_BYTES);
+    if (end == NULL)
+        return buffer_ok(&input->bytes, err);
+    ssize_t size;
+    do
+        size = read(STDIN_FILENO, end, READ_BYTES);
+    while (size < 0 && errno == EINTR);
+    if (size < 0)
+        return err_errno(err, ERR_IO, "cannot read stdin");
+    input->bytes.size += (size_t)size;
+    end[size] = '\0';
+    input->ended = size == 0;
+    *more = size > 0;
+    return true;
+}
+
+/* Take the next whole line (the last one may lack its LF): NUL-terminated in place. *line NULL when there is none yet. */
+static bool s_take_line(struct input *input, char **line, struct err *err)
+{
+    *line = NULL;
+    if (input->bytes.size == input->taken)
+        return true;
+    char *start = input->bytes.data + input->taken;
+    size_t left = input->bytes.size - input->taken, size;
+    char *end = memchr(start, '\n', left);
+    if (end != NULL) {
+        size = (size_t)(end - start);
+        input->taken += size + 1;
+    } else if (input->ended) {
+        size = left;
+        input->taken += size;
+    } else if (left > LINE_BYTES) {
+        return err_set(err, ERR_DATA,
+                       "stdin:%" PRIu64 ": a line of more than %d bytes; one sentence a line is expected",
+                       input->lines + 1, LINE_BYTES);
+    } else {
+        return true;
+    }
+    input->lines++;
+    if (size > 0 && start[size - 1] == '\r')
+        size--;
+    size_t at;
+    if (!utf8_valid(start, size, &at))
+        return err_set(err, ERR_DATA, "stdin:%" PRIu64 ": not valid UTF-8 text at byte %zu", input->lines, at + 1);
+    start[size] = '\0';
+    *line = start;
+    return true;
+}
+
+static void s_remark(const struct translator *translator, const char *sentence, uint64_t line,
+                     const struct translation *translation)
+{
+    if (translation->unknown > 0) {
+        struct buffer words = {0};
+        translator_unknown(translator, sentence, &words);
+        fprintf(stderr, "stdin:%" PRIu64 ": unknown: %s\n", line, words.size > 0 ? words.data : "");
+        buffer_free(&words);
+    }
+    if (translation->dropped > 0)
+        fprintf(stderr, "stdin:%" PRIu64 ": too long: the last %u of %u words were not translated\n", line,
+                translation->dropped, translation->words);
+    if (translation->unfinished)
+        fprintf(stderr, "stdin:%" PRIu64 ": the translation was cut at the model's limit\n", line);
+}
+
+static bool s_translate(struct translator *translator, const char *const *sentences, size_t count, uint64_t first_line,
+                        struct translation *translations, struct buffer *texts, struct err *err)
+{
+    buffer_clear(texts);
+    if (!translator_run(translator, sentences, count, translations, texts, err))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (puts(texts->data + translations[i].text) == EOF)
+            return err_errno(err, ERR_IO, "cannot write to stdout");
+        s_remark(translator, sentences[i], first_line + i, &translations[i]);
+    }
+    return fflush(stdout) == 0 || err_errno(err, ERR_IO, "cannot write to stdout");
+}
+
+/* Fill offsets with lines until none is waiting: their starts in the buffer, which may move while it is read into. */
+static bool s_gather(struct input *input, size_t *offsets, size_t *count, struct err *err)
+{
+    bool more = true;
+    *count = 0;
+    while (*count < CHUNK_LINES) {
+        char *line;
+        if (!s_take_line(input, &line, err))
+            return false;
+        if (line != NULL) {
+            offsets[(*count)++] = (size_t)(line - input->bytes.data);
+            continue;
+        }
+        if (input->ended || !more)
+            return true;
+        if (!s_read(input, *count == 0, &more, err))
+            return false;
+    }
+    return true;
+}
+
+/* Forget the lines that were translated. */
+static void s_drop_taken(struct input *input)
+{
+    size_t left = input->bytes.size - input->taken;
+    if (left > 0 && input->taken > 0)
+        memmove(input->bytes.data, input->bytes.data + input->taken, left);
+    input->bytes.size = left;
+    input->taken = 0;
+}
+
+static bool s_run(struct translator *translator, struct err *err)
+{
+    struct input input = {0};
+    struct buffer texts = {0};
+    size_t *offsets = malloc(CHUNK_LINES * sizeof *offsets);
+    const char **sentences = malloc(CHUNK_LINES * sizeof *sentences);
+    struct translation *translations = malloc(CHUNK_LINES * sizeof *translations);
+    bool ok = (offsets != NULL && sentences != NULL && translations != NULL) ||
+              err_set(err, ERR_MEMORY, "no memory for %d lines", CHUNK_LINES);
+    while (ok) {
+        uint64_t first_line = input.lines + 1;
+        size_t count;
+        struct err bad;
+        bool good = s_gather(&input, offsets, &count, &bad);
+        for (size_t i = 0; i < count; i++)
+            sentences[i] = input.bytes.data + offsets[i];
+        /* Lines before a bad one are answered first. */
+        ok = count == 0 || s_translate(translator, sentences, count, first_line, translations, &texts, err);
+        if (ok && !good) {
+            if (err != NULL)
+                *err = bad;
+            ok = false;
+        }
+        s_drop_taken(&input);
+        if (count == 0 && input.ended)
+            break;
+    }
+    free(offsets);
+    free(sentences);
+    free(translations);
+    buffer_free(&texts);
+    buffer_free(&input.bytes);
+    return ok;
+}
+
+bool cmd_translate(const struct command *self, int argc, char **argv, struct err *err)
+{
+    struct config config;
+    struct translator translator;
+    int words;
+    bool done;
+    if (!command_config(self, argc, argv, &config, &words, &done, err))
+        return false;
+    if (done)
+        return true;
+    if (!translator_open(&translator, &config, err))
+        return false;
+    bool ok = s_run(&translator, err);
+    translator_close(&translator);
+    return ok;
+}
