@@ -31,12 +31,13 @@ struct vector_table {
     void (*add)(size_t count, float *to, const float *from); /* to += from */
     void (*sigmoid)(size_t count, float *x);
     void (*sigmoid_backward)(size_t count, const float *y, float *dy);
-    double (*sum_squares)(size_t count, const float *x);
+    double (*sum_squares)(size_t count, const float *x); /* in double; the order of its additions depends on count alone */
     void (*sgd)(size_t count, float *p, const float *g, float scale, float lr, float decay);
     /* `step` = lr / (1 - beta1^t); `root` = 1 / sqrt(1 - beta2^t): p -= step * m / (sqrt(v) * root + eps). */
     void (*adam)(size_t count, float *p, const float *g, float *m, float *v, float scale, const struct adam *adam, float step,
                  float root);
-    /* Returns the first index that is not finite or leaves ±2^22, or count. */
+    /* Returns the first index that is not finite, leaves ±2^22 or would carry its sum beyond an int64, or count; the elements before
+     * that index are added, the others are not. */
     size_t (*quantise)(size_t count, const float *x, int64_t *sum);
     void (*dequantise)(size_t count, const int64_t *sum, float *x);
 };

@@ -148,26 +148,40 @@ STEP s_largest_step(struct s_largest *largest, const float *x, size_t at, int la
     largest->at = vec_int_select(larger, vec_int_set((int32_t)at), largest->at);
 }
 
+/* Vectors looked at side by side, so that none waits for the comparison before it. */
+enum { CHAINS = 4 };
+
 /* The first index of the largest of x[0..V); NaN is never larger, and a row without any number above -inf gives 0. */
 static inline int32_t s_largest(int V, const float *x, float *value)
 {
-    struct s_largest largest = {vec_set(-INFINITY), vec_int_set(0)};
-    FOR_VECTORS(V, s_largest_step, &largest, x);
+    struct s_largest chain[CHAINS];
+    for (int k = 0; k < CHAINS; k++)
+        chain[k] = (struct s_largest){vec_set(-INFINITY), vec_int_set(0)};
+    const size_t whole = (size_t)V / (CHAINS * VEC_LANES) * (CHAINS * VEC_LANES);
+    for (size_t at = 0; at < whole; at += CHAINS * VEC_LANES)
+        for (size_t k = 0; k < CHAINS; k++)
+            s_largest_step(&chain[k], x, at + k * VEC_LANES, VEC_LANES);
+    size_t at = whole;
+    for (; at + VEC_LANES <= (size_t)V; at += VEC_LANES)
+        s_largest_step(&chain[0], x, at, VEC_LANES);
+    if (at < (size_t)V)
+        s_largest_step(&chain[0], x, at, (int)((size_t)V - at));
 
-    float values[VEC_LANES];
-    int32_t places[VEC_LANES];
-    vec_store(values, VEC_LANES, largest.value);
-    vec_int_store(places, largest.at);
     int32_t best = 0;
-    float most = -INFINITY;
-    for (int32_t lane = 0; lane < VEC_LANES; lane++) {
-        const int32_t place = places[lane] + lane;
-        if (values[lane] > most || (values[lane] == most && most > -INFINITY && place < best)) {
-            most = values[lane];
-            best = place;
+    *value = -INFINITY;
+    for (int k = 0; k < CHAINS; k++) {
+        float values[VEC_LANES];
+        int32_t places[VEC_LANES];
+        vec_store(values, VEC_LANES, chain[k].value);
+        vec_int_store(places, chain[k].at);
+        for (int32_t lane = 0; lane < VEC_LANES; lane++) {
+            const int32_t place = places[lane] + lane;
+            if (values[lane] > *value || (values[lane] == *value && *value > -INFINITY && place < best)) {
+                *value = values[lane];
+                best = place;
+            }
         }
     }
-    *value = most;
     return best;
 }
 
@@ -316,7 +330,11 @@ static void s_adam(size_t count, float *p, const float *g, float *m, float *v, f
 /* False when x is not finite, leaves ±2^22, or would carry the sum beyond an int64. x 2^40 is exact in double. */
 static inline bool s_quantise_one(float x, int64_t *sum)
 {
-    return fabsf(x) <= 0x1p22f && !__builtin_add_overflow(*sum, (int64_t)llrint((double)x * 0x1p40), sum);
+    int64_t total;
+    if (!(fabsf(x) <= 0x1p22f) || __builtin_add_overflow(*sum, (int64_t)llrint((double)x * 0x1p40), &total))
+        return false;
+    *sum = total;
+    return true;
 }
 
 static size_t s_quantise(size_t count, const float *x, int64_t *sum)
