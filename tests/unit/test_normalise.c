@@ -1,0 +1,232 @@
+/* test_normalise.c - raw text to normalised text, at the edges of Unicode. */
+#include "proto/text/normalise.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct example {
+    const char *text, *normal;
+};
+
+static void check(enum normalise rule, const struct example *examples, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct buffer out = {0};
+        buffer_text(&out, "before|");
+        normalise(rule, examples[i].text, strlen(examples[i].text), &out);
+        assert_true(buffer_ok(&out, NULL));
+        assert_string_equal(out.data + strlen("before|"), examples[i].normal);
+        assert_int_equal(out.size, strlen("before|") + strlen(examples[i].normal));
+        buffer_free(&out);
+    }
+}
+
+#define CHECK(rule, examples) check(rule, examples, sizeof(examples) / sizeof *(examples))
+
+static void the_notebook_keeps_letters_and_basic_punctuation(void **state)
+{
+    (void)state;
+    static const struct example examples[] = {
+        {"", ""},
+        {" \t\r\n ", ""},
+        {"Va !", "va !"},
+        {"  Who's\t there?\n", "who's there?"},
+        {"a,b;c:d\"e(f)g", "abcdefg"},
+        {"1st of 3", "st of"},
+        {"a-b - c", "a-b - c"},
+        {"x_y@z#1", "xyz"},
+        {"a\x01\x7F"
+         "b",
+         "ab"},
+        {"one , two", "one two"},
+    };
+    CHECK(NORMALISE_NOTEBOOK, examples);
+}
+
+static void the_notebook_keeps_latin_1_from_c0_to_ff(void **state)
+{
+    (void)state;
+    static const struct example examples[] = {
+        {"ÀÖØÞ", "àöøþ"}, {"àéîôüÿß", "àéîôüÿß"}, {"3 × 4 ÷ 2", "× ÷"}, {"Cœur ŒUVRE", "cur uvre"},     {"Ÿ", "ÿ"},
+        {"ẞ", "ß"},       {"«À» ª º µ ¿", "à"},   {"Łódź", "ód"},       {"e\u0301té e\u0327", "eté e"}, {"😀ok😀", "ok"},
+    };
+    CHECK(NORMALISE_NOTEBOOK, examples);
+}
+
+static void lower_case_is_pythons(void **state)
+{
+    (void)state;
+    static const struct example examples[] = {
+        {"\u212A"
+         "elvin",
+         "kelvin"},                    /* the Kelvin sign becomes an ASCII k            */
+        {"\u212Bngström", "ångström"}, /* the Angstrom sign becomes å                   */
+        {"\u0130stanbul", "istanbul"}, /* İ becomes i and a combining dot, which goes   */
+        {"\u017Fo", "o"},              /* long s is lower case already, and no ASCII s  */
+        {"\uFF21\uFF42c", "c"},        /* fullwidth letters stay fullwidth              */
+        {"\u01C5\u01F2a", "a"},        /* titlecase digraphs                            */
+        {"ΟΔΟΣ", ""},                  /* final sigma or not, Greek goes                */
+    };
+    CHECK(NORMALISE_NOTEBOOK, examples);
+}
+
+static void white_space_is_pythons(void **state)
+{
+    (void)state;
+    static const struct example examples[] = {
+        {"a\u00A0?", "a ?"},
+        {"a\u202F!", "a !"},
+        {"\u3000"
+         "a\u1680\u2003"
+         "b\u2028",
+         "a b"},
+        {"a\x1C\x1D\x1E\x1F"
+         "b\xC2\x85"
+         "c",
+         "a b c"},
+        {"a\v\f"
+         "b\u205F"
+         "c\u2029",
+         "a b c"},
+        {"a\u200B"
+         "b\u180E"
+         "c\uFEFF"
+         "d",
+         "abcd"}, /* of no width, and no white space */
+    };
+    static const struct example unfiltered[] = {
+        {"a\u00A0?", "a ?"},
+        {"\u3000"
+         "a\u1680\u2003"
+         "b\u2028",
+         "a b"},
+        {"a\x1C\x1D\x1E\x1F"
+         "b\xC2\x85"
+         "c",
+         "a b c"},
+        {"a\u200B"
+         "b",
+         "a\u200B"
+         "b"},
+    };
+    CHECK(NORMALISE_NOTEBOOK, examples);
+    CHECK(NORMALISE_NFC, unfiltered);
+    CHECK(NORMALISE_NONE, unfiltered);
+}
+
+static void nfc_composes_and_keeps_case(void **state)
+{
+    (void)state;
+    static const struct example examples[] = {
+        {"", ""},
+        {"  Plain,  TEXT (1) ", "Plain, TEXT (1)"},
+        {"e\u0301te\u0301", "été"},
+        {"\u1112\u1161\u11AB", "한"},
+        {"\u212B\u2003\u212A", "Å K"},
+        {"q\u0323\u0307 q\u0307\u0323", "q\u0323\u0307 q\u0323\u0307"},
+        {"\U0001D160", "\U0001D158\U0001D165\U0001D16E"}, /* one that NFC takes apart */
+        {"\u0958\u0958\u0958\u0958\u0958", "\u0915\u093C\u0915\u093C\u0915\u093C\u0915\u093C\u0915\u093C"},
+        {"œuf × 3", "œuf × 3"},
+    };
+    CHECK(NORMALISE_NFC, examples);
+}
+
+static void none_only_folds_white_space(void **state)
+{
+    (void)state;
+    static const struct example examples[] = {{" A\t\tB \u202F C ", "A B C"}, {"e\u0301", "e\u0301"}, {"x", "x"}};
+    CHECK(NORMALISE_NONE, examples);
+}
+
+static void normalising_twice_changes_nothing(void **state)
+{
+    (void)state;
+    static const char text[] = "  \u212A e\u0301 ÀÉ\u00A0× \u0130 l'Œuf -- \U0001D15E ?! ";
+    for (int rule = NORMALISE_NOTEBOOK; rule <= NORMALISE_NONE; rule++) {
+        struct buffer once = {0}, twice = {0};
+        normalise((enum normalise)rule, text, strlen(text), &once);
+        normalise((enum normalise)rule, once.data, once.size, &twice);
+        assert_string_equal(once.data, twice.data);
+        buffer_free(&once);
+        buffer_free(&twice);
+    }
+}
+
+static void invalid_utf8_is_found_at_its_first_byte(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t size, at;
+    } bad[] = {
+        {"ab\xFF", 3, 2},
+        {"\x80", 1, 0},
+        {"abcdefgh\xC3", 9, 8},             /* cut character                    */
+        {"abcdefg\xC0\x80xxxxxxxx", 17, 7}, /* overlong NUL                     */
+        {"\xE0\x9F\xBF", 3, 0},             /* overlong                         */
+        {"a\xED\xA0\x80", 4, 1},            /* surrogate                        */
+        {"\xF0\x8F\xBF\xBF", 4, 0},         /* overlong                         */
+        {"\xF4\x90\x80\x80", 4, 0},         /* beyond U+10FFFF                  */
+        {"\xF5\x80\x80\x80", 4, 0},
+        {"abcdefghijklmnop\0qrstuvwxyz", 27, 16},
+        {"\xC3\xA9\0", 3, 2},
+        {"\xE2\x82", 2, 0},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        size_t at = SIZE_MAX;
+        assert_false(utf8_valid(bad[i].bytes, bad[i].size, &at));
+        assert_int_equal(at, bad[i].at);
+    }
+}
+
+static void valid_utf8_passes(void **state)
+{
+    (void)state;
+    static const char *good[] = {"",
+                                 "a",
+                                 "abcdefgh",
+                                 "abcdefghi",
+                                 "été où ça ?",
+                                 "\uD7FF\uE000\uFFFF\U00010000\U0010FFFF",
+                                 "\x01\x7F\xC2\x80\xDF\xBF\xE0\xA0\x80"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_true(utf8_valid(good[i], strlen(good[i]), NULL));
+}
+
+static void words_are_what_stands_between_spaces(void **state)
+{
+    (void)state;
+    const char *text = "ab c  déf ", *end = text + strlen(text);
+    assert_int_equal(word_count(text, strlen(text)), 3);
+    assert_int_equal(word_next(&text, end), 2);
+    text += 2;
+    assert_int_equal(word_next(&text, end), 1);
+    assert_int_equal(*text, 'c');
+    text += 1;
+    assert_int_equal(word_next(&text, end), strlen("déf"));
+    text += strlen("déf");
+    assert_int_equal(word_next(&text, end), 0);
+    assert_int_equal(word_count("", 0), 0);
+    assert_int_equal(word_count("   ", 3), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_notebook_keeps_letters_and_basic_punctuation),
+        cmocka_unit_test(the_notebook_keeps_latin_1_from_c0_to_ff),
+        cmocka_unit_test(lower_case_is_pythons),
+        cmocka_unit_test(white_space_is_pythons),
+        cmocka_unit_test(nfc_composes_and_keeps_case),
+        cmocka_unit_test(none_only_folds_white_space),
+        cmocka_unit_test(normalising_twice_changes_nothing),
+        cmocka_unit_test(invalid_utf8_is_found_at_its_first_byte),
+        cmocka_unit_test(valid_utf8_passes),
+        cmocka_unit_test(words_are_what_stands_between_spaces),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
