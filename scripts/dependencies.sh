@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# dependencies.sh [build|test] - install what building lstmq needs (build, the default), or testing as well (test).
+#
+# For Debian 12, Debian 13 and Ubuntu 24.04, by apt, without recommended packages; no service is enabled. When everything
+# is there it says nothing and returns at once. LSTMQ_APT_WAIT is how many seconds to wait for another apt (default 120).
+set -u
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# A word is a package, or several names for the same one, separated by |: the first that this system has is taken.
+build_packages="gcc libc6-dev cmake ninja-build pkg-config git curl ca-certificates unzip libzmq3-dev
+    libmsgpack-c-dev|libmsgpack-dev libdnnl-dev libutf8proc-dev libyaml-dev libjansson-dev libxxhash-dev zlib1g-dev libjs-chart.js"
+test_packages="libcmocka-dev python3 valgrind fonts-dejavu-core"
+# Nice to have: where they are missing, the tests that need them are skipped visibly. Ubuntu has Chromium only as a snap.
+optional_packages="chromium"
+
+# Those of the arguments of which no name is installed.
+missing() {
+    local word
+    for word in "$@"; do
+        # shellcheck disable=SC2086
+        dpkg-query -W -f '${db:Status-Status}\n' ${word//|/ } 2>/dev/null | grep -qx installed || printf '%s\n' "$word"
+    done
+}
+
+# For each word, the first of its names that apt knows.
+names_of() {
+    local word name
+    for word in "$@"; do
+        for name in ${word//|/ }; do
+            if apt-cache policy "$name" 2>/dev/null | grep -q 'Candidate: [^(]'; then
+                break
+            fi
+        done
+        printf '%s\n' "$name"
+    done
+}
+
+# Whether apt would install a package that holds files of its own, rather than a launcher of a snap.
+is_installable() {
+    apt-cache policy "$1" 2>/dev/null | grep 'Candidate: [^(]' | grep -qv snap
+}
+
+# Run apt-get as root; what it prints goes to $log. While another process holds apt's lock, wait and say for whom.
+apt_get() {
+    local deadline=$((SECONDS + ${LSTMQ_APT_WAIT:-120})) told='' holder
+    while ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=2 \
+        -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o DPkg::Lock::Timeout=0 "$@" >"$log" 2>&1; do
+        grep -q 'Could not get lock\|Unable to lock\|Unable to acquire the dpkg' "$log" || return 1
+        holder=$(grep -o 'held by process [0-9]* ([^)]*)' "$log" | head -n 1)
+        if [ $SECONDS -ge $deadline ]; then
+            die "apt's lock is still ${holder:-held by another process}; let it finish, then run this again"
+        fi
+        [ -n "$told" ] || say "apt's lock is ${holder:-held by another process}: waiting up to ${LSTMQ_APT_WAIT:-120} s"
+        told=yes
+        sleep 2
+    done
+}
+
+# Say why apt failed, in one line where the reason is a common one.
+explain() {
+    if grep -q 'Could not resolve\|Temporary failure\|Failed to fetch\|Unable to fetch\|Could not connect\|Unable to locate\|has no installation candidate' "$log"; then
+        die "apt could not get these packages: $*. Is there a network? Connect and run this again"
+    fi
+    tail -n 20 "$log" >&2
+    die "apt-get install failed; its last lines are above"
+}
+
+case "${1:-build}" in
+build) wanted=$build_packages optional= ;;
+test) wanted="$build_packages $test_packages" optional=$optional_packages ;;
+-h | --help) usage && exit 0 ;;
+*) usage >&2 && exit 2 ;;
+esac
+
+if ! have dpkg-query || ! have apt-get; then
+    # shellcheck disable=SC2086
+    die "this is neither Debian nor Ubuntu; install the counterparts of:" $wanted
+fi
+# shellcheck disable=SC2086
+needed=$(missing $wanted) optional=$(missing $optional)
+[ -n "$needed" ] || [ -n "$optional" ] || exit 0
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    if have sudo && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
+        as_root=(sudo)
+    elif [ -n "$needed" ]; then
+        # shellcheck disable=SC2046,SC2086
+        die "packages are missing and there is no root or sudo to install them; as root, run:" \
+            "apt-get install --no-install-recommends" $(names_of $needed)
+    else
+        exit 0
+    fi
+fi
+
+log=$(mktemp) || die "no temporary file can be made in ${TMPDIR:-/tmp}"
+trap 'rm -f "$log"' EXIT
+if [ -n "$needed" ]; then
+    # shellcheck disable=SC2086
+    stage "Installing" $needed
+    apt_get update || say "apt-get update had trouble; going on with the package lists that are there"
+    # shellcheck disable=SC2046,SC2086
+    apt_get install --no-install-recommends $(names_of $needed) || explain $needed
+fi
+for package in $optional; do
+    if is_installable "$package"; then
+        stage "Installing $package"
+        apt_get install --no-install-recommends "$package" || say "$package could not be installed: the tests that need it will be skipped"
+    fi
+done
+exit 0

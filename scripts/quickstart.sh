@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# quickstart.sh [--epochs N] - from a fresh machine to a trained model and its first translations.
+#
+# Installs what building needs, builds, gets sentence pairs, trains the recipe ops/recipes/notebook.yaml, and translates
+# five sentences. Safe to repeat and to interrupt: what is done is not done again, a training that was stopped goes on where it
+# was. --epochs N trains N epochs instead of the recipe's, for a short look.
+set -u
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$root" || exit 1
+
+lstmq=build/release/lstmq
+epochs=
+while [ $# -gt 0 ]; do
+    case "$1" in
+    --epochs) epochs=${2:-} && shift ;;
+    --epochs=*) epochs=${1#*=} ;;
+    -h | --help) usage && exit 0 ;;
+    *) usage >&2 && exit 2 ;;
+    esac
+    case "$epochs" in '' | *[!0-9]* | 0) die "--epochs needs a number from 1" ;; esac
+    shift
+done
+# Ctrl-C reaches the program that runs, which ends in its own way; its exit status then ends this script.
+trap : INT
+
+# The number of the last epoch whose figures were written.
+epochs_done() {
+    [ -f "$run/metrics.jsonl" ] || { echo 0 && return; }
+    sed -n 's/.*"epoch": *\([0-9]*\).*/\1/p' "$run/metrics.jsonl" | tail -n 1 | grep . || echo 0
+}
+
+train() {
+    local wanted words=(--config notebook --data.pairs "$pairs" --run.dir "$run") status
+    wanted=${epochs:-$("$lstmq" train "${words[@]}" --dump-config | sed -n 's/^ *epochs: *//p')}
+    words+=(--train.epochs "$wanted")
+    if [ "$(epochs_done)" -ge "$wanted" ]; then
+        say "$run has finished its $wanted epochs already (to train anew: rm -r $run)"
+        return 0
+    fi
+    if [ -e "$run" ]; then
+        words+=(--resume)
+        say "$run was begun earlier: training goes on from its latest checkpoint"
+    fi
+    "$lstmq" train "${words[@]}"
+    status=$?
+    [ $status -ne 130 ] || say "Interrupted; scripts/quickstart.sh goes on from here"
+    return $status
+}
+
+scripts/dependencies.sh build || exit
+stage "Building"
+build release lstmq
+"$lstmq" --version >&2
+
+stage "Sentence pairs"
+pairs=$(scripts/data.sh) || exit
+run=runs/quickstart
+! grep -q "generated sample" .data/EDITION || run=runs/quickstart-sample
+
+stage "Training"
+train || exit
+
+stage "Five translations"
+sentences="hello
+where is the station ?
+this is a small cat .
+how are you ?
+i do not know"
+translations=$("$lstmq" translate --model "$run" <<<"$sentences") || exit
+paste <(echo "$sentences") <(echo "$translations") | awk -F '\t' '{ printf "  %-24s  %s\n", $1, $2 }'
+
+cat <<TEXT
+
+The curves:  $run/report.html (open it in a browser; the figures are in $run/metrics.jsonl)
+What next:
+  echo 'i am happy .' | $lstmq translate --model $run           translate your own sentences
+  $lstmq train --data.pairs MINE.tsv --run.dir runs/mine        train on your own pairs, SOURCE TAB TARGET in each line
+  $lstmq train --config default --data.pairs $pairs --run.dir runs/default
+                                                                      the recipe to build on: all the pairs, no quirks
+  $lstmq help                                                   the other commands
+  scripts/test.sh                                                     every test
+A training that was interrupted goes on when its command is given again with --resume.
+TEXT
