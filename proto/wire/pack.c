@@ -3,12 +3,15 @@
 
 #include <string.h>
 
+enum head_kind { HEAD_SCALAR, HEAD_TEXT, HEAD_ARRAY, HEAD_MAP };
+
 /* The head of one object, as its first bytes tell it. */
 struct head {
-    size_t size;      /* bytes of the head itself                         */
-    uint64_t payload; /* bytes that follow and belong to this object      */
-    uint64_t items;   /* objects that follow and belong to this container */
-    bool text, map;
+    enum head_kind kind;
+    size_t size;      /* bytes of the head itself                                    */
+    uint64_t payload; /* bytes that follow and belong to this object                 */
+    uint64_t items;   /* of a container, as it claims; a map's item is a key and a value */
+    uint64_t objects; /* that follow and belong to this container                    */
 };
 
 static uint64_t s_big_endian(const uint8_t *bytes, size_t size)
@@ -17,6 +20,13 @@ static uint64_t s_big_endian(const uint8_t *bytes, size_t size)
     for (size_t i = 0; i < size; i++)
         value = value << 8 | bytes[i];
     return value;
+}
+
+static void s_container(struct head *head, bool map, uint64_t items)
+{
+    head->kind = map ? HEAD_MAP : HEAD_ARRAY;
+    head->items = items;
+    head->objects = map ? items * 2 : items;
 }
 
 /* Heads of one byte: the kind and the count share it. False where the byte announces a longer head. */
@@ -29,10 +39,9 @@ static bool s_short_head(uint8_t lead, struct head *head)
         return false;
     if (lead >= 0xa0) {
         head->payload = lead & 0x1fU;
-        head->text = true;
+        head->kind = HEAD_TEXT;
     } else {
-        head->map = lead < 0x90;
-        head->items = lead & 0x0fU;
+        s_container(head, lead < 0x90, lead & 0x0fU);
     }
     return true;
 }
@@ -55,10 +64,9 @@ static bool s_head(const uint8_t *bytes, size_t left, struct head *head, struct 
         return err_set(err, ERR_PROTOCOL, "the frame ends inside an object");
     uint64_t length = s_big_endian(bytes + 1, lengths[row]);
     if (lead >= 0xdc) {
-        head->items = length;
-        head->map = lead >= 0xde;
+        s_container(head, lead >= 0xde, length);
     } else {
-        head->text = lead >= 0xd9;
+        head->kind = lead >= 0xd9 ? HEAD_TEXT : HEAD_SCALAR;
         head->payload = length + (row < sizeof fixed ? fixed[row] : 0);
     }
     return true;
@@ -95,16 +103,15 @@ static bool s_is_utf8(const uint8_t *bytes, size_t size)
 /* What must hold of a head and its payload, `left` bytes after the head remaining. */
 static bool s_head_allowed(const struct head *head, const uint8_t *payload, size_t left, struct err *err)
 {
-    uint64_t objects = head->map ? head->items * 2 : head->items;
     if (head->payload > left)
         return err_set(err, ERR_PROTOCOL, "the frame ends inside an object");
-    if (objects > left)
+    if (head->objects > left)
         return err_set(err, ERR_PROTOCOL, "a container claims %llu items, but %zu bytes remain",
                        (unsigned long long)head->items, left);
-    if (head->map && head->items > PACK_FIELDS)
+    if (head->kind == HEAD_MAP && head->items > PACK_FIELDS)
         return err_set(err, ERR_PROTOCOL, "a map of %llu fields is above %d", (unsigned long long)head->items,
                        PACK_FIELDS);
-    if (head->text && !s_is_utf8(payload, (size_t)head->payload))
+    if (head->kind == HEAD_TEXT && !s_is_utf8(payload, (size_t)head->payload))
         return err_set(err, ERR_PROTOCOL, "text is not UTF-8");
     return true;
 }
@@ -125,10 +132,10 @@ static bool s_guard(const uint8_t *bytes, size_t size, struct err *err)
             return false;
         at += (size_t)head.payload;
         pending[level]--;
-        if (head.items > 0) {
+        if (head.kind >= HEAD_ARRAY) {
             if (level == PACK_DEPTH)
                 return err_set(err, ERR_PROTOCOL, "containers are nested deeper than %d", PACK_DEPTH);
-            pending[++level] = head.map ? head.items * 2 : head.items;
+            pending[++level] = head.objects;
         }
         while (level > 0 && pending[level] == 0)
             level--;
