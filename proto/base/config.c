@@ -162,7 +162,7 @@ static bool s_unknown_key(const char *key, struct err *err)
         if (s_options[i].alias != NULL)
             suggest_offer(&last, s_options[i].alias, s_options[i].key);
     }
-    const char *best = suggest_best(&whole) != NULL ? suggest_best(&whole) : suggest_best(&last);
+    const char *best = suggest_nearer(&whole, &last);
     if (best == NULL)
         return err_set(err, ERR_USAGE, "unknown key \"%s\"", typed_show(key).shown);
     return err_set(err, ERR_USAGE, "unknown key \"%s\"; did you mean \"%s\"?", typed_show(key).shown, best);

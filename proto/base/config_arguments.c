@@ -51,7 +51,8 @@ static bool s_exists(const char *name)
     return s_find(name, COMMAND_ALL) != NULL;
 }
 
-static bool s_unknown(const struct scan *scan, const char *argument, const char *name, struct err *err)
+/* Offer the names of the command's options; only those that can be off, where the name began with "no-". */
+static const char *s_meant(const struct scan *scan, const char *name, bool off)
 {
     static const char *const always[] = {"config", "dump-config", "help"};
     const char *dot = strrchr(name, '.');
@@ -59,22 +60,28 @@ static bool s_unknown(const struct scan *scan, const char *argument, const char 
     size_t count;
     const struct option_row *rows = config_options(&count);
     for (size_t i = 0; i < count; i++) {
-        if ((rows[i].commands & scan->command) == 0)
+        if ((rows[i].commands & scan->command) == 0 || (off && rows[i].type != OPTION_TYPE_BOOL))
             continue;
         suggest_offer(&whole, rows[i].key, rows[i].key);
         if (rows[i].alias != NULL)
             suggest_offer(&whole, rows[i].alias, rows[i].alias);
         suggest_offer(&last, strchr(rows[i].key, '.') + 1, rows[i].key);
     }
-    for (size_t i = 0; i < sizeof always / sizeof always[0]; i++)
+    for (size_t i = 0; !off && i < sizeof always / sizeof always[0]; i++)
         suggest_offer(&whole, always[i], always[i]);
-    const char *best = suggest_best(&whole) != NULL ? suggest_best(&whole) : suggest_best(&last);
+    return suggest_nearer(&whole, &last);
+}
+
+static bool s_unknown(const struct scan *scan, const char *argument, const char *name, struct err *err)
+{
+    bool off = strncmp(name, "no-", 3) == 0;
+    const char *best = s_meant(scan, off ? name + 3 : name, off);
     const char *what = s_exists(name) ? "is an option of other commands" : "is not an option";
     struct typed typed = typed_show(argument);
     typed.shown[strcspn(typed.shown, "=")] = '\0';
     if (best == NULL)
         return err_set(err, ERR_USAGE, "%s %s; see \"lstmq help %s\"", typed.shown, what, scan->argv[0]);
-    return err_set(err, ERR_USAGE, "%s %s; did you mean --%s?", typed.shown, what, best);
+    return err_set(err, ERR_USAGE, "%s %s; did you mean --%s%s?", typed.shown, what, off ? "no-" : "", best);
 }
 
 /* The value of an option that must have one: behind its "=", or the next argument unless that is an option itself. */

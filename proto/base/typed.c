@@ -75,3 +75,9 @@ const char *suggest_best(const struct suggest *suggest)
 {
     return suggest->best;
 }
+
+const char *suggest_nearer(const struct suggest *whole, const struct suggest *part)
+{
+    bool whole_wins = part->best == NULL || (whole->best != NULL && whole->cost <= part->cost + 1);
+    return whole_wins ? whole->best : part->best;
+}

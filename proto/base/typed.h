@@ -34,4 +34,7 @@ void suggest_offer(struct suggest *suggest, const char *seen, const char *name);
 /* The name to propose, or NULL. */
 const char *suggest_best(const struct suggest *suggest);
 
+/* The nearer one of a search for the whole of a name and a search for its last part alone, or NULL. */
+const char *suggest_nearer(const struct suggest *whole, const struct suggest *part);
+
 #endif
