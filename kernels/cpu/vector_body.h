@@ -176,7 +176,7 @@ static inline int32_t s_largest(int V, const float *x, float *value)
         vec_int_store(places, chain[k].at);
         for (int32_t lane = 0; lane < VEC_LANES; lane++) {
             const int32_t place = places[lane] + lane;
-            if (values[lane] > *value || (values[lane] == *value && *value > -INFINITY && place < best)) {
+            if (values[lane] > *value || (values[lane] == *value && place < best)) {
                 *value = values[lane];
                 best = place;
             }

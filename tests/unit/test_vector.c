@@ -58,8 +58,9 @@ FOR_TABLES(a_tanh_is_within_3_ulp_at_all_sizes)
 
 FOR_TABLES(nonlinearities_saturate_and_keep_nan)
 {
-    float x[] = {-INFINITY, -1000.0f, -89.0f, 0.0f, 89.0f, 1000.0f, INFINITY, NAN, -3e38f, 3e38f};
-    const float sigmoid[] = {0, 0, 0, 0.5f, 1, 1, 1, 0, 0, 1}, hyperbolic[] = {-1, -1, -1, 0, 1, 1, 1, 0, -1, 1};
+    float x[] = {-INFINITY, -1000.0f, -89.0f, 0.0f, 89.0f, 1000.0f, INFINITY, NAN, -3e38f, 3e38f, -92.0f, 92.0f};
+    const float sigmoid[] = {0, 0, 0, 0.5f, 1, 1, 1, 0, 0, 1, 0, 1},
+                hyperbolic[] = {-1, -1, -1, 0, 1, 1, 1, 0, -1, 1, -1, 1};
     enum { COUNT = sizeof x / sizeof x[0], NOT_A_NUMBER = 7 };
     float y[COUNT];
     memcpy(y, x, sizeof x);
@@ -334,15 +335,19 @@ FOR_TABLES(broken_logits_give_nan_and_an_index_in_range)
         }
 }
 
-/* A logit of -inf is a word that cannot be: it has no probability and does no harm. */
+/* A logit of -inf is a word that cannot be: it has no probability and does no harm. One far below the others is all but that. */
 FOR_TABLES(a_masked_logit_has_no_probability)
 {
-    enum { V = 19 };
+    enum { V = 219 };
     float *x = s_random(V, 8, 1.0), loss;
     x[3] = -INFINITY;
+    for (int j = 20; j < V; j++)
+        x[j] = -60.0f - (float)j;
     t->cross_entropy(1, V, x, &(int32_t){5}, true, &loss, NULL);
     assert_true(isfinite(loss));
     assert_true(x[3] == 0.0f);
+    for (int j = 20; j < V; j++)
+        assert_true(x[j] >= 0.0f && x[j] < 1e-34f);
     s_free(x, V);
 }
 

@@ -182,6 +182,8 @@ FOR_TABLES(quantise_rounds_ties_to_even_and_adds)
         {-2048.0, -(1ll << 51)},
         {2047.9998779296875, (1ll << 51) - (1ll << 27)},
         {1e-30, 0},
+        {3000000.0, 3000000ll << 40},
+        {-2051.0, -(2051ll << 40)},
     };
     enum { KNOWN = sizeof known / sizeof known[0], COUNT = 53 };
     for (size_t i = 0; i < KNOWN; i++) {
