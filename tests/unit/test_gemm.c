@@ -1,0 +1,274 @@
+/* test_gemm.c - matrix products against sums in double, and the promise about bits, also on lesser instruction sets. */
+#include "kernels/cpu/gemm.h"
+#include "proto/base/random.h"
+
+#include <math.h>
+#include <omp.h>
+#include <setjmp.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+extern char **environ;
+
+static float *s_random(size_t count, uint64_t seed)
+{
+    float *x = aligned_alloc(64, (count * sizeof *x + 63) / 64 * 64 + 64);
+    assert_non_null(x);
+    for (size_t i = 0; i < count; i++)
+        x[i] = (float)((double)(splitmix(seed * 1000003 + i) >> 11) * 0x1p-52 - 1.0);
+    return x;
+}
+
+struct problem {
+    struct gemm g;
+    float *a, *b, *bias, *c; /* owned */
+};
+
+static struct problem s_problem(int M, int N, int K, int flags)
+{
+    size_t m = (size_t)M, n = (size_t)N, k = (size_t)K;
+    struct problem p = {
+        .a = s_random(m * k, 1), .b = s_random(n * k, 2), .bias = s_random(n, 3), .c = s_random(m * n, 4)};
+    p.g = (struct gemm){.M = M, .N = N, .K = K, .a = p.a, .b = p.b, .c = p.c};
+    p.g.transpose_a = (flags & 1) != 0;
+    p.g.transpose_b = (flags & 2) != 0;
+    p.g.bias = (flags & 4) != 0 ? p.bias : NULL;
+    p.g.accumulate = (flags & 8) != 0;
+    return p;
+}
+
+static void s_problem_free(struct problem *p)
+{
+    free(p->a);
+    free(p->b);
+    free(p->bias);
+    free(p->c);
+}
+
+static struct multiplier *s_open(int threads)
+{
+    struct err err;
+    struct multiplier *multiplier = multiplier_open(threads, &err);
+    assert_non_null(multiplier);
+    return multiplier;
+}
+
+static void s_run(struct multiplier *multiplier, const struct gemm *g)
+{
+    struct err err = {.text = ""};
+    if (!multiplier_run(multiplier, g, &err))
+        fail_msg("%s", err.text);
+}
+
+static double s_twin(const struct gemm *g, const float *before, size_t i, size_t j)
+{
+    size_t M = (size_t)g->M, N = (size_t)g->N, K = (size_t)g->K;
+    double sum = (g->bias != NULL ? (double)g->bias[j] : 0.0) + (g->accumulate ? (double)before[i * N + j] : 0.0);
+    for (size_t k = 0; k < K; k++)
+        sum +=
+            (double)g->a[g->transpose_a ? k * M + i : i * K + k] * (double)g->b[g->transpose_b ? j * K + k : k * N + j];
+    return sum;
+}
+
+static void s_compare(struct multiplier *multiplier, int M, int N, int K, int flags)
+{
+    struct problem p = s_problem(M, N, K, flags);
+    float *before = s_random((size_t)M * (size_t)N, 4);
+    s_run(multiplier, &p.g);
+    for (size_t i = 0; i < (size_t)M; i++)
+        for (size_t j = 0; j < (size_t)N; j++) {
+            double want = s_twin(&p.g, before, i, j), got = (double)p.c[i * (size_t)N + j];
+            if (!(fabs(want - got) <= 2e-6 * sqrt((double)K + 1.0) + 1e-6 * fabs(want)))
+                fail_msg("%dx%dx%d flags %d at %zu,%zu: %.9g, not %.9g", M, N, K, flags, i, j, got, want);
+        }
+    free(before);
+    s_problem_free(&p);
+}
+
+/* 1 to a few, around 8, 16, 64 and 256 where tiles and chunks end, and beyond. */
+static const int s_shapes[][3] = {{1, 1, 1},     {4, 3, 2},     {3, 5, 7},     {1, 17, 256},  {7, 9, 16},
+                                  {8, 8, 8},     {9, 31, 33},   {16, 64, 15},  {17, 65, 129}, {63, 5, 255},
+                                  {64, 16, 256}, {65, 33, 257}, {130, 7, 515}, {71, 77, 300}};
+enum { SHAPES = sizeof s_shapes / sizeof s_shapes[0] };
+
+static void every_kind_of_product_is_the_sum_it_should_be(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 2; threads++) {
+        struct multiplier *multiplier = s_open(threads);
+        for (int s = 0; s < SHAPES; s++)
+            for (int flags = 0; flags < 16; flags++)
+                s_compare(multiplier, s_shapes[s][0], s_shapes[s][1], s_shapes[s][2], flags);
+        multiplier_close(&multiplier);
+    }
+}
+
+static void any_number_of_threads_gives_the_same_bits(void **state)
+{
+    (void)state;
+    static const int shapes[][3] = {{130, 300, 515}, {515, 257, 64}, {300, 1024, 256},
+                                    {64, 256, 1024}, {77, 128, 900}, {41, 2000, 100}};
+    struct multiplier *one = s_open(1);
+    for (int threads = 2; threads <= 3; threads++) {
+        struct multiplier *many = s_open(threads);
+        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
+            for (int flags = 0; flags < 16; flags++) {
+                struct problem x = s_problem(shapes[s][0], shapes[s][1], shapes[s][2], flags);
+                struct problem y = s_problem(shapes[s][0], shapes[s][1], shapes[s][2], flags);
+                s_run(one, &x.g);
+                s_run(many, &y.g);
+                assert_memory_equal(x.c, y.c, (size_t)x.g.M * (size_t)x.g.N * sizeof *x.c);
+                s_problem_free(&x);
+                s_problem_free(&y);
+            }
+        multiplier_close(&many);
+    }
+    multiplier_close(&one);
+}
+
+/* Row r of a product of M rows against the same row in a product of any other rows. */
+static void a_row_does_not_depend_on_the_other_rows(void **state)
+{
+    (void)state;
+    static const int shapes[][2] = {{1024, 256}, {256, 1024}, {300, 77},   {77, 300},
+                                    {33, 2000},  {2000, 128}, {7844, 256}, {256, 7844}};
+    enum { ROWS = 150 };
+    struct multiplier *multiplier = s_open(2);
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
+        for (int flags = 0; flags < 16; flags += 6) {
+            size_t N = (size_t)shapes[s][0], K = (size_t)shapes[s][1];
+            struct problem all = s_problem(ROWS, shapes[s][0], shapes[s][1], flags);
+            struct problem some = s_problem(ROWS, shapes[s][0], shapes[s][1], flags);
+            float *before = s_random(ROWS * N, 4);
+            s_run(multiplier, &all.g);
+            static const int parts[][2] = {{0, 1},   {149, 1}, {3, 5},   {10, 8},  {1, 16}, {20, 23},
+                                           {31, 32}, {5, 40},  {40, 64}, {11, 71}, {2, 129}};
+            for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+                size_t first = (size_t)parts[i][0], rows = (size_t)parts[i][1];
+                struct gemm g = some.g;
+                g.M = (int)rows;
+                g.a += first * K;
+                g.c += first * N;
+                memcpy(g.c, before + first * N, rows * N * sizeof *g.c);
+                s_run(multiplier, &g);
+                if (memcmp(g.c, all.c + first * N, rows * N * sizeof *g.c) != 0)
+                    fail_msg("%zux%zu flags %d: rows %zu..%zu differ alone", N, K, flags, first, first + rows - 1);
+            }
+            free(before);
+            s_problem_free(&all);
+            s_problem_free(&some);
+        }
+    multiplier_close(&multiplier);
+}
+
+static void a_packed_matrix_gives_the_bits_of_a_product(void **state)
+{
+    (void)state;
+    struct err err;
+    struct multiplier *multiplier = s_open(2);
+    for (int flags = 0; flags <= 2; flags += 2) {
+        struct problem x = s_problem(75, 100, 36, flags), y = s_problem(75, 100, 36, flags);
+        s_run(multiplier, &x.g);
+        struct panel *panel = multiplier_pack(multiplier, y.b, 100, 36, y.g.transpose_b, &err);
+        assert_non_null(panel);
+        int failed = 0;
+#pragma omp parallel num_threads(2) reduction(+ : failed)
+        {
+            int first = omp_get_thread_num() * 41,
+                rows = omp_get_thread_num() == 0 && omp_get_num_threads() > 1 ? 41 : 75 - first;
+            failed += !multiplier_rows(multiplier, panel, omp_get_thread_num(), rows, y.a + (ptrdiff_t)first * 36,
+                                       y.c + (ptrdiff_t)first * 100);
+        }
+        assert_int_equal(failed, 0);
+        assert_memory_equal(x.c, y.c, 75 * 100 * sizeof *x.c);
+        s_problem_free(&x);
+        s_problem_free(&y);
+    }
+    multiplier_close(&multiplier);
+}
+
+static void a_row_that_is_not_finite_stays_alone(void **state)
+{
+    (void)state;
+    struct multiplier *multiplier = s_open(1);
+    struct problem p = s_problem(21, 40, 30, 2);
+    for (size_t k = 0; k < 30; k++)
+        p.a[19 * 30 + k] = NAN;
+    s_run(multiplier, &p.g);
+    p.g.M = 18;
+    s_run(multiplier, &p.g);
+    for (size_t i = 0; i < 21 * 40; i++)
+        assert_true(isfinite(p.c[i]) == (i / 40 != 19));
+    s_problem_free(&p);
+    multiplier_close(&multiplier);
+}
+
+static void a_sum_over_nothing_is_the_bias(void **state)
+{
+    (void)state;
+    float c[2] = {1, 2}, bias[2] = {10, 20};
+    struct multiplier *multiplier = s_open(1);
+    s_run(multiplier, &(struct gemm){.M = 1, .N = 2, .K = 0, .c = c, .bias = bias, .accumulate = true});
+    assert_true(c[0] == 11.0f && c[1] == 22.0f);
+    s_run(multiplier, &(struct gemm){.M = 0, .N = 2, .K = 5, .c = c});
+    s_run(multiplier, &(struct gemm){.M = 1, .N = 2, .K = 0, .c = c});
+    assert_true(c[0] == 0.0f && c[1] == 0.0f);
+    multiplier_close(&multiplier);
+}
+
+/* More shapes than are kept: the oldest make room and come back. */
+static void shapes_that_were_forgotten_are_compiled_again(void **state)
+{
+    (void)state;
+    struct multiplier *multiplier = s_open(1);
+    for (int N = 1; N <= 300; N++)
+        s_compare(multiplier, 3, N, 2, 0);
+    for (int N = 1; N <= 3; N++)
+        s_compare(multiplier, 3, N, 2, 0);
+    multiplier_close(&multiplier);
+}
+
+/* oneDNN reads the variable once, when it is first used: each instruction set is a process of its own. */
+static void all_of_it_holds_on_lesser_instruction_sets(void **state)
+{
+    (void)state;
+    static const char *const sets[] = {"AVX512_CORE", "AVX2", "SSE41"};
+    if (getenv("ONEDNN_MAX_CPU_ISA") != NULL)
+        skip();
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
+        char *argv[] = {(char *)(uintptr_t) "test_gemm", NULL};
+        pid_t child;
+        int status = 0;
+        setenv("ONEDNN_MAX_CPU_ISA", sets[i], 1);
+        int failed = posix_spawn(&child, "/proc/self/exe", NULL, NULL, argv, environ);
+        unsetenv("ONEDNN_MAX_CPU_ISA");
+        assert_int_equal(failed, 0);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        if (status != 0)
+            fail_msg("with %s: status %d", sets[i], status);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_kind_of_product_is_the_sum_it_should_be),
+        cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
+        cmocka_unit_test(a_row_does_not_depend_on_the_other_rows),
+        cmocka_unit_test(a_packed_matrix_gives_the_bits_of_a_product),
+        cmocka_unit_test(a_row_that_is_not_finite_stays_alone),
+        cmocka_unit_test(a_sum_over_nothing_is_the_bias),
+        cmocka_unit_test(shapes_that_were_forgotten_are_compiled_again),
+        cmocka_unit_test(all_of_it_holds_on_lesser_instruction_sets),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
