@@ -1,0 +1,166 @@
+#!/usr/bin/env bash
+# test.sh [--quick] [--all] [CTEST ARGUMENTS] - install what testing needs, build, and run every test.
+#
+# Stages: all tests on the release build; the C tests again under AddressSanitizer and UndefinedBehaviorSanitizer; one
+# training step under valgrind. --quick stops after the first. --all adds a build and the C tests in a fresh Debian 13
+# (needs root and debootstrap), a minute of each fuzz target, and an arm64 syntax check (needs its cross compiler).
+# CTEST ARGUMENTS choose tests: -R NAME, -L unit. What was skipped is listed at the end, with its reason.
+#
+# LSTMQ_DATA and LSTMQ_REFERENCE are the folders of the real pairs and of the reference curves; without them, ../shared/data
+# and ../shared/reference are taken where they exist, else what needs them is skipped.
+set -u
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$root" || exit 1
+
+quick='' all=''
+while [ $# -gt 0 ]; do
+    case "$1" in
+    --quick) quick=yes ;;
+    --all) all=yes ;;
+    -h | --help) usage && exit 0 ;;
+    *) break ;;
+    esac
+    shift
+done
+
+failed=() skipped=()
+summary=$(mktemp) || die "no temporary file can be made in ${TMPDIR:-/tmp}"
+trap 'rm -f "$summary"' EXIT
+trap 'exit 130' INT TERM
+
+skip() {
+    say "SKIPPED: $*"
+    skipped+=("$*")
+}
+
+# Point the variable at the first folder that exists, unless it is set; as an absolute path, since tests run elsewhere.
+locate() {
+    local name=$1 folder
+    shift
+    for folder in "${!name:-}" "$@"; do
+        if [ -n "$folder" ] && [ -d "$folder" ]; then
+            printf -v "$name" '%s' "$(cd "$folder" && pwd)"
+            export "${name?}"
+            return
+        fi
+    done
+    unset "$name"
+}
+
+# Run the tests of a build folder; the names of those that failed or were skipped go into the lists.
+run_ctest() {
+    local preset=$1 name log=build/$1/Testing/Temporary/LastTest.log
+    shift
+    ctest --test-dir "build/$preset" --output-on-failure --parallel "$(nproc)" "$@" 2>&1 | tee "$summary"
+    local status=${PIPESTATUS[0]}
+    [ "$status" -eq 0 ] || failed+=("$preset: $(grep -c '(Failed)\|(Timeout)\|(SEGFAULT)\|(Not Run)\|Exception' "$summary") tests, named above")
+    while read -r name; do
+        skipped+=("$preset: $name")
+    done < <(sed -n 's/.*Test *#[0-9]*: \([^ ]*\) .*\*\*\*Skipped.*/\1/p' "$summary"
+             [ ! -f "$log" ] || sed -n 's/^\[  SKIPPED \] \([a-z0-9_]*\)$/\1/p; s/^SKIPPED: //p' "$log" | sort -u)
+}
+
+# One epoch of one step on a few pairs. Valgrind knows no AVX-512, so the kernels are held to AVX2.
+run_valgrind() {
+    local folder status
+    have valgrind || { skip "valgrind is not installed" && return; }
+    folder=$(mktemp -d) || return
+    head -n 40 tests/parity/tiny.tsv >"$folder/pairs.tsv"
+    ONEDNN_MAX_CPU_ISA=AVX2 DNNL_MAX_CPU_ISA=AVX2 valgrind --quiet --error-exitcode=99 --leak-check=full \
+        --show-leak-kinds=definite --errors-for-leak-kinds=definite --suppressions=tests/valgrind.supp \
+        build/release/lstmq train --data.pairs "$folder/pairs.tsv" --run.dir "$folder/run" --train.epochs 1 --train.batch 64 \
+        --model.embed 8 --model.hidden 16 --train.threads 1 --run.progress none >"$folder/log" 2>&1
+    status=$?
+    if [ $status -ne 0 ]; then
+        tail -n 60 "$folder/log" >&2
+        failed+=("valgrind: one training step, exit status $status")
+    else
+        say "one training step: no error, no leak"
+    fi
+    rm -rf "$folder"
+}
+
+# Build and run the C tests in a Debian 13 of its own, kept in build/debian13 for the next time.
+run_debian13() {
+    local system=$root/build/debian13
+    [ "$(id -u)" -eq 0 ] || { skip "Debian 13: debootstrap needs root" && return; }
+    have debootstrap || { skip "Debian 13: debootstrap is not installed" && return; }
+    if [ ! -e "$system/complete" ]; then
+        rm -rf "$system"
+        mkdir -p "$root/build"
+        debootstrap --variant=minbase trixie "$system" >"$root/build/debian13.log" 2>&1 || {
+            tail -n 5 "$root/build/debian13.log" >&2
+            skip "Debian 13: debootstrap could not make it; its output is in build/debian13.log"
+            return
+        }
+        touch "$system/complete"
+    fi
+    cp /etc/resolv.conf /etc/hosts "$system/etc/" 2>/dev/null
+    mkdir -p "$system/lstmq"
+    # The build folder stays, so that the next time is quick; sources that are gone must go.
+    find "$system/lstmq" -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} +
+    git ls-files -z | tar --null --ignore-failed-read -T - -cf - | tar -xf - -C "$system/lstmq"
+    chroot "$system" /bin/bash -c 'cd /lstmq && scripts/dependencies.sh build &&
+        { dpkg-query -W libcmocka-dev >/dev/null 2>&1 ||
+          DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends libcmocka-dev >/dev/null; } &&
+        . scripts/lib.sh && build release && ctest --test-dir build/release -L "^c$" --output-on-failure --parallel "$(nproc)"' ||
+        failed+=("Debian 13: the lines above say what")
+}
+
+run_fuzzers() {
+    local target found=
+    have clang || { skip "fuzz targets: clang is not installed" && return; }
+    [ -f tests/fuzz/CMakeLists.txt ] || { skip "fuzz targets: there are none" && return; }
+    build fuzz
+    for target in build/fuzz/tests/fuzz/fuzz_*; do
+        [ -f "$target" ] && [ -x "$target" ] || continue
+        found=yes
+        say "${target##*/}"
+        "$target" -max_total_time=60 -verbosity=0 -print_final_stats=0 || failed+=("fuzz: ${target##*/}")
+    done
+    [ -n "$found" ] || skip "fuzz targets: there are none"
+}
+
+# The sources must also pass a compiler for arm64. No arm64 libraries are needed: only syntax and types are looked at.
+run_arm64() {
+    local compiler=aarch64-linux-gnu-gcc source bad=0
+    have $compiler || { skip "arm64: $compiler is not installed (gcc-aarch64-linux-gnu)" && return; }
+    while read -r source; do
+        $compiler -std=c11 -D_GNU_SOURCE -fsyntax-only -I. -Ibuild/release/generated -idirafter /usr/include \
+            -idirafter /usr/include/x86_64-linux-gnu -DREPORT_TEMPLATE_PATH='""' -DREPORT_CHART_JS_PATH='""' "$source" || bad=$((bad + 1))
+    done < <(git ls-files 'proto/*.c' 'kernels/*.c' 'worker/*.c' 'coordinator/*.c' main.c)
+    [ $bad -eq 0 ] && say "every source passes" || failed+=("arm64: $bad sources")
+}
+
+scripts/dependencies.sh test || exit
+locate LSTMQ_DATA ../shared/data
+locate LSTMQ_REFERENCE ../shared/reference
+[ -n "${LSTMQ_DATA:-}" ] || skipped+=("what needs the real pairs (LSTMQ_DATA names no folder)")
+[ -n "${LSTMQ_REFERENCE:-}" ] || skipped+=("what needs the reference curves (LSTMQ_REFERENCE names no folder)")
+
+stage "Building: release"
+build release
+stage "All tests"
+run_ctest release --no-tests=error "$@"
+if [ -z "$quick" ]; then
+    stage "Building: with sanitizers"
+    build asan -- -DLSTMQ_WERROR=ON
+    stage "C tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+    UBSAN_OPTIONS=print_stacktrace=1 run_ctest asan -L '^c$' "$@"
+    stage "Valgrind"
+    run_valgrind
+fi
+if [ -n "$all" ]; then
+    stage "Debian 13"
+    run_debian13
+    stage "Fuzz targets"
+    run_fuzzers
+    stage "arm64"
+    run_arm64
+fi
+
+printf '\n'
+[ ${#skipped[@]} -eq 0 ] || printf 'Skipped: %s\n' "${skipped[@]}"
+[ ${#failed[@]} -eq 0 ] || printf 'FAILED: %s\n' "${failed[@]}"
+[ ${#failed[@]} -eq 0 ] || exit 1
+printf 'All tests passed in %d min %02d s.\n' $((SECONDS / 60)) $((SECONDS % 60))
