@@ -1,0 +1,362 @@
+/* test_loop.c - the event loop with real sockets, pipes, timers and signals. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "proto/base/clock.h"
+#include "proto/wire/loop.h"
+
+/* What the handlers of a test know. `trace` gets a letter for each call. */
+struct scene {
+    struct loop *loop;
+    char trace[64];
+    size_t calls;
+    uint64_t ids[4];
+    int pipes[2][2];
+    void *sockets[2];
+    int64_t times[8];
+};
+
+/* A handler's context: its letter, and the scene. */
+struct actor {
+    struct scene *scene;
+    char letter;
+    unsigned stop_after; /* stop the loop when the scene has seen so many calls; 0 = never */
+};
+
+static void s_trace(struct actor *actor)
+{
+    struct scene *scene = actor->scene;
+    if (scene->calls < sizeof scene->times / sizeof scene->times[0])
+        scene->times[scene->calls] = clock_ms();
+    if (scene->calls < sizeof scene->trace - 1)
+        scene->trace[scene->calls] = actor->letter;
+    scene->calls++;
+    if (actor->stop_after != 0 && scene->calls >= actor->stop_after)
+        loop_stop(scene->loop);
+}
+
+static bool s_count(void *context, struct err *err)
+{
+    (void)err;
+    s_trace(context);
+    return true;
+}
+
+static void s_open(struct scene *scene)
+{
+    struct err err = {0};
+    *scene = (struct scene){0};
+    scene->loop = loop_new(&err);
+    assert_non_null(scene->loop);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pipe(scene->pipes[i]), 0);
+}
+
+static void s_close(struct scene *scene)
+{
+    loop_destroy(&scene->loop);
+    assert_null(scene->loop);
+    for (int i = 0; i < 2; i++) {
+        close(scene->pipes[i][0]);
+        close(scene->pipes[i][1]);
+    }
+}
+
+static uint64_t s_timer(struct scene *scene, int64_t delay, int64_t every, loop_handler *handler, struct actor *actor)
+{
+    struct err err = {0};
+    uint64_t id = loop_add_timer(scene->loop, delay, every, handler, actor, &err);
+    assert_int_not_equal(id, 0);
+    return id;
+}
+
+static uint64_t s_readable(struct scene *scene, int pipe, loop_handler *handler, struct actor *actor)
+{
+    struct err err = {0};
+    assert_int_equal(write(scene->pipes[pipe][1], "x", 1), 1);
+    uint64_t id = loop_add_fd(scene->loop, scene->pipes[pipe][0], handler, actor, &err);
+    assert_int_not_equal(id, 0);
+    return id;
+}
+
+static void s_run(struct scene *scene)
+{
+    struct err err = {0};
+    if (!loop_run(scene->loop, &err))
+        fail_msg("%s", err.text);
+}
+
+static void timers_fire_in_order_and_not_early(void **state)
+{
+    (void)state;
+    struct scene scene;
+    s_open(&scene);
+    struct actor a = {&scene, 'a', 0}, b = {&scene, 'b', 0}, c = {&scene, 'c', 3};
+    int64_t start = clock_ms();
+    s_timer(&scene, 40, 0, s_count, &c);
+    s_timer(&scene, 0, 0, s_count, &a);
+    s_timer(&scene, 20, 0, s_count, &b);
+    s_run(&scene);
+    assert_string_equal(scene.trace, "abc");
+    assert_true(scene.times[1] - start >= 20);
+    assert_true(scene.times[2] - start >= 40);
+    s_close(&scene);
+}
+
+static void a_timer_with_an_interval_goes_on(void **state)
+{
+    (void)state;
+    struct scene scene;
+    s_open(&scene);
+    struct actor a = {&scene, 'a', 4};
+    int64_t start = clock_ms();
+    s_timer(&scene, 5, 10, s_count, &a);
+    s_run(&scene);
+    assert_string_equal(scene.trace, "aaaa");
+    assert_true(scene.times[3] - start >= 35);
+    s_close(&scene);
+}
+
+static bool s_dawdle(void *context, struct err *err)
+{
+    (void)err;
+    s_trace(context);
+    int64_t until = clock_ms() + 30;
+    while (clock_ms() < until)
+        usleep(1000);
+    return true;
+}
+
+/* A tick every millisecond with a handler of 30: missed ticks are not made up for, and a pipe is served between them. */
+static void a_busy_timer_starves_nobody(void **state)
+{
+    (void)state;
+    struct scene scene;
+    s_open(&scene);
+    struct actor t = {&scene, 't', 0}, p = {&scene, 'p', 8};
+    s_timer(&scene, 0, 1, s_dawdle, &t);
+    s_readable(&scene, 0, s_count, &p);
+    s_run(&scene);
+    assert_non_null(strstr(scene.trace, "tp"));
+    assert_null(strstr(scene.trace, "tt"));
+    s_close(&scene);
+}
+
+static void each_ready_source_is_called_once_a_round(void **state)
+{
+    (void)state;
+    struct scene scene;
+    s_open(&scene);
+    struct actor a = {&scene, 'a', 6}, b = {&scene, 'b', 6};
+    s_readable(&scene, 0, s_count, &a);
+    s_readable(&scene, 1, s_count, &b);
+    s_run(&scene);
+    assert_string_equal(scene.trace, "ababab");
+    s_close(&scene);
+}
+
+static bool s_remove_all(void *context, struct err *err)
+{
+    (void)err;
+    struct actor *actor = context;
+    s_trace(actor);
+    for (int i = 0; i < 4; i++)
+        loop_remove(actor->scene->loop, actor->scene->ids[i]);
+    return true;
+}
+
+static void a_handler_may_remove_itself_and_others(void **state)
+{
+    (void)state;
+    struct scene scene;
+    s_open(&scene);
+    struct actor a = {&scene, 'a', 0}, b = {&scene, 'b', 0}, t = {&scene, 't', 0}, end = {&scene, 'e', 1};
+    scene.ids[0] = s_readable(&scene, 0, s_remove_all, &a);
+    scene.ids[1] = s_readable(&scene, 1, s_count, &b);
+    scene.ids[2] = s_timer(&scene, 0, 1, s_count, &t);
+    scene.ids[3] = 99999;
+    s_timer(&scene, 20, 0, s_count, &end);
+    s_run(&scene);
+    assert_string_equal(scene.trace, "ae");
+    s_close(&scene);
+}
+
+static bool s_add_many(void *context, struct err *err)
+{
+    struct actor *actor = context;
+    s_trace(actor);
+    for (int i = 0; i < 100; i++)
+        if (loop_add_timer(actor->scene->loop, 60000, 0, s_count, actor, err) == 0)
+            return false;
+    return loop_add_timer(actor->scene->loop, 0, 0, s_add_many, actor, err) != 0;
+}
+
+/* The array of sources moves under the handler, and a timer that sets itself again for now leaves the others their turn. */
+static void a_handler_may_add_sources(void **state)
+{
+    (void)state;
+    struct scene scene;
+    s_open(&scene);
+    struct actor a = {&scene, 'a', 0}, p = {&scene, 'p', 5};
+    s_timer(&scene, 0, 0, s_add_many, &a);
+    s_readable(&scene, 0, s_count, &p);
+    s_run(&scene);
+    assert_string_equal(scene.trace, "papap");
+    s_close(&scene);
+}
+
+static bool s_fail(void *context, struct err *err)
+{
+    s_trace(context);
+    return err_set(err, ERR_DATA, "the handler's own words");
+}
+
+static void a_failing_handler_ends_the_loop(void **state)
+{
+    (void)state;
+    struct scene scene;
+    s_open(&scene);
+    struct actor a = {&scene, 'a', 0}, b = {&scene, 'b', 0};
+    struct err err = {0};
+    s_readable(&scene, 0, s_fail, &a);
+    s_readable(&scene, 1, s_count, &b);
+    assert_false(loop_run(scene.loop, &err));
+    assert_int_equal(err.code, ERR_DATA);
+    assert_string_equal(err.text, "the handler's own words");
+    assert_string_equal(scene.trace, "a");
+    s_close(&scene);
+}
+
+static void a_stopped_loop_can_run_again(void **state)
+{
+    (void)state;
+    struct scene scene;
+    s_open(&scene);
+    struct actor a = {&scene, 'a', 1}, b = {&scene, 'b', 0};
+    s_readable(&scene, 0, s_count, &a);
+    s_readable(&scene, 1, s_count, &b);
+    s_run(&scene);
+    assert_string_equal(scene.trace, "a");
+    loop_stop(scene.loop);
+    s_run(&scene);
+    assert_string_equal(scene.trace, "a");
+    s_run(&scene);
+    assert_string_equal(scene.trace, "aa");
+    s_close(&scene);
+}
+
+static void a_loop_without_sources_says_so(void **state)
+{
+    (void)state;
+    struct scene scene;
+    s_open(&scene);
+    struct err err = {0};
+    assert_false(loop_run(scene.loop, &err));
+    assert_string_equal(err.text, "the event loop has nothing to wait for");
+    s_close(&scene);
+}
+
+static bool s_take_one(void *context, struct err *err)
+{
+    char byte;
+    struct actor *actor = context;
+    if (zmq_recv(actor->scene->sockets[0], &byte, 1, ZMQ_DONTWAIT) != 1)
+        return err_set(err, ERR_FAILED, "called for a socket with nothing to read");
+    s_trace(actor);
+    return true;
+}
+
+/* A handler that takes one message of three is called again, though the socket's descriptor does not become readable anew. */
+static void what_is_left_in_a_socket_is_seen_again(void **state)
+{
+    (void)state;
+    struct scene scene;
+    s_open(&scene);
+    struct err err = {0};
+    void *context = zmq_ctx_new();
+    scene.sockets[0] = zmq_socket(context, ZMQ_PAIR);
+    scene.sockets[1] = zmq_socket(context, ZMQ_PAIR);
+    zmq_bind(scene.sockets[0], "inproc://loop");
+    zmq_connect(scene.sockets[1], "inproc://loop");
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(zmq_send(scene.sockets[1], "m", 1, 0), 1);
+    struct actor a = {&scene, 's', 3};
+    assert_int_not_equal(loop_add_socket(scene.loop, scene.sockets[0], s_take_one, &a, &err), 0);
+    s_run(&scene);
+    assert_string_equal(scene.trace, "sss");
+    s_close(&scene);
+    zmq_close(scene.sockets[0]);
+    zmq_close(scene.sockets[1]);
+    zmq_ctx_term(context);
+}
+
+static void a_closed_pipe_wakes_its_handler(void **state)
+{
+    (void)state;
+    struct scene scene;
+    s_open(&scene);
+    struct err err = {0};
+    struct actor a = {&scene, 'a', 1};
+    assert_int_not_equal(loop_add_fd(scene.loop, scene.pipes[0][0], s_count, &a, &err), 0);
+    close(scene.pipes[0][1]);
+    s_run(&scene);
+    assert_string_equal(scene.trace, "a");
+    scene.pipes[0][1] = dup(scene.pipes[0][0]);
+    s_close(&scene);
+}
+
+static void a_signal_is_an_event_like_others(void **state)
+{
+    (void)state;
+    struct scene scene;
+    s_open(&scene);
+    struct err err = {0};
+    sigset_t before;
+    pthread_sigmask(SIG_SETMASK, NULL, &before);
+    int fd = loop_signal_fd(&err);
+    assert_true(fd >= 0);
+    struct actor a = {&scene, 'a', 1};
+    assert_int_not_equal(loop_add_fd(scene.loop, fd, s_count, &a, &err), 0);
+    static const int signals[] = {SIGINT, SIGTERM};
+    for (size_t i = 0; i < 2; i++) {
+        kill(getpid(), signals[i]);
+        s_run(&scene);
+        struct signalfd_siginfo info;
+        assert_int_equal(read(fd, &info, sizeof info), (ssize_t)sizeof info);
+        assert_int_equal(info.ssi_signo, signals[i]);
+        assert_int_equal(read(fd, &info, sizeof info), -1);
+    }
+    close(fd);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    s_close(&scene);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(timers_fire_in_order_and_not_early),
+        cmocka_unit_test(a_timer_with_an_interval_goes_on),
+        cmocka_unit_test(a_busy_timer_starves_nobody),
+        cmocka_unit_test(each_ready_source_is_called_once_a_round),
+        cmocka_unit_test(a_handler_may_remove_itself_and_others),
+        cmocka_unit_test(a_handler_may_add_sources),
+        cmocka_unit_test(a_failing_handler_ends_the_loop),
+        cmocka_unit_test(a_stopped_loop_can_run_again),
+        cmocka_unit_test(a_loop_without_sources_says_so),
+        cmocka_unit_test(what_is_left_in_a_socket_is_seen_again),
+        cmocka_unit_test(a_closed_pipe_wakes_its_handler),
+        cmocka_unit_test(a_signal_is_an_event_like_others),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
