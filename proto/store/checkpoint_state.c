@@ -3,8 +3,8 @@
  *   {"format": 1, "version": .., "created": .., "step": .., ..., "best": null or {"score": .., "epoch": .., "step": ..}, ...,
  *    "config": {"data.pairs": "..", "train.lr": 0.0005, "train.batch": 64, "train.bleu": true, "model.cell": "lstm", ...}}
  *
- * Reals have 17 digits, so they come back to the bit; those that JSON lacks are the strings "nan", "inf" and "-inf". Text of
- * the configuration that is not UTF-8 (a path may be anything) is {"hex": ".."}. */
+ * Reals have 17 digits, so they come back to the bit; those that JSON lacks are the strings "nan", "inf" and "-inf". All text
+ * is UTF-8: config_set takes no other. */
 #include "proto/store/checkpoint.h"
 
 #include <inttypes.h>
@@ -100,19 +100,6 @@ static json_t *s_fields_json(const struct checkpoint_state *state, const struct 
     return object;
 }
 
-static json_t *s_text_json(const char *text)
-{
-    json_t *value = json_string(text);
-    if (value != NULL)
-        return value;
-    struct buffer hex = {0};
-    for (const unsigned char *byte = (const unsigned char *)text; *byte != '\0'; byte++)
-        buffer_format(&hex, "%02x", *byte);
-    value = hex.failed ? NULL : json_pack("{s:s}", "hex", hex.data);
-    buffer_free(&hex);
-    return value;
-}
-
 static json_t *s_option_json(const struct config *config, const struct option_row *row)
 {
     struct buffer text = {0};
@@ -132,7 +119,7 @@ static json_t *s_option_json(const struct config *config, const struct option_ro
             break;
         case OPTION_TYPE_TEXT:
         case OPTION_TYPE_CHOICE:
-            json = s_text_json(value);
+            json = json_string(value);
             break;
         }
     }
@@ -278,22 +265,6 @@ static bool s_best_read(json_t *best, const char *name, struct checkpoint_state 
     return s_fields_read(best, s_best_fields, BEST_FIELDS, name, state, err);
 }
 
-static bool s_unhex(json_t *json, struct buffer *text)
-{
-    const char *hex = json_string_value(json_object_get(json, "hex"));
-    if (hex == NULL || json_object_size(json) != 1 || strlen(hex) % 2 != 0 ||
-        strspn(hex, "0123456789abcdef") != strlen(hex))
-        return false;
-    for (; *hex != '\0'; hex += 2) {
-        char pair[3] = {hex[0], hex[1], '\0'};
-        char byte = (char)strtoul(pair, NULL, 16);
-        if (byte == '\0')
-            return false;
-        buffer_append(text, &byte, 1);
-    }
-    return true;
-}
-
 /* The text that config_set takes for a row; false when the JSON is of another type. */
 static bool s_option_text(json_t *json, const struct option_row *row, struct buffer *text)
 {
@@ -314,15 +285,12 @@ static bool s_option_text(json_t *json, const struct option_row *row, struct buf
         buffer_text(text, json_is_true(json) ? "true" : "false");
         return json_is_boolean(json);
     case OPTION_TYPE_TEXT:
-        if (json_is_object(json))
-            return s_unhex(json, text);
-        break;
     case OPTION_TYPE_CHOICE:
-        break;
+        if (json_is_string(json))
+            buffer_text(text, json_string_value(json));
+        return json_is_string(json);
     }
-    if (json_is_string(json))
-        buffer_text(text, json_string_value(json));
-    return json_is_string(json);
+    return false;
 }
 
 static const struct option_row *s_row(const char *key)

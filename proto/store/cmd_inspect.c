@@ -1,0 +1,44 @@
+/* cmd_inspect.c - `lstmq inspect PATH [--json]`: what a checkpoint or a run holds. Shows what it can of a damaged one, and then
+ * fails with the damage. */
+#include "proto/store/commands.h"
+
+#include "proto/store/inspect.h"
+
+#include <stdlib.h>
+
+static bool s_inspect(const char *path, bool json, struct inspection *found, struct err *err)
+{
+    struct buffer page = {0};
+    if (!inspect_read(found, path, err))
+        return false;
+    if (json)
+        inspect_json(found, &page);
+    else
+        inspect_text(found, &page);
+    bool ok = command_print(&page, err);
+    buffer_free(&page);
+    const char *damage = inspect_damage(found);
+    if (ok && damage[0] != '\0')
+        ok = err_set(err, ERR_DATA, "%s", damage);
+    inspect_free(found);
+    return ok;
+}
+
+bool cmd_inspect(const struct command *self, int argc, char **argv, struct err *err)
+{
+    struct config config;
+    int words;
+    bool done;
+    if (!command_config(self, argc, argv, &config, &words, &done, err))
+        return false;
+    if (done)
+        return true;
+    if (words < 1)
+        return err_set(err, ERR_USAGE, "which checkpoint or run? lstmq inspect %s", self->synopsis);
+    struct inspection *found = malloc(sizeof *found);
+    if (found == NULL)
+        return err_set(err, ERR_MEMORY, "out of memory for an inspection");
+    bool ok = s_inspect(argv[1], config.output_json, found, err);
+    free(found);
+    return ok;
+}

@@ -1,0 +1,251 @@
+/* inspect_text.c - an inspection for people: a page of 80 columns. Text that came out of a file is shown without control
+ * characters, so that a checkpoint cannot talk to the terminal. */
+#include "proto/store/inspect.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { NUMBER_TEXT = 32, SHAPE_TEXT = TENSOR_DIMS * 24, PAGE_WIDTH = 80 };
+
+static void s_shown(struct buffer *out, const char *text)
+{
+    size_t from = out->size;
+    buffer_text(out, text);
+    if (out->failed)
+        return;
+    for (size_t i = from; i < out->size; i++) {
+        unsigned char byte = (unsigned char)out->data[i];
+        unsigned char next = (unsigned char)out->data[i + 1];
+        bool c1 = byte == 0xc2 && next >= 0x80 && next < 0xa0;
+        if (byte < 0x20 || byte == 0x7f || c1)
+            out->data[i] = '?';
+        if (c1)
+            out->data[++i] = '?';
+    }
+}
+
+/* 1234567 as "1,234,567". */
+static const char *s_grouped(char text[NUMBER_TEXT], uint64_t number)
+{
+    char digits[NUMBER_TEXT];
+    int length = snprintf(digits, sizeof digits, "%" PRIu64, number);
+    char *to = text;
+    for (int i = 0; i < length; i++) {
+        if (i > 0 && (length - i) % 3 == 0)
+            *to++ = ',';
+        *to++ = digits[i];
+    }
+    *to = '\0';
+    return text;
+}
+
+static const char *s_bytes(char text[NUMBER_TEXT], uint64_t bytes)
+{
+    static const char *const units[] = {"kB", "MB", "GB", "TB"};
+    if (bytes < 1000) {
+        snprintf(text, NUMBER_TEXT, "%" PRIu64 " B", bytes);
+        return text;
+    }
+    double scaled = (double)bytes / 1000;
+    size_t unit = 0;
+    while (scaled >= 999.95 && unit + 1 < sizeof units / sizeof *units) {
+        scaled /= 1000;
+        unit++;
+    }
+    snprintf(text, NUMBER_TEXT, "%.1f %s", scaled, units[unit]);
+    return text;
+}
+
+static void s_option(const struct config *config, const char *key, struct buffer *value)
+{
+    size_t count;
+    const struct option_row *rows = config_options(&count);
+    buffer_clear(value);
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(rows[i].key, key) == 0)
+            config_get(config, &rows[i], value);
+    }
+}
+
+static void s_run_text(const struct inspection *found, struct buffer *out)
+{
+    char size[NUMBER_TEXT], step[NUMBER_TEXT];
+    if (found->run[0] == '\0')
+        return;
+    buffer_text(out, "Run ");
+    s_shown(out, found->run);
+    buffer_format(out, "\n  %-22s %10s %14s %10s  %s\n", "checkpoint", "epoch", "step", "size", "verdict");
+    for (size_t i = 0; i < found->row_count; i++) {
+        const struct inspect_row *row = &found->rows[i];
+        bool whole = row->reason[0] == '\0';
+        const char *links = row->best && row->latest ? ", best, latest"
+                            : row->best              ? ", best"
+                            : row->latest            ? ", latest"
+                                                     : "";
+        buffer_format(out, "  %-22s ", row->name);
+        if (whole)
+            buffer_format(out, "%10" PRIu64 " ", row->epoch);
+        else
+            buffer_format(out, "%10s ", "-");
+        buffer_format(out, "%14s %10s  %s%s\n", s_grouped(step, row->step), whole ? s_bytes(size, row->size) : "-",
+                      whole ? "whole" : "DAMAGED", links);
+    }
+    buffer_text(out, "\n");
+}
+
+static void s_fact(struct buffer *out, const char *name)
+{
+    buffer_format(out, "  %-12s ", name);
+}
+
+static void s_model_text(const struct inspection *found, struct buffer *out)
+{
+    const struct config *config = &found->state.config;
+    char one[NUMBER_TEXT], other[NUMBER_TEXT];
+    struct buffer cell = {0};
+    s_fact(out, "languages");
+    s_shown(out, config->data_src_lang);
+    buffer_text(out, " to ");
+    s_shown(out, config->data_tgt_lang);
+    buffer_text(out, "\n");
+    s_option(config, "model.cell", &cell);
+    s_fact(out, "model");
+    buffer_format(out, "%s, embedding %" PRId64 ", hidden %" PRId64 ", layers %" PRId64 "\n",
+                  cell.failed ? "?" : cell.data, config->model_embed, config->model_hidden, config->model_layers);
+    buffer_free(&cell);
+    s_fact(out, "words");
+    buffer_format(out, "%s source, %s target\n", s_grouped(one, found->src_words), s_grouped(other, found->tgt_words));
+    s_fact(out, "parameters");
+    buffer_format(out, "%s in %zu tensors\n", s_grouped(one, found->parameters), found->model.count);
+}
+
+static void s_progress_text(const struct inspection *found, struct buffer *out)
+{
+    const struct checkpoint_state *state = &found->state;
+    char one[NUMBER_TEXT], other[NUMBER_TEXT];
+    s_fact(out, "step");
+    buffer_format(out, "%s (%s)\n", s_grouped(one, state->step), state->finished ? "finished" : "can be resumed");
+    s_fact(out, "epoch");
+    buffer_format(out, "%s, of which %s steps are done\n", s_grouped(one, state->epoch),
+                  s_grouped(other, state->epoch_step));
+    s_fact(out, "best score");
+    if (state->has_best) {
+        struct buffer metric = {0};
+        s_option(&state->config, "train.keep_best", &metric);
+        buffer_format(out, "%s %.6g, epoch %" PRIu64 ", step %s\n", metric.failed ? "?" : metric.data,
+                      state->best_score, state->best_epoch, s_grouped(one, state->best_step));
+        buffer_free(&metric);
+    } else {
+        buffer_text(out, "none yet\n");
+    }
+    s_fact(out, "dataset");
+    buffer_format(out, "%s\n", state->dataset[0] == '\0' ? "-" : state->dataset);
+    s_fact(out, "written");
+    s_shown(out, state->created);
+    buffer_text(out, " by lstmq ");
+    s_shown(out, state->version);
+    buffer_text(out, "\n");
+}
+
+static void s_files_text(const struct inspection *found, struct buffer *out)
+{
+    char size[NUMBER_TEXT];
+    buffer_format(out, "\n  %-28s %14s  %-16s  %s\n", "file", "bytes", "xxh3", "verdict");
+    for (size_t i = 0; i < found->file_count; i++) {
+        const struct inspect_file *file = &found->files[i];
+        buffer_format(out, "  %-28s %14s  %016" PRIx64 "  %s\n", file->entry.name, s_grouped(size, file->entry.size),
+                      file->entry.xxh3, file->reason[0] == '\0' ? "whole" : "DAMAGED");
+    }
+}
+
+static void s_tensors_text(const struct inspection *found, struct buffer *out)
+{
+    if (found->model.count == 0)
+        return;
+    buffer_format(out, "\n  %-34s %-5s %20s %14s\n", "tensor", "dtype", "shape", "elements");
+    for (size_t i = 0; i < found->model.count; i++) {
+        const struct tensor_entry *tensor = &found->model.tensors[i];
+        char shape[SHAPE_TEXT] = "", elements[NUMBER_TEXT];
+        size_t used = 0;
+        for (int d = 0; d < tensor->dims; d++)
+            used +=
+                (size_t)snprintf(shape + used, sizeof shape - used, "%s%" PRIu64, d > 0 ? " x " : "", tensor->shape[d]);
+        size_t begin = out->size;
+        buffer_text(out, "  ");
+        s_shown(out, tensor->name);
+        buffer_format(out, "%*s %-5s %20s %14s\n", (int)(out->size - begin < 36 ? 36 - (out->size - begin) : 0), "",
+                      tensor->dtype, shape, s_grouped(elements, inspect_elements(tensor)));
+    }
+}
+
+/* Configuration that differs from what lstmq does unasked, one option a line, with the default behind it. */
+static void s_changed_text(const struct config *config, const struct config *defaults, struct buffer *out)
+{
+    size_t count;
+    const struct option_row *rows = config_options(&count);
+    struct buffer value = {0}, usual = {0};
+    buffer_format(out, "\n  %-22s %-28s %s\n", "configuration, changed", "value", "default");
+    for (size_t i = 0; i < count; i++) {
+        buffer_clear(&value);
+        buffer_clear(&usual);
+        config_get(config, &rows[i], &value);
+        config_get(defaults, &rows[i], &usual);
+        if (value.failed || usual.failed || strcmp(value.data, usual.data) == 0)
+            continue;
+        buffer_format(out, "  %-22s ", rows[i].key);
+        size_t begin = out->size;
+        s_shown(out, value.data);
+        buffer_format(out, "%*s %s\n", (int)(out->size - begin < 28 ? 28 - (out->size - begin) : 0), "",
+                      usual.size == 0 ? "-" : usual.data);
+    }
+    buffer_free(&value);
+    buffer_free(&usual);
+}
+
+/* The rest of what a training run reads, two options a line. */
+static void s_default_text(const struct config *config, const struct config *defaults, struct buffer *out)
+{
+    size_t count, shown = 0;
+    const struct option_row *rows = config_options(&count);
+    struct buffer value = {0}, usual = {0};
+    buffer_text(out, "\n  configuration, as built in\n");
+    for (size_t i = 0; i < count; i++) {
+        buffer_clear(&value);
+        buffer_clear(&usual);
+        config_get(config, &rows[i], &value);
+        config_get(defaults, &rows[i], &usual);
+        if ((rows[i].commands & COMMAND_TRAIN) == 0 || value.failed || usual.failed ||
+            strcmp(value.data, usual.data) != 0)
+            continue;
+        const char *text = value.size == 0 ? "-" : value.data;
+        if (shown++ % 2 == 0)
+            buffer_format(out, "  %-22s %-15s", rows[i].key, text);
+        else
+            buffer_format(out, " %-22s %s\n", rows[i].key, text);
+    }
+    if (shown % 2 != 0)
+        buffer_text(out, "\n");
+    buffer_free(&value);
+    buffer_free(&usual);
+}
+
+void inspect_text(const struct inspection *found, struct buffer *out)
+{
+    s_run_text(found, out);
+    buffer_text(out, "Checkpoint ");
+    s_shown(out, found->folder);
+    buffer_format(out, "\n  %-12s %s\n", "verdict", found->reason[0] == '\0' ? "whole" : "DAMAGED");
+    if (found->has_state) {
+        s_model_text(found, out);
+        s_progress_text(found, out);
+    }
+    s_files_text(found, out);
+    s_tensors_text(found, out);
+    if (found->has_state) {
+        struct config defaults;
+        config_defaults(&defaults);
+        s_changed_text(&found->state.config, &defaults, out);
+        s_default_text(&found->state.config, &defaults, out);
+    }
+}

@@ -1,0 +1,139 @@
+/* fixture.h - a folder that goes away, and small checkpoints whose every byte is known from one letter.
+ *
+ * Checkpoints of another letter differ in each of their files, so that a mixture of two would be seen. */
+#ifndef LSTMQ_TESTS_STORE_FIXTURE_H
+#define LSTMQ_TESTS_STORE_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "proto/store/checkpoint.h"
+#include "proto/store/file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const fixture_files[] = {"model.safetensors", "optimizer.safetensors", "state.json", "src.vocab",
+                                            "tgt.vocab"};
+enum { FIXTURE_FILES = sizeof fixture_files / sizeof *fixture_files };
+
+/* *state = the path of a new folder. */
+static inline int fixture_setup(void **state)
+{
+    char *folder = strdup("/tmp/lstmq-store-XXXXXX");
+    *state = folder;
+    return folder == NULL || mkdtemp(folder) == NULL ? -1 : 0;
+}
+
+static inline int fixture_teardown(void **state)
+{
+    struct err err = {0};
+    bool removed = folder_remove(*state, &err);
+    free(*state);
+    return removed ? 0 : -1;
+}
+
+static inline void fixture_state(struct checkpoint_state *state, uint64_t step, char letter)
+{
+    *state = (struct checkpoint_state){.step = step, .epoch = 1, .epoch_step = step, .tokens = 10, .correct = 3};
+    state->loss_sum = 0.1 + letter;
+    strcpy(state->created, "2026-01-31T12:00:00Z");
+    snprintf(state->version, sizeof state->version, "0.1.0-%c", letter);
+    config_defaults(&state->config);
+}
+
+/* What FILE of the checkpoint holds, appended to `out`. */
+static inline void fixture_bytes(const char *file, uint64_t step, char letter, struct buffer *out)
+{
+    if (strstr(file, ".safetensors") != NULL) {
+        struct tensor_entry entries[] = {{.name = "weight", .dtype = "F32", .dims = 2, .shape = {2, 3}},
+                                         {.name = "bias", .dtype = "F32", .dims = 1, .shape = {2}}};
+        assert_true(safetensors_header(entries, 2, out, NULL));
+        for (int i = 0; i < 8; i++) {
+            float value = (float)(letter + i) + (float)step;
+            buffer_append(out, &value, sizeof value);
+        }
+    } else if (strcmp(file, "state.json") == 0) {
+        struct checkpoint_state state;
+        fixture_state(&state, step, letter);
+        checkpoint_state_write(&state, out);
+    } else {
+        buffer_format(out, "<pad>\n<sos>\n<eos>\n<unk>\n%s-%c\n", file[0] == 's' ? "one" : "un", letter);
+    }
+    assert_true(buffer_ok(out, NULL));
+}
+
+/* Begin, fill and commit step `step` of `run`; every failure is returned as the trainer would get it. */
+static inline bool fixture_write(const char *run, uint64_t step, char letter, struct err *err)
+{
+    struct checkpoint_writer *writer = checkpoint_begin(run, step, err);
+    if (writer == NULL)
+        return false;
+    struct buffer bytes = {0};
+    bool ok = true;
+    for (int i = 0; ok && i < FIXTURE_FILES; i++) {
+        buffer_clear(&bytes);
+        fixture_bytes(fixture_files[i], step, letter, &bytes);
+        size_t half = bytes.size / 2;
+        ok = checkpoint_write(writer, fixture_files[i], bytes.data, half, err) &&
+             checkpoint_write(writer, fixture_files[i], bytes.data + half, bytes.size - half, err);
+    }
+    buffer_free(&bytes);
+    if (!ok) {
+        checkpoint_abandon(&writer);
+        return false;
+    }
+    return checkpoint_commit(&writer, err);
+}
+
+/* Whether each file of an open checkpoint is that of `step` and `letter`. */
+static inline bool fixture_is(const struct checkpoint *checkpoint, uint64_t step, char letter)
+{
+    bool same = checkpoint->state.step == step;
+    struct buffer wanted = {0}, found = {0};
+    for (int i = 0; same && i < FIXTURE_FILES; i++) {
+        buffer_clear(&wanted);
+        buffer_clear(&found);
+        fixture_bytes(fixture_files[i], step, letter, &wanted);
+        same = checkpoint_file(checkpoint, fixture_files[i], &found, NULL) && found.size == wanted.size &&
+               memcmp(found.data, wanted.data, wanted.size) == 0;
+    }
+    buffer_free(&wanted);
+    buffer_free(&found);
+    return same;
+}
+
+/* Whether the newest whole checkpoint of `run` is that one. */
+static inline bool fixture_latest_is(const char *run, uint64_t step, char letter)
+{
+    static struct checkpoint checkpoint;
+    bool found = false;
+    bool same = checkpoint_latest(&checkpoint, run, &found, NULL) && found && fixture_is(&checkpoint, step, letter);
+    if (found)
+        checkpoint_close(&checkpoint);
+    return same;
+}
+
+#define assert_ok(call, err)                                                                                           \
+    do {                                                                                                               \
+        if (!(call))                                                                                                   \
+            fail_msg("%s: %s", #call, (err).text);                                                                     \
+    } while (0)
+
+/* The call fails with that code and an error that has `part` in it. */
+#define assert_err(call, err, wanted, part)                                                                            \
+    do {                                                                                                               \
+        (err) = (struct err){0};                                                                                       \
+        assert_false(call);                                                                                            \
+        if ((err).code != (wanted) || strstr((err).text, part) == NULL)                                                \
+            fail_msg("%s: not \"%s\" with code %d, but \"%s\" with code %d", #call, part, (int)(wanted), (err).text,   \
+                     (int)(err).code);                                                                                 \
+    } while (0)
+
+#endif
