@@ -282,7 +282,7 @@ static double s_sum_squares(size_t count, const float *x)
 STEP s_sgd_step(float *p, const float *g, vec scale, vec lr, vec decay, size_t at, int lanes)
 {
     const vec old = vec_load(p + at, lanes, 0);
-    const vec slope = vec_add(vec_mul(scale, vec_load(g + at, lanes, 0)), vec_mul(decay, old));
+    const vec slope = vec_fma(decay, old, vec_mul(scale, vec_load(g + at, lanes, 0)));
     vec_store(p + at, lanes, vec_sub(old, vec_mul(lr, slope)));
 }
 
@@ -300,9 +300,9 @@ struct s_adam {
 STEP s_adam_step(const struct s_adam *k, float *p, const float *g, float *m, float *v, size_t at, int lanes)
 {
     const vec old = vec_load(p + at, lanes, 0), m_old = vec_load(m + at, lanes, 0), v_old = vec_load(v + at, lanes, 0);
-    const vec slope = vec_add(vec_mul(k->scale, vec_load(g + at, lanes, 0)), vec_mul(k->decay, old));
-    const vec m_new = vec_add(m_old, vec_mul(k->fresh1, vec_sub(slope, m_old)));
-    const vec v_new = vec_add(vec_mul(v_old, k->beta2), vec_mul(vec_mul(k->fresh2, slope), slope));
+    const vec slope = vec_fma(k->decay, old, vec_mul(k->scale, vec_load(g + at, lanes, 0)));
+    const vec m_new = vec_fma(k->fresh1, vec_sub(slope, m_old), m_old);
+    const vec v_new = vec_fma(vec_mul(k->fresh2, slope), slope, vec_mul(v_old, k->beta2));
     const vec below = vec_add(vec_mul(vec_sqrt(v_new), k->root), k->eps);
     vec_store(m + at, lanes, m_new);
     vec_store(v + at, lanes, v_new);
