@@ -1,0 +1,58 @@
+/* dataset.h - the sentence pairs of a run, as ids.
+ *
+ * Read once when a run starts: pairs are read, cleaned, shuffled by the run's MT19937 stream, cut to data.take, divided into
+ * a training and a validation part, counted into two vocabularies and encoded. Then the text is let go, but for what is needed
+ * to judge translations: the references of the validation part and the first few of its sources. A pair costs about 8 bytes
+ * and 2 bytes for each id. Read-only from then on; owned by the coordinator, whose thread alone uses it. */
+#ifndef LSTMQ_DATASET_H
+#define LSTMQ_DATASET_H
+
+#include "proto/base/buffer.h"
+#include "proto/base/config.h"
+#include "proto/base/random.h"
+#include "proto/text/vocab.h"
+
+#include <stdint.h>
+
+enum { DATASET_SHOWN = 20 }; /* validation pairs whose source text is kept, to be shown */
+
+/* ids[at .. at + src_length) is the source: <sos> words <eos>. The target follows: words <eos>, with <sos> before them under
+ * data.target_start; it is what the model must predict. */
+struct dataset_row {
+    uint32_t at;
+    uint16_t src_length, tgt_length;
+};
+
+struct dataset {
+    struct vocab *src, *tgt;
+    uint16_t *ids; /* [id_count]                                          */
+    size_t id_count;
+    struct dataset_row *rows; /* [train + valid], the training part first            */
+    uint32_t train, valid;
+    struct buffer text;              /* of references and shown sources, each with its NUL  */
+    uint32_t *references;            /* [valid] offsets in text                             */
+    uint32_t sources[DATASET_SHOWN]; /* [min(valid, DATASET_SHOWN)] offsets in text  */
+    uint64_t lines, bad, dropped;    /* as struct pairs counts them, both files together              */
+    char first_bad[ERR_TEXT / 2];    /* "FILE:LINE: why" of the first bad line, "" when there is none       */
+    uint64_t kept;                   /* pairs within the token limits, before data.take                      */
+    uint64_t held_out;               /* training pairs dropped because their source stands in validation too */
+    char fingerprint[17];            /* xxh3 of rows and vocabularies, hex                                   */
+};
+
+/* Read the pairs that `config` names. `stream` is the run's, freshly seeded with train.seed; one shuffle is drawn from it.
+ * ERR_USAGE: options that contradict each other; ERR_DATA: bad lines, or nothing left (says which option dropped what). */
+bool dataset_read(struct dataset *dataset, const struct config *config, struct mt19937 *stream, struct err *err);
+
+void dataset_free(struct dataset *dataset);
+
+static inline const uint16_t *dataset_ids(const struct dataset *dataset, uint32_t row)
+{
+    return dataset->ids + dataset->rows[row].at;
+}
+
+/* Normalised text of validation pair `index`, counted from the first validation row. */
+const char *dataset_reference(const struct dataset *dataset, uint32_t index);
+/* The same of its source; index < DATASET_SHOWN. */
+const char *dataset_source(const struct dataset *dataset, uint32_t index);
+
+#endif

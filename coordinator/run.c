@@ -1,0 +1,285 @@
+/* run.c - the run folder; see run.h. */
+#include "coordinator/run.h"
+
+#include "proto/base/log.h"
+#include "proto/store/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+static const size_t s_most_records = (size_t)1 << 30; /* bytes of a records file that are read back */
+
+static bool s_path(char path[CHECKPOINT_PATH], const struct run *run, const char *name, struct err *err)
+{
+    int size = snprintf(path, CHECKPOINT_PATH, "%s/%s", run->dir, name);
+    if (size < 0 || size >= CHECKPOINT_PATH)
+        return err_set(err, ERR_USAGE, "run.dir: the path is too long");
+    return true;
+}
+
+/* The lock file holds the process id of its owner, for the message that a second training prints. */
+static bool s_lock(struct run *run, struct err *err)
+{
+    char path[CHECKPOINT_PATH];
+    if (!s_path(path, run, "lock", err))
+        return false;
+    run->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (run->lock < 0)
+        return err_errno(err, ERR_IO, "%s", path);
+    if (flock(run->lock, LOCK_EX | LOCK_NB) == 0) {
+        if (ftruncate(run->lock, 0) != 0 || dprintf(run->lock, "%ld\n", (long)getpid()) < 0)
+            log_debug("%s: the process id could not be written: %s", path, strerror(errno));
+        return true;
+    }
+    if (errno != EWOULDBLOCK)
+        return err_errno(err, ERR_IO, "%s: flock", path);
+    char owner[32] = "";
+    ssize_t size = pread(run->lock, owner, sizeof owner - 1, 0);
+    owner[size > 0 ? (size_t)size : 0] = '\0';
+    owner[strcspn(owner, "\n")] = '\0';
+    return err_set(err, ERR_FAILED, "%s: process %s is training there: wait for it, or give another --run.dir",
+                   run->dir, owner[0] != '\0' ? owner : "unknown");
+}
+
+/* Names that a run puts in its folder and that make it one; the lock and the records of steps alone do not. */
+static bool s_is_of_a_run(const char *name)
+{
+    return strncmp(name, "step-", 5) == 0 || strcmp(name, "latest") == 0 || strcmp(name, "best") == 0 ||
+           strcmp(name, "metrics.jsonl") == 0;
+}
+
+static bool s_is_ours(const char *name)
+{
+    size_t size = strlen(name);
+    return s_is_of_a_run(name) || strcmp(name, "steps.jsonl") == 0 || strcmp(name, "report.html") == 0 ||
+           (strncmp(name, ".step-", 6) == 0 && size > 8 && strcmp(name + size - 8, ".partial") == 0);
+}
+
+/* Look through the folder: *holds is set when there is a run; with `remove` all that a run puts there goes. */
+static bool s_scan(const struct run *run, bool remove, bool *holds, struct err *err)
+{
+    *holds = false;
+    DIR *folder = opendir(run->dir);
+    if (folder == NULL)
+        return err_errno(err, ERR_IO, "%s", run->dir);
+    bool done = true;
+    for (struct dirent *entry; done && (entry = readdir(folder)) != NULL;) {
+        char path[CHECKPOINT_PATH];
+        *holds = *holds || s_is_of_a_run(entry->d_name);
+        if (!remove || !s_is_ours(entry->d_name))
+            continue;
+        done = s_path(path, run, entry->d_name, err);
+        if (done && unlink(path) != 0)
+            done = errno == EISDIR || errno == EPERM ? folder_remove(path, err) : err_errno(err, ERR_IO, "%s", path);
+    }
+    closedir(folder);
+    return done;
+}
+
+bool run_open(struct run *run, const struct config *config, struct err *err)
+{
+    *run = (struct run){.lock = -1};
+    if (config->run_resume && config->run_overwrite)
+        return err_set(err, ERR_USAGE, "run.resume and run.overwrite contradict each other: give one of them");
+    if (config->run_dir[0] == '\0')
+        return err_set(err, ERR_USAGE, "run.dir is empty: give --run.dir FOLDER");
+    snprintf(run->dir, sizeof run->dir, "%s", config->run_dir);
+    bool holds;
+    if (!folder_make(run->dir, err) || !s_lock(run, err) || !s_scan(run, config->run_overwrite, &holds, err) ||
+        !s_path(run->metrics.path, run, "metrics.jsonl", err) || !s_path(run->steps.path, run, "steps.jsonl", err)) {
+        run_close(run);
+        return false;
+    }
+    if (holds && !config->run_resume && !config->run_overwrite) {
+        err_set(err, ERR_USAGE,
+                "%s holds a run already: add --resume to go on with it, --run.overwrite to begin anew, or give another "
+                "--run.dir",
+                run->dir);
+        run_close(run);
+        return false;
+    }
+    return true;
+}
+
+void run_close(struct run *run)
+{
+    if (run->lock >= 0)
+        close(run->lock);
+    run->lock = -1;
+    buffer_free(&run->metrics.pending);
+    buffer_free(&run->steps.pending);
+}
+
+/* Options that may change from one part of a run to the next. Paths of data may: the dataset's fingerprint guards them. */
+static bool s_may_change(const char *key)
+{
+    static const char *const sections[] = {"run.", "log.", "translate.", "output.", "bench."};
+    static const char *const keys[] = {"data.pairs",     "data.src",       "data.tgt",     "data.valid_pairs",
+                                       "data.valid_src", "data.valid_tgt", "train.epochs", "train.patience",
+                                       "train.threads",  "train.span",     "train.keep",   "train.checkpoint_every"};
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
+        if (strncmp(key, sections[i], strlen(sections[i])) == 0)
+            return true;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(key, keys[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool s_same_option(const struct config *now, const struct config *stored, const struct option_row *row,
+                          const char *dir, struct err *err)
+{
+    struct buffer given = {0}, had = {0};
+    config_get(now, row, &given);
+    config_get(stored, row, &had);
+    bool same = buffer_ok(&given, err) && buffer_ok(&had, err);
+    if (same && (given.size != had.size || (given.size > 0 && memcmp(given.data, had.data, given.size) != 0)))
+        same = err_set(err, ERR_USAGE,
+                       "%s is \"%s\" but the run in %s was begun with \"%s\": it can only be continued with that",
+                       row->key, given.size > 0 ? given.data : "", dir, had.size > 0 ? had.data : "");
+    buffer_free(&given);
+    buffer_free(&had);
+    return same;
+}
+
+static bool s_same_config(const struct config *now, const struct config *stored, const char *dir, struct err *err)
+{
+    size_t count;
+    const struct option_row *rows = config_options(&count);
+    for (size_t i = 0; i < count; i++)
+        if (!s_may_change(rows[i].key) && !s_same_option(now, stored, &rows[i], dir, err))
+            return false;
+    return true;
+}
+
+bool run_resume(struct run *run, const struct config *config, const char *fingerprint, struct checkpoint *checkpoint,
+                bool *found, struct err *err)
+{
+    if (!checkpoint_latest(checkpoint, run->dir, found, err))
+        return false;
+    if (!*found)
+        return true;
+    if (!s_same_config(config, &checkpoint->state.config, run->dir, err)) {
+        checkpoint_close(checkpoint);
+        return false;
+    }
+    if (strcmp(checkpoint->state.dataset, fingerprint) != 0) {
+        err_set(err, ERR_DATA,
+                "the pairs are not those that %s was begun with (dataset %s, now %s): give the same files, or begin "
+                "anew in another --run.dir",
+                run->dir, checkpoint->state.dataset, fingerprint);
+        checkpoint_close(checkpoint);
+        return false;
+    }
+    return true;
+}
+
+/* The integer `key` of a line of JSON; false for anything else. */
+static bool s_line_number(const char *line, size_t size, const char *key, uint64_t *number)
+{
+    json_t *object = json_loadb(line, size, 0, NULL);
+    const json_t *value = json_object_get(object, key);
+    bool found = json_is_integer(value) && json_integer_value(value) >= 0;
+    if (found)
+        *number = (uint64_t)json_integer_value(value);
+    json_decref(object);
+    return found;
+}
+
+/* Keep the lines whose `key` is at most `most`. */
+static bool s_cut(const struct record_file *file, const char *key, uint64_t most, struct err *err)
+{
+    struct buffer text = {0}, kept = {0};
+    if (access(file->path, F_OK) != 0)
+        return true;
+    bool done = file_read(file->path, s_most_records, &text, err);
+    for (size_t at = 0; done && at < text.size;) {
+        const char *end = memchr(text.data + at, '\n', text.size - at);
+        if (end == NULL)
+            break;
+        size_t size = (size_t)(end - (text.data + at)) + 1;
+        uint64_t number;
+        if (s_line_number(text.data + at, size, key, &number) && number <= most)
+            buffer_append(&kept, text.data + at, size);
+        at += size;
+    }
+    done = done && buffer_ok(&kept, err);
+    if (done && kept.size != text.size)
+        done = file_write_atomic(file->path, kept.size > 0 ? kept.data : "", kept.size, err);
+    buffer_free(&text);
+    buffer_free(&kept);
+    return done;
+}
+
+bool run_rewind(struct run *run, uint64_t epoch, uint64_t step, struct err *err)
+{
+    return s_cut(&run->metrics, "epoch", epoch - 1, err) && s_cut(&run->steps, "step", step, err);
+}
+
+/* Write what is pending; file_append takes a half-written line back, so the file never holds a piece of one. */
+static bool s_flush(struct record_file *file)
+{
+    struct err err = {0};
+    if (file->pending.size == 0)
+        return true;
+    if (file_append(file->path, file->pending.data, file->pending.size, &err)) {
+        buffer_clear(&file->pending);
+        file->complained = false;
+        return true;
+    }
+    if (!file->complained)
+        log_error("%s; training goes on, and the record is kept for a later try", err.text);
+    file->complained = true;
+    return false;
+}
+
+static void s_number(struct buffer *out, const char *key, double value)
+{
+    if (isfinite(value))
+        buffer_format(out, ", \"%s\": %.10g", key, value);
+    else
+        buffer_format(out, ", \"%s\": null", key);
+}
+
+void run_log_epoch(struct run *run, const struct epoch_record *record)
+{
+    struct buffer *out = &run->metrics.pending;
+    buffer_format(out, "{\"epoch\": %" PRIu64 ", \"step\": %" PRIu64, record->epoch, record->step);
+    s_number(out, "train_loss", record->train_loss);
+    s_number(out, "train_acc", record->train_acc);
+    s_number(out, "val_loss", record->val_loss);
+    s_number(out, "val_acc", record->val_acc);
+    s_number(out, "val_tf_loss", record->val_tf_loss);
+    s_number(out, "bleu", record->bleu);
+    buffer_format(out, ", \"tgt_tokens\": %" PRIu64, record->tgt_tokens);
+    s_number(out, "tgt_tok_per_s", record->tgt_tok_per_s);
+    s_number(out, "seconds", record->seconds);
+    buffer_text(out, "}\n");
+    s_flush(&run->metrics);
+}
+
+void run_log_steps(struct run *run, uint64_t first_step, const struct step_result *results, uint32_t count)
+{
+    struct buffer *out = &run->steps.pending;
+    for (uint32_t i = 0; i < count; i++) {
+        buffer_format(out, "{\"step\": %" PRIu64, first_step + i + 1);
+        s_number(out, "loss", results[i].loss_sum / (double)results[i].tokens);
+        s_number(out, "grad_norm", results[i].grad_norm);
+        buffer_text(out, "}\n");
+    }
+    s_flush(&run->steps);
+}
+
+bool run_flushed(struct run *run)
+{
+    bool metrics = s_flush(&run->metrics);
+    return s_flush(&run->steps) && metrics;
+}

@@ -1,0 +1,110 @@
+/* samples.c - sentences to show; see samples.h. */
+#include "coordinator/samples.h"
+
+#include "proto/base/log.h"
+#include "proto/store/file.h"
+#include "proto/text/normalise.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const size_t s_most_bytes = 1 << 20; /* of run.sample */
+
+static bool s_add(struct samples *samples, const char *source, const char *reference, const uint16_t *ids,
+                  uint16_t src_length, uint16_t tgt_length, struct err *err)
+{
+    size_t index = samples->count;
+    if (!packing_add(&samples->rows, ids, src_length, tgt_length, err))
+        return false;
+    samples->sources[index] = strdup(source);
+    if (samples->sources[index] == NULL)
+        return err_set(err, ERR_MEMORY, "no memory for a sample sentence");
+    samples->shown[index] =
+        (struct report_sample){.source = samples->sources[index], .reference = reference, .translation = ""};
+    samples->count++;
+    return true;
+}
+
+/* One line of run.sample: encoded like a validation source. It has no reference; its target is a lone <eos>. */
+static bool s_add_sentence(struct samples *samples, const char *line, const struct dataset *dataset,
+                           const struct config *config, struct err *err)
+{
+    struct buffer text = {0};
+    normalise((enum normalise)config->data_normalise, line, strlen(line), &text);
+    if (!buffer_ok(&text, err))
+        return false;
+    size_t words = word_count(text.data, text.size);
+    bool done = true;
+    if (words == 0) {
+        log_warn("%s: \"%s\" has no words that are known to data.normalise, it is left out", config->run_sample, line);
+    } else if (words > (size_t)config->data_max_tokens) {
+        log_warn("%s: \"%s\" is longer than data.max_tokens %" PRId64 ", it is left out", config->run_sample, line,
+                 config->data_max_tokens);
+    } else {
+        uint16_t ids[1002 + 1];
+        size_t size = vocab_encode(dataset->src, text.data, text.size, (size_t)config->data_length, ids, NULL, NULL);
+        ids[size] = ID_EOS;
+        done = s_add(samples, line, NULL, ids, (uint16_t)size, 1, err);
+    }
+    buffer_free(&text);
+    return done;
+}
+
+static bool s_add_file(struct samples *samples, const struct dataset *dataset, const struct config *config,
+                       struct err *err)
+{
+    struct buffer file = {0};
+    size_t at;
+    bool done = file_read(config->run_sample, s_most_bytes, &file, err);
+    if (done && file.size > 0 && !utf8_valid(file.data, file.size, &at))
+        done = err_set(err, ERR_DATA, "%s: byte %zu is not UTF-8 text", config->run_sample, at);
+    char *rest = file.data;
+    for (char *line; done && rest != NULL && samples->count < SAMPLES_MOST && (line = strsep(&rest, "\n")) != NULL;) {
+        line[strcspn(line, "\r")] = '\0';
+        if (line[0] != '\0')
+            done = s_add_sentence(samples, line, dataset, config, err);
+    }
+    buffer_free(&file);
+    return done;
+}
+
+bool samples_open(struct samples *samples, const struct dataset *dataset, const struct config *config, struct err *err)
+{
+    *samples = (struct samples){0};
+    bool done = config->run_sample[0] == '\0' || s_add_file(samples, dataset, config, err);
+    for (uint32_t i = 0; done && i < dataset->valid && i < DATASET_SHOWN && samples->count < SAMPLES_MOST; i++) {
+        const struct dataset_row *row = &dataset->rows[dataset->train + i];
+        done = s_add(samples, dataset_source(dataset, i), dataset_reference(dataset, i),
+                     dataset_ids(dataset, dataset->train + i), row->src_length, row->tgt_length, err);
+    }
+    if (!done)
+        samples_close(samples);
+    return done;
+}
+
+void samples_close(struct samples *samples)
+{
+    for (size_t i = 0; i < samples->count; i++) {
+        free(samples->sources[i]);
+        free(samples->translations[i]);
+    }
+    packing_free(&samples->rows);
+    *samples = (struct samples){0};
+}
+
+bool samples_translated(struct samples *samples, size_t index, const struct vocab *vocab, const uint16_t *ids,
+                        size_t count, struct err *err)
+{
+    struct buffer text = {0};
+    vocab_decode(vocab, ids, count, &text);
+    buffer_append(&text, "", 0);
+    if (!buffer_ok(&text, err)) {
+        buffer_free(&text);
+        return false;
+    }
+    free(samples->translations[index]);
+    samples->translations[index] = text.data; /* a buffer's memory is malloc's */
+    samples->shown[index].translation = text.data;
+    return true;
+}

@@ -1,0 +1,63 @@
+/* trainer.h - a run from its first step to its last: the coordinator's side of the conversation.
+ *
+ *   gather --HELLO--> sync --READY--> train --epoch's end--> validate --all SCORED--> save --committed--> train ...
+ *                                       |                                               ^
+ *                                       +------ checkpoint step, or interrupted --------+--last--> dismiss --LEAVE--> over
+ *
+ * A trainer lives on the loop's thread and is moved by nothing but messages, trainer_interrupt and its own retry timer. It
+ * plans steps, hands them out in spans against credit, counts what comes back, validates, and keeps checkpoints. All it has
+ * to know to go on after a crash is its struct checkpoint_state, which each checkpoint stores. One generation of one worker;
+ * what belongs to a worker stands in its struct member. */
+#ifndef LSTMQ_TRAINER_H
+#define LSTMQ_TRAINER_H
+
+#include "coordinator/dataset.h"
+#include "coordinator/plan.h"
+#include "coordinator/progress.h"
+#include "coordinator/run.h"
+#include "coordinator/samples.h"
+#include "proto/store/checkpoint.h"
+#include "proto/wire/loop.h"
+
+/* What a trainer works with; all of it outlives the trainer. */
+struct trainer_parts {
+    const struct config *config;
+    const struct dataset *dataset;
+    struct plan *plan;
+    struct samples *samples;
+    struct run *run;
+    struct display *display;
+    struct loop *loop;
+    void *socket;                        /* ROUTER, bound; ROUTER_MANDATORY set */
+    const struct checkpoint *checkpoint; /* to go on from; NULL = step 0        */
+};
+
+enum trainer_outcome {
+    TRAINER_RUNNING,
+    TRAINER_FINISHED,    /* all epochs done, or patience spent; the last state is saved */
+    TRAINER_UNSAVED,     /* the same, but the last state could not be saved             */
+    TRAINER_INTERRUPTED, /* trainer_interrupt ended it                                  */
+};
+
+struct trainer;
+
+/* ERR_USAGE: options that contradict each other; ERR_DATA: a checkpoint that does not fit the plan. */
+struct trainer *trainer_new(const struct trainer_parts *parts, struct err *err);
+void trainer_destroy(struct trainer **trainer);
+
+/* Take every message that waits; a loop_handler for the socket. Stops the loop when the run is over. False when it cannot go on:
+ * a worker's ERROR, a message that breaks the protocol, training that diverged. */
+bool trainer_receive(void *trainer, struct err *err);
+
+/* Hand out no more work; when what is out is back, save, dismiss the worker and stop the loop. */
+bool trainer_interrupt(struct trainer *trainer, struct err *err);
+
+enum trainer_outcome trainer_outcome(const struct trainer *trainer);
+
+/* The state as it stands now is in a checkpoint, or was never anything but the run's beginning. */
+bool trainer_saved(const struct trainer *trainer);
+
+/* Show the page and the table of a run that is over. */
+void trainer_show_end(struct trainer *trainer);
+
+#endif

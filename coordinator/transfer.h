@@ -1,0 +1,55 @@
+/* transfer.h - a model's state between a worker and a checkpoint, in pieces.
+ *
+ * An upload sends the model and optimizer files of a checkpoint to a worker that joins; a download puts what a worker sends
+ * after SAVE into a new checkpoint. Pieces of a file come in order and have no gaps; the two files may come in any order.
+ * A disk that fails in the middle of a download does not break the conversation: the rest is taken and thrown away, and
+ * download_commit says what went wrong. Coordinator's thread. */
+#ifndef LSTMQ_TRANSFER_H
+#define LSTMQ_TRANSFER_H
+
+#include "proto/store/checkpoint.h"
+#include "proto/wire/message.h"
+
+enum { TRANSFER_FILES = 2 }; /* MESSAGE_STATE_MODEL, MESSAGE_STATE_OPTIMIZER */
+
+struct upload {
+    const struct checkpoint *checkpoint; /* NULL when there is nothing to send */
+    uint32_t file;                       /* being sent; TRANSFER_FILES at the end */
+    struct buffer bytes;                 /* of that file, whole                   */
+    size_t offset;                       /* sent of it                            */
+};
+
+void upload_open(struct upload *upload, const struct checkpoint *checkpoint);
+void upload_close(struct upload *upload);
+
+/* The piece that is due, without stepping past it; *more = false when all are out. It lasts until upload_sent. ERR_DATA or ERR_IO when
+ * the checkpoint's file can no longer be read. */
+bool upload_piece(struct upload *upload, struct state *piece, bool *more, struct err *err);
+/* The piece that was due has been sent. */
+void upload_sent(struct upload *upload);
+
+struct download {
+    uint64_t step;
+    struct checkpoint_writer *writer;                    /* NULL after a failure */
+    struct err failure;                                  /* of the disk          */
+    uint64_t got[TRANSFER_FILES], total[TRANSFER_FILES]; /* bytes; a total of 0 is not known yet */
+    uint64_t parameters; /* F32 elements of the model file; 0 until its first piece came */
+};
+
+/* Begin a checkpoint: its state and vocabularies are written at once. */
+bool download_open(struct download *download, const char *run, const struct checkpoint_state *state,
+                   const struct vocab *src, const struct vocab *tgt, struct err *err);
+
+/* Take a piece. ERR_PROTOCOL when it does not continue what came before; failures of the disk are kept for later. */
+bool download_piece(struct download *download, const struct state *piece, struct err *err);
+
+/* Both files are complete. */
+bool download_whole(const struct download *download);
+
+/* Commit what was downloaded. ERR_IO and the like when any part of it could not be written; nothing is left of it then. */
+bool download_commit(struct download *download, struct err *err);
+
+/* Give up a download in whatever state it is; nothing happens when none is open. */
+void download_abandon(struct download *download);
+
+#endif

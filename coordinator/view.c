@@ -1,0 +1,98 @@
+/* view.c - showing a run; see view.h. */
+#include "coordinator/view.h"
+
+#include "coordinator/report.h"
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Steps that are left at the newest speed, and a validation for each epoch that is left. */
+static double s_eta(const struct view *view)
+{
+    const struct checkpoint_state *state = view->state;
+    uint64_t epochs = (uint64_t)view->config->train_epochs;
+    if (view->seconds_per_step <= 0 || state->epoch > epochs)
+        return NAN;
+    uint64_t left = (epochs - state->epoch + 1) * view->epoch_steps - state->epoch_step;
+    return (double)left * view->seconds_per_step + (double)(epochs - state->epoch + 1) * view->epoch_overhead;
+}
+
+void view_moment(struct view *view, const char *doing, double train_seconds)
+{
+    const struct checkpoint_state *state = view->state;
+    bool known = state->epoch_step > 0;
+    if (known && train_seconds > 0)
+        view->seconds_per_step = train_seconds / (double)state->epoch_step;
+    double loss = view->config->train_loss_mean == MEAN_BATCH ? state->batch_loss_sum / (double)state->epoch_step
+                                                              : state->loss_sum / (double)state->tokens;
+    struct progress_moment moment = {
+        .epoch = state->epoch,
+        .epoch_step = state->epoch_step,
+        .epoch_steps = view->epoch_steps,
+        .loss = known ? loss : (double)NAN,
+        .accuracy = known ? (double)state->correct / (double)state->tokens : (double)NAN,
+        .tokens_per_second = known && train_seconds > 0 ? (double)state->tokens / train_seconds : (double)NAN,
+        .eta_seconds = s_eta(view),
+        .doing = doing,
+    };
+    progress_moment(view->display, &moment);
+}
+
+void view_report(struct view *view, const char *status)
+{
+    struct err err = {0};
+    const char *slash = strrchr(view->run->dir, '/');
+    struct report_facts facts = {
+        .config = view->config,
+        .title = slash != NULL && slash[1] != '\0' ? slash + 1 : view->run->dir,
+        .train_pairs = view->dataset->train,
+        .valid_pairs = view->dataset->valid,
+        .src_vocab = vocab_size(view->dataset->src),
+        .tgt_vocab = vocab_size(view->dataset->tgt),
+        .parameters = view->parameters,
+        .best_epoch = view->state->has_best ? view->state->best_epoch : 0,
+        .status = status,
+        .samples = view->samples->shown,
+        .sample_count = view->samples->translations[0] != NULL ? view->samples->count : 0,
+    };
+    if (report_write(view->run->dir, &facts, &err))
+        view->has_report = true;
+    else
+        log_error("%s; training goes on", err.text);
+}
+
+void view_epoch(struct view *view, const struct epoch_record *record, bool best)
+{
+    progress_epoch(view->display, record, best);
+    view_report(view, "training");
+}
+
+void view_end(struct view *view, const char *status)
+{
+    const struct checkpoint_state *state = view->state;
+    struct metrics metrics = {0};
+    struct err err = {0};
+    char latest[CHECKPOINT_PATH + 16];
+    struct stat found;
+    if (!metrics_read(&metrics, view->run->metrics.path, &err))
+        log_warn("%s", err.text);
+    if (metrics.count > 0)
+        view_report(view, status);
+    snprintf(latest, sizeof latest, "%s/latest", view->run->dir);
+    struct progress_summary summary = {
+        .dir = view->run->dir,
+        .status = status,
+        .epochs_done = state->epoch - 1,
+        .steps = state->step,
+        .seconds = (double)(clock_ns() - view->began_ns) / 1e9,
+        .best = state->has_best ? metrics_of(&metrics, state->best_epoch) : NULL,
+        .has_checkpoint = stat(latest, &found) == 0,
+        .has_report = view->has_report,
+    };
+    progress_summary(view->display, &summary);
+    metrics_free(&metrics);
+}

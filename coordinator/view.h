@@ -1,0 +1,40 @@
+/* view.h - a run as people see it: the line on the terminal, the page in the run folder, the table at the end.
+ *
+ * Reads what the trainer counts and decides nothing. A page that cannot be written is logged; training goes on.
+ * Coordinator's thread. */
+#ifndef LSTMQ_VIEW_H
+#define LSTMQ_VIEW_H
+
+#include "coordinator/dataset.h"
+#include "coordinator/progress.h"
+#include "coordinator/run.h"
+#include "coordinator/samples.h"
+
+struct view {
+    const struct config *config;
+    const struct dataset *dataset;
+    const struct run *run;
+    const struct samples *samples;
+    const struct checkpoint_state *state;
+    struct display *display;
+    uint64_t epoch_steps;    /* steps in an epoch                                          */
+    uint64_t parameters;     /* of the model; 0 until a worker sent one                    */
+    int64_t began_ns;        /* of this process's part of the run                          */
+    double seconds_per_step; /* of the newest epoch that trained a step; 0 = not known yet */
+    double epoch_overhead;   /* seconds of the last validation                             */
+    bool has_report;
+};
+
+/* A moment of the epoch: `train_seconds` is the training time of the epoch up to now. */
+void view_moment(struct view *view, const char *doing, double train_seconds);
+
+/* An epoch is over: its line, and the page anew. */
+void view_epoch(struct view *view, const struct epoch_record *record, bool best);
+
+/* Write the page; `status` is what it says of the run. */
+void view_report(struct view *view, const char *status);
+
+/* The page and the table of a run that ends here. */
+void view_end(struct view *view, const char *status);
+
+#endif
