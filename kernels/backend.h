@@ -50,9 +50,9 @@ struct recurrent {
 };
 
 struct recurrent_gradient {
-    const float *dh;              /* [N, H] from above; NULL = zeros       */
+    const float *dh;                /* [N, H] from above; NULL = zeros       */
     const float *dh_last, *dc_last; /* [B, H]; NULL = zeros                */
-    float *dh0, *dc0;             /* [B, H]; may be NULL                   */
+    float *dh0, *dc0;               /* [B, H]; may be NULL                   */
 };
 
 /* Adam as torch.optim.Adam (Kingma & Ba 2015, with L2 added to the gradient): g = scale * gradient + decay * p; m, v moments;
@@ -64,7 +64,7 @@ struct adam {
 };
 
 struct backend_table {
-    const char *name;                 /* "cpu"                                   */
+    const char *name; /* "cpu"                                   */
     /* "oneDNN 2.6.3", "avx512_core_amx"; static or owned by the backend */
     const char *(*version)(const struct backend *self);
     const char *(*isa)(const struct backend *self);
@@ -86,19 +86,21 @@ struct backend_table {
     /* out[r] = table[index[r]]: rows of `width` floats, r < count. */
     void (*gather)(struct backend *self, const float *table, const int32_t *index, int count, int width, float *out);
     /* table[index[r]] += rows[r]. Indices are distinct. */
-    void (*scatter_add)(struct backend *self, const float *rows, const int32_t *index, int count, int width, float *table);
+    void (*scatter_add)(struct backend *self, const float *rows, const int32_t *index, int count, int width,
+                        float *table);
     /* out[u] = sum over n with slot[n] = u of rows[n], in order of n; out is [U, width]. */
     void (*fold)(struct backend *self, const float *rows, const int32_t *slot, int N, int U, int width, float *out);
     /* out[j] (+)= sum over r of rows[r][j], in order of r within fixed blocks. */
     void (*column_sum)(struct backend *self, const float *rows, int count, int width, bool accumulate, float *out);
 
     void (*recurrent_forward)(struct backend *self, const struct recurrent *layer);
-    void (*recurrent_backward)(struct backend *self, const struct recurrent *layer, const struct recurrent_gradient *gradient);
+    void (*recurrent_backward)(struct backend *self, const struct recurrent *layer,
+                               const struct recurrent_gradient *gradient);
 
     /* For each of N rows of logits [N, V]: loss[n] = log sum exp - logit[target]; predicted[n] = the first index of the largest
      * logit; and, where `gradient`, logits become softmax - onehot(target). One pass over memory. loss, predicted may be NULL. */
-    void (*cross_entropy)(struct backend *self, float *logits, const int32_t *target, int N, int V, bool gradient, float *loss,
-                          int32_t *predicted);
+    void (*cross_entropy)(struct backend *self, float *logits, const int32_t *target, int N, int V, bool gradient,
+                          float *loss, int32_t *predicted);
     void (*argmax)(struct backend *self, const float *logits, int N, int V, int32_t *index);
     /* The k largest of each row, falling, ties by lower index; values and index are [N, k]. */
     void (*top_k)(struct backend *self, const float *logits, int N, int V, int k, float *values, int32_t *index);
@@ -109,6 +111,9 @@ struct backend_table {
 
     /* The sum of squares, in double, over fixed blocks of 64 Ki elements in index order: returned at once. */
     double (*sum_squares)(struct backend *self, const float *x, size_t count);
+    /* The Euclidean norm of each of `count` tensors, returned at once, summed in fp32 as PyTorch does on a CPU: element i in lane
+     * i mod 8, then the lanes in order. Rounding makes it some 1e-4 too small for millions of elements. */
+    void (*norms_float)(struct backend *self, const float *const *x, const size_t *sizes, int count, float *norms);
 
     /* p -= lr * (scale * g + decay * p). */
     void (*sgd)(struct backend *self, float *p, const float *g, size_t count, float scale, float lr, float decay);

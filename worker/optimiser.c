@@ -23,6 +23,7 @@ bool optimiser_open(struct optimiser *optimiser, const struct model *model, cons
         .rule = (enum optimizer)config->train_optimizer,
         .lr = (float)config->train_lr,
         .decay = (float)config->train_weight_decay,
+        .norm = (enum norm)config->train_norm,
         .clip = config->train_clip,
     };
     if (optimiser->rule == OPTIMIZER_ADAM &&
@@ -133,13 +134,34 @@ static void s_update_touched(struct optimiser *optimiser, int tensor, const floa
     }
 }
 
+/* The norm of the gradient of the sum. */
+static double s_norm(const struct optimiser *optimiser, const float *gradient)
+{
+    const struct model *model = optimiser->model;
+    struct backend *backend = model->backend;
+    if (optimiser->norm == NORM_DOUBLE)
+        return sqrt(backend->op->sum_squares(backend, gradient, model->elements));
+    const float *tensors[MODEL_TENSORS];
+    size_t sizes[MODEL_TENSORS];
+    float norms[MODEL_TENSORS];
+    for (int i = 0; i < model->tensor_count; i++) {
+        tensors[i] = gradient + model->tensors[i].offset;
+        sizes[i] = model->tensors[i].size;
+    }
+    backend->op->norms_float(backend, tensors, sizes, model->tensor_count, norms);
+    double sum = 0;
+    for (int i = 0; i < model->tensor_count; i++)
+        sum += (double)norms[i] * (double)norms[i];
+    return sqrt(sum);
+}
+
 bool optimiser_step(struct optimiser *optimiser, const float *gradient, uint64_t t, uint32_t tokens, double *norm,
                     struct err *err)
 {
     const struct model *model = optimiser->model;
     struct backend *backend = model->backend;
     double scale = 1.0 / tokens;
-    *norm = sqrt(backend->op->sum_squares(backend, gradient, model->elements)) * scale;
+    *norm = s_norm(optimiser, gradient) * scale;
     if (!isfinite(*norm))
         return err_set(err, ERR_FAILED, "step %llu: the gradient is not finite; try a smaller train.lr or train.clip",
                        (unsigned long long)t);

@@ -13,6 +13,7 @@ struct optimiser {
     const struct model *model; /* not owned */
     enum optimizer rule;
     float lr, decay;
+    enum norm norm;
     double clip;   /* largest norm, 0 = none */
     float *m, *v;  /* arenas, backend memory; NULL for SGD */
     bool *touched; /* [rows of all embeddings] in table order; NULL where every row is updated */

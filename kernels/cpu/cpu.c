@@ -322,6 +322,42 @@ static double s_sum_squares(struct backend *self, const float *x, size_t count)
     return sum;
 }
 
+/* One chain of additions a lane, so that no other order can give these bits. */
+static float s_norm_float(const float *x, size_t count)
+{
+    typedef float lanes __attribute__((vector_size(32)));
+    enum { LANES = sizeof(lanes) / sizeof(float) };
+    lanes sum = {0};
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        lanes next;
+        memcpy(&next, x + i, sizeof next);
+        sum += next * next;
+    }
+    float total = sum[0];
+    for (int lane = 1; lane < LANES; lane++)
+        total += sum[lane];
+    for (; i < count; i++)
+        total += x[i] * x[i];
+    return sqrtf(total);
+}
+
+static void s_norms_float(struct backend *self, const float *const *x, const size_t *sizes, int count, float *norms)
+{
+    struct cpu *cpu = s_cpu(self);
+    size_t elements = 0;
+    for (int i = 0; i < count; i++) {
+        norms[i] = 0;
+        elements += sizes[i];
+    }
+    if (cpu->failed)
+        return;
+        /* From the last: a model's largest tensor stands there, and the others fill the time it takes. */
+#pragma omp parallel for schedule(dynamic, 1) num_threads(cpu_threads_for(cpu, elements, WORTH))
+    for (int i = count - 1; i >= 0; i--)
+        norms[i] = s_norm_float(x[i], sizes[i]);
+}
+
 static void s_sgd(struct backend *self, float *p, const float *g, size_t count, float scale, float lr, float decay)
 {
     struct cpu *cpu = s_cpu(self);
@@ -408,6 +444,7 @@ static const struct backend_table s_table = {
     .sigmoid = s_sigmoid,
     .sigmoid_backward = s_sigmoid_backward,
     .sum_squares = s_sum_squares,
+    .norms_float = s_norms_float,
     .sgd = s_sgd,
     .adam = s_adam,
     .quantise = s_quantise,

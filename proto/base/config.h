@@ -31,6 +31,7 @@ enum vocab_from { VOCAB_FROM_ALL, VOCAB_FROM_TRAIN };
 enum unknown { UNKNOWN_FREQUENT, UNKNOWN_OWN };
 enum cell { CELL_LSTM, CELL_RNN };
 enum optimizer { OPTIMIZER_SGD, OPTIMIZER_ADAM };
+enum norm { NORM_DOUBLE, NORM_FLOAT };
 enum keep_best { KEEP_VAL_ACC, KEEP_VAL_LOSS, KEEP_BLEU };
 enum loss_mean { MEAN_BATCH, MEAN_TOKEN };
 enum valid_decode { VALID_FREE, VALID_FORCED };
