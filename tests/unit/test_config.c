@@ -346,7 +346,7 @@ static void what_is_not_yaml_is_refused_with_its_line(void **state)
         {"train:\n\tbatch: 3\n", "file:2: not YAML: "},
         {"train:\n  dir: \"open\n", "file:3: not YAML: "},
         {"train:\n  batch: 3\n lr: 3\n", "file:3: not YAML: "},
-        {"train.batch: b: c\n", "file:1: not YAML: "},
+        {"run.dir: b: c\n", "file:1: not YAML: "},
         {"train:\n  batch: 3\nrun:\n  dir: \xff\n", "file:4: not YAML: "},
         {"run:\n  dir: \x01\n", "file:2: not YAML: "},
     };

@@ -1,0 +1,48 @@
+"""The program under test, as these scripts call it: $LSTMQ is the binary, $LSTMQ_SOURCE the folder of the sources."""
+
+import os
+import re
+import subprocess
+import sys
+import unittest
+
+BINARY = os.environ.get("LSTMQ", "lstmq")
+SOURCE = os.environ.get("LSTMQ_SOURCE", os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+SKIPPED = 77
+
+
+def run(*arguments, binary=BINARY, stdin="", environment=None, **more):
+    """Run lstmq to its end; the result has returncode, stdout and stderr as text."""
+    env = {name: value for name, value in os.environ.items() if name != "LSTMQ_RECIPES"}
+    env.update(environment or {})
+    return subprocess.run([binary, *arguments], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          encoding="utf-8", errors="surrogateescape", env=env, timeout=120, check=False, **more)
+
+
+def commands():
+    """The commands that `lstmq help` lists."""
+    overview = run("help").stdout
+    listed = overview.split("\ncommands\n")[1].split("\n\n")[0]
+    return [line.split()[0] for line in listed.splitlines()]
+
+
+def option_rows(command):
+    """The rows of a command's help: (names without their dashes, value or '')."""
+    rows = []
+    for line in run("help", command).stdout.splitlines():
+        row = re.match(r"  (--[a-z][\w.-]*(?:, --[a-z][\w.-]*)*)(?: (\S+))?(?:  |$)", line)
+        if row:
+            rows.append((re.findall(r"--([a-z][\w.-]*)", row[1]), row[2] or ""))
+    return rows
+
+
+def option_names(command):
+    return {name for names, _ in option_rows(command) for name in names}
+
+
+def main():
+    """Run the tests of the script; where all of them were skipped, say so to ctest."""
+    result = unittest.main(exit=False, verbosity=2).result
+    if not result.wasSuccessful():
+        sys.exit(1)
+    sys.exit(SKIPPED if result.testsRun > 0 and len(result.skipped) == result.testsRun else 0)
