@@ -111,9 +111,10 @@ struct backend_table {
 
     /* The sum of squares, in double, over fixed blocks of 64 Ki elements in index order: returned at once. */
     double (*sum_squares)(struct backend *self, const float *x, size_t count);
-    /* The Euclidean norm of each of `count` tensors, returned at once, summed in fp32 as PyTorch does on a CPU: element i in lane
+    /* The Euclidean norm of scale * x for each of `count` tensors, returned at once, summed in fp32 as PyTorch does on a CPU: element i in lane
      * i mod 8, then the lanes in order. Rounding makes it some 1e-4 too small for millions of elements. */
-    void (*norms_float)(struct backend *self, const float *const *x, const size_t *sizes, int count, float *norms);
+    void (*norms_float)(struct backend *self, const float *const *x, const size_t *sizes, int count, float scale,
+                        float *norms);
 
     /* p -= lr * (scale * g + decay * p). */
     void (*sgd)(struct backend *self, float *p, const float *g, size_t count, float scale, float lr, float decay);

@@ -134,13 +134,13 @@ static void s_update_touched(struct optimiser *optimiser, int tensor, const floa
     }
 }
 
-/* The norm of the gradient of the sum. */
-static double s_norm(const struct optimiser *optimiser, const float *gradient)
+/* The norm of scale * gradient. */
+static double s_norm(const struct optimiser *optimiser, const float *gradient, double scale)
 {
     const struct model *model = optimiser->model;
     struct backend *backend = model->backend;
     if (optimiser->norm == NORM_DOUBLE)
-        return sqrt(backend->op->sum_squares(backend, gradient, model->elements));
+        return scale * sqrt(backend->op->sum_squares(backend, gradient, model->elements));
     const float *tensors[MODEL_TENSORS];
     size_t sizes[MODEL_TENSORS];
     float norms[MODEL_TENSORS];
@@ -148,7 +148,7 @@ static double s_norm(const struct optimiser *optimiser, const float *gradient)
         tensors[i] = gradient + model->tensors[i].offset;
         sizes[i] = model->tensors[i].size;
     }
-    backend->op->norms_float(backend, tensors, sizes, model->tensor_count, norms);
+    backend->op->norms_float(backend, tensors, sizes, model->tensor_count, (float)scale, norms);
     double sum = 0;
     for (int i = 0; i < model->tensor_count; i++)
         sum += (double)norms[i] * (double)norms[i];
@@ -161,7 +161,7 @@ bool optimiser_step(struct optimiser *optimiser, const float *gradient, uint64_t
     const struct model *model = optimiser->model;
     struct backend *backend = model->backend;
     double scale = 1.0 / tokens;
-    *norm = s_norm(optimiser, gradient) * scale;
+    *norm = s_norm(optimiser, gradient, scale);
     if (!isfinite(*norm))
         return err_set(err, ERR_FAILED, "step %llu: the gradient is not finite; try a smaller train.lr or train.clip",
                        (unsigned long long)t);

@@ -323,7 +323,7 @@ static double s_sum_squares(struct backend *self, const float *x, size_t count)
 }
 
 /* One chain of additions a lane, so that no other order can give these bits. */
-static float s_norm_float(const float *x, size_t count)
+static float s_norm_float(const float *x, size_t count, float scale)
 {
     typedef float lanes __attribute__((vector_size(32)));
     enum { LANES = sizeof(lanes) / sizeof(float) };
@@ -332,17 +332,19 @@ static float s_norm_float(const float *x, size_t count)
     for (; i + LANES <= count; i += LANES) {
         lanes next;
         memcpy(&next, x + i, sizeof next);
+        next *= scale;
         sum += next * next;
     }
     float total = sum[0];
     for (int lane = 1; lane < LANES; lane++)
         total += sum[lane];
     for (; i < count; i++)
-        total += x[i] * x[i];
+        total += (scale * x[i]) * (scale * x[i]);
     return sqrtf(total);
 }
 
-static void s_norms_float(struct backend *self, const float *const *x, const size_t *sizes, int count, float *norms)
+static void s_norms_float(struct backend *self, const float *const *x, const size_t *sizes, int count, float scale,
+                          float *norms)
 {
     struct cpu *cpu = s_cpu(self);
     size_t elements = 0;
@@ -355,7 +357,7 @@ static void s_norms_float(struct backend *self, const float *const *x, const siz
         /* From the last: a model's largest tensor stands there, and the others fill the time it takes. */
 #pragma omp parallel for schedule(dynamic, 1) num_threads(cpu_threads_for(cpu, elements, WORTH))
     for (int i = count - 1; i >= 0; i--)
-        norms[i] = s_norm_float(x[i], sizes[i]);
+        norms[i] = s_norm_float(x[i], sizes[i], scale);
 }
 
 static void s_sgd(struct backend *self, float *p, const float *g, size_t count, float scale, float lr, float decay)

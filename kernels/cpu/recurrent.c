@@ -1,133 +1,234 @@
-/* recurrent.c - one recurrent layer over a whole packed sequence, forward and backward. */
+/* recurrent.c - one recurrent layer over a whole packed sequence, forward and backward.
+ *
+ * Rows never meet along a recurrence, so each thread takes some of them through all steps by itself: no thread waits for another
+ * between steps, its rows stay in its cache, and the recurrent matrix is packed once for the whole sequence. */
 #include "kernels/cpu/cpu.h"
 
+#include <omp.h>
 #include <string.h>
 
-enum { ROWS_WORTH = 8 };
+/* A thread's rows begin at a multiple of this, the smallest tile of a product. */
+enum { ROWS_UNIT = 8 };
+
+/* What the threads of a running sequence share. */
+struct pass {
+    struct cpu *cpu;
+    const struct recurrent *layer;
+    const struct recurrent_gradient *gradient; /* backward only                                  */
+    struct panel *panel;                       /* W_hh; NULL when no step has a state before it  */
+    float *dh, *dc;                            /* [B, H] backward only: of the step in progress  */
+    int G;
+};
 
 static int s_gates(const struct recurrent *layer)
 {
     return layer->cell == CELL_LSTM ? 4 * layer->H : layer->H;
 }
 
-static void s_copy_rows(float *to, const float *from, int rows, int width)
+/* Rows of `width` floats; from NULL = zeros, to NULL = nowhere. */
+static void s_copy(float *to, const float *from, int rows, int width)
 {
-    if (to == NULL || rows <= 0)
+    size_t size = rows > 0 ? (size_t)rows * (size_t)width * sizeof *to : 0;
+    if (to == NULL || size == 0)
         return;
     if (from == NULL)
-        memset(to, 0, (size_t)rows * (size_t)width * sizeof *to);
+        memset(to, 0, size);
     else
-        memcpy(to, from, (size_t)rows * (size_t)width * sizeof *to);
+        memcpy(to, from, size);
 }
 
-/* Row r of a matrix that may be absent. */
-static const float *s_row(const float *matrix, size_t row, int width)
+/* Row `row` of a matrix that may be absent. */
+static const float *s_row(const float *matrix, int row, int width)
 {
-    return matrix != NULL ? matrix + row * (size_t)width : NULL;
+    return matrix != NULL ? matrix + (size_t)row * (size_t)width : NULL;
 }
 
-static void s_cell_forward(struct cpu *cpu, const struct recurrent *layer, size_t at, int rows, const float *c_before)
+static float *s_row_of(float *matrix, int row, int width)
 {
-    int H = layer->H, G = s_gates(layer);
-#pragma omp parallel num_threads(cpu_threads_for(cpu, (size_t)rows, ROWS_WORTH))
-    {
-        struct slice s = cpu_slice((size_t)rows, 1);
-        size_t n = at + s.first;
-        float *gates = layer->gates + n * (size_t)G, *h = layer->h + n * (size_t)H;
-        if (layer->cell == CELL_LSTM) {
-            cpu->vector->lstm_forward((int)s.count, H, gates, layer->input, layer->slot + n,
-                                      s_row(c_before, s.first, H), layer->c + n * (size_t)H, h);
-        } else {
-            cpu->vector->rnn_forward((int)s.count, H, gates, layer->input, layer->slot + n);
-            s_copy_rows(h, gates, (int)s.count, H);
+    return matrix != NULL ? matrix + (size_t)row * (size_t)width : NULL;
+}
+
+/* Rows running at step t, none behind the last. */
+static int s_running(const struct sequence *seq, int t)
+{
+    return t < seq->T ? seq->rows[t] : 0;
+}
+
+/* Where the rows of thread `thread` begin: threads get about the same number of positions, not of rows, since long rows come
+ * first. */
+static int s_first_row(const struct sequence *seq, int thread, int threads)
+{
+    int64_t wanted = (int64_t)seq->N * thread / threads, positions = 0;
+    int row = 0, steps = seq->T;
+    if (thread >= threads)
+        return seq->B;
+    while (row < seq->B) {
+        for (int i = row; i < row + ROWS_UNIT && i < seq->B; i++) {
+            while (steps > 0 && seq->rows[steps - 1] <= i)
+                steps--;
+            positions += steps;
         }
+        if (positions > wanted)
+            break;
+        row += ROWS_UNIT;
+    }
+    return row < seq->B ? row : seq->B;
+}
+
+static int s_threads(const struct cpu *cpu, const struct sequence *seq)
+{
+    int units = (seq->B + ROWS_UNIT - 1) / ROWS_UNIT;
+    return units < 2 ? 1 : units < cpu->threads ? units : cpu->threads;
+}
+
+/* ---- forward ---- */
+
+/* Step t of rows first..first+rows-1; the last of them that end here hand their state over. */
+static bool s_forward_step(const struct pass *pass, int thread, int t, int first, int rows, int next)
+{
+    const struct recurrent *layer = pass->layer;
+    const struct sequence *seq = layer->seq;
+    const struct vector_table *vector = pass->cpu->vector;
+    int H = layer->H, at = seq->offset[t] + first, before = t > 0 ? seq->offset[t - 1] + first : first;
+    bool lstm = layer->cell == CELL_LSTM, ok = true;
+    const float *h_before = s_row(t > 0 ? layer->h : layer->h0, before, H);
+    float *gates = s_row_of(layer->gates, at, pass->G), *h = s_row_of(layer->h, at, H);
+
+    if (h_before != NULL)
+        ok = multiplier_rows(pass->cpu->multiplier, pass->panel, thread, rows, h_before, gates);
+    else
+        s_copy(gates, NULL, rows, pass->G);
+    s_copy(s_row_of(layer->h_before, at, H), h_before, rows, H);
+    if (lstm) {
+        vector->lstm_forward(rows, H, gates, layer->input, layer->slot + at,
+                             s_row(t > 0 ? layer->c : layer->c0, before, H), s_row_of(layer->c, at, H), h);
+        s_copy(s_row_of(layer->c_last, first + next, H), s_row(layer->c, at + next, H), rows - next, H);
+    } else {
+        vector->rnn_forward(rows, H, gates, layer->input, layer->slot + at);
+        s_copy(h, gates, rows, H);
+    }
+    s_copy(s_row_of(layer->h_last, first + next, H), s_row(layer->h, at + next, H), rows - next, H);
+    return ok;
+}
+
+/* How many of rows first..last-1 run at step t. */
+static int s_mine(const struct sequence *seq, int t, int first, int last)
+{
+    int rows = s_running(seq, t) < last ? s_running(seq, t) : last;
+    return rows > first ? rows - first : 0;
+}
+
+static bool s_forward_rows(const struct pass *pass, int thread, int first, int last)
+{
+    const struct sequence *seq = pass->layer->seq;
+    bool ok = true;
+    for (int t = 0; t < seq->T && ok; t++) {
+        int rows = s_mine(seq, t, first, last);
+        if (rows == 0)
+            break;
+        ok = s_forward_step(pass, thread, t, first, rows, s_mine(seq, t + 1, first, last));
+    }
+    return ok;
+}
+
+/* ---- backward ---- */
+
+/* Step t of rows first..first+rows-1, of which `next` run on at step t + 1: gates become dgates. */
+static bool s_backward_step(const struct pass *pass, int thread, int t, int first, int rows, int next)
+{
+    const struct recurrent *layer = pass->layer;
+    const struct recurrent_gradient *gradient = pass->gradient;
+    const struct sequence *seq = layer->seq;
+    const struct vector_table *vector = pass->cpu->vector;
+    int H = layer->H, at = seq->offset[t] + first, before = t > 0 ? seq->offset[t - 1] + first : first;
+    float *dh = s_row_of(pass->dh, first, H), *dc = s_row_of(pass->dc, first, H);
+    float *gates = s_row_of(layer->gates, at, pass->G);
+    bool ok = next == 0 || multiplier_rows(pass->cpu->multiplier, pass->panel, thread, next,
+                                           s_row(layer->gates, seq->offset[t + 1] + first, pass->G), dh);
+
+    s_copy(s_row_of(dh, next, H), s_row(gradient->dh_last, first + next, H), rows - next, H);
+    s_copy(s_row_of(dc, next, H), s_row(gradient->dc_last, first + next, H), rows - next, H);
+    if (gradient->dh != NULL)
+        vector->add((size_t)rows * (size_t)H, dh, s_row(gradient->dh, at, H));
+    if (layer->cell == CELL_LSTM)
+        vector->lstm_backward(rows, H, gates, s_row(t > 0 ? layer->c : layer->c0, before, H), s_row(layer->c, at, H),
+                              dh, dc);
+    else
+        vector->rnn_backward(rows, H, gates, dh);
+    return ok;
+}
+
+static bool s_backward_rows(const struct pass *pass, int thread, int first, int last)
+{
+    const struct recurrent *layer = pass->layer;
+    const struct recurrent_gradient *gradient = pass->gradient;
+    const struct sequence *seq = layer->seq;
+    int H = layer->H;
+    bool ok = true;
+    for (int t = seq->T - 1; t >= 0 && ok; t--) {
+        int rows = s_mine(seq, t, first, last);
+        if (rows > 0)
+            ok = s_backward_step(pass, thread, t, first, rows, s_mine(seq, t + 1, first, last));
+    }
+    if (ok && gradient->dh0 != NULL)
+        ok = multiplier_rows(pass->cpu->multiplier, pass->panel, thread, last - first,
+                             s_row(layer->gates, first, pass->G), s_row_of(gradient->dh0, first, H));
+    if (layer->cell == CELL_LSTM)
+        s_copy(s_row_of(gradient->dc0, first, H), s_row(pass->dc, first, H), last - first, H);
+    return ok;
+}
+
+/* ---- the operations ---- */
+
+/* Pack W_hh, cut the rows over threads and take them through the sequence. */
+static void s_run(struct pass *pass, bool needs_panel)
+{
+    struct cpu *cpu = pass->cpu;
+    const struct recurrent *layer = pass->layer;
+    bool backward = pass->gradient != NULL;
+    int N = backward ? layer->H : pass->G, K = backward ? pass->G : layer->H, failed = 0;
+    struct err err;
+
+    if (needs_panel) {
+        pass->panel = multiplier_pack(cpu->multiplier, layer->w_hh, N, K, !backward, &err);
+        if (pass->panel == NULL) {
+            cpu_fail(cpu, &err);
+            return;
+        }
+    }
+#pragma omp parallel num_threads(s_threads(cpu, layer->seq)) reduction(+ : failed)
+    {
+        int thread = omp_get_thread_num(), threads = omp_get_num_threads();
+        int first = s_first_row(layer->seq, thread, threads), last = s_first_row(layer->seq, thread + 1, threads);
+        omp_set_num_threads(1);
+        if (first < last)
+            failed += !(backward ? s_backward_rows : s_forward_rows)(pass, thread, first, last);
+    }
+    if (failed > 0) {
+        err_set(&err, ERR_FAILED, "a matrix product of a recurrent layer failed");
+        cpu_fail(cpu, &err);
     }
 }
 
 void cpu_recurrent_forward(struct backend *self, const struct recurrent *layer)
 {
     struct cpu *cpu = (struct cpu *)self;
-    const struct sequence *seq = layer->seq;
-    int H = layer->H, G = s_gates(layer);
-    bool lstm = layer->cell == CELL_LSTM;
-    const float *h = layer->h0, *c = lstm ? layer->c0 : NULL;
-
-    for (int t = 0; t < seq->T && !cpu->failed; t++) {
-        int rows = seq->rows[t], next = t + 1 < seq->T ? seq->rows[t + 1] : 0;
-        size_t at = (size_t)seq->offset[t], ended = at + (size_t)next;
-        float *gates = layer->gates + at * (size_t)G;
-        if (h != NULL)
-            cpu_gemm(self, &(struct gemm){
-                               .M = rows, .N = G, .K = H, .a = h, .b = layer->w_hh, .c = gates, .transpose_b = true});
-        else
-            s_copy_rows(gates, NULL, rows, G);
-        if (layer->h_before != NULL)
-            s_copy_rows(layer->h_before + at * (size_t)H, h, rows, H);
-        s_cell_forward(cpu, layer, at, rows, c);
-        h = layer->h + at * (size_t)H;
-        c = lstm ? layer->c + at * (size_t)H : NULL;
-        if (layer->h_last != NULL)
-            s_copy_rows(layer->h_last + (size_t)next * (size_t)H, layer->h + ended * (size_t)H, rows - next, H);
-        if (lstm && layer->c_last != NULL)
-            s_copy_rows(layer->c_last + (size_t)next * (size_t)H, layer->c + ended * (size_t)H, rows - next, H);
-    }
-}
-
-/* dgates of `rows` positions from `at`: gates become dgates. */
-static void s_cell_backward(struct cpu *cpu, const struct recurrent *layer, size_t at, int rows, const float *c_before,
-                            const float *dh_above, float *dh, float *dc)
-{
-    int H = layer->H, G = s_gates(layer);
-#pragma omp parallel num_threads(cpu_threads_for(cpu, (size_t)rows, ROWS_WORTH))
-    {
-        struct slice s = cpu_slice((size_t)rows, 1);
-        size_t n = at + s.first, w = s.first * (size_t)H;
-        float *gates = layer->gates + n * (size_t)G;
-        if (dh_above != NULL)
-            cpu->vector->add(s.count * (size_t)H, dh + w, dh_above + n * (size_t)H);
-        if (layer->cell == CELL_LSTM)
-            cpu->vector->lstm_backward((int)s.count, H, gates, c_before + w, layer->c + n * (size_t)H, dh + w, dc + w);
-        else
-            cpu->vector->rnn_backward((int)s.count, H, gates, dh + w);
-    }
+    struct pass pass = {.cpu = cpu, .layer = layer, .G = s_gates(layer)};
+    if (!cpu->failed && layer->seq->T > 0)
+        s_run(&pass, layer->h0 != NULL || layer->seq->T > 1);
 }
 
 void cpu_recurrent_backward(struct backend *self, const struct recurrent *layer,
                             const struct recurrent_gradient *gradient)
 {
     struct cpu *cpu = (struct cpu *)self;
-    const struct sequence *seq = layer->seq;
-    int H = layer->H, G = s_gates(layer);
-    size_t size = (size_t)seq->B * (size_t)H;
-    bool lstm = layer->cell == CELL_LSTM;
-    float *dh = cpu->failed ? NULL : cpu_scratch(cpu, 3 * size * sizeof *dh), *dc, *zero;
-    if (dh == NULL)
+    struct pass pass = {.cpu = cpu, .layer = layer, .gradient = gradient, .G = s_gates(layer)};
+    size_t size = (size_t)layer->seq->B * (size_t)layer->H;
+    if (cpu->failed || layer->seq->T <= 0)
         return;
-    dc = dh + size;
-    zero = dc + size;
-    memset(zero, 0, size * sizeof *zero);
-
-    for (int t = seq->T - 1; t >= 0 && !cpu->failed; t--) {
-        int rows = seq->rows[t], next = t + 1 < seq->T ? seq->rows[t + 1] : 0;
-        size_t at = (size_t)seq->offset[t], first = (size_t)next * (size_t)H;
-        if (next > 0)
-            cpu_gemm(self, &(struct gemm){.M = next,
-                                          .N = H,
-                                          .K = G,
-                                          .a = layer->gates + (size_t)seq->offset[t + 1] * (size_t)G,
-                                          .b = layer->w_hh,
-                                          .c = dh});
-        s_copy_rows(dh + first, s_row(gradient->dh_last, (size_t)next, H), rows - next, H);
-        s_copy_rows(dc + first, s_row(gradient->dc_last, (size_t)next, H), rows - next, H);
-        const float *c_before = !lstm               ? NULL
-                                : t > 0             ? layer->c + (size_t)seq->offset[t - 1] * (size_t)H
-                                : layer->c0 != NULL ? layer->c0
-                                                    : zero;
-        s_cell_backward(cpu, layer, at, rows, c_before, gradient->dh, dh, dc);
-    }
-    if (gradient->dh0 != NULL && seq->T > 0)
-        cpu_gemm(self, &(struct gemm){
-                           .M = seq->rows[0], .N = H, .K = G, .a = layer->gates, .b = layer->w_hh, .c = gradient->dh0});
-    if (lstm && gradient->dc0 != NULL)
-        s_copy_rows(gradient->dc0, dc, seq->B, H);
+    pass.dh = cpu_scratch(cpu, 2 * size * sizeof *pass.dh);
+    if (pass.dh == NULL)
+        return;
+    pass.dc = pass.dh + size;
+    s_run(&pass, gradient->dh0 != NULL || layer->seq->T > 1);
 }

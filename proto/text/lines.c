@@ -37,7 +37,7 @@ struct lines {
 };
 
 /* Up to `size` bytes of the file, 0 at its end, negative on failure. */
-static ssize_t read_file(struct lines *lines, void *bytes, size_t size, struct err *err)
+static ssize_t s_read_file(struct lines *lines, void *bytes, size_t size, struct err *err)
 {
     ssize_t got;
     do
@@ -48,20 +48,20 @@ static ssize_t read_file(struct lines *lines, void *bytes, size_t size, struct e
     return got;
 }
 
-static bool gzip_damaged(const struct lines *lines, const char *how, struct err *err)
+static bool s_gzip_damaged(const struct lines *lines, const char *how, struct err *err)
 {
     return err_set(err, ERR_DATA, "%s: damaged gzip file (%s); check it with gzip -t and get it again", lines->path,
                    how);
 }
 
 /* Uncompressed bytes into [end, capacity); none at the end of the file. */
-static bool fill_gzip(struct lines *lines, struct err *err)
+static bool s_fill_gzip(struct lines *lines, struct err *err)
 {
     z_stream *inflater = &lines->inflater;
     size_t before = lines->end;
     while (lines->end == before) {
         if (inflater->avail_in == 0 && !lines->file_ended) {
-            ssize_t got = read_file(lines, lines->source, SOURCE_BYTES, err);
+            ssize_t got = s_read_file(lines, lines->source, SOURCE_BYTES, err);
             if (got < 0)
                 return false;
             lines->file_ended = got == 0;
@@ -84,22 +84,22 @@ static bool fill_gzip(struct lines *lines, struct err *err)
         if (status == Z_MEM_ERROR)
             return err_set(err, ERR_MEMORY, "%s: out of memory while uncompressing", lines->path);
         if (status == Z_BUF_ERROR && lines->file_ended)
-            return gzip_damaged(lines, "it ends too early", err);
+            return s_gzip_damaged(lines, "it ends too early", err);
         if (status != Z_OK && status != Z_BUF_ERROR)
-            return gzip_damaged(lines, inflater->msg == NULL ? "unreadable" : inflater->msg, err);
+            return s_gzip_damaged(lines, inflater->msg == NULL ? "unreadable" : inflater->msg, err);
     }
     return true;
 }
 
 /* Move what is unread to the front and read more text behind it; text_ended when there is none. */
-static bool fill(struct lines *lines, struct err *err)
+static bool s_fill(struct lines *lines, struct err *err)
 {
     memmove(lines->held, lines->held + lines->at, lines->end - lines->at);
     lines->end -= lines->at;
     lines->at = 0;
     if (lines->gzip)
-        return fill_gzip(lines, err);
-    ssize_t got = read_file(lines, lines->held + lines->end, lines->capacity - lines->end, err);
+        return s_fill_gzip(lines, err);
+    ssize_t got = s_read_file(lines, lines->held + lines->end, lines->capacity - lines->end, err);
     if (got < 0)
         return false;
     lines->end += (size_t)got;
@@ -108,10 +108,10 @@ static bool fill(struct lines *lines, struct err *err)
 }
 
 /* Tell gzip from plain text by the first bytes, which are read into `held`, and drop a BOM. */
-static bool begin(struct lines *lines, struct err *err)
+static bool s_begin(struct lines *lines, struct err *err)
 {
     while (lines->end < 3 && !lines->text_ended)
-        if (!fill(lines, err))
+        if (!s_fill(lines, err))
             return false;
     if (lines->end == 0)
         return err_set(err, ERR_DATA, "%s: the file is empty; it should hold one sentence or pair a line", lines->path);
@@ -128,7 +128,7 @@ static bool begin(struct lines *lines, struct err *err)
         lines->text_ended = false;
         lines->end = 0;
         while (lines->end < 3 && !lines->text_ended)
-            if (!fill(lines, err))
+            if (!s_fill(lines, err))
                 return false;
         if (lines->end == 0)
             return err_set(err, ERR_DATA, "%s: nothing is in this gzip file", lines->path);
@@ -164,7 +164,7 @@ struct lines *lines_open(const char *path, size_t longest, struct err *err)
         lines_close(&lines);
         return NULL;
     }
-    if (!begin(lines, err))
+    if (!s_begin(lines, err))
         lines_close(&lines);
     return lines;
 }
@@ -186,7 +186,7 @@ void lines_close(struct lines **lines)
 }
 
 /* Pass over a line that is too long, its end included. */
-static bool skip_line(struct lines *lines, struct err *err)
+static bool s_skip_line(struct lines *lines, struct err *err)
 {
     for (;;) {
         char *from = lines->held + lines->at;
@@ -198,7 +198,7 @@ static bool skip_line(struct lines *lines, struct err *err)
         lines->at = lines->end;
         if (lines->text_ended)
             return true;
-        if (!fill(lines, err))
+        if (!s_fill(lines, err))
             return false;
     }
 }
@@ -214,7 +214,7 @@ bool lines_next(struct lines *lines, struct line *line, bool *end, struct err *e
         seen = unread;
         if (feed != NULL || lines->text_ended || unread > lines->longest + 1)
             break;
-        if (!fill(lines, err))
+        if (!s_fill(lines, err))
             return false;
     }
     *end = feed == NULL && lines->text_ended && seen == 0;
@@ -234,5 +234,5 @@ bool lines_next(struct lines *lines, struct line *line, bool *end, struct err *e
     }
     line->text = "";
     line->size = 0;
-    return skip_line(lines, err);
+    return s_skip_line(lines, err);
 }

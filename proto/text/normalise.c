@@ -56,7 +56,7 @@ bool utf8_valid(const char *text, size_t size, size_t *at)
 }
 
 /* One character beyond ASCII under the notebook's rule: 0 dropped, ' ' white space, else the code point to write. */
-static uint32_t notebook_character(uint32_t code)
+static uint32_t s_notebook_character(uint32_t code)
 {
     if (unicode_space(code))
         return ' ';
@@ -66,7 +66,7 @@ static uint32_t notebook_character(uint32_t code)
     return lower >= 0xC0 && lower <= 0xFF ? lower : 0;
 }
 
-static char *normalise_notebook(const unsigned char *next, const unsigned char *end, char *out)
+static char *s_normalise_notebook(const unsigned char *next, const unsigned char *end, char *out)
 {
     char *start = out;
     bool space = false;
@@ -81,7 +81,7 @@ static char *normalise_notebook(const unsigned char *next, const unsigned char *
             code = 0x40 + second;
             next += 2;
         } else {
-            code = notebook_character(utf8_next(&next, end));
+            code = s_notebook_character(utf8_next(&next, end));
         }
         if (code == 0)
             continue;
@@ -102,7 +102,7 @@ static char *normalise_notebook(const unsigned char *next, const unsigned char *
 }
 
 /* Fold white space only. `out` may be where `next` stands, or before it. */
-static char *fold_space(const unsigned char *next, const unsigned char *end, char *out)
+static char *s_fold_space(const unsigned char *next, const unsigned char *end, char *out)
 {
     char *start = out;
     bool space = false;
@@ -121,7 +121,7 @@ static char *fold_space(const unsigned char *next, const unsigned char *end, cha
     return out;
 }
 
-static bool is_nfc_for_sure(const unsigned char *text, size_t size)
+static bool s_is_nfc_for_sure(const unsigned char *text, size_t size)
 {
     for (size_t i = 0; i < size; i++)
         if (text[i] >= NFC_SAFE_LEAD)
@@ -160,13 +160,14 @@ static unsigned char *compose(const char *text, size_t size, struct buffer *out,
 void normalise(enum normalise rule, const char *text, size_t size, struct buffer *out)
 {
     const unsigned char *bytes = (const unsigned char *)text;
-    if (rule == NORMALISE_NFC && !is_nfc_for_sure(bytes, size))
+    if (rule == NORMALISE_NFC && !s_is_nfc_for_sure(bytes, size))
         bytes = compose(text, size, out, &size);
     char *start = bytes == NULL ? NULL : buffer_reserve(out, bytes == (const unsigned char *)text ? size : 0);
     if (start == NULL)
         return;
     const unsigned char *last = bytes + size;
-    char *end = rule == NORMALISE_NOTEBOOK ? normalise_notebook(bytes, last, start) : fold_space(bytes, last, start);
+    char *end =
+        rule == NORMALISE_NOTEBOOK ? s_normalise_notebook(bytes, last, start) : s_fold_space(bytes, last, start);
     *end = '\0';
     out->size += (size_t)(end - start);
 }

@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* What is the matter with a line by itself; NULL when nothing is. */
-static const char *line_fault(const struct line *line, char *text, size_t size)
+static const char *s_line_fault(const struct line *line, char *text, size_t size)
 {
     size_t at;
     if (line->too_long) {
@@ -34,8 +34,8 @@ static const char *line_fault(const struct line *line, char *text, size_t size)
 }
 
 /* Count a bad line and go on, or fail: what data.on_bad_line says. */
-static bool bad_line(struct pairs *pairs, const struct pairs_source *source, const char *path, uint64_t number,
-                     const char *fault, struct err *err)
+static bool s_bad_line(struct pairs *pairs, const struct pairs_source *source, const char *path, uint64_t number,
+                       const char *fault, struct err *err)
 {
     if (source->on_bad_line == BAD_LINE_FAIL)
         return err_set(err, ERR_DATA, "%s:%llu: %s, or leave such lines out with --data.on_bad_line skip", path,
@@ -47,8 +47,8 @@ static bool bad_line(struct pairs *pairs, const struct pairs_source *source, con
 }
 
 /* Normalise one side into the arena, NUL behind it; returns its words. */
-static size_t add_side(struct pairs *pairs, enum normalise rule, const char *text, size_t size, size_t *start,
-                       size_t *length)
+static size_t s_add_side(struct pairs *pairs, enum normalise rule, const char *text, size_t size, size_t *start,
+                         size_t *length)
 {
     struct buffer *arena = &pairs->text;
     *start = arena->size;
@@ -60,12 +60,12 @@ static size_t add_side(struct pairs *pairs, enum normalise rule, const char *tex
     return arena->failed ? 0 : word_count(arena->data + *start, *length);
 }
 
-static bool add(struct pairs *pairs, const struct pairs_source *source, const char *src, size_t src_size,
-                const char *tgt, size_t tgt_size, struct err *err)
+static bool s_add(struct pairs *pairs, const struct pairs_source *source, const char *src, size_t src_size,
+                  const char *tgt, size_t tgt_size, struct err *err)
 {
     size_t before = pairs->text.size, src_start, tgt_start, src_length = 0, tgt_length = 0;
-    size_t src_words = add_side(pairs, source->rule, src, src_size, &src_start, &src_length);
-    size_t tgt_words = add_side(pairs, source->rule, tgt, tgt_size, &tgt_start, &tgt_length);
+    size_t src_words = s_add_side(pairs, source->rule, src, src_size, &src_start, &src_length);
+    size_t tgt_words = s_add_side(pairs, source->rule, tgt, tgt_size, &tgt_start, &tgt_length);
     if (!buffer_ok(&pairs->text, err))
         return false;
     if (src_words < source->min_tokens || src_words > source->max_tokens || tgt_words < source->min_tokens ||
@@ -91,24 +91,24 @@ static bool add(struct pairs *pairs, const struct pairs_source *source, const ch
     return true;
 }
 
-static bool add_tsv_line(struct pairs *pairs, const struct pairs_source *source, const struct line *line,
-                         struct err *err)
+static bool s_add_tsv_line(struct pairs *pairs, const struct pairs_source *source, const struct line *line,
+                           struct err *err)
 {
     char room[160];
-    const char *fault = line_fault(line, room, sizeof room);
+    const char *fault = s_line_fault(line, room, sizeof room);
     const char *tab = fault == NULL ? memchr(line->text, '\t', line->size) : NULL;
     if (fault == NULL && tab == NULL)
         fault = "no TAB; a line is SOURCE TAB TARGET. Correct it";
     if (fault != NULL)
-        return bad_line(pairs, source, source->pairs, line->number, fault, err);
+        return s_bad_line(pairs, source, source->pairs, line->number, fault, err);
     const char *last = line->text + line->size, *tgt = tab + 1;
     const char *second = memchr(tgt, '\t', (size_t)(last - tgt));
     const char *tgt_end = second == NULL ? last : second;
-    return add(pairs, source, line->text, (size_t)(tab - line->text), tgt, (size_t)(tgt_end - tgt), err);
+    return s_add(pairs, source, line->text, (size_t)(tab - line->text), tgt, (size_t)(tgt_end - tgt), err);
 }
 
 /* Empty lines at the end of a TSV file are no lines; before a line that is not empty they are bad ones. So they wait. */
-static bool read_tsv(struct pairs *pairs, const struct pairs_source *source, struct lines *lines, struct err *err)
+static bool s_read_tsv(struct pairs *pairs, const struct pairs_source *source, struct lines *lines, struct err *err)
 {
     struct line line;
     uint64_t first_empty = 0, empty = 0;
@@ -125,30 +125,30 @@ static bool read_tsv(struct pairs *pairs, const struct pairs_source *source, str
         }
         for (pairs->lines += empty; empty > 0; empty--) {
             struct line skipped = {.text = "", .number = first_empty++};
-            if (!add_tsv_line(pairs, source, &skipped, err))
+            if (!s_add_tsv_line(pairs, source, &skipped, err))
                 return false;
         }
         pairs->lines++;
-        if (!add_tsv_line(pairs, source, &line, err))
+        if (!s_add_tsv_line(pairs, source, &line, err))
             return false;
     }
 }
 
-static bool add_parallel_lines(struct pairs *pairs, const struct pairs_source *source, const struct line *src,
-                               const struct line *tgt, struct err *err)
+static bool s_add_parallel_lines(struct pairs *pairs, const struct pairs_source *source, const struct line *src,
+                                 const struct line *tgt, struct err *err)
 {
     char room[160];
-    const char *fault = line_fault(src, room, sizeof room);
+    const char *fault = s_line_fault(src, room, sizeof room);
     if (fault != NULL)
-        return bad_line(pairs, source, source->src, src->number, fault, err);
-    fault = line_fault(tgt, room, sizeof room);
+        return s_bad_line(pairs, source, source->src, src->number, fault, err);
+    fault = s_line_fault(tgt, room, sizeof room);
     if (fault != NULL)
-        return bad_line(pairs, source, source->tgt, tgt->number, fault, err);
-    return add(pairs, source, src->text, src->size, tgt->text, tgt->size, err);
+        return s_bad_line(pairs, source, source->tgt, tgt->number, fault, err);
+    return s_add(pairs, source, src->text, src->size, tgt->text, tgt->size, err);
 }
 
-static bool read_parallel(struct pairs *pairs, const struct pairs_source *source, struct lines *src, struct lines *tgt,
-                          struct err *err)
+static bool s_read_parallel(struct pairs *pairs, const struct pairs_source *source, struct lines *src,
+                            struct lines *tgt, struct err *err)
 {
     for (;;) {
         struct line src_line, tgt_line;
@@ -164,25 +164,25 @@ static bool read_parallel(struct pairs *pairs, const struct pairs_source *source
                            src_end ? source->tgt : source->src);
         }
         pairs->lines++;
-        if (!add_parallel_lines(pairs, source, &src_line, &tgt_line, err))
+        if (!s_add_parallel_lines(pairs, source, &src_line, &tgt_line, err))
             return false;
     }
 }
 
-static bool is_given(const char *path)
+static bool s_is_given(const char *path)
 {
     return path != NULL && path[0] != '\0';
 }
 
-static bool read_source(struct pairs *pairs, const struct pairs_source *source, struct err *err)
+static bool s_read_source(struct pairs *pairs, const struct pairs_source *source, struct err *err)
 {
-    bool tsv = is_given(source->pairs);
+    bool tsv = s_is_given(source->pairs);
     struct lines *first = lines_open(tsv ? source->pairs : source->src, PAIRS_LINE, err);
     if (first == NULL)
         return false;
     struct lines *second = tsv ? NULL : lines_open(source->tgt, PAIRS_LINE, err);
     bool ok = (tsv || second != NULL) &&
-              (tsv ? read_tsv(pairs, source, first, err) : read_parallel(pairs, source, first, second, err));
+              (tsv ? s_read_tsv(pairs, source, first, err) : s_read_parallel(pairs, source, first, second, err));
     lines_close(&second);
     lines_close(&first);
     return ok;
@@ -190,16 +190,16 @@ static bool read_source(struct pairs *pairs, const struct pairs_source *source, 
 
 bool pairs_read(struct pairs *pairs, const struct pairs_source *source, struct err *err)
 {
-    bool parallel = is_given(source->src) && is_given(source->tgt);
-    if (is_given(source->pairs) ? is_given(source->src) || is_given(source->tgt) : !parallel)
+    bool parallel = s_is_given(source->src) && s_is_given(source->tgt);
+    if (s_is_given(source->pairs) ? s_is_given(source->src) || s_is_given(source->tgt) : !parallel)
         return err_set(err, ERR_USAGE, "give either one file of pairs, or one of source and one of target sentences");
     uint64_t lines = pairs->lines, bad = pairs->bad, dropped = pairs->dropped;
     size_t count = pairs->count;
-    if (!read_source(pairs, source, err))
+    if (!s_read_source(pairs, source, err))
         return false;
     if (pairs->count > count)
         return true;
-    const char *path = is_given(source->pairs) ? source->pairs : source->src;
+    const char *path = s_is_given(source->pairs) ? source->pairs : source->src;
     if (source->max_tokens == SIZE_MAX)
         return err_set(err, ERR_DATA, "%s: none of %llu lines is a usable pair (%llu bad)", path,
                        (unsigned long long)(pairs->lines - lines), (unsigned long long)(pairs->bad - bad));
