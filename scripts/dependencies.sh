@@ -97,7 +97,7 @@ log=$(mktemp) || die "no temporary file can be made in ${TMPDIR:-/tmp}"
 trap 'rm -f "$log"' EXIT
 if [ -n "$needed" ]; then
     # shellcheck disable=SC2086
-    stage "Installing" $needed
+    stage "Installing" ${needed//|/ or }
     apt_get update || say "apt-get update had trouble; going on with the package lists that are there"
     # shellcheck disable=SC2046,SC2086
     apt_get install --no-install-recommends $(names_of $needed) || explain $needed
