@@ -1,9 +1,9 @@
 /* loop.c - sources in one array, polled in rounds.
  *
- * A round: wait until something is ready or a timer is due, call the handler of each ready source once, then of each due
- * timer once. A handler may add and remove anything: an added source joins the next round, a removed one is only marked, and
- * the array is swept between rounds, so indices hold for a whole round. zmq_poll looks at every source anyway, so that looking
- * for the next timer the same way costs nothing in proportion. */
+ * A round: wait until something is ready or a timer is due, call the handler of each ready source once, then of each
+ * due timer once. A handler may add and remove anything: an added source joins the next round, a removed one is only
+ * marked, and the array is swept between rounds, so indices hold for a whole round. zmq_poll looks at every source
+ * anyway, so that looking for the next timer the same way costs nothing in proportion. */
 #include "proto/wire/loop.h"
 
 #include "proto/base/clock.h"

@@ -20,7 +20,8 @@ static bool s_send_frame(void *socket, const void *data, size_t size, int flags)
     return sent >= 0;
 }
 
-/* The first frame decides: libzmq counts its queues in whole messages, so when that one has room the others have too. */
+/* The first frame decides: libzmq counts its queues in whole messages, so when that one has room the others have
+ * too. */
 static bool s_send_first(void *socket, const struct frame *frame, int flags, struct err *err)
 {
     if (s_send_frame(socket, frame->data, frame->size, flags | ZMQ_SNDMORE))
@@ -81,8 +82,8 @@ struct arrival {
     uint64_t bytes; /* of all frames, kept or not     */
 };
 
-/* Take the rest of a multipart message. Frames beyond MESSAGE_FRAMES, and all from where the message is too large, are let go
- * one by one. The socket hands over whole messages, so none of this waits for a peer. */
+/* Take the rest of a multipart message. Frames beyond MESSAGE_FRAMES, and all from where the message is too large,
+ * are let go one by one. The socket hands over whole messages, so none of this waits for a peer. */
 static bool s_receive_rest(void *socket, zmq_msg_t *part, struct message_frames *frames, struct arrival *arrival,
                            struct err *err)
 {
@@ -114,7 +115,8 @@ static bool s_arrival_allowed(const struct arrival *arrival, struct err *err)
     return true;
 }
 
-/* Take a ROUTER's first frame, the peer's id, and go on to the second. A message of the id alone leaves nothing to decode. */
+/* Take a ROUTER's first frame, the peer's id, and go on to the second. A message of the id alone leaves nothing to
+ * decode. */
 static bool s_receive_route(void *socket, zmq_msg_t *part, struct route *from, struct err *err)
 {
     size_t size = zmq_msg_size(part);

@@ -1,9 +1,10 @@
 /* message.h - what a coordinator and its workers say, as C structs.
  *
- * PROTOCOL.md is the norm; this is its C form. A message is frame 1 {v, type}, frame 2 the body, then bulk frames: raw
- * little-endian arrays that the body describes. Everything is validated before it is believed: sizes, ranges, UTF-8, counted
- * containers, frame counts; unknown fields are passed over. A struct message that was received owns its frames; strings and
- * arrays in it point into them until message_close. Sockets belong to one thread, and so do messages. */
+ * PROTOCOL.md is the norm; this is its C form. A message is frame 1 {v, type}, frame 2 the body, then bulk frames:
+ * raw little-endian arrays that the body describes. Everything is validated before it is believed: sizes, ranges,
+ * UTF-8, counted containers, frame counts; unknown fields are passed over. A struct message that was received owns
+ * its frames; strings and arrays in it point into them until message_close. Sockets belong to one thread, and so do
+ * messages. */
 #ifndef LSTMQ_MESSAGE_H
 #define LSTMQ_MESSAGE_H
 
@@ -90,8 +91,8 @@ struct credit {
     uint32_t units; /* 1..1024 spans or validation requests more than so far */
 };
 
-/* Sentences as encoded ids, packed: row r has src_lengths[r] then tgt_lengths[r] ids in `ids`, rows one after the other.
- * Lengths count what the model sees, markers included; 1..1002 each. Bulk frames in this order, all u16. */
+/* Sentences as encoded ids, packed: row r has src_lengths[r] then tgt_lengths[r] ids in `ids`, rows one after the
+ * other. Lengths count what the model sees, markers included; 1..1002 each. Bulk frames in this order, all u16. */
 struct rows {
     uint32_t count;
     const uint16_t *src_lengths, *tgt_lengths;
@@ -194,15 +195,16 @@ struct route {
     size_t size;
 };
 
-/* Send without blocking where the socket's queue is full: ERR_FULL, nothing was sent, the caller keeps the message. `to` is NULL on
- * a DEALER or PAIR. Bulk data is copied. */
+/* Send without blocking where the socket's queue is full: ERR_FULL, nothing was sent, the caller keeps the message.
+ * `to` is NULL on a DEALER or PAIR. Bulk data is copied. */
 bool message_send(void *socket, const struct route *to, const struct message *message, struct err *err);
 
 /* As message_send, but wait for room. */
 bool message_send_wait(void *socket, const struct route *to, const struct message *message, struct err *err);
 
-/* Take the next message. `from` is NULL on a DEALER or PAIR. With `wait` false and nothing there: true and *got = false. A message that
- * breaks the protocol is ERR_PROTOCOL; all its frames are consumed, `from` is set, and the socket can go on. */
+/* Take the next message. `from` is NULL on a DEALER or PAIR. With `wait` false and nothing there: true and *got =
+ * false. A message that breaks the protocol is ERR_PROTOCOL; all its frames are consumed, `from` is set, and the
+ * socket can go on. */
 bool message_receive(void *socket, struct route *from, bool wait, struct message *message, bool *got, struct err *err);
 
 /* Release a received message's frames. */
@@ -210,15 +212,17 @@ void message_close(struct message *message);
 
 const char *message_name(enum message_type type);
 
-/* Encode to frames / decode from frames without a socket: what send and receive use, and what tests and fuzzers call. */
+/* Encode to frames / decode from frames without a socket: what send and receive use, and what tests and fuzzers
+ * call. */
 struct frame {
     const void *data;
     size_t size;
 };
 enum { MESSAGE_FRAMES = 8 };
 struct message_frames;
-/* The list's bulk frames point into the message's arrays, which must outlive it. A message that breaks a rule of PROTOCOL.md is NULL and
- * ERR_PROTOCOL; control characters and broken UTF-8 in a reason or an error's text are sent as '?', and what is too long is cut. */
+/* The list's bulk frames point into the message's arrays, which must outlive it. A message that breaks a rule of
+ * PROTOCOL.md is NULL and ERR_PROTOCOL; control characters and broken UTF-8 in a reason or an error's text are sent
+ * as '?', and what is too long is cut. */
 struct message_frames *message_encode(const struct message *message, struct err *err);
 size_t message_frames_list(const struct message_frames *frames, struct frame list[MESSAGE_FRAMES]);
 void message_frames_destroy(struct message_frames **frames);

@@ -36,7 +36,8 @@ static bool s_header(const struct frame *frame, uint64_t *type, struct err *err)
     return true;
 }
 
-/* Take one field out of the body. The table's ranges of narrow fields fit their types; a wider value is refused here. */
+/* Take one field out of the body. The table's ranges of narrow fields fit their types; a wider value is refused
+ * here. */
 static bool s_field(struct pack_reader *reader, const struct field *field, struct message *message, struct err *err)
 {
     char *place = (char *)message + field->offset;
@@ -76,8 +77,8 @@ static bool s_body(const struct frame *frame, const struct message_row *row, str
     return pack_close(&reader, allowed ? err : NULL) && allowed;
 }
 
-/* Point the message at its bulk frames, after a copy where the bytes do not lie as their type wants: libzmq hands out frames
- * from the middle of what it read. */
+/* Point the message at its bulk frames, after a copy where the bytes do not lie as their type wants: libzmq hands
+ * out frames from the middle of what it read. */
 static bool s_bulk(struct message_frames *frames, const struct message_row *row, struct message *message,
                    struct err *err)
 {

@@ -73,7 +73,8 @@ static void s_pack_body(struct buffer *out, const struct message_row *row, const
     }
 }
 
-/* Texts for people come from anywhere, an err cut in the middle of a character included: make them what a peer accepts. */
+/* Texts for people come from anywhere, an err cut in the middle of a character included: make them what a peer
+ * accepts. */
 static void s_clean_line(struct text *text, struct buffer *out)
 {
     const uint8_t *bytes = (const uint8_t *)text->data;

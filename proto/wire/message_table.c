@@ -14,7 +14,8 @@ _Static_assert(sizeof(struct step_result) == 24 && offsetof(struct step_result, 
                "step_result is two f64 and two u32 without padding");
 _Static_assert(sizeof(enum generation_source) == sizeof(uint32_t), "an enum is read and written as a u32");
 
-/* Counters stay within a signed 64-bit integer, so that sums with small numbers do not wrap and any language has them. */
+/* Counters stay within a signed 64-bit integer, so that sums with small numbers do not wrap and any language has
+ * them. */
 #define COUNTER_MOST ((uint64_t)INT64_MAX)
 #define FILE_MOST    ((uint64_t)1 << 40)
 #define ROWS_MOST    ((uint64_t)1 << 24)

@@ -1,8 +1,8 @@
 /* message_table.h - what each message consists of, as data.
  *
- * One row for each message: the fields of its body and its bulk frames, by name, type, range and place in struct message.
- * Packing, unpacking and checking walk over these rows, and a test holds PROTOCOL.md against them. Static, read-only, any
- * thread. Internal to proto/wire and its tests. */
+ * One row for each message: the fields of its body and its bulk frames, by name, type, range and place in struct
+ * message. Packing, unpacking and checking walk over these rows, and a test holds PROTOCOL.md against them. Static,
+ * read-only, any thread. Internal to proto/wire and its tests. */
 #ifndef LSTMQ_MESSAGE_TABLE_H
 #define LSTMQ_MESSAGE_TABLE_H
 
@@ -52,12 +52,12 @@ const struct message_row *message_row(uint64_t type);
 uint64_t message_field_get(const struct message *message, const struct field *field);
 uint64_t message_count(const struct message *message, const struct message_row *row, const char *name);
 
-/* All that can be said of a message's values without knowing the run: ranges, text, sums, order. ERR_PROTOCOL names message and
- * field. Both sides of a connection check: a sender would rather know than be cut off. */
+/* All that can be said of a message's values without knowing the run: ranges, text, sums, order. ERR_PROTOCOL names
+ * message and field. Both sides of a connection check: a sender would rather know than be cut off. */
 bool message_check(const struct message *message, struct err *err);
 
-/* Frames of one message. Sent: `header` and `body` are packed here, bulk frames are borrowed from the message. Received:
- * `parts` hold the bytes, and `aligned` copies of what did not lie as its type wants. */
+/* Frames of one message. Sent: `header` and `body` are packed here, bulk frames are borrowed from the message.
+ * Received: `parts` hold the bytes, and `aligned` copies of what did not lie as its type wants. */
 struct message_frames {
     struct frame list[MESSAGE_FRAMES];
     size_t count;

@@ -1,10 +1,11 @@
 /* pack.h - maps in msgpack: written with msgpack-c, read only behind a guard.
  *
- * msgpack-c allocates what a container claims before it has read one item, accepts bytes after the object and repeated
- * keys, and does not look at text. So pack_open first walks over the bytes without allocating and refuses what PROTOCOL.md
- * does not allow; only then does the library see them. A reader that failed stays in error and answers 0 or empty text
- * until pack_close, which tells the first thing that was wrong: a whole record is read without a test after each field.
- * Text that a reader hands out points into the bytes it was opened on. One thread at a time. Internal to proto/wire. */
+ * msgpack-c allocates what a container claims before it has read one item, accepts bytes after the object and
+ * repeated keys, and does not look at text. So pack_open first walks over the bytes without allocating and refuses
+ * what PROTOCOL.md does not allow; only then does the library see them. A reader that failed stays in error and
+ * answers 0 or empty text until pack_close, which tells the first thing that was wrong: a whole record is read
+ * without a test after each field. Text that a reader hands out points into the bytes it was opened on. One thread
+ * at a time. Internal to proto/wire. */
 #ifndef LSTMQ_PACK_H
 #define LSTMQ_PACK_H
 
@@ -28,7 +29,8 @@ struct pack_reader {
 /* Read `size` bytes that must be exactly one map with text keys. Never fails at once: ask pack_close. */
 void pack_open(struct pack_reader *reader, const void *data, size_t size);
 
-/* The value of a key. Missing or of another type is a failure that names the field. A real may be packed as an integer. */
+/* The value of a key. Missing or of another type is a failure that names the field. A real may be packed as an
+ * integer. */
 uint64_t pack_uint(struct pack_reader *reader, const char *key);
 double pack_real(struct pack_reader *reader, const char *key);
 struct text pack_text(struct pack_reader *reader, const char *key);

@@ -138,7 +138,8 @@ static bool s_dawdle(void *context, struct err *err)
     return true;
 }
 
-/* A tick every millisecond with a handler of 30: missed ticks are not made up for, and a pipe is served between them. */
+/* A tick every millisecond with a handler of 30: missed ticks are not made up for, and a pipe is served between
+ * them. */
 static void a_busy_timer_starves_nobody(void **state)
 {
     (void)state;
@@ -202,7 +203,8 @@ static bool s_add_many(void *context, struct err *err)
     return loop_add_timer(actor->scene->loop, 0, 0, s_add_many, actor, err) != 0;
 }
 
-/* The array of sources moves under the handler, and a timer that sets itself again for now leaves the others their turn. */
+/* The array of sources moves under the handler, and a timer that sets itself again for now leaves the others their
+ * turn. */
 static void a_handler_may_add_sources(void **state)
 {
     (void)state;
@@ -277,7 +279,8 @@ static bool s_take_one(void *context, struct err *err)
     return true;
 }
 
-/* A handler that takes one message of three is called again, though the socket's descriptor does not become readable anew. */
+/* A handler that takes one message of three is called again, though the socket's descriptor does not become readable
+ * anew. */
 static void what_is_left_in_a_socket_is_seen_again(void **state)
 {
     (void)state;

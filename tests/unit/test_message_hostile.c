@@ -1,5 +1,5 @@
-/* test_message_hostile.c - frames that no honest peer sends: refused by name, without a crash, a large allocation or a read
- * beyond the frame. Every frame lies in a block of its exact size, so that a sanitizer sees one byte too far. */
+/* test_message_hostile.c - frames that no honest peer sends: refused by name, without a crash, a large allocation or
+ * a read beyond the frame. Every frame lies in a block of its exact size, so that a sanitizer sees one byte too far. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* test_protocol_page.c - PROTOCOL.md against the code, both ways: each message, number, field, type, range, frame, limit and byte
- * that the page names is the code's, and the code has none that the page does not name. */
+/* test_protocol_page.c - PROTOCOL.md against the code, both ways: each message, number, field, type, range, frame,
+ * limit and byte that the page names is the code's, and the code has none that the page does not name. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
