@@ -33,8 +33,6 @@
 /* A piece of a loop: always part of its caller, so that its last argument can be a constant. */
 #define STEP static inline __attribute__((always_inline)) void
 
-/* --- recurrent cells ---------------------------------------------------------------------------------------------- */
-
 /* A row of LSTM gates: each pointer is to H floats. */
 struct s_gates {
     float *i, *f, *g, *o;
@@ -131,8 +129,6 @@ static void s_rnn_backward(int rows, int H, float *gates, const float *dh)
 {
     FOR_VECTORS((size_t)rows * (size_t)H, s_rnn_backward_step, gates, dh);
 }
-
-/* --- rows of logits ----------------------------------------------------------------------------------------------- */
 
 /* For each lane the largest value so far and the index of the vector it was first seen in. */
 struct s_largest {
@@ -232,8 +228,6 @@ static void s_cross_entropy(int rows, int V, float *logits, const int32_t *targe
     }
 }
 
-/* --- flat arrays -------------------------------------------------------------------------------------------------- */
-
 STEP s_add_step(float *to, const float *from, size_t at, int lanes)
 {
     vec_store(to + at, lanes, vec_add(vec_load(to + at, lanes, 0), vec_load(from + at, lanes, 0)));
@@ -324,8 +318,6 @@ static void s_adam(size_t count, float *p, const float *g, float *m, float *v, f
     };
     FOR_VECTORS(count, s_adam_step, &k, p, g, m, v);
 }
-
-/* --- exact sums --------------------------------------------------------------------------------------------------- */
 
 /* False when x is not finite, leaves ±2^22, or would carry the sum beyond an int64. x 2^40 is exact in double. */
 static inline bool s_quantise_one(float x, int64_t *sum)

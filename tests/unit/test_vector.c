@@ -2,8 +2,6 @@
  * cells with their nonlinearities, and logits. */
 #include "vector_check.h"
 
-/* --- nonlinearities ----------------------------------------------------------------------------------------------- */
-
 static double s_sigmoid(double x)
 {
     return 1.0 / (1.0 + exp(-x));
@@ -75,8 +73,6 @@ FOR_TABLES(nonlinearities_saturate_and_keep_nan)
         assert_true(x[i] == hyperbolic[i]);
     }
 }
-
-/* --- recurrent cells ---------------------------------------------------------------------------------------------- */
 
 /* A step of a recurrence over `rows` rows with everything that goes in and comes out; slots name rows of input out of order. */
 struct step {
@@ -244,8 +240,6 @@ FOR_TABLES(a_recurrent_row_has_the_same_bits_in_any_company)
     s_step_free(&all);
     s_step_free(&one);
 }
-
-/* --- rows of logits ----------------------------------------------------------------------------------------------- */
 
 static void s_check_cross_entropy(table *t, int V, double size)
 {

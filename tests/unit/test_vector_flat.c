@@ -2,8 +2,6 @@
  * optimisers, sums, and the exact int64 sums; and the choice of a table. */
 #include "vector_check.h"
 
-/* --- element-wise kernels ----------------------------------------------------------------------------------------- */
-
 FOR_TABLES(add_sigmoid_and_their_backward_are_right)
 {
     for (size_t i = 0; i < SIZES; i++) {
@@ -137,8 +135,6 @@ FOR_TABLES(slices_give_the_bits_of_the_whole)
     s_free(g, FLAT);
 }
 
-/* --- sums --------------------------------------------------------------------------------------------------------- */
-
 FOR_TABLES(a_sum_of_squares_has_the_precision_of_double)
 {
     for (size_t i = 0; i <= SIZES; i++) {
@@ -257,8 +253,6 @@ FOR_TABLES(nothing_happens_to_no_elements)
     t->cross_entropy(0, 4, &x, NULL, true, &x, NULL);
     assert_true(x == 3.0f && sum == 3);
 }
-
-/* --- the choice --------------------------------------------------------------------------------------------------- */
 
 static void the_environment_names_a_table(void **state)
 {
