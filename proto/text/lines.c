@@ -1,22 +1,20 @@
 /* lines.c - three layers, each filling the one above: the file's bytes (source), the text (held), the lines.
  *
  * `held` is one buffer with the unread text in [at, end). When no whole line is in it, the rest moves to the front and
- * more is read behind it; a line that fills the whole buffer is too long, and reading skips on to its end. inflate is
- * used directly rather than through gzread, which lets bytes behind the last gzip member pass in silence. */
+ * more is read behind it; what shows no line end within `longest` bytes is too long and is passed over. inflate is used
+ * directly rather than through gzread, which ends in silence at a damaged member that follows a good one. */
 #include "proto/text/lines.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <zlib.h>
 
 enum {
-    SOURCE_BYTES = 64 * 1024,  /* read at once from a gzip file                       */
-    HELD_BYTES = 256 * 1024,   /* text read ahead, beside the longest line            */
-    GZIP_ONLY = 16 + MAX_WBITS /* inflateInit2: expect a gzip header, check its CRC   */
+    AHEAD_BYTES = 256 * 1024,  /* read ahead, beside the longest line            */
+    GZIP_ONLY = 16 + MAX_WBITS /* inflateInit2: expect a gzip header and checksum */
 };
 
 struct lines {
@@ -25,15 +23,16 @@ struct lines {
     size_t longest;
     uint64_t number; /* of the line handed out last */
 
-    bool gzip;
-    bool member_open;  /* gzip: between a header and its checksum */
-    bool file_ended;   /* read everything of it                  */
+    bool gzip;         /* the next four are for gzip alone                       */
+    bool member_open;  /* between a header and its checksum                      */
+    bool file_ended;   /* nothing is left to read of it                          */
     z_stream inflater; /* its next_in and avail_in are the unread part of source */
     unsigned char *source;
 
-    bool text_ended;
+    bool text_ended; /* nothing is left to read into held */
     char *held;
-    size_t at, end, capacity;
+    size_t at, end;  /* the unread text                   */
+    size_t capacity; /* of held, and of source            */
 };
 
 /* Up to `size` bytes of the file, 0 at its end, negative on failure. */
@@ -61,7 +60,7 @@ static bool s_fill_gzip(struct lines *lines, struct err *err)
     size_t before = lines->end;
     while (lines->end == before) {
         if (inflater->avail_in == 0 && !lines->file_ended) {
-            ssize_t got = s_read_file(lines, lines->source, SOURCE_BYTES, err);
+            ssize_t got = s_read_file(lines, lines->source, lines->capacity, err);
             if (got < 0)
                 return false;
             lines->file_ended = got == 0;
@@ -149,7 +148,7 @@ struct lines *lines_open(const char *path, size_t longest, struct err *err)
     }
     lines->fd = -1;
     lines->longest = longest;
-    lines->capacity = longest + HELD_BYTES;
+    lines->capacity = longest + AHEAD_BYTES;
     lines->path = strdup(path);
     lines->source = malloc(lines->capacity);
     lines->held = malloc(lines->capacity);

@@ -131,7 +131,7 @@ static bool s_is_nfc_for_sure(const unsigned char *text, size_t size)
 
 /* Compose `text` in the free room of `out`, so that no other memory is needed. Returns its bytes, which stand behind
  * out->size and are not counted in it, or NULL when there is no memory. */
-static unsigned char *compose(const char *text, size_t size, struct buffer *out, size_t *composed)
+static unsigned char *s_compose(const char *text, size_t size, struct buffer *out, size_t *composed)
 {
     const utf8proc_option_t options = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
     const size_t unit = sizeof(utf8proc_int32_t);
@@ -161,7 +161,7 @@ void normalise(enum normalise rule, const char *text, size_t size, struct buffer
 {
     const unsigned char *bytes = (const unsigned char *)text;
     if (rule == NORMALISE_NFC && !s_is_nfc_for_sure(bytes, size))
-        bytes = compose(text, size, out, &size);
+        bytes = s_compose(text, size, out, &size);
     char *start = bytes == NULL ? NULL : buffer_reserve(out, bytes == (const unsigned char *)text ? size : 0);
     if (start == NULL)
         return;

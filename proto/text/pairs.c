@@ -1,8 +1,8 @@
 /* pairs.c - from lines to pairs: check, split, normalise into the arena, keep or take back.
  *
- * One function (add) decides about a pair whether it came from a TSV line or from two parallel lines; one (bad_line)
- * decides about a line that cannot be used. Both sides are normalised straight into the arena; a pair outside the token
- * limits is undone by setting the arena's size back. */
+ * s_add decides about every pair, whether it came from a TSV line or from two parallel lines; s_bad_line about every line
+ * that cannot be used. Both sides are normalised straight into the arena; a pair outside the token limits is undone by
+ * setting the arena's size back. */
 #include "proto/text/pairs.h"
 
 #include "proto/text/lines.h"
