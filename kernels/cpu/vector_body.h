@@ -144,28 +144,28 @@ STEP s_largest_step(struct s_largest *largest, const float *x, size_t at, int la
     largest->at = vec_int_select(larger, vec_int_set((int32_t)at), largest->at);
 }
 
-/* Vectors looked at side by side, so that none waits for the comparison before it. */
-enum { CHAINS = 4 };
-
-/* The first index of the largest of x[0..V); NaN is never larger, and a row without any number above -inf gives 0. */
+/* The first index of the largest of x[0..V); NaN is never larger, and a row without any number above -inf gives 0. Four
+ * vectors are looked at side by side, so that none waits for the comparison before it. */
 static inline int32_t s_largest(int V, const float *x, float *value)
 {
-    struct s_largest chain[CHAINS];
-    for (int k = 0; k < CHAINS; k++)
-        chain[k] = (struct s_largest){vec_set(-INFINITY), vec_int_set(0)};
-    const size_t whole = (size_t)V / (CHAINS * VEC_LANES) * (CHAINS * VEC_LANES);
-    for (size_t at = 0; at < whole; at += CHAINS * VEC_LANES)
-        for (size_t k = 0; k < CHAINS; k++)
-            s_largest_step(&chain[k], x, at + k * VEC_LANES, VEC_LANES);
-    size_t at = whole;
-    for (; at + VEC_LANES <= (size_t)V; at += VEC_LANES)
-        s_largest_step(&chain[0], x, at, VEC_LANES);
-    if (at < (size_t)V)
-        s_largest_step(&chain[0], x, at, (int)((size_t)V - at));
+    struct s_largest a = {vec_set(-INFINITY), vec_int_set(0)}, b = a, c = a, d = a;
+    const size_t width = (size_t)V;
+    size_t at = 0;
+    for (; at + 4 * VEC_LANES <= width; at += 4 * VEC_LANES) {
+        s_largest_step(&a, x, at, VEC_LANES);
+        s_largest_step(&b, x, at + VEC_LANES, VEC_LANES);
+        s_largest_step(&c, x, at + 2 * VEC_LANES, VEC_LANES);
+        s_largest_step(&d, x, at + 3 * VEC_LANES, VEC_LANES);
+    }
+    for (; at + VEC_LANES <= width; at += VEC_LANES)
+        s_largest_step(&a, x, at, VEC_LANES);
+    if (at < width)
+        s_largest_step(&a, x, at, (int)(width - at));
 
+    const struct s_largest chain[] = {a, b, c, d};
     int32_t best = 0;
     *value = -INFINITY;
-    for (int k = 0; k < CHAINS; k++) {
+    for (int k = 0; k < 4; k++) {
         float values[VEC_LANES];
         int32_t places[VEC_LANES];
         vec_store(values, VEC_LANES, chain[k].value);
