@@ -326,6 +326,10 @@ static void the_name_that_was_meant_is_found(void **state)
     assert_string_equal(s_meant("transalte"), "translate");
     assert_string_equal(s_meant("or_gate"), "or-gate");
     assert_null(s_meant("serve"));
+    /* Two letters that changed places are one edit, where a name so short allows no more. */
+    struct suggest swapped = suggest_begin("rl");
+    suggest_offer(&swapped, "lr", "lr");
+    assert_string_equal(suggest_best(&swapped), "lr");
     assert_null(s_meant("x"));
     assert_null(s_meant(""));
     memset(text, 'x', sizeof text);
