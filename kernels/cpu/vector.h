@@ -16,8 +16,8 @@ struct vector_table {
      * c_before [rows, H] may be NULL (zeros). Writes c and h [rows, H]; c may be c_before. */
     void (*lstm_forward)(int rows, int H, float *gates, const float *input, const int32_t *slot, const float *c_before,
                          float *c, float *h);
-    /* gates [rows, 4H] become dgates (before the nonlinearity). dh [rows, H] is the whole gradient of h; dc [rows, H] comes in as
-     * the gradient of c from the step after and leaves as that of c_before. */
+    /* gates [rows, 4H] become dgates (before the nonlinearity). c_before may be NULL again. dh [rows, H] is the whole gradient of
+     * h; dc [rows, H] comes in as the gradient of c from the step after and leaves as that of c_before. */
     void (*lstm_backward)(int rows, int H, float *gates, const float *c_before, const float *c, const float *dh, float *dc);
     /* gates [rows, H] hold W_hh h and become tanh(gates + input[slot[r]]), which is h. */
     void (*rnn_forward)(int rows, int H, float *gates, const float *input, const int32_t *slot);

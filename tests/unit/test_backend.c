@@ -1,0 +1,468 @@
+/* test_backend.c - each operation of the backend against a plain twin in double, at odd shapes, on 1, 2 and 3 threads. */
+#include "kernels/backend.h"
+#include "proto/base/random.h"
+
+#include <float.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* ---- help ---- */
+
+static struct backend *s_open(int threads)
+{
+    struct err err = {.text = ""};
+    struct backend *backend = backend_open("cpu", threads, PRECISION_FP32, &err);
+    if (backend == NULL)
+        fail_msg("%s", err.text);
+    assert_int_equal(backend->op->threads(backend), threads);
+    return backend;
+}
+
+static void s_close(struct backend *backend)
+{
+    struct err err = {.text = ""};
+    if (!backend->op->check(backend, &err))
+        fail_msg("%s", err.text);
+    backend_close(&backend);
+    assert_null(backend);
+}
+
+/* Uniform in ±1. */
+static void s_fill(float *x, size_t count, uint64_t seed)
+{
+    for (size_t i = 0; i < count; i++)
+        x[i] = (float)((double)(splitmix(seed * 1000003 + i) >> 11) * 0x1p-52 - 1.0);
+}
+
+static void *s_zeroed(size_t count, size_t size)
+{
+    void *memory = calloc(count > 0 ? count : 1, size);
+    assert_non_null(memory);
+    return memory;
+}
+
+static float *s_random(size_t count, uint64_t seed)
+{
+    float *x = s_zeroed(count, sizeof *x);
+    s_fill(x, count, seed);
+    return x;
+}
+
+static int32_t *s_below(size_t count, int limit, uint64_t seed)
+{
+    int32_t *x = s_zeroed(count, sizeof *x);
+    for (size_t i = 0; i < count; i++)
+        x[i] = (int32_t)(splitmix(seed * 7919 + i) % (uint64_t)limit);
+    return x;
+}
+
+static void s_near(double got, double want, double slack)
+{
+    if (!(fabs(got - want) <= slack))
+        fail_msg("%.9g, not %.9g", got, want);
+}
+
+/* ---- life and memory ---- */
+
+static void unknown_devices_and_precisions_are_usage_errors(void **state)
+{
+    (void)state;
+    struct err err;
+    assert_null(backend_open("abacus", 1, PRECISION_FP32, &err));
+    assert_int_equal(err.code, ERR_USAGE);
+    assert_non_null(strstr(err.text, "abacus"));
+    assert_null(backend_open("cpu", 1, PRECISION_BF16, &err));
+    assert_int_equal(err.code, ERR_USAGE);
+    assert_non_null(strstr(err.text, "bf16"));
+}
+
+static void a_backend_says_what_it_is(void **state)
+{
+    (void)state;
+    struct backend *backend = s_open(1);
+    assert_string_equal(backend->op->name, "cpu");
+    assert_non_null(strstr(backend_describe(), backend->op->version(backend)));
+    assert_non_null(strstr(backend_describe(), backend->op->isa(backend)));
+    s_close(backend);
+    struct err err;
+    backend = backend_open("cpu", 0, PRECISION_FP32, &err);
+    assert_true(backend->op->threads(backend) >= 1);
+    s_close(backend);
+}
+
+static void memory_is_aligned_zeroed_and_refused_when_absurd(void **state)
+{
+    (void)state;
+    struct backend *backend = s_open(1);
+    const struct backend_table *op = backend->op;
+    struct err err;
+    for (size_t bytes = 0; bytes < 300; bytes += 37) {
+        char *memory = op->alloc(backend, bytes, &err), copy[300];
+        assert_int_equal((uintptr_t)memory % 64, 0);
+        for (size_t i = 0; i < bytes; i++)
+            assert_int_equal(memory[i], 0);
+        memset(copy, 7, sizeof copy);
+        op->upload(backend, memory, copy, bytes);
+        op->zero(backend, memory, bytes / 2);
+        op->download(backend, copy, memory, bytes);
+        for (size_t i = 0; i < bytes; i++)
+            assert_int_equal(copy[i], i < bytes / 2 ? 0 : 7);
+        op->free(backend, memory);
+    }
+    assert_null(op->alloc(backend, SIZE_MAX - 5, &err));
+    assert_int_equal(err.code, ERR_MEMORY);
+    s_close(backend);
+}
+
+static void the_first_failure_is_kept_until_it_is_asked_for(void **state)
+{
+    (void)state;
+    struct backend *backend = s_open(2);
+    const struct backend_table *op = backend->op;
+    struct err err = {.text = ""};
+    static float x[70000], y[1] = {1};
+    static int64_t sum[70000];
+    x[66666] = INFINITY;
+    x[69999] = 5e6f;
+    op->quantise(backend, x, 70000, sum);
+    op->sigmoid(backend, y, 1);
+    assert_true(y[0] == 1.0f);
+    assert_false(op->check(backend, &err));
+    assert_int_equal(err.code, ERR_FAILED);
+    assert_non_null(strstr(err.text, "66666"));
+    assert_true(op->check(backend, &err));
+    op->sigmoid(backend, y, 1);
+    assert_true(y[0] != 1.0f);
+    op->top_k(backend, x, 1, 4, 5, y, (int32_t[5]){0});
+    assert_false(op->check(backend, &err));
+    s_close(backend);
+}
+
+/* ---- rows ---- */
+
+static void rows_are_gathered_and_scattered(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 3; threads++) {
+        struct backend *backend = s_open(threads);
+        const struct backend_table *op = backend->op;
+        enum { ROWS = 900, WIDTH = 37, COUNT = 700 };
+        float *table = s_random(ROWS * WIDTH, 1), *before = s_random(ROWS * WIDTH, 1),
+              *out = s_random(COUNT * WIDTH, 2);
+        int32_t *index = s_zeroed(COUNT, sizeof *index);
+        for (int i = 0; i < COUNT; i++)
+            index[i] = i * 7 % ROWS;
+        op->scatter_add(backend, out, index, COUNT, WIDTH, table);
+        for (size_t r = 0; r < COUNT; r++)
+            for (size_t j = 0; j < WIDTH; j++)
+                before[(size_t)index[r] * WIDTH + j] += out[r * WIDTH + j];
+        assert_memory_equal(table, before, ROWS * WIDTH * sizeof *table);
+        op->gather(backend, table, index, COUNT, WIDTH, out);
+        for (size_t r = 0; r < COUNT; r++)
+            assert_memory_equal(out + r * WIDTH, table + (size_t)index[r] * WIDTH, WIDTH * sizeof *out);
+        op->gather(backend, table, index, 0, WIDTH, out);
+        free(table);
+        free(before);
+        free(out);
+        free(index);
+        s_close(backend);
+    }
+}
+
+static void folding_adds_rows_of_a_slot_in_order(void **state)
+{
+    (void)state;
+    enum { N = 400, U = 33, W = 301 };
+    float *rows = s_random(N * W, 1), *want = s_zeroed((U + 1) * W, sizeof *want), *out = s_random((U + 1) * W, 3);
+    int32_t *slot = s_below(N, U, 5);
+    for (size_t n = 0; n < N; n++)
+        for (size_t j = 0; j < W; j++)
+            want[(size_t)slot[n] * W + j] += rows[n * W + j];
+    for (int threads = 1; threads <= 3; threads++) {
+        struct backend *backend = s_open(threads);
+        backend->op->fold(backend, rows, slot, N, U + 1, W, out);
+        assert_memory_equal(out, want, (U + 1) * W * sizeof *out);
+        s_close(backend);
+    }
+    free(rows);
+    free(want);
+    free(out);
+    free(slot);
+}
+
+static void columns_are_summed(void **state)
+{
+    (void)state;
+    static const int shapes[][2] = {{1, 1}, {4, 3}, {63, 128}, {64, 129}, {65, 1000}, {700, 77}, {0, 5}};
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+        size_t count = (size_t)shapes[s][0], W = (size_t)shapes[s][1];
+        float *rows = s_random(count * W, 1), *first = s_random(W, 2), *out = s_zeroed(W, sizeof *out);
+        for (int threads = 1; threads <= 3; threads++) {
+            struct backend *backend = s_open(threads);
+            s_fill(out, W, 2);
+            backend->op->column_sum(backend, rows, (int)count, (int)W, false, out);
+            backend->op->column_sum(backend, rows, (int)count, (int)W, true, out);
+            for (size_t j = 0; j < W; j++) {
+                double sum = 0.0;
+                for (size_t r = 0; r < count; r++)
+                    sum += (double)rows[r * W + j];
+                s_near((double)out[j], 2.0 * sum, 1e-6 * (double)(count + 1));
+            }
+            if (threads == 1)
+                memcpy(first, out, W * sizeof *out);
+            assert_memory_equal(first, out, W * sizeof *out);
+            s_close(backend);
+        }
+        free(rows);
+        free(first);
+        free(out);
+    }
+}
+
+/* ---- logits ---- */
+
+static void s_softmax(const float *logits, size_t V, double *p, double *log_sum)
+{
+    double most = -DBL_MAX, sum = 0.0;
+    for (size_t v = 0; v < V; v++)
+        most = fmax(most, (double)logits[v]);
+    for (size_t v = 0; v < V; v++)
+        sum += p[v] = exp((double)logits[v] - most);
+    for (size_t v = 0; v < V; v++)
+        p[v] /= sum;
+    *log_sum = most + log(sum);
+}
+
+static int32_t s_largest(const float *logits, size_t V)
+{
+    size_t at = 0;
+    for (size_t v = 1; v < V; v++)
+        if (logits[v] > logits[at])
+            at = v;
+    return (int32_t)at;
+}
+
+static void cross_entropy_is_the_loss_its_gradient_and_the_guess(void **state)
+{
+    (void)state;
+    static const int shapes[][2] = {{1, 1}, {3, 2}, {5, 17}, {70, 301}, {9, 7844}};
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+        size_t N = (size_t)shapes[s][0], V = (size_t)shapes[s][1];
+        float *logits = s_random(N * V, 1), *work = s_zeroed(N * V, sizeof *work),
+              *first = s_zeroed(N * V, sizeof *first);
+        float *loss = s_zeroed(N, sizeof *loss);
+        int32_t *target = s_below(N, (int)V, 2), *predicted = s_zeroed(N, sizeof *predicted);
+        double *p = s_zeroed(V, sizeof *p), log_sum;
+        for (size_t i = 0; i < N * V; i++)
+            logits[i] *= 8.0f;
+        for (int threads = 1; threads <= 3; threads++) {
+            struct backend *backend = s_open(threads);
+            memcpy(work, logits, N * V * sizeof *work);
+            backend->op->cross_entropy(backend, work, target, (int)N, (int)V, false, NULL, NULL);
+            assert_memory_equal(work, logits, N * V * sizeof *work);
+            backend->op->cross_entropy(backend, work, target, (int)N, (int)V, true, loss, predicted);
+            for (size_t n = 0; n < N; n++) {
+                s_softmax(logits + n * V, V, p, &log_sum);
+                s_near((double)loss[n], log_sum - (double)logits[n * V + (size_t)target[n]], 3e-6);
+                assert_int_equal(predicted[n], s_largest(logits + n * V, V));
+                for (size_t v = 0; v < V; v++)
+                    s_near((double)work[n * V + v], p[v] - (v == (size_t)target[n] ? 1.0 : 0.0), 1e-6);
+            }
+            if (threads == 1)
+                memcpy(first, work, N * V * sizeof *work);
+            assert_memory_equal(first, work, N * V * sizeof *work);
+            /* One row alone. */
+            memcpy(work, logits + (N - 1) * V, V * sizeof *work);
+            backend->op->cross_entropy(backend, work, target + N - 1, 1, (int)V, true, loss, NULL);
+            assert_memory_equal(first + (N - 1) * V, work, V * sizeof *work);
+            s_close(backend);
+        }
+        free(logits);
+        free(work);
+        free(first);
+        free(loss);
+        free(target);
+        free(predicted);
+        free(p);
+    }
+}
+
+/* The gradient against (loss(x + d) - loss(x - d)) / 2d of the operation itself. */
+static void cross_entropy_agrees_with_finite_differences(void **state)
+{
+    (void)state;
+    enum { V = 13 };
+    struct backend *backend = s_open(1);
+    float logits[V], work[V], up, down;
+    const int32_t target = 4;
+    const float d = 1e-2f;
+    s_fill(logits, V, 1);
+    memcpy(work, logits, sizeof work);
+    backend->op->cross_entropy(backend, work, &target, 1, V, true, NULL, NULL);
+    for (int v = 0; v < V; v++) {
+        float kept = logits[v];
+        logits[v] = kept + d;
+        backend->op->cross_entropy(backend, logits, &target, 1, V, false, &up, NULL);
+        logits[v] = kept - d;
+        backend->op->cross_entropy(backend, logits, &target, 1, V, false, &down, NULL);
+        logits[v] = kept;
+        s_near((double)work[v], ((double)up - (double)down) / (2.0 * (double)d), 1e-4);
+    }
+    s_close(backend);
+}
+
+static void argmax_and_top_k_prefer_the_lower_index(void **state)
+{
+    (void)state;
+    enum { N = 41, V = 777, K = 9 };
+    float *logits = s_random(N * V, 1), values[N * K];
+    int32_t index[N * K], best[N];
+    for (size_t i = 0; i < N * V; i++)
+        logits[i] = roundf(logits[i] * 20.0f);
+    for (int threads = 1; threads <= 3; threads++) {
+        struct backend *backend = s_open(threads);
+        backend->op->argmax(backend, logits, N, V, best);
+        backend->op->top_k(backend, logits, N, V, K, values, index);
+        for (size_t n = 0; n < N; n++) {
+            const float *row = logits + n * V;
+            assert_int_equal(best[n], s_largest(row, V));
+            assert_int_equal(index[n * K], best[n]);
+            for (size_t k = 0; k < K; k++) {
+                size_t rank = 0, at = (size_t)index[n * K + k];
+                assert_true(values[n * K + k] == row[at]);
+                for (size_t v = 0; v < V; v++)
+                    rank += row[v] > row[at] || (row[v] >= row[at] && v < at);
+                assert_int_equal(rank, k);
+            }
+        }
+        s_close(backend);
+    }
+    free(logits);
+}
+
+/* ---- elements ---- */
+
+enum { MANY = 200003 };
+
+static void elements_are_computed_as_defined(void **state)
+{
+    (void)state;
+    const struct adam adam = {.lr = 0.01f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .decay = 0.02f, .t = 3};
+    float *g = s_random(MANY, 1), *p = s_zeroed(MANY, sizeof *p), *m = s_zeroed(MANY, sizeof *m),
+          *v = s_zeroed(MANY, sizeof *v);
+    float *first = s_zeroed(MANY, sizeof *first);
+    double square = 0.0, whole = 0.0;
+    for (size_t i = 0; i < MANY; i++)
+        square += (double)g[i] * (double)g[i];
+    for (int threads = 1; threads <= 3; threads++) {
+        struct backend *backend = s_open(threads);
+        const struct backend_table *op = backend->op;
+        double sum = op->sum_squares(backend, g, MANY);
+        s_near(sum, square, 1e-6 * square);
+        if (threads == 1)
+            whole = sum;
+        assert_memory_equal(&sum, &whole, sizeof sum);
+        assert_true(op->sum_squares(backend, g, 0) == 0.0);
+
+        s_fill(p, MANY, 2);
+        s_fill(m, MANY, 3);
+        s_fill(v, MANY, 4);
+        for (size_t i = 0; i < MANY; i++)
+            v[i] = fabsf(v[i]);
+        op->adam(backend, p, g, m, v, MANY, 0.5f, &adam);
+        for (size_t i = 0; i < MANY; i += 101) {
+            float before[3];
+            for (int j = 0; j < 3; j++)
+                before[j] = (float)((double)(splitmix((uint64_t)(j + 2) * 1000003 + i) >> 11) * 0x1p-52 - 1.0);
+            double d = 0.5 * (double)g[i] + 0.02 * (double)before[0];
+            double m1 = 0.9 * (double)before[1] + 0.1 * d, v1 = 0.999 * fabs((double)before[2]) + 0.001 * d * d;
+            double want = (double)before[0] - 0.01 * (m1 / (1 - pow(0.9, 3))) / (sqrt(v1 / (1 - pow(0.999, 3))) + 1e-8);
+            s_near((double)m[i], m1, 1e-6);
+            s_near((double)v[i], v1, 1e-6);
+            s_near((double)p[i], want, 2e-6);
+        }
+        op->sgd(backend, p, g, MANY, 0.5f, 0.1f, 0.01f);
+        op->sigmoid(backend, p, MANY);
+        op->sigmoid_backward(backend, p, m, MANY);
+        if (threads == 1)
+            memcpy(first, m, MANY * sizeof *m);
+        assert_memory_equal(first, m, MANY * sizeof *m);
+        s_close(backend);
+    }
+    free(g);
+    free(p);
+    free(m);
+    free(v);
+    free(first);
+}
+
+static void small_steps_are_computed_as_defined(void **state)
+{
+    (void)state;
+    struct backend *backend = s_open(2);
+    float p[5] = {1, -2, 3, 0.5f, 0}, g[5] = {4, 2, -1, 0, 8}, x[5], dy[5] = {1, 2, 3, 4, 5};
+    memcpy(x, p, sizeof x);
+    backend->op->sgd(backend, p, g, 5, 0.25f, 0.5f, 0.1f);
+    backend->op->sigmoid(backend, x, 5);
+    for (size_t i = 0; i < 5; i++) {
+        static const double was[5] = {1, -2, 3, 0.5, 0};
+        s_near((double)p[i], was[i] - 0.5 * (0.25 * (double)g[i] + 0.1 * was[i]), 1e-6);
+        s_near((double)x[i], 1.0 / (1.0 + exp(-was[i])), 1e-6);
+    }
+    backend->op->sigmoid_backward(backend, x, dy, 5);
+    for (size_t i = 0; i < 5; i++)
+        s_near((double)dy[i], (double)(i + 1) * (double)x[i] * (1.0 - (double)x[i]), 1e-6);
+    s_close(backend);
+}
+
+static void exact_sums_round_to_even_and_come_back(void **state)
+{
+    (void)state;
+    float *x = s_random(MANY, 1), *back = s_zeroed(MANY, sizeof *back);
+    int64_t *sum = s_zeroed(MANY, sizeof *sum);
+    x[1] = 0x1p-41f;
+    x[2] = 3 * 0x1p-41f;
+    x[3] = -4194303.5f;
+    struct backend *backend = s_open(3);
+    backend->op->quantise(backend, x, MANY, sum);
+    backend->op->quantise(backend, x, MANY, sum);
+    for (size_t i = 0; i < MANY; i++)
+        assert_int_equal(sum[i], 2 * (int64_t)nearbyint((double)x[i] * 0x1p40));
+    assert_int_equal(sum[1], 0);
+    assert_int_equal(sum[2], 4);
+    backend->op->dequantise(backend, sum, MANY, back);
+    for (size_t i = 0; i < MANY; i++)
+        assert_true(back[i] == (float)((double)sum[i] * 0x1p-40));
+    s_close(backend);
+    free(x);
+    free(back);
+    free(sum);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(unknown_devices_and_precisions_are_usage_errors),
+        cmocka_unit_test(a_backend_says_what_it_is),
+        cmocka_unit_test(memory_is_aligned_zeroed_and_refused_when_absurd),
+        cmocka_unit_test(the_first_failure_is_kept_until_it_is_asked_for),
+        cmocka_unit_test(rows_are_gathered_and_scattered),
+        cmocka_unit_test(folding_adds_rows_of_a_slot_in_order),
+        cmocka_unit_test(columns_are_summed),
+        cmocka_unit_test(cross_entropy_is_the_loss_its_gradient_and_the_guess),
+        cmocka_unit_test(cross_entropy_agrees_with_finite_differences),
+        cmocka_unit_test(argmax_and_top_k_prefer_the_lower_index),
+        cmocka_unit_test(elements_are_computed_as_defined),
+        cmocka_unit_test(small_steps_are_computed_as_defined),
+        cmocka_unit_test(exact_sums_round_to_even_and_come_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
