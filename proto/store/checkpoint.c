@@ -55,7 +55,7 @@ static bool s_retire(const char *run, const struct step_folder *folder, struct e
     return folder_remove(partial, err);
 }
 
-/* Settle what a crash left: partial folders go; a replaced one goes when its successor is there, or else gets its name back. */
+/* Settle what a crash left: partial folders and links go; a replaced one goes when its successor is there, or else gets its name back. */
 static bool s_settle(const char *run, const struct step_folder *folder, struct err *err)
 {
     char path[FILE_PATH], committed[FILE_PATH];
@@ -73,10 +73,25 @@ static bool s_settle(const char *run, const struct step_folder *folder, struct e
     return s_retire(run, folder, err);
 }
 
+static bool s_settle_links(const char *run, struct err *err)
+{
+    static const char *const names[] = {"." STEP_LATEST ".partial", "." STEP_BEST ".partial"};
+    char path[FILE_PATH];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!path_join(path, run, names[i], err))
+            return false;
+        if (unlink(path) != 0 && errno != ENOENT)
+            return err_errno(err, ERR_IO, "%s: cannot remove", path);
+    }
+    return true;
+}
+
 static bool s_settle_all(const char *run, struct err *err)
 {
     struct step_folder *folders;
     size_t count;
+    if (!s_settle_links(run, err))
+        return false;
     if (!steps_list(run, &folders, &count, err))
         return false;
     bool ok = true;
