@@ -1,3 +1,4 @@
+/* cmd_help.c - `lstmq help [COMMAND] [--man]`. */
 #include "proto/base/cmd_help.h"
 
 #include "proto/base/help.h"

@@ -1,3 +1,4 @@
+/* command.c - what each command does before its own work. */
 #include "proto/base/command.h"
 
 #include "proto/base/help.h"

@@ -1,3 +1,4 @@
+/* typed.c - the edit distance behind "did you mean", and text made fit to be shown. */
 #include "proto/base/typed.h"
 
 #include "proto/base/utf8.h"
