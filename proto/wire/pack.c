@@ -124,7 +124,7 @@ static bool s_guard(const uint8_t *bytes, size_t size, struct err *err)
     while (pending[level] > 0) {
         if (at == size)
             return err_set(err, ERR_PROTOCOL, "the frame ends before its object does");
-        struct head head;
+        struct head head = {0};
         if (!s_head(bytes + at, size - at, &head, err))
             return false;
         at += head.size;
