@@ -44,6 +44,9 @@ static const struct corpus s_corpora[] = {
      38.927051680914396,
      69.1511370903338},
     {{{"a a b", "a b b"}, {"abcdef ghi", "abc"}}, 0, 53.62300373768264},
+    {{{"abcdefghij klm", "abc"}, {"un long texte sans faute", "un long texte avec faute"}},
+     37.1501159982672,
+     60.452876021480094},
 };
 
 static void check_near(double value, double expected)

@@ -163,6 +163,7 @@ static void token_limits_hold_on_either_side(void **state)
     assert_true(pairs_read(&pairs, &source, NULL));
     assert_int_equal(pairs.count, 2);
     assert_int_equal(pairs.dropped, 4);
+    assert_int_equal(pairs.text.size, 2 * sizeof "a b" + 2 * sizeof "c d"); /* nothing is kept of what was dropped */
     check_pair(&pairs, 1, "a b", "c d");
     pairs_free(&pairs);
 }
@@ -278,6 +279,34 @@ static void a_line_is_too_long_from_one_byte_on(void **state)
             source.on_bad_line = BAD_LINE_FAIL;
             if (!fits)
                 check_failure(&source, ERR_DATA, "pairs.tsv:2: the line has more than 65536 bytes");
+        }
+    }
+}
+
+/* Short lines, then one of the longest that is read, so that a read from the file ends anywhere around its end. */
+static void a_line_across_two_reads_is_whole(void **state)
+{
+    (void)state;
+    for (int crlf = 0; crlf < 2; crlf++) {
+        for (size_t before = 262144 - 6; before <= 262144 + 6; before++) {
+            struct buffer text = {0};
+            char *room = buffer_reserve(&text, before + PAIRS_LINE);
+            assert_non_null(room);
+            memset(room, 'x', before + PAIRS_LINE);
+            for (size_t i = 0; i < before; i++)
+                room[i] = "a\tb\n"[(i + 4 - before % 4) % 4];
+            memcpy(room + before, "y\tz", 3);
+            text.size += before + PAIRS_LINE;
+            buffer_text(&text, crlf ? "\r\nc\td\n" : "\nc\td\n");
+            write_file(s_path[0], text.data, text.size);
+            buffer_free(&text);
+            struct pairs_source source = tsv_source(BAD_LINE_SKIP);
+            struct pairs pairs = {0};
+            assert_true(pairs_read(&pairs, &source, NULL));
+            assert_int_equal(pairs.items[pairs.count - 2].tgt_size, PAIRS_LINE - 2);
+            check_pair(&pairs, pairs.count - 1, "c", "d");
+            assert_int_equal(pairs.bad, before % 4 == 1 || before % 4 == 2); /* what is left of the first "a TAB b" */
+            pairs_free(&pairs);
         }
     }
 }
@@ -424,6 +453,7 @@ int main(void)
         TEST(a_bad_line_of_either_parallel_file_skips_both),
         TEST(parallel_files_of_different_length_are_refused),
         TEST(a_line_is_too_long_from_one_byte_on),
+        TEST(a_line_across_two_reads_is_whole),
         TEST(a_megabyte_without_a_line_end_is_one_bad_line),
         TEST(gzip_is_read_like_plain_text),
         TEST(a_cut_or_damaged_gzip_is_named),

@@ -174,6 +174,9 @@ static void many_words_keep_their_order_and_their_ids(void **state)
     struct vocab *read = vocab_read(out.data, out.size, "v", &err);
     assert_non_null(read);
     assert_int_equal(vocab_id(read, "w065529", 7, NULL), VOCAB_MOST - 1);
+    bool known = true;
+    assert_int_equal(vocab_id(read, "<eos>", 5, &known), ID_UNKNOWN);
+    assert_false(known);
     buffer_text(&out, "one-more\n");
     assert_null(vocab_read(out.data, out.size, "v", &err));
     assert_non_null(strstr(err.text, "v:65536: too many"));
