@@ -23,15 +23,18 @@ uint64_t loop_add_socket(struct loop *loop, void *socket, loop_handler *handler,
 /* The same for a file descriptor. */
 uint64_t loop_add_fd(struct loop *loop, int fd, loop_handler *handler, void *context, struct err *err);
 
-/* Call `handler` in `delay_ms`, and then every `every_ms` unless that is 0. */
+/* Call `handler` in `delay_ms`, and then every `every_ms` unless that is 0. Ticks that were missed are left out. */
 uint64_t loop_add_timer(struct loop *loop, int64_t delay_ms, int64_t every_ms, loop_handler *handler, void *context,
                         struct err *err);
 
 /* Unknown ids are ignored. Safe inside handlers, the source's own included. */
 void loop_remove(struct loop *loop, uint64_t id);
 
-/* Run until loop_stop or a handler's failure. */
+/* Run until loop_stop or a handler's failure, in rounds: each ready source is called once, then each timer that is
+ * due. What a handler adds joins the next round. A loop without any source or timer fails: it would wait for ever. */
 bool loop_run(struct loop *loop, struct err *err);
+
+/* Leave loop_run after the current handler; called before, loop_run returns at once. Loop thread only. */
 void loop_stop(struct loop *loop);
 
 /* A descriptor that becomes readable on SIGINT and SIGTERM (signalfd; both are blocked in this and later threads). */
