@@ -225,8 +225,8 @@ bool decode_greedy(struct decoder *decoder, const struct batch *batch, int limit
                    struct decode_result *result, struct err *err)
 {
     struct backend *backend = decoder->model->backend;
-    struct step_arrays step;
-    struct host_arrays host;
+    struct step_arrays step = {0};
+    struct host_arrays host = {0};
     if (!network_encode(&decoder->network, batch, err) || !s_reserve(decoder, (size_t)batch->B, &step, &host, err))
         return false;
     result->loss_sum = 0;

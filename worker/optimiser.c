@@ -159,7 +159,6 @@ bool optimiser_step(struct optimiser *optimiser, const float *gradient, uint64_t
                     struct err *err)
 {
     const struct model *model = optimiser->model;
-    struct backend *backend = model->backend;
     double scale = 1.0 / tokens;
     *norm = s_norm(optimiser, gradient, scale);
     if (!isfinite(*norm))
