@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NUMBER_TEXT = 32, SHAPE_TEXT = TENSOR_DIMS * 24, PAGE_WIDTH = 80 };
+enum { NUMBER_TEXT = 32, SHAPE_TEXT = TENSOR_DIMS * 24 };
 
 static void s_shown(struct buffer *out, const char *text)
 {
@@ -127,8 +127,7 @@ static void s_progress_text(const struct inspection *found, struct buffer *out)
     s_fact(out, "step");
     buffer_format(out, "%s (%s)\n", s_grouped(one, state->step), state->finished ? "finished" : "can be resumed");
     s_fact(out, "epoch");
-    buffer_format(out, "%s, of which %s steps are done\n", s_grouped(one, state->epoch),
-                  s_grouped(other, state->epoch_step));
+    buffer_format(out, "%s, %s of its steps done\n", s_grouped(one, state->epoch), s_grouped(other, state->epoch_step));
     s_fact(out, "best score");
     if (state->has_best) {
         struct buffer metric = {0};
@@ -151,6 +150,8 @@ static void s_progress_text(const struct inspection *found, struct buffer *out)
 static void s_files_text(const struct inspection *found, struct buffer *out)
 {
     char size[NUMBER_TEXT];
+    if (found->file_count == 0)
+        return;
     buffer_format(out, "\n  %-28s %14s  %-16s  %s\n", "file", "bytes", "xxh3", "verdict");
     for (size_t i = 0; i < found->file_count; i++) {
         const struct inspect_file *file = &found->files[i];
@@ -206,7 +207,7 @@ static void s_changed_text(const struct config *config, const struct config *def
 /* The rest of what a training run reads, two options a line. */
 static void s_default_text(const struct config *config, const struct config *defaults, struct buffer *out)
 {
-    size_t count, shown = 0;
+    size_t count, shown = 0, width = 0;
     const struct option_row *rows = config_options(&count);
     struct buffer value = {0}, usual = {0};
     buffer_text(out, "\n  configuration, as built in\n");
@@ -219,13 +220,15 @@ static void s_default_text(const struct config *config, const struct config *def
             strcmp(value.data, usual.data) != 0)
             continue;
         const char *text = value.size == 0 ? "-" : value.data;
-        if (shown++ % 2 == 0)
-            buffer_format(out, "  %-22s %-15s", rows[i].key, text);
+        bool left = shown++ % 2 == 0;
+        if (left)
+            buffer_text(out, shown > 1 ? "\n" : "");
         else
-            buffer_format(out, " %-22s %s\n", rows[i].key, text);
+            buffer_format(out, "%*s ", (int)(width < 15 ? 15 - width : 0), "");
+        buffer_format(out, "%s%-22s %s", left ? "  " : "", rows[i].key, text);
+        width = strlen(text);
     }
-    if (shown % 2 != 0)
-        buffer_text(out, "\n");
+    buffer_text(out, shown > 0 ? "\n" : "");
     buffer_free(&value);
     buffer_free(&usual);
 }
