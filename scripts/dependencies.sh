@@ -46,7 +46,7 @@ apt_get() {
     while ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=2 \
         -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o DPkg::Lock::Timeout=0 "$@" >"$log" 2>&1; do
         grep -q 'Could not get lock\|Unable to lock\|Unable to acquire the dpkg' "$log" || return 1
-        holder=$(grep -o 'held by process [0-9]* ([^)]*)' "$log" | head -n 1)
+        holder=$(grep -o 'held by process [0-9]*\( ([^)]*)\)\?' "$log" | head -n 1)
         if [ $SECONDS -ge $deadline ]; then
             die "apt's lock is still ${holder:-held by another process}; let it finish, then run this again"
         fi

@@ -92,7 +92,7 @@ def check_texts(browser, path):
 def main():
     path = chromium.find()
     if not path:
-        print("SKIPPED: no Chromium (Debian's package chromium)")
+        print("skipped: no Chromium (Debian's package chromium)")
         return 77
     pictures = sys.argv[2] if sys.argv[1:2] == ["--screenshots"] else None
     with tempfile.TemporaryDirectory(prefix="lstmq-report-") as folder, chromium.Browser(path) as browser:
