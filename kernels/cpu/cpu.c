@@ -4,6 +4,8 @@
  * what is added to what, so any number of threads gives the same bits. */
 #include "kernels/cpu/cpu.h"
 
+#include "kernels/cpu/panel.h"
+
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
@@ -80,7 +82,7 @@ static const char *s_version(const struct backend *self)
 static const char *s_isa(const struct backend *self)
 {
     (void)self;
-    return multiplier_isa();
+    return panels_isa();
 }
 
 static int s_threads(const struct backend *self)
@@ -466,7 +468,7 @@ struct backend *cpu_open(int threads, struct err *err)
     cpu->backend.op = &s_table;
     cpu->threads = threads > 0 ? threads : omp_get_num_procs();
     cpu->vector = vector;
-    multiplier_version(cpu->version, sizeof cpu->version);
+    panels_version(cpu->version, sizeof cpu->version);
     cpu->multiplier = multiplier_open(cpu->threads, err);
     if (cpu->multiplier == NULL) {
         free(cpu);
@@ -480,6 +482,6 @@ void cpu_describe(char *text, size_t size)
     char version[64];
     struct err err;
     const struct vector_table *vector = vector_best(&err);
-    multiplier_version(version, sizeof version);
-    snprintf(text, size, "%s, %s; vector %s", version, multiplier_isa(), vector != NULL ? vector->isa : "none");
+    panels_version(version, sizeof version);
+    snprintf(text, size, "%s, %s; vector %s", version, panels_isa(), vector != NULL ? vector->isa : "none");
 }

@@ -1,4 +1,4 @@
-/* gemm.h - matrix products through oneDNN; gemm.c is the one file that knows its 2.x and 3.x interfaces.
+/* gemm.h - matrix products of any shape, made of panel.h's tiles.
  *
  * Every product is built from tiles of a few fixed shapes: some rows of A times a panel, which is B packed into the order that
  * oneDNN reads fastest. A tile runs on one thread, threads share out the rows of C, and a sum over K is cut the same way whoever
@@ -30,11 +30,5 @@ struct panel *multiplier_pack(struct multiplier *multiplier, const float *b, int
  * when oneDNN failed. */
 bool multiplier_rows(struct multiplier *multiplier, struct panel *panel, int thread, int rows, const float *a,
                      float *c);
-
-/* "oneDNN 2.6.3" of the library that is loaded, written to `text`. */
-void multiplier_version(char *text, size_t size);
-
-/* The widest instruction set that oneDNN uses on this machine: "avx512_core_amx". Static. */
-const char *multiplier_isa(void);
 
 #endif

@@ -1,0 +1,535 @@
+/* panel.c - panels and tiles as oneDNN primitives. */
+#include "kernels/cpu/panel.h"
+
+#include <oneapi/dnnl/dnnl.h>
+
+#include <omp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The size of every tile that is not brgemm. */
+enum { PLAIN_ROWS = 16 };
+
+enum { BUCKETS = 64 };
+
+enum { ARG_A, ARG_B, ARG_BIAS, ARG_C, ARG_SCRATCH, ARGS };
+static const int s_arg_id[ARGS] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD};
+
+/* ---- what differs between oneDNN 2.x and 3.x ---- */
+
+#if DNNL_VERSION_MAJOR >= 3
+
+struct layout {
+    dnnl_memory_desc_t md; /* owned */
+};
+
+static dnnl_status_t s_layout_strided(struct layout *layout, const dnnl_dims_t dims, const dnnl_dims_t strides)
+{
+    return dnnl_memory_desc_create_with_strides(&layout->md, 2, dims, dnnl_f32, strides);
+}
+
+static dnnl_status_t s_layout_any(struct layout *layout, const dnnl_dims_t dims)
+{
+    return dnnl_memory_desc_create_with_tag(&layout->md, 2, dims, dnnl_f32, dnnl_format_tag_any);
+}
+
+static dnnl_status_t s_layout_query(struct layout *layout, const_dnnl_primitive_desc_t desc, dnnl_query_t what)
+{
+    const_dnnl_memory_desc_t md = dnnl_primitive_desc_query_md(desc, what, 0);
+    return md != NULL ? dnnl_memory_desc_clone(&layout->md, md) : dnnl_success;
+}
+
+static void s_layout_drop(struct layout *layout)
+{
+    if (layout->md != NULL)
+        dnnl_memory_desc_destroy(layout->md);
+    layout->md = NULL;
+}
+
+static size_t s_layout_size(const struct layout *layout)
+{
+    return layout->md != NULL ? dnnl_memory_desc_get_size(layout->md) : 0;
+}
+
+static dnnl_status_t s_memory_make(dnnl_memory_t *memory, const struct layout *layout, dnnl_engine_t engine)
+{
+    return dnnl_memory_create(memory, layout->md, engine, DNNL_MEMORY_NONE);
+}
+
+static dnnl_status_t s_append_sum(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef);
+}
+
+/* bias NULL = none */
+static dnnl_status_t s_describe_matmul(dnnl_primitive_desc_t *desc, dnnl_engine_t engine, const struct layout *a,
+                                       const struct layout *b, const struct layout *bias, const struct layout *c,
+                                       dnnl_primitive_attr_t attr)
+{
+    return dnnl_matmul_primitive_desc_create(desc, engine, a->md, b->md, bias != NULL ? bias->md : NULL, c->md, attr);
+}
+
+static dnnl_status_t s_describe_reorder(dnnl_primitive_desc_t *desc, dnnl_engine_t engine, const struct layout *from,
+                                        const struct layout *to)
+{
+    return dnnl_reorder_primitive_desc_create(desc, from->md, engine, to->md, engine, NULL);
+}
+
+#else
+
+struct layout {
+    dnnl_memory_desc_t md;
+};
+
+static dnnl_status_t s_layout_strided(struct layout *layout, const dnnl_dims_t dims, const dnnl_dims_t strides)
+{
+    return dnnl_memory_desc_init_by_strides(&layout->md, 2, dims, dnnl_f32, strides);
+}
+
+static dnnl_status_t s_layout_any(struct layout *layout, const dnnl_dims_t dims)
+{
+    return dnnl_memory_desc_init_by_tag(&layout->md, 2, dims, dnnl_f32, dnnl_format_tag_any);
+}
+
+static dnnl_status_t s_layout_query(struct layout *layout, const_dnnl_primitive_desc_t desc, dnnl_query_t what)
+{
+    const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(desc, what, 0);
+    if (md != NULL)
+        layout->md = *md;
+    return dnnl_success;
+}
+
+static void s_layout_drop(struct layout *layout)
+{
+    (void)layout;
+}
+
+static size_t s_layout_size(const struct layout *layout)
+{
+    return dnnl_memory_desc_get_size(&layout->md);
+}
+
+static dnnl_status_t s_memory_make(dnnl_memory_t *memory, const struct layout *layout, dnnl_engine_t engine)
+{
+    return dnnl_memory_create(memory, &layout->md, engine, DNNL_MEMORY_NONE);
+}
+
+static dnnl_status_t s_append_sum(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_sum(ops, 1.0f);
+}
+
+/* bias NULL = none */
+static dnnl_status_t s_describe_matmul(dnnl_primitive_desc_t *desc, dnnl_engine_t engine, const struct layout *a,
+                                       const struct layout *b, const struct layout *bias, const struct layout *c,
+                                       dnnl_primitive_attr_t attr)
+{
+    dnnl_matmul_desc_t matmul;
+    dnnl_status_t status = dnnl_matmul_desc_init(&matmul, &a->md, &b->md, bias != NULL ? &bias->md : NULL, &c->md);
+    return status != dnnl_success ? status : dnnl_primitive_desc_create(desc, &matmul, attr, engine, NULL);
+}
+
+static dnnl_status_t s_describe_reorder(dnnl_primitive_desc_t *desc, dnnl_engine_t engine, const struct layout *from,
+                                        const struct layout *to)
+{
+    return dnnl_reorder_primitive_desc_create(desc, &from->md, engine, &to->md, engine, NULL);
+}
+
+#endif
+
+/* A compiled shape. Each thread has memory objects of its own. */
+struct tile {
+    dnnl_primitive_t primitive;    /* NULL until it is wanted                    */
+    dnnl_memory_t (*memory)[ARGS]; /* [threads]; bias and scratch may be NULL    */
+    size_t scratch;                /* bytes it needs while it runs               */
+};
+
+struct panel_code {
+    uint64_t used;            /* the tick of the panel's last use */
+    struct layout layout;     /* of a packed B                    */
+    dnnl_primitive_t pack[2]; /* from [K, N], from [N, K]         */
+    dnnl_memory_t from[2], to;
+    struct tile tile[PANEL_SIZES][2][2]; /* by rows, bias, accumulate */
+};
+
+struct panels {
+    int threads;
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    uint64_t tick;
+    size_t count;
+    struct panel *bucket[BUCKETS];
+};
+
+static bool s_check(dnnl_status_t status, struct err *err)
+{
+    if (status == dnnl_success)
+        return true;
+    if (status == dnnl_out_of_memory)
+        return err_set(err, ERR_MEMORY, "no memory for a matrix product");
+    return err_set(err, ERR_FAILED, "a matrix product failed: oneDNN status %d", (int)status);
+}
+
+/* ---- tiles ---- */
+
+static dnnl_status_t s_layout_matrix(struct layout *layout, int rows, int columns, bool transposed)
+{
+    const dnnl_dims_t dims = {rows, columns}, plain = {columns, 1}, turned = {1, rows};
+    return s_layout_strided(layout, dims, transposed ? turned : plain);
+}
+
+static dnnl_status_t s_attributes(dnnl_primitive_attr_t *attr, bool accumulate)
+{
+    dnnl_post_ops_t ops = NULL;
+    dnnl_status_t status = dnnl_primitive_attr_create(attr);
+    if (status == dnnl_success)
+        status = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
+    if (status != dnnl_success || !accumulate)
+        return status;
+    status = dnnl_post_ops_create(&ops);
+    if (status == dnnl_success)
+        status = s_append_sum(ops);
+    if (status == dnnl_success)
+        status = dnnl_primitive_attr_set_post_ops(*attr, ops);
+    if (ops != NULL)
+        dnnl_post_ops_destroy(ops);
+    return status;
+}
+
+/* Layouts of a tile's matrices; `layout[ARG_B]` is the panel's. */
+static dnnl_status_t s_tile_layouts(const struct panel *panel, int rows, struct layout *layout)
+{
+    dnnl_status_t status = s_layout_matrix(&layout[ARG_A], rows, panel->K, false);
+    if (status == dnnl_success)
+        status = s_layout_matrix(&layout[ARG_BIAS], 1, panel->N, false);
+    if (status == dnnl_success)
+        status = s_layout_matrix(&layout[ARG_C], rows, panel->N, false);
+    return status;
+}
+
+static dnnl_status_t s_tile_describe(dnnl_primitive_desc_t *desc, dnnl_engine_t engine, const struct layout *layout,
+                                     bool bias, bool accumulate)
+{
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_status_t status = s_attributes(&attr, accumulate);
+    if (status == dnnl_success)
+        status = s_describe_matmul(desc, engine, &layout[ARG_A], &layout[ARG_B], bias ? &layout[ARG_BIAS] : NULL,
+                                   &layout[ARG_C], attr);
+    if (attr != NULL)
+        dnnl_primitive_attr_destroy(attr);
+    return status;
+}
+
+static void s_tile_drop(struct tile *tile, int threads)
+{
+    for (int i = 0; tile->memory != NULL && i < threads * ARGS; i++)
+        if (tile->memory[i / ARGS][i % ARGS] != NULL)
+            dnnl_memory_destroy(tile->memory[i / ARGS][i % ARGS]);
+    if (tile->primitive != NULL)
+        dnnl_primitive_destroy(tile->primitive);
+    free(tile->memory);
+    *tile = (struct tile){0};
+}
+
+static dnnl_status_t s_tile_memory(const struct panels *panels, struct tile *tile, const struct layout *layout,
+                                   bool bias)
+{
+    dnnl_status_t status = dnnl_success;
+    tile->memory = calloc((size_t)panels->threads, sizeof *tile->memory);
+    if (tile->memory == NULL)
+        return dnnl_out_of_memory;
+    for (int thread = 0; thread < panels->threads; thread++)
+        for (int i = 0; i < ARGS && status == dnnl_success; i++)
+            if ((i != ARG_BIAS || bias) && (i != ARG_SCRATCH || tile->scratch > 0))
+                status = s_memory_make(&tile->memory[thread][i], &layout[i], panels->engine);
+    return status;
+}
+
+static dnnl_status_t s_tile_compile(const struct panels *panels, const struct panel *panel, int rows, bool bias,
+                                    bool accumulate, struct tile *tile)
+{
+    struct layout layout[ARGS] = {0};
+    dnnl_primitive_desc_t desc = NULL;
+    dnnl_status_t status = s_tile_layouts(panel, rows, layout);
+    layout[ARG_B] = panel->code->layout;
+    if (status == dnnl_success)
+        status = s_tile_describe(&desc, panels->engine, layout, bias, accumulate);
+    if (status == dnnl_success)
+        status = dnnl_primitive_create(&tile->primitive, desc);
+    if (status == dnnl_success)
+        status = s_layout_query(&layout[ARG_SCRATCH], desc, dnnl_query_scratchpad_md);
+    if (status == dnnl_success) {
+        tile->scratch = s_layout_size(&layout[ARG_SCRATCH]);
+        status = s_tile_memory(panels, tile, layout, bias);
+    }
+    if (desc != NULL)
+        dnnl_primitive_desc_destroy(desc);
+    for (int i = 0; i < ARGS; i++)
+        if (i != ARG_B)
+            s_layout_drop(&layout[i]);
+    if (status != dnnl_success)
+        s_tile_drop(tile, panels->threads);
+    return status;
+}
+
+bool panel_prepare(struct panels *panels, struct panel *panel, int rows, bool bias, bool accumulate, struct err *err)
+{
+    dnnl_status_t status = dnnl_success;
+    /* oneDNN compiles for as many threads as OpenMP says, which is a property of the calling thread. */
+    int before = omp_get_max_threads();
+    omp_set_num_threads(1);
+    for (int size = panel->unit; size <= panel->most && status == dnnl_success; size += panel->unit) {
+        struct tile *tile = &panel->code->tile[size / panel->unit - 1][bias][accumulate];
+        if (tile->primitive != NULL || (size > panel->unit && size > rows))
+            continue;
+        status = s_tile_compile(panels, panel, size, bias, accumulate, tile);
+        if (tile->scratch > panel->scratch)
+            panel->scratch = tile->scratch;
+    }
+    omp_set_num_threads(before);
+    return s_check(status, err);
+}
+
+bool panel_tile(const struct panels *panels, const struct panel *panel, int thread, int rows, const float *a,
+                const void *packed, const float *bias, bool accumulate, float *c, void *scratch)
+{
+    const struct tile *tile = &panel->code->tile[rows / panel->unit - 1][bias != NULL][accumulate];
+    void *handle[ARGS] = {(void *)(uintptr_t)a, (void *)(uintptr_t)packed, (void *)(uintptr_t)bias, c, scratch};
+    dnnl_exec_arg_t args[ARGS];
+    int count = 0;
+    for (int i = 0; i < ARGS; i++) {
+        dnnl_memory_t memory = tile->memory[thread][i];
+        if (memory == NULL)
+            continue;
+        if (dnnl_memory_set_data_handle(memory, handle[i]) != dnnl_success)
+            return false;
+        args[count].arg = s_arg_id[i];
+        args[count++].memory = memory;
+    }
+    return dnnl_primitive_execute(tile->primitive, panels->stream, count, args) == dnnl_success;
+}
+
+/* ---- packing ---- */
+
+static dnnl_status_t s_pack_compile(struct panel *panel, dnnl_engine_t engine, bool transposed)
+{
+    struct panel_code *code = panel->code;
+    struct layout from = {0};
+    dnnl_primitive_desc_t desc = NULL;
+    dnnl_status_t status = s_layout_matrix(&from, panel->K, panel->N, transposed);
+    if (status == dnnl_success && code->from[transposed] == NULL)
+        status = s_memory_make(&code->from[transposed], &from, engine);
+    if (status == dnnl_success)
+        status = s_describe_reorder(&desc, engine, &from, &code->layout);
+    if (status == dnnl_success)
+        status = dnnl_primitive_create(&code->pack[transposed], desc);
+    if (desc != NULL)
+        dnnl_primitive_desc_destroy(desc);
+    s_layout_drop(&from);
+    return status;
+}
+
+bool panel_pack(struct panels *panels, struct panel *panel, const float *b, bool transposed, void *packed,
+                struct err *err)
+{
+    struct panel_code *code = panel->code;
+    dnnl_status_t status = dnnl_success;
+    int before = omp_get_max_threads();
+    omp_set_num_threads(panels->threads);
+    if (code->pack[transposed] == NULL)
+        status = s_pack_compile(panel, panels->engine, transposed);
+    if (status == dnnl_success)
+        status = dnnl_memory_set_data_handle(code->from[transposed], (void *)(uintptr_t)b);
+    if (status == dnnl_success)
+        status = dnnl_memory_set_data_handle(code->to, packed);
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, code->from[transposed]}, {DNNL_ARG_TO, code->to}};
+    if (status == dnnl_success)
+        status = dnnl_primitive_execute(code->pack[transposed], panels->stream, 2, args);
+    omp_set_num_threads(before);
+    return s_check(status, err);
+}
+
+/* ---- panels ---- */
+
+static void s_panel_destroy(struct panel *panel, int threads)
+{
+    struct panel_code *code = panel->code;
+    for (int i = 0; i < PANEL_SIZES * 4; i++)
+        s_tile_drop(&code->tile[i / 4][i / 2 % 2][i % 2], threads);
+    for (int i = 0; i < 2; i++) {
+        if (code->pack[i] != NULL)
+            dnnl_primitive_destroy(code->pack[i]);
+        if (code->from[i] != NULL)
+            dnnl_memory_destroy(code->from[i]);
+    }
+    if (code->to != NULL)
+        dnnl_memory_destroy(code->to);
+    s_layout_drop(&code->layout);
+    free(code);
+    free(panel);
+}
+
+/* Ask oneDNN how it wants B for the largest tile, and which implementation that is. */
+static dnnl_status_t s_panel_ask(struct panel *panel, dnnl_engine_t engine, bool *brgemm)
+{
+    const dnnl_dims_t dims = {panel->K, panel->N};
+    struct layout layout[ARGS] = {0};
+    dnnl_primitive_desc_t desc = NULL;
+    const char *name = "";
+    dnnl_status_t status = s_tile_layouts(panel, PANEL_MOST, layout);
+    if (status == dnnl_success)
+        status = s_layout_any(&layout[ARG_B], dims);
+    if (status == dnnl_success)
+        status = s_tile_describe(&desc, engine, layout, false, false);
+    if (status == dnnl_success)
+        status = dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name);
+    if (status == dnnl_success)
+        status = s_layout_query(&panel->code->layout, desc, dnnl_query_weights_md);
+    *brgemm = strncmp(name, "brg", 3) == 0;
+    if (desc != NULL)
+        dnnl_primitive_desc_destroy(desc);
+    for (int i = 0; i < ARGS; i++)
+        s_layout_drop(&layout[i]);
+    return status;
+}
+
+static dnnl_status_t s_panel_compile(struct panel *panel, dnnl_engine_t engine)
+{
+    bool brgemm;
+    int before = omp_get_max_threads();
+    omp_set_num_threads(1);
+    dnnl_status_t status = s_panel_ask(panel, engine, &brgemm);
+    omp_set_num_threads(before);
+    panel->unit = brgemm ? PANEL_UNIT : PLAIN_ROWS;
+    panel->most = brgemm ? PANEL_MOST : PLAIN_ROWS;
+    panel->size = (s_layout_size(&panel->code->layout) + 4095) / 4096 * 4096;
+    return status != dnnl_success ? status : s_memory_make(&panel->code->to, &panel->code->layout, engine);
+}
+
+static struct panel *s_panel_make(struct panels *panels, int N, int K, struct err *err)
+{
+    struct panel *panel = calloc(1, sizeof *panel);
+    struct panel_code *code = calloc(1, sizeof *code);
+    if (panel == NULL || code == NULL) {
+        s_check(dnnl_out_of_memory, err);
+        free(panel);
+        free(code);
+        return NULL;
+    }
+    panel->N = N;
+    panel->K = K;
+    panel->code = code;
+    if (s_check(s_panel_compile(panel, panels->engine), err))
+        return panel;
+    s_panel_destroy(panel, panels->threads);
+    return NULL;
+}
+
+static void s_forget_oldest(struct panels *panels)
+{
+    struct panel **oldest = NULL;
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (struct panel **at = &panels->bucket[i]; *at != NULL; at = &(*at)->next)
+            if (oldest == NULL || (*at)->code->used < (*oldest)->code->used)
+                oldest = at;
+    struct panel *gone = *oldest;
+    *oldest = gone->next;
+    s_panel_destroy(gone, panels->threads);
+    panels->count--;
+}
+
+struct panel *panels_get(struct panels *panels, int N, int K, struct err *err)
+{
+    uint64_t hash = ((uint64_t)N << 32 | (uint64_t)K) * 0x9E3779B97F4A7C15u;
+    struct panel **head = &panels->bucket[(hash >> 32) % BUCKETS], *panel = *head;
+    while (panel != NULL && (panel->N != N || panel->K != K))
+        panel = panel->next;
+    if (panel == NULL) {
+        panel = s_panel_make(panels, N, K, err);
+        if (panel == NULL)
+            return NULL;
+        if (panels->count >= PANELS)
+            s_forget_oldest(panels);
+        panel->next = *head;
+        *head = panel;
+        panels->count++;
+    }
+    panel->code->used = ++panels->tick;
+    return panel;
+}
+
+/* ---- life ---- */
+
+struct panels *panels_open(int threads, struct err *err)
+{
+    struct panels *panels = calloc(1, sizeof *panels);
+    dnnl_status_t status = panels != NULL ? dnnl_success : dnnl_out_of_memory;
+    if (status == dnnl_success) {
+        panels->threads = threads;
+        status = dnnl_engine_create(&panels->engine, dnnl_cpu, 0);
+    }
+    if (status == dnnl_success)
+        status = dnnl_stream_create(&panels->stream, panels->engine, dnnl_stream_default_flags);
+    if (!s_check(status, err))
+        panels_close(&panels);
+    return panels;
+}
+
+void panels_close(struct panels **panels)
+{
+    struct panels *gone = *panels;
+    *panels = NULL;
+    if (gone == NULL)
+        return;
+    for (size_t i = 0; i < BUCKETS; i++)
+        while (gone->bucket[i] != NULL) {
+            struct panel *panel = gone->bucket[i];
+            gone->bucket[i] = panel->next;
+            s_panel_destroy(panel, gone->threads);
+        }
+    if (gone->stream != NULL)
+        dnnl_stream_destroy(gone->stream);
+    if (gone->engine != NULL)
+        dnnl_engine_destroy(gone->engine);
+    free(gone);
+}
+
+void panels_version(char *text, size_t size)
+{
+    const dnnl_version_t *version = dnnl_version();
+    snprintf(text, size, "oneDNN %d.%d.%d", version->major, version->minor, version->patch);
+}
+
+const char *panels_isa(void)
+{
+    switch ((int)dnnl_get_effective_cpu_isa()) {
+    case dnnl_cpu_isa_sse41:
+        return "sse41";
+    case dnnl_cpu_isa_avx:
+        return "avx";
+    case dnnl_cpu_isa_avx2:
+        return "avx2";
+    case dnnl_cpu_isa_avx2_vnni:
+        return "avx2_vnni";
+    case dnnl_cpu_isa_avx512_core:
+        return "avx512_core";
+    case dnnl_cpu_isa_avx512_core_vnni:
+        return "avx512_core_vnni";
+    case dnnl_cpu_isa_avx512_core_bf16:
+        return "avx512_core_bf16";
+    case dnnl_cpu_isa_avx512_core_amx:
+        return "avx512_core_amx";
+#if DNNL_VERSION_MAJOR >= 3
+    case dnnl_cpu_isa_avx2_vnni_2:
+        return "avx2_vnni_2";
+    case dnnl_cpu_isa_avx512_core_fp16:
+        return "avx512_core_fp16";
+    case dnnl_cpu_isa_avx512_core_amx_fp16:
+        return "avx512_core_amx_fp16";
+#endif
+    default:
+        return "generic";
+    }
+}
