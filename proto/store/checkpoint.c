@@ -190,7 +190,8 @@ bool checkpoint_write(struct checkpoint_writer *writer, const char *file, const 
     return true;
 }
 
-/* Each file to the disk, then the manifest, which is what makes the folder a checkpoint. */
+/* Each file to the disk, then the manifest, which is what makes the folder a checkpoint; its atomic write ends with the fsync of the
+ * folder, and so of all names in it. */
 static bool s_seal(struct checkpoint_writer *writer, struct err *err)
 {
     for (size_t i = 0; i < writer->manifest.count; i++) {
@@ -205,7 +206,7 @@ static bool s_seal(struct checkpoint_writer *writer, struct err *err)
     struct buffer text = {0};
     manifest_write(&writer->manifest, &text);
     bool ok = path_join(path, writer->partial, MANIFEST_FILE, err) && buffer_ok(&text, err) &&
-              file_write_atomic(path, text.data, text.size, err) && folder_sync(writer->partial, err);
+              file_write_atomic(path, text.data, text.size, err);
     buffer_free(&text);
     return ok;
 }

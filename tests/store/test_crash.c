@@ -5,6 +5,8 @@
  * kill the run must hold the old or the new checkpoint, whole, and take the next one. */
 #include "fixture.h"
 
+#include "proto/store/steps.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
@@ -75,6 +77,25 @@ static int s_leftovers(const char *run)
     return count;
 }
 
+/* Nothing that has the name of a checkpoint is less than one. */
+static void s_all_whole(const char *run)
+{
+    static struct checkpoint checkpoint;
+    struct step_folder *folders;
+    size_t count;
+    struct err err = {0};
+    char path[FILE_PATH];
+    assert_ok(steps_list(run, &folders, &count, &err), err);
+    for (size_t i = 0; i < count; i++) {
+        if (folders[i].kind == STEP_PARTIAL)
+            continue;
+        assert_true(path_join(path, run, folders[i].name, NULL));
+        assert_ok(checkpoint_open(&checkpoint, path, "latest", &err), err);
+        checkpoint_close(&checkpoint);
+    }
+    free(folders);
+}
+
 /* What must hold after a crash; true when the new checkpoint is the one to go on from. */
 static bool s_survives(const char *run, const struct scene *scene, int n)
 {
@@ -82,6 +103,7 @@ static bool s_survives(const char *run, const struct scene *scene, int n)
     bool found;
     struct err err = {0};
     assert_ok(checkpoint_latest(&checkpoint, run, &found, &err), err);
+    s_all_whole(run);
     bool is_new = found && fixture_is(&checkpoint, scene->new_step, scene->new_letter);
     bool is_old = found && fixture_is(&checkpoint, scene->old_step, scene->old_letter);
     if (found)

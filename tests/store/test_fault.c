@@ -23,6 +23,7 @@ static struct {
     int at;    /* the call that fails, counted from 1                         */
     int calls; /* so far                                                      */
     bool hit;
+    bool hit_data;    /* the failing call was one that bytes depend on               */
     bool no_exchange; /* renameat2 is not there, as on some network file systems     */
     bool tracing;
     char trace[TRACE_MOST][TRACE_TEXT]; /* "fsync /tmp/...", in order                */
@@ -99,6 +100,7 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t size)
 {
     if (s_fails(true)) {
         /* A disk fills up in the middle of a write: part of it gets there, the next call fails. */
+        s_disk.hit_data = true;
         if (s_disk.fault != FAULT_FULL || size < 2 || s_disk.calls != s_disk.at)
             return -1;
         size /= 2;
@@ -110,13 +112,18 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t size)
 int __wrap_fsync(int fd)
 {
     s_trace_fd("fsync", fd);
-    return s_fails(true) ? -1 : __real_fsync(fd);
+    if (!s_fails(true))
+        return __real_fsync(fd);
+    s_disk.hit_data = true;
+    return -1;
 }
 
 int __wrap_close(int fd)
 {
+    bool written = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY;
     if (!s_fails(false))
         return __real_close(fd);
+    s_disk.hit_data = s_disk.hit_data || written;
     __real_close(fd);
     errno = s_disk.error;
     return -1;
@@ -169,6 +176,7 @@ static void s_arm(enum fault fault, int error, int at)
     s_disk.at = at;
     s_disk.calls = 0;
     s_disk.hit = false;
+    s_disk.hit_data = false;
 }
 
 static int s_partials(const char *run)
@@ -202,9 +210,10 @@ static void s_fail_each(const char *folder, enum fault fault, int error, bool ag
         s_prepare(run, folder, again);
         s_arm(fault, error, n);
         bool ok = fixture_write(run, 2, 'c', &err);
-        bool hit = s_disk.hit;
+        bool hit = s_disk.hit, hit_data = s_disk.hit_data;
         s_arm(FAULT_NONE, 0, 0);
         failures += !ok;
+        assert_false(ok && hit_data);
         if (!ok && (strstr(err.text, run) == NULL || strstr(err.text, strerror(error)) == NULL || err.code != ERR_IO))
             fail_msg("call %d fails, and the error is \"%s\"", n, err.text);
         bool is_new = fixture_latest_is(run, 2, 'c');
