@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 HERE = pathlib.Path(__file__).resolve().parent
 PAD, SOS, EOS, UNKNOWN = range(4)
 TAKE, E, H, BATCH, EPOCHS, LENGTH, SEED = 23, 8, 12, 5, 40, 14, 42
-LR, DECAY, CLIP = 0.02, 1e-5, 0.2
+LR, DECAY, CLIP = 0.005, 1e-5, 0.2
 torch.set_default_dtype(torch.float64)
 
 
