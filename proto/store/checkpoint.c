@@ -55,7 +55,8 @@ static bool s_retire(const char *run, const struct step_folder *folder, struct e
     return folder_remove(partial, err);
 }
 
-/* Settle what a crash left: partial folders and links go; a replaced one goes when its successor is there, or else gets its name back. */
+/* Settle what a crash left: partial folders and links go; a replaced one goes when its successor is there, or else gets
+ * its name back. */
 static bool s_settle(const char *run, const struct step_folder *folder, struct err *err)
 {
     char path[FILE_PATH], committed[FILE_PATH];
@@ -190,8 +191,8 @@ bool checkpoint_write(struct checkpoint_writer *writer, const char *file, const 
     return true;
 }
 
-/* Each file to the disk, then the manifest, which is what makes the folder a checkpoint; its atomic write ends with the fsync of the
- * folder, and so of all names in it. */
+/* Each file to the disk, then the manifest, which is what makes the folder a checkpoint; its atomic write ends with the
+ * fsync of the folder, and so of all names in it. */
 static bool s_seal(struct checkpoint_writer *writer, struct err *err)
 {
     for (size_t i = 0; i < writer->manifest.count; i++) {
@@ -275,19 +276,6 @@ bool checkpoint_mark_best(const char *run, uint64_t step, struct err *err)
     return link_replace(best, name, err);
 }
 
-/* Whether RUN/LINK names that folder. */
-static bool s_is_linked(const char *run, const char *link, const char *name)
-{
-    char path[FILE_PATH], target[FILE_PATH];
-    if (!path_join(path, run, link, NULL))
-        return false;
-    ssize_t length = readlink(path, target, sizeof target - 1);
-    if (length < 0)
-        return false;
-    target[length] = '\0';
-    return strcmp(target, name) == 0;
-}
-
 bool checkpoint_sweep(const char *run, size_t keep, struct err *err)
 {
     if (!s_settle_all(run, err))
@@ -299,7 +287,8 @@ bool checkpoint_sweep(const char *run, size_t keep, struct err *err)
     bool ok = true;
     for (size_t i = 0; ok && i < count; i++) {
         const struct step_folder *folder = &folders[i];
-        if (kept++ < keep || s_is_linked(run, STEP_LATEST, folder->name) || s_is_linked(run, STEP_BEST, folder->name))
+        if (kept++ < keep || step_is_linked(run, STEP_LATEST, folder->name) ||
+            step_is_linked(run, STEP_BEST, folder->name))
             continue;
         ok = s_retire(run, folder, err);
     }

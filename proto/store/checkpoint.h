@@ -7,13 +7,14 @@
  *   RUN/step-00001200/manifest.json           size and xxh3 of each file above, see manifest.h; written last
  *   RUN/latest, RUN/best                      relative links to such folders, changed atomically
  *
- * Life: checkpoint_begin makes RUN/.step-00001200.partial; checkpoint_write puts bytes into its files, in order, as they arrive;
- * checkpoint_commit writes the manifest, fsyncs each file and the folder, renames the folder and fsyncs RUN. checkpoint_abandon
- * removes what was begun. A crash at any point leaves only a *.partial folder, which the next checkpoint_begin or
- * checkpoint_sweep removes. Where the step was there already (a resumed run does it again) the two folders change places; a
- * file system that cannot do that keeps the old one as step-00001200.replaced for the moment between two renames, and
- * readers know it by that name too. Files that are not in the manifest are nobody's: they are ignored. Only state.json may hold a date, path or host name: equal weights are equal files.
- * The writer belongs to one thread; readers open what was committed. */
+ * Life: checkpoint_begin makes RUN/.step-00001200.partial; checkpoint_write puts bytes into its files, in order, as
+ * they arrive; checkpoint_commit writes the manifest, fsyncs each file and the folder, renames the folder and fsyncs
+ * RUN. checkpoint_abandon removes what was begun. A crash at any point leaves only a *.partial folder, which the next
+ * checkpoint_begin or checkpoint_sweep removes. Where the step was there already (a resumed run does it again) the two
+ * folders change places; a file system that cannot do that keeps the old one as step-00001200.replaced for the moment
+ * between two renames, and readers know it by that name too. Files that are not in the manifest are nobody's: they are
+ * ignored. Only state.json may hold a date, path or host name: equal weights are equal files. The writer belongs to one
+ * thread; readers open what was committed. */
 #ifndef LSTMQ_CHECKPOINT_H
 #define LSTMQ_CHECKPOINT_H
 
@@ -50,14 +51,15 @@ struct checkpoint_state {
 };
 
 void checkpoint_state_write(const struct checkpoint_state *state, struct buffer *out);
-/* ERR_DATA with "NAME: " for what is missing, mistyped or out of range, and for keys that are not known, of the state or of the
- * configuration. A configuration key that is missing keeps its default: an older lstmq did not have it. */
+/* ERR_DATA with "NAME: " for what is missing, mistyped or out of range, and for keys that are not known, of the state
+ * or of the configuration. A configuration key that is missing keeps its default: an older lstmq did not have it. */
 bool checkpoint_state_read(const char *text, size_t size, const char *name, struct checkpoint_state *state, struct err *err);
 
 struct checkpoint_writer;
 
 struct checkpoint_writer *checkpoint_begin(const char *run, uint64_t step, struct err *err);
-/* Append bytes to a file of the checkpoint ("model.safetensors"); at most MANIFEST_FILES files. After a failure only abandon is allowed. */
+/* Append bytes to a file of the checkpoint ("model.safetensors"); at most MANIFEST_FILES files. After a failure only
+ * abandon is allowed. */
 bool checkpoint_write(struct checkpoint_writer *writer, const char *file, const void *bytes, size_t size, struct err *err);
 /* Commits and destroys the writer; on failure it is abandoned. RUN/latest then names the new checkpoint. */
 bool checkpoint_commit(struct checkpoint_writer **writer, struct err *err);
@@ -66,8 +68,8 @@ void checkpoint_abandon(struct checkpoint_writer **writer);
 /* RUN/best := the committed checkpoint of `step`. */
 bool checkpoint_mark_best(const char *run, uint64_t step, struct err *err);
 
-/* Remove *.partial folders and all but the newest `keep` checkpoints; what best and latest name always stays. Not while a
- * writer is open on that run. */
+/* Remove *.partial folders and all but the newest `keep` checkpoints; what best and latest name always stays. Not while
+ * a writer is open on that run. */
 bool checkpoint_sweep(const char *run, size_t keep, struct err *err);
 
 /* A checkpoint that was read and proven whole: manifest, sizes, hashes. Files are read on demand by the caller through
@@ -79,13 +81,14 @@ struct checkpoint {
     struct vocab *src, *tgt;    /* owned */
 };
 
-/* `path` is a checkpoint, or a run (then RUN/`link`, "best" or "latest"; best falls back on latest). Verifies everything. ERR_DATA names
- * file and reason, and, where there is one, the newest older checkpoint beside it that is whole. */
+/* `path` is a checkpoint, or a run (then RUN/`link`, "best" or "latest"; best falls back on latest). Verifies
+ * everything. ERR_DATA names file and reason, and, where there is one, the newest older checkpoint beside it that is
+ * whole. */
 bool checkpoint_open(struct checkpoint *checkpoint, const char *path, const char *link, struct err *err);
 void checkpoint_close(struct checkpoint *checkpoint);
 
-/* Append a whole file of an open checkpoint to `out`, its hash compared once more with the manifest's. ERR_DATA when the
- * checkpoint has no such file or it has changed since. */
+/* Append a whole file of an open checkpoint to `out`, its hash compared once more with the manifest's. ERR_DATA when
+ * the checkpoint has no such file or it has changed since. */
 bool checkpoint_file(const struct checkpoint *checkpoint, const char *file, struct buffer *out, struct err *err);
 
 /* The table of tensors of FOLDER/FILE; only its header is read. The caller frees it with safetensors_free. */
@@ -94,8 +97,8 @@ bool checkpoint_tensors(const char *folder, const char *file, struct safetensors
 /* The folder that `path` and `link` stand for, as checkpoint_open finds it, nothing read or verified. */
 bool checkpoint_locate(char folder[CHECKPOINT_PATH], const char *path, const char *link, struct err *err);
 
-/* The newest whole checkpoint of a run, walking back over damaged ones with a log_warn for each. False with ERR_DATA when all are damaged;
- * true with *found = false when there is none at all. */
+/* The newest whole checkpoint of a run, walking back over damaged ones with a log_warn for each. False with ERR_DATA
+ * when all are damaged; true with *found = false when there is none at all. */
 bool checkpoint_latest(struct checkpoint *checkpoint, const char *run, bool *found, struct err *err);
 
 #endif

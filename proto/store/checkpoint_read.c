@@ -200,7 +200,8 @@ static bool s_follow(char folder[CHECKPOINT_PATH], const char *run, const char *
     return err_errno(err, ERR_IO, "%s: cannot follow", path);
 }
 
-/* The newest committed checkpoint by name. A crash between the rename of a run's first checkpoint and its link leads here. */
+/* The newest committed checkpoint by name. A crash between the rename of a run's first checkpoint and its link leads
+ * here. */
 static bool s_newest_name(char folder[CHECKPOINT_PATH], const char *run, bool *found, struct err *err)
 {
     struct step_folder *folders;

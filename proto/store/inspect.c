@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static void s_blame(struct inspection *found, const struct err *why)
 {
@@ -80,22 +79,12 @@ static void s_read_model(struct inspection *found)
         found->parameters += inspect_elements(&found->model.tensors[i]);
 }
 
-static bool s_is_linked(const char *run, const char *link, const char *name)
-{
-    char path[FILE_PATH], target[FILE_PATH];
-    if (!path_join(path, run, link, NULL))
-        return false;
-    ssize_t length = readlink(path, target, sizeof target - 1);
-    target[length < 0 ? 0 : length] = '\0';
-    return strcmp(target, name) == 0;
-}
-
 static void s_read_row(struct inspect_row *row, const char *run, struct checkpoint *checkpoint)
 {
     char path[FILE_PATH];
     struct err why = {0};
-    row->latest = s_is_linked(run, STEP_LATEST, row->name);
-    row->best = s_is_linked(run, STEP_BEST, row->name);
+    row->latest = step_is_linked(run, STEP_LATEST, row->name);
+    row->best = step_is_linked(run, STEP_BEST, row->name);
     if (!path_join(path, run, row->name, &why) || !checkpoint_open(checkpoint, path, STEP_LATEST, &why)) {
         snprintf(row->reason, sizeof row->reason, "%s", why.text);
         return;

@@ -1,8 +1,7 @@
 /* inspect.h - what `lstmq inspect` found out, apart from how it is shown.
  *
- * inspect_read looks at a checkpoint file by file and goes on after damage, so that what is whole can still be shown; for a
- * run it looks at each of its checkpoints too. A verdict is NULL-like ("" in `reason`) where nothing is wrong. Filled once,
- * then read-only; inspect_free gives it back. Used by cmd_inspect.c and inspect_json.c alone. */
+ * inspect_read looks at a checkpoint file by file and goes on after damage, so that what is whole can still be shown;
+ * for a run it looks at each of its checkpoints too. `reason` is "" where nothing is wrong. Filled once, then read-only; inspect_free gives it back. Used by the inspect files alone. */
 #ifndef LSTMQ_INSPECT_H
 #define LSTMQ_INSPECT_H
 

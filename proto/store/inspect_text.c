@@ -1,5 +1,5 @@
-/* inspect_text.c - an inspection for people: a page of 80 columns. Text that came out of a file is shown without control
- * characters, so that a checkpoint cannot talk to the terminal. */
+/* inspect_text.c - an inspection for people: a page of 80 columns. Text that came out of a file is shown without
+ * control characters, so that a checkpoint cannot talk to the terminal. */
 #include "proto/store/inspect.h"
 
 #include <inttypes.h>

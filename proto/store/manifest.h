@@ -6,8 +6,9 @@
  *     ...},
  *    "xxh3": "16 lower-case hex digits"}
  *
- * Hashes are XXH3, 64 bits, seed 0. The last one covers every byte in front of its key, and what follows is compared letter by letter, so
- * no byte of a checkpoint can change unseen. Files stand in the order they were begun. A struct manifest is plain memory. Any thread. */
+ * Hashes are XXH3, 64 bits, seed 0. The last one covers every byte in front of its key, and what follows is compared
+ * letter by letter, so no byte of a checkpoint can change unseen. Files stand in the order they were begun. A struct
+ * manifest is plain memory. Any thread. */
 #ifndef LSTMQ_MANIFEST_H
 #define LSTMQ_MANIFEST_H
 
@@ -30,7 +31,8 @@ struct manifest {
     size_t count;
 };
 
-/* Whether a manifest can have a file of that name: letters, digits and ._- only, no dot first, not the manifest itself. */
+/* Whether a manifest can have a file of that name: letters, digits and ._- only, no dot first, not the manifest
+ * itself. */
 bool manifest_name_ok(const char *name);
 
 /* NULL where there is no such file. */

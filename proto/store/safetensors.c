@@ -28,7 +28,8 @@ static uint64_t s_dtype_bytes(const char *dtype)
     return 0;
 }
 
-/* Bytes that dtype and shape ask for; false when they do not fit into 63 bits, which is what JSON's integers have here. */
+/* Bytes that dtype and shape ask for; false when they do not fit into 63 bits, which is what JSON's integers have
+ * here. */
 static bool s_tensor_bytes(const struct tensor_entry *entry, uint64_t *bytes)
 {
     uint64_t size = s_dtype_bytes(entry->dtype);

@@ -4,9 +4,10 @@
  *   offset 8      n bytes   JSON: {"name": {"dtype": "F32", "shape": [..], "data_offsets": [from, to]}, ..., "__metadata__": {..}}
  *   offset 8 + n  rest      the tensors, row-major, little-endian, back to back in order of offsets, no gaps
  *
- * A header is built from, or parsed to, a list of tensors. Reading is strict: length beyond the file or over 100 MB, JSON that
- * does not parse or repeats a key, an unknown dtype, a shape whose size is not its offsets' size or overflows, gaps, overlaps
- * or trailing bytes are ERR_DATA naming the tensor. Nothing here touches a file: callers bring bytes. Any thread. */
+ * A header is built from, or parsed to, a list of tensors. Reading is strict: length beyond the file or over 100 MB,
+ * JSON that does not parse or repeats a key, an unknown dtype, a shape whose size is not its offsets' size or
+ * overflows, gaps, overlaps or trailing bytes are ERR_DATA naming the tensor. Nothing here touches a file: callers
+ * bring bytes. Any thread. */
 #ifndef LSTMQ_SAFETENSORS_H
 #define LSTMQ_SAFETENSORS_H
 
@@ -36,15 +37,15 @@ struct safetensors {
     uint64_t data_size;           /* bytes of all tensors together              */
 };
 
-/* The bytes before the tensors, appended to `out`: name, dtype, dims and shape of each entry are read; offset and size are
- * filled in, back to back in the order given. Equal entries give equal bytes. */
+/* The bytes before the tensors, appended to `out`: name, dtype, dims and shape of each entry are read; offset and size
+ * are filled in, back to back in the order given. Equal entries give equal bytes. */
 bool safetensors_header(struct tensor_entry *entries, size_t count, struct buffer *out, struct err *err);
 
 /* 8 + n as the first SAFETENSORS_LENGTH bytes give it, at most UINT64_MAX; not checked against anything. */
 uint64_t safetensors_header_size(const void *bytes);
 
-/* Parse a header found at the start of `file_size` bytes, of which the first `size` are at `bytes` (at least 8 + n of them).
- * `name` is what errors call the file. */
+/* Parse a header found at the start of `file_size` bytes, of which the first `size` are at `bytes` (at least 8 + n of
+ * them). `name` is what errors call the file. */
 bool safetensors_parse(const void *bytes, size_t size, uint64_t file_size, const char *name, struct safetensors *file,
                        struct err *err);
 

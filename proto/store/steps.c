@@ -1,11 +1,14 @@
 #include "proto/store/steps.h"
 
+#include "proto/store/file.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void step_name(char name[STEP_NAME], uint64_t step, enum step_kind kind)
 {
@@ -35,6 +38,16 @@ bool step_parse(const char *name, struct step_folder *folder)
         }
     }
     return false;
+}
+
+bool step_is_linked(const char *run, const char *link, const char *name)
+{
+    char path[FILE_PATH], target[FILE_PATH];
+    if (!path_join(path, run, link, NULL))
+        return false;
+    ssize_t length = readlink(path, target, sizeof target - 1);
+    target[length < 0 ? 0 : length] = '\0';
+    return strcmp(target, name) == 0;
 }
 
 static int s_newest_first(const void *a, const void *b)

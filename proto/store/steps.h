@@ -10,6 +10,7 @@
 
 #include "proto/base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,8 +32,11 @@ void step_name(char name[STEP_NAME], uint64_t step, enum step_kind kind);
 /* False when `name` is not one that step_name makes. */
 bool step_parse(const char *name, struct step_folder *folder);
 
-/* The folders of that naming in `run`: newest step first, and of one step the committed before the replaced. The caller frees
- * *folders. A run that is not there holds none. */
+/* Whether the link RUN/LINK names that folder. */
+bool step_is_linked(const char *run, const char *link, const char *name);
+
+/* The folders of that naming in `run`: newest step first, and of one step the committed before the replaced. The caller
+ * frees *folders. A run that is not there holds none. */
 bool steps_list(const char *run, struct step_folder **folders, size_t *count, struct err *err);
 
 #endif

@@ -23,7 +23,8 @@ static const char *const fixture_files[] = {"model.safetensors", "optimizer.safe
                                             "tgt.vocab"};
 enum { FIXTURE_FILES = sizeof fixture_files / sizeof *fixture_files };
 
-/* *state = the path of a new folder, in memory where there is room for it: thousands of checkpoints are written here. */
+/* *state = the path of a new folder, in memory where there is room for it: thousands of checkpoints are written
+ * here. */
 static inline int fixture_setup(void **state)
 {
     char *folder = strdup(access("/dev/shm", W_OK) == 0 ? "/dev/shm/lstmq-store-XXXXXX" : "/tmp/lstmq-store-XXXXXX");

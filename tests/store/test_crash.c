@@ -1,8 +1,8 @@
 /* test_crash.c - kill -9 at each system call of a checkpoint.
  *
- * A child does what a training run does at a checkpoint; this process follows it with ptrace and kills it at the n-th stop
- * (there is one on the way into each system call and one on the way out), for n = 1, 2, ... until it gets through. After each
- * kill the run must hold the old or the new checkpoint, whole, and take the next one. */
+ * A child does what a training run does at a checkpoint; this process follows it with ptrace and kills it at the n-th
+ * stop (there is one on the way into each system call and one on the way out), for n = 1, 2, ... until it gets through.
+ * After each kill the run must hold the old or the new checkpoint, whole, and take the next one. */
 #include "fixture.h"
 
 #include "proto/store/steps.h"

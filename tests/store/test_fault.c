@@ -1,7 +1,8 @@
 /* test_fault.c - a disk that is full or broken, at each call of a checkpoint in turn.
  *
- * The linker hands the store's calls to the functions __wrap_* below (see CMakeLists.txt), which pass them on and, at the
- * n-th, let them fail, from then on or once, or kill the process. They also write down what was done in which order. */
+ * The linker hands the store's calls to the functions __wrap_* below (see CMakeLists.txt), which pass them on and, at
+ * the n-th, let them fail, from then on or once, or kill the process. They also write down what was done in which
+ * order. */
 #include "fixture.h"
 
 #include <dirent.h>
