@@ -1,7 +1,8 @@
 /* inspect.h - what `lstmq inspect` found out, apart from how it is shown.
  *
  * inspect_read looks at a checkpoint file by file and goes on after damage, so that what is whole can still be shown;
- * for a run it looks at each of its checkpoints too. `reason` is "" where nothing is wrong. Filled once, then read-only; inspect_free gives it back. Used by the inspect files alone. */
+ * for a run it looks at each of its checkpoints too. `reason` is "" where nothing is wrong. Filled once, then
+ * read-only; inspect_free gives it back. Used by the inspect files alone. */
 #ifndef LSTMQ_INSPECT_H
 #define LSTMQ_INSPECT_H
 
