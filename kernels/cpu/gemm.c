@@ -27,14 +27,17 @@ struct multiplier {
     struct panels *panels;
     struct area packed;   /* the packed B of the product that is running   */
     struct area stage;    /* a chunk of B on its way there                 */
+    const void *kept;     /* B of multiplier_pack                          */
     struct area *scratch; /* [threads] a tile of C, a tile of A, oneDNN's  */
 };
 
-/* What the threads of a running product share. */
+/* What the threads of a running product share: B, ready for panel_tile. */
 struct plan {
     const struct gemm *gemm;
-    struct panel *full, *tail; /* of K_CHUNK, NULL when there is none; of the rest of K */
-    const char *packed;        /* the panels, one behind the other */
+    struct panel *full, *tail; /* of K_CHUNK rows of K, NULL when there is none; of the rest of K */
+    const char *full_b;        /* of the first chunk; `stride` bytes on lies that of the next     */
+    size_t stride;
+    const void *tail_b;
 };
 
 static size_t s_round(size_t size, size_t unit)
@@ -127,20 +130,20 @@ static int s_next_rows(const struct panel *panel, int rows)
 static bool s_rows(const struct multiplier *multiplier, const struct plan *plan, int thread, int first, int rows)
 {
     const struct gemm *g = plan->gemm;
-    const char *packed = plan->packed;
+    const char *full_b = plan->full_b;
     float *c = g->c + (size_t)first * (size_t)g->N;
     bool ok = true;
     if (!g->transpose_a)
-        return s_tile(multiplier, plan->tail, thread, rows, g->a + (size_t)first * (size_t)g->K, false, packed, g->bias,
-                      g->accumulate, c);
-    for (int k = 0; k < g->K && ok; k += K_CHUNK) {
-        const struct panel *panel = g->K - k >= K_CHUNK ? plan->full : plan->tail;
+        return s_tile(multiplier, plan->tail, thread, rows, g->a + (size_t)first * (size_t)g->K, false, plan->tail_b,
+                      g->bias, g->accumulate, c);
+    for (int k = 0; k < g->K && ok; k += K_CHUNK, full_b += plan->stride) {
+        bool full = g->K - k >= K_CHUNK;
+        const struct panel *panel = full ? plan->full : plan->tail;
         float *a = s_floats(multiplier->scratch[thread].memory + s_scratch_a(panel));
-        s_turn(g->a + (size_t)k * (size_t)g->M + (size_t)first, (size_t)g->M, rows,
-               g->K - k < K_CHUNK ? g->K - k : K_CHUNK, rows < panel->unit ? panel->unit : rows, panel->K, a);
-        ok = s_tile(multiplier, panel, thread, rows, a, true, packed, k == 0 ? g->bias : NULL, k > 0 || g->accumulate,
-                    c);
-        packed += panel->size;
+        s_turn(g->a + (size_t)k * (size_t)g->M + (size_t)first, (size_t)g->M, rows, full ? K_CHUNK : g->K - k,
+               rows < panel->unit ? panel->unit : rows, panel->K, a);
+        ok = s_tile(multiplier, panel, thread, rows, a, true, full ? full_b : plan->tail_b, k == 0 ? g->bias : NULL,
+                    k > 0 || g->accumulate, c);
     }
     return ok;
 }
@@ -175,19 +178,19 @@ static bool s_reserve_scratch(struct multiplier *multiplier, const struct panel 
 static bool s_plan_whole(struct multiplier *multiplier, struct plan *plan, struct err *err)
 {
     const struct gemm *g = plan->gemm;
-    plan->tail = panels_get(multiplier->panels, g->N, g->K, err);
+    plan->tail = panels_get(multiplier->panels, g->N, g->K, g->transpose_b, err);
     if (plan->tail == NULL ||
         !panel_prepare(multiplier->panels, plan->tail, g->M, g->bias != NULL, g->accumulate, err) ||
         !s_reserve_scratch(multiplier, plan->tail, err) || !s_reserve(&multiplier->packed, plan->tail->size, err))
         return false;
-    plan->packed = multiplier->packed.memory;
-    return panel_pack(multiplier->panels, plan->tail, g->b, g->transpose_b, multiplier->packed.memory, err);
+    plan->tail_b = panel_pack(multiplier->panels, plan->tail, g->b, multiplier->packed.memory, err);
+    return plan->tail_b != NULL;
 }
 
 /* The panel of `width` rows of K, ready for a transposed A; NULL and err on failure. */
 static struct panel *s_plan_panel(struct multiplier *multiplier, const struct gemm *g, int width, struct err *err)
 {
-    struct panel *panel = panels_get(multiplier->panels, g->N, width, err);
+    struct panel *panel = panels_get(multiplier->panels, g->N, width, false, err);
     bool ok = panel != NULL;
     for (int i = 0; i < 4 && ok; i++)
         if (i < 2 || g->bias != NULL)
@@ -195,20 +198,34 @@ static struct panel *s_plan_panel(struct multiplier *multiplier, const struct ge
     return ok && s_reserve_scratch(multiplier, panel, err) ? panel : NULL;
 }
 
-/* Rows k..k+rows-1 of B, plain and padded with zeros to panel->K rows. Where they lie so already, that is them. */
-static const float *s_stage(struct multiplier *multiplier, const struct gemm *g, const struct panel *panel, int k,
-                            int rows)
+/* The panels for chunks and for the rest, which must agree on the rows of a tile: else the rest is padded to a whole chunk. */
+static bool s_plan_panels(struct multiplier *multiplier, struct plan *plan, struct err *err)
 {
-    size_t N = (size_t)g->N;
-    float *stage = (float *)(void *)multiplier->stage.memory;
+    const struct gemm *g = plan->gemm;
+    int rest = g->K % K_CHUNK;
+    if (g->K >= K_CHUNK && (plan->full = s_plan_panel(multiplier, g, K_CHUNK, err)) == NULL)
+        return false;
+    if (rest > 0 && (plan->tail = s_plan_panel(multiplier, g, (int)s_round((size_t)rest, K_UNIT), err)) == NULL)
+        return false;
+    if (rest > 0 && plan->full != NULL &&
+        (plan->full->unit != plan->tail->unit || plan->full->most != plan->tail->most))
+        plan->tail = plan->full;
+    return true;
+}
+
+/* Rows k..k+rows-1 of B, plain and padded with zeros to `height` rows; where they lie so already, that is them. */
+static const float *s_stage(struct multiplier *multiplier, const struct gemm *g, int k, int rows, int height)
+{
+    size_t N = (size_t)g->N, at = (size_t)k * N;
+    float *stage = s_floats(multiplier->stage.memory);
     if (g->transpose_b) {
-        s_turn(g->b + k, (size_t)g->K, rows, g->N, panel->K, g->N, stage);
-        return stage;
+        s_turn(g->b + k, (size_t)g->K, rows, g->N, height, g->N, stage + at);
+        return stage + at;
     }
-    if (rows == panel->K)
-        return g->b + (size_t)k * N;
-    memcpy(stage, g->b + (size_t)k * N, (size_t)rows * N * sizeof *stage);
-    memset(stage + (size_t)rows * N, 0, (size_t)(panel->K - rows) * N * sizeof *stage);
+    if (rows == height)
+        return g->b + at;
+    memcpy(stage, g->b + at, (size_t)rows * N * sizeof *stage);
+    memset(stage + (size_t)rows * N, 0, (size_t)(height - rows) * N * sizeof *stage);
     return stage;
 }
 
@@ -216,25 +233,28 @@ static bool s_plan_chunks(struct multiplier *multiplier, struct plan *plan, stru
 {
     const struct gemm *g = plan->gemm;
     int rest = g->K % K_CHUNK, chunks = g->K / K_CHUNK;
-    if (chunks > 0 && (plan->full = s_plan_panel(multiplier, g, K_CHUNK, err)) == NULL)
+    size_t staged = (size_t)(g->transpose_b ? chunks + 1 : 1) * K_CHUNK * (size_t)g->N * sizeof(float);
+    if (!s_plan_panels(multiplier, plan, err) || !s_reserve(&multiplier->stage, staged, err))
         return false;
-    if (rest > 0 && (plan->tail = s_plan_panel(multiplier, g, (rest + K_UNIT - 1) / K_UNIT * K_UNIT, err)) == NULL)
-        return false;
-    size_t size = (chunks > 0 ? (size_t)chunks * plan->full->size : 0) + (rest > 0 ? plan->tail->size : 0);
-    if (!s_reserve(&multiplier->packed, size, err) ||
-        !s_reserve(&multiplier->stage, (size_t)K_CHUNK * (size_t)g->N * sizeof(float), err))
+    size_t full = chunks > 0 ? plan->full->size : 0, size = (size_t)chunks * full + (rest > 0 ? plan->tail->size : 0);
+    if (!s_reserve(&multiplier->packed, size, err))
         return false;
 
-    char *packed = multiplier->packed.memory;
-    plan->packed = packed;
-    for (int k = 0; k < g->K; k += K_CHUNK) {
-        int rows = g->K - k < K_CHUNK ? g->K - k : K_CHUNK;
-        struct panel *panel = rows == K_CHUNK ? plan->full : plan->tail;
-        if (!panel_pack(multiplier->panels, panel, s_stage(multiplier, g, panel, k, rows), false, packed, err))
+    plan->stride = full > 0 ? full : (size_t)K_CHUNK * (size_t)g->N * sizeof(float);
+    for (int i = 0; i < chunks; i++) {
+        const float *b = s_stage(multiplier, g, i * K_CHUNK, K_CHUNK, K_CHUNK);
+        const void *ready =
+            panel_pack(multiplier->panels, plan->full, b, multiplier->packed.memory + (size_t)i * full, err);
+        if (ready == NULL)
             return false;
-        packed += panel->size;
+        if (i == 0)
+            plan->full_b = ready;
     }
-    return true;
+    if (rest > 0)
+        plan->tail_b =
+            panel_pack(multiplier->panels, plan->tail, s_stage(multiplier, g, chunks * K_CHUNK, rest, plan->tail->K),
+                       multiplier->packed.memory + (size_t)chunks * full, err);
+    return rest == 0 || plan->tail_b != NULL;
 }
 
 /* K = 0: C is the bias, or what was there. */
@@ -274,7 +294,10 @@ struct panel *multiplier_pack(struct multiplier *multiplier, const float *b, int
 {
     const struct gemm gemm = {.M = PANEL_MOST, .N = N, .K = K, .b = b, .transpose_b = transposed};
     struct plan plan = {.gemm = &gemm};
-    return s_plan_whole(multiplier, &plan, err) ? plan.tail : NULL;
+    if (!s_plan_whole(multiplier, &plan, err))
+        return NULL;
+    multiplier->kept = plan.tail_b;
+    return plan.tail;
 }
 
 bool multiplier_rows(struct multiplier *multiplier, struct panel *panel, int thread, int rows, const float *a, float *c)
@@ -282,7 +305,7 @@ bool multiplier_rows(struct multiplier *multiplier, struct panel *panel, int thr
     bool ok = true;
     while (rows > 0 && ok) {
         int next = s_next_rows(panel, rows);
-        ok = s_tile(multiplier, panel, thread, next, a, false, multiplier->packed.memory, NULL, false, c);
+        ok = s_tile(multiplier, panel, thread, next, a, false, multiplier->kept, NULL, false, c);
         a += (size_t)next * (size_t)panel->K;
         c += (size_t)next * (size_t)panel->N;
         rows -= next;

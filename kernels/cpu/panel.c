@@ -9,8 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The size of every tile that is not brgemm. */
-enum { PLAIN_ROWS = 16 };
+/* Tiles that are not brgemm: their rows, where B is small, and where a side of it is LARGE or more. Packing means little there, and
+ * much time for a large B. The bound is above the chunks of K that gemm.c cuts, so that K does not decide there. */
+enum { PLAIN_ROWS = 16, PLAIN_MOST = PANEL_MOST, LARGE = 2048 };
+
+/* Elements of B from which packing is worth more than one thread. */
+enum { PACK_WORTH = 512 * 1024 };
 
 enum { BUCKETS = 64 };
 
@@ -147,10 +151,10 @@ struct tile {
 };
 
 struct panel_code {
-    uint64_t used;            /* the tick of the panel's last use */
-    struct layout layout;     /* of a packed B                    */
-    dnnl_primitive_t pack[2]; /* from [K, N], from [N, K]         */
-    dnnl_memory_t from[2], to;
+    uint64_t used;         /* the tick of the panel's last use */
+    struct layout layout;  /* of a packed B                    */
+    dnnl_primitive_t pack; /* NULL where B is left as it is    */
+    dnnl_memory_t from, to;
     struct tile tile[PANEL_SIZES][2][2]; /* by rows, bias, accumulate */
 };
 
@@ -313,42 +317,42 @@ bool panel_tile(const struct panels *panels, const struct panel *panel, int thre
 
 /* ---- packing ---- */
 
-static dnnl_status_t s_pack_compile(struct panel *panel, dnnl_engine_t engine, bool transposed)
+static int s_pack_threads(const struct panels *panels, const struct panel *panel)
+{
+    return (size_t)panel->N * (size_t)panel->K < PACK_WORTH ? 1 : panels->threads;
+}
+
+static dnnl_status_t s_pack_compile(struct panel *panel, dnnl_engine_t engine, const struct layout *from)
 {
     struct panel_code *code = panel->code;
-    struct layout from = {0};
     dnnl_primitive_desc_t desc = NULL;
-    dnnl_status_t status = s_layout_matrix(&from, panel->K, panel->N, transposed);
-    if (status == dnnl_success && code->from[transposed] == NULL)
-        status = s_memory_make(&code->from[transposed], &from, engine);
+    dnnl_status_t status = s_memory_make(&code->from, from, engine);
     if (status == dnnl_success)
-        status = s_describe_reorder(&desc, engine, &from, &code->layout);
+        status = s_memory_make(&code->to, &code->layout, engine);
     if (status == dnnl_success)
-        status = dnnl_primitive_create(&code->pack[transposed], desc);
+        status = s_describe_reorder(&desc, engine, from, &code->layout);
+    if (status == dnnl_success)
+        status = dnnl_primitive_create(&code->pack, desc);
     if (desc != NULL)
         dnnl_primitive_desc_destroy(desc);
-    s_layout_drop(&from);
     return status;
 }
 
-bool panel_pack(struct panels *panels, struct panel *panel, const float *b, bool transposed, void *packed,
-                struct err *err)
+const void *panel_pack(struct panels *panels, struct panel *panel, const float *b, void *packed, struct err *err)
 {
     struct panel_code *code = panel->code;
-    dnnl_status_t status = dnnl_success;
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, code->from}, {DNNL_ARG_TO, code->to}};
+    if (panel->size == 0)
+        return b;
     int before = omp_get_max_threads();
-    omp_set_num_threads(panels->threads);
-    if (code->pack[transposed] == NULL)
-        status = s_pack_compile(panel, panels->engine, transposed);
-    if (status == dnnl_success)
-        status = dnnl_memory_set_data_handle(code->from[transposed], (void *)(uintptr_t)b);
+    omp_set_num_threads(s_pack_threads(panels, panel));
+    dnnl_status_t status = dnnl_memory_set_data_handle(code->from, (void *)(uintptr_t)b);
     if (status == dnnl_success)
         status = dnnl_memory_set_data_handle(code->to, packed);
-    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, code->from[transposed]}, {DNNL_ARG_TO, code->to}};
     if (status == dnnl_success)
-        status = dnnl_primitive_execute(code->pack[transposed], panels->stream, 2, args);
+        status = dnnl_primitive_execute(code->pack, panels->stream, 2, args);
     omp_set_num_threads(before);
-    return s_check(status, err);
+    return s_check(status, err) ? packed : NULL;
 }
 
 /* ---- panels ---- */
@@ -358,12 +362,10 @@ static void s_panel_destroy(struct panel *panel, int threads)
     struct panel_code *code = panel->code;
     for (int i = 0; i < PANEL_SIZES * 4; i++)
         s_tile_drop(&code->tile[i / 4][i / 2 % 2][i % 2], threads);
-    for (int i = 0; i < 2; i++) {
-        if (code->pack[i] != NULL)
-            dnnl_primitive_destroy(code->pack[i]);
-        if (code->from[i] != NULL)
-            dnnl_memory_destroy(code->from[i]);
-    }
+    if (code->pack != NULL)
+        dnnl_primitive_destroy(code->pack);
+    if (code->from != NULL)
+        dnnl_memory_destroy(code->from);
     if (code->to != NULL)
         dnnl_memory_destroy(code->to);
     s_layout_drop(&code->layout);
@@ -395,20 +397,33 @@ static dnnl_status_t s_panel_ask(struct panel *panel, dnnl_engine_t engine, bool
     return status;
 }
 
-static dnnl_status_t s_panel_compile(struct panel *panel, dnnl_engine_t engine)
+/* On one OpenMP thread to ask, since a tile runs on one; on those that will pack to compile that. */
+static dnnl_status_t s_panel_compile(struct panels *panels, struct panel *panel)
 {
-    bool brgemm;
+    struct panel_code *code = panel->code;
+    struct layout stored = {0};
+    bool brgemm, large = panel->N >= LARGE || panel->K >= LARGE;
     int before = omp_get_max_threads();
     omp_set_num_threads(1);
-    dnnl_status_t status = s_panel_ask(panel, engine, &brgemm);
+    dnnl_status_t status = s_panel_ask(panel, panels->engine, &brgemm);
+    omp_set_num_threads(s_pack_threads(panels, panel));
+    panel->unit = brgemm ? PANEL_UNIT : large ? PLAIN_MOST : PLAIN_ROWS;
+    panel->most = brgemm ? PANEL_MOST : panel->unit;
+    if (status == dnnl_success)
+        status = s_layout_matrix(&stored, panel->K, panel->N, panel->transposed);
+    if (status == dnnl_success && (brgemm || !large)) {
+        panel->size = (s_layout_size(&code->layout) + 4095) / 4096 * 4096;
+        status = s_pack_compile(panel, panels->engine, &stored);
+        s_layout_drop(&stored);
+    } else {
+        s_layout_drop(&code->layout);
+        code->layout = stored;
+    }
     omp_set_num_threads(before);
-    panel->unit = brgemm ? PANEL_UNIT : PLAIN_ROWS;
-    panel->most = brgemm ? PANEL_MOST : PLAIN_ROWS;
-    panel->size = (s_layout_size(&panel->code->layout) + 4095) / 4096 * 4096;
-    return status != dnnl_success ? status : s_memory_make(&panel->code->to, &panel->code->layout, engine);
+    return status;
 }
 
-static struct panel *s_panel_make(struct panels *panels, int N, int K, struct err *err)
+static struct panel *s_panel_make(struct panels *panels, int N, int K, bool transposed, struct err *err)
 {
     struct panel *panel = calloc(1, sizeof *panel);
     struct panel_code *code = calloc(1, sizeof *code);
@@ -420,8 +435,9 @@ static struct panel *s_panel_make(struct panels *panels, int N, int K, struct er
     }
     panel->N = N;
     panel->K = K;
+    panel->transposed = transposed;
     panel->code = code;
-    if (s_check(s_panel_compile(panel, panels->engine), err))
+    if (s_check(s_panel_compile(panels, panel), err))
         return panel;
     s_panel_destroy(panel, panels->threads);
     return NULL;
@@ -440,14 +456,14 @@ static void s_forget_oldest(struct panels *panels)
     panels->count--;
 }
 
-struct panel *panels_get(struct panels *panels, int N, int K, struct err *err)
+struct panel *panels_get(struct panels *panels, int N, int K, bool transposed, struct err *err)
 {
     uint64_t hash = ((uint64_t)N << 32 | (uint64_t)K) * 0x9E3779B97F4A7C15u;
     struct panel **head = &panels->bucket[(hash >> 32) % BUCKETS], *panel = *head;
-    while (panel != NULL && (panel->N != N || panel->K != K))
+    while (panel != NULL && (panel->N != N || panel->K != K || panel->transposed != transposed))
         panel = panel->next;
     if (panel == NULL) {
-        panel = s_panel_make(panels, N, K, err);
+        panel = s_panel_make(panels, N, K, transposed, err);
         if (panel == NULL)
             return NULL;
         if (panels->count >= PANELS)
