@@ -447,6 +447,22 @@ static void exact_sums_round_to_even_and_come_back(void **state)
     free(sum);
 }
 
+static void the_or_gate_is_learnt(void **state)
+{
+    (void)state;
+    char line[256], all[4096] = "";
+    FILE *output = popen(LSTMQ_BINARY " or-gate", "r");
+    assert_non_null(output);
+    while (fgets(line, sizeof line, output) != NULL)
+        strncat(all, line, sizeof all - strlen(all) - 1);
+    assert_int_equal(pclose(output), 0);
+    assert_non_null(strstr(all, "epoch 1000  loss 0.000"));
+    assert_non_null(strstr(all, "0 or 0 = 0"));
+    assert_non_null(strstr(all, "0 or 1 = 1"));
+    assert_non_null(strstr(all, "1 or 0 = 1"));
+    assert_non_null(strstr(all, "1 or 1 = 1"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,6 +479,7 @@ int main(void)
         cmocka_unit_test(elements_are_computed_as_defined),
         cmocka_unit_test(small_steps_are_computed_as_defined),
         cmocka_unit_test(exact_sums_round_to_even_and_come_back),
+        cmocka_unit_test(the_or_gate_is_learnt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
