@@ -195,6 +195,8 @@ static void s_take_in(const struct batch *batch, struct host_arrays *host, int t
             result->correct += id == host->target[i];
         }
         bool goes_on = !host->ended[r] || (score && s_reference(batch, r, t + 1) != ID_PAD);
+        if (result->stops != NULL)
+            goes_on = t + 1 < result->stops[row];
         if (!goes_on)
             continue;
         host->keep[kept] = i;

@@ -20,7 +20,9 @@ struct decode_result {
     uint16_t *ids;     /* [B, limit], rows as given; the caller's */
     uint16_t *lengths; /* [B] ids up to and with <eos>, or limit; the caller's */
     bool *ended;       /* [B] whether <eos> was reached; the caller's; may be NULL */
-    double loss_sum;   /* with references: over their positions */
+    /* [B] leave after so many ids (at most limit), <eos> or not, so that work can be compared; the caller's; NULL = at <eos> */
+    const uint16_t *stops;
+    double loss_sum; /* with references: over their positions */
     uint64_t tokens, correct;
 };
 

@@ -89,7 +89,7 @@ void network_free(struct network *network)
         backend->op->free(backend, network->arena);
     free(network->host_loss);
     free(network->host_predicted);
-    *network = (struct network){.model = network->model};
+    *network = (struct network){.model = network->model, .phases = network->phases};
 }
 
 static struct recurrent s_layer(const struct model_shape *shape, const struct side_weights *weights,
@@ -166,11 +166,13 @@ static void s_encoder_forward(struct network *network, const struct batch *batch
     struct backend *backend = model->backend;
     const struct model_shape *shape = &model->shape;
     s_input_forward(backend, shape, &model->weights.encoder, &network->encoder, &batch->src);
+    phase_end(network->phases, PHASE_INPUT);
     struct recurrent layer = s_layer(shape, &model->weights.encoder, &network->encoder, &batch->src);
     backend->op->recurrent_forward(backend, &layer);
     backend->op->gather(backend, network->encoder.h_last, batch->src_row, batch->B, shape->H, network->decoder.h0);
     if (shape->cell == CELL_LSTM)
         backend->op->gather(backend, network->encoder.c_last, batch->src_row, batch->B, shape->H, network->decoder.c0);
+    phase_end(network->phases, PHASE_RECURRENCE);
 }
 
 static struct recurrent s_decoder(const struct network *network, const struct batch *batch)
@@ -186,8 +188,10 @@ static void s_decoder_forward(struct network *network, const struct batch *batch
 {
     const struct model *model = network->model;
     s_input_forward(model->backend, &model->shape, &model->weights.decoder, &network->decoder, &batch->tgt);
+    phase_end(network->phases, PHASE_INPUT);
     struct recurrent layer = s_decoder(network, batch);
     model->backend->op->recurrent_forward(model->backend, &layer);
+    phase_end(network->phases, PHASE_RECURRENCE);
 }
 
 /* Projection, softmax, cross-entropy and their gradients, a tile of positions at a time. */
@@ -207,8 +211,10 @@ static void s_loss(struct network *network, const struct batch *batch, const str
                                                   .bias = model->weights.projection_bias,
                                                   .c = network->logits,
                                                   .transpose_b = true});
+        phase_end(network->phases, PHASE_LOGITS);
         backend->op->cross_entropy(backend, network->logits, batch->target + first, count, V, gradient != NULL,
                                    network->loss + first, network->predicted + first);
+        phase_end(network->phases, PHASE_CROSS_ENTROPY);
         if (gradient == NULL)
             continue;
         bool add = accumulate || first > 0;
@@ -227,6 +233,7 @@ static void s_loss(struct network *network, const struct batch *batch, const str
                                                   .a = network->logits,
                                                   .b = model->weights.projection,
                                                   .c = network->dh + (size_t)first * (size_t)H});
+        phase_end(network->phases, PHASE_PROJECTION_GRADIENT);
     }
 }
 
@@ -242,7 +249,9 @@ static void s_backward(struct network *network, const struct batch *batch, const
     backend->op->recurrent_backward(
         backend, &decoder,
         &(struct recurrent_gradient){.dh = network->dh, .dh0 = network->dh0, .dc0 = lstm ? network->dc0 : NULL});
+    phase_end(network->phases, PHASE_RECURRENCE_BACKWARD);
     s_input_backward(network, &model->weights.decoder, &network->decoder, &batch->tgt, &gradient->decoder, accumulate);
+    phase_end(network->phases, PHASE_INPUT_GRADIENT);
 
     backend->op->gather(backend, network->dh0, batch->tgt_row, batch->B, H, network->dh_last);
     if (lstm)
@@ -251,7 +260,9 @@ static void s_backward(struct network *network, const struct batch *batch, const
     backend->op->recurrent_backward(
         backend, &encoder,
         &(struct recurrent_gradient){.dh_last = network->dh_last, .dc_last = lstm ? network->dc_last : NULL});
+    phase_end(network->phases, PHASE_RECURRENCE_BACKWARD);
     s_input_backward(network, &model->weights.encoder, &network->encoder, &batch->src, &gradient->encoder, accumulate);
+    phase_end(network->phases, PHASE_INPUT_GRADIENT);
 }
 
 static void s_zero_embeddings(const struct model *model, const struct weights *gradient)
@@ -274,6 +285,7 @@ bool network_run(struct network *network, const struct batch *batch, const struc
     if (gradient != NULL) {
         if (!accumulate)
             s_zero_embeddings(network->model, gradient);
+        phase_end(network->phases, PHASE_INPUT_GRADIENT);
         s_backward(network, batch, gradient, accumulate);
     }
 

@@ -58,6 +58,7 @@ static bool s_shard(struct training *training, const struct rows *rows, uint32_t
         return false;
     optimiser_touch(&training->optimiser, TENSOR_SRC_EMBEDDING, batch->src.host_distinct, batch->src.real);
     optimiser_touch(&training->optimiser, TENSOR_TGT_EMBEDDING, batch->tgt.host_distinct, batch->tgt.real);
+    phase_end(training->network.phases, PHASE_BATCH);
     if (!network_run(&training->network, batch, &training->gradient_of, !exact && !first, result, err))
         return false;
     if (exact)
@@ -73,6 +74,7 @@ bool train_step(struct training *training, const struct span *span, uint32_t off
     bool exact = training->sums != NULL, first = true;
 
     /* batch, forward, backward: shard by shard */
+    phase_begin(training->network.phases);
     *result = (struct step_result){0};
     if (exact)
         backend->op->zero(backend, training->sums, elements * sizeof(int64_t));
@@ -99,9 +101,11 @@ bool train_step(struct training *training, const struct span *span, uint32_t off
                        (unsigned long long)training->step + 1, result->tokens, span->tokens[offset]);
 
     /* clip, update */
+    phase_begin(training->network.phases);
     if (!optimiser_step(&training->optimiser, training->gradient, training->step + 1, result->tokens,
                         &result->grad_norm, err))
         return false;
+    phase_end(training->network.phases, PHASE_UPDATE);
     training->step++;
     return backend->op->check(backend, err);
 }

@@ -1,0 +1,41 @@
+/* bench_products.h - the matrix products that a training step cannot do without, and how fast each of them can be.
+ *
+ * What counts: n positions of the target, m of the encoder (over padding where the recipe says so) of which the first of each row
+ * multiplies no state, and u and v distinct inputs of either side, each projected once. With V, E, H and G as in
+ * kernels/shape.h a step's products are 2 x 3 (V H n + G H (m + n) + G E (u + v)) floating point operations: each is needed forward,
+ * for its weights and for what it read. A recurrence counts as one product over all its positions, which no step can reach. */
+#ifndef LSTMQ_BENCH_PRODUCTS_H
+#define LSTMQ_BENCH_PRODUCTS_H
+
+#include "worker/bench.h"
+
+#define PRODUCTS_FORMULA "2 x 3 (V H n + G H (m + n) + G E (u + v))"
+
+struct product {
+    const char *name;
+    enum phase phase; /* in which a step does it */
+    int M, N, K;
+    bool transpose_a, transpose_b, bias;
+};
+
+enum { PRODUCTS = 15 };
+
+struct step_counts {
+    double n, m, u, v; /* as above, means over steps */
+};
+
+/* What the batch in a training comes to, in numbers that products_list and products_flops take. */
+struct step_counts products_count(const struct training *training);
+
+/* The products of a step, its counts rounded. */
+void products_list(const struct model_shape *shape, const struct step_counts *counts, struct product list[PRODUCTS]);
+
+/* Floating point operations of one product, and of a step (the formula). */
+double product_flops(const struct product *product);
+double products_flops(const struct model_shape *shape, const struct step_counts *counts);
+
+/* Run one product alone, again and again, on memory of its own. */
+bool product_time(struct backend *backend, const struct product *product, double seconds, struct timing *timing,
+                  struct err *err);
+
+#endif

@@ -1,0 +1,102 @@
+/* `lstmq bench`: how fast this machine computes, measured on work of the recipe's shape. */
+#include "kernels/backend.h"
+#include "proto/base/version.h"
+#include "worker/bench.h"
+#include "worker/commands.h"
+
+#include <string.h>
+
+struct section {
+    const char *name;
+    bool (*run)(struct bench *bench, struct err *err);
+};
+
+static const struct section s_sections[] = {
+    {"kernels", bench_kernels},
+    {"train", bench_train},
+    {"translate", bench_translate},
+};
+
+enum { SECTIONS = sizeof s_sections / sizeof s_sections[0] };
+
+static const char *s_cell(const struct config *config)
+{
+    return config->model_cell == CELL_LSTM ? "lstm" : "rnn";
+}
+
+static void s_head(struct bench *bench)
+{
+    const struct config *config = &bench->config;
+    int threads = bench->backend->op->threads(bench->backend);
+    const char *precision = config->train_precision == PRECISION_FP32 ? "fp32" : "bf16";
+    if (config->output_json)
+        buffer_format(&bench->out,
+                      "{\"version\": \"%s\", \"commit\": \"%s\", \"compute\": \"%s\", \"threads\": %d, "
+                      "\"precision\": \"%s\", \"cell\": \"%s\", \"embed\": %d, \"hidden\": %d, \"batch\": %d",
+                      LSTMQ_VERSION, LSTMQ_COMMIT, backend_describe(), threads, precision, s_cell(config),
+                      (int)config->model_embed, (int)config->model_hidden, (int)config->train_batch);
+    else
+        buffer_format(&bench->out, "lstmq %s (commit %s)\n%s\n%d thread%s, %s; %s, E %d, H %d, batch %d\n",
+                      LSTMQ_VERSION, LSTMQ_COMMIT, backend_describe(), threads, threads == 1 ? "" : "s", precision,
+                      s_cell(config), (int)config->model_embed, (int)config->model_hidden, (int)config->train_batch);
+}
+
+/* What was measured is shown as soon as it is known: a section can take a minute. */
+static bool s_show(struct bench *bench, struct err *err)
+{
+    bool ok = command_print(&bench->out, err);
+    buffer_clear(&bench->out);
+    return ok;
+}
+
+static bool s_run(struct bench *bench, const char *wanted, struct err *err)
+{
+    bool json = bench->config.output_json;
+    s_head(bench);
+    for (int i = 0; i < SECTIONS; i++) {
+        if (wanted != NULL && strcmp(wanted, s_sections[i].name) != 0)
+            continue;
+        buffer_text(&bench->out, json ? ", " : "\n");
+        if (!json && !s_show(bench, err))
+            return false;
+        if (!s_sections[i].run(bench, err))
+            return err_context(err, "%s", s_sections[i].name);
+    }
+    buffer_text(&bench->out, json ? "}\n" : "");
+    return s_show(bench, err);
+}
+
+static bool s_check(const struct config *config, const char *wanted, struct err *err)
+{
+    bool known = wanted == NULL;
+    for (int i = 0; i < SECTIONS; i++)
+        known = known || strcmp(wanted, s_sections[i].name) == 0;
+    if (!known)
+        return err_set(err, ERR_USAGE, "nothing called \"%s\" to measure; give kernels, train or translate", wanted);
+    bool pairs = config->data_pairs[0] != '\0' || config->data_src[0] != '\0' || config->data_tgt[0] != '\0';
+    if (pairs && config->translate_model[0] == '\0')
+        return err_set(err, ERR_USAGE, "pairs are measured with a model's vocabularies: give --model RUN too");
+    return true;
+}
+
+bool cmd_bench(const struct command *self, int argc, char **argv, struct err *err)
+{
+    struct bench bench = {0};
+    int words;
+    bool done;
+    if (!command_config(self, argc, argv, &bench.config, &words, &done, err))
+        return false;
+    if (done)
+        return true;
+    const char *wanted = words > 0 ? argv[1] : NULL;
+    if (!s_check(&bench.config, wanted, err))
+        return false;
+    bench.backend = backend_open(bench.config.train_device, (int)bench.config.train_threads,
+                                 (enum precision)bench.config.train_precision, err);
+    if (bench.backend == NULL)
+        return false;
+    bool ok = s_run(&bench, wanted, err);
+    buffer_free(&bench.out);
+    backend_close(&bench.backend);
+    return ok;
+}
