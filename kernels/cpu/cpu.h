@@ -24,7 +24,7 @@ struct backend *cpu_open(int threads, struct err *err);
 /* "oneDNN 2.6.3, avx512_core_amx; vector avx512". */
 void cpu_describe(char *text, size_t size);
 
-/* Keep a failure; true when `ok`. */
+/* Keep a failure, if it is the first since the last check. */
 void cpu_fail(struct cpu *cpu, const struct err *failure);
 
 /* At least `size` bytes, 64-byte aligned, for the operation that is running; NULL when there is none, which is kept as its failure. */
