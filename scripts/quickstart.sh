@@ -20,8 +20,7 @@ while [ $# -gt 0 ]; do
     case "$epochs" in '' | *[!0-9]* | 0) die "--epochs needs a number from 1" ;; esac
     shift
 done
-# Ctrl-C reaches the program that runs, which ends in its own way; its exit status then ends this script.
-trap : INT
+trap 'exit 130' INT TERM
 
 # The number of the last epoch whose figures were written.
 epochs_done() {
@@ -41,8 +40,11 @@ train() {
         words+=(--resume)
         say "$run was begun earlier: training goes on from its latest checkpoint"
     fi
+    # Ctrl-C reaches the program too, which writes a checkpoint; its exit status then ends this script.
+    trap : INT
     "$lstmq" train "${words[@]}"
     status=$?
+    trap 'exit 130' INT
     [ $status -ne 130 ] || say "Interrupted; scripts/quickstart.sh goes on from here"
     return $status
 }
@@ -54,6 +56,7 @@ build release lstmq
 
 stage "Sentence pairs"
 pairs=$(scripts/data.sh) || exit
+pairs=${pairs#"$root"/}
 run=runs/quickstart
 ! grep -q "generated sample" .data/EDITION || run=runs/quickstart-sample
 
@@ -73,11 +76,13 @@ cat <<TEXT
 
 The curves:  $run/report.html (open it in a browser; the figures are in $run/metrics.jsonl)
 What next:
-  echo 'i am happy .' | $lstmq translate --model $run           translate your own sentences
-  $lstmq train --data.pairs MINE.tsv --run.dir runs/mine        train on your own pairs, SOURCE TAB TARGET in each line
-  $lstmq train --config default --data.pairs $pairs --run.dir runs/default
-                                                                      the recipe to build on: all the pairs, no quirks
-  $lstmq help                                                   the other commands
-  scripts/test.sh                                                     every test
-A training that was interrupted goes on when its command is given again with --resume.
+  translate your own sentences
+    echo 'i am happy .' | $lstmq translate --model $run
+  train on your own pairs, SOURCE TAB TARGET in each line; --resume goes on with a run that was interrupted
+    $lstmq train --config default --data.pairs MINE.tsv --run.dir runs/mine
+  train on all of these pairs, without the notebook's quirks
+    $lstmq train --config default --data.pairs $pairs --run.dir runs/default
+  see the other commands, and run every test
+    $lstmq help
+    scripts/test.sh
 TEXT
