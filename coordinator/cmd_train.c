@@ -66,6 +66,13 @@ static void *s_work(void *context)
     return NULL;
 }
 
+static bool s_message_waits(const struct session *session)
+{
+    int events = 0;
+    size_t size = sizeof events;
+    return zmq_getsockopt(session->socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN) != 0;
+}
+
 /* The worker's thread has ended. What it said before that comes first; then it is missed, unless the run is over. */
 static bool s_on_worker_ended(void *context, struct err *err)
 {
@@ -73,8 +80,9 @@ static bool s_on_worker_ended(void *context, struct err *err)
     uint64_t count;
     if (read(session->worker.ended, &count, sizeof count) != (ssize_t)sizeof count)
         return true;
-    if (!trainer_receive(session->trainer, err))
-        return false;
+    while (trainer_outcome(session->trainer) == TRAINER_RUNNING && s_message_waits(session))
+        if (!trainer_receive(session->trainer, err))
+            return false;
     if (trainer_outcome(session->trainer) != TRAINER_RUNNING)
         return true;
     if (session->worker.done)

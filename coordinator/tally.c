@@ -6,11 +6,6 @@
 
 bool tally_step(struct checkpoint_state *state, const struct step_result *result, struct err *err)
 {
-    if (!isfinite(result->loss_sum) || !isfinite(result->grad_norm))
-        return err_set(err, ERR_FAILED,
-                       "step %" PRIu64 ": the loss or the gradient is no longer a number: training has diverged; try a "
-                       "smaller train.lr or train.clip",
-                       state->step + 1);
     if (result->tokens == 0)
         return err_set(err, ERR_PROTOCOL, "REPORT counts no tokens in step %" PRIu64, state->step + 1);
     state->step++;

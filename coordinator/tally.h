@@ -10,7 +10,7 @@
 #include "proto/store/checkpoint.h"
 #include "proto/wire/message.h"
 
-/* Count one step. ERR_FAILED when its loss or gradient is not finite: the training has diverged. */
+/* Count one step. ERR_PROTOCOL when it has no tokens; that its sums are finite was checked with the message. */
 bool tally_step(struct checkpoint_state *state, const struct step_result *result, struct err *err);
 
 /* The training half of an epoch's record, from the sums; the validation half becomes NAN. */

@@ -492,17 +492,16 @@ static bool s_receive(struct trainer *trainer, bool *got, struct err *err)
     return false;
 }
 
+/* One message a call, so that a busy worker keeps nobody else on the loop waiting. */
 bool trainer_receive(void *context, struct err *err)
 {
     struct trainer *trainer = context;
     struct err failure = {0};
-    bool got = true;
-    while (got && trainer->phase != PHASE_OVER)
-        if (!s_receive(trainer, &got, &failure)) {
-            *err = failure;
-            return false;
-        }
-    return true;
+    bool got;
+    if (trainer->phase == PHASE_OVER || s_receive(trainer, &got, &failure))
+        return true;
+    *err = failure;
+    return false;
 }
 
 bool trainer_interrupt(struct trainer *trainer, struct err *err)

@@ -45,7 +45,7 @@ struct trainer;
 struct trainer *trainer_new(const struct trainer_parts *parts, struct err *err);
 void trainer_destroy(struct trainer **trainer);
 
-/* Take every message that waits; a loop_handler for the socket. Stops the loop when the run is over. False when it cannot go on:
+/* Take a message if one waits; a loop_handler for the socket. Stops the loop when the run is over. False when it cannot go on:
  * a worker's ERROR, a message that breaks the protocol, training that diverged. */
 bool trainer_receive(void *trainer, struct err *err);
 
