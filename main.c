@@ -65,8 +65,13 @@ static const struct command s_commands[] = {
      .bit = COMMAND_BENCH,
      .synopsis = "[kernels|train|translate] [options]",
      .summary = "measure the speed of kernels, training and translation here",
-     .description = "Without a word it measures all of them. Translation is measured where --model names one.\n\n"
-                    "  lstmq bench train --batch 64 --threads 2 --json",
+     .description =
+         "kernels: each operation of a training step. train: steps, their time by phase, and what the matrix "
+         "products alone would take. translate: greedy decoding at batches of 1, 64 and translate.batch, "
+         "with the weights and vocabularies of --model where it is given. Without a word it measures all "
+         "of them. Pairs are drawn with the lengths of the notebook's; translate takes those of data.pairs "
+         "with --model. --config gives another model's sizes.\n\n"
+         "  lstmq bench train --config notebook --threads 2 --json",
      .words = 1,
      .run = cmd_bench},
     {.name = "or-gate",

@@ -205,13 +205,14 @@ static bool s_time(struct bench *bench, struct kernels *kernels, const struct ke
     double rate = (kernel->flops > 0 ? kernel->flops : kernel->bytes) / timing.median / 1e6;
     const char *unit = kernel->flops > 0 ? "gflop_per_s" : "gb_per_s";
     if (bench->config.output_json)
-        buffer_format(
-            &bench->out,
-            "%s{\"name\": \"%s\", \"rows\": %.0f, \"columns\": %.0f, \"ms\": %.6g, \"runs\": %zu, \"%s\": %.6g}",
-            first ? "" : ", ", kernel->name, kernel->rows, kernel->columns, timing.median, timing.runs, unit, rate);
+        buffer_format(&bench->out,
+                      "%s{\"name\": \"%s\", \"rows\": %.0f, \"columns\": %.0f, \"ms\": %.6g, \"ms_least\": %.6g, "
+                      "\"runs\": %zu, \"%s\": %.6g}",
+                      first ? "" : ", ", kernel->name, kernel->rows, kernel->columns, timing.median, timing.least,
+                      timing.runs, unit, rate);
     else
-        buffer_format(&bench->out, "  %-22s %8.0f x %-8.0f %12.3f %10.1f %s\n", kernel->name, kernel->rows,
-                      kernel->columns, timing.median, rate, kernel->flops > 0 ? "GFLOP/s" : "GB/s");
+        buffer_format(&bench->out, "  %-17s %9.0f x %-9.0f  %9.3f %9.3f %8.1f %s\n", kernel->name, kernel->rows,
+                      kernel->columns, timing.median, timing.least, rate, kernel->flops > 0 ? "GFLOP/s" : "GB/s");
     return true;
 }
 
@@ -257,12 +258,13 @@ static bool s_products(struct bench *bench, struct kernels *kernels, struct err 
         double rate = product_flops(p) / timing.median / 1e6;
         if (bench->config.output_json)
             buffer_format(&bench->out,
-                          "%s{\"name\": \"%s\", \"M\": %d, \"N\": %d, \"K\": %d, \"ms\": %.6g, \"runs\": %zu, "
-                          "\"gflop_per_s\": %.6g}",
-                          i == 0 ? "" : ", ", p->name, p->M, p->N, p->K, timing.median, timing.runs, rate);
+                          "%s{\"name\": \"%s\", \"M\": %d, \"N\": %d, \"K\": %d, \"ms\": %.6g, \"ms_least\": %.6g, "
+                          "\"runs\": %zu, \"gflop_per_s\": %.6g}",
+                          i == 0 ? "" : ", ", p->name, p->M, p->N, p->K, timing.median, timing.least, timing.runs,
+                          rate);
         else
-            buffer_format(&bench->out, "  %-18s %6d x %6d x %-6d %10.3f %10.1f GFLOP/s\n", p->name, p->M, p->N, p->K,
-                          timing.median, rate);
+            buffer_format(&bench->out, "  %-17s %6d x %5d x %-5d %9.3f %9.3f %8.1f GFLOP/s\n", p->name, p->M, p->N,
+                          p->K, timing.median, timing.least, rate);
     }
     return true;
 }
@@ -274,14 +276,17 @@ static bool s_measure(struct bench *bench, struct kernels *kernels, struct err *
     if (json)
         buffer_text(out, "\"kernels\": {\"products\": [");
     else
-        buffer_format(out, "kernels: on the arrays of one step of %d drawn pairs\n\n  %-18s %6s   %6s   %-6s %10s\n",
-                      kernels->batch->B, "product", "M", "N", "K", "ms");
+        buffer_format(out,
+                      "kernels: on the arrays of a step of %d drawn pairs; median and least run\n\n"
+                      "  %-17s %6s x %5s x %-5s %9s %9s %8s\n",
+                      kernels->batch->B, "product", "M", "N", "K", "ms", "least", "rate");
     if (!s_products(bench, kernels, err))
         return false;
     if (json)
         buffer_text(out, "], \"operations\": [");
     else
-        buffer_format(out, "\n  %-22s %8s   %-8s %12s\n", "operation", "rows", "columns", "ms");
+        buffer_format(out, "\n  %-17s %9s x %-9s  %9s %9s %8s\n", "operation", "rows", "columns", "ms", "least",
+                      "rate");
     if (!s_operations(bench, kernels, err))
         return false;
     if (json)

@@ -95,13 +95,13 @@ static double s_phase_ms(const struct train_bench *bench, int phase)
 static void s_print_phases(const struct train_bench *bench, struct buffer *out)
 {
     double mean = (double)bench->ns / 1e6 / (double)bench->taken, rest = mean;
-    buffer_format(out, "\n  %-24s %9s %7s %9s %9s %12s\n", "phase", "ms", "%", "GFLOP", "GFLOP/s", "alone GFLOP/s");
+    buffer_format(out, "\n  %-24s %9s %7s %9s %9s %13s\n", "phase", "ms", "%", "GFLOP", "GFLOP/s", "alone GFLOP/s");
     for (int i = 0; i < PHASES; i++) {
         double ms = s_phase_ms(bench, i), flops = bench->phase_flops[i];
         rest -= ms;
         buffer_format(out, "  %-24s %9.3f %7.1f", s_phases[i].name, ms, 100 * ms / mean);
         if (flops > 0)
-            buffer_format(out, " %9.3f %9.1f %12.1f", flops / 1e9, s_gigaflops(flops, ms),
+            buffer_format(out, " %9.3f %9.1f %13.1f", flops / 1e9, s_gigaflops(flops, ms),
                           s_gigaflops(flops, bench->phase_alone[i]));
         buffer_text(out, "\n");
     }

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""bench prints a table that fits a terminal, or one JSON object whose figures agree with each other."""
+
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+
+from program import SOURCE, main, run
+
+RECIPE = """
+data: {vocab_limit: 60, length: 14, target_start: true, min_tokens: 1, max_tokens: 10}
+model: {embed: 8, hidden: 16, encoder_padding: true}
+train: {epochs: 1, batch: 8}
+"""
+
+
+class Bench(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="lstmq-bench-")
+        self.addCleanup(self.folder.cleanup)
+        self.recipe = os.path.join(self.folder.name, "small.yaml")
+        with open(self.recipe, "w", encoding="utf-8") as file:
+            file.write(RECIPE)
+
+    def bench(self, *arguments):
+        result = run("bench", *arguments, "--config", self.recipe, "--bench.seconds", "0.02", "--threads", "2")
+        self.assertEqual((result.returncode, result.stderr), (0, ""), arguments)
+        return result.stdout
+
+    def test_tables_fit_80_columns(self):
+        for line in self.bench().splitlines():
+            self.assertLessEqual(len(line), 80, line)
+            self.assertEqual(line, line.rstrip())
+
+    def test_without_a_word_everything_is_measured(self):
+        everything = json.loads(self.bench("--json"))
+        for section in ("kernels", "train", "translate"):
+            alone = json.loads(self.bench(section, "--json"))
+            self.assertIn(section, everything)
+            self.assertEqual({"kernels", "train", "translate"} & set(alone), {section})
+
+    def test_the_figures_of_a_step_agree(self):
+        train = json.loads(self.bench("train", "--json"))["train"]
+        v, e, h, g = 60, 8, 16, 64
+        flops = 6 * (v * h * train["n"] + g * h * (train["m"] + train["n"]) + g * e * (train["u"] + train["v"]))
+        self.assertAlmostEqual(train["gflop"] * 1e9 / flops, 1, 4)
+        self.assertAlmostEqual(train["gflop"] / train["ms"] * 1e3 / train["gflop_per_s"], 1, 4)
+        self.assertAlmostEqual(train["gemm_ms"] / train["ms"] / train["roofline_fraction"], 1, 4)
+        self.assertAlmostEqual(train["tgt_tok_per_s"] * train["ms"] / 1e3 / train["n"], 1, 4)
+        # The encoder runs 14 steps for each of the 8 rows, padding included; the first multiplies no state.
+        self.assertEqual(train["m"], 8 * 13)
+        phases = train["phases"]
+        self.assertAlmostEqual(sum(phase.get("gemm_ms", 0) for phase in phases.values()) / train["gemm_ms"], 1, 4)
+        self.assertTrue(all(phase["ms"] > 0 for phase in phases.values()), phases)
+
+    def test_other_batch_sizes_can_be_asked_for(self):
+        translate = json.loads(self.bench("translate", "--translate.batch", "16", "--json"))["translate"]
+        self.assertEqual([size["batch"] for size in translate["batches"]], [1, 16])
+
+    def test_a_run_is_measured_on_given_pairs(self):
+        pairs, folder = os.path.join(SOURCE, "tests/parity/tiny.tsv"), os.path.join(self.folder.name, "run")
+        trained = run("train", "--config", self.recipe, "--data.pairs", pairs, "--run.dir", folder)
+        self.assertEqual(trained.returncode, 0, trained.stderr)
+        translate = json.loads(self.bench("translate", "--model", folder, "--data.pairs", pairs, "--json"))["translate"]
+        with open(pairs, encoding="utf-8") as file:
+            self.assertEqual(translate["pairs"], len(file.read().strip().split("\n")))
+        for size in translate["batches"]:
+            self.assertGreater(size["tgt_tok_per_s"], size["sentences_per_s"])
+
+    def test_what_cannot_be_measured_is_refused(self):
+        for arguments, message in (
+            (["trian"], 'lstmq bench: nothing called "trian" to measure; give kernels, train or translate\n'),
+            (["--data.pairs", "x.tsv"],
+             "lstmq bench: pairs are measured with a model's vocabularies: give --model RUN too\n"),
+        ):
+            result = run("bench", *arguments)
+            self.assertEqual((result.returncode, result.stdout, result.stderr), (2, "", message))
+
+
+class AgainstPyTorch(unittest.TestCase):
+    def script(self, *arguments):
+        return subprocess.run([os.path.join(SOURCE, "scripts/bench_pytorch.sh"), *arguments], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, encoding="utf-8", check=False, timeout=60,
+                              env={**os.environ, "PYTHON_TORCH": "/nowhere/python"})
+
+    def test_it_explains_itself(self):
+        help_text = self.script("--help")
+        self.assertEqual((help_text.returncode, help_text.stderr), (0, ""))
+        self.assertIn("PYTHON_TORCH", help_text.stdout)
+
+    def test_bad_arguments_are_refused(self):
+        self.assertEqual(self.script("--frobnicate").returncode, 2)
+        for arguments in (["--rounds", "0"], ["--threads", "two"], ["--target", "fast"], ["--epochs"]):
+            result = self.script(*arguments)
+            self.assertEqual((result.returncode, len(result.stderr.splitlines())), (1, 1), arguments)
+
+    def test_a_python_without_torch_is_named(self):
+        result = self.script()
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("PYTHON_TORCH=/nowhere/python cannot import torch", result.stderr)
+
+
+if __name__ == "__main__":
+    main()
