@@ -127,7 +127,7 @@ run_fuzzers() {
         fi
         found=yes
         say "${target##*/}"
-        "$target" -max_total_time=60 -verbosity=0 -print_final_stats=0 || failed+=("fuzz: ${target##*/}")
+        "$target" -max_total_time=60 -verbosity=0 -artifact_prefix=build/fuzz/ || failed+=("fuzz: ${target##*/}")
     done
     [ -n "$found" ] || skip "fuzz targets: there are none"
 }
