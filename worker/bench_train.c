@@ -118,9 +118,10 @@ static void s_print(const struct train_bench *bench, struct buffer *out)
     buffer_format(out, "  step          %9.2f ms   median of %zu, %.2f to %.2f\n", ms, bench->step.runs,
                   bench->step.least, bench->step.most);
     buffer_format(out, "  target tokens %9.0f /s   %.1f a step\n", 1e3 * counts->n / ms, counts->n);
-    buffer_format(out, "  products      %9.2f GFLOP a step = " PRODUCTS_FORMULA "\n", bench->flops / 1e9);
-    buffer_format(out, "  %29s n %.1f target positions, m %.1f encoder positions,\n", "", counts->n, counts->m);
-    buffer_format(out, "  %29s u %.1f and v %.1f distinct inputs of either\n", "", counts->u, counts->v);
+    buffer_format(out, "  products      %9.2f GFLOP a step,\n  %17s " PRODUCTS_FORMULA " with\n", bench->flops / 1e9,
+                  "");
+    buffer_format(out, "  %17s n %.1f target positions, m %.1f encoder positions,\n", "", counts->n, counts->m);
+    buffer_format(out, "  %17s u %.1f and v %.1f distinct inputs of either\n", "", counts->u, counts->v);
     buffer_format(out, "  in a step     %9.1f GFLOP/s\n", s_gigaflops(bench->flops, ms));
     buffer_format(out, "  gemm alone    %9.1f GFLOP/s on the same shapes: %.2f ms, %.0f tokens/s\n",
                   s_gigaflops(bench->flops, bench->alone), bench->alone, 1e3 * counts->n / bench->alone);
