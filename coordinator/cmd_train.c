@@ -2,7 +2,7 @@
  *
  * This thread runs the coordinator's loop; the worker that main.c handed in runs on a thread of its own. They share nothing
  * but one ZeroMQ context and speak over inproc, so a cluster differs in the endpoint alone. The first SIGINT or SIGTERM ends
- * the run in good order; from then on they have their default meaning again, so a second one ends the process at once. */
+ * the run in good order; soon after they have their default meaning again, so a second one ends the process at once. */
 #include "coordinator/commands.h"
 #include "coordinator/dataset.h"
 #include "coordinator/plan.h"
@@ -24,6 +24,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 #include <zmq.h>
+
+enum { SAME_SIGNAL_MS = 500 }; /* signals this close together are one */
 
 static const char s_endpoint[] = "inproc://lstmq-train";
 
@@ -52,7 +54,8 @@ struct session {
     void *context, *socket;
     struct loop *loop;
     struct trainer *trainer;
-    int signals; /* signalfd */
+    int signals;    /* signalfd */
+    bool signalled; /* the first signal came */
     struct embedded worker;
 };
 
@@ -91,20 +94,30 @@ static bool s_on_worker_ended(void *context, struct err *err)
     return err_context(err, "worker");
 }
 
-static bool s_on_signal(void *context, struct err *err)
+/* From now on a signal does what it does to any process. */
+static bool s_on_second_chance(void *context, struct err *err)
 {
-    struct session *session = context;
-    struct signalfd_siginfo info;
+    (void)context, (void)err;
     sigset_t both;
-    if (read(session->signals, &info, sizeof info) != (ssize_t)sizeof info)
-        return true;
     sigemptyset(&both);
     sigaddset(&both, SIGINT);
     sigaddset(&both, SIGTERM);
     pthread_sigmask(SIG_UNBLOCK, &both, NULL);
+    return true;
+}
+
+/* The first signal; those that follow at its heels are the same one, told to the process and to its group by a supervisor. */
+static bool s_on_signal(void *context, struct err *err)
+{
+    struct session *session = context;
+    struct signalfd_siginfo info;
+    if (read(session->signals, &info, sizeof info) != (ssize_t)sizeof info || session->signalled)
+        return true;
+    session->signalled = true;
     log_info("%s: finishing the steps in flight and writing a checkpoint; once more ends at once",
              info.ssi_signo == SIGINT ? "interrupted" : "told to end");
-    return trainer_interrupt(session->trainer, err);
+    return loop_add_timer(session->loop, SAME_SIGNAL_MS, 0, s_on_second_chance, session, err) != 0 &&
+           trainer_interrupt(session->trainer, err);
 }
 
 static bool s_zmq_error(const char *what, struct err *err)
