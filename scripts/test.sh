@@ -127,7 +127,10 @@ run_fuzzers() {
         fi
         found=yes
         say "${target##*/}"
-        "$target" -max_total_time=60 -verbosity=0 -artifact_prefix=build/fuzz/ || failed+=("fuzz: ${target##*/}")
+        "$target" -max_total_time=60 -artifact_prefix=build/fuzz/ >"$target.log" 2>&1 || {
+            tail -n 30 "$target.log" >&2
+            failed+=("fuzz: ${target##*/}, all of its output is in $target.log")
+        }
     done
     [ -n "$found" ] || skip "fuzz targets: there are none"
 }
