@@ -14,11 +14,11 @@ struct report_sample {
 
 struct report_facts {
     const struct config *config;
-    const char *title;                  /* "notebook"                                    */
+    const char *title; /* "notebook"                                    */
     size_t train_pairs, valid_pairs, src_vocab, tgt_vocab;
     uint64_t parameters;
-    uint64_t best_epoch;                /* 0 = none yet */
-    const char *status;                 /* "finished", "training", "interrupted", "stopped early" */
+    uint64_t best_epoch; /* 0 = none yet */
+    const char *status;  /* "finished", "training", "interrupted", "stopped early" */
     const struct report_sample *samples;
     size_t sample_count;
 };
