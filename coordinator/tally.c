@@ -83,3 +83,28 @@ bool tally_over(const struct checkpoint_state *state, const struct config *confi
 {
     return state->epoch > (uint64_t)config->train_epochs || tally_stale(state, config);
 }
+
+struct standing tally_standing(const struct checkpoint_state *state)
+{
+    return (struct standing){state->has_best, state->best_score, state->best_epoch, state->best_step};
+}
+
+void tally_stand(struct checkpoint_state *state, const struct standing *standing)
+{
+    state->has_best = standing->has_best;
+    state->best_score = standing->best_score;
+    state->best_epoch = standing->best_epoch;
+    state->best_step = standing->best_step;
+}
+
+bool tally_fits(const struct checkpoint_state *state, uint64_t steps, struct err *err)
+{
+    if (state->epoch >= 1 && state->epoch_step <= steps && state->epoch - 1 <= state->step / steps &&
+        state->step == (state->epoch - 1) * steps + state->epoch_step &&
+        state->shuffles == state->epoch + (state->epoch_step > 0))
+        return true;
+    return err_set(err, ERR_DATA,
+                   "the checkpoint of step %" PRIu64 " says epoch %" PRIu64 ", step %" PRIu64 " in it and %" PRIu64
+                   " shuffles, which does not go with %" PRIu64 " steps an epoch",
+                   state->step, state->epoch, state->epoch_step, state->shuffles, steps);
+}

@@ -21,6 +21,15 @@ void tally_record(const struct checkpoint_state *state, const struct config *con
 bool tally_best(struct checkpoint_state *state, const struct config *config, const struct epoch_record *record,
                 bool validated);
 
+/* Which epoch is the best: taken before tally_best, and put back when that epoch's checkpoint could not be kept. */
+struct standing {
+    bool has_best;
+    double best_score;
+    uint64_t best_epoch, best_step;
+};
+struct standing tally_standing(const struct checkpoint_state *state);
+void tally_stand(struct checkpoint_state *state, const struct standing *standing);
+
 /* Begin the next epoch: sums at zero. */
 void tally_next_epoch(struct checkpoint_state *state);
 
@@ -29,5 +38,8 @@ bool tally_stale(const struct checkpoint_state *state, const struct config *conf
 
 /* No epoch is left to train: all done, or patience spent. */
 bool tally_over(const struct checkpoint_state *state, const struct config *config);
+
+/* The counters go together in a run of `steps` steps an epoch; ERR_DATA where they do not. */
+bool tally_fits(const struct checkpoint_state *state, uint64_t steps, struct err *err);
 
 #endif

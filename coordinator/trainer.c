@@ -29,13 +29,6 @@ enum phase {
 
 enum { RETRY_MS = 2 }; /* until a full queue is tried again */
 
-/* The part of a state that names the best epoch: taken back when that epoch's checkpoint could not be kept. */
-struct standing {
-    bool has_best;
-    double best_score;
-    uint64_t best_epoch, best_step;
-};
-
 struct trainer {
     struct trainer_parts parts;
     enum phase phase;
@@ -135,10 +128,7 @@ static bool s_after_save(struct trainer *trainer, bool saved, struct err *err)
     if (trainer->download.parameters > 0)
         trainer->view.parameters = trainer->download.parameters;
     if (trainer->closing && trainer->best && !saved) {
-        state->has_best = trainer->before.has_best;
-        state->best_score = trainer->before.best_score;
-        state->best_epoch = trainer->before.best_epoch;
-        state->best_step = trainer->before.best_step;
+        tally_stand(state, &trainer->before);
         trainer->best = false;
     }
     if (trainer->closing && trainer->best && !checkpoint_mark_best(dir, state->best_step, &failure))
@@ -215,7 +205,7 @@ static bool s_close_epoch(struct trainer *trainer, struct err *err)
     validation_record(&trainer->validation, &trainer->record);
     trainer->record.seconds += seconds;
     trainer->view.epoch_overhead = seconds;
-    trainer->before = (struct standing){state->has_best, state->best_score, state->best_epoch, state->best_step};
+    trainer->before = tally_standing(state);
     trainer->best = tally_best(state, config, &trainer->record, trainer->parts.dataset->valid > 0);
     run_log_epoch(trainer->parts.run, &trainer->record);
     tally_next_epoch(state);
@@ -533,20 +523,6 @@ static bool s_check_options(const struct config *config, struct err *err)
     return true;
 }
 
-/* A checkpoint's counters must be those of this plan. */
-static bool s_check_state(const struct checkpoint_state *state, const struct plan *plan, struct err *err)
-{
-    uint64_t steps = plan_steps(plan);
-    if (state->epoch >= 1 && state->epoch_step <= steps && state->epoch - 1 <= state->step / steps &&
-        state->step == (state->epoch - 1) * steps + state->epoch_step &&
-        state->shuffles == state->epoch + (state->epoch_step > 0))
-        return true;
-    return err_set(err, ERR_DATA,
-                   "the checkpoint of step %" PRIu64 " says epoch %" PRIu64 ", step %" PRIu64 " in it and %" PRIu64
-                   " shuffles, which does not go with %" PRIu64 " steps an epoch",
-                   state->step, state->epoch, state->epoch_step, state->shuffles, steps);
-}
-
 static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, struct err *err)
 {
     struct checkpoint_state *state = &trainer->state;
@@ -568,7 +544,7 @@ static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, s
                                   .display = parts->display,
                                   .epoch_steps = plan_steps(parts->plan),
                                   .began_ns = clock_ns()};
-    return s_check_options(parts->config, err) && s_check_state(state, parts->plan, err) &&
+    return s_check_options(parts->config, err) && tally_fits(state, plan_steps(parts->plan), err) &&
            span_builder_open(&trainer->builder, parts->dataset, parts->plan, err) &&
            validation_open(&trainer->validation, parts->config, parts->dataset, parts->samples, err);
 }
