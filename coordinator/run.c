@@ -244,7 +244,7 @@ static bool s_flush(struct record_file *file)
 static void s_number(struct buffer *out, const char *key, double value)
 {
     if (isfinite(value))
-        buffer_format(out, ", \"%s\": %.10g", key, value);
+        buffer_format(out, ", \"%s\": %.17g", key, value);
     else
         buffer_format(out, ", \"%s\": null", key);
 }
