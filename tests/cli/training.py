@@ -1,0 +1,109 @@
+"""Small runs of `lstmq train`, as the scripts beside this one need them: pairs, a model that trains in a moment, its figures."""
+
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+from program import BINARY, SOURCE, run
+
+LIMIT_S = 60  # for whatever is awaited
+
+# A model that learns nothing worth having, in milliseconds.
+TINY = {"data.max_tokens": 12, "data.length": 14, "model.embed": 8, "model.hidden": 12, "train.batch": 16,
+        "train.epochs": 2, "train.threads": 1, "run.progress": "none"}
+
+
+@functools.lru_cache(maxsize=None)
+def _grammar():
+    pairs = subprocess.run([os.path.join(SOURCE, "scripts/sample_pairs.sh")], stdout=subprocess.PIPE, check=True)
+    return pairs.stdout.decode().splitlines()
+
+
+def sample_pairs(count):
+    """That many lines SOURCE TAB TARGET, spread over the whole of the sample's grammar."""
+    lines = _grammar()
+    return [lines[i * len(lines) // count] for i in range(count)]
+
+
+def write(path, text):
+    """Make a file of a text, of bytes, or of lines; returns its path."""
+    if isinstance(text, list):
+        text = "".join(line + "\n" for line in text)
+    with open(path, "wb") as file:
+        file.write(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def read(*path):
+    with open(os.path.join(*path), "rb") as file:
+        return file.read()
+
+
+def words(options):
+    """Options as a command line has them; None leaves one out."""
+    return [word for key, value in options.items() if value is not None for word in (f"--{key}", str(value))]
+
+
+def hashes(folder, link="latest"):
+    """What a checkpoint's tensors are, to the bit."""
+    return {name: hashlib.sha256(read(folder, link, name)).hexdigest()
+            for name in ("model.safetensors", "optimizer.safetensors")}
+
+
+def metrics(folder):
+    """The records of the epochs, without what the clock says."""
+    records = [json.loads(line) for line in read(folder, "metrics.jsonl").splitlines()]
+    return [{key: value for key, value in record.items() if key not in ("seconds", "tgt_tok_per_s")}
+            for record in records]
+
+
+class TrainingTest(unittest.TestCase):
+    """A test with a folder of its own, and `train` in it."""
+
+    options = TINY
+
+    def setUp(self):
+        self.folder = os.path.realpath(tempfile.mkdtemp(prefix="lstmq-cli-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    def arguments(self, *flags, **options):
+        """The words of `lstmq train`: the class's options, with `section__name=value` for others."""
+        changed = {key.replace("__", "."): value for key, value in options.items()}
+        return ["train", *words({**self.options, **changed}), *flags]
+
+    def train(self, *flags, status=0, **options):
+        """Train to the end, which must be `status`; returns what it printed on stderr."""
+        result = run(*self.arguments(*flags, **options))
+        self.assertEqual(result.returncode, status, result.stderr)
+        return result.stderr
+
+    def start(self, *arguments, **more):
+        """A process that the test ends, or that is ended with the test."""
+        process = subprocess.Popen([BINARY, *arguments], stderr=subprocess.PIPE, **{"stdin": subprocess.DEVNULL,
+                                                                                   "stdout": subprocess.PIPE, **more})
+        self.addCleanup(self._reap, process)
+        return process
+
+    @staticmethod
+    def _reap(process):
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+    def assertFails(self, status, pattern, *arguments, **more):
+        """The command ends with `status` and one line on stderr that `pattern` finds."""
+        result = run(*arguments, **more)
+        self.assertEqual(result.returncode, status, (arguments, result.stderr))
+        last = result.stderr.rstrip("\n").split("\n")[-1]
+        self.assertRegex(last, rf"\Alstmq {re.escape(arguments[0])}: ")
+        self.assertRegex(last, pattern)
+        return result
