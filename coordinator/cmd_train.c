@@ -282,6 +282,14 @@ static void s_log_dataset(const struct session *session)
                  dataset->first_bad);
 }
 
+/* What a crash left half done is settled by the next checkpoint; where none will come, here. */
+static void s_tidy(const struct session *session)
+{
+    struct err failure = {0};
+    if (!checkpoint_sweep(session->run.dir, SIZE_MAX, &failure))
+        log_warn("%s", failure.text);
+}
+
 /* Where the run stands: *over when there is nothing left to do. */
 static bool s_find_start(struct session *session, bool *over, struct err *err)
 {
@@ -303,6 +311,8 @@ static bool s_find_start(struct session *session, bool *over, struct err *err)
         !checkpoint_mark_best(session->run.dir, state->best_step, err))
         return false;
     *over = tally_over(state, config);
+    if (*over)
+        s_tidy(session);
     if (*over)
         log_info("%s is finished after %" PRIu64 " epochs: nothing is left to do (more with --train.epochs)",
                  session->run.dir, state->epoch - 1);
