@@ -2,12 +2,22 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Adam's constants as PyTorch sets them. */
-static const float ADAM_BETA1 = 0.9f, ADAM_BETA2 = 0.999f, ADAM_EPS = 1e-8f;
+static const double ADAM_BETA1 = 0.9, ADAM_BETA2 = 0.999, ADAM_EPS = 1e-8;
 
 /* torch.nn.utils.clip_grad_norm_ adds this to the norm before it divides. */
 static const double CLIP_EPS = 1e-6;
+
+/* Rows of the embeddings among the first `tensors` of the table. */
+static size_t s_embedding_rows(const struct model *model, int tensors)
+{
+    size_t rows = 0;
+    for (int i = 0; i < tensors; i++)
+        rows += model->tensors[i].embedding ? (size_t)model->tensors[i].shape[0] : 0;
+    return rows;
+}
 
 static bool s_alloc(const struct model *model, float **arena, struct err *err)
 {
@@ -21,8 +31,8 @@ bool optimiser_open(struct optimiser *optimiser, const struct model *model, cons
     *optimiser = (struct optimiser){
         .model = model,
         .rule = (enum optimizer)config->train_optimizer,
-        .lr = (float)config->train_lr,
-        .decay = (float)config->train_weight_decay,
+        .lr = config->train_lr,
+        .decay = config->train_weight_decay,
         .norm = (enum norm)config->train_norm,
         .clip = config->train_clip,
     };
@@ -31,11 +41,8 @@ bool optimiser_open(struct optimiser *optimiser, const struct model *model, cons
         optimiser_close(optimiser);
         return false;
     }
-    if (optimiser->decay == 0.0f) {
-        size_t rows = 0;
-        for (int i = 0; i < model->tensor_count; i++)
-            rows += model->tensors[i].embedding ? (size_t)model->tensors[i].shape[0] : 0;
-        optimiser->touched = calloc(rows, sizeof *optimiser->touched);
+    if (optimiser->decay == 0) {
+        optimiser->touched = calloc(s_embedding_rows(model, model->tensor_count), sizeof *optimiser->touched);
         if (optimiser->touched == NULL) {
             optimiser_close(optimiser);
             return err_set(err, ERR_MEMORY, "no memory for the optimiser");
@@ -57,13 +64,21 @@ void optimiser_close(struct optimiser *optimiser)
     *optimiser = (struct optimiser){0};
 }
 
+void optimiser_reset(struct optimiser *optimiser)
+{
+    const struct model *model = optimiser->model;
+    float *moments[] = {optimiser->m, optimiser->v};
+    for (int i = 0; i < 2; i++)
+        if (moments[i] != NULL)
+            model->backend->op->zero(model->backend, moments[i], model->elements * sizeof(float));
+    if (optimiser->touched != NULL)
+        memset(optimiser->touched, 0, s_embedding_rows(model, model->tensor_count) * sizeof *optimiser->touched);
+}
+
 /* The marks of an embedding's rows. */
 static bool *s_marks(const struct optimiser *optimiser, int tensor)
 {
-    size_t before = 0;
-    for (int i = 0; i < tensor; i++)
-        before += optimiser->model->tensors[i].embedding ? (size_t)optimiser->model->tensors[i].shape[0] : 0;
-    return optimiser->touched + before;
+    return optimiser->touched + s_embedding_rows(optimiser->model, tensor);
 }
 
 void optimiser_touch(struct optimiser *optimiser, int tensor, const int32_t *rows, int count)
@@ -84,20 +99,21 @@ bool optimiser_find_touched(struct optimiser *optimiser, struct err *err)
         const struct tensor *tensor = &model->tensors[i];
         if (!tensor->embedding)
             continue;
-        float *v = malloc(tensor->size * sizeof *v);
-        if (v == NULL)
+        float *values = malloc(tensor->size * sizeof *values);
+        if (values == NULL)
             return err_set(err, ERR_MEMORY, "no memory to look through the moments");
         bool *marks = s_marks(optimiser, i);
-        /* First moments decide: a row whose gradient was ever other than zero keeps m until it underflows, and v with it. */
+        size_t width = (size_t)tensor->shape[1];
+        /* A row with zero moments, never touched or long faded, loses nothing by being left out. */
         const float *arenas[] = {optimiser->m, optimiser->v};
         for (int a = 0; a < 2; a++) {
-            model->backend->op->download(model->backend, v, arenas[a] + tensor->offset, tensor->size * sizeof *v);
-            size_t width = (size_t)tensor->shape[1];
+            model->backend->op->download(model->backend, values, arenas[a] + tensor->offset,
+                                         tensor->size * sizeof *values);
             for (size_t k = 0; k < tensor->size; k++)
-                if (v[k] != 0.0f)
+                if (values[k] != 0.0f)
                     marks[k / width] = true;
         }
-        free(v);
+        free(values);
     }
     return true;
 }
@@ -112,7 +128,7 @@ static void s_update(struct optimiser *optimiser, const float *gradient, size_t 
     if (optimiser->rule == OPTIMIZER_ADAM)
         backend->op->adam(backend, p, g, optimiser->m + offset, optimiser->v + offset, count, scale, adam);
     else
-        backend->op->sgd(backend, p, g, count, scale, optimiser->lr, optimiser->decay);
+        backend->op->sgd(backend, p, g, count, scale, (float)optimiser->lr, (float)optimiser->decay);
 }
 
 /* Update the rows of an embedding that were ever touched, in runs. */

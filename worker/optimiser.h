@@ -12,7 +12,7 @@
 struct optimiser {
     const struct model *model; /* not owned */
     enum optimizer rule;
-    float lr, decay;
+    double lr, decay;
     enum norm norm;
     double clip;   /* largest norm, 0 = none */
     float *m, *v;  /* arenas, backend memory; NULL for SGD */
@@ -22,6 +22,9 @@ struct optimiser {
 bool optimiser_open(struct optimiser *optimiser, const struct model *model, const struct config *config,
                     struct err *err);
 void optimiser_close(struct optimiser *optimiser);
+
+/* As before the first update: moments zero, no row touched. */
+void optimiser_reset(struct optimiser *optimiser);
 
 /* These rows of an embedding (its index in the model's table) will be updated from now on. */
 void optimiser_touch(struct optimiser *optimiser, int tensor, const int32_t *rows, int count);

@@ -1,0 +1,124 @@
+/* What a step of Adam leaves in the moments, and when it leaves rows alone. */
+#include "worker/optimiser.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { SRC_VOCAB = 7, TGT_VOCAB = 6, FIRST_EMBEDDING = 0, WIDTH = 4 };
+
+struct bench {
+    struct backend *backend;
+    struct model *model;
+    struct optimiser optimiser;
+    float *gradient;
+};
+
+static int s_open(void **state)
+{
+    static struct bench bench;
+    struct err err;
+    struct config config;
+    config_defaults(&config);
+    config.model_embed = WIDTH;
+    config.model_hidden = 3;
+    config.train_clip = 0;
+    bench.backend = backend_open("cpu", 1, PRECISION_FP32, &err);
+    assert_non_null(bench.backend);
+    bench.model = model_new(bench.backend, &config, SRC_VOCAB, TGT_VOCAB, &err);
+    assert_non_null(bench.model);
+    assert_true(optimiser_open(&bench.optimiser, bench.model, &config, &err));
+    bench.gradient = bench.backend->op->alloc(bench.backend, bench.model->elements * sizeof(float), &err);
+    assert_non_null(bench.gradient);
+    *state = &bench;
+    return 0;
+}
+
+static int s_close(void **state)
+{
+    struct bench *bench = *state;
+    bench->backend->op->free(bench->backend, bench->gradient);
+    optimiser_close(&bench->optimiser);
+    model_destroy(&bench->model);
+    backend_close(&bench->backend);
+    return 0;
+}
+
+/* A step whose gradient is 1 in every element. */
+static void s_step(struct bench *bench, uint64_t t)
+{
+    struct err err;
+    double norm;
+    for (size_t i = 0; i < bench->model->elements; i++)
+        bench->gradient[i] = 1;
+    assert_true(optimiser_step(&bench->optimiser, bench->gradient, t, 1, &norm, &err));
+}
+
+static const struct tensor *s_last(const struct bench *bench)
+{
+    return &bench->model->tensors[bench->model->tensor_count - 1];
+}
+
+/* 1 - 0.999, both as doubles: a beta that was rounded to float first would leave 0.00099998713. */
+static void a_squared_gradient_counts_a_thousandth(void **state)
+{
+    struct bench *bench = *state;
+    const struct tensor *bias = s_last(bench);
+    s_step(bench, 1);
+    for (size_t i = 0; i < bias->size; i++) {
+        assert_true(bench->optimiser.m[bias->offset + i] == (float)0.1);
+        assert_true(bench->optimiser.v[bias->offset + i] == (float)0.001);
+    }
+}
+
+static void a_row_that_nothing_touched_stays(void **state)
+{
+    struct bench *bench = *state;
+    const int32_t touched[] = {2, 5};
+    const float *p = bench->model->parameters;
+    optimiser_touch(&bench->optimiser, FIRST_EMBEDDING, touched, 2);
+    s_step(bench, 1);
+    for (int row = 0; row < SRC_VOCAB; row++)
+        for (int k = 0; k < WIDTH; k++)
+            assert_true((p[row * WIDTH + k] != 0) == (row == 2 || row == 5));
+}
+
+static void a_row_is_found_again_by_its_moments(void **state)
+{
+    struct bench *bench = *state;
+    const int32_t touched[] = {4};
+    struct err err;
+    optimiser_touch(&bench->optimiser, FIRST_EMBEDDING, touched, 1);
+    s_step(bench, 1);
+    memset(bench->optimiser.touched, 0, SRC_VOCAB + TGT_VOCAB);
+    assert_true(optimiser_find_touched(&bench->optimiser, &err));
+    for (int row = 0; row < SRC_VOCAB + TGT_VOCAB; row++)
+        assert_int_equal(bench->optimiser.touched[row], row == 4);
+}
+
+static void a_reset_forgets_moments_and_rows(void **state)
+{
+    struct bench *bench = *state;
+    const int32_t touched[] = {1, 3};
+    optimiser_touch(&bench->optimiser, FIRST_EMBEDDING, touched, 2);
+    s_step(bench, 1);
+    optimiser_reset(&bench->optimiser);
+    for (size_t i = 0; i < bench->model->elements; i++)
+        assert_true(bench->optimiser.m[i] == 0 && bench->optimiser.v[i] == 0);
+    for (int row = 0; row < SRC_VOCAB + TGT_VOCAB; row++)
+        assert_false(bench->optimiser.touched[row]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_squared_gradient_counts_a_thousandth, s_open, s_close),
+        cmocka_unit_test_setup_teardown(a_row_that_nothing_touched_stays, s_open, s_close),
+        cmocka_unit_test_setup_teardown(a_row_is_found_again_by_its_moments, s_open, s_close),
+        cmocka_unit_test_setup_teardown(a_reset_forgets_moments_and_rows, s_open, s_close),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
