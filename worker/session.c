@@ -28,6 +28,7 @@ struct session {
     struct decoder decoder;
     struct batch batch; /* of validation */
     bool welcomed, ready, dismissed;
+    bool told; /* the coordinator said ERROR */
     uint64_t generation, first_step;
     struct incoming incoming[2]; /* by MESSAGE_STATE_MODEL, _OPTIMIZER */
     struct step_result *results; /* [SPAN_STEPS] */
@@ -77,6 +78,14 @@ static bool s_welcome(struct session *session, const struct welcome *welcome, st
     return true;
 }
 
+static void s_drop_incoming(struct session *session)
+{
+    for (int file = 0; file < 2; file++) {
+        free(session->incoming[file].bytes);
+        session->incoming[file] = (struct incoming){0};
+    }
+}
+
 static bool s_say_ready(struct session *session, struct err *err)
 {
     session->ready = true;
@@ -95,9 +104,11 @@ static bool s_generation(struct session *session, const struct generation *gener
     session->generation = generation->generation;
     session->first_step = generation->step;
     session->ready = false;
+    s_drop_incoming(session);
     if (generation->source == SOURCE_STATE)
         return true;
     session->training.step = generation->step;
+    optimiser_reset(&session->training.optimiser);
     if (!model_init(session->training.model, (uint64_t)session->training.config.train_seed, err))
         return false;
     return s_say_ready(session, err);
@@ -111,10 +122,7 @@ static bool s_adopt(struct session *session, struct err *err)
     bool ok = state_load_model(session->training.model, model->bytes, model->total, "model.safetensors", err) &&
               state_load_optimiser(&session->training.optimiser, optimiser->bytes, optimiser->total,
                                    "optimizer.safetensors", err);
-    for (int file = 0; file < 2; file++) {
-        free(session->incoming[file].bytes);
-        session->incoming[file] = (struct incoming){0};
-    }
+    s_drop_incoming(session);
     session->training.step = session->first_step;
     return ok && s_say_ready(session, err);
 }
@@ -123,6 +131,9 @@ static bool s_state(struct session *session, const struct state *state, struct e
 {
     if (!session->welcomed || session->ready)
         return err_set(err, ERR_PROTOCOL, "STATE came outside the beginning of a generation");
+    if (state->step != session->first_step)
+        return err_set(err, ERR_PROTOCOL, "STATE of step %" PRIu64 " came in a generation that begins at %" PRIu64,
+                       state->step, session->first_step);
     struct incoming *incoming = &session->incoming[state->file];
     /* Moments are two arenas; a header is small beside them, and always below the limit that readers have for it. */
     uint64_t most = 2 * session->training.model->elements * sizeof(float) + STATE_PIECE;
@@ -306,6 +317,7 @@ static bool s_handle(struct session *session, const struct message *message, str
     case MESSAGE_DISMISS:
         return s_dismiss(session, err);
     case MESSAGE_ERROR:
+        session->told = true;
         return err_set(err, ERR_FAILED, "the coordinator: %.*s", (int)message->error.text.size,
                        message->error.text.data);
     default:
@@ -330,12 +342,17 @@ static bool s_converse(struct session *session, const struct config *config, str
     return true;
 }
 
-/* The coordinator should know why; it may be gone. */
+/* The coordinator should know why, unless it was the one to say so; it may be gone. */
 static void s_say_error(struct session *session, const struct err *why)
 {
     struct message message = {.type = MESSAGE_ERROR, .error = {.code = (uint32_t)why->code, .text = s_text(why->text)}};
     struct err ignored;
     message_send(session->socket, NULL, &message, &ignored);
+}
+
+static bool s_zmq_error(struct err *err, const char *what)
+{
+    return err_set(err, ERR_FAILED, "%s: %s", what, zmq_strerror(zmq_errno()));
 }
 
 static bool s_open(struct session *session, void *zmq_context, const char *endpoint, struct err *err)
@@ -345,12 +362,12 @@ static bool s_open(struct session *session, void *zmq_context, const char *endpo
         return err_set(err, ERR_MEMORY, "no memory for a worker");
     session->socket = zmq_socket(zmq_context, ZMQ_DEALER);
     if (session->socket == NULL)
-        return err_errno(err, ERR_FAILED, "cannot open a socket");
+        return s_zmq_error(err, "cannot open a socket");
     /* What was said is delivered, however soon the socket is closed: LEAVE and ERROR are last words. */
     int linger = 1000;
     if (zmq_setsockopt(session->socket, ZMQ_LINGER, &linger, sizeof linger) != 0 ||
         zmq_connect(session->socket, endpoint) != 0)
-        return err_errno(err, ERR_FAILED, "cannot connect to %s", endpoint);
+        return s_zmq_error(err, endpoint);
     return true;
 }
 
@@ -361,8 +378,7 @@ static void s_close(struct session *session)
         batch_free(&session->batch);
         training_close(&session->training);
     }
-    for (int file = 0; file < 2; file++)
-        free(session->incoming[file].bytes);
+    s_drop_incoming(session);
     free(session->results);
     free(session->ids);
     free(session->lengths);
@@ -378,7 +394,7 @@ bool worker_run(void *zmq_context, const char *endpoint, const struct config *co
         session.backend = backend_open(config->train_device, (int)config->train_threads,
                                        (enum precision)config->train_precision, err);
         ok = session.backend != NULL && s_converse(&session, config, err);
-        if (!ok)
+        if (!ok && !session.told)
             s_say_error(&session, err);
     }
     s_close(&session);
