@@ -51,9 +51,8 @@ static bool s_reserve(struct batch *batch, size_t ids, size_t steps, int rows, s
         if (batch->device != NULL)
             backend->op->free(backend, batch->device);
         batch->device = NULL;
-        if (!s_grow(&batch->host, &batch->capacity, wanted, err))
-            return false;
-        batch->device = backend->op->alloc(backend, wanted * sizeof(int32_t), err);
+        if (s_grow(&batch->host, &batch->capacity, wanted, err))
+            batch->device = backend->op->alloc(backend, wanted * sizeof(int32_t), err);
         if (batch->device == NULL) {
             batch->capacity = 0;
             return false;
@@ -178,54 +177,102 @@ static int s_longest(const uint16_t *lengths, int count)
     return longest;
 }
 
-bool batch_pack(struct batch *batch, const struct rows *rows, uint32_t first, uint32_t count, size_t at, int pad_to,
-                int src_vocab, int tgt_vocab, struct err *err)
+/* How large everything is. */
+struct extent {
+    int src_longest, tgt_longest;
+    size_t src_T, tgt_T, src_N, tgt_N;
+    size_t block; /* int32 that go to the backend */
+};
+
+static struct extent s_measure(const struct rows *rows, uint32_t first, uint32_t count, int pad_to)
 {
-    int B = (int)count;
-    const uint16_t *src_lengths = rows->src_lengths + first, *tgt_lengths = rows->tgt_lengths + first;
-    int src_longest = s_longest(src_lengths, B), tgt_longest = s_longest(tgt_lengths, B);
-    if (pad_to > 0 && src_longest > pad_to)
-        return err_set(err, ERR_DATA, "a source of %d ids does not fit %d positions", src_longest, pad_to);
-    size_t ids = rows_ids(rows, first, count);
-    size_t src_ids = 0;
-    for (int r = 0; r < B; r++)
-        src_ids += src_lengths[r];
-    size_t src_N = pad_to > 0 ? (size_t)B * (size_t)pad_to : src_ids, tgt_N = ids - src_ids;
-    size_t src_T = (size_t)(pad_to > 0 ? pad_to : src_longest), tgt_T = (size_t)tgt_longest;
-    size_t scratch = (src_T > tgt_T ? src_T : tgt_T) + 1;
-    size_t vocab = (size_t)(src_vocab > tgt_vocab ? src_vocab : tgt_vocab);
-    size_t block = 2 * (src_N + tgt_N) + tgt_N + 2 * (size_t)B;
-    if (!s_reserve(batch, block, 2 * (src_T + tgt_T) + scratch + 4 * (size_t)B, B, vocab, err))
-        return false;
+    size_t B = count, src_ids = 0;
+    for (uint32_t r = first; r < first + count; r++)
+        src_ids += rows->src_lengths[r];
+    struct extent extent = {.src_longest = s_longest(rows->src_lengths + first, (int)count),
+                            .tgt_longest = s_longest(rows->tgt_lengths + first, (int)count)};
+    extent.src_T = (size_t)(pad_to > 0 ? pad_to : extent.src_longest);
+    extent.tgt_T = (size_t)extent.tgt_longest;
+    extent.src_N = pad_to > 0 ? B * (size_t)pad_to : src_ids;
+    extent.tgt_N = rows_ids(rows, first, count) - src_ids;
+    extent.block = 2 * extent.src_N + 3 * extent.tgt_N + 2 * B;
+    return extent;
+}
 
-    batch->B = B;
-    int32_t *host = batch->host, *shape = batch->shape;
-    struct layout to = {.src_slot = host, .src_vocab = src_vocab, .tgt_vocab = tgt_vocab};
-    to.src_distinct = to.src_slot + src_N;
-    to.tgt_slot = to.src_distinct + src_N;
-    to.tgt_distinct = to.tgt_slot + tgt_N;
-    to.target = to.tgt_distinct + tgt_N;
-    to.src_row = to.target + tgt_N;
+static struct layout s_lay(int32_t *host, const struct extent *extent, int B)
+{
+    struct layout to = {.src_slot = host};
+    to.src_distinct = to.src_slot + extent->src_N;
+    to.tgt_slot = to.src_distinct + extent->src_N;
+    to.tgt_distinct = to.tgt_slot + extent->tgt_N;
+    to.target = to.tgt_distinct + extent->tgt_N;
+    to.src_row = to.target + extent->tgt_N;
     to.tgt_row = to.src_row + B;
-    int32_t *counts = shape + 2 * (src_T + tgt_T);
-    int32_t *src_order = counts + scratch, *tgt_order = src_order + B;
-    int32_t *src_place = tgt_order + B, *tgt_place = src_place + B;
+    return to;
+}
 
-    s_shape(&batch->src.seq, shape, shape + src_T, src_lengths, B, src_longest, pad_to);
-    s_shape(&batch->tgt.seq, shape + 2 * src_T, shape + 2 * src_T + tgt_T, tgt_lengths, B, tgt_longest, 0);
-    s_sort(src_lengths, B, src_longest, src_order, counts);
-    s_sort(tgt_lengths, B, tgt_longest, tgt_order, counts);
+/* The order of both sides' rows, and what follows from it. `memory` has room for 4 B and, at `counts`, any length. */
+static void s_order(struct batch *batch, struct layout *to, const uint16_t *src_lengths, const uint16_t *tgt_lengths,
+                    const struct extent *extent, int32_t *counts, int32_t *memory)
+{
+    int B = batch->B;
+    int32_t *src_order = memory, *tgt_order = src_order + B, *src_place = tgt_order + B, *tgt_place = src_place + B;
+    s_sort(src_lengths, B, extent->src_longest, src_order, counts);
+    s_sort(tgt_lengths, B, extent->tgt_longest, tgt_order, counts);
     for (int i = 0; i < B; i++) {
         src_place[src_order[i]] = i;
         tgt_place[tgt_order[i]] = i;
         batch->row_of[i] = tgt_order[i];
     }
     for (int r = 0; r < B; r++) {
-        to.src_row[tgt_place[r]] = src_place[r];
-        to.tgt_row[src_place[r]] = tgt_place[r];
+        to->src_row[tgt_place[r]] = src_place[r];
+        to->tgt_row[src_place[r]] = tgt_place[r];
     }
-    to.src_place = src_place;
-    to.tgt_place = tgt_place;
+    to->src_place = src_place;
+    to->tgt_place = tgt_place;
+}
+
+static void s_upload(struct batch *batch, const struct layout *to, size_t block)
+{
+    int32_t *device = batch->device;
+    const int32_t *host = batch->host;
+    batch->backend->op->upload(batch->backend, device, host, block * sizeof *host);
+    batch->src.slot = device + (to->src_slot - host);
+    batch->src.distinct = device + (to->src_distinct - host);
+    batch->tgt.slot = device + (to->tgt_slot - host);
+    batch->tgt.distinct = device + (to->tgt_distinct - host);
+    batch->target = device + (to->target - host);
+    batch->src_row = device + (to->src_row - host);
+    batch->tgt_row = device + (to->tgt_row - host);
+    batch->host_target = to->target;
+    batch->src.host_distinct = to->src_distinct;
+    batch->tgt.host_distinct = to->tgt_distinct;
+}
+
+bool batch_pack(struct batch *batch, const struct rows *rows, uint32_t first, uint32_t count, size_t at, int pad_to,
+                int src_vocab, int tgt_vocab, struct err *err)
+{
+    int B = (int)count;
+    const uint16_t *src_lengths = rows->src_lengths + first, *tgt_lengths = rows->tgt_lengths + first;
+    const struct extent extent = s_measure(rows, first, count, pad_to);
+    if (pad_to > 0 && extent.src_longest > pad_to)
+        return err_set(err, ERR_DATA, "a source of %d ids does not fit %d positions", extent.src_longest, pad_to);
+    if (extent.block > INT32_MAX)
+        return err_set(err, ERR_DATA, "a batch of %d rows has too many positions: make it smaller", B);
+    size_t shapes = 2 * (extent.src_T + extent.tgt_T);
+    size_t counts = (extent.src_T > extent.tgt_T ? extent.src_T : extent.tgt_T) + 1;
+    size_t vocab = (size_t)(src_vocab > tgt_vocab ? src_vocab : tgt_vocab);
+    if (!s_reserve(batch, extent.block, shapes + counts + 4 * (size_t)B, B, vocab, err))
+        return false;
+
+    batch->B = B;
+    int32_t *src_shape = batch->shape, *tgt_shape = src_shape + 2 * extent.src_T;
+    struct layout to = s_lay(batch->host, &extent, B);
+    to.src_vocab = src_vocab;
+    to.tgt_vocab = tgt_vocab;
+    s_shape(&batch->src.seq, src_shape, src_shape + extent.src_T, src_lengths, B, extent.src_longest, pad_to);
+    s_shape(&batch->tgt.seq, tgt_shape, tgt_shape + extent.tgt_T, tgt_lengths, B, extent.tgt_longest, 0);
+    s_order(batch, &to, src_lengths, tgt_lengths, &extent, src_shape + shapes, src_shape + shapes + counts);
     const uint16_t *id = rows->ids + at;
     for (int r = 0; r < B; r++) {
         int steps = pad_to > 0 ? pad_to : src_lengths[r];
@@ -236,18 +283,6 @@ bool batch_pack(struct batch *batch, const struct rows *rows, uint32_t first, ui
     }
     s_distinct(&batch->src, to.src_slot, to.src_distinct, batch->place);
     s_distinct(&batch->tgt, to.tgt_slot, to.tgt_distinct, batch->place);
-
-    int32_t *device = batch->device;
-    batch->backend->op->upload(batch->backend, device, host, block * sizeof *host);
-    batch->src.slot = device + (to.src_slot - host);
-    batch->src.distinct = device + (to.src_distinct - host);
-    batch->tgt.slot = device + (to.tgt_slot - host);
-    batch->tgt.distinct = device + (to.tgt_distinct - host);
-    batch->target = device + (to.target - host);
-    batch->src_row = device + (to.src_row - host);
-    batch->tgt_row = device + (to.tgt_row - host);
-    batch->host_target = to.target;
-    batch->src.host_distinct = to.src_distinct;
-    batch->tgt.host_distinct = to.tgt_distinct;
+    s_upload(batch, &to, extent.block);
     return true;
 }

@@ -47,7 +47,8 @@ struct batch {
 /* Start empty: *batch = (struct batch){.backend = backend}. */
 
 /* Pack rows first..first+count-1 of `rows` (count >= 1). `at` is the place of row `first` in rows->ids. pad_to 0 = source lengths as they
- * are, else every source runs pad_to steps. Ids must be below the vocabularies' sizes: ERR_DATA otherwise. */
+ * are, else every source runs pad_to steps. Ids must be below the vocabularies' sizes,
+ * and positions few enough to be counted in an int: ERR_DATA otherwise. */
 bool batch_pack(struct batch *batch, const struct rows *rows, uint32_t first, uint32_t count, size_t at, int pad_to,
                 int src_vocab, int tgt_vocab, struct err *err);
 
