@@ -1,10 +1,8 @@
 #include "worker/translator.h"
 
-#include "proto/store/file.h"
 #include "proto/text/normalise.h"
 #include "worker/state.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,23 +19,22 @@ struct work {
     size_t count;
     uint16_t *ids; /* of all sources                       */
     size_t id_count, id_capacity;
-    struct rows rows; /* of one batch; arrays below           */
-    uint16_t *src_lengths, *tgt_lengths, *row_ids, *out, *out_lengths;
+    uint16_t *src_lengths, *tgt_lengths, *row_ids, *out, *out_lengths; /* of one batch */
     bool *ended;
 };
 
 static bool s_load(struct translator *translator, struct err *err)
 {
     const struct checkpoint *checkpoint = &translator->checkpoint;
-    char path[CHECKPOINT_PATH + 32];
+    static const char file[] = "model.safetensors";
     struct buffer bytes = {0};
     translator->model = model_new(translator->backend, &translator->config, (int)vocab_size(checkpoint->src),
                                   (int)vocab_size(checkpoint->tgt), err);
     if (translator->model == NULL)
         return false;
-    snprintf(path, sizeof path, "%s/model.safetensors", checkpoint->path);
-    bool ok = file_read(path, SIZE_MAX, &bytes, err) &&
-              state_load_model(translator->model, bytes.data, bytes.size, path, err);
+    bool ok = checkpoint_file(checkpoint, file, &bytes, err) &&
+              (state_load_model(translator->model, bytes.data, bytes.size, file, err) ||
+               err_context(err, "%s", checkpoint->path));
     buffer_free(&bytes);
     return ok;
 }
@@ -185,7 +182,7 @@ static bool s_decode(struct translator *translator, struct work *work, size_t fi
         vocab_decode(translator->checkpoint.tgt, work->out + i * limit, work->out_lengths[i], texts);
         buffer_append(texts, "", 1);
     }
-    return buffer_ok(texts, err);
+    return true;
 }
 
 bool translator_run(struct translator *translator, const char *const *sentences, size_t count,
@@ -211,7 +208,7 @@ bool translator_run(struct translator *translator, const char *const *sentences,
     }
     buffer_free(&text);
     s_work_free(&work);
-    return ok;
+    return ok && buffer_ok(texts, err);
 }
 
 void translator_unknown(const struct translator *translator, const char *sentence, struct buffer *out)

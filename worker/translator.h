@@ -11,7 +11,7 @@
 
 struct translator {
     struct checkpoint checkpoint;
-    struct config config; /* the checkpoint's, with this command's translate.* and compute options */
+    struct config config; /* the checkpoint's, with this command's translate.batch */
     struct backend *backend;
     struct model *model;
     struct decoder decoder;
