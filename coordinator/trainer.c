@@ -307,8 +307,11 @@ static bool s_report(struct trainer *trainer, const struct report *report, struc
     return s_drive_training(trainer, err);
 }
 
+/* Credit from before READY was granted to an earlier generation. */
 static bool s_credit(struct trainer *trainer, const struct credit *credit, struct err *err)
 {
+    if (!trainer->member.ready)
+        return true;
     trainer->member.credit += credit->units;
     if (trainer->phase == PHASE_TRAIN)
         return s_drive_training(trainer, err);
@@ -516,13 +519,6 @@ bool trainer_interrupt(struct trainer *trainer, struct err *err)
     }
 }
 
-static bool s_check_options(const struct config *config, struct err *err)
-{
-    if (config->train_keep_best == KEEP_BLEU && !config->train_bleu)
-        return err_set(err, ERR_USAGE, "train.keep_best is bleu but train.bleu is false: give --train.bleu");
-    return true;
-}
-
 static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, struct err *err)
 {
     struct checkpoint_state *state = &trainer->state;
@@ -544,9 +540,16 @@ static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, s
                                   .display = parts->display,
                                   .epoch_steps = plan_steps(parts->plan),
                                   .began_ns = clock_ns()};
-    return s_check_options(parts->config, err) && tally_fits(state, plan_steps(parts->plan), err) &&
+    return trainer_check(parts->config, err) && tally_fits(state, plan_steps(parts->plan), err) &&
            span_builder_open(&trainer->builder, parts->dataset, parts->plan, err) &&
            validation_open(&trainer->validation, parts->config, parts->dataset, parts->samples, err);
+}
+
+bool trainer_check(const struct config *config, struct err *err)
+{
+    if (config->train_keep_best == KEEP_BLEU && !config->train_bleu)
+        return err_set(err, ERR_USAGE, "train.keep_best is bleu but train.bleu is false: give --train.bleu");
+    return true;
 }
 
 struct trainer *trainer_new(const struct trainer_parts *parts, struct err *err)

@@ -41,7 +41,10 @@ enum trainer_outcome {
 
 struct trainer;
 
-/* ERR_USAGE: options that contradict each other; ERR_DATA: a checkpoint that does not fit the plan. */
+/* ERR_USAGE where options contradict each other. trainer_new asks too; ask before anything is read or removed. */
+bool trainer_check(const struct config *config, struct err *err);
+
+/* ERR_USAGE as trainer_check; ERR_DATA: a checkpoint that does not fit the plan. */
 struct trainer *trainer_new(const struct trainer_parts *parts, struct err *err);
 void trainer_destroy(struct trainer **trainer);
 
