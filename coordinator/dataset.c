@@ -84,15 +84,9 @@ static bool s_read(const struct config *config, const char *pairs_path, const ch
     };
     if (!pairs_read(pairs, &source, err))
         return false;
-    const char *name = pairs_path[0] != '\0' ? pairs_path : src;
-    if (pairs->count == 0)
-        return err_set(err, ERR_DATA,
-                       "%s: no pair is left of %" PRIu64 " lines: %" PRIu64 " outside data.min_tokens %" PRId64
-                       " .. data.max_tokens %" PRId64 ", %" PRIu64 " unreadable (data.on_bad_line)",
-                       name, pairs->lines, pairs->dropped, config->data_min_tokens, config->data_max_tokens,
-                       pairs->bad);
     if (pairs->count > UINT32_MAX / 2)
-        return err_set(err, ERR_DATA, "%s: %zu pairs are more than can be trained on", name, pairs->count);
+        return err_set(err, ERR_DATA, "%s: %zu pairs are more than can be trained on",
+                       pairs_path[0] != '\0' ? pairs_path : src, pairs->count);
     return true;
 }
 

@@ -85,16 +85,11 @@ bool download_open(struct download *download, const char *run, const struct chec
     return false;
 }
 
-/* The model file begins with the length of its header; what follows the header are its float32 parameters. */
+/* What follows the header of the model file are its float32 parameters. */
 static uint64_t s_parameters(const struct state *piece)
 {
-    const uint8_t *bytes = piece->bytes;
-    uint64_t header = 0;
-    if (piece->size < 8)
-        return 0;
-    for (int i = 7; i >= 0; i--)
-        header = header << 8 | bytes[i];
-    return header < piece->total - 8 ? (piece->total - 8 - header) / sizeof(float) : 0;
+    uint64_t header = piece->size < SAFETENSORS_LENGTH ? UINT64_MAX : safetensors_header_size(piece->bytes);
+    return header < piece->total ? (piece->total - header) / sizeof(float) : 0;
 }
 
 bool download_piece(struct download *download, const struct state *piece, struct err *err)
