@@ -2,6 +2,7 @@
 #include "coordinator/samples.h"
 
 #include "proto/base/log.h"
+#include "proto/base/typed.h"
 #include "proto/store/file.h"
 #include "proto/text/normalise.h"
 
@@ -32,17 +33,16 @@ static bool s_add_sentence(struct samples *samples, const char *line, const stru
 {
     struct buffer text = {0};
     normalise((enum normalise)config->data_normalise, line, strlen(line), &text);
-    if (!buffer_ok(&text, err))
-        return false;
-    size_t words = word_count(text.data, text.size);
-    bool done = true;
-    if (words == 0) {
-        log_warn("%s: \"%s\" has no words that are known to data.normalise, it is left out", config->run_sample, line);
-    } else if (words > (size_t)config->data_max_tokens) {
-        log_warn("%s: \"%s\" is longer than data.max_tokens %" PRId64 ", it is left out", config->run_sample, line,
-                 config->data_max_tokens);
-    } else {
-        uint16_t ids[1002 + 1];
+    bool done = buffer_ok(&text, err);
+    size_t words = done ? word_count(text.data, text.size) : 0;
+    if (done && words == 0) {
+        log_warn("%s: \"%s\" has no words that are known to data.normalise, it is left out", config->run_sample,
+                 typed_show(line).shown);
+    } else if (done && words > (size_t)config->data_max_tokens) {
+        log_warn("%s: \"%s\" is longer than data.max_tokens %" PRId64 ", it is left out", config->run_sample,
+                 typed_show(line).shown, config->data_max_tokens);
+    } else if (done) {
+        uint16_t ids[ROW_LENGTH + 1];
         size_t size = vocab_encode(dataset->src, text.data, text.size, (size_t)config->data_length, ids, NULL, NULL);
         ids[size] = ID_EOS;
         done = s_add(samples, line, NULL, ids, (uint16_t)size, 1, err);
@@ -58,7 +58,7 @@ static bool s_add_file(struct samples *samples, const struct dataset *dataset, c
     size_t at;
     bool done = file_read(config->run_sample, s_most_bytes, &file, err);
     if (done && file.size > 0 && !utf8_valid(file.data, file.size, &at))
-        done = err_set(err, ERR_DATA, "%s: byte %zu is not UTF-8 text", config->run_sample, at);
+        done = err_set(err, ERR_DATA, "%s: byte %zu is not UTF-8 text", config->run_sample, at + 1);
     char *rest = file.data;
     for (char *line; done && rest != NULL && samples->count < SAMPLES_MOST && (line = strsep(&rest, "\n")) != NULL;) {
         line[strcspn(line, "\r")] = '\0';
