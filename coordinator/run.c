@@ -3,6 +3,7 @@
 
 #include "proto/base/log.h"
 #include "proto/store/file.h"
+#include "proto/store/steps.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -52,15 +53,16 @@ static bool s_lock(struct run *run, struct err *err)
 /* Names that a run puts in its folder and that make it one; the lock and the records of steps alone do not. */
 static bool s_is_of_a_run(const char *name)
 {
-    return strncmp(name, "step-", 5) == 0 || strcmp(name, "latest") == 0 || strcmp(name, "best") == 0 ||
-           strcmp(name, "metrics.jsonl") == 0;
+    struct step_folder folder;
+    return (step_parse(name, &folder) && folder.kind != STEP_PARTIAL) || strcmp(name, STEP_LATEST) == 0 ||
+           strcmp(name, STEP_BEST) == 0 || strcmp(name, "metrics.jsonl") == 0;
 }
 
 static bool s_is_ours(const char *name)
 {
-    size_t size = strlen(name);
-    return s_is_of_a_run(name) || strcmp(name, "steps.jsonl") == 0 || strcmp(name, "report.html") == 0 ||
-           (strncmp(name, ".step-", 6) == 0 && size > 8 && strcmp(name + size - 8, ".partial") == 0);
+    struct step_folder folder;
+    return s_is_of_a_run(name) || step_parse(name, &folder) || strcmp(name, "steps.jsonl") == 0 ||
+           strcmp(name, "report.html") == 0;
 }
 
 /* Look through the folder: *holds is set when there is a run; with `remove` all that a run puts there goes. */
@@ -71,8 +73,14 @@ static bool s_scan(const struct run *run, bool remove, bool *holds, struct err *
     if (folder == NULL)
         return err_errno(err, ERR_IO, "%s", run->dir);
     bool done = true;
-    for (struct dirent *entry; done && (entry = readdir(folder)) != NULL;) {
+    while (done) {
         char path[CHECKPOINT_PATH];
+        errno = 0;
+        struct dirent *entry = readdir(folder);
+        if (entry == NULL) {
+            done = errno == 0 || err_errno(err, ERR_IO, "%s", run->dir);
+            break;
+        }
         *holds = *holds || s_is_of_a_run(entry->d_name);
         if (!remove || !s_is_ours(entry->d_name))
             continue;

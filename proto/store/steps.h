@@ -4,7 +4,7 @@
  *   .step-00001200.partial    being written, or on its way out; a crash leaves it, the next writer removes it
  *   step-00001200.replaced    committed, and about to give way to a newer one of the same step
  *
- * Shared by the writer and the readers of checkpoints; nobody else needs it. */
+ * Shared by the writer and the readers of checkpoints, and by whoever has to tell a run's files from others. */
 #ifndef LSTMQ_STEPS_H
 #define LSTMQ_STEPS_H
 

@@ -92,8 +92,11 @@ static void overwriting_removes_a_run_and_nothing_else(void **state)
     assert_true(link_replace(path, "step-00000010", NULL));
     snprintf(path, sizeof path, "%s/notes.txt", run.dir);
     assert_true(file_write_atomic(path, "mine", 4, NULL));
+    snprintf(path, sizeof path, "%s/step-by-step.txt", run.dir);
+    assert_true(file_write_atomic(path, "mine", 4, NULL));
     run_close(&run);
     assert_true(run_open(&run, &config, NULL));
+    assert_true(is_there(&run, "step-by-step.txt"));
     assert_false(is_there(&run, "metrics.jsonl"));
     assert_false(is_there(&run, "step-00000010"));
     assert_false(is_there(&run, "best"));
