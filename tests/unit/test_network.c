@@ -189,6 +189,26 @@ static void ids_outside_the_vocabulary_are_refused(void **state)
     s_close(&fixture);
 }
 
+/* Rows enough for 2^32 positions, were they all padded. */
+static void a_batch_of_too_many_positions_is_refused(void **state)
+{
+    enum { MANY = 1 << 22, PADDED = 1 << 10 };
+    struct fixture fixture;
+    struct err err = {0};
+    (void)state;
+    s_open(&fixture, CELL_LSTM);
+    uint16_t *ones = malloc(MANY * sizeof *ones);
+    assert_non_null(ones);
+    for (int r = 0; r < MANY; r++)
+        ones[r] = 1;
+    const struct rows rows = {.count = MANY, .src_lengths = ones, .tgt_lengths = ones, .ids = ones};
+    assert_false(batch_pack(&fixture.batch, &rows, 0, MANY, 0, PADDED, SRC_VOCAB, TGT_VOCAB, &err));
+    assert_int_equal(err.code, ERR_DATA);
+    assert_non_null(strstr(err.text, "too many positions"));
+    free(ones);
+    s_close(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +217,7 @@ int main(void)
         cmocka_unit_test(rnn_gradients_are_finite_differences),
         cmocka_unit_test(a_batch_is_the_sum_of_its_rows),
         cmocka_unit_test(ids_outside_the_vocabulary_are_refused),
+        cmocka_unit_test(a_batch_of_too_many_positions_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
