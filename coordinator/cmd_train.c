@@ -17,7 +17,6 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -203,31 +202,39 @@ static void s_close_loop(struct session *session)
         close(session->signals);
 }
 
-/* The command that goes on with this run, from the words of this one. */
-static void s_command(int argc, char **argv, struct buffer *out)
+/* A word as a shell takes it. */
+static void s_quote(const char *word, struct buffer *out)
 {
-    bool resume = false;
+    bool plain = word[0] != '\0' && word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                                      "0123456789-_./=:,+@%")] == '\0';
+    buffer_text(out, plain ? " " : " '");
+    for (const char *c = word; *c != '\0'; c++)
+        buffer_text(out, *c == '\'' ? "'\\''" : (char[]){*c, '\0'});
+    buffer_text(out, plain ? "" : "'");
+}
+
+/* The command that goes on with this run, from the words of this one: the same, but that it resumes and does not begin anew. */
+static void s_command(const struct config *config, int argc, char **argv, struct buffer *out)
+{
+    bool overwrite = config->run_overwrite;
     buffer_text(out, "lstmq");
     for (int i = 0; i < argc; i++) {
-        bool plain =
-            argv[i][0] != '\0' && argv[i][strspn(argv[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                                          "0123456789-_./=:,+@%")] == '\0';
-        if (strcmp(argv[i], "--run.overwrite") == 0 || strcmp(argv[i], "--run.overwrite=true") == 0)
+        bool bare = strcmp(argv[i], "--run.overwrite") == 0;
+        if (!bare && strcmp(argv[i], "--run.overwrite=true") != 0) {
+            s_quote(argv[i], out);
             continue;
-        resume = resume || strcmp(argv[i], "--resume") == 0 || strcmp(argv[i], "--run.resume") == 0;
-        buffer_text(out, plain ? " " : " '");
-        for (const char *c = argv[i]; *c != '\0'; c++)
-            buffer_text(out, *c == '\'' ? "'\\''" : (char[]){*c, '\0'});
-        buffer_text(out, plain ? "" : "'");
+        }
+        overwrite = false;
+        i += bare && i + 1 < argc && strcmp(argv[i + 1], "true") == 0;
     }
-    if (!resume)
-        buffer_text(out, " --resume");
+    buffer_text(out, overwrite ? " --no-run.overwrite" : "");
+    buffer_text(out, config->run_resume ? "" : " --resume");
 }
 
 static bool s_interrupted(const struct session *session, int argc, char **argv, struct err *err)
 {
     struct buffer command = {0};
-    s_command(argc, argv, &command);
+    s_command(&session->config, argc, argv, &command);
     bool whole = buffer_ok(&command, err);
     if (whole)
         err_set(err, ERR_INTERRUPTED, "interrupted%s; continue with: %s",
@@ -326,7 +333,7 @@ static bool s_prepare(struct session *session, bool *over, struct err *err)
 {
     const struct config *config = &session->config;
     mt19937_seed(&session->stream, (uint64_t)config->train_seed);
-    if (!dataset_read(&session->dataset, config, &session->stream, err))
+    if (!trainer_check(config, err) || !dataset_read(&session->dataset, config, &session->stream, err))
         return false;
     s_log_dataset(session);
     return samples_open(&session->samples, &session->dataset, config, err) &&
