@@ -13,14 +13,14 @@
 /* A line is some 300 bytes; this is far more epochs than a run can have. */
 static const size_t s_largest_file = (size_t)256 << 20;
 
-static double number_of(const json_t *object, const char *key)
+static double s_number_of(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
     return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
 /* False where the line says nothing of an epoch. */
-static bool parse_line(const char *line, size_t size, struct epoch_metrics *row)
+static bool s_parse_line(const char *line, size_t size, struct epoch_metrics *row)
 {
     json_t *object = json_loadb(line, size, 0, NULL);
     json_int_t epoch = json_integer_value(json_object_get(object, "epoch"));
@@ -28,22 +28,22 @@ static bool parse_line(const char *line, size_t size, struct epoch_metrics *row)
     if (good)
         *row = (struct epoch_metrics){
             .epoch = (uint64_t)epoch,
-            .train_loss = number_of(object, "train_loss"),
-            .val_loss = number_of(object, "val_loss"),
-            .val_tf_loss = number_of(object, "val_tf_loss"),
-            .train_acc = number_of(object, "train_acc"),
-            .val_acc = number_of(object, "val_acc"),
-            .bleu = number_of(object, "bleu"),
-            .tgt_tokens = number_of(object, "tgt_tokens"),
-            .tgt_tok_per_s = number_of(object, "tgt_tok_per_s"),
-            .seconds = number_of(object, "seconds"),
+            .train_loss = s_number_of(object, "train_loss"),
+            .val_loss = s_number_of(object, "val_loss"),
+            .val_tf_loss = s_number_of(object, "val_tf_loss"),
+            .train_acc = s_number_of(object, "train_acc"),
+            .val_acc = s_number_of(object, "val_acc"),
+            .bleu = s_number_of(object, "bleu"),
+            .tgt_tokens = s_number_of(object, "tgt_tokens"),
+            .tgt_tok_per_s = s_number_of(object, "tgt_tok_per_s"),
+            .seconds = s_number_of(object, "seconds"),
         };
     json_decref(object);
     return good;
 }
 
 /* Where `epoch` stands, or would stand. Lines come in order but for a resume, so the search begins at the end. */
-static size_t place_of(const struct metrics *metrics, uint64_t epoch)
+static size_t s_place_of(const struct metrics *metrics, uint64_t epoch)
 {
     size_t place = metrics->count;
     while (place > 0 && metrics->epochs[place - 1].epoch >= epoch)
@@ -51,9 +51,9 @@ static size_t place_of(const struct metrics *metrics, uint64_t epoch)
     return place;
 }
 
-static bool keep_row(struct metrics *metrics, const struct epoch_metrics *row, struct err *err)
+static bool s_keep_row(struct metrics *metrics, const struct epoch_metrics *row, struct err *err)
 {
-    size_t place = place_of(metrics, row->epoch);
+    size_t place = s_place_of(metrics, row->epoch);
     if (place < metrics->count && metrics->epochs[place].epoch == row->epoch) {
         metrics->epochs[place] = *row;
         return true;
@@ -83,8 +83,8 @@ bool metrics_read(struct metrics *metrics, const char *path, struct err *err)
         const char *line = text.data + at, *newline = memchr(line, '\n', text.size - at);
         size_t size = newline ? (size_t)(newline - line) : text.size - at;
         struct epoch_metrics row;
-        if (parse_line(line, size, &row))
-            good = keep_row(metrics, &row, err);
+        if (s_parse_line(line, size, &row))
+            good = s_keep_row(metrics, &row, err);
         at += size + 1;
     }
     buffer_free(&text);
@@ -99,6 +99,6 @@ void metrics_free(struct metrics *metrics)
 
 const struct epoch_metrics *metrics_of(const struct metrics *metrics, uint64_t epoch)
 {
-    size_t place = place_of(metrics, epoch);
+    size_t place = s_place_of(metrics, epoch);
     return place < metrics->count && metrics->epochs[place].epoch == epoch ? metrics->epochs + place : NULL;
 }

@@ -73,7 +73,7 @@ static const char *s_duration(double seconds, char text[32])
     return text;
 }
 
-/* `value` by `format`, or "-" in the same width when it is unknown. */
+/* `value` times `scale` with its unit, or "-" in the same width when it is unknown. */
 static const char *s_value(double value, int width, int digits, double scale, const char *unit, char text[32])
 {
     if (isfinite(value))

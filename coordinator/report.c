@@ -23,54 +23,54 @@ struct page {
 };
 
 /* 4548132 as "4,548,132". */
-static void grouped(struct buffer *out, uint64_t number)
+static void s_grouped(struct buffer *out, uint64_t number)
 {
     if (number >= 1000) {
-        grouped(out, number / 1000);
+        s_grouped(out, number / 1000);
         buffer_format(out, ",%03u", (unsigned)(number % 1000));
     } else {
         buffer_format(out, "%u", (unsigned)number);
     }
 }
 
-static void slot_title(struct buffer *out, const struct page *page)
+static void s_slot_title(struct buffer *out, const struct page *page)
 {
     html_text(out, page->facts->title);
 }
 
-static void slot_status(struct buffer *out, const struct page *page)
+static void s_slot_status(struct buffer *out, const struct page *page)
 {
     html_text(out, page->facts->status);
 }
 
 /* The first word of the status, as a class name. */
-static void slot_status_class(struct buffer *out, const struct page *page)
+static void s_slot_status_class(struct buffer *out, const struct page *page)
 {
     const char *status = page->facts->status;
     buffer_append(out, status, strspn(status, "abcdefghijklmnopqrstuvwxyz"));
 }
 
-static void slot_about(struct buffer *out, const struct page *page)
+static void s_slot_about(struct buffer *out, const struct page *page)
 {
     const struct report_facts *facts = page->facts;
     html_text(out, facts->config->data_src_lang);
     buffer_text(out, " → ");
     html_text(out, facts->config->data_tgt_lang);
     buffer_text(out, ", ");
-    grouped(out, facts->train_pairs);
+    s_grouped(out, facts->train_pairs);
     buffer_text(out, " training pairs and ");
-    grouped(out, facts->valid_pairs);
+    s_grouped(out, facts->valid_pairs);
     buffer_text(out, " for validation, vocabularies of ");
-    grouped(out, facts->src_vocab);
+    s_grouped(out, facts->src_vocab);
     buffer_text(out, " and ");
-    grouped(out, facts->tgt_vocab);
+    s_grouped(out, facts->tgt_vocab);
     buffer_text(out, " words, ");
-    grouped(out, facts->parameters);
+    s_grouped(out, facts->parameters);
     buffer_text(out, " parameters.");
 }
 
 /* A number with `digits` decimals, a dash for NAN. */
-static void figure(struct buffer *out, double value, int digits, const char *unit)
+static void s_figure(struct buffer *out, double value, int digits, const char *unit)
 {
     if (isfinite(value))
         buffer_format(out, "%.*f%s", digits, value, unit);
@@ -78,14 +78,14 @@ static void figure(struct buffer *out, double value, int digits, const char *uni
         buffer_text(out, "–");
 }
 
-static void tile(struct buffer *out, const char *name, double value, int digits, const char *unit, const char *note)
+static void s_tile(struct buffer *out, const char *name, double value, int digits, const char *unit, const char *note)
 {
     buffer_format(out, "<div><dt>%s</dt><dd>", name);
-    figure(out, value, digits, unit);
+    s_figure(out, value, digits, unit);
     buffer_format(out, "<small>%s</small></dd></div>\n", note);
 }
 
-static void tile_speed(struct buffer *out, const struct metrics *metrics)
+static void s_tile_speed(struct buffer *out, const struct metrics *metrics)
 {
     double tokens = 0, seconds = 0;
     for (size_t i = 0; i < metrics->count; i++) {
@@ -97,13 +97,13 @@ static void tile_speed(struct buffer *out, const struct metrics *metrics)
     }
     buffer_text(out, "<div><dt>Speed</dt><dd>");
     if (seconds > 0 && tokens / seconds < 1e18)
-        grouped(out, (uint64_t)(tokens / seconds + 0.5));
+        s_grouped(out, (uint64_t)(tokens / seconds + 0.5));
     else
         buffer_text(out, "–");
     buffer_text(out, "<small>target tokens/s, mean</small></dd></div>\n");
 }
 
-static void tile_time(struct buffer *out, const struct metrics *metrics)
+static void s_tile_time(struct buffer *out, const struct metrics *metrics)
 {
     double seconds = 0;
     for (size_t i = 0; i < metrics->count; i++)
@@ -119,7 +119,7 @@ static void tile_time(struct buffer *out, const struct metrics *metrics)
     buffer_text(out, "<small>validation included</small></dd></div>\n");
 }
 
-static void slot_scores(struct buffer *out, const struct page *page)
+static void s_slot_scores(struct buffer *out, const struct page *page)
 {
     const struct epoch_metrics *best = page->best;
     if (!best)
@@ -130,17 +130,17 @@ static void slot_scores(struct buffer *out, const struct page *page)
     buffer_format(out, "<div><dt>%s</dt><dd>%llu<small>of %llu</small></dd></div>\n",
                   is_best ? "Best epoch" : "Last epoch", (unsigned long long)best->epoch,
                   (unsigned long long)page->metrics->epochs[page->metrics->count - 1].epoch);
-    tile(out, "Validation accuracy", best->val_acc * 100, 1, " %",
-         forced ? "of tokens, decoder forced" : "of tokens, decoding freely");
-    tile(out, "Validation loss", best->val_loss, 3, "", "nats per token");
-    tile(out, "BLEU", best->bleu, 2, "", "of 100, greedy decoding");
-    tile_speed(out, page->metrics);
-    tile_time(out, page->metrics);
+    s_tile(out, "Validation accuracy", best->val_acc * 100, 1, " %",
+           forced ? "of tokens, decoder forced" : "of tokens, decoding freely");
+    s_tile(out, "Validation loss", best->val_loss, 3, "", "nats per token");
+    s_tile(out, "BLEU", best->bleu, 2, "", "of 100, greedy decoding");
+    s_tile_speed(out, page->metrics);
+    s_tile_time(out, page->metrics);
     buffer_text(out, "</dl>\n");
 }
 
 /* A chart's frame; `keys` is the legend, ready made. The script of the template draws into the canvas by its id. */
-static void chart(struct buffer *out, const char *id, const char *title, const char *note, const char *keys)
+static void s_chart(struct buffer *out, const char *id, const char *title, const char *note, const char *keys)
 {
     buffer_format(out,
                   "<figure><h3>%s</h3><p>%s</p><ul class=\"key\">%s</ul>"
@@ -149,7 +149,7 @@ static void chart(struct buffer *out, const char *id, const char *title, const c
                   title, note, keys, id, title);
 }
 
-static void slot_charts(struct buffer *out, const struct page *page)
+static void s_slot_charts(struct buffer *out, const struct page *page)
 {
     if (page->metrics->count == 0) {
         buffer_text(out, "<p class=\"empty\">No epoch has finished yet: the curves begin with the first one.</p>\n");
@@ -159,21 +159,22 @@ static void slot_charts(struct buffer *out, const struct page *page)
     for (size_t i = 0; i < page->metrics->count; i++)
         scored = scored || isfinite(page->metrics->epochs[i].bleu);
     buffer_text(out, "<h2>Curves</h2>\n<div class=\"charts\">\n");
-    chart(out, "loss", "Loss", "Nats per token. The upright line marks the best epoch.",
-          "<li class=\"one\"><i></i>training</li><li class=\"two\"><i></i>validation</li>"
-          "<li class=\"three\"><i></i>validation, decoder forced</li>");
-    chart(out, "accuracy", "Accuracy", "Share of target tokens that are right.",
-          "<li class=\"one\"><i></i>training</li><li class=\"two\"><i></i>validation</li>");
+    s_chart(out, "loss", "Loss", "Nats per token. The upright line marks the best epoch.",
+            "<li class=\"one\"><i></i>training</li><li class=\"two\"><i></i>validation</li>"
+            "<li class=\"three\"><i></i>validation, decoder forced</li>");
+    s_chart(out, "accuracy", "Accuracy", "Share of target tokens that are right.",
+            "<li class=\"one\"><i></i>training</li><li class=\"two\"><i></i>validation</li>");
     if (scored)
-        chart(out, "bleu", "BLEU", "Greedy translations of the validation pairs.",
-              "<li class=\"two\"><i></i>validation</li>");
-    chart(out, "speed", "Speed", "Target tokens per second of training time.",
-          "<li class=\"one\"><i></i>training</li>");
+        s_chart(out, "bleu", "BLEU", "Greedy translations of the validation pairs.",
+                "<li class=\"two\"><i></i>validation</li>");
+    s_chart(out, "speed", "Speed", "Target tokens per second of training time.",
+            "<li class=\"one\"><i></i>training</li>");
     buffer_text(out, "</div>\n");
 }
 
 /* A cell of the samples; `label` is its heading on a narrow screen. <bdi>: the text finds its own direction, as Arabic must. */
-static void sample_cell(struct buffer *out, const char *label, const char *language, const char *text, const char *none)
+static void s_sample_cell(struct buffer *out, const char *label, const char *language, const char *text,
+                          const char *none)
 {
     buffer_format(out, "<td data-label=\"%s\">", label);
     if (text && *text) {
@@ -187,7 +188,7 @@ static void sample_cell(struct buffer *out, const char *label, const char *langu
     }
 }
 
-static void slot_samples(struct buffer *out, const struct page *page)
+static void s_slot_samples(struct buffer *out, const struct page *page)
 {
     const struct report_facts *facts = page->facts;
     if (facts->sample_count == 0)
@@ -197,16 +198,16 @@ static void slot_samples(struct buffer *out, const struct page *page)
     for (size_t i = 0; i < facts->sample_count; i++) {
         const struct report_sample *sample = facts->samples + i;
         buffer_text(out, "<tr>");
-        sample_cell(out, "Source", facts->config->data_src_lang, sample->source, "empty");
-        sample_cell(out, "Reference", facts->config->data_tgt_lang, sample->reference, "none given");
-        sample_cell(out, "Translation", facts->config->data_tgt_lang, sample->translation, "empty");
+        s_sample_cell(out, "Source", facts->config->data_src_lang, sample->source, "empty");
+        s_sample_cell(out, "Reference", facts->config->data_tgt_lang, sample->reference, "none given");
+        s_sample_cell(out, "Translation", facts->config->data_tgt_lang, sample->translation, "empty");
         buffer_text(out, "</tr>\n");
     }
     buffer_text(out, "</tbody></table></div>\n");
 }
 
 /* The rows of the settings that stand at their default, or those that do not. Returns how many there are. */
-static size_t settings_rows(struct buffer *out, const struct config *config, bool at_default)
+static size_t s_settings_rows(struct buffer *out, const struct config *config, bool at_default)
 {
     struct config defaults;
     config_defaults(&defaults);
@@ -233,7 +234,7 @@ static size_t settings_rows(struct buffer *out, const struct config *config, boo
     return written;
 }
 
-static void settings_table(struct buffer *out, const char *rows)
+static void s_settings_table(struct buffer *out, const char *rows)
 {
     buffer_text(out, "<div class=\"panel\"><table class=\"settings\"><thead><tr><th>Setting</th><th>Value</th>"
                      "<th>Meaning</th></tr></thead><tbody>\n");
@@ -241,31 +242,31 @@ static void settings_table(struct buffer *out, const char *rows)
     buffer_text(out, "</tbody></table></div>\n");
 }
 
-static void slot_settings(struct buffer *out, const struct page *page)
+static void s_slot_settings(struct buffer *out, const struct page *page)
 {
     struct buffer rows = {0};
     buffer_text(out, "<h2>Settings</h2>\n");
-    if (settings_rows(&rows, page->facts->config, false) > 0)
-        settings_table(out, rows.data);
+    if (s_settings_rows(&rows, page->facts->config, false) > 0)
+        s_settings_table(out, rows.data);
     buffer_clear(&rows);
-    size_t usual = settings_rows(&rows, page->facts->config, true);
+    size_t usual = s_settings_rows(&rows, page->facts->config, true);
     if (usual > 0) {
         buffer_format(out, "<details><summary>%zu settings at their defaults</summary>\n", usual);
-        settings_table(out, rows.data);
+        s_settings_table(out, rows.data);
         buffer_text(out, "</details>\n");
     }
     out->failed = out->failed || rows.failed;
     buffer_free(&rows);
 }
 
-static void epoch_cell(struct buffer *out, double value, int digits)
+static void s_epoch_cell(struct buffer *out, double value, int digits)
 {
     buffer_text(out, "<td>");
-    figure(out, value, digits, "");
+    s_figure(out, value, digits, "");
     buffer_text(out, "</td>");
 }
 
-static void slot_epochs(struct buffer *out, const struct page *page)
+static void s_slot_epochs(struct buffer *out, const struct page *page)
 {
     const struct metrics *metrics = page->metrics;
     if (metrics->count == 0)
@@ -281,21 +282,21 @@ static void slot_epochs(struct buffer *out, const struct page *page)
         const struct epoch_metrics *row = metrics->epochs + i;
         buffer_format(out, "<tr%s><td>%llu</td>", row->epoch == page->facts->best_epoch ? " class=\"best\"" : "",
                       (unsigned long long)row->epoch);
-        epoch_cell(out, row->train_loss, 4);
-        epoch_cell(out, row->train_acc * 100, 2);
-        epoch_cell(out, row->val_loss, 4);
-        epoch_cell(out, row->val_tf_loss, 4);
-        epoch_cell(out, row->val_acc * 100, 2);
-        epoch_cell(out, row->bleu, 2);
-        epoch_cell(out, row->tgt_tok_per_s, 0);
-        epoch_cell(out, row->seconds, 1);
+        s_epoch_cell(out, row->train_loss, 4);
+        s_epoch_cell(out, row->train_acc * 100, 2);
+        s_epoch_cell(out, row->val_loss, 4);
+        s_epoch_cell(out, row->val_tf_loss, 4);
+        s_epoch_cell(out, row->val_acc * 100, 2);
+        s_epoch_cell(out, row->bleu, 2);
+        s_epoch_cell(out, row->tgt_tok_per_s, 0);
+        s_epoch_cell(out, row->seconds, 1);
         buffer_text(out, "</tr>\n");
     }
     buffer_text(out, "</tbody></table></div></details>\n");
 }
 
 /* One column of the metrics as a JSON array; what is not a number is null. */
-static json_t *column(const struct metrics *metrics, size_t offset)
+static json_t *s_column(const struct metrics *metrics, size_t offset)
 {
     json_t *array = json_array();
     for (size_t i = 0; i < metrics->count; i++) {
@@ -306,7 +307,7 @@ static json_t *column(const struct metrics *metrics, size_t offset)
     return array;
 }
 
-static void slot_data(struct buffer *out, const struct page *page)
+static void s_slot_data(struct buffer *out, const struct page *page)
 {
     static const struct {
         const char *name;
@@ -326,7 +327,7 @@ static void slot_data(struct buffer *out, const struct page *page)
     json_object_set_new(object, "epoch", epochs);
     json_object_set_new(object, "best_epoch", json_integer((json_int_t)page->facts->best_epoch));
     for (size_t i = 0; i < sizeof s_columns / sizeof *s_columns; i++)
-        json_object_set_new(object, s_columns[i].name, column(page->metrics, s_columns[i].offset));
+        json_object_set_new(object, s_columns[i].name, s_column(page->metrics, s_columns[i].offset));
     char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
     if (text)
         html_json(out, text);
@@ -337,7 +338,7 @@ static void slot_data(struct buffer *out, const struct page *page)
 }
 
 /* Without the pointer to a source map at the end of some editions, which a browser's tools would ask for. */
-static void slot_chart_js(struct buffer *out, const struct page *page)
+static void s_slot_chart_js(struct buffer *out, const struct page *page)
 {
     (void)page;
     const char *map = strstr(report_chart_js, "//# sourceMappingURL=");
@@ -348,16 +349,16 @@ static const struct {
     const char *name;
     void (*write)(struct buffer *out, const struct page *page);
 } s_slots[] = {
-    {"title", slot_title},       {"status_class", slot_status_class},
-    {"status", slot_status},     {"about", slot_about},
-    {"scores", slot_scores},     {"charts", slot_charts},
-    {"samples", slot_samples},   {"settings", slot_settings},
-    {"epochs", slot_epochs},     {"data", slot_data},
-    {"chart_js", slot_chart_js},
+    {"title", s_slot_title},       {"status_class", s_slot_status_class},
+    {"status", s_slot_status},     {"about", s_slot_about},
+    {"scores", s_slot_scores},     {"charts", s_slot_charts},
+    {"samples", s_slot_samples},   {"settings", s_slot_settings},
+    {"epochs", s_slot_epochs},     {"data", s_slot_data},
+    {"chart_js", s_slot_chart_js},
 };
 
 /* The template with its slots filled. The template is part of the program: a slot nobody knows is our mistake. */
-static bool page_write(struct buffer *out, const struct page *page, struct err *err)
+static bool s_page_write(struct buffer *out, const struct page *page, struct err *err)
 {
     const char *at = report_template;
     for (const char *open; (open = strstr(at, "{{"));) {
@@ -386,7 +387,7 @@ bool report_write(const char *run, const struct report_facts *facts, struct err 
         if (!best && metrics.count > 0)
             best = metrics.epochs + metrics.count - 1;
         const struct page page = {.facts = facts, .metrics = &metrics, .best = best};
-        good = page_write(&html, &page, err);
+        good = s_page_write(&html, &page, err);
     }
     good = good && path_join(path, run, "report.html", err) && file_write_atomic(path, html.data, html.size, err);
     metrics_free(&metrics);
