@@ -56,7 +56,9 @@ void buffer_format(struct buffer *buffer, const char *format, ...)
     int length = vsnprintf(NULL, 0, format, args);
     va_end(args);
     char *end = length < 0 ? NULL : buffer_reserve(buffer, (size_t)length);
-    if (end != NULL) {
+    if (end == NULL) {
+        buffer->failed = true;
+    } else {
         vsnprintf(end, (size_t)length + 1, format, again);
         buffer->size += (size_t)length;
     }

@@ -1,8 +1,8 @@
 /* log.h - one line on stderr for what an operator should know.
  *
  * A line is "TIME LEVEL role[pid] text": `2026-01-31T12:00:00.123Z info coordinator[4242] worker 3 joined`. The logger is
- * the one piece of global mutable state in the program; it is set up by main.c and safe to call from any thread (a line
- * is one write(2)). Libraries log only what they handled themselves; a failure travels as a struct err instead. */
+ * the one piece of global mutable state in the program; command_config opens it, and any thread may call it (a line is one
+ * write(2)). Libraries log only what they handled themselves; a failure travels as a struct err instead. */
 #ifndef LSTMQ_LOG_H
 #define LSTMQ_LOG_H
 

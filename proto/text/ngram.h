@@ -14,7 +14,7 @@
 #define NGRAM_BITS(order) (128 / (order))
 
 /* Add to right[n - 1], for n = 1..order, the number of n-grams common to both, each counted as often as it stands in the
- * sequence that has it less often. 1 <= order <= 8. */
+ * sequence that has it less often. 2 <= order <= 8. */
 bool ngram_match(const uint32_t *first, size_t first_size, const uint32_t *second, size_t second_size, unsigned order,
                  uint64_t *right, struct err *err);
 

@@ -74,15 +74,15 @@ static bool s_shards_allowed(const struct span *span, struct err *err)
 {
     uint64_t rows = 0;
     for (uint32_t i = 0; i < span->shard_count; i++) {
-        const struct span_shard *shard = &span->shards[i], *before = shard - 1;
+        const struct span_shard *shard = &span->shards[i], *before = i > 0 ? shard - 1 : NULL;
         if (shard->step >= span->steps)
             return err_set(err, ERR_PROTOCOL, "frame shards: entry %u: step %u is not below %u", i, shard->step,
                            span->steps);
         if (shard->shard >= SHARDS_MOST)
             return err_set(err, ERR_PROTOCOL, "frame shards: entry %u: shard %u is not below %d", i, shard->shard,
                            SHARDS_MOST);
-        bool later =
-            i == 0 || shard->step > before->step || (shard->step == before->step && shard->shard > before->shard);
+        bool later = before == NULL || shard->step > before->step ||
+                     (shard->step == before->step && shard->shard > before->shard);
         if (!later)
             return err_set(err, ERR_PROTOCOL, "frame shards: entry %u: not after the one before it", i);
         rows += shard->rows;
