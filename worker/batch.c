@@ -1,3 +1,6 @@
+/* batch.c - rows become positions, in time order, and ids become places in a list of distinct ids.
+ *
+ * Everything that operations read is laid out in one block on the host and uploaded in one piece. */
 #include "worker/batch.h"
 
 #include "proto/text/vocab.h"

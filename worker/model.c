@@ -1,3 +1,4 @@
+/* model.c - the table of tensors, and how each begins. */
 #include "worker/model.h"
 
 #include "proto/base/random.h"

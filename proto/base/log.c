@@ -1,3 +1,4 @@
+/* log.c - a line is put together first and written at once, so that lines of several threads do not mix. */
 #include "proto/base/log.h"
 
 #include <pthread.h>

@@ -1,3 +1,4 @@
+/* random.c - MT19937 and what CPython makes of it; see random.h for where both are defined. */
 #include "proto/base/random.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* checkpoint.c - writing: a folder is filled out of sight, sealed by its manifest, and gets its name by one rename. */
 #include "proto/store/checkpoint.h"
 
 #include "proto/store/file.h"

@@ -1,3 +1,4 @@
+/* inspect.c - looking at a checkpoint file by file; see inspect.h. */
 #include "proto/store/inspect.h"
 
 #include "proto/store/file.h"

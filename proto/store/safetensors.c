@@ -1,3 +1,4 @@
+/* safetensors.c - the header as JSON, made and taken apart; what must hold of it stands in safetensors.h. */
 #include "proto/store/safetensors.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* steps.c - names of checkpoints, made and recognised; see steps.h. */
 #include "proto/store/steps.h"
 
 #include "proto/store/file.h"
