@@ -1,3 +1,6 @@
+/* optimiser.c - norm, clip and update, as torch.nn.utils.clip_grad_norm_ and torch.optim do them.
+ *
+ * Marks keep which rows of the embeddings were ever touched, so that an update passes over those that cannot change. */
 #include "worker/optimiser.h"
 
 #include <math.h>
