@@ -159,16 +159,16 @@ class Folder(TrainingTest):
     def test_a_folder_removed_during_the_run_comes_back_with_the_next_checkpoint(self):
         folder, stolen = self.path("run"), self.path("stolen")
         process = self.start(*self.arguments("--progress", "plain", run__dir=folder, run__progress=None,
-                                             train__epochs=200))
+                                             train__epochs=50))
         process.stdout.readline()
         process.stdout.readline()  # an epoch is over
         os.rename(folder, stolen)
         said = process.communicate(timeout=LIMIT_S)[1].decode()
         self.assertEqual(process.returncode, 0, said)
         self.assertEqual(run("inspect", folder).returncode, 0)
-        self.assertEqual(metrics(folder)[-1]["epoch"], 200)
+        self.assertEqual(metrics(folder)[-1]["epoch"], 50)
         seen = [record["epoch"] for record in metrics(stolen) + metrics(folder)]
-        self.assertEqual(seen, list(range(1, 201)))
+        self.assertEqual(seen, list(range(1, 51)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,224 @@
+#!/usr/bin/env python3
+"""Whatever a file of pairs holds, training says what it made of it: which line of which file is bad, and how many were left out."""
+
+import gzip
+import os
+import re
+
+from program import main, run
+from training import TrainingTest, hashes, metrics, sample_pairs, write
+
+PAIRS = sample_pairs(60)
+LONGEST = 1 << 16  # bytes of a line
+
+
+class DataTest(TrainingTest):
+    options = {**TrainingTest.options, "train.epochs": 1, "train.bleu": "false"}
+
+    def setUp(self):
+        super().setUp()
+        self.runs = 0
+
+    def new_run(self):
+        self.runs += 1
+        return self.path(f"run-{self.runs}")
+
+    def pairs(self, text, name="pairs.tsv"):
+        return write(self.path(name), text)
+
+    def assertRefused(self, pattern, status=3, **options):
+        folder = self.new_run()
+        self.assertFails(status, pattern, *self.arguments(run__dir=folder, **options))
+        self.assertFalse(os.path.exists(folder), "a run that never began left a folder")
+
+    def trained_on(self, **options):
+        """What the data line on stderr counts: lines, pairs, training pairs, validation pairs; and the model."""
+        folder = self.new_run()
+        said = self.train(run__dir=folder, **options)
+        counts = re.search(r"(\d+) lines, (\d+) pairs of .*; training on (\d+), validating on (\d+);", said)
+        return [int(count) for count in counts.groups()], hashes(folder), said
+
+
+class BadLine(DataTest):
+    """Each of these stands as line 31 between good ones."""
+
+    BAD = [
+        ("no TAB", b"i know .", r"no TAB; a line is SOURCE TAB TARGET"),
+        ("an empty line", b"", r"no TAB"),
+        ("invalid UTF-8", b"i \xff know .\tje sais .", r"invalid UTF-8 at byte 3 \(0xFF\); convert the file with iconv"),
+        ("half a letter", b"i know .\tje sais \xc3", r"invalid UTF-8 at byte 18 \(0xC3\)"),
+        ("a surrogate", b"i know .\t\xed\xa0\x80", r"invalid UTF-8 at byte 10"),
+        ("an overlong letter", b"\xc1\x81\tje sais .", r"invalid UTF-8 at byte 1"),
+        ("NUL", b"i know .\tje\0 sais .", r"a NUL at byte 12"),
+        ("1 MB and more", b"a " * (1 << 19) + b"\tb", rf"the line has more than {LONGEST} bytes; split it"),
+        ("2 MB without a word's end", b"a" * (1 << 21), rf"the line has more than {LONGEST} bytes; split it"),
+    ]
+
+    def around(self, line):
+        lines = [pair.encode() for pair in PAIRS]
+        return b"".join(each + b"\n" for each in lines[:30] + [line] + lines[30:])
+
+    def test_it_is_named_with_its_file(self):
+        for name, line, pattern in self.BAD:
+            with self.subTest(name):
+                path = self.pairs(self.around(line))
+                self.assertRefused(rf"train: {path}:31: {pattern}.*, or leave such lines out with --data.on_bad_line skip",
+                                   data__pairs=path)
+
+    def test_it_is_named_in_a_gzip_file_and_in_validation_too(self):
+        line = b"i know ."
+        packed = self.pairs(gzip.compress(self.around(line)), "pairs.tsv.gz")
+        self.assertRefused(rf"train: {packed}:31: no TAB", data__pairs=packed)
+        self.assertRefused(rf"train: {packed}:31: no TAB", data__pairs=self.pairs(PAIRS), data__valid_pairs=packed)
+
+    def test_skipping_counts_it_and_trains_on_the_others(self):
+        good = self.trained_on(data__pairs=self.pairs(PAIRS))
+        self.assertNotIn("bad line", good[2])
+        for name, line, pattern in self.BAD:
+            with self.subTest(name):
+                path = self.pairs(self.around(line))
+                counts, model, said = self.trained_on(data__pairs=path, data__on_bad_line="skip")
+                self.assertEqual(counts, [len(PAIRS) + 1, *good[0][1:]])
+                self.assertEqual(model, good[1])
+                self.assertRegex(said, rf"1 bad lines? .*skipped \(data.on_bad_line skip\); the first: {path}:31: {pattern}")
+
+    def test_all_of_them_are_counted(self):
+        lines = [pair.encode() for pair in PAIRS] + [line for _, line, _ in self.BAD]
+        path = self.pairs(b"\n".join(lines))
+        counts, _, said = self.trained_on(data__pairs=path, data__on_bad_line="skip")
+        self.assertEqual(counts[:2], [len(lines), len(PAIRS)])
+        self.assertIn(f"{len(self.BAD)} bad lines were skipped (data.on_bad_line skip); the first: {path}:61: no TAB", said)
+
+    def test_a_file_of_bad_lines_alone_leaves_nothing(self):
+        path = self.pairs(["no tab here"] * 5)
+        self.assertRefused(rf"{path}: none of 5 lines is a usable pair \(5 bad", data__pairs=path, data__on_bad_line="skip")
+
+    def test_in_parallel_files_the_side_is_named(self):
+        good = [pair.encode() for pair in PAIRS]
+        src, tgt = (b"".join(pair.split(b"\t")[side] + b"\n" for pair in good) for side in (0, 1))
+        bad = tgt.split(b"\n")
+        bad[6] = b"je \xe9tais"
+        src, tgt = self.pairs(src, "pairs.en"), self.pairs(b"\n".join(bad), "pairs.fr")
+        self.assertRefused(rf"train: {tgt}:7: invalid UTF-8 at byte 4 \(0xE9\)", data__src=src, data__tgt=tgt)
+        counts, _, said = self.trained_on(data__src=src, data__tgt=tgt, data__on_bad_line="skip")
+        self.assertEqual(counts[:2], [60, 59])
+        self.assertIn(f"the first: {tgt}:7: invalid UTF-8", said)
+
+
+class Form(DataTest):
+    """The same pairs in other clothes train the same model."""
+
+    def setUp(self):
+        super().setUp()
+        self.expected = self.trained_on(data__pairs=self.pairs(PAIRS))[:2]
+
+    def assertSame(self, text, name="other.tsv"):
+        self.assertEqual(self.trained_on(data__pairs=self.pairs(text, name))[:2], self.expected)
+
+    def test_line_ends_marks_and_trailing_columns(self):
+        self.assertSame("\r\n".join(PAIRS) + "\r\n")
+        self.assertSame("\n".join(PAIRS))
+        self.assertSame("\ufeff" + "\n".join(PAIRS) + "\n")
+        self.assertSame("\n".join(PAIRS) + "\n\n\n")
+        self.assertSame([pair + "\tCC-BY 2.0 (France)\tand more" for pair in PAIRS])
+
+    def test_gzip(self):
+        text = "".join(pair + "\n" for pair in PAIRS).encode()
+        self.assertSame(gzip.compress(text), "other.tsv.gz")
+        self.assertSame(gzip.compress(text), "named-like-text.tsv")
+        self.assertSame(gzip.compress(text[:500]) + gzip.compress(text[500:]), "two-members.gz")
+
+    def test_parallel_files_and_a_pipe(self):
+        sides = [[pair.split("\t")[side] for pair in PAIRS] for side in (0, 1)]
+        src, tgt = self.pairs(sides[0], "pairs.en"), self.pairs(sides[1], "pairs.fr")
+        self.assertEqual(self.trained_on(data__src=src, data__tgt=tgt)[:2], self.expected)
+        folder = self.new_run()
+        text = "".join(pair + "\n" for pair in PAIRS)
+        result = run(*self.arguments(run__dir=folder, data__pairs="/dev/stdin"), stdin=text)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(hashes(folder), self.expected[1])
+
+
+class BadFile(DataTest):
+    def test_what_cannot_be_read_is_named(self):
+        good = self.pairs(PAIRS)
+        packed = gzip.compress("".join(pair + "\n" for pair in PAIRS).encode())
+        flipped = bytearray(packed)
+        flipped[-6] ^= 1  # of its checksum
+        for status, name, text, pattern in (
+            (3, "empty.tsv", b"", "the file is empty; it should hold one sentence or pair a line"),
+            (3, "lf.tsv", b"\n\n\n", "none of 0 lines is a usable pair"),
+            (3, "bom.tsv", b"\xef\xbb\xbf", "none of 0 lines is a usable pair"),
+            (3, "empty.gz", gzip.compress(b""), "nothing is in this gzip file"),
+            (3, "cut.gz", packed[:len(packed) // 2], r"damaged gzip file \(it ends too early\); check it with gzip -t"),
+            (3, "cut-by-one.gz", packed[:-1], r"damaged gzip file \(it ends too early\)"),
+            (3, "flipped.gz", bytes(flipped), r"damaged gzip file \("),
+            (3, "tail.gz", packed + b"rubbish", r"damaged gzip file \("),
+            (3, "text.gz", b"a\tb\n", "not a gzip file in spite of its name"),
+            (3, "utf16.tsv", "a\tb\n".encode("utf-16"), "UTF-16"),
+        ):
+            with self.subTest(name):
+                path = self.pairs(text, name)
+                self.assertRefused(f"train: {path}.*{pattern}", status, data__pairs=path)
+                self.assertRefused(f"train: {path}.*{pattern}", status, data__pairs=good, data__valid_pairs=path)
+
+    def test_a_missing_file_and_a_folder_are_named(self):
+        missing = self.path("missing.tsv")
+        self.assertRefused(f"{missing}: cannot open: No such file or directory", 1, data__pairs=missing)
+        self.assertRefused(f"{self.folder}: cannot (read|open).*: Is a directory", 1, data__pairs=self.folder)
+
+    def test_parallel_files_of_different_length_are_named(self):
+        src, tgt = self.pairs(["a"] * 8, "long.en"), self.pairs(["b"] * 5, "short.fr")
+        self.assertRefused(f"{tgt} ends after line 5, {src} goes on; parallel files need equally many lines",
+                           data__src=src, data__tgt=tgt)
+        self.assertRefused(f"{tgt} ends after line 5, {src} goes on", data__src=tgt, data__tgt=src)
+
+    def test_files_that_do_not_go_together_are_a_mistake_in_usage(self):
+        path = self.pairs(PAIRS)
+        self.assertRefused("no data: give --data.pairs FILE", 2)
+        self.assertRefused("data.pairs and data.src/data.tgt both name data", 2, data__pairs=path, data__src=path)
+        self.assertRefused("data.tgt is missing", 2, data__src=path)
+        self.assertRefused("data.valid_src is missing", 2, data__pairs=path, data__valid_tgt=path)
+
+
+class Choice(DataTest):
+    """Which pairs are trained on, and which are held out."""
+
+    def test_take_keeps_that_many_or_all_there_are(self):
+        path = self.pairs(PAIRS)
+        everything = self.trained_on(data__pairs=path)
+        self.assertEqual(self.trained_on(data__pairs=path, data__take=10**6)[:2], everything[:2])
+        few = self.trained_on(data__pairs=path, data__take=10, data__valid_fraction=0.2)[0]
+        self.assertEqual(few, [60, 60, 8, 2])
+
+    def test_validation_pairs_of_their_own_are_all_held_out(self):
+        path = self.pairs(PAIRS[:50])
+        sides = [[pair.split("\t")[side] for pair in PAIRS[50:]] for side in (0, 1)]
+        own = self.trained_on(data__pairs=path, data__valid_pairs=self.pairs(PAIRS[50:], "valid.tsv"))
+        self.assertEqual(own[0], [60, 60, 50, 10])
+        apart = self.trained_on(data__pairs=path, data__valid_src=self.pairs(sides[0], "valid.en"),
+                                data__valid_tgt=self.pairs(sides[1], "valid.fr"))
+        self.assertEqual(apart[:2], own[:2])
+
+    def test_without_validation_the_figures_are_null(self):
+        self.trained_on(data__pairs=self.pairs(PAIRS), data__valid_fraction=0)
+        record = metrics(self.path("run-1"))[0]
+        self.assertEqual([record[key] for key in ("val_loss", "val_acc", "val_tf_loss", "bleu")], [None] * 4)
+        self.assertIsNotNone(record["train_loss"])
+
+    def test_pairs_beyond_the_token_limits_are_counted_not_lost_in_silence(self):
+        path = self.pairs(PAIRS + ["a " * 13 + "\tb", "\tb", "a\t "])
+        self.assertEqual(self.trained_on(data__pairs=path)[0][:2], [63, 60])
+        self.assertRefused(r"none of 63 lines is a usable pair \(0 bad, 63 with a side outside 11 to 12 tokens\); see "
+                           "data.min_tokens and data.max_tokens", data__pairs=path, data__min_tokens=11)
+
+    def test_too_few_pairs_to_hold_some_out_are_an_error(self):
+        one, same = self.pairs(["a\tb"], "one.tsv"), self.pairs(["a\tb"] * 20, "same.tsv")
+        self.assertRefused("no training pair is left of 1: 1 are held out .data.valid_fraction 0.1.", data__pairs=one)
+        self.assertRefused("no training pair is left of 20: .*18 share their source .*data.split source", data__pairs=same)
+        self.assertEqual(self.trained_on(data__pairs=one, data__valid_fraction=0)[0], [1, 1, 1, 0])
+        self.assertEqual(self.trained_on(data__pairs=same, data__split="tail")[0], [20, 20, 18, 2])
+
+
+if __name__ == "__main__":
+    main()
