@@ -14,7 +14,7 @@ static size_t s_list_characters(const char *text, size_t size, uint32_t *units)
     const unsigned char *next = (const unsigned char *)text, *end = next + size;
     size_t count = 0;
     while (next < end) {
-        uint32_t code = utf8_next(&next, end);
+        uint32_t code = unicode_next(&next, end);
         if (!unicode_space(code))
             units[count++] = code + 1;
     }

@@ -45,7 +45,7 @@ bool utf8_valid(const char *text, size_t size, size_t *at)
         if (next == end)
             break;
         const unsigned char *character = next;
-        uint32_t code = utf8_next(&next, end);
+        uint32_t code = unicode_next(&next, end);
         if (code == 0 || code >= UNICODE_STRAY) {
             if (at != NULL)
                 *at = (size_t)(character - bytes);
@@ -81,7 +81,7 @@ static char *s_normalise_notebook(const unsigned char *next, const unsigned char
             code = 0x40 + second;
             next += 2;
         } else {
-            code = s_notebook_character(utf8_next(&next, end));
+            code = s_notebook_character(unicode_next(&next, end));
         }
         if (code == 0)
             continue;
@@ -108,7 +108,7 @@ static char *s_fold_space(const unsigned char *next, const unsigned char *end, c
     bool space = false;
     while (next < end) {
         const unsigned char *character = next;
-        if (unicode_space(utf8_next(&next, end))) {
+        if (unicode_space(unicode_next(&next, end))) {
             space = out > start;
             continue;
         }

@@ -109,7 +109,7 @@ static size_t s_stripped_size(const char *text, size_t size)
 {
     const unsigned char *start = (const unsigned char *)text, *next = start, *end = start + size, *last = start;
     while (next < end)
-        if (!unicode_space(utf8_next(&next, end)))
+        if (!unicode_space(unicode_next(&next, end)))
             last = next;
     return (size_t)(last - start);
 }
@@ -120,7 +120,7 @@ static void s_join_tokens(const char *text, size_t size, struct buffer *out)
     bool first = true, space = true;
     while (next < end) {
         const unsigned char *character = next;
-        bool here = unicode_space(utf8_next(&next, end));
+        bool here = unicode_space(unicode_next(&next, end));
         if (!here) {
             if (space && !first)
                 buffer_append(out, " ", 1);
