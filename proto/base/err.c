@@ -1,8 +1,25 @@
 #include "proto/base/err.h"
 
+#include "proto/base/utf8.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+/* Names and pieces of damaged input stand in errors; "?" takes the place of what is not UTF-8, a character cut at the end
+ * included, and of control characters. */
+static void s_make_one_line(char *text)
+{
+    size_t size = strlen(text);
+    uint32_t code = 0;
+    for (size_t at = 0, length; at < size; at += length) {
+        length = utf8_next(text + at, size - at, &code);
+        bool shown = length > 0 && code >= 0x20 && (code < 0x7F || code > 0x9F);
+        length = length > 0 ? length : 1;
+        if (!shown)
+            memset(text + at, '?', length);
+    }
+}
 
 bool err_vset(struct err *err, enum err_code code, const char *format, va_list args)
 {
@@ -10,6 +27,7 @@ bool err_vset(struct err *err, enum err_code code, const char *format, va_list a
         return false;
     err->code = code;
     vsnprintf(err->text, sizeof err->text, format, args);
+    s_make_one_line(err->text);
     return false;
 }
 
@@ -32,6 +50,7 @@ bool err_errno(struct err *err, enum err_code code, const char *format, ...)
     if (err != NULL) {
         size_t used = strlen(err->text);
         snprintf(err->text + used, sizeof err->text - used, ": %s", strerror(saved));
+        s_make_one_line(err->text);
     }
     return false;
 }
@@ -57,6 +76,7 @@ bool err_context(struct err *err, const char *format, ...)
         length = room;
     memcpy(err->text + used, text, length);
     err->text[used + length] = '\0';
+    s_make_one_line(err->text);
     return false;
 }
 

@@ -26,7 +26,7 @@ enum { ERR_TEXT = 1024 };
 
 struct err {
     enum err_code code;
-    char text[ERR_TEXT]; /* one line, UTF-8, no trailing newline or full stop */
+    char text[ERR_TEXT]; /* one line, UTF-8, no full stop; "?" for bytes of a name or an input that are neither */
 };
 
 /* Fill `err` (which may be NULL) and return false, so that `return err_set(err, ...)` is a whole failure path. */

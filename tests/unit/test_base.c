@@ -63,6 +63,28 @@ static void an_error_too_long_is_cut_not_overrun(void **state)
     assert_int_equal(strlen(err.text), ERR_TEXT - 1);
 }
 
+/* A file's name and a damaged file's content are anybody's bytes. */
+static void an_error_is_one_line_of_utf8_whatever_it_names(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    char text[ERR_TEXT];
+    err_set(&err, ERR_DATA, "%s: caf\xc3\xa9 \xe2\x82\xac", "a\nb\x1b[31m\xff\x7f\xc2\x85");
+    assert_string_equal(err.text, "a?b?[31m????: caf\xc3\xa9 \xe2\x82\xac");
+    err_set(&err, ERR_DATA, "%.4s", "caf\xc3\xa9");
+    assert_string_equal(err.text, "caf?");
+    err_context(&err, "%s", "b\tc\x80");
+    assert_string_equal(err.text, "b?c?: caf?");
+    errno = ENOENT;
+    err_errno(&err, ERR_IO, "%s", "\r\n");
+    assert_string_equal(err.text, "??: No such file or directory");
+    memset(text, 'a', sizeof text);
+    memcpy(text + ERR_TEXT - 2, "\xc3", 2);
+    err_set(&err, ERR_DATA, "%s\xa9", text);
+    assert_int_equal(strlen(err.text), ERR_TEXT - 1);
+    assert_string_equal(err.text + ERR_TEXT - 3, "a?");
+}
+
 static void each_code_has_its_exit_status(void **state)
 {
     (void)state;
@@ -465,6 +487,7 @@ int main(void)
         cmocka_unit_test(an_error_is_a_whole_failure_path),
         cmocka_unit_test(errno_is_named),
         cmocka_unit_test(an_error_too_long_is_cut_not_overrun),
+        cmocka_unit_test(an_error_is_one_line_of_utf8_whatever_it_names),
         cmocka_unit_test(each_code_has_its_exit_status),
         cmocka_unit_test(a_buffer_grows_and_stays_a_string),
         cmocka_unit_test(an_append_that_fails_is_remembered),
