@@ -24,33 +24,16 @@ static bool s_check(const struct kernels *kernels, struct err *err)
     return kernels->backend->op->check(kernels->backend, err);
 }
 
-static struct recurrent s_layer(const struct kernels *kernels, const struct network_side *side,
-                                const struct batch_side *batch, const struct side_weights *weights)
-{
-    return (struct recurrent){.cell = kernels->shape->cell,
-                              .seq = &batch->seq,
-                              .H = kernels->shape->H,
-                              .input = side->input,
-                              .slot = batch->slot,
-                              .w_hh = weights->w_hh,
-                              .gates = side->gates,
-                              .c = side->c,
-                              .h = side->h,
-                              .h_before = side->h_before,
-                              .h_last = side->h_last,
-                              .c_last = side->c_last};
-}
-
 static struct recurrent s_encoder(const struct kernels *kernels)
 {
-    return s_layer(kernels, &kernels->network->encoder, &kernels->batch->src,
-                   &kernels->training.model->weights.encoder);
+    return network_layer(kernels->shape, &kernels->training.model->weights.encoder, &kernels->network->encoder,
+                         &kernels->batch->src);
 }
 
 static struct recurrent s_decoder(const struct kernels *kernels)
 {
-    struct recurrent layer =
-        s_layer(kernels, &kernels->network->decoder, &kernels->batch->tgt, &kernels->training.model->weights.decoder);
+    struct recurrent layer = network_layer(kernels->shape, &kernels->training.model->weights.decoder,
+                                           &kernels->network->decoder, &kernels->batch->tgt);
     layer.h0 = kernels->network->decoder.h0;
     layer.c0 = kernels->shape->cell == CELL_LSTM ? kernels->network->decoder.c0 : NULL;
     return layer;

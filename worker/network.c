@@ -92,8 +92,8 @@ void network_free(struct network *network)
     *network = (struct network){.model = network->model, .phases = network->phases};
 }
 
-static struct recurrent s_layer(const struct model_shape *shape, const struct side_weights *weights,
-                                const struct network_side *side, const struct batch_side *batch)
+struct recurrent network_layer(const struct model_shape *shape, const struct side_weights *weights,
+                               const struct network_side *side, const struct batch_side *batch)
 {
     return (struct recurrent){
         .cell = shape->cell,
@@ -167,7 +167,7 @@ static void s_encoder_forward(struct network *network, const struct batch *batch
     const struct model_shape *shape = &model->shape;
     s_input_forward(backend, shape, &model->weights.encoder, &network->encoder, &batch->src);
     phase_end(network->phases, PHASE_INPUT);
-    struct recurrent layer = s_layer(shape, &model->weights.encoder, &network->encoder, &batch->src);
+    struct recurrent layer = network_layer(shape, &model->weights.encoder, &network->encoder, &batch->src);
     backend->op->recurrent_forward(backend, &layer);
     backend->op->gather(backend, network->encoder.h_last, batch->src_row, batch->B, shape->H, network->decoder.h0);
     if (shape->cell == CELL_LSTM)
@@ -178,7 +178,7 @@ static void s_encoder_forward(struct network *network, const struct batch *batch
 static struct recurrent s_decoder(const struct network *network, const struct batch *batch)
 {
     const struct model *model = network->model;
-    struct recurrent layer = s_layer(&model->shape, &model->weights.decoder, &network->decoder, &batch->tgt);
+    struct recurrent layer = network_layer(&model->shape, &model->weights.decoder, &network->decoder, &batch->tgt);
     layer.h0 = network->decoder.h0;
     layer.c0 = model->shape.cell == CELL_LSTM ? network->decoder.c0 : NULL;
     return layer;
@@ -256,7 +256,7 @@ static void s_backward(struct network *network, const struct batch *batch, const
     backend->op->gather(backend, network->dh0, batch->tgt_row, batch->B, H, network->dh_last);
     if (lstm)
         backend->op->gather(backend, network->dc0, batch->tgt_row, batch->B, H, network->dc_last);
-    struct recurrent encoder = s_layer(&model->shape, &model->weights.encoder, &network->encoder, &batch->src);
+    struct recurrent encoder = network_layer(&model->shape, &model->weights.encoder, &network->encoder, &batch->src);
     backend->op->recurrent_backward(
         backend, &encoder,
         &(struct recurrent_gradient){.dh_last = network->dh_last, .dc_last = lstm ? network->dc_last : NULL});

@@ -55,6 +55,11 @@ bool network_run(struct network *network, const struct batch *batch, const struc
 /* The encoder alone: final states in the target side's row order, left in decoder.h0 and decoder.c0 ([B, H]). */
 bool network_encode(struct network *network, const struct batch *batch, struct err *err);
 
+/* The recurrence of a side over its part of a batch, as the backend takes it, from a start of zeroes; whoever has another
+ * start sets h0 and c0. */
+struct recurrent network_layer(const struct model_shape *shape, const struct side_weights *weights,
+                               const struct network_side *side, const struct batch_side *batch);
+
 void network_free(struct network *network);
 
 #endif

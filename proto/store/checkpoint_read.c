@@ -80,14 +80,12 @@ static bool s_read_head(int fd, const char *path, size_t most, struct buffer *ou
         char *end = buffer_reserve(out, most - out->size);
         if (end == NULL)
             return buffer_ok(out, err) || err_context(err, "%s", path);
-        ssize_t got = read(fd, end, most - out->size);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return err_errno(err, ERR_IO, "%s: cannot read", path);
+        size_t got;
+        if (!file_read_some(fd, path, end, most - out->size, &got, err))
+            return false;
         if (got == 0)
             break;
-        out->size += (size_t)got;
+        out->size += got;
     }
     return true;
 }

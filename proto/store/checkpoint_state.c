@@ -6,6 +6,7 @@
  * Reals have 17 digits, so they come back to the bit; those that JSON lacks are the strings "nan", "inf" and "-inf".
  * All text is UTF-8: config_set takes no other. */
 #include "proto/store/checkpoint.h"
+#include "proto/store/json_print.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -15,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STATE_FORMAT = 1, REAL_DIGITS = 17, REAL_TEXT = 40 };
+enum { STATE_FORMAT = 1 };
 
 enum field_type { FIELD_COUNT, FIELD_REAL, FIELD_BOOL, FIELD_TEXT };
 
@@ -159,16 +160,7 @@ static json_t *s_state_json(const struct checkpoint_state *state)
 
 void checkpoint_state_write(const struct checkpoint_state *state, struct buffer *out)
 {
-    json_t *root = s_state_json(state);
-    char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(REAL_DIGITS));
-    json_decref(root);
-    if (text == NULL) {
-        out->failed = true;
-        return;
-    }
-    buffer_text(out, text);
-    buffer_text(out, "\n");
-    free(text);
+    json_print(s_state_json(state), out);
 }
 
 static bool s_real_read(json_t *json, double *value)
@@ -279,7 +271,7 @@ static bool s_option_text(json_t *json, const struct option_row *row, struct buf
     case OPTION_TYPE_REAL:
         if (!s_real_read(json, &real))
             return false;
-        buffer_format(text, "%.*g", REAL_DIGITS, real);
+        buffer_format(text, "%.*g", JSON_PRINT_DIGITS, real);
         return true;
     case OPTION_TYPE_BOOL:
         buffer_text(text, json_is_true(json) ? "true" : "false");
@@ -293,21 +285,10 @@ static bool s_option_text(json_t *json, const struct option_row *row, struct buf
     return false;
 }
 
-static const struct option_row *s_row(const char *key)
-{
-    size_t count;
-    const struct option_row *rows = config_options(&count);
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(rows[i].key, key) == 0)
-            return &rows[i];
-    }
-    return NULL;
-}
-
 static bool s_option_read(const char *key, json_t *json, const char *name, struct config *config, struct err *err)
 {
     static const char *const kinds[] = {"a whole number", "a real number", "true or false", "a string", "a string"};
-    const struct option_row *row = s_row(key);
+    const struct option_row *row = config_option(key);
     if (row == NULL)
         return s_unknown(key, name, err);
     struct buffer text = {0};

@@ -83,6 +83,16 @@ bool file_sync_close(int fd)
     return synced && closed;
 }
 
+bool file_read_some(int fd, const char *path, void *bytes, size_t size, size_t *got, struct err *err)
+{
+    ssize_t result;
+    do
+        result = read(fd, bytes, size);
+    while (result < 0 && errno == EINTR);
+    *got = result < 0 ? 0 : (size_t)result;
+    return result >= 0 || err_errno(err, ERR_IO, "%s: cannot read", path);
+}
+
 bool file_read(const char *path, size_t most, struct buffer *out, struct err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -100,14 +110,11 @@ bool file_read(const char *path, size_t most, struct buffer *out, struct err *er
             ok = buffer_ok(out, err) || err_context(err, "%s", path);
             break;
         }
-        ssize_t got = read(fd, end, chunk);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            ok = err_errno(err, ERR_IO, "%s: cannot read", path);
-        if (got <= 0)
+        size_t got;
+        ok = file_read_some(fd, path, end, chunk, &got, err);
+        if (!ok || got == 0)
             break;
-        out->size += (size_t)got;
+        out->size += got;
         out->data[out->size] = '\0';
         chunk = READ_CHUNK;
         if (out->size - before > most) {

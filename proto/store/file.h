@@ -24,6 +24,9 @@ bool file_write_all(int fd, const void *bytes, size_t size);
 /* fsync and close, both checked; the descriptor is closed in any case. errno is set on failure. */
 bool file_sync_close(int fd);
 
+/* Up to `size` bytes of a descriptor, as read(2) gives them; *got is 0 at the end. ERR_IO names `path`. */
+bool file_read_some(int fd, const char *path, void *bytes, size_t size, size_t *got, struct err *err);
+
 /* Append a whole file to `out`. ERR_IO when it cannot be read, ERR_DATA when it is larger than `most` bytes. */
 bool file_read(const char *path, size_t most, struct buffer *out, struct err *err);
 

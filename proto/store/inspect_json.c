@@ -1,10 +1,10 @@
 /* inspect_json.c - an inspection for programs: one JSON object. "state" and its "config" are those of state.json. */
 #include "proto/store/inspect.h"
+#include "proto/store/json_print.h"
 
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 /* Text as JSON; null where it is empty or not UTF-8. */
 static json_t *s_text(const char *text)
@@ -88,13 +88,5 @@ void inspect_json(const struct inspection *found, struct buffer *out)
                              "whole", found->reason[0] == '\0', "reason", s_text(found->reason), "run", s_run(found),
                              "languages", languages, "words", words, "parameters", s_count(found->parameters),
                              "tensors", s_tensors(found), "files", s_files(found), "state", s_state(found));
-    char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
-    json_decref(root);
-    if (text == NULL) {
-        out->failed = true;
-        return;
-    }
-    buffer_text(out, text);
-    buffer_text(out, "\n");
-    free(text);
+    json_print(root, out);
 }

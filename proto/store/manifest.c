@@ -106,6 +106,19 @@ static bool s_files_read(json_t *root, const char *name, struct manifest *manife
     return true;
 }
 
+/* The text must be the one that manifest_write makes: a reader that took more would have to say what it means. */
+static bool s_compare_written(const char *text, size_t size, const char *name, const struct manifest *manifest,
+                              struct err *err)
+{
+    struct buffer written = {0};
+    manifest_write(manifest, &written);
+    bool ok = buffer_ok(&written, err) || err_context(err, "%s", name);
+    if (ok && (written.size != size || memcmp(written.data, text, size) != 0))
+        ok = err_set(err, ERR_DATA, "%s: says more, or says it otherwise, than a checkpoint's manifest does", name);
+    buffer_free(&written);
+    return ok;
+}
+
 bool manifest_read(const char *text, size_t size, const char *name, struct manifest *manifest, struct err *err)
 {
     char tail[TAIL + 1];
@@ -119,7 +132,7 @@ bool manifest_read(const char *text, size_t size, const char *name, struct manif
     json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
     if (root == NULL)
         return err_set(err, ERR_DATA, "%s:%d: %s", name, error.line, error.text);
-    bool ok = s_files_read(root, name, manifest, err);
+    bool ok = s_files_read(root, name, manifest, err) && s_compare_written(text, size, name, manifest, err);
     json_decref(root);
     return ok;
 }
@@ -148,15 +161,12 @@ static bool s_hash_file(int fd, const char *path, uint64_t *hash, uint64_t *size
         err_set(err, ERR_MEMORY, "%s: out of memory for its checksum", path);
     *size = 0;
     while (ok) {
-        ssize_t got = read(fd, chunk, CHECK_CHUNK);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            ok = err_errno(err, ERR_IO, "%s: cannot read", path);
-        if (got <= 0)
+        size_t got;
+        ok = file_read_some(fd, path, chunk, CHECK_CHUNK, &got, err);
+        if (!ok || got == 0)
             break;
-        XXH3_64bits_update(state, chunk, (size_t)got);
-        *size += (uint64_t)got;
+        XXH3_64bits_update(state, chunk, got);
+        *size += got;
     }
     if (ok)
         *hash = XXH3_64bits_digest(state);

@@ -3,8 +3,10 @@
 
 #include <fcntl.h>
 #include <float.h>
+#include <inttypes.h>
 #include <math.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 static struct checkpoint s_checkpoint; /* too large for a stack that a sanitizer watches */
 
@@ -421,6 +423,34 @@ static void equal_states_are_equal_files(void **state)
     buffer_free(&second);
 }
 
+/* The checksum at a manifest's end belongs to whoever wrote it, so it says nothing about the rest. */
+static void a_manifest_of_another_form_is_refused_though_its_checksum_fits(void **state)
+{
+    static const char *const bodies[] = {
+        "{\"format\": 1,\n \"files\": {},\n \"more\": 2,\n ",
+        "{\"format\": 1, \"files\": {},\n ",
+        "{\"files\": {},\n \"format\": 1,\n ",
+        "{\"format\": 1,\n \"files\": {\n  \"a\": {\"xxh3\": \"0123456789abcdef\", \"size\": 1}},\n ",
+        "{\"format\": 1,\n \"files\": {\n  \"a\": {\"size\": 1, \"xxh3\": \"0123456789abcdef\", \"mode\": 7}},\n ",
+    };
+    (void)state;
+    struct manifest manifest;
+    for (size_t i = 0; i <= sizeof bodies / sizeof *bodies; i++) {
+        struct err err = {0};
+        struct buffer text = {0};
+        bool right = i == sizeof bodies / sizeof *bodies;
+        buffer_text(&text, right ? "{\"format\": 1,\n \"files\": {},\n " : bodies[i]);
+        uint64_t hash = XXH3_64bits(text.data, text.size);
+        buffer_format(&text, "\"xxh3\": \"%016" PRIx64 "\"}\n", hash);
+        if (right)
+            assert_ok(manifest_read(text.data, text.size, "m.json", &manifest, &err), err);
+        else
+            assert_err(manifest_read(text.data, text.size, "m.json", &manifest, &err), err, ERR_DATA,
+                       "or says it otherwise");
+        buffer_free(&text);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -429,6 +459,7 @@ int main(void)
         TEST(a_committed_checkpoint_comes_back),
         cmocka_unit_test(every_number_of_the_state_survives_to_the_bit),
         cmocka_unit_test(a_state_that_makes_no_sense_is_named),
+        cmocka_unit_test(a_manifest_of_another_form_is_refused_though_its_checksum_fits),
         TEST(each_flipped_byte_is_seen),
         TEST(each_truncation_and_each_missing_file_is_seen),
         TEST(a_whole_folder_of_wrong_files_is_refused),
