@@ -1,16 +1,14 @@
-/* fuzz_message.c - frames from libFuzzer into message_decode: refused with ERR_PROTOCOL, or a message that can be sent on.
+/* fuzz_message.c - frames from libFuzzer into message_decode: refused with ERR_PROTOCOL, or a message that can be sent
+ * on.
  *
- * An input is a sequence of frames, each with its size before it as two bytes, low byte first. Every frame lies in a block of
- * its exact size, so that the sanitizer sees one byte too far. Inputs begin, now and then, from the samples of the unit
- * tests. */
+ * An input is a sequence of frames, each with its size before it as two bytes, low byte first. Every frame lies in a
+ * block of its exact size, so that the sanitizer sees one byte too far. Inputs begin, now and then, from the samples of
+ * the unit tests. */
+#include "tests/fuzz/fuzz.h"
 #include "tests/unit/message_samples.h"
-
-#include <stdlib.h>
-#include <string.h>
 
 enum { FRAMES_MOST = MESSAGE_FRAMES + 1 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t room, unsigned seed);
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t room);
 
@@ -25,8 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size -= 2;
         if (length > size)
             length = size;
-        blocks[count] = malloc(length);
-        memcpy(blocks[count], data, length);
+        blocks[count] = fuzz_copy(data, length);
         list[count] = (struct frame){blocks[count], length};
         data += length;
         size -= length;
@@ -36,12 +33,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err err = {0};
     if (message_decode(list, count, &message, &err)) {
         struct message_frames *again = message_encode(&message, &err);
-        if (again == NULL)
-            abort();
+        must(again != NULL);
         message_frames_destroy(&again);
         message_close(&message);
-    } else if (err.code != ERR_PROTOCOL) {
-        abort();
+    } else {
+        must_refuse(&err, ERR_PROTOCOL);
     }
     for (size_t i = 0; i < count; i++)
         free(blocks[i]);

@@ -1,0 +1,143 @@
+/* fuzz_pairs.c - bytes into pairs_read as files: one of pairs or two parallel ones, plain or gzip.
+ *
+ * Refused is ERR_DATA; what is accepted counts every line once, and its pairs are clean text within the limits. Files
+ * are anonymous memory, opened through /proc. The first byte of an input chooses the rule, what a bad line does, the
+ * limits and the form; of two parallel files the second begins behind the first byte 0xFF, which no text has. A plain
+ * file is read again as gzip and must give the same pairs. */
+#include "tests/fuzz/fuzz.h"
+
+#include "proto/text/normalise.h"
+#include "proto/text/pairs.h"
+
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <zlib.h>
+
+enum {
+    CHOICE_PARALLEL = 1 << 0,
+    CHOICE_SKIP_BAD = 1 << 1,
+    CHOICE_LIMITS = 1 << 2,
+    CHOICE_RULE = 1 << 3, /* two bits */
+    PATH_LENGTH = 40,
+    GZIP_WRITE = 16 + 9, /* deflateInit2: a gzip header, the smallest window */
+};
+
+struct file {
+    int fd;
+    char path[PATH_LENGTH];
+};
+
+/* The files of a process, emptied rather than closed between inputs: making one costs more than reading it. */
+static struct file s_files[2];
+
+static const char *s_write(struct file *file, const void *bytes, size_t size)
+{
+    if (file->path[0] == '\0') {
+        file->fd = memfd_create("pairs", MFD_CLOEXEC);
+        must(file->fd >= 0);
+        snprintf(file->path, sizeof file->path, "/proc/self/fd/%d", file->fd);
+    }
+    must(ftruncate(file->fd, 0) == 0 && pwrite(file->fd, bytes, size, 0) == (ssize_t)size);
+    return file->path;
+}
+
+static const char *s_write_gzip(struct file *file, const uint8_t *bytes, size_t size)
+{
+    z_stream deflater = {0};
+    must(deflateInit2(&deflater, Z_BEST_SPEED, Z_DEFLATED, GZIP_WRITE, 1, Z_DEFAULT_STRATEGY) == Z_OK);
+    size_t room = deflateBound(&deflater, size);
+    uint8_t *out = malloc(room), *in = (uint8_t *)fuzz_copy(bytes, size);
+    must(out != NULL);
+    deflater.next_in = in;
+    deflater.avail_in = (uInt)size;
+    deflater.next_out = out;
+    deflater.avail_out = (uInt)room;
+    must(deflate(&deflater, Z_FINISH) == Z_STREAM_END);
+    const char *path = s_write(file, out, deflater.total_out);
+    deflateEnd(&deflater);
+    free(in);
+    free(out);
+    return path;
+}
+
+static void s_check_side(const struct pairs *pairs, const struct pairs_source *source, uint32_t start, uint32_t size)
+{
+    const char *text = pairs->text.data + start;
+    must((size_t)start + size < pairs->text.size && text[size] == '\0');
+    must(utf8_valid(text, size, NULL));
+    size_t words = word_count(text, size);
+    must(words >= source->min_tokens && words <= source->max_tokens);
+}
+
+/* What came out of a source, and that each line is accounted for. The caller frees the pairs. */
+static bool s_read(struct pairs *pairs, const struct pairs_source *source)
+{
+    struct err err = {0};
+    *pairs = (struct pairs){0};
+    bool ok = pairs_read(pairs, source, &err);
+    if (!ok)
+        must_refuse(&err, ERR_DATA);
+    must(source->on_bad_line == BAD_LINE_SKIP || pairs->bad == 0);
+    must((pairs->bad == 0) == (pairs->first_bad[0] == '\0'));
+    must(is_one_line(pairs->first_bad, strlen(pairs->first_bad)));
+    must(!ok || (pairs->count > 0 && pairs->lines == pairs->count + pairs->bad + pairs->dropped));
+    for (size_t i = 0; i < pairs->count; i++) {
+        s_check_side(pairs, source, pairs->items[i].src, pairs->items[i].src_size);
+        s_check_side(pairs, source, pairs->items[i].tgt, pairs->items[i].tgt_size);
+    }
+    return ok;
+}
+
+static void s_check_same(const struct pairs *one, const struct pairs *other)
+{
+    must(one->count == other->count && one->lines == other->lines && one->bad == other->bad);
+    must(one->dropped == other->dropped && one->text.size == other->text.size);
+    must(one->text.size == 0 || memcmp(one->text.data, other->text.data, one->text.size) == 0);
+}
+
+static void s_read_tsv(struct pairs_source *source, const uint8_t *data, size_t size)
+{
+    struct pairs plain, packed;
+    source->pairs = s_write(&s_files[0], data, size);
+    bool ok = s_read(&plain, source);
+    bool gzip = size >= 2 && data[0] == 0x1F && data[1] == 0x8B;
+    if (!gzip) {
+        source->pairs = s_write_gzip(&s_files[0], data, size);
+        must(s_read(&packed, source) == ok);
+        s_check_same(&plain, &packed);
+        pairs_free(&packed);
+    }
+    pairs_free(&plain);
+}
+
+static void s_read_parallel(struct pairs_source *source, const uint8_t *data, size_t size)
+{
+    struct pairs pairs;
+    const uint8_t *border = size == 0 ? NULL : memchr(data, 0xFF, size);
+    size_t first = border == NULL ? size : (size_t)(border - data);
+    source->src = s_write(&s_files[0], data, first);
+    source->tgt =
+        border == NULL ? s_write(&s_files[1], data, size) : s_write(&s_files[1], border + 1, size - first - 1);
+    s_read(&pairs, source);
+    pairs_free(&pairs);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    unsigned choice = fuzz_choice(&data, &size);
+    struct pairs_source source = {
+        .pairs = "",
+        .src = "",
+        .tgt = "",
+        .rule = (enum normalise)(choice / CHOICE_RULE % (NORMALISE_NONE + 1)),
+        .on_bad_line = (choice & CHOICE_SKIP_BAD) != 0 ? BAD_LINE_SKIP : BAD_LINE_FAIL,
+        .min_tokens = (choice & CHOICE_LIMITS) != 0 ? 1 : 0,
+        .max_tokens = (choice & CHOICE_LIMITS) != 0 ? 8 : SIZE_MAX,
+    };
+    if ((choice & CHOICE_PARALLEL) != 0)
+        s_read_parallel(&source, data, size);
+    else
+        s_read_tsv(&source, data, size);
+    return 0;
+}
