@@ -1,6 +1,7 @@
 /* main.c - the table of commands, and the worker that train embeds.
  *
- * Each command lives in the folder it belongs to and returns its failure; here it is printed and becomes the exit status. */
+ * Each command lives in the folder it belongs to and returns its failure; here it is printed and becomes the exit
+ * status. */
 #include "coordinator/commands.h"
 #include "kernels/backend.h"
 #include "kernels/commands.h"

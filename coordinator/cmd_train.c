@@ -1,8 +1,9 @@
 /* cmd_train.c - `lstmq train`: a coordinator and its worker in one process.
  *
- * This thread runs the coordinator's loop; the worker that main.c handed in runs on a thread of its own. They share nothing
- * but one ZeroMQ context and speak over inproc, so a cluster differs in the endpoint alone. The first SIGINT or SIGTERM ends
- * the run in good order; soon after they have their default meaning again, so a second one ends the process at once. */
+ * This thread runs the coordinator's loop; the worker that main.c handed in runs on a thread of its own. They share
+ * nothing but one ZeroMQ context and speak over inproc, so a cluster differs in the endpoint alone. The first SIGINT or
+ * SIGTERM ends the run in good order; soon after they have their default meaning again, so a second one ends the
+ * process at once. */
 #include "coordinator/commands.h"
 #include "coordinator/dataset.h"
 #include "coordinator/plan.h"
@@ -105,7 +106,8 @@ static bool s_on_second_chance(void *context, struct err *err)
     return true;
 }
 
-/* The first signal; those that follow at its heels are the same one, told to the process and to its group by a supervisor. */
+/* The first signal; those that follow at its heels are the same one, told to the process and to its group by a
+ * supervisor. */
 static bool s_on_signal(void *context, struct err *err)
 {
     struct session *session = context;
@@ -213,7 +215,8 @@ static void s_quote(const char *word, struct buffer *out)
     buffer_text(out, plain ? "" : "'");
 }
 
-/* The command that goes on with this run, from the words of this one: the same, but that it resumes and does not begin anew. */
+/* The command that goes on with this run, from the words of this one: the same, but that it resumes and does not begin
+ * anew. */
 static void s_command(const struct config *config, int argc, char **argv, struct buffer *out)
 {
     bool overwrite = config->run_overwrite;

@@ -1,7 +1,7 @@
 /* dataset.c - from files of pairs to ids; see dataset.h.
  *
- * The order of things is the notebook's: all pairs that survive cleaning are shuffled, data.take of them stay, and the split
- * is made on what stays. */
+ * The order of things is the notebook's: all pairs that survive cleaning are shuffled, data.take of them stay, and the
+ * split is made on what stays. */
 #include "coordinator/dataset.h"
 
 #include "proto/text/pairs.h"

@@ -1,9 +1,10 @@
 /* dataset.h - the sentence pairs of a run, as ids.
  *
- * Read once when a run starts: pairs are read, cleaned, shuffled by the run's MT19937 stream, cut to data.take, divided into
- * a training and a validation part, counted into two vocabularies and encoded. Then the text is let go, but for what is needed
- * to judge translations: the references of the validation part and the first few of its sources. A pair costs about 8 bytes
- * and 2 bytes for each id. Read-only from then on; owned by the coordinator, whose thread alone uses it. */
+ * Read once when a run starts: pairs are read, cleaned, shuffled by the run's MT19937 stream, cut to data.take, divided
+ * into a training and a validation part, counted into two vocabularies and encoded. Then the text is let go, but for
+ * what is needed to judge translations: the references of the validation part and the first few of its sources. A pair
+ * costs about 8 bytes and 2 bytes for each id. Read-only from then on; owned by the coordinator, whose thread alone
+ * uses it. */
 #ifndef LSTMQ_DATASET_H
 #define LSTMQ_DATASET_H
 
@@ -16,8 +17,8 @@
 
 enum { DATASET_SHOWN = 20 }; /* validation pairs whose source text is kept, to be shown */
 
-/* ids[at .. at + src_length) is the source: <sos> words <eos>. The target follows: words <eos>, with <sos> before them under
- * data.target_start; it is what the model must predict. */
+/* ids[at .. at + src_length) is the source: <sos> words <eos>. The target follows: words <eos>, with <sos> before them
+ * under data.target_start; it is what the model must predict. */
 struct dataset_row {
     uint32_t at;
     uint16_t src_length, tgt_length;
@@ -39,8 +40,9 @@ struct dataset {
     char fingerprint[17];            /* xxh3 of rows and vocabularies, hex                                   */
 };
 
-/* Read the pairs that `config` names. `stream` is the run's, freshly seeded with train.seed; one shuffle is drawn from it.
- * ERR_USAGE: options that contradict each other; ERR_DATA: bad lines, or nothing left (says which option dropped what). */
+/* Read the pairs that `config` names. `stream` is the run's, freshly seeded with train.seed; one shuffle is drawn from
+ * it. ERR_USAGE: options that contradict each other; ERR_DATA: bad lines, or nothing left (says which option dropped
+ * what). */
 bool dataset_read(struct dataset *dataset, const struct config *config, struct mt19937 *stream, struct err *err);
 
 void dataset_free(struct dataset *dataset);

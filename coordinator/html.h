@@ -1,7 +1,7 @@
 /* html.h - text on its way into a page.
  *
- * Whatever the text holds, it comes out as text: it cannot open a tag, end an attribute or a script, or damage the page's
- * encoding. Stateless; any thread. */
+ * Whatever the text holds, it comes out as text: it cannot open a tag, end an attribute or a script, or damage the
+ * page's encoding. Stateless; any thread. */
 #ifndef LSTMQ_HTML_H
 #define LSTMQ_HTML_H
 

@@ -1,7 +1,7 @@
 /* member.h - a worker, as its coordinator knows it.
  *
- * Born when HELLO arrives, admitted to a generation, given units of work against the credit it grants, and gone with LEAVE.
- * Spans it has and did not report yet are remembered in order, for reports come in the order of the spans.
+ * Born when HELLO arrives, admitted to a generation, given units of work against the credit it grants, and gone with
+ * LEAVE. Spans it has and did not report yet are remembered in order, for reports come in the order of the spans.
  * Coordinator's thread. */
 #ifndef LSTMQ_MEMBER_H
 #define LSTMQ_MEMBER_H

@@ -1,8 +1,8 @@
 /* metrics.h - RUN/metrics.jsonl read back: what each epoch came to.
  *
- * The file is written by training, one object a line (see the README). Reading is lenient, because a run that died may have
- * left half a line: a line that is not an object with an epoch is left out, a value that is missing, null or not a number is
- * NAN. Where an epoch stands twice, as after a resume, the later line counts. One thread at a time. */
+ * The file is written by training, one object a line (see the README). Reading is lenient, because a run that died may
+ * have left half a line: a line that is not an object with an epoch is left out, a value that is missing, null or not a
+ * number is NAN. Where an epoch stands twice, as after a resume, the later line counts. One thread at a time. */
 #ifndef LSTMQ_METRICS_H
 #define LSTMQ_METRICS_H
 

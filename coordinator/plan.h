@@ -1,9 +1,9 @@
 /* plan.h - which rows a step trains on, and who computes them.
  *
- * A plan is a pure function of (number of training rows, the run's MT19937 stream, step). Each epoch's order is a shuffle of
- * 0, 1, 2, ... drawn from the one stream that also shuffled the pairs, one shuffle an epoch, in order; batches are
- * consecutive pieces of train.batch rows of it, the last one smaller. A batch is cut into train.shards contiguous, nearly
- * equal shards, whoever computes them. Nothing of a plan is stored: it is drawn again from the seed.
+ * A plan is a pure function of (number of training rows, the run's MT19937 stream, step). Each epoch's order is a
+ * shuffle of 0, 1, 2, ... drawn from the one stream that also shuffled the pairs, one shuffle an epoch, in order;
+ * batches are consecutive pieces of train.batch rows of it, the last one smaller. A batch is cut into train.shards
+ * contiguous, nearly equal shards, whoever computes them. Nothing of a plan is stored: it is drawn again from the seed.
  * Owned by the coordinator; its thread only. */
 #ifndef LSTMQ_PLAN_H
 #define LSTMQ_PLAN_H
@@ -29,8 +29,8 @@ void plan_close(struct plan *plan);
 /* Steps in an epoch. */
 uint64_t plan_steps(const struct plan *plan);
 
-/* The rows of a step (counted from 0 over the whole run): a pointer into the epoch's order, good until a step of another epoch
- * is asked for. Going back to an earlier epoch draws the stream again from its beginning. */
+/* The rows of a step (counted from 0 over the whole run): a pointer into the epoch's order, good until a step of
+ * another epoch is asked for. Going back to an earlier epoch draws the stream again from its beginning. */
 const uint32_t *plan_batch(struct plan *plan, uint64_t step, uint32_t *count);
 
 /* A contiguous part of something: of a batch's rows, or of a step's shards. */

@@ -172,7 +172,8 @@ static void s_slot_charts(struct buffer *out, const struct page *page)
     buffer_text(out, "</div>\n");
 }
 
-/* A cell of the samples; `label` is its heading on a narrow screen. <bdi>: the text finds its own direction, as Arabic must. */
+/* A cell of the samples; `label` is its heading on a narrow screen. <bdi>: the text finds its own direction, as Arabic
+ * must. */
 static void s_sample_cell(struct buffer *out, const char *label, const char *language, const char *text,
                           const char *none)
 {

@@ -1,8 +1,9 @@
 /* report.h - RUN/report.html: a run on one page.
  *
- * Self-contained: Chart.js and all data stand in the file, nothing is requested from anywhere. Curves of loss, accuracy, BLEU and speed over
- * epochs, the settings, sample translations beside their references. Built from RUN/metrics.jsonl and the arguments, so
- * that it can be written after each epoch and after a resume. Coordinator's thread. */
+ * Self-contained: Chart.js and all data stand in the file, nothing is requested from anywhere. Curves of loss,
+ * accuracy, BLEU and speed over epochs, the settings, sample translations beside their references. Built from
+ * RUN/metrics.jsonl and the arguments, so that it can be written after each epoch and after a resume. Coordinator's
+ * thread. */
 #ifndef LSTMQ_REPORT_H
 #define LSTMQ_REPORT_H
 

@@ -126,7 +126,8 @@ void run_close(struct run *run)
     buffer_free(&run->steps.pending);
 }
 
-/* Options that may change from one part of a run to the next. Paths of data may: the dataset's fingerprint guards them. */
+/* Options that may change from one part of a run to the next. Paths of data may: the dataset's fingerprint guards
+ * them. */
 static bool s_may_change(const char *key)
 {
     static const char *const sections[] = {"run.", "log.", "translate.", "output.", "bench."};

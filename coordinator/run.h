@@ -7,8 +7,8 @@
  *   RUN/report.html           (coordinator/report.h)
  *
  * run_open takes the lock and refuses a folder that holds another run. Records are appended as things happen; a record
- * that cannot be written is kept in memory and tried again with the next one, so a full disk loses none. run_rewind cuts the
- * records back to where a checkpoint stands. Coordinator's thread. */
+ * that cannot be written is kept in memory and tried again with the next one, so a full disk loses none. run_rewind
+ * cuts the records back to where a checkpoint stands. Coordinator's thread. */
 #ifndef LSTMQ_RUN_H
 #define LSTMQ_RUN_H
 
@@ -40,13 +40,15 @@ struct run {
     struct record_file metrics, steps;
 };
 
-/* Make or take over config->run_dir and lock it. ERR_USAGE when it holds a run and neither run.resume nor run.overwrite is
- * given, or both are; ERR_FAILED when another process trains there. With run.overwrite what the former run left is removed. */
+/* Make or take over config->run_dir and lock it. ERR_USAGE when it holds a run and neither run.resume nor run.overwrite
+ * is given, or both are; ERR_FAILED when another process trains there. With run.overwrite what the former run left is
+ * removed. */
 bool run_open(struct run *run, const struct config *config, struct err *err);
 void run_close(struct run *run);
 
-/* Open the newest whole checkpoint for run.resume. *found = false: begin at step 0. ERR_USAGE when `config` differs from the stored
- * one in anything that shapes the numbers (names key and both values); ERR_DATA when it is of another dataset. */
+/* Open the newest whole checkpoint for run.resume. *found = false: begin at step 0. ERR_USAGE when `config` differs
+ * from the stored one in anything that shapes the numbers (names key and both values); ERR_DATA when it is of another
+ * dataset. */
 bool run_resume(struct run *run, const struct config *config, const char *fingerprint, struct checkpoint *checkpoint,
                 bool *found, struct err *err);
 

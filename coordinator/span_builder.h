@@ -1,7 +1,7 @@
 /* span_builder.h - steps of the plan as SPAN messages.
  *
- * Puts the rows of a worker's shards for consecutive steps into one message. The memory is kept from span to span; what a
- * build returns points into it and lasts until the next. Coordinator's thread. */
+ * Puts the rows of a worker's shards for consecutive steps into one message. The memory is kept from span to span; what
+ * a build returns points into it and lasts until the next. Coordinator's thread. */
 #ifndef LSTMQ_SPAN_BUILDER_H
 #define LSTMQ_SPAN_BUILDER_H
 
@@ -22,8 +22,8 @@ struct span_builder {
 bool span_builder_open(struct span_builder *builder, const struct dataset *dataset, struct plan *plan, struct err *err);
 void span_builder_close(struct span_builder *builder);
 
-/* The span of at most `most` steps (>= 1) from `first_step`, for the shards of `share`; fewer where the rows are many. All but
- * generation and number of `span` are filled. */
+/* The span of at most `most` steps (>= 1) from `first_step`, for the shards of `share`; fewer where the rows are many.
+ * All but generation and number of `span` are filled. */
 bool span_build(struct span_builder *builder, uint64_t first_step, uint32_t most, struct share share, struct span *span,
                 struct err *err);
 

@@ -1,8 +1,9 @@
 /* tally.h - what the steps and epochs of a run come to.
  *
  * The sums of an epoch and the standing of the run live in a struct checkpoint_state, so that what is saved is what is
- * counted. These are the rules that move it: a step's result is added, an epoch is closed into a record, a record is weighed
- * against the best so far. Pure arithmetic, in step order, so a resumed run has the same bits. Coordinator's thread. */
+ * counted. These are the rules that move it: a step's result is added, an epoch is closed into a record, a record is
+ * weighed against the best so far. Pure arithmetic, in step order, so a resumed run has the same bits. Coordinator's
+ * thread. */
 #ifndef LSTMQ_TALLY_H
 #define LSTMQ_TALLY_H
 
@@ -16,8 +17,8 @@ bool tally_step(struct checkpoint_state *state, const struct step_result *result
 /* The training half of an epoch's record, from the sums; the validation half becomes NAN. */
 void tally_record(const struct checkpoint_state *state, const struct config *config, struct epoch_record *record);
 
-/* Weigh a record by train.keep_best. Moves best_* and stale_epochs; true when it is the best so far. A run without validation
- * takes its newest epoch for the best. */
+/* Weigh a record by train.keep_best. Moves best_* and stale_epochs; true when it is the best so far. A run without
+ * validation takes its newest epoch for the best. */
 bool tally_best(struct checkpoint_state *state, const struct config *config, const struct epoch_record *record,
                 bool validated);
 

@@ -4,10 +4,10 @@
  *                                       |                                               ^
  *                                       +------ checkpoint step, or interrupted --------+--last--> dismiss --LEAVE--> over
  *
- * A trainer lives on the loop's thread and is moved by nothing but messages, trainer_interrupt and its own retry timer. It
- * plans steps, hands them out in spans against credit, counts what comes back, validates, and keeps checkpoints. All it has
- * to know to go on after a crash is its struct checkpoint_state, which each checkpoint stores. One generation of one worker;
- * what belongs to a worker stands in its struct member. */
+ * A trainer lives on the loop's thread and is moved by nothing but messages, trainer_interrupt and its own retry timer.
+ * It plans steps, hands them out in spans against credit, counts what comes back, validates, and keeps checkpoints. All
+ * it has to know to go on after a crash is its struct checkpoint_state, which each checkpoint stores. One generation of
+ * one worker; what belongs to a worker stands in its struct member. */
 #ifndef LSTMQ_TRAINER_H
 #define LSTMQ_TRAINER_H
 
@@ -48,8 +48,8 @@ bool trainer_check(const struct config *config, struct err *err);
 struct trainer *trainer_new(const struct trainer_parts *parts, struct err *err);
 void trainer_destroy(struct trainer **trainer);
 
-/* Take a message if one waits; a loop_handler for the socket. Stops the loop when the run is over. False when it cannot go on:
- * a worker's ERROR, a message that breaks the protocol, training that diverged. */
+/* Take a message if one waits; a loop_handler for the socket. Stops the loop when the run is over. False when it cannot
+ * go on: a worker's ERROR, a message that breaks the protocol, training that diverged. */
 bool trainer_receive(void *trainer, struct err *err);
 
 /* Hand out no more work; when what is out is back, save, dismiss the worker and stop the loop. */

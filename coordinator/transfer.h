@@ -1,9 +1,9 @@
 /* transfer.h - a model's state between a worker and a checkpoint, in pieces.
  *
- * An upload sends the model and optimizer files of a checkpoint to a worker that joins; a download puts what a worker sends
- * after SAVE into a new checkpoint. Pieces of a file come in order and have no gaps; the two files may come in any order.
- * A disk that fails in the middle of a download does not break the conversation: the rest is taken and thrown away, and
- * download_commit says what went wrong. Coordinator's thread. */
+ * An upload sends the model and optimizer files of a checkpoint to a worker that joins; a download puts what a worker
+ * sends after SAVE into a new checkpoint. Pieces of a file come in order and have no gaps; the two files may come in
+ * any order. A disk that fails in the middle of a download does not break the conversation: the rest is taken and
+ * thrown away, and download_commit says what went wrong. Coordinator's thread. */
 #ifndef LSTMQ_TRANSFER_H
 #define LSTMQ_TRANSFER_H
 
@@ -22,8 +22,8 @@ struct upload {
 void upload_open(struct upload *upload, const struct checkpoint *checkpoint);
 void upload_close(struct upload *upload);
 
-/* The piece that is due, without stepping past it; *more = false when all are out. It lasts until upload_sent. ERR_DATA or ERR_IO when
- * the checkpoint's file can no longer be read. */
+/* The piece that is due, without stepping past it; *more = false when all are out. It lasts until upload_sent. ERR_DATA
+ * or ERR_IO when the checkpoint's file can no longer be read. */
 bool upload_piece(struct upload *upload, struct state *piece, bool *more, struct err *err);
 /* The piece that was due has been sent. */
 void upload_sent(struct upload *upload);
@@ -46,7 +46,8 @@ bool download_piece(struct download *download, const struct state *piece, struct
 /* Both files are complete. */
 bool download_whole(const struct download *download);
 
-/* Commit what was downloaded. ERR_IO and the like when any part of it could not be written; nothing is left of it then. */
+/* Commit what was downloaded. ERR_IO and the like when any part of it could not be written; nothing is left of it
+ * then. */
 bool download_commit(struct download *download, struct err *err);
 
 /* Give up a download in whatever state it is; nothing happens when none is open. */

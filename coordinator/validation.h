@@ -1,10 +1,10 @@
 /* validation.h - an epoch's validation: requests out, scores in, one record at the end.
  *
- * The validation rows are cut into requests of train.batch rows in order, as training is; one more request has the sample
- * sentences, to be translated. Requests may be answered in any order by anybody: scores are kept for each request, and
- * summed in order when all are there, so the record has the same bits whoever computed it. Life: validation_open once,
- * validation_begin at each epoch's end, then validation_next and validation_scored until validation_done.
- * Coordinator's thread. */
+ * The validation rows are cut into requests of train.batch rows in order, as training is; one more request has the
+ * sample sentences, to be translated. Requests may be answered in any order by anybody: scores are kept for each
+ * request, and summed in order when all are there, so the record has the same bits whoever computed it. Life:
+ * validation_open once, validation_begin at each epoch's end, then validation_next and validation_scored until
+ * validation_done. Coordinator's thread. */
 #ifndef LSTMQ_VALIDATION_H
 #define LSTMQ_VALIDATION_H
 
@@ -44,7 +44,8 @@ void validation_close(struct validation *validation);
 /* Forget the scores of the epoch before (and the answers that are still to come). */
 void validation_begin(struct validation *validation);
 
-/* The next request, its generation left to the caller; `rows` lasts until the next call. *more = false when all are out. */
+/* The next request, its generation left to the caller; `rows` lasts until the next call. *more = false when all are
+ * out. */
 bool validation_next(struct validation *validation, struct validate *request, bool *more, struct err *err);
 
 /* Take an answer. ERR_PROTOCOL when it answers nothing that is open or does not fit its request. */

@@ -1,13 +1,14 @@
 /* backend.h - the one table of operations that a model is computed with.
  *
- * The CPU backend defines what each operation means; every other backend is tested against it. A backend is opened with its
- * threads and precision, belongs to one compute thread, and is closed by it. All tensor pointers are the backend's memory
- * (from `alloc`); id, index and target arrays too. Operations do not return failures: the first one is kept, later operations do
- * nothing, and `check` reports it, once a step. Operations may run behind the caller (a stream); `download` and `check` wait.
+ * The CPU backend defines what each operation means; every other backend is tested against it. A backend is opened with
+ * its threads and precision, belongs to one compute thread, and is closed by it. All tensor pointers are the backend's
+ * memory (from `alloc`); id, index and target arrays too. Operations do not return failures: the first one is kept,
+ * later operations do nothing, and `check` reports it, once a step. Operations may run behind the caller (a stream);
+ * `download` and `check` wait.
  *
- * Bits: the same call gives the same bits on any number of threads. A row's result does not depend on the other rows of the
- * call, for: gather, gemm (rows of A where A is not transposed), recurrent_forward, recurrent_backward, cross_entropy,
- * argmax, top_k. */
+ * Bits: the same call gives the same bits on any number of threads. A row's result does not depend on the other rows of
+ * the call, for: gather, gemm (rows of A where A is not transposed), recurrent_forward, recurrent_backward,
+ * cross_entropy, argmax, top_k. */
 #ifndef LSTMQ_BACKEND_H
 #define LSTMQ_BACKEND_H
 
@@ -20,8 +21,8 @@
 
 struct backend;
 
-/* C[M, N] = A[M, K] B[K, N] (+ bias[N] in each row) (+ C when accumulate). A is stored [K, M] when transpose_a, B is stored
- * [N, K] when transpose_b. Rows are contiguous: the leading dimension is the stored row's length. */
+/* C[M, N] = A[M, K] B[K, N] (+ bias[N] in each row) (+ C when accumulate). A is stored [K, M] when transpose_a, B is
+ * stored [N, K] when transpose_b. Rows are contiguous: the leading dimension is the stored row's length. */
 struct gemm {
     int M, N, K;
     const float *a, *b, *bias; /* bias may be NULL */
@@ -29,8 +30,8 @@ struct gemm {
     bool transpose_a, transpose_b, accumulate;
 };
 
-/* One layer, one direction, over a whole packed sequence. The input's part of the gates is given once for each distinct input:
- * position n adds row slot[n] of `input`, which already holds W_ih x + b.
+/* One layer, one direction, over a whole packed sequence. The input's part of the gates is given once for each distinct
+ * input: position n adds row slot[n] of `input`, which already holds W_ih x + b.
  *   lstm: i, f, o = sigmoid, g = tanh of (input + W_hh h); c' = f c + i g; h' = o tanh(c')     (Hochreiter & Schmidhuber 1997; Gers 2000)
  *   rnn:  h' = tanh(input + W_hh h)                                                            (Elman 1990)
  * A row's final state is its state at its own last step. */
@@ -55,9 +56,9 @@ struct recurrent_gradient {
     float *dh0, *dc0;               /* [B, H]; may be NULL                   */
 };
 
-/* Adam as torch.optim.Adam (Kingma & Ba 2015, with L2 added to the gradient): g = scale * gradient + decay * p; m, v moments;
- * p -= lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps). Double, because 1 - beta2 is to be that of 0.999: rounded to
- * float first, it is wrong by 1.3e-5 of itself. */
+/* Adam as torch.optim.Adam (Kingma & Ba 2015, with L2 added to the gradient): g = scale * gradient + decay * p; m, v
+ * moments; p -= lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps). Double, because 1 - beta2 is to be that of
+ * 0.999: rounded to float first, it is wrong by 1.3e-5 of itself. */
 struct adam {
     double lr, beta1, beta2, eps, decay;
     uint64_t t; /* 1 at the first step */
@@ -97,8 +98,9 @@ struct backend_table {
     void (*recurrent_backward)(struct backend *self, const struct recurrent *layer,
                                const struct recurrent_gradient *gradient);
 
-    /* For each of N rows of logits [N, V]: loss[n] = log sum exp - logit[target]; predicted[n] = the first index of the largest
-     * logit; and, where `gradient`, logits become softmax - onehot(target). One pass over memory. loss, predicted may be NULL. */
+    /* For each of N rows of logits [N, V]: loss[n] = log sum exp - logit[target]; predicted[n] = the first index of the
+     * largest logit; and, where `gradient`, logits become softmax - onehot(target). One pass over memory. loss,
+     * predicted may be NULL. */
     void (*cross_entropy)(struct backend *self, float *logits, const int32_t *target, int N, int V, bool gradient,
                           float *loss, int32_t *predicted);
     void (*argmax)(struct backend *self, const float *logits, int N, int V, int32_t *index);
@@ -111,8 +113,9 @@ struct backend_table {
 
     /* The sum of squares, in double, over fixed blocks of 64 Ki elements in index order: returned at once. */
     double (*sum_squares)(struct backend *self, const float *x, size_t count);
-    /* The Euclidean norm of scale * x for each of `count` tensors, returned at once, summed in fp32 as PyTorch does on a CPU: element i in lane
-     * i mod 8, then the lanes in order. Rounding makes it some 1e-4 too small for millions of elements. */
+    /* The Euclidean norm of scale * x for each of `count` tensors, returned at once, summed in fp32 as PyTorch does on
+     * a CPU: element i in lane i mod 8, then the lanes in order. Rounding makes it some 1e-4 too small for millions of
+     * elements. */
     void (*norms_float)(struct backend *self, const float *const *x, const size_t *sizes, int count, float scale,
                         float *norms);
 
@@ -121,8 +124,8 @@ struct backend_table {
     void (*adam)(struct backend *self, float *p, const float *g, float *m, float *v, size_t count, float scale,
                  const struct adam *adam);
 
-    /* sum[i] += round(x[i] * 2^40), ties to even; a value that is not finite or leaves ±2^22 is kept as a failure that names its index.
-     * And back: x[i] = sum[i] / 2^40. */
+    /* sum[i] += round(x[i] * 2^40), ties to even; a value that is not finite or leaves ±2^22 is kept as a failure that
+     * names its index. And back: x[i] = sum[i] / 2^40. */
     void (*quantise)(struct backend *self, const float *x, size_t count, int64_t *sum);
     void (*dequantise)(struct backend *self, const int64_t *sum, size_t count, float *x);
 };
@@ -132,12 +135,13 @@ struct backend {
     const struct backend_table *op;
 };
 
-/* Open a backend by device name ("cpu"). ERR_USAGE for an unknown device or a precision this machine cannot do. threads 0 = one a core. */
+/* Open a backend by device name ("cpu"). ERR_USAGE for an unknown device or a precision this machine cannot do. threads
+ * 0 = one a core. */
 struct backend *backend_open(const char *device, int threads, enum precision precision, struct err *err);
 void backend_close(struct backend **backend);
 
-/* What this program computes with on this machine, for --version: "oneDNN 2.6.3, avx512_core_amx; vector avx512; plug-ins: none".
- * Static text, filled at the first call; call it first from one thread. */
+/* What this program computes with on this machine, for --version: "oneDNN 2.6.3, avx512_core_amx; vector avx512;
+ * plug-ins: none". Static text, filled at the first call; call it first from one thread. */
 const char *backend_describe(void);
 
 #endif

@@ -1,7 +1,7 @@
 /* cmd_or_gate.c - `lstmq or-gate`: a 2-3-1 network learns the OR function, as the smallest end-to-end check of kernels.
  *
- * Two linear layers with a sigmoid behind each, binary cross-entropy, plain gradient descent on the four cases at once: the
- * first network of the notebook, computed with the operations of the backend that trains translation models. */
+ * Two linear layers with a sigmoid behind each, binary cross-entropy, plain gradient descent on the four cases at once:
+ * the first network of the notebook, computed with the operations of the backend that trains translation models. */
 #include "kernels/backend.h"
 #include "kernels/commands.h"
 #include "proto/base/random.h"

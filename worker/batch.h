@@ -1,15 +1,15 @@
 /* batch.h - rows of token ids, packed for the network.
  *
- * A batch is built from rows in their own order and holds what the operations of kernels/backend.h want: each side as a packed sequence,
- * its rows sorted by falling length (ties in the order given), and each side's inputs as distinct ids plus a slot for each
- * position, so that an input is looked up and projected once however often it stands in the batch.
+ * A batch is built from rows in their own order and holds what the operations of kernels/backend.h want: each side as a
+ * packed sequence, its rows sorted by falling length (ties in the order given), and each side's inputs as distinct ids
+ * plus a slot for each position, so that an input is looked up and projected once however often it stands in the batch.
  *
  *   source  ids as they come; with a padded length L every row runs L steps, its end filled with <pad>
  *   target  what must be predicted; the decoder's input is <sos>, then the target but for its last id
  *
- * The two sides have different row orders: src_row[r] is the source-side row of target-side row r, and tgt_row its inverse.
- * Arrays for operations are backend memory; the sequences' own arrays are host memory. A batch keeps its memory from one use to the next.
- * Belongs to one compute thread. */
+ * The two sides have different row orders: src_row[r] is the source-side row of target-side row r, and tgt_row its
+ * inverse. Arrays for operations are backend memory; the sequences' own arrays are host memory. A batch keeps its
+ * memory from one use to the next. Belongs to one compute thread. */
 #ifndef LSTMQ_BATCH_H
 #define LSTMQ_BATCH_H
 
@@ -46,9 +46,9 @@ struct batch {
 
 /* Start empty: *batch = (struct batch){.backend = backend}. */
 
-/* Pack rows first..first+count-1 of `rows` (count >= 1). `at` is the place of row `first` in rows->ids. pad_to 0 = source lengths as they
- * are, else every source runs pad_to steps. Ids must be below the vocabularies' sizes,
- * and positions few enough to be counted in an int: ERR_DATA otherwise. */
+/* Pack rows first..first+count-1 of `rows` (count >= 1). `at` is the place of row `first` in rows->ids. pad_to 0 =
+ * source lengths as they are, else every source runs pad_to steps. Ids must be below the vocabularies' sizes, and
+ * positions few enough to be counted in an int: ERR_DATA otherwise. */
 bool batch_pack(struct batch *batch, const struct rows *rows, uint32_t first, uint32_t count, size_t at, int pad_to,
                 int src_vocab, int tgt_vocab, struct err *err);
 

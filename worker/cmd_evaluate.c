@@ -1,7 +1,7 @@
 /* `lstmq evaluate`: how good a checkpoint is on a file of pairs.
  *
- * Loss, perplexity and token accuracy with the reference as the decoder's input, over real target positions; BLEU and chrF of greedy
- * translations against the references, both normalised as in training. */
+ * Loss, perplexity and token accuracy with the reference as the decoder's input, over real target positions; BLEU and
+ * chrF of greedy translations against the references, both normalised as in training. */
 #include "proto/text/bleu.h"
 #include "proto/text/pairs.h"
 #include "worker/commands.h"

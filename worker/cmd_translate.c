@@ -1,7 +1,8 @@
 /* `lstmq translate`: stdin to stdout, one line out for each line in, in order.
  *
- * Lines are translated as soon as no more of them are waiting, so a pipe that is fed line by line answers line by line, while
- * a file goes through in large batches. What could not be translated as written is said on stderr, by line number. */
+ * Lines are translated as soon as no more of them are waiting, so a pipe that is fed line by line answers line by line,
+ * while a file goes through in large batches. What could not be translated as written is said on stderr, by line
+ * number. */
 #include "proto/text/normalise.h"
 #include "worker/commands.h"
 #include "worker/translator.h"
@@ -50,7 +51,8 @@ static bool s_read(struct input *input, bool wait, bool *more, struct err *err)
     return true;
 }
 
-/* Take the next whole line (the last one may lack its LF): NUL-terminated in place. *line NULL when there is none yet. */
+/* Take the next whole line (the last one may lack its LF): NUL-terminated in place. *line NULL when there is none
+ * yet. */
 static bool s_take_line(struct input *input, char **line, struct err *err)
 {
     *line = NULL;

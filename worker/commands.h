@@ -1,4 +1,5 @@
-/* commands.h - the commands that compute with a model in this process: rows of main.c's table, each in its cmd_NAME.c. */
+/* commands.h - the commands that compute with a model in this process: rows of main.c's table, each in its
+ * cmd_NAME.c. */
 #ifndef LSTMQ_WORKER_COMMANDS_H
 #define LSTMQ_WORKER_COMMANDS_H
 

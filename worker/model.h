@@ -1,9 +1,10 @@
 /* model.h - the parameters of a translation model: one table of tensors over one arena.
  *
- * An encoder and a decoder, each an embedding and a recurrent layer, and a projection to the target vocabulary. The table of
- * tensors is the only list of them: it drives allocation, initialisation, clipping, the update, checkpoints and tests. Tensors stand back to back
- * in table order, so an arena is also the data part of a safetensors file. Names and layouts are PyTorch's.
- * Born in model_new, owned by the compute thread that owns its backend, ended by model_destroy before the backend is closed. */
+ * An encoder and a decoder, each an embedding and a recurrent layer, and a projection to the target vocabulary. The
+ * table of tensors is the only list of them: it drives allocation, initialisation, clipping, the update, checkpoints
+ * and tests. Tensors stand back to back in table order, so an arena is also the data part of a safetensors file. Names
+ * and layouts are PyTorch's. Born in model_new, owned by the compute thread that owns its backend, ended by
+ * model_destroy before the backend is closed. */
 #ifndef LSTMQ_MODEL_H
 #define LSTMQ_MODEL_H
 

@@ -1,9 +1,9 @@
 /* optimiser.h - from a gradient to the next parameters.
  *
- * Owns the moments: two arenas of the model's layout for Adam, none for SGD. One pass over memory applies the scale (one over the
- * batch's tokens, times the clip), the decay and the update. Rows of an embedding that no step has touched have zero moments and a zero
- * gradient, so without decay they are left out, which changes no bit.
- * Belongs to the compute thread; destroyed before the model. */
+ * Owns the moments: two arenas of the model's layout for Adam, none for SGD. One pass over memory applies the scale
+ * (one over the batch's tokens, times the clip), the decay and the update. Rows of an embedding that no step has
+ * touched have zero moments and a zero gradient, so without decay they are left out, which changes no bit. Belongs to
+ * the compute thread; destroyed before the model. */
 #ifndef LSTMQ_OPTIMISER_H
 #define LSTMQ_OPTIMISER_H
 
@@ -32,7 +32,8 @@ void optimiser_touch(struct optimiser *optimiser, int tensor, const int32_t *row
 /* After the moments were loaded: which rows have ever been touched. */
 bool optimiser_find_touched(struct optimiser *optimiser, struct err *err);
 
-/* One update, the t-th (from 1), with the gradient of a sum over `tokens` positions. *norm is the norm of the mean gradient before clipping. */
+/* One update, the t-th (from 1), with the gradient of a sum over `tokens` positions. *norm is the norm of the mean
+ * gradient before clipping. */
 bool optimiser_step(struct optimiser *optimiser, const float *gradient, uint64_t t, uint32_t tokens, double *norm,
                     struct err *err);
 

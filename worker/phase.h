@@ -1,8 +1,8 @@
 /* phase.h - where a step's time goes: one counter for each phase, moved on by reading the clock where a phase ends.
  *
- * A caller that wants to know hands a struct phases to its network (struct network's `phases`); everywhere else the pointer is NULL and
- * nothing is read. A phase's time is the caller's: on a device that works behind it, it is the time to issue the work. Plain
- * memory of one compute thread. */
+ * A caller that wants to know hands a struct phases to its network (struct network's `phases`); everywhere else the
+ * pointer is NULL and nothing is read. A phase's time is the caller's: on a device that works behind it, it is the time
+ * to issue the work. Plain memory of one compute thread. */
 #ifndef LSTMQ_PHASE_H
 #define LSTMQ_PHASE_H
 

@@ -1,3 +1,7 @@
+/* session.c - one function for each message that a worker gets; see session.h and PROTOCOL.md.
+ *
+ * What comes from the socket was checked by itself (message_check). Here it is checked against where the session
+ * stands: a message out of its turn ends it. */
 #include "worker/session.h"
 
 #include "proto/base/clock.h"

@@ -1,3 +1,4 @@
+/* state.c - arenas as the data part of safetensors files, out in pieces and in from memory; see state.h. */
 #include "worker/state.h"
 
 #include "proto/wire/message.h"

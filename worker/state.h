@@ -3,7 +3,8 @@
  *   model.safetensors      the parameters, names and layouts as in the model's table
  *   optimizer.safetensors  Adam's moments, "exp_avg.NAME" then "exp_avg_sq.NAME"; no tensors for SGD
  *
- * A file is made in pieces of a fixed size, so that nothing is copied whole, and read from a whole file in memory. Compute thread. */
+ * A file is made in pieces of a fixed size, so that nothing is copied whole, and read from a whole file in memory.
+ * Compute thread. */
 #ifndef LSTMQ_STATE_H
 #define LSTMQ_STATE_H
 
@@ -16,7 +17,8 @@ typedef bool state_sink(void *context, int file, uint64_t offset, uint64_t total
 /* Give the model file, then the optimiser's, to `sink`. */
 bool state_save(const struct training *training, state_sink *sink, void *context, struct err *err);
 
-/* Parameters from the bytes of a model file. ERR_DATA when tensors are missing, too many, or of another shape or type. */
+/* Parameters from the bytes of a model file. ERR_DATA when tensors are missing, too many, or of another shape or
+ * type. */
 bool state_load_model(struct model *model, const void *bytes, size_t size, const char *name, struct err *err);
 
 /* Moments from the bytes of an optimiser file. */

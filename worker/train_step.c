@@ -1,3 +1,4 @@
+/* train_step.c - batch, forward, backward, all-reduce, clip, update: a step of training on one page. */
 #include "worker/train_step.h"
 
 /* Places of the embeddings in the model's table. */
@@ -43,8 +44,8 @@ void training_close(struct training *training)
     model_destroy(&training->model);
 }
 
-/* Forward and backward of one shard. Its gradient is added to what the step's earlier shards left: in floats, or as integers,
- * whose sum does not depend on the order. */
+/* Forward and backward of one shard. Its gradient is added to what the step's earlier shards left: in floats, or as
+ * integers, whose sum does not depend on the order. */
 static bool s_shard(struct training *training, const struct rows *rows, uint32_t count, const struct span_cursor *at,
                     bool first, struct network_result *result, struct err *err)
 {

@@ -1,8 +1,9 @@
 /* train_step.h - one step of training.
  *
- * A training holds what a worker needs to take steps: model, optimiser, gradient, the step counter. It is opened when a run's
- * configuration is known, given a state (initial parameters or a checkpoint's), and then taken from step to step. The state after a step is a
- * pure function of the state before it and of the step's rows. Belongs to one compute thread. */
+ * A training holds what a worker needs to take steps: model, optimiser, gradient, the step counter. It is opened when a
+ * run's configuration is known, given a state (initial parameters or a checkpoint's), and then taken from step to step.
+ * The state after a step is a pure function of the state before it and of the step's rows. Belongs to one compute
+ * thread. */
 #ifndef LSTMQ_TRAIN_STEP_H
 #define LSTMQ_TRAIN_STEP_H
 

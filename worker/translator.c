@@ -1,3 +1,4 @@
+/* translator.c - sentences sorted by length, decoded in batches, put back in order; see translator.h. */
 #include "worker/translator.h"
 
 #include "proto/text/normalise.h"

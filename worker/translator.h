@@ -1,8 +1,8 @@
 /* translator.h - sentences in, sentences out, from a checkpoint.
  *
- * Loads a checkpoint's model and vocabularies and translates lists of sentences: normalise, encode, sort by length, decode in batches, put
- * back in order. Whatever the model is not shown as written is said: words without an id, sentences cut to the model's length. Owns model,
- * backend and checkpoint; belongs to one compute thread. */
+ * Loads a checkpoint's model and vocabularies and translates lists of sentences: normalise, encode, sort by length,
+ * decode in batches, put back in order. Whatever the model is not shown as written is said: words without an id,
+ * sentences cut to the model's length. Owns model, backend and checkpoint; belongs to one compute thread. */
 #ifndef LSTMQ_TRANSLATOR_H
 #define LSTMQ_TRANSLATOR_H
 
@@ -31,7 +31,8 @@ struct translation {
 bool translator_open(struct translator *translator, const struct config *command, struct err *err);
 void translator_close(struct translator *translator);
 
-/* Sentence i is NUL-terminated UTF-8. Writes translations[i] and appends texts. Sentences without words give empty translations. */
+/* Sentence i is NUL-terminated UTF-8. Writes translations[i] and appends texts. Sentences without words give empty
+ * translations. */
 bool translator_run(struct translator *translator, const char *const *sentences, size_t count,
                     struct translation *translations, struct buffer *texts, struct err *err);
 

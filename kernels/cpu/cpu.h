@@ -27,7 +27,8 @@ void cpu_describe(char *text, size_t size);
 /* Keep a failure, if it is the first since the last check. */
 void cpu_fail(struct cpu *cpu, const struct err *failure);
 
-/* At least `size` bytes, 64-byte aligned, for the operation that is running; NULL when there is none, which is kept as its failure. */
+/* At least `size` bytes, 64-byte aligned, for the operation that is running; NULL when there is none, which is kept as
+ * its failure. */
 void *cpu_scratch(struct cpu *cpu, size_t size);
 
 /* The part of 0..count-1 that belongs to the calling thread of a parallel region, cut at multiples of `grain`. */

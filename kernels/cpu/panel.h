@@ -1,12 +1,14 @@
 /* panel.h - oneDNN, as far as this project uses it; panel.c is the one file that knows its 2.x and 3.x interfaces.
  *
- * A panel is everything about matrices B [K, N] of one shape and one way of lying in memory: the order that oneDNN reads them
- * fastest in, how to pack them into it, and the compiled tiles, which multiply some rows of A by a packed B. A tile has a fixed
- * number of rows, a multiple of `unit` up to `most`, and runs on one thread. Where oneDNN has no brgemm for the machine it may
- * compute a row by its place among few or many: there is one size of tile only (unit = most), and a large B is left as it is.
+ * A panel is everything about matrices B [K, N] of one shape and one way of lying in memory: the order that oneDNN
+ * reads them fastest in, how to pack them into it, and the compiled tiles, which multiply some rows of A by a packed B.
+ * A tile has a fixed number of rows, a multiple of `unit` up to `most`, and runs on one thread. Where oneDNN has no
+ * brgemm for the machine it may compute a row by its place among few or many: there is one size of tile only (unit =
+ * most), and a large B is left as it is.
  *
- * Panels are compiled when they are first asked for; the one unused for longest makes room when there are too many. The thread
- * that opened a `struct panels` makes all calls; only panel_tile is for any thread of a parallel region, each under its number. */
+ * Panels are compiled when they are first asked for; the one unused for longest makes room when there are too many. The
+ * thread that opened a `struct panels` makes all calls; only panel_tile is for any thread of a parallel region, each
+ * under its number. */
 #ifndef LSTMQ_PANEL_H
 #define LSTMQ_PANEL_H
 
@@ -43,10 +45,10 @@ const void *panel_pack(struct panels *panels, struct panel *panel, const float *
 /* Have the tiles of up to `rows` rows, and the smallest, compiled for one way of adding. */
 bool panel_prepare(struct panels *panels, struct panel *panel, int rows, bool bias, bool accumulate, struct err *err);
 
-/* C (+)= A B (+ bias) for one tile of `rows` rows: a [rows, K] and c [rows, N] dense; bias may be NULL. `scratch` is panel->scratch
- * bytes of the thread's own, 4096-byte aligned. False when oneDNN failed. */
-bool panel_tile(const struct panels *panels, const struct panel *panel, int thread, int rows, const float *a, const void *packed,
-                const float *bias, bool accumulate, float *c, void *scratch);
+/* C (+)= A B (+ bias) for one tile of `rows` rows: a [rows, K] and c [rows, N] dense; bias may be NULL. `scratch` is
+ * panel->scratch bytes of the thread's own, 4096-byte aligned. False when oneDNN failed. */
+bool panel_tile(const struct panels *panels, const struct panel *panel, int thread, int rows, const float *a,
+                const void *packed, const float *bias, bool accumulate, float *c, void *scratch);
 
 /* "oneDNN 2.6.3" of the library that is loaded, written to `text`. */
 void panels_version(char *text, size_t size);

@@ -1,9 +1,10 @@
 /* vector.h - the row kernels of the CPU backend: everything that is not a matrix product.
  *
- * One source is compiled for several instruction sets; each gives a table, and vector_best picks one when the program starts. The
- * scalar table is the definition and the twin that tests compare the others with. Kernels know nothing of threads: the caller
- * cuts the work into rows or blocks. Within one table the bits of an element depend on its inputs and its place in its row,
- * never on how many rows a call has or how memory is aligned. Pure functions; any thread. Shapes: see kernels/shape.h. */
+ * One source is compiled for several instruction sets; each gives a table, and vector_best picks one when the program
+ * starts. The scalar table is the definition and the twin that tests compare the others with. Kernels know nothing of
+ * threads: the caller cuts the work into rows or blocks. Within one table the bits of an element depend on its inputs
+ * and its place in its row, never on how many rows a call has or how memory is aligned. Pure functions; any thread.
+ * Shapes: see kernels/shape.h. */
 #ifndef LSTMQ_VECTOR_H
 #define LSTMQ_VECTOR_H
 
@@ -12,32 +13,35 @@
 struct vector_table {
     const char *isa; /* "scalar", "avx2", "avx512" */
 
-    /* gates [rows, 4H] hold W_hh h and become i, f, g, o after their nonlinearity; row r adds input[slot[r]] ([U, 4H]) first.
-     * c_before [rows, H] may be NULL (zeros). Writes c and h [rows, H]; c may be c_before. */
+    /* gates [rows, 4H] hold W_hh h and become i, f, g, o after their nonlinearity; row r adds input[slot[r]] ([U, 4H])
+     * first. c_before [rows, H] may be NULL (zeros). Writes c and h [rows, H]; c may be c_before. */
     void (*lstm_forward)(int rows, int H, float *gates, const float *input, const int32_t *slot, const float *c_before,
                          float *c, float *h);
-    /* gates [rows, 4H] become dgates (before the nonlinearity). c_before may be NULL again. dh [rows, H] is the whole gradient of
-     * h; dc [rows, H] comes in as the gradient of c from the step after and leaves as that of c_before. */
-    void (*lstm_backward)(int rows, int H, float *gates, const float *c_before, const float *c, const float *dh, float *dc);
+    /* gates [rows, 4H] become dgates (before the nonlinearity). c_before may be NULL again. dh [rows, H] is the whole
+     * gradient of h; dc [rows, H] comes in as the gradient of c from the step after and leaves as that of c_before. */
+    void (*lstm_backward)(int rows, int H, float *gates, const float *c_before, const float *c, const float *dh,
+                          float *dc);
     /* gates [rows, H] hold W_hh h and become tanh(gates + input[slot[r]]), which is h. */
     void (*rnn_forward)(int rows, int H, float *gates, const float *input, const int32_t *slot);
     /* gates [rows, H] hold h and become dh (1 - h^2). */
     void (*rnn_backward)(int rows, int H, float *gates, const float *dh);
 
     /* As the operations of backend.h of the same name, for a slice of rows. loss and predicted may be NULL. */
-    void (*cross_entropy)(int rows, int V, float *logits, const int32_t *target, bool gradient, float *loss, int32_t *predicted);
+    void (*cross_entropy)(int rows, int V, float *logits, const int32_t *target, bool gradient, float *loss,
+                          int32_t *predicted);
     void (*argmax)(int rows, int V, const float *logits, int32_t *index);
 
     void (*add)(size_t count, float *to, const float *from); /* to += from */
     void (*sigmoid)(size_t count, float *x);
     void (*sigmoid_backward)(size_t count, const float *y, float *dy);
-    double (*sum_squares)(size_t count, const float *x); /* in double; the order of its additions depends on count alone */
+    double (*sum_squares)(size_t count,
+                          const float *x); /* in double; the order of its additions depends on count alone */
     void (*sgd)(size_t count, float *p, const float *g, float scale, float lr, float decay);
     /* `step` = lr / (1 - beta1^t); `root` = 1 / sqrt(1 - beta2^t): p -= step * m / (sqrt(v) * root + eps). */
-    void (*adam)(size_t count, float *p, const float *g, float *m, float *v, float scale, const struct adam *adam, float step,
-                 float root);
-    /* Returns the first index that is not finite, leaves ±2^22 or would carry its sum beyond an int64, or count; the elements before
-     * that index are added, the others are not. */
+    void (*adam)(size_t count, float *p, const float *g, float *m, float *v, float scale, const struct adam *adam,
+                 float step, float root);
+    /* Returns the first index that is not finite, leaves ±2^22 or would carry its sum beyond an int64, or count; the
+     * elements before that index are added, the others are not. */
     size_t (*quantise)(size_t count, const float *x, int64_t *sum);
     void (*dequantise)(size_t count, const int64_t *sum, float *x);
 };
@@ -47,8 +51,8 @@ extern const struct vector_table vector_scalar;
 /* The tables this machine can run, best first, ending with the scalar one; *count of them. */
 const struct vector_table *const *vector_tables(size_t *count);
 
-/* The first of vector_tables, or the one that $LSTMQ_ISA names ("scalar", "avx2", "avx512"), for tests and comparisons; ERR_USAGE when this
- * machine cannot run it. */
+/* The first of vector_tables, or the one that $LSTMQ_ISA names ("scalar", "avx2", "avx512"), for tests and comparisons;
+ * ERR_USAGE when this machine cannot run it. */
 const struct vector_table *vector_best(struct err *err);
 
 #endif

@@ -1,7 +1,7 @@
 /* vector_body.h - the row kernels, once, over a vector of VEC_LANES floats.
  *
- * Each vector_ISA.c defines the `vec` of its instruction set and includes this file last; the result is its table. What it
- * defines:
+ * Each vector_ISA.c defines the `vec` of its instruction set and includes this file last; the result is its table. What
+ * it defines:
  *   VECTOR_TABLE, VECTOR_ISA     the table's symbol and its name
  *   VEC_LANES                    floats in a vec
  *   vec, vec_mask, vec_int       floats, truth values, and int32 of as many lanes
@@ -15,8 +15,8 @@
  *   vec_quantise                 VEC_LANES elements, or false and nothing done when one of them wants the careful way
  *   vec_dequantise               VEC_LANES elements
  *
- * A loop over a row takes whole vectors and then what is left with `lanes` fewer: the same arithmetic, whatever the lane.
- * The source fixes the bits, so these files are compiled without contraction of a * b + c. */
+ * A loop over a row takes whole vectors and then what is left with `lanes` fewer: the same arithmetic, whatever the
+ * lane. The source fixes the bits, so these files are compiled without contraction of a * b + c. */
 
 #include "kernels/cpu/vector_math.h"
 
@@ -75,8 +75,8 @@ static void s_lstm_forward(int rows, int H, float *gates, const float *input, co
     }
 }
 
-/* With C = tanh(c): dc += dh o (1 - C^2); do = dh C; di = dc g; df = dc c_before; dg = dc i; dc_before = dc f; then each
- * through its nonlinearity: y (1 - y) for sigmoid, 1 - y^2 for tanh. */
+/* With C = tanh(c): dc += dh o (1 - C^2); do = dh C; di = dc g; df = dc c_before; dg = dc i; dc_before = dc f; then
+ * each through its nonlinearity: y (1 - y) for sigmoid, 1 - y^2 for tanh. */
 STEP s_lstm_backward_step(struct s_gates gate, const float *c_before, const float *c, const float *dh, float *dc,
                           size_t at, int lanes)
 {

@@ -1,11 +1,11 @@
 /* vector_math.h - exp, tanh and sigmoid of a vector of floats, for the instruction set of the file that includes it.
  *
- * Included by vector_body.h after a vector_ISA.c has defined what a `vec` is. Largest errors found, in units of the last place of
- * the right answer: exp 1.0, tanh 1.3, sigmoid 2.4. NaN stays NaN. The polynomials were fitted for the least largest relative
- * error on the interval that each is used on. */
+ * Included by vector_body.h after a vector_ISA.c has defined what a `vec` is. Largest errors found, in units of the
+ * last place of the right answer: exp 1.0, tanh 1.3, sigmoid 2.4. NaN stays NaN. The polynomials were fitted for the
+ * least largest relative error on the interval that each is used on. */
 
-/* exp: x = n ln 2 + r with |r| <= ln 2 / 2, and e^r = 1 + r + r^2 q(r), which is right to 3e-9 (Cody & Waite 1980). Results that
- * would be subnormal are 0; beyond the largest x for which n is at most 127 they are infinite. */
+/* exp: x = n ln 2 + r with |r| <= ln 2 / 2, and e^r = 1 + r + r^2 q(r), which is right to 3e-9 (Cody & Waite 1980).
+ * Results that would be subnormal are 0; beyond the largest x for which n is at most 127 they are infinite. */
 static inline vec s_exp(vec x)
 {
     const vec least = vec_set(-87.33654f), most = vec_set(88.37626f);

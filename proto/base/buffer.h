@@ -1,9 +1,9 @@
 /* buffer.h - bytes that grow.
  *
- * A buffer starts as all zeroes (`struct buffer b = {0}`), owns its memory, and is given back with buffer_free. There is
- * always a NUL behind the last byte, so `data` may be read as a string once anything was written. Appending can fail only
- * for want of memory; the failure is remembered and later appends do nothing, so that one buffer_ok at the end serves a
- * whole sequence of appends. One thread at a time. */
+ * A buffer starts as all zeroes (`struct buffer b = {0}`), owns its memory, and is given back with buffer_free. There
+ * is always a NUL behind the last byte, so `data` may be read as a string once anything was written. Appending can fail
+ * only for want of memory; the failure is remembered and later appends do nothing, so that one buffer_ok at the end
+ * serves a whole sequence of appends. One thread at a time. */
 #ifndef LSTMQ_BUFFER_H
 #define LSTMQ_BUFFER_H
 

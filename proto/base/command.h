@@ -16,8 +16,8 @@ struct command {
     bool (*run)(const struct command *self, int argc, char **argv, struct err *err);
 };
 
-/* What every command does first: defaults, then config_arguments, then the logger is opened under the command's name. True with
- * *done when --help or --dump-config was answered on stdout. */
+/* What every command does first: defaults, then config_arguments, then the logger is opened under the command's name.
+ * True with *done when --help or --dump-config was answered on stdout. */
 bool command_config(const struct command *self, int argc, char **argv, struct config *config, int *words, bool *done,
                     struct err *err);
 

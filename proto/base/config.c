@@ -225,7 +225,8 @@ void config_get(const struct config *config, const struct option_row *row, struc
     }
 }
 
-/* A YAML double-quoted scalar. Escaped are the characters that YAML does not take as they are, and those it would fold. */
+/* A YAML double-quoted scalar. Escaped are the characters that YAML does not take as they are, and those it would
+ * fold. */
 static void s_dump_text(const char *text, struct buffer *out)
 {
     buffer_text(out, "\"");

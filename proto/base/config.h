@@ -1,8 +1,8 @@
 /* config.h - the options of a command or a run, all of them, as one plain struct.
  *
  * The table is config.def; this header only turns it into fields. A struct config holds no pointers: it is copied by
- * assignment and freed by forgetting it. It is filled in the order built-in, file, command line, and read-only from then
- * on, so any thread may read it. */
+ * assignment and freed by forgetting it. It is filled in the order built-in, file, command line, and read-only from
+ * then on, so any thread may read it. */
 #ifndef LSTMQ_CONFIG_H
 #define LSTMQ_CONFIG_H
 
@@ -94,8 +94,8 @@ const struct option_row *config_option(const char *key);
 
 void config_defaults(struct config *config);
 
-/* Set one option from text ("64", "true", "lstm"), checking type and range. ERR_USAGE names the key, the value and what is
- * allowed; an unknown key has a "did you mean". TEXT is valid UTF-8 of less than CONFIG_TEXT bytes. */
+/* Set one option from text ("64", "true", "lstm"), checking type and range. ERR_USAGE names the key, the value and what
+ * is allowed; an unknown key has a "did you mean". TEXT is valid UTF-8 of less than CONFIG_TEXT bytes. */
 bool config_set(struct config *config, const char *key, const char *text, struct err *err);
 
 /* The value of a row as config_set takes it, appended to `out`; numbers survive the round trip to the bit. */
@@ -106,19 +106,19 @@ void config_get(const struct config *config, const struct option_row *row, struc
  * errors call the text. */
 bool config_parse(struct config *config, const char *yaml, size_t size, const char *name, struct err *err);
 
-/* config_parse on a file, or, when `path` has no slash and no such file exists, on the recipe of that name: it is looked for
- * in $LSTMQ_RECIPES, in ../share/lstmq/recipes beside the executable's folder, and in the sources it was built from. ERR_USAGE
- * when there is none, with the recipes there are. */
+/* config_parse on a file, or, when `path` has no slash and no such file exists, on the recipe of that name: it is
+ * looked for in $LSTMQ_RECIPES, in ../share/lstmq/recipes beside the executable's folder, and in the sources it was
+ * built from. ERR_USAGE when there is none, with the recipes there are. */
 bool config_load(struct config *config, const char *path, struct err *err);
 
 /* The whole configuration as YAML with sections, which config_parse reads back to an equal struct. */
 void config_dump(const struct config *config, struct buffer *out);
 
-/* Read a command's arguments (argv[0] is the command's name): --config FILE first wherever it stands, then the other options
- * in order; `--key value`, `--key=value`, aliases, and for BOOL also a bare `--key` and `--no-key` (the next word is a BOOL's
- * value only where it is true or false). Only options whose row names `command` are taken; `--` ends them. Words that are not
- * options are left in argv[1..*words] in order; ERR_USAGE when there are more than `most_words`. --help (at once, before
- * --config is read) and --dump-config are reported through `what`. */
+/* Read a command's arguments (argv[0] is the command's name): --config FILE first wherever it stands, then the other
+ * options in order; `--key value`, `--key=value`, aliases, and for BOOL also a bare `--key` and `--no-key` (the next
+ * word is a BOOL's value only where it is true or false). Only options whose row names `command` are taken; `--` ends
+ * them. Words that are not options are left in argv[1..*words] in order; ERR_USAGE when there are more than
+ * `most_words`. --help (at once, before --config is read) and --dump-config are reported through `what`. */
 enum config_request { CONFIG_RUN, CONFIG_HELP, CONFIG_DUMP };
 bool config_arguments(struct config *config, unsigned command, int argc, char **argv, int most_words, int *words,
                       enum config_request *what, struct err *err);

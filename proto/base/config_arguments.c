@@ -1,7 +1,8 @@
 /* config_arguments.c - options from a command's arguments.
  *
- * The scan is written out rather than getopt_long's: that one takes any unambiguous beginning of a name (so a script breaks
- * when an option is added), keeps its place in global variables, and has no value that may be left out before a word. */
+ * The scan is written out rather than getopt_long's: that one takes any unambiguous beginning of a name (so a script
+ * breaks when an option is added), keeps its place in global variables, and has no value that may be left out before a
+ * word. */
 #include "proto/base/config.h"
 
 #include "proto/base/typed.h"

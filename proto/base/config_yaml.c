@@ -1,7 +1,7 @@
 /* config_yaml.c - options from YAML: a mapping of sections, or of whole keys, and nothing else that YAML can say.
  *
- * The text is read as libyaml's stream of events. Whatever has no meaning here (sequences, anchors, aliases, tags, a second
- * document) is an error with its line, because an option that is silently not applied costs a training run. */
+ * The text is read as libyaml's stream of events. Whatever has no meaning here (sequences, anchors, aliases, tags, a
+ * second document) is an error with its line, because an option that is silently not applied costs a training run. */
 #include "proto/base/config.h"
 
 #include "proto/base/typed.h"

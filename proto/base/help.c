@@ -92,7 +92,8 @@ static size_t s_columns(const char *text, size_t size)
     return columns;
 }
 
-/* Words of `text`, broken before PAGE_WIDTH; `column` is where the cursor stands, `indent` where further lines begin. */
+/* Words of `text`, broken before PAGE_WIDTH; `column` is where the cursor stands, `indent` where further lines
+ * begin. */
 static void s_wrap(const char *text, size_t indent, size_t column, struct buffer *out)
 {
     bool first = true;

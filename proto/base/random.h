@@ -1,9 +1,10 @@
 /* random.h - the two generators, and nothing else that is random.
  *
- * `mt19937` follows CPython's random.Random to the bit (seed from an int, random(), getrandbits, gauss, shuffle), so that
- * shuffles and initial parameters are the ones a Python script would draw. Source: Matsumoto and Nishimura 1998, and the
- * Python documentation of `random`. `splitmix` is a counter-based mixer (Steele, Lea, Flood 2014) for draws that must be a
- * pure function of (seed, step, row, position). Both are plain memory; one thread at a time for an mt19937. */
+ * `mt19937` follows CPython's random.Random to the bit (seed from an int, random(), getrandbits, gauss, shuffle), so
+ * that shuffles and initial parameters are the ones a Python script would draw. Source: Matsumoto and Nishimura 1998,
+ * and the Python documentation of `random`. `splitmix` is a counter-based mixer (Steele, Lea, Flood 2014) for draws
+ * that must be a pure function of (seed, step, row, position). Both are plain memory; one thread at a time for an
+ * mt19937. */
 #ifndef LSTMQ_RANDOM_H
 #define LSTMQ_RANDOM_H
 
@@ -13,8 +14,8 @@
 
 struct mt19937 {
     uint32_t state[624];
-    unsigned index;     /* next word to hand out; 624 = all used */
-    double gauss_next;  /* the second of a pair of normal draws  */
+    unsigned index;    /* next word to hand out; 624 = all used */
+    double gauss_next; /* the second of a pair of normal draws  */
     bool has_gauss;
 };
 

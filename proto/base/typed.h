@@ -16,7 +16,8 @@ struct typed {
     char shown[TYPED_SHOWN];
 };
 
-/* `text` as it can stand in a one-line error: control characters and broken UTF-8 become "?", a long text ends in "...". */
+/* `text` as it can stand in a one-line error: control characters and broken UTF-8 become "?", a long text ends in
+ * "...". */
 struct typed typed_show(const char *text);
 
 struct suggest {
@@ -27,8 +28,8 @@ struct suggest {
 
 struct suggest suggest_begin(const char *typed);
 
-/* Where `typed` is nearer to `seen` than to all before, propose `name` (kept as a pointer). At most a third of the letters
- * may differ; an inserted, lost, wrong or swapped letter counts one (Damerau 1964, adjacent swaps only). */
+/* Where `typed` is nearer to `seen` than to all before, propose `name` (kept as a pointer). At most a third of the
+ * letters may differ; an inserted, lost, wrong or swapped letter counts one (Damerau 1964, adjacent swaps only). */
 void suggest_offer(struct suggest *suggest, const char *seen, const char *name);
 
 /* The name to propose, or NULL. */

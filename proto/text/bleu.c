@@ -1,7 +1,7 @@
 /* bleu.c - counts of word n-grams in common, and the score that follows from them.
  *
- * Words are compared as numbers: the tokens of both sentences are sorted together and numbered, so equal words get equal
- * numbers and no hash is needed. */
+ * Words are compared as numbers: the tokens of both sentences are sorted together and numbered, so equal words get
+ * equal numbers and no hash is needed. */
 #include "proto/text/bleu.h"
 
 #include "proto/base/buffer.h"
@@ -84,8 +84,8 @@ bool bleu_add(struct bleu *bleu, const char *hypothesis, const char *reference, 
     return ok;
 }
 
-/* Papineni and others 2002: the brevity penalty times the geometric mean of the precisions. Where no n-gram of an order is
- * right, 1/2, 1/4, ... of one counts as right (Chen and Cherry 2014, method 3). */
+/* Papineni and others 2002: the brevity penalty times the geometric mean of the precisions. Where no n-gram of an order
+ * is right, 1/2, 1/4, ... of one counts as right (Chen and Cherry 2014, method 3). */
 double bleu_score(const struct bleu *bleu)
 {
     double half = 1, sum = 0;

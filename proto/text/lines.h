@@ -1,8 +1,8 @@
 /* lines.h - a text file, plain or gzip, line by line.
  *
- * Lines end with LF or CRLF or at the end of the file; a BOM at the start is dropped. Whether a file is gzip is told from
- * its first bytes, and its checksums are verified: a cut or damaged one is an error that names it, never a shorter file.
- * Born in lines_open, ended by lines_close; one thread at a time. Memory is bounded whatever the file holds. */
+ * Lines end with LF or CRLF or at the end of the file; a BOM at the start is dropped. Whether a file is gzip is told
+ * from its first bytes, and its checksums are verified: a cut or damaged one is an error that names it, never a shorter
+ * file. Born in lines_open, ended by lines_close; one thread at a time. Memory is bounded whatever the file holds. */
 #ifndef LSTMQ_LINES_H
 #define LSTMQ_LINES_H
 
@@ -20,7 +20,8 @@ struct line {
     bool too_long;    /* passed over: text is empty                    */
 };
 
-/* Open `path`; lines of more than `longest` bytes come out empty, as too_long. ERR_IO: cannot read; ERR_DATA: empty file. */
+/* Open `path`; lines of more than `longest` bytes come out empty, as too_long. ERR_IO: cannot read; ERR_DATA: empty
+ * file. */
 struct lines *lines_open(const char *path, size_t longest, struct err *err);
 void lines_close(struct lines **lines);
 

@@ -1,15 +1,16 @@
 /* normalise.h - from raw text to the text that is split into words.
  *
  * The notebook's rule, to the byte: Unicode lower case, strip, drop every character outside [a-zA-ZÀ-ÿ?.!'\s-] (À-ÿ is
- * U+00C0..U+00FF, × and ÷ included), fold each run of white space to one space, strip. White space is Python's \s for str,
- * which counts U+0085, U+00A0, U+202F and U+001C..U+001F. Any thread. */
+ * U+00C0..U+00FF, × and ÷ included), fold each run of white space to one space, strip. White space is Python's \s for
+ * str, which counts U+0085, U+00A0, U+202F and U+001C..U+001F. Any thread. */
 #ifndef LSTMQ_NORMALISE_H
 #define LSTMQ_NORMALISE_H
 
 #include "proto/base/buffer.h"
 #include "proto/base/config.h"
 
-/* True when `size` bytes at `text` are well-formed UTF-8 without NUL; otherwise *at is the offset of the first bad byte. */
+/* True when `size` bytes at `text` are well-formed UTF-8 without NUL; otherwise *at is the offset of the first bad
+ * byte. */
 bool utf8_valid(const char *text, size_t size, size_t *at);
 
 /* Append the normalised form of valid UTF-8 `text` to `out`. */
@@ -18,7 +19,8 @@ void normalise(enum normalise rule, const char *text, size_t size, struct buffer
 /* Words of normalised text, separated by single spaces. */
 size_t word_count(const char *text, size_t size);
 
-/* The next word at or after *text; returns its length, 0 at the end, and moves *text to the word's first byte. The caller adds the length. */
+/* The next word at or after *text; returns its length, 0 at the end, and moves *text to the word's first byte. The
+ * caller adds the length. */
 size_t word_next(const char **text, const char *end);
 
 #endif

@@ -1,8 +1,8 @@
 /* pairs.c - from lines to pairs: check, split, normalise into the arena, keep or take back.
  *
- * s_add decides about every pair, whether it came from a TSV line or from two parallel lines; s_bad_line about every line
- * that cannot be used. Both sides are normalised straight into the arena; a pair outside the token limits is undone by
- * setting the arena's size back. */
+ * s_add decides about every pair, whether it came from a TSV line or from two parallel lines; s_bad_line about every
+ * line that cannot be used. Both sides are normalised straight into the arena; a pair outside the token limits is
+ * undone by setting the arena's size back. */
 #include "proto/text/pairs.h"
 
 #include "proto/text/lines.h"
@@ -107,7 +107,8 @@ static bool s_add_tsv_line(struct pairs *pairs, const struct pairs_source *sourc
     return s_add(pairs, source, line->text, (size_t)(tab - line->text), tgt, (size_t)(tgt_end - tgt), err);
 }
 
-/* Empty lines at the end of a TSV file are no lines; before a line that is not empty they are bad ones. So they wait. */
+/* Empty lines at the end of a TSV file are no lines; before a line that is not empty they are bad ones. So they
+ * wait. */
 static bool s_read_tsv(struct pairs *pairs, const struct pairs_source *source, struct lines *lines, struct err *err)
 {
     struct line line;

@@ -1,10 +1,10 @@
 /* pairs.h - sentence pairs as text: read, cleaned, counted.
  *
- * Read from one TSV file (source TAB target, further columns ignored) or two parallel files, plain or gzip. A bad line (no
- * TAB, invalid UTF-8, a NUL, longer than PAIRS_LINE bytes) is an error that names file and line, or is skipped and counted
- * (data.on_bad_line). A BOM at the start, CR at line ends and, in a TSV, empty lines at the end are dropped; an empty line
- * elsewhere is bad in a TSV, and an empty sentence in parallel files. Text of all pairs stands in one arena, normalised;
- * a pair is two offsets. Owned by whoever read it; one thread at a time. */
+ * Read from one TSV file (source TAB target, further columns ignored) or two parallel files, plain or gzip. A bad line
+ * (no TAB, invalid UTF-8, a NUL, longer than PAIRS_LINE bytes) is an error that names file and line, or is skipped and
+ * counted (data.on_bad_line). A BOM at the start, CR at line ends and, in a TSV, empty lines at the end are dropped; an
+ * empty line elsewhere is bad in a TSV, and an empty sentence in parallel files. Text of all pairs stands in one arena,
+ * normalised; a pair is two offsets. Owned by whoever read it; one thread at a time. */
 #ifndef LSTMQ_PAIRS_H
 #define LSTMQ_PAIRS_H
 
@@ -25,9 +25,9 @@ struct pairs {
     struct pair *items;
     size_t count;
     size_t capacity;
-    uint64_t lines;   /* lines read, or pairs of parallel lines  */
-    uint64_t bad;     /* those skipped as bad                    */
-    uint64_t dropped; /* pairs outside min_tokens..max_tokens    */
+    uint64_t lines;               /* lines read, or pairs of parallel lines  */
+    uint64_t bad;                 /* those skipped as bad                    */
+    uint64_t dropped;             /* pairs outside min_tokens..max_tokens    */
     char first_bad[ERR_TEXT / 2]; /* "FILE:LINE: why" of the first bad one, "" when there is none */
 };
 
@@ -41,9 +41,9 @@ struct pairs_source {
     size_t min_tokens, max_tokens; /* of either side; 0 and SIZE_MAX keep all */
 };
 
-/* Append the pairs of a source. ERR_DATA: bad line, empty result, damaged gzip,
- * parallel files of different length; ERR_IO: cannot read; ERR_USAGE: neither or both kinds of source given. After a failure
- * `pairs` holds what came before it, and is freed as ever. */
+/* Append the pairs of a source. ERR_DATA: bad line, empty result, damaged gzip, parallel files of different length;
+ * ERR_IO: cannot read; ERR_USAGE: neither or both kinds of source given. After a failure `pairs` holds what came before
+ * it, and is freed as ever. */
 bool pairs_read(struct pairs *pairs, const struct pairs_source *source, struct err *err);
 
 void pairs_free(struct pairs *pairs);

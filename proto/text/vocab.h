@@ -1,10 +1,10 @@
 /* vocab.h - words and their ids.
  *
- * Ids 0, 1, 2 are <pad>, <sos>, <eos>. Id 3 is <unk> where unknown words have an entry of their own; in the notebook's recipe
- * it is the most frequent word, and unknown words become that one. The rest follow by falling frequency, then code point
- * order (which is byte order in UTF-8). A word of the text that is spelled like a marker, <unk> included, is never counted and never
- * known, so that text cannot end a sentence or open one. Built once, then read-only: any thread may look up. The file form (src.vocab,
- * tgt.vocab) is one word a line, line number = id, LF, UTF-8. */
+ * Ids 0, 1, 2 are <pad>, <sos>, <eos>. Id 3 is <unk> where unknown words have an entry of their own; in the notebook's
+ * recipe it is the most frequent word, and unknown words become that one. The rest follow by falling frequency, then
+ * code point order (which is byte order in UTF-8). A word of the text that is spelled like a marker, <unk> included, is
+ * never counted and never known, so that text cannot end a sentence or open one. Built once, then read-only: any thread
+ * may look up. The file form (src.vocab, tgt.vocab) is one word a line, line number = id, LF, UTF-8. */
 #ifndef LSTMQ_VOCAB_H
 #define LSTMQ_VOCAB_H
 
@@ -23,7 +23,8 @@ void vocab_destroy(struct vocab **vocab);
 /* Count the words of one normalised sentence. */
 bool vocab_count(struct vocab *vocab, const char *text, size_t size, struct err *err);
 
-/* End counting: sort, cut to `limit` entries (at most VOCAB_MOST, markers included), give ids. ERR_DATA: no word was counted. */
+/* End counting: sort, cut to `limit` entries (at most VOCAB_MOST, markers included), give ids. ERR_DATA: no word was
+ * counted. */
 bool vocab_close(struct vocab *vocab, enum unknown unknown, size_t limit, struct err *err);
 
 size_t vocab_size(const struct vocab *vocab);
@@ -35,8 +36,8 @@ uint16_t vocab_id(const struct vocab *vocab, const char *word, size_t size, bool
 const char *vocab_word(const struct vocab *vocab, uint16_t id);
 
 /* Ids of a normalised sentence between <sos> and <eos>, cut to `length` entries (which may drop <eos>, as the notebook
- * does). Returns the number of ids written; *full_length has the number before the cut, *unknown the words without an id;
- * both may be NULL. */
+ * does). Returns the number of ids written; *full_length has the number before the cut, *unknown the words without an
+ * id; both may be NULL. */
 size_t vocab_encode(const struct vocab *vocab, const char *text, size_t size, size_t length, uint16_t *ids,
                     size_t *full_length, size_t *unknown);
 
@@ -45,7 +46,8 @@ void vocab_decode(const struct vocab *vocab, const uint16_t *ids, size_t count, 
 
 void vocab_write(const struct vocab *vocab, struct buffer *out);
 
-/* ERR_DATA with "NAME:LINE: " for anything but vocab_write's form: missing markers, repeated or empty words, bad UTF-8, too many. */
+/* ERR_DATA with "NAME:LINE: " for anything but vocab_write's form: missing markers, repeated or empty words, bad UTF-8,
+ * too many. */
 struct vocab *vocab_read(const char *text, size_t size, const char *name, struct err *err);
 
 #endif

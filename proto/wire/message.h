@@ -61,8 +61,8 @@ struct hello {
 };
 
 struct welcome {
-    uint64_t worker;              /* member id, never reused within a run                */
-    struct text config;           /* YAML, as config_dump writes it; at most 32 KiB      */
+    uint64_t worker;               /* member id, never reused within a run                */
+    struct text config;            /* YAML, as config_dump writes it; at most 32 KiB      */
     uint32_t src_vocab, tgt_vocab; /* entries                                            */
 };
 
@@ -71,15 +71,15 @@ enum generation_source { SOURCE_SEED, SOURCE_STATE }; /* initial parameters, or 
 struct generation {
     uint64_t generation;
     uint32_t rank, size;
-    uint64_t step;                /* steps already done */
+    uint64_t step; /* steps already done */
     enum generation_source source;
 };
 
 struct state {
     uint64_t step;
-    uint32_t file;                /* MESSAGE_STATE_MODEL or _OPTIMIZER                     */
-    uint64_t offset, total;       /* bytes: where this piece belongs, and the file's size  */
-    const void *bytes;            /* bulk frame, 1..STATE_PIECE bytes                       */
+    uint32_t file;          /* MESSAGE_STATE_MODEL or _OPTIMIZER                     */
+    uint64_t offset, total; /* bytes: where this piece belongs, and the file's size  */
+    const void *bytes;      /* bulk frame, 1..STATE_PIECE bytes                       */
     size_t size;
 };
 
@@ -108,10 +108,10 @@ struct span_shard {
 };
 
 struct span {
-    uint64_t generation, span;   /* span: counted from 0 in a generation           */
-    uint64_t first_step;         /* the first step to do, counted from 0           */
-    uint32_t steps;              /* 1..SPAN_STEPS                                  */
-    const uint32_t *tokens;      /* bulk: [steps] target tokens of the whole batch */
+    uint64_t generation, span;       /* span: counted from 0 in a generation           */
+    uint64_t first_step;             /* the first step to do, counted from 0           */
+    uint32_t steps;                  /* 1..SPAN_STEPS                                  */
+    const uint32_t *tokens;          /* bulk: [steps] target tokens of the whole batch */
     const struct span_shard *shards; /* bulk: [shard_count]                        */
     uint32_t shard_count;
     struct rows rows;
@@ -119,15 +119,15 @@ struct span {
 
 /* Bulk form of a step's result. Sums over the whole batch, so equal on every rank. */
 struct step_result {
-    double loss_sum;   /* of tokens' losses                          */
-    double grad_norm;  /* of the batch's mean gradient, before clipping */
+    double loss_sum;  /* of tokens' losses                          */
+    double grad_norm; /* of the batch's mean gradient, before clipping */
     uint32_t tokens, correct;
 };
 
 struct report {
     uint64_t generation, span;
-    uint64_t rows;               /* rows this worker computed in the span */
-    uint64_t busy_ns;            /* compute time                          */
+    uint64_t rows;                     /* rows this worker computed in the span */
+    uint64_t busy_ns;                  /* compute time                          */
     const struct step_result *results; /* bulk: [steps]                   */
     uint32_t steps;
 };
@@ -136,18 +136,18 @@ enum { VALIDATE_FORCED = 1, VALIDATE_FREE = 2, VALIDATE_TRANSLATE = 4 };
 
 struct validate {
     uint64_t generation, request;
-    uint32_t what;               /* set of VALIDATE_ bits */
+    uint32_t what; /* set of VALIDATE_ bits */
     struct rows rows;
 };
 
 struct scored {
     uint64_t request;
-    uint64_t tokens;                          /* target positions that count */
-    double forced_loss_sum, free_loss_sum;    /* 0 where not asked for       */
+    uint64_t tokens;                       /* target positions that count */
+    double forced_loss_sum, free_loss_sum; /* 0 where not asked for       */
     uint64_t forced_correct, free_correct;
-    const uint16_t *lengths;                  /* bulk: [rows] ids of each translation, <eos> included where reached */
-    const uint16_t *ids;                      /* bulk: [id_count]                          */
-    uint32_t rows;                            /* 0 unless VALIDATE_TRANSLATE was asked for */
+    const uint16_t *lengths; /* bulk: [rows] ids of each translation, <eos> included where reached */
+    const uint16_t *ids;     /* bulk: [id_count]                          */
+    uint32_t rows;           /* 0 unless VALIDATE_TRANSLATE was asked for */
     size_t id_count;
 };
 
