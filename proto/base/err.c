@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Names and pieces of damaged input stand in errors; "?" takes the place of what is not UTF-8, a character cut at the end
- * included, and of control characters. */
+/* Names and pieces of damaged input stand in errors; "?" takes the place of what is not UTF-8, a character cut at the
+ * end included, and of control characters. */
 static void s_make_one_line(char *text)
 {
     size_t size = strlen(text);

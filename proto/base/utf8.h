@@ -7,7 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The bytes of the character at `text`, which has `size` bytes, and its code point; 0 where there is no valid character. */
+/* The bytes of the character at `text`, which has `size` bytes, and its code point; 0 where there is no valid
+ * character. */
 static inline size_t utf8_next(const char *text, size_t size, uint32_t *code)
 {
     const unsigned char *at = (const unsigned char *)text;

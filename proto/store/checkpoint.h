@@ -29,10 +29,10 @@ enum { CHECKPOINT_PATH = 4096 };
 
 /* Everything but tensors and words. A plain struct; state.json is its text. */
 struct checkpoint_state {
-    uint64_t step;        /* steps done                                                        */
-    uint64_t epoch;       /* the epoch that the next step belongs to, counted from 1           */
-    uint64_t epoch_step;  /* steps of that epoch already done                                  */
-    uint64_t shuffles;    /* shuffles drawn from the run's MT19937 stream, the pairs' included */
+    uint64_t step;       /* steps done                                                        */
+    uint64_t epoch;      /* the epoch that the next step belongs to, counted from 1           */
+    uint64_t epoch_step; /* steps of that epoch already done                                  */
+    uint64_t shuffles;   /* shuffles drawn from the run's MT19937 stream, the pairs' included */
     /* sums over the steps of the epoch already done */
     double loss_sum;          /* of tokens' losses              */
     double batch_loss_sum;    /* of batch means                 */
@@ -40,27 +40,29 @@ struct checkpoint_state {
     double train_seconds;     /* training wall time of the epoch so far */
     /* the run so far */
     bool has_best;
-    double best_score;        /* of the metric train.keep_best    */
+    double best_score; /* of the metric train.keep_best    */
     uint64_t best_epoch, best_step;
-    uint64_t stale_epochs;    /* since the last better one        */
-    bool finished;            /* the run ended by itself          */
-    char dataset[17];         /* xxh3 of the encoded dataset, hex */
-    char created[32];         /* UTC                              */
-    char version[64];         /* of lstmq                         */
+    uint64_t stale_epochs; /* since the last better one        */
+    bool finished;         /* the run ended by itself          */
+    char dataset[17];      /* xxh3 of the encoded dataset, hex */
+    char created[32];      /* UTC                              */
+    char version[64];      /* of lstmq                         */
     struct config config;
 };
 
 void checkpoint_state_write(const struct checkpoint_state *state, struct buffer *out);
 /* ERR_DATA with "NAME: " for what is missing, mistyped or out of range, and for keys that are not known, of the state
  * or of the configuration. A configuration key that is missing keeps its default: an older lstmq did not have it. */
-bool checkpoint_state_read(const char *text, size_t size, const char *name, struct checkpoint_state *state, struct err *err);
+bool checkpoint_state_read(const char *text, size_t size, const char *name, struct checkpoint_state *state,
+                           struct err *err);
 
 struct checkpoint_writer;
 
 struct checkpoint_writer *checkpoint_begin(const char *run, uint64_t step, struct err *err);
 /* Append bytes to a file of the checkpoint ("model.safetensors"); at most MANIFEST_FILES files. After a failure only
  * abandon is allowed. */
-bool checkpoint_write(struct checkpoint_writer *writer, const char *file, const void *bytes, size_t size, struct err *err);
+bool checkpoint_write(struct checkpoint_writer *writer, const char *file, const void *bytes, size_t size,
+                      struct err *err);
 /* Commits and destroys the writer; on failure it is abandoned. RUN/latest then names the new checkpoint. */
 bool checkpoint_commit(struct checkpoint_writer **writer, struct err *err);
 void checkpoint_abandon(struct checkpoint_writer **writer);
@@ -78,7 +80,7 @@ struct checkpoint {
     char path[CHECKPOINT_PATH]; /* of the folder, links resolved */
     struct manifest manifest;
     struct checkpoint_state state;
-    struct vocab *src, *tgt;    /* owned */
+    struct vocab *src, *tgt; /* owned */
 };
 
 /* `path` is a checkpoint, or a run (then RUN/`link`, "best" or "latest"; best falls back on latest). Verifies

@@ -18,23 +18,23 @@
 enum {
     TENSOR_NAME = 64,
     TENSOR_DIMS = 4,
-    SAFETENSORS_LENGTH = 8,                 /* bytes of n                          */
+    SAFETENSORS_LENGTH = 8,                  /* bytes of n                          */
     SAFETENSORS_HEADER_MOST = 100000000 + 8, /* the format's limit, those included  */
 };
 
 struct tensor_entry {
     char name[TENSOR_NAME];
-    char dtype[8];              /* "F32", "BF16", "I64", ...             */
-    int dims;                   /* 0..TENSOR_DIMS                        */
+    char dtype[8]; /* "F32", "BF16", "I64", ...             */
+    int dims;      /* 0..TENSOR_DIMS                        */
     uint64_t shape[TENSOR_DIMS];
-    uint64_t offset, size;      /* bytes, from the first tensor's first byte */
+    uint64_t offset, size; /* bytes, from the first tensor's first byte */
 };
 
 struct safetensors {
     struct tensor_entry *tensors; /* in order of offset */
     size_t count;
-    uint64_t header_size;         /* 8 + n: where the tensors begin in the file */
-    uint64_t data_size;           /* bytes of all tensors together              */
+    uint64_t header_size; /* 8 + n: where the tensors begin in the file */
+    uint64_t data_size;   /* bytes of all tensors together              */
 };
 
 /* The bytes before the tensors, appended to `out`: name, dtype, dims and shape of each entry are read; offset and size

@@ -1,8 +1,8 @@
 /* tokenise13a.c - replacements, then four passes, each what one regular expression of mteval-v13a does.
  *
- * The passes are not merged: each sees the spaces of the one before it, and a match consumes its characters, so that for
- * example of ",,," only the right commas pair up with a neighbour. They look at ASCII only and may therefore go byte by
- * byte: "not a digit" fits the last byte of any longer character as well as the character itself. */
+ * The passes are not merged: each sees the spaces of the one before it, and a match consumes its characters, so that
+ * for example of ",,," only the right commas pair up with a neighbour. They look at ASCII only and may therefore go
+ * byte by byte: "not a digit" fits the last byte of any longer character as well as the character itself. */
 #include "proto/text/tokenise13a.h"
 
 #include "proto/text/unicode.h"

@@ -7,7 +7,8 @@
 
 #include "proto/base/buffer.h"
 
-/* Append to `out` the tokens of `text` (NUL-terminated UTF-8), single spaces between them. Want of memory is out->failed. */
+/* Append to `out` the tokens of `text` (NUL-terminated UTF-8), single spaces between them. Want of memory is
+ * out->failed. */
 void tokenise13a(const char *text, struct buffer *out);
 
 #endif

@@ -13,8 +13,8 @@
 /* What unicode_next returns for a byte that begins no well-formed character: this plus the byte, outside of Unicode. */
 enum { UNICODE_STRAY = 0x110000 };
 
-/* The code point at *text, which must lie before `end`; *text moves behind it. Text that utf8_valid accepted yields code
- * points only; in other text a byte that cannot be decoded counts as one character of its own. */
+/* The code point at *text, which must lie before `end`; *text moves behind it. Text that utf8_valid accepted yields
+ * code points only; in other text a byte that cannot be decoded counts as one character of its own. */
 static inline uint32_t unicode_next(const unsigned char **text, const unsigned char *end)
 {
     uint32_t code;
@@ -27,7 +27,8 @@ static inline uint32_t unicode_next(const unsigned char **text, const unsigned c
     return code;
 }
 
-/* True for what Python's str.isspace, str.split and \s take as white space: Unicode's White_Space and U+001C..U+001F. */
+/* True for what Python's str.isspace, str.split and \s take as white space: Unicode's White_Space and
+ * U+001C..U+001F. */
 static inline bool unicode_space(uint32_t code)
 {
     if (code < 0x1680)
