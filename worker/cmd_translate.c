@@ -77,6 +77,10 @@ static bool s_take_line(struct input *input, char **line, struct err *err)
     input->lines++;
     if (size > 0 && start[size - 1] == '\r')
         size--;
+    if (input->lines == 1 && size >= 3 && memcmp(start, "\xEF\xBB\xBF", 3) == 0) {
+        start += 3; /* a byte order mark, as files of pairs may have it too */
+        size -= 3;
+    }
     size_t at;
     if (!utf8_valid(start, size, &at))
         return err_set(err, ERR_DATA, "stdin:%" PRIu64 ": not valid UTF-8 text at byte %zu", input->lines, at + 1);
