@@ -1,6 +1,7 @@
 #include "worker/decode.h"
 
 #include "proto/text/vocab.h"
+#include "worker/arena.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,47 +23,40 @@ struct host_arrays {
     int count;   /* live rows */
 };
 
-static void *s_take(char **at, size_t count, size_t size)
-{
-    void *taken = *at;
-    *at += (count * size + 63) / 64 * 64;
-    return taken;
-}
-
 static size_t s_lay(struct step_arrays *step, const struct model_shape *shape, size_t B, char *base)
 {
     size_t E = (size_t)shape->E, H = (size_t)shape->H, G = (size_t)shape->G;
-    char *at = base;
-    step->x = s_take(&at, B * E, sizeof(float));
-    step->input = s_take(&at, B * G, sizeof(float));
-    step->gates = s_take(&at, B * G, sizeof(float));
-    step->c = s_take(&at, B * H, sizeof(float));
-    step->h = s_take(&at, B * H, sizeof(float));
+    struct arena arena = {.base = base};
+    step->x = arena_take(&arena, B * E, sizeof(float));
+    step->input = arena_take(&arena, B * G, sizeof(float));
+    step->gates = arena_take(&arena, B * G, sizeof(float));
+    step->c = arena_take(&arena, B * H, sizeof(float));
+    step->h = arena_take(&arena, B * H, sizeof(float));
     for (int i = 0; i < 2; i++) {
-        step->state_h[i] = s_take(&at, B * H, sizeof(float));
-        step->state_c[i] = s_take(&at, B * H, sizeof(float));
+        step->state_h[i] = arena_take(&arena, B * H, sizeof(float));
+        step->state_c[i] = arena_take(&arena, B * H, sizeof(float));
     }
-    step->logits = s_take(&at, B * (size_t)shape->tgt_vocab, sizeof(float));
-    step->loss = s_take(&at, B, sizeof(float));
-    step->token = s_take(&at, B, sizeof(int32_t));
-    step->slot = s_take(&at, B, sizeof(int32_t));
-    step->keep = s_take(&at, B, sizeof(int32_t));
-    step->target = s_take(&at, B, sizeof(int32_t));
-    step->predicted = s_take(&at, B, sizeof(int32_t));
-    return (size_t)(at - base);
+    step->logits = arena_take(&arena, B * (size_t)shape->tgt_vocab, sizeof(float));
+    step->loss = arena_take(&arena, B, sizeof(float));
+    step->token = arena_take(&arena, B, sizeof(int32_t));
+    step->slot = arena_take(&arena, B, sizeof(int32_t));
+    step->keep = arena_take(&arena, B, sizeof(int32_t));
+    step->target = arena_take(&arena, B, sizeof(int32_t));
+    step->predicted = arena_take(&arena, B, sizeof(int32_t));
+    return arena.used;
 }
 
 static size_t s_lay_host(struct host_arrays *host, size_t B, char *base)
 {
-    char *at = base;
-    host->live = s_take(&at, B, sizeof(int32_t));
-    host->token = s_take(&at, B, sizeof(int32_t));
-    host->keep = s_take(&at, B, sizeof(int32_t));
-    host->target = s_take(&at, B, sizeof(int32_t));
-    host->predicted = s_take(&at, B, sizeof(int32_t));
-    host->loss = s_take(&at, B, sizeof(float));
-    host->ended = s_take(&at, B, sizeof(bool));
-    return (size_t)(at - base);
+    struct arena arena = {.base = base};
+    host->live = arena_take(&arena, B, sizeof(int32_t));
+    host->token = arena_take(&arena, B, sizeof(int32_t));
+    host->keep = arena_take(&arena, B, sizeof(int32_t));
+    host->target = arena_take(&arena, B, sizeof(int32_t));
+    host->predicted = arena_take(&arena, B, sizeof(int32_t));
+    host->loss = arena_take(&arena, B, sizeof(float));
+    host->ended = arena_take(&arena, B, sizeof(bool));
+    return arena.used;
 }
 
 static bool s_reserve(struct decoder *decoder, size_t B, struct step_arrays *step, struct host_arrays *host,

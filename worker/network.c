@@ -1,5 +1,7 @@
 #include "worker/network.h"
 
+#include "worker/arena.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,28 +9,21 @@
  * memory does not grow with the batch. Part of the definition of the bits: weight gradients are summed tile by tile. */
 enum { LOGIT_TILE = 256 };
 
-static void *s_take(char **at, size_t count, size_t size)
-{
-    void *taken = *at;
-    *at += (count * size + 63) / 64 * 64;
-    return taken;
-}
-
 static void s_lay_side(struct network_side *side, const struct batch_side *batch, const struct model_shape *shape,
-                       char **at)
+                       struct arena *arena)
 {
     size_t U = (size_t)batch->U, N = (size_t)batch->seq.N, B = (size_t)batch->seq.B;
     size_t E = (size_t)shape->E, H = (size_t)shape->H, G = (size_t)shape->G;
-    side->x = s_take(at, U * E, sizeof(float));
-    side->input = s_take(at, U * G, sizeof(float));
-    side->gates = s_take(at, N * G, sizeof(float));
-    side->c = s_take(at, N * H, sizeof(float));
-    side->h = s_take(at, N * H, sizeof(float));
-    side->h_before = s_take(at, N * H, sizeof(float));
-    side->h0 = s_take(at, B * H, sizeof(float));
-    side->c0 = s_take(at, B * H, sizeof(float));
-    side->h_last = s_take(at, B * H, sizeof(float));
-    side->c_last = s_take(at, B * H, sizeof(float));
+    side->x = arena_take(arena, U * E, sizeof(float));
+    side->input = arena_take(arena, U * G, sizeof(float));
+    side->gates = arena_take(arena, N * G, sizeof(float));
+    side->c = arena_take(arena, N * H, sizeof(float));
+    side->h = arena_take(arena, N * H, sizeof(float));
+    side->h_before = arena_take(arena, N * H, sizeof(float));
+    side->h0 = arena_take(arena, B * H, sizeof(float));
+    side->c0 = arena_take(arena, B * H, sizeof(float));
+    side->h_last = arena_take(arena, B * H, sizeof(float));
+    side->c_last = arena_take(arena, B * H, sizeof(float));
 }
 
 /* Give every array its place from `base`; with base NULL this only measures. Returns the bytes needed. */
@@ -38,19 +33,19 @@ static size_t s_lay(struct network *network, const struct batch *batch, char *ba
     size_t N = (size_t)batch->tgt.seq.N, B = (size_t)batch->B, H = (size_t)shape->H;
     size_t U = (size_t)(batch->src.U > batch->tgt.U ? batch->src.U : batch->tgt.U);
     size_t tile = N < LOGIT_TILE ? N : LOGIT_TILE;
-    char *at = base;
-    s_lay_side(&network->encoder, &batch->src, shape, &at);
-    s_lay_side(&network->decoder, &batch->tgt, shape, &at);
-    network->logits = s_take(&at, tile * (size_t)shape->tgt_vocab, sizeof(float));
-    network->dh = s_take(&at, N * H, sizeof(float));
-    network->dh0 = s_take(&at, B * H, sizeof(float));
-    network->dc0 = s_take(&at, B * H, sizeof(float));
-    network->dh_last = s_take(&at, B * H, sizeof(float));
-    network->dc_last = s_take(&at, B * H, sizeof(float));
-    network->dinput = s_take(&at, U * (size_t)shape->G, sizeof(float));
-    network->loss = s_take(&at, N, sizeof(float));
-    network->predicted = s_take(&at, N, sizeof(int32_t));
-    return (size_t)(at - base);
+    struct arena arena = {.base = base};
+    s_lay_side(&network->encoder, &batch->src, shape, &arena);
+    s_lay_side(&network->decoder, &batch->tgt, shape, &arena);
+    network->logits = arena_take(&arena, tile * (size_t)shape->tgt_vocab, sizeof(float));
+    network->dh = arena_take(&arena, N * H, sizeof(float));
+    network->dh0 = arena_take(&arena, B * H, sizeof(float));
+    network->dc0 = arena_take(&arena, B * H, sizeof(float));
+    network->dh_last = arena_take(&arena, B * H, sizeof(float));
+    network->dc_last = arena_take(&arena, B * H, sizeof(float));
+    network->dinput = arena_take(&arena, U * (size_t)shape->G, sizeof(float));
+    network->loss = arena_take(&arena, N, sizeof(float));
+    network->predicted = arena_take(&arena, N, sizeof(int32_t));
+    return arena.used;
 }
 
 static bool s_reserve(struct network *network, const struct batch *batch, struct err *err)

@@ -130,20 +130,19 @@ static int s_next_rows(const struct panel *panel, int rows)
 static bool s_rows(const struct multiplier *multiplier, const struct plan *plan, int thread, int first, int rows)
 {
     const struct gemm *g = plan->gemm;
-    const char *full_b = plan->full_b;
     float *c = g->c + (size_t)first * (size_t)g->N;
     bool ok = true;
     if (!g->transpose_a)
         return s_tile(multiplier, plan->tail, thread, rows, g->a + (size_t)first * (size_t)g->K, false, plan->tail_b,
                       g->bias, g->accumulate, c);
-    for (int k = 0; k < g->K && ok; k += K_CHUNK, full_b += plan->stride) {
+    for (int k = 0; k < g->K && ok; k += K_CHUNK) {
         bool full = g->K - k >= K_CHUNK;
+        const char *b = full ? plan->full_b + (size_t)(k / K_CHUNK) * plan->stride : plan->tail_b;
         const struct panel *panel = full ? plan->full : plan->tail;
         float *a = s_floats(multiplier->scratch[thread].memory + s_scratch_a(panel));
         s_turn(g->a + (size_t)k * (size_t)g->M + (size_t)first, (size_t)g->M, rows, full ? K_CHUNK : g->K - k,
                rows < panel->unit ? panel->unit : rows, panel->K, a);
-        ok = s_tile(multiplier, panel, thread, rows, a, true, full ? full_b : plan->tail_b, k == 0 ? g->bias : NULL,
-                    k > 0 || g->accumulate, c);
+        ok = s_tile(multiplier, panel, thread, rows, a, true, b, k == 0 ? g->bias : NULL, k > 0 || g->accumulate, c);
     }
     return ok;
 }
