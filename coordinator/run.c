@@ -215,7 +215,7 @@ static bool s_cut(const struct record_file *file, const char *key, uint64_t most
         if (end == NULL)
             break;
         size_t size = (size_t)(end - (text.data + at)) + 1;
-        uint64_t number;
+        uint64_t number = 0;
         if (s_line_number(text.data + at, size, key, &number) && number <= most)
             buffer_append(&kept, text.data + at, size);
         at += size;
