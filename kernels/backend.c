@@ -12,11 +12,7 @@ struct backend *backend_open(const char *device, int threads, enum precision pre
         err_set(err, ERR_USAGE, "train.device %s is not known: this build has cpu", device);
         return NULL;
     }
-    if (precision == PRECISION_BF16) {
-        err_set(err, ERR_USAGE, "train.precision bf16 is not available in this build");
-        return NULL;
-    }
-    return cpu_open(threads, err);
+    return cpu_open(threads, precision, err);
 }
 
 void backend_close(struct backend **backend)

@@ -21,6 +21,8 @@
 
 struct backend;
 
+struct packed; /* a matrix as `pack` gave it */
+
 /* C[M, N] = A[M, K] B[K, N] (+ bias[N] in each row) (+ C when accumulate). A is stored [K, M] when transpose_a, B is
  * stored [N, K] when transpose_b. Rows are contiguous: the leading dimension is the stored row's length. */
 struct gemm {
@@ -28,24 +30,26 @@ struct gemm {
     const float *a, *b, *bias; /* bias may be NULL */
     float *c;
     bool transpose_a, transpose_b, accumulate;
+    const struct packed *packed; /* B, instead of b and transpose_b; A is not transposed then; or NULL */
 };
 
 /* One layer, one direction, over a whole packed sequence. The input's part of the gates is given once for each distinct
  * input: position n adds row slot[n] of `input`, which already holds W_ih x + b.
- *   lstm: i, f, o = sigmoid, g = tanh of (input + W_hh h); c' = f c + i g; h' = o tanh(c')     (Hochreiter & Schmidhuber 1997; Gers 2000)
- *   rnn:  h' = tanh(input + W_hh h)                                                            (Elman 1990)
- * A row's final state is its state at its own last step. */
+ *   lstm: i, f, o = sigmoid, g = tanh of (input + W_hh h); c' = f c + i g; h' = o tanh(c')     (Hochreiter &
+ * Schmidhuber 1997; Gers 2000) rnn:  h' = tanh(input + W_hh h) (Elman 1990) A row's final state is its state at its own
+ * last step. */
 struct recurrent {
     enum cell cell;
     const struct sequence *seq;
     int H;
-    const float *input;     /* [U, G]                                                 */
-    const int32_t *slot;    /* [N], each below U                                      */
-    const float *w_hh;      /* [G, H]                                                 */
-    const float *h0, *c0;   /* [B, H]; NULL = zeros; c0 for lstm only                 */
-    float *gates;           /* [N, G] after their nonlinearity; backward turns it into dgates */
-    float *c;               /* [N, H] lstm only                                       */
-    float *h;               /* [N, H]                                                 */
+    const float *input;             /* [U, G]                                                 */
+    const int32_t *slot;            /* [N], each below U                                      */
+    const float *w_hh;              /* [G, H]                                                 */
+    const struct packed *packed_hh; /* w_hh as `pack` gave it, for forward; or NULL   */
+    const float *h0, *c0;           /* [B, H]; NULL = zeros; c0 for lstm only                 */
+    float *gates;                   /* [N, G] after their nonlinearity; backward turns it into dgates */
+    float *c;                       /* [N, H] lstm only                                       */
+    float *h;                       /* [N, H]                                                 */
     float *h_before;        /* [N, H] h at the step before, h0 at t = 0: for dW_hh; may be NULL when only decoding */
     float *h_last, *c_last; /* [B, H]                                                 */
 };
@@ -83,6 +87,10 @@ struct backend_table {
     void (*zero)(struct backend *self, void *memory, size_t bytes);
 
     void (*gemm)(struct backend *self, const struct gemm *gemm);
+    /* B [K, N] (stored [N, K] when transposed) in the order that products read fastest, for many products with a B that
+     * does not change: `b` must stay as it is until unpack. NULL and err on failure. */
+    struct packed *(*pack)(struct backend *self, const float *b, int N, int K, bool transposed, struct err *err);
+    void (*unpack)(struct backend *self, struct packed *packed);
 
     /* out[r] = table[index[r]]: rows of `width` floats, r < count. */
     void (*gather)(struct backend *self, const float *table, const int32_t *index, int count, int width, float *out);

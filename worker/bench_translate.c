@@ -147,7 +147,7 @@ bool bench_translate(struct bench *bench, struct err *err)
     if (ok) {
         decoding.batch.backend = decoding.model->backend;
         decoding.decoder = (struct decoder){.model = decoding.model, .network = {.model = decoding.model}};
-        ok = s_sizes(bench, &decoding, err);
+        ok = decoder_pack(&decoding.decoder, err) && s_sizes(bench, &decoding, err);
         decoder_free(&decoding.decoder);
         batch_free(&decoding.batch);
     }

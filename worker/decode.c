@@ -87,8 +87,51 @@ static bool s_reserve(struct decoder *decoder, size_t B, struct step_arrays *ste
     return true;
 }
 
+bool decoder_pack(struct decoder *decoder, struct err *err)
+{
+    const struct model *model = decoder->model;
+    const struct model_shape *shape = &model->shape;
+    const struct weights *weights = &model->weights;
+    const struct {
+        struct packed **to;
+        const float *b;
+        int N, K;
+    } matrices[] = {
+        {&decoder->packed.encoder_ih, weights->encoder.w_ih, shape->G, shape->E},
+        {&decoder->packed.encoder_hh, weights->encoder.w_hh, shape->G, shape->H},
+        {&decoder->packed.decoder_ih, weights->decoder.w_ih, shape->G, shape->E},
+        {&decoder->packed.decoder_hh, weights->decoder.w_hh, shape->G, shape->H},
+        {&decoder->packed.projection, weights->projection, shape->tgt_vocab, shape->H},
+    };
+    decoder_unpack(decoder);
+    for (size_t i = 0; i < sizeof matrices / sizeof matrices[0]; i++) {
+        *matrices[i].to =
+            model->backend->op->pack(model->backend, matrices[i].b, matrices[i].N, matrices[i].K, true, err);
+        if (*matrices[i].to == NULL) {
+            decoder_unpack(decoder);
+            return false;
+        }
+    }
+    decoder->network.encoder_ih = decoder->packed.encoder_ih;
+    decoder->network.encoder_hh = decoder->packed.encoder_hh;
+    return true;
+}
+
+void decoder_unpack(struct decoder *decoder)
+{
+    struct backend *backend = decoder->model->backend;
+    struct packed *packed[] = {decoder->packed.encoder_ih, decoder->packed.encoder_hh, decoder->packed.decoder_ih,
+                               decoder->packed.decoder_hh, decoder->packed.projection};
+    for (size_t i = 0; i < sizeof packed / sizeof packed[0]; i++)
+        if (packed[i] != NULL)
+            backend->op->unpack(backend, packed[i]);
+    decoder->packed = (struct decoder_packed){0};
+    decoder->network.encoder_ih = decoder->network.encoder_hh = NULL;
+}
+
 void decoder_free(struct decoder *decoder)
 {
+    decoder_unpack(decoder);
     network_free(&decoder->network);
     if (decoder->arena != NULL)
         decoder->model->backend->op->free(decoder->model->backend, decoder->arena);
@@ -134,13 +177,15 @@ static void s_step(struct decoder *decoder, struct step_arrays *step, int count,
                                               .b = weights->w_ih,
                                               .bias = weights->bias,
                                               .c = step->input,
-                                              .transpose_b = true});
+                                              .transpose_b = true,
+                                              .packed = decoder->packed.decoder_ih});
     backend->op->recurrent_forward(backend, &(struct recurrent){.cell = shape->cell,
                                                                 .seq = &seq,
                                                                 .H = shape->H,
                                                                 .input = step->input,
                                                                 .slot = step->slot,
                                                                 .w_hh = weights->w_hh,
+                                                                .packed_hh = decoder->packed.decoder_hh,
                                                                 .h0 = step->state_h[now],
                                                                 .c0 = lstm ? step->state_c[now] : NULL,
                                                                 .gates = step->gates,
@@ -155,7 +200,8 @@ static void s_step(struct decoder *decoder, struct step_arrays *step, int count,
                                               .b = model->weights.projection,
                                               .bias = model->weights.projection_bias,
                                               .c = step->logits,
-                                              .transpose_b = true});
+                                              .transpose_b = true,
+                                              .packed = decoder->packed.projection});
     if (score)
         backend->op->cross_entropy(backend, step->logits, step->target, count, shape->tgt_vocab, false, step->loss,
                                    step->predicted);
@@ -201,7 +247,8 @@ static void s_take_in(const struct batch *batch, struct host_arrays *host, int t
     host->count = kept;
 }
 
-/* Put the states of the kept rows at the front of the same array pair, through the other one. Returns where the states are now. */
+/* Put the states of the kept rows at the front of the same array pair, through the other one. Returns where the states
+ * are now. */
 static int s_compact(struct decoder *decoder, struct step_arrays *step, const struct host_arrays *host, int before,
                      int now)
 {

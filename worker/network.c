@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Target positions whose logits are held at one time: large enough for the matrix product to run at full speed, small enough that
- * memory does not grow with the batch. Part of the definition of the bits: weight gradients are summed tile by tile. */
+/* Target positions whose logits are held at one time: large enough for the matrix product to run at full speed, small
+ * enough that memory does not grow with the batch. Part of the definition of the bits: weight gradients are summed tile
+ * by tile. */
 enum { LOGIT_TILE = 256 };
 
 static void s_lay_side(struct network_side *side, const struct batch_side *batch, const struct model_shape *shape,
@@ -69,8 +70,9 @@ static bool s_reserve(struct network *network, const struct batch *batch, struct
         free(network->host_predicted);
         network->host_loss = malloc(wanted * sizeof(float));
         network->host_predicted = malloc(wanted * sizeof(int32_t));
-        network->host_capacity = wanted;
-        if (network->host_loss == NULL || network->host_predicted == NULL)
+        bool allocated = network->host_loss != NULL && network->host_predicted != NULL;
+        network->host_capacity = allocated ? wanted : 0;
+        if (!allocated)
             return err_set(err, ERR_MEMORY, "no memory for the losses of %zu positions", positions);
     }
     s_lay(network, batch, network->arena);
@@ -108,8 +110,8 @@ struct recurrent network_layer(const struct model_shape *shape, const struct sid
 
 /* Look up and project the distinct inputs: x = embedding[ids], input = x W_ih^T + b. */
 static void s_input_forward(struct backend *backend, const struct model_shape *shape,
-                            const struct side_weights *weights, const struct network_side *side,
-                            const struct batch_side *batch)
+                            const struct side_weights *weights, const struct packed *packed_ih,
+                            const struct network_side *side, const struct batch_side *batch)
 {
     backend->op->gather(backend, weights->embedding, batch->distinct, batch->U, shape->E, side->x);
     backend->op->gemm(backend, &(struct gemm){.M = batch->U,
@@ -119,10 +121,12 @@ static void s_input_forward(struct backend *backend, const struct model_shape *s
                                               .b = weights->w_ih,
                                               .bias = weights->bias,
                                               .c = side->input,
-                                              .transpose_b = true});
+                                              .transpose_b = true,
+                                              .packed = packed_ih});
 }
 
-/* From the gates' gradient to W_hh, b, W_ih and the embedding. <pad> is a zero row that stays zero: it counts for b alone. */
+/* From the gates' gradient to W_hh, b, W_ih and the embedding. <pad> is a zero row that stays zero: it counts for b
+ * alone. */
 static void s_input_backward(struct network *network, const struct side_weights *weights,
                              const struct network_side *side, const struct batch_side *batch,
                              const struct side_weights *gradient, bool accumulate)
@@ -160,9 +164,10 @@ static void s_encoder_forward(struct network *network, const struct batch *batch
     const struct model *model = network->model;
     struct backend *backend = model->backend;
     const struct model_shape *shape = &model->shape;
-    s_input_forward(backend, shape, &model->weights.encoder, &network->encoder, &batch->src);
+    s_input_forward(backend, shape, &model->weights.encoder, network->encoder_ih, &network->encoder, &batch->src);
     phase_end(network->phases, PHASE_INPUT);
     struct recurrent layer = network_layer(shape, &model->weights.encoder, &network->encoder, &batch->src);
+    layer.packed_hh = network->encoder_hh;
     backend->op->recurrent_forward(backend, &layer);
     backend->op->gather(backend, network->encoder.h_last, batch->src_row, batch->B, shape->H, network->decoder.h0);
     if (shape->cell == CELL_LSTM)
@@ -182,7 +187,7 @@ static struct recurrent s_decoder(const struct network *network, const struct ba
 static void s_decoder_forward(struct network *network, const struct batch *batch)
 {
     const struct model *model = network->model;
-    s_input_forward(model->backend, &model->shape, &model->weights.decoder, &network->decoder, &batch->tgt);
+    s_input_forward(model->backend, &model->shape, &model->weights.decoder, NULL, &network->decoder, &batch->tgt);
     phase_end(network->phases, PHASE_INPUT);
     struct recurrent layer = s_decoder(network, batch);
     model->backend->op->recurrent_forward(model->backend, &layer);

@@ -1,9 +1,9 @@
 /* network.h - one batch through the model: forward, loss, backward.
  *
- * The page that defines the model. Encoder: embedding, recurrence; its final state starts the decoder. Decoder: embedding of the id before,
- * recurrence, projection to the vocabulary, softmax cross-entropy summed over target positions. Gradients are of that sum: whoever
- * knows the whole batch's token count divides by it.
- * A network holds the activations of the batch it last saw and keeps its memory; it belongs to the model's compute thread. */
+ * The page that defines the model. Encoder: embedding, recurrence; its final state starts the decoder. Decoder:
+ * embedding of the id before, recurrence, projection to the vocabulary, softmax cross-entropy summed over target
+ * positions. Gradients are of that sum: whoever knows the whole batch's token count divides by it. A network holds the
+ * activations of the batch it last saw and keeps its memory; it belongs to the model's compute thread. */
 #ifndef LSTMQ_NETWORK_H
 #define LSTMQ_NETWORK_H
 
@@ -24,6 +24,9 @@ struct network_side {
 
 struct network {
     const struct model *model; /* not owned */
+    /* The encoder's matrices as the backend packs them, while its weights do not change; NULL = packed for each batch.
+     * Not owned. */
+    const struct packed *encoder_ih, *encoder_hh;
     struct network_side encoder, decoder;
     float *logits;                        /* [tile rows, V] */
     float *dh;                            /* [N of target, H] */
@@ -47,16 +50,16 @@ struct network_result {
 
 /* Start empty: *network = (struct network){.model = model}. */
 
-/* Loss of a batch with the reference as the decoder's input. With `gradient` non-NULL also d(loss_sum)/d(parameters): added to the arena
- * that `gradient` points into when `accumulate`, else written over it. */
+/* Loss of a batch with the reference as the decoder's input. With `gradient` non-NULL also d(loss_sum)/d(parameters):
+ * added to the arena that `gradient` points into when `accumulate`, else written over it. */
 bool network_run(struct network *network, const struct batch *batch, const struct weights *gradient, bool accumulate,
                  struct network_result *result, struct err *err);
 
 /* The encoder alone: final states in the target side's row order, left in decoder.h0 and decoder.c0 ([B, H]). */
 bool network_encode(struct network *network, const struct batch *batch, struct err *err);
 
-/* The recurrence of a side over its part of a batch, as the backend takes it, from a start of zeroes; whoever has another
- * start sets h0 and c0. */
+/* The recurrence of a side over its part of a batch, as the backend takes it, from a start of zeroes; whoever has
+ * another start sets h0 and c0. */
 struct recurrent network_layer(const struct model_shape *shape, const struct side_weights *weights,
                                const struct network_side *side, const struct batch_side *batch);
 

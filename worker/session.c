@@ -225,8 +225,11 @@ static bool s_validate_free(struct session *session, const struct validate *vali
     if (!s_reserve_translations(session, rows, limit, err))
         return false;
     struct decode_result result = {.ids = session->ids, .lengths = session->lengths};
-    if (!decode_greedy(&session->decoder, &session->batch, (int)limit, (validate->what & VALIDATE_FREE) != 0, &result,
-                       err))
+    bool ok =
+        decoder_pack(&session->decoder, err) && decode_greedy(&session->decoder, &session->batch, (int)limit,
+                                                              (validate->what & VALIDATE_FREE) != 0, &result, err);
+    decoder_unpack(&session->decoder);
+    if (!ok)
         return false;
     scored->free_loss_sum = result.loss_sum;
     scored->free_correct = result.correct;

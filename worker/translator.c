@@ -59,6 +59,10 @@ bool translator_open(struct translator *translator, const struct config *command
     }
     translator->batch.backend = translator->backend;
     translator->decoder.model = translator->decoder.network.model = translator->model;
+    if (!decoder_pack(&translator->decoder, err)) {
+        translator_close(translator);
+        return false;
+    }
     return true;
 }
 

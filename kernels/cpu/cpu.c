@@ -1,7 +1,7 @@
 /* cpu.c - the CPU backend: memory, failures, and the element-wise operations, cut over threads.
  *
- * The work of an operation is cut into rows or into fixed blocks of elements, and vector.h computes each; a cut never changes
- * what is added to what, so any number of threads gives the same bits. */
+ * The work of an operation is cut into rows or into fixed blocks of elements, and vector.h computes each; a cut never
+ * changes what is added to what, so any number of threads gives the same bits. */
 #include "kernels/cpu/cpu.h"
 
 #include "kernels/cpu/panel.h"
@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Elements: a thread's part begins at a multiple of GRAIN, so that an element has the same place in a vector register on any
- * number of threads, and is at least WORTH long, below which waking a thread costs more than it gains. */
+/* Elements: a thread's part begins at a multiple of GRAIN, so that an element has the same place in a vector register
+ * on any number of threads, and is at least WORTH long, below which waking a thread costs more than it gains. */
 enum { GRAIN = 1024, WORTH = 16 * 1024 };
 
 /* sum_squares: the block that backend.h fixes. column_sum: columns that go together, and rows that are summed first. */
@@ -149,6 +149,17 @@ void cpu_gemm(struct backend *self, const struct gemm *gemm)
     struct err err;
     if (!cpu->failed && !multiplier_run(cpu->multiplier, gemm, &err))
         cpu_fail(cpu, &err);
+}
+
+static struct packed *s_pack(struct backend *self, const float *b, int N, int K, bool transposed, struct err *err)
+{
+    return multiplier_keep(s_cpu(self)->multiplier, b, N, K, transposed, err);
+}
+
+static void s_unpack(struct backend *self, struct packed *packed)
+{
+    (void)self;
+    packed_destroy(&packed);
 }
 
 static void s_gather(struct backend *self, const float *table, const int32_t *index, int count, int width, float *out)
@@ -436,6 +447,8 @@ static const struct backend_table s_table = {
     .download = s_copy,
     .zero = s_zero,
     .gemm = cpu_gemm,
+    .pack = s_pack,
+    .unpack = s_unpack,
     .gather = s_gather,
     .scatter_add = s_scatter_add,
     .fold = s_fold,
@@ -455,11 +468,17 @@ static const struct backend_table s_table = {
     .dequantise = s_dequantise,
 };
 
-struct backend *cpu_open(int threads, struct err *err)
+struct backend *cpu_open(int threads, enum precision precision, struct err *err)
 {
     const struct vector_table *vector = vector_best(err);
     if (vector == NULL)
         return NULL;
+    if (precision == PRECISION_BF16 && !panels_have_bf16()) {
+        err_set(err, ERR_USAGE,
+                "train.precision bf16 wants a processor with AVX512_BF16 or AMX; oneDNN finds %s: use fp32",
+                panels_isa());
+        return NULL;
+    }
     struct cpu *cpu = calloc(1, sizeof *cpu);
     if (cpu == NULL) {
         err_set(err, ERR_MEMORY, "no memory for the CPU backend");
@@ -469,7 +488,7 @@ struct backend *cpu_open(int threads, struct err *err)
     cpu->threads = threads > 0 ? threads : omp_get_num_procs();
     cpu->vector = vector;
     panels_version(cpu->version, sizeof cpu->version);
-    cpu->multiplier = multiplier_open(cpu->threads, err);
+    cpu->multiplier = multiplier_open(cpu->threads, precision, vector, err);
     if (cpu->multiplier == NULL) {
         free(cpu);
         return NULL;

@@ -18,8 +18,8 @@ struct cpu {
     size_t scratch_size;
 };
 
-/* Open it; NULL and err when there is no memory or $LSTMQ_ISA asks for too much. */
-struct backend *cpu_open(int threads, struct err *err);
+/* Open it; NULL and err when there is no memory, or when `precision` or $LSTMQ_ISA is more than this machine has. */
+struct backend *cpu_open(int threads, enum precision precision, struct err *err);
 
 /* "oneDNN 2.6.3, avx512_core_amx; vector avx512". */
 void cpu_describe(char *text, size_t size);

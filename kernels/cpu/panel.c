@@ -9,12 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Tiles that are not brgemm: their rows, where B is small, and where a side of it is LARGE or more. Packing means little there, and
- * much time for a large B. The bound is above the chunks of K that gemm.c cuts, so that K does not decide there. */
-enum { PLAIN_ROWS = 16, PLAIN_MOST = PANEL_MOST, LARGE = 2048 };
-
-/* Elements of B from which packing is worth more than one thread. */
-enum { PACK_WORTH = 512 * 1024 };
+/* Tiles that are not brgemm: their rows, where B is small and where it is large. Packing means little there, and much
+ * time for a large B. */
+enum { PLAIN_ROWS = 16, PLAIN_MOST = PANEL_MOST };
 
 enum { BUCKETS = 64 };
 
@@ -29,14 +26,15 @@ struct layout {
     dnnl_memory_desc_t md; /* owned */
 };
 
-static dnnl_status_t s_layout_strided(struct layout *layout, const dnnl_dims_t dims, const dnnl_dims_t strides)
+static dnnl_status_t s_layout_strided(struct layout *layout, dnnl_data_type_t type, const dnnl_dims_t dims,
+                                      const dnnl_dims_t strides)
 {
-    return dnnl_memory_desc_create_with_strides(&layout->md, 2, dims, dnnl_f32, strides);
+    return dnnl_memory_desc_create_with_strides(&layout->md, 2, dims, type, strides);
 }
 
-static dnnl_status_t s_layout_any(struct layout *layout, const dnnl_dims_t dims)
+static dnnl_status_t s_layout_any(struct layout *layout, dnnl_data_type_t type, const dnnl_dims_t dims)
 {
-    return dnnl_memory_desc_create_with_tag(&layout->md, 2, dims, dnnl_f32, dnnl_format_tag_any);
+    return dnnl_memory_desc_create_with_tag(&layout->md, 2, dims, type, dnnl_format_tag_any);
 }
 
 static dnnl_status_t s_layout_query(struct layout *layout, const_dnnl_primitive_desc_t desc, dnnl_query_t what)
@@ -87,14 +85,15 @@ struct layout {
     dnnl_memory_desc_t md;
 };
 
-static dnnl_status_t s_layout_strided(struct layout *layout, const dnnl_dims_t dims, const dnnl_dims_t strides)
+static dnnl_status_t s_layout_strided(struct layout *layout, dnnl_data_type_t type, const dnnl_dims_t dims,
+                                      const dnnl_dims_t strides)
 {
-    return dnnl_memory_desc_init_by_strides(&layout->md, 2, dims, dnnl_f32, strides);
+    return dnnl_memory_desc_init_by_strides(&layout->md, 2, dims, type, strides);
 }
 
-static dnnl_status_t s_layout_any(struct layout *layout, const dnnl_dims_t dims)
+static dnnl_status_t s_layout_any(struct layout *layout, dnnl_data_type_t type, const dnnl_dims_t dims)
 {
-    return dnnl_memory_desc_init_by_tag(&layout->md, 2, dims, dnnl_f32, dnnl_format_tag_any);
+    return dnnl_memory_desc_init_by_tag(&layout->md, 2, dims, type, dnnl_format_tag_any);
 }
 
 static dnnl_status_t s_layout_query(struct layout *layout, const_dnnl_primitive_desc_t desc, dnnl_query_t what)
@@ -150,11 +149,16 @@ struct tile {
     size_t scratch;                /* bytes it needs while it runs               */
 };
 
-struct panel_code {
-    uint64_t used;         /* the tick of the panel's last use */
-    struct layout layout;  /* of a packed B                    */
-    dnnl_primitive_t pack; /* NULL where B is left as it is    */
+/* A thread's memory objects for packing. */
+struct pack {
     dnnl_memory_t from, to;
+};
+
+struct panel_code {
+    uint64_t used;                       /* the tick of the panel's last use */
+    struct layout layout;                /* of a packed B                    */
+    dnnl_primitive_t pack;               /* NULL where B is left as it is    */
+    struct pack *pack_memory;            /* [threads]                     */
     struct tile tile[PANEL_SIZES][2][2]; /* by rows, bias, accumulate */
 };
 
@@ -178,10 +182,17 @@ static bool s_check(dnnl_status_t status, struct err *err)
 
 /* ---- tiles ---- */
 
-static dnnl_status_t s_layout_matrix(struct layout *layout, int rows, int columns, bool transposed)
+static dnnl_data_type_t s_type(enum precision type)
 {
-    const dnnl_dims_t dims = {rows, columns}, plain = {columns, 1}, turned = {1, rows};
-    return s_layout_strided(layout, dims, transposed ? turned : plain);
+    return type == PRECISION_BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
+/* rows x columns whose stored rows are `stride` apart; transposed: what is stored is the transpose. */
+static dnnl_status_t s_layout_matrix(struct layout *layout, dnnl_data_type_t type, int rows, int columns, int stride,
+                                     bool transposed)
+{
+    const dnnl_dims_t dims = {rows, columns}, plain = {stride, 1}, turned = {1, stride};
+    return s_layout_strided(layout, type, dims, transposed ? turned : plain);
 }
 
 static dnnl_status_t s_attributes(dnnl_primitive_attr_t *attr, bool accumulate)
@@ -203,13 +214,13 @@ static dnnl_status_t s_attributes(dnnl_primitive_attr_t *attr, bool accumulate)
 }
 
 /* Layouts of a tile's matrices; `layout[ARG_B]` is the panel's. */
-static dnnl_status_t s_tile_layouts(const struct panel *panel, int rows, struct layout *layout)
+static dnnl_status_t s_tile_layouts(const struct panel_shape *shape, int rows, struct layout *layout)
 {
-    dnnl_status_t status = s_layout_matrix(&layout[ARG_A], rows, panel->K, false);
+    dnnl_status_t status = s_layout_matrix(&layout[ARG_A], s_type(shape->type), rows, shape->K, shape->K, false);
     if (status == dnnl_success)
-        status = s_layout_matrix(&layout[ARG_BIAS], 1, panel->N, false);
+        status = s_layout_matrix(&layout[ARG_BIAS], dnnl_f32, 1, shape->N, shape->N, false);
     if (status == dnnl_success)
-        status = s_layout_matrix(&layout[ARG_C], rows, panel->N, false);
+        status = s_layout_matrix(&layout[ARG_C], dnnl_f32, rows, shape->N, shape->N, false);
     return status;
 }
 
@@ -256,7 +267,7 @@ static dnnl_status_t s_tile_compile(const struct panels *panels, const struct pa
 {
     struct layout layout[ARGS] = {0};
     dnnl_primitive_desc_t desc = NULL;
-    dnnl_status_t status = s_tile_layouts(panel, rows, layout);
+    dnnl_status_t status = s_tile_layouts(&panel->shape, rows, layout);
     layout[ARG_B] = panel->code->layout;
     if (status == dnnl_success)
         status = s_tile_describe(&desc, panels->engine, layout, bias, accumulate);
@@ -296,7 +307,7 @@ bool panel_prepare(struct panels *panels, struct panel *panel, int rows, bool bi
     return s_check(status, err);
 }
 
-bool panel_tile(const struct panels *panels, const struct panel *panel, int thread, int rows, const float *a,
+bool panel_tile(const struct panels *panels, const struct panel *panel, int thread, int rows, const void *a,
                 const void *packed, const float *bias, bool accumulate, float *c, void *scratch)
 {
     const struct tile *tile = &panel->code->tile[rows / panel->unit - 1][bias != NULL][accumulate];
@@ -317,20 +328,19 @@ bool panel_tile(const struct panels *panels, const struct panel *panel, int thre
 
 /* ---- packing ---- */
 
-static int s_pack_threads(const struct panels *panels, const struct panel *panel)
-{
-    return (size_t)panel->N * (size_t)panel->K < PACK_WORTH ? 1 : panels->threads;
-}
-
-static dnnl_status_t s_pack_compile(struct panel *panel, dnnl_engine_t engine, const struct layout *from)
+static dnnl_status_t s_pack_compile(const struct panels *panels, struct panel *panel, const struct layout *from)
 {
     struct panel_code *code = panel->code;
     dnnl_primitive_desc_t desc = NULL;
-    dnnl_status_t status = s_memory_make(&code->from, from, engine);
+    code->pack_memory = calloc((size_t)panels->threads, sizeof *code->pack_memory);
+    dnnl_status_t status = code->pack_memory != NULL ? dnnl_success : dnnl_out_of_memory;
+    for (int thread = 0; thread < panels->threads && status == dnnl_success; thread++) {
+        status = s_memory_make(&code->pack_memory[thread].from, from, panels->engine);
+        if (status == dnnl_success)
+            status = s_memory_make(&code->pack_memory[thread].to, &code->layout, panels->engine);
+    }
     if (status == dnnl_success)
-        status = s_memory_make(&code->to, &code->layout, engine);
-    if (status == dnnl_success)
-        status = s_describe_reorder(&desc, engine, from, &code->layout);
+        status = s_describe_reorder(&desc, panels->engine, from, &code->layout);
     if (status == dnnl_success)
         status = dnnl_primitive_create(&code->pack, desc);
     if (desc != NULL)
@@ -338,21 +348,15 @@ static dnnl_status_t s_pack_compile(struct panel *panel, dnnl_engine_t engine, c
     return status;
 }
 
-const void *panel_pack(struct panels *panels, struct panel *panel, const float *b, void *packed, struct err *err)
+bool panel_pack(const struct panels *panels, const struct panel *panel, int thread, const float *b, void *packed)
 {
-    struct panel_code *code = panel->code;
-    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, code->from}, {DNNL_ARG_TO, code->to}};
     if (panel->size == 0)
-        return b;
-    int before = omp_get_max_threads();
-    omp_set_num_threads(s_pack_threads(panels, panel));
-    dnnl_status_t status = dnnl_memory_set_data_handle(code->from, (void *)(uintptr_t)b);
-    if (status == dnnl_success)
-        status = dnnl_memory_set_data_handle(code->to, packed);
-    if (status == dnnl_success)
-        status = dnnl_primitive_execute(code->pack, panels->stream, 2, args);
-    omp_set_num_threads(before);
-    return s_check(status, err) ? packed : NULL;
+        return true;
+    const struct pack *memory = &panel->code->pack_memory[thread];
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, memory->from}, {DNNL_ARG_TO, memory->to}};
+    return dnnl_memory_set_data_handle(memory->from, (void *)(uintptr_t)b) == dnnl_success &&
+           dnnl_memory_set_data_handle(memory->to, packed) == dnnl_success &&
+           dnnl_primitive_execute(panel->code->pack, panels->stream, 2, args) == dnnl_success;
 }
 
 /* ---- panels ---- */
@@ -364,10 +368,13 @@ static void s_panel_destroy(struct panel *panel, int threads)
         s_tile_drop(&code->tile[i / 4][i / 2 % 2][i % 2], threads);
     if (code->pack != NULL)
         dnnl_primitive_destroy(code->pack);
-    if (code->from != NULL)
-        dnnl_memory_destroy(code->from);
-    if (code->to != NULL)
-        dnnl_memory_destroy(code->to);
+    for (int thread = 0; code->pack_memory != NULL && thread < threads; thread++) {
+        if (code->pack_memory[thread].from != NULL)
+            dnnl_memory_destroy(code->pack_memory[thread].from);
+        if (code->pack_memory[thread].to != NULL)
+            dnnl_memory_destroy(code->pack_memory[thread].to);
+    }
+    free(code->pack_memory);
     s_layout_drop(&code->layout);
     free(code);
     free(panel);
@@ -376,13 +383,14 @@ static void s_panel_destroy(struct panel *panel, int threads)
 /* Ask oneDNN how it wants B for the largest tile, and which implementation that is. */
 static dnnl_status_t s_panel_ask(struct panel *panel, dnnl_engine_t engine, bool *brgemm)
 {
-    const dnnl_dims_t dims = {panel->K, panel->N};
+    const struct panel_shape *shape = &panel->shape;
+    const dnnl_dims_t dims = {shape->K, shape->N};
     struct layout layout[ARGS] = {0};
     dnnl_primitive_desc_t desc = NULL;
     const char *name = "";
-    dnnl_status_t status = s_tile_layouts(panel, PANEL_MOST, layout);
+    dnnl_status_t status = s_tile_layouts(shape, PANEL_MOST, layout);
     if (status == dnnl_success)
-        status = s_layout_any(&layout[ARG_B], dims);
+        status = s_layout_any(&layout[ARG_B], s_type(shape->type), dims);
     if (status == dnnl_success)
         status = s_tile_describe(&desc, engine, layout, false, false);
     if (status == dnnl_success)
@@ -397,23 +405,23 @@ static dnnl_status_t s_panel_ask(struct panel *panel, dnnl_engine_t engine, bool
     return status;
 }
 
-/* On one OpenMP thread to ask, since a tile runs on one; on those that will pack to compile that. */
-static dnnl_status_t s_panel_compile(struct panels *panels, struct panel *panel)
+/* On one OpenMP thread, since tiles and packing each run on one. */
+static dnnl_status_t s_panel_compile(const struct panels *panels, struct panel *panel)
 {
+    const struct panel_shape *shape = &panel->shape;
     struct panel_code *code = panel->code;
     struct layout stored = {0};
-    bool brgemm, large = panel->N >= LARGE || panel->K >= LARGE;
+    bool brgemm;
     int before = omp_get_max_threads();
     omp_set_num_threads(1);
     dnnl_status_t status = s_panel_ask(panel, panels->engine, &brgemm);
-    omp_set_num_threads(s_pack_threads(panels, panel));
-    panel->unit = brgemm ? PANEL_UNIT : large ? PLAIN_MOST : PLAIN_ROWS;
+    panel->unit = brgemm ? PANEL_UNIT : shape->large ? PLAIN_MOST : PLAIN_ROWS;
     panel->most = brgemm ? PANEL_MOST : panel->unit;
     if (status == dnnl_success)
-        status = s_layout_matrix(&stored, panel->K, panel->N, panel->transposed);
-    if (status == dnnl_success && (brgemm || !large)) {
+        status = s_layout_matrix(&stored, dnnl_f32, shape->K, shape->N, shape->ldb, shape->transposed);
+    if (status == dnnl_success && (brgemm || !shape->large || shape->type != PRECISION_FP32)) {
         panel->size = (s_layout_size(&code->layout) + 4095) / 4096 * 4096;
-        status = s_pack_compile(panel, panels->engine, &stored);
+        status = s_pack_compile(panels, panel, &stored);
         s_layout_drop(&stored);
     } else {
         s_layout_drop(&code->layout);
@@ -423,7 +431,7 @@ static dnnl_status_t s_panel_compile(struct panels *panels, struct panel *panel)
     return status;
 }
 
-static struct panel *s_panel_make(struct panels *panels, int N, int K, bool transposed, struct err *err)
+static struct panel *s_panel_make(struct panels *panels, const struct panel_shape *shape, struct err *err)
 {
     struct panel *panel = calloc(1, sizeof *panel);
     struct panel_code *code = calloc(1, sizeof *code);
@@ -433,9 +441,7 @@ static struct panel *s_panel_make(struct panels *panels, int N, int K, bool tran
         free(code);
         return NULL;
     }
-    panel->N = N;
-    panel->K = K;
-    panel->transposed = transposed;
+    panel->shape = *shape;
     panel->code = code;
     if (s_check(s_panel_compile(panels, panel), err))
         return panel;
@@ -456,14 +462,20 @@ static void s_forget_oldest(struct panels *panels)
     panels->count--;
 }
 
-struct panel *panels_get(struct panels *panels, int N, int K, bool transposed, struct err *err)
+static bool s_same(const struct panel_shape *a, const struct panel_shape *b)
 {
-    uint64_t hash = ((uint64_t)N << 32 | (uint64_t)K) * 0x9E3779B97F4A7C15u;
+    return a->N == b->N && a->K == b->K && a->ldb == b->ldb && a->transposed == b->transposed && a->large == b->large &&
+           a->type == b->type;
+}
+
+struct panel *panels_get(struct panels *panels, const struct panel_shape *shape, struct err *err)
+{
+    uint64_t hash = ((uint64_t)shape->N << 32 | (uint64_t)shape->K) * 0x9E3779B97F4A7C15u;
     struct panel **head = &panels->bucket[(hash >> 32) % BUCKETS], *panel = *head;
-    while (panel != NULL && (panel->N != N || panel->K != K || panel->transposed != transposed))
+    while (panel != NULL && !s_same(&panel->shape, shape))
         panel = panel->next;
     if (panel == NULL) {
-        panel = s_panel_make(panels, N, K, transposed, err);
+        panel = s_panel_make(panels, shape, err);
         if (panel == NULL)
             return NULL;
         if (panels->count >= PANELS)
@@ -516,6 +528,21 @@ void panels_version(char *text, size_t size)
 {
     const dnnl_version_t *version = dnnl_version();
     snprintf(text, size, "oneDNN %d.%d.%d", version->major, version->minor, version->patch);
+}
+
+bool panels_have_bf16(void)
+{
+    switch ((int)dnnl_get_effective_cpu_isa()) {
+    case dnnl_cpu_isa_avx512_core_bf16:
+    case dnnl_cpu_isa_avx512_core_amx:
+#if DNNL_VERSION_MAJOR >= 3
+    case dnnl_cpu_isa_avx512_core_fp16:
+    case dnnl_cpu_isa_avx512_core_amx_fp16:
+#endif
+        return true;
+    default:
+        return false;
+    }
 }
 
 const char *panels_isa(void)

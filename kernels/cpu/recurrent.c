@@ -1,7 +1,8 @@
 /* recurrent.c - one recurrent layer over a whole packed sequence, forward and backward.
  *
- * Rows never meet along a recurrence, so each thread takes some of them through all steps by itself: no thread waits for another
- * between steps, its rows stay in its cache, and the recurrent matrix is packed once for the whole sequence. */
+ * Rows never meet along a recurrence, so each thread takes some of them through all steps by itself: no thread waits
+ * for another between steps, its rows stay in its cache, and the recurrent matrix is packed once for the whole
+ * sequence. */
 #include "kernels/cpu/cpu.h"
 
 #include <omp.h>
@@ -15,7 +16,7 @@ struct pass {
     struct cpu *cpu;
     const struct recurrent *layer;
     const struct recurrent_gradient *gradient; /* backward only                                  */
-    struct panel *panel;                       /* W_hh; NULL when no step has a state before it  */
+    const struct packed *packed;               /* W_hh; NULL when no step has a state before it  */
     float *dh, *dc;                            /* [B, H] backward only: of the step in progress  */
     int G;
 };
@@ -54,8 +55,8 @@ static int s_running(const struct sequence *seq, int t)
     return t < seq->T ? seq->rows[t] : 0;
 }
 
-/* Where the rows of thread `thread` begin: threads get about the same number of positions, not of rows, since long rows come
- * first. */
+/* Where the rows of thread `thread` begin: threads get about the same number of positions, not of rows, since long rows
+ * come first. */
 static int s_first_row(const struct sequence *seq, int thread, int threads)
 {
     int64_t wanted = (int64_t)seq->N * thread / threads, positions = 0;
@@ -95,7 +96,7 @@ static bool s_forward_step(const struct pass *pass, int thread, int t, int first
     float *gates = s_row_of(layer->gates, at, pass->G), *h = s_row_of(layer->h, at, H);
 
     if (h_before != NULL)
-        ok = multiplier_rows(pass->cpu->multiplier, pass->panel, thread, rows, h_before, gates);
+        ok = multiplier_rows(pass->cpu->multiplier, pass->packed, thread, rows, h_before, gates);
     else
         s_copy(gates, NULL, rows, pass->G);
     s_copy(s_row_of(layer->h_before, at, H), h_before, rows, H);
@@ -143,7 +144,7 @@ static bool s_backward_step(const struct pass *pass, int thread, int t, int firs
     int H = layer->H, at = seq->offset[t] + first, before = t > 0 ? seq->offset[t - 1] + first : first;
     float *dh = s_row_of(pass->dh, first, H), *dc = s_row_of(pass->dc, first, H);
     float *gates = s_row_of(layer->gates, at, pass->G);
-    bool ok = next == 0 || multiplier_rows(pass->cpu->multiplier, pass->panel, thread, next,
+    bool ok = next == 0 || multiplier_rows(pass->cpu->multiplier, pass->packed, thread, next,
                                            s_row(layer->gates, seq->offset[t + 1] + first, pass->G), dh);
 
     s_copy(s_row_of(dh, next, H), s_row(gradient->dh_last, first + next, H), rows - next, H);
@@ -171,7 +172,7 @@ static bool s_backward_rows(const struct pass *pass, int thread, int first, int 
             ok = s_backward_step(pass, thread, t, first, rows, s_mine(seq, t + 1, first, last));
     }
     if (ok && gradient->dh0 != NULL)
-        ok = multiplier_rows(pass->cpu->multiplier, pass->panel, thread, last - first,
+        ok = multiplier_rows(pass->cpu->multiplier, pass->packed, thread, last - first,
                              s_row(layer->gates, first, pass->G), s_row_of(gradient->dh0, first, H));
     if (layer->cell == CELL_LSTM)
         s_copy(s_row_of(gradient->dc0, first, H), s_row(pass->dc, first, H), last - first, H);
@@ -181,7 +182,7 @@ static bool s_backward_rows(const struct pass *pass, int thread, int first, int 
 /* ---- the operations ---- */
 
 /* Pack W_hh, cut the rows over threads and take them through the sequence. */
-static void s_run(struct pass *pass, bool needs_panel)
+static void s_run(struct pass *pass, bool needs_packed)
 {
     struct cpu *cpu = pass->cpu;
     const struct recurrent *layer = pass->layer;
@@ -189,9 +190,11 @@ static void s_run(struct pass *pass, bool needs_panel)
     int N = backward ? layer->H : pass->G, K = backward ? pass->G : layer->H, failed = 0;
     struct err err;
 
-    if (needs_panel) {
-        pass->panel = multiplier_pack(cpu->multiplier, layer->w_hh, N, K, !backward, &err);
-        if (pass->panel == NULL) {
+    if (needs_packed) {
+        pass->packed = !backward && layer->packed_hh != NULL
+                           ? layer->packed_hh
+                           : multiplier_pack(cpu->multiplier, layer->w_hh, N, K, !backward, &err);
+        if (pass->packed == NULL || !multiplier_prepare(cpu->multiplier, pass->packed, layer->seq->B, &err)) {
             cpu_fail(cpu, &err);
             return;
         }

@@ -44,6 +44,8 @@ struct vector_table {
      * elements before that index are added, the others are not. */
     size_t (*quantise)(size_t count, const float *x, int64_t *sum);
     void (*dequantise)(size_t count, const int64_t *sum, float *x);
+    /* Round to bf16, to nearest, ties to even; NaN stays NaN. */
+    void (*to_bf16)(size_t count, const float *x, uint16_t *half);
 };
 
 extern const struct vector_table vector_scalar;

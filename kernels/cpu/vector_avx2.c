@@ -162,8 +162,8 @@ static inline double vec_sum_total(vec_sum sum)
     return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
-/* Adding 1.5 * 2^52 rounds to an integer, ties to even, and leaves it in the lowest bits. It serves |x 2^40| < 2^51; larger
- * values, NaN and sums that would overflow go the careful way. */
+/* Adding 1.5 * 2^52 rounds to an integer, ties to even, and leaves it in the lowest bits. It serves |x 2^40| < 2^51;
+ * larger values, NaN and sums that would overflow go the careful way. */
 static inline bool vec_quantise(const float *x, int64_t *sum)
 {
     const vec value = _mm256_loadu_ps(x);

@@ -20,6 +20,9 @@
 
 #include "kernels/cpu/vector_math.h"
 
+#include <stdint.h>
+#include <string.h>
+
 /* Call `step` with (..., index, lanes) over 0 .. count-1; with whole vectors `lanes` is a constant to the compiler. */
 #define FOR_VECTORS(count, step, ...)                                                                                  \
     do {                                                                                                               \
@@ -354,6 +357,36 @@ static void s_dequantise(size_t count, const int64_t *sum, float *x)
         x[i] = (float)sum[i] * 0x1p-40f;
 }
 
+/* The upper half of the bits, after adding what carries when the lower half is more than half, or half and the upper
+ * half odd. The compiler cuts these vectors to the width of the instruction set. */
+typedef uint32_t wide_bits __attribute__((vector_size(64)));
+typedef uint16_t half_bits __attribute__((vector_size(32)));
+enum { WIDE = sizeof(wide_bits) / sizeof(uint32_t) };
+
+static inline void s_round_bits(const float *x, uint16_t *half)
+{
+    wide_bits bits;
+    memcpy(&bits, x, sizeof bits);
+    const wide_bits rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16, quiet = bits >> 16 | 0x40;
+    const wide_bits is_nan = (wide_bits)((bits & 0x7fffffff) > 0x7f800000);
+    const half_bits out = __builtin_convertvector((is_nan & quiet) | (~is_nan & rounded), half_bits);
+    memcpy(half, &out, sizeof out);
+}
+
+static void s_to_bf16(size_t count, const float *x, uint16_t *half)
+{
+    size_t i = 0;
+    for (; i + WIDE <= count; i += WIDE)
+        s_round_bits(x + i, half + i);
+    if (i < count) {
+        float rest[WIDE] = {0};
+        uint16_t rounded[WIDE];
+        memcpy(rest, x + i, (count - i) * sizeof *x);
+        s_round_bits(rest, rounded);
+        memcpy(half + i, rounded, (count - i) * sizeof *half);
+    }
+}
+
 const struct vector_table VECTOR_TABLE = {
     .isa = VECTOR_ISA,
     .lstm_forward = s_lstm_forward,
@@ -370,4 +403,5 @@ const struct vector_table VECTOR_TABLE = {
     .adam = s_adam,
     .quantise = s_quantise,
     .dequantise = s_dequantise,
+    .to_bf16 = s_to_bf16,
 };

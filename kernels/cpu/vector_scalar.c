@@ -1,6 +1,8 @@
-/* vector_scalar.c - the row kernels in plain C, for machines without AVX2 and as the twin that the wider ones are tested with.
+/* vector_scalar.c - the row kernels in plain C, for machines without AVX2 and as the twin that the wider ones are
+ * tested with.
  *
- * A `vec` of one lane: the tails of vector_body.h never run. No fused multiply-add, which is slow where the processor has none. */
+ * A `vec` of one lane: the tails of vector_body.h never run. No fused multiply-add, which is slow where the processor
+ * has none. */
 #include "kernels/cpu/vector.h"
 
 #include <math.h>

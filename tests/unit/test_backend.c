@@ -79,9 +79,16 @@ static void unknown_devices_and_precisions_are_usage_errors(void **state)
     assert_null(backend_open("abacus", 1, PRECISION_FP32, &err));
     assert_int_equal(err.code, ERR_USAGE);
     assert_non_null(strstr(err.text, "abacus"));
-    assert_null(backend_open("cpu", 1, PRECISION_BF16, &err));
-    assert_int_equal(err.code, ERR_USAGE);
-    assert_non_null(strstr(err.text, "bf16"));
+    struct backend *backend = backend_open("cpu", 1, PRECISION_BF16, &err);
+    if (backend == NULL) {
+        assert_int_equal(err.code, ERR_USAGE);
+        assert_non_null(strstr(err.text, "bf16"));
+    } else {
+        assert_true(strstr(backend->op->isa(backend), "bf16") != NULL ||
+                    strstr(backend->op->isa(backend), "amx") != NULL ||
+                    strstr(backend->op->isa(backend), "fp16") != NULL);
+        s_close(backend);
+    }
 }
 
 static void a_backend_says_what_it_is(void **state)

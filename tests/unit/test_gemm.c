@@ -1,5 +1,6 @@
 /* test_gemm.c - matrix products against sums in double, and the promise about bits, also on lesser instruction sets. */
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/panel.h"
 #include "proto/base/random.h"
 
 #include <math.h>
@@ -57,7 +58,7 @@ static void s_problem_free(struct problem *p)
 static struct multiplier *s_open(int threads)
 {
     struct err err;
-    struct multiplier *multiplier = multiplier_open(threads, &err);
+    struct multiplier *multiplier = multiplier_open(threads, PRECISION_FP32, vector_best(&err), &err);
     assert_non_null(multiplier);
     return multiplier;
 }
@@ -178,14 +179,15 @@ static void a_packed_matrix_gives_the_bits_of_a_product(void **state)
     for (int flags = 0; flags <= 2; flags += 2) {
         struct problem x = s_problem(75, 100, 36, flags), y = s_problem(75, 100, 36, flags);
         s_run(multiplier, &x.g);
-        struct panel *panel = multiplier_pack(multiplier, y.b, 100, 36, y.g.transpose_b, &err);
-        assert_non_null(panel);
+        const struct packed *packed = multiplier_pack(multiplier, y.b, 100, 36, y.g.transpose_b, &err);
+        assert_non_null(packed);
+        assert_true(multiplier_prepare(multiplier, packed, 75, &err));
         int failed = 0;
 #pragma omp parallel num_threads(2) reduction(+ : failed)
         {
             int first = omp_get_thread_num() * 41,
                 rows = omp_get_thread_num() == 0 && omp_get_num_threads() > 1 ? 41 : 75 - first;
-            failed += !multiplier_rows(multiplier, panel, omp_get_thread_num(), rows, y.a + (ptrdiff_t)first * 36,
+            failed += !multiplier_rows(multiplier, packed, omp_get_thread_num(), rows, y.a + (ptrdiff_t)first * 36,
                                        y.c + (ptrdiff_t)first * 100);
         }
         assert_int_equal(failed, 0);
@@ -193,6 +195,73 @@ static void a_packed_matrix_gives_the_bits_of_a_product(void **state)
         s_problem_free(&x);
         s_problem_free(&y);
     }
+    multiplier_close(&multiplier);
+}
+
+/* The matrix that was kept, for products of any number of rows, many of them between one use and the next. */
+static void a_kept_matrix_serves_many_products(void **state)
+{
+    (void)state;
+    static const int wide[] = {40, 2100};
+    struct err err;
+    struct multiplier *multiplier = s_open(2);
+    for (int i = 0; i < 2; i++)
+        for (int flags = 0; flags <= 2; flags += 2) {
+            struct problem first = s_problem(1, wide[i], 36, flags);
+            struct packed *packed = multiplier_keep(multiplier, first.b, wide[i], 36, flags != 0, &err);
+            assert_non_null(packed);
+            for (int M = 1; M < 150; M += 37) {
+                struct problem x = s_problem(M, wide[i], 36, flags | 4), y = s_problem(M, wide[i], 36, flags | 4);
+                s_run(multiplier, &x.g);
+                y.g.b = NULL;
+                y.g.packed = packed;
+                s_run(multiplier, &y.g);
+                assert_memory_equal(x.c, y.c, (size_t)M * (size_t)wide[i] * sizeof *x.c);
+                s_problem_free(&x);
+                s_problem_free(&y);
+            }
+            packed_destroy(&packed);
+            s_problem_free(&first);
+        }
+    multiplier_close(&multiplier);
+}
+
+/* x rounded to bf16: 8 significant bits, ties to even. */
+static double s_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
+    memcpy(&x, &bits, sizeof x);
+    return (double)x;
+}
+
+static void bf16_rounds_the_factors_and_nothing_else(void **state)
+{
+    (void)state;
+    struct err err;
+    if (!panels_have_bf16())
+        skip();
+    struct multiplier *multiplier = multiplier_open(2, PRECISION_BF16, vector_best(&err), &err);
+    assert_non_null(multiplier);
+    for (int s = 0; s < SHAPES; s++)
+        for (int flags = 0; flags < 16; flags += 5) {
+            struct problem p = s_problem(s_shapes[s][0], s_shapes[s][1], s_shapes[s][2], flags), rounded = p;
+            size_t size = (size_t)p.g.M * (size_t)p.g.N, K = (size_t)p.g.K;
+            float *before = s_random(size, 4);
+            s_run(multiplier, &p.g);
+            for (size_t i = 0; i < (size_t)p.g.M * K; i++)
+                rounded.a[i] = (float)s_bf16(p.a[i]);
+            for (size_t i = 0; i < (size_t)p.g.N * K; i++)
+                rounded.b[i] = (float)s_bf16(p.b[i]);
+            for (size_t i = 0; i < size; i++) {
+                double want = s_twin(&rounded.g, before, i / (size_t)p.g.N, i % (size_t)p.g.N);
+                if (!(fabs(want - (double)p.c[i]) <= 2e-6 * sqrt((double)K + 1.0) + 1e-6 * fabs(want)))
+                    fail_msg("shape %d flags %d at %zu: %.9g, not %.9g", s, flags, i, (double)p.c[i], want);
+            }
+            free(before);
+            s_problem_free(&p);
+        }
     multiplier_close(&multiplier);
 }
 
@@ -265,6 +334,8 @@ int main(void)
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
         cmocka_unit_test(a_row_does_not_depend_on_the_other_rows),
         cmocka_unit_test(a_packed_matrix_gives_the_bits_of_a_product),
+        cmocka_unit_test(a_kept_matrix_serves_many_products),
+        cmocka_unit_test(bf16_rounds_the_factors_and_nothing_else),
         cmocka_unit_test(a_row_that_is_not_finite_stays_alone),
         cmocka_unit_test(a_sum_over_nothing_is_the_bias),
         cmocka_unit_test(shapes_that_were_forgotten_are_compiled_again),

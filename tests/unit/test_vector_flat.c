@@ -237,6 +237,29 @@ FOR_TABLES(dequantise_rounds_once)
     }
 }
 
+FOR_TABLES(bf16_is_rounded_to_even_and_keeps_nan)
+{
+    /* bits, and the upper half they round to */
+    static const uint32_t bits[][2] = {
+        {0x00000000, 0x0000}, {0x3f800000, 0x3f80}, {0x3f808000, 0x3f80}, {0x3f818000, 0x3f82}, {0x3f808001, 0x3f81},
+        {0x3f807fff, 0x3f80}, {0xbf818000, 0xbf82}, {0x7f7fffff, 0x7f80}, {0x7f800000, 0x7f80}, {0xff800000, 0xff80},
+        {0x7f800001, 0x7fc0}, {0xffc12345, 0xffc1}, {0x00000001, 0x0000}, {0x00018000, 0x0002}, {0x80000000, 0x8000},
+    };
+    enum { CASES = sizeof bits / sizeof bits[0] };
+    for (size_t count = 0; count <= 40; count++) {
+        float *x = s_array(count);
+        uint16_t half[41];
+        for (size_t i = 0; i < count; i++)
+            memcpy(&x[i], &bits[i % CASES][0], sizeof *x);
+        half[count] = 0xabcd;
+        t->to_bf16(count, x, half);
+        for (size_t i = 0; i < count; i++)
+            assert_int_equal(half[i], bits[i % CASES][1]);
+        assert_int_equal(half[count], 0xabcd);
+        s_free(x, count);
+    }
+}
+
 FOR_TABLES(nothing_happens_to_no_elements)
 {
     const struct adam adam = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
@@ -287,6 +310,7 @@ int main(void)
         cmocka_unit_test(quantise_rounds_ties_to_even_and_adds),
         cmocka_unit_test(quantise_stops_at_what_it_cannot_hold),
         cmocka_unit_test(dequantise_rounds_once),
+        cmocka_unit_test(bf16_is_rounded_to_even_and_keeps_nan),
         cmocka_unit_test(nothing_happens_to_no_elements),
         cmocka_unit_test(the_environment_names_a_table),
     };
