@@ -1,3 +1,4 @@
+/* decode.c - greedy decoding, one step of the live rows at a time; see decode.h. */
 #include "worker/decode.h"
 
 #include "proto/text/vocab.h"

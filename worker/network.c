@@ -1,3 +1,4 @@
+/* network.c - forward, loss and backward of one batch, in the order they are computed; see network.h. */
 #include "worker/network.h"
 
 #include "worker/arena.h"
