@@ -7,10 +7,9 @@ import os
 import selectors
 import shutil
 import subprocess
-import tempfile
 
 from program import BINARY, main, run
-from training import LIMIT_S, TINY, TrainingTest, read, sample_pairs, words, write
+from training import LIMIT_S, TINY, TrainingTest, new_folder, read, sample_pairs, words, write
 
 PAIRS = sample_pairs(400)
 TRAINED = {**TINY, "model.embed": 24, "model.hidden": 48, "train.epochs": 12, "train.lr": 0.01, "train.keep_best": "bleu",
@@ -19,7 +18,7 @@ MODEL = {}
 
 
 def setUpModule():
-    MODEL["folder"] = tempfile.mkdtemp(prefix="lstmq-cli-")
+    MODEL["folder"] = new_folder()
     MODEL["run"] = os.path.join(MODEL["folder"], "run")
     pairs = write(os.path.join(MODEL["folder"], "pairs.tsv"), PAIRS)
     result = run("train", *words({**TRAINED, "data.pairs": pairs, "run.dir": MODEL["run"]}))
