@@ -98,7 +98,8 @@ static bool s_train(const struct command *self, int argc, char **argv, struct er
 {
     /* A run of hours does not end because the terminal or the `tee` that showed it has gone. */
     signal(SIGPIPE, SIG_IGN);
-    return cmd_train(self, argc, argv, worker_run, err);
+    static const struct train_worker worker = {.check = worker_check, .run = worker_run};
+    return cmd_train(self, argc, argv, &worker, err);
 }
 
 static bool s_help(const struct command *self, int argc, char **argv, struct err *err)

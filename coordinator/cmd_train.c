@@ -31,7 +31,7 @@ static const char s_endpoint[] = "inproc://lstmq-train";
 
 /* The embedded worker: written by its thread until `ended` can be read, then by nobody. */
 struct embedded {
-    train_worker *run;
+    const struct train_worker *functions;
     void *context;
     const struct config *config;
     pthread_t thread;
@@ -63,7 +63,7 @@ static void *s_work(void *context)
 {
     struct embedded *worker = context;
     const uint64_t one = 1;
-    worker->done = worker->run(worker->context, s_endpoint, worker->config, &worker->err);
+    worker->done = worker->functions->run(worker->context, s_endpoint, worker->config, &worker->err);
     ssize_t ignored = write(worker->ended, &one, sizeof one);
     (void)ignored;
     return NULL;
@@ -172,10 +172,10 @@ static bool s_open_loop(struct session *session, struct err *err)
            loop_add_fd(session->loop, session->signals, s_on_signal, session, err) != 0;
 }
 
-static bool s_start_worker(struct session *session, train_worker *run, struct err *err)
+static bool s_start_worker(struct session *session, const struct train_worker *functions, struct err *err)
 {
     struct embedded *worker = &session->worker;
-    worker->run = run;
+    worker->functions = functions;
     worker->context = session->context;
     worker->config = &session->config;
     errno = pthread_create(&worker->thread, NULL, s_work, worker);
@@ -264,7 +264,7 @@ static bool s_outcome(struct session *session, int argc, char **argv, struct err
     return true;
 }
 
-static bool s_train(struct session *session, int argc, char **argv, train_worker *worker, struct err *err)
+static bool s_train(struct session *session, int argc, char **argv, const struct train_worker *worker, struct err *err)
 {
     progress_open(&session->display, (enum progress)session->config.run_progress,
                   (uint64_t)session->config.train_epochs);
@@ -332,11 +332,12 @@ static bool s_find_start(struct session *session, bool *over, struct err *err)
     return true;
 }
 
-static bool s_prepare(struct session *session, bool *over, struct err *err)
+static bool s_prepare(struct session *session, const struct train_worker *worker, bool *over, struct err *err)
 {
     const struct config *config = &session->config;
     mt19937_seed(&session->stream, (uint64_t)config->train_seed);
-    if (!trainer_check(config, err) || !dataset_read(&session->dataset, config, &session->stream, err))
+    if (!trainer_check(config, err) || !worker->check(config, err) ||
+        !dataset_read(&session->dataset, config, &session->stream, err))
         return false;
     s_log_dataset(session);
     return samples_open(&session->samples, &session->dataset, config, err) &&
@@ -345,7 +346,7 @@ static bool s_prepare(struct session *session, bool *over, struct err *err)
            run_open(&session->run, config, err) && s_find_start(session, over, err);
 }
 
-bool cmd_train(const struct command *self, int argc, char **argv, train_worker *worker, struct err *err)
+bool cmd_train(const struct command *self, int argc, char **argv, const struct train_worker *worker, struct err *err)
 {
     bool done = false, over = false;
     int words;
@@ -355,7 +356,7 @@ bool cmd_train(const struct command *self, int argc, char **argv, train_worker *
     session->run.lock = -1;
     bool ok = command_config(self, argc, argv, &session->config, &words, &done, err);
     if (ok && !done)
-        ok = s_prepare(session, &over, err) && (over || s_train(session, argc, argv, worker, err));
+        ok = s_prepare(session, worker, &over, err) && (over || s_train(session, argc, argv, worker, err));
     if (session->found)
         checkpoint_close(&session->checkpoint);
     run_close(&session->run);

@@ -8,6 +8,6 @@
 #include "coordinator/train.h"
 #include "proto/base/command.h"
 
-bool cmd_train(const struct command *self, int argc, char **argv, train_worker *worker, struct err *err);
+bool cmd_train(const struct command *self, int argc, char **argv, const struct train_worker *worker, struct err *err);
 
 #endif

@@ -393,13 +393,26 @@ static void s_close(struct session *session)
         zmq_close(session->socket);
 }
 
+static struct backend *s_backend(const struct config *config, struct err *err)
+{
+    return backend_open(config->train_device, (int)config->train_threads, (enum precision)config->train_precision, err);
+}
+
+bool worker_check(const struct config *config, struct err *err)
+{
+    struct backend *backend = s_backend(config, err);
+    if (backend == NULL)
+        return false;
+    backend_close(&backend);
+    return true;
+}
+
 bool worker_run(void *zmq_context, const char *endpoint, const struct config *config, struct err *err)
 {
     struct session session = {0};
     bool ok = s_open(&session, zmq_context, endpoint, err);
     if (ok) {
-        session.backend = backend_open(config->train_device, (int)config->train_threads,
-                                       (enum precision)config->train_precision, err);
+        session.backend = s_backend(config, err);
         ok = session.backend != NULL && s_converse(&session, config, err);
         if (!ok && !session.told)
             s_say_error(&session, err);

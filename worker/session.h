@@ -9,6 +9,9 @@
 
 #include "proto/base/config.h"
 
+/* Whether this machine has the device and precision that `config` asks for: ERR_USAGE where not. */
+bool worker_check(const struct config *config, struct err *err);
+
 /* Work for the coordinator at `endpoint` (of `zmq_context`, so inproc works) until dismissed. Of `config` only what is
  * this host's own counts: train.device, train.threads, train.precision; the rest comes with WELCOME. A failure is also
  * sent to the coordinator as ERROR. */
