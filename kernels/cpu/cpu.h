@@ -4,11 +4,12 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/team.h"
 #include "kernels/cpu/vector.h"
 
 struct cpu {
     struct backend backend; /* first: a struct backend * of this table is a struct cpu * */
-    int threads;
+    struct team *team;
     const struct vector_table *vector;
     struct multiplier *multiplier;
     bool failed; /* an operation since the last check; `failure` says how, and operations do nothing */
@@ -31,19 +32,45 @@ void cpu_fail(struct cpu *cpu, const struct err *failure);
  * its failure. */
 void *cpu_scratch(struct cpu *cpu, size_t size);
 
-/* The part of 0..count-1 that belongs to the calling thread of a parallel region, cut at multiples of `grain`. */
+/* A slice of an operation, computed by one thread; `arguments` is the operation's own struct. Never called for nothing.
+ */
 struct slice {
     size_t first, count;
 };
-struct slice cpu_slice(size_t count, size_t grain);
+typedef void cpu_part(const struct cpu *cpu, void *arguments, struct slice s);
 
-/* How many threads `count` items are worth when each should have at least `grain`. */
-int cpu_threads_for(const struct cpu *cpu, size_t count, size_t grain);
+/* Have 0..count-1 computed in slices that begin at multiples of `grain`, on the threads that `work` elements in all are
+ * worth. Nothing after a failure. */
+void cpu_cut(struct cpu *cpu, size_t count, size_t grain, size_t work, cpu_part *part, void *arguments);
 
-/* See struct backend_table. */
-void cpu_gemm(struct backend *self, const struct gemm *gemm);
+/* How many threads `work` elements are worth when they come in `pieces`. */
+int cpu_threads_for(const struct cpu *cpu, size_t work, size_t pieces);
+
+/* See struct backend_table. recurrent.c: */
 void cpu_recurrent_forward(struct backend *self, const struct recurrent *layer);
 void cpu_recurrent_backward(struct backend *self, const struct recurrent *layer,
                             const struct recurrent_gradient *gradient);
+
+/* rows.c: */
+void cpu_gather(struct backend *self, const float *table, const int32_t *index, int count, int width, float *out);
+void cpu_scatter_add(struct backend *self, const float *rows, const int32_t *index, int count, int width, float *table);
+void cpu_fold(struct backend *self, const float *rows, const int32_t *slot, int N, int U, int width, float *out);
+void cpu_column_sum(struct backend *self, const float *rows, int count, int width, bool accumulate, float *out);
+void cpu_cross_entropy(struct backend *self, float *logits, const int32_t *target, int N, int V, bool gradient,
+                       float *loss, int32_t *predicted);
+void cpu_argmax(struct backend *self, const float *logits, int N, int V, int32_t *index);
+void cpu_top_k(struct backend *self, const float *logits, int N, int V, int k, float *values, int32_t *index);
+
+/* elements.c: */
+void cpu_sigmoid(struct backend *self, float *x, size_t count);
+void cpu_sigmoid_backward(struct backend *self, const float *y, float *dy, size_t count);
+double cpu_sum_squares(struct backend *self, const float *x, size_t count);
+void cpu_norms_float(struct backend *self, const float *const *x, const size_t *sizes, int count, float scale,
+                     float *norms);
+void cpu_sgd(struct backend *self, float *p, const float *g, size_t count, float scale, float lr, float decay);
+void cpu_adam(struct backend *self, float *p, const float *g, float *m, float *v, size_t count, float scale,
+              const struct adam *adam);
+void cpu_quantise(struct backend *self, const float *x, size_t count, int64_t *sum);
+void cpu_dequantise(struct backend *self, const int64_t *sum, size_t count, float *x);
 
 #endif

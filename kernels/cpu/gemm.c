@@ -9,7 +9,6 @@
 
 #include "kernels/cpu/panel.h"
 
-#include <omp.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +45,7 @@ struct packed {
 };
 
 struct multiplier {
+    struct team *team;
     int threads;
     enum precision type;
     const struct vector_table *vector;
@@ -86,17 +86,6 @@ static bool s_reserve(struct area *area, size_t size, struct err *err)
         return true;
     area->size = 0;
     return err_set(err, ERR_MEMORY, "no memory for a matrix product: %zu bytes", size);
-}
-
-typedef void team_work(void *context, int thread, int threads);
-
-static void s_team(int threads, team_work *work, void *context)
-{
-#pragma omp parallel num_threads(threads)
-    {
-        omp_set_num_threads(1);
-        work(context, omp_get_thread_num(), omp_get_num_threads());
-    }
 }
 
 /* ---- a tile ---- */
@@ -413,7 +402,7 @@ static bool s_pack_all(struct run *run, struct err *err)
 {
     struct multiplier *multiplier = run->multiplier;
     double elements = (double)run->packed->N * (double)run->packed->K;
-    s_team(s_threads(multiplier, elements / PACK_WORTH), s_pack_part, run);
+    team_run(multiplier->team, s_threads(multiplier, elements / PACK_WORTH), s_pack_part, run);
     return !run->failed || s_failed(run->gemm, err);
 }
 
@@ -446,7 +435,7 @@ bool multiplier_run(struct multiplier *multiplier, const struct gemm *gemm, stru
     run.packs = run.by_columns && gemm->packed == NULL;
     if (!s_prepare(multiplier, run.packed, gemm, err) || (gemm->packed == NULL && !run.packs && !s_pack_all(&run, err)))
         return false;
-    s_team(threads, s_multiply_part, &run);
+    team_run(multiplier->team, threads, s_multiply_part, &run);
     return !run.failed || s_failed(gemm, err);
 }
 
@@ -506,8 +495,16 @@ bool multiplier_rows(struct multiplier *multiplier, const struct packed *packed,
 
 /* ---- life ---- */
 
-struct multiplier *multiplier_open(int threads, enum precision type, const struct vector_table *vector, struct err *err)
+static void s_open_thread(void *context, int thread, int threads)
 {
+    (void)context, (void)thread, (void)threads;
+    panels_single_thread();
+}
+
+struct multiplier *multiplier_open(struct team *team, enum precision type, const struct vector_table *vector,
+                                   struct err *err)
+{
+    int threads = team_threads(team);
     struct multiplier *multiplier = calloc(1, sizeof *multiplier);
     struct area *scratch = calloc((size_t)threads, sizeof *scratch);
     if (multiplier == NULL || scratch == NULL) {
@@ -516,6 +513,8 @@ struct multiplier *multiplier_open(int threads, enum precision type, const struc
         free(scratch);
         return NULL;
     }
+    team_run(team, threads, s_open_thread, NULL);
+    multiplier->team = team;
     multiplier->threads = threads;
     multiplier->type = type;
     multiplier->vector = vector;

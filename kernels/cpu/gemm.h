@@ -13,11 +13,13 @@
 #define LSTMQ_GEMM_H
 
 #include "kernels/backend.h"
+#include "kernels/cpu/team.h"
 #include "kernels/cpu/vector.h"
 
 struct multiplier;
 
-struct multiplier *multiplier_open(int threads, enum precision type, const struct vector_table *vector,
+/* On the threads of `team`, which outlives it. */
+struct multiplier *multiplier_open(struct team *team, enum precision type, const struct vector_table *vector,
                                    struct err *err);
 void multiplier_close(struct multiplier **multiplier);
 
@@ -37,7 +39,7 @@ const struct packed *multiplier_pack(struct multiplier *multiplier, const float 
 /* Compile what multiplier_rows will need for a B that was packed by either. */
 bool multiplier_prepare(struct multiplier *multiplier, const struct packed *packed, int rows, struct err *err);
 
-/* C = A B for `rows` rows, for a loop of products inside a parallel region of the caller's, by its thread number
+/* C = A B for `rows` rows, for a loop of products inside a team_run of the caller's, by its thread number
  * `thread`. The same bits as multiplier_run. False when oneDNN failed. */
 bool multiplier_rows(struct multiplier *multiplier, const struct packed *packed, int thread, int rows, const float *a,
                      float *c);

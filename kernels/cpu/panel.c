@@ -3,7 +3,7 @@
 
 #include <oneapi/dnnl/dnnl.h>
 
-#include <omp.h>
+#include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -292,9 +292,6 @@ static dnnl_status_t s_tile_compile(const struct panels *panels, const struct pa
 bool panel_prepare(struct panels *panels, struct panel *panel, int rows, bool bias, bool accumulate, struct err *err)
 {
     dnnl_status_t status = dnnl_success;
-    /* oneDNN compiles for as many threads as OpenMP says, which is a property of the calling thread. */
-    int before = omp_get_max_threads();
-    omp_set_num_threads(1);
     for (int size = panel->unit; size <= panel->most && status == dnnl_success; size += panel->unit) {
         struct tile *tile = &panel->code->tile[size / panel->unit - 1][bias][accumulate];
         if (tile->primitive != NULL || (size > panel->unit && size > rows))
@@ -303,7 +300,6 @@ bool panel_prepare(struct panels *panels, struct panel *panel, int rows, bool bi
         if (tile->scratch > panel->scratch)
             panel->scratch = tile->scratch;
     }
-    omp_set_num_threads(before);
     return s_check(status, err);
 }
 
@@ -405,15 +401,12 @@ static dnnl_status_t s_panel_ask(struct panel *panel, dnnl_engine_t engine, bool
     return status;
 }
 
-/* On one OpenMP thread, since tiles and packing each run on one. */
 static dnnl_status_t s_panel_compile(const struct panels *panels, struct panel *panel)
 {
     const struct panel_shape *shape = &panel->shape;
     struct panel_code *code = panel->code;
     struct layout stored = {0};
     bool brgemm;
-    int before = omp_get_max_threads();
-    omp_set_num_threads(1);
     dnnl_status_t status = s_panel_ask(panel, panels->engine, &brgemm);
     panel->unit = brgemm ? PANEL_UNIT : shape->large ? PLAIN_MOST : PLAIN_ROWS;
     panel->most = brgemm ? PANEL_MOST : panel->unit;
@@ -427,7 +420,6 @@ static dnnl_status_t s_panel_compile(const struct panels *panels, struct panel *
         s_layout_drop(&code->layout);
         code->layout = stored;
     }
-    omp_set_num_threads(before);
     return status;
 }
 
@@ -522,6 +514,16 @@ void panels_close(struct panels **panels)
     if (gone->engine != NULL)
         dnnl_engine_destroy(gone->engine);
     free(gone);
+}
+
+/* oneDNN takes, and compiles for, as many threads as OpenMP would give the calling thread. Which OpenMP that is, if
+ * any, is known to the library that was loaded, and only there: so it is asked for by name. */
+void panels_single_thread(void)
+{
+    void (*set_threads)(int);
+    *(void **)(void *)&set_threads = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
+    if (set_threads != NULL)
+        set_threads(1);
 }
 
 void panels_version(char *text, size_t size)

@@ -8,7 +8,7 @@
  *
  * Panels are compiled when they are first asked for; the one unused for longest makes room when there are too many. The
  * thread that opened a `struct panels` makes all calls; only panel_pack and panel_tile are for any thread of a team,
- * each under its number. */
+ * each under its number. Every thread that calls has called panels_single_thread before. */
 #ifndef LSTMQ_PANEL_H
 #define LSTMQ_PANEL_H
 
@@ -58,6 +58,9 @@ bool panel_prepare(struct panels *panels, struct panel *panel, int rows, bool bi
  * `scratch` is panel->scratch bytes of the thread's own, 4096-byte aligned. False when oneDNN failed. */
 bool panel_tile(const struct panels *panels, const struct panel *panel, int thread, int rows, const void *a,
                 const void *packed, const float *bias, bool accumulate, float *c, void *scratch);
+
+/* Keep oneDNN, whenever the calling thread calls it, from starting threads of its own. */
+void panels_single_thread(void);
 
 /* Whether oneDNN multiplies bf16 on this machine by instructions made for it. */
 bool panels_have_bf16(void);

@@ -5,7 +5,7 @@
  * sequence. */
 #include "kernels/cpu/cpu.h"
 
-#include <omp.h>
+#include <stdatomic.h>
 #include <string.h>
 
 /* A thread's rows begin at a multiple of this, the smallest tile of a product. */
@@ -19,6 +19,7 @@ struct pass {
     const struct packed *packed;               /* W_hh; NULL when no step has a state before it  */
     float *dh, *dc;                            /* [B, H] backward only: of the step in progress  */
     int G;
+    atomic_bool failed;
 };
 
 static int s_gates(const struct recurrent *layer)
@@ -79,7 +80,7 @@ static int s_first_row(const struct sequence *seq, int thread, int threads)
 static int s_threads(const struct cpu *cpu, const struct sequence *seq)
 {
     int units = (seq->B + ROWS_UNIT - 1) / ROWS_UNIT;
-    return units < 2 ? 1 : units < cpu->threads ? units : cpu->threads;
+    return units < 2 ? 1 : units < team_threads(cpu->team) ? units : team_threads(cpu->team);
 }
 
 /* ---- forward ---- */
@@ -181,13 +182,22 @@ static bool s_backward_rows(const struct pass *pass, int thread, int first, int 
 
 /* ---- the operations ---- */
 
+static void s_run_thread(void *context, int thread, int threads)
+{
+    struct pass *pass = context;
+    const struct sequence *seq = pass->layer->seq;
+    int first = s_first_row(seq, thread, threads), last = s_first_row(seq, thread + 1, threads);
+    if (first < last && !(pass->gradient != NULL ? s_backward_rows : s_forward_rows)(pass, thread, first, last))
+        pass->failed = true;
+}
+
 /* Pack W_hh, cut the rows over threads and take them through the sequence. */
 static void s_run(struct pass *pass, bool needs_packed)
 {
     struct cpu *cpu = pass->cpu;
     const struct recurrent *layer = pass->layer;
     bool backward = pass->gradient != NULL;
-    int N = backward ? layer->H : pass->G, K = backward ? pass->G : layer->H, failed = 0;
+    int N = backward ? layer->H : pass->G, K = backward ? pass->G : layer->H;
     struct err err;
 
     if (needs_packed) {
@@ -199,15 +209,8 @@ static void s_run(struct pass *pass, bool needs_packed)
             return;
         }
     }
-#pragma omp parallel num_threads(s_threads(cpu, layer->seq)) reduction(+ : failed)
-    {
-        int thread = omp_get_thread_num(), threads = omp_get_num_threads();
-        int first = s_first_row(layer->seq, thread, threads), last = s_first_row(layer->seq, thread + 1, threads);
-        omp_set_num_threads(1);
-        if (first < last)
-            failed += !(backward ? s_backward_rows : s_forward_rows)(pass, thread, first, last);
-    }
-    if (failed > 0) {
+    team_run(cpu->team, s_threads(cpu, layer->seq), s_run_thread, pass);
+    if (pass->failed) {
         err_set(&err, ERR_FAILED, "a matrix product of a recurrent layer failed");
         cpu_fail(cpu, &err);
     }

@@ -3,11 +3,12 @@
 #include "kernels/cpu/panel.h"
 #include "proto/base/random.h"
 
+#include <dirent.h>
 #include <math.h>
-#include <omp.h>
 #include <setjmp.h>
 #include <spawn.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -55,10 +56,32 @@ static void s_problem_free(struct problem *p)
     free(p->c);
 }
 
+/* Teams of 1, 2 and 3 threads, for all tests. */
+enum { TEAMS = 3 };
+static struct team *s_team[TEAMS];
+
+static int s_open_teams(void **state)
+{
+    (void)state;
+    struct err err;
+    for (int i = 0; i < TEAMS; i++)
+        if ((s_team[i] = team_open(i + 1, &err)) == NULL)
+            return -1;
+    return 0;
+}
+
+static int s_close_teams(void **state)
+{
+    (void)state;
+    for (int i = 0; i < TEAMS; i++)
+        team_close(&s_team[i]);
+    return 0;
+}
+
 static struct multiplier *s_open(int threads)
 {
     struct err err;
-    struct multiplier *multiplier = multiplier_open(threads, PRECISION_FP32, vector_best(&err), &err);
+    struct multiplier *multiplier = multiplier_open(s_team[threads - 1], PRECISION_FP32, vector_best(&err), &err);
     assert_non_null(multiplier);
     return multiplier;
 }
@@ -100,6 +123,30 @@ static const int s_shapes[][3] = {{1, 1, 1},     {4, 3, 2},     {3, 5, 7},     {
                                   {8, 8, 8},     {9, 31, 33},   {16, 64, 15},  {17, 65, 129}, {63, 5, 255},
                                   {64, 16, 256}, {65, 33, 257}, {130, 7, 515}, {71, 77, 300}, {70, 2100, 280}};
 enum { SHAPES = sizeof s_shapes / sizeof s_shapes[0] };
+
+/* Of this process. */
+static int s_count_threads(void)
+{
+    DIR *folder = opendir("/proc/self/task");
+    int count = 0;
+    assert_non_null(folder);
+    while (readdir(folder) != NULL)
+        count++;
+    closedir(folder);
+    return count;
+}
+
+/* First of all tests: threads would stay. */
+static void no_threads_run_but_the_team(void **state)
+{
+    (void)state;
+    int before = s_count_threads();
+    struct multiplier *multiplier = s_open(2);
+    for (int flags = 0; flags < 4; flags++)
+        s_compare(multiplier, 130, 1100, 600, flags);
+    assert_int_equal(s_count_threads(), before);
+    multiplier_close(&multiplier);
+}
 
 static void every_kind_of_product_is_the_sum_it_should_be(void **state)
 {
@@ -171,6 +218,25 @@ static void a_row_does_not_depend_on_the_other_rows(void **state)
     multiplier_close(&multiplier);
 }
 
+struct halves {
+    struct multiplier *multiplier;
+    const struct packed *packed;
+    const float *a;
+    float *c;
+    atomic_bool failed;
+};
+
+/* Rows 0 to 40 of 75 by thread 0, the others by thread 1. */
+static void s_multiply_half(void *context, int thread, int threads)
+{
+    struct halves *x = context;
+    int first = thread * 41, rows = thread == 0 ? 41 : 75 - 41;
+    (void)threads;
+    if (!multiplier_rows(x->multiplier, x->packed, thread, rows, x->a + (ptrdiff_t)first * 36,
+                         x->c + (ptrdiff_t)first * 100))
+        x->failed = true;
+}
+
 static void a_packed_matrix_gives_the_bits_of_a_product(void **state)
 {
     (void)state;
@@ -182,15 +248,9 @@ static void a_packed_matrix_gives_the_bits_of_a_product(void **state)
         const struct packed *packed = multiplier_pack(multiplier, y.b, 100, 36, y.g.transpose_b, &err);
         assert_non_null(packed);
         assert_true(multiplier_prepare(multiplier, packed, 75, &err));
-        int failed = 0;
-#pragma omp parallel num_threads(2) reduction(+ : failed)
-        {
-            int first = omp_get_thread_num() * 41,
-                rows = omp_get_thread_num() == 0 && omp_get_num_threads() > 1 ? 41 : 75 - first;
-            failed += !multiplier_rows(multiplier, packed, omp_get_thread_num(), rows, y.a + (ptrdiff_t)first * 36,
-                                       y.c + (ptrdiff_t)first * 100);
-        }
-        assert_int_equal(failed, 0);
+        struct halves halves = {.multiplier = multiplier, .packed = packed, .a = y.a, .c = y.c};
+        team_run(s_team[1], 2, s_multiply_half, &halves);
+        assert_false(halves.failed);
         assert_memory_equal(x.c, y.c, 75 * 100 * sizeof *x.c);
         s_problem_free(&x);
         s_problem_free(&y);
@@ -242,7 +302,7 @@ static void bf16_rounds_the_factors_and_nothing_else(void **state)
     struct err err;
     if (!panels_have_bf16())
         skip();
-    struct multiplier *multiplier = multiplier_open(2, PRECISION_BF16, vector_best(&err), &err);
+    struct multiplier *multiplier = multiplier_open(s_team[1], PRECISION_BF16, vector_best(&err), &err);
     assert_non_null(multiplier);
     for (int s = 0; s < SHAPES; s++)
         for (int flags = 0; flags < 16; flags += 5) {
@@ -330,6 +390,7 @@ static void all_of_it_holds_on_lesser_instruction_sets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_threads_run_but_the_team),
         cmocka_unit_test(every_kind_of_product_is_the_sum_it_should_be),
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
         cmocka_unit_test(a_row_does_not_depend_on_the_other_rows),
@@ -341,5 +402,5 @@ int main(void)
         cmocka_unit_test(shapes_that_were_forgotten_are_compiled_again),
         cmocka_unit_test(all_of_it_holds_on_lesser_instruction_sets),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, s_open_teams, s_close_teams);
 }

@@ -1,0 +1,210 @@
+/* elements.c - the operations of the CPU backend on arrays whose elements stand alone, and sums over them: each is a
+ * struct of its arguments, a function that computes a slice of it, and the call that cuts it. See backend.h for what
+ * they mean. */
+#include "kernels/cpu/cpu.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+/* An operation's slices begin at multiples of it, so that an element has the same place in a vector register on any
+ * number of threads. */
+enum { GRAIN = 1024 };
+
+/* sum_squares: the block that backend.h fixes. */
+enum { SQUARES_BLOCK = 64 * 1024 };
+
+static void s_by_elements(struct backend *self, size_t count, cpu_part *part, void *arguments)
+{
+    cpu_cut((struct cpu *)self, count, GRAIN, count, part, arguments);
+}
+
+static void s_sigmoid_part(const struct cpu *cpu, void *arguments, struct slice s)
+{
+    float *x = arguments;
+    cpu->vector->sigmoid(s.count, x + s.first);
+}
+
+void cpu_sigmoid(struct backend *self, float *x, size_t count)
+{
+    s_by_elements(self, count, s_sigmoid_part, x);
+}
+
+struct sigmoid_backward {
+    const float *y;
+    float *dy;
+};
+
+static void s_sigmoid_backward_part(const struct cpu *cpu, void *arguments, struct slice s)
+{
+    const struct sigmoid_backward *a = arguments;
+    cpu->vector->sigmoid_backward(s.count, a->y + s.first, a->dy + s.first);
+}
+
+void cpu_sigmoid_backward(struct backend *self, const float *y, float *dy, size_t count)
+{
+    struct sigmoid_backward a = {y, dy};
+    s_by_elements(self, count, s_sigmoid_backward_part, &a);
+}
+
+struct squares {
+    const float *x;
+    size_t count;
+    double *partial; /* of each block */
+};
+
+static void s_squares_part(const struct cpu *cpu, void *arguments, struct slice s)
+{
+    const struct squares *a = arguments;
+    for (size_t b = s.first; b < s.first + s.count; b++) {
+        size_t first = b * SQUARES_BLOCK, rest = a->count - first;
+        a->partial[b] = cpu->vector->sum_squares(rest < SQUARES_BLOCK ? rest : SQUARES_BLOCK, a->x + first);
+    }
+}
+
+double cpu_sum_squares(struct backend *self, const float *x, size_t count)
+{
+    struct cpu *cpu = (struct cpu *)self;
+    size_t blocks = (count + SQUARES_BLOCK - 1) / SQUARES_BLOCK;
+    double *partial = !cpu->failed && blocks > 0 ? cpu_scratch(cpu, blocks * sizeof *partial) : NULL;
+    struct squares a = {x, count, partial};
+    double sum = 0.0;
+    if (partial == NULL)
+        return 0.0;
+    cpu_cut(cpu, blocks, 1, count, s_squares_part, &a);
+    for (size_t b = 0; b < blocks; b++)
+        sum += partial[b];
+    return sum;
+}
+
+/* One chain of additions a lane, so that no other order can give these bits. */
+static float s_norm_float(const float *x, size_t count, float scale)
+{
+    typedef float lanes __attribute__((vector_size(32)));
+    enum { LANES = sizeof(lanes) / sizeof(float) };
+    lanes sum = {0};
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        lanes next;
+        memcpy(&next, x + i, sizeof next);
+        next *= scale;
+        sum += next * next;
+    }
+    float total = sum[0];
+    for (int lane = 1; lane < LANES; lane++)
+        total += sum[lane];
+    for (; i < count; i++)
+        total += (scale * x[i]) * (scale * x[i]);
+    return sqrtf(total);
+}
+
+struct norms {
+    const float *const *x;
+    const size_t *sizes;
+    float scale;
+    float *norms;
+    atomic_int left; /* tensors that nobody has taken */
+};
+
+/* From the last: a model's largest tensor stands there, and the others fill the time it takes. */
+static void s_norms_thread(void *context, int thread, int threads)
+{
+    struct norms *a = context;
+    (void)thread, (void)threads;
+    for (int i; (i = atomic_fetch_sub_explicit(&a->left, 1, memory_order_relaxed) - 1) >= 0;)
+        a->norms[i] = s_norm_float(a->x[i], a->sizes[i], a->scale);
+}
+
+void cpu_norms_float(struct backend *self, const float *const *x, const size_t *sizes, int count, float scale,
+                     float *norms)
+{
+    struct cpu *cpu = (struct cpu *)self;
+    struct norms a = {.x = x, .sizes = sizes, .scale = scale, .norms = norms, .left = count};
+    size_t elements = 0;
+    for (int i = 0; i < count; i++) {
+        norms[i] = 0;
+        elements += sizes[i];
+    }
+    if (!cpu->failed)
+        team_run(cpu->team, cpu_threads_for(cpu, elements, (size_t)count), s_norms_thread, &a);
+}
+
+struct update {
+    float *p, *m, *v;
+    const float *g;
+    float scale;
+    float lr, decay; /* sgd */
+    const struct adam *adam;
+    float step, root;
+};
+
+static void s_sgd_part(const struct cpu *cpu, void *arguments, struct slice s)
+{
+    const struct update *a = arguments;
+    cpu->vector->sgd(s.count, a->p + s.first, a->g + s.first, a->scale, a->lr, a->decay);
+}
+
+void cpu_sgd(struct backend *self, float *p, const float *g, size_t count, float scale, float lr, float decay)
+{
+    struct update a = {.p = p, .g = g, .scale = scale, .lr = lr, .decay = decay};
+    s_by_elements(self, count, s_sgd_part, &a);
+}
+
+static void s_adam_part(const struct cpu *cpu, void *arguments, struct slice s)
+{
+    const struct update *a = arguments;
+    cpu->vector->adam(s.count, a->p + s.first, a->g + s.first, a->m + s.first, a->v + s.first, a->scale, a->adam,
+                      a->step, a->root);
+}
+
+void cpu_adam(struct backend *self, float *p, const float *g, float *m, float *v, size_t count, float scale,
+              const struct adam *adam)
+{
+    struct update a = {.p = p, .m = m, .v = v, .g = g, .scale = scale, .adam = adam};
+    a.step = (float)((double)adam->lr / (1.0 - pow((double)adam->beta1, (double)adam->t)));
+    a.root = (float)(1.0 / sqrt(1.0 - pow((double)adam->beta2, (double)adam->t)));
+    s_by_elements(self, count, s_adam_part, &a);
+}
+
+struct quantise {
+    const float *x;
+    int64_t *sum;
+    _Atomic size_t bad; /* the first element that cannot be added */
+};
+
+static void s_quantise_part(const struct cpu *cpu, void *arguments, struct slice s)
+{
+    struct quantise *a = arguments;
+    size_t at = s.first + cpu->vector->quantise(s.count, a->x + s.first, a->sum + s.first), bad = a->bad;
+    while (at < s.first + s.count && at < bad && !atomic_compare_exchange_weak(&a->bad, &bad, at))
+        ;
+}
+
+void cpu_quantise(struct backend *self, const float *x, size_t count, int64_t *sum)
+{
+    struct quantise a = {.x = x, .sum = sum, .bad = count};
+    s_by_elements(self, count, s_quantise_part, &a);
+    if (a.bad < count) {
+        struct err err;
+        err_set(&err, ERR_FAILED, "element %zu is %g: exact sums take finite values below 2^22", a.bad,
+                (double)x[a.bad]);
+        cpu_fail((struct cpu *)self, &err);
+    }
+}
+
+struct dequantise {
+    const int64_t *sum;
+    float *x;
+};
+
+static void s_dequantise_part(const struct cpu *cpu, void *arguments, struct slice s)
+{
+    const struct dequantise *a = arguments;
+    cpu->vector->dequantise(s.count, a->sum + s.first, a->x + s.first);
+}
+
+void cpu_dequantise(struct backend *self, const int64_t *sum, size_t count, float *x)
+{
+    struct dequantise a = {sum, x};
+    s_by_elements(self, count, s_dequantise_part, &a);
+}

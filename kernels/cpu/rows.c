@@ -1,0 +1,200 @@
+/* rows.c - the operations of the CPU backend on the rows and columns of a matrix: each is a struct of its arguments, a
+ * function that computes a slice of it, and the call that cuts it. See backend.h for what they mean. */
+#include "kernels/cpu/cpu.h"
+
+#include <string.h>
+
+/* column_sum and fold: columns that go together; column_sum: rows that are summed first. */
+enum { SUM_COLUMNS = 128, SUM_ROWS = 64 };
+
+static void s_by_rows(struct backend *self, int rows, int width, cpu_part *part, void *arguments)
+{
+    cpu_cut((struct cpu *)self, (size_t)rows, 1, (size_t)rows * (size_t)width, part, arguments);
+}
+
+static void s_by_columns(struct backend *self, int rows, int width, cpu_part *part, void *arguments)
+{
+    cpu_cut((struct cpu *)self, (size_t)width, SUM_COLUMNS, (size_t)rows * (size_t)width, part, arguments);
+}
+
+struct gather {
+    const float *table;
+    const int32_t *index;
+    size_t width;
+    float *out;
+};
+
+static void s_gather_part(const struct cpu *cpu, void *arguments, struct slice s)
+{
+    const struct gather *a = arguments;
+    (void)cpu;
+    for (size_t r = s.first; r < s.first + s.count; r++)
+        memcpy(a->out + r * a->width, a->table + (size_t)a->index[r] * a->width, a->width * sizeof *a->out);
+}
+
+void cpu_gather(struct backend *self, const float *table, const int32_t *index, int count, int width, float *out)
+{
+    struct gather a = {table, index, (size_t)width, out};
+    s_by_rows(self, count, width, s_gather_part, &a);
+}
+
+struct scatter {
+    const float *rows;
+    const int32_t *index;
+    size_t width;
+    float *table;
+};
+
+static void s_scatter_part(const struct cpu *cpu, void *arguments, struct slice s)
+{
+    const struct scatter *a = arguments;
+    for (size_t r = s.first; r < s.first + s.count; r++)
+        cpu->vector->add(a->width, a->table + (size_t)a->index[r] * a->width, a->rows + r * a->width);
+}
+
+void cpu_scatter_add(struct backend *self, const float *rows, const int32_t *index, int count, int width, float *table)
+{
+    struct scatter a = {rows, index, (size_t)width, table};
+    s_by_rows(self, count, width, s_scatter_part, &a);
+}
+
+struct fold {
+    const float *rows;
+    const int32_t *slot;
+    size_t N, U, width;
+    float *out;
+};
+
+/* Some columns, so that each sum runs over n in order. */
+static void s_fold_part(const struct cpu *cpu, void *arguments, struct slice s)
+{
+    const struct fold *a = arguments;
+    for (size_t u = 0; u < a->U; u++)
+        memset(a->out + u * a->width + s.first, 0, s.count * sizeof *a->out);
+    for (size_t n = 0; n < a->N; n++)
+        cpu->vector->add(s.count, a->out + (size_t)a->slot[n] * a->width + s.first, a->rows + n * a->width + s.first);
+}
+
+void cpu_fold(struct backend *self, const float *rows, const int32_t *slot, int N, int U, int width, float *out)
+{
+    struct fold a = {rows, slot, (size_t)N, (size_t)U, (size_t)width, out};
+    s_by_columns(self, N, width, s_fold_part, &a);
+}
+
+static void s_column_block(const struct cpu *cpu, const float *rows, size_t count, size_t width, size_t columns,
+                           float *out)
+{
+    float partial[SUM_COLUMNS];
+    for (size_t first = 0; first < count; first += SUM_ROWS) {
+        size_t last = first + SUM_ROWS < count ? first + SUM_ROWS : count;
+        memset(partial, 0, columns * sizeof *partial);
+        for (size_t r = first; r < last; r++)
+            cpu->vector->add(columns, partial, rows + r * width);
+        cpu->vector->add(columns, out, partial);
+    }
+}
+
+struct column_sum {
+    const float *rows;
+    size_t count, width;
+    bool accumulate;
+    float *out;
+};
+
+static void s_column_sum_part(const struct cpu *cpu, void *arguments, struct slice s)
+{
+    const struct column_sum *a = arguments;
+    for (size_t at = s.first; at < s.first + s.count; at += SUM_COLUMNS) {
+        size_t columns = at + SUM_COLUMNS < a->width ? SUM_COLUMNS : a->width - at;
+        if (!a->accumulate)
+            memset(a->out + at, 0, columns * sizeof *a->out);
+        s_column_block(cpu, a->rows + at, a->count, a->width, columns, a->out + at);
+    }
+}
+
+void cpu_column_sum(struct backend *self, const float *rows, int count, int width, bool accumulate, float *out)
+{
+    struct column_sum a = {rows, (size_t)count, (size_t)width, accumulate, out};
+    s_by_columns(self, count, width, s_column_sum_part, &a);
+}
+
+struct cross_entropy {
+    float *logits;
+    const int32_t *target;
+    int V;
+    bool gradient;
+    float *loss;
+    int32_t *predicted;
+};
+
+static void s_cross_entropy_part(const struct cpu *cpu, void *arguments, struct slice s)
+{
+    const struct cross_entropy *a = arguments;
+    cpu->vector->cross_entropy((int)s.count, a->V, a->logits + s.first * (size_t)a->V, a->target + s.first, a->gradient,
+                               a->loss != NULL ? a->loss + s.first : NULL,
+                               a->predicted != NULL ? a->predicted + s.first : NULL);
+}
+
+void cpu_cross_entropy(struct backend *self, float *logits, const int32_t *target, int N, int V, bool gradient,
+                       float *loss, int32_t *predicted)
+{
+    struct cross_entropy a = {logits, target, V, gradient, loss, predicted};
+    s_by_rows(self, N, V, s_cross_entropy_part, &a);
+}
+
+struct largest {
+    const float *logits;
+    int V, k;
+    float *values;
+    int32_t *index;
+};
+
+static void s_argmax_part(const struct cpu *cpu, void *arguments, struct slice s)
+{
+    const struct largest *a = arguments;
+    cpu->vector->argmax((int)s.count, a->V, a->logits + s.first * (size_t)a->V, a->index + s.first);
+}
+
+void cpu_argmax(struct backend *self, const float *logits, int N, int V, int32_t *index)
+{
+    struct largest a = {.logits = logits, .V = V, .index = index};
+    s_by_rows(self, N, V, s_argmax_part, &a);
+}
+
+/* Insertion into the k best so far; almost every logit loses its first comparison. */
+static void s_top_k_row(const float *logits, int V, int k, float *values, int32_t *index)
+{
+    int held = 0;
+    for (int v = 0; v < V; v++) {
+        if (held == k && !(logits[v] > values[k - 1]))
+            continue;
+        int at = held < k ? held++ : k - 1;
+        for (; at > 0 && logits[v] > values[at - 1]; at--) {
+            values[at] = values[at - 1];
+            index[at] = index[at - 1];
+        }
+        values[at] = logits[v];
+        index[at] = v;
+    }
+}
+
+static void s_top_k_part(const struct cpu *cpu, void *arguments, struct slice s)
+{
+    const struct largest *a = arguments;
+    size_t k = (size_t)a->k;
+    (void)cpu;
+    for (size_t n = s.first; n < s.first + s.count; n++)
+        s_top_k_row(a->logits + n * (size_t)a->V, a->V, a->k, a->values + n * k, a->index + n * k);
+}
+
+void cpu_top_k(struct backend *self, const float *logits, int N, int V, int k, float *values, int32_t *index)
+{
+    struct largest a = {logits, V, k, values, index};
+    if (k >= 1 && k <= V) {
+        s_by_rows(self, N, V, s_top_k_part, &a);
+        return;
+    }
+    struct err err;
+    err_set(&err, ERR_USAGE, "top_k: k is %d of %d", k, V);
+    cpu_fail((struct cpu *)self, &err);
+}
