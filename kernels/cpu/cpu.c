@@ -13,6 +13,9 @@
 /* Elements that are worth a thread: below that, waking it costs more than it gains. */
 enum { WORTH = 16 * 1024 };
 
+/* Parts for each thread: see cpu_parts_for. */
+enum { PARTS = 4 };
+
 static struct cpu *s_cpu(struct backend *backend)
 {
     return (struct cpu *)backend;
@@ -27,11 +30,11 @@ struct cut {
     size_t count, grain;
 };
 
-/* A thread's part of 0..count-1, cut at multiples of the grain. */
-static struct slice s_slice(size_t count, size_t grain, int thread, int threads)
+/* A part of 0..count-1, cut at multiples of the grain. */
+static struct slice s_slice(size_t count, size_t grain, int part, int parts)
 {
-    size_t blocks = (count + grain - 1) / grain, part = (size_t)thread, parts = (size_t)threads;
-    size_t first = blocks * part / parts * grain, last = blocks * (part + 1) / parts * grain;
+    size_t blocks = (count + grain - 1) / grain, p = (size_t)part, all = (size_t)parts;
+    size_t first = blocks * p / all * grain, last = blocks * (p + 1) / all * grain;
     if (first > count)
         first = count;
     if (last > count)
@@ -39,10 +42,11 @@ static struct slice s_slice(size_t count, size_t grain, int thread, int threads)
     return (struct slice){first, last - first};
 }
 
-static void s_cut_thread(void *context, int thread, int threads)
+static void s_cut_part(void *context, int thread, int part, int parts)
 {
     const struct cut *cut = context;
-    struct slice s = s_slice(cut->count, cut->grain, thread, threads);
+    struct slice s = s_slice(cut->count, cut->grain, part, parts);
+    (void)thread;
     if (s.count > 0)
         cut->part(cut->cpu, cut->arguments, s);
 }
@@ -53,11 +57,19 @@ int cpu_threads_for(const struct cpu *cpu, size_t work, size_t pieces)
     return most < 2 ? 1 : most < all ? (int)most : (int)all;
 }
 
+int cpu_parts_for(int threads, size_t pieces)
+{
+    size_t most = (size_t)threads * PARTS;
+    return threads < 2 ? 1 : pieces < most ? (int)pieces : (int)most;
+}
+
 void cpu_cut(struct cpu *cpu, size_t count, size_t grain, size_t work, cpu_part *part, void *arguments)
 {
     struct cut cut = {.cpu = cpu, .part = part, .arguments = arguments, .count = count, .grain = grain};
+    size_t pieces = (count + grain - 1) / grain;
+    int threads = cpu_threads_for(cpu, work, pieces);
     if (!cpu->failed)
-        team_run(cpu->team, cpu_threads_for(cpu, work, (count + grain - 1) / grain), s_cut_thread, &cut);
+        team_run(cpu->team, threads, cpu_parts_for(threads, pieces), s_cut_part, &cut);
 }
 
 /* ---- failures and scratch ---- */
@@ -229,7 +241,7 @@ struct backend *cpu_open(int threads, enum precision precision, struct err *err)
     cpu->backend.op = &s_table;
     cpu->vector = vector;
     panels_version(cpu->version, sizeof cpu->version);
-    cpu->team = team_open(threads > 0 ? threads : team_cores(), err);
+    cpu->team = team_open(threads > 0 ? threads : team_cores(), panels_single_thread, err);
     cpu->multiplier = cpu->team != NULL ? multiplier_open(cpu->team, precision, vector, err) : NULL;
     if (cpu->multiplier == NULL) {
         team_close(&cpu->team);

@@ -46,6 +46,10 @@ void cpu_cut(struct cpu *cpu, size_t count, size_t grain, size_t work, cpu_part 
 /* How many threads `work` elements are worth when they come in `pieces`. */
 int cpu_threads_for(const struct cpu *cpu, size_t work, size_t pieces);
 
+/* How many parts a job that comes in `pieces` is cut into for so many threads: some for each, so that one that the
+ * system has put aside holds up little. */
+int cpu_parts_for(int threads, size_t pieces);
+
 /* See struct backend_table. recurrent.c: */
 void cpu_recurrent_forward(struct backend *self, const struct recurrent *layer);
 void cpu_recurrent_backward(struct backend *self, const struct recurrent *layer,

@@ -103,30 +103,29 @@ struct norms {
     const size_t *sizes;
     float scale;
     float *norms;
-    atomic_int left; /* tensors that nobody has taken */
 };
 
 /* From the last: a model's largest tensor stands there, and the others fill the time it takes. */
-static void s_norms_thread(void *context, int thread, int threads)
+static void s_norms_part(void *context, int thread, int part, int parts)
 {
-    struct norms *a = context;
-    (void)thread, (void)threads;
-    for (int i; (i = atomic_fetch_sub_explicit(&a->left, 1, memory_order_relaxed) - 1) >= 0;)
-        a->norms[i] = s_norm_float(a->x[i], a->sizes[i], a->scale);
+    const struct norms *a = context;
+    int i = parts - 1 - part;
+    (void)thread;
+    a->norms[i] = s_norm_float(a->x[i], a->sizes[i], a->scale);
 }
 
 void cpu_norms_float(struct backend *self, const float *const *x, const size_t *sizes, int count, float scale,
                      float *norms)
 {
     struct cpu *cpu = (struct cpu *)self;
-    struct norms a = {.x = x, .sizes = sizes, .scale = scale, .norms = norms, .left = count};
+    struct norms a = {.x = x, .sizes = sizes, .scale = scale, .norms = norms};
     size_t elements = 0;
     for (int i = 0; i < count; i++) {
         norms[i] = 0;
         elements += sizes[i];
     }
     if (!cpu->failed)
-        team_run(cpu->team, cpu_threads_for(cpu, elements, (size_t)count), s_norms_thread, &a);
+        team_run(cpu->team, cpu_threads_for(cpu, elements, (size_t)count), count, s_norms_part, &a);
 }
 
 struct update {

@@ -23,6 +23,9 @@ enum { LARGE = 2048, N_BLOCK = 512, K_BLOCK = 1024 };
 static const double WORTH = 256.0 * 1024.0;
 enum { PACK_WORTH = 256 * 1024 };
 
+/* Parts of a product for each thread, where it has that many: see team.h. */
+enum { PARTS = 4 };
+
 struct area {
     char *memory; /* 4096-byte aligned */
     size_t size;
@@ -247,36 +250,40 @@ static int s_cut(int count, int thread, int threads)
     return (int)((int64_t)count * thread / threads);
 }
 
-static void s_pack_part(void *context, int thread, int threads)
+static void s_pack_part(void *context, int thread, int part, int parts)
 {
     struct run *run = context;
-    int blocks = run->packed->columns * run->packed->rows, last = s_cut(blocks, thread + 1, threads);
-    for (int i = s_cut(blocks, thread, threads); i < last; i++)
-        if (!s_pack_block(run->multiplier, run->packed, i, thread))
-            run->failed = true;
+    (void)parts;
+    if (!s_pack_block(run->multiplier, run->packed, part, thread))
+        run->failed = true;
 }
 
-static void s_multiply_part(void *context, int thread, int threads)
+/* A part is a column of blocks, or rows of C. */
+static void s_multiply_part(void *context, int thread, int part, int parts)
 {
     struct run *run = context;
     const struct packed *packed = run->packed;
     int unit = packed->blocks[0].panel->unit, M = run->gemm->M, units = (M + unit - 1) / unit;
-    int first_column = 0, last_column = packed->columns, first = 0, last = M;
+    int column = run->by_columns ? part : 0, end = run->by_columns ? part + 1 : packed->columns;
+    int first = run->by_columns ? 0 : s_cut(units, part, parts) * unit;
+    int last = run->by_columns ? M : s_least(s_cut(units, part + 1, parts) * unit, M);
     bool ok = true;
-    if (run->by_columns) {
-        first_column = s_cut(packed->columns, thread, threads);
-        last_column = s_cut(packed->columns, thread + 1, threads);
-    } else {
-        first = s_cut(units, thread, threads) * unit;
-        last = s_least(s_cut(units, thread + 1, threads) * unit, M);
-    }
-    for (int column = first_column; column < last_column && ok; column++) {
+    for (; column < end && ok; column++) {
         for (int i = 0; run->packs && i < packed->rows && ok; i++)
             ok = s_pack_block(run->multiplier, packed, column * packed->rows + i, thread);
         ok = ok && (run->gemm->transpose_a ? s_turned : s_plain)(run, column, thread, first, last);
     }
     if (!ok)
         run->failed = true;
+}
+
+/* How many parts: the columns, or even shares of the rows, at best as many as a tile has. */
+static int s_parts(const struct run *run, int threads)
+{
+    int tiles = run->gemm->M / PANEL_MOST, most = threads * PARTS;
+    if (run->by_columns)
+        return run->packed->columns;
+    return threads < 2 ? 1 : tiles <= threads ? threads : tiles < most ? tiles : most;
 }
 
 /* ---- cutting B ---- */
@@ -402,7 +409,8 @@ static bool s_pack_all(struct run *run, struct err *err)
 {
     struct multiplier *multiplier = run->multiplier;
     double elements = (double)run->packed->N * (double)run->packed->K;
-    team_run(multiplier->team, s_threads(multiplier, elements / PACK_WORTH), s_pack_part, run);
+    team_run(multiplier->team, s_threads(multiplier, elements / PACK_WORTH), run->packed->columns * run->packed->rows,
+             s_pack_part, run);
     return !run->failed || s_failed(run->gemm, err);
 }
 
@@ -431,11 +439,11 @@ bool multiplier_run(struct multiplier *multiplier, const struct gemm *gemm, stru
             return false;
         run.packed = &multiplier->own;
     }
-    run.by_columns = !gemm->transpose_a && run.packed->columns >= 2 * threads;
+    run.by_columns = !gemm->transpose_a && run.packed->columns >= PARTS * threads;
     run.packs = run.by_columns && gemm->packed == NULL;
     if (!s_prepare(multiplier, run.packed, gemm, err) || (gemm->packed == NULL && !run.packs && !s_pack_all(&run, err)))
         return false;
-    team_run(multiplier->team, threads, s_multiply_part, &run);
+    team_run(multiplier->team, threads, s_parts(&run, threads), s_multiply_part, &run);
     return !run.failed || s_failed(gemm, err);
 }
 
@@ -495,12 +503,6 @@ bool multiplier_rows(struct multiplier *multiplier, const struct packed *packed,
 
 /* ---- life ---- */
 
-static void s_open_thread(void *context, int thread, int threads)
-{
-    (void)context, (void)thread, (void)threads;
-    panels_single_thread();
-}
-
 struct multiplier *multiplier_open(struct team *team, enum precision type, const struct vector_table *vector,
                                    struct err *err)
 {
@@ -513,7 +515,6 @@ struct multiplier *multiplier_open(struct team *team, enum precision type, const
         free(scratch);
         return NULL;
     }
-    team_run(team, threads, s_open_thread, NULL);
     multiplier->team = team;
     multiplier->threads = threads;
     multiplier->type = type;

@@ -11,6 +11,9 @@
 /* A thread's rows begin at a multiple of this, the smallest tile of a product. */
 enum { ROWS_UNIT = 8 };
 
+/* Rows that a part should have for its products to run well. */
+enum { PART_ROWS = 16 };
+
 /* What the threads of a running sequence share. */
 struct pass {
     struct cpu *cpu;
@@ -56,13 +59,13 @@ static int s_running(const struct sequence *seq, int t)
     return t < seq->T ? seq->rows[t] : 0;
 }
 
-/* Where the rows of thread `thread` begin: threads get about the same number of positions, not of rows, since long rows
+/* Where the rows of part `part` begin: parts get about the same number of positions, not of rows, since long rows
  * come first. */
-static int s_first_row(const struct sequence *seq, int thread, int threads)
+static int s_first_row(const struct sequence *seq, int part, int parts)
 {
-    int64_t wanted = (int64_t)seq->N * thread / threads, positions = 0;
+    int64_t wanted = (int64_t)seq->N * part / parts, positions = 0;
     int row = 0, steps = seq->T;
-    if (thread >= threads)
+    if (part >= parts)
         return seq->B;
     while (row < seq->B) {
         for (int i = row; i < row + ROWS_UNIT && i < seq->B; i++) {
@@ -182,11 +185,11 @@ static bool s_backward_rows(const struct pass *pass, int thread, int first, int 
 
 /* ---- the operations ---- */
 
-static void s_run_thread(void *context, int thread, int threads)
+static void s_run_part(void *context, int thread, int part, int parts)
 {
     struct pass *pass = context;
     const struct sequence *seq = pass->layer->seq;
-    int first = s_first_row(seq, thread, threads), last = s_first_row(seq, thread + 1, threads);
+    int first = s_first_row(seq, part, parts), last = s_first_row(seq, part + 1, parts);
     if (first < last && !(pass->gradient != NULL ? s_backward_rows : s_forward_rows)(pass, thread, first, last))
         pass->failed = true;
 }
@@ -209,7 +212,9 @@ static void s_run(struct pass *pass, bool needs_packed)
             return;
         }
     }
-    team_run(cpu->team, s_threads(cpu, layer->seq), s_run_thread, pass);
+    int threads = s_threads(cpu, layer->seq), most = layer->seq->B / PART_ROWS;
+    int parts = most < threads ? threads : cpu_parts_for(threads, (size_t)most);
+    team_run(cpu->team, threads, parts, s_run_part, pass);
     if (pass->failed) {
         err_set(&err, ERR_FAILED, "a matrix product of a recurrent layer failed");
         cpu_fail(cpu, &err);

@@ -1,9 +1,10 @@
-/* team.c - a team's threads, woken through one word each.
+/* team.c - a team's threads, woken through one word each, and let into a job through a gate.
  *
- * Each thread but the caller has a bell. The caller writes what is to be done into the team, rings the bells of the
- * threads it wants, does its own part, and waits until `left` has fallen to zero. A bell also says whether its thread
- * has gone to sleep, and `left` whether the caller has; both change by read-modify-write only, so that either the one
- * who goes to sleep sees that it need not, or the one who wakes sees that it must. */
+ * Each thread but the caller has a bell. The caller writes a job into the team, opens the gate, rings bells, takes
+ * parts itself until none is left, closes the gate, and waits until those inside have come out. A thread that comes
+ * late finds the gate closed, or open for a later job, which it then joins. A bell also says whether its thread has
+ * gone to sleep, and the gate whether the caller has; both change by read-modify-write only, so that either the one who
+ * goes to sleep sees that it need not, or the one who wakes sees that it must. */
 #include "kernels/cpu/team.h"
 
 #include "proto/base/clock.h"
@@ -16,48 +17,41 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* How long a thread waits awake: about what going to sleep and being woken cost together; or, on a core that nobody
- * else has wanted for CALM_NS, as long as the parts of a run may differ, since being woken then costs the whole team.
- * The clock is read once in PAUSES. */
-enum { SPIN_NS = 40 * 1000, CALM_SPIN_NS = 2 * 1000 * 1000, CALM_NS = 30 * 1000 * 1000, PAUSES = 16 };
+/* How long a thread waits awake: about what going to sleep and being woken cost together. The clock is read once in
+ * PAUSES. */
+enum { SPIN_NS = 40 * 1000, PAUSES = 16 };
 
 /* What a bell says. IDLE becomes ASLEEP by its thread, either becomes RUNG by the caller, and RUNG IDLE by the thread.
  */
 enum { IDLE, RUNG, ASLEEP };
 
-/* In `left`, beside the number of threads: the caller sleeps until it is the only thing left. */
-enum { CALLER_ASLEEP = 1 << 30 };
+/* In the gate, beside the number of threads inside. */
+enum { CLOSED = 1 << 29, CALLER_ASLEEP = 1 << 30 };
 
 enum { CACHE_LINE = 64 };
-
-/* When a thread last lost its core to another; the thread's own. */
-struct watch {
-    long lost; /* how often, so far                             */
-    int64_t lost_ns;
-};
 
 struct mate {
     _Alignas(CACHE_LINE) _Atomic int32_t bell;
     int number;
     struct team *team;
     pthread_t thread;
-    struct watch watch;
 };
 
 struct team {
-    /* Of the run in progress, written by the caller before it rings. */
-    void (*work)(void *context, int thread, int threads); /* NULL = go home */
+    /* The job, written by the caller while the gate is closed and nobody is inside. */
+    team_work *work;
     void *context;
-    int wanted;
-    int threads, started; /* the caller among both                           */
+    int parts;
+    int threads, started; /* the caller among both */
     bool spins;
-    struct watch watch;                        /* of the caller */
-    struct mate *mates;                        /* [threads - 1], those of thread 1, 2, ...           */
-    _Alignas(CACHE_LINE) _Atomic int32_t left; /* threads of the run that have not come to its end */
+    void (*begin)(void);
+    atomic_bool over;                          /* the threads are to go home */
+    struct mate *mates;                        /* [threads - 1], those of thread 1, 2, ... */
+    _Alignas(CACHE_LINE) _Atomic int32_t next; /* part that nobody has taken */
+    _Alignas(CACHE_LINE) _Atomic int32_t gate;
 };
 
 /* ---- waiting ---- */
@@ -81,10 +75,10 @@ static void s_pause(void)
 #endif
 }
 
-/* Wait awake, for `ns`, until `word` is `value`; acquires, so that what was written before that can be read. */
-static bool s_spin(_Atomic int32_t *word, int32_t value, int64_t ns)
+/* Wait awake, for a while, until `word` is `value`; acquires, so that what was written before that can be read. */
+static bool s_spin(_Atomic int32_t *word, int32_t value)
 {
-    int64_t end = clock_ns() + ns;
+    int64_t end = clock_ns() + SPIN_NS;
     do {
         for (int i = 0; i < PAUSES; i++) {
             if (atomic_load_explicit(word, memory_order_acquire) == value)
@@ -95,41 +89,34 @@ static bool s_spin(_Atomic int32_t *word, int32_t value, int64_t ns)
     return false;
 }
 
-static bool s_calm(struct watch *watch)
-{
-    struct rusage usage;
-    int64_t now = clock_ns();
-    if (getrusage(RUSAGE_THREAD, &usage) == 0 && usage.ru_nivcsw != watch->lost)
-        *watch = (struct watch){.lost = usage.ru_nivcsw, .lost_ns = now};
-    return now - watch->lost_ns >= CALM_NS;
-}
+/* ---- a job ---- */
 
-/* As s_spin, for as long as is right; false: sleep. */
-static bool s_wait_awake(const struct team *team, struct watch *watch, _Atomic int32_t *word, int32_t value)
+static void s_take_parts(struct team *team, int thread)
 {
-    return team->spins && (s_spin(word, value, SPIN_NS) || (s_calm(watch) && s_spin(word, value, CALM_SPIN_NS)));
+    /* Relaxed: a part is taken once whatever the order; the gate hands over what the work reads and writes. */
+    for (int part; (part = atomic_fetch_add_explicit(&team->next, 1, memory_order_relaxed)) < team->parts;)
+        team->work(team->context, thread, part, team->parts);
 }
 
 /* ---- a mate ---- */
 
-/* Return when the bell was rung, with what the caller wrote before. All ways out read RUNG with acquire, which pairs
- * with s_ring. Nobody rings again before this thread has lowered `left`, so that the plain store at the end loses
- * nothing. */
+/* Return when the bell was rung. */
 static void s_await_bell(struct mate *mate)
 {
-    if (!s_wait_awake(mate->team, &mate->watch, &mate->bell, RUNG)) {
+    if (!mate->team->spins || !s_spin(&mate->bell, RUNG)) {
         int32_t idle = IDLE;
-        /* Relaxed: going to sleep hands nothing over; the loop acquires. */
+        /* Relaxed: going to sleep hands nothing over. */
         atomic_compare_exchange_strong_explicit(&mate->bell, &idle, ASLEEP, memory_order_relaxed, memory_order_relaxed);
-        while (atomic_load_explicit(&mate->bell, memory_order_acquire) != RUNG)
+        while (atomic_load_explicit(&mate->bell, memory_order_relaxed) != RUNG)
             s_sleep(&mate->bell, ASLEEP);
     }
-    /* Relaxed: the caller learns that this thread is done from `left`, which is lowered after it. */
-    atomic_store_explicit(&mate->bell, IDLE, memory_order_relaxed);
+    /* Acquire, of the last ring: where the caller rang once more before this, that ring is answered too, since `over`
+     * and the gate are looked at after it. */
+    atomic_exchange_explicit(&mate->bell, IDLE, memory_order_acquire);
 }
 
-/* Release: the mate is to see the run. Its answer, ASLEEP or not, stands in the same word, so no stronger order is
- * needed. */
+/* Release: see s_await_bell. The mate's answer, ASLEEP or not, stands in the same word, so no stronger order is needed.
+ */
 static void s_ring(struct mate *mate)
 {
     if (atomic_exchange_explicit(&mate->bell, RUNG, memory_order_release) == ASLEEP)
@@ -140,15 +127,19 @@ static void *s_mate(void *argument)
 {
     struct mate *mate = argument;
     struct team *team = mate->team;
+    if (team->begin != NULL)
+        team->begin();
     for (;;) {
         s_await_bell(mate);
-        if (team->work == NULL)
+        if (atomic_load_explicit(&team->over, memory_order_relaxed))
             return NULL;
-        team->work(team->context, mate->number, team->wanted);
-        /* Release: the caller is to see what the work wrote. Lowering continues the release of the threads before, so
-         * that reading the last value acquires from all of them. */
-        if (atomic_fetch_sub_explicit(&team->left, 1, memory_order_release) == (CALLER_ASLEEP | 1))
-            s_wake(&team->left);
+        /* Acquire: where the gate is open, the job is to be seen. */
+        if ((atomic_fetch_add_explicit(&team->gate, 1, memory_order_acquire) & CLOSED) == 0)
+            s_take_parts(team, mate->number);
+        /* Release: the caller is to see what the work wrote. Each change of the gate continues the releases before it,
+         * so that reading the last value acquires from all of them. */
+        if (atomic_fetch_sub_explicit(&team->gate, 1, memory_order_release) == (CLOSED | CALLER_ASLEEP | 1))
+            s_wake(&team->gate);
     }
 }
 
@@ -156,31 +147,35 @@ static void *s_mate(void *argument)
 
 static void s_await_end(struct team *team)
 {
-    int32_t left;
-    if (s_wait_awake(team, &team->watch, &team->left, 0))
+    int32_t gate;
+    if (team->spins && s_spin(&team->gate, CLOSED))
         return;
-    /* Relaxed, as with a bell. Who lowers `left` to the mark alone wakes; if all have already, the loop does not sleep.
-     */
-    atomic_fetch_or_explicit(&team->left, CALLER_ASLEEP, memory_order_relaxed);
-    while ((left = atomic_load_explicit(&team->left, memory_order_acquire)) != CALLER_ASLEEP)
-        s_sleep(&team->left, left);
+    /* Relaxed, as with a bell. Who comes out last wakes; where nobody is inside, the loop does not sleep. */
+    atomic_fetch_or_explicit(&team->gate, CALLER_ASLEEP, memory_order_relaxed);
+    while ((gate = atomic_load_explicit(&team->gate, memory_order_acquire)) != (CLOSED | CALLER_ASLEEP))
+        s_sleep(&team->gate, gate);
+    atomic_fetch_and_explicit(&team->gate, ~CALLER_ASLEEP, memory_order_relaxed);
 }
 
-void team_run(struct team *team, int threads, void (*work)(void *context, int thread, int threads), void *context)
+void team_run(struct team *team, int threads, int parts, team_work *work, void *context)
 {
-    if (threads <= 1) {
-        work(context, 0, 1);
+    int mates = (threads < parts ? threads : parts) - 1;
+    if (mates < 1) {
+        for (int part = 0; part < parts; part++)
+            work(context, 0, part, parts);
         return;
     }
     team->work = work;
     team->context = context;
-    team->wanted = threads;
-    /* Relaxed: the bells release it, and nobody else touches it between runs. A wake-up still under way from the run
-     * before finds a loop around every sleep. */
-    atomic_store_explicit(&team->left, threads - 1, memory_order_relaxed);
-    for (int i = 0; i < threads - 1; i++)
+    team->parts = parts;
+    /* Relaxed: opening the gate releases it. A latecomer who found the gate closed may still be on its way out, so the
+     * gate is changed, never set. */
+    atomic_store_explicit(&team->next, 0, memory_order_relaxed);
+    atomic_fetch_and_explicit(&team->gate, ~CLOSED, memory_order_release);
+    for (int i = 0; i < mates; i++)
         s_ring(&team->mates[i]);
-    work(context, 0, threads);
+    s_take_parts(team, 0);
+    atomic_fetch_or_explicit(&team->gate, CLOSED, memory_order_relaxed);
     s_await_end(team);
 }
 
@@ -212,7 +207,6 @@ static bool s_start(struct team *team, struct err *err)
         atomic_init(&mate->bell, IDLE);
         mate->team = team;
         mate->number = team->started;
-        mate->watch = (struct watch){0};
         failed = pthread_create(&mate->thread, NULL, s_mate, mate);
         team->started += failed == 0;
     }
@@ -222,7 +216,7 @@ static bool s_start(struct team *team, struct err *err)
            err_errno(err, ERR_FAILED, "thread %d of %d could not be started", team->started + 1, team->threads);
 }
 
-struct team *team_open(int threads, struct err *err)
+struct team *team_open(int threads, void (*begin)(void), struct err *err)
 {
     struct team *team = aligned_alloc(CACHE_LINE, sizeof *team);
     struct mate *mates = aligned_alloc(CACHE_LINE, (size_t)threads * sizeof *mates);
@@ -232,7 +226,11 @@ struct team *team_open(int threads, struct err *err)
         free(mates);
         return NULL;
     }
-    *team = (struct team){.threads = threads, .started = 1, .spins = threads <= team_cores(), .mates = mates};
+    *team = (struct team){
+        .threads = threads, .started = 1, .spins = threads <= team_cores(), .begin = begin, .mates = mates};
+    atomic_init(&team->gate, CLOSED);
+    if (begin != NULL)
+        begin();
     if (!s_start(team, err))
         team_close(&team);
     return team;
@@ -244,7 +242,7 @@ void team_close(struct team **team)
     *team = NULL;
     if (gone == NULL)
         return;
-    gone->work = NULL;
+    atomic_store_explicit(&gone->over, true, memory_order_relaxed);
     for (int i = 0; i < gone->started - 1; i++)
         s_ring(&gone->mates[i]);
     for (int i = 0; i < gone->started - 1; i++)

@@ -1,10 +1,11 @@
-/* team.h - threads that wait to run one function together.
+/* team.h - threads that share the parts of a job.
  *
- * A team is the thread that opened it, which is number 0, and others that live as long as the team. team_run calls a
- * function on some of them at once and returns when all calls have. In between the others wait: first in a short loop,
- * since the next run usually follows at once, then asleep, so that a pause costs other programs nothing. The loop is
- * longer while no other program wants the cores; a team with more threads than cores has none. Its threads block all
- * signals.
+ * A team is the thread that opened it, which is number 0, and others that live as long as the team. A job is cut into
+ * parts, more of them than threads; each thread takes the next part when it has done one, and team_run returns when all
+ * are done. So nobody waits for a thread that the system has put aside: it finds its parts taken when it comes back,
+ * and the job goes on without it. Between jobs the others wait: first in a short loop, since the next job usually
+ * follows at once, then asleep, so that a pause costs other programs nothing. A team with more threads than cores never
+ * loops. Its threads block all signals.
  *
  * One thread owns a team. Born in team_open, given back by team_close, which joins the threads. */
 #ifndef LSTMQ_TEAM_H
@@ -14,8 +15,9 @@
 
 struct team;
 
-/* A team of `threads` (1 or more), the caller among them. NULL and err when there is no memory or thread to be had. */
-struct team *team_open(int threads, struct err *err);
+/* A team of `threads` (1 or more), the caller among them; each calls `begin`, unless that is NULL, before anything
+ * else. NULL and err when there is no memory or thread to be had. */
+struct team *team_open(int threads, void (*begin)(void), struct err *err);
 void team_close(struct team **team);
 
 /* How many it has. */
@@ -24,9 +26,11 @@ int team_threads(const struct team *team);
 /* How many cores this process may use. */
 int team_cores(void);
 
-/* work(context, thread, threads) for each thread 0..threads-1, 0 in the caller; threads is 1 to the team's. Thread n is
- * the same thread of the system in every run. What the caller wrote before is seen by the calls, and what they wrote by
- * the caller after. `work` may not run the team again. */
-void team_run(struct team *team, int threads, void (*work)(void *context, int thread, int threads), void *context);
+/* One part of a job: 0..parts-1, by thread 0..threads-1 of the team. */
+typedef void team_work(void *context, int thread, int part, int parts);
+
+/* Call `work` once for each part, on at most `threads` threads. What the caller wrote before is seen by the calls, and
+ * what they wrote by the caller after. `work` may not run the team again. */
+void team_run(struct team *team, int threads, int parts, team_work *work, void *context);
 
 #endif

@@ -65,7 +65,7 @@ static int s_open_teams(void **state)
     (void)state;
     struct err err;
     for (int i = 0; i < TEAMS; i++)
-        if ((s_team[i] = team_open(i + 1, &err)) == NULL)
+        if ((s_team[i] = team_open(i + 1, panels_single_thread, &err)) == NULL)
             return -1;
     return 0;
 }
@@ -226,12 +226,12 @@ struct halves {
     atomic_bool failed;
 };
 
-/* Rows 0 to 40 of 75 by thread 0, the others by thread 1. */
-static void s_multiply_half(void *context, int thread, int threads)
+/* Rows 0 to 40 of 75, then the others. */
+static void s_multiply_half(void *context, int thread, int part, int parts)
 {
     struct halves *x = context;
-    int first = thread * 41, rows = thread == 0 ? 41 : 75 - 41;
-    (void)threads;
+    int first = part * 41, rows = part == 0 ? 41 : 75 - 41;
+    (void)parts;
     if (!multiplier_rows(x->multiplier, x->packed, thread, rows, x->a + (ptrdiff_t)first * 36,
                          x->c + (ptrdiff_t)first * 100))
         x->failed = true;
@@ -249,7 +249,7 @@ static void a_packed_matrix_gives_the_bits_of_a_product(void **state)
         assert_non_null(packed);
         assert_true(multiplier_prepare(multiplier, packed, 75, &err));
         struct halves halves = {.multiplier = multiplier, .packed = packed, .a = y.a, .c = y.c};
-        team_run(s_team[1], 2, s_multiply_half, &halves);
+        team_run(s_team[1], 2, 2, s_multiply_half, &halves);
         assert_false(halves.failed);
         assert_memory_equal(x.c, y.c, 75 * 100 * sizeof *x.c);
         s_problem_free(&x);

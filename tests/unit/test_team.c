@@ -1,12 +1,14 @@
-/* test_team.c - a team runs every index once, again and again, and shows the caller what was written; it sleeps, and
- * wakes. */
+/* test_team.c - each part of a job runs once, and the caller sees what was written; threads sleep, wake, and come late. */
 #include "kernels/cpu/team.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,27 +20,25 @@
 
 enum { MOST = 9 };
 
-/* Plain memory throughout: that the caller sees it right, and that ThreadSanitizer is content, is the test. */
+/* Plain memory: that the caller sees it right, and that ThreadSanitizer is content, is the test. */
 struct tally {
-    int calls[MOST], threads[MOST];
-    pid_t who[MOST];
-    uint64_t input, sum[MOST];
-    bool signals_blocked[MOST];
+    int calls[4 * MOST], parts[4 * MOST];
+    uint64_t input, sum[4 * MOST];
 };
 
-static void s_tally(void *context, int thread, int threads)
+static void s_tally(void *context, int thread, int part, int parts)
 {
     struct tally *tally = context;
-    tally->calls[thread]++;
-    tally->threads[thread] = threads;
-    tally->who[thread] = gettid();
-    tally->sum[thread] += tally->input * (uint64_t)(thread + 1);
+    (void)thread;
+    tally->calls[part]++;
+    tally->parts[part] = parts;
+    tally->sum[part] += tally->input * (uint64_t)(part + 1);
 }
 
 static struct team *s_open(int threads)
 {
     struct err err = {.text = ""};
-    struct team *team = team_open(threads, &err);
+    struct team *team = team_open(threads, NULL, &err);
     if (team == NULL)
         fail_msg("%s", err.text);
     assert_int_equal(team_threads(team), threads);
@@ -59,25 +59,51 @@ static char s_state(pid_t thread)
     return end[2];
 }
 
-static void s_await_sleep(const struct tally *tally, int threads)
+/* Until every thread of this process but this one sleeps. */
+static void s_await_sleep(void)
 {
-    for (int i = 1; i < threads; i++)
-        while (s_state(tally->who[i]) != 'S')
+    DIR *tasks = opendir("/proc/self/task");
+    assert_non_null(tasks);
+    for (struct dirent *entry; (entry = readdir(tasks)) != NULL;) {
+        pid_t thread = (pid_t)atoi(entry->d_name);
+        while (thread > 0 && thread != gettid() && s_state(thread) != 'S')
             sched_yield();
+    }
+    closedir(tasks);
 }
 
-static void every_index_runs_once(void **state)
+/* A part that ends only when all have begun, so that as many threads must have come. */
+struct meeting {
+    atomic_int here;
+    int seen[MOST]; /* by thread */
+    bool signals_blocked[MOST];
+};
+
+static void s_meet(void *context, int thread, int part, int parts)
+{
+    struct meeting *meeting = context;
+    sigset_t mask;
+    (void)part;
+    pthread_sigmask(SIG_SETMASK, NULL, &mask);
+    meeting->seen[thread]++;
+    meeting->signals_blocked[thread] = sigismember(&mask, SIGINT) && sigismember(&mask, SIGTERM) &&
+                                       sigismember(&mask, SIGCHLD) && sigismember(&mask, SIGHUP);
+    for (atomic_fetch_add(&meeting->here, 1); atomic_load(&meeting->here) < parts;)
+        sched_yield();
+}
+
+static void every_part_runs_once(void **state)
 {
     (void)state;
     for (int size = 1; size <= MOST; size++) {
         struct team *team = s_open(size);
-        for (int threads = 1; threads <= size; threads++) {
+        for (int parts = 0; parts <= 4 * MOST; parts++) {
             struct tally tally = {.input = 3};
-            team_run(team, threads, s_tally, &tally);
-            for (int i = 0; i < MOST; i++) {
-                assert_int_equal(tally.calls[i], i < threads);
-                assert_int_equal(tally.threads[i], i < threads ? threads : 0);
-                assert_int_equal(tally.sum[i], i < threads ? 3 * (i + 1) : 0);
+            team_run(team, 1 + parts % size, parts, s_tally, &tally);
+            for (int i = 0; i < 4 * MOST; i++) {
+                assert_int_equal(tally.calls[i], i < parts);
+                assert_int_equal(tally.parts[i], i < parts ? parts : 0);
+                assert_int_equal(tally.sum[i], i < parts ? 3 * (i + 1) : 0);
             }
         }
         team_close(&team);
@@ -85,78 +111,104 @@ static void every_index_runs_once(void **state)
     }
 }
 
-static void thousands_of_runs_in_a_row_lose_nothing(void **state)
+static void thousands_of_jobs_in_a_row_lose_nothing(void **state)
 {
     (void)state;
     static const int sizes[] = {2, 3, MOST};
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
         struct team *team = s_open(sizes[s]);
         struct tally tally = {.input = 0};
-        int expected[MOST] = {0};
-        uint64_t sum[MOST] = {0};
-        for (int run = 0; run < 20000; run++) {
-            int threads = 1 + run * 7 % sizes[s];
-            tally.input = (uint64_t)run;
-            team_run(team, threads, s_tally, &tally);
-            for (int i = 0; i < threads; i++) {
+        int expected[4 * MOST] = {0};
+        uint64_t sum[4 * MOST] = {0};
+        for (int job = 0; job < 20000; job++) {
+            int parts = 1 + job * 7 % (4 * sizes[s]);
+            tally.input = (uint64_t)job;
+            team_run(team, sizes[s], parts, s_tally, &tally);
+            for (int i = 0; i < parts; i++) {
                 expected[i]++;
-                sum[i] += (uint64_t)run * (uint64_t)(i + 1);
+                sum[i] += (uint64_t)job * (uint64_t)(i + 1);
             }
             if (memcmp(tally.calls, expected, sizeof expected) != 0 || memcmp(tally.sum, sum, sizeof sum) != 0)
-                fail_msg("run %d of %d threads", run, threads);
+                fail_msg("job %d of %d parts", job, parts);
         }
         team_close(&team);
     }
 }
 
-static void a_number_is_the_same_thread_in_every_run(void **state)
+static void all_threads_come_when_there_is_work_for_all(void **state)
 {
     (void)state;
-    struct team *team = s_open(4);
-    struct tally first = {.input = 1};
-    team_run(team, 4, s_tally, &first);
-    assert_int_equal(first.who[0], gettid());
-    for (int threads = 1; threads <= 4; threads++) {
-        struct tally tally = {.input = 1};
-        team_run(team, threads, s_tally, &tally);
-        assert_memory_equal(tally.who, first.who, (size_t)threads * sizeof *first.who);
+    for (int size = 2; size <= MOST; size += 3) {
+        struct team *team = s_open(size);
+        for (int job = 0; job < 20; job++) {
+            struct meeting meeting = {.here = 0};
+            if (job % 2 != 0)
+                s_await_sleep();
+            team_run(team, size, size, s_meet, &meeting);
+            for (int i = 0; i < size; i++) {
+                assert_int_equal(meeting.seen[i], 1);
+                assert_int_equal(meeting.signals_blocked[i], i > 0);
+            }
+        }
+        team_close(&team);
     }
+}
+
+static sem_t s_gate;
+static pid_t s_caller;
+
+static void s_begin_late(void)
+{
+    if (gettid() != s_caller)
+        sem_wait(&s_gate);
+}
+
+/* Threads that have not even begun stand for those that the system has put aside. */
+static void a_job_does_not_wait_for_a_thread_that_is_away(void **state)
+{
+    (void)state;
+    struct err err = {.text = ""};
+    s_caller = gettid();
+    assert_int_equal(sem_init(&s_gate, 0, 0), 0);
+    struct team *team = team_open(3, s_begin_late, &err);
+    assert_non_null(team);
+    for (int job = 0; job < 100; job++) {
+        struct tally tally = {.input = 1};
+        team_run(team, 3, 8, s_tally, &tally);
+        for (int i = 0; i < 8; i++)
+            assert_int_equal(tally.calls[i], 1);
+    }
+    sem_post(&s_gate);
+    sem_post(&s_gate);
+    struct meeting meeting = {.here = 0};
+    team_run(team, 3, 3, s_meet, &meeting);
+    assert_true(meeting.seen[1] == 1 && meeting.seen[2] == 1);
     team_close(&team);
+    sem_destroy(&s_gate);
 }
 
-static void a_team_without_work_sleeps_and_wakes(void **state)
-{
-    (void)state;
-    static const int sizes[] = {2, MOST};
-    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
-        struct team *team = s_open(sizes[s]);
-        struct tally tally = {.input = 1};
-        for (int run = 1; run <= 20; run++) {
-            team_run(team, sizes[s], s_tally, &tally);
-            s_await_sleep(&tally, sizes[s]);
-            for (int i = 0; i < sizes[s]; i++)
-                assert_int_equal(tally.calls[i], run);
-        }
-        team_close(&team);
-    }
-}
+struct patience {
+    struct meeting meeting;
+    pid_t caller;
+};
 
-static void s_wait_for_the_caller(void *context, int thread, int threads)
+static void s_wait_for_the_caller(void *context, int thread, int part, int parts)
 {
-    const pid_t *caller = context;
-    (void)threads;
-    while (thread > 0 && s_state(*caller) != 'S')
+    struct patience *patience = context;
+    s_meet(&patience->meeting, thread, part, parts);
+    while (thread > 0 && s_state(patience->caller) != 'S')
         sched_yield();
 }
 
 static void a_caller_that_waits_long_sleeps_and_wakes(void **state)
 {
     (void)state;
-    pid_t caller = gettid();
     for (int size = 2; size <= 4; size++) {
         struct team *team = s_open(size);
-        for (int run = 0; run < 20; run++)
-            team_run(team, size, s_wait_for_the_caller, &caller);
+        for (int job = 0; job < 20; job++) {
+            struct patience patience = {.caller = gettid()};
+            team_run(team, size, size, s_wait_for_the_caller, &patience);
+        }
         team_close(&team);
     }
 }
@@ -171,33 +223,11 @@ static void a_team_is_closed_whatever_it_does(void **state)
         team = s_open(1 + i % 4); /* just started */
         team_close(&team);
         team = s_open(1 + i % 4); /* just done */
-        team_run(team, 1 + i % 4, s_tally, &tally);
+        team_run(team, 1 + i % 4, 8, s_tally, &tally);
         team_close(&team);
     }
     team = s_open(3);
-    team_run(team, 3, s_tally, &tally);
-    s_await_sleep(&tally, 3);
-    team_close(&team);
-}
-
-static void s_look_at_signals(void *context, int thread, int threads)
-{
-    struct tally *tally = context;
-    sigset_t mask;
-    (void)threads;
-    pthread_sigmask(SIG_SETMASK, NULL, &mask);
-    tally->signals_blocked[thread] = sigismember(&mask, SIGINT) && sigismember(&mask, SIGTERM) &&
-                                     sigismember(&mask, SIGCHLD) && sigismember(&mask, SIGHUP);
-}
-
-static void signals_are_left_to_the_caller(void **state)
-{
-    (void)state;
-    struct tally tally = {.input = 0};
-    struct team *team = s_open(3);
-    team_run(team, 3, s_look_at_signals, &tally);
-    assert_false(tally.signals_blocked[0]);
-    assert_true(tally.signals_blocked[1] && tally.signals_blocked[2]);
+    s_await_sleep();
     team_close(&team);
 }
 
@@ -210,7 +240,7 @@ static void threads_that_cannot_be_had_are_an_error(void **state)
     pthread_attr_init(&huge);
     assert_int_equal(pthread_attr_setstacksize(&huge, (size_t)1 << 50), 0);
     assert_int_equal(pthread_setattr_default_np(&huge), 0);
-    struct team *team = team_open(3, &err);
+    struct team *team = team_open(3, NULL, &err);
     assert_int_equal(pthread_setattr_default_np(&before), 0);
     pthread_attr_destroy(&before);
     pthread_attr_destroy(&huge);
@@ -238,13 +268,12 @@ static void cores_are_those_this_process_may_use(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_index_runs_once),
-        cmocka_unit_test(thousands_of_runs_in_a_row_lose_nothing),
-        cmocka_unit_test(a_number_is_the_same_thread_in_every_run),
-        cmocka_unit_test(a_team_without_work_sleeps_and_wakes),
+        cmocka_unit_test(every_part_runs_once),
+        cmocka_unit_test(thousands_of_jobs_in_a_row_lose_nothing),
+        cmocka_unit_test(all_threads_come_when_there_is_work_for_all),
+        cmocka_unit_test(a_job_does_not_wait_for_a_thread_that_is_away),
         cmocka_unit_test(a_caller_that_waits_long_sleeps_and_wakes),
         cmocka_unit_test(a_team_is_closed_whatever_it_does),
-        cmocka_unit_test(signals_are_left_to_the_caller),
         cmocka_unit_test(threads_that_cannot_be_had_are_an_error),
         cmocka_unit_test(cores_are_those_this_process_may_use),
     };
