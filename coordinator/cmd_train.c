@@ -13,6 +13,7 @@
 #include "coordinator/tally.h"
 #include "coordinator/trainer.h"
 #include "proto/base/log.h"
+#include "proto/wire/message.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -121,24 +122,19 @@ static bool s_on_signal(void *context, struct err *err)
            trainer_interrupt(session->trainer, err);
 }
 
-static bool s_zmq_error(const char *what, struct err *err)
-{
-    return err_set(err, ERR_FAILED, "%s: %s", what, zmq_strerror(zmq_errno()));
-}
-
 static bool s_open_socket(struct session *session, struct err *err)
 {
     const int mandatory = 1, linger = 0;
     session->context = zmq_ctx_new();
     if (session->context == NULL)
-        return s_zmq_error("zmq_ctx_new", err);
+        return socket_error(err, "cannot make a ZeroMQ context");
     session->socket = zmq_socket(session->context, ZMQ_ROUTER);
     if (session->socket == NULL)
-        return s_zmq_error("zmq_socket", err);
+        return socket_error(err, "cannot open a socket");
     if (zmq_setsockopt(session->socket, ZMQ_ROUTER_MANDATORY, &mandatory, sizeof mandatory) != 0 ||
         zmq_setsockopt(session->socket, ZMQ_LINGER, &linger, sizeof linger) != 0 ||
         zmq_bind(session->socket, s_endpoint) != 0)
-        return s_zmq_error(s_endpoint, err);
+        return socket_error(err, s_endpoint);
     return true;
 }
 

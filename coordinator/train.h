@@ -1,10 +1,10 @@
 /* train.h - what `lstmq train` needs from the rest of the program: a worker to embed.
  *
  * The coordinator knows no model. main.c hands it two functions. `check` says at once whether this machine can compute
- * what the configuration asks for (device, threads, precision), before anything of an older run is touched. `run` is run on
- * a thread of its own and speaks the messages of proto/wire/message.h on `endpoint` of `zmq_context`, as a worker on
- * another host would. It returns when it was dismissed (true), when it cannot go on (false and err), or when the context
- * is shut down (false). */
+ * what the configuration asks for (device, threads, precision), before anything of an older run is touched. `run` is
+ * run on a thread of its own and speaks the messages of proto/wire/message.h on `endpoint` of `zmq_context`, as a
+ * worker on another host would. It returns when it was dismissed (true), when it cannot go on (false and err), or when
+ * the context is shut down (false). */
 #ifndef LSTMQ_TRAIN_H
 #define LSTMQ_TRAIN_H
 

@@ -2,7 +2,8 @@
  *
  *   gather --HELLO--> sync --READY--> train --epoch's end--> validate --all SCORED--> save --committed--> train ...
  *                                       |                                               ^
- *                                       +------ checkpoint step, or interrupted --------+--last--> dismiss --LEAVE--> over
+ *                                       +------ checkpoint step, or interrupted --------+--last--> dismiss --LEAVE-->
+ * over
  *
  * A trainer lives on the loop's thread and is moved by nothing but messages, trainer_interrupt and its own retry timer.
  * It plans steps, hands them out in spans against credit, counts what comes back, validates, and keeps checkpoints. All

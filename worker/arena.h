@@ -1,7 +1,8 @@
 /* arena.h - arrays side by side in one block of memory.
  *
- * A function that lays out arrays calls arena_take for each, and is called twice: first with `base` NULL, when `used` ends as
- * the bytes that the block needs; then with the block, when each array gets its place. Any thread, one arena each. */
+ * A function that lays out arrays calls arena_take for each, and is called twice: first with `base` NULL, when `used`
+ * ends as the bytes that the block needs; then with the block, when each array gets its place. Any thread, one arena
+ * each. */
 #ifndef LSTMQ_ARENA_H
 #define LSTMQ_ARENA_H
 

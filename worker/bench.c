@@ -1,3 +1,4 @@
+/* bench.c - repeated measurements and their medians; see bench.h. */
 #include "worker/bench.h"
 
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* bench.h - what the measurements of `lstmq bench` share.
  *
- * A measurement repeats a piece of work for bench.seconds, after runs that are not counted, and keeps the wall time of each run; the
- * median is what is shown, because a machine is never quite alone. A section (kernels, train, translate) appends its table, or its
- * member of the JSON object, to `out`; the command prints it. One compute thread. */
+ * A measurement repeats a piece of work for bench.seconds, after runs that are not counted, and keeps the wall time of
+ * each run; the median is what is shown, because a machine is never quite alone. A section (kernels, train, translate)
+ * appends its table, or its member of the JSON object, to `out`; the command prints it. One compute thread. */
 #ifndef LSTMQ_BENCH_H
 #define LSTMQ_BENCH_H
 
@@ -23,7 +23,8 @@ struct timing {
     size_t runs;
 };
 
-/* `run` does the work once; what `prepare` does before it (NULL = nothing) is not in the time. False stops the measurement. */
+/* `run` does the work once; what `prepare` does before it (NULL = nothing) is not in the time. False stops the
+ * measurement. */
 struct work {
     bool (*prepare)(void *context, struct err *err);
     bool (*run)(void *context, struct err *err);

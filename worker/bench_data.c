@@ -1,3 +1,4 @@
+/* bench_data.c - batches for measurements, drawn or read; see bench_data.h. */
 #include "worker/bench_data.h"
 
 #include "proto/base/random.h"
@@ -16,7 +17,8 @@ static const uint16_t SRC_LENGTHS[LENGTHS] = {219, 760, 1309, 1647, 1545, 1171, 
 static const uint16_t TGT_LENGTHS[LENGTHS] = {136, 614, 1119, 1412, 1526, 1220, 940, 646, 387};
 enum { LENGTH_SUM = 8000 };
 
-/* An id's weight is 1 / (rank + ZIPF_OFFSET), ranks from 0: a batch of 64 pairs then has as many distinct ids as the notebook's. */
+/* An id's weight is 1 / (rank + ZIPF_OFFSET), ranks from 0: a batch of 64 pairs then has as many distinct ids as the
+ * notebook's. */
 static const double ZIPF_OFFSET = 2.0;
 
 static int s_vocab(const struct config *config, int vocab)

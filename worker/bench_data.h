@@ -1,8 +1,9 @@
 /* bench_data.h - sentence pairs to measure with.
  *
- * Drawn pairs have the lengths of the notebook's recipe (4 to 12 ids a side, 7.7 and 8.1 on average, cut to data.length) and ids whose
- * frequency falls as one over their rank, as words do; the same seed gives the same pairs. Pairs of a file are encoded with a checkpoint's vocabularies.
- * Owned by whoever made it, given back with bench_data_free. */
+ * Drawn pairs have the lengths of the notebook's recipe (4 to 12 ids a side, 7.7 and 8.1 on average, cut to
+ * data.length) and ids whose frequency falls as one over their rank, as words do; the same seed gives the same pairs.
+ * Pairs of a file are encoded with a checkpoint's vocabularies. Owned by whoever made it, given back with
+ * bench_data_free. */
 #ifndef LSTMQ_BENCH_DATA_H
 #define LSTMQ_BENCH_DATA_H
 

@@ -1,3 +1,4 @@
+/* bench_products.c - the matrix products of a step and what they count; see bench_products.h. */
 #include "worker/bench_products.h"
 
 #include "proto/base/random.h"

@@ -1,9 +1,10 @@
 /* bench_products.h - the matrix products that a training step cannot do without, and how fast each of them can be.
  *
- * What counts: n positions of the target, m of the encoder (over padding where the recipe says so) of which the first of each row
- * multiplies no state, and u and v distinct inputs of either side, each projected once. With V, E, H and G as in
- * kernels/shape.h a step's products are 2 x 3 (V H n + G H (m + n) + G E (u + v)) floating point operations: each is needed forward,
- * for its weights and for what it read. A recurrence counts as one product over all its positions, which no step can reach. */
+ * What counts: n positions of the target, m of the encoder (over padding where the recipe says so) of which the first
+ * of each row multiplies no state, and u and v distinct inputs of either side, each projected once. With V, E, H and G
+ * as in kernels/shape.h a step's products are 2 x 3 (V H n + G H (m + n) + G E (u + v)) floating point operations: each
+ * is needed forward, for its weights and for what it read. A recurrence counts as one product over all its positions,
+ * which no step can reach. */
 #ifndef LSTMQ_BENCH_PRODUCTS_H
 #define LSTMQ_BENCH_PRODUCTS_H
 

@@ -48,7 +48,8 @@ static bool s_step(void *context, struct err *err)
     return true;
 }
 
-/* Every drawn batch is seen before the first step that counts, so that no step waits for a shape to be compiled. The means are theirs. */
+/* Every drawn batch is seen before the first step that counts, so that no step waits for a shape to be compiled. The
+ * means are theirs. */
 static bool s_warm_up(struct train_bench *bench, struct err *err)
 {
     struct step_counts *mean = &bench->counts;
@@ -64,7 +65,8 @@ static bool s_warm_up(struct train_bench *bench, struct err *err)
     return true;
 }
 
-/* The products of a mean step, each timed alone: no step can be faster than their sum without doing less or computing them faster. */
+/* The products of a mean step, each timed alone: no step can be faster than their sum without doing less or computing
+ * them faster. */
 static bool s_roofline(struct train_bench *bench, double seconds, struct err *err)
 {
     const struct model_shape *shape = &bench->training.model->shape;

@@ -1,8 +1,9 @@
 /* bench_translate.c - greedy decoding at several batch sizes.
  *
- * Each sentence is decoded for as many steps as its reference is long, whatever the model says, so that the work is that of real text
- * with any weights, and another program can be given the same. The weights are a checkpoint's, or as they are before training. Pairs
- * are those of a file, or drawn. What is measured is packing, encoder and decoder; not text. */
+ * Each sentence is decoded for as many steps as its reference is long, whatever the model says, so that the work is
+ * that of real text with any weights, and another program can be given the same. The weights are a checkpoint's, or as
+ * they are before training. Pairs are those of a file, or drawn. What is measured is packing, encoder and decoder; not
+ * text. */
 #include "worker/bench.h"
 
 #include "proto/base/random.h"

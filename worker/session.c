@@ -357,11 +357,6 @@ static void s_say_error(struct session *session, const struct err *why)
     message_send(session->socket, NULL, &message, &ignored);
 }
 
-static bool s_zmq_error(struct err *err, const char *what)
-{
-    return err_set(err, ERR_FAILED, "%s: %s", what, zmq_strerror(zmq_errno()));
-}
-
 static bool s_open(struct session *session, void *zmq_context, const char *endpoint, struct err *err)
 {
     session->results = calloc(SPAN_STEPS, sizeof *session->results);
@@ -369,12 +364,12 @@ static bool s_open(struct session *session, void *zmq_context, const char *endpo
         return err_set(err, ERR_MEMORY, "no memory for a worker");
     session->socket = zmq_socket(zmq_context, ZMQ_DEALER);
     if (session->socket == NULL)
-        return s_zmq_error(err, "cannot open a socket");
+        return socket_error(err, "cannot open a socket");
     /* What was said is delivered, however soon the socket is closed: LEAVE and ERROR are last words. */
     int linger = 1000;
     if (zmq_setsockopt(session->socket, ZMQ_LINGER, &linger, sizeof linger) != 0 ||
         zmq_connect(session->socket, endpoint) != 0)
-        return s_zmq_error(err, endpoint);
+        return socket_error(err, endpoint);
     return true;
 }
 

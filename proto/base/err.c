@@ -1,3 +1,4 @@
+/* err.c - errors made, prefixed and cleaned; see err.h. */
 #include "proto/base/err.h"
 
 #include "proto/base/utf8.h"

@@ -1,3 +1,4 @@
+/* checkpoint_read.c - finding checkpoints and proving them whole; see checkpoint.h. */
 #include "proto/store/checkpoint.h"
 
 #include "proto/base/log.h"

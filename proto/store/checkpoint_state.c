@@ -1,7 +1,8 @@
 /* checkpoint_state.c - state.json: struct checkpoint_state as text, and back.
  *
- *   {"format": 1, "version": .., "created": .., "step": .., ..., "best": null or {"score": .., "epoch": .., "step": ..},
- *    "config": {"data.pairs": "..", "train.lr": 0.0005, "train.batch": 64, "train.bleu": true, "model.cell": "lstm", ..}}
+ *   {"format": 1, "version": .., "created": .., "step": .., ..., "best": null or {"score": .., "epoch": .., "step":
+ * ..}, "config": {"data.pairs": "..", "train.lr": 0.0005, "train.batch": 64, "train.bleu": true, "model.cell": "lstm",
+ * ..}}
  *
  * Reals have 17 digits, so they come back to the bit; those that JSON lacks are the strings "nan", "inf" and "-inf".
  * All text is UTF-8: config_set takes no other. */

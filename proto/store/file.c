@@ -1,3 +1,4 @@
+/* file.c - whole files and folders, written through temporaries; see file.h. */
 #include "proto/store/file.h"
 
 #include <dirent.h>

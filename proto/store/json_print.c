@@ -1,3 +1,4 @@
+/* json_print.c - JSON values as text; see json_print.h. */
 #include "proto/store/json_print.h"
 
 #include <stdlib.h>

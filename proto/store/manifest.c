@@ -1,3 +1,4 @@
+/* manifest.c - the list of a checkpoint's files and their checksums; see manifest.h. */
 #include "proto/store/manifest.h"
 
 #include "proto/store/file.h"

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-static bool s_zmq_error(struct err *err, const char *what)
+bool socket_error(struct err *err, const char *what)
 {
     return err_set(err, ERR_IO, "%s: %s", what, zmq_strerror(zmq_errno()));
 }
@@ -30,7 +30,7 @@ static bool s_send_first(void *socket, const struct frame *frame, int flags, str
         return err_set(err, ERR_FULL, "the socket's queue is full");
     if (zmq_errno() == EHOSTUNREACH)
         return err_set(err, ERR_FAILED, "peer is gone");
-    return s_zmq_error(err, "cannot send");
+    return socket_error(err, "cannot send");
 }
 
 static bool s_send(void *socket, const struct route *to, const struct message *message, int flags, struct err *err)
@@ -47,7 +47,7 @@ static bool s_send(void *socket, const struct route *to, const struct message *m
     for (size_t i = 1; sent && i < count; i++) {
         /* Not waiting here: a PAIR whose peer leaves in the middle of a message would wait for ever. */
         if (!s_send_frame(socket, list[i].data, list[i].size, ZMQ_DONTWAIT | (i + 1 < count ? ZMQ_SNDMORE : 0)))
-            sent = s_zmq_error(err, "cannot send the rest of a message");
+            sent = socket_error(err, "cannot send the rest of a message");
     }
     message_frames_destroy(&frames);
     return sent || err_context(err, "%s", message_name(message->type));
@@ -100,7 +100,7 @@ static bool s_receive_rest(void *socket, zmq_msg_t *part, struct message_frames 
         if (!more)
             return true;
         if (!s_receive_part(socket, part, 0))
-            return s_zmq_error(err, "cannot receive the rest of a message");
+            return socket_error(err, "cannot receive the rest of a message");
     }
 }
 
@@ -126,7 +126,7 @@ static bool s_receive_route(void *socket, zmq_msg_t *part, struct route *from, s
     zmq_msg_close(part);
     if (!more)
         return err_set(err, ERR_PROTOCOL, "0 frames are no message: a header and a body are the least");
-    return s_receive_part(socket, part, 0) || s_zmq_error(err, "cannot receive");
+    return s_receive_part(socket, part, 0) || socket_error(err, "cannot receive");
 }
 
 bool message_receive(void *socket, struct route *from, bool wait, struct message *message, bool *got, struct err *err)
@@ -135,7 +135,7 @@ bool message_receive(void *socket, struct route *from, bool wait, struct message
     *got = false;
     zmq_msg_t part;
     if (!s_receive_part(socket, &part, wait ? 0 : ZMQ_DONTWAIT))
-        return zmq_errno() == EAGAIN ? true : s_zmq_error(err, "cannot receive");
+        return zmq_errno() == EAGAIN ? true : socket_error(err, "cannot receive");
     if (from != NULL && !s_receive_route(socket, &part, from, err))
         return false;
     struct message_frames local = {0}; /* keeps the promise to consume everything when memory is short */

@@ -210,6 +210,9 @@ bool message_receive(void *socket, struct route *from, bool wait, struct message
 /* Release a received message's frames. */
 void message_close(struct message *message);
 
+/* ZeroMQ's last error as ERR_IO: "WHAT: REASON". Returns false. */
+bool socket_error(struct err *err, const char *what);
+
 const char *message_name(enum message_type type);
 
 /* Encode to frames / decode from frames without a socket: what send and receive use, and what tests and fuzzers

@@ -1,8 +1,8 @@
 /* test_text.c - from sentence pairs to rows of ids, held against what Python made of the same file.
  *
  *   test_text tiny        the project's own tiny pairs, expected in tiny_text.json beside this file
- *   test_text reference   the real pairs ($LSTMQ_DATA/fra-eng.zip) and notebook_curve.json in $LSTMQ_REFERENCE; also the
- *                         time from the file to ids, which has a limit
+ *   test_text reference   the real pairs ($LSTMQ_DATA/fra-eng.zip) and notebook_curve.json in $LSTMQ_REFERENCE; also
+ * the time from the file to ids, which has a limit
  *
  * Exit status: 0 all as expected, 1 something is not, 77 what is needed is not there. */
 #include "proto/base/clock.h"

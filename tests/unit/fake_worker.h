@@ -1,8 +1,9 @@
 /* fake_worker.h - a worker without a model, for tests of the coordinator.
  *
- * It speaks the real messages over inproc from a thread of its own. Its whole state is one number, which each step mixes with
- * the ids of the step's rows in order; losses follow from it. So whoever sends other rows, in another order, or resumes
- * from another state gets other figures and another model file. What it hears is written down as one word a message. */
+ * It speaks the real messages over inproc from a thread of its own. Its whole state is one number, which each step
+ * mixes with the ids of the step's rows in order; losses follow from it. So whoever sends other rows, in another order,
+ * or resumes from another state gets other figures and another model file. What it hears is written down as one word a
+ * message. */
 #ifndef LSTMQ_FAKE_WORKER_H
 #define LSTMQ_FAKE_WORKER_H
 
@@ -16,7 +17,8 @@
 #include <string.h>
 #include <zmq.h>
 
-/* float32 elements of the two files; the model takes several pieces. The number that is the state stands at their end. */
+/* float32 elements of the two files; the model takes several pieces. The number that is the state stands at their end.
+ */
 enum { FAKE_MODEL = 600000, FAKE_OPTIMIZER = 2 };
 
 struct fake_worker {

@@ -1,8 +1,8 @@
 /* test_conversation.c - what coordinator and worker really say to each other during a run, held against PROTOCOL.md.
  *
- * A relay stands between the trainer and worker_run: the worker connects to it, it connects to the trainer, and it writes
- * down each message on its way. Whatever one side answers has passed the relay after what it answers, so the order here is
- * the order of cause and effect. */
+ * A relay stands between the trainer and worker_run: the worker connects to it, it connects to the trainer, and it
+ * writes down each message on its way. Whatever one side answers has passed the relay after what it answers, so the
+ * order here is the order of cause and effect. */
 #include "coordinator/trainer.h"
 
 #include "proto/base/log.h"

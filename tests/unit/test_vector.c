@@ -74,7 +74,8 @@ FOR_TABLES(nonlinearities_saturate_and_keep_nan)
     }
 }
 
-/* A step of a recurrence over `rows` rows with everything that goes in and comes out; slots name rows of input out of order. */
+/* A step of a recurrence over `rows` rows with everything that goes in and comes out; slots name rows of input out of
+ * order. */
 struct step {
     size_t rows, H, G;
     float *gates, *input, *c_before, *c, *h, *dh, *dc;
@@ -153,7 +154,8 @@ FOR_TABLES(lstm_forward_may_overwrite_the_cell_it_reads)
     s_step_free(&same);
 }
 
-/* The forward step in double from the gates before their nonlinearity, for finite differences: dh . h + dc . c of one unit. */
+/* The forward step in double from the gates before their nonlinearity, for finite differences: dh . h + dc . c of one
+ * unit. */
 static double s_lstm_value(const double *z, double before, double dh, double dc)
 {
     const double c = s_sigmoid(z[1]) * before + s_sigmoid(z[0]) * tanh(z[2]);
@@ -329,7 +331,8 @@ FOR_TABLES(broken_logits_give_nan_and_an_index_in_range)
         }
 }
 
-/* A logit of -inf is a word that cannot be: it has no probability and does no harm. One far below the others is all but that. */
+/* A logit of -inf is a word that cannot be: it has no probability and does no harm. One far below the others is all but
+ * that. */
 FOR_TABLES(a_masked_logit_has_no_probability)
 {
     enum { V = 219 };

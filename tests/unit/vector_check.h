@@ -1,7 +1,7 @@
 /* vector_check.h - what the tests of the row kernels share: guarded arrays, comparisons, and a test of every table.
  *
- * Arrays start one float off any boundary and stand between guards, so that a kernel that wants alignment or writes beyond its
- * end is found. Sizes lie around the lengths of vectors. */
+ * Arrays start one float off any boundary and stand between guards, so that a kernel that wants alignment or writes
+ * beyond its end is found. Sizes lie around the lengths of vectors. */
 #ifndef LSTMQ_VECTOR_CHECK_H
 #define LSTMQ_VECTOR_CHECK_H
 
