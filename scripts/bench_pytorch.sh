@@ -52,10 +52,7 @@ find_python() {
         tail -n 5 "$work/log" >&2
         die "python3 -m venv failed; python3-venv must be installed (apt-get install python3-venv)"
     }
-    # The index of CPU builds is a tenth of the size; where it cannot be reached, PyPI's build does the same work.
-    "$python" -m pip --disable-pip-version-check --retries 1 --timeout 30 install --quiet \
-        --index-url https://download.pytorch.org/whl/cpu "torch==$torch" numpy >"$work/log" 2>&1 ||
-        "$python" -m pip --disable-pip-version-check install --quiet "torch==$torch" numpy >"$work/log" 2>&1 || {
+    "$python" -m pip --disable-pip-version-check install --quiet "torch==$torch" numpy >"$work/log" 2>&1 || {
         tail -n 5 "$work/log" >&2
         die "PyTorch $torch could not be installed; the lines above say why"
     }
