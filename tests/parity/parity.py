@@ -144,6 +144,9 @@ def bands(epochs, curve, limits):
 
 
 BANDS = ((1, 20, 0.002), (21, 30, 0.005), (31, 10**6, 0.015))
+# The plain network is chaotic from its second epoch on: PyTorch in double precision leaves the reference, PyTorch in single
+# precision, by 0.26 % in that epoch (4.4445 against 4.4564). What follows shows only that the curve is the same kind of curve.
+RNN_BANDS = ((1, 1, 0.002), (2, 10**6, 0.06))
 
 
 def real(config, curve_name, epochs=None, whole=True):
@@ -159,7 +162,7 @@ def real(config, curve_name, epochs=None, whole=True):
         got = objects(run / "metrics.jsonl")
         check_equal("epochs", len(got), epochs)
         check_equal("target tokens of an epoch", got[0]["tgt_tokens"], curve["epochs"][0]["tgt_tokens"])
-        bands(got, curve, BANDS)
+        bands(got, curve, RNN_BANDS if config == "notebook-rnn" else BANDS)
         if not whole:
             # early validation figures are near the reference's too: a wrong decoder would show
             check("val_tf_loss, relative", max(relative(g["val_tf_loss"], w["val_tf_loss"]) for g, w in zip(got, curve["epochs"])), 0.005)
