@@ -20,9 +20,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* How long a thread waits awake: about what going to sleep and being woken cost together. The clock is read once in
- * PAUSES. */
-enum { SPIN_NS = 40 * 1000, PAUSES = 16 };
+/* How long a thread waits awake: a few times what going to sleep and being woken cost together, since parts differ. The
+ * clock is read once in PAUSES. */
+enum { SPIN_NS = 200 * 1000, PAUSES = 16 };
 
 /* What a bell says. IDLE becomes ASLEEP by its thread, either becomes RUNG by the caller, and RUNG IDLE by the thread.
  */
