@@ -13,6 +13,7 @@
 #define LSTMQ_BACKEND_H
 
 #include "kernels/shape.h"
+#include "kernels/sharing.h"
 #include "proto/base/config.h"
 #include "proto/base/err.h"
 
@@ -20,6 +21,8 @@
 #include <stdint.h>
 
 struct backend;
+
+struct matmul; /* a product of the library beneath, see matmul_open */
 
 struct packed; /* a matrix as `pack` gave it */
 
@@ -136,6 +139,20 @@ struct backend_table {
      * names its index. And back: x[i] = sum[i] / 2^40. */
     void (*quantise)(struct backend *self, const float *x, size_t count, int64_t *sum);
     void (*dequantise)(struct backend *self, const int64_t *sum, size_t count, float *x);
+
+    /* For measurements, and NULL where a backend has no such thing. */
+
+    /* C = A B (+ bias) as the library beneath computes it when left to itself: whole matrices, as many threads of its
+     * own as the backend has, an order of its choosing. `packed`: B is put beforehand into the order it reads fastest;
+     * in bf16 both factors are rounded beforehand. The matrices stay until matmul_close. NULL and err when it cannot.
+     */
+    struct matmul *(*matmul_open)(struct backend *self, const struct gemm *gemm, bool packed, struct err *err);
+    bool (*matmul_run)(struct matmul *matmul, struct err *err);
+    void (*matmul_close)(struct matmul **matmul);
+    /* From now on count in `sharing` how operations are shared out over threads; NULL = no more. */
+    bool (*watch)(struct backend *self, struct sharing *sharing, struct err *err);
+    /* Call every thread once, for nothing: what sharing costs by itself. */
+    void (*call_all)(struct backend *self);
 };
 
 /* The first member of every backend's own struct. */

@@ -4,6 +4,7 @@
  * what is added to what, so any number of threads gives the same bits. */
 #include "kernels/cpu/cpu.h"
 
+#include "kernels/cpu/matmul.h"
 #include "kernels/cpu/panel.h"
 
 #include <stdio.h>
@@ -188,6 +189,30 @@ static void s_unpack(struct backend *self, struct packed *packed)
     packed_destroy(&packed);
 }
 
+/* ---- measurements ---- */
+
+static struct matmul *s_matmul_open(struct backend *self, const struct gemm *gemm, bool packed, struct err *err)
+{
+    const struct cpu *cpu = s_cpu(self);
+    return matmul_open(team_threads(cpu->team), cpu->precision, gemm, packed, err);
+}
+
+static bool s_watch(struct backend *self, struct sharing *sharing, struct err *err)
+{
+    return team_watch(s_cpu(self)->team, sharing, err);
+}
+
+static void s_nothing(void *context, int thread, int part, int parts)
+{
+    (void)context, (void)thread, (void)part, (void)parts;
+}
+
+static void s_call_all(struct backend *self)
+{
+    struct team *team = s_cpu(self)->team;
+    team_run(team, team_threads(team), team_threads(team), s_nothing, NULL);
+}
+
 static const struct backend_table s_table = {
     .name = "cpu",
     .version = s_version,
@@ -220,6 +245,11 @@ static const struct backend_table s_table = {
     .adam = cpu_adam,
     .quantise = cpu_quantise,
     .dequantise = cpu_dequantise,
+    .matmul_open = s_matmul_open,
+    .matmul_run = matmul_run,
+    .matmul_close = matmul_close,
+    .watch = s_watch,
+    .call_all = s_call_all,
 };
 
 struct backend *cpu_open(int threads, enum precision precision, struct err *err)
@@ -240,6 +270,7 @@ struct backend *cpu_open(int threads, enum precision precision, struct err *err)
     }
     cpu->backend.op = &s_table;
     cpu->vector = vector;
+    cpu->precision = precision;
     panels_version(cpu->version, sizeof cpu->version);
     cpu->team = team_open(threads > 0 ? threads : team_cores(), panels_single_thread, err);
     cpu->multiplier = cpu->team != NULL ? multiplier_open(cpu->team, precision, vector, err) : NULL;

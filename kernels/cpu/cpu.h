@@ -12,6 +12,7 @@ struct cpu {
     struct team *team;
     const struct vector_table *vector;
     struct multiplier *multiplier;
+    enum precision precision;
     bool failed; /* an operation since the last check; `failure` says how, and operations do nothing */
     struct err failure;
     char version[64];

@@ -1,7 +1,7 @@
 /* panel.c - panels and tiles as oneDNN primitives. */
 #include "kernels/cpu/panel.h"
 
-#include <oneapi/dnnl/dnnl.h>
+#include "kernels/cpu/onednn.h"
 
 #include <dlfcn.h>
 #include <stdint.h>
@@ -17,130 +17,6 @@ enum { BUCKETS = 64 };
 
 enum { ARG_A, ARG_B, ARG_BIAS, ARG_C, ARG_SCRATCH, ARGS };
 static const int s_arg_id[ARGS] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD};
-
-/* ---- what differs between oneDNN 2.x and 3.x ---- */
-
-#if DNNL_VERSION_MAJOR >= 3
-
-struct layout {
-    dnnl_memory_desc_t md; /* owned */
-};
-
-static dnnl_status_t s_layout_strided(struct layout *layout, dnnl_data_type_t type, const dnnl_dims_t dims,
-                                      const dnnl_dims_t strides)
-{
-    return dnnl_memory_desc_create_with_strides(&layout->md, 2, dims, type, strides);
-}
-
-static dnnl_status_t s_layout_any(struct layout *layout, dnnl_data_type_t type, const dnnl_dims_t dims)
-{
-    return dnnl_memory_desc_create_with_tag(&layout->md, 2, dims, type, dnnl_format_tag_any);
-}
-
-static dnnl_status_t s_layout_query(struct layout *layout, const_dnnl_primitive_desc_t desc, dnnl_query_t what)
-{
-    const_dnnl_memory_desc_t md = dnnl_primitive_desc_query_md(desc, what, 0);
-    return md != NULL ? dnnl_memory_desc_clone(&layout->md, md) : dnnl_success;
-}
-
-static void s_layout_drop(struct layout *layout)
-{
-    if (layout->md != NULL)
-        dnnl_memory_desc_destroy(layout->md);
-    layout->md = NULL;
-}
-
-static size_t s_layout_size(const struct layout *layout)
-{
-    return layout->md != NULL ? dnnl_memory_desc_get_size(layout->md) : 0;
-}
-
-static dnnl_status_t s_memory_make(dnnl_memory_t *memory, const struct layout *layout, dnnl_engine_t engine)
-{
-    return dnnl_memory_create(memory, layout->md, engine, DNNL_MEMORY_NONE);
-}
-
-static dnnl_status_t s_append_sum(dnnl_post_ops_t ops)
-{
-    return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef);
-}
-
-/* bias NULL = none */
-static dnnl_status_t s_describe_matmul(dnnl_primitive_desc_t *desc, dnnl_engine_t engine, const struct layout *a,
-                                       const struct layout *b, const struct layout *bias, const struct layout *c,
-                                       dnnl_primitive_attr_t attr)
-{
-    return dnnl_matmul_primitive_desc_create(desc, engine, a->md, b->md, bias != NULL ? bias->md : NULL, c->md, attr);
-}
-
-static dnnl_status_t s_describe_reorder(dnnl_primitive_desc_t *desc, dnnl_engine_t engine, const struct layout *from,
-                                        const struct layout *to)
-{
-    return dnnl_reorder_primitive_desc_create(desc, from->md, engine, to->md, engine, NULL);
-}
-
-#else
-
-struct layout {
-    dnnl_memory_desc_t md;
-};
-
-static dnnl_status_t s_layout_strided(struct layout *layout, dnnl_data_type_t type, const dnnl_dims_t dims,
-                                      const dnnl_dims_t strides)
-{
-    return dnnl_memory_desc_init_by_strides(&layout->md, 2, dims, type, strides);
-}
-
-static dnnl_status_t s_layout_any(struct layout *layout, dnnl_data_type_t type, const dnnl_dims_t dims)
-{
-    return dnnl_memory_desc_init_by_tag(&layout->md, 2, dims, type, dnnl_format_tag_any);
-}
-
-static dnnl_status_t s_layout_query(struct layout *layout, const_dnnl_primitive_desc_t desc, dnnl_query_t what)
-{
-    const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(desc, what, 0);
-    if (md != NULL)
-        layout->md = *md;
-    return dnnl_success;
-}
-
-static void s_layout_drop(struct layout *layout)
-{
-    (void)layout;
-}
-
-static size_t s_layout_size(const struct layout *layout)
-{
-    return dnnl_memory_desc_get_size(&layout->md);
-}
-
-static dnnl_status_t s_memory_make(dnnl_memory_t *memory, const struct layout *layout, dnnl_engine_t engine)
-{
-    return dnnl_memory_create(memory, &layout->md, engine, DNNL_MEMORY_NONE);
-}
-
-static dnnl_status_t s_append_sum(dnnl_post_ops_t ops)
-{
-    return dnnl_post_ops_append_sum(ops, 1.0f);
-}
-
-/* bias NULL = none */
-static dnnl_status_t s_describe_matmul(dnnl_primitive_desc_t *desc, dnnl_engine_t engine, const struct layout *a,
-                                       const struct layout *b, const struct layout *bias, const struct layout *c,
-                                       dnnl_primitive_attr_t attr)
-{
-    dnnl_matmul_desc_t matmul;
-    dnnl_status_t status = dnnl_matmul_desc_init(&matmul, &a->md, &b->md, bias != NULL ? &bias->md : NULL, &c->md);
-    return status != dnnl_success ? status : dnnl_primitive_desc_create(desc, &matmul, attr, engine, NULL);
-}
-
-static dnnl_status_t s_describe_reorder(dnnl_primitive_desc_t *desc, dnnl_engine_t engine, const struct layout *from,
-                                        const struct layout *to)
-{
-    return dnnl_reorder_primitive_desc_create(desc, &from->md, engine, &to->md, engine, NULL);
-}
-
-#endif
 
 /* A compiled shape. Each thread has memory objects of its own. */
 struct tile {
@@ -171,29 +47,7 @@ struct panels {
     struct panel *bucket[BUCKETS];
 };
 
-static bool s_check(dnnl_status_t status, struct err *err)
-{
-    if (status == dnnl_success)
-        return true;
-    if (status == dnnl_out_of_memory)
-        return err_set(err, ERR_MEMORY, "no memory for a matrix product");
-    return err_set(err, ERR_FAILED, "a matrix product failed: oneDNN status %d", (int)status);
-}
-
 /* ---- tiles ---- */
-
-static dnnl_data_type_t s_type(enum precision type)
-{
-    return type == PRECISION_BF16 ? dnnl_bf16 : dnnl_f32;
-}
-
-/* rows x columns whose stored rows are `stride` apart; transposed: what is stored is the transpose. */
-static dnnl_status_t s_layout_matrix(struct layout *layout, dnnl_data_type_t type, int rows, int columns, int stride,
-                                     bool transposed)
-{
-    const dnnl_dims_t dims = {rows, columns}, plain = {stride, 1}, turned = {1, stride};
-    return s_layout_strided(layout, type, dims, transposed ? turned : plain);
-}
 
 static dnnl_status_t s_attributes(dnnl_primitive_attr_t *attr, bool accumulate)
 {
@@ -205,7 +59,7 @@ static dnnl_status_t s_attributes(dnnl_primitive_attr_t *attr, bool accumulate)
         return status;
     status = dnnl_post_ops_create(&ops);
     if (status == dnnl_success)
-        status = s_append_sum(ops);
+        status = onednn_append_sum(ops);
     if (status == dnnl_success)
         status = dnnl_primitive_attr_set_post_ops(*attr, ops);
     if (ops != NULL)
@@ -216,11 +70,11 @@ static dnnl_status_t s_attributes(dnnl_primitive_attr_t *attr, bool accumulate)
 /* Layouts of a tile's matrices; `layout[ARG_B]` is the panel's. */
 static dnnl_status_t s_tile_layouts(const struct panel_shape *shape, int rows, struct layout *layout)
 {
-    dnnl_status_t status = s_layout_matrix(&layout[ARG_A], s_type(shape->type), rows, shape->K, shape->K, false);
+    dnnl_status_t status = layout_matrix(&layout[ARG_A], onednn_type(shape->type), rows, shape->K, shape->K, false);
     if (status == dnnl_success)
-        status = s_layout_matrix(&layout[ARG_BIAS], dnnl_f32, 1, shape->N, shape->N, false);
+        status = layout_matrix(&layout[ARG_BIAS], dnnl_f32, 1, shape->N, shape->N, false);
     if (status == dnnl_success)
-        status = s_layout_matrix(&layout[ARG_C], dnnl_f32, rows, shape->N, shape->N, false);
+        status = layout_matrix(&layout[ARG_C], dnnl_f32, rows, shape->N, shape->N, false);
     return status;
 }
 
@@ -230,8 +84,8 @@ static dnnl_status_t s_tile_describe(dnnl_primitive_desc_t *desc, dnnl_engine_t 
     dnnl_primitive_attr_t attr = NULL;
     dnnl_status_t status = s_attributes(&attr, accumulate);
     if (status == dnnl_success)
-        status = s_describe_matmul(desc, engine, &layout[ARG_A], &layout[ARG_B], bias ? &layout[ARG_BIAS] : NULL,
-                                   &layout[ARG_C], attr);
+        status = onednn_describe_matmul(desc, engine, &layout[ARG_A], &layout[ARG_B], bias ? &layout[ARG_BIAS] : NULL,
+                                        &layout[ARG_C], attr);
     if (attr != NULL)
         dnnl_primitive_attr_destroy(attr);
     return status;
@@ -258,7 +112,7 @@ static dnnl_status_t s_tile_memory(const struct panels *panels, struct tile *til
     for (int thread = 0; thread < panels->threads; thread++)
         for (int i = 0; i < ARGS && status == dnnl_success; i++)
             if ((i != ARG_BIAS || bias) && (i != ARG_SCRATCH || tile->scratch > 0))
-                status = s_memory_make(&tile->memory[thread][i], &layout[i], panels->engine);
+                status = layout_memory(&tile->memory[thread][i], &layout[i], panels->engine);
     return status;
 }
 
@@ -274,16 +128,16 @@ static dnnl_status_t s_tile_compile(const struct panels *panels, const struct pa
     if (status == dnnl_success)
         status = dnnl_primitive_create(&tile->primitive, desc);
     if (status == dnnl_success)
-        status = s_layout_query(&layout[ARG_SCRATCH], desc, dnnl_query_scratchpad_md);
+        status = layout_query(&layout[ARG_SCRATCH], desc, dnnl_query_scratchpad_md);
     if (status == dnnl_success) {
-        tile->scratch = s_layout_size(&layout[ARG_SCRATCH]);
+        tile->scratch = layout_size(&layout[ARG_SCRATCH]);
         status = s_tile_memory(panels, tile, layout, bias);
     }
     if (desc != NULL)
         dnnl_primitive_desc_destroy(desc);
     for (int i = 0; i < ARGS; i++)
         if (i != ARG_B)
-            s_layout_drop(&layout[i]);
+            layout_drop(&layout[i]);
     if (status != dnnl_success)
         s_tile_drop(tile, panels->threads);
     return status;
@@ -300,7 +154,7 @@ bool panel_prepare(struct panels *panels, struct panel *panel, int rows, bool bi
         if (tile->scratch > panel->scratch)
             panel->scratch = tile->scratch;
     }
-    return s_check(status, err);
+    return onednn_check(status, err);
 }
 
 bool panel_tile(const struct panels *panels, const struct panel *panel, int thread, int rows, const void *a,
@@ -331,12 +185,12 @@ static dnnl_status_t s_pack_compile(const struct panels *panels, struct panel *p
     code->pack_memory = calloc((size_t)panels->threads, sizeof *code->pack_memory);
     dnnl_status_t status = code->pack_memory != NULL ? dnnl_success : dnnl_out_of_memory;
     for (int thread = 0; thread < panels->threads && status == dnnl_success; thread++) {
-        status = s_memory_make(&code->pack_memory[thread].from, from, panels->engine);
+        status = layout_memory(&code->pack_memory[thread].from, from, panels->engine);
         if (status == dnnl_success)
-            status = s_memory_make(&code->pack_memory[thread].to, &code->layout, panels->engine);
+            status = layout_memory(&code->pack_memory[thread].to, &code->layout, panels->engine);
     }
     if (status == dnnl_success)
-        status = s_describe_reorder(&desc, panels->engine, from, &code->layout);
+        status = onednn_describe_reorder(&desc, panels->engine, from, &code->layout);
     if (status == dnnl_success)
         status = dnnl_primitive_create(&code->pack, desc);
     if (desc != NULL)
@@ -371,7 +225,7 @@ static void s_panel_destroy(struct panel *panel, int threads)
             dnnl_memory_destroy(code->pack_memory[thread].to);
     }
     free(code->pack_memory);
-    s_layout_drop(&code->layout);
+    layout_drop(&code->layout);
     free(code);
     free(panel);
 }
@@ -386,18 +240,18 @@ static dnnl_status_t s_panel_ask(struct panel *panel, dnnl_engine_t engine, bool
     const char *name = "";
     dnnl_status_t status = s_tile_layouts(shape, PANEL_MOST, layout);
     if (status == dnnl_success)
-        status = s_layout_any(&layout[ARG_B], s_type(shape->type), dims);
+        status = layout_any(&layout[ARG_B], onednn_type(shape->type), dims);
     if (status == dnnl_success)
         status = s_tile_describe(&desc, engine, layout, false, false);
     if (status == dnnl_success)
         status = dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name);
     if (status == dnnl_success)
-        status = s_layout_query(&panel->code->layout, desc, dnnl_query_weights_md);
+        status = layout_query(&panel->code->layout, desc, dnnl_query_weights_md);
     *brgemm = strncmp(name, "brg", 3) == 0;
     if (desc != NULL)
         dnnl_primitive_desc_destroy(desc);
     for (int i = 0; i < ARGS; i++)
-        s_layout_drop(&layout[i]);
+        layout_drop(&layout[i]);
     return status;
 }
 
@@ -411,13 +265,13 @@ static dnnl_status_t s_panel_compile(const struct panels *panels, struct panel *
     panel->unit = brgemm ? PANEL_UNIT : shape->large ? PLAIN_MOST : PLAIN_ROWS;
     panel->most = brgemm ? PANEL_MOST : panel->unit;
     if (status == dnnl_success)
-        status = s_layout_matrix(&stored, dnnl_f32, shape->K, shape->N, shape->ldb, shape->transposed);
+        status = layout_matrix(&stored, dnnl_f32, shape->K, shape->N, shape->ldb, shape->transposed);
     if (status == dnnl_success && (brgemm || !shape->large || shape->type != PRECISION_FP32)) {
-        panel->size = (s_layout_size(&code->layout) + 4095) / 4096 * 4096;
+        panel->size = (layout_size(&code->layout) + 4095) / 4096 * 4096;
         status = s_pack_compile(panels, panel, &stored);
-        s_layout_drop(&stored);
+        layout_drop(&stored);
     } else {
-        s_layout_drop(&code->layout);
+        layout_drop(&code->layout);
         code->layout = stored;
     }
     return status;
@@ -428,14 +282,14 @@ static struct panel *s_panel_make(struct panels *panels, const struct panel_shap
     struct panel *panel = calloc(1, sizeof *panel);
     struct panel_code *code = calloc(1, sizeof *code);
     if (panel == NULL || code == NULL) {
-        s_check(dnnl_out_of_memory, err);
+        onednn_check(dnnl_out_of_memory, err);
         free(panel);
         free(code);
         return NULL;
     }
     panel->shape = *shape;
     panel->code = code;
-    if (s_check(s_panel_compile(panels, panel), err))
+    if (onednn_check(s_panel_compile(panels, panel), err))
         return panel;
     s_panel_destroy(panel, panels->threads);
     return NULL;
@@ -492,7 +346,7 @@ struct panels *panels_open(int threads, struct err *err)
     }
     if (status == dnnl_success)
         status = dnnl_stream_create(&panels->stream, panels->engine, dnnl_stream_default_flags);
-    if (!s_check(status, err))
+    if (!onednn_check(status, err))
         panels_close(&panels);
     return panels;
 }
@@ -518,12 +372,17 @@ void panels_close(struct panels **panels)
 
 /* oneDNN takes, and compiles for, as many threads as OpenMP would give the calling thread. Which OpenMP that is, if
  * any, is known to the library that was loaded, and only there: so it is asked for by name. */
-void panels_single_thread(void)
+void panels_threads(int threads)
 {
     void (*set_threads)(int);
     *(void **)(void *)&set_threads = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
     if (set_threads != NULL)
-        set_threads(1);
+        set_threads(threads);
+}
+
+void panels_single_thread(void)
+{
+    panels_threads(1);
 }
 
 void panels_version(char *text, size_t size)

@@ -1,4 +1,4 @@
-/* panel.h - oneDNN, as far as this project uses it; panel.c is the one file that knows its 2.x and 3.x interfaces.
+/* panel.h - oneDNN, as far as this project uses it; onednn.h is the one file that knows its 2.x and 3.x interfaces.
  *
  * A panel is everything about blocks B [K, N] of one shape and one way of lying in memory: the order that oneDNN reads
  * them fastest in, how to pack them into it, and the compiled tiles, which multiply some rows of A by a packed B. A
@@ -61,6 +61,9 @@ bool panel_tile(const struct panels *panels, const struct panel *panel, int thre
 
 /* Keep oneDNN, whenever the calling thread calls it, from starting threads of its own. */
 void panels_single_thread(void);
+
+/* Let oneDNN take so many, for what matmul.h measures. */
+void panels_threads(int threads);
 
 /* Whether oneDNN multiplies bf16 on this machine by instructions made for it. */
 bool panels_have_bf16(void);

@@ -7,6 +7,7 @@
  * goes to sleep sees that it need not, or the one who wakes sees that it must. */
 #include "kernels/cpu/team.h"
 
+#include "kernels/cpu/watch.h"
 #include "proto/base/clock.h"
 
 #include <errno.h>
@@ -48,6 +49,7 @@ struct team {
     int threads, started; /* the caller among both */
     bool spins;
     void (*begin)(void);
+    struct watch *watch;                       /* NULL while nobody watches */
     atomic_bool over;                          /* the threads are to go home */
     struct mate *mates;                        /* [threads - 1], those of thread 1, 2, ... */
     _Alignas(CACHE_LINE) _Atomic int32_t next; /* part that nobody has taken */
@@ -91,11 +93,20 @@ static bool s_spin(_Atomic int32_t *word, int32_t value)
 
 /* ---- a job ---- */
 
+static void s_part(struct team *team, int thread, int part)
+{
+    struct watch *watch = team->watch;
+    int64_t begin = watch != NULL ? watch_now() : 0;
+    team->work(team->context, thread, part, team->parts);
+    if (watch != NULL)
+        watch_part(watch, part, watch_now() - begin);
+}
+
 static void s_take_parts(struct team *team, int thread)
 {
     /* Relaxed: a part is taken once whatever the order; the gate hands over what the work reads and writes. */
     for (int part; (part = atomic_fetch_add_explicit(&team->next, 1, memory_order_relaxed)) < team->parts;)
-        team->work(team->context, thread, part, team->parts);
+        s_part(team, thread, part);
 }
 
 /* ---- a mate ---- */
@@ -157,17 +168,14 @@ static void s_await_end(struct team *team)
     atomic_fetch_and_explicit(&team->gate, ~CALLER_ASLEEP, memory_order_relaxed);
 }
 
-void team_run(struct team *team, int threads, int parts, team_work *work, void *context)
+/* The job that stands in the team, by the caller and as many mates. */
+static void s_run(struct team *team, int mates)
 {
-    int mates = (threads < parts ? threads : parts) - 1;
     if (mates < 1) {
-        for (int part = 0; part < parts; part++)
-            work(context, 0, part, parts);
+        for (int part = 0; part < team->parts; part++)
+            s_part(team, 0, part);
         return;
     }
-    team->work = work;
-    team->context = context;
-    team->parts = parts;
     /* Relaxed: opening the gate releases it. A latecomer who found the gate closed may still be on its way out, so the
      * gate is changed, never set. */
     atomic_store_explicit(&team->next, 0, memory_order_relaxed);
@@ -177,6 +185,27 @@ void team_run(struct team *team, int threads, int parts, team_work *work, void *
     s_take_parts(team, 0);
     atomic_fetch_or_explicit(&team->gate, CLOSED, memory_order_relaxed);
     s_await_end(team);
+}
+
+void team_run(struct team *team, int threads, int parts, team_work *work, void *context)
+{
+    int mates = (threads < parts ? threads : parts) - 1;
+    team->work = work;
+    team->context = context;
+    team->parts = parts;
+    if (team->watch != NULL)
+        watch_begin(team->watch, parts);
+    s_run(team, mates);
+    if (team->watch != NULL)
+        watch_end(team->watch, mates + 1, parts);
+}
+
+bool team_watch(struct team *team, struct sharing *sharing, struct err *err)
+{
+    watch_close(&team->watch);
+    if (sharing != NULL)
+        team->watch = watch_open(sharing, team->threads, err);
+    return sharing == NULL || team->watch != NULL;
 }
 
 /* ---- life ---- */
@@ -247,6 +276,7 @@ void team_close(struct team **team)
         s_ring(&gone->mates[i]);
     for (int i = 0; i < gone->started - 1; i++)
         pthread_join(gone->mates[i].thread, NULL);
+    watch_close(&gone->watch);
     free(gone->mates);
     free(gone);
 }

@@ -11,6 +11,7 @@
 #ifndef LSTMQ_TEAM_H
 #define LSTMQ_TEAM_H
 
+#include "kernels/sharing.h"
 #include "proto/base/err.h"
 
 struct team;
@@ -32,5 +33,9 @@ typedef void team_work(void *context, int thread, int part, int parts);
 /* Call `work` once for each part, on at most `threads` threads. What the caller wrote before is seen by the calls, and
  * what they wrote by the caller after. `work` may not run the team again. */
 void team_run(struct team *team, int threads, int parts, team_work *work, void *context);
+
+/* From now on add to `sharing`, which stays until another is given, NULL for none, or the team is closed. Between jobs
+ * only; false and err when there is no memory. */
+bool team_watch(struct team *team, struct sharing *sharing, struct err *err);
 
 #endif
