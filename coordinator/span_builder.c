@@ -2,24 +2,33 @@
 #include "coordinator/span_builder.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* A span ends after the step that brings it to this many ids (2 MiB), which keeps messages far below their limit. */
 enum { SPAN_IDS = 1 << 20 };
 
+/* A bit for each id that a vocabulary can have. */
+enum { SEEN_BITS = 64, SEEN_WORDS = 65536 / SEEN_BITS };
+
 bool span_builder_open(struct span_builder *builder, const struct dataset *dataset, struct plan *plan, struct err *err)
 {
     *builder = (struct span_builder){.dataset = dataset, .plan = plan};
-    builder->tokens = malloc(SPAN_STEPS * sizeof *builder->tokens);
-    if (builder->tokens == NULL)
+    builder->of = malloc(SPAN_STEPS * sizeof *builder->of);
+    builder->seen = malloc(2 * SEEN_WORDS * sizeof *builder->seen);
+    if (builder->of == NULL || builder->seen == NULL) {
+        span_builder_close(builder);
         return err_set(err, ERR_MEMORY, "no memory for a span");
+    }
     return true;
 }
 
 void span_builder_close(struct span_builder *builder)
 {
     packing_free(&builder->packing);
-    free(builder->tokens);
+    free(builder->of);
+    free(builder->seen);
     free(builder->shards);
+    free(builder->distinct);
     *builder = (struct span_builder){0};
 }
 
@@ -54,19 +63,104 @@ static uint32_t s_target_tokens(const struct dataset *dataset, const uint32_t *b
     return tokens;
 }
 
-bool span_build(struct span_builder *builder, uint64_t first_step, uint32_t most, struct share share, struct span *span,
-                struct err *err)
+static bool s_reserve_distinct(struct span_builder *builder, size_t count, struct err *err)
+{
+    if (count <= builder->distinct_capacity)
+        return true;
+    uint16_t *grown = realloc(builder->distinct, 2 * count * sizeof *grown);
+    if (grown == NULL)
+        return err_set(err, ERR_MEMORY, "no memory for %zu distinct ids", count);
+    builder->distinct = grown;
+    builder->distinct_capacity = 2 * count;
+    return true;
+}
+
+static void s_see(uint64_t *seen, uint32_t id)
+{
+    seen[id / SEEN_BITS] |= (uint64_t)1 << id % SEEN_BITS;
+}
+
+/* What a batch looks up: its sources, and the decoder's inputs, which are <sos> and all target ids but the last. */
+static void s_see_batch(struct span_builder *builder, const uint32_t *batch, uint32_t count)
+{
+    uint64_t *src = builder->seen, *tgt = src + SEEN_WORDS;
+    memset(builder->seen, 0, 2 * SEEN_WORDS * sizeof *builder->seen);
+    s_see(tgt, ID_SOS);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct dataset_row *row = &builder->dataset->rows[batch[i]];
+        const uint16_t *ids = dataset_ids(builder->dataset, batch[i]);
+        for (uint32_t k = 0; k < row->src_length; k++)
+            s_see(src, ids[k]);
+        for (uint32_t k = 0; k + 1 < row->tgt_length; k++)
+            s_see(tgt, ids[row->src_length + k]);
+    }
+}
+
+/* Append what was seen, rising. Returns how many. */
+static uint32_t s_list(struct span_builder *builder, const uint64_t *seen)
+{
+    size_t before = builder->distinct_count;
+    for (uint32_t word = 0; word < SEEN_WORDS; word++)
+        for (uint64_t bits = seen[word]; bits != 0; bits &= bits - 1)
+            builder->distinct[builder->distinct_count++] =
+                (uint16_t)(word * SEEN_BITS + (uint32_t)__builtin_ctzll(bits));
+    return (uint32_t)(builder->distinct_count - before);
+}
+
+static bool s_add_distinct(struct span_builder *builder, const uint32_t *batch, uint32_t count, struct span_step *of,
+                           struct err *err)
+{
+    if (!s_reserve_distinct(builder, builder->distinct_count + 2 * SEEN_WORDS * SEEN_BITS, err))
+        return false;
+    s_see_batch(builder, batch, count);
+    of->src_distinct = s_list(builder, builder->seen);
+    of->tgt_distinct = s_list(builder, builder->seen + SEEN_WORDS);
+    return true;
+}
+
+/* What is said of each step, whoever computes it. The members of a generation ask for the same steps one after the
+ * other: what was found out for the first is kept. */
+static bool s_describe(struct span_builder *builder, uint64_t first_step, uint32_t most, bool together, struct err *err)
+{
+    if (builder->known > 0 && builder->first == first_step && builder->known == most && builder->together == together)
+        return true;
+    builder->known = 0;
+    builder->distinct_count = 0;
+    for (uint32_t i = 0; i < most; i++) {
+        uint32_t count;
+        const uint32_t *batch = plan_batch(builder->plan, first_step + i, &count);
+        struct span_step *of = &builder->of[i];
+        *of = (struct span_step){.tokens = s_target_tokens(builder->dataset, batch, count)};
+        if (together && !s_add_distinct(builder, batch, count, of, err))
+            return false;
+    }
+    builder->first = first_step;
+    builder->known = most;
+    builder->together = together;
+    return true;
+}
+
+static size_t s_distinct_of(const struct span_builder *builder, uint32_t steps)
+{
+    size_t count = 0;
+    for (uint32_t i = 0; i < steps; i++)
+        count += (size_t)builder->of[i].src_distinct + builder->of[i].tgt_distinct;
+    return count;
+}
+
+bool span_build(struct span_builder *builder, uint64_t first_step, uint32_t most, struct share share, bool together,
+                struct span *span, struct err *err)
 {
     uint32_t steps = 0, shards = 0;
     if (most > SPAN_STEPS)
         most = SPAN_STEPS;
     packing_clear(&builder->packing);
-    if (!s_reserve_shards(builder, (size_t)most * share.count, err))
+    if (!s_reserve_shards(builder, (size_t)most * share.count, err) ||
+        !s_describe(builder, first_step, most, together, err))
         return false;
     for (; steps < most && builder->packing.id_count < SPAN_IDS; steps++) {
         uint32_t count;
         const uint32_t *batch = plan_batch(builder->plan, first_step + steps, &count);
-        builder->tokens[steps] = s_target_tokens(builder->dataset, batch, count);
         for (uint32_t shard = share.first; shard < share.first + share.count; shard++) {
             struct share rows = plan_shard(count, builder->plan->shards, shard);
             builder->shards[shards++] = (struct span_shard){.step = steps, .shard = shard, .rows = rows.count};
@@ -76,9 +170,11 @@ bool span_build(struct span_builder *builder, uint64_t first_step, uint32_t most
     }
     *span = (struct span){.first_step = first_step,
                           .steps = steps,
-                          .tokens = builder->tokens,
+                          .of = builder->of,
                           .shards = builder->shards,
                           .shard_count = shards,
+                          .distinct = builder->distinct,
+                          .distinct_count = s_distinct_of(builder, steps),
                           .rows = packing_rows(&builder->packing)};
     return true;
 }

@@ -259,7 +259,7 @@ static bool s_send_spans(struct trainer *trainer, struct err *err)
         if (most > trainer->barrier - trainer->sent_step)
             most = trainer->barrier - trainer->sent_step;
         struct share share = plan_share(trainer->parts.plan->shards, member->rank, 1);
-        if (!span_build(&trainer->builder, trainer->sent_step, (uint32_t)most, share, span, err))
+        if (!span_build(&trainer->builder, trainer->sent_step, (uint32_t)most, share, false, span, err))
             return false;
         span->generation = trainer->generation;
         span->span = member->next_span;
@@ -359,7 +359,8 @@ static bool s_welcome(struct trainer *trainer, struct err *err)
     struct buffer text = {0};
     config_dump(trainer->parts.config, &text);
     struct message message = {.type = MESSAGE_WELCOME,
-                              .welcome = {.worker = trainer->member.id,
+                              .welcome = {.run = 1,
+                                          .worker = trainer->member.id,
                                           .config = {text.data, text.size},
                                           .src_vocab = (uint32_t)vocab_size(trainer->parts.dataset->src),
                                           .tgt_vocab = (uint32_t)vocab_size(trainer->parts.dataset->tgt)}};
@@ -409,7 +410,7 @@ static bool s_ready(struct trainer *trainer, const struct ready *ready, struct e
 
 static bool s_worker_error(const struct trainer *trainer, const struct failure *failure, struct err *err)
 {
-    bool known = failure->code > ERR_NONE && failure->code <= ERR_INTERRUPTED;
+    bool known = failure->code > ERR_NONE && failure->code <= ERR_DIVERGED;
     return err_set(err, known ? (enum err_code)failure->code : ERR_FAILED, "worker %" PRIu64 ": %.*s",
                    trainer->member.id, (int)failure->text.size, failure->text.data);
 }

@@ -44,16 +44,12 @@ bool bench_training_step(struct training *training, const struct bench_data *dat
                          struct step_result *result, struct err *err)
 {
     size_t count = (size_t)training->config.train_batch;
-    uint32_t tokens = 0;
+    struct span_step of = {0};
     for (size_t r = first; r < first + count; r++)
-        tokens += data->rows.tgt_lengths[r];
+        of.tokens += data->rows.tgt_lengths[r];
     struct span_shard shard = {.rows = (uint32_t)count};
-    struct span span = {.first_step = training->step,
-                        .steps = 1,
-                        .tokens = &tokens,
-                        .shards = &shard,
-                        .shard_count = 1,
-                        .rows = data->rows};
+    struct span span = {
+        .first_step = training->step, .steps = 1, .of = &of, .shards = &shard, .shard_count = 1, .rows = data->rows};
     struct span_cursor at = {.row = (uint32_t)first, .id = data->at[first]};
     return train_step(training, &span, 0, &at, result, err);
 }

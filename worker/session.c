@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <zmq.h>
 
 /* Units of work a worker has room for: one to do and one to wait, so that it never waits for the coordinator. */
@@ -53,6 +54,8 @@ static struct text s_text(const char *text)
 static bool s_hello(struct session *session, const struct config *config, struct err *err)
 {
     struct backend *backend = session->backend;
+    char host[MESSAGE_NAME + 1] = "";
+    gethostname(host, MESSAGE_NAME);
     struct message message = {
         .type = MESSAGE_HELLO,
         .hello = {.build = s_text(LSTMQ_VERSION "+" LSTMQ_COMMIT),
@@ -60,7 +63,9 @@ static bool s_hello(struct session *session, const struct config *config, struct
                   .backend_version = s_text(backend->op->version(backend)),
                   .isa = s_text(backend->op->isa(backend)),
                   .precision = s_text(config->train_precision == PRECISION_BF16 ? "bf16" : "fp32"),
-                  .threads = (uint32_t)backend->op->threads(backend)},
+                  .threads = (uint32_t)backend->op->threads(backend),
+                  .host = s_text(host),
+                  .pid = (uint32_t)getpid()},
     };
     return s_send(session, &message, err);
 }

@@ -97,9 +97,9 @@ bool train_step(struct training *training, const struct span *span, uint32_t off
         backend->op->dequantise(backend, training->sums, elements, training->gradient);
 
     /* all-reduce: one rank holds every shard, so its sums are the batch's */
-    if (result->tokens != span->tokens[offset])
+    if (result->tokens != span->of[offset].tokens)
         return err_set(err, ERR_PROTOCOL, "step %llu: %u target tokens in the shards, %u announced",
-                       (unsigned long long)training->step + 1, result->tokens, span->tokens[offset]);
+                       (unsigned long long)training->step + 1, result->tokens, span->of[offset].tokens);
 
     /* clip, update */
     phase_begin(training->network.phases);

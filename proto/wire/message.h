@@ -29,8 +29,17 @@ enum message_type {
     MESSAGE_SCORED = 10,    /* w: their scores                                     */
     MESSAGE_SAVE = 11,      /* c: send me your state                               */
     MESSAGE_DISMISS = 12,   /* c: the run is over for you                          */
-    MESSAGE_LEAVE = 13,     /* w: I go (the answer to DISMISS, or on SIGTERM)      */
+    MESSAGE_LEAVE = 13,     /* w: I go (the answer to DISMISS)                     */
     MESSAGE_ERROR = 14,     /* both: I cannot go on, and why                       */
+    MESSAGE_PING = 15,      /* c: are you there?                                   */
+    MESSAGE_PONG = 16,      /* w: I am                                             */
+    MESSAGE_STOP = 17,      /* c: the generation is over, drop what you are doing  */
+    MESSAGE_STOPPED = 18,   /* w: done; where I stand, and my last results         */
+    MESSAGE_ENDPOINT = 19,  /* w: where the rank before me finds me                */
+    MESSAGE_PEERS = 20,     /* c: where all ranks of the generation are            */
+    MESSAGE_RESIGN = 21,    /* w: let me go at the next step boundary              */
+    MESSAGE_ASK = 22,       /* anybody who may: how does the run stand?            */
+    MESSAGE_STATUS = 23,    /* c: this is how                                      */
     MESSAGE_TYPES
 };
 
@@ -41,11 +50,14 @@ enum {
     MESSAGE_NAME = 128,       /* of a name in HELLO                                                    */
     MESSAGE_LINE = 1024,      /* of a reason or an error's text                                        */
     MESSAGE_CONFIG = 32768,   /* of WELCOME's configuration                                            */
+    MESSAGE_JSON = 60000,     /* of STATUS's text                                                      */
     MESSAGE_MAP = 65536,      /* of a header or body frame                                             */
     MESSAGE_BYTES = 64 << 20, /* of a whole message; sockets open to others set ZMQ_MAXMSGSIZE to this */
     SPAN_STEPS = 1024,        /* steps in a span                                                       */
     SHARDS_MOST = 4096,       /* shards of a batch                                                     */
     ROW_LENGTH = 1002,        /* ids in one side of a row                                              */
+    RANKS_MOST = 4096,        /* workers in a generation                                               */
+    PEERS_BYTES = 1 << 20,    /* of PEERS' bulk frame                                                  */
     STATE_PIECE = 1 << 20,    /* of a STATE's bulk frame                                               */
 };
 
@@ -55,24 +67,46 @@ struct text {
     size_t size;
 };
 
+/* Bulk form of a step's result. Sums over the whole batch, so equal on every rank. */
+struct step_result {
+    double loss_sum;  /* of tokens' losses                          */
+    double grad_norm; /* of the batch's mean gradient, before clipping */
+    uint32_t tokens, correct;
+};
+
 struct hello {
     struct text build, backend, backend_version, isa, precision; /* at most MESSAGE_NAME bytes each */
     uint32_t threads;
+    struct text host; /* name of the machine, for people; at most MESSAGE_NAME bytes */
+    uint32_t pid;
+    uint64_t run, worker; /* of the WELCOME before this connection; 0 = none */
+    uint32_t held;        /* 1: it holds the state after `step` steps of that run */
+    uint64_t step;
+    uint32_t steps;                    /* of `results`, those before `step`                */
+    const struct step_result *results; /* bulk: [steps]                                    */
 };
 
 struct welcome {
+    uint64_t run;                  /* identity of the run: its folder's first beginning; not 0 */
     uint64_t worker;               /* member id, never reused within a run                */
     struct text config;            /* YAML, as config_dump writes it; at most 32 KiB      */
     uint32_t src_vocab, tgt_vocab; /* entries                                            */
 };
 
-enum generation_source { SOURCE_SEED, SOURCE_STATE }; /* initial parameters, or STATE messages that follow */
+enum generation_source {
+    SOURCE_SEED,  /* initial parameters, from the configuration's seed         */
+    SOURCE_STATE, /* STATE messages follow                                     */
+    SOURCE_PEER,  /* the root's broadcast                                      */
+    SOURCE_HELD,  /* the state that the worker holds                           */
+};
 
 struct generation {
     uint64_t generation;
     uint32_t rank, size;
     uint64_t step; /* steps already done */
     enum generation_source source;
+    uint32_t broadcast; /* 1: the root sends its state to all ranks before the first step */
+    uint32_t root;      /* rank */
 };
 
 struct state {
@@ -100,6 +134,14 @@ struct rows {
     size_t id_count;
 };
 
+/* One step of a span. Of a batch's distinct ids, those of all its shards together, rising, a side's at a time, so that
+ * every rank reduces the same rows of the embeddings; both 0 in a generation of one worker, which knows them itself. */
+struct span_step {
+    uint32_t tokens;       /* target tokens of the whole batch */
+    uint32_t src_distinct; /* ids in `distinct`                */
+    uint32_t tgt_distinct;
+};
+
 /* One shard of one step: `rows` consecutive rows of the span's rows. Shards are ordered by step, then shard. */
 struct span_shard {
     uint32_t step;  /* offset from the span's first step */
@@ -111,23 +153,20 @@ struct span {
     uint64_t generation, span;       /* span: counted from 0 in a generation           */
     uint64_t first_step;             /* the first step to do, counted from 0           */
     uint32_t steps;                  /* 1..SPAN_STEPS                                  */
-    const uint32_t *tokens;          /* bulk: [steps] target tokens of the whole batch */
+    const struct span_step *of;      /* bulk: [steps]                                  */
     const struct span_shard *shards; /* bulk: [shard_count]                        */
     uint32_t shard_count;
+    const uint16_t *distinct; /* bulk: [distinct_count]; step after step: source ids, then target ids */
+    size_t distinct_count;
     struct rows rows;
-};
-
-/* Bulk form of a step's result. Sums over the whole batch, so equal on every rank. */
-struct step_result {
-    double loss_sum;  /* of tokens' losses                          */
-    double grad_norm; /* of the batch's mean gradient, before clipping */
-    uint32_t tokens, correct;
 };
 
 struct report {
     uint64_t generation, span;
     uint64_t rows;                     /* rows this worker computed in the span */
     uint64_t busy_ns;                  /* compute time                          */
+    uint64_t waited_ns;                /* of it, waiting for other ranks        */
+    uint64_t hash;                     /* of the parameters after the span; 0 = not taken */
     const struct step_result *results; /* bulk: [steps]                   */
     uint32_t steps;
 };
@@ -163,6 +202,47 @@ struct leave {
     uint64_t step;
 };
 
+struct ping {
+    uint64_t time; /* ns on the coordinator's clock; comes back */
+};
+
+struct stop {
+    uint64_t generation;
+};
+
+struct stopped {
+    uint64_t generation;
+    uint32_t held; /* 1: it holds the state after `step` steps */
+    uint64_t step;
+    uint32_t steps; /* of `results`, those before `step` */
+    const struct step_result *results;
+};
+
+struct endpoint {
+    uint64_t generation;
+    struct text address; /* a ZeroMQ endpoint; at most MESSAGE_LINE bytes */
+};
+
+/* One line for each rank, in order, ended by a newline: its endpoint, and where keys are used a space and its public
+ * key in Z85. */
+struct peers {
+    uint64_t generation;
+    const char *lines; /* bulk: [size] */
+    size_t size;
+};
+
+struct resign {
+    uint64_t step;
+};
+
+struct ask {
+    uint32_t detail; /* 0: the run; 1: its members too */
+};
+
+struct status {
+    struct text json;
+};
+
 struct failure {
     uint32_t code; /* enum err_code */
     struct text text;
@@ -185,6 +265,14 @@ struct message {
         struct dismiss dismiss;
         struct leave leave;
         struct failure error;
+        struct ping ping, pong;
+        struct stop stop;
+        struct stopped stopped;
+        struct endpoint endpoint;
+        struct peers peers;
+        struct resign resign;
+        struct ask ask;
+        struct status status;
     };
     struct message_frames *frames; /* of a received message; NULL in one to be sent */
 };

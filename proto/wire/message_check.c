@@ -93,18 +93,46 @@ static bool s_shards_allowed(const struct span *span, struct err *err)
     return true;
 }
 
-static bool s_span_allowed(const struct span *span, struct err *err)
+static bool s_steps_allowed(const struct span *span, struct err *err)
 {
-    for (uint32_t step = 0; step < span->steps; step++)
-        if (span->tokens[step] == 0)
-            return err_set(err, ERR_PROTOCOL, "frame tokens: step %u: a batch has at least one token", step);
-    return s_shards_allowed(span, err) && s_rows_allowed(&span->rows, err);
+    uint64_t distinct = 0;
+    for (uint32_t step = 0; step < span->steps; step++) {
+        if (span->of[step].tokens == 0)
+            return err_set(err, ERR_PROTOCOL, "frame of: step %u: a batch has at least one token", step);
+        distinct += (uint64_t)span->of[step].src_distinct + span->of[step].tgt_distinct;
+    }
+    if (distinct != span->distinct_count)
+        return err_set(err, ERR_PROTOCOL, "field distinct_count: %zu is not the sum of the steps', %" PRIu64,
+                       span->distinct_count, distinct);
+    return true;
 }
 
-static bool s_report_allowed(const struct report *report, struct err *err)
+/* A side's distinct ids rise, so that none is there twice. */
+static bool s_distinct_allowed(const struct span *span, struct err *err)
 {
-    for (uint32_t step = 0; step < report->steps; step++) {
-        const struct step_result *result = &report->results[step];
+    const uint16_t *ids = span->distinct;
+    for (uint32_t side = 0; side < 2 * span->steps; side++) {
+        const struct span_step *of = &span->of[side / 2];
+        uint32_t count = side % 2 == 0 ? of->src_distinct : of->tgt_distinct;
+        for (uint32_t i = 1; i < count; i++)
+            if (ids[i] <= ids[i - 1])
+                return err_set(err, ERR_PROTOCOL, "frame distinct: step %u: %u does not rise above %u", side / 2,
+                               ids[i], ids[i - 1]);
+        ids += count;
+    }
+    return true;
+}
+
+static bool s_span_allowed(const struct span *span, struct err *err)
+{
+    return s_steps_allowed(span, err) && s_distinct_allowed(span, err) && s_shards_allowed(span, err) &&
+           s_rows_allowed(&span->rows, err);
+}
+
+static bool s_results_allowed(const struct step_result *results, uint32_t steps, struct err *err)
+{
+    for (uint32_t step = 0; step < steps; step++) {
+        const struct step_result *result = &results[step];
         if (!isfinite(result->loss_sum))
             return err_set(err, ERR_PROTOCOL, "frame results: step %u: loss_sum is not a finite number", step);
         if (!isfinite(result->grad_norm) || result->grad_norm < 0)
@@ -136,21 +164,44 @@ static bool s_state_allowed(const struct state *state, struct err *err)
     return true;
 }
 
+static bool s_generation_allowed(const struct generation *generation, struct err *err)
+{
+    if (generation->rank >= generation->size)
+        return err_set(err, ERR_PROTOCOL, "field rank: %u is not below size, %u", generation->rank, generation->size);
+    if (generation->root >= generation->size)
+        return err_set(err, ERR_PROTOCOL, "field root: %u is not below size, %u", generation->root, generation->size);
+    if (generation->source == SOURCE_PEER && (!generation->broadcast || generation->root == generation->rank))
+        return err_set(err, ERR_PROTOCOL, "field source: the state of a peer, but no peer sends it");
+    return true;
+}
+
+/* Results are of steps that were done. */
+static bool s_held_allowed(uint32_t held, uint64_t step, uint32_t steps, struct err *err)
+{
+    if (steps > (held ? step : 0))
+        return err_set(err, ERR_PROTOCOL, "field steps: results of %u steps, of %" PRIu64 " that are held", steps,
+                       held ? step : 0);
+    return true;
+}
+
 /* What fields and bulk frames must be to each other. */
 static bool s_whole_allowed(const struct message *message, struct err *err)
 {
     switch (message->type) {
+    case MESSAGE_HELLO:
+        return s_held_allowed(message->hello.held, message->hello.step, message->hello.steps, err) &&
+               s_results_allowed(message->hello.results, message->hello.steps, err);
+    case MESSAGE_STOPPED:
+        return s_held_allowed(message->stopped.held, message->stopped.step, message->stopped.steps, err) &&
+               s_results_allowed(message->stopped.results, message->stopped.steps, err);
     case MESSAGE_GENERATION:
-        if (message->generation.rank >= message->generation.size)
-            return err_set(err, ERR_PROTOCOL, "field rank: %u is not below size, %u", message->generation.rank,
-                           message->generation.size);
-        return true;
+        return s_generation_allowed(&message->generation, err);
     case MESSAGE_STATE:
         return s_state_allowed(&message->state, err);
     case MESSAGE_SPAN:
         return s_span_allowed(&message->span, err);
     case MESSAGE_REPORT:
-        return s_report_allowed(&message->report, err);
+        return s_results_allowed(message->report.results, message->report.steps, err);
     case MESSAGE_VALIDATE:
         return s_rows_allowed(&message->validate.rows, err);
     case MESSAGE_SCORED:

@@ -9,6 +9,9 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "bulk frames are littl
 _Static_assert(sizeof(struct span_shard) == 12 && offsetof(struct span_shard, shard) == 4 &&
                    offsetof(struct span_shard, rows) == 8,
                "span_shard is three u32 without padding");
+_Static_assert(sizeof(struct span_step) == 12 && offsetof(struct span_step, src_distinct) == 4 &&
+                   offsetof(struct span_step, tgt_distinct) == 8,
+               "span_step is three u32 without padding");
 _Static_assert(sizeof(struct step_result) == 24 && offsetof(struct step_result, grad_norm) == 8 &&
                    offsetof(struct step_result, tokens) == 16 && offsetof(struct step_result, correct) == 20,
                "step_result is two f64 and two u32 without padding");
@@ -54,10 +57,21 @@ static const struct field s_hello[] = {
     LINE("isa", hello.isa, MESSAGE_NAME),
     LINE("precision", hello.precision, MESSAGE_NAME),
     U32("threads", hello.threads, 1, 65536),
+    LINE("host", hello.host, MESSAGE_NAME),
+    U32("pid", hello.pid, 0, UINT32_MAX),
+    COUNTER("run", hello.run),
+    COUNTER("worker", hello.worker),
+    U32("held", hello.held, 0, 1),
+    COUNTER("step", hello.step),
+    U32("steps", hello.steps, 0, SPAN_STEPS),
+};
+static const struct bulk s_hello_bulk[] = {
+    BULK("results", "step_result", struct step_result, hello.results, "steps"),
 };
 
 static const struct field s_welcome[] = {
-    COUNTER("worker", welcome.worker),
+    U64("run", welcome.run, 1, COUNTER_MOST),
+    U64("worker", welcome.worker, 1, COUNTER_MOST),
     {"config", FIELD_TEXT, AT(welcome.config), 0, MESSAGE_CONFIG},
     U32("src_vocab", welcome.src_vocab, 1, 65535),
     U32("tgt_vocab", welcome.tgt_vocab, 1, 65535),
@@ -65,10 +79,12 @@ static const struct field s_welcome[] = {
 
 static const struct field s_generation[] = {
     COUNTER("generation", generation.generation),
-    U32("rank", generation.rank, 0, 4095),
-    U32("size", generation.size, 1, 4096),
+    U32("rank", generation.rank, 0, RANKS_MOST - 1),
+    U32("size", generation.size, 1, RANKS_MOST),
     COUNTER("step", generation.step),
-    U32("source", generation.source, SOURCE_SEED, SOURCE_STATE),
+    U32("source", generation.source, SOURCE_SEED, SOURCE_HELD),
+    U32("broadcast", generation.broadcast, 0, 1),
+    U32("root", generation.root, 0, RANKS_MOST - 1),
 };
 
 static const struct field s_state[] = {
@@ -99,20 +115,20 @@ static const struct field s_span[] = {
     U32("shard_count", span.shard_count, 0, (uint64_t)SPAN_STEPS *SHARDS_MOST),
     U32("row_count", span.rows.count, 0, ROWS_MOST),
     {"id_count", FIELD_SIZE, AT(span.rows.id_count), 0, IDS_MOST},
+    {"distinct_count", FIELD_SIZE, AT(span.distinct_count), 0, IDS_MOST},
 };
 static const struct bulk s_span_bulk[] = {
-    BULK("tokens", "u32", uint32_t, span.tokens, "steps"),
+    BULK("of", "span_step", struct span_step, span.of, "steps"),
     BULK("shards", "span_shard", struct span_shard, span.shards, "shard_count"),
     BULK("src_lengths", "u16", uint16_t, span.rows.src_lengths, "row_count"),
     BULK("tgt_lengths", "u16", uint16_t, span.rows.tgt_lengths, "row_count"),
     BULK("ids", "u16", uint16_t, span.rows.ids, "id_count"),
+    BULK("distinct", "u16", uint16_t, span.distinct, "distinct_count"),
 };
 
 static const struct field s_report[] = {
-    COUNTER("generation", report.generation),
-    COUNTER("span", report.span),
-    COUNTER("rows", report.rows),
-    COUNTER("busy_ns", report.busy_ns),
+    COUNTER("generation", report.generation),  COUNTER("span", report.span),           COUNTER("rows", report.rows),
+    COUNTER("busy_ns", report.busy_ns),        COUNTER("waited_ns", report.waited_ns), COUNTER("hash", report.hash),
     U32("steps", report.steps, 1, SPAN_STEPS),
 };
 static const struct bulk s_report_bulk[] = {
@@ -161,8 +177,55 @@ static const struct field s_leave[] = {
 };
 
 static const struct field s_error[] = {
-    U32("code", error.code, ERR_FAILED, ERR_INTERRUPTED),
+    U32("code", error.code, ERR_FAILED, ERR_DIVERGED),
     LINE("text", error.text, MESSAGE_LINE),
+};
+
+static const struct field s_ping[] = {
+    COUNTER("time", ping.time),
+};
+
+static const struct field s_pong[] = {
+    COUNTER("time", pong.time),
+};
+
+static const struct field s_stop[] = {
+    COUNTER("generation", stop.generation),
+};
+
+static const struct field s_stopped[] = {
+    COUNTER("generation", stopped.generation),
+    U32("held", stopped.held, 0, 1),
+    COUNTER("step", stopped.step),
+    U32("steps", stopped.steps, 0, SPAN_STEPS),
+};
+static const struct bulk s_stopped_bulk[] = {
+    BULK("results", "step_result", struct step_result, stopped.results, "steps"),
+};
+
+static const struct field s_endpoint[] = {
+    COUNTER("generation", endpoint.generation),
+    LINE("address", endpoint.address, MESSAGE_LINE),
+};
+
+static const struct field s_peers[] = {
+    COUNTER("generation", peers.generation),
+    {"size", FIELD_SIZE, AT(peers.size), 1, PEERS_BYTES},
+};
+static const struct bulk s_peers_bulk[] = {
+    BULK("lines", "u8", char, peers.lines, "size"),
+};
+
+static const struct field s_resign[] = {
+    COUNTER("step", resign.step),
+};
+
+static const struct field s_ask[] = {
+    U32("detail", ask.detail, 0, 1),
+};
+
+static const struct field s_status[] = {
+    {"json", FIELD_TEXT, AT(status.json), 0, MESSAGE_JSON},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -176,7 +239,7 @@ static const struct field s_error[] = {
     }
 
 static const struct message_row s_rows[MESSAGE_TYPES] = {
-    [MESSAGE_HELLO] = ROW("HELLO", s_hello),
+    [MESSAGE_HELLO] = BULK_ROW("HELLO", s_hello, s_hello_bulk),
     [MESSAGE_WELCOME] = ROW("WELCOME", s_welcome),
     [MESSAGE_GENERATION] = ROW("GENERATION", s_generation),
     [MESSAGE_STATE] = BULK_ROW("STATE", s_state, s_state_bulk),
@@ -190,6 +253,15 @@ static const struct message_row s_rows[MESSAGE_TYPES] = {
     [MESSAGE_DISMISS] = ROW("DISMISS", s_dismiss),
     [MESSAGE_LEAVE] = ROW("LEAVE", s_leave),
     [MESSAGE_ERROR] = ROW("ERROR", s_error),
+    [MESSAGE_PING] = ROW("PING", s_ping),
+    [MESSAGE_PONG] = ROW("PONG", s_pong),
+    [MESSAGE_STOP] = ROW("STOP", s_stop),
+    [MESSAGE_STOPPED] = BULK_ROW("STOPPED", s_stopped, s_stopped_bulk),
+    [MESSAGE_ENDPOINT] = ROW("ENDPOINT", s_endpoint),
+    [MESSAGE_PEERS] = BULK_ROW("PEERS", s_peers, s_peers_bulk),
+    [MESSAGE_RESIGN] = ROW("RESIGN", s_resign),
+    [MESSAGE_ASK] = ROW("ASK", s_ask),
+    [MESSAGE_STATUS] = ROW("STATUS", s_status),
 };
 
 const struct message_row *message_row(uint64_t type)

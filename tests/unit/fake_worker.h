@@ -85,10 +85,11 @@ static bool fake_span(struct fake_worker *fake, void *socket, const struct span 
             for (uint32_t i = 0; i < span->shards[shard].rows; i++, row++)
                 for (uint32_t k = 0; k < (uint32_t)rows->src_lengths[row] + rows->tgt_lengths[row]; k++)
                     fake->value = splitmix(fake->value ^ rows->ids[id++]);
-        results[step] = (struct step_result){.loss_sum = span->tokens[step] * (1 + (double)(fake->value % 1000) / 1000),
-                                             .grad_norm = 0.5,
-                                             .tokens = span->tokens[step],
-                                             .correct = span->tokens[step] / 2};
+        results[step] =
+            (struct step_result){.loss_sum = span->of[step].tokens * (1 + (double)(fake->value % 1000) / 1000),
+                                 .grad_norm = 0.5,
+                                 .tokens = span->of[step].tokens,
+                                 .correct = span->of[step].tokens / 2};
         fake->step++;
         if (fake->fail_at == fake->step)
             return false;
@@ -224,7 +225,7 @@ static void *fake_run(void *argument)
     void *socket = zmq_socket(fake->context, ZMQ_DEALER);
     zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof linger);
     zmq_connect(socket, fake->endpoint);
-    fake_say(socket, &(struct message){.type = MESSAGE_HELLO, .hello = {one, one, one, one, one, 1}});
+    fake_say(socket, &(struct message){.type = MESSAGE_HELLO, .hello = {one, one, one, one, one, 1, .host = one}});
     for (bool more = true; more;) {
         struct message message;
         bool got;

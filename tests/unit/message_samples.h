@@ -9,7 +9,8 @@
 #define SAMPLE_TEXT(literal) ((struct text){literal, sizeof(literal) - 1})
 #define SAMPLE_MOST          ((uint64_t)INT64_MAX)
 
-static uint32_t sample_tokens[3] = {1, 77, UINT32_MAX};
+static struct span_step sample_of[3] = {{1, 2, 0}, {77, 0, 0}, {UINT32_MAX, 1, 3}};
+static uint16_t sample_distinct[6] = {3, 65535, 9, 0, 1, 256};
 static struct span_shard sample_shards[4] = {{0, 0, 1}, {0, 4095, 0}, {2, 1, 2}, {2, 2, 0}};
 static uint16_t sample_src_lengths[3] = {1, 3, 2};
 static uint16_t sample_tgt_lengths[3] = {2, 1, 1};
@@ -17,6 +18,7 @@ static uint16_t sample_ids[10] = {0, 1, 65535, 3, 4, 5, 256, 7, 255, 9};
 static struct step_result sample_results[3] = {
     {0, 0, 0, 0}, {-1.5e300, 1e-300, UINT32_MAX, UINT32_MAX}, {3.25, 2, 5, 1}};
 static uint16_t sample_lengths[3] = {4, 0, 6};
+static char sample_lines[] = "tcp://127.0.0.1:1\ntcp://[::1]:65535\n";
 static uint8_t sample_bytes[5] = {0, 255, 10, 0, 7};
 
 static inline struct rows sample_rows(void)
@@ -29,13 +31,14 @@ static inline struct message sample_command(enum message_type type)
     struct message message = {.type = type};
     switch (type) {
     case MESSAGE_WELCOME:
-        message.welcome = (struct welcome){SAMPLE_MOST, SAMPLE_TEXT("train:\n  lr: 1\n"), 1, 65535};
+        message.welcome = (struct welcome){1, SAMPLE_MOST, SAMPLE_TEXT("train:\n  lr: 1\n"), 1, 65535};
         break;
     case MESSAGE_GENERATION:
-        message.generation = (struct generation){SAMPLE_MOST, 4095, 4096, 1200, SOURCE_STATE};
+        message.generation = (struct generation){SAMPLE_MOST, 4095, 4096, 1200, SOURCE_PEER, 1, 7};
         break;
     case MESSAGE_SPAN:
-        message.span = (struct span){1, SAMPLE_MOST, 1200, 3, sample_tokens, sample_shards, 4, sample_rows()};
+        message.span =
+            (struct span){1, SAMPLE_MOST, 1200, 3, sample_of, sample_shards, 4, sample_distinct, 6, sample_rows()};
         break;
     case MESSAGE_VALIDATE:
         message.validate = (struct validate){3, 4, VALIDATE_FORCED | VALIDATE_TRANSLATE, sample_rows()};
@@ -45,6 +48,18 @@ static inline struct message sample_command(enum message_type type)
         break;
     case MESSAGE_DISMISS:
         message.dismiss = (struct dismiss){SAMPLE_TEXT("fini: 50 \xc3\xa9poques")};
+        break;
+    case MESSAGE_PING:
+        message.ping = (struct ping){SAMPLE_MOST};
+        break;
+    case MESSAGE_STOP:
+        message.stop = (struct stop){4294967296};
+        break;
+    case MESSAGE_PEERS:
+        message.peers = (struct peers){5, sample_lines, sizeof sample_lines - 1};
+        break;
+    case MESSAGE_STATUS:
+        message.status = (struct status){SAMPLE_TEXT("{\"step\": 7}\n")};
         break;
     default:
         break;
@@ -62,7 +77,15 @@ static inline struct message sample_answer(enum message_type type)
                                        SAMPLE_TEXT(""),
                                        SAMPLE_TEXT("avx512"),
                                        SAMPLE_TEXT("bf16"),
-                                       65536};
+                                       65536,
+                                       SAMPLE_TEXT("h\xc3\xb4te"),
+                                       UINT32_MAX,
+                                       SAMPLE_MOST,
+                                       2,
+                                       1,
+                                       3,
+                                       3,
+                                       sample_results};
         break;
     case MESSAGE_STATE:
         message.state = (struct state){7, MESSAGE_STATE_OPTIMIZER, 4294967291, 4294967296, sample_bytes, 5};
@@ -74,13 +97,28 @@ static inline struct message sample_answer(enum message_type type)
         message.credit = (struct credit){1024};
         break;
     case MESSAGE_REPORT:
-        message.report = (struct report){1, 2, 3, SAMPLE_MOST, sample_results, 3};
+        message.report = (struct report){1, 2, 3, SAMPLE_MOST, 0, SAMPLE_MOST, sample_results, 3};
         break;
     case MESSAGE_SCORED:
         message.scored = (struct scored){9, 100, 12.5, -0.0, 100, 0, sample_lengths, sample_ids, 3, 10};
         break;
     case MESSAGE_LEAVE:
         message.leave = (struct leave){255};
+        break;
+    case MESSAGE_PONG:
+        message.pong = (struct ping){0};
+        break;
+    case MESSAGE_STOPPED:
+        message.stopped = (struct stopped){SAMPLE_MOST, 1, 65536, 2, sample_results};
+        break;
+    case MESSAGE_ENDPOINT:
+        message.endpoint = (struct endpoint){0, SAMPLE_TEXT("tcp://127.0.0.1:65535")};
+        break;
+    case MESSAGE_RESIGN:
+        message.resign = (struct resign){1};
+        break;
+    case MESSAGE_ASK:
+        message.ask = (struct ask){1};
         break;
     case MESSAGE_ERROR:
         message.error = (struct failure){ERR_PROTOCOL, SAMPLE_TEXT("SPAN: field steps: 2000 is above 1024")};
@@ -95,7 +133,9 @@ static inline struct message sample_answer(enum message_type type)
 static inline struct message sample_message(enum message_type type)
 {
     bool answered = type == MESSAGE_HELLO || type == MESSAGE_STATE || type == MESSAGE_READY || type == MESSAGE_CREDIT ||
-                    type == MESSAGE_REPORT || type == MESSAGE_SCORED || type == MESSAGE_LEAVE || type == MESSAGE_ERROR;
+                    type == MESSAGE_REPORT || type == MESSAGE_SCORED || type == MESSAGE_LEAVE ||
+                    type == MESSAGE_ERROR || type == MESSAGE_PONG || type == MESSAGE_STOPPED ||
+                    type == MESSAGE_ENDPOINT || type == MESSAGE_RESIGN || type == MESSAGE_ASK;
     return answered ? sample_answer(type) : sample_command(type);
 }
 

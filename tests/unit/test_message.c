@@ -65,7 +65,10 @@ static void every_field_of_a_span_is_what_was_sent(void **state)
     assert_true(span->span == SAMPLE_MOST);
     assert_int_equal(span->first_step, 1200);
     assert_int_equal(span->steps, 3);
-    assert_int_equal(span->tokens[2], UINT32_MAX);
+    assert_int_equal(span->of[2].tokens, UINT32_MAX);
+    assert_int_equal(span->of[0].src_distinct, 2);
+    assert_int_equal(span->distinct_count, 6);
+    assert_int_equal(span->distinct[5], 256);
     assert_int_equal(span->shard_count, 4);
     assert_int_equal(span->shards[1].shard, 4095);
     assert_int_equal(span->shards[2].rows, 2);
@@ -82,13 +85,14 @@ static void a_message_without_rows_is_whole(void **state)
 {
     (void)state;
     struct err err = {0};
-    struct message sent = {.type = MESSAGE_SPAN, .span = {.steps = 1, .tokens = sample_tokens}}, got;
+    struct span_step of = {.tokens = 1};
+    struct message sent = {.type = MESSAGE_SPAN, .span = {.steps = 1, .of = &of}}, got;
     struct message_frames *frames = message_encode(&sent, &err);
     assert_non_null(frames);
     struct frame list[MESSAGE_FRAMES];
-    assert_int_equal(message_frames_list(frames, list), 7);
-    assert_int_equal(list[6].size, 0);
-    assert_true(message_decode(list, 7, &got, &err));
+    assert_int_equal(message_frames_list(frames, list), 8);
+    assert_int_equal(list[7].size, 0);
+    assert_true(message_decode(list, 8, &got, &err));
     assert_int_equal(got.span.rows.count, 0);
     message_close(&got);
     message_frames_destroy(&frames);
@@ -177,9 +181,16 @@ static void a_bad_shard_is_named(void **state)
     shards[1] = (struct span_shard){2, 0, UINT32_MAX};
     s_not_encoded(&m, "SPAN: field row_count: 3 is not the sum of the shards' rows, 4294967296");
     shards[1] = (struct span_shard){2, 0, 2};
-    uint32_t tokens[3] = {1, 0, 1};
-    m.span.tokens = tokens;
-    s_not_encoded(&m, "SPAN: frame tokens: step 1: a batch has at least one token");
+    struct span_step of[3] = {{1, 2, 0}, {0, 0, 0}, {1, 1, 3}};
+    m.span.of = of;
+    s_not_encoded(&m, "SPAN: frame of: step 1: a batch has at least one token");
+    of[1].tokens = 1;
+    of[1].src_distinct = UINT32_MAX;
+    s_not_encoded(&m, "SPAN: field distinct_count: 6 is not the sum of the steps', 4294967301");
+    of[1].src_distinct = 0;
+    uint16_t distinct[6] = {3, 3, 9, 0, 1, 256};
+    m.span.distinct = distinct;
+    s_not_encoded(&m, "SPAN: frame distinct: step 0: 3 does not rise above 3");
 }
 
 static void a_bad_row_is_named(void **state)

@@ -306,7 +306,7 @@ static void another_major_version_is_told_both(void **state)
            "1\xa1t\x06",
            "header: field v: not [major, minor]");
     HEADER("\x82\xa1v\x01\xa1t\x00", "message type 0 is unknown");
-    HEADER("\x82\xa1v\x01\xa1t\x0f", "message type 15 is unknown");
+    HEADER("\x82\xa1v\x01\xa1t\x18", "message type 24 is unknown");
     HEADER("\x82\xa1v\x01\xa1t\xcf\x01\0\0\0\0\0\0\x06", "message type 72057594037927942 is unknown");
     HEADER("\x82\xa1v\x01\xa1t\xa1t", "header: field t: not an unsigned integer");
 }
@@ -328,7 +328,9 @@ static void bulk_values_are_checked_on_arrival(void **state)
     (void)state;
     static const uint8_t zero[4] = {0}, most[4] = {255, 255, 255, 255};
     double nan_value = (double)NAN;
-    s_bulk_refused(MESSAGE_SPAN, 2, 4, zero, 4, "SPAN: frame tokens: step 1: a batch has at least one token");
+    s_bulk_refused(MESSAGE_SPAN, 2, 12, zero, 4, "SPAN: frame of: step 1: a batch has at least one token");
+    s_bulk_refused(MESSAGE_SPAN, 2, 0, zero, 4, "SPAN: frame of: step 0: a batch has at least one token");
+    s_bulk_refused(MESSAGE_SPAN, 7, 2, zero, 2, "SPAN: frame distinct: step 0: 0 does not rise above 3");
     s_bulk_refused(MESSAGE_SPAN, 3, 12, most, 4, "SPAN: frame shards: entry 1: step 4294967295 is not below 3");
     s_bulk_refused(MESSAGE_SPAN, 3, 4, most, 4, "SPAN: frame shards: entry 0: shard 4294967295 is not below 4096");
     s_bulk_refused(MESSAGE_SPAN, 4, 2, zero, 2, "SPAN: frame src_lengths: row 1: 0 is not 1..1002");

@@ -205,6 +205,8 @@ static void error_codes_are_numbered_as_in_the_code(void **state)
         {ERR_USAGE, "configuration that cannot be"},
         {ERR_DATA, "bad data"},
         {ERR_INTERRUPTED, "interrupted"},
+        {ERR_DIVERGED,
+         "training diverged: its numbers are no longer finite, and every worker would say so; the run ends"},
     };
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
         char row[128];
