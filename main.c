@@ -10,6 +10,7 @@
 #include "proto/base/help.h"
 #include "proto/base/version.h"
 #include "proto/store/commands.h"
+#include "proto/wire/commands.h"
 #include "worker/commands.h"
 #include "worker/session.h"
 
@@ -75,6 +76,18 @@ static const struct command s_commands[] = {
          "  lstmq bench train --config notebook --threads 2 --json",
      .words = 1,
      .run = cmd_bench},
+    {.name = "keygen",
+     .bit = COMMAND_KEYGEN,
+     .synopsis = "NAME [--role train|serve|client|admin] [--out FOLDER]",
+     .summary = "make a key pair, for connections between machines",
+     .description =
+         "Writes NAME.key, which is secret and stays with the process that uses it, and NAME.pub. Each process has "
+         "a pair of its own. A server is given the public keys of those it shall let in, as a folder of .pub files; "
+         "they are given the server's. What a key may do is its role, as the server's folder has it.\n\n"
+         "  lstmq keygen coordinator --out keys\n"
+         "  lstmq keygen worker-1 --role train --out keys",
+     .words = 1,
+     .run = cmd_keygen},
     {.name = "or-gate",
      .bit = COMMAND_OR_GATE,
      .synopsis = "",

@@ -20,7 +20,11 @@ enum command_bit {
     COMMAND_BENCH = 1 << 4,
     COMMAND_OR_GATE = 1 << 5,
     COMMAND_HELP = 1 << 6,
-    COMMAND_ALL = (1 << 7) - 1,
+    COMMAND_COORDINATOR = 1 << 7,
+    COMMAND_WORKER = 1 << 8,
+    COMMAND_STATUS = 1 << 9,
+    COMMAND_KEYGEN = 1 << 10,
+    COMMAND_ALL = (1 << 11) - 1,
 };
 
 /* The values of the options that are a choice, in the order of their rows in config.def. */

@@ -1,0 +1,34 @@
+/* cmd_keygen.c - `lstmq keygen NAME`: a key pair as NAME.key and NAME.pub. Prints the two paths and the public key. */
+#include "proto/wire/commands.h"
+
+#include "proto/wire/curve.h"
+
+static bool s_print(const struct curve_public *public, const char *folder, struct err *err)
+{
+    struct buffer page = {0};
+    buffer_format(&page, "%s/%s.key  secret, stays here\n%s/%s.pub  public, role %s: %s\n", folder, public->name,
+                  folder, public->name, curve_role_name(public->role), public->key);
+    bool ok = command_print(&page, err);
+    buffer_free(&page);
+    return ok;
+}
+
+bool cmd_keygen(const struct command *self, int argc, char **argv, struct err *err)
+{
+    struct config config;
+    int words;
+    bool done;
+    if (!command_config(self, argc, argv, &config, &words, &done, err))
+        return false;
+    if (done)
+        return true;
+    if (words < 1)
+        return err_set(err, ERR_USAGE, "whose keys? lstmq keygen %s", self->synopsis);
+    struct curve_keys keys;
+    bool ok = curve_generate(&keys, argv[1], (enum curve_role)config.keygen_role, err) &&
+              curve_write(&keys, config.keygen_out, config.keygen_force, err);
+    if (ok)
+        ok = s_print(&keys.public, config.keygen_out, err);
+    curve_clear(&keys);
+    return ok;
+}
