@@ -330,7 +330,9 @@ static bool s_find_start(struct session *session, bool *over, struct err *err)
 
 static bool s_prepare(struct session *session, const struct train_worker *worker, bool *over, struct err *err)
 {
-    const struct config *config = &session->config;
+    struct config *config = &session->config;
+    if (config->train_shards == 0)
+        config->train_shards = config->train_workers;
     mt19937_seed(&session->stream, (uint64_t)config->train_seed);
     if (!trainer_check(config, err) || !worker->check(config, err) ||
         !dataset_read(&session->dataset, config, &session->stream, err))

@@ -130,10 +130,11 @@ void run_close(struct run *run)
  * them. */
 static bool s_may_change(const char *key)
 {
-    static const char *const sections[] = {"run.", "log.", "translate.", "output.", "bench."};
-    static const char *const keys[] = {"data.pairs",     "data.src",       "data.tgt",     "data.valid_pairs",
-                                       "data.valid_src", "data.valid_tgt", "train.epochs", "train.patience",
-                                       "train.threads",  "train.span",     "train.keep",   "train.checkpoint_every"};
+    static const char *const sections[] = {"run.", "log.", "translate.", "output.", "bench.", "cluster.", "curve."};
+    static const char *const keys[] = {
+        "data.pairs",        "data.src",     "data.tgt",       "data.valid_pairs",      "data.valid_src",
+        "data.valid_tgt",    "train.epochs", "train.patience", "train.threads",         "train.workers",
+        "train.min_workers", "train.span",   "train.keep",     "train.checkpoint_every"};
     for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
         if (strncmp(key, sections[i], strlen(sections[i])) == 0)
             return true;

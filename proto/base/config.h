@@ -40,7 +40,7 @@ enum keep_best { KEEP_VAL_ACC, KEEP_VAL_LOSS, KEEP_BLEU };
 enum loss_mean { MEAN_BATCH, MEAN_TOKEN };
 enum valid_decode { VALID_FREE, VALID_FORCED };
 enum precision { PRECISION_FP32, PRECISION_BF16 };
-enum reduce { REDUCE_FP32, REDUCE_EXACT };
+enum reduce { REDUCE_FP32, REDUCE_EXACT, REDUCE_BF16 };
 enum progress { PROGRESS_AUTO, PROGRESS_LIVE, PROGRESS_PLAIN, PROGRESS_NONE };
 
 enum { CONFIG_TEXT = 1024 };

@@ -88,6 +88,7 @@ static void begin(struct part *part, const char *run)
     part->config.train_epochs = 2;
     part->config.train_batch = 3;
     part->config.train_span = 4;
+    part->config.train_shards = 1;
     part->config.train_valid_decode = VALID_FREE;
     part->config.run_progress = PROGRESS_NONE;
     part->config.log_steps = 1000;
