@@ -8,7 +8,8 @@
  *
  * Bits: the same call gives the same bits on any number of threads. A row's result does not depend on the other rows of
  * the call, for: gather, gemm (rows of A where A is not transposed), recurrent_forward, recurrent_backward,
- * cross_entropy, argmax, top_k. */
+ * cross_entropy, argmax, top_k. An fp32 product on a processor with fused multiply-add has one right answer, see struct
+ * gemm: neither the vector length nor a cut of K into several accumulating calls changes it. */
 #ifndef LSTMQ_BACKEND_H
 #define LSTMQ_BACKEND_H
 
@@ -27,7 +28,10 @@ struct matmul; /* a product of the library beneath, see matmul_open */
 struct packed; /* a matrix as `pack` gave it */
 
 /* C[M, N] = A[M, K] B[K, N] (+ bias[N] in each row) (+ C when accumulate). A is stored [K, M] when transpose_a, B is
- * stored [N, K] when transpose_b. Rows are contiguous: the leading dimension is the stored row's length. */
+ * stored [N, K] when transpose_b. Rows are contiguous: the leading dimension is the stored row's length.
+ *
+ * The bits of fp32 on the CPU: sum = (accumulate ? C[i][j] : 0) + bias[j]; sum = fma(A[i][k], B[k][j], sum) for k = 0 to
+ * K - 1; C[i][j] = sum. A processor without fma sums by tiles, and has bits of its own. */
 struct gemm {
     int M, N, K;
     const float *a, *b, *bias; /* bias may be NULL */

@@ -1,14 +1,10 @@
-/* gemm.h - matrix products of any shape, made of panel.h's tiles.
+/* gemm.h - matrix products of any shape, on the threads of a team.
  *
- * Every product is built from tiles of a few fixed shapes: some rows of A times a block of B, packed into the order
- * that oneDNN reads fastest. A tile runs on one thread, threads share out rows or columns of C, and a sum over K is cut
- * the same way whoever computes it: that is what keeps backend.h's promise about bits, whatever oneDNN does inside a
- * tile. It also keeps the number of shapes that oneDNN has to compile small, though every batch has another number of
- * positions.
+ * There are two kinds. In fp32, where the processor multiplies and adds in one instruction, products are our own
+ * (fma_product.h). In bf16, and on other processors, they are made of oneDNN's tiles (panel_product.h).
  *
- * A multiplier holds the compiled shapes and the memory they need while they run. One thread owns it. Born in
- * multiplier_open, given back by multiplier_close. In bf16 both factors are rounded on their way into a tile; sums,
- * bias and C are fp32. */
+ * A multiplier holds the memory that products need while they run. One thread owns it. Born in multiplier_open, given
+ * back by multiplier_close. In bf16 both factors are rounded on their way into a tile; sums, bias and C are fp32. */
 #ifndef LSTMQ_GEMM_H
 #define LSTMQ_GEMM_H
 
@@ -18,7 +14,7 @@
 
 struct multiplier;
 
-/* On the threads of `team`, which outlives it. */
+/* On the threads of `team`, which outlives it; with the instructions of `vector`. */
 struct multiplier *multiplier_open(struct team *team, enum precision type, const struct vector_table *vector,
                                    struct err *err);
 void multiplier_close(struct multiplier **multiplier);

@@ -1,0 +1,47 @@
+/* fma.h - the innermost fp32 products: a few rows of A times a panel of B, whose sums never leave the registers.
+ *
+ * A panel is `width` columns of B, K rows deep. Each element of C is one chain of fused multiply-adds over k in rising
+ * order, whatever the instruction set and however a product is cut into tiles: cutting K as well only stores the sum
+ * and loads it again. So there is one right answer to the bit, and fma_product.c may cut as it likes.
+ *
+ * One source is compiled for each instruction set that has such an instruction; each gives a table. Pure functions; any
+ * thread; memory need not be aligned. */
+#ifndef LSTMQ_FMA_H
+#define LSTMQ_FMA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Rows of the largest tile, and columns of the widest table's panel. */
+enum { FMA_ROWS = 6, FMA_WIDTH_MOST = 64 };
+
+/* C[rows, columns] = A[rows, K] B[K, columns] (+ bias) (+ C when accumulate). Distances are in floats. */
+struct fma_tile {
+    int rows, columns, K; /* 1..FMA_ROWS, 1..width, any */
+    const float *a;
+    size_t a_row, a_k; /* from a row of A to the next, from a column to the next */
+    const float *b;    /* may be read beyond `columns`, up to a whole vector     */
+    size_t b_k;        /* from a row of B to the next                            */
+    const float *bias; /* [columns] or NULL                                      */
+    float *c;
+    size_t c_row;
+    bool accumulate;
+};
+
+struct fma_table {
+    const char *isa; /* that of the vector table that goes with it         */
+    int width;       /* columns of a panel                                 */
+    int lanes;       /* columns of a vector; width is a multiple           */
+    void (*tile)(const struct fma_tile *tile);
+    /* to[k][j] = from[k][j] for K rows of `columns`, then zeros up to a multiple of `lanes`; stored rows are from_k and
+     * to_k apart. */
+    void (*copy)(size_t K, size_t columns, const float *from, size_t from_k, float *to, size_t to_k);
+    /* A panel of a B that is stored transposed: to[k * width + j] = from[j * from_row + k] for j < columns <= width;
+     * zeros up to `width`. */
+    void (*turn)(size_t K, size_t columns, const float *from, size_t from_row, float *to);
+};
+
+/* The table that goes with the vector table of this name; NULL when there is none. */
+const struct fma_table *fma_table(const char *isa);
+
+#endif

@@ -1,0 +1,145 @@
+/* fma_body.h - the tiles of fma.h, once, over a vector of VEC_LANES floats.
+ *
+ * Each fma_ISA.c defines the `vec` of its instruction set and includes this file last; the result is its table. What it
+ * defines:
+ *   FMA_TABLE, FMA_ISA           the table's symbol and its name
+ *   VEC_LANES, VECTORS           floats in a vec, vecs in a row of a panel: FMA_ROWS x VECTORS sums, a row of B and an
+ *                                element of A are all the registers there are
+ *   vec_set, vec_zero            a float in each lane
+ *   vec_load, vec_store          the first `lanes` floats at an unaligned address; load fills with zeros
+ *   vec_add, vec_fma             a + b; a b + c with one rounding
+ *   vec_turn                     transposes VEC_LANES vecs in place */
+
+#define WIDTH (VEC_LANES * VECTORS)
+
+/* Always part of its caller, so that counts are constants and sums are registers. */
+#define INLINE static inline __attribute__((always_inline))
+
+#ifdef __clang__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* Lanes of vector v that are columns. */
+INLINE int s_lanes(int columns, int v, int vectors)
+{
+    return v < vectors - 1 ? VEC_LANES : columns - v * VEC_LANES;
+}
+
+INLINE vec s_start(const float *c, const float *bias, bool accumulate, int lanes)
+{
+    const vec sum = accumulate ? vec_load(c, lanes) : vec_zero();
+    return bias != NULL ? vec_add(sum, vec_load(bias, lanes)) : sum;
+}
+
+INLINE void s_tile(const struct fma_tile *t, const int rows, const int vectors)
+{
+    const size_t a_row = t->a_row, a_k = t->a_k, b_k = t->b_k, c_row = t->c_row;
+    const int columns = t->columns, K = t->K;
+    const float *a = t->a, *b = t->b;
+    float *c = t->c;
+    vec sum[FMA_ROWS][VECTORS];
+    UNROLL
+    for (int r = 0; r < rows; r++)
+        UNROLL
+    for (int v = 0; v < vectors; v++)
+        sum[r][v] = s_start(c + (size_t)r * c_row + v * VEC_LANES, t->bias != NULL ? t->bias + v * VEC_LANES : NULL,
+                            t->accumulate, s_lanes(columns, v, vectors));
+    for (int k = 0; k < K; k++) {
+        vec row[VECTORS];
+        UNROLL
+        for (int v = 0; v < vectors; v++)
+            row[v] = vec_load(b + v * VEC_LANES, VEC_LANES);
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            const vec x = vec_set(a[(size_t)r * a_row]);
+            UNROLL
+            for (int v = 0; v < vectors; v++)
+                sum[r][v] = vec_fma(x, row[v], sum[r][v]);
+        }
+        a += a_k;
+        b += b_k;
+    }
+    UNROLL
+    for (int r = 0; r < rows; r++)
+        UNROLL
+    for (int v = 0; v < vectors; v++)
+        vec_store(c + (size_t)r * c_row + v * VEC_LANES, s_lanes(columns, v, vectors), sum[r][v]);
+}
+
+#define TILE(rows, vectors)                                                                                            \
+    static void s_tile_##rows##_##vectors(const struct fma_tile *t)                                                    \
+    {                                                                                                                  \
+        s_tile(t, rows, vectors);                                                                                      \
+    }
+#define TILES(vectors)                                                                                                 \
+    TILE(1, vectors) TILE(2, vectors) TILE(3, vectors) TILE(4, vectors) TILE(5, vectors) TILE(6, vectors)
+#define TILE_NAMES(vectors)                                                                                            \
+    {                                                                                                                  \
+        s_tile_1_##vectors, s_tile_2_##vectors, s_tile_3_##vectors, s_tile_4_##vectors, s_tile_5_##vectors,            \
+            s_tile_6_##vectors                                                                                         \
+    }
+
+TILES(1)
+TILES(2)
+#if VECTORS == 4
+TILES(3)
+TILES(4)
+#endif
+
+static void s_any_tile(const struct fma_tile *t)
+{
+    static void (*const tiles[VECTORS][FMA_ROWS])(const struct fma_tile *) = {
+        TILE_NAMES(1),
+        TILE_NAMES(2),
+#if VECTORS == 4
+        TILE_NAMES(3),
+        TILE_NAMES(4),
+#endif
+    };
+    tiles[(t->columns - 1) / VEC_LANES][t->rows - 1](t);
+}
+
+static void s_copy(size_t K, size_t columns, const float *from, size_t from_k, float *to, size_t to_k)
+{
+    const size_t whole = columns / VEC_LANES * VEC_LANES;
+    for (size_t k = 0; k < K; k++) {
+        for (size_t j = 0; j < whole; j += VEC_LANES)
+            vec_store(to + j, VEC_LANES, vec_load(from + j, VEC_LANES));
+        if (whole < columns)
+            vec_store(to + whole, VEC_LANES, vec_load(from + whole, (int)(columns - whole)));
+        from += from_k;
+        to += to_k;
+    }
+}
+
+/* VEC_LANES rows of a panel, or the last `height` of them, from `count` stored rows of B. */
+INLINE void s_turn_square(int count, int height, const float *from, size_t from_row, float *to)
+{
+    vec square[VEC_LANES];
+    UNROLL
+    for (int j = 0; j < VEC_LANES; j++)
+        square[j] = j < count ? vec_load(from + (size_t)j * from_row, height) : vec_zero();
+    vec_turn(square);
+    UNROLL
+    for (int k = 0; k < VEC_LANES; k++)
+        if (k < height)
+            vec_store(to + k * WIDTH, VEC_LANES, square[k]);
+}
+
+static void s_turn(size_t K, size_t columns, const float *from, size_t from_row, float *to)
+{
+    for (size_t j = 0; j < WIDTH; j += VEC_LANES) {
+        const int count = j >= columns ? 0 : columns - j < VEC_LANES ? (int)(columns - j) : VEC_LANES;
+        const float *rows = count > 0 ? from + j * from_row : from;
+        size_t k = 0;
+        for (; k + VEC_LANES <= K && count == VEC_LANES; k += VEC_LANES)
+            s_turn_square(VEC_LANES, VEC_LANES, rows + k, from_row, to + k * WIDTH + j);
+        for (; k < K; k += VEC_LANES)
+            s_turn_square(count, K - k < VEC_LANES ? (int)(K - k) : VEC_LANES, rows + k, from_row, to + k * WIDTH + j);
+    }
+}
+
+const struct fma_table FMA_TABLE = {
+    .isa = FMA_ISA, .width = WIDTH, .lanes = VEC_LANES, .tile = s_any_tile, .copy = s_copy, .turn = s_turn};

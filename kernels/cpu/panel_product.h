@@ -1,0 +1,49 @@
+/* panel_product.h - matrix products of any shape, made of panel.h's tiles: in bf16, and in fp32 on processors that
+ * fma.h has no tiles for.
+ *
+ * Every product is built from tiles of a few fixed shapes: some rows of A times a block of B, packed into the order
+ * that oneDNN reads fastest. A tile runs on one thread, threads share out rows or columns of C, and a sum over K is cut
+ * the same way whoever computes it: that is what keeps backend.h's promise about bits, whatever oneDNN does inside a
+ * tile. It also keeps the number of shapes that oneDNN has to compile small, though every batch has another number of
+ * positions.
+ *
+ * A `struct panel_products` holds the compiled shapes and the memory they need while they run. One thread owns it. Born
+ * in panel_products_open, given back by panel_products_close. In bf16 both factors are rounded on their way into a tile;
+ * sums, bias and C are fp32. */
+#ifndef LSTMQ_PANEL_PRODUCT_H
+#define LSTMQ_PANEL_PRODUCT_H
+
+#include "kernels/backend.h"
+#include "kernels/cpu/team.h"
+#include "kernels/cpu/vector.h"
+
+struct panel_products;
+
+/* A B in the order that oneDNN wants it. */
+struct panel_packed;
+
+/* On the threads of `team`, which outlives it. */
+struct panel_products *panel_products_open(struct team *team, enum precision type, const struct vector_table *vector,
+                                           struct err *err);
+void panel_products_close(struct panel_products **products);
+
+/* As multiplier_run; `packed` is gemm's B, or NULL. */
+bool panel_products_run(struct panel_products *products, const struct gemm *gemm, const struct panel_packed *packed,
+                        struct err *err);
+
+/* As multiplier_keep and multiplier_pack. */
+struct panel_packed *panel_products_keep(struct panel_products *products, const float *b, int N, int K, bool transposed,
+                                         struct err *err);
+void panel_packed_destroy(struct panel_packed **packed);
+struct panel_packed *panel_products_pack(struct panel_products *products, const float *b, int N, int K, bool transposed,
+                                         struct err *err);
+
+/* Compile what panel_products_rows will need for a B that was packed by either. */
+bool panel_products_prepare(struct panel_products *products, const struct panel_packed *packed, int rows,
+                            struct err *err);
+
+/* As multiplier_rows. */
+bool panel_products_rows(struct panel_products *products, const struct panel_packed *packed, int thread, int rows,
+                         const float *a, float *c);
+
+#endif
