@@ -46,6 +46,7 @@ struct team {
     team_work *work;
     void *context;
     int parts;
+    int core;             /* that the caller is on */
     int threads, started; /* the caller among both */
     bool spins;
     void (*begin)(void);
@@ -134,6 +135,19 @@ static void s_ring(struct mate *mate)
         s_wake(&mate->bell);
 }
 
+/* Two threads on one core while another idles is what some kernels leave for seconds, since neither sleeps for long.
+ * Leave the caller's core by leaving it out of the affinity for a moment; where the mate then is, it stays. */
+static void s_keep_apart(int core)
+{
+    cpu_set_t all, others;
+    if (core < 0 || sched_getcpu() != core || sched_getaffinity(0, sizeof all, &all) != 0)
+        return;
+    others = all;
+    CPU_CLR((size_t)core, &others);
+    if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0)
+        sched_setaffinity(0, sizeof all, &all);
+}
+
 static void *s_mate(void *argument)
 {
     struct mate *mate = argument;
@@ -145,8 +159,11 @@ static void *s_mate(void *argument)
         if (atomic_load_explicit(&team->over, memory_order_relaxed))
             return NULL;
         /* Acquire: where the gate is open, the job is to be seen. */
-        if ((atomic_fetch_add_explicit(&team->gate, 1, memory_order_acquire) & CLOSED) == 0)
+        if ((atomic_fetch_add_explicit(&team->gate, 1, memory_order_acquire) & CLOSED) == 0) {
+            if (team->spins)
+                s_keep_apart(team->core);
             s_take_parts(team, mate->number);
+        }
         /* Release: the caller is to see what the work wrote. Each change of the gate continues the releases before it,
          * so that reading the last value acquires from all of them. */
         if (atomic_fetch_sub_explicit(&team->gate, 1, memory_order_release) == (CLOSED | CALLER_ASLEEP | 1))
@@ -193,6 +210,7 @@ void team_run(struct team *team, int threads, int parts, team_work *work, void *
     team->work = work;
     team->context = context;
     team->parts = parts;
+    team->core = sched_getcpu();
     if (team->watch != NULL)
         watch_begin(team->watch, parts);
     s_run(team, mates);
