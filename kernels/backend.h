@@ -155,7 +155,7 @@ struct backend_table {
     void (*matmul_close)(struct matmul **matmul);
     /* From now on count in `sharing` how operations are shared out over threads; NULL = no more. */
     bool (*watch)(struct backend *self, struct sharing *sharing, struct err *err);
-    /* Call every thread once, for nothing: what sharing costs by itself. */
+    /* Call every thread and wait until all have come, for nothing: what sharing costs by itself. */
     void (*call_all)(struct backend *self);
 };
 

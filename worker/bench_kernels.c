@@ -234,20 +234,22 @@ static bool s_products(struct bench *bench, struct kernels *kernels, struct err 
     struct product list[PRODUCTS];
     products_list(kernels->shape, &counts, list);
     for (int i = 0; i < PRODUCTS; i++) {
-        struct timing timing;
+        struct product_speed speed;
         const struct product *p = &list[i];
-        if (!product_time(bench->backend, p, bench->config.bench_seconds, &timing, err))
+        if (!product_time(bench->backend, p, bench->config.bench_seconds, &speed, err))
             return false;
-        double rate = product_flops(p) / timing.median / 1e6;
+        const struct timing *own = &speed.own;
+        double rate = product_flops(p) / own->median / 1e6;
+        double library = speed.library > 0 ? product_flops(p) / speed.library / 1e6 : 0;
         if (bench->config.output_json)
             buffer_format(&bench->out,
                           "%s{\"name\": \"%s\", \"M\": %d, \"N\": %d, \"K\": %d, \"ms\": %.6g, \"ms_least\": %.6g, "
-                          "\"runs\": %zu, \"gflop_per_s\": %.6g}",
-                          i == 0 ? "" : ", ", p->name, p->M, p->N, p->K, timing.median, timing.least, timing.runs,
-                          rate);
+                          "\"runs\": %zu, \"gflop_per_s\": %.6g, \"onednn_ms\": %.6g, \"onednn_gflop_per_s\": %.6g}",
+                          i == 0 ? "" : ", ", p->name, p->M, p->N, p->K, own->median, own->least, own->runs, rate,
+                          speed.library, library);
         else
-            buffer_format(&bench->out, "  %-17s %6d x %5d x %-5d %9.3f %9.3f %8.1f GFLOP/s\n", p->name, p->M, p->N,
-                          p->K, timing.median, timing.least, rate);
+            buffer_format(&bench->out, "  %-17s %5d x %4d x %-4d %8.3f %8.3f %9.1f %9.1f\n", p->name, p->M, p->N, p->K,
+                          own->median, own->least, rate, library);
     }
     return true;
 }
@@ -261,8 +263,8 @@ static bool s_measure(struct bench *bench, struct kernels *kernels, struct err *
     else
         buffer_format(out,
                       "kernels: on the arrays of a step of %d drawn pairs; median and least run\n\n"
-                      "  %-17s %6s x %5s x %-5s %9s %9s %8s\n",
-                      kernels->batch->B, "product", "M", "N", "K", "ms", "least", "rate");
+                      "  %-17s %5s x %4s x %-4s %8s %8s %9s %9s\n",
+                      kernels->batch->B, "product", "M", "N", "K", "ms", "least", "GFLOP/s", "oneDNN's");
     if (!s_products(bench, kernels, err))
         return false;
     if (json)

@@ -4,13 +4,19 @@
  * of each row multiplies no state, and u and v distinct inputs of either side, each projected once. With V, E, H and G
  * as in kernels/shape.h a step's products are 2 x 3 (V H n + G H (m + n) + G E (u + v)) floating point operations: each
  * is needed forward, for its weights and for what it read. A recurrence counts as one product over all its positions,
- * which no step can reach. */
+ * which no step can reach. The roofline is the time that oneDNN, left to itself, takes for these products. */
 #ifndef LSTMQ_BENCH_PRODUCTS_H
 #define LSTMQ_BENCH_PRODUCTS_H
 
 #include "worker/bench.h"
 
 #define PRODUCTS_FORMULA "2 x 3 (V H n + G H (m + n) + G E (u + v))"
+
+/* How a phase is called in a table and in JSON. */
+struct phase_name {
+    const char *name, *key;
+};
+extern const struct phase_name phase_names[PHASES];
 
 struct product {
     const char *name;
@@ -35,8 +41,13 @@ void products_list(const struct model_shape *shape, const struct step_counts *co
 double product_flops(const struct product *product);
 double products_flops(const struct model_shape *shape, const struct step_counts *counts);
 
-/* Run one product alone, again and again, on memory of its own. */
-bool product_time(struct backend *backend, const struct product *product, double seconds, struct timing *timing,
+/* How long a product takes alone, ms, on memory of its own: by the backend's gemm, and by the library beneath, with B
+ * packed beforehand or as it lies, whichever is quicker (0 = there is no such library). */
+struct product_speed {
+    struct timing own;
+    double library;
+};
+bool product_time(struct backend *backend, const struct product *product, double seconds, struct product_speed *speed,
                   struct err *err);
 
 #endif

@@ -6,6 +6,7 @@
 #ifndef LSTMQ_PHASE_H
 #define LSTMQ_PHASE_H
 
+#include "kernels/sharing.h"
 #include "proto/base/clock.h"
 
 #include <stddef.h>
@@ -26,13 +27,32 @@ enum phase {
 struct phases {
     int64_t ns[PHASES];
     int64_t last; /* when the phase before ended */
+    /* Where a backend counts for us (its `watch`): how each phase's work was shared out; else NULL, and not touched. */
+    const struct sharing *watched;
+    struct sharing sharing[PHASES], before;
 };
 
 /* The time from here to the next phase_end is that phase's. */
 static inline void phase_begin(struct phases *phases)
 {
-    if (phases != NULL)
-        phases->last = clock_ns();
+    if (phases == NULL)
+        return;
+    if (phases->watched != NULL)
+        phases->before = *phases->watched;
+    phases->last = clock_ns();
+}
+
+/* What was counted since the phase before belongs to this one. */
+static inline void phase_share(struct phases *phases, enum phase phase)
+{
+    struct sharing now = *phases->watched, *sum = &phases->sharing[phase];
+    const struct sharing *before = &phases->before;
+    sum->jobs += now.jobs - before->jobs;
+    sum->parts += now.parts - before->parts;
+    sum->inside_ns += now.inside_ns - before->inside_ns;
+    sum->work_ns += now.work_ns - before->work_ns;
+    sum->longest_ns += now.longest_ns - before->longest_ns;
+    phases->before = now;
 }
 
 static inline void phase_end(struct phases *phases, enum phase phase)
@@ -42,6 +62,8 @@ static inline void phase_end(struct phases *phases, enum phase phase)
     int64_t now = clock_ns();
     phases->ns[phase] += now - phases->last;
     phases->last = now;
+    if (phases->watched != NULL)
+        phase_share(phases, phase);
 }
 
 #endif

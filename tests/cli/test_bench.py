@@ -47,13 +47,35 @@ class Bench(unittest.TestCase):
         flops = 6 * (v * h * train["n"] + g * h * (train["m"] + train["n"]) + g * e * (train["u"] + train["v"]))
         self.assertAlmostEqual(train["gflop"] * 1e9 / flops, 1, 4)
         self.assertAlmostEqual(train["gflop"] / train["ms"] * 1e3 / train["gflop_per_s"], 1, 4)
-        self.assertAlmostEqual(train["gemm_ms"] / train["ms"] / train["roofline_fraction"], 1, 4)
+        self.assertAlmostEqual(train["onednn_ms"] / train["ms"] / train["roofline_fraction"], 1, 4)
         self.assertAlmostEqual(train["tgt_tok_per_s"] * train["ms"] / 1e3 / train["n"], 1, 4)
         # The encoder runs 14 steps for each of the 8 rows, padding included; the first multiplies no state.
         self.assertEqual(train["m"], 8 * 13)
         phases = train["phases"]
-        self.assertAlmostEqual(sum(phase.get("gemm_ms", 0) for phase in phases.values()) / train["gemm_ms"], 1, 4)
+        for alone in ("gemm_ms", "onednn_ms"):
+            self.assertAlmostEqual(sum(phase.get(alone, 0) for phase in phases.values()) / train[alone], 1, 4)
         self.assertTrue(all(phase["ms"] > 0 for phase in phases.values()), phases)
+
+    def test_the_prediction_for_more_cores_follows_its_formula(self):
+        scaling = json.loads(self.bench("train", "--json"))["train"]["scaling"]
+        phases = scaling["phases"].values()
+        self.assertEqual(scaling["threads"], [1, 2, 8, 32])
+        for at, threads in enumerate(scaling["threads"]):
+            wanted = scaling["rest_ms"]
+            for phase in phases:
+                serial = min(phase["serial_ms"], phase["ms"][0])
+                ms = serial + (phase["ms"][0] - serial) * phase["share"][at]
+                ms += phase["jobs"][at] * (threads - 1) * scaling["call_ms"]
+                self.assertAlmostEqual(phase["ms"][at], ms, 4)
+                self.assertGreaterEqual(phase["share"][at] * threads, 0.99)
+                wanted += phase["ms"][at]
+            self.assertAlmostEqual(scaling["ms"][at], wanted, 4)
+        self.assertTrue(all(phase["share"][0] == 1 and phase["jobs"][0] == 0 for phase in phases), scaling)
+        self.assertGreater(scaling["measured_two_ms"], 0)
+
+    def test_kernels_are_held_against_onednn(self):
+        for product in json.loads(self.bench("kernels", "--json"))["kernels"]["products"]:
+            self.assertGreater(product["onednn_gflop_per_s"], 0, product)
 
     def test_other_batch_sizes_can_be_asked_for(self):
         translate = json.loads(self.bench("translate", "--translate.batch", "16", "--json"))["translate"]
