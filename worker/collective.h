@@ -86,8 +86,8 @@ struct collective {
 
 struct ring_options {
     void *zmq_context; /* not owned; closed after the collective */
-    /* Where to listen: "tcp://ADDRESS:*", an address by which the other ranks reach this host (not 0.0.0.0);
-     * "ipc://*", a file of its own; "inproc://*", within zmq_context. Needed in ring_open only. */
+    /* Where to listen: "tcp://ADDRESS" (and ":PORT", or any port), where ADDRESS is one by which the other ranks reach
+     * this host; "ipc://PATH", or "ipc://" for a file of its own; "inproc://" within zmq_context. Read in ring_open. */
     const char *bind;
     const struct curve_keys *keys; /* this worker's own; NULL = no encryption. Outlives the collective. */
 };

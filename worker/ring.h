@@ -1,0 +1,95 @@
+/* ring.h - what the two halves of the ring share: its life (collective_ring.c) and the way of its data (ring_flow.c).
+ *
+ * An all-reduce cuts the elements into one segment a rank. In 2(n-1) steps each rank sends a segment on and receives
+ * another: for n-1 steps it adds what comes to its own, so that segment j, which set out from rank j, ends complete at
+ * rank j-1; for n-1 more the complete ones go round and replace. A broadcast is one segment that goes round once. What a
+ * step sends is what the step before received, in chunks, so all ranks send and receive at once. (Patarasuk and Yuan,
+ * Bandwidth optimal all-reduce algorithms, 2009.)
+ *
+ * Sockets and everything here but the fields under `lock` and the atomic one belong to the owner's thread. */
+#ifndef LSTMQ_RING_H
+#define LSTMQ_RING_H
+
+#include "worker/collective.h"
+#include "worker/ring_frame.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* Bytes of elements in a frame, of elements that stay whole: long enough to cost no calls, short enough that a chunk
+ * is still in the cache when it is added and that the first is on its way early. */
+enum { RING_CHUNK = 1 << 20 };
+
+enum { RING_KEY = 41 }; /* Z85 and its NUL */
+
+/* The next chunk to send or receive. */
+struct ring_place {
+    uint32_t step, chunk;
+};
+
+struct ring_operation {
+    struct ring *ring;
+    uint64_t number; /* within the generation, from 1                                   */
+    uint16_t kind;   /* of its frames                                                   */
+    bool all_reduce;
+    uint8_t *data; /* the caller's                                                      */
+    size_t count;
+    struct ring_scratch *scratch; /* the elements as bf16; NULL = they travel as they are      */
+    struct ring_place send, receive;
+    uint32_t send_end, receive_end; /* steps */
+    unsigned lent;                  /* frames that ZeroMQ still reads from the memory; under `lock` */
+};
+
+struct ring_scratch {
+    uint16_t *elements;
+    size_t capacity;
+    bool used;
+};
+
+struct ring {
+    struct collective base;
+    void *zmq_context;
+    char bind[COLLECTIVE_ENDPOINT];
+    const struct curve_keys *keys; /* NULL = none                                             */
+
+    void *from, *to; /* PULL, bound; PUSH, connected; NULL = none                             */
+    uint64_t generation;
+    uint32_t rank, size; /* size 0 = not connected                                            */
+    int64_t patience_ms;
+    bool copies;                   /* inproc: a frame would be read by the neighbour's thread for as long as it likes */
+    char predecessor[RING_KEY];    /* its public key; "" = not asked for               */
+    struct err failure;            /* that ended the generation, or ERR_NONE                                 */
+    uint64_t first, done, started; /* handles: before the generation; finished; started                     */
+    int64_t moved_ms;              /* when a frame last went or came                                         */
+    struct ring_operation operations[COLLECTIVE_OPERATIONS]; /* by handle modulo length                             */
+    struct ring_scratch scratch[COLLECTIVE_OPERATIONS];
+
+    int bell;              /* eventfd: look up, something has changed                             */
+    _Atomic uint64_t over; /* generations below this one were aborted; any thread         */
+    pthread_mutex_t lock;
+    bool listening; /* the owner sleeps and wants the bell when frames are back; under `lock`    */
+};
+
+static inline struct ring_operation *ring_operation_of(struct ring *ring, uint64_t handle)
+{
+    return &ring->operations[handle % COLLECTIVE_OPERATIONS];
+}
+
+/* Set out: fill in the steps of an operation whose kind, data and count are there. */
+void ring_flow_all_reduce(struct ring_operation *operation);
+void ring_flow_broadcast(struct ring_operation *operation, uint32_t root);
+
+/* Whether everything was sent and received; frames may still be lent. */
+bool ring_flow_done(const struct ring_operation *operation);
+
+/* Send and receive at most a frame each of what can be done at once; *moved when there was one. */
+bool ring_flow(struct ring *ring, bool *moved, struct err *err);
+
+/* Whether it is a socket that the ring waits for. */
+bool ring_flow_may_send(struct ring *ring);
+bool ring_flow_may_receive(struct ring *ring);
+
+/* Wake the owner. Any thread. */
+void ring_ring(struct ring *ring);
+
+#endif

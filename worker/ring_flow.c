@@ -1,0 +1,355 @@
+/* ring_flow.c - the way of the data: which chunk goes and comes next, and what is done with it. See ring.h. */
+#include "worker/ring.h"
+
+#include "proto/base/clock.h"
+#include "worker/collective_element.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <zmq.h>
+
+/* A segment begins at a multiple of this many elements, for the loops' sake. */
+enum { ALIGN = 64 };
+
+/* Elements [begin, begin + count). */
+struct piece {
+    size_t begin, count;
+};
+
+static size_t s_less(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- steps, segments, chunks ---- */
+
+static size_t s_size_sent(const struct ring_operation *operation)
+{
+    return operation->all_reduce ? element_size_sent((enum collective_element)operation->kind) : 1;
+}
+
+static size_t s_size(const struct ring_operation *operation)
+{
+    return operation->all_reduce ? element_size((enum collective_element)operation->kind) : 1;
+}
+
+/* What a step is about; at step s a rank receives what it sends at s + 1. */
+static struct piece s_segment(const struct ring_operation *operation, uint32_t step, bool receive)
+{
+    const struct ring *ring = operation->ring;
+    size_t count = operation->count;
+    if (!operation->all_reduce)
+        return (struct piece){0, count};
+    uint32_t index = (ring->rank + 2 * ring->size - step - (receive ? 1 : 0)) % ring->size;
+    size_t length = (count / ring->size / ALIGN + 1) * ALIGN;
+    size_t begin = s_less(count, index * length);
+    return (struct piece){begin, s_less(count - begin, length)};
+}
+
+static struct piece s_chunk(const struct ring_operation *operation, struct ring_place place, bool receive)
+{
+    struct piece segment = s_segment(operation, place.step, receive);
+    size_t most = RING_CHUNK / s_size_sent(operation);
+    size_t offset = s_less(segment.count, place.chunk * most);
+    return (struct piece){segment.begin + offset, s_less(segment.count - offset, most)};
+}
+
+/* Go on to the next chunk that has elements, from `place` on. */
+static void s_settle(const struct ring_operation *operation, struct ring_place *place, uint32_t end, bool receive)
+{
+    while (place->step < end && s_chunk(operation, *place, receive).count == 0)
+        *place = (struct ring_place){.step = place->step + 1};
+}
+
+static void s_begin(struct ring_operation *operation)
+{
+    operation->lent = 0;
+    s_settle(operation, &operation->send, operation->send_end, false);
+    s_settle(operation, &operation->receive, operation->receive_end, true);
+}
+
+void ring_flow_all_reduce(struct ring_operation *operation)
+{
+    uint32_t steps = 2 * (operation->ring->size - 1);
+    operation->all_reduce = true;
+    operation->send = operation->receive = (struct ring_place){0};
+    operation->send_end = operation->receive_end = steps;
+    s_begin(operation);
+}
+
+void ring_flow_broadcast(struct ring_operation *operation, uint32_t root)
+{
+    const struct ring *ring = operation->ring;
+    uint32_t behind = (ring->rank + ring->size - root) % ring->size; /* steps from the root to here */
+    operation->all_reduce = false;
+    operation->kind = RING_KIND_BYTES;
+    operation->send = (struct ring_place){.step = behind};
+    operation->send_end = behind + 1 < ring->size ? behind + 1 : behind;
+    operation->receive = (struct ring_place){.step = behind > 0 ? behind - 1 : 0};
+    operation->receive_end = behind;
+    s_begin(operation);
+}
+
+bool ring_flow_done(const struct ring_operation *operation)
+{
+    return operation->send.step == operation->send_end && operation->receive.step == operation->receive_end;
+}
+
+/* Whether the chunk to send next is here: that of step 0 is the rank's own, a later one was received the step before. */
+static bool s_here(const struct ring_operation *operation)
+{
+    struct ring_place send = operation->send, receive = operation->receive;
+    return send.step < operation->send_end && (send.step == 0 || receive.step >= send.step ||
+                                               (receive.step + 1 == send.step && receive.chunk > send.chunk));
+}
+
+/* The operation whose turn it is: neighbours send and receive in order. NULL = none. */
+static struct ring_operation *s_sending(struct ring *ring)
+{
+    for (uint64_t handle = ring->done + 1; handle <= ring->started; handle++) {
+        struct ring_operation *operation = ring_operation_of(ring, handle);
+        if (operation->send.step < operation->send_end)
+            return s_here(operation) ? operation : NULL;
+    }
+    return NULL;
+}
+
+static struct ring_operation *s_receiving(struct ring *ring)
+{
+    for (uint64_t handle = ring->done + 1; handle <= ring->started; handle++) {
+        struct ring_operation *operation = ring_operation_of(ring, handle);
+        if (operation->receive.step < operation->receive_end)
+            return operation;
+    }
+    return NULL;
+}
+
+bool ring_flow_may_send(struct ring *ring)
+{
+    return s_sending(ring) != NULL;
+}
+
+bool ring_flow_may_receive(struct ring *ring)
+{
+    return s_receiving(ring) != NULL;
+}
+
+/* ---- sending ---- */
+
+/* A frame comes back, in whatever thread of ZeroMQ's. The owner looks at `lent` under the lock, so the ring still
+ * stands until this has unlocked. */
+static void s_return(void *data, void *hint)
+{
+    (void)data;
+    struct ring_operation *operation = hint;
+    struct ring *ring = operation->ring;
+    pthread_mutex_lock(&ring->lock);
+    if (--operation->lent == 0 && ring->listening)
+        ring_ring(ring);
+    pthread_mutex_unlock(&ring->lock);
+}
+
+/* Where the elements lie as they are sent. */
+static uint8_t *s_sent_from(const struct ring_operation *operation, struct piece chunk)
+{
+    const struct ring *ring = operation->ring;
+    if (operation->scratch == NULL)
+        return operation->data + chunk.begin * s_size(operation);
+    uint16_t *rounded = operation->scratch->elements + chunk.begin;
+    if (operation->send.step + 1 < ring->size)
+        element_round(rounded, (const float *)(const void *)operation->data + chunk.begin, chunk.count);
+    return (uint8_t *)rounded;
+}
+
+/* A message of `bytes` at `data`, which is lent to ZeroMQ rather than copied wherever nobody else would read it. */
+static int s_lend(struct ring_operation *operation, zmq_msg_t *message, uint8_t *data, size_t bytes)
+{
+    struct ring *ring = operation->ring;
+    if (ring->copies) {
+        if (zmq_msg_init_size(message, bytes) != 0)
+            return -1;
+        memcpy(zmq_msg_data(message), data, bytes);
+        return 0;
+    }
+    if (zmq_msg_init_data(message, data, bytes, s_return, operation) != 0)
+        return -1;
+    pthread_mutex_lock(&ring->lock);
+    operation->lent++;
+    pthread_mutex_unlock(&ring->lock);
+    return 0;
+}
+
+static bool s_send(struct ring *ring, struct ring_operation *operation, bool *moved, struct err *err)
+{
+    struct piece chunk = s_chunk(operation, operation->send, false);
+    struct ring_frame frame = {.kind = operation->kind,
+                               .step = (uint16_t)operation->send.step,
+                               .generation = ring->generation,
+                               .operation = operation->number,
+                               .count = operation->count,
+                               .chunk = operation->send.chunk,
+                               .rank = ring->rank};
+    uint8_t head[RING_FRAME];
+    ring_frame_write(&frame, head);
+    if (zmq_send(ring->to, head, sizeof head, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0) {
+        if (zmq_errno() == EAGAIN || zmq_errno() == EINTR)
+            return true;
+        return err_set(err, ERR_IO, "cannot send to rank %u: %s", (ring->rank + 1) % ring->size,
+                       zmq_strerror(zmq_errno()));
+    }
+    zmq_msg_t message;
+    int good = s_lend(operation, &message, s_sent_from(operation, chunk), chunk.count * s_size_sent(operation));
+    while (good == 0 && (good = zmq_msg_send(&message, ring->to, ZMQ_DONTWAIT)) < 0 && zmq_errno() == EINTR)
+        good = 0;
+    if (good < 0) {
+        err_set(err, ERR_IO, "cannot send to rank %u: %s", (ring->rank + 1) % ring->size, zmq_strerror(zmq_errno()));
+        zmq_msg_close(&message);
+        return false;
+    }
+    operation->send.chunk++;
+    s_settle(operation, &operation->send, operation->send_end, false);
+    ring->moved_ms = clock_ms();
+    *moved = true;
+    return true;
+}
+
+/* ---- receiving ---- */
+
+/* A message as it came; ends in s_drop. */
+struct arrival {
+    zmq_msg_t head, body;
+    int parts; /* of the message; only the first two are kept */
+};
+
+/* False where none is there. */
+static bool s_take(void *socket, struct arrival *arrival)
+{
+    zmq_msg_init(&arrival->head);
+    zmq_msg_init(&arrival->body);
+    arrival->parts = 0;
+    if (zmq_msg_recv(&arrival->head, socket, ZMQ_DONTWAIT) < 0)
+        return false;
+    arrival->parts = 1;
+    bool more = zmq_msg_more(&arrival->head) != 0;
+    /* The parts of a message arrive together, so none is waited for. */
+    while (more) {
+        zmq_msg_t part;
+        zmq_msg_init(&part);
+        while (zmq_msg_recv(&part, socket, 0) < 0 && zmq_errno() == EINTR)
+            ;
+        more = zmq_msg_more(&part) != 0;
+        if (++arrival->parts == 2)
+            zmq_msg_move(&arrival->body, &part);
+        zmq_msg_close(&part);
+    }
+    return true;
+}
+
+static void s_drop(struct arrival *arrival)
+{
+    zmq_msg_close(&arrival->head);
+    zmq_msg_close(&arrival->body);
+}
+
+/* Of an earlier generation, or, where keys are used, from somebody who is not the predecessor. */
+static bool s_is_stale(const struct ring *ring, struct arrival *arrival, const struct ring_frame *frame)
+{
+    if (ring->predecessor[0] != '\0') {
+        const char *key = zmq_msg_gets(&arrival->head, "User-Id");
+        if (key == NULL || strcmp(key, ring->predecessor) != 0)
+            return true;
+    }
+    return frame->generation < ring->generation;
+}
+
+/* Whether it is the one message that may come now. */
+static bool s_check(const struct ring_operation *operation, struct arrival *arrival, const struct ring_frame *frame,
+                    struct err *err)
+{
+    const struct ring *ring = operation->ring;
+    uint32_t predecessor = (ring->rank + ring->size - 1) % ring->size;
+    size_t bytes = s_chunk(operation, operation->receive, true).count * s_size_sent(operation);
+    if (frame->generation != ring->generation || frame->rank != predecessor)
+        return err_set(err, ERR_PROTOCOL,
+                       "the ring got a frame of rank %u, generation %" PRIu64 ", in place of %u, %" PRIu64, frame->rank,
+                       frame->generation, predecessor, ring->generation);
+    if (frame->operation != operation->number || frame->kind != operation->kind || frame->count != operation->count)
+        return err_set(err, ERR_PROTOCOL,
+                       "rank %u is at operation %" PRIu64 " (kind %u, %" PRIu64 " elements), this rank at %" PRIu64
+                       " (kind %u, %zu elements)",
+                       predecessor, frame->operation, frame->kind, frame->count, operation->number, operation->kind,
+                       operation->count);
+    if (frame->step != operation->receive.step || frame->chunk != operation->receive.chunk)
+        return err_set(err, ERR_PROTOCOL, "rank %u sent chunk %u of step %u in place of %u of %u", predecessor,
+                       frame->chunk, frame->step, operation->receive.chunk, operation->receive.step);
+    if (arrival->parts != 2 || zmq_msg_size(&arrival->body) != bytes)
+        return err_set(err, ERR_PROTOCOL, "rank %u sent %zu bytes in %d frames in place of %zu in 2", predecessor,
+                       zmq_msg_size(&arrival->body), arrival->parts, bytes);
+    return true;
+}
+
+/* Rounded sums: kept as they travel, so that every rank has the same. */
+static void s_put_rounded(const struct ring_operation *operation, struct piece chunk, const void *sent)
+{
+    const struct ring *ring = operation->ring;
+    float *data = (float *)(void *)operation->data + chunk.begin;
+    uint16_t *rounded = operation->scratch->elements + chunk.begin;
+    if (operation->receive.step + 1 < ring->size)
+        element_add_sent(ELEMENT_F32_BF16, data, sent, chunk.count);
+    else
+        memcpy(rounded, sent, chunk.count * sizeof *rounded);
+    if (operation->receive.step + 2 == ring->size)
+        element_round(rounded, data, chunk.count);
+    if (operation->receive.step + 2 >= ring->size)
+        element_widen(data, rounded, chunk.count);
+}
+
+static void s_put(const struct ring_operation *operation, struct piece chunk, const void *sent)
+{
+    uint8_t *to = operation->data + chunk.begin * s_size(operation);
+    if (operation->scratch != NULL)
+        s_put_rounded(operation, chunk, sent);
+    else if (operation->all_reduce && operation->receive.step + 1 < operation->ring->size)
+        element_add_sent((enum collective_element)operation->kind, to, sent, chunk.count);
+    else
+        memcpy(to, sent, chunk.count * s_size(operation));
+}
+
+static bool s_receive(struct ring *ring, struct ring_operation *operation, bool *moved, struct err *err)
+{
+    struct arrival arrival;
+    struct ring_frame frame;
+    if (!s_take(ring->from, &arrival)) {
+        int code = zmq_errno();
+        s_drop(&arrival);
+        return code == EAGAIN || code == EINTR || err_set(err, ERR_IO, "cannot receive: %s", zmq_strerror(code));
+    }
+    *moved = true;
+    bool ok = true;
+    bool known = ring_frame_read(zmq_msg_data(&arrival.head), zmq_msg_size(&arrival.head), &frame);
+    if (!known)
+        frame = (struct ring_frame){.generation = ring->generation};
+    if (!s_is_stale(ring, &arrival, &frame)) {
+        ok = known ? s_check(operation, &arrival, &frame, err)
+                   : err_set(err, ERR_PROTOCOL, "the ring got a frame that is none of its own");
+        if (ok) {
+            s_put(operation, s_chunk(operation, operation->receive, true), zmq_msg_data(&arrival.body));
+            operation->receive.chunk++;
+            s_settle(operation, &operation->receive, operation->receive_end, true);
+            ring->moved_ms = clock_ms();
+        }
+    }
+    s_drop(&arrival);
+    return ok;
+}
+
+bool ring_flow(struct ring *ring, bool *moved, struct err *err)
+{
+    *moved = false;
+    struct ring_operation *operation = s_sending(ring);
+    if (operation != NULL && !s_send(ring, operation, moved, err))
+        return false;
+    operation = s_receiving(ring);
+    return operation == NULL || s_receive(ring, operation, moved, err);
+}
