@@ -104,6 +104,8 @@ struct backend_table {
     /* table[index[r]] += rows[r]. Indices are distinct. */
     void (*scatter_add)(struct backend *self, const float *rows, const int32_t *index, int count, int width,
                         float *table);
+    /* table[index[r]] = 0. Indices are distinct. */
+    void (*zero_rows)(struct backend *self, const int32_t *index, int count, int width, float *table);
     /* out[u] = sum over n with slot[n] = u of rows[n], in order of n; out is [U, width]. */
     void (*fold)(struct backend *self, const float *rows, const int32_t *slot, int N, int U, int width, float *out);
     /* out[j] (+)= sum over r of rows[r][j], in order of r within fixed blocks. */

@@ -266,14 +266,6 @@ static void s_backward(struct network *network, const struct batch *batch, const
     phase_end(network->phases, PHASE_INPUT_GRADIENT);
 }
 
-static void s_zero_embeddings(const struct model *model, const struct weights *gradient)
-{
-    struct backend *backend = model->backend;
-    size_t row = (size_t)model->shape.E * sizeof(float);
-    backend->op->zero(backend, gradient->encoder.embedding, (size_t)model->shape.src_vocab * row);
-    backend->op->zero(backend, gradient->decoder.embedding, (size_t)model->shape.tgt_vocab * row);
-}
-
 bool network_run(struct network *network, const struct batch *batch, const struct weights *gradient, bool accumulate,
                  struct network_result *result, struct err *err)
 {
@@ -283,12 +275,8 @@ bool network_run(struct network *network, const struct batch *batch, const struc
     s_encoder_forward(network, batch);
     s_decoder_forward(network, batch);
     s_loss(network, batch, gradient, accumulate);
-    if (gradient != NULL) {
-        if (!accumulate)
-            s_zero_embeddings(network->model, gradient);
-        phase_end(network->phases, PHASE_INPUT_GRADIENT);
+    if (gradient != NULL)
         s_backward(network, batch, gradient, accumulate);
-    }
 
     int N = batch->tgt.seq.N;
     backend->op->download(backend, network->host_loss, network->loss, (size_t)N * sizeof(float));

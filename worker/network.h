@@ -51,7 +51,8 @@ struct network_result {
 /* Start empty: *network = (struct network){.model = model}. */
 
 /* Loss of a batch with the reference as the decoder's input. With `gradient` non-NULL also d(loss_sum)/d(parameters):
- * added to the arena that `gradient` points into when `accumulate`, else written over it. */
+ * added to the arena that `gradient` points into when `accumulate`, else written over it. The embeddings' is added in
+ * either case, to the rows of the batch's distinct ids: see step_rows.h. */
 bool network_run(struct network *network, const struct batch *batch, const struct weights *gradient, bool accumulate,
                  struct network_result *result, struct err *err);
 

@@ -63,6 +63,8 @@ void optimiser_close(struct optimiser *optimiser)
         backend->op->free(backend, optimiser->m);
     if (optimiser->v != NULL)
         backend->op->free(backend, optimiser->v);
+    if (optimiser->gathered != NULL)
+        backend->op->free(backend, optimiser->gathered);
     free(optimiser->touched);
     *optimiser = (struct optimiser){0};
 }
@@ -84,13 +86,17 @@ static bool *s_marks(const struct optimiser *optimiser, int tensor)
     return optimiser->touched + s_embedding_rows(optimiser->model, tensor);
 }
 
-void optimiser_touch(struct optimiser *optimiser, int tensor, const int32_t *rows, int count)
+/* The step's rows will be updated from now on. */
+static void s_touch(struct optimiser *optimiser, const struct step_rows *rows)
 {
     if (optimiser->touched == NULL)
         return;
-    bool *marks = s_marks(optimiser, tensor);
-    for (int i = 0; i < count; i++)
-        marks[rows[i]] = true;
+    for (int i = 0; i < rows->embeddings; i++) {
+        const struct row_list *list = &rows->lists[i];
+        bool *marks = s_marks(optimiser, (int)(list->tensor - optimiser->model->tensors));
+        for (int r = 0; r < list->count; r++)
+            marks[list->host[r]] = true;
+    }
 }
 
 bool optimiser_find_touched(struct optimiser *optimiser, struct err *err)
@@ -153,33 +159,111 @@ static void s_update_touched(struct optimiser *optimiser, int tensor, const floa
     }
 }
 
-/* The norm of scale * gradient. */
-static double s_norm(const struct optimiser *optimiser, const float *gradient, double scale)
+/* ---- norm ---- */
+
+/* The floats that PyTorch sums side by side: a row of so many, or a multiple, keeps its elements' lanes wherever it
+ * stands. */
+enum { NORM_LANES = 8 };
+
+/* A tensor's part of the gradient, without the rows of an embedding that must be zero. */
+struct part_of_gradient {
+    const float *x;
+    size_t size;
+};
+
+static size_t s_list_size(const struct row_list *list)
+{
+    return (size_t)list->count * (size_t)list->tensor->shape[1];
+}
+
+static bool s_reserve_rows(struct optimiser *optimiser, const struct step_rows *rows, struct err *err)
+{
+    struct backend *backend = optimiser->model->backend;
+    size_t needed = 0;
+    for (int i = 0; i < rows->embeddings; i++)
+        needed += s_list_size(&rows->lists[i]);
+    if (needed <= optimiser->gathered_size)
+        return true;
+    if (optimiser->gathered != NULL)
+        backend->op->free(backend, optimiser->gathered);
+    optimiser->gathered_size = needed + needed / 4;
+    optimiser->gathered = backend->op->alloc(backend, optimiser->gathered_size * sizeof(float), err);
+    if (optimiser->gathered == NULL)
+        optimiser->gathered_size = 0;
+    return optimiser->gathered != NULL || err_context(err, "gradient of the embeddings");
+}
+
+/* Each tensor's part of the gradient, in table order: of an embedding the listed rows, back to back. */
+static void s_parts(const struct optimiser *optimiser, const float *gradient, const struct step_rows *rows,
+                    struct part_of_gradient parts[MODEL_TENSORS])
 {
     const struct model *model = optimiser->model;
-    struct backend *backend = model->backend;
-    if (optimiser->norm == NORM_DOUBLE)
-        return scale * sqrt(backend->op->sum_squares(backend, gradient, model->elements));
-    const float *tensors[MODEL_TENSORS];
+    float *to = optimiser->gathered;
+    for (int i = 0; i < model->tensor_count; i++) {
+        const struct tensor *tensor = &model->tensors[i];
+        parts[i] = (struct part_of_gradient){gradient + tensor->offset, tensor->size};
+    }
+    for (int i = 0; i < rows->embeddings; i++) {
+        const struct row_list *list = &rows->lists[i];
+        const struct tensor *tensor = list->tensor;
+        model->backend->op->gather(model->backend, gradient + tensor->offset, list->index, list->count,
+                                   tensor->shape[1], to);
+        parts[tensor - model->tensors] = (struct part_of_gradient){to, s_list_size(list)};
+        to += s_list_size(list);
+    }
+}
+
+static double s_norm_double(const struct optimiser *optimiser, const struct part_of_gradient *parts)
+{
+    const struct model *model = optimiser->model;
+    double sum = 0;
+    for (int i = 0; i < model->tensor_count; i++)
+        sum += model->backend->op->sum_squares(model->backend, parts[i].x, parts[i].size);
+    return sqrt(sum);
+}
+
+/* A row keeps its elements' lanes when it is moved by multiples of all lanes; else whole embeddings are summed. */
+static double s_norm_float(const struct optimiser *optimiser, const float *gradient,
+                           const struct part_of_gradient *parts, float scale)
+{
+    const struct model *model = optimiser->model;
+    const float *x[MODEL_TENSORS];
     size_t sizes[MODEL_TENSORS];
     float norms[MODEL_TENSORS];
     for (int i = 0; i < model->tensor_count; i++) {
-        tensors[i] = gradient + model->tensors[i].offset;
-        sizes[i] = model->tensors[i].size;
+        const struct tensor *tensor = &model->tensors[i];
+        bool whole = tensor->embedding && tensor->shape[1] % NORM_LANES != 0;
+        x[i] = whole ? gradient + tensor->offset : parts[i].x;
+        sizes[i] = whole ? tensor->size : parts[i].size;
     }
-    backend->op->norms_float(backend, tensors, sizes, model->tensor_count, (float)scale, norms);
+    model->backend->op->norms_float(model->backend, x, sizes, model->tensor_count, scale, norms);
     double sum = 0;
     for (int i = 0; i < model->tensor_count; i++)
         sum += (double)norms[i] * (double)norms[i];
     return sqrt(sum);
 }
 
-bool optimiser_step(struct optimiser *optimiser, const float *gradient, uint64_t t, uint32_t tokens, double *norm,
-                    struct err *err)
+/* The norm of scale * gradient. */
+static bool s_norm(struct optimiser *optimiser, const float *gradient, const struct step_rows *rows, double scale,
+                   double *norm, struct err *err)
+{
+    struct part_of_gradient parts[MODEL_TENSORS];
+    if (!s_reserve_rows(optimiser, rows, err))
+        return false;
+    s_parts(optimiser, gradient, rows, parts);
+    *norm = optimiser->norm == NORM_DOUBLE ? scale * s_norm_double(optimiser, parts)
+                                           : s_norm_float(optimiser, gradient, parts, (float)scale);
+    return true;
+}
+
+bool optimiser_step(struct optimiser *optimiser, const float *gradient, const struct step_rows *rows, uint64_t t,
+                    uint32_t tokens, double *norm, struct err *err)
 {
     const struct model *model = optimiser->model;
     double scale = 1.0 / tokens;
-    *norm = s_norm(optimiser, gradient, scale);
+    if (!s_norm(optimiser, gradient, rows, scale, norm, err))
+        return false;
+    s_touch(optimiser, rows);
     if (!isfinite(*norm))
         return err_set(err, ERR_FAILED, "step %llu: the gradient is not finite; try a smaller train.lr or train.clip",
                        (unsigned long long)t);

@@ -14,7 +14,8 @@ bool training_open(struct training *training, struct backend *backend, const str
     training->network.model = training->model;
     size_t elements = training->model->elements;
     training->gradient = backend->op->alloc(backend, elements * sizeof(float), err);
-    if (training->gradient == NULL || !optimiser_open(&training->optimiser, training->model, config, err)) {
+    if (training->gradient == NULL || !step_rows_open(&training->rows, training->model, err) ||
+        !optimiser_open(&training->optimiser, training->model, config, err)) {
         training_close(training);
         return false;
     }
@@ -35,6 +36,7 @@ void training_close(struct training *training)
         return;
     struct backend *backend = training->backend;
     optimiser_close(&training->optimiser);
+    step_rows_close(&training->rows);
     network_free(&training->network);
     batch_free(&training->batch);
     if (training->gradient != NULL)
@@ -44,12 +46,22 @@ void training_close(struct training *training)
     model_destroy(&training->model);
 }
 
+/* The gradient becomes part of the exact sums, and that of the embeddings zero again for the next shard's. */
+static void s_move_to_sums(struct training *training, const struct batch *batch)
+{
+    struct backend *backend = training->backend;
+    const struct weights *gradient = &training->gradient_of;
+    int E = training->model->shape.E;
+    backend->op->quantise(backend, training->gradient, training->model->elements, training->sums);
+    backend->op->zero_rows(backend, batch->src.distinct, batch->src.real, E, gradient->encoder.embedding);
+    backend->op->zero_rows(backend, batch->tgt.distinct, batch->tgt.real, E, gradient->decoder.embedding);
+}
+
 /* Forward and backward of one shard. Its gradient is added to what the step's earlier shards left: in floats, or as
  * integers, whose sum does not depend on the order. */
 static bool s_shard(struct training *training, const struct rows *rows, uint32_t count, const struct span_cursor *at,
                     bool first, struct network_result *result, struct err *err)
 {
-    struct backend *backend = training->backend;
     const struct model_shape *shape = &training->model->shape;
     struct batch *batch = &training->batch;
     bool exact = training->sums != NULL;
@@ -57,13 +69,13 @@ static bool s_shard(struct training *training, const struct rows *rows, uint32_t
     if (!batch_pack(batch, rows, at->row, count, at->id, batch_padding(&training->config), shape->src_vocab,
                     shape->tgt_vocab, err))
         return false;
-    optimiser_touch(&training->optimiser, TENSOR_SRC_EMBEDDING, batch->src.host_distinct, batch->src.real);
-    optimiser_touch(&training->optimiser, TENSOR_TGT_EMBEDDING, batch->tgt.host_distinct, batch->tgt.real);
+    step_rows_add(&training->rows, TENSOR_SRC_EMBEDDING, batch->src.host_distinct, batch->src.real);
+    step_rows_add(&training->rows, TENSOR_TGT_EMBEDDING, batch->tgt.host_distinct, batch->tgt.real);
     phase_end(training->network.phases, PHASE_BATCH);
     if (!network_run(&training->network, batch, &training->gradient_of, !exact && !first, result, err))
         return false;
     if (exact)
-        backend->op->quantise(backend, training->gradient, training->model->elements, training->sums);
+        s_move_to_sums(training, batch);
     return true;
 }
 
@@ -77,6 +89,7 @@ bool train_step(struct training *training, const struct span *span, uint32_t off
     /* batch, forward, backward: shard by shard */
     phase_begin(training->network.phases);
     *result = (struct step_result){0};
+    step_rows_clear(&training->rows, training->gradient);
     if (exact)
         backend->op->zero(backend, training->sums, elements * sizeof(int64_t));
     for (; at->shard < span->shard_count && span->shards[at->shard].step == offset; at->shard++) {
@@ -103,7 +116,8 @@ bool train_step(struct training *training, const struct span *span, uint32_t off
 
     /* clip, update */
     phase_begin(training->network.phases);
-    if (!optimiser_step(&training->optimiser, training->gradient, training->step + 1, result->tokens,
+    step_rows_list(&training->rows);
+    if (!optimiser_step(&training->optimiser, training->gradient, &training->rows, training->step + 1, result->tokens,
                         &result->grad_norm, err))
         return false;
     phase_end(training->network.phases, PHASE_UPDATE);

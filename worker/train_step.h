@@ -9,6 +9,7 @@
 
 #include "worker/network.h"
 #include "worker/optimiser.h"
+#include "worker/step_rows.h"
 
 struct training {
     struct backend *backend; /* not owned */
@@ -18,6 +19,7 @@ struct training {
     struct network network;
     struct batch batch;
     float *gradient;            /* arena */
+    struct step_rows rows;      /* of the embeddings' gradient, outside of which it is zero */
     struct weights gradient_of; /* the same by role */
     int64_t *sums;              /* arena of integers; exact reduction only */
     uint64_t step;              /* steps done */

@@ -12,9 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* Elements that are worth a thread: below that, waking it costs more than it gains. */
 enum { WORTH = 16 * 1024 };
+
+/* What memory is aligned to; from LARGE bytes on, to the size of a large page. */
+enum { CACHE_LINE = 64, LARGE = 8 << 20, LARGE_PAGE = 2 << 20 };
 
 /* Parts for each thread: see cpu_parts_for. */
 enum { PARTS = 4 };
@@ -138,15 +142,19 @@ static bool s_check(struct backend *self, struct err *err)
 
 /* ---- memory ---- */
 
+/* Arenas of parameters, gradients and moments are passed over from end to end: large pages, where the system gives
+ * them, save a walk through its tables every 4 KiB. */
 static void *s_alloc(struct backend *self, size_t bytes, struct err *err)
 {
     (void)self;
-    size_t rounded = (bytes + 63) / 64 * 64;
-    void *memory = rounded >= bytes ? aligned_alloc(64, rounded > 0 ? rounded : 64) : NULL;
+    size_t unit = bytes < LARGE ? CACHE_LINE : LARGE_PAGE, rounded = (bytes + unit - 1) / unit * unit;
+    void *memory = rounded >= bytes ? aligned_alloc(unit, rounded > 0 ? rounded : unit) : NULL;
     if (memory == NULL) {
         err_set(err, ERR_MEMORY, "no memory for %zu bytes", bytes);
         return NULL;
     }
+    if (unit == LARGE_PAGE)
+        madvise(memory, rounded, MADV_HUGEPAGE);
     return memset(memory, 0, rounded);
 }
 
@@ -238,6 +246,7 @@ static const struct backend_table s_table = {
     .unpack = s_unpack,
     .gather = cpu_gather,
     .scatter_add = cpu_scatter_add,
+    .zero_rows = cpu_zero_rows,
     .fold = cpu_fold,
     .column_sum = cpu_column_sum,
     .recurrent_forward = cpu_recurrent_forward,

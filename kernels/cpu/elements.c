@@ -77,28 +77,8 @@ double cpu_sum_squares(struct backend *self, const float *x, size_t count)
     return sum;
 }
 
-/* One chain of additions a lane, so that no other order can give these bits. */
-static float s_norm_float(const float *x, size_t count, float scale)
-{
-    typedef float lanes __attribute__((vector_size(32)));
-    enum { LANES = sizeof(lanes) / sizeof(float) };
-    lanes sum = {0};
-    size_t i = 0;
-    for (; i + LANES <= count; i += LANES) {
-        lanes next;
-        memcpy(&next, x + i, sizeof next);
-        next *= scale;
-        sum += next * next;
-    }
-    float total = sum[0];
-    for (int lane = 1; lane < LANES; lane++)
-        total += sum[lane];
-    for (; i < count; i++)
-        total += (scale * x[i]) * (scale * x[i]);
-    return sqrtf(total);
-}
-
 struct norms {
+    const struct cpu *cpu;
     const float *const *x;
     const size_t *sizes;
     float scale;
@@ -111,14 +91,14 @@ static void s_norms_part(void *context, int thread, int part, int parts)
     const struct norms *a = context;
     int i = parts - 1 - part;
     (void)thread;
-    a->norms[i] = s_norm_float(a->x[i], a->sizes[i], a->scale);
+    a->norms[i] = sqrtf(a->cpu->vector->sum_squares_float(a->sizes[i], a->x[i], a->scale));
 }
 
 void cpu_norms_float(struct backend *self, const float *const *x, const size_t *sizes, int count, float scale,
                      float *norms)
 {
     struct cpu *cpu = (struct cpu *)self;
-    struct norms a = {.x = x, .sizes = sizes, .scale = scale, .norms = norms};
+    struct norms a = {.cpu = cpu, .x = x, .sizes = sizes, .scale = scale, .norms = norms};
     size_t elements = 0;
     for (int i = 0; i < count; i++) {
         norms[i] = 0;

@@ -58,6 +58,20 @@ void cpu_scatter_add(struct backend *self, const float *rows, const int32_t *ind
     s_by_rows(self, count, width, s_scatter_part, &a);
 }
 
+static void s_zero_rows_part(const struct cpu *cpu, void *arguments, struct slice s)
+{
+    const struct scatter *a = arguments;
+    (void)cpu;
+    for (size_t r = s.first; r < s.first + s.count; r++)
+        memset(a->table + (size_t)a->index[r] * a->width, 0, a->width * sizeof *a->table);
+}
+
+void cpu_zero_rows(struct backend *self, const int32_t *index, int count, int width, float *table)
+{
+    struct scatter a = {.index = index, .width = (size_t)width, .table = table};
+    s_by_rows(self, count, width, s_zero_rows_part, &a);
+}
+
 struct fold {
     const float *rows;
     const int32_t *slot;

@@ -36,6 +36,9 @@ struct vector_table {
     void (*sigmoid_backward)(size_t count, const float *y, float *dy);
     double (*sum_squares)(size_t count,
                           const float *x); /* in double; the order of its additions depends on count alone */
+    /* Of scale * x, in fp32: element i in lane i mod 8, then the lanes in order, then what is left of a whole eight. The
+     * same bits in every table. */
+    float (*sum_squares_float)(size_t count, const float *x, float scale);
     void (*sgd)(size_t count, float *p, const float *g, float scale, float lr, float decay);
     /* `step` = lr / (1 - beta1^t); `root` = 1 / sqrt(1 - beta2^t): p -= step * m / (sqrt(v) * root + eps). */
     void (*adam)(size_t count, float *p, const float *g, float *m, float *v, float scale, const struct adam *adam,

@@ -276,6 +276,27 @@ static double s_sum_squares(size_t count, const float *x)
     return vec_sum_total(sum);
 }
 
+/* One chain of additions a lane, so that no other order can give these bits. */
+static float s_sum_squares_float(size_t count, const float *x, float scale)
+{
+    typedef float lanes __attribute__((vector_size(32)));
+    enum { LANES = sizeof(lanes) / sizeof(float) };
+    lanes sum = {0};
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        lanes next;
+        memcpy(&next, x + i, sizeof next);
+        next *= scale;
+        sum += next * next;
+    }
+    float total = sum[0];
+    for (int lane = 1; lane < LANES; lane++)
+        total += sum[lane];
+    for (; i < count; i++)
+        total += (scale * x[i]) * (scale * x[i]);
+    return total;
+}
+
 STEP s_sgd_step(float *p, const float *g, vec scale, vec lr, vec decay, size_t at, int lanes)
 {
     const vec old = vec_load(p + at, lanes, 0);
@@ -293,9 +314,27 @@ struct s_adam {
     vec scale, decay, fresh1, beta2, fresh2, root, eps, step;
 };
 
+/* Elements that Adam asks for ahead of their turn: four streams of memory are more than the processor follows by itself
+ * from page to page. Asking beyond an array's end does no harm. */
+enum { ADAM_AHEAD = 256 };
+
+STEP s_ask_ahead(const float *x, bool change)
+{
+    if (VEC_LANES == 1)
+        return;
+    if (change)
+        __builtin_prefetch(x + ADAM_AHEAD, 1);
+    else
+        __builtin_prefetch(x + ADAM_AHEAD, 0);
+}
+
 /* In the order of torch.optim.Adam: lerp, mul and addcmul, sqrt, addcdiv. */
 STEP s_adam_step(const struct s_adam *k, float *p, const float *g, float *m, float *v, size_t at, int lanes)
 {
+    s_ask_ahead(p + at, true);
+    s_ask_ahead(m + at, true);
+    s_ask_ahead(v + at, true);
+    s_ask_ahead(g + at, false);
     const vec old = vec_load(p + at, lanes, 0), m_old = vec_load(m + at, lanes, 0), v_old = vec_load(v + at, lanes, 0);
     const vec slope = vec_fma(k->decay, old, vec_mul(k->scale, vec_load(g + at, lanes, 0)));
     const vec m_new = vec_fma(k->fresh1, vec_sub(slope, m_old), m_old);
@@ -399,6 +438,7 @@ const struct vector_table VECTOR_TABLE = {
     .sigmoid = s_sigmoid_forward,
     .sigmoid_backward = s_sigmoid_backward,
     .sum_squares = s_sum_squares,
+    .sum_squares_float = s_sum_squares_float,
     .sgd = s_sgd,
     .adam = s_adam,
     .quantise = s_quantise,

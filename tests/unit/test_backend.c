@@ -172,6 +172,10 @@ static void rows_are_gathered_and_scattered(void **state)
             for (size_t j = 0; j < WIDTH; j++)
                 before[(size_t)index[r] * WIDTH + j] += out[r * WIDTH + j];
         assert_memory_equal(table, before, ROWS * WIDTH * sizeof *table);
+        op->zero_rows(backend, index, 10, WIDTH, table);
+        for (size_t r = 0; r < 10; r++)
+            memset(before + (size_t)index[r] * WIDTH, 0, WIDTH * sizeof *before);
+        assert_memory_equal(table, before, ROWS * WIDTH * sizeof *table);
         op->gather(backend, table, index, COUNT, WIDTH, out);
         for (size_t r = 0; r < COUNT; r++)
             assert_memory_equal(out + r * WIDTH, table + (size_t)index[r] * WIDTH, WIDTH * sizeof *out);

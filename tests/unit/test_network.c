@@ -88,6 +88,11 @@ static struct network_result s_run(struct fixture *fixture, bool gradient, bool 
 {
     struct err err = {0};
     struct network_result result;
+    for (int i = 0; gradient && !accumulate && i < fixture->model->tensor_count; i++) {
+        const struct tensor *tensor = &fixture->model->tensors[i];
+        if (tensor->embedding)
+            memset(fixture->gradient + tensor->offset, 0, tensor->size * sizeof(float));
+    }
     if (!network_run(&fixture->network, &fixture->batch, gradient ? &fixture->gradient_of : NULL, accumulate, &result,
                      &err))
         fail_msg("%s", err.text);

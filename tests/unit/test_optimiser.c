@@ -1,6 +1,7 @@
 /* What a step of Adam leaves in the moments, and when it leaves rows alone. */
 #include "worker/optimiser.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +15,7 @@ struct bench {
     struct backend *backend;
     struct model *model;
     struct optimiser optimiser;
+    struct step_rows rows;
     float *gradient;
 };
 
@@ -31,6 +33,7 @@ static int s_open(void **state)
     bench.model = model_new(bench.backend, &config, SRC_VOCAB, TGT_VOCAB, &err);
     assert_non_null(bench.model);
     assert_true(optimiser_open(&bench.optimiser, bench.model, &config, &err));
+    assert_true(step_rows_open(&bench.rows, bench.model, &err));
     bench.gradient = bench.backend->op->alloc(bench.backend, bench.model->elements * sizeof(float), &err);
     assert_non_null(bench.gradient);
     *state = &bench;
@@ -41,6 +44,7 @@ static int s_close(void **state)
 {
     struct bench *bench = *state;
     bench->backend->op->free(bench->backend, bench->gradient);
+    step_rows_close(&bench->rows);
     optimiser_close(&bench->optimiser);
     model_destroy(&bench->model);
     backend_close(&bench->backend);
@@ -54,7 +58,8 @@ static void s_step(struct bench *bench, uint64_t t)
     double norm;
     for (size_t i = 0; i < bench->model->elements; i++)
         bench->gradient[i] = 1;
-    assert_true(optimiser_step(&bench->optimiser, bench->gradient, t, 1, &norm, &err));
+    step_rows_list(&bench->rows);
+    assert_true(optimiser_step(&bench->optimiser, bench->gradient, &bench->rows, t, 1, &norm, &err));
 }
 
 static const struct tensor *s_last(const struct bench *bench)
@@ -79,7 +84,7 @@ static void a_row_that_nothing_touched_stays(void **state)
     struct bench *bench = *state;
     const int32_t touched[] = {2, 5};
     const float *p = bench->model->parameters;
-    optimiser_touch(&bench->optimiser, FIRST_EMBEDDING, touched, 2);
+    step_rows_add(&bench->rows, FIRST_EMBEDDING, touched, 2);
     s_step(bench, 1);
     for (int row = 0; row < SRC_VOCAB; row++)
         for (int k = 0; k < WIDTH; k++)
@@ -91,7 +96,7 @@ static void a_row_is_found_again_by_its_moments(void **state)
     struct bench *bench = *state;
     const int32_t touched[] = {4};
     struct err err;
-    optimiser_touch(&bench->optimiser, FIRST_EMBEDDING, touched, 1);
+    step_rows_add(&bench->rows, FIRST_EMBEDDING, touched, 1);
     s_step(bench, 1);
     memset(bench->optimiser.touched, 0, SRC_VOCAB + TGT_VOCAB);
     assert_true(optimiser_find_touched(&bench->optimiser, &err));
@@ -103,13 +108,42 @@ static void a_reset_forgets_moments_and_rows(void **state)
 {
     struct bench *bench = *state;
     const int32_t touched[] = {1, 3};
-    optimiser_touch(&bench->optimiser, FIRST_EMBEDDING, touched, 2);
+    step_rows_add(&bench->rows, FIRST_EMBEDDING, touched, 2);
     s_step(bench, 1);
     optimiser_reset(&bench->optimiser);
     for (size_t i = 0; i < bench->model->elements; i++)
         assert_true(bench->optimiser.m[i] == 0 && bench->optimiser.v[i] == 0);
     for (int row = 0; row < SRC_VOCAB + TGT_VOCAB; row++)
         assert_false(bench->optimiser.touched[row]);
+}
+
+static void s_check_norm(struct bench *bench, enum norm kind)
+{
+    struct err err;
+    struct model *model = bench->model;
+    const int32_t rows[] = {1, 5};
+    double norm, sum = 0;
+    size_t offset = model->tensors[FIRST_EMBEDDING].offset;
+    for (size_t i = 0; i < model->elements; i++)
+        bench->gradient[i] = 0;
+    for (int r = 0; r < 2; r++)
+        for (int k = 0; k < WIDTH; k++)
+            bench->gradient[offset + (size_t)(rows[r] * WIDTH + k)] = 0.1f * (float)(r + k + 1);
+    for (size_t i = model->tensors[1].offset; i < model->tensors[2].offset; i++)
+        bench->gradient[i] = 0.2f;
+    for (size_t i = 0; i < model->elements; i++)
+        sum += (double)bench->gradient[i] * (double)bench->gradient[i] / 9;
+    bench->optimiser.norm = kind;
+    step_rows_add(&bench->rows, FIRST_EMBEDDING, rows, 2);
+    step_rows_list(&bench->rows);
+    assert_true(optimiser_step(&bench->optimiser, bench->gradient, &bench->rows, 1, 3, &norm, &err));
+    assert_true(fabs(norm / sqrt(sum) - 1) < (kind == NORM_DOUBLE ? 1e-14 : 1e-6));
+}
+
+static void a_norm_is_that_of_the_rows_of_the_step_and_of_all_else(void **state)
+{
+    s_check_norm(*state, NORM_DOUBLE);
+    s_check_norm(*state, NORM_FLOAT);
 }
 
 int main(void)
@@ -119,6 +153,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_row_that_nothing_touched_stays, s_open, s_close),
         cmocka_unit_test_setup_teardown(a_row_is_found_again_by_its_moments, s_open, s_close),
         cmocka_unit_test_setup_teardown(a_reset_forgets_moments_and_rows, s_open, s_close),
+        cmocka_unit_test_setup_teardown(a_norm_is_that_of_the_rows_of_the_step_and_of_all_else, s_open, s_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -155,6 +155,31 @@ FOR_TABLES(a_sum_of_squares_has_the_precision_of_double)
     assert_true(t->sum_squares(0, NULL) == 0.0);
 }
 
+/* volatile: no other rounding, whatever the compiler makes of the loop. */
+FOR_TABLES(a_sum_of_squares_in_floats_has_its_lanes_whatever_the_table)
+{
+    for (size_t i = 0; i <= SIZES; i++) {
+        const size_t count = i < SIZES ? (size_t)s_sizes[i] : 65536, whole = count / 8 * 8;
+        float *x = s_random(count, 5, 1e2);
+        volatile float lane[8] = {0}, scaled, square;
+        for (size_t j = 0; j < whole; j++) {
+            scaled = 0.3f * x[j];
+            square = scaled * scaled;
+            lane[j % 8] += square;
+        }
+        for (size_t j = 1; j < 8; j++)
+            lane[0] += lane[j];
+        for (size_t j = whole; j < count; j++) {
+            scaled = 0.3f * x[j];
+            square = scaled * scaled;
+            lane[0] += square;
+        }
+        assert_true(t->sum_squares_float(count, x, 0.3f) == lane[0]);
+        s_free(x, count);
+    }
+    assert_true(t->sum_squares_float(0, NULL, 1.0f) == 0.0f);
+}
+
 FOR_TABLES(quantise_rounds_ties_to_even_and_adds)
 {
     const double tiny = 0x1p-40;
@@ -307,6 +332,7 @@ int main(void)
         cmocka_unit_test(adam_follows_its_definition),
         cmocka_unit_test(slices_give_the_bits_of_the_whole),
         cmocka_unit_test(a_sum_of_squares_has_the_precision_of_double),
+        cmocka_unit_test(a_sum_of_squares_in_floats_has_its_lanes_whatever_the_table),
         cmocka_unit_test(quantise_rounds_ties_to_even_and_adds),
         cmocka_unit_test(quantise_stops_at_what_it_cannot_hold),
         cmocka_unit_test(dequantise_rounds_once),
