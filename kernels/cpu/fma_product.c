@@ -254,12 +254,13 @@ static int s_parts(const struct job *job, int threads)
     return s_least(b > B_LARGE ? threads : threads * PARTS, s_pieces(g->M, STRIP_UNIT));
 }
 
-static bool s_reserve_scratch(struct fma_products *products, const struct job *job, int threads, struct err *err)
+/* For every thread of the team: one that comes late to a job may find its parts taken and take some of the next. */
+static bool s_reserve_scratch(struct fma_products *products, const struct job *job, struct err *err)
 {
     size_t strip = job->gemm->transpose_a ? (size_t)STRIP * (size_t)job->depth : 0;
     size_t size = (job->packing + strip) * sizeof(float);
     bool ok = true;
-    for (int i = 0; i < threads && ok; i++)
+    for (int i = 0; i < products->threads && ok; i++)
         ok = area_reserve(&products->scratch[i], size, err);
     return ok;
 }
@@ -281,7 +282,7 @@ bool fma_products_run(struct fma_products *products, const struct gemm *gemm, co
     job.width = s_least(job.panels, fit > 1 ? fit : 1);
     if (job.packed == NULL)
         job.packing = (size_t)job.width * (size_t)job.depth * (size_t)products->table->width;
-    if (!s_reserve_scratch(products, &job, threads, err))
+    if (!s_reserve_scratch(products, &job, err))
         return false;
     team_run(products->team, threads, s_parts(&job, threads), s_part, &job);
     return true;
