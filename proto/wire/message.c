@@ -80,7 +80,16 @@ static bool s_receive_part(void *socket, zmq_msg_t *part, int flags)
 struct arrival {
     size_t frames;  /* the routing id not counted     */
     uint64_t bytes; /* of all frames, kept or not     */
+    uint64_t wire;  /* what they took on a connection */
+    bool curve;
 };
+
+/* What ZMTP 3 makes of a frame: flags and its size in 1 or 8 bytes; CURVE puts it into a command of 33 bytes more. */
+static uint64_t s_wire_bytes(uint64_t size, bool curve)
+{
+    uint64_t body = size + (curve ? 33 : 0);
+    return body + (body > 255 ? 9 : 2);
+}
 
 /* Take the rest of a multipart message. Frames beyond MESSAGE_FRAMES, and all from where the message is too large,
  * are let go one by one. The socket hands over whole messages, so none of this waits for a peer. */
@@ -91,6 +100,7 @@ static bool s_receive_rest(void *socket, zmq_msg_t *part, struct message_frames 
         bool more = zmq_msg_more(part) != 0;
         arrival->frames++;
         arrival->bytes += zmq_msg_size(part);
+        arrival->wire += s_wire_bytes(zmq_msg_size(part), arrival->curve);
         if (frames->part_count < MESSAGE_FRAMES && arrival->bytes <= MESSAGE_BYTES) {
             zmq_msg_t *kept = &frames->parts[frames->part_count++];
             zmq_msg_init(kept);
@@ -124,9 +134,18 @@ static bool s_receive_route(void *socket, zmq_msg_t *part, struct route *from, s
     from->size = size < sizeof from->id ? size : sizeof from->id; /* libzmq allows 255 */
     memcpy(from->id, zmq_msg_data(part), from->size);
     zmq_msg_close(part);
+    from->key[0] = '\0';
+    from->fd = -1;
+    from->bytes = 0;
     if (!more)
         return err_set(err, ERR_PROTOCOL, "0 frames are no message: a header and a body are the least");
-    return s_receive_part(socket, part, 0) || socket_error(err, "cannot receive");
+    if (!s_receive_part(socket, part, 0))
+        return socket_error(err, "cannot receive");
+    const char *key = zmq_msg_gets(part, "User-Id");
+    if (key != NULL && strlen(key) < sizeof from->key)
+        strcpy(from->key, key);
+    from->fd = zmq_msg_get(part, ZMQ_SRCFD);
+    return true;
 }
 
 bool message_receive(void *socket, struct route *from, bool wait, struct message *message, bool *got, struct err *err)
@@ -140,8 +159,10 @@ bool message_receive(void *socket, struct route *from, bool wait, struct message
         return false;
     struct message_frames local = {0}; /* keeps the promise to consume everything when memory is short */
     struct message_frames *frames = message_frames_new(err);
-    struct arrival arrival = {0};
+    struct arrival arrival = {.curve = from != NULL && from->key[0] != '\0'};
     bool whole = s_receive_rest(socket, &part, frames != NULL ? frames : &local, &arrival, err);
+    if (from != NULL)
+        from->bytes = arrival.wire;
     if (frames == NULL) {
         for (size_t i = 0; i < local.part_count; i++)
             zmq_msg_close(&local.parts[i]);

@@ -277,10 +277,13 @@ struct message {
     struct message_frames *frames; /* of a received message; NULL in one to be sent */
 };
 
-/* Whom a ROUTER's message came from or goes to. */
+/* Whom a ROUTER's message came from or goes to. To send, id and size are enough. */
 struct route {
     uint8_t id[256];
     size_t size;
+    char key[41];   /* the peer's public key, Z85; "" = none. Believe it where zap.h says so        */
+    int fd;         /* of the connection that the message came by, for watch.h; -1 = none           */
+    uint64_t bytes; /* of the message on that connection                                            */
 };
 
 /* Send without blocking where the socket's queue is full: ERR_FULL, nothing was sent, the caller keeps the message.

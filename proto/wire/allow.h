@@ -1,0 +1,27 @@
+/* allow.h - the public keys that a server lets in, each with its role.
+ *
+ * Read from a folder (every *.pub file in it) or from one file of such lines. It is looked at again, at most ten times a
+ * second, when somebody comes: a key that was put there is let in without a restart, one that was taken away is not let
+ * in again. A change that cannot be read is logged once, and the list stays as it was. Who is connected stays connected:
+ * to shut somebody out at once, restart the server. One thread owns it. */
+#ifndef LSTMQ_ALLOW_H
+#define LSTMQ_ALLOW_H
+
+#include "proto/wire/curve.h"
+
+#include <stddef.h>
+
+struct allow;
+
+/* Read the list. ERR_USAGE where there is none or where anybody may write to it, ERR_DATA with file and line for what is
+ * no key, and for a key that stands there with two roles. An empty folder is allowed. */
+struct allow *allow_open(const char *path, struct err *err);
+
+void allow_close(struct allow **allow);
+
+/* The entry of a key (Z85), or NULL. It is the list's, until the next call. */
+const struct curve_public *allow_find(struct allow *allow, const char *key);
+
+size_t allow_count(const struct allow *allow);
+
+#endif

@@ -1,0 +1,221 @@
+/* socket.c - the options of a ROUTER that binds and a DEALER that connects; see socket.h. */
+#include "proto/wire/socket.h"
+
+#include "proto/base/log.h"
+#include "proto/base/typed.h"
+#include "proto/wire/message.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <zmq.h>
+
+/* tcp://HOST:PORT, its host without brackets. */
+struct address {
+    char host[SOCKET_ENDPOINT], port[8];
+    bool literal6; /* an IPv6 address */
+};
+
+static const char s_tcp[] = "tcp://";
+
+static bool s_begins(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+static bool s_parse_tcp(const char *endpoint, struct address *address, struct err *err)
+{
+    const char *host = endpoint + strlen(s_tcp), *colon = strrchr(host, ':');
+    size_t size = colon == NULL ? 0 : (size_t)(colon - host), digits = colon == NULL ? 0 : strlen(colon + 1);
+    *address = (struct address){0};
+    bool bracketed = size > 2 && host[0] == '[' && host[size - 1] == ']';
+    if (bracketed)
+        host++, size -= 2;
+    bool good = size > 0 && size < sizeof address->host && digits > 0 && digits < sizeof address->port;
+    if (good) {
+        memcpy(address->host, host, size);
+        memcpy(address->port, colon + 1, digits);
+        unsigned char bytes[16];
+        char *zone = strchr(address->host, '%');
+        if (zone != NULL)
+            *zone = '\0';
+        address->literal6 = inet_pton(AF_INET6, address->host, bytes) == 1;
+        if (zone != NULL)
+            *zone = '%';
+        good = address->literal6 == bracketed &&
+               (strcmp(address->port, "*") == 0 || address->port[strspn(address->port, "0123456789")] == '\0');
+    }
+    return good || err_set(err, ERR_USAGE, "\"%s\" is no address: tcp://HOST:PORT, with an IPv6 address in brackets",
+                           typed_show(endpoint).shown);
+}
+
+static bool s_is_loopback(const struct address *address)
+{
+    struct in_addr four;
+    struct in6_addr six;
+    if (inet_pton(AF_INET, address->host, &four) == 1)
+        return ntohl(four.s_addr) >> 24 == 127;
+    if (address->literal6 && inet_pton(AF_INET6, address->host, &six) == 1)
+        return IN6_IS_ADDR_LOOPBACK(&six) || (IN6_IS_ADDR_V4MAPPED(&six) && six.s6_addr[12] == 127);
+    return strcmp(address->host, "localhost") == 0 || strcmp(address->host, "lo") == 0;
+}
+
+bool socket_is_local(const char *endpoint)
+{
+    struct address address;
+    if (s_begins(endpoint, s_tcp))
+        return s_parse_tcp(endpoint, &address, NULL) && s_is_loopback(&address);
+    return s_begins(endpoint, "ipc://") || s_begins(endpoint, "inproc://");
+}
+
+/* Whether libzmq has to look at IPv6 for this host. For a name only where it has no IPv4 address: many a "localhost"
+ * has both, and servers mostly bind the older one. */
+static bool s_wants_ipv6(const struct address *address, bool binds)
+{
+    struct in_addr four;
+    if (address->literal6 || inet_pton(AF_INET, address->host, &four) == 1)
+        return address->literal6;
+    if (binds)
+        return strcmp(address->host, "*") == 0;
+    const struct addrinfo old = {.ai_family = AF_INET}, new = {.ai_family = AF_INET6};
+    struct addrinfo *found = NULL;
+    bool has_old = getaddrinfo(address->host, NULL, &old, &found) == 0;
+    bool has_new = !has_old && getaddrinfo(address->host, NULL, &new, &found) == 0;
+    if (found != NULL)
+        freeaddrinfo(found);
+    return has_new;
+}
+
+static bool s_set(void *socket, int option, int value)
+{
+    return zmq_setsockopt(socket, option, &value, sizeof value) == 0;
+}
+
+/* What both kinds have. */
+static bool s_configure(void *socket, const struct socket_options *options, struct err *err)
+{
+    int queue = options->queue > 0 ? options->queue : SOCKET_QUEUE;
+    int64_t most = options->most_bytes > 0 ? (int64_t)options->most_bytes : MESSAGE_BYTES;
+    if (s_set(socket, ZMQ_LINGER, SOCKET_LINGER_MS) && s_set(socket, ZMQ_SNDHWM, queue) &&
+        s_set(socket, ZMQ_RCVHWM, SOCKET_QUEUE_IN) && s_set(socket, ZMQ_HANDSHAKE_IVL, SOCKET_HANDSHAKE_MS) &&
+        s_set(socket, ZMQ_TCP_KEEPALIVE, 0) && s_set(socket, ZMQ_HEARTBEAT_IVL, 0) &&
+        zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof most) == 0)
+        return true;
+    return socket_error(err, "cannot set up a socket");
+}
+
+static bool s_configure_router(void *socket, const struct socket_options *options, struct err *err)
+{
+    if (!s_set(socket, ZMQ_ROUTER_MANDATORY, 1) || !s_set(socket, ZMQ_ROUTER_HANDOVER, 0) ||
+        !s_set(socket, ZMQ_BACKLOG, 1024))
+        return socket_error(err, "cannot set up a socket");
+    return options->keys == NULL || zap_set_server(options->zap, socket, options->keys, options->domain, err);
+}
+
+static bool s_configure_dealer(void *socket, const struct socket_options *options, struct err *err)
+{
+    if (!s_set(socket, ZMQ_IMMEDIATE, 1) || !s_set(socket, ZMQ_RECONNECT_IVL, SOCKET_RECONNECT_MS) ||
+        !s_set(socket, ZMQ_RECONNECT_IVL_MAX, SOCKET_RECONNECT_MOST_MS) ||
+        !s_set(socket, ZMQ_CONNECT_TIMEOUT, SOCKET_HANDSHAKE_MS))
+        return socket_error(err, "cannot set up a socket");
+    return options->keys == NULL || curve_set_client(socket, options->keys, options->server_key, err);
+}
+
+static void *s_open(int type, const struct socket_options *options, struct err *err)
+{
+    void *socket = zmq_socket(options->context, type);
+    if (socket == NULL) {
+        socket_error(err, "cannot open a socket");
+        return NULL;
+    }
+    bool router = type == ZMQ_ROUTER;
+    if (!s_configure(socket, options, err) ||
+        !(router ? s_configure_router(socket, options, err) : s_configure_dealer(socket, options, err)))
+        socket_close(&socket);
+    return socket;
+}
+
+/* Who may listen where. */
+static bool s_may_bind(const struct socket_options *options, const char *endpoint, struct err *err)
+{
+    if (options->keys != NULL && options->zap == NULL)
+        return err_set(err, ERR_FAILED, "%s: keys without a list of those that may come in", endpoint);
+    if (options->keys != NULL || socket_is_local(endpoint))
+        return true;
+    if (!options->insecure)
+        return err_set(err, ERR_USAGE,
+                       "%s can be reached from other machines, and nothing says who may come: make keys with \"lstmq "
+                       "keygen\" and give --curve.key and --curve.allow, or let anybody in with --insecure",
+                       typed_show(endpoint).shown);
+    log_warn("%s is open to anybody who can reach it, and nothing sent there is secret (--insecure)", endpoint);
+    return true;
+}
+
+/* An endpoint as libzmq takes it in a bind, and whether it needs IPv6. */
+static bool s_bindable(void *socket, const char *endpoint, char text[SOCKET_ENDPOINT + 8], struct err *err)
+{
+    struct address address;
+    snprintf(text, SOCKET_ENDPOINT + 8, "%s", endpoint);
+    if (!s_begins(endpoint, s_tcp))
+        return true;
+    if (!s_parse_tcp(endpoint, &address, err))
+        return false;
+    const char *port = strcmp(address.port, "0") == 0 ? "*" : address.port;
+    if (strcmp(address.host, "localhost") == 0)
+        strcpy(address.host, "127.0.0.1");
+    snprintf(text, SOCKET_ENDPOINT + 8, address.literal6 ? "tcp://[%s]:%s" : "tcp://%s:%s", address.host, port);
+    return s_set(socket, ZMQ_IPV6, s_wants_ipv6(&address, true)) || socket_error(err, "cannot set up a socket");
+}
+
+void *socket_bind(const struct socket_options *options, const char *endpoint, char bound[SOCKET_ENDPOINT],
+                  struct err *err)
+{
+    char text[SOCKET_ENDPOINT + 8];
+    if (strlen(endpoint) >= SOCKET_ENDPOINT) {
+        err_set(err, ERR_USAGE, "an endpoint of more than %d bytes", SOCKET_ENDPOINT - 1);
+        return NULL;
+    }
+    if (!s_may_bind(options, endpoint, err))
+        return NULL;
+    void *socket = s_open(ZMQ_ROUTER, options, err);
+    if (socket == NULL)
+        return NULL;
+    size_t size = SOCKET_ENDPOINT;
+    if (!s_bindable(socket, endpoint, text, err))
+        socket_close(&socket);
+    else if (zmq_bind(socket, text) != 0) {
+        err_set(err, ERR_USAGE, "cannot bind %s: %s", typed_show(endpoint).shown, zmq_strerror(zmq_errno()));
+        socket_close(&socket);
+    } else if (zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, bound, &size) != 0) {
+        socket_error(err, "cannot ask where a socket is bound");
+        socket_close(&socket);
+    }
+    return socket;
+}
+
+void *socket_connect(const struct socket_options *options, const char *endpoint, struct err *err)
+{
+    struct address address = {0};
+    bool tcp = s_begins(endpoint, s_tcp);
+    if (strlen(endpoint) >= SOCKET_ENDPOINT || (tcp && !s_parse_tcp(endpoint, &address, err))) {
+        if (!tcp)
+            err_set(err, ERR_USAGE, "an endpoint of more than %d bytes", SOCKET_ENDPOINT - 1);
+        return NULL;
+    }
+    void *socket = s_open(ZMQ_DEALER, options, err);
+    if (socket == NULL)
+        return NULL;
+    if ((tcp && !s_set(socket, ZMQ_IPV6, s_wants_ipv6(&address, false))) || zmq_connect(socket, endpoint) != 0) {
+        err_set(err, ERR_USAGE, "cannot connect to %s: %s", typed_show(endpoint).shown, zmq_strerror(zmq_errno()));
+        socket_close(&socket);
+    }
+    return socket;
+}
+
+void socket_close(void **socket)
+{
+    if (*socket != NULL)
+        zmq_close(*socket);
+    *socket = NULL;
+}

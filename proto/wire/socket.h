@@ -1,0 +1,57 @@
+/* socket.h - sockets between machines, opened in one place with what the design asks for.
+ *
+ * Whatever goes between processes is a ROUTER that binds and DEALERs that connect. Both have
+ * - CURVE where there are keys; a ROUTER that others can reach does not open without them, unless it is told to;
+ * - a bounded queue for each peer, frames of at most MESSAGE_BYTES, and a second of LINGER;
+ * - no ZMTP heartbeats: a message of their own goes round instead (libzmq aborts the process in a rare case of them),
+ *   and no TCP keepalive, which would say the same later.
+ * A ROUTER refuses to send to a peer that is gone (ROUTER_MANDATORY), and a second peer that gives itself the id of a
+ * connected one gets no hearing (no ROUTER_HANDOVER). A DEALER gives itself no id: the ROUTER makes one for each
+ * connection, so that nobody can take another's. It queues only for a connection that stands (IMMEDIATE) and tries again
+ * after 100 ms, then more slowly, up to a second.
+ *
+ * The caller owns the socket, on one thread, and closes it with socket_close. */
+#ifndef LSTMQ_SOCKET_H
+#define LSTMQ_SOCKET_H
+
+#include "proto/wire/zap.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    SOCKET_ENDPOINT = 256,      /* longest endpoint, its NUL included                      */
+    SOCKET_QUEUE = 64,          /* messages that wait to go to one peer */
+    SOCKET_QUEUE_IN = 8,        /* messages of one peer that wait to be received */
+    SOCKET_HANDSHAKE_MS = 3000, /* a peer that is not through its handshake by then is cut  */
+    SOCKET_RECONNECT_MS = 100,
+    SOCKET_RECONNECT_MOST_MS = 1000,
+    SOCKET_LINGER_MS = 1000,
+};
+
+struct socket_options {
+    void *context;
+    const struct curve_keys *keys; /* own; NULL = without CURVE                            */
+    struct zap *zap;               /* ROUTER with keys: who may come in                     */
+    enum zap_domain domain;
+    const char *server_key; /* DEALER with keys: the server's public key, Z85        */
+    bool insecure;          /* ROUTER without keys: open it even to other machines, and warn */
+    int queue;              /* messages that wait to go to one peer; 0 = SOCKET_QUEUE */
+    size_t most_bytes;      /* of a frame that comes in; 0 = MESSAGE_BYTES           */
+};
+
+/* Bind a ROUTER: tcp://ADDRESS:PORT with a numeric address, "localhost", an interface's name or "*", ipc://PATH or
+ * inproc://NAME. Port 0 takes a free one. `bound` is the endpoint to connect to ("*" and port filled in). ERR_USAGE
+ * where others could come in without keys, and for an endpoint that cannot be bound here. */
+void *socket_bind(const struct socket_options *options, const char *endpoint, char bound[SOCKET_ENDPOINT],
+                  struct err *err);
+
+/* Connect a DEALER. It is not an error that nobody is there yet. */
+void *socket_connect(const struct socket_options *options, const char *endpoint, struct err *err);
+
+void socket_close(void **socket);
+
+/* Whether only this machine can reach what is bound there: loopback addresses, ipc and inproc. */
+bool socket_is_local(const char *endpoint);
+
+#endif

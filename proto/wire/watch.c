@@ -1,0 +1,343 @@
+/* watch.c - a socket monitor, and one look at every connection each WATCH_EVERY_MS.
+ *
+ * Connections are kept by file descriptor, which is what libzmq's events and messages name them by. Events arrive
+ * later than what they tell of, so a descriptor may by then be another connection's: before one is shut down, its peer's
+ * address must be the one that was accepted. */
+#include "proto/wire/watch.h"
+
+#include "proto/base/log.h"
+#include "proto/wire/refusal.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <zmq.h>
+
+enum { EVENTS_A_ROUND = 1024, ADDRESS_TEXT = 64 };
+
+struct connection {
+    bool open, trusted, cut;
+    struct sockaddr_storage peer; /* ss_family 0 = not known: it was gone already */
+    uint64_t given;               /* bytes of the messages that were given out     */
+    uint64_t kept;                /* at the last look                              */
+};
+
+struct watch {
+    void *socket, *monitor; /* the watched one (the caller's), and the PAIR with its events */
+    struct loop *loop;
+    uint64_t source, timer;
+    struct connection *connections; /* [capacity], by descriptor */
+    size_t capacity;
+    size_t strangers, strangers_most;
+    char failure[160]; /* of the handshake whose DISCONNECTED is to come; "" = none */
+    struct refusals refusals;
+    struct watch_counts counts;
+};
+
+static struct connection *s_find(struct watch *watch, int fd)
+{
+    bool known = fd >= 0 && (size_t)fd < watch->capacity && watch->connections[fd].open;
+    return known ? &watch->connections[fd] : NULL;
+}
+
+static void s_address(const struct connection *connection, char text[ADDRESS_TEXT])
+{
+    char host[INET6_ADDRSTRLEN] = "";
+    const struct sockaddr_in *four = (const struct sockaddr_in *)&connection->peer;
+    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&connection->peer;
+    if (connection->peer.ss_family == AF_INET && inet_ntop(AF_INET, &four->sin_addr, host, sizeof host) != NULL)
+        snprintf(text, ADDRESS_TEXT, "%s:%u", host, ntohs(four->sin_port));
+    else if (connection->peer.ss_family == AF_INET6 && inet_ntop(AF_INET6, &six->sin6_addr, host, sizeof host) != NULL)
+        snprintf(text, ADDRESS_TEXT, "[%s]:%u", host, ntohs(six->sin6_port));
+    else
+        snprintf(text, ADDRESS_TEXT, "a connection");
+}
+
+/* ---- cutting ---- */
+
+static void s_peer(int fd, struct sockaddr_storage *peer)
+{
+    socklen_t size = sizeof *peer;
+    memset(peer, 0, sizeof *peer);
+    if (getpeername(fd, (struct sockaddr *)peer, &size) != 0)
+        memset(peer, 0, sizeof *peer);
+}
+
+/* End a connection; libzmq sees the end of its stream and drops what it kept. */
+static void s_cut(struct watch *watch, int fd, const char *reason)
+{
+    struct connection *connection = &watch->connections[fd];
+    struct sockaddr_storage peer;
+    char address[ADDRESS_TEXT];
+    s_peer(fd, &peer);
+    connection->cut = true;
+    if (peer.ss_family == 0 || memcmp(&peer, &connection->peer, sizeof peer) != 0)
+        return;
+    s_address(connection, address);
+    shutdown(fd, SHUT_RDWR);
+    watch->counts.cut++;
+    refusal_log(&watch->refusals, address, "%s", reason);
+}
+
+/* ---- events ---- */
+
+static bool s_grow(struct watch *watch, int fd)
+{
+    if ((size_t)fd < watch->capacity)
+        return true;
+    size_t capacity = watch->capacity == 0 ? 256 : watch->capacity;
+    while (capacity <= (size_t)fd)
+        capacity *= 2;
+    struct connection *connections = realloc(watch->connections, capacity * sizeof *connections);
+    if (connections == NULL)
+        return false;
+    memset(connections + watch->capacity, 0, (capacity - watch->capacity) * sizeof *connections);
+    watch->connections = connections;
+    watch->capacity = capacity;
+    return true;
+}
+
+static void s_forget(struct watch *watch, int fd)
+{
+    struct connection *connection = s_find(watch, fd);
+    if (connection == NULL)
+        return;
+    watch->strangers -= !connection->trusted;
+    watch->counts.connections--;
+    *connection = (struct connection){0};
+}
+
+static void s_accepted(struct watch *watch, int fd)
+{
+    if (fd < 0 || !s_grow(watch, fd))
+        return;
+    s_forget(watch, fd);
+    struct connection *connection = &watch->connections[fd];
+    connection->open = true;
+    s_peer(fd, &connection->peer);
+    watch->counts.accepted++;
+    watch->counts.connections++;
+    if (++watch->strangers > watch->strangers_most)
+        s_cut(watch, fd, "too many connections that have not said who they are");
+}
+
+static void s_disconnected(struct watch *watch, int fd)
+{
+    struct connection *connection = s_find(watch, fd), unknown = {0};
+    char address[ADDRESS_TEXT];
+    if (watch->failure[0] != '\0' && (connection == NULL || !connection->cut)) {
+        s_address(connection == NULL ? &unknown : connection, address);
+        watch->counts.refused++;
+        refusal_log(&watch->refusals, address, "%s", watch->failure);
+    }
+    watch->failure[0] = '\0';
+    s_forget(watch, fd);
+}
+
+static void s_failed_protocol(struct watch *watch, unsigned code)
+{
+    const char *what = "it does not speak ZeroMQ's protocol as it should";
+    if (code == ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH)
+        what = "it has no key, or keys where none are used";
+    else if (code == ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC)
+        what = "its keys do not fit: it expects another server, or has no secret to its public key";
+    snprintf(watch->failure, sizeof watch->failure, "%s (%08x)", what, code);
+}
+
+static void s_failed(struct watch *watch, unsigned code)
+{
+    const char *what = "it went, or said nothing for too long, before it was through the handshake";
+    if (code == EMSGSIZE)
+        what = "a frame of its handshake is too large";
+    snprintf(watch->failure, sizeof watch->failure, "%s", what);
+}
+
+static void s_event(struct watch *watch, uint16_t event, uint32_t value)
+{
+    if (event == ZMQ_EVENT_ACCEPTED)
+        s_accepted(watch, (int)value);
+    else if (event == ZMQ_EVENT_DISCONNECTED || event == ZMQ_EVENT_CLOSED)
+        s_disconnected(watch, (int)value);
+    else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
+        s_failed_protocol(watch, value);
+    else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL)
+        s_failed(watch, value);
+    else if (event == ZMQ_EVENT_ACCEPT_FAILED)
+        refusal_log(&watch->refusals, "a connection", "%s", zmq_strerror((int)value));
+}
+
+/* An event is a frame of u16 event and u32 value, and a frame of the endpoint. False where there is none. */
+static bool s_take_event(struct watch *watch)
+{
+    uint8_t frame[6];
+    char endpoint[8];
+    int size = zmq_recv(watch->monitor, frame, sizeof frame, ZMQ_DONTWAIT);
+    if (size < 0 || zmq_recv(watch->monitor, endpoint, sizeof endpoint, ZMQ_DONTWAIT) < 0)
+        return false;
+    uint16_t event;
+    uint32_t value;
+    memcpy(&event, frame, sizeof event);
+    memcpy(&value, frame + sizeof event, sizeof value);
+    if (size == sizeof frame)
+        s_event(watch, event, value);
+    return true;
+}
+
+static bool s_ready(void *context, struct err *err)
+{
+    (void)err;
+    for (int i = 0; i < EVENTS_A_ROUND && s_take_event(context); i++)
+        continue;
+    return true;
+}
+
+/* ---- looking ---- */
+
+/* Bytes that libzmq has taken for a connection and not given out; what the kernel still holds is not ours yet. */
+static uint64_t s_kept(struct connection *connection, int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof info;
+    int unread = 0;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
+        size < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received)
+        return 0;
+    uint64_t received = info.tcpi_bytes_received;
+    if (received > connection->given + WATCH_STRANGER / 8 && ioctl(fd, SIOCINQ, &unread) == 0 && unread > 0)
+        received -= (uint64_t)unread < received ? (uint64_t)unread : received;
+    /* Nobody earns room by what the sum of given bytes is too high. */
+    if (connection->given > info.tcpi_bytes_received)
+        connection->given = info.tcpi_bytes_received;
+    return received > connection->given ? received - connection->given : 0;
+}
+
+/* Cut those that keep most until the rest of their kind is within `most` bytes. */
+static void s_shrink(struct watch *watch, bool trusted, uint64_t sum, uint64_t most)
+{
+    while (sum > most) {
+        size_t largest = watch->capacity;
+        for (size_t fd = 0; fd < watch->capacity; fd++) {
+            const struct connection *at = &watch->connections[fd];
+            if (at->open && !at->cut && at->trusted == trusted &&
+                (largest == watch->capacity || at->kept > watch->connections[largest].kept))
+                largest = fd;
+        }
+        if (largest == watch->capacity)
+            return;
+        sum -= watch->connections[largest].kept;
+        s_cut(watch, (int)largest, "it is one of those that send messages without an end");
+    }
+}
+
+static bool s_look(void *context, struct err *err)
+{
+    struct watch *watch = context;
+    uint64_t sums[2] = {0, 0};
+    (void)err;
+    for (size_t fd = 0; fd < watch->capacity; fd++) {
+        struct connection *connection = &watch->connections[fd];
+        if (!connection->open || connection->cut)
+            continue;
+        connection->kept = s_kept(connection, (int)fd);
+        if (connection->kept > (connection->trusted ? WATCH_ONE : WATCH_STRANGER))
+            s_cut(watch, (int)fd,
+                  connection->trusted ? "it sends a message without an end"
+                                      : "it sends more than its first message may have");
+        else
+            sums[connection->trusted] += connection->kept;
+    }
+    watch->counts.kept = sums[0] + sums[1];
+    s_shrink(watch, false, sums[0], WATCH_STRANGERS);
+    s_shrink(watch, true, sums[1], WATCH_ALL);
+    return true;
+}
+
+/* ---- public ---- */
+
+/* A quarter of the files that the process may open is for strangers. */
+static size_t s_strangers_most(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur / 4 > WATCH_CONNECTIONS)
+        return WATCH_CONNECTIONS;
+    return files.rlim_cur < 64 ? 16 : (size_t)files.rlim_cur / 4;
+}
+
+static bool s_start(struct watch *watch, void *zmq_context, struct err *err)
+{
+    char endpoint[64];
+    const int linger = 0, events = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_ACCEPT_FAILED | ZMQ_EVENT_DISCONNECTED |
+                                   ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
+    snprintf(endpoint, sizeof endpoint, "inproc://watch-%p", (void *)watch);
+    /* No limit: libzmq's one network thread would wait for room in this queue, and with it every connection. */
+    const int no_limit = 0;
+    watch->monitor = zmq_socket(zmq_context, ZMQ_PAIR);
+    if (watch->monitor == NULL || zmq_setsockopt(watch->monitor, ZMQ_LINGER, &linger, sizeof linger) != 0 ||
+        zmq_setsockopt(watch->monitor, ZMQ_RCVHWM, &no_limit, sizeof no_limit) != 0 ||
+        zmq_socket_monitor(watch->socket, endpoint, events) != 0 || zmq_connect(watch->monitor, endpoint) != 0)
+        return socket_error(err, "cannot watch a socket's connections");
+    watch->source = loop_add_socket(watch->loop, watch->monitor, s_ready, watch, err);
+    if (watch->source != 0)
+        watch->timer = loop_add_timer(watch->loop, WATCH_EVERY_MS, WATCH_EVERY_MS, s_look, watch, err);
+    return watch->timer != 0;
+}
+
+struct watch *watch_new(void *zmq_context, struct loop *loop, void *socket, struct err *err)
+{
+    struct watch *watch = calloc(1, sizeof *watch);
+    if (watch == NULL) {
+        err_set(err, ERR_MEMORY, "out of memory for watching a socket");
+        return NULL;
+    }
+    watch->socket = socket;
+    watch->loop = loop;
+    watch->refusals.loop = loop;
+    watch->strangers_most = s_strangers_most();
+    if (!s_start(watch, zmq_context, err))
+        watch_destroy(&watch);
+    return watch;
+}
+
+void watch_destroy(struct watch **watch)
+{
+    if (*watch == NULL)
+        return;
+    loop_remove((*watch)->loop, (*watch)->source);
+    loop_remove((*watch)->loop, (*watch)->timer);
+    refusals_close(&(*watch)->refusals);
+    zmq_socket_monitor((*watch)->socket, NULL, 0);
+    if ((*watch)->monitor != NULL)
+        zmq_close((*watch)->monitor);
+    free((*watch)->connections);
+    free(*watch);
+    *watch = NULL;
+}
+
+void watch_received(struct watch *watch, const struct route *from)
+{
+    struct connection *connection = s_find(watch, from->fd);
+    if (connection != NULL)
+        connection->given += from->bytes;
+}
+
+void watch_trust(struct watch *watch, const struct route *from)
+{
+    struct connection *connection = s_find(watch, from->fd);
+    if (connection == NULL || connection->trusted)
+        return;
+    connection->trusted = true;
+    watch->strangers--;
+}
+
+struct watch_counts watch_counts(const struct watch *watch)
+{
+    return watch->counts;
+}

@@ -1,0 +1,51 @@
+/* watch.h - the connections of a listening socket: who failed to come in is logged, who hoards is cut off.
+ *
+ * libzmq keeps what a peer sends until the message is whole, and has a limit for a frame but none for the frames of a
+ * message: one peer that never ends its message takes all memory, one that has not even proved its key can take a frame's
+ * worth for each of its connections. What libzmq keeps can be seen from outside: the bytes that the kernel has handed
+ * over for a connection (TCP_INFO), less those of the messages that message_receive gave out. Every WATCH_EVERY_MS each
+ * connection is held against the limits, and the socket of one that is above them is shut down, upon which libzmq drops
+ * it with all it kept. A peer that was cut may come again.
+ *
+ * A connection is a stranger until the owner trusts it, after its first good message. An empty frame takes 64 bytes of
+ * memory here and 2 on the wire (35 with CURVE): the limits of strangers leave room for that, those of trusted peers
+ * only with CURVE. --insecure therefore means trusted peers that can take 32 times WATCH_ALL.
+ *
+ * It belongs to the loop's thread, as does the socket. Only TCP connections are watched. */
+#ifndef LSTMQ_WATCH_H
+#define LSTMQ_WATCH_H
+
+#include "proto/wire/loop.h"
+#include "proto/wire/message.h"
+
+enum {
+    WATCH_EVERY_MS = 10,
+    WATCH_STRANGER = 192 << 10, /* bytes kept for one stranger: a HELLO is smaller                           */
+    WATCH_STRANGERS = 1 << 20,  /* for all of them together                                                   */
+    WATCH_ONE = 16 << 20,       /* for a trusted peer: more than SOCKET_QUEUE_IN pieces of state              */
+    WATCH_ALL = 32 << 20,       /* for all of them together                                                   */
+    WATCH_CONNECTIONS = 1024,   /* strangers at a time; less where the process may open few files             */
+};
+
+struct watch;
+
+/* Watch a socket that socket_bind has opened, from before anybody connects. It must be destroyed before the socket is
+ * closed. */
+struct watch *watch_new(void *zmq_context, struct loop *loop, void *socket, struct err *err);
+
+void watch_destroy(struct watch **watch);
+
+/* To be called after each message_receive that set `from`, whether or not it liked the message. */
+void watch_received(struct watch *watch, const struct route *from);
+
+/* The peer has proved to be one of ours: it gets the limits of a trusted peer for as long as it stays connected. */
+void watch_trust(struct watch *watch, const struct route *from);
+
+struct watch_counts {
+    uint64_t accepted, refused, cut; /* since the beginning                    */
+    uint64_t connections;            /* now                                    */
+    uint64_t kept;                   /* bytes, when they were last looked at   */
+};
+struct watch_counts watch_counts(const struct watch *watch);
+
+#endif

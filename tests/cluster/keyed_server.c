@@ -1,0 +1,157 @@
+/* keyed_server.c - the smallest server with keys: what every server of lstmq is made of, and nothing to serve.
+ *
+ *     keyed_server SECONDS [KEY=VALUE...]
+ *
+ * KEY is an option of the coordinator: cluster.bind, curve.key, curve.allow, curve.insecure. Prints the endpoint that it
+ * has bound, answers ASK by STATUS with its counters, trusts whoever sends a good HELLO, and ends after SECONDS or on
+ * SIGTERM. */
+#include "proto/base/log.h"
+#include "proto/wire/keyring.h"
+#include "proto/wire/socket.h"
+#include "proto/wire/watch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zmq.h>
+
+struct server {
+    struct loop *loop;
+    void *context, *socket;
+    struct keyring keyring;
+    struct zap *zap;
+    struct watch *watch;
+    int signals;
+    uint64_t hellos, broken;
+};
+
+static bool s_stop(void *context, struct err *err)
+{
+    struct server *server = context;
+    (void)err;
+    loop_stop(server->loop);
+    return true;
+}
+
+/* Whether the sender's key is there and has the role; without keys everybody has every role. */
+static bool s_has_role(struct server *server, const struct route *from, enum curve_role role)
+{
+    if (!server->keyring.used)
+        return true;
+    const struct curve_public *known = zap_find(server->zap, from->key);
+    return known != NULL && known->role == role;
+}
+
+static void s_answer(struct server *server, const struct route *from)
+{
+    char json[512];
+    struct watch_counts watch = watch_counts(server->watch);
+    struct zap_counts zap = server->zap == NULL ? (struct zap_counts){0} : zap_counts(server->zap);
+    snprintf(json, sizeof json,
+             "{\"hellos\": %llu, \"broken\": %llu, \"let_in\": %llu, \"refused\": %llu, \"cut\": %llu, "
+             "\"connections\": %llu, \"kept\": %llu}",
+             (unsigned long long)server->hellos, (unsigned long long)server->broken, (unsigned long long)zap.accepted,
+             (unsigned long long)(zap.refused + watch.refused), (unsigned long long)watch.cut,
+             (unsigned long long)watch.connections, (unsigned long long)watch.kept);
+    const struct message answer = {.type = MESSAGE_STATUS, .status = {.json = {json, strlen(json)}}};
+    struct err err = {0};
+    if (!message_send(server->socket, from, &answer, &err))
+        log_warn("no answer: %s", err.text);
+}
+
+static bool s_ready(void *context, struct err *err)
+{
+    struct server *server = context;
+    struct message message;
+    (void)err;
+    for (int i = 0; i < 100; i++) {
+        struct route from = {.fd = -1};
+        struct err bad = {0};
+        bool got, good = message_receive(server->socket, &from, false, &message, &got, &bad);
+        if (good && !got)
+            break;
+        watch_received(server->watch, &from);
+        if (!good) {
+            server->broken++;
+            continue;
+        }
+        if (message.type == MESSAGE_HELLO && s_has_role(server, &from, ROLE_TRAIN)) {
+            server->hellos++;
+            watch_trust(server->watch, &from);
+        } else if (message.type == MESSAGE_ASK) {
+            s_answer(server, &from);
+        }
+        message_close(&message);
+    }
+    return true;
+}
+
+static bool s_open(struct server *server, const struct config *config, struct err *err)
+{
+    char bound[SOCKET_ENDPOINT];
+    server->loop = loop_new(err);
+    server->context = zmq_ctx_new();
+    if (server->loop == NULL || !keyring_open_server(&server->keyring, config, err))
+        return false;
+    if (server->keyring.used) {
+        server->zap = zap_new(server->context, server->loop, server->keyring.allow, err);
+        if (server->zap == NULL)
+            return false;
+    }
+    const struct socket_options options = {.context = server->context,
+                                           .keys = server->keyring.used ? &server->keyring.own : NULL,
+                                           .zap = server->zap,
+                                           .domain = ZAP_TRAIN,
+                                           .insecure = config->curve_insecure,
+                                           .most_bytes = 4 << 20};
+    server->socket = socket_bind(&options, config->cluster_bind, bound, err);
+    if (server->socket == NULL)
+        return false;
+    server->watch = watch_new(server->context, server->loop, server->socket, err);
+    server->signals = loop_signal_fd(err);
+    if (server->watch == NULL || server->signals < 0)
+        return false;
+    printf("%s\n", bound);
+    fflush(stdout);
+    return loop_add_socket(server->loop, server->socket, s_ready, server, err) != 0 &&
+           loop_add_fd(server->loop, server->signals, s_stop, server, err) != 0;
+}
+
+static void s_close(struct server *server)
+{
+    if (server->watch != NULL)
+        watch_destroy(&server->watch);
+    socket_close(&server->socket);
+    zap_destroy(&server->zap);
+    zmq_ctx_term(server->context);
+    loop_destroy(&server->loop);
+    keyring_close(&server->keyring);
+    if (server->signals > 0)
+        close(server->signals);
+}
+
+int main(int argc, char **argv)
+{
+    struct config config;
+    struct err err = {0};
+    struct server server = {0};
+    config_defaults(&config);
+    log_open("keyed_server", LOG_INFO);
+    bool ok = argc > 1;
+    for (int i = 2; ok && i < argc; i++) {
+        char *equals = strchr(argv[i], '=');
+        ok = equals != NULL;
+        if (ok) {
+            *equals = '\0';
+            ok = config_set(&config, argv[i], equals + 1, &err);
+        }
+    }
+    ok = ok && s_open(&server, &config, &err) &&
+         loop_add_timer(server.loop, strtol(argv[1], NULL, 10) * 1000, 0, s_stop, &server, &err) != 0 &&
+         loop_run(server.loop, &err);
+    s_close(&server);
+    if (!ok)
+        fprintf(stderr, "keyed_server: %s\n", err.text);
+    return ok ? 0 : err_exit_status(err.code);
+}

@@ -1,0 +1,210 @@
+"""Peers of every kind, good and bad, for a server with keys: keyed_server, or one that runs already and is named by
+LSTMQ_ENDPOINT, LSTMQ_PID, LSTMQ_LOG (a file with its log) and LSTMQ_KEYS (server.pub, and allow/, which it was given)."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+try:
+    import msgpack
+    import zmq
+except ImportError:
+    print("skipped: python3-zmq or python3-msgpack is not installed")
+    sys.exit(77)
+
+LSTMQ = os.environ.get("LSTMQ", "lstmq")
+SERVER = os.environ.get("LSTMQ_KEYED_SERVER", "keyed_server")
+HELLO, ASK, STATUS = 1, 22, 23
+
+
+def message(kind, body, *bulk):
+    return [msgpack.packb({"v": [1, 0], "t": kind}), msgpack.packb(body), *bulk]
+
+
+def wait_for(condition, seconds=10.0):
+    """What `condition` returns once that is true."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError("it did not come about in time")
+        time.sleep(0.01)  # condition reads a log or /proc, which nothing announces
+    return result
+
+
+class Keys:
+    """Key files in a folder, made by lstmq keygen; those in allow/ are let in."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.allow = os.path.join(folder, "allow")
+        os.makedirs(self.allow, exist_ok=True)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def make(self, name, role="train", allowed=True):
+        subprocess.run([LSTMQ, "keygen", name, "--role", role, "--out", self.folder], check=True,
+                       stdout=subprocess.DEVNULL)
+        if allowed:
+            self.admit(name)
+        return self.read(name)
+
+    def admit(self, name):
+        with open(self.path(name + ".pub"), "rb") as source:
+            text = source.read()
+        with open(os.path.join(self.allow, name + ".new"), "wb") as target:
+            target.write(text)
+        os.rename(os.path.join(self.allow, name + ".new"), os.path.join(self.allow, name + ".pub"))
+
+    def withdraw(self, name):
+        os.unlink(os.path.join(self.allow, name + ".pub"))
+
+    def read(self, name):
+        """(public, secret) as bytes of Z85."""
+        with open(self.path(name + ".key"), "rb") as file:
+            lines = [line.split() for line in file if not line.startswith(b"#")]
+        return lines[0][1], lines[1][1]
+
+    def public(self, name):
+        with open(self.path(name + ".pub"), "rb") as file:
+            return [line.split() for line in file if not line.startswith(b"#")][0][1]
+
+
+class Server:
+    """A server under test: .endpoint, .pid, .keys, .log()."""
+
+    def __init__(self, keyed=True, bind="tcp://127.0.0.1:0", seconds=60):
+        self.process = None
+        self.temporary = tempfile.TemporaryDirectory(prefix="lstmq-cluster-")
+        self.keys = Keys(os.environ.get("LSTMQ_KEYS", self.temporary.name))
+        if "LSTMQ_ENDPOINT" in os.environ:
+            self.endpoint, self.pid = os.environ["LSTMQ_ENDPOINT"], int(os.environ["LSTMQ_PID"])
+            self.log_path = os.environ["LSTMQ_LOG"]
+        else:
+            self.start(keyed, bind, seconds)
+        self.log_start = os.path.getsize(self.log_path)
+
+    def start(self, keyed, bind, seconds):
+        options = [f"cluster.bind={bind}"]
+        if keyed:
+            self.keys.make("server", allowed=False)
+            options += [f"curve.key={self.keys.path('server.key')}", f"curve.allow={self.keys.allow}"]
+        self.log_path = os.path.join(self.temporary.name, "log")
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen([SERVER, str(seconds), *options], stdout=subprocess.PIPE, stderr=log)
+        self.endpoint, self.pid = self.process.stdout.readline().decode().strip(), self.process.pid
+        if not self.endpoint:
+            raise AssertionError(self.log())
+
+    def address(self):
+        host, port = self.endpoint.removeprefix("tcp://").rsplit(":", 1)
+        return host, int(port)
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8") as file:
+            file.seek(getattr(self, "log_start", 0))
+            return file.read()
+
+    def lines(self, pattern):
+        return [line for line in self.log().splitlines() if re.search(pattern, line)]
+
+    def rss(self):
+        """Resident bytes, now."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
+            return int(re.search(r"VmRSS:\s+(\d+) kB", file.read())[1]) * 1024
+
+    def peak(self):
+        """Resident bytes at most so far."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
+            return int(re.search(r"VmHWM:\s+(\d+) kB", file.read())[1]) * 1024
+
+    def stop(self):
+        """End it; the exit status."""
+        status = 0
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            status = self.process.wait(20)
+            self.process.stdout.close()
+        self.temporary.cleanup()
+        return status
+
+
+class Peer:
+    """A DEALER, with keys (public, secret, the server's public key) or without."""
+
+    def __init__(self, context, endpoint, keys=None, identity=None):
+        self.socket = context.socket(zmq.DEALER)
+        self.socket.linger = 0
+        self.socket.sndhwm = 0
+        if keys is not None:
+            self.socket.curve_publickey, self.socket.curve_secretkey, self.socket.curve_serverkey = keys
+        if identity is not None:
+            self.socket.setsockopt(zmq.ROUTING_ID, identity)
+        self.socket.connect(endpoint)
+
+    def ask(self, seconds=10.0):
+        """The server's counters, or None where no answer came in time."""
+        self.socket.send_multipart(message(ASK, {"detail": 0}))
+        while self.socket.poll(int(seconds * 1000)):
+            frames = self.socket.recv_multipart()
+            if msgpack.unpackb(frames[0])["t"] == STATUS:
+                return json.loads(msgpack.unpackb(frames[1])["json"])
+        return None
+
+    def close(self):
+        self.socket.close(linger=0)
+
+
+class Case(unittest.TestCase):
+    """A server, a context, and what is needed to end both."""
+
+    keyed = True
+
+    def setUp(self):
+        self.server = Server(keyed=self.keyed)
+        self.context = zmq.Context()
+        self.context.set(zmq.MAX_SOCKETS, 4096)
+        self.addCleanup(self.end)
+
+    def end(self):
+        self.context.destroy(linger=0)
+        self.assertEqual(self.server.stop(), 0, "the server did not end well")
+
+    def peer(self, pair=None, server_key=None, identity=None):
+        keys = None
+        if pair is not None:
+            keys = (*pair, server_key or self.server.keys.public("server"))
+        peer = Peer(self.context, self.server.endpoint, keys, identity)
+        self.addCleanup(peer.close)
+        return peer
+
+    def raw(self):
+        """A plain TCP connection."""
+        connection = socket.create_connection(self.server.address())
+        self.addCleanup(connection.close)
+        return connection
+
+
+def greeting(mechanism):
+    return b"\xff" + bytes(8) + b"\x7f\x03\x00" + mechanism.ljust(20, b"\0") + bytes(32)
+
+
+def ready(**properties):
+    """The READY command of the NULL mechanism."""
+    body = b"\x05READY"
+    for name, value in properties.items():
+        name = name.replace("_", "-").encode()
+        body += bytes([len(name)]) + name + len(value).to_bytes(4, "big") + value
+    return bytes([4, len(body)]) + body
+
+
+def main():
+    result = unittest.main(exit=False, verbosity=2).result
+    sys.exit(0 if result.wasSuccessful() else 1)

@@ -1,0 +1,156 @@
+#!/usr/bin/python3
+"""Who may come in: nobody without a key that the server knows and a role for what it came for."""
+
+import os
+import subprocess
+import time
+import unittest
+
+import peers
+from peers import SERVER, Case, main, wait_for
+
+QUICKLY = 0.7  # seconds in which a peer that is let in would long have had its answer
+
+
+class Refused(Case):
+    def setUp(self):
+        super().setUp()
+        self.good = self.server.keys.make("worker-1")
+
+    def assert_refused(self, peer, pattern):
+        self.assertIsNone(peer.ask(QUICKLY))
+        peer.close()
+        lines = wait_for(lambda: self.server.lines("refused .*" + pattern))
+        self.assertRegex(lines[0], r" warn .*refused (127\.0\.0\.1|a connection)")
+        self.friend = getattr(self, "friend", None) or self.peer(self.good)
+        counters = self.friend.ask()
+        self.assertEqual(counters["hellos"], 0)
+        self.assertEqual(counters["let_in"], 1)  # the friend
+        return lines
+
+    def test_a_peer_without_a_key(self):
+        # Whoever of the two sees first that they do not fit ends it.
+        self.assert_refused(self.peer(), "(it has no key|before it was through)")
+
+    def test_an_unknown_key(self):
+        stranger = self.server.keys.make("stranger", allowed=False)
+        lines = self.assert_refused(self.peer(stranger), "is not on the list of keys")
+        self.assertIn(stranger[0][:7].decode() + "...", lines[0])
+        self.assertNotIn(stranger[0].decode(), self.server.log())
+
+    def test_a_clients_key_used_as_a_workers(self):
+        for role in ("client", "serve"):
+            pair = self.server.keys.make(role, role=role)
+            self.assert_refused(self.peer(pair), f"\\({role}\\) has the role {role}, which is not for \"train\"")
+
+    def test_anothers_public_key_without_its_secret(self):
+        own = self.server.keys.make("thief", allowed=False)
+        self.assert_refused(self.peer((self.good[0], own[1])), "has no secret to its public key")
+
+    def test_a_wrong_server_key(self):
+        other = self.server.keys.make("other", allowed=False)
+        self.assert_refused(self.peer(self.good, server_key=other[0]), "it expects another server")
+
+    def test_a_file_of_ones_own_changes_nothing(self):
+        pair = self.server.keys.make("riser", role="client")
+        path = self.server.keys.path("riser.pub")
+        with open(path, encoding="ascii") as file:
+            text = file.read()
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text.replace("client", "train"))
+        self.assert_refused(self.peer(pair), "has the role client")
+
+    def test_a_flood_of_them_is_a_few_lines(self):
+        stranger = self.server.keys.make("stranger", allowed=False)
+        began = time.monotonic()
+        flood = [self.peer(stranger) for _ in range(300)]
+        good = self.peer(self.good)
+        wait_for(lambda: good.ask()["refused"] >= 300, 30)
+        for peer in flood:
+            peer.close()
+        seconds = time.monotonic() - began
+        wait_for(lambda: self.server.lines("refused [0-9]+ more connections"))
+        self.assertLessEqual(len(self.server.lines("refused 127")), 10 * (seconds + 2))
+        self.assertEqual(good.ask()["let_in"], 1)
+
+
+class Admitted(Case):
+    def test_a_key_is_let_in_and_shut_out_while_the_server_runs(self):
+        late = self.server.keys.make("late", allowed=False)
+        self.server.keys.admit("late")
+        peer = self.peer(late)
+        self.assertEqual(peer.ask()["let_in"], 1)
+        self.server.keys.withdraw("late")
+        wait_for(lambda: self.refused_again(late))
+        self.assertIsNotNone(peer.ask(), "who is connected stays connected")
+
+    def refused_again(self, pair):
+        peer = self.peer(pair)
+        answer = peer.ask(0.3)
+        peer.close()
+        return answer is None
+
+    def test_a_list_that_cannot_be_read_stays_as_it_was(self):
+        pair = self.server.keys.make("worker-1")
+        self.assertIsNotNone(self.peer(pair).ask())
+        with open(os.path.join(self.server.keys.allow, "broken.pub"), "w", encoding="ascii") as file:
+            file.write("train of thought\n")
+
+        def told():
+            self.assertIsNotNone(self.peer(pair).ask())
+            return self.server.lines("broken.pub: line 1: .*stays as it was")
+
+        self.assertEqual(len(wait_for(told)), 1)
+        self.assertIsNotNone(self.peer(pair).ask())
+
+    def test_a_peer_that_waits_is_let_in(self):
+        waiting = self.server.keys.make("waiting", allowed=False)
+        peer = self.peer(waiting)
+        self.assertIsNone(peer.ask(QUICKLY))
+        self.server.keys.admit("waiting")
+        self.assertEqual(peer.ask()["let_in"], 1)
+
+    def test_operators_may_ask(self):
+        self.assertIsNotNone(self.peer(self.server.keys.make("operator", role="admin")).ask())
+
+    def test_nobody_takes_a_connected_peers_place(self):
+        first, second = (self.server.keys.make(name) for name in ("worker-1", "worker-2"))
+        one = self.peer(first, identity=b"worker-1")
+        self.assertIsNotNone(one.ask())
+        self.assertIsNone(self.peer(second, identity=b"worker-1").ask(QUICKLY))
+        self.assertIsNotNone(one.ask())
+
+
+class Listening(unittest.TestCase):
+    def refused(self, *options):
+        result = subprocess.run([SERVER, "1", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                encoding="utf-8", timeout=30, check=False)
+        self.assertEqual((result.returncode, result.stdout), (2, ""), result.stderr)
+        return result.stderr
+
+    def test_only_this_machine_without_keys(self):
+        for host in ("0.0.0.0", "*", "[::]", "192.0.2.1", "eth0"):
+            error = self.refused(f"cluster.bind=tcp://{host}:0")
+            self.assertIn("lstmq keygen", error)
+            self.assertIn("--insecure", error)
+
+    def test_keys_and_the_list_go_together(self):
+        with peers.tempfile.TemporaryDirectory(prefix="lstmq-cluster-") as folder:
+            keys = peers.Keys(folder)
+            keys.make("server", allowed=False)
+            self.assertIn("curve.key needs --curve.allow", self.refused(f"curve.key={keys.path('server.key')}"))
+            self.assertIn("curve.allow needs --curve.key", self.refused(f"curve.allow={keys.allow}"))
+            os.chmod(keys.path("server.key"), 0o644)
+            self.assertIn("chmod 600", self.refused(f"curve.key={keys.path('server.key')}",
+                                                    f"curve.allow={keys.allow}"))
+
+    def test_insecure_is_said(self):
+        result = subprocess.run([SERVER, "0", "cluster.bind=tcp://0.0.0.0:0", "curve.insecure=true"],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", timeout=30,
+                                check=False)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("open to anybody", result.stderr)
+
+
+if __name__ == "__main__":
+    main()
