@@ -1,12 +1,23 @@
 #!/usr/bin/env bash
-# bench_pytorch.sh [--rounds N] [--epochs N] [--threads N] [--seconds N] [--target RATIO] [--decode-target RATIO] [train|decode] - hold
-# lstmq against PyTorch, on the same pairs, the same batches and the same number of threads.
+# bench_pytorch.sh [--rounds N] [--epochs N] [--threads N] [--seconds N] [--target NAME=RATIO]... [--with COMMAND] [--write-readme]
+#                  [train|as-written|bf16|decode]... - hold lstmq against PyTorch, on the same pairs and as many threads.
 #
-# PyTorch's side is scripts/pytorch_train.py and scripts/pytorch_decode.py, written for speed; lstmq's is `lstmq train --config
-# notebook`, coordinator and all, and `lstmq bench translate` with the model it has just trained. The two take turns for N rounds
-# (3), one at a time. Printed are target tokens/s, the ratio of the medians and the ratio of each round; the exit status is 1
-# when a ratio of medians is below its target: --target (1.0) for training, --decode-target (0) for decoding. Training runs N
-# epochs (2) a round, of which PyTorch's first 10 steps are not counted; decoding runs N seconds (5) at each batch size.
+#   train       the notebook recipe in fp32: `lstmq train --config notebook`, coordinator and all, against scripts/pytorch_train.py,
+#               which an expert would write: the same batches; as it is, and through torch.compile, whichever is faster
+#   as-written  the same against scripts/pytorch_as_written.py, which trains as the notebook does
+#   bf16        lstmq with train.precision bf16 against the expert's under autocast; left out, and said so, without AVX512_BF16
+#   decode      `lstmq bench translate` with the model it has just trained, against scripts/pytorch_decode.py: one sentence at a
+#               time, 64, 256; the same weights, sentences and numbers of steps
+#
+# All four without a word. The programs take turns for N rounds (3), one at a time; training runs N epochs (2) a round, of which
+# PyTorch's first 10 steps are not counted, and decoding N seconds (5) at each size. PyTorch gets what makes it fastest: threads
+# bound to cores, a malloc that keeps its memory, no denormals. --with 'COMMAND' runs each measurement through a command, such as
+# 'taskset -c 2,3'.
+#
+# Printed are target tokens/s, the ratio of the medians and the ratio of each round, and lstmq's peak memory; --write-readme puts
+# them into README.md, with the profile of a step. The exit status is 1 when a target is missed: fp32 1.7, as-written 5, bf16 1.6,
+# bf16-fp32 2.3 (bf16 against PyTorch's fp32), decode 1.7 (the better of 64 and 256 on either side), one 8, unless --target gives
+# another; 250 MB for training, 120 MB for decoding.
 #
 # PyTorch 2.11 is installed by pip into .venv in the checkout, once; PYTHON_TORCH=/path/to/python takes one that is there
 # already. LSTMQ=/path/to/lstmq takes a program that is built already. LSTMQ_DATA is as for scripts/data.sh.
@@ -15,24 +26,28 @@ set -u
 cd "$root" || exit 1
 
 torch=2.11.0
-rounds=3 epochs=2 threads=2 target=1.0 decode_target=0 seconds=5 what='train decode'
+rounds=3 epochs=2 threads=2 seconds=5 with='' readme='' what='' compile=yes
+targets=(fp32=1.7 as-written=5 bf16=1.6 bf16-fp32=2.3 decode=1.7 one=8)
 while [ $# -gt 0 ]; do
     case "$1" in
     --rounds | --epochs | --threads | --seconds)
         case "${2:-}" in '' | *[!0-9]* | 0) die "$1 needs a number from 1" ;; esac
         printf -v "${1#--}" '%s' "$2" && shift
         ;;
-    --target | --decode-target)
-        printf '%s\n' "${2:-}" | grep -qx '[0-9]*\.\{0,1\}[0-9]\{1,\}' || die "$1 needs a ratio, as 1.5"
-        name=${1#--}
-        printf -v "${name//-/_}" '%s' "$2" && shift
+    --target)
+        printf '%s\n' "${2:-}" | grep -qxE '(fp32|as-written|bf16|bf16-fp32|decode|one)=[0-9]*\.?[0-9]+' ||
+            die "$1 needs a name and a ratio, as fp32=1.5"
+        targets+=("$2") && shift
         ;;
-    train | decode) what=$1 ;;
+    --with) [ -n "${2:-}" ] || die "$1 needs a command" && with=$2 && shift ;;
+    --write-readme) readme=README.md ;;
+    train | as-written | bf16 | decode) what="$what $1" ;;
     -h | --help) usage && exit 0 ;;
     *) usage >&2 && exit 2 ;;
     esac
     shift
 done
+what="${what:-train as-written bf16 decode} "
 
 work=$(mktemp -d) || die "no temporary folder can be made in ${TMPDIR:-/tmp}"
 trap 'rm -rf "$work"' EXIT
@@ -63,11 +78,37 @@ value() {
     "$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$1" "$2"
 }
 
-# One training by lstmq: every epoch's tokens over every epoch's training time, from its own metrics.
+wanted() { case " $what" in *" $1 "*) ;; *) return 1 ;; esac }
+
+# note ROW SIDE VALUE: keep a measurement.
+note() { printf '%s %s %.0f\n' "$@" | tee -a "$work/rounds" >&2; }
+
+# A Python program of this folder, under what makes PyTorch fastest; its result goes to pytorch.json.
+pytorch() {
+    local program=$1
+    shift
+    # shellcheck disable=SC2086
+    OMP_NUM_THREADS=$threads OMP_PROC_BIND=true OMP_PLACES=cores MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967295 \
+        MALLOC_TOP_PAD_=67108864 $with "$python" "scripts/$program" --threads "$threads" "$@" \
+        >"$work/pytorch.json" 2>"$work/log"
+}
+
+# lstmq in a process of its own, whose peak memory, in MB, goes to the file `peak`.
+measured() {
+    # shellcheck disable=SC2086
+    $with "$python" -c '
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[2:]).returncode
+with open(sys.argv[1], "w") as file:
+    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, file=file)
+sys.exit(status)' "$work/peak" "$lstmq" "$@"
+}
+
+# train_lstmq PRECISION: every epoch's tokens over every epoch's training time, from its own metrics.
 train_lstmq() {
     rm -rf "$work/run"
-    "$lstmq" train --config notebook --data.pairs "$pairs" --run.dir "$work/run" --train.epochs "$epochs" --no-train.bleu \
-        --train.threads "$threads" --run.progress none --log.level warn >"$work/log" 2>&1 || {
+    measured train --config notebook --data.pairs "$pairs" --run.dir "$work/run" --train.epochs "$epochs" --no-train.bleu \
+        --train.threads "$threads" --train.precision "$1" --run.progress none --log.level warn >"$work/log" 2>&1 || {
         cat "$work/log" >&2
         die "lstmq train failed"
     }
@@ -78,66 +119,103 @@ tokens = sum(epoch["tgt_tokens"] for epoch in epochs)
 print(json.dumps({"tgt_tokens": epochs[0]["tgt_tokens"],
                   "tgt_tok_per_s": tokens / sum(epoch["tgt_tokens"] / epoch["tgt_tok_per_s"] for epoch in epochs)}))
 PYTHON
+    note "$1" lstmq "$(value "$work/lstmq.json" tgt_tok_per_s)"
 }
 
-train_pytorch() {
-    OMP_NUM_THREADS=$threads "$python" scripts/pytorch_train.py --pairs "$pairs" --threads "$threads" --epochs "$epochs" \
-        >"$work/pytorch.json" || die "PyTorch's training failed"
+# train_expert PRECISION: as it is, and compiled. What the compiler cannot do, or makes slower by a tenth in the first round, is not
+# tried again.
+train_expert() {
+    local plain compiled
+    pytorch pytorch_train.py --pairs "$pairs" --epochs "$epochs" --precision "$1" || {
+        cat "$work/log" >&2
+        die "PyTorch's training failed"
+    }
+    plain=$(value "$work/pytorch.json" tgt_tok_per_s)
+    note "$1" eager "$plain"
+    expert_tokens=$(value "$work/pytorch.json" tgt_tokens)
+    [ "$compile" = yes ] || return 0
+    if pytorch pytorch_train.py --pairs "$pairs" --epochs "$epochs" --precision "$1" --compile; then
+        compiled=$(value "$work/pytorch.json" tgt_tok_per_s)
+        note "$1" compiled "$compiled"
+        [ "${compiled%.*}" -ge $((${plain%.*} * 9 / 10)) ] || {
+            say "torch.compile is slower here: left out from now on"
+            compile=no
+        }
+    else
+        say "torch.compile does not work here: $(grep -v '^ *$' "$work/log" | tail -n 1)"
+        compile=no
+    fi
 }
 
-decode_lstmq() {
-    "$lstmq" bench translate --model "$work/run" --data.pairs "$work/held_out.tsv" --threads "$threads" \
-        --bench.seconds "$seconds" --json >"$work/lstmq.json" || die "lstmq bench translate failed"
-}
-
-decode_pytorch() {
-    OMP_NUM_THREADS=$threads "$python" scripts/pytorch_decode.py --model "$work/run/best" --pairs "$work/held_out.tsv" \
-        --threads "$threads" --seconds "$seconds" >"$work/pytorch.json" || die "PyTorch's decoding failed"
-}
-
-# Keep a round's figures: NAME PYTORCH LSTMQ, a line for each thing compared.
-note_training() {
-    [ "$(value "$work/lstmq.json" tgt_tokens)" = "$(value "$work/pytorch.json" tgt_tokens)" ] ||
+same_pairs() {
+    [ "$(value "$work/lstmq.json" tgt_tokens)" = "$expert_tokens" ] ||
         die "the two did not train on the same pairs: $(value "$work/lstmq.json" tgt_tokens) target tokens an epoch in lstmq," \
-            "$(value "$work/pytorch.json" tgt_tokens) in PyTorch"
-    printf 'training %.0f %.0f\n' "$(value "$work/pytorch.json" tgt_tok_per_s)" "$(value "$work/lstmq.json" tgt_tok_per_s)" |
-        tee -a "$work/rounds" >&2
+            "$expert_tokens in PyTorch"
 }
 
-note_decoding() {
+train_as_written() {
+    pytorch pytorch_as_written.py --pairs "$pairs" || {
+        cat "$work/log" >&2
+        die "the notebook's training failed"
+    }
+    note as-written notebook "$(value "$work/pytorch.json" tgt_tok_per_s)"
+}
+
+decode() {
+    pytorch pytorch_decode.py --model "$work/decoded/best" --pairs "$work/held_out.tsv" --seconds "$seconds" || {
+        cat "$work/log" >&2
+        die "PyTorch's decoding failed"
+    }
+    measured bench translate --model "$work/decoded" --data.pairs "$work/held_out.tsv" --threads "$threads" \
+        --bench.seconds "$seconds" --json >"$work/lstmq.json" || die "lstmq bench translate failed"
     "$python" - "$work/lstmq.json" "$work/pytorch.json" <<'PYTHON' | tee -a "$work/rounds" >&2
 import json, sys
 ours, theirs = (json.load(open(path)) for path in sys.argv[1:])
-for a, b in zip(ours["translate"]["batches"], theirs["batches"]):
-    assert a["batch"] == b["batch"]
-    print(f"decoding,_batch_{a['batch']} {b['tgt_tok_per_s']:.0f} {a['tgt_tok_per_s']:.0f}")
+speed = {side: {size["batch"]: size["tgt_tok_per_s"] for size in sizes}
+         for side, sizes in (("lstmq", ours["translate"]["batches"]), ("eager", theirs["batches"]))}
+for batch in (1, 64, 256):
+    for side in ("lstmq", "eager"):
+        print(f"decode-{batch} {side} {speed[side][batch]:.0f}")
 PYTHON
     [ "${PIPESTATUS[0]}" -eq 0 ] || die "the two did not decode the same"
 }
 
-# The table, and whether every target was reached.
-summary() {
-    "$python" - "$work/rounds" "$target" "$decode_target" <<'PYTHON'
-import sys
-from statistics import median
-rounds = {}
-for line in open(sys.argv[1]):
-    name, theirs, ours = line.split()
-    rounds.setdefault(name.replace("_", " "), []).append((float(theirs), float(ours)))
-targets = {"t": float(sys.argv[2]), "d": float(sys.argv[3])}
-print("| target tokens/s | PyTorch | lstmq | ratio | each round | target |")
-print("|---|---|---|---|---|---|")
-missed = []
-for name, pairs in rounds.items():
-    theirs, ours = (median(side) for side in zip(*pairs))
-    least = targets[name[0]]
-    if ours < least * theirs:
-        missed.append(f"{name}: {ours / theirs:.2f} times PyTorch's speed, the target is {least:g}")
-    print(f"| {name} | {theirs:,.0f} | {ours:,.0f} | {ours / theirs:.2f} | "
-          f"{', '.join(f'{b / a:.2f}' for a, b in pairs)} | {least:g} |")
-print(*missed, sep="\n", file=sys.stderr)
-sys.exit(bool(missed))
-PYTHON
+# The peak memory of a training run and of translating all held-out sources.
+memory() {
+    cut -f 1 "$work/held_out.tsv" >"$work/sources"
+    note memory-train lstmq "$(cat "$work/peak.train")"
+    [ -d "$work/decoded" ] || return 0
+    measured translate --model "$work/decoded" --threads "$threads" <"$work/sources" >/dev/null 2>"$work/log" || {
+        cat "$work/log" >&2
+        die "lstmq translate failed"
+    }
+    note memory-decode lstmq "$(cat "$work/peak")"
+}
+
+profile() {
+    # shellcheck disable=SC2086
+    $with "$lstmq" bench train --config notebook --threads "$threads" --bench.seconds 3 "$@" || die "lstmq bench train failed"
+}
+
+round() {
+    if wanted train || wanted as-written; then
+        wanted train && train_expert fp32
+        train_lstmq fp32
+        cp "$work/peak" "$work/peak.train"
+        wanted train && same_pairs
+        rm -rf "$work/decoded" && mv "$work/run" "$work/decoded"
+    fi
+    wanted as-written && train_as_written
+    if wanted bf16; then
+        wanted train || train_expert fp32
+        train_expert bf16
+        train_lstmq bf16
+        same_pairs
+    fi
+    if wanted decode; then
+        [ -d "$work/decoded" ] || { train_lstmq fp32 && cp "$work/peak" "$work/peak.train" && mv "$work/run" "$work/decoded"; }
+        decode
+    fi
 }
 
 stage "PyTorch"
@@ -151,21 +229,33 @@ else
     build release lstmq
 fi
 pairs=$(scripts/data.sh) || exit
+: >"$work/rounds"
 "$python" scripts/pytorch_notebook.py "$pairs" >"$work/held_out.tsv" || die "the pairs in $pairs cannot be read"
+notes=()
+if wanted bf16 && ! grep -qw avx512_bf16 /proc/cpuinfo; then
+    what=${what/ bf16 / }
+    notes+=(--note "bf16 is skipped: this processor has no AVX512_BF16.")
+    say "SKIPPED: bf16, this processor has no AVX512_BF16"
+fi
 
-stage "Taking turns: $rounds rounds, $threads threads, target tokens/s of PyTorch and of lstmq"
-[ "$what" != decode ] || epochs=1
+stage "Taking turns: $rounds rounds, $threads threads, target tokens/s"
 for _ in $(seq "$rounds"); do
-    case "$what" in *train*) train_pytorch && train_lstmq && note_training ;; esac
-    case "$what" in *decode*)
-        [ -d "$work/run" ] || train_lstmq
-        decode_pytorch && decode_lstmq && note_decoding
-        ;;
-    esac
+    round
 done
+[ ! -e "$work/peak.train" ] || memory
 
 stage "Result"
-printf '%s, %s cores, %s threads; PyTorch %s; %s\n\n' \
+profiles=()
+if [ -n "$readme" ]; then
+    profile >"$work/profile" || exit
+    profiles=(--profile "$work/profile")
+    if wanted bf16; then
+        profile --train.precision bf16 >"$work/profile.bf16" || exit
+        profiles+=(--profile "$work/profile.bf16")
+    fi
+fi
+heading=$(printf '%s, %s cores, %s threads; PyTorch %s; %s.' \
     "$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" "$threads" \
-    "$("$python" -c 'import torch; print(torch.__version__)')" "$("$lstmq" --version | head -n 1)"
-summary
+    "$("$python" -c 'import torch; print(torch.__version__)')" "$("$lstmq" --version | head -n 1)")
+"$python" scripts/bench_table.py "$work/rounds" "${targets[@]/#/--target=}" --heading "$heading" "${notes[@]}" "${profiles[@]}" \
+    ${readme:+--write-readme "$readme"}

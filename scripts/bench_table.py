@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""bench_table.py ROUNDS --target NAME=RATIO... [--heading TEXT] [--profile FILE] [--note TEXT]... [--write-readme README] - the table
+of bench_pytorch.sh, out of what it measured.
+
+ROUNDS has a line for each measurement: ROW SIDE VALUE, where ROW is one of the names below, SIDE lstmq or the name of a way that
+PyTorch was run, VALUE target tokens/s; the first of a row and side is of the first round, and so on. PyTorch's best way counts, by
+its median. Printed are medians, the ratio of the medians and the ratio of each round. With --write-readme the table also takes the
+place of what stands between README's two lines <!-- bench --> and <!-- /bench -->, with the profile of a step below it. The exit
+status is 1 when a ratio misses its target, which is then named on stderr."""
+
+import argparse
+import sys
+from statistics import median
+
+# name of the target, its row as shown, measurement of lstmq, measurement of PyTorch
+COMPARED = (
+    ("fp32", "training, fp32, against the expert's", "fp32", "fp32"),
+    ("as-written", "training, fp32, against the notebook as written", "fp32", "as-written"),
+    ("bf16", "training, bf16, against the expert's bf16", "bf16", "bf16"),
+    ("bf16-fp32", "training, bf16, against the expert's fp32", "bf16", "fp32"),
+    ("one", "decoding, one sentence at a time", "decode-1", "decode-1"),
+    (None, "decoding, 64 at a time", "decode-64", "decode-64"),
+    (None, "decoding, 256 at a time", "decode-256", "decode-256"),
+    ("decode", "decoding, the better of both on either side", "decode", "decode"),
+)
+# measurement, what it is, the most it may be, MB
+MEMORY = (("memory-train", "training", 250), ("memory-decode", "decoding", 120))
+BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+
+
+def read(path):
+    """{row: {side: [value of each round]}}"""
+    rows = {}
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            row, side, value = line.split()
+            rows.setdefault(row, {}).setdefault(side, []).append(float(value))
+    batched = [rows[row] for row in ("decode-64", "decode-256") if row in rows]
+    if batched:
+        rows["decode"] = {side: max((row[side] for row in batched), key=median) for side in batched[0]}
+    return rows
+
+
+def compare(rows, targets):
+    """(lines of the table, what was missed)"""
+    lines, missed = [], []
+    for target, shown, ours_row, theirs_row in COMPARED:
+        ours = rows.get(ours_row, {}).get("lstmq")
+        ways = {way: values for way, values in rows.get(theirs_row, {}).items() if way != "lstmq"}
+        if not ours or not ways:
+            continue
+        way = max(ways, key=lambda name: median(ways[name]))
+        theirs = ways[way]
+        ratio, least = median(ours) / median(theirs), targets.get(target)
+        each = ", ".join(f"{a / b:.2f}" for a, b in zip(ours, theirs))
+        by = f" ({way})" if len(ways) > 1 else ""
+        lines.append(f"| {shown} | {median(theirs):,.0f}{by} | {median(ours):,.0f} | {ratio:.2f} | {each} | "
+                     f"{'' if least is None else f'{least:g}'} |")
+        if least is not None and ratio < least:
+            missed.append(f"{target}: {shown}: {ratio:.2f} times PyTorch's speed, the target is {least:g}")
+    return lines, missed
+
+
+def memory(rows):
+    """(a sentence, what was missed)"""
+    known = [(name, rows[row]["lstmq"][-1], most) for row, name, most in MEMORY if row in rows]
+    text = ", ".join(f"{name} {value:.0f} MB (at most {most})" for name, value, most in known)
+    return (f"Peak memory: {text}." if known else "",
+            [f"memory: {name}: {value:.0f} MB, the target is {most}" for name, value, most in known if value > most])
+
+
+def write_readme(path, text):
+    with open(path, encoding="utf-8") as file:
+        readme = file.read()
+    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
+        sys.exit(f"{path} has no place for the table: it stands between {BEGIN} and {END}")
+    before, rest = readme.split(BEGIN)
+    after = rest.split(END)[1]
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rounds")
+    parser.add_argument("--target", action="append", default=[], metavar="NAME=RATIO")
+    parser.add_argument("--heading", default="")
+    parser.add_argument("--note", action="append", default=[])
+    parser.add_argument("--profile", action="append", default=[])
+    parser.add_argument("--write-readme")
+    options = parser.parse_args()
+    targets = {name: float(ratio) for name, ratio in (target.split("=") for target in options.target)}
+
+    rows = read(options.rounds)
+    table, missed = compare(rows, targets)
+    used, too_much = memory(rows)
+    missed += too_much
+    text = [options.heading, "", "| target tokens/s | PyTorch | lstmq | ratio | each round | target |", "|---|---|---|---|---|---|",
+            *table]
+    for note in filter(None, [used, *options.note]):
+        text += ["", note]
+    if missed:
+        text += ["", "Missed: " + "; ".join(missed) + "."]
+    print(*text, sep="\n")
+    for path in options.profile:
+        with open(path, encoding="utf-8") as file:
+            text += ["", "```text", file.read().rstrip(), "```"]
+    if options.write_readme:
+        write_readme(options.write_readme, "\n".join(text))
+    print(*missed, sep="\n", end="\n" if missed else "", file=sys.stderr)
+    sys.exit(bool(missed))
+
+
+if __name__ == "__main__":
+    main()
