@@ -26,7 +26,7 @@ set -u
 cd "$root" || exit 1
 
 torch=2.11.0
-rounds=3 epochs=2 threads=2 seconds=5 with='' readme='' what='' compile=yes
+rounds=3 epochs=2 threads=2 seconds=5 with='' readme='' what='' not_compiled=''
 targets=(fp32=1.7 as-written=5 bf16=1.6 bf16-fp32=2.3 decode=1.7 one=8)
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -133,17 +133,17 @@ train_expert() {
     plain=$(value "$work/pytorch.json" tgt_tok_per_s)
     note "$1" eager "$plain"
     expert_tokens=$(value "$work/pytorch.json" tgt_tokens)
-    [ "$compile" = yes ] || return 0
+    case " $not_compiled " in *" $1 "*) return 0 ;; esac
     if pytorch pytorch_train.py --pairs "$pairs" --epochs "$epochs" --precision "$1" --compile; then
         compiled=$(value "$work/pytorch.json" tgt_tok_per_s)
         note "$1" compiled "$compiled"
         [ "${compiled%.*}" -ge $((${plain%.*} * 9 / 10)) ] || {
-            say "torch.compile is slower here: left out from now on"
-            compile=no
+            say "torch.compile makes $1 slower here: left out from now on"
+            not_compiled="$not_compiled $1"
         }
     else
         say "torch.compile does not work here: $(grep -v '^ *$' "$work/log" | tail -n 1)"
-        compile=no
+        not_compiled='fp32 bf16'
     fi
 }
 

@@ -114,9 +114,38 @@ class AgainstPyTorch(unittest.TestCase):
 
     def test_bad_arguments_are_refused(self):
         self.assertEqual(self.script("--frobnicate").returncode, 2)
-        for arguments in (["--rounds", "0"], ["--threads", "two"], ["--target", "fast"], ["--epochs"]):
+        for arguments in (["--rounds", "0"], ["--threads", "two"], ["--target", "fast"], ["--target", "fp16=2"], ["--epochs"]):
             result = self.script(*arguments)
             self.assertEqual((result.returncode, len(result.stderr.splitlines())), (1, 1), arguments)
+
+    def table(self, *arguments):
+        """bench_table.py on two rounds in which PyTorch is better compiled, and decodes best 64 at a time."""
+        with tempfile.TemporaryDirectory(prefix="lstmq-bench-") as folder:
+            rounds, readme = os.path.join(folder, "rounds"), os.path.join(folder, "README.md")
+            with open(rounds, "w", encoding="utf-8") as file:
+                for values in ("fp32 eager 80", "fp32 compiled 100", "fp32 lstmq 200", "decode-64 eager 900", "decode-64 lstmq 1000",
+                               "decode-256 eager 700", "decode-256 lstmq 1800", "memory-train lstmq 251"):
+                    file.write(f"{values}\n" * 2)
+            with open(readme, "w", encoding="utf-8") as file:
+                file.write("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
+            result = subprocess.run([os.path.join(SOURCE, "scripts/bench_table.py"), rounds, *arguments, "--write-readme", readme],
+                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", check=False, timeout=60)
+            with open(readme, encoding="utf-8") as file:
+                return result, file.read()
+
+    def test_the_table_takes_pytorchs_best_and_stands_in_the_readme(self):
+        result, readme = self.table("--target", "fp32=1.9", "--target", "decode=2")
+        self.assertIn("| training, fp32, against the expert's | 100 (compiled) | 200 | 2.00 | 2.00, 2.00 | 1.9 |", result.stdout)
+        self.assertIn("| 900 | 1,800 | 2.00 |", result.stdout)
+        self.assertTrue(readme.startswith("before\n<!-- bench -->\n") and readme.endswith("<!-- /bench -->\nafter\n"), readme)
+        self.assertIn("| 200 | 2.00 |", readme)
+        self.assertNotIn("old", readme)
+
+    def test_a_missed_target_is_named(self):
+        result, _ = self.table("--target", "fp32=2.1", "--target", "decode=1.7")
+        self.assertEqual(result.returncode, 1)
+        lines = result.stderr.splitlines()
+        self.assertEqual([line.split(":")[0] for line in lines], ["fp32", "memory"], lines)
 
     def test_a_python_without_torch_is_named(self):
         result = self.script()
