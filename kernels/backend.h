@@ -8,8 +8,8 @@
  *
  * Bits: the same call gives the same bits on any number of threads. A row's result does not depend on the other rows of
  * the call, for: gather, gemm (rows of A where A is not transposed), recurrent_forward, recurrent_backward,
- * cross_entropy, argmax, top_k. An fp32 product on a processor with fused multiply-add has one right answer, see struct
- * gemm: neither the vector length nor a cut of K into several accumulating calls changes it. */
+ * cross_entropy, argmax, top_k, likeliest. An fp32 product on a processor with fused multiply-add has one right answer,
+ * see struct gemm: neither the vector length nor a cut of K into several accumulating calls changes it. */
 #ifndef LSTMQ_BACKEND_H
 #define LSTMQ_BACKEND_H
 
@@ -75,6 +75,17 @@ struct adam {
     uint64_t t; /* 1 at the first step */
 };
 
+/* What the input's part of a layer's gates is made of: W_ih x + b, with x a row of the embedding. */
+struct inputs_of {
+    int V, E, G;
+    const float *embedding, *w_ih, *bias; /* [V, E], [G, E], [G] */
+    const struct packed *packed;          /* w_ih as `pack` gave it, or NULL */
+};
+
+struct inputs;     /* rows of it that were computed before             */
+struct single;     /* a layer's recurrence, laid out for one row       */
+struct projection; /* a projection of which only the likeliest id is wanted */
+
 struct backend_table {
     const char *name; /* "cpu"                                   */
     /* "oneDNN 2.6.3", "avx512_core_amx"; static or owned by the backend */
@@ -123,6 +134,31 @@ struct backend_table {
     void (*argmax)(struct backend *self, const float *logits, int N, int V, int32_t *index);
     /* The k largest of each row, falling, ties by lower index; values and index are [N, k]. */
     void (*top_k)(struct backend *self, const float *logits, int N, int V, int k, float *values, int32_t *index);
+
+    /* Greedy decoding: the same values as gather, gemm, recurrent_forward and argmax give, to the bit, with less to
+     * read. What an `open` is given stays as it is until `close`. An open returns NULL and err on failure. */
+
+    struct inputs *(*inputs_open)(struct backend *self, const struct inputs_of *of, struct err *err);
+    void (*inputs_close)(struct backend *self, struct inputs *inputs);
+    /* Rows of `count` tokens: row slot[n] of what is returned ([rows, G], until the next call) is W_ih x + b of
+     * token[n]. NULL after a failure. */
+    const float *(*inputs_rows)(struct backend *self, struct inputs *inputs, const int32_t *token, int count,
+                                int32_t *slot);
+
+    /* `packed` is w_hh [G, H] as `pack` gave it, or NULL. */
+    struct single *(*single_open)(struct backend *self, enum cell cell, const float *w_hh, int H,
+                                  const struct packed *packed, struct err *err);
+    void (*single_close)(struct backend *self, struct single *single);
+    /* T steps of one row, step t with row slot[t] of `input`: h and c [H] (c for lstm only) become the last state's. */
+    void (*single_run)(struct backend *self, struct single *single, const float *input, const int32_t *slot, int T,
+                       float *h, float *c);
+
+    /* w [V, H], bias [V]; `packed` is w transposed as `pack` gave it, or NULL. */
+    struct projection *(*projection_open)(struct backend *self, const float *w, const float *bias, int V, int H,
+                                          const struct packed *packed, struct err *err);
+    void (*projection_close)(struct backend *self, struct projection *projection);
+    /* index[n] = the first index of the largest of h[n] W^T + bias, of N rows. */
+    void (*likeliest)(struct backend *self, const struct projection *projection, const float *h, int N, int32_t *index);
 
     /* y = 1 / (1 + exp(-x)) in place; and dx = dy y (1 - y), in place in dy. */
     void (*sigmoid)(struct backend *self, float *x, size_t count);

@@ -11,8 +11,15 @@
 struct step_arrays {
     float *x, *input, *gates, *c, *h;                  /* [B, E], [B, G], [B, G], [B, H], [B, H] */
     float *state_h[2], *state_c[2];                    /* [B, H] before and after the step       */
-    float *logits, *loss;                              /* [B, V], [B]                            */
+    float *logits, *loss;                              /* [B, V], or nothing where none are wanted; [B] */
     int32_t *token, *slot, *keep, *target, *predicted; /* [B]                   */
+    int32_t *source, *source_slot;                     /* [S] of one sentence alone */
+};
+
+/* How much of them is wanted. */
+struct step_size {
+    size_t B, S;
+    bool logits;
 };
 
 /* The same on the host, and who the live rows are. */
@@ -20,13 +27,14 @@ struct host_arrays {
     int32_t *live; /* [B] target-side row of each live row */
     int32_t *token, *keep, *target, *predicted;
     float *loss;
-    bool *ended; /* [B] by target-side row */
-    int count;   /* live rows */
+    bool *ended;     /* [B] by target-side row   */
+    int32_t *source; /* [S] of one sentence alone */
+    int count;       /* live rows */
 };
 
-static size_t s_lay(struct step_arrays *step, const struct model_shape *shape, size_t B, char *base)
+static size_t s_lay(struct step_arrays *step, const struct model_shape *shape, const struct step_size *size, char *base)
 {
-    size_t E = (size_t)shape->E, H = (size_t)shape->H, G = (size_t)shape->G;
+    size_t B = size->B, E = (size_t)shape->E, H = (size_t)shape->H, G = (size_t)shape->G;
     struct arena arena = {.base = base};
     step->x = arena_take(&arena, B * E, sizeof(float));
     step->input = arena_take(&arena, B * G, sizeof(float));
@@ -37,18 +45,21 @@ static size_t s_lay(struct step_arrays *step, const struct model_shape *shape, s
         step->state_h[i] = arena_take(&arena, B * H, sizeof(float));
         step->state_c[i] = arena_take(&arena, B * H, sizeof(float));
     }
-    step->logits = arena_take(&arena, B * (size_t)shape->tgt_vocab, sizeof(float));
+    step->logits = arena_take(&arena, size->logits ? B * (size_t)shape->tgt_vocab : 0, sizeof(float));
     step->loss = arena_take(&arena, B, sizeof(float));
     step->token = arena_take(&arena, B, sizeof(int32_t));
     step->slot = arena_take(&arena, B, sizeof(int32_t));
     step->keep = arena_take(&arena, B, sizeof(int32_t));
     step->target = arena_take(&arena, B, sizeof(int32_t));
     step->predicted = arena_take(&arena, B, sizeof(int32_t));
+    step->source = arena_take(&arena, size->S, sizeof(int32_t));
+    step->source_slot = arena_take(&arena, size->S, sizeof(int32_t));
     return arena.used;
 }
 
-static size_t s_lay_host(struct host_arrays *host, size_t B, char *base)
+static size_t s_lay_host(struct host_arrays *host, const struct step_size *size, char *base)
 {
+    size_t B = size->B;
     struct arena arena = {.base = base};
     host->live = arena_take(&arena, B, sizeof(int32_t));
     host->token = arena_take(&arena, B, sizeof(int32_t));
@@ -57,35 +68,83 @@ static size_t s_lay_host(struct host_arrays *host, size_t B, char *base)
     host->predicted = arena_take(&arena, B, sizeof(int32_t));
     host->loss = arena_take(&arena, B, sizeof(float));
     host->ended = arena_take(&arena, B, sizeof(bool));
+    host->source = arena_take(&arena, size->S, sizeof(int32_t));
     return arena.used;
 }
 
-static bool s_reserve(struct decoder *decoder, size_t B, struct step_arrays *step, struct host_arrays *host,
-                      struct err *err)
+static bool s_reserve(struct decoder *decoder, const struct step_size *size, struct step_arrays *step,
+                      struct host_arrays *host, struct err *err)
 {
     struct backend *backend = decoder->model->backend;
     const struct model_shape *shape = &decoder->model->shape;
-    size_t needed = s_lay(step, shape, B, NULL);
+    size_t needed = s_lay(step, shape, size, NULL);
     if (needed > decoder->arena_size) {
         if (decoder->arena != NULL)
             backend->op->free(backend, decoder->arena);
         decoder->arena_size = 0;
         decoder->arena = backend->op->alloc(backend, needed, err);
         if (decoder->arena == NULL)
-            return err_context(err, "decoding %zu rows", B);
+            return err_context(err, "decoding %zu rows", size->B);
         decoder->arena_size = needed;
     }
-    size_t host_needed = s_lay_host(host, B, NULL);
+    size_t host_needed = s_lay_host(host, size, NULL);
     if (host_needed > decoder->host_size) {
         free(decoder->host);
         decoder->host = malloc(host_needed);
         decoder->host_size = decoder->host != NULL ? host_needed : 0;
         if (decoder->host == NULL)
-            return err_set(err, ERR_MEMORY, "no memory to decode %zu rows", B);
+            return err_set(err, ERR_MEMORY, "no memory to decode %zu rows", size->B);
     }
-    s_lay(step, shape, B, decoder->arena);
-    s_lay_host(host, B, decoder->host);
+    s_lay(step, shape, size, decoder->arena);
+    s_lay_host(host, size, decoder->host);
     return true;
+}
+
+static struct inputs_of s_inputs_of(const struct model_shape *shape, const struct side_weights *weights, int V,
+                                    const struct packed *packed)
+{
+    return (struct inputs_of){.V = V,
+                              .E = shape->E,
+                              .G = shape->G,
+                              .embedding = weights->embedding,
+                              .w_ih = weights->w_ih,
+                              .bias = weights->bias,
+                              .packed = packed};
+}
+
+static bool s_open_shorter(struct decoder *decoder, struct err *err)
+{
+    const struct model *model = decoder->model;
+    const struct model_shape *shape = &model->shape;
+    const struct weights *weights = &model->weights;
+    const struct decoder_packed *packed = &decoder->packed;
+    struct decoder_short *shorter = &decoder->shorter;
+    struct backend *backend = model->backend;
+    struct inputs_of encoder = s_inputs_of(shape, &weights->encoder, shape->src_vocab, packed->encoder_ih);
+    struct inputs_of target = s_inputs_of(shape, &weights->decoder, shape->tgt_vocab, packed->decoder_ih);
+    return (shorter->encoder_inputs = backend->op->inputs_open(backend, &encoder, err)) != NULL &&
+           (shorter->decoder_inputs = backend->op->inputs_open(backend, &target, err)) != NULL &&
+           (shorter->encoder = backend->op->single_open(backend, shape->cell, weights->encoder.w_hh, shape->H,
+                                                        packed->encoder_hh, err)) != NULL &&
+           (shorter->decoder = backend->op->single_open(backend, shape->cell, weights->decoder.w_hh, shape->H,
+                                                        packed->decoder_hh, err)) != NULL &&
+           (shorter->projection = backend->op->projection_open(backend, weights->projection, weights->projection_bias,
+                                                               shape->tgt_vocab, shape->H, packed->projection, err)) !=
+               NULL;
+}
+
+static void s_close_shorter(struct decoder *decoder)
+{
+    struct backend *backend = decoder->model->backend;
+    struct decoder_short *shorter = &decoder->shorter;
+    if (backend->op->likeliest == NULL)
+        return;
+    backend->op->inputs_close(backend, shorter->encoder_inputs);
+    backend->op->inputs_close(backend, shorter->decoder_inputs);
+    backend->op->single_close(backend, shorter->encoder);
+    backend->op->single_close(backend, shorter->decoder);
+    backend->op->projection_close(backend, shorter->projection);
+    *shorter = (struct decoder_short){0};
 }
 
 bool decoder_pack(struct decoder *decoder, struct err *err)
@@ -115,7 +174,10 @@ bool decoder_pack(struct decoder *decoder, struct err *err)
     }
     decoder->network.encoder_ih = decoder->packed.encoder_ih;
     decoder->network.encoder_hh = decoder->packed.encoder_hh;
-    return true;
+    if (model->backend->op->likeliest == NULL || s_open_shorter(decoder, err))
+        return true;
+    decoder_unpack(decoder);
+    return false;
 }
 
 void decoder_unpack(struct decoder *decoder)
@@ -123,6 +185,7 @@ void decoder_unpack(struct decoder *decoder)
     struct backend *backend = decoder->model->backend;
     struct packed *packed[] = {decoder->packed.encoder_ih, decoder->packed.encoder_hh, decoder->packed.decoder_ih,
                                decoder->packed.decoder_hh, decoder->packed.projection};
+    s_close_shorter(decoder);
     for (size_t i = 0; i < sizeof packed / sizeof packed[0]; i++)
         if (packed[i] != NULL)
             backend->op->unpack(backend, packed[i]);
@@ -140,7 +203,34 @@ void decoder_free(struct decoder *decoder)
     *decoder = (struct decoder){.model = decoder->model, .network = {.model = decoder->model}};
 }
 
-/* All rows live, <sos> as their first input, the encoder's states as theirs. */
+/* The encoder's last states, into h0 and c0 of the network or, for one sentence alone, into the first ones of `step`. */
+static bool s_encode(struct decoder *decoder, const struct batch *batch, struct step_arrays *step,
+                     struct host_arrays *host, struct err *err)
+{
+    struct backend *backend = decoder->model->backend;
+    const struct decoder_short *shorter = &decoder->shorter;
+    const struct batch_side *src = &batch->src;
+    int T = src->seq.T;
+    size_t ids = (size_t)T * sizeof(int32_t), state = (size_t)decoder->model->shape.H * sizeof(float);
+    if (batch->B > 1 || shorter->encoder == NULL) {
+        /* The first step reads the states where the encoder left them, and later ones may write there. */
+        bool ok = network_encode(&decoder->network, batch, err);
+        step->state_h[0] = decoder->network.decoder.h0;
+        step->state_c[0] = decoder->network.decoder.c0;
+        return ok;
+    }
+    backend->op->download(backend, host->source, src->slot, ids);
+    for (int t = 0; t < T; t++)
+        host->source[t] = src->host_distinct[host->source[t]];
+    backend->op->upload(backend, step->source, host->source, ids);
+    backend->op->zero(backend, step->state_h[0], state);
+    backend->op->zero(backend, step->state_c[0], state);
+    const float *input = backend->op->inputs_rows(backend, shorter->encoder_inputs, step->source, T, step->source_slot);
+    backend->op->single_run(backend, shorter->encoder, input, step->source_slot, T, step->state_h[0], step->state_c[0]);
+    return backend->op->check(backend, err);
+}
+
+/* All rows live, <sos> as their first input. */
 static void s_begin(struct decoder *decoder, const struct batch *batch, struct step_arrays *step,
                     struct host_arrays *host)
 {
@@ -154,22 +244,16 @@ static void s_begin(struct decoder *decoder, const struct batch *batch, struct s
     host->count = B;
     backend->op->upload(backend, step->slot, host->live, (size_t)B * sizeof(int32_t));
     backend->op->upload(backend, step->token, host->token, (size_t)B * sizeof(int32_t));
-    /* The first step reads the states where the encoder left them, and later ones may write there. */
-    step->state_h[0] = decoder->network.decoder.h0;
-    step->state_c[0] = decoder->network.decoder.c0;
 }
 
-/* One step of the live rows: from state[now] and tokens to logits, the likeliest ids and state[1 - now]. */
-static void s_step(struct decoder *decoder, struct step_arrays *step, int count, int now, bool score)
+/* The input's part of the gates: a table of which row slot[i] is that of token i. */
+static const float *s_inputs(struct decoder *decoder, struct step_arrays *step, int count)
 {
-    const struct model *model = decoder->model;
-    struct backend *backend = model->backend;
-    const struct model_shape *shape = &model->shape;
-    const struct side_weights *weights = &model->weights.decoder;
-    bool lstm = shape->cell == CELL_LSTM;
-    int32_t rows[1] = {count}, offset[1] = {0};
-    struct sequence seq = {.B = count, .T = 1, .N = count, .rows = rows, .offset = offset};
-
+    const struct model_shape *shape = &decoder->model->shape;
+    const struct side_weights *weights = &decoder->model->weights.decoder;
+    struct backend *backend = decoder->model->backend;
+    if (decoder->shorter.decoder_inputs != NULL)
+        return backend->op->inputs_rows(backend, decoder->shorter.decoder_inputs, step->token, count, step->slot);
     backend->op->gather(backend, weights->embedding, step->token, count, shape->E, step->x);
     backend->op->gemm(backend, &(struct gemm){.M = count,
                                               .N = shape->G,
@@ -180,12 +264,23 @@ static void s_step(struct decoder *decoder, struct step_arrays *step, int count,
                                               .c = step->input,
                                               .transpose_b = true,
                                               .packed = decoder->packed.decoder_ih});
+    return step->input;
+}
+
+/* From state[now] to state[1 - now], which is also h. */
+static void s_recur(struct decoder *decoder, struct step_arrays *step, const float *input, int count, int now)
+{
+    const struct model_shape *shape = &decoder->model->shape;
+    struct backend *backend = decoder->model->backend;
+    bool lstm = shape->cell == CELL_LSTM;
+    int32_t rows[1] = {count}, offset[1] = {0};
+    struct sequence seq = {.B = count, .T = 1, .N = count, .rows = rows, .offset = offset};
     backend->op->recurrent_forward(backend, &(struct recurrent){.cell = shape->cell,
                                                                 .seq = &seq,
                                                                 .H = shape->H,
-                                                                .input = step->input,
+                                                                .input = input,
                                                                 .slot = step->slot,
-                                                                .w_hh = weights->w_hh,
+                                                                .w_hh = decoder->model->weights.decoder.w_hh,
                                                                 .packed_hh = decoder->packed.decoder_hh,
                                                                 .h0 = step->state_h[now],
                                                                 .c0 = lstm ? step->state_c[now] : NULL,
@@ -194,20 +289,48 @@ static void s_step(struct decoder *decoder, struct step_arrays *step, int count,
                                                                 .h = step->h,
                                                                 .h_last = step->state_h[1 - now],
                                                                 .c_last = step->state_c[1 - now]});
+}
+
+/* The ids that a step's states predict, and with `score` their loss. */
+static void s_predict(struct decoder *decoder, struct step_arrays *step, const float *h, int count, bool score)
+{
+    const struct model *model = decoder->model;
+    struct backend *backend = model->backend;
+    int V = model->shape.tgt_vocab;
+    if (!score && decoder->shorter.projection != NULL) {
+        backend->op->likeliest(backend, decoder->shorter.projection, h, count, step->predicted);
+        return;
+    }
     backend->op->gemm(backend, &(struct gemm){.M = count,
-                                              .N = shape->tgt_vocab,
-                                              .K = shape->H,
-                                              .a = step->h,
+                                              .N = V,
+                                              .K = model->shape.H,
+                                              .a = h,
                                               .b = model->weights.projection,
                                               .bias = model->weights.projection_bias,
                                               .c = step->logits,
                                               .transpose_b = true,
                                               .packed = decoder->packed.projection});
     if (score)
-        backend->op->cross_entropy(backend, step->logits, step->target, count, shape->tgt_vocab, false, step->loss,
-                                   step->predicted);
+        backend->op->cross_entropy(backend, step->logits, step->target, count, V, false, step->loss, step->predicted);
     else
-        backend->op->argmax(backend, step->logits, count, shape->tgt_vocab, step->predicted);
+        backend->op->argmax(backend, step->logits, count, V, step->predicted);
+}
+
+/* One step of the live rows: from tokens and state[now] to the likeliest ids and the next state. Returns where that is.
+ * One row alone keeps its state in place. */
+static int s_step(struct decoder *decoder, struct step_arrays *step, int count, int now, bool score)
+{
+    struct backend *backend = decoder->model->backend;
+    const float *input = s_inputs(decoder, step, count);
+    if (count == 1 && decoder->shorter.decoder != NULL)
+        backend->op->single_run(backend, decoder->shorter.decoder, input, step->slot, 1, step->state_h[now],
+                                step->state_c[now]);
+    else {
+        s_recur(decoder, step, input, count, now);
+        now = 1 - now;
+    }
+    s_predict(decoder, step, step->state_h[now], count, score);
+    return now;
 }
 
 /* The reference's id of row r at step t, or <pad> beyond its end. */
@@ -271,7 +394,10 @@ bool decode_greedy(struct decoder *decoder, const struct batch *batch, int limit
     struct backend *backend = decoder->model->backend;
     struct step_arrays step = {0};
     struct host_arrays host = {0};
-    if (!network_encode(&decoder->network, batch, err) || !s_reserve(decoder, (size_t)batch->B, &step, &host, err))
+    const struct step_size size = {.B = (size_t)batch->B,
+                                   .S = batch->B == 1 ? (size_t)batch->src.seq.T : 0,
+                                   .logits = score || decoder->shorter.projection == NULL};
+    if (!s_reserve(decoder, &size, &step, &host, err) || !s_encode(decoder, batch, &step, &host, err))
         return false;
     result->loss_sum = 0;
     result->tokens = result->correct = 0;
@@ -286,8 +412,7 @@ bool decode_greedy(struct decoder *decoder, const struct batch *batch, int limit
                 host.target[i] = s_reference(batch, host.live[i], t);
             backend->op->upload(backend, step.target, host.target, ids);
         }
-        s_step(decoder, &step, count, now, score);
-        now = 1 - now;
+        now = s_step(decoder, &step, count, now, score);
         backend->op->download(backend, host.predicted, step.predicted, ids);
         if (score)
             backend->op->download(backend, host.loss, step.loss, (size_t)count * sizeof(float));

@@ -14,10 +14,18 @@ struct decoder_packed {
     struct packed *encoder_ih, *encoder_hh, *decoder_ih, *decoder_hh, *projection;
 };
 
+/* What the backend has for greedy decoding, over the same matrices; all NULL where it has nothing. */
+struct decoder_short {
+    struct inputs *encoder_inputs, *decoder_inputs;
+    struct single *encoder, *decoder;
+    struct projection *projection;
+};
+
 struct decoder {
     struct network network;       /* activations of the encoder */
     const struct model *model;    /* not owned */
     struct decoder_packed packed; /* all NULL unless decoder_pack was called */
+    struct decoder_short shorter; /* likewise */
     void *arena;                  /* one block of backend memory */
     void *host;                   /* one block of host memory    */
     size_t arena_size, host_size;
@@ -40,7 +48,8 @@ struct decode_result {
 bool decode_greedy(struct decoder *decoder, const struct batch *batch, int limit, bool score,
                    struct decode_result *result, struct err *err);
 
-/* Pack the model's matrices, which must not change until decoder_unpack or decoder_free. */
+/* Pack the model's matrices, which must not change until decoder_unpack or decoder_free, and prepare the backend's
+ * shorter ways. Translations stay the same to the bit. */
 bool decoder_pack(struct decoder *decoder, struct err *err);
 void decoder_unpack(struct decoder *decoder);
 

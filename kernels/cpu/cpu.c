@@ -254,6 +254,15 @@ static const struct backend_table s_table = {
     .cross_entropy = cpu_cross_entropy,
     .argmax = cpu_argmax,
     .top_k = cpu_top_k,
+    .inputs_open = cpu_inputs_open,
+    .inputs_close = cpu_inputs_close,
+    .inputs_rows = cpu_inputs_rows,
+    .single_open = cpu_single_open,
+    .single_close = cpu_single_close,
+    .single_run = cpu_single_run,
+    .projection_open = cpu_projection_open,
+    .projection_close = cpu_projection_close,
+    .likeliest = cpu_likeliest,
     .sigmoid = cpu_sigmoid,
     .sigmoid_backward = cpu_sigmoid_backward,
     .sum_squares = cpu_sum_squares,
@@ -288,6 +297,7 @@ struct backend *cpu_open(int threads, enum precision precision, struct err *err)
     cpu->backend.op = &s_table;
     cpu->vector = vector;
     cpu->precision = precision;
+    cpu->fma = precision == PRECISION_FP32 ? fma_table(vector->isa) : NULL;
     panels_version(cpu->version, sizeof cpu->version);
     cpu->team = team_open(threads > 0 ? threads : team_cores(), panels_single_thread, err);
     cpu->multiplier = cpu->team != NULL ? multiplier_open(cpu->team, precision, vector, err) : NULL;

@@ -3,6 +3,7 @@
 #define LSTMQ_CPU_H
 
 #include "kernels/backend.h"
+#include "kernels/cpu/fma.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/team.h"
 #include "kernels/cpu/vector.h"
@@ -11,6 +12,7 @@ struct cpu {
     struct backend backend; /* first: a struct backend * of this table is a struct cpu * */
     struct team *team;
     const struct vector_table *vector;
+    const struct fma_table *fma; /* NULL: products are not chains of fused multiply-adds (bf16, or no such table) */
     struct multiplier *multiplier;
     enum precision precision;
     bool failed; /* an operation since the last check; `failure` says how, and operations do nothing */
@@ -66,6 +68,25 @@ void cpu_cross_entropy(struct backend *self, float *logits, const int32_t *targe
                        float *loss, int32_t *predicted);
 void cpu_argmax(struct backend *self, const float *logits, int N, int V, int32_t *index);
 void cpu_top_k(struct backend *self, const float *logits, int N, int V, int k, float *values, int32_t *index);
+
+/* inputs.c: */
+struct inputs *cpu_inputs_open(struct backend *self, const struct inputs_of *of, struct err *err);
+void cpu_inputs_close(struct backend *self, struct inputs *inputs);
+const float *cpu_inputs_rows(struct backend *self, struct inputs *inputs, const int32_t *token, int count,
+                             int32_t *slot);
+
+/* single.c: */
+struct single *cpu_single_open(struct backend *self, enum cell cell, const float *w_hh, int H,
+                               const struct packed *packed, struct err *err);
+void cpu_single_close(struct backend *self, struct single *single);
+void cpu_single_run(struct backend *self, struct single *single, const float *input, const int32_t *slot, int T,
+                    float *h, float *c);
+
+/* likeliest.c: */
+struct projection *cpu_projection_open(struct backend *self, const float *w, const float *bias, int V, int H,
+                                       const struct packed *packed, struct err *err);
+void cpu_projection_close(struct backend *self, struct projection *projection);
+void cpu_likeliest(struct backend *self, const struct projection *projection, const float *h, int N, int32_t *index);
 
 /* elements.c: */
 void cpu_sigmoid(struct backend *self, float *x, size_t count);

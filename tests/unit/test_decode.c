@@ -115,6 +115,40 @@ static void a_row_is_translated_alike_alone_and_in_a_batch(void **state)
     s_check_alone(CELL_RNN, 0);
 }
 
+/* Packed matrices, the screen of the projection and the short way of one row alone are ways to the same ids. */
+static void s_check_packed(enum cell cell, int threads, int pad_to)
+{
+    struct fixture fixture;
+    struct translations plain, packed;
+    struct err err;
+    s_open(&fixture, cell, threads);
+    s_decode(&fixture, 0, ROWS, pad_to, false, &plain);
+    assert_true(decoder_pack(&fixture.decoder, &err));
+    s_decode(&fixture, 0, ROWS, pad_to, false, &packed);
+    assert_memory_equal(packed.lengths, plain.lengths, sizeof plain.lengths);
+    for (uint32_t r = 0; r < ROWS; r++) {
+        assert_memory_equal(packed.ids + r * LIMIT, plain.ids + r * LIMIT, plain.lengths[r] * sizeof(uint16_t));
+        struct translations one;
+        s_decode(&fixture, r, 1, pad_to, false, &one);
+        assert_int_equal(one.lengths[0], plain.lengths[r]);
+        assert_int_equal(one.ended[0], plain.ended[r]);
+        assert_memory_equal(one.ids, plain.ids + r * LIMIT, plain.lengths[r] * sizeof(uint16_t));
+    }
+    s_decode(&fixture, 0, ROWS, pad_to, true, &packed);
+    decoder_unpack(&fixture.decoder);
+    s_decode(&fixture, 0, ROWS, pad_to, true, &plain);
+    assert_true(packed.result.loss_sum == plain.result.loss_sum);
+    s_close(&fixture);
+}
+
+static void packing_changes_no_translation_and_no_score(void **state)
+{
+    (void)state;
+    s_check_packed(CELL_LSTM, 1, 0);
+    s_check_packed(CELL_LSTM, 2, LENGTH + 2);
+    s_check_packed(CELL_RNN, 2, 0);
+}
+
 static void references_change_no_translation(void **state)
 {
     (void)state;
@@ -176,6 +210,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_row_is_translated_alike_alone_and_in_a_batch),
+        cmocka_unit_test(packing_changes_no_translation_and_no_score),
         cmocka_unit_test(references_change_no_translation),
         cmocka_unit_test(a_translation_scores_itself_as_the_forced_path_does),
     };
