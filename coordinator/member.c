@@ -10,9 +10,31 @@ bool member_is(const struct member *member, const struct route *route)
            memcmp(member->route.id, route->id, route->size) == 0;
 }
 
+bool member_is_in(const struct member *member)
+{
+    return member->phase == MEMBER_ENTERING || member->phase == MEMBER_SYNCING || member->phase == MEMBER_WORKING;
+}
+
+void member_enter(struct member *member, uint32_t rank, uint64_t step)
+{
+    member->phase = MEMBER_ENTERING;
+    member->rank = rank;
+    member->endpoint[0] = '\0';
+    member->credit = 0;
+    member->next_span = 0;
+    member->sent_step = step;
+    member->validations = 0;
+    member->first_flight = member->flight_count = 0;
+}
+
 bool member_has_room(const struct member *member)
 {
-    return member->ready && member->credit > 0 && member->flight_count < MEMBER_FLIGHTS;
+    return member->phase == MEMBER_WORKING && member->credit > 0 && member->flight_count < MEMBER_FLIGHTS;
+}
+
+bool member_can_validate(const struct member *member)
+{
+    return member->phase == MEMBER_WORKING && member->credit > 0 && member->validations < MEMBER_FLIGHTS;
 }
 
 void member_took_span(struct member *member, const struct span *span)
@@ -22,6 +44,7 @@ void member_took_span(struct member *member, const struct span *span)
     member->flight_count++;
     member->credit--;
     member->next_span++;
+    member->sent_step = span->first_step + span->steps;
 }
 
 bool member_reported(struct member *member, const struct report *report, struct flight *flight, struct err *err)

@@ -1,8 +1,11 @@
 /* member.h - a worker, as its coordinator knows it.
  *
- * Born when HELLO arrives, admitted to a generation, given units of work against the credit it grants, and gone with
- * LEAVE. Spans it has and did not report yet are remembered in order, for reports come in the order of the spans.
- * Coordinator's thread. */
+ *   HELLO > waiting > GENERATION > entering > PEERS > syncing > READY > working > STOP > stopping > STOPPED > waiting
+ *   and from waiting, or at the end of the run: DISMISS > leaving > LEAVE
+ *
+ * Born when HELLO arrives, gone with LEAVE, with ERROR, or when it is given up. In a generation it has a rank; when that
+ * works, it is given units of work against the credit it grants. Spans it has and did not report yet are remembered in
+ * order, for reports come in the order of the spans. Coordinator's thread. */
 #ifndef LSTMQ_MEMBER_H
 #define LSTMQ_MEMBER_H
 
@@ -18,23 +21,55 @@ struct flight {
     uint32_t steps;
 };
 
+enum member_phase {
+    MEMBER_WAITING,  /* in no generation                      */
+    MEMBER_ENTERING, /* in the one that begins; ENDPOINT is due */
+    MEMBER_SYNCING,  /* READY is due                          */
+    MEMBER_WORKING,  /* it holds the generation's state       */
+    MEMBER_STOPPING, /* STOPPED is due                        */
+    MEMBER_LEAVING,  /* LEAVE is due                          */
+};
+
 struct member {
     uint64_t id; /* never reused within a run; 0 = nobody */
     struct route route;
+    enum member_phase phase;
+    bool resigned; /* it wants to go at the next boundary */
+    bool held;     /* it holds the state after `step` steps of this run: as of HELLO or STOPPED */
+    uint64_t step;
+    int64_t joined_ms; /* clocks: when it came,                                   */
+    int64_t heard_ms;  /* when anything was heard of it,                          */
+    int64_t gone_ms;   /* since when its connection is not there, 0 = it is there */
+    int64_t asked_ms;  /* when STOP or DISMISS was said                           */
+    /* in a generation */
     uint32_t rank;
-    bool ready;           /* it holds the generation's state          */
+    char endpoint[MESSAGE_LINE + 1];
     uint64_t credit;      /* units it can take                        */
     uint64_t next_span;   /* number of the generation's next span     */
+    uint64_t sent_step;   /* steps before this one were handed to it  */
     uint32_t validations; /* requests sent and not answered           */
     struct flight flights[MEMBER_FLIGHTS];
     uint32_t first_flight, flight_count;
+    /* what it is, and has done, for people */
+    char build[MESSAGE_NAME + 1], backend[3 * MESSAGE_NAME + 16], host[MESSAGE_NAME + 1];
+    uint32_t pid, threads;
+    uint64_t steps, rows, busy_ns, waited_ns;
 };
 
 /* The same worker came from `route`. */
 bool member_is(const struct member *member, const struct route *route);
 
+/* It has a rank in a generation that is not over. */
+bool member_is_in(const struct member *member);
+
+/* Begin a generation at `step` with rank `rank`: no credit, nothing in flight. */
+void member_enter(struct member *member, uint32_t rank, uint64_t step);
+
 /* It can take another span. */
 bool member_has_room(const struct member *member);
+
+/* It can take another validation request. */
+bool member_can_validate(const struct member *member);
 
 /* A span was sent: costs one credit. */
 void member_took_span(struct member *member, const struct span *span);

@@ -1,12 +1,7 @@
-/* trainer.c - the phases of a run and the messages that move it; see trainer.h. */
-#include "coordinator/trainer.h"
+/* trainer.c - what holds the phases of a run together; see trainer.h. */
+#include "coordinator/phase.h"
 
-#include "coordinator/member.h"
-#include "coordinator/span_builder.h"
-#include "coordinator/tally.h"
-#include "coordinator/transfer.h"
-#include "coordinator/validation.h"
-#include "coordinator/view.h"
+#include "coordinator/status.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/base/version.h"
@@ -15,475 +10,253 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum phase {
-    PHASE_GATHER,   /* nobody said HELLO yet                          */
-    PHASE_SYNC,     /* state is on its way to the worker; READY is due */
-    PHASE_TRAIN,    /* spans are out                                   */
-    PHASE_VALIDATE, /* requests are out                                */
-    PHASE_SAVE,     /* the worker sends its state                      */
-    PHASE_DISMISS,  /* LEAVE is due                                    */
-    PHASE_OVER,
-};
-
-enum { RETRY_MS = 2 }; /* until a full queue is tried again */
-
-struct trainer {
-    struct trainer_parts parts;
-    enum phase phase;
-    enum trainer_outcome outcome;
-    bool interrupted;
-    struct member member;
-    uint64_t generation;
-    uint64_t members; /* ids given so far */
-    uint64_t retry;   /* timer, 0 = none  */
-
-    struct checkpoint_state state; /* moved by reports and epochs' ends only                      */
-    bool saved;                    /* `state` as it is now needs no checkpoint                    */
-    uint64_t sent_step;            /* steps handed out; state.step of them were reported          */
-    uint64_t barrier;              /* where spans end: epoch's end, or a checkpoint               */
-    int64_t clock_since;           /* ns; when training or validation began, 0 = clock is stopped */
-
-    struct epoch_record record; /* of the epoch that is being closed              */
-    bool closing;               /* the save under way is that of an epoch's end   */
-    bool best;                  /* and the epoch is the best so far               */
-    struct standing before;     /* it                                             */
-
-    struct span_builder builder;
-    struct validation validation;
-    struct upload upload;
-    struct download download;
-    struct view view;
-};
-
-static bool s_drive_training(struct trainer *trainer, struct err *err);
-static bool s_drive_validation(struct trainer *trainer, struct err *err);
-
-static bool s_send(struct trainer *trainer, const struct message *message, struct err *err)
-{
-    return message_send(trainer->parts.socket, &trainer->member.route, message, err) ||
-           err_context(err, "worker %" PRIu64, trainer->member.id);
-}
-
-static double s_clock_stop(struct trainer *trainer)
+double trainer_clock_stop(struct trainer *trainer)
 {
     double seconds = trainer->clock_since == 0 ? 0 : (double)(clock_ns() - trainer->clock_since) / 1e9;
     trainer->clock_since = 0;
     return seconds;
 }
 
-static void s_show(struct trainer *trainer, const char *doing)
+static double s_train_seconds(const struct trainer *trainer)
 {
     double running = trainer->phase == PHASE_TRAIN && trainer->clock_since != 0
                          ? (double)(clock_ns() - trainer->clock_since) / 1e9
                          : 0;
-    view_moment(&trainer->view, doing, trainer->state.train_seconds + running);
+    return trainer->state.train_seconds + running;
 }
 
-static bool s_dismiss(struct trainer *trainer, struct err *err)
+void trainer_show(struct trainer *trainer, const char *doing)
 {
-    static const char finished[] = "the run is finished", interrupted[] = "the run was interrupted";
-    bool over = tally_over(&trainer->state, trainer->parts.config);
-    const char *reason = over ? finished : interrupted;
-    struct message message = {.type = MESSAGE_DISMISS, .dismiss = {.reason = {reason, strlen(reason)}}};
-    trainer->phase = PHASE_DISMISS;
-    trainer->outcome = !over ? TRAINER_INTERRUPTED : trainer->saved ? TRAINER_FINISHED : TRAINER_UNSAVED;
-    upload_close(&trainer->upload);
-    return s_send(trainer, &message, err);
+    view_moment(&trainer->view, doing, s_train_seconds(trainer));
 }
 
-static bool s_leave(struct trainer *trainer, const struct leave *leave, struct err *err)
+/* ---- what is known of the steps ---- */
+
+void trainer_rebase(struct trainer *trainer)
 {
-    if (trainer->phase != PHASE_DISMISS)
-        return err_set(err, ERR_FAILED, "worker %" PRIu64 " left at step %" PRIu64 ", before the end of the run",
-                       trainer->member.id, leave->step);
+    trainer->base = trainer->state;
+    ledger_begin(trainer->ledger, trainer->state.step);
+}
+
+static uint64_t s_epoch_end(const struct trainer *trainer)
+{
+    return trainer->base.epoch * plan_steps(trainer->parts.plan);
+}
+
+/* Count what the ledger has and the state does not: no further than the epoch's end, where it is closed first. */
+static bool s_advance(struct trainer *trainer, struct err *err)
+{
+    struct checkpoint_state *state = &trainer->state;
+    const struct ledger *ledger = trainer->ledger;
+    uint64_t first = state->step, logged = (uint64_t)trainer->parts.config->log_steps;
+    while (state->step < ledger_end(ledger) && state->step < s_epoch_end(trainer))
+        if (!tally_step(state, &ledger->results[state->step - ledger->first], err))
+            return false;
+    if (state->step == first)
+        return true;
+    const struct step_result *fresh = &ledger->results[first - ledger->first];
+    uint64_t count = state->step - first;
+    trainer->saved = false;
+    if (first < logged)
+        run_log_steps(trainer->parts.run, first, fresh, (uint32_t)(count < logged - first ? count : logged - first));
+    return true;
+}
+
+bool trainer_results(struct trainer *trainer, uint64_t first_step, const struct step_result *results, uint32_t steps,
+                     struct err *err)
+{
+    size_t before = trainer->ledger->count;
+    if (!ledger_put(trainer->ledger, first_step, results, steps, err))
+        return false;
+    if (trainer->parts.journal != NULL && trainer->ledger->count > before)
+        journal_results(trainer->parts.journal, trainer->ledger->first + before, &trainer->ledger->results[before],
+                        trainer->ledger->count - before);
+    return s_advance(trainer, err);
+}
+
+/* Back to `step`, not before the ledger's first: results from there on count no more, and will come again. */
+static bool s_go_back(struct trainer *trainer, uint64_t step, struct err *err)
+{
+    double seconds = trainer->state.train_seconds;
+    if (step < ledger_end(trainer->ledger)) {
+        ledger_cut(trainer->ledger, step);
+        if (trainer->parts.journal != NULL)
+            journal_cut(trainer->parts.journal, step);
+    }
+    if (step >= trainer->state.step)
+        return true;
+    if (!run_rewind(trainer->parts.run, trainer->base.epoch, trainer->base.step, err))
+        return false;
+    trainer->state = trainer->base;
+    trainer->state.train_seconds = seconds;
+    trainer->validating = trainer->due = false;
+    return s_advance(trainer, err);
+}
+
+/* ---- what the fleet asks and tells ---- */
+
+static bool s_from_disk(struct trainer *trainer, struct err *err)
+{
+    struct checkpoint found = {0};
+    bool any;
+    if (!checkpoint_latest(&found, trainer->parts.run->dir, &any, err))
+        return false;
+    if (trainer->has_reopened)
+        checkpoint_close(&trainer->reopened);
+    trainer->has_reopened = any;
+    if (any) {
+        trainer->reopened = found;
+        trainer->state = found.state;
+        trainer->state.config = *trainer->parts.config;
+    } else {
+        trainer->state = (struct checkpoint_state){.epoch = 1, .shuffles = 1, .config = *trainer->parts.config};
+        snprintf(trainer->state.version, sizeof trainer->state.version, "%s", LSTMQ_VERSION);
+        snprintf(trainer->state.dataset, sizeof trainer->state.dataset, "%s", trainer->parts.dataset->fingerprint);
+    }
+    return true;
+}
+
+/* Nobody holds a state that the results known reach up to: the newest checkpoint is where the run stands. */
+static bool s_rewind(struct trainer *trainer, struct err *err)
+{
+    uint64_t lost = trainer->state.step;
+    if (!s_from_disk(trainer, err) || !run_rewind(trainer->parts.run, trainer->state.epoch, trainer->state.step, err))
+        return false;
+    if (trainer->state.step < lost)
+        log_warn("no worker holds the state of step %" PRIu64 ": training goes back to the checkpoint of step %" PRIu64,
+                 lost, trainer->state.step);
+    trainer->saved = true;
+    trainer->validating = trainer->closing = trainer->due = false;
+    trainer_rebase(trainer);
+    if (trainer->parts.journal != NULL)
+        journal_restart(trainer->parts.journal, trainer->ledger);
+    return true;
+}
+
+static bool s_begin(void *context, bool held, uint64_t step, struct fleet_start *start, struct err *err)
+{
+    struct trainer *trainer = context;
+    bool usable =
+        held && step >= trainer->ledger->first && step <= ledger_end(trainer->ledger) && step <= s_epoch_end(trainer);
+    if (held && !usable)
+        log_warn("a worker holds step %" PRIu64 ", but what became of the steps before is not known here", step);
+    memset(trainer->hashes, 0, sizeof trainer->hashes);
+    if (usable) {
+        *start = (struct fleet_start){.step = step, .held = true};
+        return s_go_back(trainer, step, err);
+    }
+    /* The first generation begins where the run was opened: at its checkpoint, or at the seed. */
+    bool fresh = trainer->saved && !trainer->has_reopened && trainer->state.step == trainer->base.step &&
+                 trainer->fleet.generation == trainer->first_generation;
+    if (!fresh && !s_rewind(trainer, err))
+        return false;
+    ledger_cut(trainer->ledger, trainer->state.step);
+    const struct checkpoint *checkpoint = trainer->has_reopened ? &trainer->reopened : trainer->parts.checkpoint;
+    *start =
+        (struct fleet_start){.step = trainer->state.step, .checkpoint = trainer->state.step > 0 ? checkpoint : NULL};
+    return true;
+}
+
+static bool s_work(void *context, struct err *err)
+{
+    return trainer_resume(context, err);
+}
+
+static bool s_wind_up(void *context, struct err *err)
+{
+    struct trainer *trainer = context;
+    if (trainer->phase == PHASE_TRAIN)
+        return phase_train_drive(trainer, err);
+    if (trainer->phase == PHASE_VALIDATE)
+        return phase_validate_drive(trainer, err);
+    return true;
+}
+
+static bool s_over(void *context, struct err *err)
+{
+    struct trainer *trainer = context;
+    (void)err;
+    if (trainer->phase == PHASE_TRAIN)
+        trainer->state.train_seconds += trainer_clock_stop(trainer);
+    else if (trainer->phase == PHASE_VALIDATE)
+        trainer->validation_seconds += trainer_clock_stop(trainer);
+    else if (trainer->phase == PHASE_SAVE)
+        phase_save_abandon(trainer);
+    trainer->phase = PHASE_GATHER;
+    return true;
+}
+
+static bool s_answer(void *context, struct member *member, const struct message *message, struct err *err)
+{
+    struct trainer *trainer = context;
+    switch (message->type) {
+    case MESSAGE_REPORT:
+        return phase_train_report(trainer, member, &message->report, err);
+    case MESSAGE_SCORED:
+        return phase_validate_scored(trainer, member, &message->scored, err);
+    case MESSAGE_STATE:
+        return phase_save_state(trainer, member, &message->state, err);
+    default:
+        return s_wind_up(trainer, err);
+    }
+}
+
+static bool s_results(void *context, uint64_t first_step, const struct step_result *results, uint32_t steps,
+                      struct err *err)
+{
+    return trainer_results(context, first_step, results, steps, err);
+}
+
+static bool s_empty(void *context, struct err *err)
+{
+    struct trainer *trainer = context;
+    (void)err;
     trainer->phase = PHASE_OVER;
-    trainer->member = (struct member){0};
     loop_stop(trainer->parts.loop);
     return true;
 }
 
-static bool s_begin_training(struct trainer *trainer, struct err *err)
+static void s_status(void *context, bool detail, struct buffer *out)
 {
-    const struct checkpoint_state *state = &trainer->state;
-    uint64_t every = (uint64_t)trainer->parts.config->train_checkpoint_every;
-    trainer->phase = PHASE_TRAIN;
-    trainer->clock_since = clock_ns();
-    trainer->sent_step = state->step;
-    trainer->barrier = state->epoch * plan_steps(trainer->parts.plan);
-    if (every > 0 && (state->step / every + 1) * every < trainer->barrier)
-        trainer->barrier = (state->step / every + 1) * every;
-    return s_drive_training(trainer, err);
+    static const char *const phases[] = {"waiting", "training", "validating", "saving", "ending", "over"};
+    const struct trainer *trainer = context;
+    status_write(&(struct status_facts){.phase = phases[trainer->phase],
+                                        .state = &trainer->state,
+                                        .train_seconds = s_train_seconds(trainer),
+                                        .epoch_steps = plan_steps(trainer->parts.plan),
+                                        .saved_step = trainer->base.step,
+                                        .fleet = &trainer->fleet,
+                                        .dir = trainer->parts.run->dir},
+                 detail, out);
 }
 
-/* After a checkpoint, or the failure of one: close the epoch it belongs to, and go on. */
-static bool s_after_save(struct trainer *trainer, bool saved, struct err *err)
+/* ---- the phases ---- */
+
+bool trainer_resume(struct trainer *trainer, struct err *err)
 {
-    struct checkpoint_state *state = &trainer->state;
-    const struct config *config = trainer->parts.config;
-    const char *dir = trainer->parts.run->dir;
-    struct err failure = {0};
-    trainer->saved = saved;
-    if (trainer->download.parameters > 0)
-        trainer->view.parameters = trainer->download.parameters;
-    if (trainer->closing && trainer->best && !saved) {
-        tally_stand(state, &trainer->before);
-        trainer->best = false;
-    }
-    if (trainer->closing && trainer->best && !checkpoint_mark_best(dir, state->best_step, &failure))
-        log_error("%s; training goes on", failure.text);
-    if (saved && !checkpoint_sweep(dir, (size_t)config->train_keep, &failure))
-        log_warn("%s", failure.text);
     if (trainer->closing)
-        view_epoch(&trainer->view, &trainer->record, trainer->best);
-    trainer->closing = false;
-    if (trainer->interrupted || tally_over(state, config))
-        return s_dismiss(trainer, err);
-    return s_begin_training(trainer, err);
-}
-
-static bool s_save_failed(struct trainer *trainer, const struct err *failure, struct err *err)
-{
-    log_error("the checkpoint of step %" PRIu64 " could not be written: %s; training goes on, the last good one stays",
-              trainer->state.step, failure->text);
-    return s_after_save(trainer, false, err);
-}
-
-static bool s_begin_save(struct trainer *trainer, struct err *err)
-{
-    struct checkpoint_state *state = &trainer->state;
-    const struct dataset *dataset = trainer->parts.dataset;
-    struct err failure = {0};
-    struct tm utc;
-    time_t now = time(NULL);
-    trainer->phase = PHASE_SAVE;
-    state->shuffles = state->epoch + (state->epoch_step > 0);
-    state->finished = tally_over(state, trainer->parts.config);
-    strftime(state->created, sizeof state->created, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    s_show(trainer, "saving");
-    if (!download_open(&trainer->download, trainer->parts.run->dir, state, dataset->src, dataset->tgt, &failure))
-        return s_save_failed(trainer, &failure, err);
-    struct message message = {.type = MESSAGE_SAVE, .save = {.generation = trainer->generation, .step = state->step}};
-    return s_send(trainer, &message, err);
-}
-
-static bool s_state(struct trainer *trainer, const struct state *piece, struct err *err)
-{
-    struct err failure = {0};
-    if (trainer->phase != PHASE_SAVE)
-        return err_set(err, ERR_PROTOCOL, "STATE came without SAVE");
-    if (!download_piece(&trainer->download, piece, err))
-        return false;
-    if (!download_whole(&trainer->download))
-        return true;
-    if (!download_commit(&trainer->download, &failure))
-        return s_save_failed(trainer, &failure, err);
-    return s_after_save(trainer, true, err);
-}
-
-/* Everything that was out is back after an interruption. */
-static bool s_stop(struct trainer *trainer, struct err *err)
-{
-    return trainer->saved ? s_dismiss(trainer, err) : s_begin_save(trainer, err);
-}
-
-static bool s_begin_validation(struct trainer *trainer, struct err *err)
-{
-    trainer->phase = PHASE_VALIDATE;
-    trainer->clock_since = clock_ns();
-    validation_begin(&trainer->validation);
-    return s_drive_validation(trainer, err);
-}
-
-static bool s_close_epoch(struct trainer *trainer, struct err *err)
-{
-    struct checkpoint_state *state = &trainer->state;
-    const struct config *config = trainer->parts.config;
-    double seconds = s_clock_stop(trainer);
-    tally_record(state, config, &trainer->record);
-    validation_record(&trainer->validation, &trainer->record);
-    trainer->record.seconds += seconds;
-    trainer->view.epoch_overhead = seconds;
-    trainer->before = tally_standing(state);
-    trainer->best = tally_best(state, config, &trainer->record, trainer->parts.dataset->valid > 0);
-    run_log_epoch(trainer->parts.run, &trainer->record);
-    tally_next_epoch(state);
-    trainer->closing = true;
-    trainer->saved = false;
-    return s_begin_save(trainer, err);
-}
-
-static bool s_drive_validation(struct trainer *trainer, struct err *err)
-{
-    struct member *member = &trainer->member;
-    bool more = !trainer->interrupted;
-    while (more && member->credit > 0 && member->validations < MEMBER_FLIGHTS) {
-        struct message message = {.type = MESSAGE_VALIDATE};
-        if (!validation_next(&trainer->validation, &message.validate, &more, err))
-            return false;
-        message.validate.generation = trainer->generation;
-        if (more && !s_send(trainer, &message, err))
-            return false;
-        if (more) {
-            member->credit--;
-            member->validations++;
-        }
-    }
-    s_show(trainer, "validating");
-    if (validation_done(&trainer->validation))
-        return s_close_epoch(trainer, err);
-    if (!trainer->interrupted || !member_is_idle(member))
-        return true;
-    s_clock_stop(trainer);
-    return s_stop(trainer, err);
-}
-
-static bool s_scored(struct trainer *trainer, const struct scored *scored, struct err *err)
-{
-    if (trainer->phase != PHASE_VALIDATE)
-        return err_set(err, ERR_PROTOCOL, "SCORED came without VALIDATE");
-    if (!validation_scored(&trainer->validation, scored, err))
-        return false;
-    trainer->member.validations--;
-    return s_drive_validation(trainer, err);
-}
-
-static bool s_send_spans(struct trainer *trainer, struct err *err)
-{
-    struct member *member = &trainer->member;
-    while (trainer->sent_step < trainer->barrier && member_has_room(member)) {
-        struct message message = {.type = MESSAGE_SPAN};
-        struct span *span = &message.span;
-        uint64_t most = (uint64_t)trainer->parts.config->train_span;
-        if (most > trainer->barrier - trainer->sent_step)
-            most = trainer->barrier - trainer->sent_step;
-        struct share share = plan_share(trainer->parts.plan->shards, member->rank, 1);
-        if (!span_build(&trainer->builder, trainer->sent_step, (uint32_t)most, share, false, span, err))
-            return false;
-        span->generation = trainer->generation;
-        span->span = member->next_span;
-        if (!s_send(trainer, &message, err))
-            return false;
-        member_took_span(member, span);
-        trainer->sent_step += span->steps;
-    }
-    return true;
-}
-
-static bool s_drive_training(struct trainer *trainer, struct err *err)
-{
-    struct checkpoint_state *state = &trainer->state;
-    if (!trainer->interrupted && !s_send_spans(trainer, err))
-        return false;
-    if (!member_is_idle(&trainer->member) || (!trainer->interrupted && trainer->sent_step < trainer->barrier))
-        return true;
-    state->train_seconds += s_clock_stop(trainer);
+        return phase_save_begin(trainer, err);
     if (trainer->interrupted)
-        return s_stop(trainer, err);
-    if (state->epoch_step == plan_steps(trainer->parts.plan))
-        return s_begin_validation(trainer, err);
-    return s_begin_save(trainer, err);
+        return trainer_stop(trainer, err);
+    if (trainer->state.epoch_step == plan_steps(trainer->parts.plan))
+        return phase_validate_begin(trainer, err);
+    if (trainer->due)
+        return phase_save_begin(trainer, err);
+    return phase_train_begin(trainer, err);
 }
 
-static bool s_report(struct trainer *trainer, const struct report *report, struct err *err)
+bool trainer_stop(struct trainer *trainer, struct err *err)
 {
-    struct flight flight;
-    if (trainer->phase != PHASE_TRAIN || report->generation != trainer->generation)
-        return err_set(err, ERR_PROTOCOL, "REPORT of generation %" PRIu64 " came without a span", report->generation);
-    if (!member_reported(&trainer->member, report, &flight, err))
-        return false;
-    for (uint32_t i = 0; i < report->steps; i++)
-        if (!tally_step(&trainer->state, &report->results[i], err))
-            return false;
-    trainer->saved = false;
-    uint64_t logged = (uint64_t)trainer->parts.config->log_steps;
-    if (flight.first_step < logged) {
-        uint64_t count = logged - flight.first_step;
-        run_log_steps(trainer->parts.run, flight.first_step, report->results,
-                      count < report->steps ? (uint32_t)count : report->steps);
-    }
-    s_show(trainer, "training");
-    return s_drive_training(trainer, err);
+    return trainer->saved ? trainer_dismiss(trainer, err) : phase_save_begin(trainer, err);
 }
 
-/* Credit from before READY was granted to an earlier generation. */
-static bool s_credit(struct trainer *trainer, const struct credit *credit, struct err *err)
+bool trainer_dismiss(struct trainer *trainer, struct err *err)
 {
-    if (!trainer->member.ready)
-        return true;
-    trainer->member.credit += credit->units;
-    if (trainer->phase == PHASE_TRAIN)
-        return s_drive_training(trainer, err);
-    if (trainer->phase == PHASE_VALIDATE)
-        return s_drive_validation(trainer, err);
-    return true;
-}
-
-static bool s_send_state(struct trainer *trainer, struct err *err);
-
-static bool s_on_retry(void *context, struct err *err)
-{
-    struct trainer *trainer = context;
-    trainer->retry = 0;
-    return trainer->phase != PHASE_SYNC || s_send_state(trainer, err);
-}
-
-/* Pieces are many; what the socket has no room for now is sent a little later. */
-static bool s_send_state(struct trainer *trainer, struct err *err)
-{
-    for (;;) {
-        struct message message = {.type = MESSAGE_STATE};
-        struct err full = {0};
-        bool more;
-        if (!upload_piece(&trainer->upload, &message.state, &more, err))
-            return false;
-        if (!more)
-            return true;
-        if (s_send(trainer, &message, &full)) {
-            upload_sent(&trainer->upload);
-            continue;
-        }
-        if (full.code != ERR_FULL) {
-            *err = full;
-            return false;
-        }
-        if (trainer->retry == 0)
-            trainer->retry = loop_add_timer(trainer->parts.loop, RETRY_MS, 0, s_on_retry, trainer, err);
-        return trainer->retry != 0;
-    }
-}
-
-static bool s_welcome(struct trainer *trainer, struct err *err)
-{
-    struct buffer text = {0};
-    config_dump(trainer->parts.config, &text);
-    struct message message = {.type = MESSAGE_WELCOME,
-                              .welcome = {.run = 1,
-                                          .worker = trainer->member.id,
-                                          .config = {text.data, text.size},
-                                          .src_vocab = (uint32_t)vocab_size(trainer->parts.dataset->src),
-                                          .tgt_vocab = (uint32_t)vocab_size(trainer->parts.dataset->tgt)}};
-    bool done = buffer_ok(&text, err) && s_send(trainer, &message, err);
-    buffer_free(&text);
-    return done;
-}
-
-static bool s_begin_generation(struct trainer *trainer, struct err *err)
-{
-    const struct checkpoint *checkpoint = trainer->parts.checkpoint;
-    trainer->generation++;
-    trainer->phase = PHASE_SYNC;
-    struct message message = {.type = MESSAGE_GENERATION,
-                              .generation = {.generation = trainer->generation,
-                                             .rank = trainer->member.rank,
-                                             .size = 1,
-                                             .step = trainer->state.step,
-                                             .source = checkpoint != NULL ? SOURCE_STATE : SOURCE_SEED}};
-    upload_open(&trainer->upload, checkpoint);
-    return s_send(trainer, &message, err) && s_send_state(trainer, err);
-}
-
-static bool s_hello(struct trainer *trainer, const struct route *from, const struct hello *hello, struct err *err)
-{
-    if (trainer->phase != PHASE_GATHER)
-        return err_set(err, ERR_PROTOCOL, "HELLO came again");
-    trainer->member = (struct member){.id = ++trainer->members, .route = *from};
-    log_debug("worker %" PRIu64 ": %.*s, backend %.*s %.*s, %.*s, %.*s, %u threads", trainer->member.id,
-              (int)hello->build.size, hello->build.data, (int)hello->backend.size, hello->backend.data,
-              (int)hello->backend_version.size, hello->backend_version.data, (int)hello->isa.size, hello->isa.data,
-              (int)hello->precision.size, hello->precision.data, hello->threads);
-    return s_welcome(trainer, err) && s_begin_generation(trainer, err);
-}
-
-static bool s_ready(struct trainer *trainer, const struct ready *ready, struct err *err)
-{
-    if (trainer->phase == PHASE_DISMISS)
-        return true;
-    if (trainer->phase != PHASE_SYNC || ready->generation != trainer->generation || ready->step != trainer->state.step)
-        return err_set(err, ERR_PROTOCOL, "READY for generation %" PRIu64 ", step %" PRIu64 " was not asked for",
-                       ready->generation, ready->step);
-    upload_close(&trainer->upload);
-    trainer->member.ready = true;
-    return s_begin_training(trainer, err);
-}
-
-static bool s_worker_error(const struct trainer *trainer, const struct failure *failure, struct err *err)
-{
-    bool known = failure->code > ERR_NONE && failure->code <= ERR_DIVERGED;
-    return err_set(err, known ? (enum err_code)failure->code : ERR_FAILED, "worker %" PRIu64 ": %.*s",
-                   trainer->member.id, (int)failure->text.size, failure->text.data);
-}
-
-static bool s_handle(struct trainer *trainer, const struct route *from, const struct message *message, struct err *err)
-{
-    switch (message->type) {
-    case MESSAGE_HELLO:
-        return s_hello(trainer, from, &message->hello, err);
-    case MESSAGE_STATE:
-        return s_state(trainer, &message->state, err);
-    case MESSAGE_READY:
-        return s_ready(trainer, &message->ready, err);
-    case MESSAGE_CREDIT:
-        return s_credit(trainer, &message->credit, err);
-    case MESSAGE_REPORT:
-        return s_report(trainer, &message->report, err);
-    case MESSAGE_SCORED:
-        return s_scored(trainer, &message->scored, err);
-    case MESSAGE_LEAVE:
-        return s_leave(trainer, &message->leave, err);
-    case MESSAGE_ERROR:
-        return s_worker_error(trainer, &message->error, err);
-    default:
-        return err_set(err, ERR_PROTOCOL, "%s is not for a coordinator", message_name(message->type));
-    }
-}
-
-/* A peer should know why it is not heard; it may be gone, or deaf. */
-static void s_say_error(struct trainer *trainer, const struct route *to, const struct err *why)
-{
-    struct err ignored;
-    struct message message = {.type = MESSAGE_ERROR,
-                              .error = {.code = (uint32_t)why->code, .text = {why->text, strlen(why->text)}}};
-    message_send(trainer->parts.socket, to, &message, &ignored);
-}
-
-/* Somebody who is not of the run, and may not disturb it. */
-static void s_refuse(struct trainer *trainer, const struct route *from, const struct err *why)
-{
-    log_warn("a stranger was refused: %s", why->text);
-    s_say_error(trainer, from, why);
-}
-
-/* Take one message. *got = false when none waits. */
-static bool s_receive(struct trainer *trainer, bool *got, struct err *err)
-{
-    struct message message;
-    struct route from = {.size = 0};
-    bool taken = message_receive(trainer->parts.socket, &from, false, &message, got, err);
-    if (taken && !*got)
-        return true;
-    bool joins = taken && message.type == MESSAGE_HELLO && trainer->member.id == 0;
-    bool stranger = !joins && !member_is(&trainer->member, &from);
-    bool done = taken;
-    if (taken && stranger)
-        done = err_set(err, ERR_PROTOCOL, "%s came from somebody who is not in this run, which has its worker",
-                       message_name(message.type));
-    else if (taken)
-        done = s_handle(trainer, &from, &message, err);
-    bool told = taken && !stranger && message.type == MESSAGE_ERROR;
-    if (taken)
-        message_close(&message);
-    if (done)
-        return true;
-    if (stranger && err->code == ERR_PROTOCOL) {
-        s_refuse(trainer, &from, err);
-        *got = true;
-        return true;
-    }
-    if (!told)
-        s_say_error(trainer, &from, err);
-    return false;
+    bool over = tally_over(&trainer->state, trainer->parts.config);
+    trainer->phase = PHASE_DISMISS;
+    trainer->outcome = !over ? TRAINER_INTERRUPTED : trainer->saved ? TRAINER_FINISHED : TRAINER_UNSAVED;
+    return fleet_dismiss(&trainer->fleet, over ? "the run is finished" : "the run was interrupted", err);
 }
 
 /* One message a call, so that a busy worker keeps nobody else on the loop waiting. */
@@ -492,7 +265,7 @@ bool trainer_receive(void *context, struct err *err)
     struct trainer *trainer = context;
     struct err failure = {0};
     bool got;
-    if (trainer->phase == PHASE_OVER || s_receive(trainer, &got, &failure))
+    if (trainer->phase == PHASE_OVER || fleet_receive(&trainer->fleet, &got, &failure))
         return true;
     *err = failure;
     return false;
@@ -503,29 +276,18 @@ bool trainer_interrupt(struct trainer *trainer, struct err *err)
     if (trainer->interrupted)
         return true;
     trainer->interrupted = true;
-    switch (trainer->phase) {
-    case PHASE_GATHER:
-        trainer->outcome = TRAINER_INTERRUPTED;
-        trainer->phase = PHASE_OVER;
-        loop_stop(trainer->parts.loop);
-        return true;
-    case PHASE_SYNC:
-        return s_dismiss(trainer, err);
-    case PHASE_TRAIN:
-        return s_drive_training(trainer, err);
-    case PHASE_VALIDATE:
-        return s_drive_validation(trainer, err);
-    default: /* the save or the dismissal under way ends it */
-        return true;
-    }
+    if (trainer->phase == PHASE_GATHER)
+        return trainer_dismiss(trainer, err);
+    return s_wind_up(trainer, err); /* in the other phases, the save or the dismissal under way ends it */
 }
+
+/* ---- life ---- */
 
 static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, struct err *err)
 {
     struct checkpoint_state *state = &trainer->state;
     trainer->parts = *parts;
     trainer->saved = true;
-    trainer->upload.file = TRANSFER_FILES;
     if (parts->checkpoint != NULL)
         *state = parts->checkpoint->state;
     else
@@ -533,6 +295,10 @@ static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, s
     state->config = *parts->config;
     snprintf(state->version, sizeof state->version, "%s", LSTMQ_VERSION);
     snprintf(state->dataset, sizeof state->dataset, "%s", parts->dataset->fingerprint);
+    trainer->base = *state;
+    trainer->ledger = parts->ledger != NULL ? parts->ledger : &trainer->own;
+    if (parts->ledger == NULL)
+        ledger_begin(&trainer->own, state->step);
     trainer->view = (struct view){.config = parts->config,
                                   .dataset = parts->dataset,
                                   .run = parts->run,
@@ -541,9 +307,28 @@ static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, s
                                   .display = parts->display,
                                   .epoch_steps = plan_steps(parts->plan),
                                   .began_ns = clock_ns()};
-    return trainer_check(parts->config, err) && tally_fits(state, plan_steps(parts->plan), err) &&
-           span_builder_open(&trainer->builder, parts->dataset, parts->plan, err) &&
-           validation_open(&trainer->validation, parts->config, parts->dataset, parts->samples, err);
+    trainer->fleet = (struct fleet){.config = parts->config,
+                                    .dataset = parts->dataset,
+                                    .loop = parts->loop,
+                                    .socket = parts->socket,
+                                    .journal = parts->journal,
+                                    .embedded = parts->journal == NULL,
+                                    .owner = {.context = trainer,
+                                              .begin = s_begin,
+                                              .work = s_work,
+                                              .wind_up = s_wind_up,
+                                              .over = s_over,
+                                              .answer = s_answer,
+                                              .results = s_results,
+                                              .empty = s_empty,
+                                              .status = s_status}};
+    if (!trainer_check(parts->config, err) || !tally_fits(state, plan_steps(parts->plan), err) ||
+        !span_builder_open(&trainer->builder, parts->dataset, parts->plan, err) ||
+        !validation_open(&trainer->validation, parts->config, parts->dataset, parts->samples, err) ||
+        !fleet_open(&trainer->fleet, err))
+        return false;
+    trainer->first_generation = trainer->fleet.generation;
+    return s_advance(trainer, err);
 }
 
 bool trainer_check(const struct config *config, struct err *err)
@@ -569,12 +354,13 @@ void trainer_destroy(struct trainer **trainer)
 {
     if (*trainer == NULL)
         return;
-    if ((*trainer)->retry != 0)
-        loop_remove((*trainer)->parts.loop, (*trainer)->retry);
-    download_abandon(&(*trainer)->download);
-    upload_close(&(*trainer)->upload);
+    fleet_close(&(*trainer)->fleet);
+    phase_save_abandon(*trainer);
+    if ((*trainer)->has_reopened)
+        checkpoint_close(&(*trainer)->reopened);
     validation_close(&(*trainer)->validation);
     span_builder_close(&(*trainer)->builder);
+    ledger_free(&(*trainer)->own);
     free(*trainer);
     *trainer = NULL;
 }

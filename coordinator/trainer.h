@@ -1,18 +1,19 @@
 /* trainer.h - a run from its first step to its last: the coordinator's side of the conversation.
  *
- *   gather --HELLO--> sync --READY--> train --epoch's end--> validate --all SCORED--> save --committed--> train ...
- *                                       |                                               ^
- *                                       +------ checkpoint step, or interrupted --------+--last--> dismiss --LEAVE-->
- * over
+ *   gather ---> train --epoch's end--> validate --all SCORED--> save --committed--> train ... --last--> dismiss --> over
+ *     ^           |  checkpoint step, or interrupted: save          |
+ *     +-----------+--------- a generation is over: its work is taken up by the next ----------+
  *
- * A trainer lives on the loop's thread and is moved by nothing but messages, trainer_interrupt and its own retry timer.
- * It plans steps, hands them out in spans against credit, counts what comes back, validates, and keeps checkpoints. All
- * it has to know to go on after a crash is its struct checkpoint_state, which each checkpoint stores. One generation of
- * one worker; what belongs to a worker stands in its struct member. */
+ * A trainer lives on the loop's thread and is moved by nothing but messages, trainer_interrupt and timers. The fleet
+ * (fleet.h) tells it which workers there are; it plans steps, hands them out in spans against credit, puts down what comes
+ * back in the ledger (ledger.h), validates, and keeps checkpoints. All it has to know to go on after a crash is its
+ * struct checkpoint_state, which each checkpoint stores, and the results since, which the journal keeps and workers say
+ * again. Which phase a generation begins in follows from these alone. */
 #ifndef LSTMQ_TRAINER_H
 #define LSTMQ_TRAINER_H
 
 #include "coordinator/dataset.h"
+#include "coordinator/journal.h"
 #include "coordinator/plan.h"
 #include "coordinator/progress.h"
 #include "coordinator/run.h"
@@ -29,8 +30,10 @@ struct trainer_parts {
     struct run *run;
     struct display *display;
     struct loop *loop;
-    void *socket;                        /* ROUTER, bound; ROUTER_MANDATORY set */
-    const struct checkpoint *checkpoint; /* to go on from; NULL = step 0        */
+    void *socket;                        /* ROUTER, bound; ROUTER_MANDATORY set                             */
+    const struct checkpoint *checkpoint; /* to go on from; NULL = step 0                                    */
+    struct journal *journal;             /* with its results in `ledger`; NULL where workers are of this process */
+    struct ledger *ledger;               /* begun at the checkpoint's step; NULL = the trainer's own, empty */
 };
 
 enum trainer_outcome {
@@ -50,10 +53,11 @@ struct trainer *trainer_new(const struct trainer_parts *parts, struct err *err);
 void trainer_destroy(struct trainer **trainer);
 
 /* Take a message if one waits; a loop_handler for the socket. Stops the loop when the run is over. False when it cannot
- * go on: a worker's ERROR, a message that breaks the protocol, training that diverged. */
+ * go on: training that diverged, workers that disagree; where the workers are of this process, also any failure of
+ * theirs. */
 bool trainer_receive(void *trainer, struct err *err);
 
-/* Hand out no more work; when what is out is back, save, dismiss the worker and stop the loop. */
+/* Hand out no more work; when what is out is back, save, dismiss the workers and stop the loop. */
 bool trainer_interrupt(struct trainer *trainer, struct err *err);
 
 enum trainer_outcome trainer_outcome(const struct trainer *trainer);

@@ -28,7 +28,7 @@ void validation_close(struct validation *validation)
 
 void validation_begin(struct validation *validation)
 {
-    validation->first_request += validation->sent;
+    validation->first_request += validation->requests;
     validation->sent = 0;
     validation->answered = 0;
     validation->samples_there = false;
@@ -57,8 +57,20 @@ static bool s_pack_batch(struct validation *validation, uint32_t batch, struct e
     return true;
 }
 
+void validation_again(struct validation *validation)
+{
+    validation->sent = 0;
+}
+
+static bool s_is_there(const struct validation *validation, uint32_t index)
+{
+    return index < validation->batches ? validation->scores[index].there : validation->samples_there;
+}
+
 bool validation_next(struct validation *validation, struct validate *request, bool *more, struct err *err)
 {
+    while (validation->sent < validation->requests && s_is_there(validation, validation->sent))
+        validation->sent++;
     *more = validation->sent < validation->requests;
     if (!*more)
         return true;
@@ -123,7 +135,7 @@ bool validation_scored(struct validation *validation, const struct scored *score
 {
     uint64_t index = scored->request - validation->first_request;
     if (scored->request < validation->first_request || index >= validation->sent ||
-        (index < validation->batches ? validation->scores[index].there : validation->samples_there))
+        s_is_there(validation, (uint32_t)index))
         return err_set(err, ERR_PROTOCOL, "SCORED answers request %" PRIu64 ", which is not open", scored->request);
     bool is_batch = index < validation->batches;
     uint32_t rows = is_batch ? s_batch_rows(validation, (uint32_t)index) : validation->samples->rows.count;

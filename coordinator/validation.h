@@ -29,7 +29,7 @@ struct validation {
     struct validation_score *scores; /* [batches]                                    */
     uint32_t batches;                /* requests with validation rows                */
     uint32_t requests;               /* batches, and 1 where there are samples       */
-    uint32_t sent, answered;         /* of this epoch's requests                     */
+    uint32_t sent, answered;         /* of this epoch's requests: the next to look at, how many are there */
     bool samples_there;              /* the request with the samples was answered    */
     uint64_t first_request;          /* number of this epoch's first request         */
     struct bleu bleu;
@@ -43,6 +43,9 @@ void validation_close(struct validation *validation);
 
 /* Forget the scores of the epoch before (and the answers that are still to come). */
 void validation_begin(struct validation *validation);
+
+/* The requests that were sent and not answered are lost: they will be sent once more. */
+void validation_again(struct validation *validation);
 
 /* The next request, its generation left to the caller; `rows` lasts until the next call. *more = false when all are
  * out. */

@@ -225,7 +225,7 @@ static void *fake_run(void *argument)
     void *socket = zmq_socket(fake->context, ZMQ_DEALER);
     zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof linger);
     zmq_connect(socket, fake->endpoint);
-    fake_say(socket, &(struct message){.type = MESSAGE_HELLO, .hello = {one, one, one, one, one, 1, .host = one}});
+    fake_say(socket, &(struct message){.type = MESSAGE_HELLO, .hello = {one, one, one, one, {"fp32", 4}, 1, .host = one}});
     for (bool more = true; more;) {
         struct message message;
         bool got;

@@ -226,9 +226,17 @@ static void converse(struct part *part)
     assert_int_equal(zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &mandatory, sizeof mandatory), 0);
     assert_int_equal(zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof linger), 0);
     assert_int_equal(zmq_bind(socket, s_trainers_end), 0);
-    struct trainer_parts parts = {&part->config,  &part->dataset, &part->plan,
-                                  &part->samples, &part->run,     &part->display,
-                                  loop,           socket,         part->found ? &part->checkpoint : NULL};
+    struct trainer_parts parts = {&part->config,
+                                  &part->dataset,
+                                  &part->plan,
+                                  &part->samples,
+                                  &part->run,
+                                  &part->display,
+                                  loop,
+                                  socket,
+                                  part->found ? &part->checkpoint : NULL,
+                                  NULL,
+                                  NULL};
     part->trainer = trainer_new(&parts, &err);
     assert_non_null(part->trainer);
     assert_int_not_equal(loop_add_socket(loop, socket, receive_and_watch, part, &err), 0);

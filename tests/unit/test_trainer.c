@@ -101,7 +101,7 @@ static void say_hello_too(struct part *part)
     part->other = zmq_socket(part->fake.context, ZMQ_DEALER);
     assert_int_equal(zmq_setsockopt(part->other, ZMQ_LINGER, &linger, sizeof linger), 0);
     assert_int_equal(zmq_connect(part->other, s_endpoint), 0);
-    fake_say(part->other, &(struct message){.type = MESSAGE_HELLO, .hello = {one, one, one, one, one, 1}});
+    fake_say(part->other, &(struct message){.type = MESSAGE_HELLO, .hello = {one, one, one, one, {"fp32", 4}, 1}});
 }
 
 static bool receive_and_watch(void *context, struct err *err)
@@ -148,9 +148,17 @@ static void train(struct part *part)
     assert_int_equal(zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &mandatory, sizeof mandatory), 0);
     assert_int_equal(zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof linger), 0);
     assert_int_equal(zmq_bind(socket, s_endpoint), 0);
-    struct trainer_parts parts = {&part->config,  &part->dataset, &part->plan,
-                                  &part->samples, &part->run,     &part->display,
-                                  part->loop,     socket,         part->found ? &part->checkpoint : NULL};
+    struct trainer_parts parts = {&part->config,
+                                  &part->dataset,
+                                  &part->plan,
+                                  &part->samples,
+                                  &part->run,
+                                  &part->display,
+                                  part->loop,
+                                  socket,
+                                  part->found ? &part->checkpoint : NULL,
+                                  NULL,
+                                  NULL};
     part->trainer = trainer_new(&parts, err);
     assert_non_null(part->trainer);
     assert_int_not_equal(loop_add_socket(part->loop, socket, receive_and_watch, part, err), 0);

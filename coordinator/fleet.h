@@ -1,0 +1,100 @@
+/* fleet.h - the workers of a run: who is there, who is alive, and which of them make up the generation.
+ *
+ *        +--------+  min_workers are there, those who just   +------+  READY from all   +------+
+ *   ---->| gather |  came have settled                       | sync |------------------>| work |
+ *        |        |----------------------------------------->|      |                   |      |
+ *        +--------+                                          +------+                   +------+
+ *             ^  STOPPED from all who are left   +--------+     |   one is lost            |  one is lost, or at a boundary:
+ *             +----------------------------------| ending |<----+--------------------------+  one resigns, or waits to join
+ *                                                +--------+
+ *
+ * The fleet owns the table of members, speaks HELLO to READY and STOP to LEAVE with them, asks them whether they live,
+ * and tells its owner, the trainer, when a generation can work and when it is over; the answers to work it hands on as
+ * they come. At most as many members as a batch has shards get a rank; the others wait in reserve. Loop's thread. */
+#ifndef LSTMQ_FLEET_H
+#define LSTMQ_FLEET_H
+
+#include "coordinator/dataset.h"
+#include "coordinator/journal.h"
+#include "coordinator/member.h"
+#include "coordinator/transfer.h"
+#include "proto/wire/loop.h"
+
+/* Where a generation begins. */
+struct fleet_start {
+    uint64_t step;
+    bool held;                           /* from the state that a member holds            */
+    const struct checkpoint *checkpoint; /* otherwise; NULL = the configuration's seed    */
+};
+
+/* What the owner is asked and told. Each may fail, which ends the run. */
+struct fleet_owner {
+    void *context;
+    /* A generation is to begin. `held`: the most advanced of its members holds the state after `step` steps. */
+    bool (*begin)(void *context, bool held, uint64_t step, struct fleet_start *start, struct err *err);
+    /* All its members are ready for work. */
+    bool (*work)(void *context, struct err *err);
+    /* It should come to its end: hand out no more than it takes until all members stand at the same step, then call
+     * fleet_end. */
+    bool (*wind_up)(void *context, struct err *err);
+    /* It is over: nothing that was handed out will be answered. */
+    bool (*over)(void *context, struct err *err);
+    /* REPORT, SCORED, STATE, or CREDIT that was added, of a member that works. */
+    bool (*answer)(void *context, struct member *member, const struct message *message, struct err *err);
+    /* Results that a member says beside its reports. */
+    bool (*results)(void *context, uint64_t first_step, const struct step_result *results, uint32_t steps,
+                    struct err *err);
+    /* The last dismissed member has left. */
+    bool (*empty)(void *context, struct err *err);
+    /* Somebody asks how the run stands: one JSON object. */
+    void (*status)(void *context, bool detail, struct buffer *out);
+};
+
+enum fleet_phase { FLEET_GATHER, FLEET_SYNC, FLEET_WORK, FLEET_ENDING, FLEET_DISMISSED };
+
+struct fleet {
+    const struct config *config;
+    const struct dataset *dataset;
+    struct loop *loop;
+    void *socket;            /* ROUTER, bound, ROUTER_MANDATORY set                            */
+    struct journal *journal; /* of a coordinator; NULL where the workers are of this process   */
+    struct fleet_owner owner;
+    bool embedded;        /* the same: a worker's failure is the run's, and nobody is asked whether it lives */
+    uint32_t least, most; /* workers that a generation has   */
+    enum fleet_phase phase;
+    bool winding_up; /* the owner was told */
+    uint64_t run, generation, ids;
+    uint32_t size; /* of the generation        */
+    struct fleet_start start;
+    struct member **members; /* [count], by rising id; each owned */
+    size_t count, capacity;
+    struct upload upload;  /* to rank 0 */
+    uint64_t tick, retry;  /* timers, 0 = none */
+    int64_t ticked_ms;     /* when `tick` came last */
+    uint64_t lost;         /* members given up so far */
+    int64_t complained_ms; /* about strangers */
+    uint64_t strangers;    /* since then */
+    size_t told_waiting;   /* members when it was said last that more are waited for */
+};
+
+/* `fleet` has config, dataset, loop, socket, journal, owner and embedded set, the rest zero. */
+bool fleet_open(struct fleet *fleet, struct err *err);
+void fleet_close(struct fleet *fleet);
+
+/* Take one message if one waits. *got = false when none does. False: the run cannot go on. */
+bool fleet_receive(struct fleet *fleet, bool *got, struct err *err);
+
+/* Send to a member of the generation. *sent = false when its queue has no room or its connection is not there: nothing
+ * was sent, and whether it lives will show. */
+bool fleet_send(struct fleet *fleet, struct member *member, const struct message *message, bool *sent, struct err *err);
+
+/* STOP to all who work: when they have stopped, the next generation begins. */
+bool fleet_end(struct fleet *fleet, struct err *err);
+
+/* The owner was told to wind up and has not ended it yet. */
+bool fleet_winds_up(const struct fleet *fleet);
+
+/* DISMISS everybody; owner.empty is called when they have left, or after a while. */
+bool fleet_dismiss(struct fleet *fleet, const char *reason, struct err *err);
+
+#endif

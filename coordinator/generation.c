@@ -1,0 +1,328 @@
+/* generation.c - ranks, the rendezvous, the state to begin with, and the end; see generation.h. */
+#include "coordinator/generation.h"
+
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { RETRY_MS = 2 }; /* until a full queue is tried again */
+
+static size_t s_count(const struct fleet *fleet, enum member_phase phase)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < fleet->count; i++)
+        count += fleet->members[i]->phase == phase;
+    return count;
+}
+
+/* Of this generation, with this rank. */
+static struct member *s_rank(const struct fleet *fleet, uint32_t rank)
+{
+    for (size_t i = 0; i < fleet->count; i++)
+        if (member_is_in(fleet->members[i]) && fleet->members[i]->rank == rank)
+            return fleet->members[i];
+    return NULL;
+}
+
+/* ---- the beginning ---- */
+
+static bool s_waits(const struct member *member)
+{
+    return member->phase == MEMBER_WAITING && !member->resigned;
+}
+
+/* Members with the state first, so that those in reserve are those without; then by number. Ranks go by number. */
+static uint32_t s_choose(struct fleet *fleet, bool *held, uint64_t *step)
+{
+    uint32_t size = 0;
+    *held = false;
+    *step = 0;
+    for (size_t i = 0; i < fleet->count; i++)
+        if (s_waits(fleet->members[i]) && fleet->members[i]->held && (!*held || fleet->members[i]->step > *step)) {
+            *held = true;
+            *step = fleet->members[i]->step;
+        }
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < fleet->count && size < fleet->most; i++) {
+            struct member *member = fleet->members[i];
+            bool advanced = *held && member->held && member->step == *step;
+            if (s_waits(member) && advanced == (pass == 0)) {
+                member_enter(member, 0, 0);
+                size++;
+            }
+        }
+    uint32_t rank = 0;
+    for (size_t i = 0; i < fleet->count; i++)
+        if (fleet->members[i]->phase == MEMBER_ENTERING)
+            fleet->members[i]->rank = rank++;
+    return size;
+}
+
+static enum generation_source s_source(const struct fleet *fleet, const struct member *member, uint32_t root)
+{
+    const struct fleet_start *start = &fleet->start;
+    if (start->held)
+        return member->held && member->step == start->step ? SOURCE_HELD : SOURCE_PEER;
+    if (start->checkpoint == NULL)
+        return SOURCE_SEED;
+    return member->rank == root ? SOURCE_STATE : SOURCE_PEER;
+}
+
+static uint32_t s_root(const struct fleet *fleet)
+{
+    for (uint32_t rank = 0; fleet->start.held && rank < fleet->size; rank++) {
+        const struct member *member = s_rank(fleet, rank);
+        if (member->held && member->step == fleet->start.step)
+            return rank;
+    }
+    return 0;
+}
+
+static bool s_announce(struct fleet *fleet, struct err *err)
+{
+    uint32_t root = s_root(fleet);
+    bool broadcast = false;
+    for (uint32_t rank = 0; rank < fleet->size; rank++)
+        broadcast = broadcast || s_source(fleet, s_rank(fleet, rank), root) == SOURCE_PEER;
+    for (uint32_t rank = 0; rank < fleet->size; rank++) {
+        struct member *member = s_rank(fleet, rank);
+        struct message message = {.type = MESSAGE_GENERATION,
+                                  .generation = {.generation = fleet->generation,
+                                                 .rank = rank,
+                                                 .size = fleet->size,
+                                                 .step = fleet->start.step,
+                                                 .source = s_source(fleet, member, root),
+                                                 .broadcast = broadcast,
+                                                 .root = root}};
+        bool sent;
+        member->sent_step = fleet->start.step;
+        member->phase = fleet->size > 1 ? MEMBER_ENTERING : MEMBER_SYNCING;
+        if (!fleet_send(fleet, member, &message, &sent, err))
+            return false;
+    }
+    return true;
+}
+
+static bool s_send_state(struct fleet *fleet, struct err *err);
+
+static bool s_on_retry(void *context, struct err *err)
+{
+    struct fleet *fleet = context;
+    fleet->retry = 0;
+    return fleet->phase != FLEET_SYNC || s_send_state(fleet, err);
+}
+
+/* The checkpoint's state to rank 0. Pieces are many; what the socket has no room for now is sent a little later. */
+static bool s_send_state(struct fleet *fleet, struct err *err)
+{
+    struct member *member = s_rank(fleet, 0);
+    for (bool more = true, sent = true; more;) {
+        struct message message = {.type = MESSAGE_STATE};
+        if (!upload_piece(&fleet->upload, &message.state, &more, err))
+            return false;
+        if (!more || member == NULL)
+            return true;
+        if (!fleet_send(fleet, member, &message, &sent, err))
+            return false;
+        if (sent) {
+            upload_sent(&fleet->upload);
+            continue;
+        }
+        if (fleet->retry == 0)
+            fleet->retry = loop_add_timer(fleet->loop, RETRY_MS, 0, s_on_retry, fleet, err);
+        return fleet->retry != 0;
+    }
+    return true;
+}
+
+static bool s_begin_upload(struct fleet *fleet, struct err *err)
+{
+    upload_close(&fleet->upload);
+    upload_open(&fleet->upload, fleet->start.held ? NULL : fleet->start.checkpoint);
+    return s_send_state(fleet, err);
+}
+
+static bool s_form(struct fleet *fleet, struct err *err)
+{
+    bool held;
+    uint64_t step;
+    fleet->size = s_choose(fleet, &held, &step);
+    if (!fleet->owner.begin(fleet->owner.context, held, step, &fleet->start, err))
+        return false;
+    fleet->generation++;
+    if (fleet->journal != NULL) {
+        fleet->journal->generation = fleet->generation;
+        journal_numbers(fleet->journal);
+    }
+    fleet->phase = FLEET_SYNC;
+    fleet->winding_up = false;
+    fleet->told_waiting = 0;
+    if (!fleet->embedded)
+        log_info("generation %" PRIu64 ": %u worker%s, from step %" PRIu64, fleet->generation, fleet->size,
+                 fleet->size == 1 ? "" : "s", fleet->start.step);
+    return s_announce(fleet, err) && (fleet->size > 1 || s_begin_upload(fleet, err));
+}
+
+/* Nobody came just now: others who were started with it may be on their way. */
+static bool s_settled(const struct fleet *fleet)
+{
+    int64_t now = clock_ms(), settle = fleet->embedded ? 0 : fleet->config->cluster_settle;
+    for (size_t i = 0; i < fleet->count; i++)
+        if (s_waits(fleet->members[i]) && now - fleet->members[i]->joined_ms < settle)
+            return false;
+    return true;
+}
+
+static bool s_gather(struct fleet *fleet, size_t waiting, struct err *err)
+{
+    if (waiting >= fleet->least)
+        return !s_settled(fleet) || s_form(fleet, err);
+    if (!fleet->embedded && fleet->told_waiting != waiting + 1)
+        log_info("waiting for workers: %zu of at least %u are here", waiting, fleet->least);
+    fleet->told_waiting = waiting + 1;
+    return true;
+}
+
+bool generation_consider(struct fleet *fleet, struct err *err)
+{
+    size_t waiting = 0;
+    bool resigned = false;
+    for (size_t i = 0; i < fleet->count; i++) {
+        waiting += s_waits(fleet->members[i]);
+        resigned = resigned || (fleet->members[i]->resigned && member_is_in(fleet->members[i]));
+    }
+    if (fleet->phase == FLEET_GATHER)
+        return s_gather(fleet, waiting, err);
+    bool joins = waiting > 0 && fleet->size < fleet->most && s_settled(fleet);
+    if (fleet->phase != FLEET_WORK || fleet->winding_up || !(joins || resigned))
+        return true;
+    fleet->winding_up = true;
+    return fleet->owner.wind_up(fleet->owner.context, err);
+}
+
+/* ---- rendezvous ---- */
+
+static bool s_of_now(const struct fleet *fleet, uint64_t generation, const char *name, struct err *err)
+{
+    return generation == fleet->generation ||
+           err_set(err, ERR_PROTOCOL, "%s of generation %" PRIu64 " came in generation %" PRIu64, name, generation,
+                   fleet->generation);
+}
+
+static bool s_send_peers(struct fleet *fleet, struct err *err)
+{
+    struct buffer lines = {0};
+    for (uint32_t rank = 0; rank < fleet->size; rank++) {
+        const struct member *member = s_rank(fleet, rank);
+        const char *key = member->route.key;
+        buffer_format(&lines, "%s%s%s\n", member->endpoint, key[0] != '\0' ? " " : "", key);
+    }
+    bool ok = buffer_ok(&lines, err);
+    for (uint32_t rank = 0; ok && rank < fleet->size; rank++) {
+        struct message message = {.type = MESSAGE_PEERS,
+                                  .peers = {.generation = fleet->generation, .lines = lines.data, .size = lines.size}};
+        struct member *member = s_rank(fleet, rank);
+        bool sent;
+        member->phase = MEMBER_SYNCING;
+        ok = fleet_send(fleet, member, &message, &sent, err);
+    }
+    buffer_free(&lines);
+    return ok;
+}
+
+bool generation_endpoint(struct fleet *fleet, struct member *member, const struct endpoint *endpoint, struct err *err)
+{
+    if (member->phase == MEMBER_STOPPING)
+        return true;
+    if (member->phase != MEMBER_ENTERING || member->endpoint[0] != '\0' || endpoint->address.size == 0 ||
+        memchr(endpoint->address.data, ' ', endpoint->address.size) != NULL)
+        return err_set(err, ERR_PROTOCOL, "ENDPOINT was not asked for, or is none");
+    if (!s_of_now(fleet, endpoint->generation, "ENDPOINT", err))
+        return false;
+    memcpy(member->endpoint, endpoint->address.data, endpoint->address.size);
+    member->endpoint[endpoint->address.size] = '\0';
+    for (size_t i = 0; i < fleet->count; i++)
+        if (fleet->members[i]->phase == MEMBER_ENTERING && fleet->members[i]->endpoint[0] == '\0')
+            return true;
+    return s_send_peers(fleet, err) && s_begin_upload(fleet, err);
+}
+
+bool generation_ready(struct fleet *fleet, struct member *member, const struct ready *ready, struct err *err)
+{
+    if (member->phase == MEMBER_STOPPING || member->phase == MEMBER_LEAVING)
+        return true;
+    if (member->phase != MEMBER_SYNCING || ready->step != fleet->start.step)
+        return err_set(err, ERR_PROTOCOL, "READY for generation %" PRIu64 ", step %" PRIu64 " was not asked for",
+                       ready->generation, ready->step);
+    if (!s_of_now(fleet, ready->generation, "READY", err))
+        return false;
+    member->phase = MEMBER_WORKING;
+    if (s_count(fleet, MEMBER_WORKING) < fleet->size)
+        return true;
+    upload_close(&fleet->upload);
+    fleet->phase = FLEET_WORK;
+    return fleet->owner.work(fleet->owner.context, err) && generation_consider(fleet, err);
+}
+
+/* ---- the end ---- */
+
+bool generation_end(struct fleet *fleet, struct err *err)
+{
+    if (fleet->phase != FLEET_SYNC && fleet->phase != FLEET_WORK)
+        return true;
+    struct message message = {.type = MESSAGE_STOP, .stop = {.generation = fleet->generation}};
+    fleet->phase = FLEET_ENDING;
+    fleet->winding_up = false;
+    upload_close(&fleet->upload);
+    for (size_t i = 0; i < fleet->count; i++) {
+        struct member *member = fleet->members[i];
+        bool sent;
+        if (!member_is_in(member))
+            continue;
+        member->phase = MEMBER_STOPPING;
+        member->held = false;
+        member->asked_ms = clock_ms();
+        if (!fleet_send(fleet, member, &message, &sent, err))
+            return false;
+    }
+    return fleet->owner.over(fleet->owner.context, err) && generation_check_ended(fleet, err);
+}
+
+bool generation_check_ended(struct fleet *fleet, struct err *err)
+{
+    if (fleet->phase != FLEET_ENDING || s_count(fleet, MEMBER_STOPPING) > 0)
+        return true;
+    fleet->phase = FLEET_GATHER;
+    return generation_consider(fleet, err);
+}
+
+static bool s_let_go(struct fleet *fleet, struct member *member, struct err *err)
+{
+    static const char reason[] = "it asked to go";
+    struct message message = {.type = MESSAGE_DISMISS, .dismiss = {.reason = {reason, sizeof reason - 1}}};
+    bool sent;
+    member->phase = MEMBER_LEAVING;
+    member->asked_ms = clock_ms();
+    return fleet_send(fleet, member, &message, &sent, err);
+}
+
+bool generation_stopped(struct fleet *fleet, struct member *member, const struct stopped *stopped, struct err *err)
+{
+    if (member->phase == MEMBER_LEAVING)
+        return true;
+    if (member->phase != MEMBER_STOPPING)
+        return err_set(err, ERR_PROTOCOL, "STOPPED came without STOP");
+    if (!s_of_now(fleet, stopped->generation, "STOPPED", err))
+        return false;
+    member->phase = MEMBER_WAITING;
+    member->held = stopped->held != 0;
+    member->step = stopped->step;
+    if (stopped->steps > 0 && !fleet->owner.results(fleet->owner.context, stopped->step - stopped->steps,
+                                                    stopped->results, stopped->steps, err))
+        return false;
+    if (member->resigned && !s_let_go(fleet, member, err))
+        return false;
+    return generation_check_ended(fleet, err);
+}

@@ -1,0 +1,24 @@
+/* generation.h - how the members of a fleet become a generation, and how it ends; see fleet.h.
+ *
+ * Internal to the fleet: fleet.c says who is there, generation.c takes those from GATHER to WORK and back. */
+#ifndef LSTMQ_GENERATION_H
+#define LSTMQ_GENERATION_H
+
+#include "coordinator/fleet.h"
+
+/* Form a generation if there is none, enough members wait and they have settled; wind up the one there is if others
+ * wait to join it. Called whenever that may have changed. */
+bool generation_consider(struct fleet *fleet, struct err *err);
+
+/* Messages of members, already known to be of one. ERR_PROTOCOL where they are out of turn. */
+bool generation_endpoint(struct fleet *fleet, struct member *member, const struct endpoint *endpoint, struct err *err);
+bool generation_ready(struct fleet *fleet, struct member *member, const struct ready *ready, struct err *err);
+bool generation_stopped(struct fleet *fleet, struct member *member, const struct stopped *stopped, struct err *err);
+
+/* End it: STOP to all who are in it. Nothing happens when there is none. */
+bool generation_end(struct fleet *fleet, struct err *err);
+
+/* A member was taken off the table while the generation was ending: perhaps it was the last one waited for. */
+bool generation_check_ended(struct fleet *fleet, struct err *err);
+
+#endif

@@ -1,0 +1,196 @@
+/* journal.c - records on the end of a file; see journal.h. */
+#include "coordinator/journal.h"
+
+#include "proto/base/buffer.h"
+#include "proto/base/log.h"
+#include "proto/store/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+enum { RECORD = 48, JOURNAL_FORMAT = 1 };
+enum kind { KIND_RUN = 1, KIND_NUMBERS = 2, KIND_RESULT = 3, KIND_CUT = 4 };
+
+struct record {
+    uint32_t kind, check;
+    uint64_t a, b;
+    struct step_result result;
+};
+_Static_assert(sizeof(struct record) == RECORD && offsetof(struct record, result) == 24, "a record has no padding");
+
+/* A journal of a run that has not been saved for a long time; what is beyond is not read. */
+static const size_t s_most = (size_t)1 << 30;
+
+static uint32_t s_check(const struct record *record)
+{
+    return (uint32_t)XXH3_64bits(&record->a, RECORD - offsetof(struct record, a));
+}
+
+static struct record s_record(enum kind kind, uint64_t a, uint64_t b, const struct step_result *result)
+{
+    struct record record = {.kind = kind, .a = a, .b = b};
+    if (result != NULL)
+        record.result = *result;
+    record.check = s_check(&record);
+    return record;
+}
+
+static void s_complain(struct journal *journal)
+{
+    if (!journal->complained)
+        log_error("%s: %s; training goes on, but a coordinator that is killed now goes on from the last checkpoint",
+                  journal->path, strerror(errno));
+    journal->complained = true;
+}
+
+/* At the end of what is whole, so that a write that failed half way is written over. */
+static void s_append(struct journal *journal, const void *bytes, size_t size)
+{
+    if (journal->file < 0)
+        return;
+    for (size_t done = 0; done < size;) {
+        ssize_t part = pwrite(journal->file, (const char *)bytes + done, size - done, (off_t)(journal->size + done));
+        if (part < 0 && errno == EINTR)
+            continue;
+        if (part < 0) {
+            s_complain(journal);
+            return;
+        }
+        done += (size_t)part;
+    }
+    journal->size += size;
+    journal->complained = false;
+}
+
+static void s_append_one(struct journal *journal, enum kind kind, uint64_t a, uint64_t b)
+{
+    struct record record = s_record(kind, a, b, NULL);
+    s_append(journal, &record, sizeof record);
+}
+
+void journal_numbers(struct journal *journal)
+{
+    s_append_one(journal, KIND_NUMBERS, journal->generation, journal->workers);
+}
+
+static bool s_put_results(struct buffer *out, uint64_t first_step, const struct step_result *results, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct record record = s_record(KIND_RESULT, first_step + i, 0, &results[i]);
+        buffer_append(out, &record, sizeof record);
+    }
+    return buffer_ok(out, NULL);
+}
+
+void journal_results(struct journal *journal, uint64_t first_step, const struct step_result *results, size_t count)
+{
+    struct buffer out = {0};
+    if (s_put_results(&out, first_step, results, count))
+        s_append(journal, out.data, out.size);
+    buffer_free(&out);
+}
+
+void journal_cut(struct journal *journal, uint64_t step)
+{
+    s_append_one(journal, KIND_CUT, step, 0);
+}
+
+/* What counts now, as a whole file in the place of the old one. */
+static bool s_write_anew(struct journal *journal, const struct ledger *ledger)
+{
+    struct buffer out = {0};
+    struct record head[2] = {s_record(KIND_RUN, journal->run, JOURNAL_FORMAT, NULL),
+                             s_record(KIND_NUMBERS, journal->generation, journal->workers, NULL)};
+    struct err err = {0};
+    buffer_append(&out, head, sizeof head);
+    bool done = s_put_results(&out, ledger->first, ledger->results, ledger->count) &&
+                file_write_atomic(journal->path, out.data, out.size, &err);
+    if (!done)
+        log_error("%s; training goes on, but a coordinator that is killed now goes on from the last checkpoint",
+                  err.text);
+    journal->size = out.size;
+    buffer_free(&out);
+    return done;
+}
+
+void journal_restart(struct journal *journal, const struct ledger *ledger)
+{
+    uint64_t before = journal->size;
+    if (!s_write_anew(journal, ledger)) {
+        journal->size = before;
+        return;
+    }
+    if (journal->file >= 0)
+        close(journal->file);
+    journal->file = open(journal->path, O_WRONLY | O_CLOEXEC);
+    if (journal->file < 0)
+        s_complain(journal);
+}
+
+/* Numbers and results of whole records. False when the first record is not that of a run. */
+static bool s_read(struct journal *journal, const struct buffer *bytes, struct ledger *ledger, struct err *err)
+{
+    for (size_t at = 0; at + RECORD <= bytes->size; at += RECORD) {
+        struct record record;
+        memcpy(&record, bytes->data + at, sizeof record);
+        bool run = record.kind == KIND_RUN && record.a >= 1 && record.a <= INT64_MAX && record.b == JOURNAL_FORMAT;
+        if (record.check != s_check(&record) || run != (at == 0))
+            return at > 0;
+        if (record.kind == KIND_RUN)
+            journal->run = record.a;
+        else if (record.kind == KIND_NUMBERS)
+            journal->generation = record.a, journal->workers = record.b;
+        else if (record.kind == KIND_CUT)
+            ledger_cut(ledger, record.a);
+        else if (record.kind == KIND_RESULT && !ledger_put(ledger, record.a, &record.result, 1, err))
+            return false;
+    }
+    return journal->run != 0;
+}
+
+static bool s_new_identity(struct journal *journal, struct err *err)
+{
+    while (journal->run == 0) {
+        if (getrandom(&journal->run, sizeof journal->run, 0) != (ssize_t)sizeof journal->run)
+            return err_errno(err, ERR_FAILED, "getrandom");
+        journal->run &= (uint64_t)INT64_MAX;
+    }
+    return true;
+}
+
+bool journal_open(struct journal *journal, const char *dir, bool resume, struct ledger *ledger, struct err *err)
+{
+    struct buffer bytes = {0};
+    struct err failure = {0};
+    *journal = (struct journal){.file = -1};
+    int size = snprintf(journal->path, sizeof journal->path, "%s/journal", dir);
+    if (size < 0 || (size_t)size >= sizeof journal->path)
+        return err_set(err, ERR_USAGE, "run.dir: the path is too long");
+    if (resume && access(journal->path, F_OK) == 0) {
+        if (!file_read(journal->path, s_most, &bytes, &failure) || !s_read(journal, &bytes, ledger, &failure)) {
+            log_warn("%s: %s; a new one begins, and workers that hold this run's state are not known again",
+                     journal->path, failure.code != ERR_NONE ? failure.text : "not a journal");
+            ledger_cut(ledger, 0);
+            journal->run = 0;
+        }
+        buffer_free(&bytes);
+    }
+    if (!s_new_identity(journal, err))
+        return false;
+    journal_restart(journal, ledger);
+    return true;
+}
+
+void journal_close(struct journal *journal)
+{
+    if (journal->file >= 0)
+        close(journal->file);
+    journal->file = -1;
+}

@@ -1,0 +1,47 @@
+/* journal.h - what a coordinator must not forget when it is killed.
+ *
+ *   RUN/journal   records of 48 bytes, little-endian, one after the other:
+ *
+ *   byte  size  what
+ *      0     4  kind: 1 run, 2 numbers, 3 result, 4 cut
+ *      4     4  the lower half of XXH3 (64 bit) of bytes 8..47
+ *      8     8  run: identity; numbers: generation; result, cut: step
+ *     16     8  numbers: workers named so far; run: format, 1; else 0
+ *     24    24  result: a step_result as PROTOCOL.md describes it; else 0
+ *
+ * The first record is the run's identity, drawn when the run began; by it a coordinator knows workers that hold its state.
+ * Numbers are given once and never again. Results are those of the steps since the newest checkpoint; a cut takes
+ * back those of its step and later. Records are written, not fsynced: they outlive the process, and after a crash of
+ * the host the checkpoint counts. A record that is not whole ends the file. At each checkpoint a new file with only
+ * what still counts takes the place of the old one. A journal that cannot be written is logged once; training goes on, and what
+ * is lost is only that a killed coordinator could go on from memory. Coordinator's thread. */
+#ifndef LSTMQ_JOURNAL_H
+#define LSTMQ_JOURNAL_H
+
+#include "coordinator/ledger.h"
+#include "proto/store/checkpoint.h"
+
+struct journal {
+    char path[CHECKPOINT_PATH];
+    int file; /* descriptor; -1 = none */
+    uint64_t size;
+    bool complained;
+    uint64_t run;                 /* identity, 1..2^63-1 */
+    uint64_t generation, workers; /* the highest numbers given */
+};
+
+/* Open the journal of run folder `dir`. With `resume` what is there is read: identity, numbers, and results into
+ * `ledger`, which has begun at the step of the checkpoint; else, or where there is none, a new one begins. */
+bool journal_open(struct journal *journal, const char *dir, bool resume, struct ledger *ledger, struct err *err);
+void journal_close(struct journal *journal);
+
+/* Write down journal->generation and journal->workers, which the caller has just raised. */
+void journal_numbers(struct journal *journal);
+/* The results of `count` steps from `first_step` on. */
+void journal_results(struct journal *journal, uint64_t first_step, const struct step_result *results, size_t count);
+void journal_cut(struct journal *journal, uint64_t step);
+
+/* A checkpoint of the ledger's first step is on disk: begin a new file with what the ledger has. */
+void journal_restart(struct journal *journal, const struct ledger *ledger);
+
+#endif

@@ -1,0 +1,26 @@
+/* status.h - how a run stands, as one JSON object: what `lstmq status` shows, and STATUS carries.
+ *
+ *   {"phase": "training", "run": "runs/first", "step": 100, "epoch": 1, "epoch_step": 100, "epoch_steps": 113,
+ *    "epochs": 50, "saved_step": 0, "tgt_tok_per_s": 9000.5, "generation": 3, "workers": 2, "waiting": 0, "lost": 1,
+ *    "best_score": 0.37, "best_epoch": 2, "members": [{"worker": 4, "rank": 0, "phase": "working", ...}]}
+ *
+ * saved_step is that of the newest checkpoint; tgt_tok_per_s is of the epoch so far, best_score and best_epoch are null
+ * where there is none yet. Loop's thread. */
+#ifndef LSTMQ_STATUS_H
+#define LSTMQ_STATUS_H
+
+#include "coordinator/fleet.h"
+
+struct status_facts {
+    const char *phase;
+    const struct checkpoint_state *state;
+    double train_seconds; /* of the epoch so far */
+    uint64_t epoch_steps, saved_step;
+    const struct fleet *fleet;
+    const char *dir;
+};
+
+/* With `detail` also a list of the members, as many as a STATUS has room for. */
+void status_write(const struct status_facts *facts, bool detail, struct buffer *out);
+
+#endif
