@@ -6,6 +6,8 @@
   parity.py steps                real pairs ($LSTMQ_DATA), first 40 steps and first epochs
   parity.py notebook             real pairs, 50 epochs, LSTM
   parity.py notebook-rnn         real pairs, 30 epochs, plain RNN
+  parity.py bf16-steps           real pairs, 4 epochs in bf16 against as many in fp32
+  parity.py bf16                 real pairs, 50 epochs in bf16: the best validation accuracy against the reference's
   parity.py or-gate              the notebook's first network
 
 Exit status: 0 all bands kept, 1 a band missed, 77 what is needed is not there. Only the standard library is used.
@@ -181,6 +183,32 @@ def real(config, curve_name, epochs=None, whole=True):
         check("peak memory", peak, 350, " MB")
 
 
+def bf16(epochs):
+    """bf16 against fp32: `epochs` of both in turn, or, with None, as many as the reference has against the reference. Rounding sends
+    each run its own way, so that what is held is where they get: the loss, and the best validation accuracy."""
+    if epochs is None:
+        curve = reference("notebook_curve.json")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        probe = subprocess.run([LSTMQ, "train", "--data.pairs", HERE / "tiny.tsv", "--run.dir", folder / "probe", "--train.epochs", "1",
+                                "--model.hidden", "8", "--progress", "none", "--train.precision", "bf16"], capture_output=True, text=True)
+        if "AVX512_BF16" in probe.stderr:
+            skip("bf16 wants a processor with AVX512_BF16 or AMX")
+        pairs, got = real_pairs(folder), {}
+        for precision in ("bf16", "fp32") if epochs else ("bf16",):
+            train(pairs, folder / precision, "--config", "notebook", "--no-train.bleu", "--train.precision", precision,
+                  "--train.epochs", epochs or len(curve["epochs"]))
+            got[precision] = objects(folder / precision / "metrics.jsonl")
+        wanted = got["fp32"] if epochs else curve["epochs"]
+        best, theirs = (max(e["val_acc"] for e in side) for side in (got["bf16"], wanted))
+        print(f"       best val_acc {100 * best:.2f} % in bf16, {100 * theirs:.2f} % in fp32")
+        check("best val_acc, points from fp32's", 100 * abs(best - theirs), 1)
+        check("train_loss, relative", max(relative(g["train_loss"], w["train_loss"]) for g, w in zip(got["bf16"], wanted)),
+              0.01 if epochs else 0.05)
+        check("val_tf_loss of the first epochs, relative",
+              max(relative(g["val_tf_loss"], w["val_tf_loss"]) for g, w in zip(got["bf16"][:4], wanted)), 0.01)
+
+
 def main():
     case = sys.argv[1] if len(sys.argv) > 1 else ""
     if case == "tiny":
@@ -197,6 +225,10 @@ def main():
         real("notebook", "notebook_curve.json")
     elif case == "notebook-rnn":
         real("notebook-rnn", "notebook_rnn_curve.json")
+    elif case == "bf16-steps":
+        bf16(4)
+    elif case == "bf16":
+        bf16(None)
     elif case == "or-gate":
         sys.exit(subprocess.run([LSTMQ, "or-gate"]).returncode)
     else:
