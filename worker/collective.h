@@ -6,7 +6,7 @@
  *
  *   open -> (listen -> connect -> operations... -> abort or the next listen)* -> close
  *
- * listen makes the place where others reach this rank, and says its name; the coordinator hands the names of all to all;
+ * listen makes the place where others reach this rank, and says its name; the coordinator tells all names to all;
  * connect begins the generation. Neither waits for anybody: a rank that is not there is waited for by an operation.
  * An operation is started, which gives a handle, and finished by `wait`. From start to wait its memory belongs to the
  * collective: not to be read, changed or freed. It makes progress whenever the owner calls in, and data already
@@ -29,6 +29,7 @@
 
 struct collective;
 struct curve_keys;
+struct zap;
 
 enum {
     COLLECTIVE_ENDPOINT = 256,   /* bytes of an endpoint's text, the final NUL among them          */
@@ -89,7 +90,10 @@ struct ring_options {
     /* Where to listen: "tcp://ADDRESS" (and ":PORT", or any port), where ADDRESS is one by which the other ranks reach
      * this host; "ipc://PATH", or "ipc://" for a file of its own; "inproc://" within zmq_context. Read in ring_open. */
     const char *bind;
-    const struct curve_keys *keys; /* this worker's own; NULL = no encryption. Outlives the collective. */
+    /* This worker's own; NULL = no encryption. Both outlive the collective. With keys, whoever owns `zap` tells it the
+     * predecessor's (zap_set_ring) when PEERS comes; until then the predecessor's attempts are put off. */
+    const struct curve_keys *keys;
+    struct zap *zap; /* of zmq_context */
 };
 
 struct collective *ring_open(const struct ring_options *options, struct err *err);

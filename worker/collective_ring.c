@@ -142,6 +142,29 @@ static bool s_set(void *socket, const char *endpoint, int queue_option, int queu
            zmq_setsockopt(socket, queue_option, &queue, sizeof queue) == 0;
 }
 
+/* Ready to bind: whoever connects is asked for its key. */
+static bool s_set_server(struct ring *ring, const char *place, struct err *err)
+{
+    if (!s_set(ring->from, place, ZMQ_RCVHWM, QUEUE_RECEIVED))
+        return s_zmq_error(err, "listen at", place);
+    return ring->keys == NULL || zap_set_server(ring->zap, ring->from, ring->keys, ZAP_RING, err);
+}
+
+/* Ready to connect to the successor, and to nobody who only says so. */
+static bool s_set_client(struct ring *ring, const struct collective_group *group, const char *endpoint, struct err *err)
+{
+    uint32_t successor = (group->rank + 1) % group->size, predecessor = (group->rank + group->size - 1) % group->size;
+    if (!s_set(ring->to, endpoint, ZMQ_SNDHWM, QUEUE_SENT))
+        return s_zmq_error(err, "connect to", endpoint);
+    if (ring->keys == NULL)
+        return true;
+    if (group->public_keys == NULL || !curve_is_key(group->public_keys[successor]) ||
+        !curve_is_key(group->public_keys[predecessor]))
+        return err_set(err, ERR_PROTOCOL, "the keys of ranks %u and %u are not known", successor, predecessor);
+    memcpy(ring->predecessor, group->public_keys[predecessor], CURVE_KEY);
+    return curve_set_client(ring->to, ring->keys, group->public_keys[successor], err);
+}
+
 /* The place to bind, wildcards filled in. */
 static void s_place(const struct ring *ring, uint64_t generation, char *text, size_t size)
 {
@@ -166,8 +189,10 @@ static bool s_listen(struct collective *self, uint64_t generation, char endpoint
     ring->generation = generation;
     s_place(ring, generation, place, sizeof place);
     ring->from = zmq_socket(ring->zmq_context, ZMQ_PULL);
-    if (ring->from == NULL || !s_set(ring->from, place, ZMQ_RCVHWM, QUEUE_RECEIVED) ||
-        zmq_bind(ring->from, place) != 0 || zmq_getsockopt(ring->from, ZMQ_LAST_ENDPOINT, endpoint, &size) != 0) {
+    if (ring->from != NULL && !s_set_server(ring, place, err))
+        return s_fail(ring, err);
+    if (ring->from == NULL || zmq_bind(ring->from, place) != 0 ||
+        zmq_getsockopt(ring->from, ZMQ_LAST_ENDPOINT, endpoint, &size) != 0) {
         s_zmq_error(err, "listen at", place);
         return s_fail(ring, err);
     }
@@ -196,8 +221,9 @@ static bool s_connect(struct collective *self, const struct collective_group *gr
         const char *endpoint = group->endpoints[(group->rank + 1) % group->size];
         ring->copies = strncmp(endpoint, "inproc:", 7) == 0;
         ring->to = zmq_socket(ring->zmq_context, ZMQ_PUSH);
-        if (ring->to == NULL || !s_set(ring->to, endpoint, ZMQ_SNDHWM, QUEUE_SENT) ||
-            zmq_connect(ring->to, endpoint) != 0) {
+        if (ring->to != NULL && !s_set_client(ring, group, endpoint, err))
+            return s_fail(ring, err);
+        if (ring->to == NULL || zmq_connect(ring->to, endpoint) != 0) {
             s_zmq_error(err, "connect to", endpoint);
             return s_fail(ring, err);
         }
@@ -398,6 +424,10 @@ struct collective *ring_open(const struct ring_options *options, struct err *err
 {
     if (!s_check_bind(options->bind, err))
         return NULL;
+    if (options->keys != NULL && options->zap == NULL) {
+        err_set(err, ERR_USAGE, "a ring with keys needs somebody who checks those of others");
+        return NULL;
+    }
     struct ring *ring = calloc(1, sizeof *ring);
     if (ring == NULL) {
         err_set(err, ERR_MEMORY, "no memory for a ring");
@@ -406,6 +436,7 @@ struct collective *ring_open(const struct ring_options *options, struct err *err
     ring->base.op = &s_table;
     ring->zmq_context = options->zmq_context;
     ring->keys = options->keys;
+    ring->zap = options->zap;
     snprintf(ring->bind, sizeof ring->bind, "%s", options->bind);
     pthread_mutex_init(&ring->lock, NULL);
     ring->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

@@ -2,14 +2,15 @@
  *
  * An all-reduce cuts the elements into one segment a rank. In 2(n-1) steps each rank sends a segment on and receives
  * another: for n-1 steps it adds what comes to its own, so that segment j, which set out from rank j, ends complete at
- * rank j-1; for n-1 more the complete ones go round and replace. A broadcast is one segment that goes round once. What a
- * step sends is what the step before received, in chunks, so all ranks send and receive at once. (Patarasuk and Yuan,
+ * rank j-1; for n-1 more the complete ones go round and replace. A broadcast is one segment that goes round once. A step
+ * sends what the step before received, in chunks, so that all ranks send and receive at once. (Patarasuk and Yuan,
  * Bandwidth optimal all-reduce algorithms, 2009.)
  *
  * Sockets and everything here but the fields under `lock` and the atomic one belong to the owner's thread. */
 #ifndef LSTMQ_RING_H
 #define LSTMQ_RING_H
 
+#include "proto/wire/zap.h"
 #include "worker/collective.h"
 #include "worker/ring_frame.h"
 
@@ -19,8 +20,6 @@
 /* Bytes of elements in a frame, of elements that stay whole: long enough to cost no calls, short enough that a chunk
  * is still in the cache when it is added and that the first is on its way early. */
 enum { RING_CHUNK = 1 << 20 };
-
-enum { RING_KEY = 41 }; /* Z85 and its NUL */
 
 /* The next chunk to send or receive. */
 struct ring_place {
@@ -51,13 +50,14 @@ struct ring {
     void *zmq_context;
     char bind[COLLECTIVE_ENDPOINT];
     const struct curve_keys *keys; /* NULL = none                                             */
+    struct zap *zap;               /* with keys                                                 */
 
     void *from, *to; /* PULL, bound; PUSH, connected; NULL = none                             */
     uint64_t generation;
     uint32_t rank, size; /* size 0 = not connected                                            */
     int64_t patience_ms;
     bool copies;                   /* inproc: a frame would be read by the neighbour's thread for as long as it likes */
-    char predecessor[RING_KEY];    /* its public key; "" = not asked for               */
+    char predecessor[CURVE_KEY];   /* its public key; "" = not asked for               */
     struct err failure;            /* that ended the generation, or ERR_NONE                                 */
     uint64_t first, done, started; /* handles: before the generation; finished; started                     */
     int64_t moved_ms;              /* when a frame last went or came                                         */

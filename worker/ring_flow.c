@@ -42,7 +42,7 @@ static struct piece s_segment(const struct ring_operation *operation, uint32_t s
     if (!operation->all_reduce)
         return (struct piece){0, count};
     uint32_t index = (ring->rank + 2 * ring->size - step - (receive ? 1 : 0)) % ring->size;
-    size_t length = (count / ring->size / ALIGN + 1) * ALIGN;
+    size_t length = ((count + ring->size - 1) / ring->size + ALIGN - 1) / ALIGN * ALIGN;
     size_t begin = s_less(count, index * length);
     return (struct piece){begin, s_less(count - begin, length)};
 }
@@ -96,7 +96,7 @@ bool ring_flow_done(const struct ring_operation *operation)
     return operation->send.step == operation->send_end && operation->receive.step == operation->receive_end;
 }
 
-/* Whether the chunk to send next is here: that of step 0 is the rank's own, a later one was received the step before. */
+/* Whether the chunk to send next is here: that of step 0 is the rank's own, a later one came the step before. */
 static bool s_here(const struct ring_operation *operation)
 {
     struct ring_place send = operation->send, receive = operation->receive;
