@@ -87,6 +87,12 @@ static size_t s_scratch_theirs(const struct panel *panel)
     return s_scratch_half(panel) + area_round(half * sizeof(uint16_t), 4096);
 }
 
+/* Rows of the tile that takes `rows` rows. */
+static int s_height(const struct panel *panel, int rows)
+{
+    return rows < panel->unit ? panel->unit : rows;
+}
+
 static float *s_floats(char *memory)
 {
     return (float *)(void *)memory;
@@ -113,38 +119,61 @@ static void s_turn(const float *a, size_t stride, int rows, int K, int height, i
     }
 }
 
+static uint16_t *s_halves(char *memory)
+{
+    return (uint16_t *)(void *)memory;
+}
+
 /* `rows` rows of A, stored `lda` apart, as a tile of `height` rows takes them: dense, padded with zeros, of the panel's
  * type. */
-static const void *s_tile_a(const struct panel_products *products, const struct panel *panel, char *scratch, int rows,
-                            int height, const float *a, size_t lda)
+static const void *s_plain_a(const struct run *run, const struct panel *panel, int thread, int rows, const float *a,
+                             size_t lda)
 {
-    size_t K = (size_t)panel->shape.K;
+    const struct panel_products *products = run->products;
+    char *scratch = products->scratch[thread].memory;
+    size_t K = (size_t)panel->shape.K, missing = (size_t)(s_height(panel, rows) - rows) * K;
     if (panel->shape.type == PRECISION_BF16) {
-        uint16_t *half = (uint16_t *)(void *)(scratch + s_scratch_half(panel));
+        uint16_t *half = s_halves(scratch + s_scratch_half(panel));
         for (int r = 0; r < rows; r++)
             products->vector->to_bf16(K, a + (size_t)r * lda, half + (size_t)r * K);
-        memset(half + (size_t)rows * K, 0, (size_t)(height - rows) * K * sizeof *half);
+        memset(half + (size_t)rows * K, 0, missing * sizeof *half);
         return half;
     }
-    if (rows == height && lda == K)
+    if (missing == 0 && lda == K)
         return a;
     float *own = s_floats(scratch + s_scratch_a(panel));
-    if (own != a)
-        s_copy(own, K, a, lda, rows, (int)K);
-    memset(own + (size_t)rows * K, 0, (size_t)(height - rows) * K * sizeof *own);
+    s_copy(own, K, a, lda, rows, (int)K);
+    memset(own + (size_t)rows * K, 0, missing * sizeof *own);
     return own;
 }
 
-/* `rows` rows of C (+)= A B (+ bias) in one tile; stored rows of A and C are lda and ldc apart. What is not dense, or
- * fewer rows than a unit, goes through copies. */
+/* The same from a transposed A: `depth` of its rows, of which `rows` columns become rows. */
+static const void *s_turned_a(const struct run *run, const struct panel *panel, int thread, int rows, const float *a,
+                              int depth)
+{
+    const struct panel_products *products = run->products;
+    char *scratch = products->scratch[thread].memory;
+    size_t K = (size_t)panel->shape.K, stride = (size_t)run->gemm->M;
+    int height = s_height(panel, rows);
+    if (panel->shape.type == PRECISION_BF16) {
+        uint16_t *half = s_halves(scratch + s_scratch_half(panel));
+        products->vector->turn_to_bf16((size_t)rows, (size_t)depth, a, stride, K, half);
+        memset(half + (size_t)rows * K, 0, (size_t)(height - rows) * K * sizeof *half);
+        return half;
+    }
+    float *own = s_floats(scratch + s_scratch_a(panel));
+    s_turn(a, stride, rows, depth, height, panel->shape.K, own);
+    return own;
+}
+
+/* `rows` rows of C (+)= A B (+ bias) in one tile; stored rows of C are ldc apart. What is not dense, or fewer rows than
+ * a unit, goes through copies. */
 static bool s_tile(const struct panel_products *products, const struct panel_packed *packed, const struct block *block,
-                   int thread, int rows, const float *a, size_t lda, const float *bias, bool accumulate, float *c,
-                   size_t ldc)
+                   int thread, int rows, const void *tile_a, const float *bias, bool accumulate, float *c, size_t ldc)
 {
     const struct panel *panel = block->panel;
     char *scratch = products->scratch[thread].memory, *theirs = scratch + s_scratch_theirs(panel);
-    int N = panel->shape.N, height = rows < panel->unit ? panel->unit : rows;
-    const void *tile_a = s_tile_a(products, panel, scratch, rows, height, a, lda);
+    int N = panel->shape.N, height = s_height(panel, rows);
     const void *tile_b = panel->size > 0 ? (const void *)(packed->memory.memory + block->at) : block->b;
     if (bias != NULL)
         bias += block->n;
@@ -185,8 +214,9 @@ static bool s_plain(const struct run *run, int column, int thread, int first, in
         const struct block *block = &packed->blocks[column * packed->rows + i];
         for (int row = first, rows; row < last && ok; row += rows) {
             rows = s_next_rows(block->panel, last - row);
-            ok = s_tile(run->products, packed, block, thread, rows, g->a + (size_t)row * lda + (size_t)block->k, lda,
-                        i == 0 ? g->bias : NULL, i > 0 || g->accumulate,
+            const void *a =
+                s_plain_a(run, block->panel, thread, rows, g->a + (size_t)row * lda + (size_t)block->k, lda);
+            ok = s_tile(run->products, packed, block, thread, rows, a, i == 0 ? g->bias : NULL, i > 0 || g->accumulate,
                         g->c + (size_t)row * (size_t)g->N + (size_t)block->n, (size_t)g->N);
         }
     }
@@ -203,13 +233,10 @@ static bool s_turned(const struct run *run, int column, int thread, int first, i
     for (int row = first, rows; row < last && ok; row += rows) {
         rows = s_next_rows(blocks[0].panel, last - row);
         for (int i = 0; i < packed->rows && ok; i++) {
-            const struct panel *panel = blocks[i].panel;
-            float *a = s_floats(run->products->scratch[thread].memory + s_scratch_a(panel));
-            s_turn(g->a + (size_t)blocks[i].k * (size_t)g->M + (size_t)row, (size_t)g->M, rows, blocks[i].height, rows,
-                   panel->shape.K, a);
-            ok = s_tile(run->products, packed, &blocks[i], thread, rows, a, (size_t)panel->shape.K,
-                        i == 0 ? g->bias : NULL, i > 0 || g->accumulate,
-                        g->c + (size_t)row * (size_t)g->N + (size_t)blocks[i].n, (size_t)g->N);
+            const void *a = s_turned_a(run, blocks[i].panel, thread, rows,
+                                       g->a + (size_t)blocks[i].k * (size_t)g->M + (size_t)row, blocks[i].height);
+            ok = s_tile(run->products, packed, &blocks[i], thread, rows, a, i == 0 ? g->bias : NULL,
+                        i > 0 || g->accumulate, g->c + (size_t)row * (size_t)g->N + (size_t)blocks[i].n, (size_t)g->N);
         }
     }
     return ok;

@@ -49,6 +49,9 @@ struct vector_table {
     void (*dequantise)(size_t count, const int64_t *sum, float *x);
     /* Round to bf16, to nearest, ties to even; NaN stays NaN. */
     void (*to_bf16)(size_t count, const float *x, uint16_t *half);
+    /* half[r][k] = a[k][r], rounded in the same way, for r < rows and k < depth; zero for k from there to width. Rows
+     * of a lie `stride` apart, those of half `width`. */
+    void (*turn_to_bf16)(size_t rows, size_t depth, const float *a, size_t stride, size_t width, uint16_t *half);
 };
 
 extern const struct vector_table vector_scalar;

@@ -192,12 +192,34 @@ static void s_argmax(int rows, int V, const float *logits, int32_t *index)
     }
 }
 
-STEP s_exp_sum_step(const float *x, vec most, vec_sum *sum, float *to, size_t at, int lanes)
+STEP s_exp_step(const float *x, vec most, float *to, vec *y, size_t at, int lanes)
 {
-    const vec y = s_exp(vec_sub(vec_load(x + at, lanes, -INFINITY), most));
-    *sum = vec_sum_add(*sum, y);
+    *y = s_exp_small(vec_sub(vec_load(x + at, lanes, -INFINITY), most));
     if (to != NULL)
-        vec_store(to + at, lanes, y);
+        vec_store(to + at, lanes, *y);
+}
+
+/* The sum of exp(x - most), and each of them at `to` unless that is NULL. Four vectors are added as floats before they
+ * are widened. Arithmetic is the limit here, so the row that comes next is asked for meanwhile. */
+static inline __attribute__((always_inline)) double s_exp_sum(size_t width, const float *x, vec most, float *to,
+                                                              const float *next)
+{
+    vec_sum sum = vec_sum_zero();
+    vec y[4];
+    size_t at = 0;
+    for (; at + 4 * VEC_LANES <= width; at += 4 * VEC_LANES) {
+        for (size_t k = 0; k < 4; k++) {
+            if (VEC_LANES > 1)
+                __builtin_prefetch(next + at + k * VEC_LANES, 0, 2);
+            s_exp_step(x, most, to, &y[k], at + k * VEC_LANES, VEC_LANES);
+        }
+        sum = vec_sum_add(sum, vec_add(vec_add(y[0], y[1]), vec_add(y[2], y[3])));
+    }
+    for (; at < width; at += VEC_LANES) {
+        s_exp_step(x, most, to, &y[0], at, width - at < VEC_LANES ? (int)(width - at) : VEC_LANES);
+        sum = vec_sum_add(sum, y[0]);
+    }
+    return vec_sum_total(sum);
 }
 
 STEP s_scale_step(float *x, vec scale, size_t at, int lanes)
@@ -216,12 +238,9 @@ static void s_cross_entropy(int rows, int V, float *logits, const int32_t *targe
             predicted[r] = best;
 
         const double behind = (double)most - (double)x[target[r]];
-        vec_sum lanes_sum = vec_sum_zero();
-        if (gradient)
-            FOR_VECTORS(V, s_exp_sum_step, x, vec_set(most), &lanes_sum, x);
-        else
-            FOR_VECTORS(V, s_exp_sum_step, x, vec_set(most), &lanes_sum, NULL);
-        const double sum = vec_sum_total(lanes_sum);
+        const float *next = r + 1 < (size_t)rows ? x + V : x;
+        const double sum = gradient ? s_exp_sum((size_t)V, x, vec_set(most), x, next)
+                                    : s_exp_sum((size_t)V, x, vec_set(most), NULL, next);
         if (loss != NULL)
             loss[r] = (float)(log(sum) + behind);
         if (gradient) {
@@ -402,13 +421,20 @@ typedef uint32_t wide_bits __attribute__((vector_size(64)));
 typedef uint16_t half_bits __attribute__((vector_size(32)));
 enum { WIDE = sizeof(wide_bits) / sizeof(uint32_t) };
 
-static inline void s_round_bits(const float *x, uint16_t *half)
+STEP s_rounded(const float *x, wide_bits *out)
 {
     wide_bits bits;
     memcpy(&bits, x, sizeof bits);
     const wide_bits rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16, quiet = bits >> 16 | 0x40;
     const wide_bits is_nan = (wide_bits)((bits & 0x7fffffff) > 0x7f800000);
-    const half_bits out = __builtin_convertvector((is_nan & quiet) | (~is_nan & rounded), half_bits);
+    *out = (is_nan & quiet) | (~is_nan & rounded);
+}
+
+static inline void s_round_bits(const float *x, uint16_t *half)
+{
+    wide_bits rounded;
+    s_rounded(x, &rounded);
+    const half_bits out = __builtin_convertvector(rounded, half_bits);
     memcpy(half, &out, sizeof out);
 }
 
@@ -423,6 +449,77 @@ static void s_to_bf16(size_t count, const float *x, uint16_t *half)
         memcpy(rest, x + i, (count - i) * sizeof *x);
         s_round_bits(rest, rounded);
         memcpy(half + i, rounded, (count - i) * sizeof *half);
+    }
+}
+
+/* m[i][j] becomes m[j][i], in four rounds that each lay two rows i and i + 8 into one another. */
+STEP s_transpose(wide_bits m[WIDE])
+{
+    for (int round = 0; round < 4; round++) {
+        wide_bits from[WIDE];
+        memcpy(from, m, sizeof from);
+        for (int i = 0; i < WIDE / 2; i++) {
+            const wide_bits a = from[i], b = from[i + WIDE / 2];
+            m[2 * i] = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            m[2 * i + 1] = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+        }
+    }
+}
+
+/* 16 columns of 32 rows of a: as rows of the result, which lie `width` apart. Two neighbours k make 32 bits, so that
+ * turning moves both at a time. */
+STEP s_turn_block(const float *a, size_t stride, size_t width, uint16_t *half)
+{
+    wide_bits m[WIDE];
+    for (size_t pair = 0; pair < WIDE; pair++) {
+        wide_bits low, high;
+        s_rounded(a + 2 * pair * stride, &low);
+        s_rounded(a + (2 * pair + 1) * stride, &high);
+        m[pair] = low | high << 16;
+    }
+    s_transpose(m);
+    for (size_t r = 0; r < WIDE; r++)
+        memcpy(half + r * width, &m[r], sizeof m[r]);
+}
+
+/* A block that is not whole goes through one that is, filled up with zeros. */
+static void s_turn_rest(size_t rows, size_t depth, const float *a, size_t stride, size_t room, size_t width,
+                        uint16_t *half)
+{
+    enum { DEPTH = 2 * WIDE };
+    float whole[DEPTH][WIDE] = {{0}};
+    uint16_t turned[WIDE][DEPTH];
+    for (size_t k = 0; k < depth; k++)
+        memcpy(whole[k], a + k * stride, rows * sizeof *a);
+    s_turn_block(whole[0], WIDE, DEPTH, turned[0]);
+    for (size_t r = 0; r < rows; r++)
+        memcpy(half + r * width, turned[r], room * sizeof *half);
+}
+
+/* Ask for the block that comes next: below this one, or beside the last one at the top. Lines far apart are nothing
+ * that the processor foresees. */
+STEP s_ask_for_block(const float *next, size_t stride)
+{
+    if (VEC_LANES > 1)
+        for (size_t k = 0; k < (size_t)2 * WIDE; k++)
+            __builtin_prefetch(next + k * stride, 0, 3);
+}
+
+static void s_turn_to_bf16(size_t rows, size_t depth, const float *a, size_t stride, size_t width, uint16_t *half)
+{
+    enum { DEPTH = 2 * WIDE };
+    for (size_t k = 0; k < width; k += DEPTH) {
+        const size_t here = k >= depth ? 0 : depth - k < DEPTH ? depth - k : DEPTH;
+        const size_t room = width - k < DEPTH ? width - k : DEPTH;
+        for (size_t r = 0; r < rows; r += WIDE) {
+            const float *from = a + (here > 0 ? k * stride + r : 0);
+            uint16_t *to = half + r * width + k;
+            if (here == DEPTH && r + WIDE <= rows) {
+                s_ask_for_block(k + 2 * DEPTH <= depth ? from + DEPTH * stride : a + rows + r, stride);
+                s_turn_block(from, stride, width, to);
+            } else
+                s_turn_rest(rows - r < WIDE ? rows - r : WIDE, here, from, stride, room, width, to);
+        }
     }
 }
 
@@ -444,4 +541,5 @@ const struct vector_table VECTOR_TABLE = {
     .quantise = s_quantise,
     .dequantise = s_dequantise,
     .to_bf16 = s_to_bf16,
+    .turn_to_bf16 = s_turn_to_bf16,
 };

@@ -4,11 +4,11 @@
  * last place of the right answer: exp 1.0, tanh 1.3, sigmoid 2.4. NaN stays NaN. The polynomials were fitted for the
  * least largest relative error on the interval that each is used on. */
 
-/* exp: x = n ln 2 + r with |r| <= ln 2 / 2, and e^r = 1 + r + r^2 q(r), which is right to 3e-9 (Cody & Waite 1980).
- * Results that would be subnormal are 0; beyond the largest x for which n is at most 127 they are infinite. */
-static inline vec s_exp(vec x)
+/* exp of what is not large, that is 88.37626 at most: x = n ln 2 + r with |r| <= ln 2 / 2, and e^r = 1 + r + r^2 q(r),
+ * which is right to 3e-9 (Cody & Waite 1980). Results that would be subnormal are 0. */
+static inline vec s_exp_small(vec x)
 {
-    const vec least = vec_set(-87.33654f), most = vec_set(88.37626f);
+    const vec least = vec_set(-87.33654f);
     /* ln 2 in two parts: n times the first is exact. */
     const vec ln2_high = vec_set(0.693359375f), ln2_low = vec_set(-2.12194440e-4f);
 
@@ -21,8 +21,13 @@ static inline vec s_exp(vec x)
     q = vec_fma(q, r, vec_set(0.4999999403953552f));
     const vec power = vec_add(vec_fma(q, vec_mul(r, r), r), vec_set(1.0f));
 
-    const vec y = vec_select(vec_less(most, x), vec_set(INFINITY), vec_scale(power, n));
-    return vec_select(vec_less(x, least), vec_set(0.0f), y);
+    return vec_select(vec_less(x, least), vec_set(0.0f), vec_scale(power, n));
+}
+
+/* exp: infinite beyond the largest x for which n is at most 127. */
+static inline vec s_exp(vec x)
+{
+    return vec_select(vec_less(vec_set(88.37626f), x), vec_set(INFINITY), s_exp_small(x));
 }
 
 /* tanh: x + x^3 p(x^2) for |x| < 0.625, where p is right to 4e-9; 1 - 2 / (e^2|x| + 1) with the sign of x elsewhere. */

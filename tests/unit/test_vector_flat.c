@@ -285,6 +285,35 @@ FOR_TABLES(bf16_is_rounded_to_even_and_keeps_nan)
     }
 }
 
+/* Against the scalar rounding of each element; whole blocks, and what is left of one on any side. */
+static void s_check_turned(table *t, size_t rows, size_t depth, size_t width)
+{
+    const size_t stride = rows + 3, count = rows * width;
+    float *a = s_random(depth * stride, rows * 100 + depth, 7.0);
+    uint16_t *half = malloc((count + 1) * sizeof *half), right;
+    assert_non_null(half);
+    memset(half, 0xab, (count + 1) * sizeof *half);
+    t->turn_to_bf16(rows, depth, a, stride, width, half);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t k = 0; k < width; k++) {
+            vector_scalar.to_bf16(1, k < depth ? a + k * stride + r : &(float){0}, &right);
+            if (half[r * width + k] != right)
+                fail_msg("%zu x %zu in %zu: row %zu, column %zu", rows, depth, width, r, k);
+        }
+    assert_int_equal(half[count], 0xabab);
+    free(half);
+    s_free(a, depth * stride);
+}
+
+FOR_TABLES(bf16_is_turned_as_it_is_rounded)
+{
+    const size_t rows[] = {1, 15, 16, 17, 48}, depths[] = {1, 2, 31, 32, 33, 64}, more[] = {0, 1, 16, 50};
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+        for (size_t d = 0; d < sizeof depths / sizeof *depths; d++)
+            for (size_t m = 0; m < sizeof more / sizeof *more; m++)
+                s_check_turned(t, rows[r], depths[d], depths[d] + more[m]);
+}
+
 FOR_TABLES(nothing_happens_to_no_elements)
 {
     const struct adam adam = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
@@ -337,6 +366,7 @@ int main(void)
         cmocka_unit_test(quantise_stops_at_what_it_cannot_hold),
         cmocka_unit_test(dequantise_rounds_once),
         cmocka_unit_test(bf16_is_rounded_to_even_and_keeps_nan),
+        cmocka_unit_test(bf16_is_turned_as_it_is_rounded),
         cmocka_unit_test(nothing_happens_to_no_elements),
         cmocka_unit_test(the_environment_names_a_table),
     };
