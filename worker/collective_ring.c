@@ -217,6 +217,7 @@ static bool s_connect(struct collective *self, const struct collective_group *gr
     ring->rank = group->rank;
     ring->patience_ms = group->patience_ms;
     ring->first = ring->done = ring->started;
+    ring->cut = false;
     if (group->size > 1) {
         const char *endpoint = group->endpoints[(group->rank + 1) % group->size];
         ring->copies = strncmp(endpoint, "inproc:", 7) == 0;

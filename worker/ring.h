@@ -56,6 +56,7 @@ struct ring {
     uint64_t generation;
     uint32_t rank, size; /* size 0 = not connected                                            */
     int64_t patience_ms;
+    bool cut;                      /* the successor went away in the middle of a message: nothing is sent any more */
     bool copies;                   /* inproc: a frame would be read by the neighbour's thread for as long as it likes */
     char predecessor[CURVE_KEY];   /* its public key; "" = not asked for               */
     struct err failure;            /* that ended the generation, or ERR_NONE                                 */

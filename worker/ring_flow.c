@@ -107,6 +107,8 @@ static bool s_here(const struct ring_operation *operation)
 /* The operation whose turn it is: neighbours send and receive in order. NULL = none. */
 static struct ring_operation *s_sending(struct ring *ring)
 {
+    if (ring->cut)
+        return NULL;
     for (uint64_t handle = ring->done + 1; handle <= ring->started; handle++) {
         struct ring_operation *operation = ring_operation_of(ring, handle);
         if (operation->send.step < operation->send_end)
@@ -203,9 +205,11 @@ static bool s_send(struct ring *ring, struct ring_operation *operation, bool *mo
     while (good == 0 && (good = zmq_msg_send(&message, ring->to, ZMQ_DONTWAIT)) < 0 && zmq_errno() == EINTR)
         good = 0;
     if (good < 0) {
-        err_set(err, ERR_IO, "cannot send to rank %u: %s", (ring->rank + 1) % ring->size, zmq_strerror(zmq_errno()));
+        int code = zmq_errno();
         zmq_msg_close(&message);
-        return false;
+        ring->cut = code == EAGAIN;
+        return ring->cut ||
+               err_set(err, ERR_IO, "cannot send to rank %u: %s", (ring->rank + 1) % ring->size, zmq_strerror(code));
     }
     operation->send.chunk++;
     s_settle(operation, &operation->send, operation->send_end, false);

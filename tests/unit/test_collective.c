@@ -126,7 +126,7 @@ static void s_everywhere(rank_work *work, size_t element)
     for (int i = 0; i < RANKS_MOST; i++)
         outcome.data[i] = malloc((COUNT_MOST + 1) * element);
     size_t most = s_sanitized() ? 3 : sizeof sizes / sizeof *sizes;
-    for (int kind = 0; kind < RANKS_KINDS; kind++)
+    for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1))
         for (size_t s = 0; s < most; s++) {
             struct ranks ranks;
             ranks_open(&ranks, (enum ranks_kind)kind, sizes[s]);
@@ -179,7 +179,7 @@ static bool s_sum_large(struct rank *rank, struct err *err)
 static void gradients_of_18_megabytes_are_summed(void **state)
 {
     (void)state;
-    for (int kind = 0; kind < RANKS_KINDS; kind++)
+    for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1))
         for (uint32_t size = 2; size <= (s_sanitized() ? 2 : 3); size++) {
             struct ranks ranks;
             ranks_open(&ranks, (enum ranks_kind)kind, size);
@@ -219,7 +219,7 @@ static bool s_sum_buckets(struct rank *rank, struct err *err)
 static void many_operations_may_be_started_and_waited_for_in_any_order(void **state)
 {
     (void)state;
-    for (int kind = 0; kind < RANKS_KINDS; kind++)
+    for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1))
         for (uint32_t size = 1; size <= 4; size++) {
             struct ranks ranks;
             ranks_open(&ranks, (enum ranks_kind)kind, size);
@@ -254,7 +254,7 @@ static void each_rank_can_broadcast(void **state)
 {
     (void)state;
     static const uint32_t ranks_of[] = {1, 2, 3, 7};
-    for (int kind = 0; kind < RANKS_KINDS; kind++)
+    for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1))
         for (size_t s = 0; s < 4; s++) {
             struct ranks ranks;
             ranks_open(&ranks, (enum ranks_kind)kind, ranks_of[s]);
@@ -277,7 +277,7 @@ static bool s_sum_ranks(struct rank *rank, struct err *err)
 static void one_generation_follows_another_in_other_sizes(void **state)
 {
     (void)state;
-    for (int kind = 0; kind < RANKS_KINDS; kind++) {
+    for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1)) {
         struct ranks ranks;
         ranks_open(&ranks, (enum ranks_kind)kind, 4);
         for (uint32_t generation = 0; generation < 12; generation++) {
@@ -343,7 +343,7 @@ static void an_abort_from_another_thread_ends_a_wait_within_10_ms(void **state)
 {
     (void)state;
     enum { TIMES = 15 };
-    for (int kind = 0; kind < RANKS_KINDS; kind++) {
+    for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1)) {
         struct ranks ranks;
         struct ended ended;
         int64_t ns[TIMES];
@@ -379,7 +379,7 @@ static bool s_sum_until_aborted(struct rank *rank, struct err *err)
 static void an_abort_in_the_middle_of_a_sum_gives_the_memory_back(void **state)
 {
     (void)state;
-    for (int kind = 0; kind < RANKS_KINDS; kind++) {
+    for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1)) {
         struct ranks ranks;
         struct ended ended;
         ranks_open(&ranks, (enum ranks_kind)kind, 3);
@@ -412,7 +412,7 @@ static bool s_two_sums(struct rank *rank, struct err *err)
 static void an_abort_before_the_generation_begins_is_not_forgotten(void **state)
 {
     (void)state;
-    for (int kind = 0; kind < RANKS_KINDS; kind++) {
+    for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1)) {
         struct ranks ranks;
         ranks_open(&ranks, (enum ranks_kind)kind, 2);
         ranks_listen(&ranks, 5);
@@ -451,7 +451,7 @@ static void ranks_that_disagree_about_an_operation_are_told(void **state)
 {
     (void)state;
     static rank_work *const works[] = {s_sum_differently, s_sum_and_copy};
-    for (int kind = 0; kind < RANKS_KINDS; kind++)
+    for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1))
         for (int w = 0; w < 2; w++) {
             struct ranks ranks;
             ranks_open(&ranks, (enum ranks_kind)kind, 2);
@@ -472,7 +472,7 @@ static bool s_only_rank_1(struct rank *rank, struct err *err)
 static void a_rank_that_never_comes_is_given_up_when_patience_ends(void **state)
 {
     (void)state;
-    for (int kind = 0; kind < RANKS_KINDS; kind++) {
+    for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1)) {
         struct ranks ranks;
         ranks_open(&ranks, (enum ranks_kind)kind, 2);
         ranks.patience_ms = 50;
@@ -509,7 +509,7 @@ static bool s_too_many_for_rank_0(struct rank *rank, struct err *err)
 static void no_more_operations_are_taken_than_there_is_room_for(void **state)
 {
     (void)state;
-    for (int kind = 0; kind < RANKS_KINDS; kind++) {
+    for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1)) {
         struct ranks ranks;
         ranks_open(&ranks, (enum ranks_kind)kind, 2);
         ranks_run(&ranks, 1, s_too_many_for_rank_0);
