@@ -11,8 +11,9 @@
 #include "proto/base/version.h"
 #include "proto/store/commands.h"
 #include "proto/wire/commands.h"
+#include "worker/collective.h"
 #include "worker/commands.h"
-#include "worker/session.h"
+#include "worker/worker.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -76,6 +77,17 @@ static const struct command s_commands[] = {
          "  lstmq bench train --config notebook --threads 2 --json",
      .words = 1,
      .run = cmd_bench},
+    {.name = "worker",
+     .bit = COMMAND_WORKER,
+     .synopsis = "--connect ENDPOINT [options]",
+     .summary = "compute gradients for a coordinator",
+     .description =
+         "Joins the coordinator's run at the next step boundary, takes its state from the other workers, and sums "
+         "gradients with them. It needs no files. It may be killed at any time, and another may be started in its "
+         "place; SIGTERM lets it leave after the steps in flight. When the coordinator is gone it keeps the state and "
+         "waits worker.patience seconds for it to come back.\n\n"
+         "  lstmq worker --connect tcp://192.0.2.1:5757 --threads 8",
+     .run = cmd_worker},
     {.name = "keygen",
      .bit = COMMAND_KEYGEN,
      .synopsis = "NAME [--role train|serve|client|admin] [--out FOLDER]",
@@ -107,11 +119,31 @@ static const struct command s_commands[] = {
 
 enum { COMMAND_COUNT = sizeof s_commands / sizeof s_commands[0] };
 
+static void *s_hub_new(struct err *err)
+{
+    return local_hub_new(err);
+}
+
+static void s_hub_destroy(void *hub)
+{
+    struct local_hub *gone = hub;
+    local_hub_destroy(&gone);
+}
+
+static bool s_run_worker(void *zmq_context, const char *endpoint, const struct config *config, void *hub,
+                         struct err *err)
+{
+    const struct worker_options options = {
+        .zmq_context = zmq_context, .endpoint = endpoint, .config = config, .hub = hub};
+    return worker_run(&options, err);
+}
+
 static bool s_train(const struct command *self, int argc, char **argv, struct err *err)
 {
     /* A run of hours does not end because the terminal or the `tee` that showed it has gone. */
     signal(SIGPIPE, SIG_IGN);
-    static const struct train_worker worker = {.check = worker_check, .run = worker_run};
+    static const struct train_worker worker = {
+        .check = worker_check, .hub_new = s_hub_new, .hub_destroy = s_hub_destroy, .run = s_run_worker};
     return cmd_train(self, argc, argv, &worker, err);
 }
 

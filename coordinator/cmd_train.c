@@ -64,7 +64,7 @@ static void *s_work(void *context)
 {
     struct embedded *worker = context;
     const uint64_t one = 1;
-    worker->done = worker->functions->run(worker->context, s_endpoint, worker->config, &worker->err);
+    worker->done = worker->functions->run(worker->context, s_endpoint, worker->config, NULL, &worker->err);
     ssize_t ignored = write(worker->ended, &one, sizeof one);
     (void)ignored;
     return NULL;

@@ -7,6 +7,7 @@
 
 bool cmd_translate(const struct command *self, int argc, char **argv, struct err *err);
 bool cmd_evaluate(const struct command *self, int argc, char **argv, struct err *err);
+bool cmd_worker(const struct command *self, int argc, char **argv, struct err *err);
 bool cmd_bench(const struct command *self, int argc, char **argv, struct err *err);
 
 #endif

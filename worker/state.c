@@ -1,11 +1,13 @@
 /* state.c - arenas as the data part of safetensors files, out in pieces and in from memory; see state.h. */
 #include "worker/state.h"
 
+#include "proto/base/fault.h"
 #include "proto/wire/message.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 static const char *const MOMENTS[] = {"exp_avg.", "exp_avg_sq."};
 
@@ -123,4 +125,38 @@ bool state_load_optimiser(struct optimiser *optimiser, const void *bytes, size_t
                         s_load_arena(model, &file, bytes, MOMENTS[1], optimiser->v, name, err));
     safetensors_free(&file);
     return ok && optimiser_find_touched(optimiser, err);
+}
+
+bool state_broadcast(struct training *training, uint32_t root, struct err *err)
+{
+    struct optimiser *optimiser = &training->optimiser;
+    float *const arenas[] = {training->model->parameters, optimiser->m, optimiser->v};
+    size_t size = training->model->elements * sizeof(float);
+    for (int i = 0; i < 3; i++) {
+        if (arenas[i] != NULL && !reducer_broadcast(&training->reducer, arenas[i], size, root, err))
+            return false;
+        if (i == 0)
+            fault_point("sync");
+    }
+    return optimiser_find_touched(optimiser, err);
+}
+
+uint64_t state_hash(const struct training *training)
+{
+    struct backend *backend = training->backend;
+    const char *parameters = (const char *)training->model->parameters;
+    size_t size = training->model->elements * sizeof(float);
+    char piece[1 << 14];
+    XXH3_state_t *state = XXH3_createState();
+    if (state == NULL)
+        return 0;
+    XXH3_64bits_reset(state);
+    for (size_t at = 0; at < size; at += sizeof piece) {
+        size_t count = size - at < sizeof piece ? size - at : sizeof piece;
+        backend->op->download(backend, piece, parameters + at, count);
+        XXH3_64bits_update(state, piece, count);
+    }
+    uint64_t hash = XXH3_64bits_digest(state) & INT64_MAX;
+    XXH3_freeState(state);
+    return hash != 0 ? hash : 1;
 }

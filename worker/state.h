@@ -25,4 +25,11 @@ bool state_load_model(struct model *model, const void *bytes, size_t size, const
 bool state_load_optimiser(struct optimiser *optimiser, const void *bytes, size_t size, const char *name,
                           struct err *err);
 
+/* Make the state of rank `root` that of all ranks the reducer is joined with: each of them calls this. What a failure leaves
+ * behind is no state, but on the root. */
+bool state_broadcast(struct training *training, uint32_t root, struct err *err);
+
+/* The lower 63 bits of the parameters' XXH3, as REPORT tells them; never 0. */
+uint64_t state_hash(const struct training *training);
+
 #endif

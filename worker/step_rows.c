@@ -49,13 +49,28 @@ void step_rows_close(struct step_rows *rows)
     *rows = (struct step_rows){0};
 }
 
-void step_rows_add(struct step_rows *rows, int tensor, const int32_t *ids, int count)
+static const struct row_list *s_list(const struct step_rows *rows, int tensor)
 {
-    struct row_list *list = rows->lists;
+    const struct row_list *list = rows->lists;
     while (list->tensor != &rows->model->tensors[tensor])
         list++;
+    return list;
+}
+
+void step_rows_add(struct step_rows *rows, int tensor, const int32_t *ids, int count)
+{
+    const struct row_list *list = s_list(rows, tensor);
     for (int i = 0; i < count; i++)
         list->marks[ids[i] / WORD] |= UINT64_C(1) << (ids[i] % WORD);
+}
+
+bool step_rows_have(const struct step_rows *rows, int tensor, const int32_t *ids, int count)
+{
+    const struct row_list *list = s_list(rows, tensor);
+    for (int i = 0; i < count; i++)
+        if ((list->marks[ids[i] / WORD] >> (ids[i] % WORD) & 1) == 0)
+            return false;
+    return true;
 }
 
 void step_rows_list(struct step_rows *rows)

@@ -36,6 +36,9 @@ void step_rows_close(struct step_rows *rows);
 /* These rows of the model's `tensor`-th tensor, an embedding; again does no harm. */
 void step_rows_add(struct step_rows *rows, int tensor, const int32_t *ids, int count);
 
+/* Whether all of them were added. */
+bool step_rows_have(const struct step_rows *rows, int tensor, const int32_t *ids, int count);
+
 /* Fill the lists from what was added. */
 void step_rows_list(struct step_rows *rows);
 

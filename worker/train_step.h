@@ -9,6 +9,7 @@
 
 #include "worker/network.h"
 #include "worker/optimiser.h"
+#include "worker/reduce.h"
 #include "worker/step_rows.h"
 
 struct training {
@@ -20,22 +21,24 @@ struct training {
     struct batch batch;
     float *gradient;            /* arena */
     struct step_rows rows;      /* of the embeddings' gradient, outside of which it is zero */
+    struct reducer reducer;     /* sums it over shards and ranks */
     struct weights gradient_of; /* the same by role */
-    int64_t *sums;              /* arena of integers; exact reduction only */
     uint64_t step;              /* steps done */
 };
 
-/* A place among a span's shards, moved on by train_step. */
+/* A place in a span, moved on by train_step: the next step's first shard, row, id, and distinct id. */
 struct span_cursor {
     uint32_t shard, row;
-    size_t id;
+    size_t id, distinct;
 };
 
 bool training_open(struct training *training, struct backend *backend, const struct config *config, int src_vocab,
                    int tgt_vocab, struct err *err);
 void training_close(struct training *training);
 
-/* Do the step at `at`: its shards are those of `span` with this step's offset. */
+/* Do the step at `at`: its shards are those of `span` with this step's offset. Where the reducer is one of many, all ranks
+ * take the step together. A failure leaves the parameters as they were; ERR_ABORTED: nothing is wrong, but the generation
+ * is over. ERR_DIVERGED: the gradient is not finite. */
 bool train_step(struct training *training, const struct span *span, uint32_t offset, struct span_cursor *at,
                 struct step_result *result, struct err *err);
 

@@ -277,6 +277,12 @@ struct message {
     struct message_frames *frames; /* of a received message; NULL in one to be sent */
 };
 
+/* The bytes of a frame, not owned. */
+struct frame {
+    const void *data;
+    size_t size;
+};
+
 /* Whom a ROUTER's message came from or goes to. To send, id and size are enough. */
 struct route {
     uint8_t id[256];
@@ -298,6 +304,9 @@ bool message_send_wait(void *socket, const struct route *to, const struct messag
  * socket can go on. */
 bool message_receive(void *socket, struct route *from, bool wait, struct message *message, bool *got, struct err *err);
 
+/* The type that a header frame announces; the rest of the message is not looked at. */
+bool message_peek(const struct frame *header, enum message_type *type, struct err *err);
+
 /* Release a received message's frames. */
 void message_close(struct message *message);
 
@@ -308,10 +317,6 @@ const char *message_name(enum message_type type);
 
 /* Encode to frames / decode from frames without a socket: what send and receive use, and what tests and fuzzers
  * call. */
-struct frame {
-    const void *data;
-    size_t size;
-};
 enum { MESSAGE_FRAMES = 8 };
 struct message_frames;
 /* The list's bulk frames point into the message's arrays, which must outlive it. A message that breaks a rule of

@@ -149,6 +149,15 @@ bool message_decode(const struct frame *list, size_t count, struct message *mess
     return false;
 }
 
+bool message_peek(const struct frame *header, enum message_type *type, struct err *err)
+{
+    uint64_t number;
+    if (!s_header(header, &number, err))
+        return false;
+    *type = (enum message_type)number;
+    return true;
+}
+
 void message_close(struct message *message)
 {
     message_frames_destroy(&message->frames);

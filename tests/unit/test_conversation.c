@@ -8,7 +8,7 @@
 #include "proto/base/log.h"
 #include "proto/store/file.h"
 #include "proto/wire/message.h"
-#include "worker/session.h"
+#include "worker/worker.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -164,7 +164,9 @@ static void *run_relay(void *context)
 static void *run_worker(void *context)
 {
     struct part *part = context;
-    part->worker_done = worker_run(part->relay.context, s_workers_end, &part->config, &part->worker_err);
+    const struct worker_options options = {
+        .zmq_context = part->relay.context, .endpoint = s_workers_end, .config = &part->config};
+    part->worker_done = worker_run(&options, &part->worker_err);
     return NULL;
 }
 

@@ -1,0 +1,19 @@
+/* fault.h - places in the program where a test may let it die.
+ *
+ * A process that is killed between any two instructions must cost no step and no promise. Where that is hardest to keep
+ * stands fault_point("NAME"). In lstmq itself it does nothing. The tests link a second program, lstmq-faults, from the
+ * same objects with another fault_point (tests/fault.c): with LSTMQ_FAULT=NAME[:N] in its environment it kills itself
+ * with SIGKILL when it passes that point for the N-th time. Any thread.
+ *
+ *   all-reduce            a step's gradient is on its way between ranks
+ *   rendezvous-listen     a rank can be reached, and has told nobody
+ *   rendezvous-connect    it is connected to the others
+ *   sync                  parameters are broadcast, moments are not
+ *   upload                a piece of a state is sent
+ *   step                  a step is done and not yet reported */
+#ifndef LSTMQ_FAULT_H
+#define LSTMQ_FAULT_H
+
+void fault_point(const char *name);
+
+#endif

@@ -1,0 +1,142 @@
+/* link.c - a DEALER with a monitor; see link.h. */
+#include "worker/link.h"
+
+#include "proto/wire/message.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <zmq.h>
+
+/* Messages that wait for the network. Few, since a piece of a state is 1 MiB and what is said at once, PONG, stands in
+ * line behind them. */
+enum { LINK_QUEUE = 4, LINK_RECONNECT_MS = 100, LINK_RECONNECT_MOST_MS = 1000 };
+
+static bool s_set(void *socket, int option, int value)
+{
+    return zmq_setsockopt(socket, option, &value, sizeof value) == 0;
+}
+
+static bool s_open_socket(struct link *link, void *zmq_context, struct err *err)
+{
+    const int64_t most = MESSAGE_BYTES;
+    link->socket = zmq_socket(zmq_context, ZMQ_DEALER);
+    bool open = link->socket != NULL && s_set(link->socket, ZMQ_LINGER, 0) && s_set(link->socket, ZMQ_IMMEDIATE, 1) &&
+                s_set(link->socket, ZMQ_SNDHWM, LINK_QUEUE) &&
+                s_set(link->socket, ZMQ_RECONNECT_IVL, LINK_RECONNECT_MS) &&
+                s_set(link->socket, ZMQ_RECONNECT_IVL_MAX, LINK_RECONNECT_MOST_MS) &&
+                zmq_setsockopt(link->socket, ZMQ_MAXMSGSIZE, &most, sizeof most) == 0;
+    return open || socket_error(err, "cannot open a socket");
+}
+
+static bool s_open_monitor(struct link *link, void *zmq_context, struct err *err)
+{
+    char name[64];
+    const int events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+    snprintf(name, sizeof name, "inproc://lstmq-link-%p", link->socket);
+    if (zmq_socket_monitor(link->socket, name, events) != 0)
+        return socket_error(err, "cannot watch a connection");
+    link->monitor = zmq_socket(zmq_context, ZMQ_PAIR);
+    bool open = link->monitor != NULL && s_set(link->monitor, ZMQ_LINGER, 0) && zmq_connect(link->monitor, name) == 0;
+    return open || socket_error(err, "cannot watch a connection");
+}
+
+bool link_open(struct link *link, void *zmq_context, const char *endpoint, struct err *err)
+{
+    *link = (struct link){.stands = strncmp(endpoint, "inproc://", 9) == 0};
+    if (s_open_socket(link, zmq_context, err) && (link->stands || s_open_monitor(link, zmq_context, err))) {
+        if (zmq_connect(link->socket, endpoint) == 0)
+            return true;
+        socket_error(err, endpoint);
+    }
+    link_close(link, 0);
+    return false;
+}
+
+void link_close(struct link *link, int linger_ms)
+{
+    if (link->socket != NULL) {
+        if (link->monitor != NULL)
+            zmq_socket_monitor(link->socket, NULL, 0);
+        s_set(link->socket, ZMQ_LINGER, linger_ms);
+        zmq_close(link->socket);
+    }
+    if (link->monitor != NULL)
+        zmq_close(link->monitor);
+    *link = (struct link){0};
+}
+
+/* An event is two frames: number (u16) and value (u32), then the endpoint. */
+bool link_listen(struct link *link, enum link_news *news, struct err *err)
+{
+    *news = LINK_SAME;
+    uint8_t event[6] = {0};
+    char endpoint[1024];
+    int size = zmq_recv(link->monitor, event, sizeof event, ZMQ_DONTWAIT);
+    if (size < 0)
+        return zmq_errno() == EAGAIN || zmq_errno() == EINTR || socket_error(err, "cannot watch a connection");
+    if (zmq_recv(link->monitor, endpoint, sizeof endpoint, 0) < 0)
+        return socket_error(err, "cannot watch a connection");
+    uint16_t number;
+    memcpy(&number, event, sizeof number);
+    if (number == ZMQ_EVENT_HANDSHAKE_SUCCEEDED && !link->stands) {
+        link->stands = true;
+        *news = LINK_STANDS;
+    } else if (number == ZMQ_EVENT_DISCONNECTED && link->stands) {
+        link->stands = false;
+        *news = LINK_BROKE;
+    } else if (number == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) {
+        *news = LINK_REFUSED;
+    }
+    return true;
+}
+
+/* "tcp://HOST:PORT" in two; brackets around an IPv6 address are taken off. */
+static bool s_host_and_port(const char *endpoint, char host[256], char port[16], struct err *err)
+{
+    const char *begin = strncmp(endpoint, "tcp://", 6) == 0 ? endpoint + 6 : NULL;
+    const char *colon = begin != NULL ? strrchr(begin, ':') : NULL;
+    if (colon == NULL || colon == begin || colon - begin > 255 || strlen(colon + 1) > 15)
+        return err_set(err, ERR_USAGE, "%s is not tcp://HOST:PORT", endpoint);
+    int length = (int)(colon - begin);
+    bool brackets = begin[0] == '[' && colon[-1] == ']';
+    snprintf(host, 256, "%.*s", brackets ? length - 2 : length, brackets ? begin + 1 : begin);
+    snprintf(port, 16, "%s", colon + 1);
+    return true;
+}
+
+/* A UDP socket that is connected sends nothing, but knows its own address. */
+static bool s_own_address(const struct addrinfo *to, char *text, size_t size)
+{
+    struct sockaddr_storage own;
+    socklen_t length = sizeof own;
+    int fd = socket(to->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    bool found = connect(fd, to->ai_addr, to->ai_addrlen) == 0 &&
+                 getsockname(fd, (struct sockaddr *)&own, &length) == 0 &&
+                 getnameinfo((struct sockaddr *)&own, length, text, (socklen_t)size, NULL, 0, NI_NUMERICHOST) == 0;
+    close(fd);
+    return found;
+}
+
+bool link_local_address(const char *endpoint, char address[LINK_ADDRESS], struct err *err)
+{
+    char host[256], port[16], text[LINK_ADDRESS - 2];
+    if (!s_host_and_port(endpoint, host, port, err))
+        return false;
+    struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *list = NULL;
+    int failed = getaddrinfo(host, port, &hints, &list);
+    if (failed != 0)
+        return err_set(err, ERR_IO, "%s: %s", host, gai_strerror(failed));
+    bool found = false;
+    for (const struct addrinfo *to = list; to != NULL && !found; to = to->ai_next)
+        found = s_own_address(to, text, sizeof text);
+    freeaddrinfo(list);
+    if (!found)
+        return err_errno(err, ERR_IO, "%s: no way to it from here", endpoint);
+    snprintf(address, LINK_ADDRESS, strchr(text, ':') != NULL ? "[%s]" : "%s", text);
+    return true;
+}

@@ -1,0 +1,70 @@
+/* reduce.h - a step's gradient, summed over its shards and over the ranks of a generation.
+ *
+ * A reducer is told which rows of the embeddings the step has on any rank, takes the gradient after each batch, and
+ * gives back the sum over all batches of all ranks. Of the embeddings nothing but the step's rows is touched. What a
+ * shard or a rank counted (loss, tokens, right predictions) travels along in a slot of its own, so that every rank adds
+ * up the same figures in the same order.
+ *
+ *   exact   each shard's gradient as int64 at a scale of 2^40, whose sum does not depend on who has which shard; a slot
+ *           for each shard of a batch
+ *   fp32    floats, added in an order that depends on the number of ranks; a slot for each rank, who computes its shards
+ *   bf16    as one batch. bf16 rounds what is sent to half the bytes
+ *
+ * A rank that is alone sends nothing. A sum that fails, or is aborted, leaves an undefined gradient, and nothing else.
+ * Belongs to the compute thread; closed before model and backend. */
+#ifndef LSTMQ_REDUCE_H
+#define LSTMQ_REDUCE_H
+
+#include "worker/collective.h"
+#include "worker/network.h"
+#include "worker/step_rows.h"
+
+/* Tensors that stand side by side and are no embeddings: they are summed whole. */
+struct dense {
+    size_t offset, size; /* floats, in an arena */
+};
+
+struct reducer {
+    const struct model *model; /* not owned */
+    enum reduce how;
+    uint32_t shards;               /* of a batch                                                */
+    struct collective *collective; /* not owned; NULL = alone                                   */
+    uint32_t rank, size;
+    struct dense dense[MODEL_TENSORS];
+    int dense_count;
+
+    const struct step_rows *step; /* the step's rows, from begin to end                        */
+    bool empty;                   /* nothing was added so far                                  */
+    float *rows;                  /* [step's rows of all embeddings, E] backend memory         */
+    size_t rows_capacity;         /* floats                                                    */
+    int64_t *sums;                /* exact: dense parts, rows, slots; backend memory           */
+    size_t sums_capacity;
+    int64_t *slots; /* [slots][3] loss sum (bits of a double), tokens, correct: host memory */
+    int64_t *sent;  /* the same, backend memory; in exact reduction they travel with `sums` */
+    uint32_t slot_count, slot_capacity;
+
+    uint64_t waited_ns; /* in collective operations, so far                              */
+    bool failed;        /* the last failure was the collective's, abort excepted         */
+};
+
+bool reducer_open(struct reducer *reducer, const struct model *model, const struct config *config, struct err *err);
+void reducer_close(struct reducer *reducer);
+
+/* Be one of `size` ranks from now on; collective NULL: alone. */
+void reducer_join(struct reducer *reducer, struct collective *collective, uint32_t rank, uint32_t size);
+
+/* Begin a step with these rows, as step_rows_list left them: those of all ranks. The gradient's are zero. */
+bool reducer_begin(struct reducer *reducer, const struct step_rows *rows, struct err *err);
+
+/* A batch's gradient and figures. In exact reduction the batch is shard `shard`, its gradient is taken, and the rows of
+ * the embeddings are zero again. ERR_DIVERGED: an element that is not finite or beyond 2^22 names its tensor. */
+bool reducer_add(struct reducer *reducer, float *gradient, uint32_t shard, const struct network_result *figures,
+                 struct err *err);
+
+/* All-reduce: the gradient and the figures become the whole batch's. */
+bool reducer_end(struct reducer *reducer, float *gradient, struct step_result *result, struct err *err);
+
+/* `size` bytes of backend memory of rank `root` to all ranks. */
+bool reducer_broadcast(struct reducer *reducer, void *memory, size_t size, uint32_t root, struct err *err);
+
+#endif

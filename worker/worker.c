@@ -1,0 +1,465 @@
+/* worker.c - the loop thread; see worker.h.
+ *
+ * Two lanes lead through it, to the compute thread and from it. A lane is a socket to read and one to write, and holds
+ * the one message for which there was no room: then it is not read any more until a timer finds room, so that nothing
+ * piles up here and the loop never waits. */
+#include "worker/worker.h"
+
+#include "kernels/backend.h"
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+#include "proto/wire/loop.h"
+#include "worker/link.h"
+#include "worker/parcel.h"
+#include "worker/session.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+enum {
+    RETRY_MS = 1,           /* until a full queue is looked at again                      */
+    TICK_MS = 100,          /* between looks at the clock                                 */
+    QUEUE = 4096,           /* messages for the compute thread; credit keeps it near empty */
+    RESIGN_MS = 10000,      /* from RESIGN to an end without DISMISS                      */
+    SAME_SIGNAL_MS = 500,   /* signals this close together are one                        */
+    LAST_WORDS_MS = 1000,   /* for what was said last to be delivered                     */
+    AGAIN_MOST = 6,         /* times that a connection which stands is given up ...       */
+    AGAIN_WITHIN_MS = 60000 /* ... in this time, before the worker ends                   */
+};
+
+struct lane {
+    struct parcel waiting;
+    bool blocked; /* it has one, and its source is not read */
+    uint64_t source;
+};
+
+struct worker {
+    const struct worker_options *options;
+    struct worker_shared shared;
+    struct loop *loop;
+    struct link link;
+    uint64_t monitor; /* source                                                       */
+    void *pair;       /* to the compute thread                                        */
+    struct lane inward, outward;
+    uint64_t retry;            /* timer while a lane is blocked; 0 = none                      */
+    uint64_t generation;       /* the last one that came                                       */
+    bool in_generation;        /* there was one on this connection                             */
+    bool welcomed;             /* on this connection                                           */
+    unsigned hellos;           /* asked for and not yet said; only the last is of this connection */
+    int64_t heard_ms, lost_ms; /* when the coordinator was heard; when the connection broke    */
+    int64_t again_ms[AGAIN_MOST];
+    unsigned again;      /* connections given up so far                               */
+    int signals;         /* signalfd, or -1                                           */
+    int64_t resigned_ms; /* when it was signalled to end; 0 = it was not              */
+    bool refused;        /* said once for a connection                                */
+    pthread_t thread;
+    bool started, ended; /* the compute thread                                        */
+    bool done;           /* what session_run returned; read after the join            */
+    struct err err;
+};
+
+static bool s_on_link(void *context, struct err *err);
+static bool s_on_session(void *context, struct err *err);
+
+/* ---- lanes ---- */
+
+static bool s_watch(struct worker *worker, struct lane *lane, struct err *err)
+{
+    bool inward = lane == &worker->inward;
+    lane->source = loop_add_socket(worker->loop, inward ? worker->link.socket : worker->pair,
+                                   inward ? s_on_link : s_on_session, worker, err);
+    return lane->source != 0;
+}
+
+static bool s_try(struct worker *worker, struct lane *lane, struct err *err)
+{
+    void *to = lane == &worker->inward ? worker->pair : worker->link.socket;
+    if (lane->waiting.count == 0 || parcel_send(to, &lane->waiting, err))
+        return true;
+    return err->code == ERR_FULL;
+}
+
+static bool s_on_retry(void *context, struct err *err)
+{
+    struct worker *worker = context;
+    struct lane *const lanes[] = {&worker->inward, &worker->outward};
+    bool blocked = false;
+    for (int i = 0; i < 2; i++) {
+        struct lane *lane = lanes[i];
+        if (!lane->blocked)
+            continue;
+        if (!s_try(worker, lane, err))
+            return false;
+        lane->blocked = lane->waiting.count > 0;
+        if (!lane->blocked && !s_watch(worker, lane, err))
+            return false;
+        blocked = blocked || lane->blocked;
+    }
+    if (!blocked) {
+        loop_remove(worker->loop, worker->retry);
+        worker->retry = 0;
+    }
+    return true;
+}
+
+/* Send what waits in the lane, or stop reading its other end until it can be sent. */
+static bool s_pass(struct worker *worker, struct lane *lane, struct err *err)
+{
+    if (!s_try(worker, lane, err))
+        return false;
+    if (lane->waiting.count == 0 || lane->blocked)
+        return true;
+    lane->blocked = true;
+    loop_remove(worker->loop, lane->source);
+    if (worker->retry == 0)
+        worker->retry = loop_add_timer(worker->loop, RETRY_MS, RETRY_MS, s_on_retry, worker, err);
+    return worker->retry != 0;
+}
+
+/* A signal takes the place of a message that still waits: it is of a connection that broke, or comes too late. */
+static bool s_signal(struct worker *worker, enum worker_signal signal, struct err *err)
+{
+    if (parcel_signalled(&worker->inward.waiting) == SIGNAL_HELLO)
+        worker->hellos--;
+    parcel_drop(&worker->inward.waiting);
+    worker->hellos += signal == SIGNAL_HELLO;
+    return parcel_signal(&worker->inward.waiting, (char)signal, err) && s_pass(worker, &worker->inward, err);
+}
+
+/* ---- the connection ---- */
+
+static bool s_connected(struct worker *worker, struct err *err)
+{
+    worker->heard_ms = clock_ms();
+    worker->refused = false;
+    return s_signal(worker, SIGNAL_HELLO, err);
+}
+
+static bool s_reconnect(struct worker *worker, struct err *err);
+
+static bool s_on_monitor(void *context, struct err *err)
+{
+    struct worker *worker = context;
+    enum link_news news;
+    if (!link_listen(&worker->link, &news, err))
+        return false;
+    if (news == LINK_STANDS) {
+        log_info("connected to the coordinator at %s", worker->options->endpoint);
+        return s_connected(worker, err);
+    }
+    if (news == LINK_REFUSED && !worker->refused) {
+        worker->refused = true;
+        log_warn("%s: the coordinator does not take this worker's key, or has another than was expected",
+                 worker->options->endpoint);
+    }
+    if (news != LINK_BROKE)
+        return true;
+    log_warn("the connection to the coordinator broke; connecting again");
+    return s_reconnect(worker, err);
+}
+
+static bool s_connect(struct worker *worker, struct err *err)
+{
+    const struct worker_options *options = worker->options;
+    worker->lost_ms = clock_ms();
+    if (!link_open(&worker->link, options->zmq_context, options->endpoint, err))
+        return false;
+    if (!worker->inward.blocked && !s_watch(worker, &worker->inward, err))
+        return false;
+    if (worker->link.stands)
+        return s_connected(worker, err);
+    worker->monitor = loop_add_socket(worker->loop, worker->link.monitor, s_on_monitor, worker, err);
+    return worker->monitor != 0;
+}
+
+/* End what goes on, let the connection go with all that lies in it, and make another. */
+static bool s_reconnect(struct worker *worker, struct err *err)
+{
+    if (worker->in_generation)
+        shared_stop(&worker->shared, worker->generation);
+    worker->in_generation = worker->welcomed = false;
+    parcel_drop(&worker->outward.waiting);
+    if (parcel_signalled(&worker->inward.waiting) == 0)
+        parcel_drop(&worker->inward.waiting);
+    if (!worker->inward.blocked)
+        loop_remove(worker->loop, worker->inward.source);
+    loop_remove(worker->loop, worker->monitor);
+    link_close(&worker->link, LAST_WORDS_MS);
+    return s_connect(worker, err);
+}
+
+/* The same for a connection that stands, which must not go on for ever. */
+static bool s_again(struct worker *worker, const struct err *why, struct err *err)
+{
+    int64_t now = clock_ms(), *oldest = &worker->again_ms[worker->again % AGAIN_MOST];
+    if (worker->again >= AGAIN_MOST && now - *oldest < AGAIN_WITHIN_MS) {
+        *err = *why;
+        return err_context(err, "gave up after %d new beginnings in a minute", AGAIN_MOST);
+    }
+    *oldest = now;
+    worker->again++;
+    return s_reconnect(worker, err);
+}
+
+/* ---- from the coordinator ---- */
+
+static bool s_decode(struct parcel *parcel, struct message *message)
+{
+    struct frame frames[MESSAGE_FRAMES];
+    return message_decode(frames, parcel_frames(parcel, frames), message, NULL);
+}
+
+static void s_pong(struct worker *worker, const struct ping *ping)
+{
+    struct message pong = {.type = MESSAGE_PONG, .pong = {.time = ping->time}};
+    struct err ignored; /* a full queue says as well that there is somebody */
+    message_send(worker->link.socket, NULL, &pong, &ignored);
+}
+
+/* Do what cannot wait for the compute thread. *mine: it need not hear of it; *forgotten: the coordinator does not know
+ * this worker any more. */
+static void s_look(struct worker *worker, struct parcel *parcel, bool *mine, struct err *forgotten)
+{
+    enum message_type type = parcel_type(parcel);
+    struct message message;
+    bool matters = type == MESSAGE_PING || type == MESSAGE_STOP || type == MESSAGE_GENERATION ||
+                   type == MESSAGE_WELCOME || type == MESSAGE_ERROR;
+    /* What cannot be read is for the session to refuse. */
+    if (!matters || !s_decode(parcel, &message))
+        return;
+    if (type == MESSAGE_PING) {
+        s_pong(worker, &message.ping);
+        *mine = true;
+    } else if (type == MESSAGE_STOP) {
+        shared_stop(&worker->shared, message.stop.generation);
+    } else if (type == MESSAGE_GENERATION) {
+        worker->generation = message.generation.generation;
+        worker->in_generation = true;
+    } else if (type == MESSAGE_WELCOME) {
+        worker->welcomed = true;
+        log_info("joined as worker %" PRIu64, message.welcome.worker);
+    } else if (message.error.code == ERR_PROTOCOL && worker->welcomed && worker->link.monitor != NULL) {
+        *mine = true;
+        err_set(forgotten, ERR_FAILED, "the coordinator: %.*s", (int)message.error.text.size, message.error.text.data);
+    }
+    message_close(&message);
+}
+
+static bool s_on_link(void *context, struct err *err)
+{
+    struct worker *worker = context;
+    struct parcel *parcel = &worker->inward.waiting;
+    struct err forgotten = {0};
+    bool mine = false;
+    if (!parcel_receive(worker->link.socket, false, parcel, err))
+        return false;
+    if (parcel->count == 0)
+        return true;
+    worker->heard_ms = clock_ms();
+    s_look(worker, parcel, &mine, &forgotten);
+    if (!mine)
+        return s_pass(worker, &worker->inward, err);
+    parcel_drop(parcel);
+    if (forgotten.code == ERR_NONE)
+        return true;
+    log_warn("%s; joining again", forgotten.text);
+    return s_again(worker, &forgotten, err);
+}
+
+/* ---- from the compute thread ---- */
+
+static bool s_ended(struct worker *worker)
+{
+    worker->ended = true;
+    loop_stop(worker->loop);
+    return true;
+}
+
+/* Whether a message may go out: what was said to a connection that broke may not. */
+static bool s_may_go(struct worker *worker, struct parcel *parcel)
+{
+    if (worker->hellos > 0 && parcel_type(parcel) == MESSAGE_HELLO)
+        return --worker->hellos == 0 && worker->link.stands;
+    return worker->hellos == 0 && worker->link.stands;
+}
+
+static bool s_on_session(void *context, struct err *err)
+{
+    struct worker *worker = context;
+    struct parcel *parcel = &worker->outward.waiting;
+    if (!parcel_receive(worker->pair, false, parcel, err))
+        return false;
+    if (parcel->count == 0)
+        return true;
+    char signal = parcel_signalled(parcel);
+    if (signal == 0 && s_may_go(worker, parcel))
+        return s_pass(worker, &worker->outward, err);
+    parcel_drop(parcel);
+    if (signal == SIGNAL_ENDED)
+        return s_ended(worker);
+    if (signal != SIGNAL_AGAIN || !worker->link.stands || worker->hellos > 0)
+        return true;
+    struct err why;
+    err_set(&why, ERR_FAILED, "the other workers cannot be reached");
+    return s_again(worker, &why, err);
+}
+
+/* ---- time and signals ---- */
+
+static bool s_on_tick(void *context, struct err *err)
+{
+    struct worker *worker = context;
+    const struct config *config = worker->options->config;
+    int64_t now = clock_ms(), patience_ms = config->worker_patience * 1000, silence_ms = config->worker_silence;
+    if (worker->resigned_ms != 0 && (!worker->link.stands || now - worker->resigned_ms > RESIGN_MS)) {
+        loop_stop(worker->loop);
+        return true;
+    }
+    if (worker->link.monitor == NULL)
+        return true;
+    if (!worker->link.stands && patience_ms > 0 && now - worker->lost_ms > patience_ms)
+        return err_set(err, ERR_FAILED,
+                       "the coordinator at %s could not be reached for %" PRId64 " s (worker.patience)",
+                       worker->options->endpoint, config->worker_patience);
+    if (worker->link.stands && silence_ms > 0 && now - worker->heard_ms > silence_ms) {
+        log_warn("nothing was heard from the coordinator for %" PRId64 " ms (worker.silence); connecting again",
+                 now - worker->heard_ms);
+        return s_reconnect(worker, err);
+    }
+    return true;
+}
+
+/* From now on a signal does what it does to any process. */
+static bool s_on_second_chance(void *context, struct err *err)
+{
+    (void)context, (void)err;
+    sigset_t both;
+    sigemptyset(&both);
+    sigaddset(&both, SIGINT);
+    sigaddset(&both, SIGTERM);
+    pthread_sigmask(SIG_UNBLOCK, &both, NULL);
+    return true;
+}
+
+static bool s_on_signal(void *context, struct err *err)
+{
+    struct worker *worker = context;
+    struct signalfd_siginfo info;
+    if (read(worker->signals, &info, sizeof info) != (ssize_t)sizeof info || worker->resigned_ms != 0)
+        return true;
+    worker->resigned_ms = clock_ms();
+    log_info("%s: leaving once the steps in flight are done; once more ends at once",
+             info.ssi_signo == SIGINT ? "interrupted" : "told to end");
+    struct message resign = {.type = MESSAGE_RESIGN, .resign = {.step = atomic_load(&worker->shared.step)}};
+    struct err failure;
+    if (!worker->welcomed || !message_send(worker->link.socket, NULL, &resign, &failure))
+        loop_stop(worker->loop);
+    return loop_add_timer(worker->loop, SAME_SIGNAL_MS, 0, s_on_second_chance, worker, err) != 0;
+}
+
+/* ---- life ---- */
+
+enum { PAIR_NAME = 64 };
+
+static void s_name_pair(const struct worker *worker, char name[PAIR_NAME])
+{
+    snprintf(name, PAIR_NAME, "inproc://lstmq-worker-%p", (const void *)worker);
+}
+
+static void *s_compute(void *context)
+{
+    struct worker *worker = context;
+    char endpoint[PAIR_NAME];
+    s_name_pair(worker, endpoint);
+    worker->done = session_run(worker->options, &worker->shared, endpoint, &worker->err);
+    return NULL;
+}
+
+static bool s_open_pair(struct worker *worker, struct err *err)
+{
+    const int linger = 0, queue = QUEUE, one = 1;
+    char endpoint[PAIR_NAME];
+    s_name_pair(worker, endpoint);
+    worker->pair = zmq_socket(worker->options->zmq_context, ZMQ_PAIR);
+    if (worker->pair == NULL || zmq_setsockopt(worker->pair, ZMQ_LINGER, &linger, sizeof linger) != 0 ||
+        zmq_setsockopt(worker->pair, ZMQ_SNDHWM, &queue, sizeof queue) != 0 ||
+        zmq_setsockopt(worker->pair, ZMQ_RCVHWM, &one, sizeof one) != 0 || zmq_bind(worker->pair, endpoint) != 0)
+        return socket_error(err, "cannot join the worker's threads");
+    errno = pthread_create(&worker->thread, NULL, s_compute, worker);
+    worker->started = errno == 0;
+    return worker->started || err_errno(err, ERR_FAILED, "cannot start the compute thread");
+}
+
+static bool s_open(struct worker *worker, struct err *err)
+{
+    if (worker->options->signals && (worker->signals = loop_signal_fd(err)) < 0)
+        return false;
+    worker->loop = loop_new(err);
+    return worker->loop != NULL && s_open_pair(worker, err) && s_watch(worker, &worker->outward, err) &&
+           s_connect(worker, err) && loop_add_timer(worker->loop, TICK_MS, TICK_MS, s_on_tick, worker, err) != 0 &&
+           (worker->signals < 0 || loop_add_fd(worker->loop, worker->signals, s_on_signal, worker, err) != 0);
+}
+
+/* Let the compute thread come to its end, in the middle of whatever it does, and hear it out: it may wait for room to
+ * speak. */
+static void s_end_compute(struct worker *worker)
+{
+    struct err failure = {0};
+    shared_stop(&worker->shared, UINT64_MAX);
+    parcel_drop(&worker->inward.waiting);
+    bool asked = false, open = worker->started && !worker->ended;
+    while (open) {
+        struct parcel heard = {.count = 0};
+        zmq_pollitem_t item = {.socket = worker->pair, .events = ZMQ_POLLIN};
+        if (!asked && parcel_signal(&worker->inward.waiting, SIGNAL_END, &failure))
+            asked = parcel_send(worker->pair, &worker->inward.waiting, &failure);
+        parcel_drop(&worker->inward.waiting);
+        open = zmq_poll(&item, 1, asked ? -1 : TICK_MS) >= 0 || zmq_errno() == EINTR;
+        open =
+            open && parcel_receive(worker->pair, false, &heard, &failure) && parcel_signalled(&heard) != SIGNAL_ENDED;
+        parcel_drop(&heard);
+    }
+    if (worker->started)
+        pthread_join(worker->thread, NULL);
+}
+
+static void s_close(struct worker *worker)
+{
+    parcel_drop(&worker->outward.waiting);
+    link_close(&worker->link, LAST_WORDS_MS);
+    if (worker->pair != NULL)
+        zmq_close(worker->pair);
+    loop_destroy(&worker->loop);
+    if (worker->signals >= 0)
+        close(worker->signals);
+    pthread_mutex_destroy(&worker->shared.lock);
+}
+
+bool worker_check(const struct config *config, struct err *err)
+{
+    struct backend *backend =
+        backend_open(config->train_device, (int)config->train_threads, (enum precision)config->train_precision, err);
+    if (backend == NULL)
+        return false;
+    backend_close(&backend);
+    return true;
+}
+
+bool worker_run(const struct worker_options *options, struct err *err)
+{
+    struct worker worker = {.options = options, .signals = -1};
+    pthread_mutex_init(&worker.shared.lock, NULL);
+    bool ok = s_open(&worker, err) && loop_run(worker.loop, err);
+    s_end_compute(&worker);
+    s_close(&worker);
+    if (ok && worker.ended && !worker.done) {
+        *err = worker.err;
+        ok = false;
+    }
+    return ok;
+}
