@@ -77,6 +77,23 @@ static const struct command s_commands[] = {
          "  lstmq bench train --config notebook --threads 2 --json",
      .words = 1,
      .run = cmd_bench},
+    {.name = "coordinator",
+     .bit = COMMAND_COORDINATOR,
+     .synopsis = "--data.pairs FILE --run.dir FOLDER [--bind tcp://HOST:PORT] [options]",
+     .summary = "train a model on workers that come over the network",
+     .description =
+         "Owns the data and the run, and hands the work out to whoever comes by `lstmq worker --connect`. Workers may "
+         "come, go and die at any time; killed itself, it goes on with --resume from what the workers hold. Ctrl-C "
+         "saves and ends. To other machines it listens with keys only (lstmq help keygen), or with --insecure.\n\n"
+         "  lstmq coordinator --config notebook --data.pairs pairs.tsv --run.dir runs/first --bind tcp://0.0.0.0:5757",
+     .run = cmd_coordinator},
+    {.name = "status",
+     .bit = COMMAND_STATUS,
+     .synopsis = "[--connect tcp://HOST:PORT] [--json]",
+     .summary = "show how a coordinator's run stands, and its workers",
+     .description = "With keys, it takes one of role admin or train.\n\n"
+                    "  lstmq status --connect tcp://train.example:5757",
+     .run = cmd_status},
     {.name = "worker",
      .bit = COMMAND_WORKER,
      .synopsis = "--connect ENDPOINT [options]",

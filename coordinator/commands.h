@@ -10,4 +10,7 @@
 
 bool cmd_train(const struct command *self, int argc, char **argv, const struct train_worker *worker, struct err *err);
 
+bool cmd_coordinator(const struct command *self, int argc, char **argv, struct err *err);
+bool cmd_status(const struct command *self, int argc, char **argv, struct err *err);
+
 #endif

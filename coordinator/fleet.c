@@ -203,6 +203,8 @@ static bool s_hello(struct fleet *fleet, const struct route *from, const struct 
         if (member == NULL)
             return false;
         s_describe(member, hello);
+        if (fleet->watch != NULL)
+            watch_trust(fleet->watch, from);
         member->held = hello->held && hello->run == fleet->run;
         member->step = hello->step;
         s_log_coming(fleet, member);
@@ -388,7 +390,10 @@ bool fleet_receive(struct fleet *fleet, bool *got, struct err *err)
     struct message message;
     struct route from = {.size = 0};
     struct err failure = {0};
-    if (!message_receive(fleet->socket, &from, false, &message, got, &failure)) {
+    bool received = message_receive(fleet->socket, &from, false, &message, got, &failure);
+    if (fleet->watch != NULL && from.size > 0)
+        watch_received(fleet->watch, &from);
+    if (!received) {
         *got = true;
         if (failure.code != ERR_PROTOCOL || from.size == 0) {
             *err = failure;

@@ -19,6 +19,7 @@
 #include "coordinator/member.h"
 #include "coordinator/transfer.h"
 #include "proto/wire/loop.h"
+#include "proto/wire/watch.h"
 
 /* Where a generation begins. */
 struct fleet_start {
@@ -57,6 +58,7 @@ struct fleet {
     const struct dataset *dataset;
     struct loop *loop;
     void *socket;            /* ROUTER, bound, ROUTER_MANDATORY set                            */
+    struct watch *watch;     /* over that socket; NULL = none */
     struct journal *journal; /* of a coordinator; NULL where the workers are of this process   */
     struct fleet_owner owner;
     bool embedded;        /* the same: a worker's failure is the run's, and nobody is asked whether it lives */

@@ -311,6 +311,7 @@ static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, s
                                     .dataset = parts->dataset,
                                     .loop = parts->loop,
                                     .socket = parts->socket,
+                                    .watch = parts->watch,
                                     .journal = parts->journal,
                                     .embedded = parts->journal == NULL,
                                     .owner = {.context = trainer,

@@ -20,6 +20,7 @@
 #include "coordinator/samples.h"
 #include "proto/store/checkpoint.h"
 #include "proto/wire/loop.h"
+#include "proto/wire/watch.h"
 
 /* What a trainer works with; all of it outlives the trainer. */
 struct trainer_parts {
@@ -31,6 +32,7 @@ struct trainer_parts {
     struct display *display;
     struct loop *loop;
     void *socket;                        /* ROUTER, bound; ROUTER_MANDATORY set                             */
+    struct watch *watch;                 /* over that socket; NULL = none */
     const struct checkpoint *checkpoint; /* to go on from; NULL = step 0                                    */
     struct journal *journal;             /* with its results in `ledger`; NULL where workers are of this process */
     struct ledger *ledger;               /* begun at the checkpoint's step; NULL = the trainer's own, empty */

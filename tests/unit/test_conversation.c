@@ -236,7 +236,7 @@ static void converse(struct part *part)
                                   &part->display,
                                   loop,
                                   socket,
-                                  part->found ? &part->checkpoint : NULL,
+                                  NULL, part->found ? &part->checkpoint : NULL,
                                   NULL,
                                   NULL};
     part->trainer = trainer_new(&parts, &err);

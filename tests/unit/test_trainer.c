@@ -156,7 +156,7 @@ static void train(struct part *part)
                                   &part->display,
                                   part->loop,
                                   socket,
-                                  part->found ? &part->checkpoint : NULL,
+                                  NULL, part->found ? &part->checkpoint : NULL,
                                   NULL,
                                   NULL};
     part->trainer = trainer_new(&parts, err);

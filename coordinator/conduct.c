@@ -1,0 +1,228 @@
+/* conduct.c - a run from its data to its end; see conduct.h. */
+#include "coordinator/conduct.h"
+
+#include "coordinator/tally.h"
+#include "proto/base/log.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+enum { SAME_SIGNAL_MS = 500 }; /* signals this close together are one */
+
+/* From now on a signal does what it does to any process. */
+static bool s_on_second_chance(void *context, struct err *err)
+{
+    (void)context, (void)err;
+    sigset_t both;
+    sigemptyset(&both);
+    sigaddset(&both, SIGINT);
+    sigaddset(&both, SIGTERM);
+    pthread_sigmask(SIG_UNBLOCK, &both, NULL);
+    return true;
+}
+
+/* The first signal; those that follow at its heels are the same one, told to the process and to its group by a
+ * supervisor. */
+static bool s_on_signal(void *context, struct err *err)
+{
+    struct conduct *conduct = context;
+    struct signalfd_siginfo info;
+    if (read(conduct->signals, &info, sizeof info) != (ssize_t)sizeof info || conduct->signalled)
+        return true;
+    conduct->signalled = true;
+    log_info("%s: finishing the steps in flight and writing a checkpoint; once more ends at once",
+             info.ssi_signo == SIGINT ? "interrupted" : "told to end");
+    return loop_add_timer(conduct->loop, SAME_SIGNAL_MS, 0, s_on_second_chance, conduct, err) != 0 &&
+           trainer_interrupt(conduct->trainer, err);
+}
+
+/* A word as a shell takes it. */
+static void s_quote(const char *word, struct buffer *out)
+{
+    bool plain = word[0] != '\0' && word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                                      "0123456789-_./=:,+@%")] == '\0';
+    buffer_text(out, plain ? " " : " '");
+    for (const char *c = word; *c != '\0'; c++)
+        buffer_text(out, *c == '\'' ? "'\\''" : (char[]){*c, '\0'});
+    buffer_text(out, plain ? "" : "'");
+}
+
+/* The command that goes on with this run, from the words of this one: the same, but that it resumes and does not begin
+ * anew. */
+static void s_command(const struct config *config, int argc, char **argv, struct buffer *out)
+{
+    bool overwrite = config->run_overwrite;
+    buffer_text(out, "lstmq");
+    for (int i = 0; i < argc; i++) {
+        bool bare = strcmp(argv[i], "--run.overwrite") == 0;
+        if (!bare && strcmp(argv[i], "--run.overwrite=true") != 0) {
+            s_quote(argv[i], out);
+            continue;
+        }
+        overwrite = false;
+        i += bare && i + 1 < argc && strcmp(argv[i + 1], "true") == 0;
+    }
+    buffer_text(out, overwrite ? " --no-run.overwrite" : "");
+    buffer_text(out, config->run_resume ? "" : " --resume");
+}
+
+static bool s_interrupted(const struct conduct *conduct, int argc, char **argv, struct err *err)
+{
+    struct buffer command = {0};
+    s_command(conduct->config, argc, argv, &command);
+    bool whole = buffer_ok(&command, err);
+    if (whole)
+        err_set(err, ERR_INTERRUPTED, "interrupted%s; continue with: %s",
+                trainer_saved(conduct->trainer) ? "" : ", and the last checkpoint could not be written", command.data);
+    buffer_free(&command);
+    return false;
+}
+
+static bool s_outcome(struct conduct *conduct, int argc, char **argv, struct err *err)
+{
+    enum trainer_outcome outcome = trainer_outcome(conduct->trainer);
+    trainer_show_end(conduct->trainer);
+    bool flushed = run_flushed(&conduct->run);
+    if (outcome == TRAINER_INTERRUPTED)
+        return s_interrupted(conduct, argc, argv, err);
+    if (outcome == TRAINER_UNSAVED)
+        return err_set(err, ERR_IO,
+                       "%s: training is done, but its last state could not be saved: make room there, then add "
+                       "--resume to train again from the last good checkpoint",
+                       conduct->run.dir);
+    if (!flushed)
+        return err_set(err, ERR_IO, "%s: training is done, but its last records could not be written",
+                       conduct->run.dir);
+    return true;
+}
+
+static void s_log_dataset(const struct conduct *conduct)
+{
+    const struct dataset *dataset = &conduct->dataset;
+    log_info("%" PRIu64 " lines, %" PRIu64 " pairs of %" PRId64 " to %" PRId64
+             " tokens; training on %u, validating on %u; "
+             "vocabularies %zu and %zu",
+             dataset->lines, dataset->kept, conduct->config->data_min_tokens, conduct->config->data_max_tokens,
+             dataset->train, dataset->valid, vocab_size(dataset->src), vocab_size(dataset->tgt));
+    if (dataset->held_out > 0)
+        log_info("%" PRIu64 " training pairs were left out because their source is held out (data.split source)",
+                 dataset->held_out);
+    if (dataset->bad > 0)
+        log_warn("%" PRIu64 " bad lines were skipped (data.on_bad_line skip); the first: %s", dataset->bad,
+                 dataset->first_bad);
+}
+
+/* What a crash left half done is settled by the next checkpoint; where none will come, here. */
+static void s_tidy(const struct conduct *conduct)
+{
+    struct err failure = {0};
+    if (!checkpoint_sweep(conduct->run.dir, SIZE_MAX, &failure))
+        log_warn("%s", failure.text);
+}
+
+/* Where the run stands: *over when there is nothing left to do. */
+static bool s_find_start(struct conduct *conduct, bool *over, struct err *err)
+{
+    const struct config *config = conduct->config;
+    const struct checkpoint_state *state = &conduct->checkpoint.state;
+    *over = false;
+    if (config->run_resume &&
+        !run_resume(&conduct->run, config, conduct->dataset.fingerprint, &conduct->checkpoint, &conduct->found, err))
+        return false;
+    if (!conduct->found) {
+        if (config->run_resume)
+            log_info("%s holds no checkpoint: training begins at step 0", conduct->run.dir);
+        return run_rewind(&conduct->run, 1, 0, err);
+    }
+    if (!run_rewind(&conduct->run, state->epoch, state->step, err))
+        return false;
+    /* A crash between the commit of the best checkpoint and its link. */
+    if (state->has_best && state->best_step == state->step &&
+        !checkpoint_mark_best(conduct->run.dir, state->best_step, err))
+        return false;
+    *over = tally_over(state, config);
+    if (*over)
+        s_tidy(conduct);
+    if (*over)
+        log_info("%s is finished after %" PRIu64 " epochs: nothing is left to do (more with --train.epochs)",
+                 conduct->run.dir, state->epoch - 1);
+    else
+        log_info("going on from step %" PRIu64 ", in epoch %" PRIu64 " of %" PRId64, state->step, state->epoch,
+                 config->train_epochs);
+    return true;
+}
+
+bool conduct_prepare(struct conduct *conduct, const struct config *config, bool *over, struct err *err)
+{
+    *conduct = (struct conduct){.config = config, .signals = -1, .run = {.lock = -1}};
+    mt19937_seed(&conduct->stream, (uint64_t)config->train_seed);
+    if (!trainer_check(config, err) || !dataset_read(&conduct->dataset, config, &conduct->stream, err))
+        return false;
+    s_log_dataset(conduct);
+    return samples_open(&conduct->samples, &conduct->dataset, config, err) &&
+           plan_open(&conduct->plan, conduct->dataset.train, (uint32_t)config->train_batch,
+                     (uint32_t)config->train_shards, &conduct->stream, err) &&
+           run_open(&conduct->run, config, err) && s_find_start(conduct, over, err);
+}
+
+bool conduct_open_loop(struct conduct *conduct, struct err *err)
+{
+    progress_open(&conduct->display, (enum progress)conduct->config->run_progress,
+                  (uint64_t)conduct->config->train_epochs);
+    conduct->signals = loop_signal_fd(err);
+    if (conduct->signals < 0)
+        return false;
+    conduct->loop = loop_new(err);
+    return conduct->loop != NULL;
+}
+
+bool conduct_open_trainer(struct conduct *conduct, void *socket, struct watch *watch, struct journal *journal,
+                          struct ledger *ledger, struct err *err)
+{
+    const struct trainer_parts parts = {
+        .config = conduct->config,
+        .dataset = &conduct->dataset,
+        .plan = &conduct->plan,
+        .samples = &conduct->samples,
+        .run = &conduct->run,
+        .display = &conduct->display,
+        .loop = conduct->loop,
+        .socket = socket,
+        .watch = watch,
+        .checkpoint = conduct->found ? &conduct->checkpoint : NULL,
+        .journal = journal,
+        .ledger = ledger,
+    };
+    conduct->trainer = trainer_new(&parts, err);
+    return conduct->trainer != NULL &&
+           loop_add_socket(conduct->loop, socket, trainer_receive, conduct->trainer, err) != 0 &&
+           loop_add_fd(conduct->loop, conduct->signals, s_on_signal, conduct, err) != 0;
+}
+
+bool conduct_run(struct conduct *conduct, int argc, char **argv, struct err *err)
+{
+    return loop_run(conduct->loop, err) && s_outcome(conduct, argc, argv, err);
+}
+
+void conduct_close_trainer(struct conduct *conduct)
+{
+    trainer_destroy(&conduct->trainer);
+    loop_destroy(&conduct->loop);
+    if (conduct->signals >= 0)
+        close(conduct->signals);
+    conduct->signals = -1;
+    progress_close(&conduct->display);
+}
+
+void conduct_close(struct conduct *conduct)
+{
+    if (conduct->found)
+        checkpoint_close(&conduct->checkpoint);
+    run_close(&conduct->run);
+    plan_close(&conduct->plan);
+    samples_close(&conduct->samples);
+    dataset_free(&conduct->dataset);
+}
