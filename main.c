@@ -85,7 +85,7 @@ static const struct command s_commands[] = {
          "Owns the data and the run, and hands the work out to whoever comes by `lstmq worker --connect`. Workers may "
          "come, go and die at any time; killed itself, it goes on with --resume from what the workers hold. Ctrl-C "
          "saves and ends. To other machines it listens with keys only (lstmq help keygen), or with --insecure.\n\n"
-         "  lstmq coordinator --config notebook --data.pairs pairs.tsv --run.dir runs/first --bind tcp://0.0.0.0:5757",
+         "  lstmq coordinator --config default --data.pairs pairs.tsv --run.dir runs/first",
      .run = cmd_coordinator},
     {.name = "status",
      .bit = COMMAND_STATUS,
