@@ -157,8 +157,13 @@ struct backend_table {
     struct projection *(*projection_open)(struct backend *self, const float *w, const float *bias, int V, int H,
                                           const struct packed *packed, struct err *err);
     void (*projection_close)(struct backend *self, struct projection *projection);
+    /* Bytes that likeliest reads of it for one row, candidates aside. */
+    size_t (*projection_bytes)(struct backend *self, const struct projection *projection);
     /* index[n] = the first index of the largest of h[n] W^T + bias, of N rows. */
     void (*likeliest)(struct backend *self, const struct projection *projection, const float *h, int N, int32_t *index);
+
+    /* Read `bytes` bytes (whole units of 512), each thread a part of its own: for bench. */
+    void (*sweep)(struct backend *self, const void *memory, size_t bytes);
 
     /* y = 1 / (1 + exp(-x)) in place; and dx = dy y (1 - y), in place in dy. */
     void (*sigmoid)(struct backend *self, float *x, size_t count);

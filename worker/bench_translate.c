@@ -80,12 +80,90 @@ static void s_print(struct bench *bench, size_t size, const struct speed *speed,
         buffer_format(&bench->out, "  %10zu %16.1f %18.1f %16.3f\n", size, sentences, tokens, 1e3 / sentences);
 }
 
+/* ---- one sentence at a time ---- */
+
+/* What one sentence alone makes the backend read, by formula. */
+struct reading {
+    double step, screen, encoder; /* bytes for a target token: W_hh and an input's row; the projection; the encoder's */
+    size_t again; /* what is read again at every step, and stands in the caches where they can hold it */
+};
+
+static struct reading s_reading(const struct decoding *decoding)
+{
+    const struct model_shape *shape = &decoding->model->shape;
+    struct backend *backend = decoding->model->backend;
+    const struct rows *rows = &decoding->data.rows;
+    double recurrent = (double)shape->G * (double)shape->H * sizeof(float), row = (double)shape->G * sizeof(float);
+    double steps = (double)rows->count * batch_padding(decoding->config);
+    for (size_t r = 0; steps == 0 && r < rows->count; r++)
+        steps += rows->src_lengths[r];
+    double screen = (double)backend->op->projection_bytes(backend, decoding->decoder.shorter.projection);
+    return (struct reading){.step = recurrent + row,
+                            .screen = screen,
+                            .encoder = (recurrent + row) * steps / (double)decoding->data.tgt_tokens,
+                            .again = (size_t)(recurrent + screen)};
+}
+
+struct sweep {
+    struct backend *backend;
+    const void *memory;
+    size_t bytes;
+};
+
+static bool s_sweep(void *context, struct err *err)
+{
+    const struct sweep *sweep = context;
+    (void)err;
+    sweep->backend->op->sweep(sweep->backend, sweep->memory, sweep->bytes);
+    return true;
+}
+
+/* How much is read for a target token, and the share of the speed at which the same threads only read a buffer as large
+ * as what each step reads again. */
+static bool s_bandwidth(struct bench *bench, const struct decoding *decoding, double tokens_per_s, struct err *err)
+{
+    struct backend *backend = decoding->model->backend;
+    if (backend->op->sweep == NULL || decoding->decoder.shorter.projection == NULL)
+        return true;
+    struct reading reading = s_reading(decoding);
+    struct sweep sweep = {.backend = backend, .bytes = reading.again / 512 * 512};
+    struct work work = {.run = s_sweep, .context = &sweep};
+    struct timing timing;
+    void *memory = backend->op->alloc(backend, sweep.bytes, err);
+    sweep.memory = memory;
+    bool ok = memory != NULL && bench_time(&work, bench->config.bench_seconds / 4, &timing, err);
+    if (memory != NULL)
+        backend->op->free(backend, memory);
+    if (!ok)
+        return false;
+    double bytes = reading.step + reading.screen + reading.encoder, reached = bytes * tokens_per_s / 1e9;
+    double swept = (double)sweep.bytes / timing.median / 1e6;
+    if (bench->config.output_json)
+        buffer_format(&bench->out,
+                      ", \"one_sentence\": {\"bytes_per_token\": %.0f, \"step_bytes\": %.0f, "
+                      "\"projection_bytes\": %.0f, \"encoder_bytes\": %.0f, \"gb_per_s\": %.4g, "
+                      "\"sweep_bytes\": %zu, \"sweep_gb_per_s\": %.4g, \"share\": %.4g}",
+                      bytes, reading.step, reading.screen, reading.encoder, reached, sweep.bytes, swept,
+                      reached / swept);
+    else
+        buffer_format(&bench->out,
+                      "\n  one sentence, MB read for a target token:\n"
+                      "    step %.2f (G (H + 1) floats) + projection %.2f\n"
+                      "    + encoder %.2f (a step for each source position) = %.2f\n"
+                      "  %.1f GB/s, %.0f %% of the %.1f GB/s at which the same threads\n"
+                      "  only read %.2f MB, as much as each step reads again\n",
+                      reading.step / 1e6, reading.screen / 1e6, reading.encoder / 1e6, bytes / 1e6, reached,
+                      100 * reached / swept, swept, (double)sweep.bytes / 1e6);
+    return true;
+}
+
 static bool s_sizes(struct bench *bench, struct decoding *decoding, struct err *err)
 {
     size_t largest = (size_t)bench->config.translate_batch;
     const size_t sizes[] = {ONE, SOME, largest};
     double mean = (double)decoding->data.tgt_tokens / decoding->data.rows.count;
     bool json = bench->config.output_json, first = true;
+    double alone = 0;
     if (json)
         buffer_format(&bench->out, "\"translate\": {\"pairs\": %u, \"tgt_tokens_mean\": %.6g, \"batches\": [",
                       decoding->data.rows.count, mean);
@@ -102,10 +180,14 @@ static bool s_sizes(struct bench *bench, struct decoding *decoding, struct err *
         if (!s_measure(decoding, sizes[i], bench->config.bench_seconds, &speed, err))
             return false;
         s_print(bench, sizes[i], &speed, first);
+        if (sizes[i] == ONE)
+            alone = (double)speed.tokens * 1e9 / (double)speed.ns;
         first = false;
     }
-    buffer_text(&bench->out, json ? "]}" : "");
-    return true;
+    buffer_text(&bench->out, json ? "]" : "");
+    bool ok = alone <= 0 || s_bandwidth(bench, decoding, alone, err);
+    buffer_text(&bench->out, json ? "}" : "");
+    return ok;
 }
 
 /* The model of --model, or one before training. */

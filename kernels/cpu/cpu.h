@@ -82,10 +82,14 @@ void cpu_single_close(struct backend *self, struct single *single);
 void cpu_single_run(struct backend *self, struct single *single, const float *input, const int32_t *slot, int T,
                     float *h, float *c);
 
+/* sweep.c: */
+void cpu_sweep(struct backend *self, const void *memory, size_t bytes);
+
 /* likeliest.c: */
 struct projection *cpu_projection_open(struct backend *self, const float *w, const float *bias, int V, int H,
                                        const struct packed *packed, struct err *err);
 void cpu_projection_close(struct backend *self, struct projection *projection);
+size_t cpu_projection_bytes(struct backend *self, const struct projection *projection);
 void cpu_likeliest(struct backend *self, const struct projection *projection, const float *h, int N, int32_t *index);
 
 /* elements.c: */

@@ -58,6 +58,16 @@ void cpu_projection_close(struct backend *self, struct projection *projection)
     free(projection);
 }
 
+size_t cpu_projection_bytes(struct backend *self, const struct projection *projection)
+{
+    const struct screen *screen = projection->screen;
+    (void)self;
+    if (screen == NULL || !screen->usable)
+        return ((size_t)projection->H + 1) * (size_t)projection->V * sizeof(float);
+    size_t codes = (size_t)screen->quads * SCREEN_BLOCK * SCREEN_TERMS;
+    return (size_t)screen->blocks * (codes + sizeof *screen->block);
+}
+
 /* ---- screening ---- */
 
 static struct screen_state *s_state(const struct search *search, int part, int n)

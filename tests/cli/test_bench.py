@@ -80,6 +80,10 @@ class Bench(unittest.TestCase):
     def test_other_batch_sizes_can_be_asked_for(self):
         translate = json.loads(self.bench("translate", "--translate.batch", "16", "--json"))["translate"]
         self.assertEqual([size["batch"] for size in translate["batches"]], [1, 16])
+        alone = translate["one_sentence"]
+        parts = alone["step_bytes"] + alone["projection_bytes"] + alone["encoder_bytes"]
+        self.assertAlmostEqual(alone["bytes_per_token"], parts, delta=2)
+        self.assertAlmostEqual(alone["share"], alone["gb_per_s"] / alone["sweep_gb_per_s"], delta=1e-2 * alone["share"])
 
     def test_a_run_is_measured_on_given_pairs(self):
         pairs, folder = os.path.join(SOURCE, "tests/parity/tiny.tsv"), os.path.join(self.folder.name, "run")
