@@ -291,7 +291,7 @@ bool bench_kernels(struct bench *bench, struct err *err)
         kernels.network = &kernels.training.network;
         kernels.batch = &kernels.training.batch;
         kernels.shape = &kernels.training.model->shape;
-        kernels.tile = kernels.batch->tgt.seq.N < 256 ? kernels.batch->tgt.seq.N : 256;
+        kernels.tile = network_logit_tile(kernels.batch->tgt.seq.N);
         ok = s_measure(bench, &kernels, err);
         training_close(&kernels.training);
     }

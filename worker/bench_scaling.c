@@ -16,16 +16,14 @@ enum { READ_FLOATS = 32 << 20 };
 
 /* ---- bytes ---- */
 
-/* Positions whose logits a step holds at one time, as network.c has it: each such tile goes over the projection anew. */
-static const double LOGIT_TILE = 256;
-
 static void s_count_bytes(struct scaling *scaling, const struct bench_steps *steps)
 {
     const struct model_shape *shape = &steps->training.model->shape;
     const struct step_counts *counts = &steps->counts;
     double V = shape->tgt_vocab, E = shape->E, H = shape->H, G = shape->G, F = sizeof(float);
     double n = counts->n, u = counts->u + counts->v, positions = n + counts->m + (double)steps->training.batch.B;
-    double tiles = ceil(n / LOGIT_TILE), elements = (double)steps->training.model->elements;
+    /* Each tile of positions goes over the projection anew. */
+    double tiles = ceil(n / network_logit_tile((int)ceil(n))), elements = (double)steps->training.model->elements;
     double weights = 2 * G * H, inputs = 2 * G * E, rows = shape->src_vocab + V;
     const struct {
         double bytes, whole;

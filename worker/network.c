@@ -6,10 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Target positions whose logits are held at one time: large enough for the matrix product to run at full speed, small
- * enough that memory does not grow with the batch. Part of the definition of the bits: weight gradients are summed tile
- * by tile. */
-enum { LOGIT_TILE = 256 };
+/* The most target positions whose logits are held at one time: so many that the products with the projection, which is
+ * read and whose gradient is written anew for each tile, run at full speed; so few that memory does not grow with the
+ * batch. Part of the definition of the bits: the gradient of the projection's bias is summed tile by tile. */
+enum { LOGIT_TILE = 704 };
+
+int network_logit_tile(int positions)
+{
+    int tiles = (positions + LOGIT_TILE - 1) / LOGIT_TILE;
+    return tiles > 0 ? (positions + tiles - 1) / tiles : 0;
+}
 
 static void s_lay_side(struct network_side *side, const struct batch_side *batch, const struct model_shape *shape,
                        struct arena *arena)
@@ -34,7 +40,7 @@ static size_t s_lay(struct network *network, const struct batch *batch, char *ba
     const struct model_shape *shape = &network->model->shape;
     size_t N = (size_t)batch->tgt.seq.N, B = (size_t)batch->B, H = (size_t)shape->H;
     size_t U = (size_t)(batch->src.U > batch->tgt.U ? batch->src.U : batch->tgt.U);
-    size_t tile = N < LOGIT_TILE ? N : LOGIT_TILE;
+    size_t tile = (size_t)network_logit_tile(batch->tgt.seq.N);
     struct arena arena = {.base = base};
     s_lay_side(&network->encoder, &batch->src, shape, &arena);
     s_lay_side(&network->decoder, &batch->tgt, shape, &arena);
@@ -201,8 +207,9 @@ static void s_loss(struct network *network, const struct batch *batch, const str
     const struct model *model = network->model;
     struct backend *backend = model->backend;
     int N = batch->tgt.seq.N, V = model->shape.tgt_vocab, H = model->shape.H;
-    for (int first = 0; first < N; first += LOGIT_TILE) {
-        int count = N - first < LOGIT_TILE ? N - first : LOGIT_TILE;
+    int tile = network_logit_tile(N);
+    for (int first = 0; first < N; first += tile) {
+        int count = N - first < tile ? N - first : tile;
         const float *h = network->decoder.h + (size_t)first * (size_t)H;
         backend->op->gemm(backend, &(struct gemm){.M = count,
                                                   .N = V,

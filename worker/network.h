@@ -56,6 +56,10 @@ struct network_result {
 bool network_run(struct network *network, const struct batch *batch, const struct weights *gradient, bool accumulate,
                  struct network_result *result, struct err *err);
 
+/* How many of a batch's target positions have their logits in memory at one time: the positions are cut into as few
+ * tiles as will do, as even as they can be. */
+int network_logit_tile(int positions);
+
 /* The encoder alone: final states in the target side's row order, left in decoder.h0 and decoder.c0 ([B, H]). */
 bool network_encode(struct network *network, const struct batch *batch, struct err *err);
 
