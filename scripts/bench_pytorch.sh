@@ -10,8 +10,8 @@
 #               time, 64, 256; the same weights, sentences and numbers of steps
 #
 # All four without a word. The programs take turns for N rounds (3), one at a time; training runs N epochs (2) a round, of which
-# PyTorch's first 10 steps are not counted, and decoding N seconds (5) at each size. PyTorch gets what makes it fastest: threads
-# bound to cores, a malloc that keeps its memory, no denormals. --with 'COMMAND' runs each measurement through a command, such as
+# PyTorch's first 10 steps are not counted, and decoding N seconds (5) at each size. PyTorch's threads are bound to cores, and the
+# expert's has a malloc that keeps its memory and no denormals. --with 'COMMAND' runs each measurement through a command, such as
 # 'taskset -c 2,3'.
 #
 # Printed are target tokens/s, the ratio of the medians and the ratio of each round, and lstmq's peak memory; --write-readme puts
@@ -83,14 +83,18 @@ wanted() { case " $what" in *" $1 "*) ;; *) return 1 ;; esac }
 # note ROW SIDE VALUE: keep a measurement.
 note() { printf '%s %s %.0f\n' "$@" | tee -a "$work/rounds" >&2; }
 
-# A Python program of this folder, under what makes PyTorch fastest; its result goes to pytorch.json.
+# A Python program of this folder, its threads bound to cores; its result goes to pytorch.json.
 pytorch() {
     local program=$1
     shift
     # shellcheck disable=SC2086
-    OMP_NUM_THREADS=$threads OMP_PROC_BIND=true OMP_PLACES=cores MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967295 \
-        MALLOC_TOP_PAD_=67108864 $with "$python" "scripts/$program" --threads "$threads" "$@" \
-        >"$work/pytorch.json" 2>"$work/log"
+    OMP_NUM_THREADS=$threads OMP_PROC_BIND=true OMP_PLACES=cores $with "$python" "scripts/$program" --threads "$threads" "$@" \
+        >"$work/pytorch.json" 2>"$work/log" && [ -s "$work/pytorch.json" ]
+}
+
+# The same with a malloc that keeps what it had, which an expert would see to.
+expert() {
+    MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967295 MALLOC_TOP_PAD_=67108864 pytorch "$@"
 }
 
 # lstmq in a process of its own, whose peak memory, in MB, goes to the file `peak`.
@@ -126,7 +130,7 @@ PYTHON
 # tried again.
 train_expert() {
     local plain compiled
-    pytorch pytorch_train.py --pairs "$pairs" --epochs "$epochs" --precision "$1" || {
+    expert pytorch_train.py --pairs "$pairs" --epochs "$epochs" --precision "$1" || {
         cat "$work/log" >&2
         die "PyTorch's training failed"
     }
@@ -134,7 +138,7 @@ train_expert() {
     note "$1" eager "$plain"
     expert_tokens=$(value "$work/pytorch.json" tgt_tokens)
     case " $not_compiled " in *" $1 "*) return 0 ;; esac
-    if pytorch pytorch_train.py --pairs "$pairs" --epochs "$epochs" --precision "$1" --compile; then
+    if expert pytorch_train.py --pairs "$pairs" --epochs "$epochs" --precision "$1" --compile; then
         compiled=$(value "$work/pytorch.json" tgt_tok_per_s)
         note "$1" compiled "$compiled"
         [ "${compiled%.*}" -ge $((${plain%.*} * 9 / 10)) ] || {
@@ -162,7 +166,7 @@ train_as_written() {
 }
 
 decode() {
-    pytorch pytorch_decode.py --model "$work/decoded/best" --pairs "$work/held_out.tsv" --seconds "$seconds" || {
+    expert pytorch_decode.py --model "$work/decoded/best" --pairs "$work/held_out.tsv" --seconds "$seconds" || {
         cat "$work/log" >&2
         die "PyTorch's decoding failed"
     }
