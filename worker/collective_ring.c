@@ -293,8 +293,8 @@ static struct ring_operation *s_operation(struct ring *ring, void *data, size_t 
         return NULL;
     }
     struct ring_operation *operation = ring_operation_of(ring, ring->started + 1);
-    *operation =
-        (struct ring_operation){.ring = ring, .number = ring->started + 1 - ring->first, .data = data, .count = count};
+    *operation = (struct ring_operation){
+        .ring = ring, .number = (uint32_t)(ring->started + 1 - ring->first), .data = data, .count = count};
     return operation;
 }
 
@@ -311,7 +311,7 @@ static bool s_all_reduce(struct collective *self, enum collective_element elemen
     struct ring_operation *operation = s_operation(ring, data, count, err);
     if (operation == NULL)
         return false;
-    operation->kind = (uint16_t)element;
+    operation->kind = (uint8_t)element;
     if (element == ELEMENT_F32_BF16 && ring->size > 1) {
         operation->scratch = s_scratch(ring, count, err);
         if (operation->scratch == NULL)

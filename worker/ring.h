@@ -28,8 +28,8 @@ struct ring_place {
 
 struct ring_operation {
     struct ring *ring;
-    uint64_t number; /* within the generation, from 1                                   */
-    uint16_t kind;   /* of its frames                                                   */
+    uint32_t number; /* within the generation, from 1                                   */
+    uint8_t kind;    /* of its frames                                                   */
     bool all_reduce;
     uint8_t *data; /* the caller's                                                      */
     size_t count;

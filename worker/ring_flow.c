@@ -191,7 +191,7 @@ static bool s_send(struct ring *ring, struct ring_operation *operation, bool *mo
                                .operation = operation->number,
                                .count = operation->count,
                                .chunk = operation->send.chunk,
-                               .rank = ring->rank};
+                               .rank = (uint16_t)ring->rank};
     uint8_t head[RING_FRAME];
     ring_frame_write(&frame, head);
     if (zmq_send(ring->to, head, sizeof head, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0) {
@@ -280,7 +280,7 @@ static bool s_check(const struct ring_operation *operation, struct arrival *arri
                        frame->generation, predecessor, ring->generation);
     if (frame->operation != operation->number || frame->kind != operation->kind || frame->count != operation->count)
         return err_set(err, ERR_PROTOCOL,
-                       "rank %u is at operation %" PRIu64 " (kind %u, %" PRIu64 " elements), this rank at %" PRIu64
+                       "rank %u is at operation %u (kind %u, %" PRIu64 " elements), this rank at %u"
                        " (kind %u, %zu elements)",
                        predecessor, frame->operation, frame->kind, frame->count, operation->number, operation->kind,
                        operation->count);

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static const uint8_t s_mark[4] = {'L', 'Q', 'R', '1'};
+static const uint8_t s_mark[3] = {'L', 'Q', 'R'};
 
 static void s_put(uint8_t *at, int size, uint64_t value)
 {
@@ -22,13 +22,13 @@ static uint64_t s_get(const uint8_t *at, int size)
 void ring_frame_write(const struct ring_frame *frame, uint8_t bytes[RING_FRAME])
 {
     memcpy(bytes, s_mark, sizeof s_mark);
-    s_put(bytes + 4, 2, frame->kind);
-    s_put(bytes + 6, 2, frame->step);
+    bytes[3] = frame->kind;
+    s_put(bytes + 4, 2, frame->step);
+    s_put(bytes + 6, 2, frame->rank);
     s_put(bytes + 8, 8, frame->generation);
-    s_put(bytes + 16, 8, frame->operation);
-    s_put(bytes + 24, 8, frame->count);
-    s_put(bytes + 32, 4, frame->chunk);
-    s_put(bytes + 36, 4, frame->rank);
+    s_put(bytes + 16, 8, frame->count);
+    s_put(bytes + 24, 4, frame->operation);
+    s_put(bytes + 28, 4, frame->chunk);
 }
 
 bool ring_frame_read(const void *bytes, size_t size, struct ring_frame *frame)
@@ -37,13 +37,13 @@ bool ring_frame_read(const void *bytes, size_t size, struct ring_frame *frame)
     if (size != RING_FRAME || memcmp(at, s_mark, sizeof s_mark) != 0)
         return false;
     *frame = (struct ring_frame){
-        .kind = (uint16_t)s_get(at + 4, 2),
-        .step = (uint16_t)s_get(at + 6, 2),
+        .kind = at[3],
+        .step = (uint16_t)s_get(at + 4, 2),
+        .rank = (uint16_t)s_get(at + 6, 2),
         .generation = s_get(at + 8, 8),
-        .operation = s_get(at + 16, 8),
-        .count = s_get(at + 24, 8),
-        .chunk = (uint32_t)s_get(at + 32, 4),
-        .rank = (uint32_t)s_get(at + 36, 4),
+        .count = s_get(at + 16, 8),
+        .operation = (uint32_t)s_get(at + 24, 4),
+        .chunk = (uint32_t)s_get(at + 28, 4),
     };
     return true;
 }

@@ -3,16 +3,17 @@
  * A message between neighbours is two frames: this one, of fixed size, and the elements. Little-endian:
  *
  *   at  size  field
- *    0     4  "LQR1"
- *    4     2  kind        0..2 as enum collective_element, summed; 3 = bytes, copied
- *    6     2  step        of the operation, on the sender's side of the ring
+ *    0     3  "LQR"
+ *    3     1  kind        0..2 as enum collective_element, summed; 3 = bytes, copied
+ *    4     2  step        of the operation, on the sender's side of the ring
+ *    6     2  rank        of the sender
  *    8     8  generation
- *   16     8  operation   counted from 1 in each generation
- *   24     8  count       elements of the whole operation
- *   32     4  chunk       of the step
- *   36     4  rank        of the sender
+ *   16     8  count       elements of the whole operation
+ *   24     4  operation   counted from 1 in each generation; its lowest 32 bits
+ *   28     4  chunk       of the step
  *
- * A receiver knows what must come next, so it makes that line and compares. Pure functions; any thread. */
+ * libzmq keeps up to 33 bytes within a message. It allocates for longer ones, and loses that memory where a neighbour goes
+ * away between two frames. A receiver knows what must come next, so it makes that line and compares. Pure functions; any thread. */
 #ifndef LSTMQ_RING_FRAME_H
 #define LSTMQ_RING_FRAME_H
 
@@ -20,12 +21,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RING_FRAME = 40, RING_KIND_BYTES = 3 };
+enum { RING_FRAME = 32, RING_KIND_BYTES = 3 };
 
 struct ring_frame {
-    uint16_t kind, step;
-    uint32_t chunk, rank;
-    uint64_t generation, operation, count;
+    uint8_t kind;
+    uint16_t step, rank;
+    uint32_t operation, chunk;
+    uint64_t generation, count;
 };
 
 void ring_frame_write(const struct ring_frame *frame, uint8_t bytes[RING_FRAME]);

@@ -128,7 +128,7 @@ static void a_frame_that_does_not_fit_ends_the_generation(void **state)
     for (int i = 0; i < 14; i++)
         wrong[i] = (struct wrong){.frame = s_right, .bytes = HALF * sizeof(int64_t)};
     wrong[0].frame.kind = ELEMENT_F32;
-    wrong[1].frame.kind = 0xFFFF;
+    wrong[1].frame.kind = 0xFF;
     wrong[2].frame.step = 1;
     wrong[3].frame.step = 0xFFFF;
     wrong[4].frame.chunk = 1;
@@ -155,7 +155,7 @@ static void a_frame_that_does_not_fit_ends_the_generation(void **state)
 static void junk_ends_the_generation(void **state)
 {
     (void)state;
-    static const char *const junk[] = {"", "x", "LQR1", "0123456789012345678901234567890123456789",
+    static const char *const junk[] = {"", "x", "LQR1", "01234567890123456789012345678901",
                                        "LQR1 and more than a header has"};
     for (size_t i = 0; i < sizeof junk / sizeof *junk; i++)
         for (int parts = 1; parts <= 64; parts *= 8) {
