@@ -110,7 +110,9 @@ static bool s_configure_router(void *socket, const struct socket_options *option
     if (!s_set(socket, ZMQ_ROUTER_MANDATORY, 1) || !s_set(socket, ZMQ_ROUTER_HANDOVER, 0) ||
         !s_set(socket, ZMQ_BACKLOG, 1024))
         return socket_error(err, "cannot set up a socket");
-    return options->keys == NULL || zap_set_server(options->zap, socket, options->keys, options->domain, err);
+    if (options->keys != NULL)
+        return zap_set_server(options->zap, socket, options->keys, options->domain, err);
+    return options->zap == NULL || zap_set_open(options->zap, socket, err);
 }
 
 static bool s_configure_dealer(void *socket, const struct socket_options *options, struct err *err)
@@ -139,8 +141,8 @@ static void *s_open(int type, const struct socket_options *options, struct err *
 /* Who may listen where. */
 static bool s_may_bind(const struct socket_options *options, const char *endpoint, struct err *err)
 {
-    if (options->keys != NULL && options->zap == NULL)
-        return err_set(err, ERR_FAILED, "%s: keys without a list of those that may come in", endpoint);
+    if (options->zap == NULL && (options->keys != NULL || !s_begins(endpoint, "inproc://")))
+        return err_set(err, ERR_FAILED, "%s: a socket that listens needs the handler of keys", endpoint);
     if (options->keys != NULL || socket_is_local(endpoint))
         return true;
     if (!options->insecure)

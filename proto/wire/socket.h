@@ -32,7 +32,7 @@ enum {
 struct socket_options {
     void *context;
     const struct curve_keys *keys; /* own; NULL = without CURVE                            */
-    struct zap *zap;               /* ROUTER with keys: who may come in                     */
+    struct zap *zap;               /* of a ROUTER, with keys and without; only inproc needs none */
     enum zap_domain domain;
     const char *server_key; /* DEALER with keys: the server's public key, Z85        */
     bool insecure;          /* ROUTER without keys: open it even to other machines, and warn */

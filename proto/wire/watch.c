@@ -37,7 +37,9 @@ struct watch {
     struct connection *connections; /* [capacity], by descriptor */
     size_t capacity;
     size_t strangers, strangers_most;
-    char failure[160]; /* of the handshake whose DISCONNECTED is to come; "" = none */
+    uint64_t handshake;      /* bytes of a whole one, about: they are part of no message */
+    uint64_t strangers_kept; /* bytes, the limit for all of them                         */
+    char failure[160];       /* of the handshake whose DISCONNECTED is to come; "" = none */
     struct refusals refusals;
     struct watch_counts counts;
 };
@@ -71,7 +73,15 @@ static void s_peer(int fd, struct sockaddr_storage *peer)
         memset(peer, 0, sizeof *peer);
 }
 
-/* End a connection; libzmq sees the end of its stream and drops what it kept. */
+/* Reset a connection; libzmq sees the error and drops what it kept. Not by shutdown(2): libzmq would still read all that
+ * the kernel has received. Connecting to nowhere gives that back too (tcp_disconnect in Linux). */
+static void s_reset(int fd)
+{
+    const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+    if (connect(fd, &nowhere, sizeof nowhere) != 0)
+        shutdown(fd, SHUT_RDWR);
+}
+
 static void s_cut(struct watch *watch, int fd, const char *reason)
 {
     struct connection *connection = &watch->connections[fd];
@@ -82,7 +92,7 @@ static void s_cut(struct watch *watch, int fd, const char *reason)
     if (peer.ss_family == 0 || memcmp(&peer, &connection->peer, sizeof peer) != 0)
         return;
     s_address(connection, address);
-    shutdown(fd, SHUT_RDWR);
+    s_reset(fd);
     watch->counts.cut++;
     refusal_log(&watch->refusals, address, "%s", reason);
 }
@@ -202,7 +212,7 @@ static bool s_ready(void *context, struct err *err)
 /* ---- looking ---- */
 
 /* Bytes that libzmq has taken for a connection and not given out; what the kernel still holds is not ours yet. */
-static uint64_t s_kept(struct connection *connection, int fd)
+static uint64_t s_kept(const struct watch *watch, struct connection *connection, int fd)
 {
     struct tcp_info info = {0};
     socklen_t size = sizeof info;
@@ -216,7 +226,8 @@ static uint64_t s_kept(struct connection *connection, int fd)
     /* Nobody earns room by what the sum of given bytes is too high. */
     if (connection->given > info.tcpi_bytes_received)
         connection->given = info.tcpi_bytes_received;
-    return received > connection->given ? received - connection->given : 0;
+    uint64_t known = connection->given + watch->handshake;
+    return received > known ? received - known : 0;
 }
 
 /* Cut those that keep most until the rest of their kind is within `most` bytes. */
@@ -246,7 +257,7 @@ static bool s_look(void *context, struct err *err)
         struct connection *connection = &watch->connections[fd];
         if (!connection->open || connection->cut)
             continue;
-        connection->kept = s_kept(connection, (int)fd);
+        connection->kept = s_kept(watch, connection, (int)fd);
         if (connection->kept > (connection->trusted ? WATCH_ONE : WATCH_STRANGER))
             s_cut(watch, (int)fd,
                   connection->trusted ? "it sends a message without an end"
@@ -255,7 +266,7 @@ static bool s_look(void *context, struct err *err)
             sums[connection->trusted] += connection->kept;
     }
     watch->counts.kept = sums[0] + sums[1];
-    s_shrink(watch, false, sums[0], WATCH_STRANGERS);
+    s_shrink(watch, false, sums[0], watch->strangers_kept);
     s_shrink(watch, true, sums[1], WATCH_ALL);
     return true;
 }
@@ -269,6 +280,18 @@ static size_t s_strangers_most(void)
     if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur / 4 > WATCH_CONNECTIONS)
         return WATCH_CONNECTIONS;
     return files.rlim_cur < 64 ? 16 : (size_t)files.rlim_cur / 4;
+}
+
+/* ZMTP's greeting is 64 bytes; behind it come READY, or CURVE's HELLO and INITIATE with what READY has. Without CURVE a
+ * stranger can send empty frames, each 32 times as large here as on the wire; with it no frames at all. */
+static void s_set_limits(struct watch *watch)
+{
+    int mechanism = ZMQ_NULL;
+    size_t size = sizeof mechanism;
+    zmq_getsockopt(watch->socket, ZMQ_MECHANISM, &mechanism, &size);
+    watch->handshake = mechanism == ZMQ_CURVE ? 1024 : 192;
+    watch->strangers_kept = mechanism == ZMQ_CURVE ? WATCH_STRANGERS : WATCH_STRANGERS / 4;
+    watch->strangers_most = s_strangers_most();
 }
 
 static bool s_start(struct watch *watch, void *zmq_context, struct err *err)
@@ -300,7 +323,7 @@ struct watch *watch_new(void *zmq_context, struct loop *loop, void *socket, stru
     watch->socket = socket;
     watch->loop = loop;
     watch->refusals.loop = loop;
-    watch->strangers_most = s_strangers_most();
+    s_set_limits(watch);
     if (!s_start(watch, zmq_context, err))
         watch_destroy(&watch);
     return watch;

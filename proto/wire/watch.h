@@ -19,12 +19,12 @@
 #include "proto/wire/message.h"
 
 enum {
-    WATCH_EVERY_MS = 10,
-    WATCH_STRANGER = 192 << 10, /* bytes kept for one stranger: a HELLO is smaller                           */
-    WATCH_STRANGERS = 1 << 20,  /* for all of them together                                                   */
-    WATCH_ONE = 16 << 20,       /* for a trusted peer: more than SOCKET_QUEUE_IN pieces of state              */
-    WATCH_ALL = 32 << 20,       /* for all of them together                                                   */
-    WATCH_CONNECTIONS = 1024,   /* strangers at a time; less where the process may open few files             */
+    WATCH_EVERY_MS = 5,
+    WATCH_STRANGER = 192 << 10,  /* bytes kept for one stranger: a HELLO is smaller                           */
+    WATCH_STRANGERS = 512 << 10, /* for all of them together; a quarter of it without CURVE                    */
+    WATCH_ONE = 12 << 20,        /* for a trusted peer: more than SOCKET_QUEUE_IN pieces of state              */
+    WATCH_ALL = 24 << 20,        /* for all of them together                                                   */
+    WATCH_CONNECTIONS = 1024,    /* strangers at a time; less where the process may open few files             */
 };
 
 struct watch;

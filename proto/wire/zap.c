@@ -1,6 +1,7 @@
 /* zap.c - requests of RFC 27, one multipart message each, answered at once.
  *
  *     request: identity | "" | "1.0" | id | domain | address | routing id | "CURVE" | key, 32 bytes
+ *              the same without the key, and "NULL", from a socket without keys
  *     reply:   identity | "" | "1.0" | id | "200" or "300" | text | user id | metadata
  *
  * 300 is RFC 27's temporary failure: the connection is closed and the peer tries again later, so that it comes in once its
@@ -23,6 +24,9 @@
 
 /* Frames of a request, in order. */
 enum { ASKER, DELIMITER, VERSION, REQUEST_ID, DOMAIN, ADDRESS, ROUTING_ID, MECHANISM, KEY, REQUEST_FRAMES };
+
+/* The domain of a socket without keys. */
+static const char s_open[] = "open";
 
 enum { KEY_BYTES = 32, REQUESTS_A_ROUND = 256 };
 
@@ -74,7 +78,7 @@ static bool s_receive(void *socket, struct request *request, bool *whole)
             return false;
         }
         more = zmq_msg_more(&part) != 0;
-        *whole = i + 1 == REQUEST_FRAMES && !more;
+        *whole = (i + 1 == REQUEST_FRAMES || i + 1 == KEY) && !more;
         if (i < REQUEST_FRAMES) {
             zmq_msg_init(&request->frames[request->count]);
             zmq_msg_move(&request->frames[request->count++], &part);
@@ -86,8 +90,18 @@ static bool s_receive(void *socket, struct request *request, bool *whole)
 
 static bool s_is_request(struct request *request)
 {
-    return s_is(&request->frames[DELIMITER], "") && s_is(&request->frames[VERSION], "1.0") &&
-           s_is(&request->frames[MECHANISM], "CURVE") && zmq_msg_size(&request->frames[KEY]) == KEY_BYTES;
+    return s_is(&request->frames[DELIMITER], "") && s_is(&request->frames[VERSION], "1.0");
+}
+
+static bool s_has_key(struct request *request)
+{
+    return request->count == REQUEST_FRAMES && s_is(&request->frames[MECHANISM], "CURVE") &&
+           zmq_msg_size(&request->frames[KEY]) == KEY_BYTES;
+}
+
+static bool s_is_open(struct request *request)
+{
+    return request->count == KEY && s_is(&request->frames[MECHANISM], "NULL") && s_is(&request->frames[DOMAIN], s_open);
 }
 
 /* The peer's address as one word; it comes from libzmq, so "?" is for what it should never send. */
@@ -150,9 +164,13 @@ static void s_reply(struct zap *zap, struct request *request, bool good, const c
 
 static void s_answer(struct zap *zap, struct request *request)
 {
-    char address[64], key[CURVE_KEY] = "", reason[256] = "it is not by CURVE that it asks";
-    bool good = s_is_request(request) && zmq_z85_encode(key, zmq_msg_data(&request->frames[KEY]), KEY_BYTES) != NULL &&
-                s_judge(zap, request, key, reason, sizeof reason);
+    char address[64], key[CURVE_KEY] = "", reason[256] = "it has no key";
+    bool good = s_is_request(request);
+    if (good && s_has_key(request))
+        good = zmq_z85_encode(key, zmq_msg_data(&request->frames[KEY]), KEY_BYTES) != NULL &&
+               s_judge(zap, request, key, reason, sizeof reason);
+    else
+        good = good && s_is_open(request);
     s_address(request, address);
     if (good)
         zap->accepted++;
@@ -228,6 +246,12 @@ bool zap_set_server(struct zap *zap, void *socket, const struct curve_keys *keys
     return s_set(socket, ZMQ_CURVE_SERVER, &on, sizeof on, err) &&
            s_set(socket, ZMQ_CURVE_SECRETKEY, keys->secret, CURVE_KEY, err) &&
            s_set(socket, ZMQ_ZAP_DOMAIN, s_domains[domain], strlen(s_domains[domain]), err);
+}
+
+bool zap_set_open(struct zap *zap, void *socket, struct err *err)
+{
+    (void)zap;
+    return s_set(socket, ZMQ_ZAP_DOMAIN, s_open, strlen(s_open), err);
 }
 
 void zap_set_ring(struct zap *zap, const char *key)

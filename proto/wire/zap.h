@@ -6,7 +6,8 @@
  * A source of the event loop, on its thread; the sockets it protects may belong to other threads of the same context. It
  * must be born before them and die after them: libzmq lets everybody in where no handler is bound. Therefore, and because
  * a peer without CURVE can write any User-Id into its own greeting, believe a message's User-Id (route.key in message.h)
- * only on a socket that zap_set_server has set up, and drop what comes there without one. */
+ * only on a socket that zap_set_server has set up, and drop what comes there without one. Sockets without keys need the
+ * handler too: see zap_set_open. */
 #ifndef LSTMQ_ZAP_H
 #define LSTMQ_ZAP_H
 
@@ -36,6 +37,10 @@ void zap_destroy(struct zap **zap);
  * that binds: where a CURVE server connects, libzmq ends the process when a key is refused. Any thread. */
 bool zap_set_server(struct zap *zap, void *socket, const struct curve_keys *keys, enum zap_domain domain,
                     struct err *err);
+
+/* Before zmq_bind: let anybody in who speaks ZMTP 3. Without a domain libzmq 4.3.4 also takes the greetings of ZMTP 1
+ * and 2, and a few bytes of such a peer can end the process (an assertion on what it sends as its id). Any thread. */
+bool zap_set_open(struct zap *zap, void *socket, struct err *err);
 
 /* From now on the ring's sockets take this key (Z85) and no other; NULL: nobody. Who is connected stays. Loop thread
  * only: set it before the peer is told to connect. */

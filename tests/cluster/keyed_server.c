@@ -94,11 +94,9 @@ static bool s_open(struct server *server, const struct config *config, struct er
     server->context = zmq_ctx_new();
     if (server->loop == NULL || !keyring_open_server(&server->keyring, config, err))
         return false;
-    if (server->keyring.used) {
-        server->zap = zap_new(server->context, server->loop, server->keyring.allow, err);
-        if (server->zap == NULL)
-            return false;
-    }
+    server->zap = zap_new(server->context, server->loop, server->keyring.allow, err);
+    if (server->zap == NULL)
+        return false;
     const struct socket_options options = {.context = server->context,
                                            .keys = server->keyring.used ? &server->keyring.own : NULL,
                                            .zap = server->zap,

@@ -126,14 +126,15 @@ class Server:
             return int(re.search(r"VmHWM:\s+(\d+) kB", file.read())[1]) * 1024
 
     def stop(self):
-        """End it; the exit status."""
+        """End it; the exit status, and the log."""
         status = 0
         if self.process is not None:
             self.process.send_signal(signal.SIGTERM)
             status = self.process.wait(20)
             self.process.stdout.close()
+        log = self.log()
         self.temporary.cleanup()
-        return status
+        return status, log
 
 
 class Peer:
@@ -175,7 +176,8 @@ class Case(unittest.TestCase):
 
     def end(self):
         self.context.destroy(linger=0)
-        self.assertEqual(self.server.stop(), 0, "the server did not end well")
+        status, log = self.server.stop()
+        self.assertEqual(status, 0, "the server did not end well: " + log[-4000:])
 
     def peer(self, pair=None, server_key=None, identity=None):
         keys = None

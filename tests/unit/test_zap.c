@@ -1,0 +1,239 @@
+/* test_zap.c - who the ZAP handler lets in, on sockets of every kind; from a DEALER's connection to the ROUTER's log. */
+#include "proto/base/log.h"
+#include "proto/wire/socket.h"
+#include "proto/wire/watch.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zmq.h>
+
+enum { PATIENCE_MS = 20000, REFUSED_MS = 300 };
+
+struct scene {
+    void *context, *router;
+    struct loop *loop;
+    struct allow *allow;
+    struct zap *zap;
+    struct watch *watch;
+    struct curve_keys server, keys[ROLES];
+    char folder[64], bound[SOCKET_ENDPOINT];
+    uint64_t got;
+    char from[CURVE_KEY]; /* of the last message */
+};
+
+static bool s_received(void *context, struct err *err)
+{
+    struct scene *scene = context;
+    struct message message;
+    struct route from;
+    bool got;
+    if (!message_receive(scene->router, &from, false, &message, &got, err))
+        return false;
+    if (!got)
+        return true;
+    watch_received(scene->watch, &from);
+    message_close(&message);
+    scene->got++;
+    strcpy(scene->from, from.key);
+    loop_stop(scene->loop);
+    return true;
+}
+
+static bool s_stop(void *context, struct err *err)
+{
+    (void)err;
+    loop_stop(((struct scene *)context)->loop);
+    return true;
+}
+
+static void s_open(struct scene *scene, enum zap_domain domain)
+{
+    struct err err = {0};
+    *scene = (struct scene){.context = zmq_ctx_new(), .loop = loop_new(&err), .folder = "/tmp/lstmq-zap-XXXXXX"};
+    assert_non_null(mkdtemp(scene->folder));
+    for (int role = 0; role < ROLES; role++) {
+        const char *name = curve_role_name((enum curve_role)role);
+        assert_true(curve_generate(&scene->keys[role], name, (enum curve_role)role, &err));
+        assert_true(curve_write(&scene->keys[role], scene->folder, false, &err));
+    }
+    assert_true(curve_generate(&scene->server, "server", ROLE_ADMIN, &err));
+    scene->allow = allow_open(scene->folder, &err);
+    assert_non_null(scene->allow);
+    assert_int_equal(allow_count(scene->allow), ROLES);
+    scene->zap = zap_new(scene->context, scene->loop, scene->allow, &err);
+    assert_non_null(scene->zap);
+    const struct socket_options options = {
+        .context = scene->context, .keys = &scene->server, .zap = scene->zap, .domain = domain};
+    scene->router = socket_bind(&options, "tcp://127.0.0.1:0", scene->bound, &err);
+    if (scene->router == NULL)
+        fail_msg("%s", err.text);
+    scene->watch = watch_new(scene->context, scene->loop, scene->router, &err);
+    assert_non_null(scene->watch);
+    assert_int_not_equal(loop_add_socket(scene->loop, scene->router, s_received, scene, &err), 0);
+}
+
+static void s_close(struct scene *scene)
+{
+    char path[512];
+    watch_destroy(&scene->watch);
+    socket_close(&scene->router);
+    zap_destroy(&scene->zap);
+    allow_close(&scene->allow);
+    zmq_ctx_term(scene->context);
+    loop_destroy(&scene->loop);
+    for (int role = 0; role < ROLES; role++) {
+        const char *name = curve_role_name((enum curve_role)role);
+        snprintf(path, sizeof path, "%s/%s.key", scene->folder, name);
+        unlink(path);
+        snprintf(path, sizeof path, "%s/%s.pub", scene->folder, name);
+        unlink(path);
+    }
+    rmdir(scene->folder);
+}
+
+/* Whether a message of the owner of `keys` gets through. */
+static bool s_is_let_in(struct scene *scene, const struct curve_keys *keys, bool expected)
+{
+    struct err err = {0};
+    const struct socket_options options = {
+        .context = scene->context, .keys = keys, .server_key = scene->server.public.key};
+    void *dealer = socket_connect(&options, scene->bound, &err);
+    assert_non_null(dealer);
+    int linger = 0;
+    zmq_setsockopt(dealer, ZMQ_LINGER, &linger, sizeof linger);
+    const struct message ask = {.type = MESSAGE_ASK};
+    uint64_t before = scene->got;
+    /* IMMEDIATE: there is room once the connection stands. */
+    int64_t limit = expected ? PATIENCE_MS : REFUSED_MS;
+    uint64_t timer = loop_add_timer(scene->loop, limit, 0, s_stop, scene, &err);
+    zmq_pollitem_t item = {.socket = dealer, .events = ZMQ_POLLOUT};
+    for (int64_t waited = 0; waited < limit && zmq_poll(&item, 1, 0) == 0; waited += 5) {
+        uint64_t tick = loop_add_timer(scene->loop, 5, 0, s_stop, scene, &err);
+        assert_true(loop_run(scene->loop, &err));
+        loop_remove(scene->loop, tick);
+    }
+    if (message_send(dealer, NULL, &ask, &err) && scene->got == before)
+        assert_true(loop_run(scene->loop, &err));
+    loop_remove(scene->loop, timer);
+    socket_close(&dealer);
+    return scene->got > before;
+}
+
+static void each_socket_takes_its_roles_and_no_others(void **state)
+{
+    (void)state;
+    static const bool wanted[ZAP_DOMAINS][ROLES] = {
+        [ZAP_TRAIN] = {[ROLE_TRAIN] = true, [ROLE_ADMIN] = true},
+        [ZAP_RING] = {false},
+        [ZAP_SERVE] = {[ROLE_SERVE] = true, [ROLE_CLIENT] = true, [ROLE_ADMIN] = true},
+        [ZAP_ADMIN] = {[ROLE_ADMIN] = true},
+    };
+    for (int domain = 0; domain < ZAP_DOMAINS; domain++) {
+        struct scene scene;
+        s_open(&scene, (enum zap_domain)domain);
+        for (int role = 0; role < ROLES; role++) {
+            bool expected = wanted[domain][role];
+            assert_int_equal(s_is_let_in(&scene, &scene.keys[role], expected), expected);
+            if (expected)
+                assert_string_equal(scene.from, scene.keys[role].public.key);
+        }
+        assert_true(zap_counts(scene.zap).refused > 0);
+        s_close(&scene);
+    }
+}
+
+static void the_ring_takes_one_key_at_a_time(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct curve_keys neighbour, next;
+    s_open(&scene, ZAP_RING);
+    assert_true(curve_generate(&neighbour, "neighbour", ROLE_TRAIN, NULL));
+    assert_true(curve_generate(&next, "next", ROLE_TRAIN, NULL));
+    assert_false(s_is_let_in(&scene, &neighbour, false));
+    zap_set_ring(scene.zap, neighbour.public.key);
+    assert_true(s_is_let_in(&scene, &neighbour, true));
+    assert_false(s_is_let_in(&scene, &scene.keys[ROLE_TRAIN], false));
+    zap_set_ring(scene.zap, next.public.key);
+    assert_false(s_is_let_in(&scene, &neighbour, false));
+    assert_true(s_is_let_in(&scene, &next, true));
+    zap_set_ring(scene.zap, NULL);
+    assert_false(s_is_let_in(&scene, &next, false));
+    s_close(&scene);
+}
+
+/* What stands where a request should be is dropped, or answered by a refusal; the handler goes on. */
+static void a_request_that_is_none_is_let_go(void **state)
+{
+    (void)state;
+    struct scene scene;
+    s_open(&scene, ZAP_TRAIN);
+    void *asker = zmq_socket(scene.context, ZMQ_DEALER);
+    int linger = 0;
+    zmq_setsockopt(asker, ZMQ_LINGER, &linger, sizeof linger);
+    assert_int_equal(zmq_connect(asker, "inproc://zeromq.zap.01"), 0);
+    char large[1000];
+    memset(large, '\x01', sizeof large);
+    for (int frames = 1; frames < 20; frames++)
+        for (int i = 1; i <= frames; i++)
+            zmq_send(asker, large, sizeof large, i < frames ? ZMQ_SNDMORE : 0);
+    assert_true(s_is_let_in(&scene, &scene.keys[ROLE_TRAIN], true));
+    assert_int_equal(zap_counts(scene.zap).accepted, 1);
+    zmq_close(asker);
+    s_close(&scene);
+}
+
+static void only_this_machine_is_local(void **state)
+{
+    (void)state;
+    static const char *const local[] = {
+        "tcp://127.0.0.1:1",          "tcp://127.9.9.9:*", "tcp://localhost:0", "tcp://[::1]:5",
+        "tcp://[::ffff:127.0.0.1]:5", "ipc://x",           "inproc://x",        "tcp://lo:1"};
+    static const char *const open[] = {"tcp://0.0.0.0:1",
+                                       "tcp://*:1",
+                                       "tcp://[::]:1",
+                                       "tcp://128.0.0.1:1",
+                                       "tcp://127.0.0.1.x.y:1",
+                                       "tcp://localhost.x:1",
+                                       "tcp://[::2]:1",
+                                       "tcp://eth0:1",
+                                       "tcp://:1",
+                                       "tcp://127.0.0.1",
+                                       "tcp://[127.0.0.1]:1",
+                                       "udp://127.0.0.1:1",
+                                       "tcp://127.0.0.1:1;tcp://*:1",
+                                       "",
+                                       "tcp://[::ffff:1.2.3.4]:5"};
+    for (size_t i = 0; i < sizeof local / sizeof local[0]; i++)
+        if (!socket_is_local(local[i]))
+            fail_msg("%s", local[i]);
+    for (size_t i = 0; i < sizeof open / sizeof open[0]; i++)
+        if (socket_is_local(open[i]))
+            fail_msg("%s", open[i]);
+}
+
+static int s_quiet(void **state)
+{
+    (void)state;
+    log_open("test", LOG_OFF);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_socket_takes_its_roles_and_no_others),
+        cmocka_unit_test(the_ring_takes_one_key_at_a_time),
+        cmocka_unit_test(a_request_that_is_none_is_let_go),
+        cmocka_unit_test(only_this_machine_is_local),
+    };
+    return cmocka_run_group_tests(tests, s_quiet, NULL);
+}
