@@ -2,8 +2,10 @@
 #include "worker/commands.h"
 
 #include "proto/wire/message.h"
+#include "proto/wire/socket.h"
 #include "worker/worker.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <zmq.h>
 
@@ -14,6 +16,41 @@ static bool s_endpoint_allowed(const char *endpoint, struct err *err)
     return err_set(err, ERR_USAGE, "cluster.connect: \"%s\" is not tcp://HOST:PORT or ipc://PATH", endpoint);
 }
 
+/* Without keys, whoever can reach this worker may send it gradients. */
+static bool s_may_listen(const struct config *config, const struct keyring *keyring, struct err *err)
+{
+    char endpoint[SOCKET_ENDPOINT + 16];
+    snprintf(endpoint, sizeof endpoint, "tcp://%.*s:0", SOCKET_ENDPOINT - 1, config->worker_bind);
+    bool local = config->worker_bind[0] == '\0' ? socket_is_local(config->cluster_connect) : socket_is_local(endpoint);
+    if (keyring->used || local || config->curve_insecure)
+        return true;
+    return err_set(
+        err, ERR_USAGE,
+        "other machines can reach this worker, and nothing says who may: make keys with \"lstmq keygen\" and "
+        "give --curve.key and --curve.server, or let anybody in with --insecure");
+}
+
+static bool s_run(const struct config *config, struct err *err)
+{
+    struct keyring keyring = {0};
+    bool ok = s_endpoint_allowed(config->cluster_connect, err) && worker_check(config, err) &&
+              keyring_open_client(&keyring, config, err) && s_may_listen(config, &keyring, err);
+    void *context = ok ? zmq_ctx_new() : NULL;
+    if (context != NULL) {
+        const struct worker_options options = {.zmq_context = context,
+                                               .endpoint = config->cluster_connect,
+                                               .config = config,
+                                               .keyring = &keyring,
+                                               .signals = true};
+        ok = worker_run(&options, err);
+        zmq_ctx_term(context);
+    } else if (ok) {
+        ok = socket_error(err, "cannot make a ZeroMQ context");
+    }
+    keyring_close(&keyring);
+    return ok;
+}
+
 bool cmd_worker(const struct command *self, int argc, char **argv, struct err *err)
 {
     struct config config;
@@ -21,16 +58,5 @@ bool cmd_worker(const struct command *self, int argc, char **argv, struct err *e
     bool done;
     if (!command_config(self, argc, argv, &config, &words, &done, err))
         return false;
-    if (done)
-        return true;
-    if (!s_endpoint_allowed(config.cluster_connect, err) || !worker_check(&config, err))
-        return false;
-    void *context = zmq_ctx_new();
-    if (context == NULL)
-        return socket_error(err, "cannot make a ZeroMQ context");
-    const struct worker_options options = {
-        .zmq_context = context, .endpoint = config.cluster_connect, .config = &config, .signals = true};
-    bool ok = worker_run(&options, err);
-    zmq_ctx_term(context);
-    return ok;
+    return done || s_run(&config, err);
 }

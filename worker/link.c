@@ -12,23 +12,11 @@
 
 /* Messages that wait for the network. Few, since a piece of a state is 1 MiB and what is said at once, PONG, stands in
  * line behind them. */
-enum { LINK_QUEUE = 4, LINK_RECONNECT_MS = 100, LINK_RECONNECT_MOST_MS = 1000 };
+enum { LINK_QUEUE = 4 };
 
 static bool s_set(void *socket, int option, int value)
 {
     return zmq_setsockopt(socket, option, &value, sizeof value) == 0;
-}
-
-static bool s_open_socket(struct link *link, void *zmq_context, struct err *err)
-{
-    const int64_t most = MESSAGE_BYTES;
-    link->socket = zmq_socket(zmq_context, ZMQ_DEALER);
-    bool open = link->socket != NULL && s_set(link->socket, ZMQ_LINGER, 0) && s_set(link->socket, ZMQ_IMMEDIATE, 1) &&
-                s_set(link->socket, ZMQ_SNDHWM, LINK_QUEUE) &&
-                s_set(link->socket, ZMQ_RECONNECT_IVL, LINK_RECONNECT_MS) &&
-                s_set(link->socket, ZMQ_RECONNECT_IVL_MAX, LINK_RECONNECT_MOST_MS) &&
-                zmq_setsockopt(link->socket, ZMQ_MAXMSGSIZE, &most, sizeof most) == 0;
-    return open || socket_error(err, "cannot open a socket");
 }
 
 static bool s_open_monitor(struct link *link, void *zmq_context, struct err *err)
@@ -43,16 +31,27 @@ static bool s_open_monitor(struct link *link, void *zmq_context, struct err *err
     return open || socket_error(err, "cannot watch a connection");
 }
 
-bool link_open(struct link *link, void *zmq_context, const char *endpoint, struct err *err)
+/* The connection may have been there before the monitor was. */
+static bool s_can_send(void *socket)
 {
-    *link = (struct link){.stands = strncmp(endpoint, "inproc://", 9) == 0};
-    if (s_open_socket(link, zmq_context, err) && (link->stands || s_open_monitor(link, zmq_context, err))) {
-        if (zmq_connect(link->socket, endpoint) == 0)
-            return true;
-        socket_error(err, endpoint);
+    int events = 0;
+    size_t size = sizeof events;
+    return zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLOUT) != 0;
+}
+
+bool link_open(struct link *link, struct socket_options options, const char *endpoint, struct err *err)
+{
+    bool within = strncmp(endpoint, "inproc://", 9) == 0;
+    options.queue = LINK_QUEUE;
+    *link = (struct link){.socket = socket_connect(&options, endpoint, err)};
+    if (link->socket == NULL)
+        return false;
+    if (!within && !s_open_monitor(link, options.context, err)) {
+        link_close(link, 0);
+        return false;
     }
-    link_close(link, 0);
-    return false;
+    link->stands = within || s_can_send(link->socket);
+    return true;
 }
 
 void link_close(struct link *link, int linger_ms)

@@ -6,7 +6,7 @@
 #ifndef LSTMQ_LINK_H
 #define LSTMQ_LINK_H
 
-#include "proto/base/err.h"
+#include "proto/wire/socket.h"
 
 enum link_news {
     LINK_SAME,    /* nothing that matters       */
@@ -21,8 +21,9 @@ struct link {
     bool stands;
 };
 
-/* `link` may hold anything before; on failure it is closed. */
-bool link_open(struct link *link, void *zmq_context, const char *endpoint, struct err *err);
+/* Begin to connect, as socket_connect (socket.h) does with these options. `link` may hold anything before; on failure it is
+ * closed. */
+bool link_open(struct link *link, struct socket_options options, const char *endpoint, struct err *err);
 
 /* What was sent is delivered for `linger_ms` more, in the background. NULL sockets are passed over. */
 void link_close(struct link *link, int linger_ms);

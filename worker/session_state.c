@@ -7,6 +7,7 @@
 
 #include "proto/base/fault.h"
 #include "worker/link.h"
+#include "worker/roll.h"
 #include "worker/state.h"
 
 #include <inttypes.h>
@@ -60,7 +61,11 @@ static bool s_open_collective(struct session *session, struct err *err)
     if (session->options->hub != NULL) {
         session->collective = local_open(session->options->hub, err);
     } else if (s_bind(session, bind, err)) {
-        const struct ring_options ring = {.zmq_context = session->options->zmq_context, .bind = bind};
+        const struct keyring *keyring = session->options->keyring;
+        const struct ring_options ring = {.zmq_context = session->options->zmq_context,
+                                          .bind = bind,
+                                          .keys = worker_has_keys(session->options) ? &keyring->own : NULL,
+                                          .zap = session->shared->zap};
         session->collective = ring_open(&ring, err);
     }
     pthread_mutex_lock(&session->shared->lock);
@@ -90,46 +95,6 @@ static bool s_say_endpoint(struct session *session, struct err *err)
         .endpoint = {.generation = generation, .address = {.data = endpoint, .size = strlen(endpoint)}},
     };
     return session_send(session, &message, err);
-}
-
-/* What PEERS says, taken apart: endpoints, keys or NULL, and the text that they point into. */
-struct roll {
-    const char **endpoints, **keys; /* [size] */
-    char *text;
-};
-
-static void s_free_roll(struct roll *roll)
-{
-    free(roll->endpoints);
-    free(roll->keys);
-    free(roll->text);
-}
-
-static bool s_read_roll(struct roll *roll, const struct peers *peers, uint32_t size, struct err *err)
-{
-    *roll = (struct roll){.endpoints = calloc(size, sizeof *roll->endpoints),
-                          .keys = calloc(size, sizeof *roll->keys),
-                          .text = malloc(peers->size)};
-    if (roll->endpoints == NULL || roll->keys == NULL || roll->text == NULL)
-        return err_set(err, ERR_MEMORY, "no memory for the names of %u ranks", size);
-    memcpy(roll->text, peers->lines, peers->size);
-    char *line = roll->text, *end = roll->text + peers->size;
-    uint32_t count = 0;
-    for (; line < end && count < size; count++) {
-        char *newline = memchr(line, '\n', (size_t)(end - line));
-        if (newline == NULL)
-            return err_set(err, ERR_PROTOCOL, "PEERS: line %u has no end", count + 1);
-        *newline = '\0';
-        char *space = strchr(line, ' ');
-        if (space != NULL)
-            *space = '\0';
-        roll->endpoints[count] = line;
-        roll->keys[count] = space != NULL ? space + 1 : NULL;
-        line = newline + 1;
-    }
-    if (count != size || line != end)
-        return err_set(err, ERR_PROTOCOL, "PEERS: not the lines of %u ranks", size);
-    return true;
 }
 
 /* ---- ready ---- */
@@ -173,7 +138,7 @@ bool session_peers(struct session *session, const struct peers *peers, struct er
     if (!session->peers_due || peers->generation != generation->generation)
         return err_set(err, ERR_PROTOCOL, "PEERS of generation %" PRIu64 " came out of its turn", peers->generation);
     struct roll roll;
-    bool read = s_read_roll(&roll, peers, generation->size, err), connected = false;
+    bool read = roll_read(&roll, peers, generation->size, err), connected = false;
     if (read) {
         const struct collective_group group = {.generation = generation->generation,
                                                .rank = generation->rank,
@@ -182,7 +147,7 @@ bool session_peers(struct session *session, const struct peers *peers, struct er
                                                .public_keys = roll.keys[0] != NULL ? roll.keys : NULL};
         connected = session->collective->op->connect(session->collective, &group, err);
     }
-    s_free_roll(&roll);
+    roll_free(&roll);
     if (!connected)
         return session_give_up(session, err);
     fault_point("rendezvous-connect");

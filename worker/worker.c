@@ -11,6 +11,7 @@
 #include "proto/wire/loop.h"
 #include "worker/link.h"
 #include "worker/parcel.h"
+#include "worker/roll.h"
 #include "worker/session.h"
 
 #include <errno.h>
@@ -46,12 +47,12 @@ struct worker {
     uint64_t monitor; /* source                                                       */
     void *pair;       /* to the compute thread                                        */
     struct lane inward, outward;
-    uint64_t retry;            /* timer while a lane is blocked; 0 = none                      */
-    uint64_t generation;       /* the last one that came                                       */
-    bool in_generation;        /* there was one on this connection                             */
-    bool welcomed;             /* on this connection                                           */
-    unsigned hellos;           /* asked for and not yet said; only the last is of this connection */
-    int64_t heard_ms, lost_ms; /* when the coordinator was heard; when the connection broke    */
+    uint64_t retry;               /* timer while a lane is blocked; 0 = none                      */
+    struct generation generation; /* the last one that came */
+    bool in_generation;           /* there was one on this connection                             */
+    bool welcomed;                /* on this connection                                           */
+    unsigned hellos;              /* asked for and not yet said; only the last is of this connection */
+    int64_t heard_ms, lost_ms;    /* when the coordinator was heard; when the connection broke    */
     int64_t again_ms[AGAIN_MOST];
     unsigned again;      /* connections given up so far                               */
     int signals;         /* signalfd, or -1                                           */
@@ -137,6 +138,8 @@ static bool s_connected(struct worker *worker, struct err *err)
 {
     worker->heard_ms = clock_ms();
     worker->refused = false;
+    if (worker->link.monitor != NULL)
+        log_info("connected to the coordinator at %s", worker->options->endpoint);
     return s_signal(worker, SIGNAL_HELLO, err);
 }
 
@@ -148,10 +151,8 @@ static bool s_on_monitor(void *context, struct err *err)
     enum link_news news;
     if (!link_listen(&worker->link, &news, err))
         return false;
-    if (news == LINK_STANDS) {
-        log_info("connected to the coordinator at %s", worker->options->endpoint);
+    if (news == LINK_STANDS)
         return s_connected(worker, err);
-    }
     if (news == LINK_REFUSED && !worker->refused) {
         worker->refused = true;
         log_warn("%s: the coordinator does not take this worker's key, or has another than was expected",
@@ -166,22 +167,27 @@ static bool s_on_monitor(void *context, struct err *err)
 static bool s_connect(struct worker *worker, struct err *err)
 {
     const struct worker_options *options = worker->options;
+    struct socket_options socket = {.context = options->zmq_context};
+    if (worker_has_keys(options)) {
+        socket.keys = &options->keyring->own;
+        socket.server_key = options->keyring->server.key;
+    }
     worker->lost_ms = clock_ms();
-    if (!link_open(&worker->link, options->zmq_context, options->endpoint, err))
+    if (!link_open(&worker->link, socket, options->endpoint, err))
         return false;
     if (!worker->inward.blocked && !s_watch(worker, &worker->inward, err))
         return false;
-    if (worker->link.stands)
-        return s_connected(worker, err);
-    worker->monitor = loop_add_socket(worker->loop, worker->link.monitor, s_on_monitor, worker, err);
-    return worker->monitor != 0;
+    if (worker->link.monitor != NULL &&
+        (worker->monitor = loop_add_socket(worker->loop, worker->link.monitor, s_on_monitor, worker, err)) == 0)
+        return false;
+    return !worker->link.stands || s_connected(worker, err);
 }
 
 /* End what goes on, let the connection go with all that lies in it, and make another. */
 static bool s_reconnect(struct worker *worker, struct err *err)
 {
     if (worker->in_generation)
-        shared_stop(&worker->shared, worker->generation);
+        shared_stop(&worker->shared, worker->generation.generation);
     worker->in_generation = worker->welcomed = false;
     parcel_drop(&worker->outward.waiting);
     if (parcel_signalled(&worker->inward.waiting) == 0)
@@ -221,6 +227,18 @@ static void s_pong(struct worker *worker, const struct ping *ping)
     message_send(worker->link.socket, NULL, &pong, &ignored);
 }
 
+/* The rank before this one may come in. What does not fit is for the session to refuse. */
+static void s_let_in(struct worker *worker, const struct peers *peers)
+{
+    uint32_t rank = worker->generation.rank, size = worker->generation.size;
+    struct roll roll;
+    if (worker->shared.zap == NULL || !worker->in_generation || peers->generation != worker->generation.generation)
+        return;
+    if (roll_read(&roll, peers, size, NULL))
+        zap_set_ring(worker->shared.zap, roll.keys[(rank + size - 1) % size]);
+    roll_free(&roll);
+}
+
 /* Do what cannot wait for the compute thread. *mine: it need not hear of it; *forgotten: the coordinator does not know
  * this worker any more. */
 static void s_look(struct worker *worker, struct parcel *parcel, bool *mine, struct err *forgotten)
@@ -228,7 +246,7 @@ static void s_look(struct worker *worker, struct parcel *parcel, bool *mine, str
     enum message_type type = parcel_type(parcel);
     struct message message;
     bool matters = type == MESSAGE_PING || type == MESSAGE_STOP || type == MESSAGE_GENERATION ||
-                   type == MESSAGE_WELCOME || type == MESSAGE_ERROR;
+                   type == MESSAGE_PEERS || type == MESSAGE_WELCOME || type == MESSAGE_ERROR;
     /* What cannot be read is for the session to refuse. */
     if (!matters || !s_decode(parcel, &message))
         return;
@@ -238,8 +256,10 @@ static void s_look(struct worker *worker, struct parcel *parcel, bool *mine, str
     } else if (type == MESSAGE_STOP) {
         shared_stop(&worker->shared, message.stop.generation);
     } else if (type == MESSAGE_GENERATION) {
-        worker->generation = message.generation.generation;
+        worker->generation = message.generation;
         worker->in_generation = true;
+    } else if (type == MESSAGE_PEERS) {
+        s_let_in(worker, &message.peers);
     } else if (type == MESSAGE_WELCOME) {
         worker->welcomed = true;
         log_info("joined as worker %" PRIu64, message.welcome.worker);
@@ -400,8 +420,12 @@ static bool s_open(struct worker *worker, struct err *err)
     if (worker->options->signals && (worker->signals = loop_signal_fd(err)) < 0)
         return false;
     worker->loop = loop_new(err);
-    return worker->loop != NULL && s_open_pair(worker, err) && s_watch(worker, &worker->outward, err) &&
-           s_connect(worker, err) && loop_add_timer(worker->loop, TICK_MS, TICK_MS, s_on_tick, worker, err) != 0 &&
+    if (worker->loop != NULL && worker_has_keys(worker->options))
+        worker->shared.zap = zap_new(worker->options->zmq_context, worker->loop, NULL, err);
+    if (worker->loop == NULL || (worker_has_keys(worker->options) && worker->shared.zap == NULL))
+        return false;
+    return s_open_pair(worker, err) && s_watch(worker, &worker->outward, err) && s_connect(worker, err) &&
+           loop_add_timer(worker->loop, TICK_MS, TICK_MS, s_on_tick, worker, err) != 0 &&
            (worker->signals < 0 || loop_add_fd(worker->loop, worker->signals, s_on_signal, worker, err) != 0);
 }
 
@@ -434,7 +458,10 @@ static void s_close(struct worker *worker)
     link_close(&worker->link, LAST_WORDS_MS);
     if (worker->pair != NULL)
         zmq_close(worker->pair);
-    loop_destroy(&worker->loop);
+    if (worker->shared.zap != NULL)
+        zap_destroy(&worker->shared.zap);
+    if (worker->loop != NULL)
+        loop_destroy(&worker->loop);
     if (worker->signals >= 0)
         close(worker->signals);
     pthread_mutex_destroy(&worker->shared.lock);

@@ -12,8 +12,8 @@
 #define LSTMQ_WORKER_H
 
 #include "proto/base/config.h"
+#include "proto/wire/keyring.h"
 
-struct curve_keys;
 struct local_hub;
 
 struct worker_options {
@@ -22,9 +22,15 @@ struct worker_options {
     /* Of it only what is this host's own counts: train.device, train.threads, train.precision, worker.*; the rest of the
      * run's configuration comes with WELCOME. */
     const struct config *config;
-    struct local_hub *hub; /* where workers of one process meet; NULL = they meet as a ring       */
-    bool signals;          /* SIGTERM and SIGINT let the worker resign; else they are the caller's */
+    struct local_hub *hub;         /* where workers of one process meet; NULL = they meet as a ring       */
+    const struct keyring *keyring; /* a client's; NULL or not used = connections without keys              */
+    bool signals;                  /* SIGTERM and SIGINT let the worker resign; else they are the caller's */
 };
+
+static inline bool worker_has_keys(const struct worker_options *options)
+{
+    return options->keyring != NULL && options->keyring->used;
+}
 
 /* Whether this machine has the device and precision that `config` asks for: ERR_USAGE where not. */
 bool worker_check(const struct config *config, struct err *err);
