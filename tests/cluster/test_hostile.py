@@ -143,11 +143,14 @@ class WithKeys(Junk, Hostile):
             if trusted:
                 peer.socket.send_multipart(message(HELLO, HELLO_BODY, b""))
                 wait_for(lambda: self.hellos(1))
+            ends = peer.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
             for _ in range(3_000_000):
                 peer.socket.send(b"", zmq.SNDMORE, copy=True)
             peer.socket.send(b"")
             reason = "it sends a message without an end" if trusted else "more than its first message"
             wait_for(lambda: self.server.lines("refused 127.*" + reason), 30)
+            self.assertTrue(ends.poll(20000), "it was not cut off")
+            peer.socket.disable_monitor()
             peer.close()
 
     def hellos(self, count):
