@@ -5,6 +5,7 @@
 #include "coordinator/commands.h"
 #include "coordinator/conduct.h"
 #include "proto/base/log.h"
+#include "proto/wire/keyring.h"
 #include "proto/wire/socket.h"
 
 #include <stdlib.h>
@@ -16,38 +17,19 @@ enum { SHARDS = 4 };
 struct service {
     struct config config;
     struct conduct conduct;
-    struct curve_keys keys;
-    struct allow *allow;
-    struct zap *zap;
+    struct keyring keyring;
+    struct zap *zap; /* lets in those of the keyring, or, without keys, whoever speaks today's ZMTP */
     void *context, *socket;
     struct watch *watch;
     struct journal journal;
     struct ledger ledger;
 };
 
-/* Keys and whom they let in, where the options name any. */
-static bool s_open_keys(struct service *service, struct err *err)
-{
-    const struct config *config = &service->config;
-    if ((config->curve_key[0] == '\0') != (config->curve_allow[0] == '\0'))
-        return err_set(err, ERR_USAGE,
-                       "curve.key and curve.allow go together: one's own key pair, and whom it lets in");
-    if (config->curve_key[0] == '\0')
-        return true;
-    if (!curve_read(config->curve_key, &service->keys, err))
-        return false;
-    service->allow = allow_open(config->curve_allow, err);
-    if (service->allow == NULL)
-        return false;
-    service->zap = zap_new(service->context, service->conduct.loop, service->allow, err);
-    return service->zap != NULL;
-}
-
 static bool s_open_socket(struct service *service, struct err *err)
 {
     char bound[SOCKET_ENDPOINT];
     const struct socket_options options = {.context = service->context,
-                                           .keys = service->zap != NULL ? &service->keys : NULL,
+                                           .keys = service->keyring.used ? &service->keyring.own : NULL,
                                            .zap = service->zap,
                                            .domain = ZAP_TRAIN,
                                            .insecure = service->config.curve_insecure};
@@ -69,8 +51,9 @@ static bool s_open(struct service *service, struct err *err)
     service->context = zmq_ctx_new();
     if (service->context == NULL)
         return socket_error(err, "cannot make a ZeroMQ context");
+    service->zap = zap_new(service->context, conduct->loop, service->keyring.allow, err);
     ledger_begin(&service->ledger, conduct->found ? conduct->checkpoint.state.step : 0);
-    if (!s_open_keys(service, err) || !s_open_socket(service, err) ||
+    if (service->zap == NULL || !s_open_socket(service, err) ||
         !journal_open(&service->journal, conduct->run.dir, service->config.run_resume, &service->ledger, err))
         return false;
     return conduct_open_trainer(conduct, service->socket, service->watch, &service->journal, &service->ledger, err);
@@ -85,10 +68,8 @@ static void s_close(struct service *service)
         socket_close(&service->socket);
     zap_destroy(&service->zap);
     conduct_close_trainer(&service->conduct);
-    allow_close(&service->allow);
     if (service->context != NULL)
         zmq_ctx_term(service->context);
-    curve_clear(&service->keys);
     journal_close(&service->journal);
     ledger_free(&service->ledger);
 }
@@ -100,12 +81,15 @@ static bool s_coordinate(struct service *service, int argc, char **argv, struct 
     service->journal.file = -1;
     if (config->train_shards == 0)
         config->train_shards = config->train_min_workers > SHARDS ? config->train_min_workers : SHARDS;
+    if (!keyring_open_server(&service->keyring, config, err))
+        return false;
     bool done = conduct_prepare(&service->conduct, config, &over, err);
     if (done && !over) {
         done = s_open(service, err) && conduct_run(&service->conduct, argc, argv, err);
         s_close(service);
     }
     conduct_close(&service->conduct);
+    keyring_close(&service->keyring);
     return done;
 }
 

@@ -1,6 +1,7 @@
 /* cmd_status.c - `lstmq status`: ask a coordinator how its run stands, and print the answer. */
 #include "coordinator/commands.h"
 #include "proto/base/buffer.h"
+#include "proto/wire/keyring.h"
 #include "proto/wire/message.h"
 #include "proto/wire/socket.h"
 
@@ -101,16 +102,12 @@ static bool s_converse(void *socket, const struct config *config, struct err *er
 
 static bool s_ask(const struct config *config, struct err *err)
 {
-    struct curve_keys keys;
-    struct curve_public server;
-    bool keyed = config->curve_key[0] != '\0';
-    if (keyed != (config->curve_server[0] != '\0'))
-        return err_set(err, ERR_USAGE,
-                       "curve.key and curve.server go together: one's own key pair, and the server's .pub");
-    if (keyed && (!curve_read(config->curve_key, &keys, err) || !curve_read_public(config->curve_server, &server, err)))
+    struct keyring keyring = {0};
+    if (!keyring_open_client(&keyring, config, err))
         return false;
-    const struct socket_options options = {
-        .context = zmq_ctx_new(), .keys = keyed ? &keys : NULL, .server_key = keyed ? server.key : NULL};
+    const struct socket_options options = {.context = zmq_ctx_new(),
+                                           .keys = keyring.used ? &keyring.own : NULL,
+                                           .server_key = keyring.used ? keyring.server.key : NULL};
     if (options.context == NULL)
         return socket_error(err, "cannot make a ZeroMQ context");
     void *socket = socket_connect(&options, config->cluster_connect, err);
@@ -121,8 +118,7 @@ static bool s_ask(const struct config *config, struct err *err)
         socket_close(&socket);
     }
     zmq_ctx_term(options.context);
-    if (keyed)
-        curve_clear(&keys);
+    keyring_close(&keyring);
     return ok;
 }
 
