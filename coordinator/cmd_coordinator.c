@@ -74,6 +74,12 @@ static void s_close(struct service *service)
     ledger_free(&service->ledger);
 }
 
+/* The coordinator before this one was killed when the run was over: its workers may not have heard of it. */
+static bool s_see_off(struct service *service, struct err *err)
+{
+    return trainer_see_off(service->conduct.trainer, err) && loop_run(service->conduct.loop, err);
+}
+
 static bool s_coordinate(struct service *service, int argc, char **argv, struct err *err)
 {
     struct config *config = &service->config;
@@ -84,8 +90,11 @@ static bool s_coordinate(struct service *service, int argc, char **argv, struct 
     if (!keyring_open_server(&service->keyring, config, err))
         return false;
     bool done = conduct_prepare(&service->conduct, config, &over, err);
-    if (done && !over) {
-        done = s_open(service, err) && conduct_run(&service->conduct, argc, argv, err);
+    if (done && (!over || journal_is_there(service->conduct.run.dir))) {
+        done =
+            s_open(service, err) && (over ? s_see_off(service, err) : conduct_run(&service->conduct, argc, argv, err));
+        if (done)
+            journal_remove(&service->journal);
         s_close(service);
     }
     conduct_close(&service->conduct);

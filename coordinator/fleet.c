@@ -3,6 +3,7 @@
 
 #include "coordinator/generation.h"
 #include "proto/base/clock.h"
+#include "proto/base/fault.h"
 #include "proto/base/log.h"
 
 #include <inttypes.h>
@@ -17,6 +18,10 @@ enum { GONE_MS = 200 };
 enum { STOP_MS = 30000, LEAVE_MS = 3000 };
 
 enum { COMPLAIN_MS = 1000 };
+
+/* From a restart to a generation without those who have not come back: workers look for their coordinator every second,
+ * and one of them may hold a step more than the others. */
+enum { RETURN_MS = 2000 };
 
 static struct text s_text(const char *text)
 {
@@ -107,12 +112,21 @@ static bool s_drop(struct fleet *fleet, struct member *member, struct err *err)
            generation_consider(fleet, err);
 }
 
+/* Should it come back to itself: what it was is over, and HELLO makes it a new worker. */
+static void s_say_given_up(struct fleet *fleet, const struct member *member)
+{
+    struct err why;
+    err_set(&why, ERR_PROTOCOL, "worker %" PRIu64 " was given up: say HELLO", member->id);
+    s_say_error(fleet, &member->route, &why);
+}
+
 static bool s_lose(struct fleet *fleet, struct member *member, const char *why, struct err *err)
 {
     if (fleet->embedded && fleet->phase != FLEET_DISMISSED)
         return err_set(err, ERR_FAILED, "worker %" PRIu64 " %s", member->id, why);
     fleet->lost++;
     log_warn("worker %" PRIu64 " (%s, process %u) %s and is given up", member->id, member->host, member->pid, why);
+    s_say_given_up(fleet, member);
     return s_drop(fleet, member, err);
 }
 
@@ -158,8 +172,11 @@ static void s_describe(struct member *member, const struct hello *hello)
 
 static void s_log_coming(const struct fleet *fleet, const struct member *member)
 {
-    log_line(fleet->embedded ? LOG_DEBUG : LOG_INFO, "worker %" PRIu64 ": %s, process %u, %s, %s, threads: %u",
-             member->id, member->host, member->pid, member->build, member->backend, member->threads);
+    char holds[48] = "";
+    if (member->held)
+        snprintf(holds, sizeof holds, ", holds step %" PRIu64, member->step);
+    log_line(fleet->embedded ? LOG_DEBUG : LOG_INFO, "worker %" PRIu64 ": %s, process %u, %s, %s, threads: %u%s",
+             member->id, member->host, member->pid, member->build, member->backend, member->threads, holds);
 }
 
 static bool s_welcome(struct fleet *fleet, struct member *member, struct err *err)
@@ -191,14 +208,23 @@ static bool s_forget_former(struct fleet *fleet, const struct route *from, const
     return true;
 }
 
+/* Too late, or dismissed by a coordinator that was killed before it was heard. */
+static bool s_see_off(struct fleet *fleet, const struct route *from)
+{
+    struct message message = {.type = MESSAGE_DISMISS, .dismiss = {.reason = s_text("the run is over")}};
+    struct err ignored;
+    message_send(fleet->socket, from, &message, &ignored);
+    return true;
+}
+
 static bool s_hello(struct fleet *fleet, const struct route *from, const struct hello *hello, struct err *err)
 {
     struct err refusal = {0};
     if (!s_forget_former(fleet, from, hello, err))
         return false;
     if (fleet->phase == FLEET_DISMISSED)
-        err_set(&refusal, ERR_FAILED, "the run is over");
-    else if (s_fits(fleet, hello, &refusal)) {
+        return s_see_off(fleet, from);
+    if (s_fits(fleet, hello, &refusal)) {
         struct member *member = s_add(fleet, from, err);
         if (member == NULL)
             return false;
@@ -481,6 +507,8 @@ bool fleet_open(struct fleet *fleet, struct err *err)
     fleet->ids = fleet->journal != NULL ? fleet->journal->workers : 0;
     if (fleet->embedded)
         return true;
+    fleet->expected = fleet->journal->resumed ? fleet->journal->ranks : 0;
+    fleet->expected_until = clock_ms() + RETURN_MS;
     fleet->tick = loop_add_timer(fleet->loop, config->cluster_ping, config->cluster_ping, s_on_tick, fleet, err);
     return fleet->tick != 0;
 }
@@ -521,5 +549,22 @@ bool fleet_dismiss(struct fleet *fleet, const char *reason, struct err *err)
         if (!fleet_send(fleet, fleet->members[i], &message, &sent, err))
             return false;
     }
+    fault_point("dismiss");
+    if (fleet->journal != NULL) {
+        fleet->journal->ranks = 0;
+        journal_numbers(fleet->journal);
+    }
     return fleet->count > 0 || fleet->owner.empty(fleet->owner.context, err);
+}
+
+static bool s_on_seen_off(void *context, struct err *err)
+{
+    struct fleet *fleet = context;
+    return fleet->owner.empty(fleet->owner.context, err);
+}
+
+bool fleet_see_off(struct fleet *fleet, struct err *err)
+{
+    fleet->phase = FLEET_DISMISSED;
+    return loop_add_timer(fleet->loop, RETURN_MS, 0, s_on_seen_off, fleet, err) != 0;
 }

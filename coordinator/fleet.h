@@ -66,17 +66,20 @@ struct fleet {
     enum fleet_phase phase;
     bool winding_up; /* the owner was told */
     uint64_t run, generation, ids;
-    uint32_t size; /* of the generation        */
+    uint32_t size;     /* of the generation        */
+    int64_t formed_ms; /* when it began */
     struct fleet_start start;
     struct member **members; /* [count], by rising id; each owned */
     size_t count, capacity;
-    struct upload upload;  /* to rank 0 */
-    uint64_t tick, retry;  /* timers, 0 = none */
-    int64_t ticked_ms;     /* when `tick` came last */
-    uint64_t lost;         /* members given up so far */
-    int64_t complained_ms; /* about strangers */
-    uint64_t strangers;    /* since then */
-    size_t told_waiting;   /* members when it was said last that more are waited for */
+    struct upload upload;   /* to rank 0 */
+    uint32_t expected;      /* members of the generation before this process that may come back ... */
+    int64_t expected_until; /* ... before this time */
+    uint64_t tick, retry;   /* timers, 0 = none */
+    int64_t ticked_ms;      /* when `tick` came last */
+    uint64_t lost;          /* members given up so far */
+    int64_t complained_ms;  /* about strangers */
+    uint64_t strangers;     /* since then */
+    size_t told_waiting;    /* members when it was said last that more are waited for */
 };
 
 /* `fleet` has config, dataset, loop, socket, journal, owner and embedded set, the rest zero. */
@@ -98,5 +101,8 @@ bool fleet_winds_up(const struct fleet *fleet);
 
 /* DISMISS everybody; owner.empty is called when they have left, or after a while. */
 bool fleet_dismiss(struct fleet *fleet, const char *reason, struct err *err);
+
+/* The run was over when this process began: dismiss those who come back, for a while; then owner.empty is called. */
+bool fleet_see_off(struct fleet *fleet, struct err *err);
 
 #endif

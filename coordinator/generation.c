@@ -154,11 +154,14 @@ static bool s_form(struct fleet *fleet, struct err *err)
     fleet->generation++;
     if (fleet->journal != NULL) {
         fleet->journal->generation = fleet->generation;
+        fleet->journal->ranks = fleet->size;
         journal_numbers(fleet->journal);
     }
     fleet->phase = FLEET_SYNC;
+    fleet->formed_ms = clock_ms();
     fleet->winding_up = false;
     fleet->told_waiting = 0;
+    fleet->expected = 0;
     if (!fleet->embedded)
         log_info("generation %" PRIu64 ": %u worker%s, from step %" PRIu64, fleet->generation, fleet->size,
                  fleet->size == 1 ? "" : "s", fleet->start.step);
@@ -169,6 +172,8 @@ static bool s_form(struct fleet *fleet, struct err *err)
 static bool s_settled(const struct fleet *fleet)
 {
     int64_t now = clock_ms(), settle = fleet->embedded ? 0 : fleet->config->cluster_settle;
+    if (fleet->expected > fleet->count && now < fleet->expected_until)
+        return false;
     for (size_t i = 0; i < fleet->count; i++)
         if (s_waits(fleet->members[i]) && now - fleet->members[i]->joined_ms < settle)
             return false;
@@ -263,6 +268,9 @@ bool generation_ready(struct fleet *fleet, struct member *member, const struct r
         return true;
     upload_close(&fleet->upload);
     fleet->phase = FLEET_WORK;
+    if (!fleet->embedded)
+        log_info("generation %" PRIu64 " is at work after %" PRId64 " ms", fleet->generation,
+                 clock_ms() - fleet->formed_ms);
     return fleet->owner.work(fleet->owner.context, err) && generation_consider(fleet, err);
 }
 

@@ -2,6 +2,7 @@
 #include "coordinator/journal.h"
 
 #include "proto/base/buffer.h"
+#include "proto/base/fault.h"
 #include "proto/base/log.h"
 #include "proto/store/file.h"
 
@@ -55,6 +56,7 @@ static void s_append(struct journal *journal, const void *bytes, size_t size)
 {
     if (journal->file < 0)
         return;
+    fault_point("journal");
     for (size_t done = 0; done < size;) {
         ssize_t part = pwrite(journal->file, (const char *)bytes + done, size - done, (off_t)(journal->size + done));
         if (part < 0 && errno == EINTR)
@@ -67,17 +69,19 @@ static void s_append(struct journal *journal, const void *bytes, size_t size)
     }
     journal->size += size;
     journal->complained = false;
+    fault_point("journal");
 }
 
-static void s_append_one(struct journal *journal, enum kind kind, uint64_t a, uint64_t b)
+static struct record s_numbers(const struct journal *journal)
 {
-    struct record record = s_record(kind, a, b, NULL);
-    s_append(journal, &record, sizeof record);
+    const struct step_result ranks = {.tokens = journal->ranks};
+    return s_record(KIND_NUMBERS, journal->generation, journal->workers, &ranks);
 }
 
 void journal_numbers(struct journal *journal)
 {
-    s_append_one(journal, KIND_NUMBERS, journal->generation, journal->workers);
+    struct record record = s_numbers(journal);
+    s_append(journal, &record, sizeof record);
 }
 
 static bool s_put_results(struct buffer *out, uint64_t first_step, const struct step_result *results, size_t count)
@@ -99,15 +103,15 @@ void journal_results(struct journal *journal, uint64_t first_step, const struct 
 
 void journal_cut(struct journal *journal, uint64_t step)
 {
-    s_append_one(journal, KIND_CUT, step, 0);
+    struct record record = s_record(KIND_CUT, step, 0, NULL);
+    s_append(journal, &record, sizeof record);
 }
 
 /* What counts now, as a whole file in the place of the old one. */
 static bool s_write_anew(struct journal *journal, const struct ledger *ledger)
 {
     struct buffer out = {0};
-    struct record head[2] = {s_record(KIND_RUN, journal->run, JOURNAL_FORMAT, NULL),
-                             s_record(KIND_NUMBERS, journal->generation, journal->workers, NULL)};
+    struct record head[2] = {s_record(KIND_RUN, journal->run, JOURNAL_FORMAT, NULL), s_numbers(journal)};
     struct err err = {0};
     buffer_append(&out, head, sizeof head);
     bool done = s_put_results(&out, ledger->first, ledger->results, ledger->count) &&
@@ -123,6 +127,7 @@ static bool s_write_anew(struct journal *journal, const struct ledger *ledger)
 void journal_restart(struct journal *journal, const struct ledger *ledger)
 {
     uint64_t before = journal->size;
+    fault_point("journal");
     if (!s_write_anew(journal, ledger)) {
         journal->size = before;
         return;
@@ -132,6 +137,7 @@ void journal_restart(struct journal *journal, const struct ledger *ledger)
     journal->file = open(journal->path, O_WRONLY | O_CLOEXEC);
     if (journal->file < 0)
         s_complain(journal);
+    fault_point("journal");
 }
 
 /* Numbers and results of whole records. False when the first record is not that of a run. */
@@ -146,7 +152,7 @@ static bool s_read(struct journal *journal, const struct buffer *bytes, struct l
         if (record.kind == KIND_RUN)
             journal->run = record.a;
         else if (record.kind == KIND_NUMBERS)
-            journal->generation = record.a, journal->workers = record.b;
+            journal->generation = record.a, journal->workers = record.b, journal->ranks = record.result.tokens;
         else if (record.kind == KIND_CUT)
             ledger_cut(ledger, record.a);
         else if (record.kind == KIND_RESULT && !ledger_put(ledger, record.a, &record.result, 1, err))
@@ -165,13 +171,24 @@ static bool s_new_identity(struct journal *journal, struct err *err)
     return true;
 }
 
+static bool s_name(char path[CHECKPOINT_PATH], const char *dir)
+{
+    int size = snprintf(path, CHECKPOINT_PATH, "%s/journal", dir);
+    return size >= 0 && size < CHECKPOINT_PATH;
+}
+
+bool journal_is_there(const char *dir)
+{
+    char path[CHECKPOINT_PATH];
+    return s_name(path, dir) && access(path, F_OK) == 0;
+}
+
 bool journal_open(struct journal *journal, const char *dir, bool resume, struct ledger *ledger, struct err *err)
 {
     struct buffer bytes = {0};
     struct err failure = {0};
     *journal = (struct journal){.file = -1};
-    int size = snprintf(journal->path, sizeof journal->path, "%s/journal", dir);
-    if (size < 0 || (size_t)size >= sizeof journal->path)
+    if (!s_name(journal->path, dir))
         return err_set(err, ERR_USAGE, "run.dir: the path is too long");
     if (resume && access(journal->path, F_OK) == 0) {
         if (!file_read(journal->path, s_most, &bytes, &failure) || !s_read(journal, &bytes, ledger, &failure)) {
@@ -180,6 +197,7 @@ bool journal_open(struct journal *journal, const char *dir, bool resume, struct 
             ledger_cut(ledger, 0);
             journal->run = 0;
         }
+        journal->resumed = journal->run != 0;
         buffer_free(&bytes);
     }
     if (!s_new_identity(journal, err))
@@ -193,4 +211,11 @@ void journal_close(struct journal *journal)
     if (journal->file >= 0)
         close(journal->file);
     journal->file = -1;
+}
+
+void journal_remove(struct journal *journal)
+{
+    journal_close(journal);
+    if (unlink(journal->path) != 0 && errno != ENOENT)
+        log_warn("%s: %s", journal->path, strerror(errno));
 }

@@ -7,7 +7,8 @@
  *      4     4  the lower half of XXH3 (64 bit) of bytes 8..47
  *      8     8  run: identity; numbers: generation; result, cut: step
  *     16     8  numbers: workers named so far; run: format, 1; else 0
- *     24    24  result: a step_result as PROTOCOL.md describes it; else 0
+ *     24    24  result: a step_result as PROTOCOL.md describes it; numbers: ranks of that generation (4 bytes at 40),
+ *               0 = all were dismissed; else 0
  *
  * The first record is the run's identity, drawn when the run began; by it a coordinator knows workers that hold its state.
  * Numbers are given once and never again. Results are those of the steps since the newest checkpoint; a cut takes
@@ -28,6 +29,8 @@ struct journal {
     bool complained;
     uint64_t run;                 /* identity, 1..2^63-1 */
     uint64_t generation, workers; /* the highest numbers given */
+    uint32_t ranks;               /* of that generation; 0 = its members were dismissed */
+    bool resumed;                 /* it was there before this process */
 };
 
 /* Open the journal of run folder `dir`. With `resume` what is there is read: identity, numbers, and results into
@@ -35,7 +38,13 @@ struct journal {
 bool journal_open(struct journal *journal, const char *dir, bool resume, struct ledger *ledger, struct err *err);
 void journal_close(struct journal *journal);
 
-/* Write down journal->generation and journal->workers, which the caller has just raised. */
+/* Every worker has left a run that is finished: nobody will come back, and nothing is to be remembered. */
+void journal_remove(struct journal *journal);
+
+/* Whether run folder `dir` has one: its last coordinator has not seen its workers off. */
+bool journal_is_there(const char *dir);
+
+/* Write down journal->generation, workers and ranks, which the caller has just changed. */
 void journal_numbers(struct journal *journal);
 /* The results of `count` steps from `first_step` on. */
 void journal_results(struct journal *journal, uint64_t first_step, const struct step_result *results, size_t count);

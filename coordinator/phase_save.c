@@ -1,6 +1,7 @@
 /* phase_save.c - a checkpoint: one member sends its state, which is written as it comes; see phase.h. */
 #include "coordinator/phase.h"
 
+#include "proto/base/fault.h"
 #include "proto/base/log.h"
 
 #include <inttypes.h>
@@ -83,10 +84,12 @@ bool phase_save_state(struct trainer *trainer, const struct member *member, cons
         return err_set(err, ERR_PROTOCOL, "STATE came without SAVE");
     if (!download_piece(&trainer->download, piece, err))
         return false;
+    fault_point("save");
     if (!download_whole(&trainer->download))
         return true;
     if (!download_commit(&trainer->download, &failure))
         return s_failed(trainer, &failure, err);
+    fault_point("commit");
     return s_after(trainer, true, err);
 }
 

@@ -2,6 +2,7 @@
 #include "coordinator/phase.h"
 
 #include "proto/base/clock.h"
+#include "proto/base/fault.h"
 
 bool phase_validate_begin(struct trainer *trainer, struct err *err)
 {
@@ -93,5 +94,6 @@ bool phase_validate_scored(struct trainer *trainer, struct member *member, const
     if (!validation_scored(&trainer->validation, scored, err))
         return false;
     member->validations--;
+    fault_point("validate");
     return phase_validate_drive(trainer, err);
 }

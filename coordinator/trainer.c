@@ -281,6 +281,13 @@ bool trainer_interrupt(struct trainer *trainer, struct err *err)
     return s_wind_up(trainer, err); /* in the other phases, the save or the dismissal under way ends it */
 }
 
+bool trainer_see_off(struct trainer *trainer, struct err *err)
+{
+    trainer->phase = PHASE_DISMISS;
+    trainer->outcome = TRAINER_FINISHED;
+    return fleet_see_off(&trainer->fleet, err);
+}
+
 /* ---- life ---- */
 
 static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, struct err *err)

@@ -62,6 +62,9 @@ bool trainer_receive(void *trainer, struct err *err);
 /* Hand out no more work; when what is out is back, save, dismiss the workers and stop the loop. */
 bool trainer_interrupt(struct trainer *trainer, struct err *err);
 
+/* The run was over when this process began: dismiss workers that come back, for a while, and stop the loop. */
+bool trainer_see_off(struct trainer *trainer, struct err *err);
+
 enum trainer_outcome trainer_outcome(const struct trainer *trainer);
 
 /* The state as it stands now is in a checkpoint, or was never anything but the run's beginning. */

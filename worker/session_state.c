@@ -6,6 +6,7 @@
 #include "worker/session.h"
 
 #include "proto/base/fault.h"
+#include "proto/base/log.h"
 #include "worker/link.h"
 #include "worker/roll.h"
 #include "worker/state.h"
@@ -173,6 +174,8 @@ bool session_generation(struct session *session, const struct generation *genera
 {
     if (session->run == 0)
         return err_set(err, ERR_PROTOCOL, "GENERATION came before WELCOME");
+    log_debug("generation %" PRIu64 ": rank %u of %u, from step %" PRIu64, generation->generation, generation->rank,
+              generation->size, generation->step);
     session->generation = *generation;
     session->ready = false;
     session->peers_due = generation->size > 1;

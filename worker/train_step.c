@@ -1,6 +1,7 @@
 /* train_step.c - batch, forward, backward, all-reduce, clip, update: a step of training on one page. */
 #include "worker/train_step.h"
 
+#include "proto/base/log.h"
 #include "proto/text/vocab.h"
 
 /* Places of the embeddings in the model's table. */
@@ -143,6 +144,8 @@ static bool s_compute(struct training *training, const struct span *span, uint32
                       struct err *err)
 {
     bool exact = training->reducer.how == REDUCE_EXACT;
+    const size_t shard_before = at->shard;
+    const uint32_t row_before = at->row;
     while (at->shard < span->shard_count && span->shards[at->shard].step == offset) {
         const struct span_shard *shard = &span->shards[at->shard];
         uint32_t count = exact ? shard->rows : s_row_count(span, offset, at);
@@ -157,6 +160,8 @@ static bool s_compute(struct training *training, const struct span *span, uint32
             !reducer_add(&training->reducer, training->gradient, shard->shard, &figures, err))
             return false;
     }
+    log_debug("step %llu: %u rows of %zu shards", (unsigned long long)training->step, at->row - row_before,
+              at->shard - shard_before);
     return true;
 }
 

@@ -10,7 +10,13 @@
  *   rendezvous-connect    it is connected to the others
  *   sync                  parameters are broadcast, moments are not
  *   upload                a piece of a state is sent
- *   step                  a step is done and not yet reported */
+ *   step                  a step is done and not yet reported
+ *
+ *   journal               before and after each write of a coordinator's journal
+ *   validate              a request of the validation is answered
+ *   save                  a piece of a state has come
+ *   commit                a checkpoint is whole, and nothing else knows of it
+ *   dismiss               the workers are told to go */
 #ifndef LSTMQ_FAULT_H
 #define LSTMQ_FAULT_H
 

@@ -1,0 +1,227 @@
+"""A coordinator and workers as processes of a test: started, awaited by what they log, stopped and killed.
+
+Nothing here sleeps where something happens that can be waited for. A thread reads what a process logs and another waits for its
+end, so that each line and each end has the time at which it came; whoever waits is woken by them, and has a limit. All that was
+started is ended with the test, by its own process number."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "cli"))
+from program import BINARY, SOURCE, main  # noqa: E402,F401
+from training import hashes, new_folder, read, sample_pairs, words, write  # noqa: E402,F401
+
+FAULTS = os.environ.get("LSTMQ_FAULTS", BINARY + "-faults")
+FULL = os.environ.get("LSTMQ_FULL", "") != ""
+LIMIT_S = 30  # for whatever is awaited, where a test names no other
+
+# A step of about a millisecond, so that thousands pass in seconds; four shards, and sums whose bits do not depend on who adds.
+SMALL = {"data.max_tokens": 12, "data.length": 14, "model.embed": 8, "model.hidden": 12, "train.batch": 16, "train.shards": 4,
+         "train.reduce": "exact", "train.bleu": "false"}
+
+
+class Process:
+    """A program that runs; its lines on stderr and its end, each with the time (monotonic, seconds)."""
+
+    def __init__(self, *arguments, binary=BINARY, environment=None, name=""):
+        env = {key: value for key, value in os.environ.items() if not key.startswith("LSTMQ_")}
+        env.update(environment or {})
+        self.name, self.arguments = name, arguments
+        self.lines, self.ended_s = [], None
+        self.news = threading.Condition()
+        self.started_s = time.monotonic()
+        self.process = subprocess.Popen([binary, *arguments], env=env, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8",
+                                        errors="surrogateescape")
+        self.pid = self.process.pid
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.waiter = threading.Thread(target=self._wait, daemon=True)
+        self.reader.start()
+        self.waiter.start()
+
+    def _read(self):
+        for line in self.process.stderr:
+            with self.news:
+                self.lines.append((time.monotonic(), line.rstrip("\n")))
+                self.news.notify_all()
+
+    def _wait(self):
+        self.process.wait()
+        now = time.monotonic()
+        self.reader.join()
+        self.process.stderr.close()
+        with self.news:
+            self.ended_s = now
+            self.news.notify_all()
+
+    def log(self):
+        with self.news:
+            return "\n".join(f"{self.name} {at - self.started_s:8.3f} {line}" for at, line in self.lines)
+
+    def find(self, pattern, since=0):
+        """(time, match) of the first line from number `since` on in which the pattern is found, or None."""
+        with self.news:
+            return self._find(re.compile(pattern), since)
+
+    def _find(self, pattern, since):
+        for at, line in self.lines[since:]:
+            match = pattern.search(line)
+            if match:
+                return at, match
+        return None
+
+    def all(self, pattern):
+        """(time, match) of all lines so far in which the pattern is found."""
+        with self.news:
+            return [(at, match) for at, line in self.lines for match in [re.search(pattern, line)] if match]
+
+    def mark(self):
+        """Lines so far: for `since`."""
+        with self.news:
+            return len(self.lines)
+
+    def hears(self, pattern, limit, since=0):
+        """(time, match) of such a line, or None when there was none in the time or before the end."""
+        compiled = re.compile(pattern)
+        with self.news:
+            self.news.wait_for(lambda: self._find(compiled, since) or self.ended_s is not None, limit)
+            return self._find(compiled, since)
+
+    def expect(self, pattern, since=0, limit=LIMIT_S):
+        """The same, of a line that must come."""
+        found = self.hears(pattern, limit, since)
+        if not found:
+            raise AssertionError(f"{self.name}: no line {pattern!r} within {limit} s\n{self.log()}")
+        return found
+
+    def ended(self):
+        with self.news:
+            return self.ended_s is not None
+
+    def end(self, limit=LIMIT_S):
+        """Wait for the end; the exit status, negative for a signal."""
+        with self.news:
+            if not self.news.wait_for(lambda: self.ended_s is not None, limit):
+                raise AssertionError(f"{self.name} has not ended within {limit} s\n{self.log()}")
+        return self.process.returncode
+
+    def send(self, number):
+        """A signal, unless the end has come; the time at which it was sent."""
+        now = time.monotonic()
+        self.process.send_signal(number)
+        return now
+
+    def kill(self):
+        """At once, and wait for it; the time at which it was sent."""
+        now = self.send(signal.SIGKILL)
+        self.end()
+        return now
+
+
+class Cluster:
+    """One run: its folder, a coordinator, and workers in the order in which they were started."""
+
+    def __init__(self, test, pairs, **options):
+        self.test = test
+        self.folder = new_folder()
+        test.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        test.addCleanup(self.close)
+        self.run = os.path.join(self.folder, "run")
+        self.options = {**SMALL, "data.pairs": pairs, "run.dir": self.run,
+                        **{key.replace("__", "."): value for key, value in options.items()}}
+        self.endpoint, self.coordinator, self.workers, self.processes = "tcp://127.0.0.1:0", None, [], []
+
+    def start(self, *flags, binary=FAULTS, fault=None, **more):
+        """Start the coordinator; the first time on a free port, later on the same one."""
+        self.coordinator = self._process("coordinator", *words({**self.options, "cluster.bind": self.endpoint,
+                                                                 "run.progress": "none"}),
+                                         *flags, binary=binary, fault=fault, name="coordinator", **more)
+        return self
+
+    def listening(self, limit=LIMIT_S):
+        _, match = self.coordinator.expect(r"waiting for workers: lstmq worker --connect (\S+)", limit=limit)
+        self.endpoint = match[1]
+        return self
+
+    def worker(self, *flags, threads=1, fault=None, binary=FAULTS, **more):
+        process = self._process("worker", "--connect", self.endpoint, "--threads", str(threads), *flags, binary=binary,
+                                fault=fault, name=f"worker {len(self.workers)}", **more)
+        self.workers.append(process)
+        return process
+
+    def _process(self, *arguments, fault=None, environment=None, **more):
+        environment = {**(environment or {}), **({"LSTMQ_FAULT": fault} if fault else {})}
+        process = Process(*arguments, environment=environment, **more)
+        self.processes.append(process)
+        return process
+
+    def finished(self, limit=LIMIT_S, status=0):
+        """The coordinator, and all workers that were not killed, end in good order."""
+        deadline = time.monotonic() + limit
+        for process in [self.coordinator, *self.workers]:
+            if process is not self.coordinator and process.ended() and process.process.returncode == -signal.SIGKILL:
+                continue
+            found = process.end(max(0.1, deadline - time.monotonic()))
+            self.test.assertEqual(found, status if process is self.coordinator else 0, self.log())
+        return self
+
+    def status(self):
+        """What `lstmq status` says, or None where nobody answers."""
+        result = subprocess.run([BINARY, "status", "--connect", self.endpoint, "--json"], stdout=subprocess.PIPE,
+                                stderr=subprocess.DEVNULL, timeout=LIMIT_S, check=False)
+        return json.loads(result.stdout) if result.returncode == 0 else None
+
+    def hashes(self):
+        return hashes(self.run)
+
+    def log(self):
+        return "\n".join(process.log() for process in self.processes)
+
+    def close(self):
+        """End what is left. A test that failed shows what everybody had logged."""
+        for process in self.processes:
+            if not process.ended():
+                process.send(signal.SIGKILL)
+        for process in self.processes:
+            process.end()
+
+
+def train(test, pairs, *flags, **options):
+    """The hashes that `lstmq train` comes to, in one process."""
+    folder = new_folder()
+    test.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+    options = {**SMALL, "data.pairs": pairs, "run.dir": os.path.join(folder, "run"), "run.progress": "none",
+               **{key.replace("__", "."): value for key, value in options.items()}}
+    result = subprocess.run([BINARY, "train", *words(options), *flags], stdout=subprocess.DEVNULL,
+                            stderr=subprocess.PIPE, encoding="utf-8", timeout=600, check=False)
+    test.assertEqual(result.returncode, 0, result.stderr)
+    return hashes(options["run.dir"])
+
+
+class ClusterTest(unittest.TestCase):
+    """A test with pairs of its own."""
+
+    pairs_count = 600
+
+    def setUp(self):
+        self.folder = new_folder()
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.pairs = write(os.path.join(self.folder, "pairs.tsv"), sample_pairs(self.pairs_count))
+
+    def cluster(self, **options):
+        return Cluster(self, self.pairs, **options)
+
+    def train(self, *flags, **options):
+        return train(self, self.pairs, *flags, **options)
+
+    def say(self, text):
+        print(f"  {text}", file=sys.stderr, flush=True)

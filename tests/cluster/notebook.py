@@ -1,0 +1,18 @@
+"""The notebook's recipe on the real pairs, for tests whose figures depend on what a step costs."""
+
+import os
+import zipfile
+
+from cluster import SOURCE, write
+
+
+def pairs(folder):
+    """The path of the real pairs: out of fra-eng.zip in $LSTMQ_DATA, or what scripts/data.sh got; None where neither is."""
+    archive = os.path.join(os.environ.get("LSTMQ_DATA", "/nowhere"), "fra-eng.zip")
+    if os.path.exists(archive):
+        with zipfile.ZipFile(archive) as file:
+            return write(os.path.join(folder, "fra.txt"), file.read("fra.txt"))
+    found, edition = (os.path.join(SOURCE, ".data", name) for name in ("fra.txt", "EDITION"))
+    if os.path.exists(found) and os.path.exists(edition) and "sample" not in open(edition, encoding="utf-8").read():
+        return found
+    return None

@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""A coordinator is killed wherever it writes down what it promised, in each phase of a run, and at random; started again with
+--resume, it takes the run up where the workers stand: no step that one of them holds is lost, and the weights are the same."""
+
+import random
+import signal
+
+from cluster import FULL, ClusterTest, main
+
+EPOCHS = 4
+WORKERS = 3
+
+
+class CoordinatorKilled(ClusterTest):
+    wanted = None
+
+    def begin(self, fault=None):
+        cluster = self.cluster(train__epochs=EPOCHS, train__min_workers=2).start(fault=fault).listening()
+        for _ in range(WORKERS):
+            cluster.worker("--log.level", "debug")
+        return cluster
+
+    def go_on(self, cluster):
+        """Start it again and see the run to its end: the same weights, and nothing a worker held was done again."""
+        if CoordinatorKilled.wanted is None:
+            CoordinatorKilled.wanted = self.train(train__epochs=EPOCHS, train__threads=1)
+        computed = max([int(match[1]) for worker in cluster.workers for _, match in worker.all(r"\] step (\d+): \d+ rows")],
+                       default=0)
+        cluster.start("--resume").finished()
+        self.assertEqual(cluster.hashes(), self.wanted, cluster.log())
+        begun = cluster.coordinator.find(r"generation \d+: \d workers?, from step (\d+)")
+        if begun:
+            before = cluster.coordinator.lines[:[at for at, _ in cluster.coordinator.lines].index(begun[0])]
+            held = [int(match[1]) for at, match in cluster.coordinator.all(r"holds step (\d+)") if at <= begun[0]]
+            self.assertEqual(int(begun[1][1]), max(held, default=0), cluster.log())
+            self.assertGreaterEqual(int(begun[1][1]), computed, cluster.log())
+            self.assertFalse(before == [])
+
+    def killed(self, fault):
+        """Kill it at that point. Whether it came to pass the point at all."""
+        cluster = self.begin(fault)
+        passed = cluster.coordinator.end() == -signal.SIGKILL
+        if passed:
+            self.go_on(cluster)
+        cluster.close()
+        return passed
+
+    def test_killed_at_each_write_of_its_journal(self):
+        points = range(1, 200) if FULL else (1, 2, 3, 8, 12, 15, 24, 33)
+        done = 0
+        for number in points:
+            with self.subTest(write=number):
+                if not self.killed(f"journal:{number}"):
+                    break
+                done += 1
+        self.say(f"killed at {done} points in its journal")
+        self.assertGreaterEqual(done, 6)
+
+    def test_killed_while_it_validates_saves_and_dismisses(self):
+        for fault in ("validate:2", "save:1", "commit:2", "save:4", "dismiss"):
+            with self.subTest(fault=fault):
+                self.assertTrue(self.killed(fault))
+
+    def test_killed_at_random(self):
+        drawn = random.Random(7)
+        for number in range(100 if FULL else 6):
+            step = drawn.randrange(1, 130)
+            with self.subTest(number=number, step=step):
+                cluster = self.begin()
+                drawn.choice(cluster.workers).expect(rf"\] step {step}: ")
+                cluster.coordinator.kill()
+                self.go_on(cluster)
+                cluster.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Workers freeze, leave, come back, come together and come while others go: nobody waits for ever, and the weights are the same."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from cluster import FULL, ClusterTest, main
+
+EPOCHS = 60
+SEEN_S = 2.0
+
+
+class Members(ClusterTest):
+    wanted = None
+
+    def begin(self, workers=3, least=2, **options):
+        cluster = self.cluster(train__epochs=EPOCHS, train__min_workers=least, cluster__settle=100,
+                               **options).start().listening()
+        for _ in range(workers):
+            cluster.worker("--log.level", "debug")
+        return cluster
+
+    def finish(self, cluster):
+        if Members.wanted is None:
+            Members.wanted = self.train(train__epochs=EPOCHS, train__threads=1)
+        cluster.finished()
+        self.assertEqual(cluster.hashes(), self.wanted, cluster.log())
+
+    # ---- frozen ----
+
+    def test_a_frozen_worker_is_given_up_and_joins_as_a_new_one_when_it_wakes(self):
+        cluster = self.begin()
+        frozen = cluster.workers[1]
+        for step in (20, 400):
+            since = cluster.coordinator.mark()
+            frozen.expect(rf"\] step {step}: ")
+            woken = frozen.mark()
+            stopped_s = frozen.send(signal.SIGSTOP)
+            lost_s, _ = cluster.coordinator.expect(rf"process {frozen.pid}\) was silent .* is given up", since=since)
+            self.assertLessEqual(lost_s - stopped_s, SEEN_S)
+            cluster.coordinator.expect(r"generation \d+ is at work", since=since)
+            frozen.send(signal.SIGCONT)
+            frozen.expect(r"joined as worker", since=woken)
+            frozen.expect(r"generation \d+: rank \d of 3", since=woken)
+            self.say(f"frozen: given up after {lost_s - stopped_s:.2f} s")
+        self.finish(cluster)
+
+    def test_a_worker_that_wakes_before_the_limit_stays_a_member(self):
+        cluster = self.begin()
+        frozen = cluster.workers[1]
+        frozen.expect(r"\] step 50: ")
+        frozen.send(signal.SIGSTOP)
+        time.sleep(1)  # what is tested is that a second is not too long
+        frozen.send(signal.SIGCONT)
+        self.finish(cluster)
+        self.assertIsNone(cluster.coordinator.find("is given up"), cluster.log())
+
+    def test_nobody_is_given_up_on_a_busy_machine(self):
+        seconds = 600 if FULL else 15
+        cores = os.cpu_count()
+        busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4 * cores)]
+        try:
+            cluster = self.cluster(train__epochs=100000, train__min_workers=2).start().listening()
+            for _ in range(2):
+                cluster.worker()
+            cluster.coordinator.expect("is at work")
+            self.assertFalse(cluster.coordinator.hears("is given up", seconds), cluster.log())
+            status = cluster.status()
+            self.assertEqual((status["lost"], status["workers"], status["generation"]), (0, 2, 1), cluster.log())
+        finally:
+            for process in busy:
+                process.kill()
+                process.wait()
+
+    # ---- too few ----
+
+    def test_below_the_least_number_the_run_waits_and_says_so(self):
+        cluster = self.begin(workers=2)
+        victim = cluster.workers[0]
+        victim.expect(r"\] step 30: ")
+        since = cluster.coordinator.mark()
+        victim.kill()
+        cluster.coordinator.expect(r"waiting for workers: 1 of at least 2 are here", since=since)
+        self.assertEqual(cluster.status()["phase"], "waiting")
+        step = cluster.status()["step"]
+        cluster.worker()
+        _, match = cluster.coordinator.expect(r"generation \d+: 2 workers, from step (\d+)", since=since)
+        self.assertGreaterEqual(int(match[1]), step)
+        self.finish(cluster)
+
+    def test_all_die_and_others_go_on_from_the_last_checkpoint(self):
+        cluster = self.begin(workers=2)
+        cluster.workers[0].expect(r"\] step 100: ")
+        for worker in cluster.workers:
+            worker.send(signal.SIGKILL)
+        for worker in list(cluster.workers):
+            worker.end()
+        cluster.worker(), cluster.worker()
+        self.finish(cluster)
+
+    # ---- coming while others go ----
+
+    def test_one_joins_while_another_dies(self):
+        for step in (10, 45, 90):
+            with self.subTest(step=step):
+                cluster = self.begin()
+                cluster.workers[2].expect(rf"\] step {step}: ")
+                came = cluster.coordinator.mark()
+                cluster.worker()
+                cluster.coordinator.expect(r"worker 4: ", since=came)
+                cluster.workers[0].kill()
+                self.finish(cluster)
+
+    def test_one_dies_while_it_joins(self):
+        cluster = self.begin()
+        cluster.workers[2].expect(r"\] step 10: ")
+        joining = cluster.worker()
+        cluster.coordinator.expect(r"worker 4: ")
+        joining.kill()
+        self.finish(cluster)
+
+    def test_two_join_at_once(self):
+        cluster = self.begin(workers=2)
+        cluster.workers[1].expect(r"\] step 20: ")
+        since = cluster.coordinator.mark()
+        cluster.worker(), cluster.worker()
+        cluster.coordinator.expect(r"generation \d+: 4 workers", since=since)
+        self.finish(cluster)
+
+    def test_all_but_one_die_together(self):
+        cluster = self.begin(workers=4, least=1)
+        cluster.workers[3].expect(r"\] step 40: ")
+        for worker in cluster.workers[:3]:
+            worker.send(signal.SIGKILL)
+        self.finish(cluster)
+
+    # ---- leaving ----
+
+    def test_a_worker_that_is_told_to_end_leaves_at_a_boundary_and_no_step_is_lost(self):
+        cluster = self.begin()
+        leaving = cluster.workers[1]
+        leaving.expect(r"\] step 30: ")
+        since = cluster.coordinator.mark()
+        leaving.send(signal.SIGTERM)
+        self.assertEqual(leaving.end(), 0, cluster.log())
+        cluster.coordinator.expect(r"worker \d+ left after", since=since)
+        computed = int(leaving.all(r"\] step (\d+): \d+ rows")[-1][1][1])
+        _, match = cluster.coordinator.expect(r"generation \d+: 2 workers, from step (\d+)", since=since)
+        self.assertEqual(int(match[1]), computed + 1, cluster.log())
+        self.finish(cluster)
+
+    def test_a_coordinator_that_is_told_to_end_saves_and_dismisses_and_is_resumed_by_its_printed_command(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with self.subTest(signal=number):
+                cluster = self.begin()
+                cluster.workers[1].expect(r"\] step 50: ")
+                cluster.coordinator.send(number)
+                cluster.finished(status=130)
+                _, match = cluster.coordinator.expect(r"continue with: lstmq (coordinator .*)$")
+                words = match[1].split()
+                for key in ("--cluster.bind",):
+                    words[words.index(key) + 1] = cluster.endpoint
+                cluster.workers.clear()
+                cluster.coordinator = cluster._process(*words, name="coordinator, resumed")
+                cluster.listening()
+                for _ in range(2):
+                    cluster.worker()
+                self.finish(cluster)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""The weights do not depend on who computed them: any number of workers, of threads, one process or many, a worker killed or not;
+and every row of the data is applied once an epoch, by workers none of which computes more than its share of a step."""
+
+import math
+import signal
+
+from cluster import ClusterTest, main
+
+EPOCHS = 4
+SHARDS = 4
+
+
+class SameBits(ClusterTest):
+    wanted = None
+
+    def wanted_hashes(self):
+        if SameBits.wanted is None:
+            SameBits.wanted = self.train(train__epochs=EPOCHS, train__threads=1)
+        return SameBits.wanted
+
+    def check_shares(self, cluster, steps):
+        """Held against what each worker says it computes: all rows of each step, once, and nobody more than its share."""
+        began, size, rows, shards = {}, {}, {}, {}
+        for worker in cluster.workers:
+            generation = 0
+            for _, match in worker.all(r"\] (?:generation (\d+): rank \d+ of (\d+), from step (\d+)|"
+                                       r"step (\d+): (\d+) rows of (\d+) shards)"):
+                if match[1]:
+                    generation = int(match[1])
+                    size[generation], began[generation] = int(match[2]), int(match[3])
+                    continue
+                key = (generation, int(match[4]))
+                rows[key] = rows.get(key, 0) + int(match[5])
+                shards.setdefault(key, []).append(int(match[6]))
+        for step in range(steps):
+            # Of a step that was begun more than once the last time counts: a later generation began behind it.
+            counted = max(generation for generation in began if began[generation] <= step and (generation, step) in rows)
+            of_epoch = step % self.epoch_steps
+            batch = 16 if of_epoch < self.epoch_steps - 1 else self.rows - 16 * (self.epoch_steps - 1)
+            self.assertEqual(rows[counted, step], batch, f"step {step}\n{cluster.log()}")
+            self.assertEqual(sum(shards[counted, step]), SHARDS)
+        for (generation, step), counts in shards.items():
+            self.assertLessEqual(max(counts), math.ceil(SHARDS / size[generation]), f"step {step}")
+
+    rows, epoch_steps = 540, 34  # of 600 pairs a tenth is held out
+
+    def test_any_number_of_workers_and_threads_gives_the_same_weights(self):
+        wanted = self.wanted_hashes()
+        for workers, threads in ((1, (2,)), (2, (1, 2)), (3, (1, 2, 1)), (4, (1, 1, 2, 1))):
+            with self.subTest(workers=workers, threads=threads):
+                cluster = self.cluster(train__epochs=EPOCHS, train__min_workers=workers).start().listening()
+                for count in threads:
+                    cluster.worker("--log.level", "debug", threads=count)
+                cluster.finished()
+                self.check_shares(cluster, EPOCHS * self.epoch_steps)
+                self.assertEqual(cluster.hashes(), wanted)
+                self.assertEqual(len(cluster.coordinator.all(r"generation \d+:")), 1, cluster.log())
+
+    def test_workers_in_one_process_give_the_same_weights(self):
+        for workers in (2, 3):
+            self.assertEqual(self.train(train__epochs=EPOCHS, train__workers=workers, train__threads=1),
+                             self.wanted_hashes())
+
+    def test_a_killed_worker_changes_no_bit(self):
+        cluster = self.cluster(train__epochs=EPOCHS, train__min_workers=2).start().listening()
+        victim = cluster.worker("--log.level", "debug", fault="step:40")
+        for _ in range(2):
+            cluster.worker("--log.level", "debug")
+        self.assertEqual(victim.end(), -signal.SIGKILL)
+        cluster.worker("--log.level", "debug")
+        cluster.finished()
+        self.check_shares(cluster, EPOCHS * self.epoch_steps)
+        self.assertEqual(cluster.hashes(), self.wanted_hashes())
+
+
+if __name__ == "__main__":
+    main()

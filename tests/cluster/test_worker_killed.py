@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""A worker is killed at the points where that is hardest to bear. It is seen within half a second and the others train again within
+two; at most one step is done again, and the weights are the same."""
+
+import signal
+
+from cluster import FULL, ClusterTest, main
+
+EPOCHS = 20
+SEEN_S, AGAIN_S, NEVER_S = 0.5, 2.0, 5.0
+STEPS = 30  # of an epoch: 480 rows in batches of 16
+
+
+class WorkerKilled(ClusterTest):
+    pairs_count = 533
+    wanted = None
+    figures = []
+
+    @classmethod
+    def tearDownClass(cls):
+        if cls.figures:
+            seen, again = ([figure[i] for figure in cls.figures] for i in (0, 1))
+            print(f"  {len(seen)} kills: given up after {1000 * max(seen):.0f} ms at most, at work again after "
+                  f"{1000 * max(again):.0f} ms at most (mean {1000 * sum(again) / len(again):.0f} ms)", flush=True)
+
+    def wanted_hashes(self):
+        if WorkerKilled.wanted is None:
+            WorkerKilled.wanted = self.train(train__epochs=EPOCHS, train__threads=1)
+        return WorkerKilled.wanted
+
+    def kill(self, fault, checkpoint_every=0, victim=0, late=False):
+        """One run of three workers, of which one dies there; `late`: the third joins when the others are at work."""
+        cluster = self.cluster(train__epochs=EPOCHS, train__min_workers=2, cluster__settle=100,
+                               train__checkpoint_every=checkpoint_every).start().listening()
+        for number in range(3):
+            if late and number == 2:
+                cluster.workers[0].expect(r"\] step 9: ")
+            cluster.worker("--log.level", "debug", fault=fault if number == victim else None)
+            # Ranks go by the order in which workers come.
+            cluster.coordinator.expect(rf"worker {number + 1}: ")
+        dying = cluster.workers[victim]
+        self.assertEqual(dying.end(), -signal.SIGKILL, cluster.log())
+        lost_s, lost = cluster.coordinator.expect(rf"process {dying.pid}\) .* and is given up")
+        since = [at for at, _ in cluster.coordinator.lines].index(lost_s)
+        work_s, _ = cluster.coordinator.expect(r"generation \d+ is at work", since=since)
+        begun = cluster.coordinator.find(r"generation \d+: \d workers?, from step (\d+)", since=since)[1]
+        cluster.finished()
+        self.assertEqual(cluster.hashes(), self.wanted_hashes(), cluster.log())
+        self.assertLessEqual(lost_s - dying.ended_s, SEEN_S, cluster.log())
+        self.assertLessEqual(work_s - dying.ended_s, NEVER_S, cluster.log())
+        self.assertLessEqual(work_s - dying.ended_s, AGAIN_S, cluster.log())
+        done = [int(match[1]) for _, match in dying.all(r"\] step (\d+): \d+ rows")]
+        if done:
+            # The step that it began last was not done, or just done: of those before at most one is done again.
+            self.assertGreaterEqual(int(begun[1]), done[-1] - 1, cluster.log())
+        self.figures.append((lost_s - dying.ended_s, work_s - dying.ended_s))
+        cluster.close()
+
+    def cases(self, few, many):
+        for number in many if FULL else few:
+            yield number
+
+    def test_in_the_all_reduce(self):
+        for number in self.cases((1, 17, 60), range(1, 161, 4)):
+            with self.subTest(number=number):
+                self.kill(f"all-reduce:{number}", victim=number % 3)
+
+    def test_with_a_step_done_and_not_reported(self):
+        for number in self.cases((8, 31), range(1, 161, 4)):
+            with self.subTest(number=number):
+                self.kill(f"step:{number}", victim=number % 3)
+
+    def test_in_the_rendezvous(self):
+        for point in ("rendezvous-listen", "rendezvous-connect"):
+            for victim in self.cases((0, 2), 20 * (0, 1, 2)):
+                with self.subTest(point=point, victim=victim):
+                    self.kill(point, victim=victim)
+
+    def test_in_the_broadcast_of_a_state(self):
+        for victim in self.cases((0, 2), 20 * (0, 2)):
+            with self.subTest(victim=victim):
+                self.kill("sync", victim=victim, late=True)
+
+    def test_in_the_upload_of_a_checkpoint(self):
+        for number in self.cases((1, 2), 5 * (1, 2, 3, 4)):
+            with self.subTest(number=number):
+                self.kill(f"upload:{number}", checkpoint_every=20)
+
+
+if __name__ == "__main__":
+    main()
