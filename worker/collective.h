@@ -14,9 +14,10 @@
  *
  * A rank that has died or is frozen answers nothing, and who has is for the coordinator to say: operations wait until
  * `abort`, or for `patience_ms`. Whatever makes an operation fail ends the generation on this rank: its memory is the
- * caller's again, that of all operations started after it too, contents undefined; every later operation fails in
- * the same way; listen begins anew. ERR_ABORTED = `abort` was called: the generation is over, nothing is wrong.
- * ERR_PROTOCOL = a rank did not issue the same operation, or sent what does not fit. ERR_FAILED = patience ended.
+ * caller's again, that of all operations started after it too, contents undefined (of a broadcast, each byte is what it
+ * was or the root's); every later operation fails in the same way; listen begins anew. ERR_ABORTED = `abort` was called:
+ * the generation is over, nothing is wrong. ERR_PROTOCOL = a rank did not issue the same operation, or sent what does not
+ * fit. ERR_FAILED = patience ended.
  *
  * Owned by one compute thread. `abort` alone may be called by any thread, until close begins. */
 #ifndef LSTMQ_COLLECTIVE_H

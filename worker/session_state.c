@@ -100,19 +100,18 @@ static bool s_say_endpoint(struct session *session, struct err *err)
 
 /* ---- ready ---- */
 
-/* The root's parameters and moments become everybody's. A state that is half another's is none. */
+/* The root's parameters and moments become everybody's. A state that is half another's is none; but who stands at the same
+ * step is given what it has, and has it still when the root dies in the middle. */
 static bool s_sync(struct session *session, struct err *err)
 {
     const struct generation *generation = &session->generation;
     bool root = generation->rank == generation->root,
          same = session->held && session->training.step == generation->step;
-    session->held = session->held && root;
+    session->held = session->held && (root || same);
     if (!state_broadcast(&session->training, generation->root, err))
         return false;
     session->training.step = generation->step;
-    if (same)
-        session->held = true;
-    else
+    if (!same)
         s_hold(session, generation->step);
     return true;
 }

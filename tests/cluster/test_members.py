@@ -34,7 +34,7 @@ class Members(ClusterTest):
     def test_a_frozen_worker_is_given_up_and_joins_as_a_new_one_when_it_wakes(self):
         cluster = self.begin()
         frozen = cluster.workers[1]
-        for step in (20, 400):
+        for step in (20, 900):
             since = cluster.coordinator.mark()
             frozen.expect(rf"\] step {step}: ")
             woken = frozen.mark()
