@@ -532,6 +532,21 @@ bool fleet_end(struct fleet *fleet, struct err *err)
     return generation_end(fleet, err);
 }
 
+bool fleet_take_any(struct fleet *fleet, struct err *err)
+{
+    fleet->least = 1;
+    fleet->expected = 0;
+    return generation_consider(fleet, err);
+}
+
+bool fleet_all_resign(const struct fleet *fleet)
+{
+    for (size_t i = 0; i < fleet->count; i++)
+        if (member_is_in(fleet->members[i]) && !fleet->members[i]->resigned)
+            return false;
+    return true;
+}
+
 bool fleet_winds_up(const struct fleet *fleet)
 {
     return fleet->winding_up;

@@ -96,6 +96,12 @@ bool fleet_send(struct fleet *fleet, struct member *member, const struct message
 /* STOP to all who work: when they have stopped, the next generation begins. */
 bool fleet_end(struct fleet *fleet, struct err *err);
 
+/* Be content with a single worker from now on. */
+bool fleet_take_any(struct fleet *fleet, struct err *err);
+
+/* All members of the generation want to go: what they hold goes with them. */
+bool fleet_all_resign(const struct fleet *fleet);
+
 /* The owner was told to wind up and has not ended it yet. */
 bool fleet_winds_up(const struct fleet *fleet);
 

@@ -33,6 +33,7 @@ struct trainer {
     enum phase phase;
     enum trainer_outcome outcome;
     bool interrupted;
+    uint64_t stop_timer; /* after which it stops without a save; 0 = none */
     struct fleet fleet;
 
     struct checkpoint_state base;  /* the state at the ledger's first step                        */
@@ -50,6 +51,7 @@ struct trainer {
     bool best;              /* and it is the best so far                         */
     bool due;               /* a checkpoint within an epoch is due or under way  */
     struct standing before; /* the best before this epoch                        */
+    bool parted;            /* a save before this generation's end was tried     */
     uint64_t saver;         /* member that sends its state; 0 = none             */
 
     struct span_builder builder;
@@ -74,6 +76,9 @@ bool trainer_results(struct trainer *trainer, uint64_t first_step, const struct 
 
 /* Go on with whatever is due, in a generation that works. */
 bool trainer_resume(struct trainer *trainer, struct err *err);
+
+/* Everything that was out is back, and the generation is to end: save first, if nobody stays who holds what was done. */
+bool trainer_part(struct trainer *trainer, struct err *err);
 
 /* Everything that was out is back after an interruption: save what is not, and dismiss. */
 bool trainer_stop(struct trainer *trainer, struct err *err);

@@ -72,7 +72,7 @@ bool phase_train_drive(struct trainer *trainer, struct err *err)
     state->train_seconds += trainer_clock_stop(trainer);
     trainer->due = limit == trainer->barrier && state->epoch_step < plan_steps(trainer->parts.plan);
     if (fleet_winds_up(fleet) && !trainer->interrupted)
-        return fleet_end(fleet, err);
+        return trainer_part(trainer, err);
     return trainer_resume(trainer, err);
 }
 

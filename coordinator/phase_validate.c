@@ -84,7 +84,7 @@ bool phase_validate_drive(struct trainer *trainer, struct err *err)
     trainer->validation_seconds += trainer_clock_stop(trainer);
     if (validation_done(&trainer->validation))
         return s_close_epoch(trainer, err);
-    return trainer->interrupted ? trainer_stop(trainer, err) : fleet_end(fleet, err);
+    return trainer->interrupted ? trainer_stop(trainer, err) : trainer_part(trainer, err);
 }
 
 bool phase_validate_scored(struct trainer *trainer, struct member *member, const struct scored *scored, struct err *err)

@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* For a worker to come by whom an interrupted run can be saved. */
+enum { STOP_WAITING_MS = 5000 };
+
 double trainer_clock_stop(struct trainer *trainer)
 {
     double seconds = trainer->clock_since == 0 ? 0 : (double)(clock_ns() - trainer->clock_since) / 1e9;
@@ -142,6 +145,7 @@ static bool s_begin(void *context, bool held, uint64_t step, struct fleet_start 
     if (held && !usable)
         log_warn("a worker holds step %" PRIu64 ", but what became of the steps before is not known here", step);
     memset(trainer->hashes, 0, sizeof trainer->hashes);
+    trainer->parted = false;
     if (usable) {
         *start = (struct fleet_start){.step = step, .held = true};
         return s_go_back(trainer, step, err);
@@ -173,10 +177,24 @@ static bool s_wind_up(void *context, struct err *err)
     return true;
 }
 
+static bool s_on_stop_waiting(void *context, struct err *err)
+{
+    struct trainer *trainer = context;
+    trainer->stop_timer = 0;
+    return trainer->phase != PHASE_GATHER || trainer_dismiss(trainer, err);
+}
+
+/* Interrupted, with a state that only workers hold: any that is there will do to save it, but none is waited for long. */
+static bool s_interrupt_gather(struct trainer *trainer, struct err *err)
+{
+    if (trainer->stop_timer == 0)
+        trainer->stop_timer = loop_add_timer(trainer->parts.loop, STOP_WAITING_MS, 0, s_on_stop_waiting, trainer, err);
+    return trainer->stop_timer != 0 && fleet_take_any(&trainer->fleet, err);
+}
+
 static bool s_over(void *context, struct err *err)
 {
     struct trainer *trainer = context;
-    (void)err;
     if (trainer->phase == PHASE_TRAIN)
         trainer->state.train_seconds += trainer_clock_stop(trainer);
     else if (trainer->phase == PHASE_VALIDATE)
@@ -184,7 +202,7 @@ static bool s_over(void *context, struct err *err)
     else if (trainer->phase == PHASE_SAVE)
         phase_save_abandon(trainer);
     trainer->phase = PHASE_GATHER;
-    return true;
+    return !trainer->interrupted || s_interrupt_gather(trainer, err);
 }
 
 static bool s_answer(void *context, struct member *member, const struct message *message, struct err *err)
@@ -246,6 +264,13 @@ bool trainer_resume(struct trainer *trainer, struct err *err)
     return phase_train_begin(trainer, err);
 }
 
+bool trainer_part(struct trainer *trainer, struct err *err)
+{
+    bool save = !trainer->saved && !trainer->parted && fleet_all_resign(&trainer->fleet);
+    trainer->parted = trainer->parted || save;
+    return save ? phase_save_begin(trainer, err) : fleet_end(&trainer->fleet, err);
+}
+
 bool trainer_stop(struct trainer *trainer, struct err *err)
 {
     return trainer->saved ? trainer_dismiss(trainer, err) : phase_save_begin(trainer, err);
@@ -277,7 +302,7 @@ bool trainer_interrupt(struct trainer *trainer, struct err *err)
         return true;
     trainer->interrupted = true;
     if (trainer->phase == PHASE_GATHER)
-        return trainer_dismiss(trainer, err);
+        return trainer->saved ? trainer_dismiss(trainer, err) : s_interrupt_gather(trainer, err);
     return s_wind_up(trainer, err); /* in the other phases, the save or the dismissal under way ends it */
 }
 
@@ -362,6 +387,8 @@ void trainer_destroy(struct trainer **trainer)
 {
     if (*trainer == NULL)
         return;
+    if ((*trainer)->stop_timer != 0)
+        loop_remove((*trainer)->parts.loop, (*trainer)->stop_timer);
     fleet_close(&(*trainer)->fleet);
     phase_save_abandon(*trainer);
     if ((*trainer)->has_reopened)

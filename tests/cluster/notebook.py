@@ -3,7 +3,7 @@
 import os
 import zipfile
 
-from cluster import SOURCE, write
+from cluster import SOURCE, read, write
 
 
 def pairs(folder):
@@ -13,6 +13,5 @@ def pairs(folder):
         with zipfile.ZipFile(archive) as file:
             return write(os.path.join(folder, "fra.txt"), file.read("fra.txt"))
     found, edition = (os.path.join(SOURCE, ".data", name) for name in ("fra.txt", "EDITION"))
-    if os.path.exists(found) and os.path.exists(edition) and "sample" not in open(edition, encoding="utf-8").read():
-        return found
-    return None
+    real = os.path.exists(found) and os.path.exists(edition) and b"sample" not in read(edition)
+    return found if real else None

@@ -152,6 +152,50 @@ class Members(ClusterTest):
         self.assertEqual(int(match[1]), computed + 1, cluster.log())
         self.finish(cluster)
 
+    def test_the_last_workers_leave_nothing_behind_that_was_not_saved(self):
+        cluster = self.begin(workers=2)
+        cluster.workers[1].expect(r"\] step 50: ")
+        for worker in cluster.workers:
+            worker.send(signal.SIGTERM)
+        for worker in cluster.workers:
+            self.assertEqual(worker.end(), 0, cluster.log())
+        cluster.coordinator.expect(r"waiting for workers: 0 of at least 2")
+        computed = max(int(worker.all(r"\] step (\d+): \d+ rows")[-1][1][1]) for worker in cluster.workers)
+        since = cluster.coordinator.mark()
+        cluster.worker(), cluster.worker()
+        _, match = cluster.coordinator.expect(r"generation \d+: 2 workers, from step (\d+)", since=since)
+        self.assertEqual(int(match[1]), computed + 1, cluster.log())
+        self.finish(cluster)
+
+    def test_all_are_told_to_end_at_once_and_what_was_done_is_saved(self):
+        cluster = self.begin()
+        cluster.workers[1].expect(r"\] step 50: ")
+        for process in [*cluster.workers, cluster.coordinator]:
+            process.send(signal.SIGTERM)
+        cluster.finished(status=130)
+        computed = max(int(worker.all(r"\] step (\d+): \d+ rows")[-1][1][1]) for worker in cluster.workers)
+        cluster.workers.clear()
+        cluster.start("--resume").listening()
+        cluster.worker(), cluster.worker()
+        _, match = cluster.coordinator.expect(r"generation \d+: 2 workers, from step (\d+)")
+        self.assertEqual(int(match[1]), computed + 1, cluster.log())
+        self.finish(cluster)
+
+    def test_told_to_end_below_the_least_number_it_saves_what_a_worker_holds(self):
+        cluster = self.begin(workers=2)
+        cluster.workers[1].expect(r"\] step 50: ")
+        cluster.workers[0].kill()
+        cluster.coordinator.expect(r"waiting for workers: 1 of at least 2")
+        cluster.coordinator.send(signal.SIGTERM)
+        cluster.finished(status=130)
+        computed = int(cluster.workers[1].all(r"\] step (\d+): \d+ rows")[-1][1][1])
+        cluster.workers.clear()
+        cluster.start("--resume").listening()
+        cluster.worker(), cluster.worker()
+        _, match = cluster.coordinator.expect(r"generation \d+: 2 workers, from step (\d+)")
+        self.assertGreaterEqual(int(match[1]), computed, cluster.log())
+        self.finish(cluster)
+
     def test_a_coordinator_that_is_told_to_end_saves_and_dismisses_and_is_resumed_by_its_printed_command(self):
         for number in (signal.SIGTERM, signal.SIGINT):
             with self.subTest(signal=number):
