@@ -12,8 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Rows of the largest tile, and columns of the widest table's panel. */
-enum { FMA_ROWS = 6, FMA_WIDTH_MOST = 64 };
+/* Rows of the largest tile. */
+enum { FMA_ROWS = 6 };
 
 /* C[rows, columns] = A[rows, K] B[K, columns] (+ bias) (+ C when accumulate). Distances are in floats. */
 struct fma_tile {
