@@ -110,15 +110,15 @@ static bool s_steps_allowed(const struct span *span, struct err *err)
 /* A side's distinct ids rise, so that none is there twice. */
 static bool s_distinct_allowed(const struct span *span, struct err *err)
 {
-    const uint16_t *ids = span->distinct;
+    size_t at = 0;
     for (uint32_t side = 0; side < 2 * span->steps; side++) {
         const struct span_step *of = &span->of[side / 2];
         uint32_t count = side % 2 == 0 ? of->src_distinct : of->tgt_distinct;
-        for (uint32_t i = 1; i < count; i++)
-            if (ids[i] <= ids[i - 1])
+        for (size_t i = at + 1; i < at + count; i++)
+            if (span->distinct[i] <= span->distinct[i - 1])
                 return err_set(err, ERR_PROTOCOL, "frame distinct: step %u: %u does not rise above %u", side / 2,
-                               ids[i], ids[i - 1]);
-        ids += count;
+                               span->distinct[i], span->distinct[i - 1]);
+        at += count;
     }
     return true;
 }
