@@ -54,6 +54,7 @@ struct session {
 
     /* Memory for work, kept. */
     struct batch batch;          /* of validation                                  */
+    bool packed;                 /* the decoder, by the first validation after a step: parameters stay the same */
     struct step_result *results; /* [SESSION_HISTORY] of a span, or the history in order */
     uint16_t *ids, *lengths;     /* of translations: [rows, limit], [rows]         */
     size_t id_capacity, length_capacity;
@@ -84,6 +85,8 @@ void session_forget_incoming(struct session *session);
 void session_close_collective(struct session *session);
 
 /* session_work.c */
+/* The parameters are about to change. */
+void session_unpack(struct session *session);
 bool session_span(struct session *session, const struct span *span, struct err *err);
 bool session_validate(struct session *session, const struct validate *validate, struct err *err);
 bool session_save(struct session *session, const struct save *save, struct err *err);

@@ -175,6 +175,7 @@ bool session_generation(struct session *session, const struct generation *genera
         return err_set(err, ERR_PROTOCOL, "GENERATION came before WELCOME");
     log_debug("generation %" PRIu64 ": rank %u of %u, from step %" PRIu64, generation->generation, generation->rank,
               generation->size, generation->step);
+    session_unpack(session);
     session->generation = *generation;
     session->ready = false;
     session->peers_due = generation->size > 1;

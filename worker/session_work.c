@@ -48,6 +48,13 @@ static bool s_steps(struct session *session, const struct span *span, struct spa
     return true;
 }
 
+void session_unpack(struct session *session)
+{
+    if (session->packed)
+        decoder_unpack(&session->decoder);
+    session->packed = false;
+}
+
 bool session_span(struct session *session, const struct span *span, struct err *err)
 {
     struct training *training = &session->training;
@@ -56,6 +63,7 @@ bool session_span(struct session *session, const struct span *span, struct err *
     if (span->first_step != training->step)
         return err_set(err, ERR_PROTOCOL, "SPAN begins at step %" PRIu64 ", this worker is at %" PRIu64,
                        span->first_step, training->step);
+    session_unpack(session);
     int64_t began = clock_ns();
     uint64_t waited = training->reducer.waited_ns;
     struct span_cursor at = {0};
@@ -105,11 +113,9 @@ static bool s_validate_free(struct session *session, const struct validate *vali
     if (!s_reserve_translations(session, rows, limit, err))
         return false;
     struct decode_result result = {.ids = session->ids, .lengths = session->lengths};
-    bool ok =
-        decoder_pack(&session->decoder, err) && decode_greedy(&session->decoder, &session->batch, (int)limit,
-                                                              (validate->what & VALIDATE_FREE) != 0, &result, err);
-    decoder_unpack(&session->decoder);
-    if (!ok)
+    bool score = (validate->what & VALIDATE_FREE) != 0;
+    session->packed = session->packed || decoder_pack(&session->decoder, err);
+    if (!session->packed || !decode_greedy(&session->decoder, &session->batch, (int)limit, score, &result, err))
         return false;
     scored->free_loss_sum = result.loss_sum;
     scored->free_correct = result.correct;
