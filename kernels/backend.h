@@ -182,9 +182,9 @@ struct backend_table {
     void (*adam)(struct backend *self, float *p, const float *g, float *m, float *v, size_t count, float scale,
                  const struct adam *adam);
 
-    /* sum[i] += round(x[i] * 2^40), ties to even; a value that is not finite or leaves ±2^22 is kept as a failure that
-     * names its index. And back: x[i] = sum[i] / 2^40. */
-    void (*quantise)(struct backend *self, const float *x, size_t count, int64_t *sum);
+    /* sum[i] = round(x[i] * 2^40), ties to even, added to what is there when `accumulate`; a value that is not finite or
+     * leaves ±2^22 is kept as a failure that names its index. And back: x[i] = sum[i] / 2^40. */
+    void (*quantise)(struct backend *self, const float *x, size_t count, bool accumulate, int64_t *sum);
     void (*dequantise)(struct backend *self, const int64_t *sum, size_t count, float *x);
 
     /* For measurements, and NULL where a backend has no such thing. */

@@ -117,7 +117,6 @@ static bool s_reserve_slots(struct reducer *reducer, struct err *err)
 
 bool reducer_begin(struct reducer *reducer, const struct step_rows *rows, struct err *err)
 {
-    struct backend *backend = reducer->model->backend;
     bool exact = reducer->how == REDUCE_EXACT;
     reducer->step = rows;
     reducer->empty = true;
@@ -138,7 +137,6 @@ bool reducer_begin(struct reducer *reducer, const struct step_rows *rows, struct
     reducer->sums = s_reserve(reducer, reducer->sums, &reducer->sums_capacity, sums, sizeof(int64_t), err);
     if (reducer->sums == NULL)
         return false;
-    backend->op->zero(backend, reducer->sums, sums * sizeof(int64_t));
     return true;
 }
 
@@ -206,17 +204,17 @@ static bool s_name_element(const struct reducer *reducer, const float *gradient,
     return false;
 }
 
-/* To integers, added to those of earlier shards. */
-static bool s_quantise(struct reducer *reducer, float *gradient, struct err *err)
+/* To integers, added to those of earlier shards, if there are any. */
+static bool s_quantise(struct reducer *reducer, float *gradient, bool accumulate, struct err *err)
 {
     struct backend *backend = reducer->model->backend;
     int64_t *to = reducer->sums;
     for (int i = 0; i < reducer->dense_count; i++) {
-        backend->op->quantise(backend, gradient + reducer->dense[i].offset, reducer->dense[i].size, to);
+        backend->op->quantise(backend, gradient + reducer->dense[i].offset, reducer->dense[i].size, accumulate, to);
         to += reducer->dense[i].size;
     }
     s_gather(reducer, gradient);
-    backend->op->quantise(backend, reducer->rows, s_all_rows_size(reducer), to);
+    backend->op->quantise(backend, reducer->rows, s_all_rows_size(reducer), accumulate, to);
     if (!backend->op->check(backend, err))
         return s_name_element(reducer, gradient, err);
     s_zero_rows(reducer, gradient);
@@ -233,8 +231,9 @@ bool reducer_add(struct reducer *reducer, float *gradient, uint32_t shard, const
     memcpy(slot, &figures->loss_sum, sizeof *slot);
     slot[1] = figures->tokens;
     slot[2] = figures->correct;
+    bool first = reducer->empty;
     reducer->empty = false;
-    return !exact || s_quantise(reducer, gradient, err);
+    return !exact || s_quantise(reducer, gradient, !first, err);
 }
 
 /* ---- all-reduce ---- */
@@ -320,6 +319,10 @@ static void s_dequantise(const struct reducer *reducer, float *gradient)
 bool reducer_end(struct reducer *reducer, float *gradient, struct step_result *result, struct err *err)
 {
     bool exact = reducer->how == REDUCE_EXACT;
+    if (exact && reducer->empty) {
+        struct backend *backend = reducer->model->backend;
+        backend->op->zero(backend, reducer->sums, (s_dense_size(reducer) + s_all_rows_size(reducer)) * sizeof(int64_t));
+    }
     if (reducer->collective != NULL && !(exact ? s_sum_exact(reducer, err) : s_sum_floats(reducer, gradient, err)))
         return err_context(err, "all-reduce");
     if (exact)

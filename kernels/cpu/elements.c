@@ -147,21 +147,32 @@ void cpu_adam(struct backend *self, float *p, const float *g, float *m, float *v
 
 struct quantise {
     const float *x;
+    bool accumulate;
     int64_t *sum;
     _Atomic size_t bad; /* the first element that cannot be added */
 };
 
+/* Elements whose sums are still in the nearest cache when they are added to, just after they were set to zero. */
+enum { QUANTISE_BLOCK = 2048 };
+
 static void s_quantise_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     struct quantise *a = arguments;
-    size_t at = s.first + cpu->vector->quantise(s.count, a->x + s.first, a->sum + s.first), bad = a->bad;
-    while (at < s.first + s.count && at < bad && !atomic_compare_exchange_weak(&a->bad, &bad, at))
+    size_t at = s.first, end = s.first + s.count, bad = a->bad;
+    for (size_t next = at; at == next && at < end;) {
+        size_t count = end - at < QUANTISE_BLOCK ? end - at : QUANTISE_BLOCK;
+        if (!a->accumulate)
+            memset(a->sum + at, 0, count * sizeof *a->sum);
+        next = at + count;
+        at += cpu->vector->quantise(count, a->x + at, a->sum + at);
+    }
+    while (at < end && at < bad && !atomic_compare_exchange_weak(&a->bad, &bad, at))
         ;
 }
 
-void cpu_quantise(struct backend *self, const float *x, size_t count, int64_t *sum)
+void cpu_quantise(struct backend *self, const float *x, size_t count, bool accumulate, int64_t *sum)
 {
-    struct quantise a = {.x = x, .sum = sum, .bad = count};
+    struct quantise a = {.x = x, .accumulate = accumulate, .sum = sum, .bad = count};
     s_by_elements(self, count, s_quantise_part, &a);
     if (a.bad < count) {
         struct err err;
