@@ -14,13 +14,22 @@ typedef uint16_t bf16_sent __attribute__((aligned(1), may_alias));
 
 size_t element_size(enum collective_element element)
 {
-    return element == ELEMENT_I64 ? sizeof(int64_t) : sizeof(float);
+    return element == ELEMENT_I64 || element == ELEMENT_I64_F32 ? sizeof(int64_t) : sizeof(float);
 }
 
-size_t element_size_sent(enum collective_element element)
+size_t element_size_sent(enum collective_element element, bool complete)
 {
+    if (element == ELEMENT_I64_F32 && complete)
+        return sizeof(float);
     return element == ELEMENT_F32_BF16 ? sizeof(uint16_t) : element_size(element);
 }
+
+/* Between int64 and float only AVX-512 can vectorise. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define WIDE __attribute__((target_clones("arch=skylake-avx512", "default")))
+#else
+#define WIDE
+#endif
 
 static void s_add_f32(float *restrict to, const float_sent *restrict from, size_t count)
 {
@@ -60,7 +69,7 @@ static void s_add_bf16(float *restrict to, const bf16_sent *restrict from, size_
 
 void element_add(enum collective_element element, void *to, const void *from, size_t count)
 {
-    if (element == ELEMENT_I64)
+    if (element == ELEMENT_I64 || element == ELEMENT_I64_F32)
         s_add_i64(to, from, count);
     else
         s_add_f32(to, from, count);
@@ -74,15 +83,43 @@ void element_add_sent(enum collective_element element, void *to, const void *sen
         element_add(element, to, sent, count);
 }
 
-void element_round(uint16_t *restrict to, const float *restrict from, size_t count)
+/* By way of double, as whoever turns a sum into a float does it. */
+WIDE static void s_round_i64(float *restrict to, const int64_t *restrict from, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        to[i] = (float)(double)from[i];
+}
+
+WIDE static void s_widen_f32(int64_t *restrict to, const float_sent *restrict from, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        to[i] = from[i] < 0x1p63f ? (int64_t)from[i] : INT64_MAX;
+}
+
+static void s_round_f32(uint16_t *restrict to, const float *restrict from, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         to[i] = s_round(from[i]);
 }
 
-void element_widen(float *restrict to, const void *restrict sent, size_t count)
+static void s_widen_bf16(float *restrict to, const bf16_sent *restrict from, size_t count)
 {
-    const bf16_sent *from = sent;
     for (size_t i = 0; i < count; i++)
         to[i] = s_widen(from[i]);
+}
+
+void element_round(enum collective_element element, void *to, const void *from, size_t count)
+{
+    if (element == ELEMENT_I64_F32)
+        s_round_i64(to, from, count);
+    else
+        s_round_f32(to, from, count);
+}
+
+void element_widen(enum collective_element element, void *to, const void *sent, size_t count)
+{
+    if (element == ELEMENT_I64_F32)
+        s_widen_f32(to, sent, count);
+    else
+        s_widen_bf16(to, sent, count);
 }

@@ -7,6 +7,7 @@
 #include "worker/ring.h"
 
 #include "proto/base/clock.h"
+#include "worker/collective_element.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -236,17 +237,17 @@ static bool s_connect(struct collective *self, const struct collective_group *gr
 /* ---- operations ---- */
 
 /* Where bf16 waits to be sent: the first memory that is free, grown where it is too small. */
-static struct ring_scratch *s_scratch(struct ring *ring, size_t count, struct err *err)
+static struct ring_scratch *s_scratch(struct ring *ring, size_t bytes, struct err *err)
 {
     struct ring_scratch *scratch = ring->scratch;
     while (scratch->used)
         scratch++;
-    if (scratch->capacity < count) {
+    if (scratch->capacity < bytes) {
         free(scratch->elements);
-        scratch->elements = malloc(count * sizeof *scratch->elements);
-        scratch->capacity = scratch->elements == NULL ? 0 : count;
+        scratch->elements = malloc(bytes);
+        scratch->capacity = scratch->elements == NULL ? 0 : bytes;
         if (scratch->elements == NULL) {
-            err_set(err, ERR_MEMORY, "no memory for %zu rounded elements", count);
+            err_set(err, ERR_MEMORY, "no memory for %zu bytes of rounded elements", bytes);
             return NULL;
         }
     }
@@ -312,8 +313,9 @@ static bool s_all_reduce(struct collective *self, enum collective_element elemen
     if (operation == NULL)
         return false;
     operation->kind = (uint8_t)element;
-    if (element == ELEMENT_F32_BF16 && ring->size > 1) {
-        operation->scratch = s_scratch(ring, count, err);
+    size_t sent = element_size_sent(element, true);
+    if (sent != element_size(element) && ring->size > 1) {
+        operation->scratch = s_scratch(ring, count * sent, err);
         if (operation->scratch == NULL)
             return false;
     }

@@ -268,11 +268,12 @@ static bool s_sum_exact(struct reducer *reducer, struct err *err)
     uint64_t handle = 0;
     int64_t began = clock_ns();
     backend->op->upload(backend, slots, reducer->slots, slot_bytes);
-    if (!s_start(reducer, ELEMENT_I64, reducer->sums, (size_t)(slots - reducer->sums) + reducer->slot_count * SLOT,
-                 &handle, err))
+    /* The sums are only turned into floats from here on. */
+    if (!s_start(reducer, ELEMENT_I64_F32, reducer->sums, (size_t)(slots - reducer->sums), &handle, err))
         return false;
     fault_point("all-reduce");
-    if (!s_wait(reducer, handle, began, err))
+    if (!s_start(reducer, ELEMENT_I64, slots, reducer->slot_count * SLOT, &handle, err) ||
+        !s_wait(reducer, handle, began, err))
         return false;
     backend->op->download(backend, reducer->slots, slots, slot_bytes);
     return true;

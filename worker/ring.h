@@ -33,15 +33,15 @@ struct ring_operation {
     bool all_reduce;
     uint8_t *data; /* the caller's                                                      */
     size_t count;
-    struct ring_scratch *scratch; /* the elements as bf16; NULL = they travel as they are      */
+    struct ring_scratch *scratch; /* complete sums as they travel; NULL = as they are in memory */
     struct ring_place send, receive;
     uint32_t send_end, receive_end; /* steps */
     unsigned lent;                  /* frames that ZeroMQ still reads from the memory; under `lock` */
 };
 
 struct ring_scratch {
-    uint16_t *elements;
-    size_t capacity;
+    uint8_t *elements;
+    size_t capacity; /* bytes */
     bool used;
 };
 

@@ -24,9 +24,17 @@ static size_t s_less(size_t a, size_t b)
 
 /* ---- steps, segments, chunks ---- */
 
-static size_t s_size_sent(const struct ring_operation *operation)
+/* For size - 1 steps segments are added to, then they are complete. */
+static bool s_is_complete(const struct ring_operation *operation, uint32_t step)
 {
-    return operation->all_reduce ? element_size_sent((enum collective_element)operation->kind) : 1;
+    return step + 1 >= operation->ring->size;
+}
+
+static size_t s_size_sent(const struct ring_operation *operation, uint32_t step)
+{
+    return operation->all_reduce
+               ? element_size_sent((enum collective_element)operation->kind, s_is_complete(operation, step))
+               : 1;
 }
 
 static size_t s_size(const struct ring_operation *operation)
@@ -50,7 +58,8 @@ static struct piece s_segment(const struct ring_operation *operation, uint32_t s
 static struct piece s_chunk(const struct ring_operation *operation, struct ring_place place, bool receive)
 {
     struct piece segment = s_segment(operation, place.step, receive);
-    size_t most = RING_CHUNK / s_size_sent(operation);
+    /* As many elements whether complete or not, since a chunk goes on when it has come. */
+    size_t most = RING_CHUNK / s_size_sent(operation, 0);
     size_t offset = s_less(segment.count, place.chunk * most);
     return (struct piece){segment.begin + offset, s_less(segment.count - offset, most)};
 }
@@ -155,13 +164,14 @@ static void s_return(void *data, void *hint)
 /* Where the elements lie as they are sent. */
 static uint8_t *s_sent_from(const struct ring_operation *operation, struct piece chunk)
 {
-    const struct ring *ring = operation->ring;
-    if (operation->scratch == NULL)
-        return operation->data + chunk.begin * s_size(operation);
-    uint16_t *rounded = operation->scratch->elements + chunk.begin;
-    if (operation->send.step + 1 < ring->size)
-        element_round(rounded, (const float *)(const void *)operation->data + chunk.begin, chunk.count);
-    return (uint8_t *)rounded;
+    uint8_t *data = operation->data + chunk.begin * s_size(operation);
+    bool complete = s_is_complete(operation, operation->send.step);
+    if (operation->scratch == NULL || (operation->kind == ELEMENT_I64_F32 && !complete))
+        return data;
+    uint8_t *rounded = operation->scratch->elements + chunk.begin * s_size_sent(operation, operation->send.step);
+    if (!complete)
+        element_round((enum collective_element)operation->kind, rounded, data, chunk.count);
+    return rounded;
 }
 
 /* A message of `bytes` at `data`, which is lent to ZeroMQ rather than copied wherever nobody else would read it. */
@@ -201,7 +211,8 @@ static bool s_send(struct ring *ring, struct ring_operation *operation, bool *mo
                        zmq_strerror(zmq_errno()));
     }
     zmq_msg_t message;
-    int good = s_lend(operation, &message, s_sent_from(operation, chunk), chunk.count * s_size_sent(operation));
+    int good = s_lend(operation, &message, s_sent_from(operation, chunk),
+                      chunk.count * s_size_sent(operation, operation->send.step));
     while (good == 0 && (good = zmq_msg_send(&message, ring->to, ZMQ_DONTWAIT)) < 0 && zmq_errno() == EINTR)
         good = 0;
     if (good < 0) {
@@ -273,7 +284,7 @@ static bool s_check(const struct ring_operation *operation, struct arrival *arri
 {
     const struct ring *ring = operation->ring;
     uint32_t predecessor = (ring->rank + ring->size - 1) % ring->size;
-    size_t bytes = s_chunk(operation, operation->receive, true).count * s_size_sent(operation);
+    size_t bytes = s_chunk(operation, operation->receive, true).count * s_size_sent(operation, operation->receive.step);
     if (frame->generation != ring->generation || frame->rank != predecessor)
         return err_set(err, ERR_PROTOCOL,
                        "the ring got a frame of rank %u, generation %" PRIu64 ", in place of %u, %" PRIu64, frame->rank,
@@ -297,16 +308,17 @@ static bool s_check(const struct ring_operation *operation, struct arrival *arri
 static void s_put_rounded(const struct ring_operation *operation, struct piece chunk, const void *sent)
 {
     const struct ring *ring = operation->ring;
-    float *data = (float *)(void *)operation->data + chunk.begin;
-    uint16_t *rounded = operation->scratch->elements + chunk.begin;
+    enum collective_element element = (enum collective_element)operation->kind;
+    uint8_t *data = operation->data + chunk.begin * element_size(element);
+    uint8_t *rounded = operation->scratch->elements + chunk.begin * element_size_sent(element, true);
     if (operation->receive.step + 1 < ring->size)
-        element_add_sent(ELEMENT_F32_BF16, data, sent, chunk.count);
+        element_add_sent(element, data, sent, chunk.count);
     else
-        memcpy(rounded, sent, chunk.count * sizeof *rounded);
+        memcpy(rounded, sent, chunk.count * element_size_sent(element, true));
     if (operation->receive.step + 2 == ring->size)
-        element_round(rounded, data, chunk.count);
+        element_round(element, rounded, data, chunk.count);
     if (operation->receive.step + 2 >= ring->size)
-        element_widen(data, rounded, chunk.count);
+        element_widen(element, data, rounded, chunk.count);
 }
 
 static void s_put(const struct ring_operation *operation, struct piece chunk, const void *sent)

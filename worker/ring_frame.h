@@ -4,7 +4,7 @@
  *
  *   at  size  field
  *    0     3  "LQR"
- *    3     1  kind        0..2 as enum collective_element, summed; 3 = bytes, copied
+ *    3     1  kind        0..3 as enum collective_element, summed; 4 = bytes, copied
  *    4     2  step        of the operation, on the sender's side of the ring
  *    6     2  rank        of the sender
  *    8     8  generation
@@ -21,7 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RING_FRAME = 32, RING_KIND_BYTES = 3 };
+enum { RING_FRAME = 32, RING_KIND_BYTES = 4 };
 
 struct ring_frame {
     uint8_t kind;
