@@ -246,8 +246,10 @@ static void converse(struct part *part)
     assert_int_equal(pthread_create(&part->worker, NULL, run_worker, part), 0);
     bool done = loop_run(loop, &err);
     part->outcome = trainer_outcome(part->trainer);
+    if (!done)
+        zmq_ctx_shutdown(context);
+    pthread_join(part->worker, NULL); /* it was dismissed, and has its own sockets to close */
     zmq_ctx_shutdown(context);
-    pthread_join(part->worker, NULL);
     pthread_join(part->relay.thread, NULL);
     trainer_destroy(&part->trainer);
     loop_destroy(&loop);
