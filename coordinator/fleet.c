@@ -10,12 +10,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zmq.h>
 
 /* How long a connection may be gone before its worker is: ZeroMQ connects again on its own. */
 enum { GONE_MS = 200 };
 
 /* How long a worker may take to stop, or to leave: a step and a checkpoint's upload are shorter. */
 enum { STOP_MS = 30000, LEAVE_MS = 3000 };
+
+/* Times cluster.timeout that a member may be silent while the coordinator has not read all that was said. */
+enum { BEHIND = 3 };
 
 enum { COMPLAIN_MS = 1000 };
 
@@ -440,12 +444,21 @@ bool fleet_receive(struct fleet *fleet, bool *got, struct err *err)
 
 /* ---- who is alive ---- */
 
+/* How long a member may be silent: longer while messages wait to be read, among which may be what it said. */
+static int64_t s_patience(const struct fleet *fleet)
+{
+    int events = 0;
+    size_t size = sizeof events;
+    bool behind = zmq_getsockopt(fleet->socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN) != 0;
+    return fleet->config->cluster_timeout * (behind ? BEHIND : 1);
+}
+
 /* Why a member is to be given up now; NULL where it is not. */
-static const char *s_fault(const struct fleet *fleet, const struct member *member, int64_t now)
+static const char *s_fault(const struct member *member, int64_t now, int64_t patience)
 {
     if (member->gone_ms != 0 && now - member->gone_ms >= GONE_MS)
         return "has lost its connection";
-    if (now - member->heard_ms >= fleet->config->cluster_timeout)
+    if (now - member->heard_ms >= patience)
         return "was silent for too long";
     if (member->phase == MEMBER_STOPPING && now - member->asked_ms >= STOP_MS)
         return "did not stop";
@@ -467,7 +480,7 @@ static void s_forgive(struct fleet *fleet, int64_t now)
 static bool s_on_tick(void *context, struct err *err)
 {
     struct fleet *fleet = context;
-    int64_t now = clock_ms();
+    int64_t now = clock_ms(), patience = s_patience(fleet);
     s_forgive(fleet, now);
     struct message ping = {.type = MESSAGE_PING, .ping = {.time = (uint64_t)clock_ns()}};
     for (size_t i = 0; i < fleet->count; i++) {
@@ -479,7 +492,7 @@ static bool s_on_tick(void *context, struct err *err)
     for (size_t left = fleet->count; left > 0; left--) {
         const char *why = NULL;
         for (size_t i = 0; i < fleet->count && why == NULL; i++) {
-            why = s_fault(fleet, fleet->members[i], now);
+            why = s_fault(fleet->members[i], now, patience);
             if (why != NULL && !s_lose(fleet, fleet->members[i], why, err))
                 return false;
         }
