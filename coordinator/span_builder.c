@@ -15,7 +15,8 @@ bool span_builder_open(struct span_builder *builder, const struct dataset *datas
     *builder = (struct span_builder){.dataset = dataset, .plan = plan};
     builder->of = malloc(SPAN_STEPS * sizeof *builder->of);
     builder->seen = malloc(2 * SEEN_WORDS * sizeof *builder->seen);
-    if (builder->of == NULL || builder->seen == NULL) {
+    builder->facts = calloc(SPAN_KEPT, sizeof *builder->facts);
+    if (builder->of == NULL || builder->seen == NULL || builder->facts == NULL) {
         span_builder_close(builder);
         return err_set(err, ERR_MEMORY, "no memory for a span");
     }
@@ -25,6 +26,9 @@ bool span_builder_open(struct span_builder *builder, const struct dataset *datas
 void span_builder_close(struct span_builder *builder)
 {
     packing_free(&builder->packing);
+    for (size_t i = 0; builder->facts != NULL && i < SPAN_KEPT; i++)
+        free(builder->facts[i].distinct);
+    free(builder->facts);
     free(builder->of);
     free(builder->seen);
     free(builder->shards);
@@ -63,15 +67,15 @@ static uint32_t s_target_tokens(const struct dataset *dataset, const uint32_t *b
     return tokens;
 }
 
-static bool s_reserve_distinct(struct span_builder *builder, size_t count, struct err *err)
+static bool s_reserve_ids(uint16_t **ids, size_t *capacity, size_t count, struct err *err)
 {
-    if (count <= builder->distinct_capacity)
+    if (count <= *capacity)
         return true;
-    uint16_t *grown = realloc(builder->distinct, 2 * count * sizeof *grown);
+    uint16_t *grown = realloc(*ids, (count + count / 2) * sizeof *grown);
     if (grown == NULL)
         return err_set(err, ERR_MEMORY, "no memory for %zu distinct ids", count);
-    builder->distinct = grown;
-    builder->distinct_capacity = 2 * count;
+    *ids = grown;
+    *capacity = count + count / 2;
     return true;
 }
 
@@ -96,56 +100,74 @@ static void s_see_batch(struct span_builder *builder, const uint32_t *batch, uin
     }
 }
 
-/* Append what was seen, rising. Returns how many. */
-static uint32_t s_list(struct span_builder *builder, const uint64_t *seen)
+static uint32_t s_count(const uint64_t *seen)
 {
-    size_t before = builder->distinct_count;
+    uint32_t count = 0;
+    for (uint32_t word = 0; word < SEEN_WORDS; word++)
+        count += (uint32_t)__builtin_popcountll(seen[word]);
+    return count;
+}
+
+/* What was seen, rising. Returns the place behind it. */
+static uint16_t *s_list(const uint64_t *seen, uint16_t *ids)
+{
     for (uint32_t word = 0; word < SEEN_WORDS; word++)
         for (uint64_t bits = seen[word]; bits != 0; bits &= bits - 1)
-            builder->distinct[builder->distinct_count++] =
-                (uint16_t)(word * SEEN_BITS + (uint32_t)__builtin_ctzll(bits));
-    return (uint32_t)(builder->distinct_count - before);
+            *ids++ = (uint16_t)(word * SEEN_BITS + (uint32_t)__builtin_ctzll(bits));
+    return ids;
 }
 
-static bool s_add_distinct(struct span_builder *builder, const uint32_t *batch, uint32_t count, struct span_step *of,
-                           struct err *err)
+static bool s_find_distinct(struct span_builder *builder, const uint32_t *batch, uint32_t count, struct span_fact *fact,
+                            struct err *err)
 {
-    if (!s_reserve_distinct(builder, builder->distinct_count + 2 * SEEN_WORDS * SEEN_BITS, err))
-        return false;
+    const uint64_t *src = builder->seen, *tgt = builder->seen + SEEN_WORDS;
     s_see_batch(builder, batch, count);
-    of->src_distinct = s_list(builder, builder->seen);
-    of->tgt_distinct = s_list(builder, builder->seen + SEEN_WORDS);
+    fact->of.src_distinct = s_count(src);
+    fact->of.tgt_distinct = s_count(tgt);
+    if (!s_reserve_ids(&fact->distinct, &fact->capacity, (size_t)fact->of.src_distinct + fact->of.tgt_distinct, err))
+        return false;
+    s_list(tgt, s_list(src, fact->distinct));
     return true;
 }
 
-/* What is said of each step, whoever computes it. The members of a generation ask for the same steps one after the
- * other: what was found out for the first is kept. */
-static bool s_describe(struct span_builder *builder, uint64_t first_step, uint32_t most, bool together, struct err *err)
+/* The members of a generation ask for the same steps, one after the other and not all at once: what was found out for
+ * the first is kept. */
+static const struct span_fact *s_fact(struct span_builder *builder, uint64_t step, const uint32_t *batch,
+                                      uint32_t count, bool together, struct err *err)
 {
-    if (builder->known > 0 && builder->first == first_step && builder->known == most && builder->together == together)
+    struct span_fact *fact = &builder->facts[step % SPAN_KEPT];
+    if (fact->known && fact->step == step && fact->together == together)
+        return fact;
+    fact->step = step;
+    fact->together = together;
+    fact->of = (struct span_step){.tokens = s_target_tokens(builder->dataset, batch, count)};
+    fact->known = !together || s_find_distinct(builder, batch, count, fact, err);
+    return fact->known ? fact : NULL;
+}
+
+static bool s_add_fact(struct span_builder *builder, uint32_t at, const struct span_fact *fact, struct err *err)
+{
+    size_t count = (size_t)fact->of.src_distinct + fact->of.tgt_distinct;
+    builder->of[at] = fact->of;
+    if (count == 0)
         return true;
-    builder->known = 0;
-    builder->distinct_count = 0;
-    for (uint32_t i = 0; i < most; i++) {
-        uint32_t count;
-        const uint32_t *batch = plan_batch(builder->plan, first_step + i, &count);
-        struct span_step *of = &builder->of[i];
-        *of = (struct span_step){.tokens = s_target_tokens(builder->dataset, batch, count)};
-        if (together && !s_add_distinct(builder, batch, count, of, err))
+    if (!s_reserve_ids(&builder->distinct, &builder->distinct_capacity, builder->distinct_count + count, err))
+        return false;
+    memcpy(builder->distinct + builder->distinct_count, fact->distinct, count * sizeof *fact->distinct);
+    builder->distinct_count += count;
+    return true;
+}
+
+static bool s_add_shards(struct span_builder *builder, uint32_t step, const uint32_t *batch, uint32_t count,
+                         struct share share, uint32_t *shards, struct err *err)
+{
+    for (uint32_t shard = share.first; shard < share.first + share.count; shard++) {
+        struct share rows = plan_shard(count, builder->plan->shards, shard);
+        builder->shards[(*shards)++] = (struct span_shard){.step = step, .shard = shard, .rows = rows.count};
+        if (!s_add_shard(builder, batch, rows, err))
             return false;
     }
-    builder->first = first_step;
-    builder->known = most;
-    builder->together = together;
     return true;
-}
-
-static size_t s_distinct_of(const struct span_builder *builder, uint32_t steps)
-{
-    size_t count = 0;
-    for (uint32_t i = 0; i < steps; i++)
-        count += (size_t)builder->of[i].src_distinct + builder->of[i].tgt_distinct;
-    return count;
 }
 
 bool span_build(struct span_builder *builder, uint64_t first_step, uint32_t most, struct share share, bool together,
@@ -155,18 +177,16 @@ bool span_build(struct span_builder *builder, uint64_t first_step, uint32_t most
     if (most > SPAN_STEPS)
         most = SPAN_STEPS;
     packing_clear(&builder->packing);
-    if (!s_reserve_shards(builder, (size_t)most * share.count, err) ||
-        !s_describe(builder, first_step, most, together, err))
+    builder->distinct_count = 0;
+    if (!s_reserve_shards(builder, (size_t)most * share.count, err))
         return false;
-    for (; steps < most && builder->packing.id_count < SPAN_IDS; steps++) {
+    for (; steps < most && builder->packing.id_count + builder->distinct_count < SPAN_IDS; steps++) {
         uint32_t count;
         const uint32_t *batch = plan_batch(builder->plan, first_step + steps, &count);
-        for (uint32_t shard = share.first; shard < share.first + share.count; shard++) {
-            struct share rows = plan_shard(count, builder->plan->shards, shard);
-            builder->shards[shards++] = (struct span_shard){.step = steps, .shard = shard, .rows = rows.count};
-            if (!s_add_shard(builder, batch, rows, err))
-                return false;
-        }
+        const struct span_fact *fact = s_fact(builder, first_step + steps, batch, count, together, err);
+        if (fact == NULL || !s_add_fact(builder, steps, fact, err) ||
+            !s_add_shards(builder, steps, batch, count, share, &shards, err))
+            return false;
     }
     *span = (struct span){.first_step = first_step,
                           .steps = steps,
@@ -174,7 +194,7 @@ bool span_build(struct span_builder *builder, uint64_t first_step, uint32_t most
                           .shards = builder->shards,
                           .shard_count = shards,
                           .distinct = builder->distinct,
-                          .distinct_count = s_distinct_of(builder, steps),
+                          .distinct_count = builder->distinct_count,
                           .rows = packing_rows(&builder->packing)};
     return true;
 }

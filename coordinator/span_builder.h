@@ -12,6 +12,17 @@
 
 #include <stdbool.h>
 
+enum { SPAN_KEPT = 128 }; /* steps that are remembered: more than the members of a generation are apart by default */
+
+/* What is said of a step, whoever computes it. */
+struct span_fact {
+    uint64_t step;
+    bool known, together;
+    struct span_step of;
+    uint16_t *distinct; /* [capacity], of which `of` says how many are there; NULL until there are any */
+    size_t capacity;
+};
+
 struct span_builder {
     const struct dataset *dataset;
     struct plan *plan;
@@ -19,13 +30,10 @@ struct span_builder {
     struct span_step *of;      /* [SPAN_STEPS]                 */
     struct span_shard *shards; /* [shard_capacity]             */
     size_t shard_capacity;
-    /* of steps first..first+known-1, kept from build to build */
-    uint64_t first;
-    uint32_t known;
-    bool together;
     uint16_t *distinct; /* [distinct_count] */
     size_t distinct_count, distinct_capacity;
-    uint64_t *seen; /* a bit for each id: sources, then decoder inputs */
+    struct span_fact *facts; /* [SPAN_KEPT], of a step at its number modulo SPAN_KEPT */
+    uint64_t *seen;          /* a bit for each id: sources, then decoder inputs */
 };
 
 bool span_builder_open(struct span_builder *builder, const struct dataset *dataset, struct plan *plan, struct err *err);

@@ -1,0 +1,92 @@
+#!/usr/bin/python3
+"""A coordinator feeds 256 workers that compute nothing: what a target token costs it, and that its memory does not grow."""
+
+import json
+import os
+import random
+import subprocess
+import time
+import unittest
+
+from cluster import BINARY, FULL, Cluster, main, new_folder
+import shutil
+
+MANY = os.environ.get("LSTMQ_MANY_WORKERS", "many_workers")
+WORKERS, SECONDS, WARM_S = 256, 600 if FULL else 15, 3
+LEAST = 1.5e6  # target tokens for a second of the coordinator's processor time
+GROWTH = 8 << 20  # bytes of resident memory
+TICKS = os.sysconf("SC_CLK_TCK")
+
+# 64 rows for each worker and step, as in a run of one machine.
+LARGE = {"train__shards": WORKERS, "train__batch": 64 * WORKERS, "train__min_workers": WORKERS, "train__epochs": 100000,
+         "train__valid_decode": "forced", "data__split": "tail", "data__normalise": "none", "data__valid_fraction": 0.002, "train__reduce": "fp32"}
+
+
+def pairs(path, count=200_000):
+    """Sentences of 3 to 12 words; a word of rank r is used about 1/r times as often as the first."""
+    draw = random.Random(1)
+    ranks = [1 / rank for rank in range(1, 6001)]
+    text = draw.choices([f"w{rank}" for rank in range(6000)], ranks, k=count * 24)
+    with open(path, "w", encoding="utf-8") as file:
+        at = 0
+        for _ in range(count):
+            one, other = draw.randint(3, 12), draw.randint(3, 12)
+            file.write(" ".join(text[at:at + one]) + "\t" + " ".join(text[at + one:at + one + other]) + "\n")
+            at += one + other
+    return path
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(") ", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def resident(pid):
+    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class Feeding(unittest.TestCase):
+    def setUp(self):
+        self.folder = new_folder()
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def crowd(self, endpoint):
+        process = subprocess.Popen([MANY, endpoint, str(WORKERS)], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def samples(self, group, crowd):
+        """(seconds, tokens, the coordinator's processor seconds, its resident bytes), about one a second."""
+        began = None
+        for line in crowd.stdout:
+            told = json.loads(line)
+            if told["working"] < WORKERS:
+                continue
+            now = time.monotonic()
+            began = began or now
+            pid = group.coordinator.pid
+            yield now - began, told["tokens"], cpu_seconds(pid), resident(pid)
+            if now - began > SECONDS:
+                return
+
+    def test_256_workers_are_fed(self):
+        group = Cluster(self, pairs(os.path.join(self.folder, "pairs.tsv")), **LARGE)
+        group.start(binary=BINARY).listening()
+        samples = list(self.samples(group, self.crowd(group.endpoint)))
+        self.assertGreater(len(samples), SECONDS / 2, group.log())
+        first, last = next(one for one in samples if one[0] >= WARM_S), samples[-1]
+        tokens, cpu, wall = last[1] - first[1], last[2] - first[2], last[0] - first[0]
+        half = max(one[3] for one in samples[:len(samples) // 2])
+        print(f"  {tokens / cpu / 1e6:.2f} M target tokens for a second of the coordinator's processor time "
+              f"({tokens / wall / 1e6:.2f} M a second of the clock, {cpu / wall:.2f} processors); "
+              f"resident {first[3] >> 20} MiB, then {half >> 20}, at the end {last[3] >> 20}", flush=True)
+        self.assertGreaterEqual(tokens / cpu, LEAST)
+        self.assertLessEqual(last[3] - half, GROWTH)
+
+
+if __name__ == "__main__":
+    main()
