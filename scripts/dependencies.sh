@@ -9,7 +9,7 @@ set -u
 # A word is a package, or several names for the same one, separated by |: the first that this system has is taken.
 build_packages="gcc libc6-dev cmake ninja-build pkg-config git curl ca-certificates unzip libzmq3-dev
     libmsgpack-c-dev|libmsgpack-dev libdnnl-dev libutf8proc-dev libyaml-dev libjansson-dev libxxhash-dev zlib1g-dev libjs-chart.js"
-test_packages="libcmocka-dev python3 python3-zmq python3-msgpack valgrind fonts-dejavu-core"
+test_packages="libcmocka-dev python3 iproute2 python3-zmq python3-msgpack valgrind fonts-dejavu-core"
 # Nice to have: where they are missing, the tests that need them are skipped visibly. Ubuntu has Chromium only as a snap.
 optional_packages="chromium"
 

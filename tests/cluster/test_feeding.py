@@ -4,12 +4,12 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import time
 import unittest
 
 from cluster import BINARY, FULL, Cluster, main, new_folder
-import shutil
 
 MANY = os.environ.get("LSTMQ_MANY_WORKERS", "many_workers")
 WORKERS, SECONDS, WARM_S = 256, 600 if FULL else 15, 3

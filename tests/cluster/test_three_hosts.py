@@ -1,0 +1,159 @@
+#!/usr/bin/python3
+"""Hosts of their own, as network namespaces with keys on, and a bad line between them: delayed, throttled, cut, and parted for ten
+seconds. The run ends with the weights of one process."""
+
+import os
+import subprocess
+import sys
+import unittest
+
+from cluster import BINARY, HERE, Cluster, ClusterTest, main
+from peers import Keys
+
+PARTED_S = 10
+EPOCHS = 100
+
+
+def ip(*words, check=True):
+    return subprocess.run(["ip", *words], check=check, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+
+
+class Hosts:
+    """A router, and hosts named by a letter, each with a cable to it: 10.77.N.1, the router's end 10.77.N.254."""
+
+    def __init__(self, letters):
+        self.mark, self.letters = f"lq{os.getpid() % 1000000}", letters
+        try:
+            self.make()
+        except Exception:
+            self.remove()
+            raise
+
+    def make(self):
+        ip("netns", "add", self.space("router"))
+        self.inside("router", "link", "set", "lo", "up")
+        for number, letter in enumerate(self.letters):
+            own, far = f"{self.mark}{letter}", f"{self.mark}{letter}r"
+            ip("netns", "add", self.space(letter))
+            ip("link", "add", own, "netns", self.space(letter), "type", "veth", "peer", "name", far, "netns", self.space("router"))
+            for space, name, last in ((letter, own, 1), ("router", far, 254)):
+                self.inside(space, "address", "add", f"10.77.{number}.{last}/24", "dev", name)
+                self.inside(space, "link", "set", name, "up")
+            self.inside(letter, "link", "set", "lo", "up")
+            self.inside(letter, "route", "add", "default", "via", f"10.77.{number}.254")
+        subprocess.run(self.command("router", "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"), check=True)
+
+    def space(self, name):
+        return f"{self.mark}-{name}"
+
+    def inside(self, name, *words):
+        ip("-n", self.space(name), *words)
+
+    def command(self, name, *words):
+        return ["ip", "netns", "exec", self.space(name), *words]
+
+    def address(self, letter, last=1):
+        return f"10.77.{self.letters.index(letter)}.{last}"
+
+    def cable(self, letter, state):
+        self.inside("router", "link", "set", f"{self.mark}{letter}r", state)
+
+    def remove(self):
+        for name in ("router", *self.letters):
+            ip("netns", "delete", self.space(name), check=False)
+
+
+class Relay:
+    def __init__(self, hosts, test, target):
+        host, port = target.removeprefix("tcp://").rsplit(":", 1)
+        self.process = subprocess.Popen(hosts.command("router", sys.executable, os.path.join(HERE, "relay.py"), "0.0.0.0", host, port),
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        test.addCleanup(self.close)
+        self.port = int(self.process.stdout.readline())
+
+    def say(self, *words):
+        self.process.stdin.write(" ".join(words) + "\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "done\n"
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+class DistantCluster(Cluster):
+    """A cluster each of whose processes has a host."""
+
+    def __init__(self, test, pairs, hosts, **options):
+        super().__init__(test, pairs, **options)
+        self.hosts, self.keys, self.relay = hosts, Keys(os.path.join(self.folder, "keys")), None
+        self.keys.make("server", allowed=False)
+        self.endpoint = f"tcp://{hosts.address('c')}:0"
+
+    def _process(self, *arguments, binary=BINARY, host="c", **more):
+        words = self.hosts.command(host, binary, *arguments)
+        return super()._process(*words[1:], binary=words[0], **more)
+
+    def begin(self):
+        self.start("--curve.key", self.keys.path("server.key"), "--curve.allow", self.keys.allow, binary=BINARY).listening()
+        self.relay = Relay(self.hosts, self.test, self.endpoint)
+        return self
+
+    def distant(self, host):
+        self.keys.make(host)
+        self.endpoint = f"tcp://{self.hosts.address(host, 254)}:{self.relay.port}"
+        return self.worker("--curve.key", self.keys.path(host + ".key"), "--curve.server", self.keys.path("server.pub"),
+                           binary=BINARY, host=host)
+
+    def generation(self, workers, since):
+        self.coordinator.expect(rf"generation \d+: {workers} workers", since=since)
+
+
+class ThreeHosts(ClusterTest):
+    def setUp(self):
+        if os.geteuid() != 0:
+            self.skipTest("network namespaces need root")
+        try:
+            self.hosts = Hosts("cabd")
+        except (OSError, subprocess.CalledProcessError) as failure:
+            self.skipTest(f"network namespaces cannot be made here: {failure}")
+        self.addCleanup(self.hosts.remove)
+        super().setUp()
+
+    def part(self, cluster, hosts):
+        """These hear nobody, and nobody hears them."""
+        mark = cluster.coordinator.mark()
+        for host in hosts:
+            cluster.relay.say("hold", self.hosts.address(host))
+            self.hosts.cable(host, "down")
+        cluster.coordinator.expect("waiting for workers", since=mark)
+        self.assertFalse(cluster.coordinator.hears("generation", PARTED_S, since=mark), "nobody was there to train")
+        for host in hosts:
+            self.hosts.cable(host, "up")
+        mark = cluster.coordinator.mark()
+        cluster.relay.say("release")
+        cluster.generation(3, mark)
+
+    def test_a_bad_line_changes_no_bit(self):
+        wanted = self.train(train__epochs=EPOCHS, train__threads=1)
+        cluster = DistantCluster(self, self.pairs, self.hosts, train__epochs=EPOCHS, train__min_workers=2).begin()
+        cluster.relay.say("delay", "5")
+        cluster.distant("a")
+        cluster.distant("b")
+        cluster.generation(2, 0)
+        cluster.distant("d")
+        cluster.generation(3, 0)
+        cluster.relay.say("rate", "300000")
+        mark = cluster.coordinator.mark()
+        cluster.relay.say("cut")
+        cluster.generation(3, mark)
+        self.part(cluster, "bd")
+        cluster.relay.say("rate", "0")
+        cluster.finished(limit=60)
+        self.assertEqual(cluster.hashes(), wanted)
+
+
+if __name__ == "__main__":
+    main()
