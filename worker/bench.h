@@ -1,7 +1,7 @@
 /* bench.h - what the measurements of `lstmq bench` share.
  *
  * A measurement repeats a piece of work for bench.seconds, after runs that are not counted, and keeps the wall time of
- * each run; the median is what is shown, because a machine is never quite alone. A section (kernels, train, translate)
+ * each run; the median is what is shown, because a machine is never quite alone. A section (kernels, train, translate, cluster)
  * appends its table, or its member of the JSON object, to `out`; the command prints it. One compute thread. */
 #ifndef LSTMQ_BENCH_H
 #define LSTMQ_BENCH_H
@@ -43,5 +43,6 @@ bool bench_training_step(struct training *training, const struct bench_data *dat
 bool bench_kernels(struct bench *bench, struct err *err);
 bool bench_train(struct bench *bench, struct err *err);
 bool bench_translate(struct bench *bench, struct err *err);
+bool bench_cluster(struct bench *bench, struct err *err);
 
 #endif

@@ -15,6 +15,7 @@ static const struct section s_sections[] = {
     {"kernels", bench_kernels},
     {"train", bench_train},
     {"translate", bench_translate},
+    {"cluster", bench_cluster},
 };
 
 enum { SECTIONS = sizeof s_sections / sizeof s_sections[0] };
@@ -72,7 +73,8 @@ static bool s_check(const struct config *config, const char *wanted, struct err 
     for (int i = 0; i < SECTIONS; i++)
         known = known || strcmp(wanted, s_sections[i].name) == 0;
     if (!known)
-        return err_set(err, ERR_USAGE, "nothing called \"%s\" to measure; give kernels, train or translate", wanted);
+        return err_set(err, ERR_USAGE, "nothing called \"%s\" to measure; give kernels, train, translate or cluster",
+                       wanted);
     bool pairs = config->data_pairs[0] != '\0' || config->data_src[0] != '\0' || config->data_tgt[0] != '\0';
     if (pairs && config->translate_model[0] == '\0')
         return err_set(err, ERR_USAGE, "pairs are measured with a model's vocabularies: give --model RUN too");

@@ -36,10 +36,10 @@ class Bench(unittest.TestCase):
 
     def test_without_a_word_everything_is_measured(self):
         everything = json.loads(self.bench("--json"))
-        for section in ("kernels", "train", "translate"):
+        for section in ("kernels", "train", "translate", "cluster"):
             alone = json.loads(self.bench(section, "--json"))
             self.assertIn(section, everything)
-            self.assertEqual({"kernels", "train", "translate"} & set(alone), {section})
+            self.assertEqual({"kernels", "train", "translate", "cluster"} & set(alone), {section})
 
     def test_the_figures_of_a_step_agree(self):
         train = json.loads(self.bench("train", "--json"))["train"]
@@ -55,6 +55,14 @@ class Bench(unittest.TestCase):
         for alone in ("gemm_ms", "onednn_ms"):
             self.assertAlmostEqual(sum(phase.get(alone, 0) for phase in phases.values()) / train[alone], 1, 4)
         self.assertTrue(all(phase["ms"] > 0 for phase in phases.values()), phases)
+
+    def test_the_figures_of_a_cluster_follow_their_formulas(self):
+        cluster = json.loads(self.bench("cluster", "--json"))["cluster"]
+        for workers, volume, total in zip(cluster["workers"], cluster["volume_mb"], cluster["sum_ms"]):
+            self.assertAlmostEqual(2 * (workers - 1) / workers * 4 * cluster["parameters"] / 1e6 / volume, 1, 3)
+            expected = volume / cluster["ring_gb_per_s"] + 2 * (workers - 1) * cluster["hop_us"] / 1e3
+            self.assertAlmostEqual(expected / total, 1, 3)
+        self.assertEqual(cluster["span_kb"], sorted(cluster["span_kb"]))
 
     def test_the_prediction_for_more_cores_follows_its_formula(self):
         scaling = json.loads(self.bench("train", "--json"))["train"]["scaling"]
@@ -97,7 +105,7 @@ class Bench(unittest.TestCase):
 
     def test_what_cannot_be_measured_is_refused(self):
         for arguments, message in (
-            (["trian"], 'lstmq bench: nothing called "trian" to measure; give kernels, train or translate\n'),
+            (["trian"], 'lstmq bench: nothing called "trian" to measure; give kernels, train, translate or cluster\n'),
             (["--data.pairs", "x.tsv"],
              "lstmq bench: pairs are measured with a model's vocabularies: give --model RUN too\n"),
         ):
