@@ -3,8 +3,8 @@
 #
 # Stages: all tests on the release build; the C tests again under AddressSanitizer and UndefinedBehaviorSanitizer; one
 # training step under valgrind. --quick stops after the first. --all adds the whole training curves (tests labelled full,
-# which take minutes each), a build and the C tests in a fresh Debian 13 (needs root and debootstrap), a minute of each fuzz
-# target, and an arm64 syntax check (needs its cross compiler).
+# which take minutes each), a build and the C tests in a fresh Debian 13 (needs root and debootstrap), each fuzz target for two
+# million inputs or three minutes, and an arm64 syntax check (needs its cross compiler).
 # CTEST ARGUMENTS choose tests: -R NAME, -L unit. What was skipped is listed at the end, with its reason.
 #
 # LSTMQ_DATA and LSTMQ_REFERENCE are the folders of the real pairs and of the reference curves; without them, ../shared/data
@@ -116,8 +116,8 @@ run_debian13() {
         failed+=("Debian 13: the lines above say what")
 }
 
-# A minute of each fuzz target, from the inputs in tests/fuzz/corpus and those that earlier times found, which are kept in
-# build/fuzz/corpus. What breaks a target is left in build/fuzz.
+# Each fuzz target for two million inputs or three minutes, from the inputs in tests/fuzz/corpus and those that earlier times
+# found, which are kept in build/fuzz/corpus. What breaks a target is left in build/fuzz.
 run_fuzzers() {
     local source name target kept
     have clang || { skip "fuzz targets: clang is not installed" && return; }
@@ -130,7 +130,7 @@ run_fuzzers() {
         [ -x "$target" ] || { failed+=("fuzz: $target was not built") && continue; }
         say "fuzz_$name"
         mkdir -p "$kept"
-        "$target" -max_total_time=60 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+        "$target" -runs=2000000 -max_total_time=180 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
             -artifact_prefix="build/fuzz/$name-" "$kept" "tests/fuzz/corpus/$name" >"$target.log" 2>&1 || {
             tail -n 40 "$target.log" >&2
             failed+=("fuzz: $name, all of its output is in $target.log")
