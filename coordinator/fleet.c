@@ -401,12 +401,16 @@ static bool s_dispatch(struct fleet *fleet, const struct route *from, const stru
 {
     struct member *member = s_find(fleet, from);
     struct err failure = {0};
+    bool done;
+    if (member != NULL)
+        member->heard_ms = clock_ms();
     if (member == NULL)
-        return s_stranger(fleet, from, message, err);
-    member->heard_ms = clock_ms();
-    if (message->type == MESSAGE_HELLO && !fleet->embedded)
-        return s_hello(fleet, from, &message->hello, err);
-    if (s_handle(fleet, member, message, &failure))
+        done = s_stranger(fleet, from, message, &failure);
+    else if (message->type == MESSAGE_HELLO && !fleet->embedded)
+        done = s_hello(fleet, from, &message->hello, &failure);
+    else
+        done = s_handle(fleet, member, message, &failure);
+    if (done)
         return true;
     member = s_find(fleet, from);
     if (failure.code == ERR_PROTOCOL && member != NULL && message->type != MESSAGE_ERROR)

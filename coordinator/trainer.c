@@ -70,6 +70,9 @@ bool trainer_results(struct trainer *trainer, uint64_t first_step, const struct 
                      struct err *err)
 {
     size_t before = trainer->ledger->count;
+    for (uint32_t i = 0; i < steps; i++)
+        if (results[i].tokens == 0)
+            return err_set(err, ERR_PROTOCOL, "results count no tokens in step %" PRIu64, first_step + i + 1);
     if (!ledger_put(trainer->ledger, first_step, results, steps, err))
         return false;
     if (trainer->parts.journal != NULL && trainer->ledger->count > before)

@@ -65,7 +65,8 @@ static const struct step_result *s_results(const struct peer *peer)
 {
     static struct step_result results[SPAN_STEPS];
     for (size_t i = 0; i < 4; i++)
-        results[i] = (struct step_result){.loss_sum = 3, .grad_norm = 1, .tokens = peer->tokens, .correct = 1};
+        results[i] =
+            (struct step_result){.loss_sum = 3, .grad_norm = 1, .tokens = peer->tokens, .correct = peer->tokens > 0};
     return results;
 }
 
@@ -279,6 +280,8 @@ static void s_move_say(struct peer *peer, bool change)
                                               MESSAGE_REPORT, MESSAGE_SCORED,   MESSAGE_STATE,   MESSAGE_RESIGN,
                                               MESSAGE_LEAVE,  MESSAGE_ERROR,    MESSAGE_STOPPED, MESSAGE_ASK,
                                               MESSAGE_PONG,   MESSAGE_STATUS};
+    if (change && s_byte() % 16 == 15)
+        peer->tokens = s_byte() % 2; /* of the results it will say */
     struct message message = s_message(peer, types[s_byte() % (sizeof types / sizeof *types)]);
     for (int changes = change ? 1 + s_byte() % 3 : 0; changes > 0; changes--)
         s_change(&message);
