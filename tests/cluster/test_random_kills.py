@@ -10,7 +10,7 @@ import time
 from cluster import FULL, ClusterTest, main
 from notebook import pairs
 
-KILLS, EVERY_S, EPOCHS, TAKE = (62, 28.0, 150, 8000) if FULL else (4, 2.5, 6, 2400)
+KILLS, EVERY_S, EPOCHS, TAKE = (62, 28.0, 150, 8000) if FULL else (4, 2.0, 6, 1600)
 COST_S = 0.8
 LIMIT_S = 3600 if FULL else 240
 
