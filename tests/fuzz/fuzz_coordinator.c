@@ -385,7 +385,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     stage_clock_stands = true;
     stage_now_ms = 1000000;
     stage.ended = false;
-    must(folder_remove(stage.dir, NULL));
+    must(folder_make(stage.folder, NULL));
     stage_open(false);
     for (int i = 0; i < PEERS; i++) {
         s_peers[i] = (struct peer){.socket = s_peers[i].socket, .tokens = 1, .span_steps = 1};
@@ -401,6 +401,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     stage_close();
     s_drain();
+    stage_remove(); /* here, since libFuzzer ends without atexit's */
     stage_clock_stands = false;
     return 0;
 }

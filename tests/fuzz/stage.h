@@ -101,7 +101,7 @@ static void stage_make(void)
     log_open("fuzz", LOG_OFF);
     snprintf(stage.folder, sizeof stage.folder, "%s",
              access("/dev/shm", W_OK) == 0 ? "/dev/shm/lstmq-fuzz-XXXXXX" : "/tmp/lstmq-fuzz-XXXXXX");
-    must(mkdtemp(stage.folder) != NULL && atexit(stage_remove) == 0);
+    must(mkdtemp(stage.folder) != NULL);
     snprintf(stage.dir, sizeof stage.dir, "%s/run", stage.folder);
     stage_configure(&stage.config);
     FILE *pairs = fopen(stage.config.data_pairs, "we");
