@@ -31,7 +31,7 @@ static const size_t s_most = (size_t)1 << 30;
 
 static uint32_t s_check(const struct record *record)
 {
-    return (uint32_t)XXH3_64bits(&record->a, RECORD - offsetof(struct record, a));
+    return (uint32_t)XXH3_64bits_withSeed(&record->a, RECORD - offsetof(struct record, a), record->kind);
 }
 
 static struct record s_record(enum kind kind, uint64_t a, uint64_t b, const struct step_result *result)

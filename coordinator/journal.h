@@ -4,18 +4,18 @@
  *
  *   byte  size  what
  *      0     4  kind: 1 run, 2 numbers, 3 result, 4 cut
- *      4     4  the lower half of XXH3 (64 bit) of bytes 8..47
+ *      4     4  the lower half of XXH3 (64 bit) of bytes 8..47, seeded with the kind
  *      8     8  run: identity; numbers: generation; result, cut: step
  *     16     8  numbers: workers named so far; run: format, 1; else 0
  *     24    24  result: a step_result as PROTOCOL.md describes it; numbers: ranks of that generation (4 bytes at 40),
  *               0 = all were dismissed; else 0
  *
- * The first record is the run's identity, drawn when the run began; by it a coordinator knows workers that hold its state.
- * Numbers are given once and never again. Results are those of the steps since the newest checkpoint; a cut takes
- * back those of its step and later. Records are written, not fsynced: they outlive the process, and after a crash of
- * the host the checkpoint counts. A record that is not whole ends the file. At each checkpoint a new file with only
- * what still counts takes the place of the old one. A journal that cannot be written is logged once; training goes on, and what
- * is lost is only that a killed coordinator could go on from memory. Coordinator's thread. */
+ * The first record is the run's identity, drawn when the run began; by it a coordinator knows workers that hold its
+ * state. Numbers are given once and never again. Results are those of the steps since the newest checkpoint; a cut
+ * takes back those of its step and later. Records are written, not fsynced: they outlive the process, and after a crash
+ * of the host the checkpoint counts. A record that is not whole ends the file. At each checkpoint a new file with only
+ * what still counts takes the place of the old one. A journal that cannot be written is logged once; training goes on,
+ * and what is lost is only that a killed coordinator could go on from memory. Coordinator's thread. */
 #ifndef LSTMQ_JOURNAL_H
 #define LSTMQ_JOURNAL_H
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Members that are listed: each takes some 400 bytes of a STATUS. */
+/* Members that are listed at most, and where their names are long, fewer: a STATUS has room for MESSAGE_JSON bytes. */
 enum { LISTED = 100 };
 
 static json_t *s_integer(uint64_t value)
@@ -31,10 +31,10 @@ static json_t *s_member(const struct member *member)
     return object;
 }
 
-static json_t *s_members(const struct fleet *fleet)
+static json_t *s_members(const struct fleet *fleet, size_t most)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < fleet->count && i < LISTED; i++)
+    for (size_t i = 0; i < fleet->count && i < most; i++)
         json_array_append_new(list, s_member(fleet->members[i]));
     return list;
 }
@@ -67,15 +67,27 @@ static void s_fleet(json_t *object, const struct fleet *fleet)
     json_object_set_new(object, "lost", s_integer(fleet->lost));
 }
 
-void status_write(const struct status_facts *facts, bool detail, struct buffer *out)
+static char *s_dump(const struct status_facts *facts, bool detail, size_t members)
 {
     json_t *object = json_object();
     s_run(object, facts);
     s_fleet(object, facts->fleet);
     if (detail)
-        json_object_set_new(object, "members", s_members(facts->fleet));
+        json_object_set_new(object, "members", s_members(facts->fleet, members));
     char *text = json_dumps(object, JSON_COMPACT);
     json_decref(object);
+    return text;
+}
+
+void status_write(const struct status_facts *facts, bool detail, struct buffer *out)
+{
+    size_t listed = LISTED;
+    char *text = s_dump(facts, detail, listed);
+    while (detail && listed > 0 && text != NULL && strlen(text) > MESSAGE_JSON) {
+        listed /= 2;
+        free(text);
+        text = s_dump(facts, detail, listed);
+    }
     buffer_text(out, text != NULL ? text : "{}");
     free(text);
 }
