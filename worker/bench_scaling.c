@@ -275,13 +275,24 @@ static double s_wanted(const struct scaling *scaling, int at)
     return s_bytes(scaling) / scaling->step[at] / 1e6;
 }
 
+/* A figure in the six columns it has: with fewer decimals, then in thousands, where it would take more. */
+static void s_figure(struct buffer *out, double figure, int decimals)
+{
+    while (decimals > 0 && figure >= (decimals == 1 ? 9999.95 : 999.995))
+        decimals--;
+    if (figure < 999999.5)
+        buffer_format(out, " %6.*f", decimals, figure);
+    else
+        buffer_format(out, " %5.0fk", figure / 1e3);
+}
+
 /* A row with a figure for each number of threads. */
-static void s_row(const struct scaling *scaling, struct buffer *out, const char *name, const char *format,
+static void s_row(const struct scaling *scaling, struct buffer *out, const char *name, int decimals,
                   double (*figure)(const struct scaling *, int))
 {
     buffer_format(out, "  %-49s", name);
     for (int at = 0; at < SCALES; at++)
-        buffer_format(out, format, figure(scaling, at));
+        s_figure(out, figure(scaling, at), decimals);
     buffer_text(out, "\n");
 }
 
@@ -313,7 +324,7 @@ static void s_print_phases(const struct scaling *scaling, struct buffer *out)
         buffer_format(out, "  %-22s %5.1f %7.3f %6.3f %6.3f", phase_names[i].name, phase->bytes / 1e6, phase->serial,
                       phase->share[SCALES - 2], phase->share[SCALES - 1]);
         for (int at = 0; at < SCALES; at++)
-            buffer_format(out, " %6.2f", phase->ms[at]);
+            s_figure(out, phase->ms[at], 2);
         buffer_text(out, "\n");
     }
 }
@@ -321,12 +332,12 @@ static void s_print_phases(const struct scaling *scaling, struct buffer *out)
 void scaling_print(const struct scaling *scaling, struct buffer *out)
 {
     s_print_phases(scaling, out);
-    s_row(scaling, out, "step, ms", " %6.2f", s_step);
-    s_row(scaling, out, "target tokens/s, predicted (1: measured)", " %6.0f", s_tokens);
-    s_row(scaling, out, "busiest thread, GFLOP of products", " %6.2f", s_gigaflop);
-    s_row(scaling, out, "busiest thread, MB read and written", " %6.1f", s_megabytes);
-    s_row(scaling, out, "all threads, GB/s wanted", " %6.1f", s_wanted);
-    s_row(scaling, out, "jobs handed to more than one thread", " %6.1f", s_jobs);
+    s_row(scaling, out, "step, ms", 2, s_step);
+    s_row(scaling, out, "target tokens/s, predicted (1: measured)", 0, s_tokens);
+    s_row(scaling, out, "busiest thread, GFLOP of products", 2, s_gigaflop);
+    s_row(scaling, out, "busiest thread, MB read and written", 1, s_megabytes);
+    s_row(scaling, out, "all threads, GB/s wanted", 1, s_wanted);
+    s_row(scaling, out, "jobs handed to more than one thread", 1, s_jobs);
     buffer_text(out, "  " SCALING_FORMULA ",\n");
     buffer_format(out, "  serial in all %.3f ms, %.1f %% of one thread's step; call %.2f us\n", s_serial(scaling),
                   100 * s_serial(scaling) / scaling->step[ONE], 1e3 * scaling->call);
