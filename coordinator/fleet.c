@@ -255,15 +255,10 @@ static bool s_hello(struct fleet *fleet, const struct route *from, const struct 
 
 static bool s_resign(struct fleet *fleet, struct member *member, struct err *err)
 {
-    static const char reason[] = "it asked to go";
-    struct message message = {.type = MESSAGE_DISMISS, .dismiss = {.reason = s_text(reason)}};
-    bool sent;
     member->resigned = true;
     if (member->phase != MEMBER_WAITING)
         return generation_consider(fleet, err);
-    member->phase = MEMBER_LEAVING;
-    member->asked_ms = clock_ms();
-    return fleet_send(fleet, member, &message, &sent, err);
+    return generation_ask(fleet, member, MEMBER_LEAVING, "it asked to go", err);
 }
 
 static bool s_leave(struct fleet *fleet, struct member *member, struct err *err)
@@ -488,8 +483,9 @@ static bool s_on_tick(void *context, struct err *err)
     s_forgive(fleet, now);
     struct message ping = {.type = MESSAGE_PING, .ping = {.time = (uint64_t)clock_ns()}};
     for (size_t i = 0; i < fleet->count; i++) {
+        struct member *member = fleet->members[i];
         bool sent;
-        if (!fleet_send(fleet, fleet->members[i], &ping, &sent, err))
+        if (!fleet_send(fleet, member, &ping, &sent, err) || !generation_ask_again(fleet, member, err))
             return false;
     }
     /* Giving one up can change the table: look from the beginning, and at most once for each of them. */
@@ -571,16 +567,11 @@ bool fleet_winds_up(const struct fleet *fleet)
 
 bool fleet_dismiss(struct fleet *fleet, const char *reason, struct err *err)
 {
-    struct message message = {.type = MESSAGE_DISMISS, .dismiss = {.reason = s_text(reason)}};
     fleet->phase = FLEET_DISMISSED;
     upload_close(&fleet->upload);
-    for (size_t i = 0; i < fleet->count; i++) {
-        bool sent;
-        fleet->members[i]->phase = MEMBER_LEAVING;
-        fleet->members[i]->asked_ms = clock_ms();
-        if (!fleet_send(fleet, fleet->members[i], &message, &sent, err))
+    for (size_t i = 0; i < fleet->count; i++)
+        if (!generation_ask(fleet, fleet->members[i], MEMBER_LEAVING, reason, err))
             return false;
-    }
     fault_point("dismiss");
     if (fleet->journal != NULL) {
         fleet->journal->ranks = 0;

@@ -239,7 +239,7 @@ static bool s_send_peers(struct fleet *fleet, struct err *err)
 
 bool generation_endpoint(struct fleet *fleet, struct member *member, const struct endpoint *endpoint, struct err *err)
 {
-    if (member->phase == MEMBER_STOPPING)
+    if (member->phase == MEMBER_STOPPING || member->phase == MEMBER_LEAVING)
         return true;
     if (member->phase != MEMBER_ENTERING || member->endpoint[0] != '\0' || endpoint->address.size == 0 ||
         memchr(endpoint->address.data, ' ', endpoint->address.size) != NULL)
@@ -276,23 +276,45 @@ bool generation_ready(struct fleet *fleet, struct member *member, const struct r
 
 /* ---- the end ---- */
 
+static bool s_ask(struct fleet *fleet, struct member *member, struct err *err)
+{
+    struct message message = {.type = MESSAGE_STOP, .stop = {.generation = fleet->generation}};
+    bool sent;
+    if (member->phase == MEMBER_LEAVING)
+        message =
+            (struct message){.type = MESSAGE_DISMISS, .dismiss = {.reason = {member->reason, strlen(member->reason)}}};
+    bool done = fleet_send(fleet, member, &message, &sent, err);
+    member->unasked = !sent;
+    return done;
+}
+
+bool generation_ask(struct fleet *fleet, struct member *member, enum member_phase phase, const char *reason,
+                    struct err *err)
+{
+    member->phase = phase;
+    member->reason = reason;
+    member->asked_ms = clock_ms();
+    return s_ask(fleet, member, err);
+}
+
+bool generation_ask_again(struct fleet *fleet, struct member *member, struct err *err)
+{
+    return !member->unasked || s_ask(fleet, member, err);
+}
+
 bool generation_end(struct fleet *fleet, struct err *err)
 {
     if (fleet->phase != FLEET_SYNC && fleet->phase != FLEET_WORK)
         return true;
-    struct message message = {.type = MESSAGE_STOP, .stop = {.generation = fleet->generation}};
     fleet->phase = FLEET_ENDING;
     fleet->winding_up = false;
     upload_close(&fleet->upload);
     for (size_t i = 0; i < fleet->count; i++) {
         struct member *member = fleet->members[i];
-        bool sent;
         if (!member_is_in(member))
             continue;
-        member->phase = MEMBER_STOPPING;
         member->held = false;
-        member->asked_ms = clock_ms();
-        if (!fleet_send(fleet, member, &message, &sent, err))
+        if (!generation_ask(fleet, member, MEMBER_STOPPING, NULL, err))
             return false;
     }
     return fleet->owner.over(fleet->owner.context, err) && generation_check_ended(fleet, err);
@@ -304,16 +326,6 @@ bool generation_check_ended(struct fleet *fleet, struct err *err)
         return true;
     fleet->phase = FLEET_GATHER;
     return generation_consider(fleet, err);
-}
-
-static bool s_let_go(struct fleet *fleet, struct member *member, struct err *err)
-{
-    static const char reason[] = "it asked to go";
-    struct message message = {.type = MESSAGE_DISMISS, .dismiss = {.reason = {reason, sizeof reason - 1}}};
-    bool sent;
-    member->phase = MEMBER_LEAVING;
-    member->asked_ms = clock_ms();
-    return fleet_send(fleet, member, &message, &sent, err);
 }
 
 bool generation_stopped(struct fleet *fleet, struct member *member, const struct stopped *stopped, struct err *err)
@@ -330,7 +342,7 @@ bool generation_stopped(struct fleet *fleet, struct member *member, const struct
     if (stopped->steps > 0 && !fleet->owner.results(fleet->owner.context, stopped->step - stopped->steps,
                                                     stopped->results, stopped->steps, err))
         return false;
-    if (member->resigned && !s_let_go(fleet, member, err))
+    if (member->resigned && !generation_ask(fleet, member, MEMBER_LEAVING, "it asked to go", err))
         return false;
     return generation_check_ended(fleet, err);
 }

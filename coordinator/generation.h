@@ -15,6 +15,12 @@ bool generation_endpoint(struct fleet *fleet, struct member *member, const struc
 bool generation_ready(struct fleet *fleet, struct member *member, const struct ready *ready, struct err *err);
 bool generation_stopped(struct fleet *fleet, struct member *member, const struct stopped *stopped, struct err *err);
 
+/* Say STOP to a member (`phase` MEMBER_STOPPING) or DISMISS (MEMBER_LEAVING, `reason` is static), which has that phase
+ * from now on. Where its queue has no room, as in the middle of an upload, generation_ask_again says it later. */
+bool generation_ask(struct fleet *fleet, struct member *member, enum member_phase phase, const char *reason,
+                    struct err *err);
+bool generation_ask_again(struct fleet *fleet, struct member *member, struct err *err);
+
 /* End it: STOP to all who are in it. Nothing happens when there is none. */
 bool generation_end(struct fleet *fleet, struct err *err);
 

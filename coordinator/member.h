@@ -1,7 +1,8 @@
 /* member.h - a worker, as its coordinator knows it.
  *
  *   HELLO > waiting > GENERATION > entering > PEERS > syncing > READY > working > STOP > stopping > STOPPED > waiting
- *   and from waiting, or at the end of the run: DISMISS > leaving > LEAVE
+ *   alone in its generation:       GENERATION > syncing;   where the generation fails:  entering, syncing > STOP
+ *   and from waiting, or at the end of the run from anywhere: DISMISS > leaving > LEAVE
  *
  * Born when HELLO arrives, gone with LEAVE, with ERROR, or when it is given up. In a generation it has a rank; when that
  * works, it is given units of work against the credit it grants. Spans it has and did not report yet are remembered in
@@ -37,10 +38,12 @@ struct member {
     bool resigned; /* it wants to go at the next boundary */
     bool held;     /* it holds the state after `step` steps of this run: as of HELLO or STOPPED */
     uint64_t step;
-    int64_t joined_ms; /* clocks: when it came,                                   */
-    int64_t heard_ms;  /* when anything was heard of it,                          */
-    int64_t gone_ms;   /* since when its connection is not there, 0 = it is there */
-    int64_t asked_ms;  /* when STOP or DISMISS was said                           */
+    int64_t joined_ms;  /* clocks: when it came,                                   */
+    int64_t heard_ms;   /* when anything was heard of it,                          */
+    int64_t gone_ms;    /* since when its connection is not there, 0 = it is there */
+    int64_t asked_ms;   /* when STOP or DISMISS was due                            */
+    const char *reason; /* of DISMISS, static */
+    bool unasked;       /* STOP or DISMISS found no room, and is said again */
     /* in a generation */
     uint32_t rank;
     char endpoint[MESSAGE_LINE + 1];
