@@ -58,7 +58,7 @@ struct trainer {
     struct validation validation;
     struct download download;
     struct view view;
-    struct checkpoint reopened; /* of this run, by trainer_rewind */
+    struct checkpoint reopened; /* the newest of this run, when it went back to it */
     bool has_reopened;
     uint64_t first_generation; /* number of the last one before this process */
 };
