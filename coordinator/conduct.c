@@ -7,36 +7,18 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { SAME_SIGNAL_MS = 500 }; /* signals this close together are one */
-
-/* From now on a signal does what it does to any process. */
-static bool s_on_second_chance(void *context, struct err *err)
-{
-    (void)context, (void)err;
-    sigset_t both;
-    sigemptyset(&both);
-    sigaddset(&both, SIGINT);
-    sigaddset(&both, SIGTERM);
-    pthread_sigmask(SIG_UNBLOCK, &both, NULL);
-    return true;
-}
-
-/* The first signal; those that follow at its heels are the same one, told to the process and to its group by a
- * supervisor. */
 static bool s_on_signal(void *context, struct err *err)
 {
     struct conduct *conduct = context;
-    struct signalfd_siginfo info;
-    if (read(conduct->signals, &info, sizeof info) != (ssize_t)sizeof info || conduct->signalled)
+    int signal = loop_signal_take(conduct->signals);
+    if (signal == 0 || conduct->signalled)
         return true;
     conduct->signalled = true;
     log_info("%s: finishing the steps in flight and writing a checkpoint; once more ends at once",
-             info.ssi_signo == SIGINT ? "interrupted" : "told to end");
-    return loop_add_timer(conduct->loop, SAME_SIGNAL_MS, 0, s_on_second_chance, conduct, err) != 0 &&
-           trainer_interrupt(conduct->trainer, err);
+             signal == SIGINT ? "interrupted" : "told to end");
+    return loop_signal_yield(conduct->loop, err) && trainer_interrupt(conduct->trainer, err);
 }
 
 /* A word as a shell takes it. */

@@ -19,7 +19,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 enum {
@@ -27,7 +26,6 @@ enum {
     TICK_MS = 100,          /* between looks at the clock                                 */
     QUEUE = 4096,           /* messages for the compute thread; credit keeps it near empty */
     RESIGN_MS = 10000,      /* from RESIGN to an end without DISMISS                      */
-    SAME_SIGNAL_MS = 500,   /* signals this close together are one                        */
     LAST_WORDS_MS = 1000,   /* for what was said last to be delivered                     */
     AGAIN_MOST = 6,         /* times that a connection which stands is given up ...       */
     AGAIN_WITHIN_MS = 60000 /* ... in this time, before the worker ends                   */
@@ -354,32 +352,20 @@ static bool s_on_tick(void *context, struct err *err)
     return true;
 }
 
-/* From now on a signal does what it does to any process. */
-static bool s_on_second_chance(void *context, struct err *err)
-{
-    (void)context, (void)err;
-    sigset_t both;
-    sigemptyset(&both);
-    sigaddset(&both, SIGINT);
-    sigaddset(&both, SIGTERM);
-    pthread_sigmask(SIG_UNBLOCK, &both, NULL);
-    return true;
-}
-
 static bool s_on_signal(void *context, struct err *err)
 {
     struct worker *worker = context;
-    struct signalfd_siginfo info;
-    if (read(worker->signals, &info, sizeof info) != (ssize_t)sizeof info || worker->resigned_ms != 0)
+    int signal = loop_signal_take(worker->signals);
+    if (signal == 0 || worker->resigned_ms != 0)
         return true;
     worker->resigned_ms = clock_ms();
     log_info("%s: leaving once the steps in flight are done; once more ends at once",
-             info.ssi_signo == SIGINT ? "interrupted" : "told to end");
+             signal == SIGINT ? "interrupted" : "told to end");
     struct message resign = {.type = MESSAGE_RESIGN, .resign = {.step = atomic_load(&worker->shared.step)}};
     struct err failure;
     if (!worker->welcomed || !message_send(worker->link.socket, NULL, &resign, &failure))
         loop_stop(worker->loop);
-    return loop_add_timer(worker->loop, SAME_SIGNAL_MS, 0, s_on_second_chance, worker, err) != 0;
+    return loop_signal_yield(worker->loop, err);
 }
 
 /* ---- life ---- */

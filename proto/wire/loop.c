@@ -14,7 +14,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
+#include <unistd.h>
 #include <zmq.h>
+
+enum { ONE_WISH_MS = 500 }; /* signals this close to the first mean the same */
 
 struct source {
     uint64_t id;           /* never reused within a loop's life            */
@@ -211,15 +214,42 @@ bool loop_run(struct loop *loop, struct err *err)
     return good;
 }
 
+/* ---- signals ---- */
+
+/* Block or unblock SIGINT and SIGTERM in this thread: 0, or the errno of why not. */
+static int s_mask(int how, sigset_t *signals)
+{
+    sigemptyset(signals);
+    sigaddset(signals, SIGINT);
+    sigaddset(signals, SIGTERM);
+    return pthread_sigmask(how, signals, NULL);
+}
+
 int loop_signal_fd(struct err *err)
 {
     sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    errno = pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    errno = s_mask(SIG_BLOCK, &signals);
     int fd = errno == 0 ? signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK) : -1;
     if (fd < 0)
         err_errno(err, ERR_IO, "cannot take SIGINT and SIGTERM");
     return fd;
+}
+
+int loop_signal_take(int fd)
+{
+    struct signalfd_siginfo info;
+    return read(fd, &info, sizeof info) == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
+}
+
+static bool s_unblock(void *context, struct err *err)
+{
+    sigset_t signals;
+    (void)context;
+    errno = s_mask(SIG_UNBLOCK, &signals);
+    return errno == 0 || err_errno(err, ERR_FAILED, "cannot give SIGINT and SIGTERM back");
+}
+
+bool loop_signal_yield(struct loop *loop, struct err *err)
+{
+    return loop_add_timer(loop, ONE_WISH_MS, 0, s_unblock, NULL, err) != 0;
 }

@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -335,14 +335,67 @@ static void a_signal_is_an_event_like_others(void **state)
     for (size_t i = 0; i < 2; i++) {
         kill(getpid(), signals[i]);
         s_run(&scene);
-        struct signalfd_siginfo info;
-        assert_int_equal(read(fd, &info, sizeof info), (ssize_t)sizeof info);
-        assert_int_equal(info.ssi_signo, signals[i]);
-        assert_int_equal(read(fd, &info, sizeof info), -1);
+        assert_int_equal(loop_signal_take(fd), signals[i]);
+        assert_int_equal(loop_signal_take(fd), 0);
     }
     close(fd);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     s_close(&scene);
+}
+
+/* Takes the signals that arrive in the descriptor, and yields after the first. */
+static bool s_on_first_signals(void *context, struct err *err)
+{
+    struct actor *actor = context;
+    bool again = actor->scene->calls++ > 0;
+    return loop_signal_take(actor->scene->pipes[0][0]) == SIGTERM &&
+           (again || loop_signal_yield(actor->scene->loop, err));
+}
+
+/* As a supervisor that tells the process and then its group. */
+static bool s_tell_again(void *context, struct err *err)
+{
+    (void)context, (void)err;
+    return kill(getpid(), SIGTERM) == 0;
+}
+
+/* Once SIGINT is let through, send it. */
+static bool s_insist(void *context, struct err *err)
+{
+    (void)err;
+    struct actor *actor = context;
+    sigset_t mask;
+    pthread_sigmask(SIG_SETMASK, NULL, &mask);
+    return sigismember(&mask, SIGINT) == 1 || (actor->scene->calls == 2 && kill(getpid(), SIGINT) == 0);
+}
+
+/* Ends by a signal; by SIGALRM when none was ever let through. */
+static void s_be_told_twice(void)
+{
+    struct err err = {0};
+    struct scene scene = {.loop = loop_new(&err)};
+    struct actor actor = {&scene, 's', 0};
+    scene.pipes[0][0] = loop_signal_fd(&err);
+    loop_add_fd(scene.loop, scene.pipes[0][0], s_on_first_signals, &actor, &err);
+    loop_add_timer(scene.loop, 100, 0, s_tell_again, &actor, &err);
+    loop_add_timer(scene.loop, 0, 10, s_insist, &actor, &err);
+    alarm(20);
+    kill(getpid(), SIGTERM);
+    loop_run(scene.loop, &err);
+    _exit(1);
+}
+
+static void a_second_signal_ends_at_once_but_not_one_at_the_heels_of_the_first(void **state)
+{
+    (void)state;
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0)
+        s_be_told_twice();
+    assert_true(child > 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGINT);
 }
 
 int main(void)
@@ -360,6 +413,7 @@ int main(void)
         cmocka_unit_test(what_is_left_in_a_socket_is_seen_again),
         cmocka_unit_test(a_closed_pipe_wakes_its_handler),
         cmocka_unit_test(a_signal_is_an_event_like_others),
+        cmocka_unit_test(a_second_signal_ends_at_once_but_not_one_at_the_heels_of_the_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
