@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # test.sh [--quick] [--all] [CTEST ARGUMENTS] - install what testing needs, build, and run every test.
+# test.sh --fuzz [NAME...] - the fuzz targets alone, or those named (worker is tests/fuzz/fuzz_worker.c).
 #
 # Stages: all tests on the release build; the C tests again under AddressSanitizer and UndefinedBehaviorSanitizer; one
 # training step under valgrind. --quick stops after the first. --all adds the whole training curves (tests labelled full,
-# which take minutes each), a build and the C tests in a fresh Debian 13 (needs root and debootstrap), each fuzz target for two
-# million inputs or three minutes, and an arm64 syntax check (needs its cross compiler).
+# which take minutes each), a build and the C tests in a fresh Debian 13 (needs root and debootstrap), two million inputs for
+# each fuzz target (a quarter of an hour for the two that speak with peers, minutes for the others), and an arm64 syntax check
+# (needs its cross compiler).
 # CTEST ARGUMENTS choose tests: -R NAME, -L unit. What was skipped is listed at the end, with its reason.
 #
 # LSTMQ_DATA and LSTMQ_REFERENCE are the folders of the real pairs and of the reference curves; without them, ../shared/data
@@ -13,11 +15,12 @@ set -u
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root" || exit 1
 
-quick='' all=''
+quick='' all='' fuzz=''
 while [ $# -gt 0 ]; do
     case "$1" in
     --quick) quick=yes ;;
     --all) all=yes ;;
+    --fuzz) fuzz=yes ;;
     -h | --help) usage && exit 0 ;;
     *) break ;;
     esac
@@ -116,25 +119,49 @@ run_debian13() {
         failed+=("Debian 13: the lines above say what")
 }
 
-# Each fuzz target for two million inputs or three minutes, from the inputs in tests/fuzz/corpus and those that earlier times
-# found, which are kept in build/fuzz/corpus. What breaks a target is left in build/fuzz.
+# One fuzz target: FUZZ_INPUTS inputs, shared out to a process for each core, from those in tests/fuzz/corpus and those that
+# earlier times found, which are kept in build/fuzz/corpus. What breaks it is left in build/fuzz. It fails where it is broken,
+# and where the inputs were fewer when FUZZ_SECONDS were over.
+: "${FUZZ_INPUTS:=2000000}" "${FUZZ_SECONDS:=3600}"
+run_fuzzer() {
+    local name=$1 target=build/fuzz/tests/fuzz/fuzz_$1 kept=build/fuzz/corpus/$1 processes i pids=() done=0 broken='' begun=$SECONDS
+    local options=(-max_total_time=$FUZZ_SECONDS -timeout=10 -rss_limit_mb=1024 -print_final_stats=1
+                   -artifact_prefix="build/fuzz/$1-")
+    [ -x "$target" ] || { failed+=("fuzz: there is no $target") && return; }
+    # Scripts of messages: short ones, of which most are as telling as any other.
+    case $name in coordinator | worker) options+=(-max_len=256 -entropic=0) ;; esac
+    processes=$(nproc)
+    mkdir -p "$kept"
+    for ((i = 1; i <= processes; i++)); do
+        "$target" -runs=$(((FUZZ_INPUTS + processes - 1) / processes)) "${options[@]}" "$kept" "tests/fuzz/corpus/$name" \
+            >"$target.$i.log" 2>&1 &
+        pids+=($!)
+    done
+    trap 'kill "${pids[@]}" 2>/dev/null; exit 130' INT TERM
+    for ((i = 1; i <= processes; i++)); do
+        wait "${pids[i - 1]}" || {
+            broken=yes
+            tail -n 40 "$target.$i.log" >&2
+            failed+=("fuzz: $name, all of its output is in $target.$i.log")
+        }
+        done=$((done + $(sed -n 's/^stat::number_of_executed_units: *//p' "$target.$i.log" | tail -n 1 | grep . || echo 0)))
+    done
+    trap 'exit 130' INT TERM
+    say "fuzz_$name: $done inputs in $((SECONDS - begun)) s"
+    [ -n "$broken" ] || [ "$done" -ge "$FUZZ_INPUTS" ] || failed+=("fuzz: $name, only $done of $FUZZ_INPUTS inputs")
+}
+
+# The targets named, or all.
 run_fuzzers() {
-    local source name target kept
+    local source name
     have clang || { skip "fuzz targets: clang is not installed" && return; }
     build fuzz
-    for source in tests/fuzz/fuzz_*.c; do
+    [ $# -gt 0 ] || for source in tests/fuzz/fuzz_*.c; do
         name=${source##*/fuzz_}
-        name=${name%.c}
-        target=build/fuzz/tests/fuzz/fuzz_$name
-        kept=build/fuzz/corpus/$name
-        [ -x "$target" ] || { failed+=("fuzz: $target was not built") && continue; }
-        say "fuzz_$name"
-        mkdir -p "$kept"
-        "$target" -runs=2000000 -max_total_time=180 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
-            -artifact_prefix="build/fuzz/$name-" "$kept" "tests/fuzz/corpus/$name" >"$target.log" 2>&1 || {
-            tail -n 40 "$target.log" >&2
-            failed+=("fuzz: $name, all of its output is in $target.log")
-        }
+        set -- "$@" "${name%.c}"
+    done
+    for name in "$@"; do
+        run_fuzzer "$name"
     done
 }
 
@@ -149,7 +176,22 @@ run_arm64() {
     [ $bad -eq 0 ] && say "every source passes" || failed+=("arm64: $bad sources")
 }
 
+# What was skipped and what failed; the exit status.
+finish() {
+    printf '\n'
+    [ ${#skipped[@]} -eq 0 ] || printf 'Skipped: %s\n' "${skipped[@]}"
+    [ ${#failed[@]} -eq 0 ] || printf 'FAILED: %s\n' "${failed[@]}"
+    [ ${#failed[@]} -eq 0 ] || exit 1
+    printf 'All tests passed in %d min %02d s.\n' $((SECONDS / 60)) $((SECONDS % 60))
+    exit 0
+}
+
 scripts/dependencies.sh test || exit
+if [ -n "$fuzz" ]; then
+    stage "Fuzz targets"
+    run_fuzzers "$@"
+    finish
+fi
 locate LSTMQ_DATA ../shared/data
 locate LSTMQ_REFERENCE ../shared/reference
 [ -n "${LSTMQ_DATA:-}" ] || skipped+=("what needs the real pairs (LSTMQ_DATA names no folder)")
@@ -181,8 +223,4 @@ if [ -n "$all" ]; then
     run_arm64
 fi
 
-printf '\n'
-[ ${#skipped[@]} -eq 0 ] || printf 'Skipped: %s\n' "${skipped[@]}"
-[ ${#failed[@]} -eq 0 ] || printf 'FAILED: %s\n' "${failed[@]}"
-[ ${#failed[@]} -eq 0 ] || exit 1
-printf 'All tests passed in %d min %02d s.\n' $((SECONDS / 60)) $((SECONDS % 60))
+finish

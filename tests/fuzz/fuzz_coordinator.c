@@ -7,14 +7,15 @@
  * the script is over, all its peers fall silent, and a worker comes who does its work: the run must come to its end. */
 #include "coordinator/tally.h"
 #include "proto/store/safetensors.h"
-#include "proto/wire/message_table.h"
+#include "tests/fuzz/script.h"
 #include "tests/fuzz/stage.h"
 
 enum { PEERS = 3, MOVES_MOST = 96, PATIENCE = 400, GRANT = 3 };
 
 /* A peer, and what it knows of where it stands. */
 struct peer {
-    void *socket;
+    struct wire_socket socket; /* its connection's; id[0] = 0: there is none */
+    struct wire_line line;     /* to it */
     uint64_t run, worker, generation, step, span, request, time;
     uint32_t span_steps, rows, what, tokens;
     uint16_t row_length;
@@ -22,40 +23,37 @@ struct peer {
 };
 
 static struct peer s_peers[PEERS];
-static const uint8_t *s_script;
-static size_t s_left;
-
-static uint8_t s_byte(void)
-{
-    return (uint8_t)fuzz_choice(&s_script, &s_left);
-}
-
+static uint32_t s_connections;
 /* ---- a peer's connection ---- */
 
+/* A new one has a new id, as a ROUTER gives it, and nothing of the old one's is in it. */
 static void s_connect(struct peer *peer)
 {
-    must(zmq_connect(peer->socket, stage_endpoint) == 0);
+    static const uint8_t mark = 1;
+    uint32_t number = ++s_connections;
+    wire_clear(&peer->line);
+    peer->line.most = STAGE_QUEUE;
+    peer->socket = (struct wire_socket){.in = &peer->line, .out = &stage.heard, .id = {mark}};
+    memcpy(peer->socket.id + 1, &number, sizeof number);
+    stage.router.peers[peer - s_peers] = &peer->socket;
 }
 
+/* What it said before may still be heard. */
 static void s_disconnect(struct peer *peer)
 {
-    zmq_disconnect(peer->socket, stage_endpoint);
+    stage.router.peers[peer - s_peers] = NULL;
 }
 
-static void s_make_peers(void)
+static bool s_is_connected(const struct peer *peer)
 {
-    int linger = 0, queue = STAGE_QUEUE;
-    for (int i = 0; i < PEERS; i++) {
-        s_peers[i].socket = zmq_socket(stage.context, ZMQ_DEALER);
-        must(zmq_setsockopt(s_peers[i].socket, ZMQ_LINGER, &linger, sizeof linger) == 0);
-        must(zmq_setsockopt(s_peers[i].socket, ZMQ_RCVHWM, &queue, sizeof queue) == 0);
-    }
+    return stage.router.peers[peer - s_peers] != NULL;
 }
 
 static void s_say(struct peer *peer, const struct message *message)
 {
     struct err err;
-    message_send(peer->socket, NULL, message, &err);
+    if (s_is_connected(peer))
+        message_send(&peer->socket, NULL, message, &err);
     stage_take();
 }
 
@@ -183,7 +181,7 @@ static bool s_hear(struct peer *peer, struct message *message)
 {
     struct err err;
     bool got;
-    must(message_receive(peer->socket, NULL, false, message, &got, &err));
+    must(message_receive(&peer->socket, NULL, false, message, &got, &err));
     if (got)
         s_note(peer, message);
     return got;
@@ -244,69 +242,39 @@ static bool s_work(struct peer *peer, int most, bool answer)
 
 /* ---- moves ---- */
 
-static uint64_t s_figure(void)
-{
-    static const uint64_t edges[] = {
-        0, 1, 2, 3, 7, 255, 1024, 65536, UINT32_MAX, (uint64_t)1 << 40, INT64_MAX - 1, INT64_MAX};
-    uint8_t choice = s_byte();
-    return choice < 128 ? edges[choice % (sizeof edges / sizeof *edges)] : (uint64_t)choice - 128;
-}
-
-/* Another value in one field. Numbers of items stay within the arrays there are. */
-static void s_change(struct message *message)
-{
-    const struct message_row *row = message_row((uint64_t)message->type);
-    if (row->field_count == 0)
-        return;
-    const struct field *field = &row->fields[s_byte() % row->field_count];
-    uint64_t figure = s_figure();
-    for (size_t i = 0; i < row->bulk_count; i++)
-        if (strcmp(row->bulk[i].count, field->name) == 0)
-            figure %= message->type == MESSAGE_STATE ? message->state.size + 1 : 64;
-    void *place = (char *)message + field->offset;
-    if (field->kind == FIELD_U32)
-        *(uint32_t *)place = (uint32_t)figure;
-    else if (field->kind == FIELD_U64 || field->kind == FIELD_SIZE)
-        *(uint64_t *)place = figure;
-    else if (field->kind == FIELD_REAL)
-        *(double *)place = (double)figure * (s_byte() % 2 ? 1e300 : -1);
-    else
-        *(struct text *)place = (struct text){"\303\251 ~", (size_t)(figure % 5)};
-}
-
 static void s_move_say(struct peer *peer, bool change)
 {
     static const enum message_type types[] = {MESSAGE_HELLO,  MESSAGE_ENDPOINT, MESSAGE_READY,   MESSAGE_CREDIT,
                                               MESSAGE_REPORT, MESSAGE_SCORED,   MESSAGE_STATE,   MESSAGE_RESIGN,
                                               MESSAGE_LEAVE,  MESSAGE_ERROR,    MESSAGE_STOPPED, MESSAGE_ASK,
                                               MESSAGE_PONG,   MESSAGE_STATUS};
-    if (change && s_byte() % 16 == 15)
-        peer->tokens = s_byte() % 2; /* of the results it will say */
-    struct message message = s_message(peer, types[s_byte() % (sizeof types / sizeof *types)]);
-    for (int changes = change ? 1 + s_byte() % 3 : 0; changes > 0; changes--)
-        s_change(&message);
+    if (change && script_byte() % 16 == 15)
+        peer->tokens = script_byte() % 2; /* of the results it will say */
+    struct message message = s_message(peer, types[script_byte() % (sizeof types / sizeof *types)]);
+    for (int changes = change ? 1 + script_byte() % 3 : 0; changes > 0; changes--)
+        script_change(&message, message.type == MESSAGE_STATE ? 0 : 63);
     s_say(peer, &message);
 }
 
 /* Frames as they stand: each with its size before it, in a byte. */
 static void s_move_raw(struct peer *peer)
 {
-    for (int frames = 1 + s_byte() % 10; frames > 0; frames--) {
-        size_t size = s_byte();
-        if (size > s_left)
-            size = s_left;
-        if (zmq_send(peer->socket, size > 0 ? (const void *)s_script : "", size,
+    for (int frames = 1 + script_byte() % 10; frames > 0; frames--) {
+        size_t size = script_byte();
+        if (size > script_left)
+            size = script_left;
+        if (zmq_send(&peer->socket, size > 0 ? (const void *)script : "", size,
                      ZMQ_DONTWAIT | (frames > 1 ? ZMQ_SNDMORE : 0)) < 0)
             break;
-        s_script += size;
-        s_left -= size;
+        script += size;
+        script_left -= size;
     }
     stage_take();
 }
 
 static void s_move(void)
 {
-    uint8_t code = s_byte();
+    uint8_t code = script_byte();
     struct peer *peer = &s_peers[code / 16 % PEERS];
     switch (code % 16) {
     case 0:
@@ -314,13 +282,13 @@ static void s_move(void)
         s_connect(peer);
         break;
     case 1:
-        stage_wait(20 * s_byte());
+        stage_wait(20 * script_byte());
         break;
     case 2:
         s_move_raw(peer);
         break;
     case 3:
-        s_work(peer, 1 + s_byte() % 8, false);
+        s_work(peer, 1 + script_byte() % 8, false);
         break;
     case 4:
         stage_must(trainer_interrupt(stage.trainer, &stage.err));
@@ -340,7 +308,7 @@ static void s_move(void)
         s_move_say(peer, true);
         break;
     default:
-        s_work(peer, 1 + s_byte() % 8, true);
+        s_work(peer, 1 + script_byte() % 8, true);
     }
     stage_take();
 }
@@ -366,42 +334,46 @@ static void s_finish(void)
     s_disconnect(peer);
 }
 
-/* What was said too late to be heard. */
-static void s_drain(void)
+static void s_begin(void)
 {
-    char byte;
-    while (zmq_recv(stage.router, &byte, 1, ZMQ_DONTWAIT) >= 0)
-        continue;
+    stage_clock_stands = true;
+    stage_now_ms = 1000000;
+    stage.ended = false;
+    s_connections = 0;
+    must(mkdir(stage.folder, 0700) == 0 && mkdir(stage.dir, 0700) == 0);
+    stage_open(false);
+    for (int i = 0; i < PEERS; i++) {
+        memset(&s_peers[i].run, 0, sizeof s_peers[i] - offsetof(struct peer, run));
+        s_peers[i].tokens = s_peers[i].span_steps = 1;
+        s_connect(&s_peers[i]);
+    }
+}
+
+/* Nothing is left for the next input: neither what nobody read nor, since libFuzzer ends without atexit's, a folder. */
+static void s_end(void)
+{
+    for (int i = 0; i < PEERS; i++) {
+        s_disconnect(&s_peers[i]);
+        wire_clear(&s_peers[i].line);
+    }
+    stage_close();
+    stage_remove();
+    wire_clear(&stage.heard);
+    shelf_empty(&shelf_kept);
+    stage_clock_stands = false;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (stage.context == NULL) {
+    if (!stage.made)
         stage_make();
-        s_make_peers();
-    }
-    s_script = data;
-    s_left = size;
-    stage_clock_stands = true;
-    stage_now_ms = 1000000;
-    stage.ended = false;
-    must(folder_make(stage.folder, NULL));
-    stage_open(false);
-    for (int i = 0; i < PEERS; i++) {
-        s_peers[i] = (struct peer){.socket = s_peers[i].socket, .tokens = 1, .span_steps = 1};
-        s_connect(&s_peers[i]);
-    }
-    for (int moves = 0; moves < MOVES_MOST && s_left > 0 && !stage_is_over(); moves++)
+    script = data;
+    script_left = size;
+    s_begin();
+    for (int moves = 0; moves < MOVES_MOST && script_left > 0 && !stage_is_over(); moves++)
         s_move();
-    if (stage_is_over()) {
-        for (int i = 0; i < PEERS; i++)
-            s_disconnect(&s_peers[i]);
-    } else {
+    if (!stage_is_over())
         s_finish();
-    }
-    stage_close();
-    s_drain();
-    stage_remove(); /* here, since libFuzzer ends without atexit's */
-    stage_clock_stands = false;
+    s_end();
     return 0;
 }

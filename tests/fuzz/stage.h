@@ -1,10 +1,10 @@
-/* stage.h - a coordinator whose peers are played by a fuzz target: a run of a few pairs, a ROUTER within the process,
- * and a clock that stands still until it is told to go on.
+/* stage.h - a coordinator whose peers are played by a fuzz target: a run of a few pairs, a ROUTER that is played too
+ * (wire.h), checkpoints in memory (shelf.h), and a clock that stands still until it is told to go on.
  *
- * The dataset, the plan and the sockets are made once; run folder, journal and trainer anew for each input, so that an
- * input does the same whenever it is run. The clock is the linker's doing: every clock_gettime of the program comes to
- * __wrap_clock_gettime below; so does the page for people, which would take longer than all else. Nothing here waits.
- * One thread. */
+ * The dataset and the plan are made once; run, journal and trainer anew for each input, so that an input does the same
+ * whenever it is run. The clock is the linker's doing: every clock_gettime of the program comes to __wrap_clock_gettime
+ * below, and getrandom, which names a run, to __wrap_getrandom; so does the page for people, which would take longer than
+ * all else. Nothing here waits. One thread. */
 #ifndef LSTMQ_TESTS_FUZZ_STAGE_H
 #define LSTMQ_TESTS_FUZZ_STAGE_H
 
@@ -13,15 +13,16 @@
 #include "coordinator/trainer.h"
 #include "proto/base/log.h"
 #include "proto/store/file.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/shelf.h"
+#include "tests/fuzz/wire.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#include <zmq.h>
 
-/* Messages that wait in one direction. Inproc adds both sides' limits. */
-enum { STAGE_QUEUE = 8 };
+/* Messages that wait for one peer, and from all of them. */
+enum { STAGE_QUEUE = 16 };
 
 struct stage {
     struct config config;
@@ -29,7 +30,9 @@ struct stage {
     struct plan plan;
     struct samples samples;
     struct display display;
-    void *context, *router;
+    struct wire_line heard; /* by the router */
+    struct wire_socket router;
+    bool made;
     char folder[64], dir[96];
     /* of one input */
     struct run run;
@@ -42,8 +45,6 @@ struct stage {
     bool ended; /* the run cannot go on */
     struct err err;
 };
-
-static const char stage_endpoint[] = "inproc://stage";
 
 static bool stage_clock_stands;
 static int64_t stage_now_ms;
@@ -67,11 +68,22 @@ bool __wrap_report_write(const char *dir, const struct report_facts *facts, stru
     return true;
 }
 
+/* The run's identity: the same for each input. */
+ssize_t __wrap_getrandom(void *bytes, size_t size, unsigned flags);
+
+ssize_t __wrap_getrandom(void *bytes, size_t size, unsigned flags)
+{
+    (void)flags;
+    memset(bytes, 0x5A, size);
+    return (ssize_t)size;
+}
+
 static struct stage stage;
 
 static void stage_remove(void)
 {
-    folder_remove(stage.folder, NULL);
+    unlink(stage.journal.path);
+    must(rmdir(stage.dir) == 0 && rmdir(stage.folder) == 0);
 }
 
 static void stage_configure(struct config *config)
@@ -97,7 +109,6 @@ static void stage_make(void)
 {
     struct mt19937 stream;
     struct err err;
-    int mandatory = 1, linger = 0, queue = STAGE_QUEUE;
     log_open("fuzz", LOG_OFF);
     snprintf(stage.folder, sizeof stage.folder, "%s",
              access("/dev/shm", W_OK) == 0 ? "/dev/shm/lstmq-fuzz-XXXXXX" : "/tmp/lstmq-fuzz-XXXXXX");
@@ -114,12 +125,11 @@ static void stage_make(void)
     must(plan_open(&stage.plan, stage.dataset.train, (uint32_t)stage.config.train_batch,
                    (uint32_t)stage.config.train_shards, &stream, &err));
     progress_open(&stage.display, PROGRESS_NONE, 1);
-    stage.context = zmq_ctx_new();
-    stage.router = zmq_socket(stage.context, ZMQ_ROUTER);
-    must(zmq_setsockopt(stage.router, ZMQ_ROUTER_MANDATORY, &mandatory, sizeof mandatory) == 0);
-    must(zmq_setsockopt(stage.router, ZMQ_LINGER, &linger, sizeof linger) == 0);
-    must(zmq_setsockopt(stage.router, ZMQ_SNDHWM, &queue, sizeof queue) == 0);
-    must(zmq_bind(stage.router, stage_endpoint) == 0);
+    unlink(stage.config.data_pairs);
+    must(rmdir(stage.folder) == 0);
+    stage.heard.most = STAGE_QUEUE;
+    stage.router.in = &stage.heard;
+    stage.made = true;
 }
 
 /* A coordinator begins, or begins again, in the run folder as it is. */
@@ -144,7 +154,7 @@ static void stage_open(bool resume)
                                         .run = &stage.run,
                                         .display = &stage.display,
                                         .loop = stage.loop,
-                                        .socket = stage.router,
+                                        .socket = &stage.router,
                                         .checkpoint = stage.found ? &stage.checkpoint : NULL,
                                         .journal = &stage.journal,
                                         .ledger = &stage.ledger};
@@ -195,9 +205,7 @@ static void stage_wait(int64_t ms)
 /* The coordinator takes in what waits for it. */
 static void stage_take(void)
 {
-    int events = ZMQ_POLLIN;
-    size_t size = sizeof events;
-    while (!stage_is_over() && zmq_getsockopt(stage.router, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN))
+    while (!stage_is_over() && stage.heard.count > 0)
         stage_must(trainer_receive(stage.trainer, &stage.err));
 }
 

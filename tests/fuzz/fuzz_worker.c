@@ -1,0 +1,419 @@
+/* fuzz_worker.c - what a coordinator may say to a worker, in any order and with any figures: worker.c, session*.c, link.c
+ * and parcel.c as they are, on a host that is played (host.h), with a network of a few dozen parameters.
+ *
+ * An input is a script of moves, one byte each and what the move takes from the bytes after it: the coordinator says what
+ * fits next, says any message, says it with fields changed, sends frames as they stand in the input, hears; the connection
+ * stands, breaks, is refused; the clock goes on; other ranks fail. When the script is over the worker is dismissed: by then
+ * or before it must have come to its end, with LEAVE or with an error that can be printed. */
+#include "tests/fuzz/host.h"
+#include "worker/state.h"
+
+enum { MOVES_MOST = 96, END_ROUNDS = 400, KINDS = 4, SRC_WORDS = 5, TGT_WORDS = 7, ROWS = 4, LENGTH = 3, FILES = 2 };
+
+/* What a coordinator knows of where its worker stands. */
+struct desk {
+    uint64_t run, generation, step, span, request;
+    uint32_t size, rank;
+    bool welcomed, in_generation, peers_due, state_due, ready, left;
+    uint32_t file; /* of the STATE that is due */
+    uint64_t offset;
+    unsigned kind; /* of configuration */
+};
+
+static struct desk s_desk;
+static struct buffer s_configs[KINDS];
+static struct buffer s_files[FILES]; /* a state as a worker of the first kind sent it */
+static bool s_learning;
+static int s_moves, s_rounds;
+static struct config s_own;
+
+/* ---- what would be said ---- */
+
+static struct message s_welcome(void)
+{
+    const struct buffer *config = &s_configs[s_desk.kind];
+    return (struct message){.type = MESSAGE_WELCOME,
+                            .welcome = {.run = s_desk.run,
+                                        .worker = 1,
+                                        .config = {config->data, config->size},
+                                        .src_vocab = SRC_WORDS,
+                                        .tgt_vocab = TGT_WORDS}};
+}
+
+/* The next one. A byte says who is in it, and where its state comes from. */
+static struct message s_generation(void)
+{
+    uint8_t shape = script_byte();
+    uint32_t size = 1 + shape % 4 % 3, rank = shape / 4 % size;
+    enum generation_source source = shape / 16 % 4;
+    return (struct message){.type = MESSAGE_GENERATION,
+                            .generation = {.generation = s_desk.generation + 1,
+                                           .rank = rank,
+                                           .size = size,
+                                           .step = s_desk.step,
+                                           .source = size == 1 && source == SOURCE_PEER ? SOURCE_SEED : source,
+                                           .broadcast = size > 1 && (source == SOURCE_PEER || shape >= 128),
+                                           .root = source == SOURCE_PEER ? (rank + 1) % size : 0}};
+}
+
+static struct message s_peers(void)
+{
+    static const char lines[] = "tcp://x:1\ntcp://x:2\ntcp://x:3\n";
+    return (struct message){.type = MESSAGE_PEERS,
+                            .peers = {.generation = s_desk.generation, .lines = lines, .size = 10 * s_desk.size}};
+}
+
+static struct message s_state(void)
+{
+    const struct buffer *file = &s_files[s_desk.file];
+    size_t left = file->size - (size_t)s_desk.offset, size = left > 200 && script_byte() % 2 ? 200 : left;
+    return (struct message){.type = MESSAGE_STATE,
+                            .state = {.step = s_desk.step,
+                                      .file = s_desk.file,
+                                      .offset = s_desk.offset,
+                                      .total = file->size,
+                                      .bytes = file->data + s_desk.offset,
+                                      .size = size}};
+}
+
+/* As many as a byte says, of lengths and ids that bytes say; now and then an id that there is no word of. */
+static struct rows s_rows(void)
+{
+    static uint16_t src[ROWS], tgt[ROWS], ids[2 * ROWS * LENGTH];
+    uint8_t shape = script_byte();
+    struct rows rows = {.count = 1 + shape % ROWS, .src_lengths = src, .tgt_lengths = tgt, .ids = ids};
+    for (uint32_t r = 0; r < rows.count; r++) {
+        src[r] = (uint16_t)(1 + (shape / 4 + r) % LENGTH);
+        tgt[r] = (uint16_t)(1 + (shape / 16 + r) % LENGTH);
+        for (int i = 0; i < src[r]; i++)
+            ids[rows.id_count++] = script_byte() % (SRC_WORDS + (shape == 255));
+        for (int i = 0; i < tgt[r]; i++)
+            ids[rows.id_count++] = script_byte() % (TGT_WORDS + (shape == 254));
+    }
+    return rows;
+}
+
+/* One step or two, of one shard each; in a generation of several with all ids announced, or nearly all. */
+static struct message s_span(void)
+{
+    static struct span_step of[2];
+    static struct span_shard shards[2];
+    static uint16_t distinct[2 * (SRC_WORDS + TGT_WORDS)];
+    struct rows rows = s_rows();
+    uint8_t shape = script_byte();
+    uint32_t steps = 1 + shape % 2, src = s_desk.size > 1 ? SRC_WORDS - (shape == 255) : 0;
+    uint32_t tgt = s_desk.size > 1 ? TGT_WORDS - (shape == 254) : 0;
+    size_t count = 0;
+    for (uint32_t step = 0; step < steps; step++) {
+        uint32_t before = step * rows.count / steps, after = (step + 1) * rows.count / steps;
+        of[step] = (struct span_step){.tokens = 1 + shape / 2 % 8, .src_distinct = src, .tgt_distinct = tgt};
+        shards[step] = (struct span_shard){.step = step, .shard = s_desk.rank, .rows = after - before};
+        for (uint16_t id = 0; id < src; id++)
+            distinct[count++] = id;
+        for (uint16_t id = 0; id < tgt; id++)
+            distinct[count++] = id;
+    }
+    return (struct message){.type = MESSAGE_SPAN,
+                            .span = {.generation = s_desk.generation,
+                                     .span = s_desk.span,
+                                     .first_step = s_desk.step,
+                                     .steps = steps,
+                                     .of = of,
+                                     .shards = shards,
+                                     .shard_count = steps,
+                                     .distinct = distinct,
+                                     .distinct_count = count,
+                                     .rows = rows}};
+}
+
+static struct message s_message(enum message_type type)
+{
+    struct message message = {.type = type};
+    switch (type) {
+    case MESSAGE_WELCOME:
+        return s_welcome();
+    case MESSAGE_GENERATION:
+        return s_generation();
+    case MESSAGE_PEERS:
+        return s_peers();
+    case MESSAGE_STATE:
+        return s_state();
+    case MESSAGE_SPAN:
+        return s_span();
+    case MESSAGE_VALIDATE:
+        message.validate = (struct validate){
+            .generation = s_desk.generation, .request = s_desk.request, .what = script_byte() % 8, .rows = s_rows()};
+        return message;
+    case MESSAGE_SAVE:
+        message.save = (struct save){.generation = s_desk.generation, .step = s_desk.step};
+        return message;
+    case MESSAGE_STOP:
+        message.stop.generation = s_desk.generation;
+        return message;
+    case MESSAGE_DISMISS:
+        message.dismiss.reason = (struct text){"the end", 7};
+        return message;
+    case MESSAGE_PING:
+        message.ping.time = (uint64_t)host.now_ms;
+        return message;
+    case MESSAGE_ERROR:
+        message.error = (struct failure){.code = script_byte() % 2 ? ERR_PROTOCOL : ERR_FAILED, .text = {"no", 2}};
+        return message;
+    default: /* what is not for a worker */
+        return message;
+    }
+}
+
+/* ---- what was said ---- */
+
+static void s_note_state(const struct message *message)
+{
+    if (s_desk.offset + message->state.size < message->state.total) {
+        s_desk.offset += message->state.size;
+        return;
+    }
+    s_desk.offset = 0;
+    s_desk.state_due = s_desk.file == MESSAGE_STATE_MODEL;
+    s_desk.file = s_desk.file == MESSAGE_STATE_MODEL ? MESSAGE_STATE_OPTIMIZER : MESSAGE_STATE_MODEL;
+}
+
+static void s_note_generation(const struct generation *generation)
+{
+    s_desk.generation = generation->generation;
+    s_desk.size = generation->size <= 3 ? generation->size : 3;
+    s_desk.rank = generation->rank;
+    s_desk.step = generation->step;
+    s_desk.in_generation = true;
+    s_desk.peers_due = generation->size > 1;
+    s_desk.state_due = generation->source == SOURCE_STATE;
+    s_desk.ready = false;
+    s_desk.file = 0;
+    s_desk.offset = s_desk.span = 0;
+}
+
+static void s_say(const struct message *message)
+{
+    struct err err;
+    if (host.link == NULL || host.link->deaf || !message_send(&host.coordinator, NULL, message, &err))
+        return;
+    if (message->type == MESSAGE_WELCOME)
+        s_desk.welcomed = true;
+    else if (message->type == MESSAGE_GENERATION)
+        s_note_generation(&message->generation);
+    else if (message->type == MESSAGE_PEERS)
+        s_desk.peers_due = false;
+    else if (message->type == MESSAGE_STATE && s_desk.state_due)
+        s_note_state(message);
+    else if (message->type == MESSAGE_SPAN)
+        s_desk.step += message->span.steps, s_desk.span++;
+    else if (message->type == MESSAGE_VALIDATE)
+        s_desk.request++;
+    else if (message->type == MESSAGE_STOP)
+        s_desk.in_generation = s_desk.ready = false;
+}
+
+static void s_note_hello(const struct hello *hello)
+{
+    s_desk.welcomed = s_desk.in_generation = s_desk.ready = false;
+    s_desk.step = hello->held ? hello->step : 0;
+}
+
+/* All that waits. A worker says nothing that could not be read. */
+static void s_hear(void)
+{
+    struct message message;
+    struct err err;
+    for (bool got = true; got;) {
+        must(message_receive(&host.coordinator, NULL, false, &message, &got, &err));
+        if (!got)
+            return;
+        if (message.type == MESSAGE_HELLO)
+            s_note_hello(&message.hello);
+        else if (message.type == MESSAGE_READY)
+            s_desk.ready = true;
+        else if (message.type == MESSAGE_STOPPED)
+            s_desk.step = message.stopped.step;
+        else if (message.type == MESSAGE_LEAVE)
+            s_desk.left = true;
+        else if (message.type == MESSAGE_STATE && s_learning)
+            buffer_append(&s_files[message.state.file], message.state.bytes, message.state.size);
+        message_close(&message);
+    }
+}
+
+/* ---- moves ---- */
+
+static enum message_type s_next(void)
+{
+    static const enum message_type work[] = {MESSAGE_SPAN, MESSAGE_VALIDATE, MESSAGE_SPAN, MESSAGE_SAVE,
+                                             MESSAGE_SPAN, MESSAGE_VALIDATE, MESSAGE_STOP, MESSAGE_PING};
+    if (!s_desk.welcomed)
+        return MESSAGE_WELCOME;
+    if (!s_desk.in_generation)
+        return MESSAGE_GENERATION;
+    if (s_desk.peers_due)
+        return MESSAGE_PEERS;
+    if (s_desk.state_due)
+        return MESSAGE_STATE;
+    return s_desk.ready ? work[script_byte() % 8] : MESSAGE_PING;
+}
+
+static void s_move_next(int most)
+{
+    for (; most > 0 && !host.loop_over; most--) {
+        struct message message = s_message(s_next());
+        s_say(&message);
+        s_hear();
+    }
+}
+
+static void s_move_say(int changes)
+{
+    struct message message = s_message(1 + script_byte() % (MESSAGE_TYPES - 1));
+    for (; changes > 0; changes--)
+        script_change(&message, 0);
+    s_say(&message);
+}
+
+/* Frames as they stand: each with its size before it, in a byte. WELCOME alone is left out, whose configuration could ask
+ * for a network of gigabytes: a coordinator is believed in that. */
+static void s_move_raw(void)
+{
+    struct wire_line *line = &host.lines[HOST_TO_WORKER];
+    int frames = 1 + script_byte() % 10;
+    size_t sizes[10];
+    const uint8_t *parts[10];
+    enum message_type type = 0;
+    for (int i = 0; i < frames; i++) {
+        sizes[i] = script_byte();
+        sizes[i] = sizes[i] < script_left ? sizes[i] : script_left;
+        parts[i] = script;
+        script += sizes[i];
+        script_left -= sizes[i];
+    }
+    if (host.link == NULL || host.link->deaf || line->messages >= line->most ||
+        (message_peek(&(struct frame){parts[0], sizes[0]}, &type, NULL) && type == MESSAGE_WELCOME))
+        return;
+    line->messages++;
+    for (int i = 0; i < frames; i++)
+        wire_put(line, parts[i], sizes[i], i + 1 < frames);
+}
+
+static void s_move_news(void)
+{
+    static const uint16_t events[] = {ZMQ_EVENT_HANDSHAKE_SUCCEEDED, ZMQ_EVENT_DISCONNECTED,
+                                      ZMQ_EVENT_HANDSHAKE_FAILED_AUTH, ZMQ_EVENT_CONNECTED};
+    host_news(events[script_byte() % 4]);
+}
+
+static void s_move(void)
+{
+    uint8_t code = script_byte();
+    switch (code % 16) {
+    case 0:
+        s_move_news();
+        break;
+    case 1:
+        host_round(20 * script_byte());
+        break;
+    case 2:
+        s_move_raw();
+        break;
+    case 3:
+        s_hear();
+        break;
+    case 4: /* another configuration, perhaps of another run */
+        s_desk.kind = code / 16 % KINDS;
+        s_desk.run = 1 + code / 64;
+        break;
+    case 5:
+    case 6:
+    case 7:
+        s_move_say(0);
+        break;
+    case 8:
+    case 9:
+    case 10:
+        s_move_say(1 + code / 16 % 3);
+        break;
+    default:
+        s_move_next(1 + code / 16 % 4);
+    }
+}
+
+/* The script is over: the worker is dismissed on a connection that stands. */
+static void s_dismiss(void)
+{
+    struct message dismiss = s_message(MESSAGE_DISMISS);
+    s_hear();
+    if (host.link != NULL && host.link->deaf)
+        host_news(ZMQ_EVENT_HANDSHAKE_SUCCEEDED);
+    else if (s_rounds % 8 == 0)
+        s_say(&dismiss);
+}
+
+static bool host_step(void)
+{
+    bool moves = script_left > 0 && s_moves < MOVES_MOST;
+    if (moves) {
+        s_moves++;
+        s_move();
+    } else {
+        s_rounds++;
+        s_dismiss();
+    }
+    host_round(1);
+    return s_rounds < END_ROUNDS;
+}
+
+/* ---- life ---- */
+
+static void s_run(const uint8_t *data, size_t size)
+{
+    const struct worker_options options = {.zmq_context = &host, .endpoint = "tcp://127.0.0.1:1", .config = &s_own};
+    struct err err = {0};
+    script = data;
+    script_left = size;
+    s_desk = (struct desk){.run = 1, .size = 1};
+    s_moves = s_rounds = 0;
+    host_begin();
+    if (!worker_run(&options, &err))
+        must_refuse(&err, err.code);
+    must(host.session_over);
+    host_end();
+}
+
+static void s_make(void)
+{
+    /* The link stands, HELLO; WELCOME; GENERATION from the seed, READY and CREDIT; SAVE. */
+    static const uint8_t save[] = {0, 0, 0, 0, 3, 3, 11, 11, 0, 0, 0, 3, 3, 11, 3};
+    struct config config;
+    log_open("fuzz", LOG_OFF);
+    config_defaults(&config);
+    config.model_embed = 2;
+    config.model_hidden = 3;
+    config.data_length = 6;
+    config.train_shards = 4;
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        static const int reduces[KINDS] = {REDUCE_EXACT, REDUCE_FP32, REDUCE_EXACT, REDUCE_BF16};
+        config.train_reduce = reduces[kind];
+        config.model_cell = kind % 2 ? CELL_RNN : CELL_LSTM;
+        config.model_encoder_padding = kind == 2;
+        config_dump(&config, &s_configs[kind]);
+    }
+    config_defaults(&s_own);
+    s_own.train_threads = 1;
+    snprintf(s_own.worker_bind, sizeof s_own.worker_bind, "127.0.0.1");
+    s_learning = true;
+    s_run(save, sizeof save);
+    s_learning = false;
+    must(s_files[0].size > 0 && s_files[1].size > 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (s_configs[0].size == 0)
+        s_make();
+    s_run(data, size);
+    return 0;
+}
