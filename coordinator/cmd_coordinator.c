@@ -34,10 +34,8 @@ static bool s_open_socket(struct service *service, struct err *err)
                                            .domain = ZAP_TRAIN,
                                            .insecure = service->config.curve_insecure};
     service->socket = socket_bind(&options, service->config.cluster_bind, bound, err);
-    if (service->socket == NULL)
-        return false;
-    service->watch = watch_new(service->context, service->conduct.loop, service->socket, err);
-    if (service->watch == NULL)
+    service->watch = service->socket != NULL ? watch_new(service->context, service->conduct.loop, err) : NULL;
+    if (service->watch == NULL || !watch_socket(service->watch, service->socket, err))
         return false;
     log_info("waiting for workers: lstmq worker --connect %s", bound);
     return true;

@@ -30,6 +30,7 @@
 
 struct collective;
 struct curve_keys;
+struct watch;
 struct zap;
 
 enum {
@@ -98,6 +99,10 @@ struct ring_options {
      * predecessor's (zap_set_ring) when PEERS comes; until then the predecessor's attempts are put off. */
     const struct curve_keys *keys;
     struct zap *zap; /* of zmq_context */
+    /* Of zmq_context; it watches the ring's place and nothing else, and outlives the collective. NULL = whoever comes in
+     * may fill the memory, and what makes no sense ends the generation whoever sends it. With it a neighbour is a stranger
+     * until a frame of its own was taken, so nothing large should be sent before all ranks have met (reduce.h). */
+    struct watch *watch;
 };
 
 struct collective *ring_open(const struct ring_options *options, struct err *err);

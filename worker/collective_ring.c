@@ -7,6 +7,7 @@
 #include "worker/ring.h"
 
 #include "proto/base/clock.h"
+#include "proto/wire/socket.h"
 #include "worker/collective_element.h"
 
 #include <errno.h>
@@ -77,6 +78,8 @@ static void s_close_socket(void **socket, int linger)
 
 static void s_end(struct ring *ring)
 {
+    if (ring->watch != NULL && ring->from != NULL)
+        watch_leave(ring->watch);
     bool well =
         ring->done == ring->started && ring->failure.code == ERR_NONE && atomic_load(&ring->over) <= ring->generation;
     s_close_socket(&ring->to, well ? LINGER_MS : 0);
@@ -135,11 +138,13 @@ static bool s_set(void *socket, const char *endpoint, int queue_option, int queu
     int immediate = 1;
     /* A larger frame ends the connection before it is read. */
     int64_t most = RING_CHUNK + FRAME_MORE;
+    int handshake = SOCKET_HANDSHAKE_MS;
     return zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof linger) == 0 &&
            zmq_setsockopt(socket, ZMQ_IPV6, &ipv6, sizeof ipv6) == 0 &&
            zmq_setsockopt(socket, ZMQ_IMMEDIATE, &immediate, sizeof immediate) == 0 &&
            zmq_setsockopt(socket, ZMQ_RECONNECT_IVL, &reconnect, sizeof reconnect) == 0 &&
            zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof most) == 0 &&
+           zmq_setsockopt(socket, ZMQ_HANDSHAKE_IVL, &handshake, sizeof handshake) == 0 &&
            zmq_setsockopt(socket, queue_option, &queue, sizeof queue) == 0;
 }
 
@@ -148,7 +153,9 @@ static bool s_set_server(struct ring *ring, const char *place, struct err *err)
 {
     if (!s_set(ring->from, place, ZMQ_RCVHWM, QUEUE_RECEIVED))
         return s_zmq_error(err, "listen at", place);
-    return ring->keys == NULL || zap_set_server(ring->zap, ring->from, ring->keys, ZAP_RING, err);
+    if (ring->keys != NULL && !zap_set_server(ring->zap, ring->from, ring->keys, ZAP_RING, err))
+        return false;
+    return ring->watch == NULL || watch_socket(ring->watch, ring->from, err);
 }
 
 /* Ready to connect to the successor, and to nobody who only says so. */
@@ -188,6 +195,7 @@ static bool s_listen(struct collective *self, uint64_t generation, char endpoint
     s_end(ring);
     ring->failure = (struct err){0};
     ring->generation = generation;
+    ring->neighbour = -1;
     s_place(ring, generation, place, sizeof place);
     ring->from = zmq_socket(ring->zmq_context, ZMQ_PULL);
     if (ring->from != NULL && !s_set_server(ring, place, err))
@@ -440,6 +448,7 @@ struct collective *ring_open(const struct ring_options *options, struct err *err
     ring->zmq_context = options->zmq_context;
     ring->keys = options->keys;
     ring->zap = options->zap;
+    ring->watch = options->watch;
     snprintf(ring->bind, sizeof ring->bind, "%s", options->bind);
     pthread_mutex_init(&ring->lock, NULL);
     ring->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

@@ -4,6 +4,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/fault.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -346,4 +347,18 @@ bool reducer_broadcast(struct reducer *reducer, void *memory, size_t size, uint3
     if (!reducer->collective->op->broadcast(reducer->collective, memory, size, root, &handle, err))
         return s_failed(reducer, err);
     return s_wait(reducer, handle, clock_ns(), err) || err_context(err, "broadcast");
+}
+
+/* Who has the second sum knows that all took part in it, which they do when they have the first. */
+bool reducer_meet(struct reducer *reducer, struct err *err)
+{
+    for (int round = 0; round < 2; round++) {
+        int64_t ranks = 1;
+        uint64_t handle = 0;
+        if (!s_start(reducer, ELEMENT_I64, &ranks, 1, &handle, err) || !s_wait(reducer, handle, clock_ns(), err))
+            return err_context(err, "meeting the other ranks");
+        if (ranks != reducer->size)
+            return err_set(err, ERR_PROTOCOL, "%" PRId64 " ranks met in place of %u", ranks, reducer->size);
+    }
+    return true;
 }

@@ -53,6 +53,10 @@ void reducer_close(struct reducer *reducer);
 /* Be one of `size` ranks from now on; collective NULL: alone. */
 void reducer_join(struct reducer *reducer, struct collective *collective, uint32_t rank, uint32_t size);
 
+/* Every rank has heard of the one before it when this returns on any of them: what is sent from here on finds its receiver
+ * expecting it. ERR_PROTOCOL: they are not `size`. */
+bool reducer_meet(struct reducer *reducer, struct err *err);
+
 /* Begin a step with these rows, as step_rows_list left them: those of all ranks. The gradient's are zero. */
 bool reducer_begin(struct reducer *reducer, const struct step_rows *rows, struct err *err);
 

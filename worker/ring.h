@@ -6,10 +6,16 @@
  * sends what the step before received, in chunks, so that all ranks send and receive at once. (Patarasuk and Yuan,
  * Bandwidth optimal all-reduce algorithms, 2009.)
  *
+ * Whoever can reach the place that a rank binds may connect there, with keys as a stranger and without them as a peer. The
+ * watch (watch.h) bounds what they can leave in memory: the predecessor is whoever sent the message that was due, which
+ * the ranks' meeting (reducer_meet) makes happen before anything large is sent, and who sends what no ring sends is cut
+ * off.
+ *
  * Sockets and everything here but the fields under `lock` and the atomic one belong to the owner's thread. */
 #ifndef LSTMQ_RING_H
 #define LSTMQ_RING_H
 
+#include "proto/wire/watch.h"
 #include "proto/wire/zap.h"
 #include "worker/collective.h"
 #include "worker/ring_frame.h"
@@ -51,6 +57,7 @@ struct ring {
     char bind[COLLECTIVE_ENDPOINT];
     const struct curve_keys *keys; /* NULL = none                                             */
     struct zap *zap;               /* with keys                                                 */
+    struct watch *watch;           /* over `from`; NULL = none                                  */
 
     void *from, *to; /* PULL, bound; PUSH, connected; NULL = none                             */
     uint64_t generation;
@@ -59,6 +66,7 @@ struct ring {
     bool cut;                      /* the successor went away in the middle of a message: nothing is sent any more */
     bool copies;                   /* inproc: a frame would be read by the neighbour's thread for as long as it likes */
     char predecessor[CURVE_KEY];   /* its public key; "" = not asked for               */
+    int neighbour;                 /* descriptor by which the predecessor's frames came last; -1 = none did yet */
     struct err failure;            /* that ended the generation, or ERR_NONE                                 */
     uint64_t first, done, started; /* handles: before the generation; finished; started                     */
     int64_t moved_ms;              /* when a frame last went or came                                         */

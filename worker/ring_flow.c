@@ -234,18 +234,23 @@ static bool s_send(struct ring *ring, struct ring_operation *operation, bool *mo
 /* A message as it came; ends in s_drop. */
 struct arrival {
     zmq_msg_t head, body;
-    int parts; /* of the message; only the first two are kept */
+    int parts;         /* of the message; only the first two are kept         */
+    struct route from; /* the connection, and the message's bytes on it       */
 };
 
 /* False where none is there. */
-static bool s_take(void *socket, struct arrival *arrival)
+static bool s_take(struct ring *ring, struct arrival *arrival)
 {
+    void *socket = ring->from;
+    bool curve = ring->keys != NULL;
     zmq_msg_init(&arrival->head);
     zmq_msg_init(&arrival->body);
     arrival->parts = 0;
     if (zmq_msg_recv(&arrival->head, socket, ZMQ_DONTWAIT) < 0)
         return false;
     arrival->parts = 1;
+    arrival->from.fd = zmq_msg_get(&arrival->head, ZMQ_SRCFD);
+    arrival->from.bytes = message_wire_bytes(zmq_msg_size(&arrival->head), curve);
     bool more = zmq_msg_more(&arrival->head) != 0;
     /* The parts of a message arrive together, so none is waited for. */
     while (more) {
@@ -254,6 +259,7 @@ static bool s_take(void *socket, struct arrival *arrival)
         while (zmq_msg_recv(&part, socket, 0) < 0 && zmq_errno() == EINTR)
             ;
         more = zmq_msg_more(&part) != 0;
+        arrival->from.bytes += message_wire_bytes(zmq_msg_size(&part), curve);
         if (++arrival->parts == 2)
             zmq_msg_move(&arrival->body, &part);
         zmq_msg_close(&part);
@@ -332,30 +338,57 @@ static void s_put(const struct ring_operation *operation, struct piece chunk, co
         memcpy(to, sent, chunk.count * s_size(operation));
 }
 
+/* A message that begins with no line of a ring. Who is not the predecessor is cut off for it, and nothing is lost. */
+static bool s_refuse(struct ring *ring, const struct arrival *arrival, struct err *err)
+{
+    if (ring->watch == NULL || arrival->from.fd < 0 || arrival->from.fd == ring->neighbour)
+        return err_set(err, ERR_PROTOCOL, "the ring got a frame that is none of its own");
+    watch_reject(ring->watch, &arrival->from);
+    return true;
+}
+
+/* The message that was due: whoever sent it is the predecessor. */
+static void s_accept(struct ring_operation *operation, struct arrival *arrival)
+{
+    struct ring *ring = operation->ring;
+    if (ring->watch != NULL && ring->neighbour != arrival->from.fd)
+        watch_trust(ring->watch, &arrival->from);
+    ring->neighbour = arrival->from.fd;
+    s_put(operation, s_chunk(operation, operation->receive, true), zmq_msg_data(&arrival->body));
+    operation->receive.chunk++;
+    s_settle(operation, &operation->receive, operation->receive_end, true);
+    ring->moved_ms = clock_ms();
+}
+
+static bool s_look_at(struct ring_operation *operation, struct arrival *arrival, struct err *err)
+{
+    struct ring *ring = operation->ring;
+    struct ring_frame frame;
+    bool known = ring_frame_read(zmq_msg_data(&arrival->head), zmq_msg_size(&arrival->head), &frame);
+    if (!known)
+        frame = (struct ring_frame){.generation = ring->generation};
+    if (s_is_stale(ring, arrival, &frame))
+        return true;
+    if (!known)
+        return s_refuse(ring, arrival, err);
+    if (!s_check(operation, arrival, &frame, err))
+        return false;
+    s_accept(operation, arrival);
+    return true;
+}
+
 static bool s_receive(struct ring *ring, struct ring_operation *operation, bool *moved, struct err *err)
 {
     struct arrival arrival;
-    struct ring_frame frame;
-    if (!s_take(ring->from, &arrival)) {
+    if (!s_take(ring, &arrival)) {
         int code = zmq_errno();
         s_drop(&arrival);
         return code == EAGAIN || code == EINTR || err_set(err, ERR_IO, "cannot receive: %s", zmq_strerror(code));
     }
     *moved = true;
-    bool ok = true;
-    bool known = ring_frame_read(zmq_msg_data(&arrival.head), zmq_msg_size(&arrival.head), &frame);
-    if (!known)
-        frame = (struct ring_frame){.generation = ring->generation};
-    if (!s_is_stale(ring, &arrival, &frame)) {
-        ok = known ? s_check(operation, &arrival, &frame, err)
-                   : err_set(err, ERR_PROTOCOL, "the ring got a frame that is none of its own");
-        if (ok) {
-            s_put(operation, s_chunk(operation, operation->receive, true), zmq_msg_data(&arrival.body));
-            operation->receive.chunk++;
-            s_settle(operation, &operation->receive, operation->receive_end, true);
-            ring->moved_ms = clock_ms();
-        }
-    }
+    if (ring->watch != NULL)
+        watch_received(ring->watch, &arrival.from);
+    bool ok = s_look_at(operation, &arrival, err);
     s_drop(&arrival);
     return ok;
 }

@@ -66,7 +66,8 @@ static bool s_open_collective(struct session *session, struct err *err)
         const struct ring_options ring = {.zmq_context = session->options->zmq_context,
                                           .bind = bind,
                                           .keys = worker_has_keys(session->options) ? &keyring->own : NULL,
-                                          .zap = session->shared->zap};
+                                          .zap = session->shared->zap,
+                                          .watch = session->shared->watch};
         session->collective = ring_open(&ring, err);
     }
     pthread_mutex_lock(&session->shared->lock);
@@ -123,6 +124,8 @@ static bool s_ready(struct session *session, struct err *err)
     if (session->peers_due || session->state_due)
         return true;
     reducer_join(&session->training.reducer, alone ? NULL : session->collective, generation->rank, generation->size);
+    if (!alone && !reducer_meet(&session->training.reducer, err))
+        return session_give_up(session, err);
     if (!alone && generation->broadcast != 0 && !s_sync(session, err))
         return session_give_up(session, err);
     session->ready = true;

@@ -9,6 +9,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/wire/loop.h"
+#include "proto/wire/watch.h"
 #include "worker/link.h"
 #include "worker/parcel.h"
 #include "worker/roll.h"
@@ -408,7 +409,10 @@ static bool s_open(struct worker *worker, struct err *err)
     worker->loop = loop_new(err);
     if (worker->loop != NULL && worker_has_keys(worker->options))
         worker->shared.zap = zap_new(worker->options->zmq_context, worker->loop, NULL, err);
-    if (worker->loop == NULL || (worker_has_keys(worker->options) && worker->shared.zap == NULL))
+    if (worker->loop != NULL && worker->options->hub == NULL)
+        worker->shared.watch = watch_new(worker->options->zmq_context, worker->loop, err);
+    if (worker->loop == NULL || (worker_has_keys(worker->options) && worker->shared.zap == NULL) ||
+        (worker->options->hub == NULL && worker->shared.watch == NULL))
         return false;
     return s_open_pair(worker, err) && s_watch(worker, &worker->outward, err) && s_connect(worker, err) &&
            loop_add_timer(worker->loop, TICK_MS, TICK_MS, s_on_tick, worker, err) != 0 &&
@@ -444,6 +448,7 @@ static void s_close(struct worker *worker)
     link_close(&worker->link, LAST_WORDS_MS);
     if (worker->pair != NULL)
         zmq_close(worker->pair);
+    watch_destroy(&worker->shared.watch);
     if (worker->shared.zap != NULL)
         zap_destroy(&worker->shared.zap);
     if (worker->loop != NULL)

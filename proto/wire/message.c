@@ -84,8 +84,7 @@ struct arrival {
     bool curve;
 };
 
-/* What ZMTP 3 makes of a frame: flags and its size in 1 or 8 bytes; CURVE puts it into a command of 33 bytes more. */
-static uint64_t s_wire_bytes(uint64_t size, bool curve)
+uint64_t message_wire_bytes(uint64_t size, bool curve)
 {
     uint64_t body = size + (curve ? 33 : 0);
     return body + (body > 255 ? 9 : 2);
@@ -100,7 +99,7 @@ static bool s_receive_rest(void *socket, zmq_msg_t *part, struct message_frames 
         bool more = zmq_msg_more(part) != 0;
         arrival->frames++;
         arrival->bytes += zmq_msg_size(part);
-        arrival->wire += s_wire_bytes(zmq_msg_size(part), arrival->curve);
+        arrival->wire += message_wire_bytes(zmq_msg_size(part), arrival->curve);
         if (frames->part_count < MESSAGE_FRAMES && arrival->bytes <= MESSAGE_BYTES) {
             zmq_msg_t *kept = &frames->parts[frames->part_count++];
             zmq_msg_init(kept);

@@ -2,7 +2,8 @@
  *
  * Connections are kept by file descriptor, which is what libzmq's events and messages name them by. Events arrive
  * later than what they tell of, so a descriptor may by then be another connection's: before one is shut down, its peer's
- * address must be the one that was accepted. */
+ * address must be the one that was accepted. A message may come before the event that its connection was accepted; then
+ * it is by the message that the connection is known. */
 #include "proto/wire/watch.h"
 
 #include "proto/base/log.h"
@@ -13,6 +14,7 @@
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,19 +23,24 @@
 #include <sys/socket.h>
 #include <zmq.h>
 
-enum { EVENTS_A_ROUND = 1024, ADDRESS_TEXT = 64 };
+enum { EVENTS_A_LOOK = 4096, ADDRESS_TEXT = 64 };
 
 struct connection {
-    bool open, trusted, cut;
+    bool open, accepted, trusted, rejected, cut;
+    uint64_t number;              /* of all connections, in the order they were known */
     struct sockaddr_storage peer; /* ss_family 0 = not known: it was gone already */
     uint64_t given;               /* bytes of the messages that were given out     */
     uint64_t kept;                /* at the last look                              */
 };
 
 struct watch {
-    void *socket, *monitor; /* the watched one (the caller's), and the PAIR with its events */
+    void *zmq_context;
     struct loop *loop;
-    uint64_t source, timer;
+    uint64_t timer;
+    pthread_mutex_t lock;           /* all below                                                      */
+    void *socket, *monitor;         /* the watched one (the caller's), and the PAIR with its events; NULL = none */
+    uint64_t begun;                 /* sockets watched so far                                         */
+    uint64_t known;                 /* connections known so far                                       */
     struct connection *connections; /* [capacity], by descriptor */
     size_t capacity;
     size_t strangers, strangers_most;
@@ -44,7 +51,7 @@ struct watch {
     struct watch_counts counts;
 };
 
-static struct connection *s_find(struct watch *watch, int fd)
+static struct connection *s_find(const struct watch *watch, int fd)
 {
     bool known = fd >= 0 && (size_t)fd < watch->capacity && watch->connections[fd].open;
     return known ? &watch->connections[fd] : NULL;
@@ -89,6 +96,7 @@ static void s_cut(struct watch *watch, int fd, const char *reason)
     char address[ADDRESS_TEXT];
     s_peer(fd, &peer);
     connection->cut = true;
+    watch->strangers -= !connection->trusted;
     if (peer.ss_family == 0 || memcmp(&peer, &connection->peer, sizeof peer) != 0)
         return;
     s_address(connection, address);
@@ -120,23 +128,59 @@ static void s_forget(struct watch *watch, int fd)
     struct connection *connection = s_find(watch, fd);
     if (connection == NULL)
         return;
-    watch->strangers -= !connection->trusted;
+    watch->strangers -= !connection->trusted && !connection->cut;
     watch->counts.connections--;
     *connection = (struct connection){0};
 }
 
-static void s_accepted(struct watch *watch, int fd)
+/* The stranger that has been there for longest; -1 where there is none. */
+static int s_oldest(const struct watch *watch)
+{
+    int oldest = -1;
+    for (size_t fd = 0; fd < watch->capacity; fd++) {
+        const struct connection *at = &watch->connections[fd];
+        if (at->open && !at->trusted && !at->cut && (oldest < 0 || at->number < watch->connections[oldest].number))
+            oldest = (int)fd;
+    }
+    return oldest;
+}
+
+/* A new connection, whatever its descriptor was before. NULL where there is no memory to watch it. */
+static struct connection *s_meet(struct watch *watch, int fd)
 {
     if (fd < 0 || !s_grow(watch, fd))
-        return;
+        return NULL;
     s_forget(watch, fd);
     struct connection *connection = &watch->connections[fd];
     connection->open = true;
+    connection->number = ++watch->known;
     s_peer(fd, &connection->peer);
-    watch->counts.accepted++;
     watch->counts.connections++;
-    if (++watch->strangers > watch->strangers_most)
-        s_cut(watch, fd, "too many connections that have not said who they are");
+    watch->strangers++;
+    return connection;
+}
+
+/* Whether a message of this very connection came before the event. */
+static bool s_is_known(const struct watch *watch, int fd)
+{
+    const struct connection *connection = s_find(watch, fd);
+    struct sockaddr_storage peer;
+    if (connection == NULL || connection->accepted)
+        return false;
+    s_peer(fd, &peer);
+    return memcmp(&peer, &connection->peer, sizeof peer) == 0;
+}
+
+static void s_accepted(struct watch *watch, int fd)
+{
+    struct connection *connection = s_is_known(watch, fd) ? s_find(watch, fd) : s_meet(watch, fd);
+    watch->counts.accepted++;
+    if (connection == NULL)
+        return;
+    connection->accepted = true;
+    int oldest = watch->strangers > watch->strangers_most ? s_oldest(watch) : -1;
+    if (oldest >= 0)
+        s_cut(watch, oldest, "too many connections that have not said who they are");
 }
 
 static void s_disconnected(struct watch *watch, int fd)
@@ -201,14 +245,6 @@ static bool s_take_event(struct watch *watch)
     return true;
 }
 
-static bool s_ready(void *context, struct err *err)
-{
-    (void)err;
-    for (int i = 0; i < EVENTS_A_ROUND && s_take_event(context); i++)
-        continue;
-    return true;
-}
-
 /* ---- looking ---- */
 
 /* Bytes that libzmq has taken for a connection and not given out; what the kernel still holds is not ours yet. */
@@ -248,17 +284,18 @@ static void s_shrink(struct watch *watch, bool trusted, uint64_t sum, uint64_t m
     }
 }
 
-static bool s_look(void *context, struct err *err)
+/* Cut each that is above its own limit, then of each kind those that keep most. */
+static void s_hold(struct watch *watch)
 {
-    struct watch *watch = context;
     uint64_t sums[2] = {0, 0};
-    (void)err;
     for (size_t fd = 0; fd < watch->capacity; fd++) {
         struct connection *connection = &watch->connections[fd];
         if (!connection->open || connection->cut)
             continue;
         connection->kept = s_kept(watch, connection, (int)fd);
-        if (connection->kept > (connection->trusted ? WATCH_ONE : WATCH_STRANGER))
+        if (connection->rejected && !connection->trusted)
+            s_cut(watch, (int)fd, "what it sends is nothing that is sent here");
+        else if (connection->kept > (connection->trusted ? WATCH_ONE : WATCH_STRANGER))
             s_cut(watch, (int)fd,
                   connection->trusted ? "it sends a message without an end"
                                       : "it sends more than its first message may have");
@@ -268,6 +305,17 @@ static bool s_look(void *context, struct err *err)
     watch->counts.kept = sums[0] + sums[1];
     s_shrink(watch, false, sums[0], watch->strangers_kept);
     s_shrink(watch, true, sums[1], WATCH_ALL);
+}
+
+static bool s_look(void *context, struct err *err)
+{
+    struct watch *watch = context;
+    (void)err;
+    pthread_mutex_lock(&watch->lock);
+    for (int i = 0; watch->monitor != NULL && i < EVENTS_A_LOOK && s_take_event(watch); i++)
+        continue;
+    s_hold(watch);
+    pthread_mutex_unlock(&watch->lock);
     return true;
 }
 
@@ -294,37 +342,69 @@ static void s_set_limits(struct watch *watch)
     watch->strangers_most = s_strangers_most();
 }
 
-static bool s_start(struct watch *watch, void *zmq_context, struct err *err)
+static bool s_start(struct watch *watch, void *socket, struct err *err)
 {
-    char endpoint[64];
+    char endpoint[96];
     const int linger = 0, events = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_ACCEPT_FAILED | ZMQ_EVENT_DISCONNECTED |
                                    ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
-    snprintf(endpoint, sizeof endpoint, "inproc://watch-%p", (void *)watch);
+    snprintf(endpoint, sizeof endpoint, "inproc://watch-%p-%llu", (void *)watch, (unsigned long long)++watch->begun);
     /* No limit: libzmq's one network thread would wait for room in this queue, and with it every connection. */
     const int no_limit = 0;
-    watch->monitor = zmq_socket(zmq_context, ZMQ_PAIR);
+    watch->socket = socket;
+    watch->monitor = zmq_socket(watch->zmq_context, ZMQ_PAIR);
     if (watch->monitor == NULL || zmq_setsockopt(watch->monitor, ZMQ_LINGER, &linger, sizeof linger) != 0 ||
         zmq_setsockopt(watch->monitor, ZMQ_RCVHWM, &no_limit, sizeof no_limit) != 0 ||
-        zmq_socket_monitor(watch->socket, endpoint, events) != 0 || zmq_connect(watch->monitor, endpoint) != 0)
+        zmq_socket_monitor(socket, endpoint, events) != 0 || zmq_connect(watch->monitor, endpoint) != 0)
         return socket_error(err, "cannot watch a socket's connections");
-    watch->source = loop_add_socket(watch->loop, watch->monitor, s_ready, watch, err);
-    if (watch->source != 0)
-        watch->timer = loop_add_timer(watch->loop, WATCH_EVERY_MS, WATCH_EVERY_MS, s_look, watch, err);
-    return watch->timer != 0;
+    s_set_limits(watch);
+    return true;
 }
 
-struct watch *watch_new(void *zmq_context, struct loop *loop, void *socket, struct err *err)
+static void s_end(struct watch *watch)
+{
+    if (watch->socket != NULL)
+        zmq_socket_monitor(watch->socket, NULL, 0);
+    if (watch->monitor != NULL)
+        zmq_close(watch->monitor);
+    watch->socket = watch->monitor = NULL;
+    if (watch->capacity > 0)
+        memset(watch->connections, 0, watch->capacity * sizeof *watch->connections);
+    watch->strangers = 0;
+    watch->counts.connections = watch->counts.kept = 0;
+    watch->failure[0] = '\0';
+}
+
+bool watch_socket(struct watch *watch, void *socket, struct err *err)
+{
+    pthread_mutex_lock(&watch->lock);
+    s_end(watch);
+    bool done = s_start(watch, socket, err);
+    if (!done)
+        s_end(watch);
+    pthread_mutex_unlock(&watch->lock);
+    return done;
+}
+
+void watch_leave(struct watch *watch)
+{
+    pthread_mutex_lock(&watch->lock);
+    s_end(watch);
+    pthread_mutex_unlock(&watch->lock);
+}
+
+struct watch *watch_new(void *zmq_context, struct loop *loop, struct err *err)
 {
     struct watch *watch = calloc(1, sizeof *watch);
     if (watch == NULL) {
         err_set(err, ERR_MEMORY, "out of memory for watching a socket");
         return NULL;
     }
-    watch->socket = socket;
+    watch->zmq_context = zmq_context;
     watch->loop = loop;
     watch->refusals.loop = loop;
-    s_set_limits(watch);
-    if (!s_start(watch, zmq_context, err))
+    pthread_mutex_init(&watch->lock, NULL);
+    watch->timer = loop_add_timer(loop, WATCH_EVERY_MS, WATCH_EVERY_MS, s_look, watch, err);
+    if (watch->timer == 0)
         watch_destroy(&watch);
     return watch;
 }
@@ -333,34 +413,55 @@ void watch_destroy(struct watch **watch)
 {
     if (*watch == NULL)
         return;
-    loop_remove((*watch)->loop, (*watch)->source);
     loop_remove((*watch)->loop, (*watch)->timer);
     refusals_close(&(*watch)->refusals);
-    zmq_socket_monitor((*watch)->socket, NULL, 0);
-    if ((*watch)->monitor != NULL)
-        zmq_close((*watch)->monitor);
+    watch_leave(*watch);
+    pthread_mutex_destroy(&(*watch)->lock);
     free((*watch)->connections);
     free(*watch);
     *watch = NULL;
 }
 
-void watch_received(struct watch *watch, const struct route *from)
+/* The connection that a message came by; NULL over what is not TCP. */
+static struct connection *s_of(struct watch *watch, const struct route *from)
 {
     struct connection *connection = s_find(watch, from->fd);
+    return connection == NULL && watch->socket != NULL ? s_meet(watch, from->fd) : connection;
+}
+
+void watch_received(struct watch *watch, const struct route *from)
+{
+    pthread_mutex_lock(&watch->lock);
+    struct connection *connection = s_of(watch, from);
     if (connection != NULL)
         connection->given += from->bytes;
+    pthread_mutex_unlock(&watch->lock);
 }
 
 void watch_trust(struct watch *watch, const struct route *from)
 {
-    struct connection *connection = s_find(watch, from->fd);
-    if (connection == NULL || connection->trusted)
-        return;
-    connection->trusted = true;
-    watch->strangers--;
+    pthread_mutex_lock(&watch->lock);
+    struct connection *connection = s_of(watch, from);
+    if (connection != NULL && !connection->trusted) {
+        connection->trusted = true;
+        watch->strangers -= !connection->cut;
+    }
+    pthread_mutex_unlock(&watch->lock);
 }
 
-struct watch_counts watch_counts(const struct watch *watch)
+void watch_reject(struct watch *watch, const struct route *from)
 {
-    return watch->counts;
+    pthread_mutex_lock(&watch->lock);
+    struct connection *connection = s_of(watch, from);
+    if (connection != NULL)
+        connection->rejected = true;
+    pthread_mutex_unlock(&watch->lock);
+}
+
+struct watch_counts watch_counts(struct watch *watch)
+{
+    pthread_mutex_lock(&watch->lock);
+    struct watch_counts counts = watch->counts;
+    pthread_mutex_unlock(&watch->lock);
+    return counts;
 }

@@ -9,9 +9,13 @@
  *
  * A connection is a stranger until the owner trusts it, after its first good message. An empty frame takes 64 bytes of
  * memory here and 2 on the wire (35 with CURVE): the limits of strangers leave room for that, those of trusted peers
- * only with CURVE. --insecure therefore means trusted peers that can take 32 times WATCH_ALL.
+ * only with CURVE. --insecure therefore means trusted peers that can take 32 times WATCH_ALL. Where strangers are more
+ * than may be at a time, the one that has been silent about itself for longest goes: who comes to work says so at once,
+ * and finds room among those that only sit there.
  *
- * It belongs to the loop's thread, as does the socket. Only TCP connections are watched. */
+ * It looks and logs on the loop's thread, where it is made and destroyed; only TCP connections are watched. The socket
+ * may be another thread's: the functions from watch_socket to watch_reject are for the thread that owns it, and take turns
+ * with the look by a lock. */
 #ifndef LSTMQ_WATCH_H
 #define LSTMQ_WATCH_H
 
@@ -29,11 +33,17 @@ enum {
 
 struct watch;
 
-/* Watch a socket that socket_bind has opened, from before anybody connects. It must be destroyed before the socket is
- * closed. */
-struct watch *watch_new(void *zmq_context, struct loop *loop, void *socket, struct err *err);
+/* Watch nothing yet. Loop thread. */
+struct watch *watch_new(void *zmq_context, struct loop *loop, struct err *err);
 
+/* Ends what was watched, where that socket is this thread's. Loop thread; NULL is ignored. */
 void watch_destroy(struct watch **watch);
+
+/* Watch a socket, from before anybody can connect. A socket that is watched already is let go first. */
+bool watch_socket(struct watch *watch, void *socket, struct err *err);
+
+/* To be called before the socket is closed. Nothing happens where none is watched. */
+void watch_leave(struct watch *watch);
 
 /* To be called after each message_receive that set `from`, whether or not it liked the message. */
 void watch_received(struct watch *watch, const struct route *from);
@@ -41,11 +51,14 @@ void watch_received(struct watch *watch, const struct route *from);
 /* The peer has proved to be one of ours: it gets the limits of a trusted peer for as long as it stays connected. */
 void watch_trust(struct watch *watch, const struct route *from);
 
+/* What the peer sent is nothing that one of ours sends: it is cut off at the next look, unless it is trusted. */
+void watch_reject(struct watch *watch, const struct route *from);
+
 struct watch_counts {
     uint64_t accepted, refused, cut; /* since the beginning                    */
     uint64_t connections;            /* now                                    */
     uint64_t kept;                   /* bytes, when they were last looked at   */
 };
-struct watch_counts watch_counts(const struct watch *watch);
+struct watch_counts watch_counts(struct watch *watch);
 
 #endif

@@ -106,9 +106,9 @@ static bool s_open(struct server *server, const struct config *config, struct er
     server->socket = socket_bind(&options, config->cluster_bind, bound, err);
     if (server->socket == NULL)
         return false;
-    server->watch = watch_new(server->context, server->loop, server->socket, err);
+    server->watch = watch_new(server->context, server->loop, err);
     server->signals = loop_signal_fd(err);
-    if (server->watch == NULL || server->signals < 0)
+    if (server->watch == NULL || !watch_socket(server->watch, server->socket, err) || server->signals < 0)
         return false;
     printf("%s\n", bound);
     fflush(stdout);
