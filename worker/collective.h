@@ -96,7 +96,8 @@ struct ring_options {
      * this host; "ipc://PATH", or "ipc://" for a file of its own; "inproc://" within zmq_context. Read in ring_open. */
     const char *bind;
     /* This worker's own; NULL = no encryption. Both outlive the collective. With keys, whoever owns `zap` tells it the
-     * predecessor's (zap_set_ring) when PEERS comes; until then the predecessor's attempts are put off. */
+     * predecessor's (zap_set_ring) when PEERS comes; until then the predecessor's attempts are put off. Without keys a zap
+     * keeps out who speaks an older protocol, whose messages cannot be told to be a stranger's; NULL = they come in. */
     const struct curve_keys *keys;
     struct zap *zap; /* of zmq_context */
     /* Of zmq_context; it watches the ring's place and nothing else, and outlives the collective. NULL = whoever comes in

@@ -155,6 +155,8 @@ static bool s_set_server(struct ring *ring, const char *place, struct err *err)
         return s_zmq_error(err, "listen at", place);
     if (ring->keys != NULL && !zap_set_server(ring->zap, ring->from, ring->keys, ZAP_RING, err))
         return false;
+    if (ring->keys == NULL && ring->zap != NULL && !zap_set_open(ring->zap, ring->from, err))
+        return false;
     return ring->watch == NULL || watch_socket(ring->watch, ring->from, err);
 }
 

@@ -56,7 +56,7 @@ struct ring {
     void *zmq_context;
     char bind[COLLECTIVE_ENDPOINT];
     const struct curve_keys *keys; /* NULL = none                                             */
-    struct zap *zap;               /* with keys                                                 */
+    struct zap *zap;               /* NULL only without keys                                                 */
     struct watch *watch;           /* over `from`; NULL = none                                  */
 
     void *from, *to; /* PULL, bound; PUSH, connected; NULL = none                             */

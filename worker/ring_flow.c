@@ -341,7 +341,7 @@ static void s_put(const struct ring_operation *operation, struct piece chunk, co
 /* A message that begins with no line of a ring. Who is not the predecessor is cut off for it, and nothing is lost. */
 static bool s_refuse(struct ring *ring, const struct arrival *arrival, struct err *err)
 {
-    if (ring->watch == NULL || arrival->from.fd < 0 || arrival->from.fd == ring->neighbour)
+    if (ring->watch == NULL || ring->copies || (arrival->from.fd >= 0 && arrival->from.fd == ring->neighbour))
         return err_set(err, ERR_PROTOCOL, "the ring got a frame that is none of its own");
     watch_reject(ring->watch, &arrival->from);
     return true;

@@ -47,6 +47,8 @@ static bool s_come_again(struct session *session, const struct err *why, struct 
     struct message message = {.type = MESSAGE_ERROR, .error = {.code = ERR_FAILED, .text = s_text(why->text)}};
     log_warn("%s; joining again", why->text);
     s_leave_generation(session);
+    /* Work that waits is of the connection that is given up. */
+    shared_stop(session->shared, session->generation.generation);
     return session_send(session, &message, err) && s_signal(session, SIGNAL_AGAIN, err);
 }
 

@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 
 struct worker_shared {
-    struct zap *zap;       /* the loop thread's, for the ring's sockets; NULL without keys; set before both begin */
+    struct zap *zap; /* the loop thread's, for the ring's sockets; NULL where there is no ring; set before both begin */
     struct watch *watch;   /* the loop thread's, for the ring's place; NULL where there is no ring; likewise */
     _Atomic uint64_t over; /* generations below this one are over; UINT64_MAX = the worker ends   */
     _Atomic uint64_t step; /* steps done; for RESIGN                                              */

@@ -402,17 +402,25 @@ static bool s_open_pair(struct worker *worker, struct err *err)
     return worker->started || err_errno(err, ERR_FAILED, "cannot start the compute thread");
 }
 
+/* Who comes into the ring's place, and what they leave there, is for the loop thread to see to. Within a process nobody
+ * comes whom it did not start. */
+static bool s_open_guards(struct worker *worker, struct err *err)
+{
+    const struct worker_options *options = worker->options;
+    if (strncmp(options->endpoint, "inproc://", 9) == 0)
+        return true;
+    worker->shared.zap = zap_new(options->zmq_context, worker->loop, NULL, err);
+    if (worker->shared.zap != NULL)
+        worker->shared.watch = watch_new(options->zmq_context, worker->loop, err);
+    return worker->shared.watch != NULL;
+}
+
 static bool s_open(struct worker *worker, struct err *err)
 {
     if (worker->options->signals && (worker->signals = loop_signal_fd(err)) < 0)
         return false;
     worker->loop = loop_new(err);
-    if (worker->loop != NULL && worker_has_keys(worker->options))
-        worker->shared.zap = zap_new(worker->options->zmq_context, worker->loop, NULL, err);
-    if (worker->loop != NULL && worker->options->hub == NULL)
-        worker->shared.watch = watch_new(worker->options->zmq_context, worker->loop, err);
-    if (worker->loop == NULL || (worker_has_keys(worker->options) && worker->shared.zap == NULL) ||
-        (worker->options->hub == NULL && worker->shared.watch == NULL))
+    if (worker->loop == NULL || !s_open_guards(worker, err))
         return false;
     return s_open_pair(worker, err) && s_watch(worker, &worker->outward, err) && s_connect(worker, err) &&
            loop_add_timer(worker->loop, TICK_MS, TICK_MS, s_on_tick, worker, err) != 0 &&
