@@ -21,6 +21,11 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
+/* Rows of B that a tile asks for ahead of their turn. A panel is larger than the nearest cache, so that each tile of A
+ * reads it from the next one, faster than the processor looks ahead by itself. Asking beyond a panel's end does no
+ * harm. */
+enum { B_AHEAD = 8 };
+
 /* Lanes of vector v that are columns. */
 INLINE int s_lanes(int columns, int v, int vectors)
 {
@@ -51,6 +56,9 @@ INLINE void s_tile(const struct fma_tile *t, const int rows, const int vectors)
         UNROLL
         for (int v = 0; v < vectors; v++)
             row[v] = vec_load(b + v * VEC_LANES, VEC_LANES);
+        UNROLL
+        for (int v = 0; v < vectors; v++)
+            __builtin_prefetch(b + B_AHEAD * b_k + v * VEC_LANES);
         UNROLL
         for (int r = 0; r < rows; r++) {
             const vec x = vec_set(a[(size_t)r * a_row]);
