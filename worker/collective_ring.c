@@ -29,6 +29,8 @@ enum {
     FRAME_MORE = 128,
     /* For the last frames of a generation that ended well, which encryption may still hold. */
     LINGER_MS = 1000,
+    /* Connections that wait to be accepted: many strangers at once keep the predecessor waiting no longer than one. */
+    BACKLOG = 1024,
     /* Everyone listens before anyone connects, so that a first attempt fails only where connections are short. */
     RECONNECT_MS = 20,
 };
@@ -151,7 +153,9 @@ static bool s_set(void *socket, const char *endpoint, int queue_option, int queu
 /* Ready to bind: whoever connects is asked for its key. */
 static bool s_set_server(struct ring *ring, const char *place, struct err *err)
 {
-    if (!s_set(ring->from, place, ZMQ_RCVHWM, QUEUE_RECEIVED))
+    const int backlog = BACKLOG;
+    if (!s_set(ring->from, place, ZMQ_RCVHWM, QUEUE_RECEIVED) ||
+        zmq_setsockopt(ring->from, ZMQ_BACKLOG, &backlog, sizeof backlog) != 0)
         return s_zmq_error(err, "listen at", place);
     if (ring->keys != NULL && !zap_set_server(ring->zap, ring->from, ring->keys, ZAP_RING, err))
         return false;

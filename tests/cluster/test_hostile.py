@@ -1,62 +1,58 @@
 #!/usr/bin/python3
-"""Whatever is thrown at a port, memory stays bounded and a good peer is served."""
+"""A run that trains while everything is thrown at every port there is: the coordinator's, and each worker's in the ring. Memory
+stays bounded, steps go on, and the weights are those of one process."""
 
+import json
 import os
+import re
 import socket
 import struct
+import subprocess
 import threading
 import time
 
 import zmq
-from peers import Case, HELLO, greeting, main, message, ready, wait_for
+from cluster import BINARY, LIMIT_S, ClusterTest, main
+from peers import Keys, greeting, ready, wait_for
 
-LIMIT = 64 << 20  # bytes that the server may grow by
-ANSWER = 2.0      # seconds within which a good peer is answered
+LIMIT = 64 << 20   # bytes that a process may grow by
+EPOCHS = 320       # more than the attacks take
+BOUNDED_HZ = 100   # attackers a second to each port, while speed is measured
+MEASURED_S = 1.0
+LINES_A_SECOND = 10
 
-HELLO_BODY = {"build": "b", "backend": "cpu", "backend_version": "1", "isa": "x", "precision": "fp32", "threads": 1,
-              "host": "h", "pid": 1, "run": 0, "worker": 0, "held": 0, "step": 0, "steps": 0}
 
+class Port:
+    """A place where a process listens, and what can be done to it from outside."""
 
-class Hostile(Case):
-    """The peer that is served meanwhile asks again and again from a thread of its own."""
+    def __init__(self, process, endpoint, keyed, kind):
+        self.process, self.endpoint, self.keyed, self.kind = process, endpoint, keyed, kind
+        host, port = endpoint.removeprefix("tcp://").rsplit(":", 1)
+        self.address, self.connections = (host, int(port)), []
 
-    keyed = True
+    def raw(self):
+        connection = socket.create_connection(self.address, timeout=LIMIT_S)
+        self.connections.append(connection)
+        return connection
 
-    def setUp(self):
-        super().setUp()
-        self.good = self.server.keys.make("worker-1") if self.keyed else None
-        self.bad = self.server.keys.make("worker-2") if self.keyed else None
-        friend = self.peer(self.good)
-        self.assertIsNotNone(friend.ask())
-        self.before, self.worst, self.slowest, self.unanswered = self.server.rss(), 0, 0.0, 0
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self.watch, args=(friend,))
-        self.thread.start()
+    def greeted(self):
+        """A connection by which messages may follow (without keys), or the next command (with them)."""
+        connection, said = self.raw(), b""
+        try:
+            if self.keyed:
+                connection.sendall(greeting(b"CURVE"))
+                return connection
+            connection.sendall(greeting(b"NULL") + ready(Socket_Type=self.kind, Identity=b""))
+            while b"READY" not in said and (more := connection.recv(4096)):
+                said += more
+        except OSError:
+            pass  # ended already, among so many
+        return connection
 
-    def watch(self, friend):
-        while not self.over.is_set():
-            began = time.monotonic()
-            if friend.ask(10.0) is None:
-                self.unanswered += 1
-            self.slowest = max(self.slowest, time.monotonic() - began)
-            self.worst = max(self.worst, self.server.rss())
-            self.over.wait(0.02)
-
-    def tearDown(self):
-        """What must hold after each attack."""
-        self.over.set()
-        self.thread.join()
-        grown = max(self.server.peak(), self.worst) - self.before
-        print(f"grew by {grown / (1 << 20):.1f} MiB, slowest answer {self.slowest * 1000:.0f} ms ... ", end="", flush=True)
-        self.assertEqual(self.unanswered, 0)
-        self.assertLess(self.slowest, ANSWER)
-        self.assertLessEqual(grown, LIMIT)
-
-    def throw(self, connection, data, seconds=20.0):
-        """Send until the other side ends it or all is sent; the bytes that went."""
-        sent, deadline = 0, time.monotonic() + seconds
-        connection.settimeout(1.0)
-        view = memoryview(data)
+    def throw(self, connection, data, seconds=3.0):
+        """Send until the other side ends it or all is sent."""
+        sent, deadline, view = 0, time.monotonic() + seconds, memoryview(data)
+        connection.settimeout(0.5)
         while sent < len(data) and time.monotonic() < deadline:
             try:
                 sent += connection.send(view[sent:sent + (1 << 20)])
@@ -64,20 +60,6 @@ class Hostile(Case):
                 continue
             except OSError:
                 break
-        return sent
-
-    def greeted(self):
-        """A connection by which messages may follow (without keys), or the next command (with them)."""
-        connection = self.raw()
-        if self.keyed:
-            connection.sendall(greeting(b"CURVE"))
-            return connection
-        connection.sendall(greeting(b"NULL") + ready(Socket_Type=b"DEALER", Identity=b""))
-        connection.settimeout(10)
-        said = b""
-        while b"READY" not in said:
-            said += connection.recv(4096)
-        return connection
 
     def is_closed(self, connection):
         """Whether the other side has ended the connection."""
@@ -91,100 +73,259 @@ class Hostile(Case):
         except OSError:
             return True
 
+    def ended(self, connections, count=None):
+        count = len(connections) if count is None else count
+        wait_for(lambda: sum(self.is_closed(one) for one in connections) >= count, LIMIT_S)
 
-class Junk:
-    """Attacks that need no key."""
+    def close(self):
+        for connection in self.connections:
+            connection.close()
+        self.connections.clear()
 
-    def test_junk(self):
+    # What can be thrown at it. Each returns when the port has dealt with it.
+
+    def junk(self, times=5):
         for data in (b"GET / HTTP/1.1\r\n\r\n", bytes(1000), b"\xff" * 1000, os.urandom(100000), b"",
                      greeting(b"CURVE") + os.urandom(100000), greeting(b"NULL") + os.urandom(100000),
                      greeting(b"PLAIN"), greeting(b"CURVE")[:30],
                      b"\x01\x00", b"\x02\x01a", b"\x02\x01a\x02\x01b",  # ZMTP 1, its second with "more" set
                      greeting(b"NULL")[:10] + b"\x00\x05\x01\x01", greeting(b"NULL")[:10] + b"\x01\x05\x01\x01a"):
-            for _ in range(20):
-                connection = self.raw()
-                self.throw(connection, data)
-                connection.close()
+            for _ in range(times):
+                self.throw(self.raw(), data)
+                self.close()
 
-    def test_half_handshakes(self):
+    def half_handshakes(self):
         idle = [self.raw() for _ in range(1000)]
         for connection in idle[::2]:
-            connection.sendall(greeting(b"CURVE" if self.keyed else b"NULL")[:11])
-        for connection in idle:
-            wait_for(lambda c=connection: self.is_closed(c), 30)
+            try:
+                connection.sendall(greeting(b"CURVE" if self.keyed else b"NULL")[:11])
+            except OSError:
+                pass
+        self.ended(idle)
 
-    def test_giant_frames(self):
+    def giant_frames(self):
         for size in (1 << 62, (1 << 64) - 1, 1 << 40, (64 << 20) + 1):
             for flags in (2, 3, 6):
                 connection = self.greeted()
-                self.throw(connection, bytes([flags]) + struct.pack(">Q", size) + bytes(100000), 2)
-                wait_for(lambda c=connection: self.is_closed(c), 30)
+                self.throw(connection, bytes([flags]) + struct.pack(">Q", size) + bytes(100000))
+                self.ended([connection])
 
-    def test_frames_just_below_the_limit(self):
-        data = bytes([6 if self.keyed else 3]) + struct.pack(">Q", (4 << 20) - 1) + bytes((4 << 20) - 2)
+    def large_frames(self):
+        data = bytes([6 if self.keyed else 3]) + struct.pack(">Q", (1 << 20) - 1) + bytes((1 << 20) - 2)
         many = [self.greeted() for _ in range(100)]
         for connection in many:
-            self.throw(connection, data, 2)
+            self.throw(connection, data)
+        self.ended(many)
+
+    def messages_without_an_end(self):
+        if not self.keyed:
+            for frame in (b"\x01\x00", b"\x01\x01a", b"\x01\xff" + bytes(255), b"\x01\x21" + bytes(33)):
+                connection = self.greeted()
+                self.throw(connection, frame * 1_000_000, 20)
+                self.ended([connection])
+        many = [self.greeted() for _ in range(100)]
         for connection in many:
-            wait_for(lambda c=connection: self.is_closed(c), 30)
+            self.throw(connection, (b"\x05\x00" if self.keyed else b"\x01\x00") * 50_000)
+        self.ended(many, 75)
 
-    def test_a_frame_from_each_of_many_byte_by_byte(self):
-        data = bytes([6 if self.keyed else 3]) + struct.pack(">Q", 4 << 20) + bytes(150000)
-        many = [self.greeted() for _ in range(500)]
-        for connection in many:
-            self.throw(connection, data, 2)
-        wait_for(lambda: sum(self.is_closed(c) for c in many) > 400, 30)
-
-
-class WithKeys(Junk, Hostile):
-    def test_a_message_of_a_million_frames(self):
-        for trusted in (False, True):
-            peer = self.peer(self.bad)
-            if trusted:
-                peer.socket.send_multipart(message(HELLO, HELLO_BODY, b""))
-                wait_for(lambda: self.hellos(1))
-            ends = peer.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-            for _ in range(3_000_000):
-                peer.socket.send(b"", zmq.SNDMORE, copy=True)
-            peer.socket.send(b"")
-            reason = "it sends a message without an end" if trusted else "more than its first message"
-            wait_for(lambda: self.server.lines("refused 127.*" + reason), 30)
-            self.assertTrue(ends.poll(20000), "it was not cut off")
-            peer.socket.disable_monitor()
-            peer.close()
-
-    def hellos(self, count):
-        asker = self.peer(self.bad)
-        answer = asker.ask()
-        asker.close()
-        return answer["hellos"] >= count
-
-    def test_large_messages_one_after_the_other_are_served(self):
-        peer = self.peer(self.bad)
-        peer.socket.send_multipart(message(HELLO, HELLO_BODY, b""))
-        wait_for(lambda: self.hellos(1))
-        piece = bytes(1 << 20)
-        for _ in range(300):
-            peer.socket.send_multipart([b"junk", piece])
-        self.assertEqual(peer.ask(30)["cut"], 0)
-
-
-class WithoutKeys(Junk, Hostile):
-    keyed = False
-
-    def test_a_message_without_an_end(self):
-        for frame in (b"\x01\x00", b"\x01\x01a", b"\x01\xff" + bytes(255), b"\x01\x21" + bytes(33)):
+    def messages_of_nonsense(self):
+        """Whole messages, which reach whoever reads there. Behind keys nobody's do."""
+        for data in (b"\x00\x04junk", b"\x01\x04junk\x00\x04junk", b"\x01\x00" * 20 + b"\x00\x00"):
             connection = self.greeted()
-            self.throw(connection, frame * 1_000_000)
-            wait_for(lambda c=connection: self.is_closed(c), 30)
-        self.assertTrue(self.server.lines("refused 127.*more than its first message"))
+            self.throw(connection, data * 20)
+        self.close()
 
-    def test_messages_without_an_end_from_many(self):
-        many = [self.greeted() for _ in range(100)]
-        for connection in many:
-            self.throw(connection, b"\x01\x00" * 50_000, 2)
-        wait_for(lambda: sum(self.is_closed(c) for c in many) > 75, 30)
-        self.assertTrue(self.server.lines("refused 127.*without an end"))
+    ATTACKS = (junk, half_handshakes, giant_frames, large_frames, messages_without_an_end, messages_of_nonsense)
+
+
+class Run:
+    """A coordinator and two workers at work, and all their ports."""
+
+    def __init__(self, test, keyed):
+        self.test, self.keyed = test, keyed
+        self.cluster = test.cluster(train__epochs=EPOCHS, train__min_workers=2, train__patience=0)
+        self.keys = Keys(os.path.join(self.cluster.folder, "keys"))
+        self.keys.make("server", allowed=False)
+        self.keys.make("admin", role="admin")
+        self.cluster.start(*(("--curve.key", self.keys.path("server.key"), "--curve.allow", self.keys.allow)
+                             if keyed else ())).listening()
+        for name in ("a", "b"):
+            self.keys.make(name)
+            self.cluster.worker(*(("--curve.key", self.keys.path(name + ".key"), "--curve.server", self.keys.path("server.pub"))
+                                  if keyed else ()))
+            self.cluster.coordinator.expect(rf"worker {len(self.cluster.workers)}: ")
+        self.cluster.coordinator.expect("is at work")
+        self.processes = [self.cluster.coordinator, *self.cluster.workers]
+        self.ports = [Port(self.cluster.coordinator, self.cluster.endpoint, keyed, b"DEALER")]
+        self.ports += [Port(worker, self.listens(worker), keyed, b"PUSH") for worker in self.cluster.workers]
+        self.before = {process.pid: self.memory(process, "VmRSS") for process in self.processes}
+
+    @staticmethod
+    def listens(process):
+        """The one TCP port that a worker listens at."""
+        folder = f"/proc/{process.pid}/fd"
+        inodes = {os.readlink(os.path.join(folder, number)) for number in os.listdir(folder)}
+        with open(f"/proc/{process.pid}/net/tcp", encoding="ascii") as table:
+            for line in list(table)[1:]:
+                words = line.split()
+                if words[3] == "0A" and f"socket:[{words[9]}]" in inodes:
+                    return f"tcp://127.0.0.1:{int(words[1].split(':')[1], 16)}"
+        raise AssertionError(f"{process.name} listens nowhere")
+
+    @staticmethod
+    def memory(process, what):
+        with open(f"/proc/{process.pid}/status", encoding="ascii") as file:
+            return int(re.search(what + r":\s+(\d+) kB", file.read())[1]) * 1024
+
+    def status(self):
+        keys = ("--curve.key", self.keys.path("admin.key"), "--curve.server", self.keys.path("server.pub")) if self.keyed else ()
+        result = subprocess.run([BINARY, "status", "--connect", self.cluster.endpoint, "--json", *keys], stdout=subprocess.PIPE,
+                                timeout=LIMIT_S, check=True)
+        return json.loads(result.stdout)
+
+    def step(self):
+        return self.status()["step"]
+
+    def speed(self):
+        began, step = time.monotonic(), self.step()
+        time.sleep(MEASURED_S)  # the span that is measured
+        return (self.step() - step) / (time.monotonic() - began)
+
+    def grown(self):
+        return {process.name: self.memory(process, "VmHWM") - self.before[process.pid] for process in self.processes}
+
+    def unharmed(self):
+        """Whoever trained still does, in the generation in which all began."""
+        status = self.status()
+        self.test.assertEqual((status["workers"], status["lost"], status["generation"]), (2, 0, 1), self.cluster.log())
+
+    def ends_well(self, wanted):
+        self.cluster.finished(limit=120)
+        self.test.assertEqual(self.cluster.hashes(), wanted)
+
+
+class Hostile(ClusterTest):
+    pairs_count = 533
+    wanted = None
+
+    def setUp(self):
+        super().setUp()
+        if Hostile.wanted is None:
+            Hostile.wanted = self.train(train__epochs=EPOCHS, train__patience=0, train__threads=1)
+
+    def bounded(self, run):
+        """Junk at a rate that anybody's line has leaves at least half of the speed."""
+        quiet, over = run.speed(), threading.Event()
+
+        def throw(port):
+            while not over.wait(1 / BOUNDED_HZ):
+                port.throw(port.raw(), os.urandom(1000))
+                port.close()
+
+        threads = [threading.Thread(target=throw, args=(port,)) for port in run.ports]
+        for thread in threads:
+            thread.start()
+        loud = run.speed()
+        over.set()
+        for thread in threads:
+            thread.join()
+        self.say(f"{quiet:.0f} steps/s, {loud:.0f} with {BOUNDED_HZ} junk connections a second to each of {len(run.ports)} ports")
+        self.assertGreaterEqual(loud, quiet / 2)
+
+    def attack(self, run):
+        """All at once, to all ports."""
+        step, began, failures = run.step(), time.monotonic(), []
+
+        def throw(attack, port):
+            try:
+                attack(port)
+            except Exception as failure:  # the thread's end, told below
+                failures.append(f"{attack.__name__} to {port.process.name}: {failure!r}")
+            port.close()
+
+        ports = [(attack, Port(port.process, port.endpoint, port.keyed, port.kind)) for attack in Port.ATTACKS for port in run.ports]
+        threads = [threading.Thread(target=throw, args=words) for words in ports]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        run.unharmed()
+        self.assertFalse(failures, run.cluster.log())
+        steps, seconds = run.step() - step, time.monotonic() - began
+        self.say(f"under attack for {seconds:.1f} s: {steps / seconds:.0f} steps/s, at most {max(run.grown().values()) / (1 << 20):.1f} "
+                 f"MiB more in a process")
+        self.assertGreater(steps, 0)
+        self.assertLessEqual(max(run.grown().values()), LIMIT)
+
+    def refusals(self, run, since_s):
+        """Every port has told what it refused, and not without end."""
+        for process in run.processes:
+            lines = process.all(r" warn .*refused (127\.0\.0\.1|a connection|\d+ more)")
+            self.assertTrue(lines, process.log())
+            self.assertLessEqual(len(lines), 2 * LINES_A_SECOND * (time.monotonic() - since_s))
+
+    def check(self, keyed):
+        run, since_s = Run(self, keyed), time.monotonic()
+        if keyed:
+            self.intruders(run)
+        self.bounded(run)
+        self.attack(run)
+        if keyed:
+            self.with_a_key(run)
+        self.refusals(run, since_s)
+        run.unharmed()
+        run.ends_well(Hostile.wanted)
+
+    def intruders(self, run):
+        """Nobody comes in at any port without the key that is asked for there; each is told of in a line."""
+        context, own = zmq.Context(), run.keys.make("stranger", allowed=False)
+        client, names = run.keys.make("client", role="client"), ("server", "a", "b")
+        peers = []
+        for port, name in zip(run.ports, names):
+            server, neighbour = run.keys.public(name), run.keys.read({"a": "b"}.get(name, "a"))
+            unknown = "is not on the list of keys" if name == "server" else "is not the key of this rank's neighbour"
+            role = r"\(client\) has the role client" if name == "server" else unknown
+            for pair, reason in ((None, "(has no key|before it was through)"), (own, unknown), (client, role),
+                                 ((neighbour[0], own[1]), "has no secret to its public key"), (run.keys.read(name), unknown)):
+                if pair is not None and pair[0] != neighbour[0]:
+                    reason = re.escape(pair[0][:7].decode()) + r"\.\.\. " + reason
+                peer = context.socket(zmq.DEALER if name == "server" else zmq.PUSH)
+                peer.linger = 0
+                if pair is not None:
+                    peer.curve_publickey, peer.curve_secretkey, peer.curve_serverkey = *pair, server
+                let_in = peer.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+                peer.connect(port.endpoint)
+                peers.append((peer, let_in, port, reason))
+        for peer, let_in, port, reason in peers:
+            port.process.expect("warn .*refused .*" + reason)
+            self.assertFalse(let_in.poll(0), f"{port.process.name} let somebody in: {reason}")
+            peer.disable_monitor()
+        context.destroy(linger=0)
+        run.unharmed()
+
+    def with_a_key(self, run):
+        """A worker's key does not help."""
+        context = zmq.Context()
+        pair = run.keys.make("traitor")
+        peer = context.socket(zmq.DEALER)
+        peer.linger, peer.sndhwm = 0, 0
+        peer.curve_publickey, peer.curve_secretkey, peer.curve_serverkey = *pair, run.keys.public("server")
+        ends = peer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        peer.connect(run.cluster.endpoint)
+        for _ in range(1_000_000):
+            peer.send(b"", zmq.SNDMORE)
+        peer.send(b"")
+        self.assertTrue(ends.poll(20000), "it was not cut off")
+        peer.disable_monitor()
+        context.destroy(linger=0)
+        self.assertLessEqual(max(run.grown().values()), LIMIT)
+        run.cluster.coordinator.expect("more than its first message")
+
+    def test_without_keys(self):
+        self.check(False)
+
+    def test_with_keys(self):
+        self.check(True)
 
 
 if __name__ == "__main__":
