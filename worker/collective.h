@@ -46,9 +46,7 @@ enum collective_element {
                          roundings of 2^-9. Where nothing is sent (local, one rank) nothing is rounded. */
     ELEMENT_I64,      /* int64_t: the same for any order. The caller's scale leaves room for the sum of all ranks; a sum
                          beyond int64 wraps. */
-    ELEMENT_I64_F32,  /* int64_t, added as such; the sums are sent as floats, for a caller who turns them into floats
-                         anyway: the result may be rounded once, as (float)(double)sum does it. Where nothing is sent
-                         (local, one rank) nothing is rounded. */
+    ELEMENT_I64_F32,  /* int64_t, added as such; the sums are sent as floats: what fold does, and fold alone */
 };
 
 /* A generation as PEERS tells it. Texts are the caller's, and needed during connect only. */
@@ -71,6 +69,11 @@ struct collective_table {
     /* data[i] = the sum of all ranks' data[i], in place, for i < count. ERR_FULL when too many are started. */
     bool (*all_reduce)(struct collective *self, enum collective_element element, void *data, size_t count,
                        uint64_t *handle, struct err *err);
+    /* result[i] = (float)(the sum of all ranks' data[i]) * scale, rounded once, for i < count; `scale` is a power of two,
+     * the same on every rank, that takes no sum out of float's range. `data` is used up: what it holds after is
+     * undefined. `result` lies elsewhere, and belongs to the collective until wait as data does. ERR_FULL as above. */
+    bool (*fold)(struct collective *self, int64_t *data, size_t count, float scale, float *result, uint64_t *handle,
+                 struct err *err);
     /* The bytes of rank `root` to all. */
     bool (*broadcast)(struct collective *self, void *data, size_t bytes, uint32_t root, uint64_t *handle,
                       struct err *err);
@@ -93,7 +96,9 @@ struct collective {
 struct ring_options {
     void *zmq_context; /* not owned; closed after the collective */
     /* Where to listen: "tcp://ADDRESS" (and ":PORT", or any port), where ADDRESS is one by which the other ranks reach
-     * this host; "ipc://PATH", or "ipc://" for a file of its own; "inproc://" within zmq_context. Read in ring_open. */
+     * this host; "ipc://PATH", or "ipc://" for a file of its own, or "ipc://@" for a name of its own that is no file and
+     * ends with the process (Linux; within a network namespace, as ports are); "inproc://" within zmq_context. Read in
+     * ring_open. */
     const char *bind;
     /* This worker's own; NULL = no encryption. Both outlive the collective. With keys, whoever owns `zap` tells it the
      * predecessor's (zap_set_ring) when PEERS comes; until then the predecessor's attempts are put off. Without keys a zap

@@ -24,9 +24,9 @@ size_t element_size_sent(enum collective_element element, bool complete)
     return element == ELEMENT_F32_BF16 ? sizeof(uint16_t) : element_size(element);
 }
 
-/* Between int64 and float only AVX-512 can vectorise. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define WIDE __attribute__((target_clones("arch=skylake-avx512", "default")))
+/* Between int64 and float only AVX-512 can vectorise. A level, since a processor by name leaves out its successors. */
+#if defined(__x86_64__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__)
+#define WIDE __attribute__((target_clones("arch=x86-64-v4", "default")))
 #else
 #define WIDE
 #endif
@@ -83,43 +83,37 @@ void element_add_sent(enum collective_element element, void *to, const void *sen
         element_add(element, to, sent, count);
 }
 
-/* By way of double, as whoever turns a sum into a float does it. */
-WIDE static void s_round_i64(float *restrict to, const int64_t *restrict from, size_t count)
+WIDE static void s_fold_sent(float *restrict to, const int64_t *restrict sum, const int64_sent *restrict sent,
+                             float scale, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        to[i] = (float)(double)from[i];
+        to[i] = (float)(int64_t)((uint64_t)sum[i] + (uint64_t)sent[i]) * scale;
 }
 
-WIDE static void s_widen_f32(int64_t *restrict to, const float_sent *restrict from, size_t count)
+WIDE static void s_fold_own(float *restrict to, const int64_t *restrict sum, float scale, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        to[i] = from[i] < 0x1p63f ? (int64_t)from[i] : INT64_MAX;
+        to[i] = (float)sum[i] * scale;
 }
 
-static void s_round_f32(uint16_t *restrict to, const float *restrict from, size_t count)
+void element_fold(float *floats, const int64_t *sum, const void *sent, float scale, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
-        to[i] = s_round(from[i]);
-}
-
-static void s_widen_bf16(float *restrict to, const bf16_sent *restrict from, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        to[i] = s_widen(from[i]);
-}
-
-void element_round(enum collective_element element, void *to, const void *from, size_t count)
-{
-    if (element == ELEMENT_I64_F32)
-        s_round_i64(to, from, count);
+    if (sent != NULL)
+        s_fold_sent(floats, sum, sent, scale, count);
     else
-        s_round_f32(to, from, count);
+        s_fold_own(floats, sum, scale, count);
 }
 
-void element_widen(enum collective_element element, void *to, const void *sent, size_t count)
+void element_round(void *to, const float *from, size_t count)
 {
-    if (element == ELEMENT_I64_F32)
-        s_widen_f32(to, sent, count);
-    else
-        s_widen_bf16(to, sent, count);
+    uint16_t *halves = to;
+    for (size_t i = 0; i < count; i++)
+        halves[i] = s_round(from[i]);
+}
+
+void element_widen(float *to, const void *sent, size_t count)
+{
+    const bf16_sent *halves = sent;
+    for (size_t i = 0; i < count; i++)
+        to[i] = s_widen(halves[i]);
 }

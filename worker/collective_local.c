@@ -30,6 +30,8 @@ struct brought {
     uint32_t root;
     uint8_t *data;
     size_t count;
+    float *result; /* of a fold; else NULL                                       */
+    float scale;
 };
 
 struct group {
@@ -251,6 +253,13 @@ static void s_add_block(const struct group *group, size_t begin, size_t end)
     size_t width = element_size(element), offset = begin * width;
     for (uint32_t rank = 1; rank < group->size; rank++)
         element_add(element, first->data + offset, group->brought[rank].data + offset, end - begin);
+    if (element == ELEMENT_I64_F32) {
+        element_fold(first->result + begin, (const int64_t *)(const void *)(first->data + offset), NULL, first->scale,
+                     end - begin);
+        for (uint32_t rank = 1; rank < group->size; rank++)
+            memcpy(group->brought[rank].result + begin, first->result + begin, (end - begin) * sizeof(float));
+        return;
+    }
     for (uint32_t rank = 1; rank < group->size; rank++)
         memcpy(group->brought[rank].data + offset, first->data + offset, (end - begin) * width);
 }
@@ -287,8 +296,12 @@ static bool s_do_part(struct local *local, struct err *err)
 static bool s_operate(struct local *local, const struct brought *operation, struct err *err)
 {
     struct group *group = local->group;
-    if (group->size == 1)
+    if (group->size == 1) {
+        if (operation->kind == ELEMENT_I64_F32)
+            element_fold(operation->result, (const int64_t *)(const void *)operation->data, NULL, operation->scale,
+                         operation->count);
         return !atomic_load(&group->over) || s_over(local, err);
+    }
     group->brought[local->rank] = *operation;
     if (!s_meet(local, err) || !s_enter(local, err))
         return false;
@@ -398,6 +411,14 @@ static bool s_all_reduce(struct collective *self, enum collective_element elemen
     return s_start(s_local(self), &operation, handle, err);
 }
 
+static bool s_fold(struct collective *self, int64_t *data, size_t count, float scale, float *result, uint64_t *handle,
+                   struct err *err)
+{
+    struct brought operation = {
+        .kind = ELEMENT_I64_F32, .data = (uint8_t *)data, .count = count, .result = result, .scale = scale};
+    return s_start(s_local(self), &operation, handle, err);
+}
+
 static bool s_broadcast(struct collective *self, void *data, size_t bytes, uint32_t root, uint64_t *handle,
                         struct err *err)
 {
@@ -435,6 +456,7 @@ static const struct collective_table s_table = {
     .listen = s_listen,
     .connect = s_connect,
     .all_reduce = s_all_reduce,
+    .fold = s_fold,
     .broadcast = s_broadcast,
     .wait = s_wait,
     .abort = s_abort,

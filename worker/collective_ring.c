@@ -185,6 +185,8 @@ static void s_place(const struct ring *ring, uint64_t generation, char *text, si
     const char *bind = ring->bind, *colon = strrchr(bind, ':');
     if (strcmp(bind, "ipc://") == 0)
         snprintf(text, size, "ipc://*");
+    else if (strcmp(bind, "ipc://@") == 0)
+        snprintf(text, size, "ipc://@lstmq-ring-%ld-%" PRId64, (long)getpid(), clock_ns());
     else if (strcmp(bind, "inproc://") == 0)
         snprintf(text, size, "inproc://ring-%p-%" PRIu64, (const void *)ring, generation);
     else if (strncmp(bind, "tcp://", 6) == 0 && (colon == bind + 3 || strchr(colon, ']') != NULL))
@@ -337,6 +339,22 @@ static bool s_all_reduce(struct collective *self, enum collective_element elemen
     return s_start(ring, handle, err);
 }
 
+static bool s_fold(struct collective *self, int64_t *data, size_t count, float scale, float *result, uint64_t *handle,
+                   struct err *err)
+{
+    struct ring *ring = s_ring(self);
+    struct ring_operation *operation = s_operation(ring, data, count, err);
+    if (operation == NULL)
+        return false;
+    operation->kind = ELEMENT_I64_F32;
+    operation->result = result;
+    operation->scale = scale;
+    if (ring->size == 1)
+        element_fold(result, data, NULL, scale, count);
+    ring_flow_all_reduce(operation);
+    return s_start(ring, handle, err);
+}
+
 static bool s_broadcast(struct collective *self, void *data, size_t bytes, uint32_t root, uint64_t *handle,
                         struct err *err)
 {
@@ -419,6 +437,7 @@ static const struct collective_table s_table = {
     .listen = s_listen,
     .connect = s_connect,
     .all_reduce = s_all_reduce,
+    .fold = s_fold,
     .broadcast = s_broadcast,
     .wait = s_wait,
     .abort = s_abort,

@@ -14,6 +14,9 @@ enum { SLOT = 3 }; /* integers: loss sum, tokens, correct */
 /* Beyond it an element would not fit an exact sum. */
 static const float LARGEST = 4194304.0f; /* 2^22 */
 
+/* What one stands for in an exact sum, as the backend quantises. */
+static const float EXACT_UNIT = 0x1p-40f;
+
 bool reducer_open(struct reducer *reducer, const struct model *model, const struct config *config, struct err *err)
 {
     (void)err;
@@ -261,7 +264,18 @@ static bool s_start(struct reducer *reducer, enum collective_element element, vo
     return collective->op->all_reduce(collective, element, data, count, handle, err) || s_failed(reducer, err);
 }
 
-static bool s_sum_exact(struct reducer *reducer, struct err *err)
+/* The exact sums of `size` elements from `*from` on, to floats. */
+static bool s_start_fold(struct reducer *reducer, int64_t **from, size_t size, float *result, uint64_t *handle,
+                         struct err *err)
+{
+    struct collective *collective = reducer->collective;
+    int64_t *data = *from;
+    *from += size;
+    return collective->op->fold(collective, data, size, EXACT_UNIT, result, handle, err) || s_failed(reducer, err);
+}
+
+/* Sums over shards become floats that are sums over ranks: the dense parts in place, of the embeddings `rows`. */
+static bool s_sum_exact(struct reducer *reducer, float *gradient, struct err *err)
 {
     struct backend *backend = reducer->model->backend;
     int64_t *slots = s_exact_slots(reducer);
@@ -269,11 +283,13 @@ static bool s_sum_exact(struct reducer *reducer, struct err *err)
     uint64_t handle = 0;
     int64_t began = clock_ns();
     backend->op->upload(backend, slots, reducer->slots, slot_bytes);
-    /* The sums are only turned into floats from here on. */
-    if (!s_start(reducer, ELEMENT_I64_F32, reducer->sums, (size_t)(slots - reducer->sums), &handle, err))
-        return false;
+    int64_t *from = reducer->sums;
+    for (int i = 0; i < reducer->dense_count; i++)
+        if (!s_start_fold(reducer, &from, reducer->dense[i].size, gradient + reducer->dense[i].offset, &handle, err))
+            return false;
     fault_point("all-reduce");
-    if (!s_start(reducer, ELEMENT_I64, slots, reducer->slot_count * SLOT, &handle, err) ||
+    if (!s_start_fold(reducer, &from, s_all_rows_size(reducer), reducer->rows, &handle, err) ||
+        !s_start(reducer, ELEMENT_I64, slots, reducer->slot_count * SLOT, &handle, err) ||
         !s_wait(reducer, handle, began, err))
         return false;
     backend->op->download(backend, reducer->slots, slots, slot_bytes);
@@ -315,7 +331,6 @@ static void s_dequantise(const struct reducer *reducer, float *gradient)
         from += reducer->dense[i].size;
     }
     backend->op->dequantise(backend, from, s_all_rows_size(reducer), reducer->rows);
-    s_put_back(reducer, gradient);
 }
 
 bool reducer_end(struct reducer *reducer, float *gradient, struct step_result *result, struct err *err)
@@ -325,10 +340,13 @@ bool reducer_end(struct reducer *reducer, float *gradient, struct step_result *r
         struct backend *backend = reducer->model->backend;
         backend->op->zero(backend, reducer->sums, (s_dense_size(reducer) + s_all_rows_size(reducer)) * sizeof(int64_t));
     }
-    if (reducer->collective != NULL && !(exact ? s_sum_exact(reducer, err) : s_sum_floats(reducer, gradient, err)))
+    if (reducer->collective != NULL &&
+        !(exact ? s_sum_exact(reducer, gradient, err) : s_sum_floats(reducer, gradient, err)))
         return err_context(err, "all-reduce");
-    if (exact)
+    if (exact && reducer->collective == NULL)
         s_dequantise(reducer, gradient);
+    if (exact)
+        s_put_back(reducer, gradient);
     *result = (struct step_result){0};
     for (uint32_t i = 0; i < reducer->slot_count; i++) {
         const int64_t *slot = reducer->slots + (size_t)i * SLOT;

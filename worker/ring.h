@@ -39,7 +39,9 @@ struct ring_operation {
     bool all_reduce;
     uint8_t *data; /* the caller's                                                      */
     size_t count;
-    struct ring_scratch *scratch; /* complete sums as they travel; NULL = as they are in memory */
+    float *result;                /* of a fold: complete sums, the caller's; else NULL          */
+    float scale;                  /* of a fold                                                  */
+    struct ring_scratch *scratch; /* rounded elements as they travel; NULL = as they are in memory */
     struct ring_place send, receive;
     uint32_t send_end, receive_end; /* steps */
     unsigned lent;                  /* frames that ZeroMQ still reads from the memory; under `lock` */

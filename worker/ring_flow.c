@@ -166,11 +166,13 @@ static uint8_t *s_sent_from(const struct ring_operation *operation, struct piece
 {
     uint8_t *data = operation->data + chunk.begin * s_size(operation);
     bool complete = s_is_complete(operation, operation->send.step);
-    if (operation->scratch == NULL || (operation->kind == ELEMENT_I64_F32 && !complete))
+    if (operation->result != NULL && complete)
+        return (uint8_t *)(operation->result + chunk.begin);
+    if (operation->scratch == NULL)
         return data;
     uint8_t *rounded = operation->scratch->elements + chunk.begin * s_size_sent(operation, operation->send.step);
     if (!complete)
-        element_round((enum collective_element)operation->kind, rounded, data, chunk.count);
+        element_round(rounded, (const float *)(const void *)data, chunk.count);
     return rounded;
 }
 
@@ -310,27 +312,43 @@ static bool s_check(const struct ring_operation *operation, struct arrival *arri
     return true;
 }
 
+/* Integers are added to integers, until the sum is complete and becomes a float. */
+static void s_put_folded(const struct ring_operation *operation, struct piece chunk, const void *sent)
+{
+    const struct ring *ring = operation->ring;
+    int64_t *data = (int64_t *)(void *)operation->data + chunk.begin;
+    float *result = operation->result + chunk.begin;
+    if (operation->receive.step + 2 < ring->size)
+        element_add_sent(ELEMENT_I64_F32, data, sent, chunk.count);
+    else if (operation->receive.step + 2 == ring->size)
+        element_fold(result, data, sent, operation->scale, chunk.count);
+    else
+        memcpy(result, sent, chunk.count * sizeof *result);
+}
+
 /* Rounded sums: kept as they travel, so that every rank has the same. */
 static void s_put_rounded(const struct ring_operation *operation, struct piece chunk, const void *sent)
 {
     const struct ring *ring = operation->ring;
     enum collective_element element = (enum collective_element)operation->kind;
-    uint8_t *data = operation->data + chunk.begin * element_size(element);
+    float *data = (float *)(void *)operation->data + chunk.begin;
     uint8_t *rounded = operation->scratch->elements + chunk.begin * element_size_sent(element, true);
     if (operation->receive.step + 1 < ring->size)
         element_add_sent(element, data, sent, chunk.count);
     else
         memcpy(rounded, sent, chunk.count * element_size_sent(element, true));
     if (operation->receive.step + 2 == ring->size)
-        element_round(element, rounded, data, chunk.count);
+        element_round(rounded, data, chunk.count);
     if (operation->receive.step + 2 >= ring->size)
-        element_widen(element, data, rounded, chunk.count);
+        element_widen(data, rounded, chunk.count);
 }
 
 static void s_put(const struct ring_operation *operation, struct piece chunk, const void *sent)
 {
     uint8_t *to = operation->data + chunk.begin * s_size(operation);
-    if (operation->scratch != NULL)
+    if (operation->result != NULL)
+        s_put_folded(operation, chunk, sent);
+    else if (operation->scratch != NULL)
         s_put_rounded(operation, chunk, sent);
     else if (operation->all_reduce && operation->receive.step + 1 < operation->ring->size)
         element_add_sent((enum collective_element)operation->kind, to, sent, chunk.count);

@@ -38,7 +38,14 @@ static void s_hold(struct session *session, uint64_t step)
 
 /* ---- the others ---- */
 
-/* Where others reach this host: as asked for, else where the coordinator is reached from. */
+/* An address that nobody but this host's own processes can connect to. */
+static bool s_is_loopback(const char *address)
+{
+    return strncmp(address, "127.", 4) == 0 || strcmp(address, "[::1]") == 0;
+}
+
+/* Where others reach this host: as asked for, else where the coordinator is reached from. Who can reach a loopback address
+ * can as well reach a local socket, which costs two thirds of the time. */
 static bool s_bind(const struct session *session, char bind[COLLECTIVE_ENDPOINT], struct err *err)
 {
     const char *endpoint = session->options->endpoint, *asked = session->options->config->worker_bind;
@@ -49,6 +56,10 @@ static bool s_bind(const struct session *session, char bind[COLLECTIVE_ENDPOINT]
     }
     if (asked[0] == '\0' && !link_local_address(endpoint, address, err))
         return err_context(err, "worker.bind");
+    if (asked[0] == '\0' && s_is_loopback(address)) {
+        snprintf(bind, COLLECTIVE_ENDPOINT, "ipc://@");
+        return true;
+    }
     int length = snprintf(bind, COLLECTIVE_ENDPOINT, "tcp://%s", asked[0] != '\0' ? asked : address);
     return length < COLLECTIVE_ENDPOINT || err_set(err, ERR_USAGE, "worker.bind: %s is too long", asked);
 }

@@ -13,7 +13,7 @@
 
 enum { RANKS_MOST = 8 };
 
-enum ranks_kind { RANKS_LOCAL, RANKS_INPROC, RANKS_IPC, RANKS_TCP, RANKS_KINDS };
+enum ranks_kind { RANKS_LOCAL, RANKS_INPROC, RANKS_IPC, RANKS_NAME, RANKS_TCP, RANKS_KINDS };
 
 /* inproc hands memory from thread to thread inside ZeroMQ, which ThreadSanitizer cannot see; it
  * does see the rest. */
@@ -26,8 +26,8 @@ static inline bool ranks_kind_tested(int kind)
 #endif
 }
 
-static const char *const ranks_bind[RANKS_KINDS] = {"", "inproc://", "ipc://", "tcp://127.0.0.1"};
-static const char *const ranks_name[RANKS_KINDS] = {"local", "ring inproc", "ring ipc", "ring tcp"};
+static const char *const ranks_bind[RANKS_KINDS] = {"", "inproc://", "ipc://", "ipc://@", "tcp://127.0.0.1"};
+static const char *const ranks_name[RANKS_KINDS] = {"local", "ring inproc", "ring ipc", "ring ipc by name", "ring tcp"};
 
 struct ranks;
 
