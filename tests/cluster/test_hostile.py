@@ -151,7 +151,9 @@ class Run:
                              if keyed else ())).listening()
         for name in ("a", "b"):
             self.keys.make(name)
-            self.cluster.worker(*(("--curve.key", self.keys.path(name + ".key"), "--curve.server", self.keys.path("server.pub"))
+            # Named, so that workers of this host meet at a TCP port as those of many hosts do.
+            self.cluster.worker("--worker.bind", "127.0.0.1",
+                                *(("--curve.key", self.keys.path(name + ".key"), "--curve.server", self.keys.path("server.pub"))
                                   if keyed else ()))
             self.cluster.coordinator.expect(rf"worker {len(self.cluster.workers)}: ")
         self.cluster.coordinator.expect("is at work")
