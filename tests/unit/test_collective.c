@@ -51,7 +51,8 @@ struct outcome {
     void *data[RANKS_MOST];
 };
 
-static bool s_sum_f32(struct rank *rank, struct err *err)
+/* Sums that differ from those in double by at most `most` of what was added. */
+static bool s_sum_floats(struct rank *rank, enum collective_element element, double most, struct err *err)
 {
     struct outcome *outcome = rank->all->context;
     float *data = outcome->data[rank->number];
@@ -59,7 +60,7 @@ static bool s_sum_f32(struct rank *rank, struct err *err)
         size_t count = s_counts[c];
         for (size_t i = 0; i <= count; i++)
             data[i] = i < count ? s_float(rank->number, i) : 42;
-        if (!collective_sum(rank->collective, ELEMENT_F32, data, count, err))
+        if (!collective_sum(rank->collective, element, data, count, err))
             return err_context(err, "%zu elements", count);
         RANK_CHECK(data[count] == 42);
         for (size_t i = 0; i < count; i++) {
@@ -68,33 +69,20 @@ static bool s_sum_f32(struct rank *rank, struct err *err)
                 sum += (double)s_float(r, i);
                 size += fabs((double)s_float(r, i));
             }
-            RANK_CHECK(fabs(sum - (double)data[i]) <= size * 1e-6);
+            RANK_CHECK(fabs(sum - (double)data[i]) <= size * most);
         }
     }
     return true;
 }
 
+static bool s_sum_f32(struct rank *rank, struct err *err)
+{
+    return s_sum_floats(rank, ELEMENT_F32, 1e-6, err);
+}
+
 static bool s_sum_bf16(struct rank *rank, struct err *err)
 {
-    struct outcome *outcome = rank->all->context;
-    float *data = outcome->data[rank->number];
-    for (size_t c = 0; c < s_counts_used(); c++) {
-        size_t count = s_counts[c];
-        for (size_t i = 0; i <= count; i++)
-            data[i] = i < count ? s_float(rank->number, i) : 42;
-        if (!collective_sum(rank->collective, ELEMENT_F32_BF16, data, count, err))
-            return err_context(err, "%zu elements", count);
-        RANK_CHECK(data[count] == 42);
-        for (size_t i = 0; i < count; i++) {
-            double sum = 0, size = 0;
-            for (uint32_t r = 0; r < rank->all->size; r++) {
-                sum += (double)s_float(r, i);
-                size += fabs((double)s_float(r, i));
-            }
-            RANK_CHECK(fabs(sum - (double)data[i]) <= size * rank->all->size / 256);
-        }
-    }
-    return true;
+    return s_sum_floats(rank, ELEMENT_F32_BF16, rank->all->size / 256.0, err);
 }
 
 static bool s_sum_i64(struct rank *rank, struct err *err)
