@@ -9,14 +9,13 @@
 
 #include <cmocka.h>
 
-enum { SRC_VOCAB = 7, TGT_VOCAB = 6, FIRST_EMBEDDING = 0, WIDTH = 4 };
+#include "tests/unit/small_model.h"
+
+enum { SRC_VOCAB = 7, TGT_VOCAB = 6, FIRST_EMBEDDING = 0, WIDTH = SMALL_EMBED };
 
 struct bench {
-    struct backend *backend;
-    struct model *model;
+    struct small_model small;
     struct optimiser optimiser;
-    struct step_rows rows;
-    float *gradient;
 };
 
 static int s_open(void **state)
@@ -24,18 +23,9 @@ static int s_open(void **state)
     static struct bench bench;
     struct err err;
     struct config config;
-    config_defaults(&config);
-    config.model_embed = WIDTH;
-    config.model_hidden = 3;
+    small_model_open(&bench.small, &config, SRC_VOCAB, TGT_VOCAB);
     config.train_clip = 0;
-    bench.backend = backend_open("cpu", 1, PRECISION_FP32, &err);
-    assert_non_null(bench.backend);
-    bench.model = model_new(bench.backend, &config, SRC_VOCAB, TGT_VOCAB, &err);
-    assert_non_null(bench.model);
-    assert_true(optimiser_open(&bench.optimiser, bench.model, &config, &err));
-    assert_true(step_rows_open(&bench.rows, bench.model, &err));
-    bench.gradient = bench.backend->op->alloc(bench.backend, bench.model->elements * sizeof(float), &err);
-    assert_non_null(bench.gradient);
+    assert_true(optimiser_open(&bench.optimiser, bench.small.model, &config, &err));
     *state = &bench;
     return 0;
 }
@@ -43,11 +33,8 @@ static int s_open(void **state)
 static int s_close(void **state)
 {
     struct bench *bench = *state;
-    bench->backend->op->free(bench->backend, bench->gradient);
-    step_rows_close(&bench->rows);
     optimiser_close(&bench->optimiser);
-    model_destroy(&bench->model);
-    backend_close(&bench->backend);
+    small_model_close(&bench->small);
     return 0;
 }
 
@@ -56,15 +43,15 @@ static void s_step(struct bench *bench, uint64_t t)
 {
     struct err err;
     double norm;
-    for (size_t i = 0; i < bench->model->elements; i++)
-        bench->gradient[i] = 1;
-    step_rows_list(&bench->rows);
-    assert_true(optimiser_step(&bench->optimiser, bench->gradient, &bench->rows, t, 1, &norm, &err));
+    for (size_t i = 0; i < bench->small.model->elements; i++)
+        bench->small.gradient[i] = 1;
+    step_rows_list(&bench->small.rows);
+    assert_true(optimiser_step(&bench->optimiser, bench->small.gradient, &bench->small.rows, t, 1, &norm, &err));
 }
 
 static const struct tensor *s_last(const struct bench *bench)
 {
-    return &bench->model->tensors[bench->model->tensor_count - 1];
+    return &bench->small.model->tensors[bench->small.model->tensor_count - 1];
 }
 
 /* 1 - 0.999, both as doubles: a beta that was rounded to float first would leave 0.00099998713. */
@@ -83,8 +70,8 @@ static void a_row_that_nothing_touched_stays(void **state)
 {
     struct bench *bench = *state;
     const int32_t touched[] = {2, 5};
-    const float *p = bench->model->parameters;
-    step_rows_add(&bench->rows, FIRST_EMBEDDING, touched, 2);
+    const float *p = bench->small.model->parameters;
+    step_rows_add(&bench->small.rows, FIRST_EMBEDDING, touched, 2);
     s_step(bench, 1);
     for (int row = 0; row < SRC_VOCAB; row++)
         for (int k = 0; k < WIDTH; k++)
@@ -96,7 +83,7 @@ static void a_row_is_found_again_by_its_moments(void **state)
     struct bench *bench = *state;
     const int32_t touched[] = {4};
     struct err err;
-    step_rows_add(&bench->rows, FIRST_EMBEDDING, touched, 1);
+    step_rows_add(&bench->small.rows, FIRST_EMBEDDING, touched, 1);
     s_step(bench, 1);
     memset(bench->optimiser.touched, 0, SRC_VOCAB + TGT_VOCAB);
     assert_true(optimiser_find_touched(&bench->optimiser, &err));
@@ -108,10 +95,10 @@ static void a_reset_forgets_moments_and_rows(void **state)
 {
     struct bench *bench = *state;
     const int32_t touched[] = {1, 3};
-    step_rows_add(&bench->rows, FIRST_EMBEDDING, touched, 2);
+    step_rows_add(&bench->small.rows, FIRST_EMBEDDING, touched, 2);
     s_step(bench, 1);
     optimiser_reset(&bench->optimiser);
-    for (size_t i = 0; i < bench->model->elements; i++)
+    for (size_t i = 0; i < bench->small.model->elements; i++)
         assert_true(bench->optimiser.m[i] == 0 && bench->optimiser.v[i] == 0);
     for (int row = 0; row < SRC_VOCAB + TGT_VOCAB; row++)
         assert_false(bench->optimiser.touched[row]);
@@ -120,23 +107,23 @@ static void a_reset_forgets_moments_and_rows(void **state)
 static void s_check_norm(struct bench *bench, enum norm kind)
 {
     struct err err;
-    struct model *model = bench->model;
+    struct model *model = bench->small.model;
     const int32_t rows[] = {1, 5};
     double norm, sum = 0;
     size_t offset = model->tensors[FIRST_EMBEDDING].offset;
     for (size_t i = 0; i < model->elements; i++)
-        bench->gradient[i] = 0;
+        bench->small.gradient[i] = 0;
     for (int r = 0; r < 2; r++)
         for (int k = 0; k < WIDTH; k++)
-            bench->gradient[offset + (size_t)(rows[r] * WIDTH + k)] = 0.1f * (float)(r + k + 1);
+            bench->small.gradient[offset + (size_t)(rows[r] * WIDTH + k)] = 0.1f * (float)(r + k + 1);
     for (size_t i = model->tensors[1].offset; i < model->tensors[2].offset; i++)
-        bench->gradient[i] = 0.2f;
+        bench->small.gradient[i] = 0.2f;
     for (size_t i = 0; i < model->elements; i++)
-        sum += (double)bench->gradient[i] * (double)bench->gradient[i] / 9;
+        sum += (double)bench->small.gradient[i] * (double)bench->small.gradient[i] / 9;
     bench->optimiser.norm = kind;
-    step_rows_add(&bench->rows, FIRST_EMBEDDING, rows, 2);
-    step_rows_list(&bench->rows);
-    assert_true(optimiser_step(&bench->optimiser, bench->gradient, &bench->rows, 1, 3, &norm, &err));
+    step_rows_add(&bench->small.rows, FIRST_EMBEDDING, rows, 2);
+    step_rows_list(&bench->small.rows);
+    assert_true(optimiser_step(&bench->optimiser, bench->small.gradient, &bench->small.rows, 1, 3, &norm, &err));
     assert_true(fabs(norm / sqrt(sum) - 1) < (kind == NORM_DOUBLE ? 1e-14 : 1e-6));
 }
 
