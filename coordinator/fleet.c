@@ -200,16 +200,33 @@ static bool s_welcome(struct fleet *fleet, struct member *member, struct err *er
 }
 
 /* A worker that comes again was given another connection, or said HELLO where it had been forgotten: what it was
- * before is no more. */
+ * before is no more, on that connection or on this. Losing one can change the table: look from the beginning. */
 static bool s_forget_former(struct fleet *fleet, const struct route *from, const struct hello *hello, struct err *err)
 {
-    for (size_t i = 0; i < fleet->count; i++) {
-        struct member *member = fleet->members[i];
+    for (size_t i = 0; i < fleet->count;) {
+        struct member *member = fleet->members[i++];
         bool former = hello->run == fleet->run && hello->worker == member->id;
-        if (member_is(member, from) || former)
-            return s_lose(fleet, member, "came again", err);
+        if (!member_is(member, from) && !former)
+            continue;
+        if (!s_lose(fleet, member, "came again", err))
+            return false;
+        i = 0;
     }
     return true;
+}
+
+/* Whether it can hold what it says: a state of this run, which a member of it was given, after steps that were handed
+ * out. The last number given is `most`. */
+static bool s_may_hold(const struct fleet *fleet, const struct hello *hello, uint64_t most)
+{
+    if (hello->held == 0 || hello->run != fleet->run)
+        return false;
+    if (hello->worker >= 1 && hello->worker <= most && hello->step <= fleet->handed)
+        return true;
+    log_warn("a worker says that it was number %" PRIu64 " and holds step %" PRIu64 ", which nobody was given: it is "
+             "taken as one that holds nothing",
+             hello->worker, hello->step);
+    return false;
 }
 
 /* Too late, or dismissed by a coordinator that was killed before it was heard. */
@@ -229,14 +246,15 @@ static bool s_hello(struct fleet *fleet, const struct route *from, const struct 
     if (fleet->phase == FLEET_DISMISSED)
         return s_see_off(fleet, from);
     if (s_fits(fleet, hello, &refusal)) {
+        bool held = s_may_hold(fleet, hello, fleet->ids);
         struct member *member = s_add(fleet, from, err);
         if (member == NULL)
             return false;
         s_describe(member, hello);
         if (fleet->watch != NULL)
             watch_trust(fleet->watch, from);
-        member->held = hello->held && hello->run == fleet->run;
-        member->step = hello->step;
+        member->held = held;
+        member->step = held ? hello->step : 0;
         s_log_coming(fleet, member);
         return s_welcome(fleet, member, err) &&
                (!member->held || hello->steps == 0 ||

@@ -47,6 +47,8 @@ struct fleet_owner {
                     struct err *err);
     /* The last dismissed member has left. */
     bool (*empty)(void *context, struct err *err);
+    /* Whether a generation can go on from the state after `step` steps: what became of the steps before is known. */
+    bool (*knows)(void *context, uint64_t step);
     /* Somebody asks how the run stands: one JSON object. */
     void (*status)(void *context, bool detail, struct buffer *out);
 };
@@ -69,6 +71,7 @@ struct fleet {
     uint32_t size;     /* of the generation        */
     int64_t formed_ms; /* when it began */
     struct fleet_start start;
+    uint64_t handed; /* steps before this one were handed out: nobody holds more. Raised by the owner */
     struct member **members; /* [count], by rising id; each owned */
     size_t count, capacity;
     struct upload upload;   /* to rank 0 */

@@ -33,6 +33,12 @@ static bool s_waits(const struct member *member)
     return member->phase == MEMBER_WAITING && !member->resigned;
 }
 
+/* A state that the run can go on from. */
+static bool s_holds(const struct fleet *fleet, const struct member *member)
+{
+    return s_waits(member) && member->held && fleet->owner.knows(fleet->owner.context, member->step);
+}
+
 /* Members with the state first, so that those in reserve are those without; then by number. Ranks go by number. */
 static uint32_t s_choose(struct fleet *fleet, bool *held, uint64_t *step)
 {
@@ -40,7 +46,7 @@ static uint32_t s_choose(struct fleet *fleet, bool *held, uint64_t *step)
     *held = false;
     *step = 0;
     for (size_t i = 0; i < fleet->count; i++)
-        if (s_waits(fleet->members[i]) && fleet->members[i]->held && (!*held || fleet->members[i]->step > *step)) {
+        if (s_holds(fleet, fleet->members[i]) && (!*held || fleet->members[i]->step > *step)) {
             *held = true;
             *step = fleet->members[i]->step;
         }
@@ -336,6 +342,9 @@ bool generation_stopped(struct fleet *fleet, struct member *member, const struct
         return err_set(err, ERR_PROTOCOL, "STOPPED came without STOP");
     if (!s_of_now(fleet, stopped->generation, "STOPPED", err))
         return false;
+    if (stopped->held != 0 && stopped->step > fleet->handed)
+        return err_set(err, ERR_PROTOCOL, "STOPPED at step %" PRIu64 ", but none after step %" PRIu64 " was handed out",
+                       stopped->step, fleet->handed);
     member->phase = MEMBER_WAITING;
     member->held = stopped->held != 0;
     member->step = stopped->step;

@@ -16,7 +16,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { RECORD = 48, JOURNAL_FORMAT = 1 };
+enum { RECORD = 48, JOURNAL_FORMAT = 1, PAGE = 4096 };
 enum kind { KIND_RUN = 1, KIND_NUMBERS = 2, KIND_RESULT = 3, KIND_CUT = 4 };
 
 struct record {
@@ -51,11 +51,12 @@ static void s_complain(struct journal *journal)
     journal->complained = true;
 }
 
-/* At the end of what is whole, so that a write that failed half way is written over. */
-static void s_append(struct journal *journal, const void *bytes, size_t size)
+/* At the end of what is whole, so that a write that failed half way is written over. False where it failed. */
+static bool s_append(struct journal *journal, const void *bytes, size_t size)
 {
     if (journal->file < 0)
-        return;
+        return false;
+    journal->numbers_last = false; /* a part of what could not be written may lie behind it */
     fault_point("journal");
     for (size_t done = 0; done < size;) {
         ssize_t part = pwrite(journal->file, (const char *)bytes + done, size - done, (off_t)(journal->size + done));
@@ -63,13 +64,14 @@ static void s_append(struct journal *journal, const void *bytes, size_t size)
             continue;
         if (part < 0) {
             s_complain(journal);
-            return;
+            return false;
         }
         done += (size_t)part;
     }
     journal->size += size;
     journal->complained = false;
     fault_point("journal");
+    return true;
 }
 
 static struct record s_numbers(const struct journal *journal)
@@ -81,7 +83,14 @@ static struct record s_numbers(const struct journal *journal)
 void journal_numbers(struct journal *journal)
 {
     struct record record = s_numbers(journal);
-    s_append(journal, &record, sizeof record);
+    uint64_t before = journal->size, last = before - RECORD;
+    /* Within a page a write is done or not when the process is killed; across two it may be half done. */
+    if (journal->numbers_last && last / PAGE == (before - 1) / PAGE)
+        journal->size = last;
+    if (s_append(journal, &record, sizeof record))
+        journal->numbers_last = true;
+    else
+        journal->size = before;
 }
 
 static bool s_put_results(struct buffer *out, uint64_t first_step, const struct step_result *results, size_t count)
@@ -120,6 +129,7 @@ static bool s_write_anew(struct journal *journal, const struct ledger *ledger)
         log_error("%s; training goes on, but a coordinator that is killed now goes on from the last checkpoint",
                   err.text);
     journal->size = out.size;
+    journal->numbers_last = false;
     buffer_free(&out);
     return done;
 }

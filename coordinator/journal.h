@@ -11,7 +11,8 @@
  *               0 = all were dismissed; else 0
  *
  * The first record is the run's identity, drawn when the run began; by it a coordinator knows workers that hold its
- * state. Numbers are given once and never again. Results are those of the steps since the newest checkpoint; a cut
+ * state. Numbers are given once and never again; where they change while they are the file's last record, they are written
+ * over it, so that a peer who says HELLO without end does not make the file grow without end. Results are those of the steps since the newest checkpoint; a cut
  * takes back those of its step and later. Records are written, not fsynced: they outlive the process, and after a crash
  * of the host the checkpoint counts. A record that is not whole ends the file. At each checkpoint a new file with only
  * what still counts takes the place of the old one. A journal that cannot be written is logged once; training goes on,
@@ -26,6 +27,7 @@ struct journal {
     char path[CHECKPOINT_PATH];
     int file; /* descriptor; -1 = none */
     uint64_t size;
+    bool numbers_last; /* the last record is one of numbers */
     bool complained;
     uint64_t run;                 /* identity, 1..2^63-1 */
     uint64_t generation, workers; /* the highest numbers given */

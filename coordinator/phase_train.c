@@ -49,6 +49,8 @@ static bool s_send_spans(struct trainer *trainer, struct member *member, uint64_
             return false;
         if (sent)
             member_took_span(member, span);
+        if (member->sent_step > fleet->handed)
+            trainer->fleet.handed = member->sent_step;
     }
     return true;
 }

@@ -140,16 +140,19 @@ static bool s_rewind(struct trainer *trainer, struct err *err)
     return true;
 }
 
+/* The ledger reaches up to the state, and the epoch that it is in is not closed. */
+static bool s_knows(void *context, uint64_t step)
+{
+    const struct trainer *trainer = context;
+    return step >= trainer->ledger->first && step <= ledger_end(trainer->ledger) && step <= s_epoch_end(trainer);
+}
+
 static bool s_begin(void *context, bool held, uint64_t step, struct fleet_start *start, struct err *err)
 {
     struct trainer *trainer = context;
-    bool usable =
-        held && step >= trainer->ledger->first && step <= ledger_end(trainer->ledger) && step <= s_epoch_end(trainer);
-    if (held && !usable)
-        log_warn("a worker holds step %" PRIu64 ", but what became of the steps before is not known here", step);
     memset(trainer->hashes, 0, sizeof trainer->hashes);
     trainer->parted = false;
-    if (usable) {
+    if (held) {
         *start = (struct fleet_start){.step = step, .held = true};
         return s_go_back(trainer, step, err);
     }
@@ -357,6 +360,7 @@ static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, s
                                               .answer = s_answer,
                                               .results = s_results,
                                               .empty = s_empty,
+                                              .knows = s_knows,
                                               .status = s_status}};
     if (!trainer_check(parts->config, err) || !tally_fits(state, plan_steps(parts->plan), err) ||
         !span_builder_open(&trainer->builder, parts->dataset, parts->plan, err) ||
@@ -364,6 +368,8 @@ static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, s
         !fleet_open(&trainer->fleet, err))
         return false;
     trainer->first_generation = trainer->fleet.generation;
+    /* A coordinator that was killed may have handed out more than its journal tells: as much as a HELLO can tell of. */
+    trainer->fleet.handed = ledger_end(trainer->ledger) + (trainer->first_generation > 0 ? SPAN_STEPS : 0);
     return s_advance(trainer, err);
 }
 

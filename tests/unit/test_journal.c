@@ -325,6 +325,25 @@ static void numbers_never_fall(void **state)
     s_end(&life);
 }
 
+/* As those of a peer that says HELLO again and again. */
+static void numbers_that_change_without_end_take_no_more_room(void **state)
+{
+    struct life life;
+    (void)state;
+    s_begin(&life, false, FIRST);
+    for (uint64_t number = 1; number < 1000; number++) {
+        s_numbers(&life, 1, number, 1);
+        if (number % 100 == 0)
+            s_results(&life, ledger_end(&life.ledger), 9); /* so that some records lie across two pages */
+    }
+    assert_in_range(s_size(), 0, (HEAD + 9 * 9 + 2 * 10) * RECORD);
+    s_end(&life);
+    s_begin(&life, true, FIRST);
+    assert_int_equal(life.journal.workers, 999);
+    s_holds(&life, FIRST, FIRST + 81);
+    s_end(&life);
+}
+
 static struct rlimit s_limit(rlim_t most)
 {
     struct rlimit before, limit;
@@ -401,6 +420,7 @@ int main(void)
         RUN(a_journal_of_another_format_is_replaced),
         RUN(a_new_file_with_what_counts_takes_the_place_of_the_old),
         RUN(numbers_never_fall),
+        RUN(numbers_that_change_without_end_take_no_more_room),
         RUN(what_a_full_disk_cut_short_is_written_over),
         RUN(a_file_that_cannot_be_replaced_goes_on),
         RUN(a_run_that_ended_leaves_none),

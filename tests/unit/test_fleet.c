@@ -1,0 +1,224 @@
+/* Who is believed to hold what: a fleet whose workers say HELLO with states that nobody gave them, or come twice. */
+#include "coordinator/fleet.h"
+
+#include "coordinator/journal.h"
+#include "proto/base/log.h"
+#include "proto/store/file.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zmq.h>
+
+#include <cmocka.h>
+
+static const char s_endpoint[] = "inproc://test-fleet";
+
+enum { WORKERS = 3, FIRST = 10, END = 15, HANDED = 20 }; /* the owner's ledger; steps that were handed out */
+
+struct scene {
+    char folder[32];
+    void *context, *router, *workers[WORKERS];
+    struct config config;
+    struct dataset dataset;
+    struct ledger ledger;
+    struct journal journal;
+    struct loop *loop;
+    struct fleet fleet;
+    /* what the owner was asked and told */
+    unsigned begun;
+    bool held;
+    uint64_t step, results_end;
+};
+
+/* ---- the owner ---- */
+
+static bool s_begin(void *context, bool held, uint64_t step, struct fleet_start *start, struct err *err)
+{
+    struct scene *scene = context;
+    (void)err;
+    scene->begun++;
+    scene->held = held;
+    scene->step = step;
+    *start = (struct fleet_start){.step = held ? step : FIRST, .held = held};
+    return true;
+}
+
+static bool s_over(void *context, struct err *err)
+{
+    (void)context, (void)err;
+    return true;
+}
+
+static bool s_results(void *context, uint64_t first_step, const struct step_result *results, uint32_t steps,
+                      struct err *err)
+{
+    struct scene *scene = context;
+    (void)results, (void)err;
+    scene->results_end = first_step + steps;
+    return true;
+}
+
+static bool s_knows(void *context, uint64_t step)
+{
+    (void)context;
+    return step >= FIRST && step <= END;
+}
+
+/* ---- the scene ---- */
+
+static int s_open(void **state)
+{
+    static struct scene scene;
+    int one = 1, none = 0;
+    struct err err;
+    scene = (struct scene){.folder = "/tmp/lstmq-fleet-XXXXXX", .context = zmq_ctx_new()};
+    log_open("test", LOG_OFF);
+    assert_non_null(mkdtemp(scene.folder));
+    config_defaults(&scene.config);
+    scene.config.cluster_settle = 0;
+    scene.config.train_min_workers = 1;
+    scene.config.train_shards = WORKERS;
+    scene.dataset.src = vocab_new(&err);
+    scene.dataset.tgt = vocab_new(&err);
+    assert_true(vocab_count(scene.dataset.src, "a", 1, &err) && vocab_count(scene.dataset.tgt, "a", 1, &err));
+    assert_true(vocab_close(scene.dataset.src, UNKNOWN_OWN, 10, &err) &&
+                vocab_close(scene.dataset.tgt, UNKNOWN_OWN, 10, &err));
+    ledger_begin(&scene.ledger, FIRST);
+    assert_true(journal_open(&scene.journal, scene.folder, false, &scene.ledger, &err));
+    scene.journal.workers = 5; /* of lives before */
+    scene.loop = loop_new(&err);
+    scene.router = zmq_socket(scene.context, ZMQ_ROUTER);
+    zmq_setsockopt(scene.router, ZMQ_ROUTER_MANDATORY, &one, sizeof one);
+    zmq_setsockopt(scene.router, ZMQ_LINGER, &none, sizeof none);
+    assert_int_equal(zmq_bind(scene.router, s_endpoint), 0);
+    for (int i = 0; i < WORKERS; i++) {
+        scene.workers[i] = zmq_socket(scene.context, ZMQ_DEALER);
+        zmq_setsockopt(scene.workers[i], ZMQ_LINGER, &none, sizeof none);
+        assert_int_equal(zmq_connect(scene.workers[i], s_endpoint), 0);
+    }
+    scene.fleet = (struct fleet){
+        .config = &scene.config,
+        .dataset = &scene.dataset,
+        .loop = scene.loop,
+        .socket = scene.router,
+        .journal = &scene.journal,
+        .handed = HANDED,
+        .owner = {.context = &scene, .begin = s_begin, .over = s_over, .results = s_results, .knows = s_knows}};
+    assert_true(fleet_open(&scene.fleet, &err));
+    *state = &scene;
+    return 0;
+}
+
+static int s_close(void **state)
+{
+    struct scene *scene = *state;
+    fleet_close(&scene->fleet);
+    loop_destroy(&scene->loop);
+    journal_close(&scene->journal);
+    ledger_free(&scene->ledger);
+    vocab_destroy(&scene->dataset.src);
+    vocab_destroy(&scene->dataset.tgt);
+    for (int i = 0; i < WORKERS; i++)
+        zmq_close(scene->workers[i]);
+    zmq_close(scene->router);
+    zmq_ctx_term(scene->context);
+    return folder_remove(scene->folder, NULL) ? 0 : -1;
+}
+
+/* Worker `who` says that it was number `was` of this run and holds the state of `step`, with `steps` results. */
+static void s_hello(struct scene *scene, int who, uint64_t was, uint64_t step, uint32_t steps)
+{
+    static const struct step_result results[4] = {{.tokens = 1}, {.tokens = 1}, {.tokens = 1}, {.tokens = 1}};
+    const struct text one = {"1", 1};
+    bool got = false;
+    const struct message message = {.type = MESSAGE_HELLO,
+                                    .hello = {.build = one,
+                                              .backend = one,
+                                              .backend_version = one,
+                                              .isa = one,
+                                              .precision = {"fp32", 4},
+                                              .threads = 1,
+                                              .host = one,
+                                              .run = scene->fleet.run,
+                                              .worker = was,
+                                              .held = was > 0,
+                                              .step = step,
+                                              .steps = steps,
+                                              .results = results}};
+    assert_true(message_send(scene->workers[who], NULL, &message, NULL));
+    assert_true(fleet_receive(&scene->fleet, &got, NULL));
+    assert_true(got);
+}
+
+static void a_state_that_fits_is_gone_on_from(void **state)
+{
+    struct scene *scene = *state;
+    s_hello(scene, 0, 5, END, 4);
+    assert_int_equal(scene->results_end, END);
+    assert_int_equal(scene->begun, 1);
+    assert_true(scene->held);
+    assert_int_equal(scene->step, END);
+}
+
+/* Nor are the results believed that come with it. */
+static void a_state_beyond_what_was_handed_out_is_none(void **state)
+{
+    struct scene *scene = *state;
+    s_hello(scene, 0, 5, HANDED + 1, 4);
+    assert_int_equal(scene->begun, 1);
+    assert_false(scene->held);
+    assert_int_equal(scene->results_end, 0);
+}
+
+static void a_state_of_a_number_that_was_not_given_is_none(void **state)
+{
+    struct scene *scene = *state;
+    s_hello(scene, 0, 6, END, 4);
+    assert_int_equal(scene->begun, 1);
+    assert_false(scene->held);
+    assert_int_equal(scene->results_end, 0);
+}
+
+/* What was handed out, but came to what nobody knows, does not send those back who hold a state that is known. */
+static void a_state_that_leads_nowhere_takes_nothing_from_the_others(void **state)
+{
+    struct scene *scene = *state;
+    scene->fleet.least = 2;
+    s_hello(scene, 0, 4, END - 1, 0);
+    s_hello(scene, 1, 5, HANDED, 0);
+    assert_int_equal(scene->begun, 1);
+    assert_true(scene->held);
+    assert_int_equal(scene->step, END - 1);
+}
+
+/* By its connection it is one of them, by its number the other. */
+static void a_worker_that_comes_again_is_what_it_was_no_more(void **state)
+{
+    struct scene *scene = *state;
+    scene->fleet.least = 3;
+    s_hello(scene, 0, 0, 0, 0);
+    s_hello(scene, 1, 0, 0, 0);
+    uint64_t other = scene->fleet.members[1]->id;
+    assert_int_equal(scene->fleet.count, 2);
+    s_hello(scene, 0, other, END, 0);
+    assert_int_equal(scene->fleet.count, 1);
+    assert_int_equal(scene->fleet.lost, 2);
+    assert_true(scene->fleet.members[0]->id > other);
+}
+
+int main(void)
+{
+#define RUN(name) cmocka_unit_test_setup_teardown(name, s_open, s_close)
+    const struct CMUnitTest tests[] = {
+        RUN(a_state_that_fits_is_gone_on_from),
+        RUN(a_state_beyond_what_was_handed_out_is_none),
+        RUN(a_state_of_a_number_that_was_not_given_is_none),
+        RUN(a_state_that_leads_nowhere_takes_nothing_from_the_others),
+        RUN(a_worker_that_comes_again_is_what_it_was_no_more),
+    };
+    return cmocka_run_group_tests_name("fleet", tests, NULL, NULL);
+}
