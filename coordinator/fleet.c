@@ -43,6 +43,7 @@ bool fleet_send(struct fleet *fleet, struct member *member, const struct message
         return true;
     }
     bool gone = failure.code == ERR_FAILED, full = failure.code == ERR_FULL;
+    member->full = member->full || full;
     if (gone && member->gone_ms == 0)
         member->gone_ms = clock_ms();
     if ((gone && !fleet->embedded) || full)
@@ -328,7 +329,7 @@ static bool s_handle(struct fleet *fleet, struct member *member, const struct me
 {
     switch (message->type) {
     case MESSAGE_PONG:
-        return true;
+        return generation_pong(fleet, member, message, err);
     case MESSAGE_ENDPOINT:
         return generation_endpoint(fleet, member, &message->endpoint, err);
     case MESSAGE_READY:

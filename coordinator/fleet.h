@@ -40,7 +40,8 @@ struct fleet_owner {
     bool (*wind_up)(void *context, struct err *err);
     /* It is over: nothing that was handed out will be answered. */
     bool (*over)(void *context, struct err *err);
-    /* REPORT, SCORED, STATE, or CREDIT that was added, of a member that works. */
+    /* REPORT, SCORED, STATE, or CREDIT that was added, of a member that works; PONG of one for whom something found no
+     * room before. */
     bool (*answer)(void *context, struct member *member, const struct message *message, struct err *err);
     /* Results that a member says beside its reports. */
     bool (*results)(void *context, uint64_t first_step, const struct step_result *results, uint32_t steps,

@@ -120,11 +120,26 @@ static bool s_on_retry(void *context, struct err *err)
     return fleet->phase != FLEET_SYNC || s_send_state(fleet, err);
 }
 
-/* The checkpoint's state to rank 0. Pieces are many; what the socket has no room for now is sent a little later. */
+/* PING behind what is on its way, whose PONG says that it arrived. Where there is no room for it, that of the fleet's next
+ * tick does as well. */
+static bool s_ask_arrival(struct fleet *fleet, struct member *member, struct err *err)
+{
+    uint64_t now = (uint64_t)clock_ns();
+    const struct message ping = {.type = MESSAGE_PING, .ping = {.time = now}};
+    bool sent;
+    if (fleet->upload.asked_ns != 0)
+        return true;
+    fleet->upload.asked_ns = now;
+    return fleet_send(fleet, member, &ping, &sent, err);
+}
+
+/* The checkpoint's state to rank 0, as fast as it takes it. What the socket has no room for now is sent a little later. */
 static bool s_send_state(struct fleet *fleet, struct err *err)
 {
     struct member *member = s_rank(fleet, 0);
     for (bool more = true, sent = true; more;) {
+        if (member != NULL && !fleet->embedded && !upload_may_send(&fleet->upload))
+            return s_ask_arrival(fleet, member, err);
         struct message message = {.type = MESSAGE_STATE};
         if (!upload_piece(&fleet->upload, &message.state, &more, err))
             return false;
@@ -148,6 +163,27 @@ static bool s_begin_upload(struct fleet *fleet, struct err *err)
     upload_close(&fleet->upload);
     upload_open(&fleet->upload, fleet->start.held ? NULL : fleet->start.checkpoint);
     return s_send_state(fleet, err);
+}
+
+/* What was on its way to rank 0 has arrived. */
+static bool s_arrived(struct fleet *fleet, const struct member *member, uint64_t asked_ns, struct err *err)
+{
+    struct upload *upload = &fleet->upload;
+    if (fleet->phase != FLEET_SYNC || upload->file >= TRANSFER_FILES || upload->asked_ns == 0 ||
+        asked_ns < upload->asked_ns || !member_is_in(member) || member->rank != 0)
+        return true;
+    upload_arrived(upload, (uint64_t)clock_ns() - upload->asked_ns);
+    return s_send_state(fleet, err);
+}
+
+/* It reads: what found no room for it may find some now. */
+bool generation_pong(struct fleet *fleet, struct member *member, const struct message *pong, struct err *err)
+{
+    bool full = member->full;
+    member->full = false;
+    if (full && member->phase == MEMBER_WORKING && fleet->phase == FLEET_WORK)
+        return fleet->owner.answer(fleet->owner.context, member, pong, err);
+    return s_arrived(fleet, member, pong->pong.time, err);
 }
 
 static bool s_form(struct fleet *fleet, struct err *err)

@@ -14,6 +14,7 @@ bool generation_consider(struct fleet *fleet, struct err *err);
 bool generation_endpoint(struct fleet *fleet, struct member *member, const struct endpoint *endpoint, struct err *err);
 bool generation_ready(struct fleet *fleet, struct member *member, const struct ready *ready, struct err *err);
 bool generation_stopped(struct fleet *fleet, struct member *member, const struct stopped *stopped, struct err *err);
+bool generation_pong(struct fleet *fleet, struct member *member, const struct message *pong, struct err *err);
 
 /* Say STOP to a member (`phase` MEMBER_STOPPING) or DISMISS (MEMBER_LEAVING, `reason` is static), which has that phase
  * from now on. Where its queue has no room, as in the middle of an upload, generation_ask_again says it later. */

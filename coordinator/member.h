@@ -44,6 +44,7 @@ struct member {
     int64_t asked_ms;   /* when STOP or DISMISS was due                            */
     const char *reason; /* of DISMISS, static */
     bool unasked;       /* STOP or DISMISS found no room, and is said again */
+    bool full;          /* something found no room since it was last heard to have read */
     /* in a generation */
     uint32_t rank;
     char endpoint[MESSAGE_LINE + 1];

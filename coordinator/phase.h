@@ -53,6 +53,7 @@ struct trainer {
     struct standing before; /* the best before this epoch                        */
     bool parted;            /* a save before this generation's end was tried     */
     uint64_t saver;         /* member that sends its state; 0 = none             */
+    bool unasked;           /* SAVE found no room, and is said again             */
 
     struct span_builder builder;
     struct validation validation;
@@ -94,6 +95,7 @@ bool phase_validate_scored(struct trainer *trainer, struct member *member, const
                            struct err *err);
 
 bool phase_save_begin(struct trainer *trainer, struct err *err);
+bool phase_save_drive(struct trainer *trainer, struct err *err);
 bool phase_save_state(struct trainer *trainer, const struct member *member, const struct state *piece, struct err *err);
 /* The generation is over: what came of the state is thrown away. */
 void phase_save_abandon(struct trainer *trainer);

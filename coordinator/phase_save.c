@@ -55,6 +55,24 @@ static struct member *s_choose(const struct fleet *fleet)
     return chosen;
 }
 
+/* SAVE, where its queue had no room for it so far. */
+bool phase_save_drive(struct trainer *trainer, struct err *err)
+{
+    struct fleet *fleet = &trainer->fleet;
+    const struct message message = {.type = MESSAGE_SAVE,
+                                    .save = {.generation = fleet->generation, .step = trainer->state.step}};
+    for (size_t i = 0; i < fleet->count && trainer->unasked; i++) {
+        bool sent;
+        if (fleet->members[i]->id != trainer->saver)
+            continue;
+        if (!fleet_send(fleet, fleet->members[i], &message, &sent, err))
+            return false;
+        trainer->unasked = !sent;
+        return true;
+    }
+    return true;
+}
+
 bool phase_save_begin(struct trainer *trainer, struct err *err)
 {
     struct checkpoint_state *state = &trainer->state;
@@ -63,7 +81,6 @@ bool phase_save_begin(struct trainer *trainer, struct err *err)
     struct err failure = {0};
     struct tm utc;
     time_t now = time(NULL);
-    bool sent;
     trainer->phase = PHASE_SAVE;
     state->shuffles = state->epoch + (state->epoch_step > 0);
     state->finished = tally_over(state, trainer->parts.config);
@@ -71,10 +88,9 @@ bool phase_save_begin(struct trainer *trainer, struct err *err)
     trainer_show(trainer, "saving");
     if (!download_open(&trainer->download, trainer->parts.run->dir, state, dataset->src, dataset->tgt, &failure))
         return s_failed(trainer, &failure, err);
-    struct message message = {.type = MESSAGE_SAVE,
-                              .save = {.generation = trainer->fleet.generation, .step = state->step}};
     trainer->saver = member->id;
-    return fleet_send(&trainer->fleet, member, &message, &sent, err);
+    trainer->unasked = true;
+    return phase_save_drive(trainer, err);
 }
 
 bool phase_save_state(struct trainer *trainer, const struct member *member, const struct state *piece, struct err *err)

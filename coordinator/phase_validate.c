@@ -55,7 +55,10 @@ static bool s_send_round(struct trainer *trainer, bool *sent_any, bool *more, st
         message.validate.generation = fleet->generation;
         if (!fleet_send(fleet, member, &message, &sent, err))
             return false;
-        /* A member that takes none is about to be given up, and all that is not answered is sent again then. */
+        if (!sent) {
+            validation_unsent(&trainer->validation);
+            continue;
+        }
         member->credit--;
         member->validations++;
         *sent_any = true;

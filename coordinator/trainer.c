@@ -180,7 +180,7 @@ static bool s_wind_up(void *context, struct err *err)
         return phase_train_drive(trainer, err);
     if (trainer->phase == PHASE_VALIDATE)
         return phase_validate_drive(trainer, err);
-    return true;
+    return trainer->phase != PHASE_SAVE || phase_save_drive(trainer, err);
 }
 
 static bool s_on_stop_waiting(void *context, struct err *err)

@@ -11,7 +11,7 @@ static const char *const s_files[TRANSFER_FILES] = {
 
 void upload_open(struct upload *upload, const struct checkpoint *checkpoint)
 {
-    *upload = (struct upload){.checkpoint = checkpoint};
+    *upload = (struct upload){.checkpoint = checkpoint, .ahead = UPLOAD_LEAST};
     if (checkpoint == NULL)
         upload->file = TRANSFER_FILES;
 }
@@ -31,24 +31,44 @@ bool upload_piece(struct upload *upload, struct state *piece, bool *more, struct
         return false;
     if (upload->bytes.size == 0)
         return err_set(err, ERR_DATA, "%s/%s is empty", upload->checkpoint->path, s_files[upload->file]);
-    size_t left = upload->bytes.size - upload->offset;
+    size_t left = upload->bytes.size - upload->offset, most = STATE_PIECE;
+    if (upload->ahead < most)
+        most = upload->ahead;
+    upload->piece = left < most ? left : most;
     *piece = (struct state){.step = upload->checkpoint->state.step,
                             .file = upload->file,
                             .offset = upload->offset,
                             .total = upload->bytes.size,
                             .bytes = upload->bytes.data + upload->offset,
-                            .size = left < STATE_PIECE ? left : STATE_PIECE};
+                            .size = upload->piece};
     return true;
 }
 
 void upload_sent(struct upload *upload)
 {
-    upload->offset += STATE_PIECE;
+    upload->offset += upload->piece;
+    upload->way += upload->piece;
     if (upload->offset < upload->bytes.size)
         return;
     buffer_free(&upload->bytes);
     upload->offset = 0;
     upload->file++;
+}
+
+bool upload_may_send(const struct upload *upload)
+{
+    return upload->way < upload->ahead;
+}
+
+void upload_arrived(struct upload *upload, uint64_t ns)
+{
+    const uint64_t ms = 1000000;
+    upload->way = 0;
+    upload->asked_ns = 0;
+    if (ns < UPLOAD_SOON_MS * ms && upload->ahead < UPLOAD_MOST)
+        upload->ahead *= 2;
+    else if (ns > UPLOAD_LATE_MS * ms && upload->ahead > UPLOAD_LEAST)
+        upload->ahead /= 2;
 }
 
 static bool s_write_text(struct download *download, const char *file, const struct buffer *text, struct err *err)

@@ -17,6 +17,18 @@ struct upload {
     uint32_t file;                       /* being sent; TRANSFER_FILES at the end */
     struct buffer bytes;                 /* of that file, whole                   */
     size_t offset;                       /* sent of it                            */
+    size_t piece;                        /* bytes of the piece that is due        */
+    size_t way, ahead;                   /* bytes sent and not known to have arrived; how many may be */
+    uint64_t asked_ns;                   /* time of the PING behind them; 0 = it was not sent */
+};
+
+/* An upload is paced by the receiver, so that nothing that is said meanwhile waits long behind it, least of all PING: a
+ * few bytes, a PING, and when its PONG is there more; the sooner that came, the more. */
+enum {
+    UPLOAD_LEAST = 64 << 10, /* bytes on the way, at the beginning and on the slowest line */
+    UPLOAD_MOST = 16 << 20,
+    UPLOAD_SOON_MS = 100, /* PONG before that: twice as many */
+    UPLOAD_LATE_MS = 400, /* after that: half as many */
 };
 
 void upload_open(struct upload *upload, const struct checkpoint *checkpoint);
@@ -27,6 +39,12 @@ void upload_close(struct upload *upload);
 bool upload_piece(struct upload *upload, struct state *piece, bool *more, struct err *err);
 /* The piece that was due has been sent. */
 void upload_sent(struct upload *upload);
+
+/* Whether another piece may go before those on the way have arrived. */
+bool upload_may_send(const struct upload *upload);
+
+/* All that was on the way arrived, within `ns` nanoseconds. */
+void upload_arrived(struct upload *upload, uint64_t ns);
 
 struct download {
     uint64_t step;

@@ -62,6 +62,11 @@ void validation_again(struct validation *validation)
     validation->sent = 0;
 }
 
+void validation_unsent(struct validation *validation)
+{
+    validation->sent--;
+}
+
 static bool s_is_there(const struct validation *validation, uint32_t index)
 {
     return index < validation->batches ? validation->scores[index].there : validation->samples_there;

@@ -51,6 +51,9 @@ void validation_again(struct validation *validation);
  * out. */
 bool validation_next(struct validation *validation, struct validate *request, bool *more, struct err *err);
 
+/* The request that validation_next just gave did not go out: it is the next once more. */
+void validation_unsent(struct validation *validation);
+
 /* Take an answer. ERR_PROTOCOL when it answers nothing that is open or does not fit its request. */
 bool validation_scored(struct validation *validation, const struct scored *scored, struct err *err);
 

@@ -108,12 +108,65 @@ static void an_endpoint_that_was_not_asked_for_breaks_the_protocol(void **state)
     assert_int_equal(err.code, ERR_PROTOCOL);
 }
 
+static bool s_count_answers(void *context, struct member *member, const struct message *message, struct err *err)
+{
+    (void)member, (void)err;
+    *(int *)context += message->type == MESSAGE_PONG;
+    return true;
+}
+
+static void who_had_no_room_is_offered_work_again_once_it_reads(void **state)
+{
+    struct scene *scene = *state;
+    struct member *members[] = {&scene->member};
+    struct err err = {0};
+    int answers = 0;
+    bool got;
+    scene->member.phase = MEMBER_WORKING;
+    scene->fleet.phase = FLEET_WORK;
+    scene->fleet.owner = (struct fleet_owner){.context = &answers, .answer = s_count_answers};
+    scene->fleet.members = members;
+    scene->fleet.count = 1;
+    int pings = s_fill(scene);
+    assert_true(scene->member.full);
+    for (; pings > 0; pings--)
+        assert_int_equal(s_hear(scene), MESSAGE_PING);
+    const struct message pong = {.type = MESSAGE_PONG};
+    for (int i = 0; i < 2; i++) {
+        assert_true(message_send(scene->worker, NULL, &pong, &err));
+        assert_true(fleet_receive(&scene->fleet, &got, &err));
+        assert_true(got);
+    }
+    assert_int_equal(answers, 1);
+}
+
+static void an_upload_waits_for_its_receiver_and_goes_as_fast_as_it_can(void **state)
+{
+    (void)state;
+    const uint64_t ms = 1000000;
+    struct upload upload;
+    upload_open(&upload, NULL);
+    upload.way = UPLOAD_LEAST;
+    assert_false(upload_may_send(&upload));
+    for (int i = 0; i < 20; i++)
+        upload_arrived(&upload, ms);
+    assert_true(upload_may_send(&upload));
+    assert_int_equal(upload.ahead, UPLOAD_MOST);
+    upload_arrived(&upload, 200 * ms);
+    assert_int_equal(upload.ahead, UPLOAD_MOST);
+    for (int i = 0; i < 20; i++)
+        upload_arrived(&upload, 1000 * ms);
+    assert_int_equal(upload.ahead, UPLOAD_LEAST);
+}
+
 int main(void)
 {
 #define RUN(name) cmocka_unit_test_setup_teardown(name, s_open, s_close)
     const struct CMUnitTest tests[] = {
         RUN(a_full_queue_delays_a_stop_and_loses_none),
         RUN(what_was_said_before_a_dismissal_was_heard_is_passed_over),
+        RUN(who_had_no_room_is_offered_work_again_once_it_reads),
+        RUN(an_upload_waits_for_its_receiver_and_goes_as_fast_as_it_can),
         RUN(an_endpoint_that_was_not_asked_for_breaks_the_protocol),
     };
     return cmocka_run_group_tests_name("generation", tests, NULL, NULL);
