@@ -14,7 +14,10 @@
 
 #include "kernels/backend.h"
 #include "proto/base/log.h"
+#include "proto/wire/curve.h"
 #include "proto/wire/loop.h"
+#include "proto/wire/watch.h"
+#include "proto/wire/zap.h"
 #include "tests/fuzz/script.h"
 #include "tests/fuzz/wire.h"
 #include "worker/collective.h"
@@ -260,6 +263,41 @@ void __wrap_backend_close(struct backend **backend)
     *backend = NULL;
 }
 
+/* ---- who guards the ring's place, to which nobody comes here ---- */
+
+struct zap *__wrap_zap_new(void *zmq_context, struct loop *loop, struct allow *allow, struct err *err);
+void __wrap_zap_destroy(struct zap **zap);
+void __wrap_zap_set_ring(struct zap *zap, const char *key);
+struct watch *__wrap_watch_new(void *zmq_context, struct loop *loop, struct err *err);
+void __wrap_watch_destroy(struct watch **watch);
+
+struct zap *__wrap_zap_new(void *zmq_context, struct loop *loop, struct allow *allow, struct err *err)
+{
+    (void)zmq_context, (void)loop, (void)allow, (void)err;
+    return (struct zap *)&host; /* whom nobody looks into */
+}
+
+void __wrap_zap_destroy(struct zap **zap)
+{
+    *zap = NULL;
+}
+
+void __wrap_zap_set_ring(struct zap *zap, const char *key)
+{
+    must(zap == (struct zap *)&host && (key == NULL || curve_is_key(key)));
+}
+
+struct watch *__wrap_watch_new(void *zmq_context, struct loop *loop, struct err *err)
+{
+    (void)zmq_context, (void)loop, (void)err;
+    return (struct watch *)&host;
+}
+
+void __wrap_watch_destroy(struct watch **watch)
+{
+    *watch = NULL;
+}
+
 /* ---- the other ranks: they agree with whatever is asked, or do not, or say nothing until the generation is over ---- */
 
 struct collective *__wrap_ring_open(const struct ring_options *options, struct err *err);
@@ -305,6 +343,14 @@ static bool host_all_reduce(struct collective *self, enum collective_element ele
     return !host_ring_fails(err, 0);
 }
 
+static bool host_fold(struct collective *self, int64_t *data, size_t count, float scale, float *result,
+                      uint64_t *handle, struct err *err)
+{
+    for (size_t i = 0; i < count; i++)
+        result[i] = (float)data[i] * scale;
+    return host_all_reduce(self, ELEMENT_I64, data, count, handle, err);
+}
+
 static bool host_broadcast(struct collective *self, void *data, size_t bytes, uint32_t root, uint64_t *handle,
                            struct err *err)
 {
@@ -341,6 +387,7 @@ struct collective *__wrap_ring_open(const struct ring_options *options, struct e
                                                   .listen = host_listen,
                                                   .connect = host_connect,
                                                   .all_reduce = host_all_reduce,
+                                                  .fold = host_fold,
                                                   .broadcast = host_broadcast,
                                                   .wait = host_wait,
                                                   .abort = host_abort,
