@@ -48,6 +48,7 @@ struct host {
     /* the collective */
     struct collective ring;
     uint64_t listened, aborted; /* generations; those below `aborted` are over */
+    uint32_t size;
     bool failed;
 };
 
@@ -298,7 +299,7 @@ void __wrap_watch_destroy(struct watch **watch)
     *watch = NULL;
 }
 
-/* ---- the other ranks: they agree with whatever is asked, or do not, or say nothing until the generation is over ---- */
+/* ---- the other ranks: they have the same to add as this one, or break off, or say nothing until the generation is over ---- */
 
 struct collective *__wrap_ring_open(const struct ring_options *options, struct err *err);
 
@@ -327,6 +328,7 @@ static bool host_connect(struct collective *self, const struct collective_group 
 {
     (void)self;
     must(group->generation == host.listened && group->rank < group->size && group->size > 1);
+    host.size = group->size;
     for (uint32_t rank = 0; rank < group->size; rank++)
         must(strlen(group->endpoints[rank]) <= PEERS_BYTES);
     return !host_ring_fails(err, script_byte());
@@ -335,11 +337,13 @@ static bool host_connect(struct collective *self, const struct collective_group 
 static bool host_all_reduce(struct collective *self, enum collective_element element, void *data, size_t count,
                             uint64_t *handle, struct err *err)
 {
-    static const size_t sizes[] = {[ELEMENT_F32] = 4, [ELEMENT_F32_BF16] = 4, [ELEMENT_I64] = 8, [ELEMENT_I64_F32] = 8};
     (void)self;
     *handle = 1;
-    for (size_t i = 0; i < count * sizes[element]; i++) /* the memory is there, and the collective's to write */
-        ((volatile uint8_t *)data)[i] = ((volatile uint8_t *)data)[i];
+    for (size_t i = 0; i < count; i++)
+        if (element == ELEMENT_I64 || element == ELEMENT_I64_F32)
+            ((uint64_t *)data)[i] *= host.size;
+        else
+            ((float *)data)[i] *= (float)host.size;
     return !host_ring_fails(err, 0);
 }
 
@@ -347,7 +351,7 @@ static bool host_fold(struct collective *self, int64_t *data, size_t count, floa
                       uint64_t *handle, struct err *err)
 {
     for (size_t i = 0; i < count; i++)
-        result[i] = (float)data[i] * scale;
+        result[i] = (float)data[i] * (float)host.size * scale;
     return host_all_reduce(self, ELEMENT_I64, data, count, handle, err);
 }
 
@@ -355,7 +359,9 @@ static bool host_broadcast(struct collective *self, void *data, size_t bytes, ui
                            struct err *err)
 {
     must(root < RANKS_MOST);
-    return host_all_reduce(self, ELEMENT_F32, data, bytes / 4, handle, err);
+    for (size_t i = 0; i < bytes; i++) /* the memory is there, and the collective's to write */
+        ((volatile uint8_t *)data)[i] = ((volatile uint8_t *)data)[i];
+    return host_all_reduce(self, ELEMENT_F32, data, 0, handle, err);
 }
 
 /* Time passes here, in which anything may be heard. */
