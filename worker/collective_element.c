@@ -25,7 +25,8 @@ size_t element_size_sent(enum collective_element element, bool complete)
 }
 
 /* Between int64 and float only AVX-512 can vectorise. A level, since a processor by name leaves out its successors. */
-#if defined(__x86_64__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__)
+/* Which clone it is, is chosen before ThreadSanitizer can watch the choice. */
+#if defined(__x86_64__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__) && !defined(__SANITIZE_THREAD__)
 #define WIDE __attribute__((target_clones("arch=x86-64-v4", "default")))
 #else
 #define WIDE
