@@ -69,10 +69,11 @@ struct fleet {
     enum fleet_phase phase;
     bool winding_up; /* the owner was told */
     uint64_t run, generation, ids;
-    uint32_t size;     /* of the generation        */
-    int64_t formed_ms; /* when it began */
+    uint32_t size;      /* of the generation        */
+    int64_t formed_ms;  /* when it began */
+    int64_t meeting_ms; /* since when its ranks want nothing but one another, or since that was last complained of */
     struct fleet_start start;
-    uint64_t handed; /* steps before this one were handed out: nobody holds more. Raised by the owner */
+    uint64_t handed;         /* steps before this one were handed out: nobody holds more. Raised by the owner */
     struct member **members; /* [count], by rising id; each owned */
     size_t count, capacity;
     struct upload upload;   /* to rank 0 */

@@ -9,6 +9,9 @@
 
 enum { RETRY_MS = 2 }; /* until a full queue is tried again */
 
+/* Ranks that have not met so long after they had all they need may be out of one another's reach. */
+enum { MEETING_MS = 10000 };
+
 static size_t s_count(const struct fleet *fleet, enum member_phase phase)
 {
     size_t count = 0;
@@ -232,8 +235,31 @@ static bool s_gather(struct fleet *fleet, size_t waiting, struct err *err)
     return true;
 }
 
+/* Ranks that cannot reach one another wait without end, and each of them is alive: that is for people to mend. */
+static void s_watch_meeting(struct fleet *fleet)
+{
+    int64_t now = clock_ms();
+    if (fleet->phase != FLEET_SYNC || fleet->upload.file < TRANSFER_FILES) {
+        fleet->meeting_ms = now;
+        return;
+    }
+    if (now - fleet->meeting_ms < MEETING_MS)
+        return;
+    fleet->meeting_ms = now;
+    log_warn("generation %" PRIu64 " has not begun after %" PRId64
+             " ms: %zu of %u workers are not ready; each must reach "
+             "the next at the place it names (worker.bind)",
+             fleet->generation, now - fleet->formed_ms, fleet->size - s_count(fleet, MEMBER_WORKING), fleet->size);
+    for (uint32_t rank = 0; rank < fleet->size; rank++) {
+        const struct member *member = s_rank(fleet, rank);
+        if (member != NULL && member->phase != MEMBER_WORKING)
+            log_warn("  worker %" PRIu64 " (%s): %s", member->id, member->host, member->endpoint);
+    }
+}
+
 bool generation_consider(struct fleet *fleet, struct err *err)
 {
+    s_watch_meeting(fleet);
     size_t waiting = 0;
     bool resigned = false;
     for (size_t i = 0; i < fleet->count; i++) {

@@ -23,6 +23,9 @@
 
 struct backend;
 
+/* What one stands for in a quantised sum. */
+#define BACKEND_QUANTUM 0x1p-40f
+
 struct matmul; /* a product of the library beneath, see matmul_open */
 
 struct packed; /* a matrix as `pack` gave it */
@@ -182,8 +185,8 @@ struct backend_table {
     void (*adam)(struct backend *self, float *p, const float *g, float *m, float *v, size_t count, float scale,
                  const struct adam *adam);
 
-    /* sum[i] = round(x[i] * 2^40), ties to even, added to what is there when `accumulate`; a value that is not finite or
-     * leaves ±2^22 is kept as a failure that names its index. And back: x[i] = sum[i] / 2^40. */
+    /* sum[i] = round(x[i] / BACKEND_QUANTUM), ties to even, added to what is there when `accumulate`; a value that is not
+     * finite or leaves ±2^22 is kept as a failure that names its index. And back: x[i] = sum[i] * BACKEND_QUANTUM. */
     void (*quantise)(struct backend *self, const float *x, size_t count, bool accumulate, int64_t *sum);
     void (*dequantise)(struct backend *self, const int64_t *sum, size_t count, float *x);
 

@@ -46,7 +46,8 @@ enum collective_element {
                          roundings of 2^-9. Where nothing is sent (local, one rank) nothing is rounded. */
     ELEMENT_I64,      /* int64_t: the same for any order. The caller's scale leaves room for the sum of all ranks; a sum
                          beyond int64 wraps. */
-    ELEMENT_I64_F32,  /* int64_t, added as such; the sums are sent as floats: what fold does, and fold alone */
+    ELEMENT_I64_F32,  /* int64_t, added as such; the sums are sent as floats: of fold alone, which
+                         all_reduce refuses (ERR_PROTOCOL) */
 };
 
 /* A generation as PEERS tells it. Texts are the caller's, and needed during connect only. */

@@ -408,6 +408,8 @@ static bool s_all_reduce(struct collective *self, enum collective_element elemen
                          uint64_t *handle, struct err *err)
 {
     struct brought operation = {.kind = (int)element, .data = data, .count = count};
+    if (element == ELEMENT_I64_F32)
+        return err_set(err, ERR_PROTOCOL, "integers that become floats are folded");
     return s_start(s_local(self), &operation, handle, err);
 }
 

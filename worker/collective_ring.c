@@ -9,6 +9,7 @@
 #include "proto/base/clock.h"
 #include "proto/wire/socket.h"
 #include "worker/collective_element.h"
+#include "worker/ring_place.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -150,12 +151,16 @@ static bool s_set(void *socket, const char *endpoint, int queue_option, int queu
            zmq_setsockopt(socket, queue_option, &queue, sizeof queue) == 0;
 }
 
-/* Ready to bind: whoever connects is asked for its key. */
+/* Ready to bind: whoever connects is asked for its key. A local socket can be watched only by number of connections, so it
+ * lets in the user's own processes alone, who could as well end this one. */
 static bool s_set_server(struct ring *ring, const char *place, struct err *err)
 {
     const int backlog = BACKLOG;
+    const uid_t user = geteuid();
+    bool local = strncmp(place, "ipc://", 6) == 0;
     if (!s_set(ring->from, place, ZMQ_RCVHWM, QUEUE_RECEIVED) ||
-        zmq_setsockopt(ring->from, ZMQ_BACKLOG, &backlog, sizeof backlog) != 0)
+        zmq_setsockopt(ring->from, ZMQ_BACKLOG, &backlog, sizeof backlog) != 0 ||
+        (local && zmq_setsockopt(ring->from, ZMQ_IPC_FILTER_UID, &user, sizeof user) != 0))
         return s_zmq_error(err, "listen at", place);
     if (ring->keys != NULL && !zap_set_server(ring->zap, ring->from, ring->keys, ZAP_RING, err))
         return false;
@@ -179,22 +184,6 @@ static bool s_set_client(struct ring *ring, const struct collective_group *group
     return curve_set_client(ring->to, ring->keys, group->public_keys[successor], err);
 }
 
-/* The place to bind, wildcards filled in. */
-static void s_place(const struct ring *ring, uint64_t generation, char *text, size_t size)
-{
-    const char *bind = ring->bind, *colon = strrchr(bind, ':');
-    if (strcmp(bind, "ipc://") == 0)
-        snprintf(text, size, "ipc://*");
-    else if (strcmp(bind, "ipc://@") == 0)
-        snprintf(text, size, "ipc://@lstmq-ring-%ld-%" PRId64, (long)getpid(), clock_ns());
-    else if (strcmp(bind, "inproc://") == 0)
-        snprintf(text, size, "inproc://ring-%p-%" PRIu64, (const void *)ring, generation);
-    else if (strncmp(bind, "tcp://", 6) == 0 && (colon == bind + 3 || strchr(colon, ']') != NULL))
-        snprintf(text, size, "%s:*", bind);
-    else
-        snprintf(text, size, "%s", bind);
-}
-
 static bool s_listen(struct collective *self, uint64_t generation, char endpoint[COLLECTIVE_ENDPOINT], struct err *err)
 {
     struct ring *ring = s_ring(self);
@@ -204,7 +193,7 @@ static bool s_listen(struct collective *self, uint64_t generation, char endpoint
     ring->failure = (struct err){0};
     ring->generation = generation;
     ring->neighbour = -1;
-    s_place(ring, generation, place, sizeof place);
+    ring_place(ring->bind, ring, generation, place, sizeof place);
     ring->from = zmq_socket(ring->zmq_context, ZMQ_PULL);
     if (ring->from != NULL && !s_set_server(ring, place, err))
         return s_fail(ring, err);
@@ -236,7 +225,10 @@ static bool s_connect(struct collective *self, const struct collective_group *gr
     ring->first = ring->done = ring->started;
     ring->cut = false;
     if (group->size > 1) {
-        const char *endpoint = group->endpoints[(group->rank + 1) % group->size];
+        uint32_t successor = (group->rank + 1) % group->size;
+        const char *endpoint = group->endpoints[successor];
+        if (!ring_place_check(endpoint, successor, err))
+            return s_fail(ring, err);
         ring->copies = strncmp(endpoint, "inproc:", 7) == 0;
         ring->to = zmq_socket(ring->zmq_context, ZMQ_PUSH);
         if (ring->to != NULL && !s_set_client(ring, group, endpoint, err))
@@ -328,6 +320,8 @@ static bool s_all_reduce(struct collective *self, enum collective_element elemen
     struct ring_operation *operation = s_operation(ring, data, count, err);
     if (operation == NULL)
         return false;
+    if (element == ELEMENT_I64_F32)
+        return err_set(err, ERR_PROTOCOL, "integers that become floats are folded");
     operation->kind = (uint8_t)element;
     size_t sent = element_size_sent(element, true);
     if (sent != element_size(element) && ring->size > 1) {

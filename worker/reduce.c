@@ -14,9 +14,6 @@ enum { SLOT = 3 }; /* integers: loss sum, tokens, correct */
 /* Beyond it an element would not fit an exact sum. */
 static const float LARGEST = 4194304.0f; /* 2^22 */
 
-/* What one stands for in an exact sum, as the backend quantises. */
-static const float EXACT_UNIT = 0x1p-40f;
-
 bool reducer_open(struct reducer *reducer, const struct model *model, const struct config *config, struct err *err)
 {
     (void)err;
@@ -271,7 +268,7 @@ static bool s_start_fold(struct reducer *reducer, int64_t **from, size_t size, f
     struct collective *collective = reducer->collective;
     int64_t *data = *from;
     *from += size;
-    return collective->op->fold(collective, data, size, EXACT_UNIT, result, handle, err) || s_failed(reducer, err);
+    return collective->op->fold(collective, data, size, BACKEND_QUANTUM, result, handle, err) || s_failed(reducer, err);
 }
 
 /* Sums over shards become floats that are sums over ranks: the dense parts in place, of the embeddings `rows`. */
@@ -375,8 +372,10 @@ bool reducer_meet(struct reducer *reducer, struct err *err)
         uint64_t handle = 0;
         if (!s_start(reducer, ELEMENT_I64, &ranks, 1, &handle, err) || !s_wait(reducer, handle, clock_ns(), err))
             return err_context(err, "meeting the other ranks");
-        if (ranks != reducer->size)
-            return err_set(err, ERR_PROTOCOL, "%" PRId64 " ranks met in place of %u", ranks, reducer->size);
+        if (ranks != reducer->size) {
+            err_set(err, ERR_PROTOCOL, "%" PRId64 " ranks met in place of %u", ranks, reducer->size);
+            return s_failed(reducer, err);
+        }
     }
     return true;
 }

@@ -169,7 +169,7 @@ static inline bool vec_quantise(const float *x, int64_t *sum)
     const vec value = _mm256_loadu_ps(x);
     if (_mm256_movemask_ps(vec_less(vec_abs(value), vec_set(0x1p11f))) != 0xff)
         return false;
-    const __m256d scale = _mm256_set1_pd(0x1p40), shift = _mm256_set1_pd(0x1.8p52);
+    const __m256d scale = _mm256_set1_pd(1 / (double)BACKEND_QUANTUM), shift = _mm256_set1_pd(0x1.8p52);
     const __m256i bias = _mm256_castpd_si256(shift);
     const __m256i low =
         _mm256_sub_epi64(_mm256_castpd_si256(_mm256_add_pd(_mm256_mul_pd(s_low(value), scale), shift)), bias);
@@ -193,7 +193,7 @@ static inline bool vec_quantise(const float *x, int64_t *sum)
 static inline void vec_dequantise(const int64_t *sum, float *x)
 {
     for (int lane = 0; lane < VEC_LANES; lane++)
-        x[lane] = (float)sum[lane] * 0x1p-40f;
+        x[lane] = (float)sum[lane] * BACKEND_QUANTUM;
 }
 
 #include "kernels/cpu/vector_body.h"

@@ -166,7 +166,7 @@ static inline bool vec_quantise(const float *x, int64_t *sum)
     const vec value = _mm512_loadu_ps(x);
     if (_mm512_cmp_ps_mask(vec_abs(value), vec_set(0x1p22f), _CMP_LE_OQ) != 0xffff)
         return false;
-    const __m512d scale = _mm512_set1_pd(0x1p40);
+    const __m512d scale = _mm512_set1_pd(1 / (double)BACKEND_QUANTUM);
     const __m512i low = _mm512_cvtpd_epi64(_mm512_mul_pd(s_low(value), scale));
     const __m512i high = _mm512_cvtpd_epi64(_mm512_mul_pd(s_high(value), scale));
 
@@ -186,8 +186,8 @@ static inline void vec_dequantise(const int64_t *sum, float *x)
 {
     const __m256 low = _mm512_cvtepi64_ps(_mm512_loadu_si512(sum));
     const __m256 high = _mm512_cvtepi64_ps(_mm512_loadu_si512(sum + 8));
-    _mm256_storeu_ps(x, _mm256_mul_ps(low, _mm256_set1_ps(0x1p-40f)));
-    _mm256_storeu_ps(x + 8, _mm256_mul_ps(high, _mm256_set1_ps(0x1p-40f)));
+    _mm256_storeu_ps(x, _mm256_mul_ps(low, _mm256_set1_ps(BACKEND_QUANTUM)));
+    _mm256_storeu_ps(x + 8, _mm256_mul_ps(high, _mm256_set1_ps(BACKEND_QUANTUM)));
 }
 
 #include "kernels/cpu/vector_body.h"

@@ -384,7 +384,8 @@ static void s_adam(size_t count, float *p, const float *g, float *m, float *v, f
 static inline bool s_quantise_one(float x, int64_t *sum)
 {
     int64_t total;
-    if (!(fabsf(x) <= 0x1p22f) || __builtin_add_overflow(*sum, (int64_t)llrint((double)x * 0x1p40), &total))
+    if (!(fabsf(x) <= 0x1p22f) ||
+        __builtin_add_overflow(*sum, (int64_t)llrint((double)x / (double)BACKEND_QUANTUM), &total))
         return false;
     *sum = total;
     return true;
@@ -412,7 +413,7 @@ static void s_dequantise(size_t count, const int64_t *sum, float *x)
     for (; i + VEC_LANES <= count; i += VEC_LANES)
         vec_dequantise(sum + i, x + i);
     for (; i < count; i++)
-        x[i] = (float)sum[i] * 0x1p-40f;
+        x[i] = (float)sum[i] * BACKEND_QUANTUM;
 }
 
 /* The upper half of the bits, after adding what carries when the lower half is more than half, or half and the upper

@@ -160,7 +160,7 @@ static inline bool vec_quantise(const float *x, int64_t *sum)
 
 static inline void vec_dequantise(const int64_t *sum, float *x)
 {
-    *x = (float)*sum * 0x1p-40f;
+    *x = (float)*sum * BACKEND_QUANTUM;
 }
 
 #include "kernels/cpu/vector_body.h"

@@ -1,0 +1,24 @@
+/* ring_place.h - where a rank of a ring is to be found: what to bind, and whether a neighbour's place can be reached.
+ *
+ * Workers of one host meet at abstract local sockets, which cost less than TCP and are no files. Such a name means
+ * something only within its network namespace, and its socket lets in its own user alone, so it says whose it is:
+ *
+ *   ipc://@lstmq-ring-BOOT-NAMESPACE-USER-PROCESS-TIME
+ *
+ * BOOT is the beginning of the machine's boot id, NAMESPACE the number of the network namespace. Pure functions, but for
+ * what they read of this process; any thread. */
+#ifndef LSTMQ_RING_PLACE_H
+#define LSTMQ_RING_PLACE_H
+
+#include "proto/base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What to bind for ring_options.bind, its wildcards filled in. */
+void ring_place(const char *bind, const void *ring, uint64_t generation, char *text, size_t size);
+
+/* ERR_USAGE: the endpoint of rank `rank` is a local socket that nobody here can reach. */
+bool ring_place_check(const char *endpoint, uint32_t rank, struct err *err);
+
+#endif
