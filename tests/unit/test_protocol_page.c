@@ -1,5 +1,6 @@
 /* test_protocol_page.c - PROTOCOL.md against the code, both ways: each message, number, field, type, range, frame,
- * limit and byte that the page names is the code's, and the code has none that the page does not name. */
+ * limit and byte that the page names is the code's, and the code has none that the page does not name. Of the ring it is the
+ * line before each piece of data, and the sizes; what is done with it is test_ring_page.c's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +14,8 @@
 
 #include "proto/wire/message_table.h"
 #include "proto/wire/pack.h"
+#include "worker/collective_element.h"
+#include "worker/ring.h"
 
 enum { PAGE_MOST = 1 << 20 };
 
@@ -238,6 +241,60 @@ static void the_example_is_what_is_sent(void **state)
     message_frames_destroy(&frames);
 }
 
+/* Where the line of a frame that is zero but for one field is not zero. */
+static void s_ring_field(const char *type, const char *name, struct ring_frame frame)
+{
+    uint8_t none[RING_FRAME], line[RING_FRAME];
+    size_t first = 0, end = RING_FRAME;
+    ring_frame_write(&(struct ring_frame){.kind = 0}, none);
+    ring_frame_write(&frame, line);
+    while (first < RING_FRAME && line[first] == none[first])
+        first++;
+    while (end > first && line[end - 1] == none[end - 1])
+        end--;
+    assert_int_equal(8 * (end - first), atoi(type + 1));
+    s_layout(type, name, first);
+}
+
+static void the_line_of_a_ring_is_that_of_the_code(void **state)
+{
+    (void)state;
+    s_ring_field("u8", "kind", (struct ring_frame){.kind = UINT8_MAX});
+    s_ring_field("u16", "step", (struct ring_frame){.step = UINT16_MAX});
+    s_ring_field("u16", "rank", (struct ring_frame){.rank = UINT16_MAX});
+    s_ring_field("u64", "generation", (struct ring_frame){.generation = UINT64_MAX});
+    s_ring_field("u64", "count", (struct ring_frame){.count = UINT64_MAX});
+    s_ring_field("u32", "operation", (struct ring_frame){.operation = UINT32_MAX});
+    s_ring_field("u32", "chunk", (struct ring_frame){.chunk = UINT32_MAX});
+    uint8_t line[RING_FRAME];
+    const uint8_t one[sizeof(int64_t)] = {1};
+    ring_frame_write(&(struct ring_frame){.kind = ELEMENT_I64, .generation = 5, .count = 1, .operation = 1}, line);
+    s_hex(&(struct frame){line, sizeof line}, 1);
+    s_hex(&(struct frame){one, sizeof one}, 2);
+    s_holds_once(s_page, "a line of 32 bytes");
+    assert_int_equal(RING_FRAME, 32);
+}
+
+/* The kinds of a ring's messages, and how they travel. */
+static void kinds_and_chunks_of_a_ring_are_those_of_the_code(void **state)
+{
+    (void)state;
+    static const char *const added[] = {"`f32`", "bf16, the upper half of an `f32`", "`i64`", "`i64`"};
+    static const char *const complete[] = {"`f32`", "bf16", "`i64`", "`f32`"};
+    static const size_t sizes[][2] = {{4, 4}, {2, 2}, {8, 8}, {8, 4}};
+    char row[128];
+    for (int kind = ELEMENT_F32; kind <= ELEMENT_I64_F32; kind++) {
+        size_t size = element_size_sent((enum collective_element)kind, false);
+        assert_int_equal(size, sizes[kind][0]);
+        assert_int_equal(element_size_sent((enum collective_element)kind, true), sizes[kind][1]);
+        snprintf(row, sizeof row, "\n| %d | sum | %s | %s | %zu |", kind, added[kind], complete[kind],
+                 RING_CHUNK / size);
+        s_holds_once(s_page, row);
+    }
+    snprintf(row, sizeof row, "\n| %d | broadcast | | `u8` | %d |", RING_KIND_BYTES, RING_CHUNK);
+    s_holds_once(s_page, row);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +305,8 @@ int main(void)
         cmocka_unit_test(layouts_are_those_of_the_structs),
         cmocka_unit_test(error_codes_are_numbered_as_in_the_code),
         cmocka_unit_test(the_example_is_what_is_sent),
+        cmocka_unit_test(the_line_of_a_ring_is_that_of_the_code),
+        cmocka_unit_test(kinds_and_chunks_of_a_ring_are_those_of_the_code),
     };
     return cmocka_run_group_tests(tests, s_read_page, NULL);
 }
