@@ -4,11 +4,9 @@
  * Each reports a span as soon as it has it. Once a second a line of JSON on stdout says what has come so far: `working`
  * workers, `spans`, `tokens` (target tokens of rows received), `bytes` of messages. It ends when all were dismissed.
  * One thread. */
-#include "proto/base/buffer.h"
 #include "proto/base/clock.h"
-#include "proto/store/safetensors.h"
-#include "proto/wire/message.h"
 #include "proto/wire/socket.h"
+#include "tests/unit/dummy_worker.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -45,16 +43,7 @@ static bool s_credit(struct worker *worker, uint32_t units, struct err *err)
 
 static bool s_hello(struct worker *worker, struct err *err)
 {
-    const struct text none = {"none", 4};
-    const struct message hello = {.type = MESSAGE_HELLO,
-                                  .hello = {.build = none,
-                                            .backend = none,
-                                            .backend_version = none,
-                                            .isa = none,
-                                            .precision = {"fp32", 4},
-                                            .threads = 1,
-                                            .host = none}};
-    return s_say(worker, &hello, err);
+    return s_say(worker, &(struct message){.type = MESSAGE_HELLO, .hello = dummy_hello()}, err);
 }
 
 static bool s_ready(struct worker *worker, struct err *err)
@@ -115,9 +104,7 @@ static bool s_validate(struct crowd *crowd, struct worker *worker, const struct 
 static bool s_save(struct worker *worker, struct err *err)
 {
     struct buffer bytes = {0};
-    struct tensor_entry entry = {.name = "all", .dtype = "F32", .dims = 1, .shape = {1}};
-    bool done = safetensors_header(&entry, 1, &bytes, err);
-    buffer_append(&bytes, "\0\0\0\0", 4);
+    bool done = dummy_state(&bytes, 1, err);
     for (uint32_t file = 0; done && file <= MESSAGE_STATE_OPTIMIZER; file++) {
         const struct message piece = {
             .type = MESSAGE_STATE,

@@ -6,9 +6,9 @@
  * killed and started again. Nothing of it may end the coordinator, but for the few things stage_must names. And when
  * the script is over, all its peers fall silent, and a worker comes who does its work: the run must come to its end. */
 #include "coordinator/tally.h"
-#include "proto/store/safetensors.h"
 #include "tests/fuzz/script.h"
 #include "tests/fuzz/stage.h"
+#include "tests/unit/dummy_worker.h"
 
 enum { PEERS = 3, MOVES_MOST = 96, PATIENCE = 400, GRANT = 3 };
 
@@ -24,6 +24,7 @@ struct peer {
 
 static struct peer s_peers[PEERS];
 static uint32_t s_connections;
+
 /* ---- a peer's connection ---- */
 
 /* A new one has a new id, as a ROUTER gives it, and nothing of the old one's is in it. */
@@ -71,10 +72,8 @@ static const struct step_result *s_results(const struct peer *peer)
 static struct state s_state(const struct peer *peer, uint32_t file)
 {
     static struct buffer bytes;
-    struct tensor_entry entry = {.name = "all", .dtype = "F32", .dims = 1, .shape = {1}};
     buffer_clear(&bytes);
-    safetensors_header(&entry, 1, &bytes, NULL);
-    buffer_append(&bytes, "\0\0\200?", 4);
+    must(dummy_state(&bytes, 1, NULL));
     return (struct state){
         .step = peer->step, .file = file, .total = bytes.size, .bytes = bytes.data, .size = bytes.size};
 }
@@ -94,18 +93,12 @@ static struct scored s_scored(const struct peer *peer)
 
 static struct hello s_hello(const struct peer *peer)
 {
-    static const struct text one = {"1", 1};
-    return (struct hello){.build = one,
-                          .backend = one,
-                          .backend_version = one,
-                          .isa = one,
-                          .precision = {"fp32", 4},
-                          .threads = 1,
-                          .host = one,
-                          .run = peer->run,
-                          .worker = peer->worker,
-                          .step = peer->step,
-                          .results = s_results(peer)};
+    struct hello hello = dummy_hello();
+    hello.run = peer->run;
+    hello.worker = peer->worker;
+    hello.step = peer->step;
+    hello.results = s_results(peer);
+    return hello;
 }
 
 static struct message s_message(const struct peer *peer, enum message_type type)
@@ -291,7 +284,7 @@ static void s_move(void)
         s_work(peer, 1 + script_byte() % 8, false);
         break;
     case 4:
-        stage_must(trainer_interrupt(stage.trainer, &stage.err));
+        stage_must(trainer_interrupt(stage.scene.trainer, &stage.err));
         break;
     case 5:
         stage_restart();
@@ -319,7 +312,7 @@ static void s_finish(void)
     struct peer *peer = &s_peers[0];
     for (int i = 0; i < PEERS; i++)
         s_disconnect(&s_peers[i]);
-    for (int64_t past = 0; past < 2 * stage.config.cluster_timeout && !stage_is_over(); past += 250)
+    for (int64_t past = 0; past < 2 * stage.scene.config.cluster_timeout && !stage_is_over(); past += 250)
         stage_wait(250);
     if (stage_is_over())
         return;
@@ -336,8 +329,8 @@ static void s_finish(void)
 
 static void s_begin(void)
 {
-    stage_clock_stands = true;
-    stage_now_ms = 1000000;
+    stage.now_ms = CLOCK_BEGINS_MS;
+    clock_hands = &stage.now_ms;
     stage.ended = false;
     s_connections = 0;
     must(mkdir(stage.folder, 0700) == 0 && mkdir(stage.dir, 0700) == 0);
@@ -360,7 +353,7 @@ static void s_end(void)
     stage_remove();
     wire_clear(&stage.heard);
     shelf_empty(&shelf_kept);
-    stage_clock_stands = false;
+    clock_hands = NULL;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

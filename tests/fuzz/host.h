@@ -1,5 +1,5 @@
 /* host.h - what a worker stands on, played, so that all of it runs in one thread and an input does the same whenever it is
- * run: its sockets (wire.h), the clock, its compute thread, its backend and the ranks beside it.
+ * run: its sockets (wire.h), the clock (clock.h), its compute thread, its backend and the ranks beside it.
  *
  *   coordinator --link--> loop side --pair--> session          the target is the coordinator
  *               <--------           <--------
@@ -18,6 +18,7 @@
 #include "proto/wire/loop.h"
 #include "proto/wire/watch.h"
 #include "proto/wire/zap.h"
+#include "tests/fuzz/clock.h"
 #include "tests/fuzz/script.h"
 #include "tests/fuzz/wire.h"
 #include "worker/collective.h"
@@ -25,7 +26,6 @@
 #include "worker/worker.h"
 
 #include <stdio.h>
-#include <time.h>
 
 enum { HOST_SOCKETS = 8, HOST_QUEUE = 16, HOST_LINES = 5 };
 
@@ -35,16 +35,15 @@ static bool host_step(void);
 struct host {
     bool playing; /* an input is being run: what follows, and all that is wrapped, counts */
     int64_t now_ms;
-    struct wire_socket sockets[HOST_SOCKETS], *loop_pair, *session_pair, *link, *monitor, coordinator;
+    struct wire_socket sockets[HOST_SOCKETS], *loop_pair, *session_pair, *link, coordinator;
     struct wire_line lines[HOST_LINES]; /* to session, from session, to worker, from worker, to monitor */
     void *(*compute)(void *context);
     void *compute_context;
     struct loop *loop;
-    bool loop_over, loop_good, round_over, speaking;
+    bool loop_over, loop_good;
     struct err *loop_err;
     bool session_over;
     struct backend *backend;
-    unsigned links; /* connections so far */
     /* the collective */
     struct collective ring;
     uint64_t listened, aborted; /* generations; those below `aborted` are over */
@@ -52,26 +51,16 @@ struct host {
     bool failed;
 };
 
-static struct host host = {.now_ms = 1000000};
+static struct host host = {.now_ms = CLOCK_BEGINS_MS};
 
 enum { HOST_TO_SESSION, HOST_FROM_SESSION, HOST_TO_WORKER, HOST_FROM_WORKER, HOST_NEWS };
 
-/* ---- clock and threads ---- */
+/* ---- threads ---- */
 
-int __real_clock_gettime(clockid_t id, struct timespec *now);
-int __wrap_clock_gettime(clockid_t id, struct timespec *now);
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*run)(void *), void *context);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*run)(void *), void *context);
 int __real_pthread_join(pthread_t thread, void **result);
 int __wrap_pthread_join(pthread_t thread, void **result);
-
-int __wrap_clock_gettime(clockid_t id, struct timespec *now)
-{
-    if (!host.playing || id != CLOCK_MONOTONIC)
-        return __real_clock_gettime(id, now);
-    *now = (struct timespec){.tv_sec = host.now_ms / 1000, .tv_nsec = host.now_ms % 1000 * 1000000};
-    return 0;
-}
 
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*run)(void *), void *context)
 {
@@ -146,11 +135,9 @@ int __wrap_zmq_connect(void *socket, const char *endpoint)
                                     .before_wait = host_before_wait,
                                     .before_send = host_before_send};
     } else if (strncmp(endpoint, "inproc://lstmq-link-", 20) == 0) {
-        host.monitor = own;
         own->in = &host.lines[HOST_NEWS];
     } else { /* a new connection: nothing of the old one's is in it */
         host.link = own;
-        host.links++;
         wire_clear(&host.lines[HOST_FROM_WORKER]);
         *own = (struct wire_socket){
             .in = &host.lines[HOST_TO_WORKER], .out = &host.lines[HOST_FROM_WORKER], .deaf = script_byte() % 4 != 1};
@@ -183,25 +170,11 @@ static void host_news(uint16_t event)
 bool __real_loop_run(struct loop *loop, struct err *err);
 bool __wrap_loop_run(struct loop *loop, struct err *err);
 
-static bool host_on_round(void *context, struct err *err)
-{
-    (void)err;
-    host.round_over = true;
-    loop_stop(context);
-    return true;
-}
-
 /* The loop goes round once, `ms` later. */
 static void host_round(int64_t ms)
 {
-    if (host.loop_over)
-        return;
-    host.now_ms += ms;
-    host.round_over = false;
-    uint64_t timer = loop_add_timer(host.loop, 0, 0, host_on_round, host.loop, NULL);
-    must(timer != 0);
-    host.loop_good = __real_loop_run(host.loop, host.loop_err);
-    host.loop_over = !host.round_over;
+    if (!host.loop_over)
+        host.loop_good = clock_round(host.loop, ms, __real_loop_run, &host.loop_over, host.loop_err);
 }
 
 static void host_end_session(void)
@@ -409,12 +382,12 @@ struct collective *__wrap_ring_open(const struct ring_options *options, struct e
 static void host_begin(void)
 {
     host.playing = true;
-    host.now_ms = 1000000;
+    host.now_ms = CLOCK_BEGINS_MS;
+    clock_hands = &host.now_ms;
     host.loop = NULL;
     host.loop_over = host.session_over = host.failed = false;
-    host.loop_pair = host.session_pair = host.link = host.monitor = NULL;
+    host.loop_pair = host.session_pair = host.link = NULL;
     host.listened = host.aborted = 0;
-    host.links = 0;
     for (int i = 0; i < HOST_LINES; i++)
         host.lines[i].most = HOST_QUEUE;
     host.coordinator = (struct wire_socket){.in = &host.lines[HOST_FROM_WORKER], .out = &host.lines[HOST_TO_WORKER]};
@@ -427,6 +400,7 @@ static void host_end(void)
         wire_clear(&host.lines[i]);
     for (int i = 0; i < HOST_SOCKETS; i++)
         must(host.sockets[i].in == NULL);
+    clock_hands = NULL;
     host.playing = false;
 }
 

@@ -7,14 +7,12 @@
 #ifndef LSTMQ_FAKE_WORKER_H
 #define LSTMQ_FAKE_WORKER_H
 
-#include "proto/base/buffer.h"
 #include "proto/base/random.h"
-#include "proto/store/safetensors.h"
-#include "proto/wire/message.h"
+#include "tests/unit/dummy_worker.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <string.h>
+#include <stdlib.h>
 #include <zmq.h>
 
 /* float32 elements of the two files; the model takes several pieces. The number that is the state stands at their end.
@@ -142,11 +140,8 @@ static void fake_validate(struct fake_worker *fake, void *socket, const struct v
 static void fake_save_file(struct fake_worker *fake, void *socket, uint32_t file, uint64_t elements)
 {
     struct buffer bytes = {0};
-    struct tensor_entry entry = {.name = "all", .dtype = "F32", .dims = 1, .shape = {elements}};
-    safetensors_header(&entry, 1, &bytes, NULL);
-    size_t size = elements * sizeof(float);
-    memset(buffer_reserve(&bytes, size), 0, size);
-    bytes.size += size;
+    if (!dummy_state(&bytes, elements, NULL))
+        abort();
     memcpy(bytes.data + bytes.size - sizeof fake->value, &fake->value, sizeof fake->value);
     for (size_t offset = 0; offset < bytes.size; offset += STATE_PIECE) {
         struct message piece = {
@@ -219,13 +214,12 @@ static bool fake_answer(struct fake_worker *fake, void *socket, const struct mes
 static void *fake_run(void *argument)
 {
     struct fake_worker *fake = argument;
-    struct text one = {"1", 1};
     struct err err;
     int linger = 1000;
     void *socket = zmq_socket(fake->context, ZMQ_DEALER);
     zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof linger);
     zmq_connect(socket, fake->endpoint);
-    fake_say(socket, &(struct message){.type = MESSAGE_HELLO, .hello = {one, one, one, one, {"fp32", 4}, 1, .host = one}});
+    fake_say(socket, &(struct message){.type = MESSAGE_HELLO, .hello = dummy_hello()});
     for (bool more = true; more;) {
         struct message message;
         bool got;

@@ -3,11 +3,10 @@
  * A relay stands between the trainer and worker_run: the worker connects to it, it connects to the trainer, and it
  * writes down each message on its way. Whatever one side answers has passed the relay after what it answers, so the
  * order here is the order of cause and effect. */
-#include "coordinator/trainer.h"
-
 #include "proto/base/log.h"
 #include "proto/store/file.h"
 #include "proto/wire/message.h"
+#include "tests/unit/trainer_scene.h"
 #include "worker/worker.h"
 
 #include <pthread.h>
@@ -47,16 +46,7 @@ struct relay {
 
 /* A run, or a part of one, and all that is said in it. */
 struct part {
-    struct config config;
-    struct mt19937 stream;
-    struct dataset dataset;
-    struct plan plan;
-    struct samples samples;
-    struct run run;
-    struct checkpoint checkpoint;
-    bool found;
-    struct display display;
-    struct trainer *trainer;
+    struct scene scene;
     uint64_t interrupt_at_report; /* 0 = never */
     struct relay relay;
     pthread_t worker;
@@ -77,12 +67,7 @@ static int make_pairs(void **state)
         return -1;
     snprintf(s_pairs, sizeof s_pairs, "%s/pairs.tsv", s_folder);
     snprintf(s_run, sizeof s_run, "%s/run", s_folder);
-    FILE *file = fopen(s_pairs, "w");
-    if (file == NULL)
-        return -1;
-    for (int i = 0; i < 25; i++)
-        fprintf(file, "a%d b%d c d\tw%d x%d y z\n", i % 7, i, i % 5, i);
-    return fclose(file);
+    return scene_write_pairs(s_pairs) ? 0 : -1;
 }
 
 static int remove_all(void **state)
@@ -165,7 +150,7 @@ static void *run_worker(void *context)
 {
     struct part *part = context;
     const struct worker_options options = {
-        .zmq_context = part->relay.context, .endpoint = s_workers_end, .config = &part->config};
+        .zmq_context = part->relay.context, .endpoint = s_workers_end, .config = &part->scene.config};
     part->worker_done = worker_run(&options, &part->worker_err);
     return NULL;
 }
@@ -175,13 +160,8 @@ static struct part *begin(void)
 {
     struct part *part = calloc(1, sizeof *part);
     assert_non_null(part);
-    struct config *config = &part->config;
-    config_defaults(config);
-    config->data_normalise = NORMALISE_NONE; /* digits count */
-    snprintf(config->data_pairs, sizeof config->data_pairs, "%s", s_pairs);
-    snprintf(config->run_dir, sizeof config->run_dir, "%s", s_run);
-    config->data_valid_fraction = 0.2;
-    config->data_split = SPLIT_TAIL;
+    struct config *config = &part->scene.config;
+    scene_configure(config, s_pairs, s_run);
     config->model_embed = 16;
     config->model_hidden = 256;
     config->train_epochs = 2;
@@ -190,69 +170,40 @@ static struct part *begin(void)
     config->train_shards = 2;
     config->train_threads = 1;
     config->train_checkpoint_every = 5;
-    config->run_progress = PROGRESS_NONE;
     return part;
 }
 
 static bool receive_and_watch(void *context, struct err *err)
 {
     struct part *part = context;
-    if (!trainer_receive(part->trainer, err))
+    if (!trainer_receive(part->scene.trainer, err))
         return false;
     bool enough = part->interrupt_at_report > 0 && atomic_load(&part->relay.reports) >= part->interrupt_at_report;
-    return !enough || trainer_interrupt(part->trainer, err);
-}
-
-static void prepare(struct part *part, struct err *err)
-{
-    const struct config *config = &part->config;
-    mt19937_seed(&part->stream, (uint64_t)config->train_seed);
-    assert_true(dataset_read(&part->dataset, config, &part->stream, err));
-    assert_true(samples_open(&part->samples, &part->dataset, config, err));
-    assert_true(plan_open(&part->plan, part->dataset.train, (uint32_t)config->train_batch,
-                          (uint32_t)config->train_shards, &part->stream, err));
-    assert_true(run_open(&part->run, config, err));
-    if (config->run_resume)
-        assert_true(run_resume(&part->run, config, part->dataset.fingerprint, &part->checkpoint, &part->found, err));
-    progress_open(&part->display, PROGRESS_NONE, 1);
+    return !enough || trainer_interrupt(part->scene.trainer, err);
 }
 
 static void converse(struct part *part)
 {
+    struct scene *scene = &part->scene;
     struct err err = {0};
-    int mandatory = 1, linger = 0;
-    prepare(part, &err);
-    struct loop *loop = loop_new(&err);
-    void *context = zmq_ctx_new(), *socket = zmq_socket(context, ZMQ_ROUTER);
+    if (!scene_open_data(scene, &err) || !scene_open_run(scene, &err))
+        fail_msg("%s", err.text);
+    void *context = zmq_ctx_new(), *socket = scene_router(context, s_trainers_end);
     part->relay.context = context;
-    assert_int_equal(zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &mandatory, sizeof mandatory), 0);
-    assert_int_equal(zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof linger), 0);
-    assert_int_equal(zmq_bind(socket, s_trainers_end), 0);
-    struct trainer_parts parts = {&part->config,
-                                  &part->dataset,
-                                  &part->plan,
-                                  &part->samples,
-                                  &part->run,
-                                  &part->display,
-                                  loop,
-                                  socket,
-                                  NULL, part->found ? &part->checkpoint : NULL,
-                                  NULL,
-                                  NULL};
-    part->trainer = trainer_new(&parts, &err);
-    assert_non_null(part->trainer);
-    assert_int_not_equal(loop_add_socket(loop, socket, receive_and_watch, part, &err), 0);
+    assert_non_null(socket);
+    if (!scene_open_trainer(scene, socket, NULL, NULL, &err))
+        fail_msg("%s", err.text);
+    assert_int_not_equal(loop_add_socket(scene->loop, socket, receive_and_watch, part, &err), 0);
     assert_int_equal(pthread_create(&part->relay.thread, NULL, run_relay, &part->relay), 0);
     assert_int_equal(pthread_create(&part->worker, NULL, run_worker, part), 0);
-    bool done = loop_run(loop, &err);
-    part->outcome = trainer_outcome(part->trainer);
+    bool done = loop_run(scene->loop, &err);
+    part->outcome = trainer_outcome(scene->trainer);
     if (!done)
         zmq_ctx_shutdown(context);
     pthread_join(part->worker, NULL); /* it was dismissed, and has its own sockets to close */
     zmq_ctx_shutdown(context);
     pthread_join(part->relay.thread, NULL);
-    trainer_destroy(&part->trainer);
-    loop_destroy(&loop);
+    scene_close_trainer(scene);
     zmq_close(socket);
     zmq_ctx_term(context);
     if (!done)
@@ -267,13 +218,8 @@ static void end(struct part *part)
         for (int file = 0; file < FILES; file++)
             buffer_free(&part->relay.state[side][file]);
     buffer_free(&part->relay.config);
-    progress_close(&part->display);
-    if (part->found)
-        checkpoint_close(&part->checkpoint);
-    run_close(&part->run);
-    plan_close(&part->plan);
-    samples_close(&part->samples);
-    dataset_free(&part->dataset);
+    scene_close_run(&part->scene);
+    scene_close_data(&part->scene);
     free(part);
 }
 
@@ -398,9 +344,9 @@ static void check_beginning(struct check *check, const struct part *part, enum g
     struct buffer config = {0};
     assert_true(next(check, WORKER, MESSAGE_HELLO)->hello.threads == 1);
     const struct welcome *welcome = &next(check, COORDINATOR, MESSAGE_WELCOME)->welcome;
-    assert_int_equal(welcome->src_vocab, vocab_size(part->dataset.src));
-    assert_int_equal(welcome->tgt_vocab, vocab_size(part->dataset.tgt));
-    config_dump(&part->config, &config);
+    assert_int_equal(welcome->src_vocab, vocab_size(part->scene.dataset.src));
+    assert_int_equal(welcome->tgt_vocab, vocab_size(part->scene.dataset.tgt));
+    config_dump(&part->scene.config, &config);
     assert_int_equal(config.size, part->relay.config.size);
     assert_memory_equal(config.data, part->relay.config.data, config.size);
     buffer_free(&config);
@@ -472,9 +418,9 @@ static void a_resumed_run_hands_the_state_over_before_any_work(void **state)
     check_conversation(&check, first, SOURCE_SEED, 0);
     uint64_t step = check.step;
     assert_true(step >= 5 && step < 14);
-    run_close(&first->run);
+    scene_close_run(&first->scene);
 
-    second->config.run_resume = true;
+    second->scene.config.run_resume = true;
     converse(second);
     assert_int_equal(second->outcome, TRAINER_FINISHED);
     check_conversation(&check, second, SOURCE_STATE, step);

@@ -4,6 +4,7 @@
 #include "coordinator/journal.h"
 #include "proto/base/log.h"
 #include "proto/store/file.h"
+#include "tests/unit/dummy_worker.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -133,22 +134,14 @@ static int s_close(void **state)
 static void s_hello(struct scene *scene, int who, uint64_t was, uint64_t step, uint32_t steps)
 {
     static const struct step_result results[4] = {{.tokens = 1}, {.tokens = 1}, {.tokens = 1}, {.tokens = 1}};
-    const struct text one = {"1", 1};
+    struct message message = {.type = MESSAGE_HELLO, .hello = dummy_hello()};
     bool got = false;
-    const struct message message = {.type = MESSAGE_HELLO,
-                                    .hello = {.build = one,
-                                              .backend = one,
-                                              .backend_version = one,
-                                              .isa = one,
-                                              .precision = {"fp32", 4},
-                                              .threads = 1,
-                                              .host = one,
-                                              .run = scene->fleet.run,
-                                              .worker = was,
-                                              .held = was > 0,
-                                              .step = step,
-                                              .steps = steps,
-                                              .results = results}};
+    message.hello.run = scene->fleet.run;
+    message.hello.worker = was;
+    message.hello.held = was > 0;
+    message.hello.step = step;
+    message.hello.steps = steps;
+    message.hello.results = results;
     assert_true(message_send(scene->workers[who], NULL, &message, NULL));
     assert_true(fleet_receive(&scene->fleet, &got, NULL));
     assert_true(got);

@@ -1,10 +1,9 @@
 /* test_trainer.c - a run from the coordinator's side, against a worker that has no model but speaks every message. */
-#include "coordinator/trainer.h"
-
 #include "coordinator/metrics.h"
 #include "proto/base/log.h"
 #include "proto/store/file.h"
 #include "tests/unit/fake_worker.h"
+#include "tests/unit/trainer_scene.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -22,17 +21,7 @@ static const char s_endpoint[] = "inproc://test-trainer";
 
 /* One part of a run: from run_open to the worker's leave. */
 struct part {
-    struct config config;
-    struct mt19937 stream;
-    struct dataset dataset;
-    struct plan plan;
-    struct samples samples;
-    struct run run;
-    struct checkpoint checkpoint;
-    bool found;
-    struct display display;
-    struct loop *loop;
-    struct trainer *trainer;
+    struct scene scene;
     struct fake_worker fake;
     uint64_t interrupt_at_step, interrupt_at_score; /* 0 = never */
     bool stranger;                                  /* somebody else says HELLO in the middle */
@@ -56,12 +45,7 @@ static int make_pairs(void **state)
     snprintf(s_pairs, sizeof s_pairs, "%s/pairs.tsv", s_folder);
     snprintf(s_run, sizeof s_run, "%s/run", s_folder);
     snprintf(s_run_too, sizeof s_run_too, "%s/run-too", s_folder);
-    FILE *file = fopen(s_pairs, "w");
-    if (file == NULL)
-        return -1;
-    for (int i = 0; i < 25; i++)
-        fprintf(file, "a%d b%d c d\tw%d x%d y z\n", i % 7, i, i % 5, i);
-    return fclose(file);
+    return scene_write_pairs(s_pairs) ? 0 : -1;
 }
 
 static int remove_all(void **state)
@@ -79,39 +63,33 @@ static int remove_runs(void **state)
 static void begin(struct part *part, const char *run)
 {
     *part = (struct part){.fake = {.endpoint = s_endpoint, .credit = 2}};
-    config_defaults(&part->config);
-    part->config.data_normalise = NORMALISE_NONE; /* digits count */
-    snprintf(part->config.data_pairs, sizeof part->config.data_pairs, "%s", s_pairs);
-    snprintf(part->config.run_dir, sizeof part->config.run_dir, "%s", run);
-    part->config.data_valid_fraction = 0.2;
-    part->config.data_split = SPLIT_TAIL;
-    part->config.train_epochs = 2;
-    part->config.train_batch = 3;
-    part->config.train_span = 4;
-    part->config.train_shards = 1;
-    part->config.train_valid_decode = VALID_FREE;
-    part->config.run_progress = PROGRESS_NONE;
-    part->config.log_steps = 1000;
+    struct config *config = &part->scene.config;
+    scene_configure(config, s_pairs, run);
+    config->train_epochs = 2;
+    config->train_batch = 3;
+    config->train_span = 4;
+    config->train_shards = 1;
+    config->train_valid_decode = VALID_FREE;
+    config->log_steps = 1000;
 }
 
 static void say_hello_too(struct part *part)
 {
-    struct text one = {"1", 1};
     int linger = 0;
     part->other = zmq_socket(part->fake.context, ZMQ_DEALER);
     assert_int_equal(zmq_setsockopt(part->other, ZMQ_LINGER, &linger, sizeof linger), 0);
     assert_int_equal(zmq_connect(part->other, s_endpoint), 0);
-    fake_say(part->other, &(struct message){.type = MESSAGE_HELLO, .hello = {one, one, one, one, {"fp32", 4}, 1}});
+    fake_say(part->other, &(struct message){.type = MESSAGE_HELLO, .hello = dummy_hello()});
 }
 
 static bool receive_and_watch(void *context, struct err *err)
 {
     struct part *part = context;
-    if (!trainer_receive(part->trainer, err))
+    if (!trainer_receive(part->scene.trainer, err))
         return false;
     if ((part->interrupt_at_step > 0 && atomic_load(&part->fake.steps) >= part->interrupt_at_step) ||
         (part->interrupt_at_score > 0 && atomic_load(&part->fake.scored) >= part->interrupt_at_score))
-        return trainer_interrupt(part->trainer, err);
+        return trainer_interrupt(part->scene.trainer, err);
     if (part->stranger && part->other == NULL && atomic_load(&part->fake.steps) > 0)
         say_hello_too(part);
     if (part->other == NULL || part->refused)
@@ -128,47 +106,22 @@ static bool receive_and_watch(void *context, struct err *err)
 /* Train until the worker has left, or the trainer cannot go on. */
 static void train(struct part *part)
 {
-    int mandatory = 1, linger = 0;
+    struct scene *scene = &part->scene;
     struct err *err = &part->err;
-    mt19937_seed(&part->stream, 42);
-    assert_true(dataset_read(&part->dataset, &part->config, &part->stream, err));
-    assert_true(samples_open(&part->samples, &part->dataset, &part->config, err));
-    assert_true(plan_open(&part->plan, part->dataset.train, (uint32_t)part->config.train_batch,
-                          (uint32_t)part->config.train_shards, &part->stream, err));
-    assert_true(run_open(&part->run, &part->config, err));
-    if (part->config.run_resume &&
-        !run_resume(&part->run, &part->config, part->dataset.fingerprint, &part->checkpoint, &part->found, err))
+    if (!scene_open_data(scene, err) || !scene_open_run(scene, err))
         fail_msg("%s", err->text);
-    if (part->found)
-        assert_true(run_rewind(&part->run, part->checkpoint.state.epoch, part->checkpoint.state.step, err));
-    progress_open(&part->display, PROGRESS_NONE, 1);
-    part->loop = loop_new(err);
     part->fake.context = zmq_ctx_new();
-    void *socket = zmq_socket(part->fake.context, ZMQ_ROUTER);
-    assert_int_equal(zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &mandatory, sizeof mandatory), 0);
-    assert_int_equal(zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof linger), 0);
-    assert_int_equal(zmq_bind(socket, s_endpoint), 0);
-    struct trainer_parts parts = {&part->config,
-                                  &part->dataset,
-                                  &part->plan,
-                                  &part->samples,
-                                  &part->run,
-                                  &part->display,
-                                  part->loop,
-                                  socket,
-                                  NULL, part->found ? &part->checkpoint : NULL,
-                                  NULL,
-                                  NULL};
-    part->trainer = trainer_new(&parts, err);
-    assert_non_null(part->trainer);
-    assert_int_not_equal(loop_add_socket(part->loop, socket, receive_and_watch, part, err), 0);
+    void *socket = scene_router(part->fake.context, s_endpoint);
+    assert_non_null(socket);
+    if (!scene_open_trainer(scene, socket, NULL, NULL, err))
+        fail_msg("%s", err->text);
+    assert_int_not_equal(loop_add_socket(scene->loop, socket, receive_and_watch, part, err), 0);
     assert_int_equal(pthread_create(&part->fake.thread, NULL, fake_run, &part->fake), 0);
-    part->ok = loop_run(part->loop, err);
-    part->outcome = trainer_outcome(part->trainer);
+    part->ok = loop_run(scene->loop, err);
+    part->outcome = trainer_outcome(scene->trainer);
     zmq_ctx_shutdown(part->fake.context);
     pthread_join(part->fake.thread, NULL);
-    trainer_destroy(&part->trainer);
-    loop_destroy(&part->loop);
+    scene_close_trainer(scene);
     if (part->other != NULL)
         zmq_close(part->other);
     zmq_close(socket);
@@ -178,13 +131,8 @@ static void train(struct part *part)
 static void end(struct part *part)
 {
     fake_free(&part->fake);
-    progress_close(&part->display);
-    if (part->found)
-        checkpoint_close(&part->checkpoint);
-    run_close(&part->run);
-    plan_close(&part->plan);
-    samples_close(&part->samples);
-    dataset_free(&part->dataset);
+    scene_close_run(&part->scene);
+    scene_close_data(&part->scene);
 }
 
 static void a_run_says_its_messages_in_order(void **state)
@@ -208,7 +156,7 @@ static void no_work_is_sent_without_credit(void **state)
     (void)state;
     begin(&part, s_run);
     part.fake.credit = 1;
-    part.config.train_span = 1;
+    part.scene.config.train_span = 1;
     train(&part);
     assert_true(part.ok);
     assert_int_equal(part.fake.units, 14 + 2 * 3);
@@ -221,10 +169,10 @@ static void spans_end_at_checkpoints_and_epochs(void **state)
     struct part part;
     (void)state;
     begin(&part, s_run);
-    part.config.train_epochs = 1;
-    part.config.train_checkpoint_every = 3;
-    part.config.train_bleu = false;
-    part.config.train_valid_decode = VALID_FORCED;
+    part.scene.config.train_epochs = 1;
+    part.scene.config.train_checkpoint_every = 3;
+    part.scene.config.train_bleu = false;
+    part.scene.config.train_valid_decode = VALID_FORCED;
     train(&part);
     assert_true(part.ok);
     assert_string_equal(part.fake.heard.data,
@@ -274,7 +222,7 @@ static void compare_with_unbroken(uint64_t at_step, uint64_t at_score, const cha
     assert_int_equal(first.outcome, TRAINER_INTERRUPTED);
     end(&first);
     begin(&second, s_run_too);
-    second.config.run_resume = true;
+    second.scene.config.run_resume = true;
     train(&second);
     assert_true(second.ok);
     assert_int_equal(second.outcome, TRAINER_FINISHED);
@@ -304,7 +252,7 @@ static void an_interruption_saves_after_the_spans_in_flight(void **state)
     struct part part;
     (void)state;
     begin(&part, s_run);
-    part.config.train_span = 1;
+    part.scene.config.train_span = 1;
     part.interrupt_at_step = 2;
     train(&part);
     assert_true(part.ok);
@@ -327,9 +275,9 @@ static void patience_ends_a_run_and_the_best_epoch_stays(void **state)
     char target[64] = "", path[128];
     (void)state;
     begin(&part, s_run);
-    part.config.train_epochs = 50;
-    part.config.train_patience = 2;
-    part.config.train_keep = 1;
+    part.scene.config.train_epochs = 50;
+    part.scene.config.train_patience = 2;
+    part.scene.config.train_keep = 1;
     part.fake.val_loss = rising;
     train(&part);
     assert_true(part.ok);
@@ -360,7 +308,7 @@ static void a_failed_checkpoint_does_not_end_a_run(void **state)
     assert_true(part.ok);
     assert_int_equal(part.outcome, TRAINER_UNSAVED);
     assert_int_equal(part.fake.step, 14);
-    assert_true(metrics_read(&metrics, part.run.metrics.path, NULL));
+    assert_true(metrics_read(&metrics, part.scene.run.metrics.path, NULL));
     assert_int_equal(metrics.count, 2);
     metrics_free(&metrics);
     end(&part);
@@ -398,11 +346,11 @@ static void an_epochs_record_follows_the_definitions(void **state)
     struct metrics metrics = {0};
     (void)state;
     begin(&part, s_run);
-    part.config.train_epochs = 1;
-    part.config.train_loss_mean = MEAN_BATCH;
+    part.scene.config.train_epochs = 1;
+    part.scene.config.train_loss_mean = MEAN_BATCH;
     train(&part);
     assert_true(part.ok);
-    assert_true(metrics_read(&metrics, part.run.metrics.path, NULL));
+    assert_true(metrics_read(&metrics, part.scene.run.metrics.path, NULL));
     assert_int_equal(metrics.count, 1);
     const struct epoch_metrics *epoch = &metrics.epochs[0];
     assert_int_equal(epoch->tgt_tokens, 20 * 5);
