@@ -28,14 +28,17 @@ struct service {
 static bool s_open_socket(struct service *service, struct err *err)
 {
     char bound[SOCKET_ENDPOINT];
+    service->watch = watch_new(service->context, service->conduct.loop, err);
+    if (service->watch == NULL)
+        return false;
     const struct socket_options options = {.context = service->context,
                                            .keys = service->keyring.used ? &service->keyring.own : NULL,
                                            .zap = service->zap,
                                            .domain = ZAP_TRAIN,
+                                           .watch = service->watch,
                                            .insecure = service->config.curve_insecure};
     service->socket = socket_bind(&options, service->config.cluster_bind, bound, err);
-    service->watch = service->socket != NULL ? watch_new(service->context, service->conduct.loop, err) : NULL;
-    if (service->watch == NULL || !watch_socket(service->watch, service->socket, err))
+    if (service->socket == NULL)
         return false;
     log_info("waiting for workers: lstmq worker --connect %s", bound);
     return true;

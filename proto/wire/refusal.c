@@ -71,13 +71,19 @@ void refusal_log(struct refusals *refusals, const char *address, const char *for
     vsnprintf(reason, sizeof reason, format, args);
     va_end(args);
     int64_t now = clock_ms();
-    refusals->total++;
-    if (s_has_room(refusals, now) && !s_is_repeated(refusals, address, reason, now)) {
-        refusals->lines++;
-        log_warn("refused %s: %s", address, reason);
+    if (!s_has_room(refusals, now) || s_is_repeated(refusals, address, reason, now)) {
+        refusal_count(refusals, 1);
         return;
     }
-    refusals->unlogged++;
+    refusals->total++;
+    refusals->lines++;
+    log_warn("refused %s: %s", address, reason);
+}
+
+void refusal_count(struct refusals *refusals, uint64_t more)
+{
+    refusals->total += more;
+    refusals->unlogged += more;
     if (refusals->timer == 0)
         refusals->timer = loop_add_timer(refusals->loop, TELL_MS, 0, s_tell, refusals, NULL);
 }

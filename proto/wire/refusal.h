@@ -29,4 +29,7 @@ void refusals_close(struct refusals *refusals);
 void refusal_log(struct refusals *refusals, const char *address, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* `more` were turned away of whom there is nothing to be said: they are in the count that is told. */
+void refusal_count(struct refusals *refusals, uint64_t more);
+
 #endif

@@ -4,6 +4,7 @@
 #include "proto/base/log.h"
 #include "proto/base/typed.h"
 #include "proto/wire/message.h"
+#include "proto/wire/watch.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -184,16 +185,18 @@ void *socket_bind(const struct socket_options *options, const char *endpoint, ch
     if (socket == NULL)
         return NULL;
     size_t size = SOCKET_ENDPOINT;
-    if (!s_bindable(socket, endpoint, text, err))
-        socket_close(&socket);
-    else if (zmq_bind(socket, text) != 0) {
-        err_set(err, ERR_USAGE, "cannot bind %s: %s", typed_show(endpoint).shown, zmq_strerror(zmq_errno()));
-        socket_close(&socket);
-    } else if (zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, bound, &size) != 0) {
-        socket_error(err, "cannot ask where a socket is bound");
-        socket_close(&socket);
-    }
-    return socket;
+    bool ok = s_bindable(socket, endpoint, text, err) &&
+              (options->watch == NULL || watch_socket(options->watch, socket, err));
+    if (ok && zmq_bind(socket, text) != 0)
+        ok = err_set(err, ERR_USAGE, "cannot bind %s: %s", typed_show(endpoint).shown, zmq_strerror(zmq_errno()));
+    if (ok && zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, bound, &size) != 0)
+        ok = socket_error(err, "cannot ask where a socket is bound");
+    if (ok)
+        return socket;
+    if (options->watch != NULL)
+        watch_leave(options->watch);
+    socket_close(&socket);
+    return NULL;
 }
 
 void *socket_connect(const struct socket_options *options, const char *endpoint, struct err *err)

@@ -29,15 +29,19 @@ enum {
     SOCKET_LINGER_MS = 1000,
 };
 
+struct watch;
+
 struct socket_options {
     void *context;
     const struct curve_keys *keys; /* own; NULL = without CURVE                            */
     struct zap *zap;               /* of a ROUTER, with keys and without; only inproc needs none */
     enum zap_domain domain;
     const char *server_key; /* DEALER with keys: the server's public key, Z85        */
-    bool insecure;          /* ROUTER without keys: open it even to other machines, and warn */
-    int queue;              /* messages that wait to go to one peer; 0 = SOCKET_QUEUE */
-    size_t most_bytes;      /* of a frame that comes in; 0 = MESSAGE_BYTES           */
+    /* ROUTER: watched from before it is bound. To be let go before the socket is closed; NULL = not watched. */
+    struct watch *watch;
+    bool insecure;     /* ROUTER without keys: open it even to other machines, and warn */
+    int queue;         /* messages that wait to go to one peer; 0 = SOCKET_QUEUE */
+    size_t most_bytes; /* of a frame that comes in; 0 = MESSAGE_BYTES           */
 };
 
 /* Bind a ROUTER: tcp://ADDRESS:PORT with a numeric address, "localhost", an interface's name or "*", ipc://PATH or

@@ -1,9 +1,15 @@
 /* watch.c - a socket monitor, and one look at every connection each WATCH_EVERY_MS.
  *
- * Connections are kept by file descriptor, which is what libzmq's events and messages name them by. Events arrive
- * later than what they tell of, so a descriptor may by then be another connection's: before one is shut down, its peer's
- * address must be the one that was accepted. A message may come before the event that its connection was accepted; then
- * it is by the message that the connection is known. */
+ * Connections are kept by file descriptor, which is what libzmq's events and messages name them by, and which is given
+ * again as soon as a connection has gone. libzmq's one network thread tells that a connection was accepted before it
+ * reads from it, and that it has gone before it closes the descriptor: with every event that waits taken in, a
+ * descriptor is the connection's that was accepted there last. So events are taken in for each message too, by the
+ * thread that took the message; the monitor's socket changes threads under the lock. What follows from them, cuts and
+ * lines in the log, waits for the look. Between an event and its being taken in the descriptor may have been given
+ * again: before one is shut down, its peer's address and the kernel's number of it must be those that were accepted.
+ *
+ * A message that is read when its connection has gone counts for nobody, or for whom the descriptor was given to since:
+ * that one may be trusted for it, or cut off and come again. */
 #include "proto/wire/watch.h"
 
 #include "proto/base/log.h"
@@ -23,14 +29,20 @@
 #include <sys/socket.h>
 #include <zmq.h>
 
-enum { EVENTS_A_LOOK = 4096, ADDRESS_TEXT = 64 };
+enum { ADDRESS_TEXT = 64, REASON_TEXT = 160, LINES = 16 };
 
 struct connection {
-    bool open, accepted, trusted, rejected, cut;
-    uint64_t number;              /* of all connections, in the order they were known */
-    struct sockaddr_storage peer; /* ss_family 0 = not known: it was gone already */
+    bool open, trusted, rejected, cut;
+    uint64_t number;              /* of all connections, in the order they were accepted */
+    struct sockaddr_storage peer; /* ss_family 0 = not known: it was gone already  */
+    uint64_t cookie;              /* the kernel's number of the socket, never given again; 0 = not known */
     uint64_t given;               /* bytes of the messages that were given out     */
     uint64_t kept;                /* at the last look                              */
+};
+
+/* For the log. */
+struct line {
+    char address[ADDRESS_TEXT], reason[REASON_TEXT];
 };
 
 struct watch {
@@ -40,13 +52,15 @@ struct watch {
     pthread_mutex_t lock;           /* all below                                                      */
     void *socket, *monitor;         /* the watched one (the caller's), and the PAIR with its events; NULL = none */
     uint64_t begun;                 /* sockets watched so far                                         */
-    uint64_t known;                 /* connections known so far                                       */
     struct connection *connections; /* [capacity], by descriptor */
     size_t capacity;
     size_t strangers, strangers_most;
-    uint64_t handshake;      /* bytes of a whole one, about: they are part of no message */
-    uint64_t strangers_kept; /* bytes, the limit for all of them                         */
-    char failure[160];       /* of the handshake whose DISCONNECTED is to come; "" = none */
+    uint64_t handshake;        /* bytes of a whole one, about: they are part of no message */
+    uint64_t strangers_kept;   /* bytes, the limit for all of them                         */
+    char failure[REASON_TEXT]; /* of the handshake whose DISCONNECTED is to come; "" = none */
+    struct line lines[LINES];  /* to be logged at the next look ...                    */
+    size_t line_count;
+    uint64_t unsaid; /* ... and how many more found no room */
     struct refusals refusals;
     struct watch_counts counts;
 };
@@ -80,6 +94,22 @@ static void s_peer(int fd, struct sockaddr_storage *peer)
         memset(peer, 0, sizeof *peer);
 }
 
+static uint64_t s_cookie(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t size = sizeof cookie;
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 ? cookie : 0;
+}
+
+/* Whether the descriptor is still that of the connection. */
+static bool s_is_same(const struct connection *connection, int fd)
+{
+    struct sockaddr_storage peer;
+    s_peer(fd, &peer);
+    return peer.ss_family != 0 && memcmp(&peer, &connection->peer, sizeof peer) == 0 &&
+           s_cookie(fd) == connection->cookie;
+}
+
 /* Reset a connection; libzmq sees the error and drops what it kept. Not by shutdown(2): libzmq would still read all that
  * the kernel has received. Connecting to nowhere gives that back too (tcp_disconnect in Linux). */
 static void s_reset(int fd)
@@ -92,12 +122,10 @@ static void s_reset(int fd)
 static void s_cut(struct watch *watch, int fd, const char *reason)
 {
     struct connection *connection = &watch->connections[fd];
-    struct sockaddr_storage peer;
     char address[ADDRESS_TEXT];
-    s_peer(fd, &peer);
     connection->cut = true;
     watch->strangers -= !connection->trusted;
-    if (peer.ss_family == 0 || memcmp(&peer, &connection->peer, sizeof peer) != 0)
+    if (!s_is_same(connection, fd))
         return;
     s_address(connection, address);
     s_reset(fd);
@@ -106,6 +134,18 @@ static void s_cut(struct watch *watch, int fd, const char *reason)
 }
 
 /* ---- events ---- */
+
+/* A line for the next look: the log is the loop thread's. */
+static void s_say(struct watch *watch, const char *address, const char *reason)
+{
+    if (watch->line_count == LINES) {
+        watch->unsaid++;
+        return;
+    }
+    struct line *line = &watch->lines[watch->line_count++];
+    snprintf(line->address, sizeof line->address, "%s", address);
+    snprintf(line->reason, sizeof line->reason, "%s", reason);
+}
 
 static bool s_grow(struct watch *watch, int fd)
 {
@@ -133,54 +173,20 @@ static void s_forget(struct watch *watch, int fd)
     *connection = (struct connection){0};
 }
 
-/* The stranger that has been there for longest; -1 where there is none. */
-static int s_oldest(const struct watch *watch)
+/* A new connection; what the descriptor was before is over. Without memory for it, it is not watched. */
+static void s_accepted(struct watch *watch, int fd)
 {
-    int oldest = -1;
-    for (size_t fd = 0; fd < watch->capacity; fd++) {
-        const struct connection *at = &watch->connections[fd];
-        if (at->open && !at->trusted && !at->cut && (oldest < 0 || at->number < watch->connections[oldest].number))
-            oldest = (int)fd;
-    }
-    return oldest;
-}
-
-/* A new connection, whatever its descriptor was before. NULL where there is no memory to watch it. */
-static struct connection *s_meet(struct watch *watch, int fd)
-{
+    watch->counts.accepted++;
     if (fd < 0 || !s_grow(watch, fd))
-        return NULL;
+        return;
     s_forget(watch, fd);
     struct connection *connection = &watch->connections[fd];
     connection->open = true;
-    connection->number = ++watch->known;
+    connection->number = watch->counts.accepted;
+    connection->cookie = s_cookie(fd);
     s_peer(fd, &connection->peer);
     watch->counts.connections++;
     watch->strangers++;
-    return connection;
-}
-
-/* Whether a message of this very connection came before the event. */
-static bool s_is_known(const struct watch *watch, int fd)
-{
-    const struct connection *connection = s_find(watch, fd);
-    struct sockaddr_storage peer;
-    if (connection == NULL || connection->accepted)
-        return false;
-    s_peer(fd, &peer);
-    return memcmp(&peer, &connection->peer, sizeof peer) == 0;
-}
-
-static void s_accepted(struct watch *watch, int fd)
-{
-    struct connection *connection = s_is_known(watch, fd) ? s_find(watch, fd) : s_meet(watch, fd);
-    watch->counts.accepted++;
-    if (connection == NULL)
-        return;
-    connection->accepted = true;
-    int oldest = watch->strangers > watch->strangers_most ? s_oldest(watch) : -1;
-    if (oldest >= 0)
-        s_cut(watch, oldest, "too many connections that have not said who they are");
 }
 
 static void s_disconnected(struct watch *watch, int fd)
@@ -190,7 +196,7 @@ static void s_disconnected(struct watch *watch, int fd)
     if (watch->failure[0] != '\0' && (connection == NULL || !connection->cut)) {
         s_address(connection == NULL ? &unknown : connection, address);
         watch->counts.refused++;
-        refusal_log(&watch->refusals, address, "%s", watch->failure);
+        s_say(watch, address, watch->failure);
     }
     watch->failure[0] = '\0';
     s_forget(watch, fd);
@@ -225,7 +231,17 @@ static void s_event(struct watch *watch, uint16_t event, uint32_t value)
     else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL)
         s_failed(watch, value);
     else if (event == ZMQ_EVENT_ACCEPT_FAILED)
-        refusal_log(&watch->refusals, "a connection", "%s", zmq_strerror((int)value));
+        s_say(watch, "a connection", zmq_strerror((int)value));
+}
+
+/* zmq_recv that goes on after a signal. */
+static int s_take_frame(struct watch *watch, void *frame, size_t size)
+{
+    int got;
+    do {
+        got = zmq_recv(watch->monitor, frame, size, ZMQ_DONTWAIT);
+    } while (got < 0 && zmq_errno() == EINTR);
+    return got;
 }
 
 /* An event is a frame of u16 event and u32 value, and a frame of the endpoint. False where there is none. */
@@ -233,8 +249,8 @@ static bool s_take_event(struct watch *watch)
 {
     uint8_t frame[6];
     char endpoint[8];
-    int size = zmq_recv(watch->monitor, frame, sizeof frame, ZMQ_DONTWAIT);
-    if (size < 0 || zmq_recv(watch->monitor, endpoint, sizeof endpoint, ZMQ_DONTWAIT) < 0)
+    int size = s_take_frame(watch, frame, sizeof frame);
+    if (size < 0 || s_take_frame(watch, endpoint, sizeof endpoint) < 0)
         return false;
     uint16_t event;
     uint32_t value;
@@ -243,6 +259,13 @@ static bool s_take_event(struct watch *watch)
     if (size == sizeof frame)
         s_event(watch, event, value);
     return true;
+}
+
+/* Take in all events that wait. They are taken faster than a network thread can make more. */
+static void s_take_events(struct watch *watch)
+{
+    while (watch->monitor != NULL && s_take_event(watch))
+        continue;
 }
 
 /* ---- looking ---- */
@@ -264,6 +287,29 @@ static uint64_t s_kept(const struct watch *watch, struct connection *connection,
         connection->given = info.tcpi_bytes_received;
     uint64_t known = connection->given + watch->handshake;
     return received > known ? received - known : 0;
+}
+
+/* The stranger that has been there for longest; -1 where there is none. */
+static int s_oldest(const struct watch *watch)
+{
+    int oldest = -1;
+    for (size_t fd = 0; fd < watch->capacity; fd++) {
+        const struct connection *at = &watch->connections[fd];
+        if (at->open && !at->trusted && !at->cut && (oldest < 0 || at->number < watch->connections[oldest].number))
+            oldest = (int)fd;
+    }
+    return oldest;
+}
+
+/* Who sits here for longest without a word makes room. */
+static void s_make_room(struct watch *watch)
+{
+    while (watch->strangers > watch->strangers_most) {
+        int oldest = s_oldest(watch);
+        if (oldest < 0)
+            return;
+        s_cut(watch, oldest, "too many connections that have not said who they are");
+    }
 }
 
 /* Cut those that keep most until the rest of their kind is within `most` bytes. */
@@ -307,13 +353,24 @@ static void s_hold(struct watch *watch)
     s_shrink(watch, true, sums[1], WATCH_ALL);
 }
 
+static void s_tell(struct watch *watch)
+{
+    for (size_t i = 0; i < watch->line_count; i++)
+        refusal_log(&watch->refusals, watch->lines[i].address, "%s", watch->lines[i].reason);
+    if (watch->unsaid > 0)
+        refusal_count(&watch->refusals, watch->unsaid);
+    watch->line_count = 0;
+    watch->unsaid = 0;
+}
+
 static bool s_look(void *context, struct err *err)
 {
     struct watch *watch = context;
     (void)err;
     pthread_mutex_lock(&watch->lock);
-    for (int i = 0; watch->monitor != NULL && i < EVENTS_A_LOOK && s_take_event(watch); i++)
-        continue;
+    s_take_events(watch);
+    s_tell(watch);
+    s_make_room(watch);
     s_hold(watch);
     pthread_mutex_unlock(&watch->lock);
     return true;
@@ -422,17 +479,11 @@ void watch_destroy(struct watch **watch)
     *watch = NULL;
 }
 
-/* The connection that a message came by; NULL over what is not TCP. */
-static struct connection *s_of(struct watch *watch, const struct route *from)
-{
-    struct connection *connection = s_find(watch, from->fd);
-    return connection == NULL && watch->socket != NULL ? s_meet(watch, from->fd) : connection;
-}
-
 void watch_received(struct watch *watch, const struct route *from)
 {
     pthread_mutex_lock(&watch->lock);
-    struct connection *connection = s_of(watch, from);
+    s_take_events(watch);
+    struct connection *connection = s_find(watch, from->fd);
     if (connection != NULL)
         connection->given += from->bytes;
     pthread_mutex_unlock(&watch->lock);
@@ -441,7 +492,7 @@ void watch_received(struct watch *watch, const struct route *from)
 void watch_trust(struct watch *watch, const struct route *from)
 {
     pthread_mutex_lock(&watch->lock);
-    struct connection *connection = s_of(watch, from);
+    struct connection *connection = s_find(watch, from->fd);
     if (connection != NULL && !connection->trusted) {
         connection->trusted = true;
         watch->strangers -= !connection->cut;
@@ -452,7 +503,7 @@ void watch_trust(struct watch *watch, const struct route *from)
 void watch_reject(struct watch *watch, const struct route *from)
 {
     pthread_mutex_lock(&watch->lock);
-    struct connection *connection = s_of(watch, from);
+    struct connection *connection = s_find(watch, from->fd);
     if (connection != NULL)
         connection->rejected = true;
     pthread_mutex_unlock(&watch->lock);

@@ -13,9 +13,12 @@
  * than may be at a time, the one that has been silent about itself for longest goes: who comes to work says so at once,
  * and finds room among those that only sit there.
  *
- * It looks and logs on the loop's thread, where it is made and destroyed; only TCP connections are watched. The socket
- * may be another thread's: the functions from watch_socket to watch_reject are for the thread that owns it, and take turns
- * with the look by a lock. */
+ * Over ipc, where the kernel does not say what it has handed over, and who comes is of this machine, connections are cut
+ * off for their number and for what they say, not for what they keep. Over inproc there is nothing to watch.
+ *
+ * It looks and logs on the loop's thread, where it is made and destroyed. The socket may be another thread's: the
+ * functions from watch_socket to watch_reject are for the thread that owns it, and take turns with the look by a lock.
+ * The socket's context has one network thread (ZMQ_IO_THREADS, as it is from the beginning). */
 #ifndef LSTMQ_WATCH_H
 #define LSTMQ_WATCH_H
 
@@ -45,7 +48,8 @@ bool watch_socket(struct watch *watch, void *socket, struct err *err);
 /* To be called before the socket is closed. Nothing happens where none is watched. */
 void watch_leave(struct watch *watch);
 
-/* To be called after each message_receive that set `from`, whether or not it liked the message. */
+/* To be called after each message_receive that set `from`, whether or not it liked the message, and before anything else is
+ * said of it here. */
 void watch_received(struct watch *watch, const struct route *from);
 
 /* The peer has proved to be one of ours: it gets the limits of a trusted peer for as long as it stays connected. */

@@ -95,20 +95,21 @@ static bool s_open(struct server *server, const struct config *config, struct er
     if (server->loop == NULL || !keyring_open_server(&server->keyring, config, err))
         return false;
     server->zap = zap_new(server->context, server->loop, server->keyring.allow, err);
-    if (server->zap == NULL)
+    server->watch = server->zap != NULL ? watch_new(server->context, server->loop, err) : NULL;
+    if (server->watch == NULL)
         return false;
     const struct socket_options options = {.context = server->context,
                                            .keys = server->keyring.used ? &server->keyring.own : NULL,
                                            .zap = server->zap,
                                            .domain = ZAP_TRAIN,
+                                           .watch = server->watch,
                                            .insecure = config->curve_insecure,
                                            .most_bytes = 4 << 20};
     server->socket = socket_bind(&options, config->cluster_bind, bound, err);
     if (server->socket == NULL)
         return false;
-    server->watch = watch_new(server->context, server->loop, err);
     server->signals = loop_signal_fd(err);
-    if (server->watch == NULL || !watch_socket(server->watch, server->socket, err) || server->signals < 0)
+    if (server->signals < 0)
         return false;
     printf("%s\n", bound);
     fflush(stdout);

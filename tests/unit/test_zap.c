@@ -70,14 +70,13 @@ static void s_open(struct scene *scene, enum zap_domain domain)
     assert_int_equal(allow_count(scene->allow), ROLES);
     scene->zap = zap_new(scene->context, scene->loop, scene->allow, &err);
     assert_non_null(scene->zap);
+    scene->watch = watch_new(scene->context, scene->loop, &err);
+    assert_non_null(scene->watch);
     const struct socket_options options = {
-        .context = scene->context, .keys = &scene->server, .zap = scene->zap, .domain = domain};
+        .context = scene->context, .keys = &scene->server, .zap = scene->zap, .domain = domain, .watch = scene->watch};
     scene->router = socket_bind(&options, "tcp://127.0.0.1:0", scene->bound, &err);
     if (scene->router == NULL)
         fail_msg("%s", err.text);
-    scene->watch = watch_new(scene->context, scene->loop, &err);
-    assert_non_null(scene->watch);
-    assert_true(watch_socket(scene->watch, scene->router, &err));
     assert_int_not_equal(loop_add_socket(scene->loop, scene->router, s_received, scene, &err), 0);
 }
 
