@@ -18,17 +18,17 @@ static bool s_save_file(const struct model *model, int file, struct tensor_entry
     struct backend *backend = model->backend;
     size_t arena_bytes = model->elements * sizeof(float);
     struct buffer header = {0};
-    char *piece = malloc(STATE_PIECE);
+    char *piece = malloc(STATE_SAVED);
     bool ok = piece != NULL ? safetensors_header(entries, count, &header, err)
                             : err_set(err, ERR_MEMORY, "no memory to save");
     uint64_t total = header.size + (uint64_t)arena_count * arena_bytes, offset = header.size;
-    for (size_t at = 0; ok && at < header.size; at += STATE_PIECE) {
-        size_t size = header.size - at < STATE_PIECE ? header.size - at : STATE_PIECE;
+    for (size_t at = 0; ok && at < header.size; at += STATE_SAVED) {
+        size_t size = header.size - at < STATE_SAVED ? header.size - at : STATE_SAVED;
         ok = sink(context, file, at, total, header.data + at, size, err);
     }
     for (int a = 0; ok && a < arena_count; a++) {
-        for (size_t at = 0; ok && at < arena_bytes; at += STATE_PIECE) {
-            size_t size = arena_bytes - at < STATE_PIECE ? arena_bytes - at : STATE_PIECE;
+        for (size_t at = 0; ok && at < arena_bytes; at += STATE_SAVED) {
+            size_t size = arena_bytes - at < STATE_SAVED ? arena_bytes - at : STATE_SAVED;
             backend->op->download(backend, piece, (const char *)arenas[a] + at, size);
             ok = sink(context, file, offset, total, piece, size, err);
             offset += size;

@@ -3,12 +3,15 @@
  *   model.safetensors      the parameters, names and layouts as in the model's table
  *   optimizer.safetensors  Adam's moments, "exp_avg.NAME" then "exp_avg_sq.NAME"; no tensors for SGD
  *
- * A file is made in pieces of a fixed size, so that nothing is copied whole, and read from a whole file in memory.
+ * A file is made in pieces of a fixed size, so that nothing is copied whole, and read from a whole file in memory. Each
+ * piece that arrives says that its sender lives: they are small, so that this is heard in time over a slow line too.
  * Compute thread. */
 #ifndef LSTMQ_STATE_H
 #define LSTMQ_STATE_H
 
 #include "worker/train_step.h"
+
+enum { STATE_SAVED = 64 << 10 }; /* bytes of a piece at most */
 
 /* Called with consecutive pieces of a file. `offset` counts from the file's start; `total` is its size. */
 typedef bool state_sink(void *context, int file, uint64_t offset, uint64_t total, const void *bytes, size_t size,
