@@ -120,7 +120,17 @@ static bool s_on_retry(void *context, struct err *err)
 {
     struct fleet *fleet = context;
     fleet->retry = 0;
+    for (size_t i = 0; i < fleet->count; i++)
+        if (!generation_ask_again(fleet, fleet->members[i], err))
+            return false;
     return fleet->phase != FLEET_SYNC || s_send_state(fleet, err);
+}
+
+static bool s_retry_soon(struct fleet *fleet, struct err *err)
+{
+    if (fleet->retry == 0)
+        fleet->retry = loop_add_timer(fleet->loop, RETRY_MS, 0, s_on_retry, fleet, err);
+    return fleet->retry != 0;
 }
 
 /* PING behind what is on its way, whose PONG says that it arrived. Where there is no room for it, that of the fleet's next
@@ -154,9 +164,7 @@ static bool s_send_state(struct fleet *fleet, struct err *err)
             upload_sent(&fleet->upload);
             continue;
         }
-        if (fleet->retry == 0)
-            fleet->retry = loop_add_timer(fleet->loop, RETRY_MS, 0, s_on_retry, fleet, err);
-        return fleet->retry != 0;
+        return s_retry_soon(fleet, err);
     }
     return true;
 }
@@ -346,19 +354,26 @@ bool generation_ready(struct fleet *fleet, struct member *member, const struct r
 
 static bool s_ask(struct fleet *fleet, struct member *member, struct err *err)
 {
-    struct message message = {.type = MESSAGE_STOP, .stop = {.generation = fleet->generation}};
-    bool sent;
-    if (member->phase == MEMBER_LEAVING)
-        message =
-            (struct message){.type = MESSAGE_DISMISS, .dismiss = {.reason = {member->reason, strlen(member->reason)}}};
-    bool done = fleet_send(fleet, member, &message, &sent, err);
+    const struct message stop = {.type = MESSAGE_STOP, .stop = {.generation = fleet->generation}};
+    bool sent = true;
+    if (member->stops && !fleet_send(fleet, member, &stop, &sent, err))
+        return false;
+    member->stops = member->stops && !sent;
+    if (sent && member->phase == MEMBER_LEAVING) {
+        const struct message dismiss = {.type = MESSAGE_DISMISS,
+                                        .dismiss = {.reason = {member->reason, strlen(member->reason)}}};
+        if (!fleet_send(fleet, member, &dismiss, &sent, err))
+            return false;
+    }
     member->unasked = !sent;
-    return done;
+    return sent || !fleet->embedded || s_retry_soon(fleet, err); /* elsewhere the tick says it again */
 }
 
 bool generation_ask(struct fleet *fleet, struct member *member, enum member_phase phase, const char *reason,
                     struct err *err)
 {
+    bool waits = member->phase == MEMBER_ENTERING || member->phase == MEMBER_SYNCING;
+    member->stops = member->stops || waits || phase == MEMBER_STOPPING;
     member->phase = phase;
     member->reason = reason;
     member->asked_ms = clock_ms();

@@ -17,7 +17,8 @@ bool generation_stopped(struct fleet *fleet, struct member *member, const struct
 bool generation_pong(struct fleet *fleet, struct member *member, const struct message *pong, struct err *err);
 
 /* Say STOP to a member (`phase` MEMBER_STOPPING) or DISMISS (MEMBER_LEAVING, `reason` is static), which has that phase
- * from now on. Where its queue has no room, as in the middle of an upload, generation_ask_again says it later. */
+ * from now on. One that may be waiting for other ranks hears STOP before DISMISS, or it would wait for those who have
+ * left. Where its queue has no room, as in the middle of an upload, generation_ask_again says it later. */
 bool generation_ask(struct fleet *fleet, struct member *member, enum member_phase phase, const char *reason,
                     struct err *err);
 bool generation_ask_again(struct fleet *fleet, struct member *member, struct err *err);

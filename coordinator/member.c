@@ -25,6 +25,7 @@ void member_enter(struct member *member, uint32_t rank, uint64_t step)
     member->sent_step = step;
     member->validations = 0;
     member->first_flight = member->flight_count = 0;
+    member->stops = member->unasked = false;
 }
 
 bool member_has_room(const struct member *member)

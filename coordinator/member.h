@@ -2,7 +2,8 @@
  *
  *   HELLO > waiting > GENERATION > entering > PEERS > syncing > READY > working > STOP > stopping > STOPPED > waiting
  *   alone in its generation:       GENERATION > syncing;   where the generation fails:  entering, syncing > STOP
- *   and from waiting, or at the end of the run from anywhere: DISMISS > leaving > LEAVE
+ *   and from waiting, or at the end of the run from anywhere: DISMISS > leaving > LEAVE;
+ *       where it may be waiting for other ranks, who may leave before it, STOP goes before DISMISS
  *
  * Born when HELLO arrives, gone with LEAVE, with ERROR, or when it is given up. In a generation it has a rank; when that
  * works, it is given units of work against the credit it grants. Spans it has and did not report yet are remembered in
@@ -43,6 +44,7 @@ struct member {
     int64_t gone_ms;    /* since when its connection is not there, 0 = it is there */
     int64_t asked_ms;   /* when STOP or DISMISS was due                            */
     const char *reason; /* of DISMISS, static */
+    bool stops;         /* STOP is to be said, before DISMISS where that is due */
     bool unasked;       /* STOP or DISMISS found no room, and is said again */
     bool full;          /* something found no room since it was last heard to have read */
     /* in a generation */

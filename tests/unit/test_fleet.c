@@ -1,6 +1,8 @@
-/* Who is believed to hold what: a fleet whose workers say HELLO with states that nobody gave them, or come twice. */
+/* Who is believed to hold what: a fleet whose workers say HELLO with states that nobody gave them, or come twice; and what
+ * those hear who are dismissed before they have begun. */
 #include "coordinator/fleet.h"
 
+#include "coordinator/generation.h"
 #include "coordinator/journal.h"
 #include "proto/base/log.h"
 #include "proto/store/file.h"
@@ -31,7 +33,7 @@ struct scene {
     struct fleet fleet;
     /* what the owner was asked and told */
     unsigned begun;
-    bool held;
+    bool held, emptied;
     uint64_t step, results_end;
 };
 
@@ -60,6 +62,13 @@ static bool s_results(void *context, uint64_t first_step, const struct step_resu
     struct scene *scene = context;
     (void)results, (void)err;
     scene->results_end = first_step + steps;
+    return true;
+}
+
+static bool s_empty(void *context, struct err *err)
+{
+    (void)err;
+    ((struct scene *)context)->emptied = true;
     return true;
 }
 
@@ -101,14 +110,18 @@ static int s_open(void **state)
         zmq_setsockopt(scene.workers[i], ZMQ_LINGER, &none, sizeof none);
         assert_int_equal(zmq_connect(scene.workers[i], s_endpoint), 0);
     }
-    scene.fleet = (struct fleet){
-        .config = &scene.config,
-        .dataset = &scene.dataset,
-        .loop = scene.loop,
-        .socket = scene.router,
-        .journal = &scene.journal,
-        .handed = HANDED,
-        .owner = {.context = &scene, .begin = s_begin, .over = s_over, .results = s_results, .knows = s_knows}};
+    scene.fleet = (struct fleet){.config = &scene.config,
+                                 .dataset = &scene.dataset,
+                                 .loop = scene.loop,
+                                 .socket = scene.router,
+                                 .journal = &scene.journal,
+                                 .handed = HANDED,
+                                 .owner = {.context = &scene,
+                                           .begin = s_begin,
+                                           .over = s_over,
+                                           .results = s_results,
+                                           .empty = s_empty,
+                                           .knows = s_knows}};
     assert_true(fleet_open(&scene.fleet, &err));
     *state = &scene;
     return 0;
@@ -203,6 +216,102 @@ static void a_worker_that_comes_again_is_what_it_was_no_more(void **state)
     assert_true(scene->fleet.members[0]->id > other);
 }
 
+/* ---- dismissed ---- */
+
+static void s_tell(struct scene *scene, int who, const struct message *message)
+{
+    bool got = false;
+    assert_true(message_send(scene->workers[who], NULL, message, NULL));
+    assert_true(fleet_receive(&scene->fleet, &got, NULL));
+    assert_true(got);
+}
+
+/* The type of what worker `who` hears next; 0 = nothing. */
+static enum message_type s_heard(struct scene *scene, int who)
+{
+    struct message message;
+    bool got;
+    assert_true(message_receive(scene->workers[who], NULL, false, &message, &got, NULL));
+    enum message_type type = got ? message.type : 0;
+    message_close(&message);
+    return type;
+}
+
+/* Two are in a generation that begins, and a third waits for its turn. */
+static void s_begin_generation(struct scene *scene, bool meeting)
+{
+    const struct text address = {"tcp://127.0.0.1:1", 17};
+    scene->fleet.least = 2;
+    for (int who = 0; who < WORKERS; who++) {
+        s_hello(scene, who, 0, 0, 0);
+        assert_int_equal(s_heard(scene, who), MESSAGE_WELCOME);
+    }
+    for (int who = 0; who < 2; who++) {
+        assert_int_equal(s_heard(scene, who), MESSAGE_GENERATION);
+        const struct message endpoint = {.type = MESSAGE_ENDPOINT,
+                                         .endpoint = {.generation = scene->fleet.generation, .address = address}};
+        if (meeting)
+            s_tell(scene, who, &endpoint);
+    }
+    for (int who = 0; meeting && who < 2; who++)
+        assert_int_equal(s_heard(scene, who), MESSAGE_PEERS);
+}
+
+static void s_dismiss(struct scene *scene, bool meeting)
+{
+    const struct message leave = {.type = MESSAGE_LEAVE};
+    s_begin_generation(scene, meeting);
+    const struct message stopped = {.type = MESSAGE_STOPPED, .stopped = {.generation = scene->fleet.generation}};
+    assert_true(fleet_dismiss(&scene->fleet, "the run was interrupted", NULL));
+    for (int who = 0; who < 2; who++) {
+        assert_int_equal(s_heard(scene, who), MESSAGE_STOP);
+        assert_int_equal(s_heard(scene, who), MESSAGE_DISMISS);
+        s_tell(scene, who, &stopped);
+        assert_int_equal(scene->fleet.count, WORKERS - who);
+        s_tell(scene, who, &leave);
+        assert_int_equal(scene->fleet.count, WORKERS - 1 - who);
+    }
+    assert_int_equal(s_heard(scene, 2), MESSAGE_DISMISS);
+    assert_false(scene->emptied);
+    s_tell(scene, 2, &leave);
+    assert_true(scene->emptied);
+    assert_int_equal(scene->fleet.lost, 0);
+}
+
+static void who_has_not_been_told_the_others_is_stopped_before_it_is_dismissed(void **state)
+{
+    s_dismiss(*state, false);
+}
+
+static void who_meets_the_others_is_stopped_before_it_is_dismissed(void **state)
+{
+    s_dismiss(*state, true);
+}
+
+static void what_found_no_room_is_said_later_in_its_order(void **state)
+{
+    struct scene *scene = *state;
+    const struct message ping = {.type = MESSAGE_PING};
+    bool sent = true;
+    size_t pings = 0;
+    enum message_type type;
+    s_begin_generation(scene, true);
+    struct member *member = scene->fleet.members[0];
+    while (sent) {
+        assert_true(fleet_send(&scene->fleet, member, &ping, &sent, NULL));
+        pings += sent;
+    }
+    assert_true(fleet_dismiss(&scene->fleet, "the run was interrupted", NULL));
+    while ((type = s_heard(scene, 0)) != 0 && pings-- > 0)
+        assert_int_equal(type, MESSAGE_PING);
+    assert_int_equal(pings, 0);
+    assert_true(generation_ask_again(&scene->fleet, member, NULL));
+    assert_int_equal(s_heard(scene, 0), MESSAGE_STOP);
+    assert_int_equal(s_heard(scene, 0), MESSAGE_DISMISS);
+    assert_true(generation_ask_again(&scene->fleet, member, NULL));
+    assert_int_equal(s_heard(scene, 0), 0);
+}
+
 int main(void)
 {
 #define RUN(name) cmocka_unit_test_setup_teardown(name, s_open, s_close)
@@ -212,6 +321,9 @@ int main(void)
         RUN(a_state_of_a_number_that_was_not_given_is_none),
         RUN(a_state_that_leads_nowhere_takes_nothing_from_the_others),
         RUN(a_worker_that_comes_again_is_what_it_was_no_more),
+        RUN(who_has_not_been_told_the_others_is_stopped_before_it_is_dismissed),
+        RUN(who_meets_the_others_is_stopped_before_it_is_dismissed),
+        RUN(what_found_no_room_is_said_later_in_its_order),
     };
     return cmocka_run_group_tests_name("fleet", tests, NULL, NULL);
 }
