@@ -343,20 +343,14 @@ static void a_signal_is_an_event_like_others(void **state)
     s_close(&scene);
 }
 
-/* Takes the signals that arrive in the descriptor, and yields after the first. */
+/* Takes the signals that arrive in the descriptor. After the first it yields and sends another, as a supervisor that tells
+ * the process and then its group. */
 static bool s_on_first_signals(void *context, struct err *err)
 {
     struct actor *actor = context;
     bool again = actor->scene->calls++ > 0;
     return loop_signal_take(actor->scene->pipes[0][0]) == SIGTERM &&
-           (again || loop_signal_yield(actor->scene->loop, err));
-}
-
-/* As a supervisor that tells the process and then its group. */
-static bool s_tell_again(void *context, struct err *err)
-{
-    (void)context, (void)err;
-    return kill(getpid(), SIGTERM) == 0;
+           (again || (loop_signal_yield(actor->scene->loop, err) && kill(getpid(), SIGTERM) == 0));
 }
 
 /* Once SIGINT is let through, send it. */
@@ -377,7 +371,6 @@ static void s_be_told_twice(void)
     struct actor actor = {&scene, 's', 0};
     scene.pipes[0][0] = loop_signal_fd(&err);
     loop_add_fd(scene.loop, scene.pipes[0][0], s_on_first_signals, &actor, &err);
-    loop_add_timer(scene.loop, 100, 0, s_tell_again, &actor, &err);
     loop_add_timer(scene.loop, 0, 10, s_insist, &actor, &err);
     alarm(20);
     kill(getpid(), SIGTERM);
