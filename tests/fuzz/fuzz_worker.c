@@ -4,7 +4,8 @@
  * An input is a script of moves, one byte each and what the move takes from the bytes after it: the coordinator says what
  * fits next, says any message, says it with fields changed, sends frames as they stand in the input, hears; the connection
  * stands, breaks, is refused; the clock goes on; other ranks fail. When the script is over the worker is dismissed: by then
- * or before it must have come to its end, with LEAVE or with an error that can be printed. */
+ * or before it must have come to its end, with LEAVE or with an error that can be printed, and that it has told a
+ * coordinator with whom it could still speak. */
 #include "tests/fuzz/host.h"
 #include "worker/state.h"
 
@@ -14,8 +15,11 @@ enum { MOVES_MOST = 96, END_ROUNDS = 400, KINDS = 4, SRC_WORDS = 5, TGT_WORDS = 
 struct desk {
     uint64_t run, generation, step, span, request;
     uint32_t size, rank;
-    bool welcomed, in_generation, peers_due, state_due, ready, left;
-    uint32_t file; /* of the STATE that is due */
+    bool welcomed, in_generation, peers_due, state_due, ready;
+    bool left, failed;        /* it said LEAVE, ERROR, since it said HELLO last */
+    bool told;                /* it was said ERROR, to which there is no answer */
+    unsigned greeted, broken; /* the connection, by its number, on which it said HELLO last; that broke last */
+    uint32_t file;            /* of the STATE that is due */
     uint64_t offset;
     unsigned kind; /* of configuration */
 };
@@ -196,6 +200,7 @@ static void s_say(const struct message *message)
     struct err err;
     if (host.link == NULL || host.link->deaf || !message_send(&host.coordinator, NULL, message, &err))
         return;
+    s_desk.told = s_desk.told || message->type == MESSAGE_ERROR;
     if (message->type == MESSAGE_WELCOME)
         s_desk.welcomed = true;
     else if (message->type == MESSAGE_GENERATION)
@@ -214,7 +219,8 @@ static void s_say(const struct message *message)
 
 static void s_note_hello(const struct hello *hello)
 {
-    s_desk.welcomed = s_desk.in_generation = s_desk.ready = false;
+    s_desk.welcomed = s_desk.in_generation = s_desk.ready = s_desk.left = s_desk.failed = false;
+    s_desk.greeted = host.links;
     s_desk.step = hello->held ? hello->step : 0;
 }
 
@@ -235,6 +241,8 @@ static void s_hear(void)
             s_desk.step = message.stopped.step;
         else if (message.type == MESSAGE_LEAVE)
             s_desk.left = true;
+        else if (message.type == MESSAGE_ERROR)
+            s_desk.failed = true;
         else if (message.type == MESSAGE_STATE && s_learning)
             buffer_append(&s_files[message.state.file], message.state.bytes, message.state.size);
         message_close(&message);
@@ -294,6 +302,7 @@ static void s_move_raw(void)
     if (host.link == NULL || host.link->deaf || line->messages >= line->most ||
         (message_peek(&(struct frame){parts[0], sizes[0]}, &type, NULL) && type == MESSAGE_WELCOME))
         return;
+    s_desk.told = s_desk.told || type == MESSAGE_ERROR;
     line->messages++;
     for (int i = 0; i < frames; i++)
         wire_put(line, parts[i], sizes[i], i + 1 < frames);
@@ -303,7 +312,10 @@ static void s_move_news(void)
 {
     static const uint16_t events[] = {ZMQ_EVENT_HANDSHAKE_SUCCEEDED, ZMQ_EVENT_DISCONNECTED,
                                       ZMQ_EVENT_HANDSHAKE_FAILED_AUTH, ZMQ_EVENT_CONNECTED};
-    host_news(events[script_byte() % 4]);
+    uint16_t event = events[script_byte() % 4];
+    if (event == ZMQ_EVENT_DISCONNECTED)
+        s_desk.broken = host.links;
+    host_news(event);
 }
 
 static void s_move(void)
@@ -368,6 +380,15 @@ static bool host_step(void)
 
 /* ---- life ---- */
 
+/* Whether the last that it said was why it goes. It need not say so where the connection was not there, or had not been
+ * greeted, where it heard of the end itself, or where its loop failed, which speaks for nobody. */
+static bool s_took_its_leave(bool done)
+{
+    s_hear();
+    bool could_speak = s_desk.greeted == host.links && s_desk.broken != host.links;
+    return s_desk.left || !could_speak || (!done && (s_desk.failed || s_desk.told || !host.loop_good));
+}
+
 static void s_run(const uint8_t *data, size_t size)
 {
     const struct worker_options options = {.zmq_context = &host, .endpoint = "tcp://127.0.0.1:1", .config = &s_own};
@@ -377,9 +398,11 @@ static void s_run(const uint8_t *data, size_t size)
     s_desk = (struct desk){.run = 1, .size = 1};
     s_moves = s_rounds = 0;
     host_begin();
-    if (!worker_run(&options, &err))
+    bool done = worker_run(&options, &err);
+    must(done || (err.code != ERR_NONE && err.code != ERR_ABORTED));
+    if (!done)
         must_refuse(&err, err.code);
-    must(host.session_over);
+    must(host.session_over && s_took_its_leave(done));
     host_end();
 }
 

@@ -44,6 +44,7 @@ struct host {
     struct err *loop_err;
     bool session_over;
     struct backend *backend;
+    unsigned links; /* connections so far */
     /* the collective */
     struct collective ring;
     uint64_t listened, aborted; /* generations; those below `aborted` are over */
@@ -138,6 +139,7 @@ int __wrap_zmq_connect(void *socket, const char *endpoint)
         own->in = &host.lines[HOST_NEWS];
     } else { /* a new connection: nothing of the old one's is in it */
         host.link = own;
+        host.links++;
         wire_clear(&host.lines[HOST_FROM_WORKER]);
         *own = (struct wire_socket){
             .in = &host.lines[HOST_TO_WORKER], .out = &host.lines[HOST_FROM_WORKER], .deaf = script_byte() % 4 != 1};
@@ -388,6 +390,7 @@ static void host_begin(void)
     host.loop_over = host.session_over = host.failed = false;
     host.loop_pair = host.session_pair = host.link = NULL;
     host.listened = host.aborted = 0;
+    host.links = 0;
     for (int i = 0; i < HOST_LINES; i++)
         host.lines[i].most = HOST_QUEUE;
     host.coordinator = (struct wire_socket){.in = &host.lines[HOST_FROM_WORKER], .out = &host.lines[HOST_TO_WORKER]};
