@@ -17,6 +17,8 @@ case "${1:-}" in -h | --help) usage && exit 0 ;; esac
 python=${PYTHON_TORCH:-$root/.venv/bin/python}
 "$python" -c 'import torch.distributed as d; assert d.is_gloo_available()' 2>/dev/null ||
     die "$python has no PyTorch with gloo; set PYTHON_TORCH, or run scripts/bench_pytorch.sh once, which installs it"
-scripts/dependencies.sh build || exit
-build release ring_speed
-exec "$python" scripts/bench_gloo.py --program build/release/tests/cluster/ring_speed "$@"
+if [ -z "${LSTMQ_RING_SPEED:-}" ]; then
+    scripts/dependencies.sh build || exit
+    build release ring_speed
+fi
+exec "$python" scripts/bench_gloo.py --program "${LSTMQ_RING_SPEED:-build/release/tests/cluster/ring_speed}" "$@"

@@ -154,7 +154,11 @@ run_fuzzer() {
 # The targets named, or all.
 run_fuzzers() {
     local source name
-    have clang || { skip "fuzz targets: clang is not installed" && return; }
+    if ! have clang; then
+        [ -z "$fuzz" ] || die "the fuzz targets need clang, which is not installed"
+        skip "fuzz targets: clang is not installed"
+        return
+    fi
     build fuzz
     [ $# -gt 0 ] || for source in tests/fuzz/fuzz_*.c; do
         name=${source##*/fuzz_}

@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""speeds.py cluster|gloo - scripts/bench_NAME.sh as a test: two processes against one and against PyTorch's DistributedDataParallel,
+the ring against gloo. It fails where the script says that a target is missed, and is skipped without PyTorch or the real pairs."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+from cluster import SOURCE, new_folder
+from notebook import pairs
+from program import SKIPPED
+
+PYTHON = os.environ.get("PYTHON_TORCH", os.path.join(SOURCE, ".venv/bin/python"))
+
+
+def skip(why):
+    print(f"skipped: {why}", flush=True)
+    return SKIPPED
+
+
+def speeds(name, folder):
+    check = [PYTHON, "-c", "import torch.distributed as d; assert d.is_gloo_available()"]
+    if not os.path.exists(PYTHON) or subprocess.run(check, stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        return skip(f"{PYTHON} has no PyTorch with gloo; set PYTHON_TORCH")
+    words = []
+    if name == "cluster":
+        found = pairs(folder)
+        if found is None:
+            return skip("neither $LSTMQ_DATA/fra-eng.zip nor .data/fra.txt is there")
+        words = ["--pairs", found]
+    return subprocess.run([os.path.join(SOURCE, f"scripts/bench_{name}.sh"), *words], check=False).returncode
+
+
+def main(name):
+    folder = new_folder()
+    try:
+        return speeds(name, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

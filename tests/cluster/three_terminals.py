@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""The README's section on several machines, followed to the letter: its coordinator and its two workers, a third that joins, one that
+is killed, and at the end the weights of its `lstmq train`. Added are only what keeps tests apart (a free port) and short (epochs)."""
+
+import os
+import re
+import shlex
+import signal
+import sys
+
+from cluster import SOURCE, ClusterTest, Process, hashes, main, read
+from notebook import pairs
+
+EPOCHS = 3
+LIMIT_S = 240
+
+
+def section(title):
+    """The text below a heading of the README."""
+    text = read(SOURCE, "README.md").decode()
+    return text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+class ThreeTerminals(ClusterTest):
+    def setUp(self):
+        super().setUp()
+        found = pairs(self.folder)
+        if found is None:
+            self.skipTest("neither $LSTMQ_DATA/fra-eng.zip nor .data/fra.txt is there")
+        os.mkdir(os.path.join(self.folder, ".data"))
+        os.symlink(found, os.path.join(self.folder, ".data", "fra.txt"))
+        text = section("Training on several machines")
+        block = re.search(r"In three terminals.*?```sh\n(.*?)```", text, re.S)[1]
+        self.terminals = [shlex.split(line) for line in block.splitlines()]
+        self.alone = shlex.split(re.search(r"`(lstmq train .*?)`", text, re.S)[1])
+        self.started = []
+        self.addCleanup(self.end_all)
+
+    def run_line(self, words, *more, name):
+        """A command line of the README's, in a folder of its own."""
+        self.assertEqual(words[0], "lstmq")
+        process = Process(*words[1:], *more, folder=self.folder, name=name)
+        self.started.append(process)
+        return process
+
+    def end_all(self):
+        for process in self.started:
+            if not process.ended():
+                process.kill()
+
+    def log(self):
+        return "\n".join(process.log() for process in self.started)
+
+    def test_a_third_joins_one_is_killed_and_the_weights_are_those_of_one_process(self):
+        coordinator_line, *worker_lines = self.terminals
+        self.assertEqual([words[1] for words in self.terminals], ["coordinator", "worker", "worker"])
+        alone = self.run_line(self.alone, "--train.epochs", str(EPOCHS), "--run.progress", "none", name="alone")
+        self.assertEqual(alone.end(LIMIT_S), 0, self.log())
+        coordinator = self.run_line(coordinator_line, "--bind", "tcp://127.0.0.1:0", "--train.epochs", str(EPOCHS),
+                                    "--run.progress", "none", name="coordinator")
+        _, match = coordinator.expect(r"waiting for workers: lstmq worker --connect (\S+)")
+        worker_words = ("--connect", match[1], "--log.level", "debug")
+        workers = [self.run_line(words, *worker_words, name=f"worker {number}") for number, words in enumerate(worker_lines)]
+        coordinator.expect(r"generation \d+: 2 workers")
+        workers[0].expect(r"\] step 20: ", limit=LIMIT_S)
+        workers.append(self.run_line(worker_lines[0], *worker_words, name="the third"))
+        coordinator.expect(r"generation \d+: 3 workers")
+        workers[2].expect(r"\] step \d+: ")
+        mark = coordinator.mark()
+        workers[0].kill()
+        self.assertEqual(workers[0].end(), -signal.SIGKILL, self.log())
+        coordinator.expect(rf"process {workers[0].pid}\) .* and is given up", since=mark)
+        coordinator.expect(r"generation \d+: 2 workers", since=mark)
+        for process in (coordinator, *workers[1:]):
+            self.assertEqual(process.end(LIMIT_S), 0, self.log())
+        folder = {words[1]: os.path.join(self.folder, words[words.index("--run.dir") + 1])
+                  for words in (self.alone, coordinator_line)}
+        self.assertEqual(hashes(folder["coordinator"]), hashes(folder["train"]), self.log())
+        self.say("model.safetensors " + hashes(folder["coordinator"])["model.safetensors"])
+
+
+if __name__ == "__main__":
+    main()
