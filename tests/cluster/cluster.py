@@ -32,14 +32,14 @@ SMALL = {"data.max_tokens": 12, "data.length": 14, "model.embed": 8, "model.hidd
 class Process:
     """A program that runs; its lines on stderr and its end, each with the time (monotonic, seconds)."""
 
-    def __init__(self, *arguments, binary=BINARY, environment=None, name=""):
+    def __init__(self, *arguments, binary=BINARY, environment=None, folder=None, name=""):
         env = {key: value for key, value in os.environ.items() if not key.startswith("LSTMQ_")}
         env.update(environment or {})
         self.name, self.arguments = name, arguments
         self.lines, self.ended_s = [], None
         self.news = threading.Condition()
         self.started_s = time.monotonic()
-        self.process = subprocess.Popen([binary, *arguments], env=env, stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([binary, *arguments], env=env, cwd=folder, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8",
                                         errors="surrogateescape")
         self.pid = self.process.pid
@@ -107,6 +107,15 @@ class Process:
         with self.news:
             return self.ended_s is not None
 
+    def memory(self, what="VmRSS"):
+        """Resident bytes, now; with VmHWM at most so far."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
+            return int(re.search(what + r":\s+(\d+) kB", file.read())[1]) * 1024
+
+    def number(self, since=0):
+        """The number by which the coordinator took this worker in."""
+        return int(self.expect(r"joined as worker (\d+)", since)[1][1])
+
     def end(self, limit=LIMIT_S):
         """Wait for the end; the exit status, negative for a signal."""
         with self.news:
@@ -125,6 +134,32 @@ class Process:
         now = self.send(signal.SIGKILL)
         self.end()
         return now
+
+
+class Relay:
+    """relay.py between whoever connects to .endpoint and the target; `command` are words before it, `host` where it listens."""
+
+    def __init__(self, test, target, host="127.0.0.1", command=()):
+        far_host, far_port = target.removeprefix("tcp://").rsplit(":", 1)
+        self.process = subprocess.Popen([*command, sys.executable, os.path.join(HERE, "relay.py"), host, far_host, far_port],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        test.addCleanup(self.close)
+        self.port = int(self.process.stdout.readline())
+        self.endpoint = f"tcp://{host}:{self.port}"
+
+    def say(self, *words):
+        """A command of relay.py's; the time at which it was obeyed."""
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        self.process.stdin.flush()
+        if self.process.stdout.readline() != "done\n":
+            raise AssertionError(f"the relay did not understand {words}")
+        return time.monotonic()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
 
 
 class Cluster:
@@ -174,9 +209,9 @@ class Cluster:
             self.test.assertEqual(found, status if process is self.coordinator else 0, self.log())
         return self
 
-    def status(self):
+    def status(self, *flags):
         """What `lstmq status` says, or None where nobody answers."""
-        result = subprocess.run([BINARY, "status", "--connect", self.endpoint, "--json"], stdout=subprocess.PIPE,
+        result = subprocess.run([BINARY, "status", "--connect", self.endpoint, "--json", *flags], stdout=subprocess.PIPE,
                                 stderr=subprocess.DEVNULL, timeout=LIMIT_S, check=False)
         return json.loads(result.stdout) if result.returncode == 0 else None
 
@@ -211,6 +246,7 @@ class ClusterTest(unittest.TestCase):
     """A test with pairs of its own."""
 
     pairs_count = 600
+    wanted = {}  # by number of pairs and options; of all tests in this process
 
     def setUp(self):
         self.folder = new_folder()
@@ -222,6 +258,13 @@ class ClusterTest(unittest.TestCase):
 
     def train(self, *flags, **options):
         return train(self, self.pairs, *flags, **options)
+
+    def wanted_hashes(self, **options):
+        """What one process with one thread comes to, found out once."""
+        key = (self.pairs_count, *sorted(options.items()))
+        if key not in self.wanted:
+            self.wanted[key] = self.train(train__threads=1, **options)
+        return self.wanted[key]
 
     def say(self, text):
         print(f"  {text}", file=sys.stderr, flush=True)

@@ -1,16 +1,16 @@
-"""Peers of every kind, good and bad, for a server with keys: keyed_server, or one that runs already and is named by
-LSTMQ_ENDPOINT, LSTMQ_PID, LSTMQ_LOG (a file with its log) and LSTMQ_KEYS (server.pub, and allow/, which it was given)."""
+"""Key files, keyed_server with them, and peers of it, good and bad."""
 
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
+
+from cluster import BINARY
 
 try:
     import msgpack
@@ -19,9 +19,8 @@ except ImportError:
     print("skipped: python3-zmq or python3-msgpack is not installed")
     sys.exit(77)
 
-LSTMQ = os.environ.get("LSTMQ", "lstmq")
 SERVER = os.environ.get("LSTMQ_KEYED_SERVER", "keyed_server")
-HELLO, ASK, STATUS = 1, 22, 23
+ASK, STATUS = 22, 23
 
 
 def message(kind, body, *bulk):
@@ -50,7 +49,7 @@ class Keys:
         return os.path.join(self.folder, name)
 
     def make(self, name, role="train", allowed=True):
-        subprocess.run([LSTMQ, "keygen", name, "--role", role, "--out", self.folder], check=True,
+        subprocess.run([BINARY, "keygen", name, "--role", role, "--out", self.folder], check=True,
                        stdout=subprocess.DEVNULL)
         if allowed:
             self.admit(name)
@@ -78,60 +77,33 @@ class Keys:
 
 
 class Server:
-    """A server under test: .endpoint, .pid, .keys, .log()."""
+    """keyed_server: .endpoint, .keys, .log()."""
 
-    def __init__(self, keyed=True, bind="tcp://127.0.0.1:0", seconds=60):
-        self.process = None
+    def __init__(self, seconds=60):
         self.temporary = tempfile.TemporaryDirectory(prefix="lstmq-cluster-")
-        self.keys = Keys(os.environ.get("LSTMQ_KEYS", self.temporary.name))
-        if "LSTMQ_ENDPOINT" in os.environ:
-            self.endpoint, self.pid = os.environ["LSTMQ_ENDPOINT"], int(os.environ["LSTMQ_PID"])
-            self.log_path = os.environ["LSTMQ_LOG"]
-        else:
-            self.start(keyed, bind, seconds)
-        self.log_start = os.path.getsize(self.log_path)
-
-    def start(self, keyed, bind, seconds):
-        options = [f"cluster.bind={bind}"]
-        if keyed:
-            self.keys.make("server", allowed=False)
-            options += [f"curve.key={self.keys.path('server.key')}", f"curve.allow={self.keys.allow}"]
+        self.keys = Keys(self.temporary.name)
+        self.keys.make("server", allowed=False)
         self.log_path = os.path.join(self.temporary.name, "log")
         with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen([SERVER, str(seconds), *options], stdout=subprocess.PIPE, stderr=log)
-        self.endpoint, self.pid = self.process.stdout.readline().decode().strip(), self.process.pid
+            self.process = subprocess.Popen([SERVER, str(seconds), "cluster.bind=tcp://127.0.0.1:0",
+                                             f"curve.key={self.keys.path('server.key')}", f"curve.allow={self.keys.allow}"],
+                                            stdout=subprocess.PIPE, stderr=log)
+        self.endpoint = self.process.stdout.readline().decode().strip()
         if not self.endpoint:
             raise AssertionError(self.log())
 
-    def address(self):
-        host, port = self.endpoint.removeprefix("tcp://").rsplit(":", 1)
-        return host, int(port)
-
     def log(self):
         with open(self.log_path, encoding="utf-8") as file:
-            file.seek(getattr(self, "log_start", 0))
             return file.read()
 
     def lines(self, pattern):
         return [line for line in self.log().splitlines() if re.search(pattern, line)]
 
-    def rss(self):
-        """Resident bytes, now."""
-        with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
-            return int(re.search(r"VmRSS:\s+(\d+) kB", file.read())[1]) * 1024
-
-    def peak(self):
-        """Resident bytes at most so far."""
-        with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
-            return int(re.search(r"VmHWM:\s+(\d+) kB", file.read())[1]) * 1024
-
     def stop(self):
         """End it; the exit status, and the log."""
-        status = 0
-        if self.process is not None:
-            self.process.send_signal(signal.SIGTERM)
-            status = self.process.wait(20)
-            self.process.stdout.close()
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(20)
+        self.process.stdout.close()
         log = self.log()
         self.temporary.cleanup()
         return status, log
@@ -166,10 +138,8 @@ class Peer:
 class Case(unittest.TestCase):
     """A server, a context, and what is needed to end both."""
 
-    keyed = True
-
     def setUp(self):
-        self.server = Server(keyed=self.keyed)
+        self.server = Server()
         self.context = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, 4096)
         self.addCleanup(self.end)
@@ -187,12 +157,6 @@ class Case(unittest.TestCase):
         self.addCleanup(peer.close)
         return peer
 
-    def raw(self):
-        """A plain TCP connection."""
-        connection = socket.create_connection(self.server.address())
-        self.addCleanup(connection.close)
-        return connection
-
 
 def greeting(mechanism):
     return b"\xff" + bytes(8) + b"\x7f\x03\x00" + mechanism.ljust(20, b"\0") + bytes(32)
@@ -205,8 +169,3 @@ def ready(**properties):
         name = name.replace("_", "-").encode()
         body += bytes([len(name)]) + name + len(value).to_bytes(4, "big") + value
     return bytes([4, len(body)]) + body
-
-
-def main():
-    result = unittest.main(exit=False, verbosity=2).result
-    sys.exit(0 if result.wasSuccessful() else 1)
