@@ -7,15 +7,14 @@ import subprocess
 import sys
 import time
 
-from cluster import FULL, ClusterTest, main
+from cluster import FULL, ClusterTest, Relay, main
 
 EPOCHS = 60
 SEEN_S = 2.0
+BUSY_S = 600 if FULL else 60
 
 
 class Members(ClusterTest):
-    wanted = None
-
     def begin(self, workers=3, least=2, **options):
         cluster = self.cluster(train__epochs=EPOCHS, train__min_workers=least, cluster__settle=100,
                                **options).start().listening()
@@ -24,28 +23,46 @@ class Members(ClusterTest):
         return cluster
 
     def finish(self, cluster):
-        if Members.wanted is None:
-            Members.wanted = self.train(train__epochs=EPOCHS, train__threads=1)
         cluster.finished()
-        self.assertEqual(cluster.hashes(), self.wanted, cluster.log())
+        self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=EPOCHS), cluster.log())
 
-    # ---- frozen ----
+    # ---- frozen, or cut off ----
 
     def test_a_frozen_worker_is_given_up_and_joins_as_a_new_one_when_it_wakes(self):
         cluster = self.begin()
-        frozen = cluster.workers[1]
+        frozen, woken = cluster.workers[1], 0
         for step in (20, 900):
-            since = cluster.coordinator.mark()
             frozen.expect(rf"\] step {step}: ")
-            woken = frozen.mark()
+            number, since, woken = frozen.number(woken), cluster.coordinator.mark(), frozen.mark()
             stopped_s = frozen.send(signal.SIGSTOP)
             lost_s, _ = cluster.coordinator.expect(rf"process {frozen.pid}\) was silent .* is given up", since=since)
             self.assertLessEqual(lost_s - stopped_s, SEEN_S)
             cluster.coordinator.expect(r"generation \d+ is at work", since=since)
             frozen.send(signal.SIGCONT)
-            frozen.expect(r"joined as worker", since=woken)
+            self.assertGreater(frozen.number(woken), number, "as a new one")
             frozen.expect(r"generation \d+: rank \d of 3", since=woken)
             self.say(f"frozen: given up after {lost_s - stopped_s:.2f} s")
+        self.finish(cluster)
+
+    def test_while_one_is_cut_off_the_others_go_on_and_it_joins_as_a_new_one_when_it_is_heard(self):
+        cluster = self.begin(workers=2)
+        relay, near = Relay(self, cluster.endpoint), cluster.endpoint
+        cluster.endpoint = relay.endpoint
+        parted = cluster.worker("--log.level", "debug")
+        cluster.endpoint = near
+        cluster.coordinator.expect(r"generation \d+: 3 workers")
+        parted.expect(r"\] step \d+: ")
+        number, since, heard = parted.number(), cluster.coordinator.mark(), parted.mark()
+        held_s = relay.say("hold", "127.0.0.1")
+        lost_s, _ = cluster.coordinator.expect(rf"process {parted.pid}\) was silent .* is given up", since=since)
+        self.assertLessEqual(lost_s - held_s, SEEN_S)
+        cluster.coordinator.expect(r"generation \d+: 2 workers", since=since)
+        cluster.coordinator.expect(r"generation \d+ is at work", since=since)
+        cluster.workers[0].expect(r"\] step \d+: ", since=cluster.workers[0].mark())
+        relay.say("release")
+        self.assertGreater(parted.number(heard), number, "as a new one")
+        cluster.coordinator.expect(r"generation \d+: 3 workers", since=since)
+        self.say(f"cut off: given up after {lost_s - held_s:.2f} s")
         self.finish(cluster)
 
     def test_a_worker_that_wakes_before_the_limit_stays_a_member(self):
@@ -59,7 +76,6 @@ class Members(ClusterTest):
         self.assertIsNone(cluster.coordinator.find("is given up"), cluster.log())
 
     def test_nobody_is_given_up_on_a_busy_machine(self):
-        seconds = 600 if FULL else 15
         cores = os.cpu_count()
         busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4 * cores)]
         try:
@@ -67,7 +83,7 @@ class Members(ClusterTest):
             for _ in range(2):
                 cluster.worker()
             cluster.coordinator.expect("is at work")
-            self.assertFalse(cluster.coordinator.hears("is given up", seconds), cluster.log())
+            self.assertFalse(cluster.coordinator.hears("is given up", BUSY_S), cluster.log())
             status = cluster.status()
             self.assertEqual((status["lost"], status["workers"], status["generation"]), (0, 2, 1), cluster.log())
         finally:

@@ -12,13 +12,6 @@ SHARDS = 4
 
 
 class SameBits(ClusterTest):
-    wanted = None
-
-    def wanted_hashes(self):
-        if SameBits.wanted is None:
-            SameBits.wanted = self.train(train__epochs=EPOCHS, train__threads=1)
-        return SameBits.wanted
-
     def check_shares(self, cluster, steps):
         """Held against what each worker says it computes: all rows of each step, once, and nobody more than its share."""
         began, size, rows, shards = {}, {}, {}, {}
@@ -46,7 +39,7 @@ class SameBits(ClusterTest):
     rows, epoch_steps = 540, 34  # of 600 pairs a tenth is held out
 
     def test_any_number_of_workers_and_threads_gives_the_same_weights(self):
-        wanted = self.wanted_hashes()
+        wanted = self.wanted_hashes(train__epochs=EPOCHS)
         for workers, threads in ((1, (2,)), (2, (1, 2)), (3, (1, 2, 1)), (4, (1, 1, 2, 1))):
             with self.subTest(workers=workers, threads=threads):
                 cluster = self.cluster(train__epochs=EPOCHS, train__min_workers=workers).start().listening()
@@ -60,7 +53,7 @@ class SameBits(ClusterTest):
     def test_workers_in_one_process_give_the_same_weights(self):
         for workers in (2, 3):
             self.assertEqual(self.train(train__epochs=EPOCHS, train__workers=workers, train__threads=1),
-                             self.wanted_hashes())
+                             self.wanted_hashes(train__epochs=EPOCHS))
 
     def test_a_killed_worker_changes_no_bit(self):
         cluster = self.cluster(train__epochs=EPOCHS, train__min_workers=2).start().listening()
@@ -71,7 +64,7 @@ class SameBits(ClusterTest):
         cluster.worker("--log.level", "debug")
         cluster.finished()
         self.check_shares(cluster, EPOCHS * self.epoch_steps)
-        self.assertEqual(cluster.hashes(), self.wanted_hashes())
+        self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=EPOCHS))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,18 @@
 #!/usr/bin/python3
 """Hosts of their own, as network namespaces with keys on, and a bad line between them: delayed, throttled, cut, and parted for ten
-seconds. The run ends with the weights of one process."""
+seconds. The run ends with the weights of one process.
+
+Who is parted reaches nobody. Delayed, throttled and cut is what workers and coordinator say to each other, by the relay: workers tell
+one another their own addresses, and the ring between them takes the straight way."""
 
 import os
 import subprocess
-import sys
-import unittest
 
-from cluster import BINARY, HERE, Cluster, ClusterTest, main
+from cluster import BINARY, Cluster, ClusterTest, Relay, main
 from peers import Keys
 
 PARTED_S = 10
+SEEN_S = 2.0
 EPOCHS = 100
 
 
@@ -63,26 +65,6 @@ class Hosts:
             ip("netns", "delete", self.space(name), check=False)
 
 
-class Relay:
-    def __init__(self, hosts, test, target):
-        host, port = target.removeprefix("tcp://").rsplit(":", 1)
-        self.process = subprocess.Popen(hosts.command("router", sys.executable, os.path.join(HERE, "relay.py"), "0.0.0.0", host, port),
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        test.addCleanup(self.close)
-        self.port = int(self.process.stdout.readline())
-
-    def say(self, *words):
-        self.process.stdin.write(" ".join(words) + "\n")
-        self.process.stdin.flush()
-        assert self.process.stdout.readline() == "done\n"
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-
-
 class DistantCluster(Cluster):
     """A cluster each of whose processes has a host."""
 
@@ -98,7 +80,7 @@ class DistantCluster(Cluster):
 
     def begin(self):
         self.start("--curve.key", self.keys.path("server.key"), "--curve.allow", self.keys.allow, binary=BINARY).listening()
-        self.relay = Relay(self.hosts, self.test, self.endpoint)
+        self.relay = Relay(self.test, self.endpoint, "0.0.0.0", self.hosts.command("router"))
         return self
 
     def distant(self, host):
@@ -122,34 +104,51 @@ class ThreeHosts(ClusterTest):
         self.addCleanup(self.hosts.remove)
         super().setUp()
 
-    def part(self, cluster, hosts):
-        """These hear nobody, and nobody hears them."""
+    def part(self, cluster, workers):
+        """These, by host, hear nobody and nobody hears them; how far the coordinator's log had come."""
         mark = cluster.coordinator.mark()
-        for host in hosts:
-            cluster.relay.say("hold", self.hosts.address(host))
+        for host in workers:
             self.hosts.cable(host, "down")
-        cluster.coordinator.expect("waiting for workers", since=mark)
-        self.assertFalse(cluster.coordinator.hears("generation", PARTED_S, since=mark), "nobody was there to train")
-        for host in hosts:
-            self.hosts.cable(host, "up")
+            held_s = cluster.relay.say("hold", self.hosts.address(host))
+        for worker in workers.values():
+            lost_s, _ = cluster.coordinator.expect(rf"process {worker.pid}\) was silent .* is given up", since=mark)
+            self.assertLessEqual(lost_s - held_s, SEEN_S, cluster.log())
+        self.say(f"{' and '.join(workers)} cut off: given up after {lost_s - held_s:.2f} s")
+        return mark
+
+    def join(self, cluster, workers):
+        """They are heard again, and come in as new ones."""
+        numbers = {host: int(worker.all(r"joined as worker (\d+)")[-1][1][1]) for host, worker in workers.items()}
+        marks = {host: worker.mark() for host, worker in workers.items()}
         mark = cluster.coordinator.mark()
+        for host in workers:
+            self.hosts.cable(host, "up")
         cluster.relay.say("release")
+        for host, worker in workers.items():
+            self.assertGreater(worker.number(marks[host]), numbers[host])
         cluster.generation(3, mark)
 
     def test_a_bad_line_changes_no_bit(self):
         wanted = self.train(train__epochs=EPOCHS, train__threads=1)
         cluster = DistantCluster(self, self.pairs, self.hosts, train__epochs=EPOCHS, train__min_workers=2).begin()
         cluster.relay.say("delay", "5")
-        cluster.distant("a")
-        cluster.distant("b")
+        workers = {host: cluster.distant(host) for host in "ab"}
         cluster.generation(2, 0)
-        cluster.distant("d")
+        workers["d"] = cluster.distant("d")
         cluster.generation(3, 0)
         cluster.relay.say("rate", "300000")
         mark = cluster.coordinator.mark()
         cluster.relay.say("cut")
         cluster.generation(3, mark)
-        self.part(cluster, "bd")
+        one, two = ({host: workers[host] for host in hosts} for hosts in ("d", "bd"))
+        mark = self.part(cluster, one)
+        cluster.generation(2, mark)
+        cluster.coordinator.expect(r"generation \d+ is at work", since=mark)
+        self.join(cluster, one)
+        mark = self.part(cluster, two)
+        cluster.coordinator.expect("waiting for workers", since=mark)
+        self.assertFalse(cluster.coordinator.hears("generation", PARTED_S, since=mark), "nobody was there to train")
+        self.join(cluster, two)
         cluster.relay.say("rate", "0")
         cluster.finished(limit=60)
         self.assertEqual(cluster.hashes(), wanted)
