@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
-enum { PATIENCE_MS = 20000, REFUSED_MS = 300 };
+enum { PATIENCE_MS = 20000 };
 
 struct scene {
     void *context, *router;
@@ -110,12 +110,13 @@ static bool s_is_let_in(struct scene *scene, const struct curve_keys *keys, bool
     int linger = 0;
     zmq_setsockopt(dealer, ZMQ_LINGER, &linger, sizeof linger);
     const struct message ask = {.type = MESSAGE_ASK};
-    uint64_t before = scene->got;
+    uint64_t before = scene->got, refused = zap_counts(scene->zap).refused;
     /* IMMEDIATE: there is room once the connection stands. */
-    int64_t limit = expected ? PATIENCE_MS : REFUSED_MS;
-    uint64_t timer = loop_add_timer(scene->loop, limit, 0, s_stop, scene, &err);
+    uint64_t timer = loop_add_timer(scene->loop, PATIENCE_MS, 0, s_stop, scene, &err);
     zmq_pollitem_t item = {.socket = dealer, .events = ZMQ_POLLOUT};
-    for (int64_t waited = 0; waited < limit && zmq_poll(&item, 1, 0) == 0; waited += 5) {
+    for (int64_t waited = 0; waited < PATIENCE_MS && zmq_poll(&item, 1, 0) == 0; waited += 5) {
+        if (!expected && zap_counts(scene->zap).refused > refused)
+            break;
         uint64_t tick = loop_add_timer(scene->loop, 5, 0, s_stop, scene, &err);
         assert_true(loop_run(scene->loop, &err));
         loop_remove(scene->loop, tick);
