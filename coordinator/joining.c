@@ -112,6 +112,14 @@ static bool s_see_off(struct fleet *fleet, const struct route *from)
     return true;
 }
 
+/* A key may only do what its role says. */
+static bool s_may_train(const struct route *from, struct err *err)
+{
+    return strcmp(from->role, "admin") != 0 ||
+           err_set(err, ERR_USAGE,
+                   "this key may ask and not train: make the worker's with lstmq keygen NAME --role train");
+}
+
 bool joining_hello(struct fleet *fleet, const struct route *from, const struct hello *hello, struct err *err)
 {
     struct err refusal = {0};
@@ -119,7 +127,7 @@ bool joining_hello(struct fleet *fleet, const struct route *from, const struct h
         return false;
     if (fleet->phase == FLEET_DISMISSED)
         return s_see_off(fleet, from);
-    if (s_fits(fleet, hello, &refusal)) {
+    if (s_may_train(from, &refusal) && s_fits(fleet, hello, &refusal)) {
         bool held = s_may_hold(fleet, hello);
         struct member *member = roster_add(fleet, from, err);
         if (member == NULL)

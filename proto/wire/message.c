@@ -3,6 +3,7 @@
 #include "proto/wire/message_table.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 bool socket_error(struct err *err, const char *what)
@@ -124,6 +125,13 @@ static bool s_arrival_allowed(const struct arrival *arrival, struct err *err)
     return true;
 }
 
+/* A property that the handler of keys gave the connection; "" where it gave none. */
+static void s_property(zmq_msg_t *part, const char *name, char *text, size_t size)
+{
+    const char *value = zmq_msg_gets(part, name);
+    snprintf(text, size, "%s", value != NULL && strlen(value) < size ? value : "");
+}
+
 /* Take a ROUTER's first frame, the peer's id, and go on to the second. A message of the id alone leaves nothing to
  * decode. */
 static bool s_receive_route(void *socket, zmq_msg_t *part, struct route *from, struct err *err)
@@ -133,16 +141,15 @@ static bool s_receive_route(void *socket, zmq_msg_t *part, struct route *from, s
     from->size = size < sizeof from->id ? size : sizeof from->id; /* libzmq allows 255 */
     memcpy(from->id, zmq_msg_data(part), from->size);
     zmq_msg_close(part);
-    from->key[0] = '\0';
+    from->key[0] = from->role[0] = '\0';
     from->fd = -1;
     from->bytes = 0;
     if (!more)
         return err_set(err, ERR_PROTOCOL, "0 frames are no message: a header and a body are the least");
     if (!s_receive_part(socket, part, 0))
         return socket_error(err, "cannot receive");
-    const char *key = zmq_msg_gets(part, "User-Id");
-    if (key != NULL && strlen(key) < sizeof from->key)
-        strcpy(from->key, key);
+    s_property(part, "User-Id", from->key, sizeof from->key);
+    s_property(part, ROUTE_ROLE, from->role, sizeof from->role);
     from->fd = zmq_msg_get(part, ZMQ_SRCFD);
     return true;
 }

@@ -283,11 +283,15 @@ struct frame {
     size_t size;
 };
 
+/* The property of a connection that holds its key's role, as the handler of keys (zap.h) answers. */
+#define ROUTE_ROLE "Role"
+
 /* Whom a ROUTER's message came from or goes to. To send, id and size are enough. */
 struct route {
     uint8_t id[256];
     size_t size;
     char key[41];   /* the peer's public key, Z85; "" = none. Believe it where zap.h says so        */
+    char role[8];   /* that the list of keys has for it; "" = none */
     int fd;         /* of the connection that the message came by, for watch.h; -1 = none           */
     uint64_t bytes; /* of the message on that connection                                            */
 };

@@ -28,7 +28,7 @@ enum { ASKER, DELIMITER, VERSION, REQUEST_ID, DOMAIN, ADDRESS, ROUTING_ID, MECHA
 /* The domain of a socket without keys. */
 static const char s_open[] = "open";
 
-enum { KEY_BYTES = 32, REQUESTS_A_ROUND = 256 };
+enum { KEY_BYTES = 32, REQUESTS_A_ROUND = 256, ROLE_PROPERTY = 32 };
 
 struct zap {
     void *socket; /* ROUTER, so that one asker who has gone holds up nobody */
@@ -149,15 +149,35 @@ static bool s_send(void *socket, zmq_msg_t *copied, const char *text, bool more)
     return zmq_send(socket, text, strlen(text), flags) >= 0;
 }
 
+/* The role that the list has for a key, as ZAP has a property: sizes before name and value. A ring's keys have none.
+ * Returns its size. */
+static size_t s_role_property(struct zap *zap, const char *key, uint8_t property[ROLE_PROPERTY])
+{
+    static const char name[] = ROUTE_ROLE;
+    const struct curve_public *known = zap_find(zap, key);
+    if (known == NULL)
+        return 0;
+    const char *role = curve_role_name(known->role);
+    const uint8_t sizes[] = {sizeof name - 1, 0, 0, 0, (uint8_t)strlen(role)};
+    uint8_t *at = property;
+    *at++ = sizes[0];
+    at = (uint8_t *)mempcpy(at, name, sizes[0]);
+    at = (uint8_t *)mempcpy(at, sizes + 1, 4);
+    at = (uint8_t *)mempcpy(at, role, sizes[4]);
+    return (size_t)(at - property);
+}
+
 /* An asker that has gone meanwhile is no failure: the ROUTER drops what is for it. */
 static void s_reply(struct zap *zap, struct request *request, bool good, const char *user)
 {
+    uint8_t property[ROLE_PROPERTY];
+    size_t size = s_role_property(zap, user, property);
     bool sent = s_send(zap->socket, &request->frames[ASKER], NULL, true) && s_send(zap->socket, NULL, "", true) &&
                 s_send(zap->socket, NULL, "1.0", true) &&
                 s_send(zap->socket, &request->frames[REQUEST_ID], NULL, true) &&
                 s_send(zap->socket, NULL, good ? "200" : "300", true) &&
                 s_send(zap->socket, NULL, good ? "OK" : "not allowed", true) && s_send(zap->socket, NULL, user, true) &&
-                s_send(zap->socket, NULL, "", false);
+                zmq_send(zap->socket, property, size, ZMQ_DONTWAIT) >= 0;
     if (!sent)
         log_warn("cannot answer whether a peer may connect: %s", zmq_strerror(zmq_errno()));
 }

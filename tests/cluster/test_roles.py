@@ -1,0 +1,36 @@
+#!/usr/bin/python3
+"""Of the keys that a coordinator lets in, an administrator's may ask how the run stands, and not train."""
+
+import os
+import subprocess
+
+from cluster import BINARY, ClusterTest, main
+from peers import Keys
+
+
+class Roles(ClusterTest):
+    def test_an_administrators_key_asks_and_does_not_train(self):
+        keys = Keys(os.path.join(self.folder, "keys"))
+        keys.make("server", allowed=False)
+        keys.make("boss", role="admin")
+        keys.make("hand")
+        cluster = self.cluster(train__epochs=2, train__min_workers=1)
+        cluster.start("--curve.key", keys.path("server.key"), "--curve.allow", keys.allow).listening()
+
+        def words(name):
+            return "--curve.key", keys.path(name + ".key"), "--curve.server", keys.path("server.pub")
+
+        boss = cluster.worker(*words("boss"))
+        self.assertEqual(boss.end(), 1, cluster.log())
+        self.assertIsNotNone(boss.find("this key may ask and not train"), boss.log())
+        self.assertIsNotNone(cluster.coordinator.find("a worker was refused"), cluster.log())
+        cluster.workers.clear()
+        told = subprocess.run([BINARY, "status", "--connect", cluster.endpoint, *words("boss")], capture_output=True, text=True,
+                              timeout=20)
+        self.assertEqual(told.returncode, 0, told.stderr)
+        cluster.worker(*words("hand"))
+        cluster.finished()
+
+
+if __name__ == "__main__":
+    main()
