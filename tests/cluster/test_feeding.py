@@ -12,14 +12,15 @@ import unittest
 from cluster import BINARY, FULL, Cluster, main, new_folder
 
 MANY = os.environ.get("LSTMQ_MANY_WORKERS", "many_workers")
-WORKERS, SECONDS, WARM_S = 256, 600 if FULL else 15, 3
+WORKERS, SECONDS, WARM_S = 256, 600 if FULL else 60, 3
 LEAST = 1.5e6  # target tokens for a second of the coordinator's processor time
-GROWTH = 8 << 20  # bytes of resident memory
+GROWTH = min(16 << 20, SECONDS << 18)  # bytes of resident memory in the second half: half a megabyte a second is too much
 TICKS = os.sysconf("SC_CLK_TCK")
 
 # 64 rows for each worker and step, as in a run of one machine.
 LARGE = {"train__shards": WORKERS, "train__batch": 64 * WORKERS, "train__min_workers": WORKERS, "train__epochs": 100000,
-         "train__valid_decode": "forced", "data__split": "tail", "data__normalise": "none", "data__valid_fraction": 0.002, "train__reduce": "fp32"}
+         "train__valid_decode": "forced", "data__split": "tail", "data__normalise": "none", "data__valid_fraction": 0.002,
+         "train__reduce": "fp32"}
 
 
 def pairs(path, count=200_000):
@@ -40,11 +41,6 @@ def cpu_seconds(pid):
     with open(f"/proc/{pid}/stat", encoding="ascii") as file:
         fields = file.read().rsplit(") ", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def resident(pid):
-    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 class Feeding(unittest.TestCase):
@@ -68,8 +64,7 @@ class Feeding(unittest.TestCase):
                 continue
             now = time.monotonic()
             began = began or now
-            pid = group.coordinator.pid
-            yield now - began, told["tokens"], cpu_seconds(pid), resident(pid)
+            yield now - began, told["tokens"], cpu_seconds(group.coordinator.pid), group.coordinator.memory()
             if now - began > SECONDS:
                 return
 
