@@ -21,8 +21,7 @@
 
 enum { RANKS = 3, COUNT = 1 << 20, SUMS = 5 };
 
-/* From a word to the last one that has let go, beside whatever else runs; half of it is what a process takes to make the
- * numbers of a sum. */
+/* From the word until the last one has let go: ten times what the ring takes by itself, for there is other work. */
 enum { LET_GO_MS = 100 };
 
 /* What the test, as a coordinator, tells a process. */
