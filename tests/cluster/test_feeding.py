@@ -12,7 +12,7 @@ import unittest
 from cluster import BINARY, FULL, Cluster, main, new_folder
 
 MANY = os.environ.get("LSTMQ_MANY_WORKERS", "many_workers")
-WORKERS, SECONDS, WARM_S = 256, 600 if FULL else 60, 3
+WORKERS, SECONDS, WARM_S = 256, 600 if FULL else 45, 3
 LEAST = 1.5e6  # target tokens for a second of the coordinator's processor time
 GROWTH = min(16 << 20, SECONDS << 18)  # bytes of resident memory in the second half: half a megabyte a second is too much
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -11,7 +11,7 @@ from cluster import FULL, ClusterTest, Relay, main
 
 EPOCHS = 60
 SEEN_S = 2.0
-BUSY_S = 600 if FULL else 60
+BUSY_S = 600 if FULL else 45
 
 
 class Members(ClusterTest):
