@@ -261,7 +261,8 @@ static void s_look(struct worker *worker, struct parcel *parcel, bool *mine, str
         s_let_in(worker, &message.peers);
     } else if (type == MESSAGE_WELCOME) {
         worker->welcomed = true;
-        log_info("joined as worker %" PRIu64, message.welcome.worker);
+        log_line(worker->link.monitor != NULL ? LOG_INFO : LOG_DEBUG, "joined as worker %" PRIu64,
+                 message.welcome.worker);
     } else if (message.error.code == ERR_PROTOCOL && worker->welcomed && worker->link.monitor != NULL) {
         *mine = true;
         err_set(forgotten, ERR_FAILED, "the coordinator: %.*s", (int)message.error.text.size, message.error.text.data);
