@@ -180,7 +180,7 @@ static bool s_seed(struct session *session, struct err *err)
 
 bool session_generation(struct session *session, const struct generation *generation, struct err *err)
 {
-    if (session->run == 0)
+    if (session->run == 0 || session->greeted)
         return err_set(err, ERR_PROTOCOL, "GENERATION came before WELCOME");
     log_debug("generation %" PRIu64 ": rank %u of %u, from step %" PRIu64, generation->generation, generation->rank,
               generation->size, generation->step);

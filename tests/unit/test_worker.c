@@ -293,6 +293,25 @@ static void a_worker_that_was_forgotten_joins_as_a_new_one(void **state)
     s_fake_close(&fake);
 }
 
+static void a_generation_before_the_answer_to_a_second_hello_ends_the_worker(void **state)
+{
+    struct fake fake;
+    (void)state;
+    s_fake_open(&fake, false, REDUCE_EXACT);
+    s_start(&fake, 0, 1);
+    s_say_error(&fake, 0, ERR_PROTOCOL, "REPORT: who are you?");
+    fake.members[0].route.size = 0;
+    assert_int_equal(s_expect(&fake, MESSAGE_HELLO), 0);
+    s_say(&fake, 0,
+          &(struct message){.type = MESSAGE_GENERATION,
+                            .generation = {.generation = 1, .rank = 0, .size = 2, .source = SOURCE_SEED}});
+    assert_int_equal(s_expect(&fake, MESSAGE_ERROR), 0);
+    assert_false(s_member_join(&fake.members[0]));
+    assert_int_equal(fake.members[0].err.code, ERR_PROTOCOL);
+    assert_non_null(strstr(fake.members[0].err.text, "GENERATION came before WELCOME"));
+    s_fake_close(&fake);
+}
+
 static void junk_ends_the_worker_with_an_error_that_names_it(void **state)
 {
     struct fake fake;
@@ -361,6 +380,7 @@ int main(void)
         cmocka_unit_test(a_new_connection_hears_what_the_worker_holds),
         cmocka_unit_test(a_silent_coordinator_is_asked_anew),
         cmocka_unit_test(a_worker_that_was_forgotten_joins_as_a_new_one),
+        cmocka_unit_test(a_generation_before_the_answer_to_a_second_hello_ends_the_worker),
         cmocka_unit_test(junk_ends_the_worker_with_an_error_that_names_it),
         cmocka_unit_test(an_id_that_was_not_announced_is_refused),
         cmocka_unit_test(a_worker_without_a_coordinator_ends_when_its_patience_does),
