@@ -51,11 +51,12 @@ locate() {
     unset "$name"
 }
 
-# Run the tests of a build folder; the names of those that failed or were skipped go into the lists.
+# Run the tests of a build folder, one more at a time than there are cores, since some mostly wait; the names of those that
+# failed or were skipped go into the lists.
 run_ctest() {
     local preset=$1 name log=build/$1/Testing/Temporary/LastTest.log
     shift
-    ctest --test-dir "build/$preset" --output-on-failure --parallel "$(nproc)" "$@" 2>&1 | tee "$summary"
+    ctest --test-dir "build/$preset" --output-on-failure --parallel $(($(nproc) + 1)) "$@" 2>&1 | tee "$summary"
     local status=${PIPESTATUS[0]}
     [ "$status" -eq 0 ] || failed+=("$preset: $(grep -c '(Failed)\|(Timeout)\|(SEGFAULT)\|(Not Run)\|Exception' "$summary") tests, named above")
     while read -r name; do

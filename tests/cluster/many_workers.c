@@ -1,7 +1,8 @@
-/* many_workers ENDPOINT COUNT - a coordinator's whole fleet in one process: COUNT workers, each with a connection of its
- * own, that take part in everything and compute nothing.
+/* many_workers ENDPOINT COUNT [PAUSE_MS] - a coordinator's whole fleet in one process: COUNT workers, each with a connection
+ * of its own, that take part in everything and compute nothing.
  *
- * Each reports a span as soon as it has it. Once a second a line of JSON on stdout says what has come so far: `working`
+ * Each reports a span as soon as it has it, or, with PAUSE_MS, when that time is over in which all do nothing: so the
+ * fleet leaves the processor to others. Once a second a line of JSON on stdout says what has come so far: `working`
  * workers, `spans`, `tokens` (target tokens of rows received), `bytes` of messages. It ends when all were dismissed.
  * One thread. */
 #include "proto/base/clock.h"
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <zmq.h>
 
 enum { CREDIT = 2, TELL_MS = 1000, FILES_EACH = 4 };
@@ -26,6 +28,7 @@ struct crowd {
     struct worker *workers; /* [count] */
     zmq_pollitem_t *items;  /* [count] */
     int count, left;
+    int64_t pause_ms; /* before each round of all workers */
     uint64_t spans, tokens, bytes;
     struct step_result results[SPAN_STEPS];
     uint16_t lengths[1 << 16]; /* of translations: all 0 */
@@ -183,6 +186,8 @@ static bool s_run(struct crowd *crowd, struct err *err)
 {
     int64_t next = clock_ms() + TELL_MS;
     while (crowd->left < crowd->count) {
+        const struct timespec pause = {crowd->pause_ms / 1000, crowd->pause_ms % 1000 * 1000000};
+        nanosleep(&pause, NULL);
         if (zmq_poll(crowd->items, crowd->count, TELL_MS) < 0)
             return socket_error(err, "cannot wait");
         for (int i = 0; i < crowd->count; i++)
@@ -212,9 +217,9 @@ static bool s_join(struct crowd *crowd, void *context, const char *endpoint, str
 int main(int argc, char **argv)
 {
     struct err err = {0};
-    int count = argc == 3 ? atoi(argv[2]) : 0;
-    if (count < 1 || count > SHARDS_MOST) {
-        fprintf(stderr, "usage: many_workers ENDPOINT COUNT\n");
+    int count = argc >= 3 ? atoi(argv[2]) : 0, pause_ms = argc == 4 ? atoi(argv[3]) : 0;
+    if (argc > 4 || count < 1 || count > SHARDS_MOST || pause_ms < 0 || pause_ms > TELL_MS) {
+        fprintf(stderr, "usage: many_workers ENDPOINT COUNT [PAUSE_MS]\n");
         return 2;
     }
     struct rlimit files = {.rlim_cur = (rlim_t)FILES_EACH * (rlim_t)count + 64, .rlim_max = RLIM_INFINITY};
@@ -227,6 +232,7 @@ int main(int argc, char **argv)
     void *context = zmq_ctx_new();
     zmq_ctx_set(context, ZMQ_MAX_SOCKETS, count + 64);
     crowd.count = count;
+    crowd.pause_ms = pause_ms;
     crowd.workers = calloc((size_t)count, sizeof *crowd.workers);
     crowd.items = calloc((size_t)count, sizeof *crowd.items);
     bool done =

@@ -12,7 +12,8 @@ import unittest
 from cluster import BINARY, FULL, Cluster, main, new_folder
 
 MANY = os.environ.get("LSTMQ_MANY_WORKERS", "many_workers")
-WORKERS, SECONDS, WARM_S = 256, 600 if FULL else 45, 3
+WORKERS, SECONDS, WARM_S = 256, 600 if FULL else 120, 3
+PAUSE_MS = 0 if FULL else 100  # beside other tests it leaves most of the processor to them
 LEAST = 1.5e6  # target tokens for a second of the coordinator's processor time
 GROWTH = min(16 << 20, SECONDS << 18)  # bytes of resident memory in the second half: half a megabyte a second is too much
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -49,7 +50,7 @@ class Feeding(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
 
     def crowd(self, endpoint):
-        process = subprocess.Popen([MANY, endpoint, str(WORKERS)], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen([MANY, endpoint, str(WORKERS), str(PAUSE_MS)], stdout=subprocess.PIPE, text=True)
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)

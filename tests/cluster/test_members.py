@@ -1,17 +1,13 @@
 #!/usr/bin/env python3
 """Workers freeze, leave, come back, come together and come while others go: nobody waits for ever, and the weights are the same."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 
-from cluster import FULL, ClusterTest, Relay, main
+from cluster import ClusterTest, Relay, main
 
 EPOCHS = 60
 SEEN_S = 2.0
-BUSY_S = 600 if FULL else 45
 
 
 class Members(ClusterTest):
@@ -74,22 +70,6 @@ class Members(ClusterTest):
         frozen.send(signal.SIGCONT)
         self.finish(cluster)
         self.assertIsNone(cluster.coordinator.find("is given up"), cluster.log())
-
-    def test_nobody_is_given_up_on_a_busy_machine(self):
-        cores = os.cpu_count()
-        busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4 * cores)]
-        try:
-            cluster = self.cluster(train__epochs=100000, train__min_workers=2).start().listening()
-            for _ in range(2):
-                cluster.worker()
-            cluster.coordinator.expect("is at work")
-            self.assertFalse(cluster.coordinator.hears("is given up", BUSY_S), cluster.log())
-            status = cluster.status()
-            self.assertEqual((status["lost"], status["workers"], status["generation"]), (0, 2, 1), cluster.log())
-        finally:
-            for process in busy:
-                process.kill()
-                process.wait()
 
     # ---- too few ----
 

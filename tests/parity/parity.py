@@ -6,7 +6,7 @@
   parity.py steps                real pairs ($LSTMQ_DATA), first 40 steps and first epochs
   parity.py notebook             real pairs, 50 epochs, LSTM
   parity.py notebook-rnn         real pairs, 30 epochs, plain RNN
-  parity.py bf16-steps           real pairs, 4 epochs in bf16 against as many in fp32
+  parity.py bf16-steps           real pairs, 2 epochs in bf16 against as many in fp32
   parity.py bf16                 real pairs, 50 epochs in bf16: the best validation accuracy against the reference's
   parity.py or-gate              the notebook's first network
 
@@ -226,7 +226,7 @@ def main():
     elif case == "notebook-rnn":
         real("notebook-rnn", "notebook_rnn_curve.json")
     elif case == "bf16-steps":
-        bf16(4)
+        bf16(2)
     elif case == "bf16":
         bf16(None)
     elif case == "or-gate":

@@ -554,13 +554,20 @@ static void s_end_again(const struct again *again)
         fail_msg("with %s and %s: status %d", again->isa, again->most != NULL ? again->most : "all of oneDNN", status);
 }
 
+/* What oneDNN does with less is its own affair, where only our memory is looked at. */
+#ifdef __SANITIZE_ADDRESS__
+enum { SETS = 1 };
+#else
+enum { SETS = 4 };
+#endif
+
 /* Both variables are read once, so that each combination is a process of its own, two of them at a time. The first table
  * has been tested here. */
 static void all_of_it_holds_on_lesser_instruction_sets(void **state)
 {
     (void)state;
-    static const char *const sets[] = {NULL, "AVX512_CORE", "AVX2", "SSE41"};
-    enum { SETS = sizeof sets / sizeof sets[0], AT_A_TIME = 2, MOST = 16 };
+    static const char *const sets[] = {NULL, "AVX512_CORE", "AVX2", "SSE41"}; /* the first SETS of them */
+    enum { AT_A_TIME = 2, MOST = 16 };
     struct again runs[MOST];
     size_t count, begun = 0;
     if (getenv("LSTMQ_ISA") != NULL)
