@@ -70,12 +70,9 @@ static void stage_configure(struct config *config)
     scene_configure(config, pairs, stage.dir);
     config->train_epochs = 1;
     config->train_batch = 2;
-    config->train_shards = 2;
     config->train_span = 1;
     config->train_checkpoint_every = 1;
-    config->train_min_workers = 1;
     config->cluster_settle = 0;
-    config->log_steps = 4;
 }
 
 /* Once in the life of the process: five pairs, of which four are trained on in two steps. */

@@ -3,9 +3,8 @@
  * A relay stands between the trainer and worker_run: the worker connects to it, it connects to the trainer, and it
  * writes down each message on its way. Whatever one side answers has passed the relay after what it answers, so the
  * order here is the order of cause and effect. */
-#include "proto/base/log.h"
-#include "proto/store/file.h"
 #include "proto/wire/message.h"
+#include "tests/unit/scene_place.h"
 #include "tests/unit/trainer_scene.h"
 #include "worker/state.h"
 #include "worker/worker.h"
@@ -55,33 +54,6 @@ struct part {
     struct err worker_err;
     enum trainer_outcome outcome;
 };
-
-static char s_folder[] = "/tmp/lstmq-conversation-XXXXXX";
-static char s_pairs[64], s_run[64];
-
-/* 25 pairs: 20 to train on and 5 to validate; with batches of 3 that is 7 steps an epoch and 2 validation requests. */
-static int make_pairs(void **state)
-{
-    (void)state;
-    log_open("test", LOG_OFF);
-    if (mkdtemp(s_folder) == NULL)
-        return -1;
-    snprintf(s_pairs, sizeof s_pairs, "%s/pairs.tsv", s_folder);
-    snprintf(s_run, sizeof s_run, "%s/run", s_folder);
-    return scene_write_pairs(s_pairs) ? 0 : -1;
-}
-
-static int remove_all(void **state)
-{
-    (void)state;
-    return folder_remove(s_folder, NULL) ? 0 : -1;
-}
-
-static int remove_run(void **state)
-{
-    (void)state;
-    return folder_remove(s_run, NULL) ? 0 : -1;
-}
 
 static void write_down(struct relay *relay, enum side by, const struct message *message)
 {
@@ -162,14 +134,9 @@ static struct part *begin(void)
     struct part *part = calloc(1, sizeof *part);
     assert_non_null(part);
     struct config *config = &part->scene.config;
-    scene_configure(config, s_pairs, s_run);
+    scene_configure(config, s_place.pairs, s_place.run);
     config->model_embed = 16;
     config->model_hidden = 256;
-    config->train_epochs = 2;
-    config->train_batch = 3;
-    config->train_span = 2;
-    config->train_shards = 2;
-    config->train_threads = 1;
     config->train_checkpoint_every = 5;
     return part;
 }
@@ -440,8 +407,8 @@ static void a_resumed_run_hands_the_state_over_before_any_work(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(a_run_is_spoken_as_the_protocol_says, remove_run),
-        cmocka_unit_test_teardown(a_resumed_run_hands_the_state_over_before_any_work, remove_run),
+        cmocka_unit_test_teardown(a_run_is_spoken_as_the_protocol_says, place_clear),
+        cmocka_unit_test_teardown(a_resumed_run_hands_the_state_over_before_any_work, place_clear),
     };
-    return cmocka_run_group_tests(tests, make_pairs, remove_all);
+    return cmocka_run_group_tests(tests, place_make, place_remove);
 }

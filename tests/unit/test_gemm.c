@@ -168,35 +168,18 @@ ROWS(_plain, UNCHECKED)
 ROWS(_fma, UNCHECKED __attribute__((target("avx2,fma"))))
 #endif
 
-static bool s_has_fma(void)
-{
-#ifdef __x86_64__
-    return __builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2");
-#else
-    return false;
-#endif
-}
+struct rows {
+    void (*product)(const struct gemm *g, double *restrict sum);
+    void (*chain)(const struct gemm *g, float *restrict sum);
+};
 
-static void s_product(const struct gemm *g, double *sum)
+static struct rows s_rows(void)
 {
 #ifdef __x86_64__
-    if (s_has_fma()) {
-        s_product_fma(g, sum);
-        return;
-    }
+    if (__builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2"))
+        return (struct rows){s_product_fma, s_chain_fma};
 #endif
-    s_product_plain(g, sum);
-}
-
-static void s_chain(const struct gemm *g, float *sum)
-{
-#ifdef __x86_64__
-    if (s_has_fma()) {
-        s_chain_fma(g, sum);
-        return;
-    }
-#endif
-    s_chain_plain(g, sum);
+    return (struct rows){s_product_plain, s_chain_plain};
 }
 
 static struct truth s_truth(int M, int N, int K)
@@ -204,7 +187,7 @@ static struct truth s_truth(int M, int N, int K)
     struct truth truth = {.plain = s_problem(M, N, K, 0)};
     truth.product = malloc((size_t)M * (size_t)N * sizeof *truth.product);
     assert_non_null(truth.product);
-    s_product(&truth.plain.g, truth.product);
+    s_rows().product(&truth.plain.g, truth.product);
     return truth;
 }
 
@@ -225,7 +208,7 @@ static const float *s_chain_of(struct truth *truth, int flags)
         *chain = s_floats((size_t)g.M * (size_t)g.N);
         g.bias = (flags & 4) != 0 ? truth->plain.bias : NULL;
         g.accumulate = (flags & 8) != 0;
-        s_chain(&g, *chain);
+        s_rows().chain(&g, *chain);
     }
     return *chain;
 }
@@ -461,7 +444,7 @@ static struct truth s_rounded_truth(int M, int N, int K)
         truth.plain.a[i] = s_bf16(truth.plain.a[i]);
     for (size_t i = 0; i < (size_t)N * (size_t)K; i++)
         truth.plain.b[i] = s_bf16(truth.plain.b[i]);
-    s_product(&truth.plain.g, truth.product);
+    s_rows().product(&truth.plain.g, truth.product);
     return truth;
 }
 

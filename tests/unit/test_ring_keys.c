@@ -7,47 +7,24 @@
 #include <cmocka.h>
 
 #include "proto/wire/zap.h"
-#include "worker/collective.h"
+#include "tests/unit/ring_process.h"
 
-#include <pthread.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-#include <zmq.h>
 
 enum { RANKS = 3, COUNT = 100000 };
 
-/* As a worker process: a context of its own, a loop that checks keys, a ring. */
 struct process {
+    struct ring_process base;
     struct curve_keys keys;
-    void *zmq_context;
-    struct loop *loop;
     struct zap *zap;
-    int stop;
-    struct collective *ring;
-    char endpoint[COLLECTIVE_ENDPOINT];
     uint32_t rank;
     const char **endpoints, **public_keys;
     int64_t data[COUNT];
     int64_t patience_ms;
     bool ok;
     struct err err;
-    pthread_t loop_thread, thread;
+    pthread_t thread;
 };
-
-static bool s_stop(void *context, struct err *err)
-{
-    (void)err;
-    loop_stop(((struct process *)context)->loop);
-    return true;
-}
-
-static void *s_loop(void *argument)
-{
-    struct err err;
-    loop_run(((struct process *)argument)->loop, &err);
-    return NULL;
-}
 
 static void *s_sum(void *argument)
 {
@@ -58,8 +35,9 @@ static void *s_sum(void *argument)
                                      .endpoints = process->endpoints,
                                      .public_keys = process->public_keys,
                                      .patience_ms = process->patience_ms};
-    process->ok = process->ring->op->connect(process->ring, &group, &process->err) &&
-                  collective_sum(process->ring, ELEMENT_I64, process->data, COUNT, &process->err);
+    struct collective *ring = process->base.ring;
+    process->ok = ring->op->connect(ring, &group, &process->err) &&
+                  collective_sum(ring, ELEMENT_I64, process->data, COUNT, &process->err);
     return NULL;
 }
 
@@ -80,20 +58,11 @@ static void s_open(struct fixture *fixture, int64_t patience_ms)
         process->patience_ms = patience_ms;
         process->endpoints = fixture->endpoints;
         process->public_keys = fixture->public_keys;
-        process->zmq_context = zmq_ctx_new();
-        process->loop = loop_new(&err);
-        process->zap = zap_new(process->zmq_context, process->loop, NULL, &err);
-        process->stop = eventfd(0, EFD_CLOEXEC);
+        ring_process_open(&process->base);
+        process->zap = zap_new(process->base.zmq_context, process->base.loop, NULL, &err);
         assert_non_null(process->zap);
-        assert_true(loop_add_fd(process->loop, process->stop, s_stop, process, &err) != 0);
-        struct ring_options options = {.zmq_context = process->zmq_context,
-                                       .bind = "tcp://127.0.0.1",
-                                       .keys = &process->keys,
-                                       .zap = process->zap};
-        process->ring = ring_open(&options, &err);
-        assert_non_null(process->ring);
-        assert_true(process->ring->op->listen(process->ring, 1, process->endpoint, &err));
-        fixture->endpoints[i] = process->endpoint;
+        ring_process_listen(&process->base, (struct ring_options){.keys = &process->keys, .zap = process->zap});
+        fixture->endpoints[i] = process->base.endpoint;
         fixture->public_keys[i] = process->keys.public.key;
     }
 }
@@ -105,7 +74,7 @@ static void s_run(struct fixture *fixture)
         for (int64_t n = 0; n < COUNT; n++)
             process->data[n] = n * (i + 1);
         zap_set_ring(process->zap, fixture->public_keys[(i + RANKS - 1) % RANKS]);
-        pthread_create(&process->loop_thread, NULL, s_loop, process);
+        ring_process_start(&process->base);
         pthread_create(&process->thread, NULL, s_sum, process);
     }
     for (uint32_t i = 0; i < RANKS; i++)
@@ -116,14 +85,9 @@ static void s_close(struct fixture *fixture)
 {
     for (uint32_t i = 0; i < RANKS; i++) {
         struct process *process = &fixture->process[i];
-        uint64_t one = 1;
-        assert_int_equal(write(process->stop, &one, sizeof one), sizeof one);
-        pthread_join(process->loop_thread, NULL);
-        collective_close(&process->ring);
+        ring_process_stop(&process->base);
         zap_destroy(&process->zap);
-        loop_destroy(&process->loop);
-        close(process->stop);
-        zmq_ctx_term(process->zmq_context);
+        ring_process_close(&process->base);
     }
 }
 
@@ -172,10 +136,10 @@ static void who_has_another_key_or_none_is_not_heard(void **state)
     assert_true(curve_generate(&other, "other", ROLE_TRAIN, &err));
     s_open(&s_fixture, 0);
     const struct process *victim = &s_fixture.process[1];
-    void *keyed = s_intrude(zmq_context, victim->endpoint, &other, victim->keys.public.key);
-    void *bare = s_intrude(zmq_context, victim->endpoint, NULL, NULL);
+    void *keyed = s_intrude(zmq_context, victim->base.endpoint, &other, victim->keys.public.key);
+    void *bare = s_intrude(zmq_context, victim->base.endpoint, NULL, NULL);
     /* Another worker of the run, but not the one before this. */
-    void *wrong = s_intrude(zmq_context, victim->endpoint, &s_fixture.process[2].keys, victim->keys.public.key);
+    void *wrong = s_intrude(zmq_context, victim->base.endpoint, &s_fixture.process[2].keys, victim->keys.public.key);
     s_run(&s_fixture);
     s_close(&s_fixture);
     zmq_close(keyed);
@@ -206,10 +170,8 @@ static void a_group_without_keys_is_refused(void **state)
     (void)state;
     s_open(&s_fixture, 500);
     s_fixture.public_keys[1] = "none";
-    for (uint32_t i = 0; i < RANKS; i++) {
-        struct process *process = &s_fixture.process[i];
-        pthread_create(&process->loop_thread, NULL, s_loop, process);
-    }
+    for (uint32_t i = 0; i < RANKS; i++)
+        ring_process_start(&s_fixture.process[i].base);
     s_sum(&s_fixture.process[0]);
     assert_int_equal(s_fixture.process[0].err.code, ERR_PROTOCOL);
     s_close(&s_fixture);

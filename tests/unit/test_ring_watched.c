@@ -7,34 +7,26 @@
 #include <cmocka.h>
 
 #include "proto/wire/watch.h"
-#include "worker/collective.h"
+#include "tests/unit/ring_process.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <unistd.h>
-#include <zmq.h>
 
 enum { RANKS = 2, COUNT = 1 << 20, WAIT_MS = 20000 };
 
 struct process {
-    void *zmq_context;
-    struct loop *loop;
+    struct ring_process base;
     struct watch *watch;
-    struct collective *ring;
-    char endpoint[COLLECTIVE_ENDPOINT];
     uint32_t rank;
     const char **endpoints;
     int64_t *data; /* [COUNT] */
-    int stop, sums;
+    int sums;
     bool connects, ok;
     struct err err;
-    pthread_t loop_thread, thread;
+    pthread_t thread;
 };
 
 struct fixture {
@@ -42,32 +34,19 @@ struct fixture {
     const char *endpoints[RANKS];
 };
 
-static bool s_stop(void *context, struct err *err)
-{
-    (void)err;
-    loop_stop(((struct process *)context)->loop);
-    return true;
-}
-
-static void *s_loop(void *argument)
-{
-    struct err err;
-    loop_run(((struct process *)argument)->loop, &err);
-    return NULL;
-}
-
 /* Small sums until all have met, then large ones. */
 static void *s_sum(void *argument)
 {
     struct process *process = argument;
     const struct collective_group group = {
         .generation = 1, .rank = process->rank, .size = RANKS, .endpoints = process->endpoints, .patience_ms = WAIT_MS};
-    process->ok = !process->connects || process->ring->op->connect(process->ring, &group, &process->err);
+    struct collective *ring = process->base.ring;
+    process->ok = !process->connects || ring->op->connect(ring, &group, &process->err);
     process->connects = false;
     for (int i = 0; process->ok && i < 2 + process->sums; i++) {
         for (int64_t n = 0; n < COUNT; n++)
             process->data[n] = n;
-        process->ok = collective_sum(process->ring, ELEMENT_I64, process->data, i < 2 ? 1 : COUNT, &process->err);
+        process->ok = collective_sum(ring, ELEMENT_I64, process->data, i < 2 ? 1 : COUNT, &process->err);
     }
     return NULL;
 }
@@ -82,19 +61,12 @@ static void s_open(struct fixture *fixture)
         process->connects = true;
         process->endpoints = fixture->endpoints;
         process->data = malloc(COUNT * sizeof *process->data);
-        process->zmq_context = zmq_ctx_new();
-        process->loop = loop_new(&err);
-        process->watch = watch_new(process->zmq_context, process->loop, &err);
-        process->stop = eventfd(0, EFD_CLOEXEC);
+        ring_process_open(&process->base);
+        process->watch = watch_new(process->base.zmq_context, process->base.loop, &err);
         assert_non_null(process->watch);
-        assert_true(loop_add_fd(process->loop, process->stop, s_stop, process, &err) != 0);
-        const struct ring_options options = {
-            .zmq_context = process->zmq_context, .bind = "tcp://127.0.0.1", .watch = process->watch};
-        process->ring = ring_open(&options, &err);
-        assert_non_null(process->ring);
-        assert_true(process->ring->op->listen(process->ring, 1, process->endpoint, &err));
-        fixture->endpoints[i] = process->endpoint;
-        pthread_create(&process->loop_thread, NULL, s_loop, process);
+        ring_process_listen(&process->base, (struct ring_options){.watch = process->watch});
+        fixture->endpoints[i] = process->base.endpoint;
+        ring_process_start(&process->base);
     }
 }
 
@@ -118,17 +90,11 @@ static void s_run(struct fixture *fixture, int sums)
 
 static void s_close(struct fixture *fixture)
 {
-    uint64_t one = 1;
-    for (uint32_t i = 0; i < RANKS; i++)
-        collective_close(&fixture->process[i].ring);
     for (uint32_t i = 0; i < RANKS; i++) {
         struct process *process = &fixture->process[i];
-        assert_int_equal(write(process->stop, &one, sizeof one), sizeof one);
-        pthread_join(process->loop_thread, NULL);
+        ring_process_stop(&process->base);
         watch_destroy(&process->watch);
-        zmq_ctx_term(process->zmq_context);
-        loop_destroy(&process->loop);
-        close(process->stop);
+        ring_process_close(&process->base);
         free(process->data);
     }
 }

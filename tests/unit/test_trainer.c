@@ -1,8 +1,8 @@
 /* test_trainer.c - a run from the coordinator's side, against a worker that has no model but speaks every message. */
 #include "coordinator/metrics.h"
-#include "proto/base/log.h"
 #include "proto/store/file.h"
 #include "tests/unit/fake_worker.h"
+#include "tests/unit/scene_place.h"
 #include "tests/unit/trainer_scene.h"
 
 #include <math.h>
@@ -32,45 +32,14 @@ struct part {
     enum trainer_outcome outcome;
 };
 
-static char s_folder[] = "/tmp/lstmq-trainer-XXXXXX";
-static char s_pairs[64], s_run[64], s_run_too[64];
-
-/* 25 pairs: 20 to train on and 5 to validate; with batches of 3 that is 7 steps an epoch and 2 validation requests. */
-static int make_pairs(void **state)
-{
-    (void)state;
-    log_open("test", LOG_OFF);
-    if (mkdtemp(s_folder) == NULL)
-        return -1;
-    snprintf(s_pairs, sizeof s_pairs, "%s/pairs.tsv", s_folder);
-    snprintf(s_run, sizeof s_run, "%s/run", s_folder);
-    snprintf(s_run_too, sizeof s_run_too, "%s/run-too", s_folder);
-    return scene_write_pairs(s_pairs) ? 0 : -1;
-}
-
-static int remove_all(void **state)
-{
-    (void)state;
-    return folder_remove(s_folder, NULL) ? 0 : -1;
-}
-
-static int remove_runs(void **state)
-{
-    (void)state;
-    return folder_remove(s_run, NULL) && folder_remove(s_run_too, NULL) ? 0 : -1;
-}
-
 static void begin(struct part *part, const char *run)
 {
     *part = (struct part){.fake = {.endpoint = s_endpoint, .credit = 2}};
     struct config *config = &part->scene.config;
-    scene_configure(config, s_pairs, run);
-    config->train_epochs = 2;
-    config->train_batch = 3;
+    scene_configure(config, s_place.pairs, run);
     config->train_span = 4;
     config->train_shards = 1;
     config->train_valid_decode = VALID_FREE;
-    config->log_steps = 1000;
 }
 
 static void say_hello_too(struct part *part)
@@ -139,7 +108,7 @@ static void a_run_says_its_messages_in_order(void **state)
 {
     struct part part;
     (void)state;
-    begin(&part, s_run);
+    begin(&part, s_place.run);
     train(&part);
     assert_true(part.ok);
     assert_int_equal(part.outcome, TRAINER_FINISHED);
@@ -154,7 +123,7 @@ static void no_work_is_sent_without_credit(void **state)
 {
     struct part part;
     (void)state;
-    begin(&part, s_run);
+    begin(&part, s_place.run);
     part.fake.credit = 1;
     part.scene.config.train_span = 1;
     train(&part);
@@ -168,7 +137,7 @@ static void spans_end_at_checkpoints_and_epochs(void **state)
 {
     struct part part;
     (void)state;
-    begin(&part, s_run);
+    begin(&part, s_place.run);
     part.scene.config.train_epochs = 1;
     part.scene.config.train_checkpoint_every = 3;
     part.scene.config.train_bleu = false;
@@ -211,23 +180,23 @@ static void compare_with_unbroken(uint64_t at_step, uint64_t at_score, const cha
 {
     struct part whole, first, second;
     struct buffer expected = {0}, found = {0};
-    begin(&whole, s_run);
+    begin(&whole, s_place.run);
     train(&whole);
     assert_true(whole.ok);
-    begin(&first, s_run_too);
+    begin(&first, s_place.run_too);
     first.interrupt_at_step = at_step;
     first.interrupt_at_score = at_score;
     train(&first);
     assert_true(first.ok);
     assert_int_equal(first.outcome, TRAINER_INTERRUPTED);
     end(&first);
-    begin(&second, s_run_too);
+    begin(&second, s_place.run_too);
     second.scene.config.run_resume = true;
     train(&second);
     assert_true(second.ok);
     assert_int_equal(second.outcome, TRAINER_FINISHED);
     assert_memory_equal(second.fake.heard.data, resumed_as, strlen(resumed_as));
-    assert_int_equal(outcome_of(s_run, &expected), outcome_of(s_run_too, &found));
+    assert_int_equal(outcome_of(s_place.run, &expected), outcome_of(s_place.run_too, &found));
     assert_string_equal(found.data, expected.data);
     buffer_free(&expected);
     buffer_free(&found);
@@ -251,7 +220,7 @@ static void an_interruption_saves_after_the_spans_in_flight(void **state)
 {
     struct part part;
     (void)state;
-    begin(&part, s_run);
+    begin(&part, s_place.run);
     part.scene.config.train_span = 1;
     part.interrupt_at_step = 2;
     train(&part);
@@ -274,7 +243,7 @@ static void patience_ends_a_run_and_the_best_epoch_stays(void **state)
     struct part part;
     char target[64] = "", path[128];
     (void)state;
-    begin(&part, s_run);
+    begin(&part, s_place.run);
     part.scene.config.train_epochs = 50;
     part.scene.config.train_patience = 2;
     part.scene.config.train_keep = 1;
@@ -283,10 +252,10 @@ static void patience_ends_a_run_and_the_best_epoch_stays(void **state)
     assert_true(part.ok);
     assert_int_equal(part.outcome, TRAINER_FINISHED);
     assert_int_equal(part.fake.step, 3 * 7);
-    snprintf(path, sizeof path, "%s/best", s_run);
+    snprintf(path, sizeof path, "%s/best", s_place.run);
     assert_true(readlink(path, target, sizeof target - 1) > 0);
     assert_string_equal(target, "step-00000007");
-    snprintf(path, sizeof path, "%s/step-00000014", s_run);
+    snprintf(path, sizeof path, "%s/step-00000014", s_place.run);
     assert_int_not_equal(access(path, F_OK), 0);
     end(&part);
 }
@@ -298,7 +267,7 @@ static void a_failed_checkpoint_does_not_end_a_run(void **state)
     struct rlimit limit, small;
     struct metrics metrics = {0};
     (void)state;
-    begin(&part, s_run);
+    begin(&part, s_place.run);
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
     small = (struct rlimit){.rlim_cur = 1 << 20, .rlim_max = limit.rlim_max};
@@ -318,7 +287,7 @@ static void a_workers_error_ends_the_run_with_its_code(void **state)
 {
     struct part part;
     (void)state;
-    begin(&part, s_run);
+    begin(&part, s_place.run);
     part.fake.fail_at = 5;
     train(&part);
     assert_false(part.ok);
@@ -331,7 +300,7 @@ static void a_stranger_is_refused_and_the_run_goes_on(void **state)
 {
     struct part part;
     (void)state;
-    begin(&part, s_run);
+    begin(&part, s_place.run);
     part.stranger = true;
     train(&part);
     assert_true(part.ok);
@@ -345,7 +314,7 @@ static void an_epochs_record_follows_the_definitions(void **state)
     struct part part;
     struct metrics metrics = {0};
     (void)state;
-    begin(&part, s_run);
+    begin(&part, s_place.run);
     part.scene.config.train_epochs = 1;
     part.scene.config.train_loss_mean = MEAN_BATCH;
     train(&part);
@@ -368,7 +337,7 @@ static void an_epochs_record_follows_the_definitions(void **state)
 
 int main(void)
 {
-#define RUN(name) cmocka_unit_test_teardown(name, remove_runs)
+#define RUN(name) cmocka_unit_test_teardown(name, place_clear)
     const struct CMUnitTest tests[] = {
         RUN(a_run_says_its_messages_in_order),
         RUN(no_work_is_sent_without_credit),
@@ -382,5 +351,5 @@ int main(void)
         RUN(a_stranger_is_refused_and_the_run_goes_on),
         RUN(an_epochs_record_follows_the_definitions),
     };
-    return cmocka_run_group_tests(tests, make_pairs, remove_all);
+    return cmocka_run_group_tests(tests, place_make, place_remove);
 }

@@ -1,5 +1,5 @@
-/* trainer_scene.h - what a trainer stands on, for tests: a few pairs, the dataset and the plan that they make, a run's folder,
- * a loop. The worker, and the socket to it, are the test's.
+/* trainer_scene.h - what a trainer stands on, for tests: the dataset and the plan that a file of pairs makes, a run's
+ * folder, a loop. The worker, and the socket to it, are the test's.
  *
  *   scene_configure -> scene_open_data -> (scene_open_run -> scene_open_trainer -> scene_close_trainer -> scene_close_run)*
  *                   -> scene_close_data
@@ -28,18 +28,8 @@ struct scene {
     struct trainer *trainer;
 };
 
-/* 25 pairs; with what scene_configure sets 20 are to train on and 5 to validate with. */
-static inline bool scene_write_pairs(const char *path)
-{
-    FILE *file = fopen(path, "we");
-    if (file == NULL)
-        return false;
-    for (int i = 0; i < 25; i++)
-        fprintf(file, "a%d b%d c d\tw%d x%d y z\n", i % 7, i, i % 5, i);
-    return fclose(file) == 0;
-}
-
-/* Defaults, but for where the pairs and the run are, and for what makes both small and the same each time. */
+/* Defaults, but for where the pairs and the run are, and for what makes both small and the same each time: two epochs of
+ * batches of 3 in two shards, told in spans of two steps, each step with a record, on one thread. */
 static inline void scene_configure(struct config *config, const char *pairs, const char *run)
 {
     config_defaults(config);
@@ -48,6 +38,12 @@ static inline void scene_configure(struct config *config, const char *pairs, con
     config->data_normalise = NORMALISE_NONE; /* digits count */
     config->data_valid_fraction = 0.2;
     config->data_split = SPLIT_TAIL;
+    config->train_epochs = 2;
+    config->train_batch = 3;
+    config->train_shards = 2;
+    config->train_span = 2;
+    config->train_threads = 1;
+    config->log_steps = 1000;
     config->run_progress = PROGRESS_NONE;
 }
 

@@ -1,0 +1,55 @@
+/* scene_place.h - the folder that a test's runs are in, with the pairs that they train on: fixtures for cmocka.
+ *
+ * place_make is the group's setup, place_remove its teardown, place_clear each test's, after which there are no runs. One
+ * place in a program, for the test's own thread. */
+#ifndef LSTMQ_TESTS_SCENE_PLACE_H
+#define LSTMQ_TESTS_SCENE_PLACE_H
+
+#include "proto/base/log.h"
+#include "proto/store/file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct {
+    char folder[40], pairs[64], run[64], run_too[64];
+} s_place;
+
+/* 25 pairs. With what scene_configure (trainer_scene.h) sets 20 are to train on and 5 to validate with: 7 steps an epoch, and
+ * 2 validation requests. */
+static inline bool place_write_pairs(void)
+{
+    FILE *file = fopen(s_place.pairs, "we");
+    if (file == NULL)
+        return false;
+    for (int i = 0; i < 25; i++)
+        fprintf(file, "a%d b%d c d\tw%d x%d y z\n", i % 7, i, i % 5, i);
+    return fclose(file) == 0;
+}
+
+static inline int place_make(void **state)
+{
+    (void)state;
+    log_open("test", LOG_OFF);
+    snprintf(s_place.folder, sizeof s_place.folder, "/tmp/lstmq-scene-XXXXXX");
+    if (mkdtemp(s_place.folder) == NULL)
+        return -1;
+    snprintf(s_place.pairs, sizeof s_place.pairs, "%s/pairs.tsv", s_place.folder);
+    snprintf(s_place.run, sizeof s_place.run, "%s/run", s_place.folder);
+    snprintf(s_place.run_too, sizeof s_place.run_too, "%s/run-too", s_place.folder);
+    return place_write_pairs() ? 0 : -1;
+}
+
+static inline int place_clear(void **state)
+{
+    (void)state;
+    return folder_remove(s_place.run, NULL) && folder_remove(s_place.run_too, NULL) ? 0 : -1;
+}
+
+static inline int place_remove(void **state)
+{
+    (void)state;
+    return folder_remove(s_place.folder, NULL) ? 0 : -1;
+}
+
+#endif
