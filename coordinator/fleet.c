@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <zmq.h>
 
-/* How long a connection may be gone before its worker is: ZeroMQ connects again on its own. */
+/* How long what a worker had said may take to be read when its connection is gone, which never comes back: a worker that
+ * connects again has another. */
 enum { GONE_MS = 200 };
 
 /* How long a worker may take to stop, or to leave: a step and a checkpoint's upload are shorter. */
@@ -240,21 +241,21 @@ bool fleet_receive(struct fleet *fleet, bool *got, struct err *err)
 
 /* ---- who is alive ---- */
 
-/* How long a member may be silent: longer while messages wait to be read, among which may be what it said. */
-static int64_t s_patience(const struct fleet *fleet)
+/* Whether messages wait to be read, among which may be what a member said. */
+static bool s_is_behind(const struct fleet *fleet)
 {
     int events = 0;
     size_t size = sizeof events;
-    bool behind = zmq_getsockopt(fleet->socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN) != 0;
-    return fleet->config->cluster_timeout * (behind ? BEHIND : 1);
+    return zmq_getsockopt(fleet->socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN) != 0;
 }
 
-/* Why a member is to be given up now; NULL where it is not. */
-static const char *s_fault(const struct member *member, int64_t now, int64_t patience)
+/* Why a member is to be given up now; NULL where it is not. While the coordinator is behind a member may be silent for
+ * longer. */
+static const char *s_fault(const struct fleet *fleet, const struct member *member, int64_t now, bool behind)
 {
-    if (member->gone_ms != 0 && now - member->gone_ms >= GONE_MS)
+    if (member->gone_ms != 0 && (!behind || now - member->gone_ms >= GONE_MS))
         return "has lost its connection";
-    if (now - member->heard_ms >= patience)
+    if (now - member->heard_ms >= fleet->config->cluster_timeout * (behind ? BEHIND : 1))
         return "was silent for too long";
     if (member->phase == MEMBER_STOPPING && now - member->asked_ms >= STOP_MS)
         return "did not stop";
@@ -276,7 +277,7 @@ static void s_forgive(struct fleet *fleet, int64_t now)
 static bool s_on_tick(void *context, struct err *err)
 {
     struct fleet *fleet = context;
-    int64_t now = clock_ms(), patience = s_patience(fleet);
+    int64_t now = clock_ms();
     s_forgive(fleet, now);
     struct message ping = {.type = MESSAGE_PING, .ping = {.time = (uint64_t)clock_ns()}};
     for (size_t i = 0; i < fleet->count; i++) {
@@ -285,11 +286,12 @@ static bool s_on_tick(void *context, struct err *err)
         if (!fleet_send(fleet, member, &ping, &sent, err) || !generation_ask_again(fleet, member, err))
             return false;
     }
+    bool behind = s_is_behind(fleet);
     /* Giving one up can change the table: look from the beginning, and at most once for each of them. */
     for (size_t left = fleet->count; left > 0; left--) {
         const char *why = NULL;
         for (size_t i = 0; i < fleet->count && why == NULL; i++) {
-            why = s_fault(fleet->members[i], now, patience);
+            why = s_fault(fleet, fleet->members[i], now, behind);
             if (why != NULL && !roster_lose(fleet, fleet->members[i], why, err))
                 return false;
         }
