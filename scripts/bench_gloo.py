@@ -103,6 +103,7 @@ def main():
         "ring over tcp, fp32, CURVE": Ring(options.program, options.ranks, options.bytes, "f32", tcp, "keys"),
         "ring over tcp, bf16 on the way": Ring(options.program, options.ranks, options.bytes, "bf16", tcp),
         "ring over ipc, fp32": Ring(options.program, options.ranks, options.bytes, "f32", "ipc://"),
+        "ring within a host, fp32": Ring(options.program, options.ranks, options.bytes, "f32", "ipc://@"),
     }
     for side in sides.values():
         side.burst(options.sums)

@@ -98,7 +98,8 @@ struct ring_options {
     void *zmq_context; /* not owned; closed after the collective */
     /* Where to listen: "tcp://ADDRESS" (and ":PORT", or any port), where ADDRESS is one by which the other ranks reach
      * this host; "ipc://PATH", or "ipc://" for a file of its own, or "ipc://@" for a name of its own that is no file and
-     * ends with the process (Linux; within a network namespace, as ports are); "inproc://" within zmq_context. Read in
+     * ends with the process (Linux; within a network namespace, as ports are), where without keys chunks are handed over
+     * in memory, 16 MiB that each rank shares with its predecessor; "inproc://" within zmq_context. Read in
      * ring_open. */
     const char *bind;
     /* This worker's own; NULL = no encryption. Both outlive the collective. With keys, whoever owns `zap` tells it the

@@ -87,6 +87,8 @@ static void s_end(struct ring *ring)
         ring->done == ring->started && ring->failure.code == ERR_NONE && atomic_load(&ring->over) <= ring->generation;
     s_close_socket(&ring->to, well ? LINGER_MS : 0);
     s_close_socket(&ring->from, 0);
+    ring_memory_destroy(&ring->here);
+    ring_memory_destroy(&ring->there);
     while (ring->done < ring->started) {
         struct ring_operation *operation = ring_operation_of(ring, ring->done + 1);
         while (s_lent(ring, operation) > 0) {
@@ -194,6 +196,9 @@ static bool s_listen(struct collective *self, uint64_t generation, char endpoint
     ring->generation = generation;
     ring->neighbour = -1;
     ring_place(ring->bind, ring, generation, place, sizeof place);
+    /* Frames under keys say whose they are; what lies in memory could be anybody's of this user. */
+    if (strcmp(ring->bind, "ipc://@") == 0 && ring->keys == NULL)
+        ring->here = ring_memory_new(place, sizeof place);
     ring->from = zmq_socket(ring->zmq_context, ZMQ_PULL);
     if (ring->from != NULL && !s_set_server(ring, place, err))
         return s_fail(ring, err);
@@ -237,6 +242,8 @@ static bool s_connect(struct collective *self, const struct collective_group *gr
             s_zmq_error(err, "connect to", endpoint);
             return s_fail(ring, err);
         }
+        if (ring->keys == NULL)
+            ring->there = ring_memory_find(endpoint);
     }
     ring->size = group->size;
     return true;

@@ -19,6 +19,7 @@
 #include "proto/wire/zap.h"
 #include "worker/collective.h"
 #include "worker/ring_frame.h"
+#include "worker/ring_memory.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -61,7 +62,8 @@ struct ring {
     struct zap *zap;               /* NULL only without keys                                                 */
     struct watch *watch;           /* over `from`; NULL = none                                  */
 
-    void *from, *to; /* PULL, bound; PUSH, connected; NULL = none                             */
+    void *from, *to;                  /* PULL, bound; PUSH, connected; NULL = none                             */
+    struct ring_memory *here, *there; /* beside them; NULL = all elements travel in messages                 */
     uint64_t generation;
     uint32_t rank, size; /* size 0 = not connected                                            */
     int64_t patience_ms;

@@ -194,6 +194,19 @@ static int s_lend(struct ring_operation *operation, zmq_msg_t *message, uint8_t 
     return 0;
 }
 
+/* The second frame: the elements, or the number of the tray into which they were put. */
+static int s_fill(struct ring_operation *operation, zmq_msg_t *message, uint8_t *elements, size_t bytes)
+{
+    struct ring_memory *there = operation->ring->there;
+    uint32_t tray;
+    if (there == NULL || bytes < RING_TRAY_LEAST || !ring_memory_put(there, elements, bytes, &tray))
+        return s_lend(operation, message, elements, bytes);
+    if (zmq_msg_init_size(message, RING_TRAY_NUMBER) != 0)
+        return -1;
+    ring_tray_write(tray, zmq_msg_data(message));
+    return 0;
+}
+
 static bool s_send(struct ring *ring, struct ring_operation *operation, bool *moved, struct err *err)
 {
     struct piece chunk = s_chunk(operation, operation->send, false);
@@ -213,7 +226,7 @@ static bool s_send(struct ring *ring, struct ring_operation *operation, bool *mo
                        zmq_strerror(zmq_errno()));
     }
     zmq_msg_t message;
-    int good = s_lend(operation, &message, s_sent_from(operation, chunk),
+    int good = s_fill(operation, &message, s_sent_from(operation, chunk),
                       chunk.count * s_size_sent(operation, operation->send.step));
     while (good == 0 && (good = zmq_msg_send(&message, ring->to, ZMQ_DONTWAIT)) < 0 && zmq_errno() == EINTR)
         good = 0;
@@ -236,8 +249,9 @@ static bool s_send(struct ring *ring, struct ring_operation *operation, bool *mo
 /* A message as it came; ends in s_drop. */
 struct arrival {
     zmq_msg_t head, body;
-    int parts;         /* of the message; only the first two are kept         */
-    struct route from; /* the connection, and the message's bytes on it       */
+    const void *elements; /* in the body, or in the tray of which it is the number */
+    int parts;            /* of the message; only the first two are kept         */
+    struct route from;    /* the connection, and the message's bytes on it       */
 };
 
 /* False where none is there. */
@@ -248,6 +262,7 @@ static bool s_take(struct ring *ring, struct arrival *arrival)
     zmq_msg_init(&arrival->head);
     zmq_msg_init(&arrival->body);
     arrival->parts = 0;
+    arrival->elements = NULL;
     if (zmq_msg_recv(&arrival->head, socket, ZMQ_DONTWAIT) < 0)
         return false;
     arrival->parts = 1;
@@ -286,6 +301,17 @@ static bool s_is_stale(const struct ring *ring, struct arrival *arrival, const s
     return frame->generation < ring->generation;
 }
 
+/* Where the elements of a message lie that should have so many bytes of them; NULL where it has not. */
+static const void *s_elements(const struct ring *ring, struct arrival *arrival, size_t bytes)
+{
+    const void *body = zmq_msg_data(&arrival->body);
+    size_t size = zmq_msg_size(&arrival->body);
+    if (arrival->parts != 2 || size == bytes)
+        return arrival->parts == 2 ? body : NULL;
+    bool tray = ring->here != NULL && bytes >= RING_TRAY_LEAST && size == RING_TRAY_NUMBER;
+    return tray ? ring_memory_at(ring->here, ring_tray_read(body)) : NULL;
+}
+
 /* Whether it is the one message that may come now. */
 static bool s_check(const struct ring_operation *operation, struct arrival *arrival, const struct ring_frame *frame,
                     struct err *err)
@@ -306,7 +332,8 @@ static bool s_check(const struct ring_operation *operation, struct arrival *arri
     if (frame->step != operation->receive.step || frame->chunk != operation->receive.chunk)
         return err_set(err, ERR_PROTOCOL, "rank %u sent chunk %u of step %u in place of %u of %u", predecessor,
                        frame->chunk, frame->step, operation->receive.chunk, operation->receive.step);
-    if (arrival->parts != 2 || zmq_msg_size(&arrival->body) != bytes)
+    arrival->elements = s_elements(ring, arrival, bytes);
+    if (arrival->elements == NULL)
         return err_set(err, ERR_PROTOCOL, "rank %u sent %zu bytes in %d frames in place of %zu in 2", predecessor,
                        zmq_msg_size(&arrival->body), arrival->parts, bytes);
     return true;
@@ -372,7 +399,9 @@ static void s_accept(struct ring_operation *operation, struct arrival *arrival)
     if (ring->watch != NULL) /* each time: it may have come again, and been given the same descriptor */
         watch_trust(ring->watch, &arrival->from);
     ring->neighbour = arrival->from.fd;
-    s_put(operation, s_chunk(operation, operation->receive, true), zmq_msg_data(&arrival->body));
+    s_put(operation, s_chunk(operation, operation->receive, true), arrival->elements);
+    if (arrival->elements != zmq_msg_data(&arrival->body))
+        ring_memory_empty(ring->here, ring_tray_read(zmq_msg_data(&arrival->body)));
     operation->receive.chunk++;
     s_settle(operation, &operation->receive, operation->receive_end, true);
     ring->moved_ms = clock_ms();

@@ -47,3 +47,13 @@ bool ring_frame_read(const void *bytes, size_t size, struct ring_frame *frame)
     };
     return true;
 }
+
+void ring_tray_write(uint32_t tray, uint8_t bytes[RING_TRAY_NUMBER])
+{
+    s_put(bytes, RING_TRAY_NUMBER, tray);
+}
+
+uint32_t ring_tray_read(const uint8_t bytes[RING_TRAY_NUMBER])
+{
+    return (uint32_t)s_get(bytes, RING_TRAY_NUMBER);
+}

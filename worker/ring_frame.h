@@ -1,6 +1,7 @@
 /* ring_frame.h - the line that stands before every piece of data in a ring.
  *
- * A message between neighbours is two frames: this one, of fixed size, and the elements. Little-endian:
+ * A message between neighbours is two frames: this one, of fixed size, and the elements, or, of elements that lie in memory
+ * which the two share, the number of their tray (u32). Little-endian:
  *
  *   at  size  field
  *    0     3  "LQR"
@@ -21,7 +22,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RING_FRAME = 32, RING_KIND_BYTES = 4 };
+enum {
+    RING_FRAME = 32,
+    RING_KIND_BYTES = 4,
+    RING_TRAY_NUMBER = 4 /* bytes */
+};
 
 struct ring_frame {
     uint8_t kind;
@@ -34,5 +39,9 @@ void ring_frame_write(const struct ring_frame *frame, uint8_t bytes[RING_FRAME])
 
 /* False where the bytes are no such line. Fields are as they came: nothing is said about their range. */
 bool ring_frame_read(const void *bytes, size_t size, struct ring_frame *frame);
+
+/* What stands in the place of elements that lie in memory which neighbours share (ring_memory.h). */
+void ring_tray_write(uint32_t tray, uint8_t bytes[RING_TRAY_NUMBER]);
+uint32_t ring_tray_read(const uint8_t bytes[RING_TRAY_NUMBER]);
 
 #endif
