@@ -18,7 +18,7 @@ static bool s_save_file(const struct model *model, int file, struct tensor_entry
     struct backend *backend = model->backend;
     size_t arena_bytes = model->elements * sizeof(float);
     struct buffer header = {0};
-    char *piece = malloc(STATE_SAVED);
+    char *piece = malloc(arena_bytes < STATE_SAVED ? arena_bytes : STATE_SAVED);
     bool ok = piece != NULL ? safetensors_header(entries, count, &header, err)
                             : err_set(err, ERR_MEMORY, "no memory to save");
     uint64_t total = header.size + (uint64_t)arena_count * arena_bytes, offset = header.size;

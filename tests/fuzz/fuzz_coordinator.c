@@ -333,7 +333,6 @@ static void s_begin(void)
     clock_hands = &stage.now_ms;
     stage.ended = false;
     s_connections = 0;
-    must(mkdir(stage.folder, 0700) == 0 && mkdir(stage.dir, 0700) == 0);
     stage_open(false);
     for (int i = 0; i < PEERS; i++) {
         memset(&s_peers[i].run, 0, sizeof s_peers[i] - offsetof(struct peer, run));
@@ -342,7 +341,7 @@ static void s_begin(void)
     }
 }
 
-/* Nothing is left for the next input: neither what nobody read nor, since libFuzzer ends without atexit's, a folder. */
+/* Nothing is left for the next input, what nobody read neither. */
 static void s_end(void)
 {
     for (int i = 0; i < PEERS; i++) {
@@ -350,9 +349,9 @@ static void s_end(void)
         wire_clear(&s_peers[i].line);
     }
     stage_close();
-    stage_remove();
     wire_clear(&stage.heard);
     shelf_empty(&shelf_kept);
+    buffer_clear(&shelf_journal);
     clock_hands = NULL;
 }
 

@@ -1,5 +1,5 @@
 /* stage.h - a coordinator whose peers are played by a fuzz target: a run of a few pairs, a ROUTER that is played too
- * (wire.h), checkpoints in memory (shelf.h), and a clock that stands still until it is told to go on (clock.h).
+ * (wire.h), checkpoints and a journal in memory (shelf.h), and a clock that stands still until it is told to go on (clock.h).
  *
  * The dataset and the plan are made once; run, journal and trainer anew for each input, so that an input does the same
  * whenever it is run. It is the linker's doing too that getrandom, which names a run, comes to __wrap_getrandom below, and
@@ -17,7 +17,6 @@
 #include "tests/unit/trainer_scene.h"
 
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* Messages that wait for one peer, and from all of them. */
@@ -28,7 +27,6 @@ struct stage {
     struct wire_line heard; /* by the router */
     struct wire_socket router;
     bool made;
-    char folder[64], dir[96];
     int64_t now_ms;
     /* of one input */
     struct journal journal;
@@ -57,17 +55,11 @@ ssize_t __wrap_getrandom(void *bytes, size_t size, unsigned flags)
 
 static struct stage stage;
 
-static void stage_remove(void)
-{
-    unlink(stage.journal.path);
-    must(rmdir(stage.dir) == 0 && rmdir(stage.folder) == 0);
-}
-
-static void stage_configure(struct config *config)
+static void stage_configure(struct config *config, const char *folder)
 {
     char pairs[96];
-    snprintf(pairs, sizeof pairs, "%s/pairs.tsv", stage.folder);
-    scene_configure(config, pairs, stage.dir);
+    snprintf(pairs, sizeof pairs, "%s/pairs.tsv", folder);
+    scene_configure(config, pairs, folder);
     config->train_epochs = 1;
     config->train_batch = 2;
     config->train_span = 1;
@@ -80,19 +72,17 @@ static void stage_make(void)
 {
     struct config *config = &stage.scene.config;
     struct err err;
+    char folder[] = "/tmp/lstmq-fuzz-XXXXXX";
     log_open("fuzz", LOG_OFF);
-    snprintf(stage.folder, sizeof stage.folder, "%s",
-             access("/dev/shm", W_OK) == 0 ? "/dev/shm/lstmq-fuzz-XXXXXX" : "/tmp/lstmq-fuzz-XXXXXX");
-    must(mkdtemp(stage.folder) != NULL);
-    snprintf(stage.dir, sizeof stage.dir, "%s/run", stage.folder);
-    stage_configure(config);
+    must(mkdtemp(folder) != NULL);
+    stage_configure(config, folder);
     FILE *pairs = fopen(config->data_pairs, "we");
     must(pairs != NULL);
     fputs("a b c\tw x y\na b d\tw y\nc a\tx w w\nd d b\ty\nb a\tx y\n", pairs);
     must(fclose(pairs) == 0);
     must(scene_open_data(&stage.scene, &err));
     unlink(config->data_pairs);
-    must(rmdir(stage.folder) == 0);
+    must(rmdir(folder) == 0);
     stage.heard.most = STAGE_QUEUE;
     stage.router.in = &stage.heard;
     stage.made = true;
