@@ -121,6 +121,8 @@ bool reducer_begin(struct reducer *reducer, const struct step_rows *rows, struct
     bool exact = reducer->how == REDUCE_EXACT;
     reducer->step = rows;
     reducer->empty = true;
+    reducer->held = NULL;
+    reducer->summed = false;
     reducer->failed = false;
     reducer->slot_count = exact ? reducer->shards : reducer->size;
     if (!s_reserve_slots(reducer, err))
@@ -180,14 +182,10 @@ static void s_put_back(const struct reducer *reducer, float *gradient)
 
 /* ---- adding ---- */
 
-/* The failure of a quantisation, by the name of a tensor. */
-static bool s_name_element(const struct reducer *reducer, const float *gradient, struct err *err)
+/* The first element that no sum takes; false where there is none. */
+static bool s_find_element(const struct reducer *reducer, const float *values, struct err *err)
 {
     const struct model *model = reducer->model;
-    float *values = malloc(model->elements * sizeof *values);
-    if (values == NULL)
-        return false;
-    model->backend->op->download(model->backend, values, gradient, model->elements * sizeof *values);
     for (int i = 0; i < model->tensor_count; i++) {
         const struct tensor *tensor = &model->tensors[i];
         for (size_t k = tensor->offset; k < tensor->offset + tensor->size; k++) {
@@ -197,29 +195,57 @@ static bool s_name_element(const struct reducer *reducer, const float *gradient,
                     "the gradient of %s has the element %g: exact sums take finite values below 2^22; try a smaller "
                     "train.lr or train.clip",
                     tensor->name, (double)values[k]);
-            i = model->tensor_count;
-            break;
+            return true;
         }
+    }
+    return false;
+}
+
+/* The failure of a quantisation, by the name of a tensor. */
+static bool s_name_element(const struct reducer *reducer, const float *const gradients[2], struct err *err)
+{
+    const struct model *model = reducer->model;
+    float *values = malloc(model->elements * sizeof *values);
+    bool found = values == NULL;
+    for (int i = 0; i < 2 && !found && gradients[i] != NULL; i++) {
+        model->backend->op->download(model->backend, values, gradients[i], model->elements * sizeof *values);
+        found = s_find_element(reducer, values, err);
     }
     free(values);
     return false;
 }
 
-/* To integers, added to those of earlier shards, if there are any. */
-static bool s_quantise(struct reducer *reducer, float *gradient, bool accumulate, struct err *err)
+/* To integers, added to those of earlier shards, if there are any. `second` may be NULL. */
+static bool s_quantise(struct reducer *reducer, float *first, float *second, struct err *err)
 {
     struct backend *backend = reducer->model->backend;
+    float *const gradients[2] = {first, second};
+    bool accumulate = reducer->summed;
     int64_t *to = reducer->sums;
+    reducer->summed = true;
     for (int i = 0; i < reducer->dense_count; i++) {
-        backend->op->quantise(backend, gradient + reducer->dense[i].offset, reducer->dense[i].size, accumulate, to);
-        to += reducer->dense[i].size;
+        size_t offset = reducer->dense[i].offset, size = reducer->dense[i].size;
+        backend->op->quantise(backend, first + offset, second != NULL ? second + offset : NULL, size, accumulate, to);
+        to += size;
     }
-    s_gather(reducer, gradient);
-    backend->op->quantise(backend, reducer->rows, s_all_rows_size(reducer), accumulate, to);
+    for (int i = 0; i < 2 && gradients[i] != NULL; i++) {
+        s_gather(reducer, gradients[i]);
+        backend->op->quantise(backend, reducer->rows, NULL, s_all_rows_size(reducer), accumulate || i > 0, to);
+    }
     if (!backend->op->check(backend, err))
-        return s_name_element(reducer, gradient, err);
-    s_zero_rows(reducer, gradient);
+        return s_name_element(reducer, (const float *const[2]){first, second}, err);
+    s_zero_rows(reducer, first);
+    if (second != NULL)
+        s_zero_rows(reducer, second);
     return true;
+}
+
+/* A shard waits for the next, and both are taken. */
+static bool s_hold(struct reducer *reducer, float *gradient, struct err *err)
+{
+    float *held = reducer->held;
+    reducer->held = held == NULL ? gradient : NULL;
+    return held == NULL || s_quantise(reducer, held, gradient, err);
 }
 
 bool reducer_add(struct reducer *reducer, float *gradient, uint32_t shard, const struct network_result *figures,
@@ -232,9 +258,8 @@ bool reducer_add(struct reducer *reducer, float *gradient, uint32_t shard, const
     memcpy(slot, &figures->loss_sum, sizeof *slot);
     slot[1] = figures->tokens;
     slot[2] = figures->correct;
-    bool first = reducer->empty;
     reducer->empty = false;
-    return !exact || s_quantise(reducer, gradient, !first, err);
+    return !exact || s_hold(reducer, gradient, err);
 }
 
 /* ---- all-reduce ---- */
@@ -333,6 +358,9 @@ static void s_dequantise(const struct reducer *reducer, float *gradient)
 bool reducer_end(struct reducer *reducer, float *gradient, struct step_result *result, struct err *err)
 {
     bool exact = reducer->how == REDUCE_EXACT;
+    if (reducer->held != NULL && !s_quantise(reducer, reducer->held, NULL, err))
+        return false;
+    reducer->held = NULL;
     if (exact && reducer->empty) {
         struct backend *backend = reducer->model->backend;
         backend->op->zero(backend, reducer->sums, (s_dense_size(reducer) + s_all_rows_size(reducer)) * sizeof(int64_t));

@@ -6,7 +6,8 @@
  * up the same figures in the same order.
  *
  *   exact   each shard's gradient as int64 at a scale of 2^40, whose sum does not depend on who has which shard; a slot
- *           for each shard of a batch
+ *           for each shard of a batch. Shards are taken two at a time, since the sums are the most of the memory that is
+ *           passed over
  *   fp32    floats, added in an order that depends on the number of ranks; a slot for each rank, who computes its shards
  *   bf16    as one batch. bf16 rounds what is sent to half the bytes
  *
@@ -35,6 +36,8 @@ struct reducer {
 
     const struct step_rows *step; /* the step's rows, from begin to end                        */
     bool empty;                   /* nothing was added so far                                  */
+    float *held;                  /* exact: added, and to be taken with the next; NULL = none  */
+    bool summed;                  /* exact: there are sums                                     */
     float *rows;                  /* [step's rows of all embeddings, E] backend memory         */
     size_t rows_capacity;         /* floats                                                    */
     int64_t *sums;                /* exact: dense parts, rows, slots; backend memory           */
@@ -60,12 +63,13 @@ bool reducer_meet(struct reducer *reducer, struct err *err);
 /* Begin a step with these rows, as step_rows_list left them: those of all ranks. The gradient's are zero. */
 bool reducer_begin(struct reducer *reducer, const struct step_rows *rows, struct err *err);
 
-/* A batch's gradient and figures. In exact reduction the batch is shard `shard`, its gradient is taken, and the rows of
- * the embeddings are zero again. ERR_DIVERGED: an element that is not finite or beyond 2^22 names its tensor. */
+/* A batch's gradient and figures. In exact reduction the batch is shard `shard`, and its gradient is left alone until the
+ * next batch, which has another arena, was added, or until reducer_end; from then on its rows of the embeddings are zero
+ * again. ERR_DIVERGED: an element that is not finite or beyond 2^22 names its tensor. */
 bool reducer_add(struct reducer *reducer, float *gradient, uint32_t shard, const struct network_result *figures,
                  struct err *err);
 
-/* All-reduce: the gradient and the figures become the whole batch's. */
+/* All-reduce: `gradient`, an arena that was added, and the figures become the whole batch's. */
 bool reducer_end(struct reducer *reducer, float *gradient, struct step_result *result, struct err *err);
 
 /* `size` bytes of backend memory of rank `root` to all ranks. */

@@ -87,14 +87,22 @@ void step_rows_list(struct step_rows *rows)
     }
 }
 
-void step_rows_clear(struct step_rows *rows, float *gradient)
+void step_rows_zero(struct step_rows *rows, float *gradient)
 {
     struct backend *backend = rows->model->backend;
     step_rows_list(rows);
     for (int i = 0; i < rows->embeddings; i++) {
-        struct row_list *list = &rows->lists[i];
+        const struct row_list *list = &rows->lists[i];
         backend->op->zero_rows(backend, list->index, list->count, list->tensor->shape[1],
                                gradient + list->tensor->offset);
+    }
+}
+
+void step_rows_clear(struct step_rows *rows, float *gradient)
+{
+    step_rows_zero(rows, gradient);
+    for (int i = 0; i < rows->embeddings; i++) {
+        struct row_list *list = &rows->lists[i];
         memset(list->marks, 0, s_words(list->tensor) * sizeof *list->marks);
         list->count = 0;
     }

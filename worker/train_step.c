@@ -16,14 +16,20 @@ bool training_open(struct training *training, struct backend *backend, const str
         return false;
     training->network.model = training->model;
     size_t elements = training->model->elements;
+    bool two = config->train_reduce == REDUCE_EXACT && config->train_shards > 1;
     training->gradient = backend->op->alloc(backend, elements * sizeof(float), err);
-    if (training->gradient == NULL || !step_rows_open(&training->rows, training->model, err) ||
+    if (training->gradient != NULL && two)
+        training->other = backend->op->alloc(backend, elements * sizeof(float), err);
+    if (training->gradient == NULL || (two && training->other == NULL) ||
+        !step_rows_open(&training->rows, training->model, err) ||
         !reducer_open(&training->reducer, training->model, config, err) ||
         !optimiser_open(&training->optimiser, training->model, config, err)) {
         training_close(training);
         return false;
     }
     training->gradient_of = model_weights(training->model, training->gradient);
+    if (two)
+        training->other_of = model_weights(training->model, training->other);
     return true;
 }
 
@@ -39,6 +45,8 @@ void training_close(struct training *training)
     batch_free(&training->batch);
     if (training->gradient != NULL)
         backend->op->free(backend, training->gradient);
+    if (training->other != NULL)
+        backend->op->free(backend, training->other);
     model_destroy(&training->model);
 }
 
@@ -108,6 +116,8 @@ static bool s_begin(struct training *training, const struct span *span, uint32_t
                     struct err *err)
 {
     bool known;
+    if (training->other != NULL)
+        step_rows_zero(&training->rows, training->other);
     step_rows_clear(&training->rows, training->gradient);
     if (training->reducer.collective != NULL)
         known = s_rows_of_all(training, span, offset, at, err);
@@ -146,6 +156,7 @@ static bool s_compute(struct training *training, const struct span *span, uint32
     bool exact = training->reducer.how == REDUCE_EXACT;
     const size_t shard_before = at->shard;
     const uint32_t row_before = at->row;
+    bool second = false; /* of two shards that the reducer takes together */
     while (at->shard < span->shard_count && span->shards[at->shard].step == offset) {
         const struct span_shard *shard = &span->shards[at->shard];
         uint32_t count = exact ? shard->rows : s_row_count(span, offset, at);
@@ -156,9 +167,12 @@ static bool s_compute(struct training *training, const struct span *span, uint32
         if (count == 0)
             continue;
         if (!s_pack(training, &span->rows, count, at, err) ||
-            !network_run(&training->network, &training->batch, &training->gradient_of, false, &figures, err) ||
-            !reducer_add(&training->reducer, training->gradient, shard->shard, &figures, err))
+            !network_run(&training->network, &training->batch, second ? &training->other_of : &training->gradient_of,
+                         false, &figures, err) ||
+            !reducer_add(&training->reducer, second ? training->other : training->gradient, shard->shard, &figures,
+                         err))
             return false;
+        second = !second && training->other != NULL;
     }
     log_debug("step %llu: %u rows of %zu shards", (unsigned long long)training->step, at->row - row_before,
               at->shard - shard_before);

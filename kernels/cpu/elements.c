@@ -146,7 +146,8 @@ void cpu_adam(struct backend *self, float *p, const float *g, float *m, float *v
 }
 
 struct quantise {
-    const float *x;
+    const float *x[2];
+    int addends;
     bool accumulate;
     int64_t *sum;
     _Atomic size_t bad; /* the first element that cannot be added */
@@ -155,29 +156,39 @@ struct quantise {
 /* Elements whose sums are still in the nearest cache when they are added to, just after they were set to zero. */
 enum { QUANTISE_BLOCK = 2048 };
 
+/* How many of `count` elements from `at` on were added before one that cannot be. */
+static size_t s_quantise_block(const struct cpu *cpu, const struct quantise *a, size_t at, size_t count)
+{
+    size_t good = count;
+    if (!a->accumulate)
+        memset(a->sum + at, 0, count * sizeof *a->sum);
+    for (int i = 0; i < a->addends; i++)
+        good = cpu->vector->quantise(good, a->x[i] + at, a->sum + at);
+    return good;
+}
+
 static void s_quantise_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     struct quantise *a = arguments;
     size_t at = s.first, end = s.first + s.count, bad = a->bad;
     for (size_t next = at; at == next && at < end;) {
         size_t count = end - at < QUANTISE_BLOCK ? end - at : QUANTISE_BLOCK;
-        if (!a->accumulate)
-            memset(a->sum + at, 0, count * sizeof *a->sum);
         next = at + count;
-        at += cpu->vector->quantise(count, a->x + at, a->sum + at);
+        at += s_quantise_block(cpu, a, at, count);
     }
     while (at < end && at < bad && !atomic_compare_exchange_weak(&a->bad, &bad, at))
         ;
 }
 
-void cpu_quantise(struct backend *self, const float *x, size_t count, bool accumulate, int64_t *sum)
+void cpu_quantise(struct backend *self, const float *x, const float *y, size_t count, bool accumulate, int64_t *sum)
 {
-    struct quantise a = {.x = x, .accumulate = accumulate, .sum = sum, .bad = count};
+    struct quantise a = {.x = {x, y}, .addends = y != NULL ? 2 : 1, .accumulate = accumulate, .sum = sum, .bad = count};
     s_by_elements(self, count, s_quantise_part, &a);
     if (a.bad < count) {
         struct err err;
+        bool second = y != NULL && fabsf(x[a.bad]) <= 0x1p22f;
         err_set(&err, ERR_FAILED, "element %zu is %g: exact sums take finite values below 2^22", a.bad,
-                (double)x[a.bad]);
+                (double)(second ? y : x)[a.bad]);
         cpu_fail((struct cpu *)self, &err);
     }
 }

@@ -139,7 +139,7 @@ static void the_first_failure_is_kept_until_it_is_asked_for(void **state)
     static int64_t sum[70000];
     x[66666] = INFINITY;
     x[69999] = 5e6f;
-    op->quantise(backend, x, 70000, true, sum);
+    op->quantise(backend, x, NULL, 70000, true, sum);
     op->sigmoid(backend, y, 1);
     assert_true(y[0] == 1.0f);
     assert_false(op->check(backend, &err));
@@ -437,18 +437,23 @@ static void small_steps_are_computed_as_defined(void **state)
 static void exact_sums_round_to_even_and_come_back(void **state)
 {
     (void)state;
-    float *x = s_random(MANY, 1), *back = s_zeroed(MANY, sizeof *back);
-    int64_t *sum = s_zeroed(MANY, sizeof *sum);
+    float *x = s_random(MANY, 1), *y = s_random(MANY, 2), *back = s_zeroed(MANY, sizeof *back);
+    int64_t *sum = s_zeroed(MANY, sizeof *sum), *pairs = s_zeroed(MANY, sizeof *pairs);
     x[1] = 0x1p-41f;
     x[2] = 3 * 0x1p-41f;
     x[3] = -4194303.5f;
+    y[1] = y[2] = 0;
     struct backend *backend = s_open(3);
     for (size_t i = 0; i < MANY; i++)
         sum[i] = -7;
-    backend->op->quantise(backend, x, MANY, false, sum);
-    backend->op->quantise(backend, x, MANY, true, sum);
-    for (size_t i = 0; i < MANY; i++)
-        assert_int_equal(sum[i], 2 * (int64_t)nearbyint((double)x[i] * 0x1p40));
+    backend->op->quantise(backend, x, NULL, MANY, false, sum);
+    backend->op->quantise(backend, x, y, MANY, true, sum);
+    backend->op->quantise(backend, y, y, MANY, false, pairs);
+    for (size_t i = 0; i < MANY; i++) {
+        int64_t of_x = (int64_t)nearbyint((double)x[i] * 0x1p40), of_y = (int64_t)nearbyint((double)y[i] * 0x1p40);
+        assert_int_equal(sum[i], 2 * of_x + of_y);
+        assert_int_equal(pairs[i], 2 * of_y);
+    }
     assert_int_equal(sum[1], 0);
     assert_int_equal(sum[2], 4);
     backend->op->dequantise(backend, sum, MANY, back);
@@ -456,8 +461,28 @@ static void exact_sums_round_to_even_and_come_back(void **state)
         assert_true(back[i] == (float)((double)sum[i] * 0x1p-40));
     s_close(backend);
     free(x);
+    free(y);
     free(back);
     free(sum);
+    free(pairs);
+}
+
+static void a_sum_of_two_fails_at_the_first_element_that_either_has(void **state)
+{
+    (void)state;
+    struct backend *backend = s_open(2);
+    static float x[70000], y[70000];
+    static int64_t sum[70000];
+    const char *const says[] = {"element 100 is inf", "element 99 is 5e+06"};
+    x[100] = INFINITY;
+    for (int i = 0; i < 2; i++) {
+        struct err err = {.text = ""};
+        backend->op->quantise(backend, x, y, 70000, false, sum);
+        assert_false(backend->op->check(backend, &err));
+        assert_non_null(strstr(err.text, says[i]));
+        y[99] = y[101] = 5e6f;
+    }
+    s_close(backend);
 }
 
 static void the_or_gate_is_learnt(void **state)
@@ -492,6 +517,7 @@ int main(void)
         cmocka_unit_test(elements_are_computed_as_defined),
         cmocka_unit_test(small_steps_are_computed_as_defined),
         cmocka_unit_test(exact_sums_round_to_even_and_come_back),
+        cmocka_unit_test(a_sum_of_two_fails_at_the_first_element_that_either_has),
         cmocka_unit_test(the_or_gate_is_learnt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
