@@ -56,6 +56,11 @@ def words(options):
     return [word for key, value in options.items() if value is not None for word in (f"--{key}", str(value))]
 
 
+def dotted(options):
+    """Keyword arguments as options: section__name is section.name."""
+    return {key.replace("__", "."): value for key, value in options.items()}
+
+
 def hashes(folder, link="latest"):
     """What a checkpoint's tensors are, to the bit."""
     return {name: hashlib.sha256(read(folder, link, name)).hexdigest()
@@ -83,8 +88,7 @@ class TrainingTest(unittest.TestCase):
 
     def arguments(self, *flags, **options):
         """The words of `lstmq train`: the class's options, with `section__name=value` for others."""
-        changed = {key.replace("__", "."): value for key, value in options.items()}
-        return ["train", *words({**self.options, **changed}), *flags]
+        return ["train", *words({**self.options, **dotted(options)}), *flags]
 
     def train(self, *flags, status=0, **options):
         """Train to the end, which must be `status`; returns what it printed on stderr."""

@@ -18,7 +18,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "cli"))
 from program import BINARY, SOURCE, main  # noqa: E402,F401
-from training import hashes, new_folder, read, sample_pairs, words, write  # noqa: E402,F401
+from training import dotted, hashes, new_folder, read, sample_pairs, words, write  # noqa: E402,F401
 
 FAULTS = os.environ.get("LSTMQ_FAULTS", BINARY + "-faults")
 FULL = os.environ.get("LSTMQ_FULL", "") != ""
@@ -116,6 +116,14 @@ class Process:
         """The number by which the coordinator took this worker in."""
         return int(self.expect(r"joined as worker (\d+)", since)[1][1])
 
+    def at_step(self, step=r"\d+", since=0, limit=LIMIT_S):
+        """Wait until this worker computes that step, or any. As .steps: where it runs with --log.level debug."""
+        self.expect(rf"\] step {step}: ", since, limit)
+
+    def steps(self):
+        """The steps that this worker computed, as it says, in their order."""
+        return [int(match[1]) for _, match in self.all(r"\] step (\d+): \d+ rows")]
+
     def end(self, limit=LIMIT_S):
         """Wait for the end; the exit status, negative for a signal."""
         with self.news:
@@ -171,8 +179,7 @@ class Cluster:
         test.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         test.addCleanup(self.close)
         self.run = os.path.join(self.folder, "run")
-        self.options = {**SMALL, "data.pairs": pairs, "run.dir": self.run,
-                        **{key.replace("__", "."): value for key, value in options.items()}}
+        self.options = {**SMALL, "data.pairs": pairs, "run.dir": self.run, **dotted(options)}
         self.endpoint, self.coordinator, self.workers, self.processes = "tcp://127.0.0.1:0", None, [], []
 
     def start(self, *flags, binary=FAULTS, fault=None, **more):
@@ -198,6 +205,18 @@ class Cluster:
         process = Process(*arguments, environment=environment, **more)
         self.processes.append(process)
         return process
+
+    def given_up(self, worker, why="", since=0):
+        """Wait until the coordinator gives that worker up; the time."""
+        return self.coordinator.expect(rf"process {worker.pid}\) {why}.* is given up", since)[0]
+
+    def generation(self, workers, since=0):
+        """Wait for a generation of so many workers; the step from which it goes on."""
+        return int(self.coordinator.expect(rf"generation \d+: {workers} workers?, from step (\d+)", since)[1][1])
+
+    def at_work(self, since=0):
+        """Wait until a generation trains; the time."""
+        return self.coordinator.expect(r"generation \d+ is at work", since)[0]
 
     def finished(self, limit=LIMIT_S, status=0):
         """The coordinator, and all workers that were not killed, end in good order."""
@@ -234,8 +253,7 @@ def train(test, pairs, *flags, **options):
     """The hashes that `lstmq train` comes to, in one process."""
     folder = new_folder()
     test.addCleanup(shutil.rmtree, folder, ignore_errors=True)
-    options = {**SMALL, "data.pairs": pairs, "run.dir": os.path.join(folder, "run"), "run.progress": "none",
-               **{key.replace("__", "."): value for key, value in options.items()}}
+    options = {**SMALL, "data.pairs": pairs, "run.dir": os.path.join(folder, "run"), "run.progress": "none", **dotted(options)}
     result = subprocess.run([BINARY, "train", *words(options), *flags], stdout=subprocess.DEVNULL,
                             stderr=subprocess.PIPE, encoding="utf-8", timeout=600, check=False)
     test.assertEqual(result.returncode, 0, result.stderr)

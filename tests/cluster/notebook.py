@@ -6,6 +6,9 @@ import zipfile
 from cluster import SOURCE, read, write
 
 
+MISSING = "neither $LSTMQ_DATA/fra-eng.zip nor .data/fra.txt is there"
+
+
 def pairs(folder):
     """The path of the real pairs: out of fra-eng.zip in $LSTMQ_DATA, or what scripts/data.sh got; None where neither is."""
     archive = os.path.join(os.environ.get("LSTMQ_DATA", "/nowhere"), "fra-eng.zip")
@@ -15,3 +18,11 @@ def pairs(folder):
     found, edition = (os.path.join(SOURCE, ".data", name) for name in ("fra.txt", "EDITION"))
     real = os.path.exists(found) and os.path.exists(edition) and b"sample" not in read(edition)
     return found if real else None
+
+
+def pairs_or_skip(test):
+    """The same for a test with a .folder, which is skipped without them."""
+    found = pairs(test.folder)
+    if found is None:
+        test.skipTest(MISSING)
+    return found

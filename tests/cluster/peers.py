@@ -65,6 +65,14 @@ class Keys:
     def withdraw(self, name):
         os.unlink(os.path.join(self.allow, name + ".pub"))
 
+    def of_server(self):
+        """The words by which a coordinator has the key "server", and lets in who is in allow/."""
+        return "--curve.key", self.path("server.key"), "--curve.allow", self.allow
+
+    def of_peer(self, name):
+        """The words by which a command comes to that coordinator with a key."""
+        return "--curve.key", self.path(name + ".key"), "--curve.server", self.path("server.pub")
+
     def read(self, name):
         """(public, secret) as bytes of Z85."""
         with open(self.path(name + ".key"), "rb") as file:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from cluster import SOURCE, new_folder
-from notebook import pairs
+from notebook import MISSING, pairs
 from program import SKIPPED
 
 PYTHON = os.environ.get("PYTHON_TORCH", os.path.join(SOURCE, ".venv/bin/python"))
@@ -27,7 +27,7 @@ def speeds(name, folder):
     if name == "cluster":
         found = pairs(folder)
         if found is None:
-            return skip("neither $LSTMQ_DATA/fra-eng.zip nor .data/fra.txt is there")
+            return skip(MISSING)
         words = ["--pairs", found]
     return subprocess.run([os.path.join(SOURCE, f"scripts/bench_{name}.sh"), *words], check=False).returncode
 

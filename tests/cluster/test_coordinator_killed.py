@@ -22,8 +22,7 @@ class CoordinatorKilled(ClusterTest):
 
     def go_on(self, cluster):
         """Start it again and see the run to its end: the same weights, and nothing a worker held was done again."""
-        computed = max([int(match[1]) for worker in cluster.workers for _, match in worker.all(r"\] step (\d+): \d+ rows")],
-                       default=0)
+        computed = max([step for worker in cluster.workers for step in worker.steps()], default=0)
         cluster.start("--resume").finished()
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=cluster.options["train.epochs"]), cluster.log())
         begun = cluster.coordinator.find(r"generation \d+: \d workers?, from step (\d+)")
@@ -63,7 +62,7 @@ class CoordinatorKilled(ClusterTest):
             step = drawn.randrange(1, 201)
             with self.subTest(number=number, step=step):
                 cluster = self.begin(epochs=LONG)
-                drawn.choice(cluster.workers).expect(rf"\] step {step}: ")
+                drawn.choice(cluster.workers).at_step(step)
                 cluster.coordinator.kill()
                 self.assertEqual(cluster.coordinator.end(), -signal.SIGKILL, "the run was over before\n" + cluster.log())
                 self.go_on(cluster)

@@ -2,6 +2,7 @@
 """A run that trains while everything is thrown at every port there is: the coordinator's, and each worker's in the ring. Memory
 stays bounded, steps go on, and the weights are those of one process."""
 
+import contextlib
 import json
 import os
 import re
@@ -22,6 +23,19 @@ BOUNDED_HZ = 100   # attackers a second to each port, while speed is measured
 MEASURED_S = 1.0
 LEAST = 0.1        # of the speed that is left by an attack without bounds, from the same two cores
 LINES_A_SECOND = 10
+
+
+@contextlib.contextmanager
+def at_once(throw, each):
+    """throw(*words) for each words, in threads of their own, from before what stands in the `with`, whose end awaits theirs."""
+    threads = [threading.Thread(target=throw, args=words) for words in each]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for thread in threads:
+            thread.join()
 
 
 class Port:
@@ -179,17 +193,16 @@ class Run:
         self.before = {process.pid: process.memory() for process in self.processes}
 
     def begin(self, *flags):
-        self.cluster.start(*flags, *(("--curve.key", self.keys.path("server.key"), "--curve.allow", self.keys.allow)
-                                     if self.keyed else ())).listening()
+        self.cluster.start(*flags, *(self.keys.of_server() if self.keyed else ())).listening()
         for name in ("a", "b"):
             mark = self.cluster.coordinator.mark()
             # Named, so that workers of this host meet at a TCP port as those of many hosts do.
             self.cluster.worker("--worker.bind", "127.0.0.1", *self.with_key(name))
             self.cluster.coordinator.expect(r"worker \d+: ", since=mark)
-        self.cluster.coordinator.expect("is at work")
+        self.cluster.at_work()
 
     def with_key(self, name):
-        return ("--curve.key", self.keys.path(name + ".key"), "--curve.server", self.keys.path("server.pub")) if self.keyed else ()
+        return self.keys.of_peer(name) if self.keyed else ()
 
     @staticmethod
     def listens(process):
@@ -251,13 +264,11 @@ class Hostile(ClusterTest):
                 port.throw(port.raw(), os.urandom(1000))
                 port.close()
 
-        threads = [threading.Thread(target=throw, args=(port,)) for port in run.ports]
-        for thread in threads:
-            thread.start()
-        loud = run.speed()
-        over.set()
-        for thread in threads:
-            thread.join()
+        with at_once(throw, [(port,) for port in run.ports]):
+            try:
+                loud = run.speed()
+            finally:
+                over.set()
         self.say(f"{quiet:.0f} steps/s, {loud:.0f} with {BOUNDED_HZ} junk connections a second to each of {len(run.ports)} ports")
         self.assertGreaterEqual(loud, quiet / 2)
         return quiet
@@ -273,12 +284,10 @@ class Hostile(ClusterTest):
                 failures.append(f"{attack.__name__} to {port.process.name}: {failure!r}")
             port.close()
 
-        ports = [(attack, Port(port.process, port.endpoint, port.keyed, port.kind)) for attack in Port.ATTACKS for port in run.ports]
-        threads = [threading.Thread(target=throw, args=words) for words in ports]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        # Each with connections of its own.
+        with at_once(throw, [(attack, Port(port.process, port.endpoint, port.keyed, port.kind))
+                             for attack in Port.ATTACKS for port in run.ports]):
+            pass
         run.unharmed()
         self.assertEqual(failures, [], run.cluster.log())
         steps, seconds = run.step() - step, time.monotonic() - began

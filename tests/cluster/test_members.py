@@ -18,6 +18,12 @@ class Members(ClusterTest):
             cluster.worker("--log.level", "debug")
         return cluster
 
+    def resume(self, cluster):
+        """Start the coordinator again, and two workers that hold nothing."""
+        cluster.workers.clear()
+        cluster.start("--resume").listening()
+        cluster.worker(), cluster.worker()
+
     def finish(self, cluster):
         cluster.finished()
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=EPOCHS), cluster.log())
@@ -28,12 +34,12 @@ class Members(ClusterTest):
         cluster = self.begin()
         frozen, woken = cluster.workers[1], 0
         for step in (20, 900):
-            frozen.expect(rf"\] step {step}: ")
+            frozen.at_step(step)
             number, since, woken = frozen.number(woken), cluster.coordinator.mark(), frozen.mark()
             stopped_s = frozen.send(signal.SIGSTOP)
-            lost_s, _ = cluster.coordinator.expect(rf"process {frozen.pid}\) was silent .* is given up", since=since)
+            lost_s = cluster.given_up(frozen, "was silent", since)
             self.assertLessEqual(lost_s - stopped_s, SEEN_S)
-            cluster.coordinator.expect(r"generation \d+ is at work", since=since)
+            cluster.at_work(since)
             frozen.send(signal.SIGCONT)
             self.assertGreater(frozen.number(woken), number, "as a new one")
             frozen.expect(r"generation \d+: rank \d of 3", since=woken)
@@ -46,25 +52,25 @@ class Members(ClusterTest):
         cluster.endpoint = relay.endpoint
         parted = cluster.worker("--log.level", "debug")
         cluster.endpoint = near
-        cluster.coordinator.expect(r"generation \d+: 3 workers")
-        parted.expect(r"\] step \d+: ")
+        cluster.generation(3)
+        parted.at_step()
         number, since, heard = parted.number(), cluster.coordinator.mark(), parted.mark()
         held_s = relay.say("hold", "127.0.0.1")
-        lost_s, _ = cluster.coordinator.expect(rf"process {parted.pid}\) was silent .* is given up", since=since)
+        lost_s = cluster.given_up(parted, "was silent", since)
         self.assertLessEqual(lost_s - held_s, SEEN_S)
-        cluster.coordinator.expect(r"generation \d+: 2 workers", since=since)
-        cluster.coordinator.expect(r"generation \d+ is at work", since=since)
-        cluster.workers[0].expect(r"\] step \d+: ", since=cluster.workers[0].mark())
+        cluster.generation(2, since)
+        cluster.at_work(since)
+        cluster.workers[0].at_step(since=cluster.workers[0].mark())
         relay.say("release")
         self.assertGreater(parted.number(heard), number, "as a new one")
-        cluster.coordinator.expect(r"generation \d+: 3 workers", since=since)
+        cluster.generation(3, since)
         self.say(f"cut off: given up after {lost_s - held_s:.2f} s")
         self.finish(cluster)
 
     def test_a_worker_that_wakes_before_the_limit_stays_a_member(self):
         cluster = self.begin()
         frozen = cluster.workers[1]
-        frozen.expect(r"\] step 50: ")
+        frozen.at_step(50)
         frozen.send(signal.SIGSTOP)
         time.sleep(1)  # what is tested is that a second is not too long
         frozen.send(signal.SIGCONT)
@@ -76,20 +82,19 @@ class Members(ClusterTest):
     def test_below_the_least_number_the_run_waits_and_says_so(self):
         cluster = self.begin(workers=2)
         victim = cluster.workers[0]
-        victim.expect(r"\] step 30: ")
+        victim.at_step(30)
         since = cluster.coordinator.mark()
         victim.kill()
         cluster.coordinator.expect(r"waiting for workers: 1 of at least 2 are here", since=since)
         self.assertEqual(cluster.status()["phase"], "waiting")
         step = cluster.status()["step"]
         cluster.worker()
-        _, match = cluster.coordinator.expect(r"generation \d+: 2 workers, from step (\d+)", since=since)
-        self.assertGreaterEqual(int(match[1]), step)
+        self.assertGreaterEqual(cluster.generation(2, since), step)
         self.finish(cluster)
 
     def test_all_die_and_others_go_on_from_the_last_checkpoint(self):
         cluster = self.begin(workers=2)
-        cluster.workers[0].expect(r"\] step 100: ")
+        cluster.workers[0].at_step(100)
         for worker in cluster.workers:
             worker.send(signal.SIGKILL)
         for worker in list(cluster.workers):
@@ -103,7 +108,7 @@ class Members(ClusterTest):
         for step in (10, 45, 90):
             with self.subTest(step=step):
                 cluster = self.begin()
-                cluster.workers[2].expect(rf"\] step {step}: ")
+                cluster.workers[2].at_step(step)
                 came = cluster.coordinator.mark()
                 cluster.worker()
                 cluster.coordinator.expect(r"worker 4: ", since=came)
@@ -112,7 +117,7 @@ class Members(ClusterTest):
 
     def test_one_dies_while_it_joins(self):
         cluster = self.begin()
-        cluster.workers[2].expect(r"\] step 10: ")
+        cluster.workers[2].at_step(10)
         joining = cluster.worker()
         cluster.coordinator.expect(r"worker 4: ")
         joining.kill()
@@ -120,15 +125,15 @@ class Members(ClusterTest):
 
     def test_two_join_at_once(self):
         cluster = self.begin(workers=2)
-        cluster.workers[1].expect(r"\] step 20: ")
+        cluster.workers[1].at_step(20)
         since = cluster.coordinator.mark()
         cluster.worker(), cluster.worker()
-        cluster.coordinator.expect(r"generation \d+: 4 workers", since=since)
+        cluster.generation(4, since)
         self.finish(cluster)
 
     def test_all_but_one_die_together(self):
         cluster = self.begin(workers=4, least=1)
-        cluster.workers[3].expect(r"\] step 40: ")
+        cluster.workers[3].at_step(40)
         for worker in cluster.workers[:3]:
             worker.send(signal.SIGKILL)
         self.finish(cluster)
@@ -138,65 +143,57 @@ class Members(ClusterTest):
     def test_a_worker_that_is_told_to_end_leaves_at_a_boundary_and_no_step_is_lost(self):
         cluster = self.begin()
         leaving = cluster.workers[1]
-        leaving.expect(r"\] step 30: ")
+        leaving.at_step(30)
         since = cluster.coordinator.mark()
         leaving.send(signal.SIGTERM)
         self.assertEqual(leaving.end(), 0, cluster.log())
         cluster.coordinator.expect(r"worker \d+ left after", since=since)
-        computed = int(leaving.all(r"\] step (\d+): \d+ rows")[-1][1][1])
-        _, match = cluster.coordinator.expect(r"generation \d+: 2 workers, from step (\d+)", since=since)
-        self.assertEqual(int(match[1]), computed + 1, cluster.log())
+        computed = leaving.steps()[-1]
+        self.assertEqual(cluster.generation(2, since), computed + 1, cluster.log())
         self.finish(cluster)
 
     def test_the_last_workers_leave_nothing_behind_that_was_not_saved(self):
         cluster = self.begin(workers=2)
-        cluster.workers[1].expect(r"\] step 50: ")
+        cluster.workers[1].at_step(50)
         for worker in cluster.workers:
             worker.send(signal.SIGTERM)
         for worker in cluster.workers:
             self.assertEqual(worker.end(), 0, cluster.log())
         cluster.coordinator.expect(r"waiting for workers: 0 of at least 2")
-        computed = max(int(worker.all(r"\] step (\d+): \d+ rows")[-1][1][1]) for worker in cluster.workers)
+        computed = max(worker.steps()[-1] for worker in cluster.workers)
         since = cluster.coordinator.mark()
         cluster.worker(), cluster.worker()
-        _, match = cluster.coordinator.expect(r"generation \d+: 2 workers, from step (\d+)", since=since)
-        self.assertEqual(int(match[1]), computed + 1, cluster.log())
+        self.assertEqual(cluster.generation(2, since), computed + 1, cluster.log())
         self.finish(cluster)
 
     def test_all_are_told_to_end_at_once_and_what_was_done_is_saved(self):
         cluster = self.begin()
-        cluster.workers[1].expect(r"\] step 50: ")
+        cluster.workers[1].at_step(50)
         for process in [*cluster.workers, cluster.coordinator]:
             process.send(signal.SIGTERM)
         cluster.finished(status=130)
-        computed = max(int(worker.all(r"\] step (\d+): \d+ rows")[-1][1][1]) for worker in cluster.workers)
-        cluster.workers.clear()
-        cluster.start("--resume").listening()
-        cluster.worker(), cluster.worker()
-        _, match = cluster.coordinator.expect(r"generation \d+: 2 workers, from step (\d+)")
-        self.assertEqual(int(match[1]), computed + 1, cluster.log())
+        computed = max(worker.steps()[-1] for worker in cluster.workers)
+        self.resume(cluster)
+        self.assertEqual(cluster.generation(2), computed + 1, cluster.log())
         self.finish(cluster)
 
     def test_told_to_end_below_the_least_number_it_saves_what_a_worker_holds(self):
         cluster = self.begin(workers=2)
-        cluster.workers[1].expect(r"\] step 50: ")
+        cluster.workers[1].at_step(50)
         cluster.workers[0].kill()
         cluster.coordinator.expect(r"waiting for workers: 1 of at least 2")
         cluster.coordinator.send(signal.SIGTERM)
         cluster.finished(status=130)
-        computed = int(cluster.workers[1].all(r"\] step (\d+): \d+ rows")[-1][1][1])
-        cluster.workers.clear()
-        cluster.start("--resume").listening()
-        cluster.worker(), cluster.worker()
-        _, match = cluster.coordinator.expect(r"generation \d+: 2 workers, from step (\d+)")
-        self.assertGreaterEqual(int(match[1]), computed, cluster.log())
+        computed = cluster.workers[1].steps()[-1]
+        self.resume(cluster)
+        self.assertGreaterEqual(cluster.generation(2), computed, cluster.log())
         self.finish(cluster)
 
     def test_a_coordinator_that_is_told_to_end_saves_and_dismisses_and_is_resumed_by_its_printed_command(self):
         for number in (signal.SIGTERM, signal.SIGINT):
             with self.subTest(signal=number):
                 cluster = self.begin()
-                cluster.workers[1].expect(r"\] step 50: ")
+                cluster.workers[1].at_step(50)
                 cluster.coordinator.send(number)
                 cluster.finished(status=130)
                 _, match = cluster.coordinator.expect(r"continue with: lstmq (coordinator .*)$")

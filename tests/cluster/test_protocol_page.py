@@ -4,7 +4,6 @@
 It computes nothing. It reads every frame of every message, holds the page's rules against them, and answers as the page says."""
 
 import struct
-import unittest
 
 from cluster import ClusterTest, main
 
@@ -196,6 +195,11 @@ class AnotherWorker(ClusterTest):
                 if worker.socket in ready:
                     worker.take()
 
+    def to_the_end(self, workers):
+        """Until all were dismissed, and the coordinator has ended in good order."""
+        self.serve(workers, lambda: all(worker.left for worker in workers))
+        self.assertEqual(self.group.coordinator.end(), 0, self.group.log())
+
     def check(self, workers, epochs=2):
         """Each step's shards were given out once, each row once an epoch, and what was said of whole batches is right."""
         given = {}
@@ -225,8 +229,7 @@ class AnotherWorker(ClusterTest):
     def test_it_trains_validates_saves_and_is_dismissed(self):
         self.begin()
         worker = self.worker("alone")
-        self.serve([worker], lambda: worker.left)
-        self.assertEqual(self.group.coordinator.end(), 0, self.group.log())
+        self.to_the_end([worker])
         self.check([worker])
         self.assertTrue(worker.requests)
         self.assertEqual(len(set(worker.requests)), len(worker.requests))
@@ -236,8 +239,7 @@ class AnotherWorker(ClusterTest):
         workers = [self.worker("first")]
         self.serve(workers, lambda: SPAN in workers[0].seen)
         workers.append(self.worker("second"))
-        self.serve(workers, lambda: all(worker.left for worker in workers))
-        self.assertEqual(self.group.coordinator.end(), 0, self.group.log())
+        self.to_the_end(workers)
         self.assertIn(STOP, workers[0].seen)
         self.assertEqual((workers[0].source, workers[1].source), (IS_HELD, FROM_BROADCAST))
         self.assertTrue(any(src for src, _ in workers[1].distinct.values()))
@@ -246,14 +248,12 @@ class AnotherWorker(ClusterTest):
     def test_a_run_goes_on_from_its_checkpoint(self):
         self.begin(train__epochs=1)
         worker = self.worker("before")
-        self.serve([worker], lambda: worker.left)
-        self.assertEqual(self.group.coordinator.end(), 0, self.group.log())
+        self.to_the_end([worker])
         last = worker.step
         self.group.options["train.epochs"] = 2
         self.group.start("--resume").listening()
         worker = self.worker("after")
-        self.serve([worker], lambda: worker.left)
-        self.assertEqual(self.group.coordinator.end(), 0, self.group.log())
+        self.to_the_end([worker])
         self.assertEqual((worker.source, worker.step), (FROM_STATE, 2 * last))
         self.assertEqual(worker.files, {0: tensor_file(last), 1: tensor_file(last + 1)})
 

@@ -9,7 +9,7 @@ import signal
 import threading
 
 from cluster import FULL, ClusterTest, main
-from notebook import pairs
+from notebook import pairs_or_skip
 
 KILLS, EPOCHS, TAKE = (62, 110, 8000) if FULL else (4, 6, 2400)
 STEPS = EPOCHS * math.ceil(TAKE * 0.9 / 64)
@@ -21,9 +21,7 @@ LIMIT_S = 3600 if FULL else 240
 class RandomKills(ClusterTest):
     def setUp(self):
         super().setUp()
-        self.pairs = pairs(self.folder)
-        if self.pairs is None:
-            self.skipTest("neither $LSTMQ_DATA/fra-eng.zip nor .data/fra.txt is there")
+        self.pairs = pairs_or_skip(self)
 
     def run_once(self, kills):
         """(seconds from the first generation to the end, hashes, the cluster)"""
@@ -33,13 +31,13 @@ class RandomKills(ClusterTest):
                                train__epochs=EPOCHS, data__take=TAKE, train__min_workers=2)
         cluster.start("--config", "notebook").listening()
         workers = [cluster.worker("--log.level", "debug") for _ in range(3)]
-        began_s, _ = cluster.coordinator.expect("is at work")
+        began_s = cluster.at_work()
         victim, marks = 0, [0, 0, 0]
         for number in range(kills):
             # The steps at which they die are spread over the run, a little before the end of their turns.
             step = int(STEPS * (number + drawn.uniform(0.1, 0.7)) / kills)
             other = (victim + 1) % 3  # not the one that was started last
-            workers[other].expect(rf"\] step {step}: ", since=marks[other], limit=LIMIT_S)
+            workers[other].at_step(step, marks[other], LIMIT_S)
             # Anywhere within a step, a generation's beginning, a validation: whatever it then happens to do.
             threading.Event().wait(SOON_S * drawn.random())
             victim = drawn.randrange(3)

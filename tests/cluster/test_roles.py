@@ -15,20 +15,16 @@ class Roles(ClusterTest):
         keys.make("boss", role="admin")
         keys.make("hand")
         cluster = self.cluster(train__epochs=2, train__min_workers=1)
-        cluster.start("--curve.key", keys.path("server.key"), "--curve.allow", keys.allow).listening()
-
-        def words(name):
-            return "--curve.key", keys.path(name + ".key"), "--curve.server", keys.path("server.pub")
-
-        boss = cluster.worker(*words("boss"))
+        cluster.start(*keys.of_server()).listening()
+        boss = cluster.worker(*keys.of_peer("boss"))
         self.assertEqual(boss.end(), 1, cluster.log())
         self.assertIsNotNone(boss.find("this key may ask and not train"), boss.log())
         self.assertIsNotNone(cluster.coordinator.find("a worker was refused"), cluster.log())
         cluster.workers.clear()
-        told = subprocess.run([BINARY, "status", "--connect", cluster.endpoint, *words("boss")], capture_output=True, text=True,
+        told = subprocess.run([BINARY, "status", "--connect", cluster.endpoint, *keys.of_peer("boss")], capture_output=True, text=True,
                               timeout=20)
         self.assertEqual(told.returncode, 0, told.stderr)
-        cluster.worker(*words("hand"))
+        cluster.worker(*keys.of_peer("hand"))
         cluster.finished()
 
 

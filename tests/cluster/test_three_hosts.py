@@ -79,18 +79,14 @@ class DistantCluster(Cluster):
         return super()._process(*words[1:], binary=words[0], **more)
 
     def begin(self):
-        self.start("--curve.key", self.keys.path("server.key"), "--curve.allow", self.keys.allow, binary=BINARY).listening()
+        self.start(*self.keys.of_server(), binary=BINARY).listening()
         self.relay = Relay(self.test, self.endpoint, "0.0.0.0", self.hosts.command("router"))
         return self
 
     def distant(self, host):
         self.keys.make(host)
         self.endpoint = f"tcp://{self.hosts.address(host, 254)}:{self.relay.port}"
-        return self.worker("--curve.key", self.keys.path(host + ".key"), "--curve.server", self.keys.path("server.pub"),
-                           binary=BINARY, host=host)
-
-    def generation(self, workers, since):
-        self.coordinator.expect(rf"generation \d+: {workers} workers", since=since)
+        return self.worker(*self.keys.of_peer(host), binary=BINARY, host=host)
 
 
 class ThreeHosts(ClusterTest):
@@ -111,7 +107,7 @@ class ThreeHosts(ClusterTest):
             self.hosts.cable(host, "down")
             held_s = cluster.relay.say("hold", self.hosts.address(host))
         for worker in workers.values():
-            lost_s, _ = cluster.coordinator.expect(rf"process {worker.pid}\) was silent .* is given up", since=mark)
+            lost_s = cluster.given_up(worker, "was silent", mark)
             self.assertLessEqual(lost_s - held_s, SEEN_S, cluster.log())
         self.say(f"{' and '.join(workers)} cut off: given up after {lost_s - held_s:.2f} s")
         return mark
@@ -133,9 +129,9 @@ class ThreeHosts(ClusterTest):
         cluster = DistantCluster(self, self.pairs, self.hosts, train__epochs=EPOCHS, train__min_workers=2).begin()
         cluster.relay.say("delay", "5")
         workers = {host: cluster.distant(host) for host in "ab"}
-        cluster.generation(2, 0)
+        cluster.generation(2)
         workers["d"] = cluster.distant("d")
-        cluster.generation(3, 0)
+        cluster.generation(3)
         cluster.relay.say("rate", "300000")
         mark = cluster.coordinator.mark()
         cluster.relay.say("cut")
@@ -143,7 +139,7 @@ class ThreeHosts(ClusterTest):
         one, two = ({host: workers[host] for host in hosts} for hosts in ("d", "bd"))
         mark = self.part(cluster, one)
         cluster.generation(2, mark)
-        cluster.coordinator.expect(r"generation \d+ is at work", since=mark)
+        cluster.at_work(mark)
         self.join(cluster, one)
         mark = self.part(cluster, two)
         cluster.coordinator.expect("waiting for workers", since=mark)

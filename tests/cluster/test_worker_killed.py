@@ -28,22 +28,22 @@ class WorkerKilled(ClusterTest):
                                train__checkpoint_every=checkpoint_every).start().listening()
         for number in range(3):
             if late and number == 2:
-                cluster.workers[0].expect(r"\] step 9: ")
+                cluster.workers[0].at_step(9)
             cluster.worker("--log.level", "debug", fault=fault if number == victim else None)
             # Ranks go by the order in which workers come.
             cluster.coordinator.expect(rf"worker {number + 1}: ")
         dying = cluster.workers[victim]
         self.assertEqual(dying.end(), -signal.SIGKILL, cluster.log())
-        lost_s, lost = cluster.coordinator.expect(rf"process {dying.pid}\) .* and is given up")
+        lost_s = cluster.given_up(dying)
         since = [at for at, _ in cluster.coordinator.lines].index(lost_s)
-        work_s, _ = cluster.coordinator.expect(r"generation \d+ is at work", since=since)
+        work_s = cluster.at_work(since)
         begun = cluster.coordinator.find(r"generation \d+: \d workers?, from step (\d+)", since=since)[1]
         cluster.finished()
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=EPOCHS), cluster.log())
         self.assertLessEqual(lost_s - dying.ended_s, SEEN_S, cluster.log())
         self.assertLessEqual(work_s - dying.ended_s, NEVER_S, cluster.log())
         self.assertLessEqual(work_s - dying.ended_s, AGAIN_S, cluster.log())
-        done = [int(match[1]) for _, match in dying.all(r"\] step (\d+): \d+ rows")]
+        done = dying.steps()
         if done:
             # One step is done again at most: the last that it began, where that was done, else the one before.
             last = done[-1] if fault.startswith("step") else done[-1] - 1

@@ -6,10 +6,9 @@ import os
 import re
 import shlex
 import signal
-import sys
 
 from cluster import SOURCE, ClusterTest, Process, hashes, main, read
-from notebook import pairs
+from notebook import pairs_or_skip
 
 EPOCHS = 3
 LIMIT_S = 240
@@ -24,9 +23,7 @@ def section(title):
 class ThreeTerminals(ClusterTest):
     def setUp(self):
         super().setUp()
-        found = pairs(self.folder)
-        if found is None:
-            self.skipTest("neither $LSTMQ_DATA/fra-eng.zip nor .data/fra.txt is there")
+        found = pairs_or_skip(self)
         os.mkdir(os.path.join(self.folder, ".data"))
         os.symlink(found, os.path.join(self.folder, ".data", "fra.txt"))
         text = section("Training on several machines")
@@ -62,10 +59,10 @@ class ThreeTerminals(ClusterTest):
         worker_words = ("--connect", match[1], "--log.level", "debug")
         workers = [self.run_line(words, *worker_words, name=f"worker {number}") for number, words in enumerate(worker_lines)]
         coordinator.expect(r"generation \d+: 2 workers")
-        workers[0].expect(r"\] step 20: ", limit=LIMIT_S)
+        workers[0].at_step(20, limit=LIMIT_S)
         workers.append(self.run_line(worker_lines[0], *worker_words, name="the third"))
         coordinator.expect(r"generation \d+: 3 workers")
-        workers[2].expect(r"\] step \d+: ")
+        workers[2].at_step()
         mark = coordinator.mark()
         workers[0].kill()
         self.assertEqual(workers[0].end(), -signal.SIGKILL, self.log())
