@@ -25,13 +25,14 @@ struct member {
     struct worker_options options;
     void *context; /* its own where it connects over TCP */
     pthread_t thread;
-    struct err err;
+    struct err err; /* what ended worker_run; its thread's until s_member_join */
     bool running, done;
     struct route route;
     struct hello hello;                 /* numbers only          */
     struct step_result results[1024];   /* of its last HELLO, REPORT or STOPPED */
     struct report report;               /* numbers only          */
     struct stopped stopped;             /* numbers only          */
+    struct err said;                    /* its ERROR             */
     char endpoint[COLLECTIVE_ENDPOINT]; /* its ENDPOINT          */
     struct buffer state[FILES];
 };
@@ -179,7 +180,7 @@ static enum message_type s_hear(struct fake *fake, int *who)
                 buffer_clear(file);
             buffer_append(file, message.state.bytes, message.state.size);
         } else if (type == MESSAGE_ERROR) {
-            err_set(&member->err, (enum err_code)message.error.code, "%.*s", (int)message.error.text.size,
+            err_set(&member->said, (enum err_code)message.error.code, "%.*s", (int)message.error.text.size,
                     message.error.text.data);
         }
         message_close(&message);
@@ -195,7 +196,7 @@ static int s_expect(struct fake *fake, enum message_type type)
     enum message_type found = s_hear(fake, &who);
     if (found != type)
         fail_msg("%s instead of %s: %s", message_name(found), message_name(type),
-                 found == MESSAGE_ERROR && who >= 0 ? fake->members[who].err.text : "");
+                 found == MESSAGE_ERROR && who >= 0 ? fake->members[who].said.text : "");
     return who;
 }
 

@@ -323,7 +323,7 @@ static void junk_ends_the_worker_with_an_error_that_names_it(void **state)
     zmq_send(fake.socket, "junk", 4, ZMQ_SNDMORE);
     zmq_send(fake.socket, "more junk", 9, 0);
     assert_int_equal(s_expect(&fake, MESSAGE_ERROR), 0);
-    assert_int_equal(fake.members[0].err.code, ERR_PROTOCOL);
+    assert_int_equal(fake.members[0].said.code, ERR_PROTOCOL);
     assert_false(s_member_join(&fake.members[0]));
     assert_int_equal(fake.members[0].err.code, ERR_PROTOCOL);
     s_fake_close(&fake);
@@ -348,7 +348,7 @@ static void an_id_that_was_not_announced_is_refused(void **state)
                                      .shard_count = 1,
                                      .rows = {1, &one, &one, ids, 2}}});
     assert_int_equal(s_expect(&fake, MESSAGE_ERROR), 0);
-    assert_non_null(strstr(fake.members[0].err.text, "distinct"));
+    assert_non_null(strstr(fake.members[0].said.text, "distinct"));
     assert_false(s_member_join(&fake.members[0]));
     s_dismiss(&fake, 1);
     s_fake_close(&fake);
