@@ -39,7 +39,7 @@ static void s_hold(struct session *session, uint64_t step)
 /* ---- the others ---- */
 
 /* Where others reach this host: as asked for, else where the coordinator is reached from. Who reaches the coordinator by
- * loopback has the others on this host, where local sockets cost two thirds of the time. */
+ * loopback has the others on this host, where local sockets and the memory beside them cost a third of the time. */
 static bool s_bind(const struct session *session, char bind[COLLECTIVE_ENDPOINT], struct err *err)
 {
     const char *endpoint = session->options->endpoint, *asked = session->options->config->worker_bind;
