@@ -187,9 +187,11 @@ struct backend_table {
 
     /* sum[i] = round(x[i] / BACKEND_QUANTUM) (+ round(y[i] / BACKEND_QUANTUM), unless y is NULL), ties to even, added to
      * what is there when `accumulate`: two at once, since `sum` is the most of the memory that is passed over. A value
-     * that is not finite or leaves ±2^22 is kept as a failure that names its index; `sum` is undefined then. And back:
-     * x[i] = sum[i] * BACKEND_QUANTUM. */
-    void (*quantise)(struct backend *self, const float *x, const float *y, size_t count, bool accumulate, int64_t *sum);
+     * that is not finite or, without its sign, not below `below` is kept as a failure that names its index; `sum` is
+     * undefined then. A sum of n values never leaves an int64 where n * below <= 2^23: more is the caller's to prevent.
+     * And back: x[i] = sum[i] * BACKEND_QUANTUM. */
+    void (*quantise)(struct backend *self, const float *x, const float *y, size_t count, float below, bool accumulate,
+                     int64_t *sum);
     void (*dequantise)(struct backend *self, const int64_t *sum, size_t count, float *x);
 
     /* For measurements, and NULL where a backend has no such thing. */

@@ -12,7 +12,15 @@
 enum { SLOT = 3 }; /* integers: loss sum, tokens, correct */
 
 /* Beyond it an element would not fit an exact sum. */
-static const float LARGEST = 4194304.0f; /* 2^22 */
+
+/* What `shards` values must be below so that their sum, times 2^40, is below 2^63. */
+static float s_below(uint32_t shards)
+{
+    float below = 0x1p22f;
+    for (uint64_t room = 2; room < shards; room *= 2)
+        below /= 2;
+    return below;
+}
 
 bool reducer_open(struct reducer *reducer, const struct model *model, const struct config *config, struct err *err)
 {
@@ -21,6 +29,7 @@ bool reducer_open(struct reducer *reducer, const struct model *model, const stru
                                 .how = (enum reduce)config->train_reduce,
                                 .shards = config->train_shards > 0 ? (uint32_t)config->train_shards : 1,
                                 .size = 1};
+    reducer->below = s_below(reducer->shards);
     for (int i = 0; i < model->tensor_count; i++) {
         const struct tensor *tensor = &model->tensors[i];
         if (tensor->embedding)
@@ -189,12 +198,12 @@ static bool s_find_element(const struct reducer *reducer, const float *values, s
     for (int i = 0; i < model->tensor_count; i++) {
         const struct tensor *tensor = &model->tensors[i];
         for (size_t k = tensor->offset; k < tensor->offset + tensor->size; k++) {
-            if (fabsf(values[k]) < LARGEST)
+            if (fabsf(values[k]) < reducer->below)
                 continue;
             err_set(err, ERR_DIVERGED,
-                    "the gradient of %s has the element %g: exact sums take finite values below 2^22; try a smaller "
-                    "train.lr or train.clip",
-                    tensor->name, (double)values[k]);
+                    "the gradient of %s has the element %g: exact sums of %u shards take finite values below %.0f; try "
+                    "a smaller train.lr or train.clip",
+                    tensor->name, (double)values[k], reducer->shards, (double)reducer->below);
             return true;
         }
     }
@@ -225,12 +234,14 @@ static bool s_quantise(struct reducer *reducer, float *first, float *second, str
     reducer->summed = true;
     for (int i = 0; i < reducer->dense_count; i++) {
         size_t offset = reducer->dense[i].offset, size = reducer->dense[i].size;
-        backend->op->quantise(backend, first + offset, second != NULL ? second + offset : NULL, size, accumulate, to);
+        backend->op->quantise(backend, first + offset, second != NULL ? second + offset : NULL, size, reducer->below,
+                              accumulate, to);
         to += size;
     }
     for (int i = 0; i < 2 && gradients[i] != NULL; i++) {
         s_gather(reducer, gradients[i]);
-        backend->op->quantise(backend, reducer->rows, NULL, s_all_rows_size(reducer), accumulate || i > 0, to);
+        backend->op->quantise(backend, reducer->rows, NULL, s_all_rows_size(reducer), reducer->below,
+                              accumulate || i > 0, to);
     }
     if (!backend->op->check(backend, err))
         return s_name_element(reducer, (const float *const[2]){first, second}, err);

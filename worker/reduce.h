@@ -29,6 +29,7 @@ struct reducer {
     const struct model *model; /* not owned */
     enum reduce how;
     uint32_t shards;               /* of a batch                                                */
+    float below;                   /* exact: what elements must be, that no sum of all shards leaves an int64 */
     struct collective *collective; /* not owned; NULL = alone                                   */
     uint32_t rank, size;
     struct dense dense[MODEL_TENSORS];
@@ -65,7 +66,8 @@ bool reducer_begin(struct reducer *reducer, const struct step_rows *rows, struct
 
 /* A batch's gradient and figures. In exact reduction the batch is shard `shard`, and its gradient is left alone until the
  * next batch, which has another arena, was added, or until reducer_end; from then on its rows of the embeddings are zero
- * again. ERR_DIVERGED: an element that is not finite or beyond 2^22 names its tensor. */
+ * again. ERR_DIVERGED: an element that is not finite, or too large for the
+ * sum of so many shards, names its tensor. */
 bool reducer_add(struct reducer *reducer, float *gradient, uint32_t shard, const struct network_result *figures,
                  struct err *err);
 

@@ -101,7 +101,8 @@ void cpu_norms_float(struct backend *self, const float *const *x, const size_t *
 void cpu_sgd(struct backend *self, float *p, const float *g, size_t count, float scale, float lr, float decay);
 void cpu_adam(struct backend *self, float *p, const float *g, float *m, float *v, size_t count, float scale,
               const struct adam *adam);
-void cpu_quantise(struct backend *self, const float *x, const float *y, size_t count, bool accumulate, int64_t *sum);
+void cpu_quantise(struct backend *self, const float *x, const float *y, size_t count, float below, bool accumulate,
+                  int64_t *sum);
 void cpu_dequantise(struct backend *self, const int64_t *sum, size_t count, float *x);
 
 #endif

@@ -148,6 +148,7 @@ void cpu_adam(struct backend *self, float *p, const float *g, float *m, float *v
 struct quantise {
     const float *x[2];
     int addends;
+    float below;
     bool accumulate;
     int64_t *sum;
     _Atomic size_t bad; /* the first element that cannot be added */
@@ -163,7 +164,7 @@ static size_t s_quantise_block(const struct cpu *cpu, const struct quantise *a, 
     if (!a->accumulate)
         memset(a->sum + at, 0, count * sizeof *a->sum);
     for (int i = 0; i < a->addends; i++)
-        good = cpu->vector->quantise(good, a->x[i] + at, a->sum + at);
+        good = cpu->vector->quantise(good, a->x[i] + at, a->below, a->sum + at);
     return good;
 }
 
@@ -180,15 +181,17 @@ static void s_quantise_part(const struct cpu *cpu, void *arguments, struct slice
         ;
 }
 
-void cpu_quantise(struct backend *self, const float *x, const float *y, size_t count, bool accumulate, int64_t *sum)
+void cpu_quantise(struct backend *self, const float *x, const float *y, size_t count, float below, bool accumulate,
+                  int64_t *sum)
 {
-    struct quantise a = {.x = {x, y}, .addends = y != NULL ? 2 : 1, .accumulate = accumulate, .sum = sum, .bad = count};
+    struct quantise a = {.x = {x, y}, .below = below, .accumulate = accumulate, .sum = sum, .bad = count};
+    a.addends = y != NULL ? 2 : 1;
     s_by_elements(self, count, s_quantise_part, &a);
     if (a.bad < count) {
         struct err err;
-        bool second = y != NULL && fabsf(x[a.bad]) <= 0x1p22f;
-        err_set(&err, ERR_FAILED, "element %zu is %g: exact sums take finite values below 2^22", a.bad,
-                (double)(second ? y : x)[a.bad]);
+        bool second = y != NULL && fabsf(x[a.bad]) < below;
+        err_set(&err, ERR_FAILED, "element %zu is %g: the sums take finite values below %.0f", a.bad,
+                (double)(second ? y : x)[a.bad], (double)below);
         cpu_fail((struct cpu *)self, &err);
     }
 }

@@ -43,9 +43,9 @@ struct vector_table {
     /* `step` = lr / (1 - beta1^t); `root` = 1 / sqrt(1 - beta2^t): p -= step * m / (sqrt(v) * root + eps). */
     void (*adam)(size_t count, float *p, const float *g, float *m, float *v, float scale, const struct adam *adam,
                  float step, float root);
-    /* Returns the first index that is not finite, leaves ±2^22 or would carry its sum beyond an int64, or count; the
-     * elements before that index are added, the others are not. */
-    size_t (*quantise)(size_t count, const float *x, int64_t *sum);
+    /* Returns the first index whose element is not finite or, without its sign, not below `below`, at most 2^23; or
+     * count. The elements before that index are added, to sums that the caller knows to have room, the others are not. */
+    size_t (*quantise)(size_t count, const float *x, float below, int64_t *sum);
     void (*dequantise)(size_t count, const int64_t *sum, float *x);
     /* Round to bf16, to nearest, ties to even; NaN stays NaN. */
     void (*to_bf16)(size_t count, const float *x, uint16_t *half);

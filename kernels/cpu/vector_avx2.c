@@ -163,11 +163,11 @@ static inline double vec_sum_total(vec_sum sum)
 }
 
 /* Adding 1.5 * 2^52 rounds to an integer, ties to even, and leaves it in the lowest bits. It serves |x 2^40| < 2^51;
- * larger values, NaN and sums that would overflow go the careful way. */
-static inline bool vec_quantise(const float *x, int64_t *sum)
+ * larger values and NaN go the careful way. */
+static inline bool vec_quantise(const float *x, float below, int64_t *sum)
 {
     const vec value = _mm256_loadu_ps(x);
-    if (_mm256_movemask_ps(vec_less(vec_abs(value), vec_set(0x1p11f))) != 0xff)
+    if (_mm256_movemask_ps(vec_less(vec_abs(value), vec_set(below < 0x1p11f ? below : 0x1p11f))) != 0xff)
         return false;
     const __m256d scale = _mm256_set1_pd(1 / (double)BACKEND_QUANTUM), shift = _mm256_set1_pd(0x1.8p52);
     const __m256i bias = _mm256_castpd_si256(shift);
@@ -175,17 +175,9 @@ static inline bool vec_quantise(const float *x, int64_t *sum)
         _mm256_sub_epi64(_mm256_castpd_si256(_mm256_add_pd(_mm256_mul_pd(s_low(value), scale), shift)), bias);
     const __m256i high =
         _mm256_sub_epi64(_mm256_castpd_si256(_mm256_add_pd(_mm256_mul_pd(s_high(value), scale), shift)), bias);
-
-    const __m256i old_low = _mm256_loadu_si256((const __m256i *)sum);
-    const __m256i old_high = _mm256_loadu_si256((const __m256i *)(sum + 4));
-    const __m256i new_low = _mm256_add_epi64(old_low, low), new_high = _mm256_add_epi64(old_high, high);
-    /* A sum overflows when both of its parts have the sign that it has not. */
-    const __m256i wrong_low = _mm256_and_si256(_mm256_xor_si256(new_low, old_low), _mm256_xor_si256(new_low, low));
-    const __m256i wrong_high = _mm256_and_si256(_mm256_xor_si256(new_high, old_high), _mm256_xor_si256(new_high, high));
-    if (_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_or_si256(wrong_low, wrong_high))) != 0)
-        return false;
-    _mm256_storeu_si256((__m256i *)sum, new_low);
-    _mm256_storeu_si256((__m256i *)(sum + 4), new_high);
+    __m256i *const to = (__m256i *)sum;
+    _mm256_storeu_si256(to, _mm256_add_epi64(_mm256_loadu_si256(to), low));
+    _mm256_storeu_si256(to + 1, _mm256_add_epi64(_mm256_loadu_si256(to + 1), high));
     return true;
 }
 

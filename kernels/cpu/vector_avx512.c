@@ -160,25 +160,17 @@ static inline double vec_sum_total(vec_sum sum)
     return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
-/* Values out of range, NaN and sums that would overflow go the careful way. */
-static inline bool vec_quantise(const float *x, int64_t *sum)
+/* Values out of range and NaN go the careful way. */
+static inline bool vec_quantise(const float *x, float below, int64_t *sum)
 {
     const vec value = _mm512_loadu_ps(x);
-    if (_mm512_cmp_ps_mask(vec_abs(value), vec_set(0x1p22f), _CMP_LE_OQ) != 0xffff)
+    if (vec_less(vec_abs(value), vec_set(below)) != 0xffff)
         return false;
     const __m512d scale = _mm512_set1_pd(1 / (double)BACKEND_QUANTUM);
     const __m512i low = _mm512_cvtpd_epi64(_mm512_mul_pd(s_low(value), scale));
     const __m512i high = _mm512_cvtpd_epi64(_mm512_mul_pd(s_high(value), scale));
-
-    const __m512i old_low = _mm512_loadu_si512(sum), old_high = _mm512_loadu_si512(sum + 8);
-    const __m512i new_low = _mm512_add_epi64(old_low, low), new_high = _mm512_add_epi64(old_high, high);
-    /* A sum overflows when both of its parts have the sign that it has not. */
-    const __m512i wrong_low = _mm512_and_si512(_mm512_xor_si512(new_low, old_low), _mm512_xor_si512(new_low, low));
-    const __m512i wrong_high = _mm512_and_si512(_mm512_xor_si512(new_high, old_high), _mm512_xor_si512(new_high, high));
-    if (_mm512_movepi64_mask(_mm512_or_si512(wrong_low, wrong_high)) != 0)
-        return false;
-    _mm512_storeu_si512(sum, new_low);
-    _mm512_storeu_si512(sum + 8, new_high);
+    _mm512_storeu_si512(sum, _mm512_add_epi64(_mm512_loadu_si512(sum), low));
+    _mm512_storeu_si512(sum + 8, _mm512_add_epi64(_mm512_loadu_si512(sum + 8), high));
     return true;
 }
 

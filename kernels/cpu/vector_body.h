@@ -380,28 +380,26 @@ static void s_adam(size_t count, float *p, const float *g, float *m, float *v, f
     FOR_VECTORS(count, s_adam_step, &k, p, g, m, v);
 }
 
-/* False when x is not finite, leaves ±2^22, or would carry the sum beyond an int64. x 2^40 is exact in double. */
-static inline bool s_quantise_one(float x, int64_t *sum)
+/* False when x is not finite, or not below. x 2^40 is exact in double. */
+static inline bool s_quantise_one(float x, float below, int64_t *sum)
 {
-    int64_t total;
-    if (!(fabsf(x) <= 0x1p22f) ||
-        __builtin_add_overflow(*sum, (int64_t)llrint((double)x / (double)BACKEND_QUANTUM), &total))
+    if (!(fabsf(x) < below))
         return false;
-    *sum = total;
+    *sum += (int64_t)llrint((double)x / (double)BACKEND_QUANTUM);
     return true;
 }
 
-static size_t s_quantise(size_t count, const float *x, int64_t *sum)
+static size_t s_quantise(size_t count, const float *x, float below, int64_t *sum)
 {
     size_t i = 0;
     while (i < count) {
-        if (i + VEC_LANES <= count && vec_quantise(x + i, sum + i)) {
+        if (i + VEC_LANES <= count && vec_quantise(x + i, below, sum + i)) {
             i += VEC_LANES;
             continue;
         }
         const size_t end = count - i < VEC_LANES ? count : i + VEC_LANES;
         for (; i < end; i++)
-            if (!s_quantise_one(x[i], sum + i))
+            if (!s_quantise_one(x[i], below, sum + i))
                 return i;
     }
     return count;

@@ -152,9 +152,9 @@ static inline double vec_sum_total(vec_sum sum)
 }
 
 /* The element-wise path of vector_body.h does it all. */
-static inline bool vec_quantise(const float *x, int64_t *sum)
+static inline bool vec_quantise(const float *x, float below, int64_t *sum)
 {
-    (void)x, (void)sum;
+    (void)x, (void)below, (void)sum;
     return false;
 }
 

@@ -139,7 +139,7 @@ static void the_first_failure_is_kept_until_it_is_asked_for(void **state)
     static int64_t sum[70000];
     x[66666] = INFINITY;
     x[69999] = 5e6f;
-    op->quantise(backend, x, NULL, 70000, true, sum);
+    op->quantise(backend, x, NULL, 70000, 0x1p22f, true, sum);
     op->sigmoid(backend, y, 1);
     assert_true(y[0] == 1.0f);
     assert_false(op->check(backend, &err));
@@ -446,9 +446,9 @@ static void exact_sums_round_to_even_and_come_back(void **state)
     struct backend *backend = s_open(3);
     for (size_t i = 0; i < MANY; i++)
         sum[i] = -7;
-    backend->op->quantise(backend, x, NULL, MANY, false, sum);
-    backend->op->quantise(backend, x, y, MANY, true, sum);
-    backend->op->quantise(backend, y, y, MANY, false, pairs);
+    backend->op->quantise(backend, x, NULL, MANY, 0x1p22f, false, sum);
+    backend->op->quantise(backend, x, y, MANY, 0x1p22f, true, sum);
+    backend->op->quantise(backend, y, y, MANY, 0x1p22f, false, pairs);
     for (size_t i = 0; i < MANY; i++) {
         int64_t of_x = (int64_t)nearbyint((double)x[i] * 0x1p40), of_y = (int64_t)nearbyint((double)y[i] * 0x1p40);
         assert_int_equal(sum[i], 2 * of_x + of_y);
@@ -477,7 +477,7 @@ static void a_sum_of_two_fails_at_the_first_element_that_either_has(void **state
     x[100] = INFINITY;
     for (int i = 0; i < 2; i++) {
         struct err err = {.text = ""};
-        backend->op->quantise(backend, x, y, 70000, false, sum);
+        backend->op->quantise(backend, x, y, 70000, 0x1p22f, false, sum);
         assert_false(backend->op->check(backend, &err));
         assert_non_null(strstr(err.text, says[i]));
         y[99] = y[101] = 5e6f;

@@ -8,6 +8,8 @@
 
 #include "worker/reduce.h"
 
+#include <math.h>
+
 static int64_t s_ranks; /* that a sum of ones comes to */
 
 static bool s_all_reduce(struct collective *self, enum collective_element element, void *data, size_t count,
@@ -41,10 +43,28 @@ static void ranks_that_are_not_as_many_as_were_told_of_fail_the_generation(void 
     }
 }
 
+/* So that ranks can add what they hold without a look, and it makes no difference how many they are. */
+static void no_sum_of_all_shards_leaves_an_int64(void **state)
+{
+    (void)state;
+    const struct model model = {.tensor_count = 0};
+    for (int shards = 1; shards <= SHARDS_MOST; shards++) {
+        struct config config = {.train_shards = shards, .train_reduce = REDUCE_EXACT};
+        struct reducer reducer;
+        struct err err;
+        assert_true(reducer_open(&reducer, &model, &config, &err));
+        const double largest = (double)nextafterf(reducer.below, 0) / (double)BACKEND_QUANTUM;
+        assert_true((double)shards * largest < 0x1p63);
+        assert_true(shards < 3 || 4 * (double)shards * largest > 0x1p63); /* nor is more refused than must be */
+        assert_true(reducer.below <= 0x1p22f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranks_that_are_not_as_many_as_were_told_of_fail_the_generation),
+        cmocka_unit_test(no_sum_of_all_shards_leaves_an_int64),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
