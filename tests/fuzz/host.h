@@ -14,6 +14,7 @@
 
 #include "kernels/backend.h"
 #include "proto/base/log.h"
+#include "proto/store/safetensors.h"
 #include "proto/wire/curve.h"
 #include "proto/wire/loop.h"
 #include "proto/wire/watch.h"
@@ -22,6 +23,7 @@
 #include "tests/fuzz/script.h"
 #include "tests/fuzz/wire.h"
 #include "worker/collective.h"
+#include "worker/model.h"
 #include "worker/shared.h"
 #include "worker/worker.h"
 
@@ -237,6 +239,54 @@ struct backend *__wrap_backend_open(const char *device, int threads, enum precis
 void __wrap_backend_close(struct backend **backend)
 {
     *backend = NULL;
+}
+
+/* ---- the header of a state's file is written once for a network, and kept for a few: it would be a fifth of the time ---- */
+
+enum { HOST_HEADERS = 16, HOST_TENSORS = 2 * MODEL_TENSORS };
+
+struct host_header {
+    struct tensor_entry entries[HOST_TENSORS];
+    size_t count;
+    struct buffer text; /* size 0: the place is free */
+};
+
+bool __real_safetensors_header(struct tensor_entry *entries, size_t count, struct buffer *out, struct err *err);
+bool __wrap_safetensors_header(struct tensor_entry *entries, size_t count, struct buffer *out, struct err *err);
+
+/* Whether the header says of both the same; where the tensors lie follows from it. */
+static bool host_same_tensor(const struct tensor_entry *a, const struct tensor_entry *b)
+{
+    return a->dims == b->dims && memcmp(a->shape, b->shape, (size_t)a->dims * sizeof *a->shape) == 0 &&
+           strcmp(a->name, b->name) == 0 && strcmp(a->dtype, b->dtype) == 0;
+}
+
+static bool host_is_header(const struct host_header *header, const struct tensor_entry *entries, size_t count)
+{
+    bool same = header->text.size > 0 && header->count == count;
+    for (size_t i = 0; same && i < count; i++)
+        same = host_same_tensor(&header->entries[i], &entries[i]);
+    return same;
+}
+
+bool __wrap_safetensors_header(struct tensor_entry *entries, size_t count, struct buffer *out, struct err *err)
+{
+    static struct host_header headers[HOST_HEADERS];
+    static unsigned next;
+    struct host_header *header = headers;
+    while (header < headers + HOST_HEADERS && !host_is_header(header, entries, count))
+        header++;
+    if (header == headers + HOST_HEADERS) {
+        header = &headers[next++ % HOST_HEADERS];
+        must(count <= HOST_TENSORS);
+        buffer_clear(&header->text);
+        if (!__real_safetensors_header(entries, count, &header->text, err))
+            return false;
+        memcpy(header->entries, entries, count * sizeof *entries);
+        header->count = count;
+    }
+    buffer_append(out, header->text.data, header->text.size);
+    return buffer_ok(out, err);
 }
 
 /* ---- who guards the ring's place, to which nobody comes here ---- */
