@@ -90,9 +90,9 @@ static struct rows s_rows(void)
         src[r] = (uint16_t)(1 + (shape / 4 + r) % LENGTH);
         tgt[r] = (uint16_t)(1 + (shape / 16 + r) % LENGTH);
         for (int i = 0; i < src[r]; i++)
-            ids[rows.id_count++] = script_byte() % (SRC_WORDS + (shape == 255));
+            ids[rows.id_count++] = (uint16_t)(script_byte() % (SRC_WORDS + (shape == 255)));
         for (int i = 0; i < tgt[r]; i++)
-            ids[rows.id_count++] = script_byte() % (TGT_WORDS + (shape == 254));
+            ids[rows.id_count++] = (uint16_t)(script_byte() % (TGT_WORDS + (shape == 254)));
     }
     return rows;
 }
