@@ -7,7 +7,7 @@ import subprocess
 from cluster import BINARY, ClusterTest, Relay, main, words
 
 RATE = 2_000_000  # bytes a second, either way
-TIMEOUT_S = 1.7  # cluster.timeout
+TIMEOUT_S = 1.5  # cluster.timeout
 MODEL = {"model__embed": 64, "model__hidden": 256, "train__min_workers": 1}
 
 
