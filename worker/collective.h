@@ -82,7 +82,7 @@ struct collective_table {
     bool (*wait)(struct collective *self, uint64_t handle, struct err *err);
 
     /* End every generation up to this one, at once (10 ms): the owner's operations fail with ERR_ABORTED, whether
-     * waiting or not yet started. Later generations are not touched. Any thread. */
+     * waiting or not yet started. Later generations are not touched; UINT64_MAX leaves none. Any thread. */
     void (*abort)(struct collective *self, uint64_t generation);
 
     void (*close)(struct collective *self);
@@ -129,6 +129,12 @@ struct collective *local_open(struct local_hub *hub, struct err *err);
 
 /* NULL is ignored. */
 void collective_close(struct collective **collective);
+
+/* The first generation that is not over when all up to `generation` are; UINT64_MAX, which is none, stays what it is. */
+static inline uint64_t collective_after(uint64_t generation)
+{
+    return generation < UINT64_MAX ? generation + 1 : UINT64_MAX;
+}
 
 /* all_reduce and its wait in one. */
 bool collective_sum(struct collective *collective, enum collective_element element, void *data, size_t count,

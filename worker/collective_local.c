@@ -342,8 +342,8 @@ static void s_abort(struct collective *self, uint64_t generation)
 {
     struct local_hub *hub = s_local(self)->hub;
     pthread_mutex_lock(&hub->lock);
-    if (hub->over <= generation)
-        hub->over = generation + 1;
+    if (hub->over < collective_after(generation))
+        hub->over = collective_after(generation);
     for (struct group *group = hub->groups; group != NULL; group = group->next)
         if (group->generation <= generation)
             atomic_store(&group->over, true);

@@ -122,9 +122,9 @@ static bool s_is_over(struct ring *ring, struct err *err)
 static void s_abort(struct collective *self, uint64_t generation)
 {
     struct ring *ring = s_ring(self);
-    uint64_t over = atomic_load(&ring->over);
-    while (over <= generation && !atomic_compare_exchange_weak(&ring->over, &over, generation + 1))
-        ;
+    uint64_t over = atomic_load(&ring->over), wanted = collective_after(generation);
+    while (over < wanted && !atomic_compare_exchange_weak(&ring->over, &over, wanted))
+        continue;
     ring_ring(ring);
 }
 

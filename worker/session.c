@@ -120,8 +120,7 @@ static bool s_open_run(struct session *session, const struct welcome *welcome, s
     struct config config;
     config_defaults(&config);
     s_close_run(session);
-    if (atomic_load(&session->shared->over) != UINT64_MAX)
-        atomic_store(&session->shared->over, 0);
+    shared_begin(session->shared);
     if (!config_parse(&config, welcome->config.data, welcome->config.size, "WELCOME: config", err) ||
         !training_open(&session->training, session->backend, &config, (int)welcome->src_vocab, (int)welcome->tgt_vocab,
                        err))

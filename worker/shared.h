@@ -27,16 +27,26 @@ enum worker_signal {
     SIGNAL_ENDED = 'd', /* c: the last that comes                                      */
 };
 
-/* Generations up to this one are over. Whatever collective operation is under way for one fails. Any thread. */
+/* Generations up to this one are over, UINT64_MAX: all that may come. Whatever collective operation is under way for one
+ * fails. Any thread. */
 static inline void shared_stop(struct worker_shared *shared, uint64_t generation)
 {
-    uint64_t over = atomic_load(&shared->over), wanted = generation < UINT64_MAX ? generation + 1 : UINT64_MAX;
+    uint64_t over = atomic_load(&shared->over), wanted = collective_after(generation);
     while (over < wanted && !atomic_compare_exchange_weak(&shared->over, &over, wanted))
         continue;
     pthread_mutex_lock(&shared->lock);
     if (shared->collective != NULL)
         shared->collective->op->abort(shared->collective, generation);
     pthread_mutex_unlock(&shared->lock);
+}
+
+/* Another run begins, which counts its generations anew: none is over, unless the worker ends. Compute thread, when it has
+ * no collective. */
+static inline void shared_begin(struct worker_shared *shared)
+{
+    uint64_t over = atomic_load(&shared->over);
+    while (over != UINT64_MAX && !atomic_compare_exchange_weak(&shared->over, &over, 0))
+        continue;
 }
 
 static inline bool shared_is_over(struct worker_shared *shared, uint64_t generation)

@@ -338,7 +338,8 @@ static int s_by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void s_abort_once(struct ranks *ranks, uint64_t generation, int64_t *longest_ns)
+/* Begin `generation`, and end all up to `last` while it waits. */
+static void s_abort_once(struct ranks *ranks, uint64_t generation, uint64_t last, int64_t *longest_ns)
 {
     struct ended *ended = ranks->context;
     ranks_listen(ranks, generation);
@@ -349,7 +350,7 @@ static void s_abort_once(struct ranks *ranks, uint64_t generation, int64_t *long
     nanosleep(&moment, NULL);
     int64_t begin = clock_ns();
     for (uint32_t i = 0; i < ranks->size; i++)
-        ranks->rank[i].collective->op->abort(ranks->rank[i].collective, generation);
+        ranks->rank[i].collective->op->abort(ranks->rank[i].collective, last);
     ranks_join(ranks);
     *longest_ns = 0;
     for (uint32_t i = 1; i < ranks->size; i++) {
@@ -374,7 +375,7 @@ static void an_abort_from_another_thread_ends_a_wait_within_10_ms(void **state)
         for (uint32_t i = 0; i < 3; i++)
             ended.data[i] = calloc(LARGE, sizeof(float));
         for (int i = 0; i < TIMES; i++)
-            s_abort_once(&ranks, (uint64_t)(2 * i), &ns[i]);
+            s_abort_once(&ranks, (uint64_t)(2 * i), (uint64_t)(2 * i), &ns[i]);
         /* The next generation is not touched by what ended the one before. */
         ranks_run(&ranks, 2 * TIMES, s_sum_ranks);
         ranks_close(&ranks);
@@ -385,6 +386,33 @@ static void an_abort_from_another_thread_ends_a_wait_within_10_ms(void **state)
         print_message("%s: aborted in %.2f ms (median), %.2f ms (longest of %d)\n", ranks_name[kind],
                       (double)ns[TIMES / 2] / 1e6, (double)ns[TIMES - 1] / 1e6, TIMES);
         assert_true(ns[TIMES / 2] < (s_sanitized() ? 200 : 10) * INT64_C(1000000));
+    }
+}
+
+/* As a worker does that ends, whatever generation it is in and whatever is still to come. */
+static void an_abort_of_all_generations_ends_the_one_that_waits_and_those_to_come(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1)) {
+        struct ranks ranks;
+        struct ended ended;
+        int64_t ns;
+        ranks_open(&ranks, (enum ranks_kind)kind, 2);
+        ranks.context = &ended;
+        ranks.patience_ms = 5000; /* of what would else wait for ever */
+        pthread_barrier_init(&ended.waiting, NULL, 3);
+        for (uint32_t i = 0; i < 2; i++)
+            ended.data[i] = calloc(LARGE, sizeof(float));
+        s_abort_once(&ranks, 1, UINT64_MAX, &ns);
+        ranks_listen(&ranks, 2);
+        ranks_start(&ranks, s_sum_ranks);
+        ranks_join(&ranks);
+        for (uint32_t i = 0; i < 2; i++)
+            assert_int_equal(ranks.rank[i].err.code, ERR_ABORTED);
+        ranks_close(&ranks);
+        pthread_barrier_destroy(&ended.waiting);
+        for (uint32_t i = 0; i < 2; i++)
+            free(ended.data[i]);
     }
 }
 
@@ -550,6 +578,7 @@ int main(void)
         cmocka_unit_test(each_rank_can_broadcast),
         cmocka_unit_test(one_generation_follows_another_in_other_sizes),
         cmocka_unit_test(an_abort_from_another_thread_ends_a_wait_within_10_ms),
+        cmocka_unit_test(an_abort_of_all_generations_ends_the_one_that_waits_and_those_to_come),
         cmocka_unit_test(an_abort_in_the_middle_of_a_sum_gives_the_memory_back),
         cmocka_unit_test(an_abort_before_the_generation_begins_is_not_forgotten),
         cmocka_unit_test(ranks_that_disagree_about_an_operation_are_told),

@@ -329,6 +329,33 @@ static void junk_ends_the_worker_with_an_error_that_names_it(void **state)
     s_fake_close(&fake);
 }
 
+/* More frames than a message has: the loop thread ends, and the compute thread must not go on waiting for rank 1. */
+static void junk_ends_a_worker_that_waits_for_others(void **state)
+{
+    (void)state;
+    for (int local = 0; local < 2; local++) {
+        struct fake fake;
+        s_fake_open(&fake, local != 0, REDUCE_EXACT);
+        s_start(&fake, 0, 2);
+        s_generation(&fake, 2, 0, s_seeds);
+        s_send_span(&fake, 0, 0);
+        /* By the time that it has answered so often it most likely waits; not needed for what is asserted. */
+        for (uint64_t i = 0; i < 50; i++) {
+            s_say(&fake, 0, &(struct message){.type = MESSAGE_PING, .ping = {.time = i}});
+            assert_int_equal(s_expect(&fake, MESSAGE_PONG), 0);
+        }
+        const struct route *to = &fake.members[0].route;
+        zmq_send(fake.socket, to->id, to->size, ZMQ_SNDMORE);
+        for (int i = 0; i < MESSAGE_FRAMES; i++)
+            zmq_send(fake.socket, "junk", 4, ZMQ_SNDMORE);
+        zmq_send(fake.socket, "more junk", 9, 0);
+        assert_false(s_member_join(&fake.members[0]));
+        assert_int_equal(fake.members[0].err.code, ERR_PROTOCOL);
+        s_dismiss(&fake, 1);
+        s_fake_close(&fake);
+    }
+}
+
 static void an_id_that_was_not_announced_is_refused(void **state)
 {
     struct fake fake;
@@ -382,6 +409,7 @@ int main(void)
         cmocka_unit_test(a_worker_that_was_forgotten_joins_as_a_new_one),
         cmocka_unit_test(a_generation_before_the_answer_to_a_second_hello_ends_the_worker),
         cmocka_unit_test(junk_ends_the_worker_with_an_error_that_names_it),
+        cmocka_unit_test(junk_ends_a_worker_that_waits_for_others),
         cmocka_unit_test(an_id_that_was_not_announced_is_refused),
         cmocka_unit_test(a_worker_without_a_coordinator_ends_when_its_patience_does),
     };
