@@ -176,35 +176,36 @@ static uint8_t *s_sent_from(const struct ring_operation *operation, struct piece
     return rounded;
 }
 
-/* A message of `bytes` at `data`, which is lent to ZeroMQ rather than copied wherever nobody else would read it. */
-static int s_lend(struct ring_operation *operation, zmq_msg_t *message, uint8_t *data, size_t bytes)
+/* A message of `bytes` at `data`, which is lent to ZeroMQ rather than copied wherever nobody else would read it. False
+ * where there is no memory for it: there is no message then. */
+static bool s_lend(struct ring_operation *operation, zmq_msg_t *message, uint8_t *data, size_t bytes)
 {
     struct ring *ring = operation->ring;
     if (ring->copies) {
         if (zmq_msg_init_size(message, bytes) != 0)
-            return -1;
+            return false;
         memcpy(zmq_msg_data(message), data, bytes);
-        return 0;
+        return true;
     }
     if (zmq_msg_init_data(message, data, bytes, s_return, operation) != 0)
-        return -1;
+        return false;
     pthread_mutex_lock(&ring->lock);
     operation->lent++;
     pthread_mutex_unlock(&ring->lock);
-    return 0;
+    return true;
 }
 
-/* The second frame: the elements, or the number of the tray into which they were put. */
-static int s_fill(struct ring_operation *operation, zmq_msg_t *message, uint8_t *elements, size_t bytes)
+/* The second frame: the elements, or the number of the tray into which they were put. False as above. */
+static bool s_fill(struct ring_operation *operation, zmq_msg_t *message, uint8_t *elements, size_t bytes)
 {
     struct ring_memory *there = operation->ring->there;
     uint32_t tray;
     if (there == NULL || bytes < RING_TRAY_LEAST || !ring_memory_put(there, elements, bytes, &tray))
         return s_lend(operation, message, elements, bytes);
     if (zmq_msg_init_size(message, RING_TRAY_NUMBER) != 0)
-        return -1;
+        return false;
     ring_tray_write(tray, zmq_msg_data(message));
-    return 0;
+    return true;
 }
 
 static bool s_send(struct ring *ring, struct ring_operation *operation, bool *moved, struct err *err)
@@ -226,13 +227,15 @@ static bool s_send(struct ring *ring, struct ring_operation *operation, bool *mo
                        zmq_strerror(zmq_errno()));
     }
     zmq_msg_t message;
-    int good = s_fill(operation, &message, s_sent_from(operation, chunk),
-                      chunk.count * s_size_sent(operation, operation->send.step));
-    while (good == 0 && (good = zmq_msg_send(&message, ring->to, ZMQ_DONTWAIT)) < 0 && zmq_errno() == EINTR)
-        good = 0;
-    if (good < 0) {
+    bool filled = s_fill(operation, &message, s_sent_from(operation, chunk),
+                         chunk.count * s_size_sent(operation, operation->send.step));
+    int sent = filled ? zmq_msg_send(&message, ring->to, ZMQ_DONTWAIT) : -1;
+    while (filled && sent < 0 && zmq_errno() == EINTR)
+        sent = zmq_msg_send(&message, ring->to, ZMQ_DONTWAIT);
+    if (sent < 0) {
         int code = zmq_errno();
-        zmq_msg_close(&message);
+        if (filled)
+            zmq_msg_close(&message);
         ring->cut = code == EAGAIN;
         return ring->cut ||
                err_set(err, ERR_IO, "cannot send to rank %u: %s", (ring->rank + 1) % ring->size, zmq_strerror(code));
