@@ -11,8 +11,6 @@
 
 enum { SLOT = 3 }; /* integers: loss sum, tokens, correct */
 
-/* Beyond it an element would not fit an exact sum. */
-
 /* What `shards` values must be below so that their sum, times 2^40, is below 2^63. */
 static float s_below(uint32_t shards)
 {
@@ -147,9 +145,7 @@ bool reducer_begin(struct reducer *reducer, const struct step_rows *rows, struct
         return true;
     size_t sums = s_dense_size(reducer) + s_all_rows_size(reducer) + reducer->slot_count * SLOT;
     reducer->sums = s_reserve(reducer, reducer->sums, &reducer->sums_capacity, sums, sizeof(int64_t), err);
-    if (reducer->sums == NULL)
-        return false;
-    return true;
+    return reducer->sums != NULL;
 }
 
 /* ---- the embeddings' rows, back to back ---- */
@@ -163,16 +159,6 @@ static void s_gather(const struct reducer *reducer, const float *gradient)
         backend->op->gather(backend, gradient + list->tensor->offset, list->index, list->count, list->tensor->shape[1],
                             to);
         to += s_rows_size(list);
-    }
-}
-
-static void s_zero_rows(const struct reducer *reducer, float *gradient)
-{
-    struct backend *backend = reducer->model->backend;
-    for (int i = 0; i < reducer->step->embeddings; i++) {
-        const struct row_list *list = &reducer->step->lists[i];
-        backend->op->zero_rows(backend, list->index, list->count, list->tensor->shape[1],
-                               gradient + list->tensor->offset);
     }
 }
 
@@ -210,18 +196,19 @@ static bool s_find_element(const struct reducer *reducer, const float *values, s
     return false;
 }
 
-/* The failure of a quantisation, by the name of a tensor. */
-static bool s_name_element(const struct reducer *reducer, const float *const gradients[2], struct err *err)
+/* The failure of a quantisation, by the name of a tensor; as the backend said it where memory is short. `second` may be
+ * NULL. */
+static void s_name_element(const struct reducer *reducer, const float *first, const float *second, struct err *err)
 {
     const struct model *model = reducer->model;
+    const float *const gradients[2] = {first, second};
     float *values = malloc(model->elements * sizeof *values);
-    bool found = values == NULL;
-    for (int i = 0; i < 2 && !found && gradients[i] != NULL; i++) {
+    bool found = false;
+    for (int i = 0; i < 2 && values != NULL && gradients[i] != NULL && !found; i++) {
         model->backend->op->download(model->backend, values, gradients[i], model->elements * sizeof *values);
         found = s_find_element(reducer, values, err);
     }
     free(values);
-    return false;
 }
 
 /* To integers, added to those of earlier shards, if there are any. `second` may be NULL. */
@@ -243,11 +230,13 @@ static bool s_quantise(struct reducer *reducer, float *first, float *second, str
         backend->op->quantise(backend, reducer->rows, NULL, s_all_rows_size(reducer), reducer->below,
                               accumulate || i > 0, to);
     }
-    if (!backend->op->check(backend, err))
-        return s_name_element(reducer, (const float *const[2]){first, second}, err);
-    s_zero_rows(reducer, first);
+    if (!backend->op->check(backend, err)) {
+        s_name_element(reducer, first, second, err);
+        return false;
+    }
+    step_rows_zero(reducer->step, first);
     if (second != NULL)
-        s_zero_rows(reducer, second);
+        step_rows_zero(reducer->step, second);
     return true;
 }
 
@@ -349,7 +338,7 @@ static bool s_sum_floats(struct reducer *reducer, float *gradient, struct err *e
         !s_start(reducer, ELEMENT_I64, reducer->sent, reducer->slot_count * SLOT, &handle, err) ||
         !s_wait(reducer, handle, began, err))
         return false;
-    s_zero_rows(reducer, gradient);
+    step_rows_zero(reducer->step, gradient);
     s_put_back(reducer, gradient);
     backend->op->download(backend, reducer->slots, reducer->sent, slot_bytes);
     return true;

@@ -66,8 +66,7 @@ bool reducer_begin(struct reducer *reducer, const struct step_rows *rows, struct
 
 /* A batch's gradient and figures. In exact reduction the batch is shard `shard`, and its gradient is left alone until the
  * next batch, which has another arena, was added, or until reducer_end; from then on its rows of the embeddings are zero
- * again. ERR_DIVERGED: an element that is not finite, or too large for the
- * sum of so many shards, names its tensor. */
+ * again. ERR_DIVERGED: an element that is not finite, or too large for the sum of so many shards; it names the tensor. */
 bool reducer_add(struct reducer *reducer, float *gradient, uint32_t shard, const struct network_result *figures,
                  struct err *err);
 

@@ -87,10 +87,9 @@ void step_rows_list(struct step_rows *rows)
     }
 }
 
-void step_rows_zero(struct step_rows *rows, float *gradient)
+void step_rows_zero(const struct step_rows *rows, float *gradient)
 {
     struct backend *backend = rows->model->backend;
-    step_rows_list(rows);
     for (int i = 0; i < rows->embeddings; i++) {
         const struct row_list *list = &rows->lists[i];
         backend->op->zero_rows(backend, list->index, list->count, list->tensor->shape[1],
@@ -100,6 +99,7 @@ void step_rows_zero(struct step_rows *rows, float *gradient)
 
 void step_rows_clear(struct step_rows *rows, float *gradient)
 {
+    step_rows_list(rows);
     step_rows_zero(rows, gradient);
     for (int i = 0; i < rows->embeddings; i++) {
         struct row_list *list = &rows->lists[i];

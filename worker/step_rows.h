@@ -42,10 +42,10 @@ bool step_rows_have(const struct step_rows *rows, int tensor, const int32_t *ids
 /* Fill the lists from what was added. */
 void step_rows_list(struct step_rows *rows);
 
-/* The rows of `gradient` that were added become zero. */
-void step_rows_zero(struct step_rows *rows, float *gradient);
+/* The rows of `gradient`, an arena, that are listed become zero. */
+void step_rows_zero(const struct step_rows *rows, float *gradient);
 
-/* The same, and nothing is added any more. */
+/* The rows of `gradient` that were added become zero, listed or not, and nothing is added any more. */
 void step_rows_clear(struct step_rows *rows, float *gradient);
 
 #endif

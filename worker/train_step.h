@@ -20,12 +20,12 @@ struct training {
     struct network network;
     struct batch batch;
     float *gradient;            /* arena                                                        */
+    struct weights gradient_of; /* the same by role                                             */
     float *other;               /* arena: of every second shard in exact reduction; NULL = none */
-    struct step_rows rows;      /* of the embeddings' gradient, outside of which it is zero */
-    struct reducer reducer;     /* sums it over shards and ranks */
-    struct weights gradient_of; /* the same by role */
-    struct weights other_of;
-    uint64_t step; /* steps done */
+    struct weights other_of;    /* the same by role                                             */
+    struct step_rows rows;      /* of the embeddings' gradients, outside of which they are zero */
+    struct reducer reducer;     /* sums them over shards and ranks                              */
+    uint64_t step;              /* steps done                                                   */
 };
 
 /* A place in a span, moved on by train_step: the next step's first shard, row, id, and distinct id. */

@@ -65,11 +65,31 @@ static void clearing_zeroes_these_rows_and_no_others(void **state)
     assert_int_equal(small->rows.lists[1].count, 0);
 }
 
+/* So that several gradients of a step can be cleared before its rows are forgotten. */
+static void zeroing_leaves_the_list_as_it_was(void **state)
+{
+    struct small_model *small = *state;
+    size_t src = small->model->tensors[SRC].offset, zeroes = 0;
+    for (size_t i = 0; i < small->model->elements; i++)
+        small->gradient[i] = 1;
+    step_rows_add(&small->rows, SRC, (const int32_t[]){7}, 1);
+    step_rows_list(&small->rows);
+    step_rows_zero(&small->rows, small->gradient);
+    for (size_t i = 0; i < small->model->elements; i++)
+        zeroes += small->gradient[i] == 0;
+    assert_int_equal(zeroes, WIDTH);
+    for (size_t k = 0; k < WIDTH; k++)
+        assert_true(small->gradient[src + 7 * WIDTH + k] == 0);
+    s_check_list(&small->rows.lists[0], (const int32_t[]){7}, 1);
+    assert_true(step_rows_have(&small->rows, SRC, (const int32_t[]){7}, 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(rows_are_listed_once_and_rising, s_open, s_close),
         cmocka_unit_test_setup_teardown(clearing_zeroes_these_rows_and_no_others, s_open, s_close),
+        cmocka_unit_test_setup_teardown(zeroing_leaves_the_list_as_it_was, s_open, s_close),
     };
     return cmocka_run_group_tests_name("step_rows", tests, NULL, NULL);
 }
