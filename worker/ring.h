@@ -63,7 +63,7 @@ struct ring {
     struct watch *watch;           /* over `from`; NULL = none                                  */
 
     void *from, *to;                  /* PULL, bound; PUSH, connected; NULL = none                             */
-    struct ring_memory *here, *there; /* beside them; NULL = all elements travel in messages                 */
+    struct ring_memory *here, *there; /* whose trays the predecessor fills, and the successor's; NULL = none   */
     uint64_t generation;
     uint32_t rank, size; /* size 0 = not connected                                            */
     int64_t patience_ms;

@@ -8,9 +8,6 @@
  *   4096    trays, RING_CHUNK bytes each
  *
  * Its descriptor stays open in the receiver; place ends with "-PID-CLOCK-DESCRIPTOR". */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* memfd_create, seals */
-#endif
 #include "worker/ring_memory.h"
 
 #include "worker/ring.h"
@@ -84,26 +81,33 @@ struct ring_memory *ring_memory_new(char *place, size_t size)
     return memory;
 }
 
-/* The numbers at the end of a place, its process and descriptor. */
-static bool s_read(const char *place, long *process, long *file)
+/* The number between *end and the dash before it, to which *end is moved. -1 where there is none. */
+static long long s_number(const char *place, const char **end)
 {
-    char end;
-    const char *at = place + strlen(place);
-    for (int dashes = 0; dashes < 3; at -= dashes < 3)
-        if (at == place)
-            return false;
-        else
-            dashes += at[-1] == '-';
-    long long clock;
-    return sscanf(at, "%ld-%lld-%ld%c", process, &clock, file, &end) == 3 && *process > 0 && *file >= 0;
+    const char *at = *end;
+    while (at > place && at[-1] >= '0' && at[-1] <= '9')
+        at--;
+    if (at == *end || at == place || at[-1] != '-')
+        return -1;
+    *end = at - 1;
+    return strtoll(at, NULL, 10);
+}
+
+/* The numbers at the end of a place, its process and descriptor. */
+static bool s_read(const char *place, long long *process, long long *file)
+{
+    const char *end = place + strlen(place);
+    *file = s_number(place, &end);
+    *process = *file >= 0 && s_number(place, &end) >= 0 ? s_number(place, &end) : -1;
+    return *process > 0;
 }
 
 /* A descriptor of another process, when that is the memory of a ring and nothing else: others are not so much as opened. */
-static int s_open(long process, long file)
+static int s_open(long long process, long long file)
 {
     char path[64], name[64];
     struct stat stat;
-    snprintf(path, sizeof path, "/proc/%ld/fd/%ld", process, file);
+    snprintf(path, sizeof path, "/proc/%lld/fd/%lld", process, file);
     ssize_t length = readlink(path, name, sizeof name - 1);
     name[length < 0 ? 0 : length] = '\0';
     if (strcmp(name, "/memfd:" NAME " (deleted)") != 0)
@@ -118,7 +122,7 @@ static int s_open(long process, long file)
 
 struct ring_memory *ring_memory_find(const char *place)
 {
-    long process, file;
+    long long process, file;
     if (!s_read(place, &process, &file))
         return NULL;
     struct ring_memory *memory = s_map(s_open(process, file));

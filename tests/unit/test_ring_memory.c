@@ -86,7 +86,17 @@ static void only_the_memory_of_that_place_is_found(void **state)
     assert_null(ring_memory_find(other));
 
     int file = open("/dev/null", O_RDWR | O_CLOEXEC);
-    const char *const ends[] = {"1-77-0", "x-77-3", "77", "", "-", "--", "---", "-1-77-3", "99999999-77-3"};
+    const char *const ends[] = {"1-77-0",
+                                "x-77-3",
+                                "77",
+                                "",
+                                "-",
+                                "--",
+                                "---",
+                                "-1-77-3",
+                                "99999999-77-3",
+                                "99999999999999999999-77-3",
+                                "1-77-99999999999999999999"};
     snprintf(other, sizeof other, "ipc://@of-a-test-%ld-77-%d", (long)getpid(), file);
     assert_null(ring_memory_find(other));
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
