@@ -1,16 +1,20 @@
 /* test_protocol_page.c - PROTOCOL.md against the code, both ways: each message, number, field, type, range, frame,
  * limit and byte that the page names is the code's, and the code has none that the page does not name. Of the ring it is the
- * line before each piece of data, and the sizes; what is done with it is test_ring_page.c's. */
+ * line before each piece of data, the sizes, and how shared memory lies; what is done with it is test_ring_page.c's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "proto/wire/message_table.h"
 #include "proto/wire/pack.h"
@@ -295,6 +299,43 @@ static void kinds_and_chunks_of_a_ring_are_those_of_the_code(void **state)
     s_holds_once(s_page, row);
 }
 
+/* What a predecessor finds that knows nothing but the page. */
+static void memory_of_a_ring_lies_as_the_page_has_it(void **state)
+{
+    (void)state;
+    enum { FILLED = 256, TRAYS = 4096, SIZE = 16781312 };
+    char place[COLLECTIVE_ENDPOINT], path[64];
+    const char elements[] = "elements";
+    uint32_t tray, filled;
+    struct stat about;
+    snprintf(place, sizeof place, "ipc://@of-a-test-%ld-77", (long)getpid());
+    struct ring_memory *memory = ring_memory_new(place, sizeof place);
+    assert_non_null(memory);
+    for (uint32_t i = 0; i <= 3; i++)
+        assert_true(ring_memory_put(memory, elements, sizeof elements, &tray));
+    snprintf(path, sizeof path, "/proc/%ld/fd/%s", (long)getpid(), strrchr(place, '-') + 1);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(file >= 0 && fstat(file, &about) == 0);
+    assert_int_equal(about.st_size, SIZE);
+    assert_int_equal(fcntl(file, F_GET_SEALS), F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    const char *bytes = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, file, 0);
+    assert_ptr_not_equal(bytes, MAP_FAILED);
+    assert_string_equal(bytes, place);
+    assert_int_equal(tray, 3);
+    for (size_t i = 0; i < 16; i++) {
+        memcpy(&filled, bytes + FILLED + i * sizeof filled, sizeof filled);
+        assert_int_equal(filled, i <= 3);
+    }
+    assert_string_equal(bytes + TRAYS + 3 * (1 << 20), elements);
+    munmap((void *)(uintptr_t)bytes, SIZE);
+    close(file);
+    ring_memory_destroy(&memory);
+    s_holds_once(s_page,
+                 "of 16781312 bytes, with the seals `F_SEAL_SHRINK`, `F_SEAL_GROW` and `F_SEAL_SEAL` and no other");
+    s_holds_once(s_page, "\n| 256 | 16 `u32` | `filled` |");
+    s_holds_once(s_page, "\n| 4096 | 16 x 1 MiB | `trays` |");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,6 +348,7 @@ int main(void)
         cmocka_unit_test(the_example_is_what_is_sent),
         cmocka_unit_test(the_line_of_a_ring_is_that_of_the_code),
         cmocka_unit_test(kinds_and_chunks_of_a_ring_are_those_of_the_code),
+        cmocka_unit_test(memory_of_a_ring_lies_as_the_page_has_it),
     };
     return cmocka_run_group_tests(tests, s_read_page, NULL);
 }
