@@ -130,7 +130,8 @@ void run_close(struct run *run)
  * them. */
 static bool s_may_change(const char *key)
 {
-    static const char *const sections[] = {"run.", "log.", "translate.", "output.", "bench.", "cluster.", "curve.", "worker."};
+    static const char *const sections[] = {"run.",   "log.",     "translate.", "output.",
+                                           "bench.", "cluster.", "curve.",     "worker."};
     static const char *const keys[] = {
         "data.pairs",        "data.src",     "data.tgt",       "data.valid_pairs",      "data.valid_src",
         "data.valid_tgt",    "train.epochs", "train.patience", "train.threads",         "train.workers",

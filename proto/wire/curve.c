@@ -158,14 +158,15 @@ static void s_word(const char **at, char *word, size_t room)
 bool curve_parse_public(const char *line, struct curve_public *public, struct err *err)
 {
     char role[16];
-    *public = (struct curve_public){.role = ROLES};
+    enum curve_role found = ROLES;
     s_word(&line, role, sizeof role);
-    s_word(&line, public->key, sizeof public->key);
-    s_word(&line, public->name, sizeof public->name);
     for (int i = 0; i < ROLES; i++)
         if (strcmp(role, s_roles[i]) == 0)
-    public->role = (enum curve_role)i;
-    if (public->role == ROLES)
+            found = (enum curve_role)i;
+    *public = (struct curve_public){.role = found};
+    s_word(&line, public->key, sizeof public->key);
+    s_word(&line, public->name, sizeof public->name);
+    if (found == ROLES)
         return err_set(err, ERR_DATA, "a key begins with its role: train, serve, client or admin");
     if (!curve_is_key(public->key))
         return err_set(err, ERR_DATA, "the second word is no public key: %d characters of Z85", KEY_CHARS);
