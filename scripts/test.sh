@@ -4,7 +4,7 @@
 #
 # Stages: all tests on the release build; the C tests again under AddressSanitizer and UndefinedBehaviorSanitizer; one
 # training step under valgrind. --quick stops after the first. --all adds the tests labelled full, which take minutes each
-# (whole training curves; of the cluster hundreds of faults, members that come and go, ten minutes of feeding), a build and the
+# (whole training curves; of the cluster hundreds of faults, ten minutes each of a busy machine and of feeding), a build and the
 # C tests in a fresh Debian 13 (needs root and debootstrap), two million inputs for each fuzz target (a quarter of an hour for
 # the two that speak with peers, minutes for the others), and an arm64 syntax check (needs its cross compiler).
 # CTEST ARGUMENTS choose tests: -R NAME, -L unit. What was skipped is listed at the end, with its reason.
@@ -209,7 +209,7 @@ if [ -n "$all" ]; then
     run_ctest release --no-tests=error "$@"
 else
     run_ctest release --no-tests=error -LE '^full$' "$@"
-    skipped+=("the tests that take minutes each: training curves, faults, members, feeding (scripts/test.sh --all)")
+    skipped+=("the tests that take minutes each: training curves, faults, a busy machine, feeding (scripts/test.sh --all)")
 fi
 if [ -z "$quick" ]; then
     stage "Building: with sanitizers"

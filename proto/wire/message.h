@@ -87,7 +87,7 @@ struct hello {
 };
 
 struct welcome {
-    uint64_t run;                  /* identity of the run: its folder's first beginning; not 0 */
+    uint64_t run;                  /* identity of the run, drawn when it began; not 0    */
     uint64_t worker;               /* member id, never reused within a run                */
     struct text config;            /* YAML, as config_dump writes it; at most 32 KiB      */
     uint32_t src_vocab, tgt_vocab; /* entries                                            */

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proto/base/config.h"
 #include "proto/wire/message_table.h"
 #include "proto/wire/pack.h"
 #include "worker/collective_element.h"
@@ -231,6 +232,26 @@ static void s_hex(const struct frame *frame, int number)
     s_holds_once(s_page, text);
 }
 
+/* What the page says that a peer can expect of one who was told nothing else. */
+static void options_have_the_values_of_the_page(void **state)
+{
+    (void)state;
+    struct config config;
+    char text[128];
+    config_defaults(&config);
+    snprintf(text, sizeof text, "every `cluster.ping` (%" PRId64 " ms)", config.cluster_ping);
+    s_holds_once(s_page, text);
+    snprintf(text, sizeof text, "for `cluster.timeout` (%g s)", (double)config.cluster_timeout / 1000);
+    s_holds_once(s_page, text);
+    snprintf(text, sizeof text, "| `cluster.timeout`, %g s;", (double)config.cluster_timeout / 1000);
+    s_holds_once(s_page, text);
+    snprintf(text, sizeof text, "for `worker.silence` (an option of the worker's, %g s)",
+             (double)config.worker_silence / 1000);
+    s_holds_once(s_page, text);
+    snprintf(text, sizeof text, "`worker.patience` (%" PRId64 " s)", config.worker_patience);
+    s_holds_once(s_page, text);
+}
+
 static void the_example_is_what_is_sent(void **state)
 {
     (void)state;
@@ -345,6 +366,7 @@ int main(void)
         cmocka_unit_test(limits_and_version_are_those_of_the_code),
         cmocka_unit_test(layouts_are_those_of_the_structs),
         cmocka_unit_test(error_codes_are_numbered_as_in_the_code),
+        cmocka_unit_test(options_have_the_values_of_the_page),
         cmocka_unit_test(the_example_is_what_is_sent),
         cmocka_unit_test(the_line_of_a_ring_is_that_of_the_code),
         cmocka_unit_test(kinds_and_chunks_of_a_ring_are_those_of_the_code),
