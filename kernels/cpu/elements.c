@@ -146,7 +146,7 @@ void cpu_adam(struct backend *self, float *p, const float *g, float *m, float *v
 }
 
 struct quantise {
-    const float *x[2];
+    const float *x[2]; /* [addends] */
     int addends;
     float below;
     bool accumulate;

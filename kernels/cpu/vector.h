@@ -43,8 +43,9 @@ struct vector_table {
     /* `step` = lr / (1 - beta1^t); `root` = 1 / sqrt(1 - beta2^t): p -= step * m / (sqrt(v) * root + eps). */
     void (*adam)(size_t count, float *p, const float *g, float *m, float *v, float scale, const struct adam *adam,
                  float step, float root);
-    /* Returns the first index whose element is not finite or, without its sign, not below `below`, at most 2^23; or
-     * count. The elements before that index are added, to sums that the caller knows to have room, the others are not. */
+    /* Adds round(x[i] * 2^40), ties to even, to sum[i], up to the first element that is not finite or, without its sign,
+     * not below `below` (2^23 at most). Returns the index of that one, or count. That the sums have room is for the caller
+     * to know. */
     size_t (*quantise)(size_t count, const float *x, float below, int64_t *sum);
     void (*dequantise)(size_t count, const int64_t *sum, float *x);
     /* Round to bf16, to nearest, ties to even; NaN stays NaN. */
