@@ -17,7 +17,8 @@
  * caller's again, that of all operations started after it too, contents undefined (of a broadcast, each byte is what it
  * was or the root's); every later operation fails in the same way; listen begins anew. ERR_ABORTED = `abort` was called:
  * the generation is over, nothing is wrong. ERR_PROTOCOL = a rank did not issue the same operation, or sent what does not
- * fit. ERR_FAILED = patience ended.
+ * fit. ERR_FAILED = patience ended. An operation that is refused (ERR_FULL, ERR_MEMORY, an argument that cannot be) has not
+ * been started: the generation stands, but the other ranks will wait for it.
  *
  * Owned by one compute thread. `abort` alone may be called by any thread, until close begins. */
 #ifndef LSTMQ_COLLECTIVE_H
@@ -82,7 +83,8 @@ struct collective_table {
     bool (*wait)(struct collective *self, uint64_t handle, struct err *err);
 
     /* End every generation up to this one, at once (10 ms): the owner's operations fail with ERR_ABORTED, whether
-     * waiting or not yet started. Later generations are not touched; UINT64_MAX leaves none. Any thread. */
+     * waiting or not yet started. Later generations are not touched; UINT64_MAX leaves none. Between threads of a hub
+     * it is the generation of all. Any thread. */
     void (*abort)(struct collective *self, uint64_t generation);
 
     void (*close)(struct collective *self);

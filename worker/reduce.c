@@ -20,9 +20,8 @@ static float s_below(uint32_t shards)
     return below;
 }
 
-bool reducer_open(struct reducer *reducer, const struct model *model, const struct config *config, struct err *err)
+void reducer_open(struct reducer *reducer, const struct model *model, const struct config *config)
 {
-    (void)err;
     *reducer = (struct reducer){.model = model,
                                 .how = (enum reduce)config->train_reduce,
                                 .shards = config->train_shards > 0 ? (uint32_t)config->train_shards : 1,
@@ -36,7 +35,6 @@ bool reducer_open(struct reducer *reducer, const struct model *model, const stru
             reducer->dense[reducer->dense_count++] = (struct dense){.offset = tensor->offset};
         reducer->dense[reducer->dense_count - 1].size += tensor->size;
     }
-    return true;
 }
 
 void reducer_close(struct reducer *reducer)

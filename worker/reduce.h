@@ -51,7 +51,8 @@ struct reducer {
     bool failed;        /* the last failure was the collective's, abort excepted         */
 };
 
-bool reducer_open(struct reducer *reducer, const struct model *model, const struct config *config, struct err *err);
+/* Alone, until reducer_join says otherwise; no memory is taken before the first step. */
+void reducer_open(struct reducer *reducer, const struct model *model, const struct config *config);
 void reducer_close(struct reducer *reducer);
 
 /* Be one of `size` ranks from now on; collective NULL: alone. */

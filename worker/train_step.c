@@ -22,11 +22,11 @@ bool training_open(struct training *training, struct backend *backend, const str
         training->other = backend->op->alloc(backend, elements * sizeof(float), err);
     if (training->gradient == NULL || (two && training->other == NULL) ||
         !step_rows_open(&training->rows, training->model, err) ||
-        !reducer_open(&training->reducer, training->model, config, err) ||
         !optimiser_open(&training->optimiser, training->model, config, err)) {
         training_close(training);
         return false;
     }
+    reducer_open(&training->reducer, training->model, config);
     training->gradient_of = model_weights(training->model, training->gradient);
     if (two)
         training->other_of = model_weights(training->model, training->other);

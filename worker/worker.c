@@ -428,6 +428,16 @@ static bool s_open(struct worker *worker, struct err *err)
            (worker->signals < 0 || loop_add_fd(worker->loop, worker->signals, s_on_signal, worker, err) != 0);
 }
 
+/* The compute thread says what it failed of; this is of the loop. The coordinator may be gone. */
+static void s_say_error(struct worker *worker, const struct err *why)
+{
+    const struct message message = {.type = MESSAGE_ERROR,
+                                    .error = {.code = (uint32_t)why->code, .text = {why->text, strlen(why->text)}}};
+    struct err ignored;
+    if (worker->link.stands)
+        message_send(worker->link.socket, NULL, &message, &ignored);
+}
+
 /* Let the compute thread come to its end, in the middle of whatever it does, and hear it out: it may wait for room to
  * speak. */
 static void s_end_compute(struct worker *worker)
@@ -481,12 +491,17 @@ bool worker_run(const struct worker_options *options, struct err *err)
 {
     struct worker worker = {.options = options, .signals = -1};
     pthread_mutex_init(&worker.shared.lock, NULL);
-    bool ok = s_open(&worker, err) && loop_run(worker.loop, err);
+    struct err why = {0};
+    bool ok = s_open(&worker, &why) && loop_run(worker.loop, &why);
+    if (!ok)
+        s_say_error(&worker, &why);
     s_end_compute(&worker);
     s_close(&worker);
     if (ok && worker.ended && !worker.done) {
-        *err = worker.err;
+        why = worker.err;
         ok = false;
     }
+    if (!ok && err != NULL)
+        *err = why;
     return ok;
 }

@@ -349,6 +349,8 @@ static void junk_ends_a_worker_that_waits_for_others(void **state)
         for (int i = 0; i < MESSAGE_FRAMES; i++)
             zmq_send(fake.socket, "junk", 4, ZMQ_SNDMORE);
         zmq_send(fake.socket, "more junk", 9, 0);
+        assert_int_equal(s_expect(&fake, MESSAGE_ERROR), 0);
+        assert_int_equal(fake.members[0].said.code, ERR_PROTOCOL);
         assert_false(s_member_join(&fake.members[0]));
         assert_int_equal(fake.members[0].err.code, ERR_PROTOCOL);
         s_dismiss(&fake, 1);
