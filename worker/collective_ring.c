@@ -232,7 +232,7 @@ static bool s_connect(struct collective *self, const struct collective_group *gr
     if (group->size > 1) {
         uint32_t successor = (group->rank + 1) % group->size;
         const char *endpoint = group->endpoints[successor];
-        if (!ring_place_check(endpoint, successor, err))
+        if (!ring_place_check(group->endpoints, group->rank, group->size, err))
             return s_fail(ring, err);
         ring->copies = strncmp(endpoint, "inproc:", 7) == 0;
         ring->to = zmq_socket(ring->zmq_context, ZMQ_PUSH);

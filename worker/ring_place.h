@@ -19,7 +19,9 @@
 /* What to bind for ring_options.bind, its wildcards filled in. */
 void ring_place(const char *bind, const void *ring, uint64_t generation, char *text, size_t size);
 
-/* ERR_USAGE: the endpoint of rank `rank` is a local socket that nobody here can reach. */
-bool ring_place_check(const char *endpoint, uint32_t rank, struct err *err);
+/* Whether rank `rank` of `size` can be in one ring with the others at `endpoints` [size], its own among them. Of two where
+ * one cannot reach the other's local socket the younger goes, which has the higher rank, so that nobody is put out by who
+ * comes later: ERR_USAGE tells it what to do about it. The older waits for that, as each can tell what the other sees. */
+bool ring_place_check(const char *const *endpoints, uint32_t rank, uint32_t size, struct err *err);
 
 #endif
