@@ -59,6 +59,7 @@ struct worker {
     bool refused;        /* said once for a connection                                */
     pthread_t thread;
     bool started, ended; /* the compute thread                                        */
+    bool left;           /* it said LEAVE: the connection may break, and it ends          */
     bool done;           /* what session_run returned; read after the join            */
     struct err err;
 };
@@ -157,7 +158,7 @@ static bool s_on_monitor(void *context, struct err *err)
         log_warn("%s: the coordinator does not take this worker's key, or has another than was expected",
                  worker->options->endpoint);
     }
-    if (news != LINK_BROKE)
+    if (news != LINK_BROKE || worker->left)
         return true;
     log_warn("the connection to the coordinator broke; connecting again");
     return s_reconnect(worker, err);
@@ -285,7 +286,7 @@ static bool s_on_link(void *context, struct err *err)
     if (!mine)
         return s_pass(worker, &worker->inward, err);
     parcel_drop(parcel);
-    if (forgotten.code == ERR_NONE)
+    if (forgotten.code == ERR_NONE || worker->left)
         return true;
     log_warn("%s; joining again", forgotten.text);
     return s_again(worker, &forgotten, err);
@@ -317,8 +318,10 @@ static bool s_on_session(void *context, struct err *err)
     if (parcel->count == 0)
         return true;
     char signal = parcel_signalled(parcel);
-    if (signal == 0 && s_may_go(worker, parcel))
+    if (signal == 0 && s_may_go(worker, parcel)) {
+        worker->left = worker->left || parcel_type(parcel) == MESSAGE_LEAVE;
         return s_pass(worker, &worker->outward, err);
+    }
     parcel_drop(parcel);
     if (signal == SIGNAL_ENDED)
         return s_ended(worker);
@@ -340,7 +343,7 @@ static bool s_on_tick(void *context, struct err *err)
         loop_stop(worker->loop);
         return true;
     }
-    if (worker->link.monitor == NULL)
+    if (worker->link.monitor == NULL || worker->left)
         return true;
     if (!worker->link.stands && patience_ms > 0 && now - worker->lost_ms > patience_ms)
         return err_set(err, ERR_FAILED,

@@ -13,6 +13,7 @@
 #include "fake_coordinator.h"
 
 #include <math.h>
+#include <unistd.h>
 
 static const enum generation_source s_seeds[MEMBERS] = {SOURCE_SEED, SOURCE_SEED, SOURCE_SEED, SOURCE_SEED,
                                                         SOURCE_SEED};
@@ -398,6 +399,37 @@ static void a_worker_without_a_coordinator_ends_when_its_patience_does(void **st
     zmq_ctx_term(context);
 }
 
+/* A coordinator ends when it has heard the last LEAVE, while the worker still gives its memory back: so much of it here
+ * that the connection breaks first. */
+static void a_worker_that_has_left_says_nothing_of_a_connection_that_breaks(void **state)
+{
+    (void)state;
+    struct fake fake;
+    char logged[4096];
+    FILE *log = tmpfile();
+    const int before = dup(STDERR_FILENO);
+    assert_non_null(log);
+    s_fake_open(&fake, false, REDUCE_FP32);
+    fake.config.model_hidden = 1024;
+    s_start(&fake, 0, 1);
+    s_generation(&fake, 1, 0, s_seeds);
+    s_steps(&fake, 0, 1);
+    dup2(fileno(log), STDERR_FILENO);
+    log_open("test", LOG_WARN);
+    s_say(&fake, 0, &(struct message){.type = MESSAGE_DISMISS, .dismiss = {.reason = {"done", 4}}});
+    s_expect(&fake, MESSAGE_LEAVE);
+    s_fake_close(&fake);
+    bool done = s_member_join(&fake.members[0]);
+    log_open("test", LOG_OFF);
+    dup2(before, STDERR_FILENO);
+    close(before);
+    rewind(log);
+    logged[fread(logged, 1, sizeof logged - 1, log)] = '\0';
+    fclose(log);
+    assert_true(done);
+    assert_string_equal(logged, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -414,6 +446,7 @@ int main(void)
         cmocka_unit_test(junk_ends_a_worker_that_waits_for_others),
         cmocka_unit_test(an_id_that_was_not_announced_is_refused),
         cmocka_unit_test(a_worker_without_a_coordinator_ends_when_its_patience_does),
+        cmocka_unit_test(a_worker_that_has_left_says_nothing_of_a_connection_that_breaks),
     };
     return cmocka_run_group_tests(tests, compute_alone, forget_alone);
 }
