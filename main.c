@@ -200,6 +200,8 @@ int main(int argc, char **argv)
 {
     /* `lstmq help | head` ends without a word, also where our parent ignores the signal. */
     signal(SIGPIPE, SIG_DFL);
+    /* A file beyond `ulimit -f` is a failed write, which is told; the memory that workers share counts as one. */
+    signal(SIGXFSZ, SIG_IGN);
     if (argc < 2)
         return s_no_command();
     struct err err = {0};

@@ -9,6 +9,7 @@
 #include "proto/wire/socket.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <zmq.h>
 
 /* Where nobody said how many workers there may be. */
@@ -28,6 +29,8 @@ struct service {
 static bool s_open_socket(struct service *service, struct err *err)
 {
     char bound[SOCKET_ENDPOINT];
+    if (strncmp(service->config.cluster_bind, "inproc://", 9) == 0)
+        return err_set(err, ERR_USAGE, "cluster.bind: nobody can come by inproc: take tcp://HOST:PORT or ipc://PATH");
     service->watch = watch_new(service->context, service->conduct.loop, err);
     if (service->watch == NULL)
         return false;
@@ -88,7 +91,7 @@ static bool s_coordinate(struct service *service, int argc, char **argv, struct 
     service->journal.file = -1;
     if (config->train_shards == 0)
         config->train_shards = config->train_min_workers > SHARDS ? config->train_min_workers : SHARDS;
-    if (!keyring_open_server(&service->keyring, config, err))
+    if (!socket_raise_files(err) || !keyring_open_server(&service->keyring, config, err))
         return false;
     bool done = conduct_prepare(&service->conduct, config, &over, err);
     if (done && (!over || journal_is_there(service->conduct.run.dir))) {

@@ -303,6 +303,17 @@ static bool s_on_tick(void *context, struct err *err)
 
 /* ---- life ---- */
 
+/* A worker is heard once for each PING at least, so a limit below two of them would give up whoever lives. */
+static bool s_check_times(const struct config *config, struct err *err)
+{
+    return config->cluster_timeout >= 2 * config->cluster_ping ||
+           err_set(err, ERR_USAGE,
+                   "cluster.timeout is %" PRId64 " ms and cluster.ping %" PRId64
+                   " ms: workers that are asked so seldom would all be given up; the timeout must be twice the ping at "
+                   "least",
+                   config->cluster_timeout, config->cluster_ping);
+}
+
 bool fleet_open(struct fleet *fleet, struct err *err)
 {
     const struct config *config = fleet->config;
@@ -319,6 +330,8 @@ bool fleet_open(struct fleet *fleet, struct err *err)
     fleet->ids = fleet->journal != NULL ? fleet->journal->workers : 0;
     if (fleet->embedded)
         return true;
+    if (!s_check_times(config, err))
+        return false;
     fleet->expected = fleet->journal->resumed ? fleet->journal->ranks : 0;
     fleet->expected_until = clock_ms() + RETURN_MS;
     fleet->tick = loop_add_timer(fleet->loop, config->cluster_ping, config->cluster_ping, s_on_tick, fleet, err);

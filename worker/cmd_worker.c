@@ -20,8 +20,12 @@ static bool s_endpoint_allowed(const char *endpoint, struct err *err)
 static bool s_may_listen(const struct config *config, const struct keyring *keyring, struct err *err)
 {
     char endpoint[SOCKET_ENDPOINT + 16];
-    snprintf(endpoint, sizeof endpoint, "tcp://%.*s:0", SOCKET_ENDPOINT - 1, config->worker_bind);
-    bool local = config->worker_bind[0] == '\0' ? socket_is_local(config->cluster_connect) : socket_is_local(endpoint);
+    const char *bind = config->worker_bind, *colon = strrchr(bind, ':');
+    bool port = colon != NULL && (colon == strchr(bind, ':') || (bind[0] == '[' && colon[-1] == ']'));
+    snprintf(endpoint, sizeof endpoint, "tcp://%.*s%s", SOCKET_ENDPOINT - 1, bind, port ? "" : ":0");
+    if (bind[0] != '\0' && !socket_check(endpoint, err))
+        return err_context(err, "worker.bind");
+    bool local = socket_is_local(bind[0] == '\0' ? config->cluster_connect : endpoint);
     if (keyring->used || local || config->curve_insecure)
         return true;
     return err_set(
@@ -33,8 +37,9 @@ static bool s_may_listen(const struct config *config, const struct keyring *keyr
 static bool s_run(const struct config *config, struct err *err)
 {
     struct keyring keyring = {0};
-    bool ok = s_endpoint_allowed(config->cluster_connect, err) && worker_check(config, err) &&
-              keyring_open_client(&keyring, config, err) && s_may_listen(config, &keyring, err);
+    bool ok = socket_raise_files(err) && s_endpoint_allowed(config->cluster_connect, err) &&
+              worker_check(config, err) && keyring_open_client(&keyring, config, err) &&
+              s_may_listen(config, &keyring, err);
     void *context = ok ? zmq_ctx_new() : NULL;
     if (context != NULL) {
         const struct worker_options options = {.zmq_context = context,

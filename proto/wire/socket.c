@@ -9,7 +9,9 @@
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <zmq.h>
 
 /* tcp://HOST:PORT, its host without brackets. */
@@ -23,6 +25,12 @@ static const char s_tcp[] = "tcp://";
 static bool s_begins(const char *text, const char *start)
 {
     return strncmp(text, start, strlen(start)) == 0;
+}
+
+/* libzmq takes a number beyond 65535 for another one. */
+static bool s_is_port(const char *port)
+{
+    return strcmp(port, "*") == 0 || (port[strspn(port, "0123456789")] == '\0' && strtol(port, NULL, 10) <= UINT16_MAX);
 }
 
 static bool s_parse_tcp(const char *endpoint, struct address *address, struct err *err)
@@ -44,10 +52,12 @@ static bool s_parse_tcp(const char *endpoint, struct address *address, struct er
         address->literal6 = inet_pton(AF_INET6, address->host, bytes) == 1;
         if (zone != NULL)
             *zone = '%';
-        good = address->literal6 == bracketed &&
-               (strcmp(address->port, "*") == 0 || address->port[strspn(address->port, "0123456789")] == '\0');
+        good = address->literal6 == bracketed && (bracketed || strchr(address->host, ':') == NULL) &&
+               s_is_port(address->port);
     }
-    return good || err_set(err, ERR_USAGE, "\"%s\" is no address: tcp://HOST:PORT, with an IPv6 address in brackets",
+    return good || err_set(err, ERR_USAGE,
+                           "\"%s\" is no address: tcp://HOST:PORT, with an IPv6 address in brackets and a port of at "
+                           "most 65535",
                            typed_show(endpoint).shown);
 }
 
@@ -60,6 +70,27 @@ static bool s_is_loopback(const struct address *address)
     if (address->literal6 && inet_pton(AF_INET6, address->host, &six) == 1)
         return IN6_IS_ADDR_LOOPBACK(&six) || (IN6_IS_ADDR_V4MAPPED(&six) && six.s6_addr[12] == 127);
     return strcmp(address->host, "localhost") == 0 || strcmp(address->host, "lo") == 0;
+}
+
+bool socket_raise_files(struct err *err)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return true;
+    if (files.rlim_cur < files.rlim_max) {
+        const struct rlimit most = {.rlim_cur = files.rlim_max, .rlim_max = files.rlim_max};
+        if (setrlimit(RLIMIT_NOFILE, &most) == 0)
+            files = most;
+    }
+    return files.rlim_cur >= SOCKET_FILES ||
+           err_set(err, ERR_FAILED, "this process may open %ju files and needs %d: see \"ulimit -n\"",
+                   (uintmax_t)files.rlim_cur, SOCKET_FILES);
+}
+
+bool socket_check(const char *endpoint, struct err *err)
+{
+    struct address address;
+    return !s_begins(endpoint, s_tcp) || s_parse_tcp(endpoint, &address, err);
 }
 
 bool socket_is_local(const char *endpoint)
@@ -171,15 +202,24 @@ static bool s_bindable(void *socket, const char *endpoint, char text[SOCKET_ENDP
     return s_set(socket, ZMQ_IPV6, s_wants_ipv6(&address, true)) || socket_error(err, "cannot set up a socket");
 }
 
+static bool s_fits(const char *endpoint, struct err *err)
+{
+    return strlen(endpoint) < SOCKET_ENDPOINT ||
+           err_set(err, ERR_USAGE, "\"%s\" is longer than the %d bytes of an endpoint", typed_show(endpoint).shown,
+                   SOCKET_ENDPOINT - 1);
+}
+
+/* A port that a bind picks is none that anybody is at. */
+static bool s_is_wildcard(const struct address *address)
+{
+    return strcmp(address->host, "*") == 0 || strcmp(address->port, "*") == 0 || strtol(address->port, NULL, 10) == 0;
+}
+
 void *socket_bind(const struct socket_options *options, const char *endpoint, char bound[SOCKET_ENDPOINT],
                   struct err *err)
 {
     char text[SOCKET_ENDPOINT + 8];
-    if (strlen(endpoint) >= SOCKET_ENDPOINT) {
-        err_set(err, ERR_USAGE, "an endpoint of more than %d bytes", SOCKET_ENDPOINT - 1);
-        return NULL;
-    }
-    if (!s_may_bind(options, endpoint, err))
+    if (!s_fits(endpoint, err) || !s_may_bind(options, endpoint, err))
         return NULL;
     void *socket = s_open(ZMQ_ROUTER, options, err);
     if (socket == NULL)
@@ -203,9 +243,11 @@ void *socket_connect(const struct socket_options *options, const char *endpoint,
 {
     struct address address = {0};
     bool tcp = s_begins(endpoint, s_tcp);
-    if (strlen(endpoint) >= SOCKET_ENDPOINT || (tcp && !s_parse_tcp(endpoint, &address, err))) {
-        if (!tcp)
-            err_set(err, ERR_USAGE, "an endpoint of more than %d bytes", SOCKET_ENDPOINT - 1);
+    if (!s_fits(endpoint, err) || (tcp && !s_parse_tcp(endpoint, &address, err)))
+        return NULL;
+    if (tcp && s_is_wildcard(&address)) {
+        err_set(err, ERR_USAGE, "%s is where one may listen: to connect, name the host and its port",
+                typed_show(endpoint).shown);
         return NULL;
     }
     void *socket = s_open(ZMQ_DEALER, options, err);

@@ -27,6 +27,7 @@ enum {
     SOCKET_RECONNECT_MS = 100,
     SOCKET_RECONNECT_MOST_MS = 1000,
     SOCKET_LINGER_MS = 1000,
+    SOCKET_FILES = 64, /* a worker has 30, and lets 16 strangers in at a time; a coordinator fewer, and one a worker */
 };
 
 struct watch;
@@ -54,6 +55,13 @@ void *socket_bind(const struct socket_options *options, const char *endpoint, ch
 void *socket_connect(const struct socket_options *options, const char *endpoint, struct err *err);
 
 void socket_close(void **socket);
+
+/* Let the process open as many files as it ever may. ERR_FAILED where these are fewer than SOCKET_FILES: libzmq ends a
+ * process that has none left for who comes to a local socket. Before the first socket is opened. */
+bool socket_raise_files(struct err *err);
+
+/* ERR_USAGE for what begins as tcp:// and is no HOST:PORT. */
+bool socket_check(const char *endpoint, struct err *err);
 
 /* Whether only this machine can reach what is bound there: loopback addresses, ipc and inproc. */
 bool socket_is_local(const char *endpoint);

@@ -231,7 +231,7 @@ static void s_event(struct watch *watch, uint16_t event, uint32_t value)
     else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL)
         s_failed(watch, value);
     else if (event == ZMQ_EVENT_ACCEPT_FAILED)
-        s_say(watch, "a connection", zmq_strerror((int)value));
+        s_say(watch, "a connection", value != 0 ? zmq_strerror((int)value) : "of another user's process");
 }
 
 /* zmq_recv that goes on after a signal. */

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""What people do to a cluster without meaning to: limits that are too small, workers in the wrong place, addresses that are
+none, times that cannot be. Each is done without or told, and costs nobody else anything."""
+
+import os
+import subprocess
+import unittest
+
+from cluster import BINARY, ClusterTest, main
+
+NOBODY = 65534
+
+
+def told(*arguments, prefix=()):
+    """How such a command ended, and what it said; it must do so by itself."""
+    result = subprocess.run([*prefix, BINARY, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=20,
+                            encoding="utf-8", errors="surrogateescape", check=False)
+    return result.returncode, result.stderr
+
+
+def under(*limits):
+    """The beginning of a command line that runs with such limits of the shell's."""
+    return ("sh", "-c", f'ulimit {" ".join(limits)}; exec "$0" "$@"')
+
+
+class Careless(ClusterTest):
+    pairs_count = 300
+
+    def limited(self, cluster, *prefix):
+        """A worker behind such a beginning of a command line."""
+        binary, *before = prefix
+        words = (*before, BINARY, "worker", "--connect", cluster.endpoint, "--threads", "1")
+        process = cluster._process(*words, binary=binary, name=f"worker {len(cluster.workers)}")
+        cluster.workers.append(process)
+        return process
+
+    def test_workers_that_may_write_no_large_files_share_memory_or_do_without(self):
+        options = {"train__epochs": 2, "model__hidden": 96, "model__embed": 64}
+        cluster = self.cluster(train__min_workers=2, **options).start().listening()
+        for _ in range(2):
+            self.limited(cluster, *under("-f", "100"))
+        cluster.finished()
+        self.assertEqual(cluster.hashes(), self.wanted_hashes(**options))
+
+    def test_few_open_files_are_told_and_not_run_into(self):
+        for command in (("worker", "--connect", "tcp://127.0.0.1:1"),
+                        ("coordinator", "--data.pairs", self.pairs, "--run.dir", os.path.join(self.folder, "run"))):
+            status, said = told(*command, prefix=under("-n", "40"))
+            self.assertEqual(status, 1, said)
+            self.assertIn("may open 40 files", said)
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_who_comes_as_another_user_goes_and_the_others_stay(self):
+        cluster = self.cluster(train__epochs=100000, train__min_workers=2, cluster__settle=0).start().listening()
+        workers = [cluster.worker(), cluster.worker()]
+        cluster.at_work()
+        since = cluster.coordinator.mark()
+        other = self.limited(cluster, "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+        self.assertEqual(other.end(), 2, cluster.log())
+        self.assertTrue(other.find("--worker.bind"))
+        cluster.given_up(other, "failed")
+        cluster.generation(2, since)
+        cluster.at_work(since)
+        self.assertFalse(any(worker.ended() for worker in workers), cluster.log())
+        self.assertEqual(cluster.status()["lost"], 1, cluster.log())
+
+    def test_what_is_no_address_is_told(self):
+        for endpoint in ("tcp://" + "a" * 300 + ":5", "ipc:///" + "a" * 300, "tcp://127.0.0.1:65536", "tcp://127.0.0.1:0",
+                         "tcp://127.0.0.1:5757:7", "tcp://::1:5757"):
+            for command in (("worker", "--worker.patience", "1"), ("status",)):
+                status, said = told(*command, "--connect", endpoint, *(["--insecure"] if command[0] == "worker" else []))
+                self.assertEqual(status, 2, f"{command[0]} {endpoint}: {said}")
+                self.assertRegex(said, r": .{10}")
+        run = os.path.join(self.folder, "run")
+        for endpoint in ("tcp://127.0.0.1:65536", "inproc://here", "ipc:///" + "a" * 300):
+            status, said = told("coordinator", "--data.pairs", self.pairs, "--run.dir", run, "--bind", endpoint, "--insecure")
+            self.assertEqual(status, 2, f"{endpoint}: {said}")
+        for bind in ("127.0.0.1:65536", "[::1", "::1"):
+            status, said = told("worker", "--connect", "tcp://127.0.0.1:1", "--worker.bind", bind, "--insecure")
+            self.assertEqual(status, 2, f"{bind}: {said}")
+            self.assertIn("worker.bind", said)
+
+    def test_a_port_of_loopback_is_loopback(self):
+        status, said = told("worker", "--connect", "tcp://127.0.0.1:1", "--worker.bind", "127.0.0.1:5001", "--worker.patience", "1")
+        self.assertEqual(status, 1, said)
+        self.assertIn("could not be reached", said)
+
+    def test_a_limit_that_nobody_could_keep_is_refused(self):
+        status, said = told("coordinator", "--data.pairs", self.pairs, "--run.dir", os.path.join(self.folder, "run"),
+                            "--bind", "tcp://127.0.0.1:0", "--cluster.ping", "1000", "--cluster.timeout", "1900")
+        self.assertEqual(status, 2, said)
+        self.assertIn("cluster.timeout", said)
+
+
+if __name__ == "__main__":
+    main()
