@@ -25,6 +25,10 @@ enum { BEHIND = 3 };
 
 enum { COMPLAIN_MS = 1000 };
 
+/* Generations that a crash of the host may have taken out of the journal, which is not fsynced when one begins: more than
+ * there can be until the system writes it by itself. Workers elsewhere remember theirs, and take no lower number. */
+enum { FORGOTTEN = 1000 };
+
 /* From a restart to a generation without those who have not come back: workers look for their coordinator every second,
  * and one of them may hold a step more than the others. */
 enum { RETURN_MS = 2000 };
@@ -327,6 +331,8 @@ bool fleet_open(struct fleet *fleet, struct err *err)
                        fleet->most, fleet->least);
     fleet->run = fleet->journal != NULL ? fleet->journal->run : 1;
     fleet->generation = fleet->journal != NULL ? fleet->journal->generation : 0;
+    if (fleet->generation > 0 && fleet->journal->resumed)
+        fleet->generation += FORGOTTEN;
     fleet->ids = fleet->journal != NULL ? fleet->journal->workers : 0;
     if (fleet->embedded)
         return true;

@@ -150,25 +150,28 @@ void journal_restart(struct journal *journal, const struct ledger *ledger)
     fault_point("journal");
 }
 
-/* Numbers and results of whole records. False when the first record is not that of a run. */
+/* Numbers and results of whole records. False when the file does not begin with those of a run and of numbers, which are
+ * written together. */
 static bool s_read(struct journal *journal, const struct buffer *bytes, struct ledger *ledger, struct err *err)
 {
+    bool numbered = false;
     for (size_t at = 0; at + RECORD <= bytes->size; at += RECORD) {
         struct record record;
         memcpy(&record, bytes->data + at, sizeof record);
         bool run = record.kind == KIND_RUN && record.a >= 1 && record.a <= INT64_MAX && record.b == JOURNAL_FORMAT;
         if (record.check != s_check(&record) || run != (at == 0))
-            return at > 0;
+            return numbered;
         if (record.kind == KIND_RUN)
             journal->run = record.a;
         else if (record.kind == KIND_NUMBERS)
-            journal->generation = record.a, journal->workers = record.b, journal->ranks = record.result.tokens;
+            journal->generation = record.a, journal->workers = record.b, journal->ranks = record.result.tokens,
+            numbered = true;
         else if (record.kind == KIND_CUT)
             ledger_cut(ledger, record.a);
         else if (record.kind == KIND_RESULT && !ledger_put(ledger, record.a, &record.result, 1, err))
             return false;
     }
-    return journal->run != 0;
+    return numbered;
 }
 
 static bool s_new_identity(struct journal *journal, struct err *err)
@@ -205,7 +208,8 @@ bool journal_open(struct journal *journal, const char *dir, bool resume, struct 
             log_warn("%s: %s; a new one begins, and workers that hold this run's state are not known again",
                      journal->path, failure.code != ERR_NONE ? failure.text : "not a journal");
             ledger_cut(ledger, 0);
-            journal->run = 0;
+            journal->run = journal->generation = journal->workers = 0;
+            journal->ranks = 0;
         }
         journal->resumed = journal->run != 0;
         buffer_free(&bytes);

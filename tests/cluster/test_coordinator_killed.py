@@ -2,14 +2,17 @@
 """A coordinator is killed wherever it writes down what it promised, in each phase of a run, and at random; started again with
 --resume, it takes the run up where the workers stand: no step that one of them holds is lost, and the weights are the same."""
 
+import os
 import random
 import signal
 
-from cluster import FULL, ClusterTest, main
+from cluster import FULL, ClusterTest, main, read, write
 
 EPOCHS = 4
+LONGEST = 40  # epochs, where it is killed after two of its workers
 LONG = 8  # epochs of 34 steps, where it is killed at any of the first 200
 WORKERS = 3
+RECORD = 48  # bytes of a journal's
 PASSED = 50 if FULL else 6  # points in the journal that a run comes by, at least
 
 
@@ -55,6 +58,33 @@ class CoordinatorKilled(ClusterTest):
         for fault in ("validate:2", "save:1", "commit:2", "save:4", "dismiss"):
             with self.subTest(fault=fault):
                 self.assertTrue(self.killed(fault))
+
+    def test_its_host_crashes_and_takes_generations_out_of_the_journal_that_workers_elsewhere_remember(self):
+        cluster = self.cluster(train__epochs=LONGEST, cluster__settle=0).start().listening()
+        workers = [cluster.worker() for _ in range(WORKERS)]
+        cluster.generation(WORKERS)
+        cluster.at_work()
+        before = read(cluster.run, "journal")
+        for left in (2, 1):  # two more generations
+            since = cluster.coordinator.mark()
+            workers[left].kill()
+            cluster.generation(left, since)
+        cluster.at_work(since)
+        cluster.coordinator.kill()
+        self.assertEqual(cluster.coordinator.end(), -signal.SIGKILL, "the run was over before\n" + cluster.log())
+        write(os.path.join(cluster.run, "journal"), before)
+        cluster.start("--resume").finished()
+        self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=LONGEST), cluster.log())
+
+    def test_a_journal_that_is_damaged_from_the_beginning_is_none(self):
+        cluster = self.begin()
+        cluster.workers[0].at_step(50)
+        cluster.coordinator.kill()
+        self.assertEqual(cluster.coordinator.end(), -signal.SIGKILL, "the run was over before\n" + cluster.log())
+        journal = os.path.join(cluster.run, "journal")
+        write(journal, read(journal)[:RECORD])
+        cluster.start("--resume").finished()
+        self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=EPOCHS), cluster.log())
 
     def test_killed_at_random(self):
         drawn = random.Random(7)
