@@ -282,6 +282,10 @@ static bool s_on_link(void *context, struct err *err)
     if (parcel->count == 0)
         return true;
     worker->heard_ms = clock_ms();
+    if (parcel_signalled(parcel) != 0) { /* the compute thread would take it for one of this thread's */
+        parcel_drop(parcel);
+        return err_set(err, ERR_PROTOCOL, "the coordinator sent one byte, which is no message");
+    }
     s_look(worker, parcel, &mine, &forgotten);
     if (!mine)
         return s_pass(worker, &worker->inward, err);

@@ -330,6 +330,25 @@ static void junk_ends_the_worker_with_an_error_that_names_it(void **state)
     s_fake_close(&fake);
 }
 
+/* What the worker's threads say to each other in one byte, a coordinator cannot say. */
+static void a_message_of_one_byte_is_junk_and_no_signal(void **state)
+{
+    (void)state;
+    for (const char *byte = "head?"; *byte != '\0'; byte++) {
+        struct fake fake;
+        s_fake_open(&fake, false, REDUCE_EXACT);
+        s_start(&fake, 0, 1);
+        const struct route *to = &fake.members[0].route;
+        zmq_send(fake.socket, to->id, to->size, ZMQ_SNDMORE);
+        zmq_send(fake.socket, byte, 1, 0);
+        assert_int_equal(s_expect(&fake, MESSAGE_ERROR), 0);
+        assert_int_equal(fake.members[0].said.code, ERR_PROTOCOL);
+        assert_false(s_member_join(&fake.members[0]));
+        assert_int_equal(fake.members[0].err.code, ERR_PROTOCOL);
+        s_fake_close(&fake);
+    }
+}
+
 /* More frames than a message has: the loop thread ends, and the compute thread must not go on waiting for rank 1. */
 static void junk_ends_a_worker_that_waits_for_others(void **state)
 {
@@ -443,6 +462,7 @@ int main(void)
         cmocka_unit_test(a_worker_that_was_forgotten_joins_as_a_new_one),
         cmocka_unit_test(a_generation_before_the_answer_to_a_second_hello_ends_the_worker),
         cmocka_unit_test(junk_ends_the_worker_with_an_error_that_names_it),
+        cmocka_unit_test(a_message_of_one_byte_is_junk_and_no_signal),
         cmocka_unit_test(junk_ends_a_worker_that_waits_for_others),
         cmocka_unit_test(an_id_that_was_not_announced_is_refused),
         cmocka_unit_test(a_worker_without_a_coordinator_ends_when_its_patience_does),
