@@ -62,7 +62,7 @@ static bool s_is_ours(const char *name)
 {
     struct step_folder folder;
     return s_is_of_a_run(name) || step_parse(name, &folder) || strcmp(name, "steps.jsonl") == 0 ||
-           strcmp(name, "report.html") == 0;
+           strcmp(name, "report.html") == 0 || strcmp(name, "journal") == 0;
 }
 
 /* Look through the folder: *holds is set when there is a run; with `remove` all that a run puts there goes. */

@@ -5,6 +5,7 @@
  *   RUN/steps.jsonl           one object for each of the first log.steps steps
  *   RUN/step-*, latest, best  checkpoints (proto/store/checkpoint.h)
  *   RUN/report.html           (coordinator/report.h)
+ *   RUN/journal               of a coordinator (coordinator/journal.h)
  *
  * run_open takes the lock and refuses a folder that holds another run. Records are appended as things happen; a record
  * that cannot be written is kept in memory and tried again with the next one, so a full disk loses none. run_rewind

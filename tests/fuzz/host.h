@@ -403,8 +403,8 @@ static bool host_wait(struct collective *self, uint64_t handle, struct err *err)
 static void host_abort(struct collective *self, uint64_t generation)
 {
     (void)self;
-    if (generation >= host.aborted)
-        host.aborted = generation < UINT64_MAX ? generation + 1 : UINT64_MAX;
+    if (host.aborted < collective_after(generation))
+        host.aborted = collective_after(generation);
 }
 
 static void host_close(struct collective *self)

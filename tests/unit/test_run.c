@@ -90,6 +90,8 @@ static void overwriting_removes_a_run_and_nothing_else(void **state)
     assert_true(folder_make(path, NULL));
     snprintf(path, sizeof path, "%s/best", run.dir);
     assert_true(link_replace(path, "step-00000010", NULL));
+    snprintf(path, sizeof path, "%s/journal", run.dir); /* or its results would be taken for those of the next run */
+    assert_true(file_write_atomic(path, "a run's", 7, NULL));
     snprintf(path, sizeof path, "%s/notes.txt", run.dir);
     assert_true(file_write_atomic(path, "mine", 4, NULL));
     snprintf(path, sizeof path, "%s/step-by-step.txt", run.dir);
@@ -100,6 +102,7 @@ static void overwriting_removes_a_run_and_nothing_else(void **state)
     assert_false(is_there(&run, "metrics.jsonl"));
     assert_false(is_there(&run, "step-00000010"));
     assert_false(is_there(&run, "best"));
+    assert_false(is_there(&run, "journal"));
     assert_true(is_there(&run, "notes.txt"));
     run_close(&run);
 }
@@ -134,7 +137,7 @@ static void a_killed_training_leaves_no_lock(void **state)
     pid_t child = fork();
     if (child == 0) {
         bool opened = run_open(&run, &config, NULL);
-        if (write(ready[1], opened ? "y" : "n", 1) == 1)
+        if (write(ready[1], opened ? "y" : "n", 1) == 1 && opened)
             pause();
         _exit(0);
     }
