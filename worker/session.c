@@ -165,6 +165,7 @@ static bool s_dismiss(struct session *session, struct err *err)
 {
     struct message leave = {.type = MESSAGE_LEAVE, .leave = {.step = session->training.step}};
     session->dismissed = true;
+    atomic_store(&session->shared->parts, true);
     return session_send(session, &leave, err);
 }
 
@@ -262,6 +263,7 @@ static bool s_converse(struct session *session, struct err *err)
 /* The coordinator should know why, unless it was the one to say so; it may be gone. */
 static void s_say_error(struct session *session, const struct err *why)
 {
+    atomic_store(&session->shared->parts, true);
     struct message message = {.type = MESSAGE_ERROR, .error = {.code = (uint32_t)why->code, .text = s_text(why->text)}};
     struct err ignored;
     session_send(session, &message, &ignored);

@@ -15,6 +15,8 @@ struct worker_shared {
     struct watch *watch;   /* the loop thread's, for the ring's place; NULL where there is no ring; likewise */
     _Atomic uint64_t over; /* generations below this one are over; UINT64_MAX = the worker ends   */
     _Atomic uint64_t step; /* steps done; for RESIGN                                              */
+    _Atomic bool parts;    /* the compute thread ends: what it says now is its last word, and whatever becomes of the
+                              connection behind it does not matter                                */
     pthread_mutex_t lock;
     struct collective *collective; /* the compute thread's, for abort; NULL = none; under `lock`           */
 };

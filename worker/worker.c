@@ -27,6 +27,7 @@ enum {
     TICK_MS = 100,          /* between looks at the clock                                 */
     QUEUE = 4096,           /* messages for the compute thread; credit keeps it near empty */
     RESIGN_MS = 10000,      /* from RESIGN to an end without DISMISS                      */
+    SAY_MS = 1000,          /* without a coordinator until that is said                   */
     LAST_WORDS_MS = 1000,   /* for what was said last to be delivered                     */
     AGAIN_MOST = 6,         /* times that a connection which stands is given up ...       */
     AGAIN_WITHIN_MS = 60000 /* ... in this time, before the worker ends                   */
@@ -57,9 +58,9 @@ struct worker {
     int signals;         /* signalfd, or -1                                           */
     int64_t resigned_ms; /* when it was signalled to end; 0 = it was not              */
     bool refused;        /* said once for a connection                                */
+    bool waits;          /* said that it waits for one                                */
     pthread_t thread;
     bool started, ended; /* the compute thread                                        */
-    bool left;           /* it said LEAVE: the connection may break, and it ends          */
     bool done;           /* what session_run returned; read after the join            */
     struct err err;
 };
@@ -137,7 +138,7 @@ static bool s_signal(struct worker *worker, enum worker_signal signal, struct er
 static bool s_connected(struct worker *worker, struct err *err)
 {
     worker->heard_ms = clock_ms();
-    worker->refused = false;
+    worker->refused = worker->waits = false;
     if (worker->link.monitor != NULL)
         log_info("connected to the coordinator at %s", worker->options->endpoint);
     return s_signal(worker, SIGNAL_HELLO, err);
@@ -158,7 +159,7 @@ static bool s_on_monitor(void *context, struct err *err)
         log_warn("%s: the coordinator does not take this worker's key, or has another than was expected",
                  worker->options->endpoint);
     }
-    if (news != LINK_BROKE || worker->left)
+    if (news != LINK_BROKE || atomic_load(&worker->shared.parts))
         return true;
     log_warn("the connection to the coordinator broke; connecting again");
     return s_reconnect(worker, err);
@@ -290,7 +291,7 @@ static bool s_on_link(void *context, struct err *err)
     if (!mine)
         return s_pass(worker, &worker->inward, err);
     parcel_drop(parcel);
-    if (forgotten.code == ERR_NONE || worker->left)
+    if (forgotten.code == ERR_NONE || atomic_load(&worker->shared.parts))
         return true;
     log_warn("%s; joining again", forgotten.text);
     return s_again(worker, &forgotten, err);
@@ -322,10 +323,8 @@ static bool s_on_session(void *context, struct err *err)
     if (parcel->count == 0)
         return true;
     char signal = parcel_signalled(parcel);
-    if (signal == 0 && s_may_go(worker, parcel)) {
-        worker->left = worker->left || parcel_type(parcel) == MESSAGE_LEAVE;
+    if (signal == 0 && s_may_go(worker, parcel))
         return s_pass(worker, &worker->outward, err);
-    }
     parcel_drop(parcel);
     if (signal == SIGNAL_ENDED)
         return s_ended(worker);
@@ -347,12 +346,17 @@ static bool s_on_tick(void *context, struct err *err)
         loop_stop(worker->loop);
         return true;
     }
-    if (worker->link.monitor == NULL || worker->left)
+    if (worker->link.monitor == NULL || atomic_load(&worker->shared.parts))
         return true;
     if (!worker->link.stands && patience_ms > 0 && now - worker->lost_ms > patience_ms)
         return err_set(err, ERR_FAILED,
                        "the coordinator at %s could not be reached for %" PRId64 " s (worker.patience)",
                        worker->options->endpoint, config->worker_patience);
+    if (!worker->link.stands && !worker->waits && now - worker->lost_ms > SAY_MS) {
+        worker->waits = true;
+        log_info("waiting for the coordinator at %s (worker.patience: %" PRId64 " s)", worker->options->endpoint,
+                 config->worker_patience);
+    }
     if (worker->link.stands && silence_ms > 0 && now - worker->heard_ms > silence_ms) {
         log_warn("nothing was heard from the coordinator for %" PRId64 " ms (worker.silence); connecting again",
                  now - worker->heard_ms);

@@ -80,6 +80,19 @@ class Careless(ClusterTest):
             self.assertEqual(status, 2, f"{bind}: {said}")
             self.assertIn("worker.bind", said)
 
+    def test_a_worker_that_finds_no_coordinator_says_where_it_looks(self):
+        worker = self.cluster()._process("worker", "--connect", "tcp://127.0.0.1:1", name="lost")
+        worker.expect("waiting for the coordinator at tcp://127.0.0.1:1")
+
+    def test_who_ends_with_an_error_does_not_say_that_it_joins_again(self):
+        # So large that its end takes longer than the answer to the error.
+        cluster = self.cluster(train__min_workers=2, cluster__settle=0, model__hidden=1000, model__embed=500).start().listening()
+        cluster.worker().number()
+        for _ in range(3):
+            wrong = cluster.worker("--worker.bind", "203.0.113.9", "--insecure")  # nobody's (RFC 5737)
+            self.assertEqual(wrong.end(), 1, cluster.log())
+            self.assertFalse(wrong.find("joining again"), cluster.log())
+
     def test_a_port_of_loopback_is_loopback(self):
         status, said = told("worker", "--connect", "tcp://127.0.0.1:1", "--worker.bind", "127.0.0.1:5001", "--worker.patience", "1")
         self.assertEqual(status, 1, said)
