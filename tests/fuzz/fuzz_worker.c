@@ -9,7 +9,7 @@
 #include "tests/fuzz/host.h"
 #include "worker/state.h"
 
-enum { MOVES_MOST = 96, END_ROUNDS = 400, KINDS = 4, SRC_WORDS = 5, TGT_WORDS = 7, ROWS = 4, LENGTH = 3, FILES = 2 };
+enum { MOVES_MOST = 96, END_ROUNDS = 4000, KINDS = 4, SRC_WORDS = 5, TGT_WORDS = 7, ROWS = 4, LENGTH = 3, FILES = 2 };
 
 /* What a coordinator knows of where its worker stands. */
 struct desk {
