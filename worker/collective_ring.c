@@ -34,6 +34,9 @@ enum {
     BACKLOG = 1024,
     /* Everyone listens before anyone connects, so that a first attempt fails only where connections are short. */
     RECONNECT_MS = 20,
+    /* The socket of the generation before gives its port back in ZeroMQ's own time, soon after it was closed. */
+    BIND_EVERY_MS = 5,
+    BIND_MS = 2000,
 };
 
 static struct ring *s_ring(struct collective *self)
@@ -186,6 +189,23 @@ static bool s_set_client(struct ring *ring, const struct collective_group *group
     return curve_set_client(ring->to, ring->keys, group->public_keys[successor], err);
 }
 
+/* Bind the place that others are told. A port that is still this rank's own, of the generation before, is waited for. */
+static bool s_bind(struct ring *ring, const char *place, struct err *err)
+{
+    int64_t until = clock_ms() + BIND_MS;
+    while (zmq_bind(ring->from, place) != 0) {
+        int code = zmq_errno();
+        if (s_is_over(ring, err))
+            return false;
+        if (code != EADDRINUSE || clock_ms() >= until)
+            return err_set(err, ERR_IO, "cannot listen at %s: %s", place, zmq_strerror(code));
+        struct pollfd bell = {.fd = ring->bell, .events = POLLIN};
+        if (poll(&bell, 1, BIND_EVERY_MS) > 0)
+            s_silence(ring);
+    }
+    return true;
+}
+
 static bool s_listen(struct collective *self, uint64_t generation, char endpoint[COLLECTIVE_ENDPOINT], struct err *err)
 {
     struct ring *ring = s_ring(self);
@@ -200,14 +220,12 @@ static bool s_listen(struct collective *self, uint64_t generation, char endpoint
     if (strcmp(ring->bind, "ipc://@") == 0 && ring->keys == NULL)
         ring->here = ring_memory_new(place, sizeof place);
     ring->from = zmq_socket(ring->zmq_context, ZMQ_PULL);
-    if (ring->from != NULL && !s_set_server(ring, place, err))
+    bool bound = ring->from == NULL ? s_zmq_error(err, "listen at", place)
+                                    : s_set_server(ring, place, err) && s_bind(ring, place, err);
+    if (!bound)
         return s_fail(ring, err);
-    if (ring->from == NULL || zmq_bind(ring->from, place) != 0 ||
-        zmq_getsockopt(ring->from, ZMQ_LAST_ENDPOINT, endpoint, &size) != 0) {
-        s_zmq_error(err, "listen at", place);
-        return s_fail(ring, err);
-    }
-    return true;
+    return zmq_getsockopt(ring->from, ZMQ_LAST_ENDPOINT, endpoint, &size) == 0 ||
+           s_zmq_error(err, "listen at", place) || s_fail(ring, err);
 }
 
 static bool s_check_group(const struct ring *ring, const struct collective_group *group, struct err *err)

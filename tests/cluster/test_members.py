@@ -2,6 +2,7 @@
 """Workers freeze, leave, come back, come together and come while others go: nobody waits for ever, and the weights are the same."""
 
 import signal
+import socket
 import time
 
 from cluster import ClusterTest, Relay, main
@@ -137,6 +138,31 @@ class Members(ClusterTest):
         for worker in cluster.workers[:3]:
             worker.send(signal.SIGKILL)
         self.finish(cluster)
+
+    def fixed_ports(self, count):
+        """Ports of this host, free a moment ago."""
+        held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+        ports = [one.getsockname()[1] for one in held]
+        for one in held:
+            one.close()
+        return ports
+
+    def test_workers_with_ports_of_their_own_keep_them_while_one_joins_and_one_leaves(self):
+        ports = self.fixed_ports(3)
+        cluster = self.begin(workers=0)
+        for port in ports[:2]:
+            cluster.worker("--log.level", "debug", "--worker.bind", f"127.0.0.1:{port}")
+        cluster.workers[1].at_step(20)
+        since = cluster.coordinator.mark()
+        cluster.worker("--worker.bind", f"127.0.0.1:{ports[2]}")
+        cluster.generation(3, since)
+        cluster.at_work(since)
+        since = cluster.coordinator.mark()
+        cluster.workers[0].send(signal.SIGTERM)
+        cluster.generation(2, since)
+        self.finish(cluster)
+        for worker in cluster.workers:
+            self.assertEqual(len(worker.all(r"joined as worker")), 1, worker.log())
 
     # ---- leaving ----
 
