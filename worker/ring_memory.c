@@ -26,6 +26,11 @@
 /* As the system shows it among a process's descriptors: "/memfd:NAME (deleted)". */
 #define NAME "lstmq-ring"
 
+/* What the kernel adds by itself where vm.memfd_noexec is set. An elder libc does not know it. */
+#ifndef F_SEAL_EXEC
+#define F_SEAL_EXEC 0x20
+#endif
+
 enum { TRAYS_AT = 4096, SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
 static const size_t SIZE = TRAYS_AT + (size_t)RING_TRAYS * RING_CHUNK;
 
@@ -113,7 +118,9 @@ static int s_open(long long process, long long file)
     if (strcmp(name, "/memfd:" NAME " (deleted)") != 0)
         return -1;
     int found = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
-    if (found >= 0 && (fstat(found, &stat) != 0 || stat.st_size != (off_t)SIZE || fcntl(found, F_GET_SEALS) != SEALS)) {
+    int seals = found >= 0 ? fcntl(found, F_GET_SEALS) : -1;
+    bool sealed = seals == SEALS || seals == (SEALS | F_SEAL_EXEC);
+    if (found >= 0 && (!sealed || fstat(found, &stat) != 0 || stat.st_size != (off_t)SIZE)) {
         close(found);
         return -1;
     }

@@ -13,9 +13,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <zmq.h>
+
+/* Of memfd_create, which an elder libc does not know. */
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8u
+#endif
 
 enum { GENERATION = 5, CHUNK = RING_CHUNK / (int)sizeof(int64_t), COUNT = 2 * CHUNK };
 
@@ -122,6 +128,47 @@ static void who_finds_memory_cannot_make_it_smaller(void **state)
     assert_int_equal(errno, EPERM);
     close(file);
     ring_memory_destroy(&memory);
+}
+
+/* Memory as PROTOCOL.md has it, with these seals; its place is written to `place`. -1 where the kernel knows not the flag. */
+static int s_make(char place[COLLECTIVE_ENDPOINT], unsigned flag, int seals)
+{
+    int file = memfd_create("lstmq-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING | flag);
+    if (file < 0 && flag != 0)
+        return -1;
+    assert_true(file >= 0);
+    assert_int_equal(ftruncate(file, 4096 + 16 * (1 << 20)), 0);
+    snprintf(place, COLLECTIVE_ENDPOINT, "ipc://@of-a-test-%ld-77-%d", (long)getpid(), file);
+    assert_int_equal(pwrite(file, place, strlen(place) + 1, 0), strlen(place) + 1);
+    assert_int_equal(fcntl(file, F_ADD_SEALS, seals), 0);
+    return file;
+}
+
+/* Where vm.memfd_noexec is set the kernel makes each anonymous file so, whether it was asked to or not. */
+static void memory_that_can_never_be_a_program_is_found(void **state)
+{
+    (void)state;
+    char place[COLLECTIVE_ENDPOINT];
+    int file = s_make(place, MFD_NOEXEC_SEAL, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    if (file < 0)
+        skip();
+    struct ring_memory *found = ring_memory_find(place);
+    assert_non_null(found);
+    ring_memory_destroy(&found);
+    close(file);
+}
+
+static void memory_whose_size_may_change_or_that_cannot_be_written_is_not_found(void **state)
+{
+    (void)state;
+    static const int seals[] = {F_SEAL_SHRINK | F_SEAL_GROW, F_SEAL_GROW | F_SEAL_SEAL, F_SEAL_SHRINK | F_SEAL_SEAL,
+                                F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL};
+    for (size_t i = 0; i < sizeof seals / sizeof *seals; i++) {
+        char place[COLLECTIVE_ENDPOINT];
+        int file = s_make(place, 0, seals[i]);
+        assert_null(ring_memory_find(place));
+        close(file);
+    }
 }
 
 static void a_text_without_room_stays_as_it_was(void **state)
@@ -278,6 +325,8 @@ int main(void)
         cmocka_unit_test(a_full_tray_is_not_given_again_before_it_is_empty),
         cmocka_unit_test(only_the_memory_of_that_place_is_found),
         cmocka_unit_test(who_finds_memory_cannot_make_it_smaller),
+        cmocka_unit_test(memory_that_can_never_be_a_program_is_found),
+        cmocka_unit_test(memory_whose_size_may_change_or_that_cannot_be_written_is_not_found),
         cmocka_unit_test(a_text_without_room_stays_as_it_was),
         cmocka_unit_test(a_ring_takes_its_elements_from_the_trays_it_is_told),
         cmocka_unit_test(a_tray_that_is_empty_or_beyond_ends_the_generation),
