@@ -58,9 +58,7 @@ bool fleet_send(struct fleet *fleet, struct member *member, const struct message
 static bool s_resign(struct fleet *fleet, struct member *member, struct err *err)
 {
     member->resigned = true;
-    if (member->phase != MEMBER_WAITING)
-        return generation_consider(fleet, err);
-    return generation_ask(fleet, member, MEMBER_LEAVING, "it asked to go", err);
+    return generation_consider(fleet, err);
 }
 
 static bool s_leave(struct fleet *fleet, struct member *member, struct err *err)
@@ -360,6 +358,8 @@ void fleet_close(struct fleet *fleet)
 
 bool fleet_end(struct fleet *fleet, struct err *err)
 {
+    for (size_t i = 0; i < fleet->count; i++)
+        fleet->members[i]->released = fleet->members[i]->resigned && member_is_in(fleet->members[i]);
     return generation_end(fleet, err);
 }
 
@@ -370,12 +370,17 @@ bool fleet_take_any(struct fleet *fleet, struct err *err)
     return generation_consider(fleet, err);
 }
 
-bool fleet_all_resign(const struct fleet *fleet)
+bool fleet_goes_on(const struct fleet *fleet)
 {
-    for (size_t i = 0; i < fleet->count; i++)
-        if (member_is_in(fleet->members[i]) && !fleet->members[i]->resigned)
-            return false;
-    return true;
+    size_t holders = 0, stay = 0;
+    for (size_t i = 0; i < fleet->count; i++) {
+        const struct member *member = fleet->members[i];
+        if (member->resigned)
+            continue;
+        holders += member_is_in(member);
+        stay += member_is_in(member) || member->phase == MEMBER_WAITING;
+    }
+    return holders > 0 && stay >= fleet->least;
 }
 
 bool fleet_winds_up(const struct fleet *fleet)

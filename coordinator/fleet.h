@@ -10,7 +10,11 @@
  *
  * The fleet owns the table of members, speaks HELLO to READY and STOP to LEAVE with them, asks them whether they live,
  * and tells its owner, the trainer, when a generation can work and when it is over; the answers to work it hands on as
- * they come. At most as many members as a batch has shards get a rank; the others wait in reserve. Loop's thread. */
+ * they come. At most as many members as a batch has shards get a rank; the others wait in reserve.
+ *
+ * Who resigns is let go when its generation has ended at a boundary. Where it ended otherwise, or there was none, those
+ * who resigned wait in gather until it is known what others hold: with the last of a state that is in no checkpoint
+ * a generation of one is formed at once, however few that is, and ends when the owner has saved it. Loop's thread. */
 #ifndef LSTMQ_FLEET_H
 #define LSTMQ_FLEET_H
 
@@ -50,6 +54,8 @@ struct fleet_owner {
     bool (*empty)(void *context, struct err *err);
     /* Whether a generation can go on from the state after `step` steps: what became of the steps before is known. */
     bool (*knows)(void *context, uint64_t step);
+    /* Whether steps are known that no checkpoint has. */
+    bool (*unsaved)(void *context);
     /* Somebody asks how the run stands: one JSON object. */
     void (*status)(void *context, bool detail, struct buffer *out);
 };
@@ -67,7 +73,8 @@ struct fleet {
     bool embedded;        /* the same: a worker's failure is the run's, and nobody is asked whether it lives */
     uint32_t least, most; /* workers that a generation has   */
     enum fleet_phase phase;
-    bool winding_up; /* the owner was told */
+    bool winding_up; /* the owner was told, or finds out when its work begins */
+    bool parting;    /* the generation is of one who resigned, for its state to be saved */
     uint64_t run, generation, ids;
     uint32_t size;      /* of the generation        */
     int64_t formed_ms;  /* when it began */
@@ -98,14 +105,16 @@ bool fleet_receive(struct fleet *fleet, bool *got, struct err *err);
  * was sent, and whether it lives will show. */
 bool fleet_send(struct fleet *fleet, struct member *member, const struct message *message, bool *sent, struct err *err);
 
-/* STOP to all who work: when they have stopped, the next generation begins. */
+/* STOP to all who work: when they have stopped, the next generation begins. Those who resigned go: what is to be saved
+ * before, the owner has saved, or has failed to. */
 bool fleet_end(struct fleet *fleet, struct err *err);
 
 /* Be content with a single worker from now on. */
 bool fleet_take_any(struct fleet *fleet, struct err *err);
 
-/* All members of the generation want to go: what they hold goes with them. */
-bool fleet_all_resign(const struct fleet *fleet);
+/* When those who resigned are gone somebody is left who is of the generation, and with those who wait there are enough
+ * for the next. */
+bool fleet_goes_on(const struct fleet *fleet);
 
 /* The owner was told to wind up and has not ended it yet. */
 bool fleet_winds_up(const struct fleet *fleet);

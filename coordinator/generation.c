@@ -37,9 +37,33 @@ static bool s_waits(const struct member *member)
 }
 
 /* A state that the run can go on from. */
+static bool s_has_state(const struct fleet *fleet, const struct member *member)
+{
+    return member->phase == MEMBER_WAITING && member->held && fleet->owner.knows(fleet->owner.context, member->step);
+}
+
 static bool s_holds(const struct fleet *fleet, const struct member *member)
 {
-    return s_waits(member) && member->held && fleet->owner.knows(fleet->owner.context, member->step);
+    return s_waits(member) && s_has_state(fleet, member);
+}
+
+/* Of those who wait and were told to end, the one with whom a state would go that nobody else holds and no checkpoint
+ * has; NULL = nobody. Who was released took part in the decision what to save, whatever came of it. */
+static struct member *s_last_holder(const struct fleet *fleet)
+{
+    struct member *last = NULL;
+    for (size_t i = 0; i < fleet->count; i++) {
+        struct member *member = fleet->members[i];
+        if (member->resigned && !member->released && s_has_state(fleet, member) &&
+            (last == NULL || member->step > last->step))
+            last = member;
+    }
+    if (last == NULL || !fleet->owner.unsaved(fleet->owner.context))
+        return NULL;
+    for (size_t i = 0; i < fleet->count; i++)
+        if (s_holds(fleet, fleet->members[i]) && fleet->members[i]->step >= last->step)
+            return NULL;
+    return last;
 }
 
 /* Members with the state first, so that those in reserve are those without; then by number. Ranks go by number. */
@@ -197,11 +221,14 @@ bool generation_pong(struct fleet *fleet, struct member *member, const struct me
     return s_arrived(fleet, member, pong->pong.time, err);
 }
 
-static bool s_form(struct fleet *fleet, struct err *err)
+/* `alone`: of this member only, which is to save what it holds; NULL = of all who wait. */
+static bool s_form(struct fleet *fleet, struct member *alone, struct err *err)
 {
-    bool held;
-    uint64_t step;
-    fleet->size = s_choose(fleet, &held, &step);
+    bool held = alone != NULL;
+    uint64_t step = held ? alone->step : 0;
+    if (held)
+        member_enter(alone, 0, 0);
+    fleet->size = held ? 1 : s_choose(fleet, &held, &step);
     if (!fleet->owner.begin(fleet->owner.context, held, step, &fleet->start, err))
         return false;
     fleet->generation++;
@@ -213,6 +240,7 @@ static bool s_form(struct fleet *fleet, struct err *err)
     fleet->phase = FLEET_SYNC;
     fleet->formed_ms = clock_ms();
     fleet->winding_up = false;
+    fleet->parting = alone != NULL;
     fleet->told_waiting = 0;
     fleet->expected = 0;
     if (!fleet->embedded)
@@ -233,10 +261,27 @@ static bool s_settled(const struct fleet *fleet)
     return true;
 }
 
+/* DISMISS to those who wait and were told to end. */
+static bool s_let_go(struct fleet *fleet, struct err *err)
+{
+    for (size_t i = 0; i < fleet->count; i++) {
+        struct member *member = fleet->members[i];
+        if (member->phase == MEMBER_WAITING && member->resigned &&
+            !generation_ask(fleet, member, MEMBER_LEAVING, "it asked to go", err))
+            return false;
+    }
+    return true;
+}
+
 static bool s_gather(struct fleet *fleet, size_t waiting, struct err *err)
 {
+    struct member *last = s_last_holder(fleet);
+    if (last != NULL)
+        return s_form(fleet, last, err);
+    if (!s_let_go(fleet, err))
+        return false;
     if (waiting >= fleet->least)
-        return !s_settled(fleet) || s_form(fleet, err);
+        return !s_settled(fleet) || s_form(fleet, NULL, err);
     if (!fleet->embedded && fleet->told_waiting != waiting + 1)
         log_info("waiting for workers: %zu of at least %u are here", waiting, fleet->least);
     fleet->told_waiting = waiting + 1;
@@ -265,17 +310,27 @@ static void s_watch_meeting(struct fleet *fleet)
     }
 }
 
+/* A member of the generation was told to end. */
+static bool s_one_resigns(const struct fleet *fleet)
+{
+    for (size_t i = 0; i < fleet->count; i++)
+        if (fleet->members[i]->resigned && member_is_in(fleet->members[i]))
+            return true;
+    return false;
+}
+
 bool generation_consider(struct fleet *fleet, struct err *err)
 {
     s_watch_meeting(fleet);
     size_t waiting = 0;
-    bool resigned = false;
-    for (size_t i = 0; i < fleet->count; i++) {
+    for (size_t i = 0; i < fleet->count; i++)
         waiting += s_waits(fleet->members[i]);
-        resigned = resigned || (fleet->members[i]->resigned && member_is_in(fleet->members[i]));
-    }
     if (fleet->phase == FLEET_GATHER)
         return s_gather(fleet, waiting, err);
+    /* While one saves what it holds, others who hold it too stay: it may die meanwhile. */
+    bool works = fleet->phase == FLEET_SYNC || fleet->phase == FLEET_WORK, resigned = s_one_resigns(fleet);
+    if (works && !fleet->parting && !s_let_go(fleet, err))
+        return false;
     bool joins = waiting > 0 && fleet->size < fleet->most && s_settled(fleet);
     if (fleet->phase != FLEET_WORK || fleet->winding_up || !(joins || resigned))
         return true;
@@ -344,6 +399,7 @@ bool generation_ready(struct fleet *fleet, struct member *member, const struct r
         return true;
     upload_close(&fleet->upload);
     fleet->phase = FLEET_WORK;
+    fleet->winding_up = s_one_resigns(fleet);
     if (!fleet->embedded)
         log_info("generation %" PRIu64 " is at work after %" PRId64 " ms", fleet->generation,
                  clock_ms() - fleet->formed_ms);
@@ -428,7 +484,7 @@ bool generation_stopped(struct fleet *fleet, struct member *member, const struct
     if (stopped->steps > 0 && !fleet->owner.results(fleet->owner.context, stopped->step - stopped->steps,
                                                     stopped->results, stopped->steps, err))
         return false;
-    if (member->resigned && !generation_ask(fleet, member, MEMBER_LEAVING, "it asked to go", err))
+    if (member->released && !generation_ask(fleet, member, MEMBER_LEAVING, "it asked to go", err))
         return false;
     return generation_check_ended(fleet, err);
 }

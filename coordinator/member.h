@@ -37,6 +37,7 @@ struct member {
     struct route route;
     enum member_phase phase;
     bool resigned; /* it wants to go at the next boundary */
+    bool released; /* it may: its generation ended at one */
     bool held;     /* it holds the state after `step` steps of this run: as of HELLO or STOPPED */
     uint64_t step;
     int64_t joined_ms;  /* clocks: when it came,                                   */

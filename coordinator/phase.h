@@ -78,7 +78,8 @@ bool trainer_results(struct trainer *trainer, uint64_t first_step, const struct 
 /* Go on with whatever is due, in a generation that works. */
 bool trainer_resume(struct trainer *trainer, struct err *err);
 
-/* Everything that was out is back, and the generation is to end: save first, if nobody stays who holds what was done. */
+/* Everything that was out is back, and the generation is to end: save first, if too few stay to go on with what was done,
+ * for nobody knows how long they wait for others. */
 bool trainer_part(struct trainer *trainer, struct err *err);
 
 /* Everything that was out is back after an interruption: save what is not, and dismiss. */

@@ -147,6 +147,11 @@ static bool s_knows(void *context, uint64_t step)
     return step >= trainer->ledger->first && step <= ledger_end(trainer->ledger) && step <= s_epoch_end(trainer);
 }
 
+static bool s_unsaved(void *context)
+{
+    return !((const struct trainer *)context)->saved;
+}
+
 static bool s_begin(void *context, bool held, uint64_t step, struct fleet_start *start, struct err *err)
 {
     struct trainer *trainer = context;
@@ -272,7 +277,7 @@ bool trainer_resume(struct trainer *trainer, struct err *err)
 
 bool trainer_part(struct trainer *trainer, struct err *err)
 {
-    bool save = !trainer->saved && !trainer->parted && fleet_all_resign(&trainer->fleet);
+    bool save = !trainer->saved && !trainer->parted && !fleet_goes_on(&trainer->fleet);
     trainer->parted = trainer->parted || save;
     return save ? phase_save_begin(trainer, err) : fleet_end(&trainer->fleet, err);
 }
@@ -361,6 +366,7 @@ static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, s
                                               .results = s_results,
                                               .empty = s_empty,
                                               .knows = s_knows,
+                                              .unsaved = s_unsaved,
                                               .status = s_status}};
     if (!trainer_check(parts->config, err) || !tally_fits(state, plan_steps(parts->plan), err) ||
         !span_builder_open(&trainer->builder, parts->dataset, parts->plan, err) ||

@@ -192,6 +192,31 @@ class Members(ClusterTest):
         self.assertEqual(cluster.generation(2, since), computed + 1, cluster.log())
         self.finish(cluster)
 
+    def go_on_from(self, cluster, step):
+        """Two workers that hold nothing come, and nothing before that step is computed again."""
+        since = cluster.coordinator.mark()
+        cluster.worker("--log.level", "debug"), cluster.worker("--log.level", "debug")
+        self.assertGreaterEqual(cluster.generation(2, since), step, cluster.log())
+
+    def test_told_to_end_one_after_the_other_below_the_least_number_the_last_is_saved_from(self):
+        cluster = self.begin(workers=2)
+        cluster.workers[1].at_step(50)
+        for worker in cluster.workers:
+            worker.send(signal.SIGTERM)
+            self.assertEqual(worker.end(), 0, cluster.log())
+        self.go_on_from(cluster, max(worker.steps()[-1] for worker in cluster.workers) + 1)
+        # Now one dies before the other is told to end.
+        victim, last = cluster.workers[2:]
+        last.at_step(since=last.mark())
+        since = cluster.coordinator.mark()
+        victim.kill()
+        cluster.coordinator.expect(r"waiting for workers: 1 of at least 2 are here", since=since)
+        last.send(signal.SIGTERM)
+        self.assertEqual(last.end(), 0, cluster.log())
+        self.go_on_from(cluster, last.steps()[-1])
+        self.finish(cluster)
+        self.assertIsNone(cluster.coordinator.find("training goes back"), cluster.log())
+
     def test_all_are_told_to_end_at_once_and_what_was_done_is_saved(self):
         cluster = self.begin()
         cluster.workers[1].at_step(50)

@@ -1,5 +1,5 @@
-/* Who is believed to hold what: a fleet whose workers say HELLO with states that nobody gave them, or come twice; and what
- * those hear who are dismissed before they have begun. */
+/* Who is believed to hold what: a fleet whose workers say HELLO with states that nobody gave them, or come twice; what
+ * those hear who are dismissed before they have begun; and with whom nothing may go that is nowhere else. */
 #include "coordinator/fleet.h"
 
 #include "coordinator/generation.h"
@@ -33,7 +33,8 @@ struct scene {
     struct fleet fleet;
     /* what the owner was asked and told */
     unsigned begun;
-    bool held, emptied;
+    bool wound_up; /* when its work was to begin */
+    bool held, emptied, unsaved;
     uint64_t step, results_end;
 };
 
@@ -47,6 +48,12 @@ static bool s_begin(void *context, bool held, uint64_t step, struct fleet_start 
     scene->held = held;
     scene->step = step;
     *start = (struct fleet_start){.step = held ? step : FIRST, .held = held};
+    return true;
+}
+
+static bool s_wind_up(void *context, struct err *err)
+{
+    (void)context, (void)err;
     return true;
 }
 
@@ -70,6 +77,19 @@ static bool s_empty(void *context, struct err *err)
     (void)err;
     ((struct scene *)context)->emptied = true;
     return true;
+}
+
+static bool s_work(void *context, struct err *err)
+{
+    struct scene *scene = context;
+    (void)err;
+    scene->wound_up = fleet_winds_up(&scene->fleet);
+    return true;
+}
+
+static bool s_unsaved(void *context)
+{
+    return ((const struct scene *)context)->unsaved;
 }
 
 static bool s_knows(void *context, uint64_t step)
@@ -118,10 +138,13 @@ static int s_open(void **state)
                                  .handed = HANDED,
                                  .owner = {.context = &scene,
                                            .begin = s_begin,
+                                           .work = s_work,
+                                           .wind_up = s_wind_up,
                                            .over = s_over,
                                            .results = s_results,
                                            .empty = s_empty,
-                                           .knows = s_knows}};
+                                           .knows = s_knows,
+                                           .unsaved = s_unsaved}};
     assert_true(fleet_open(&scene.fleet, &err));
     *state = &scene;
     return 0;
@@ -218,6 +241,8 @@ static void a_worker_that_comes_again_is_what_it_was_no_more(void **state)
 
 /* ---- dismissed ---- */
 
+static const struct message s_leave = {.type = MESSAGE_LEAVE};
+
 static void s_tell(struct scene *scene, int who, const struct message *message)
 {
     bool got = false;
@@ -259,7 +284,6 @@ static void s_begin_generation(struct scene *scene, bool meeting)
 
 static void s_dismiss(struct scene *scene, bool meeting)
 {
-    const struct message leave = {.type = MESSAGE_LEAVE};
     s_begin_generation(scene, meeting);
     const struct message stopped = {.type = MESSAGE_STOPPED, .stopped = {.generation = scene->fleet.generation}};
     assert_true(fleet_dismiss(&scene->fleet, "the run was interrupted", NULL));
@@ -268,12 +292,12 @@ static void s_dismiss(struct scene *scene, bool meeting)
         assert_int_equal(s_heard(scene, who), MESSAGE_DISMISS);
         s_tell(scene, who, &stopped);
         assert_int_equal(scene->fleet.count, WORKERS - who);
-        s_tell(scene, who, &leave);
+        s_tell(scene, who, &s_leave);
         assert_int_equal(scene->fleet.count, WORKERS - 1 - who);
     }
     assert_int_equal(s_heard(scene, 2), MESSAGE_DISMISS);
     assert_false(scene->emptied);
-    s_tell(scene, 2, &leave);
+    s_tell(scene, 2, &s_leave);
     assert_true(scene->emptied);
     assert_int_equal(scene->fleet.lost, 0);
 }
@@ -312,6 +336,147 @@ static void what_found_no_room_is_said_later_in_its_order(void **state)
     assert_int_equal(s_heard(scene, 0), 0);
 }
 
+/* ---- the last with a state ---- */
+
+static const struct message s_resign = {.type = MESSAGE_RESIGN};
+
+static void s_ready(struct scene *scene, int who)
+{
+    s_tell(scene, who,
+           &(struct message){.type = MESSAGE_READY,
+                             .ready = {.generation = scene->fleet.generation, .step = scene->fleet.start.step}});
+}
+
+static void s_stopped(struct scene *scene, int who)
+{
+    s_tell(scene, who,
+           &(struct message){.type = MESSAGE_STOPPED,
+                             .stopped = {.generation = scene->fleet.generation, .held = 1, .step = END}});
+}
+
+/* Worker `who` hears of a generation of itself alone, is to be saved from at once, and is let go when that is over. */
+static void s_saves_and_goes(struct scene *scene, int who)
+{
+    assert_int_equal(s_heard(scene, who), MESSAGE_GENERATION);
+    assert_int_equal(scene->fleet.size, 1);
+    assert_true(scene->held);
+    assert_int_equal(scene->step, END);
+    scene->wound_up = false;
+    s_ready(scene, who);
+    assert_true(scene->wound_up);
+    scene->unsaved = false;
+    assert_true(fleet_end(&scene->fleet, NULL));
+    assert_int_equal(s_heard(scene, who), MESSAGE_STOP);
+    s_stopped(scene, who);
+    assert_int_equal(s_heard(scene, who), MESSAGE_DISMISS);
+    s_tell(scene, who, &s_leave);
+    assert_int_equal(scene->fleet.lost, 0);
+}
+
+/* `count` wait, the first with the state of END, the others of `step`; the first resigns. */
+static void s_one_waits_and_resigns(struct scene *scene, int count, uint64_t step)
+{
+    scene->fleet.least = WORKERS + 1;
+    for (int who = 0; who < count; who++) {
+        s_hello(scene, who, 5 - (uint64_t)who, who == 0 ? END : step, 0);
+        assert_int_equal(s_heard(scene, who), MESSAGE_WELCOME);
+    }
+    s_tell(scene, 0, &s_resign);
+}
+
+static void one_who_waits_is_saved_from_before_it_goes(void **state)
+{
+    struct scene *scene = *state;
+    scene->unsaved = true;
+    s_one_waits_and_resigns(scene, 1, 0);
+    s_saves_and_goes(scene, 0);
+    assert_int_equal(scene->fleet.count, 0);
+}
+
+static void one_who_waits_goes_at_once_where_all_is_saved(void **state)
+{
+    s_one_waits_and_resigns(*state, 1, 0);
+    assert_int_equal(s_heard(*state, 0), MESSAGE_DISMISS);
+}
+
+static void one_who_waits_goes_at_once_where_another_holds_as_much(void **state)
+{
+    struct scene *scene = *state;
+    scene->unsaved = true;
+    s_one_waits_and_resigns(scene, 2, END);
+    assert_int_equal(s_heard(scene, 0), MESSAGE_DISMISS);
+    assert_int_equal(scene->begun, 0);
+}
+
+static void one_who_waits_is_saved_from_where_the_others_hold_less(void **state)
+{
+    struct scene *scene = *state;
+    scene->unsaved = true;
+    s_one_waits_and_resigns(scene, 2, END - 1);
+    s_saves_and_goes(scene, 0);
+    assert_int_equal(s_heard(scene, 1), 0);
+}
+
+/* It is told to stop for another reason, and says meanwhile that it wants to go. */
+static void one_who_resigns_while_it_stops_is_saved_from_before_it_goes(void **state)
+{
+    struct scene *scene = *state;
+    scene->unsaved = true;
+    s_hello(scene, 0, 5, END, 0);
+    assert_int_equal(s_heard(scene, 0), MESSAGE_WELCOME);
+    assert_int_equal(s_heard(scene, 0), MESSAGE_GENERATION);
+    s_ready(scene, 0);
+    assert_false(scene->wound_up);
+    assert_true(fleet_end(&scene->fleet, NULL));
+    assert_int_equal(s_heard(scene, 0), MESSAGE_STOP);
+    s_tell(scene, 0, &s_resign);
+    assert_int_equal(s_heard(scene, 0), 0);
+    s_stopped(scene, 0);
+    s_saves_and_goes(scene, 0);
+}
+
+/* There is no second try, or whoever has nowhere to save to would never be let go. */
+static void one_whose_state_could_not_be_saved_goes_nevertheless(void **state)
+{
+    struct scene *scene = *state;
+    scene->unsaved = true;
+    s_one_waits_and_resigns(scene, 1, 0);
+    assert_int_equal(s_heard(scene, 0), MESSAGE_GENERATION);
+    s_ready(scene, 0);
+    assert_true(fleet_end(&scene->fleet, NULL));
+    assert_int_equal(s_heard(scene, 0), MESSAGE_STOP);
+    s_stopped(scene, 0);
+    assert_int_equal(s_heard(scene, 0), MESSAGE_DISMISS);
+    assert_int_equal(scene->begun, 1);
+}
+
+/* Two resign as their generation fails, and a third, who just came, waits: the first of them dies before it is saved from,
+ * then the second is; and the third has its turn when that is done. */
+static void where_one_dies_while_it_is_saved_from_the_other_is_there(void **state)
+{
+    struct scene *scene = *state;
+    scene->unsaved = true;
+    s_begin_generation(scene, true);
+    s_ready(scene, 0), s_ready(scene, 1);
+    assert_true(generation_end(&scene->fleet, NULL));
+    for (int who = 0; who < 2; who++) {
+        assert_int_equal(s_heard(scene, who), MESSAGE_STOP);
+        s_tell(scene, who, &s_resign);
+    }
+    s_stopped(scene, 0), s_stopped(scene, 1);
+    assert_true(generation_consider(&scene->fleet, NULL)); /* as time passes */
+    assert_int_equal(s_heard(scene, 0), MESSAGE_GENERATION);
+    assert_int_equal(s_heard(scene, 1), 0);
+    s_tell(scene, 0, &s_leave);
+    assert_int_equal(scene->fleet.lost, 1);
+    scene->fleet.lost = 0;
+    scene->fleet.least = 1;
+    assert_int_equal(s_heard(scene, 2), 0);
+    s_saves_and_goes(scene, 1);
+    assert_int_equal(s_heard(scene, 2), MESSAGE_GENERATION);
+    assert_false(scene->held);
+}
+
 int main(void)
 {
 #define RUN(name) cmocka_unit_test_setup_teardown(name, s_open, s_close)
@@ -324,6 +489,13 @@ int main(void)
         RUN(who_has_not_been_told_the_others_is_stopped_before_it_is_dismissed),
         RUN(who_meets_the_others_is_stopped_before_it_is_dismissed),
         RUN(what_found_no_room_is_said_later_in_its_order),
+        RUN(one_who_waits_is_saved_from_before_it_goes),
+        RUN(one_who_waits_goes_at_once_where_all_is_saved),
+        RUN(one_who_waits_goes_at_once_where_another_holds_as_much),
+        RUN(one_who_waits_is_saved_from_where_the_others_hold_less),
+        RUN(one_who_resigns_while_it_stops_is_saved_from_before_it_goes),
+        RUN(one_whose_state_could_not_be_saved_goes_nevertheless),
+        RUN(where_one_dies_while_it_is_saved_from_the_other_is_there),
     };
     return cmocka_run_group_tests_name("fleet", tests, NULL, NULL);
 }
