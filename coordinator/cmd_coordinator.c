@@ -50,7 +50,8 @@ static bool s_open_socket(struct service *service, struct err *err)
 static bool s_open(struct service *service, struct err *err)
 {
     struct conduct *conduct = &service->conduct;
-    if (!conduct_open_loop(conduct, err))
+    struct journal_origin origin;
+    if (!conduct_open_loop(conduct, err) || !run_origin(&service->config, conduct->dataset.fingerprint, &origin, err))
         return false;
     service->context = zmq_ctx_new();
     if (service->context == NULL)
@@ -58,7 +59,7 @@ static bool s_open(struct service *service, struct err *err)
     service->zap = zap_new(service->context, conduct->loop, service->keyring.allow, err);
     ledger_begin(&service->ledger, conduct->found ? conduct->checkpoint.state.step : 0);
     if (service->zap == NULL || !s_open_socket(service, err) ||
-        !journal_open(&service->journal, conduct->run.dir, service->config.run_resume, &service->ledger, err))
+        !journal_open(&service->journal, conduct->run.dir, service->config.run_resume, &origin, &service->ledger, err))
         return false;
     return conduct_open_trainer(conduct, service->socket, service->watch, &service->journal, &service->ledger, err);
 }

@@ -16,7 +16,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { RECORD = 48, JOURNAL_FORMAT = 1, PAGE = 4096 };
+enum { RECORD = 48, HEAD = 2, JOURNAL_FORMAT = 2, PAGE = 4096 };
 enum kind { KIND_RUN = 1, KIND_NUMBERS = 2, KIND_RESULT = 3, KIND_CUT = 4 };
 
 struct record {
@@ -25,6 +25,7 @@ struct record {
     struct step_result result;
 };
 _Static_assert(sizeof(struct record) == RECORD && offsetof(struct record, result) == 24, "a record has no padding");
+_Static_assert(sizeof(struct journal_origin) <= sizeof(struct step_result), "an origin lies in a result's place");
 
 /* A journal of a run that has not been saved for a long time; what is beyond is not read. */
 static const size_t s_most = (size_t)1 << 30;
@@ -41,6 +42,31 @@ static struct record s_record(enum kind kind, uint64_t a, uint64_t b, const stru
         record.result = *result;
     record.check = s_check(&record);
     return record;
+}
+
+static struct record s_run(const struct journal *journal)
+{
+    struct step_result place = {0};
+    memcpy(&place, &journal->origin, sizeof journal->origin);
+    return s_record(KIND_RUN, journal->run, JOURNAL_FORMAT, &place);
+}
+
+static struct record s_numbers(const struct journal *journal)
+{
+    const struct step_result ranks = {.tokens = journal->ranks};
+    return s_record(KIND_NUMBERS, journal->generation, journal->workers, &ranks);
+}
+
+static struct journal_origin s_origin(const struct record *run)
+{
+    struct journal_origin origin;
+    memcpy(&origin, &run->result, sizeof origin);
+    return origin;
+}
+
+static bool s_same(const struct journal_origin *one, const struct journal_origin *other)
+{
+    return one->options == other->options && one->pairs == other->pairs;
 }
 
 static void s_complain(struct journal *journal)
@@ -72,12 +98,6 @@ static bool s_append(struct journal *journal, const void *bytes, size_t size)
     journal->complained = false;
     fault_point("journal");
     return true;
-}
-
-static struct record s_numbers(const struct journal *journal)
-{
-    const struct step_result ranks = {.tokens = journal->ranks};
-    return s_record(KIND_NUMBERS, journal->generation, journal->workers, &ranks);
 }
 
 void journal_numbers(struct journal *journal)
@@ -120,7 +140,7 @@ void journal_cut(struct journal *journal, uint64_t step)
 static bool s_write_anew(struct journal *journal, const struct ledger *ledger)
 {
     struct buffer out = {0};
-    struct record head[2] = {s_record(KIND_RUN, journal->run, JOURNAL_FORMAT, NULL), s_numbers(journal)};
+    struct record head[HEAD] = {s_run(journal), s_numbers(journal)};
     struct err err = {0};
     buffer_append(&out, head, sizeof head);
     bool done = s_put_results(&out, ledger->first, ledger->results, ledger->count) &&
@@ -150,28 +170,51 @@ void journal_restart(struct journal *journal, const struct ledger *ledger)
     fault_point("journal");
 }
 
-/* Numbers and results of whole records. False when the file does not begin with those of a run and of numbers, which are
- * written together. */
+/* Of a run, and of numbers, which are written together. */
+static bool s_is_head(const struct record head[HEAD], struct err *err)
+{
+    bool run = head[0].kind == KIND_RUN && head[0].check == s_check(&head[0]);
+    if (run && head[0].b != JOURNAL_FORMAT)
+        return err_set(err, ERR_DATA, "a journal of format %" PRIu64 ", not %d", head[0].b, JOURNAL_FORMAT);
+    return (run && head[0].a >= 1 && head[0].a <= INT64_MAX && head[1].kind == KIND_NUMBERS &&
+            head[1].check == s_check(&head[1])) ||
+           err_set(err, ERR_DATA, "not a journal");
+}
+
+/* What a record says that is whole. */
+static bool s_take(struct journal *journal, const struct record *record, struct ledger *ledger, struct err *err)
+{
+    if (record->kind == KIND_NUMBERS) {
+        journal->generation = record->a;
+        journal->workers = record->b;
+        journal->ranks = record->result.tokens;
+    }
+    if (record->kind == KIND_CUT)
+        ledger_cut(ledger, record->a);
+    return record->kind != KIND_RESULT || ledger_put(ledger, record->a, &record->result, 1, err);
+}
+
+/* Identity, numbers and results of whole records. False where the file is no journal, or that of a run of another origin. */
 static bool s_read(struct journal *journal, const struct buffer *bytes, struct ledger *ledger, struct err *err)
 {
-    bool numbered = false;
-    for (size_t at = 0; at + RECORD <= bytes->size; at += RECORD) {
+    struct record head[HEAD] = {0};
+    if (bytes->size >= sizeof head)
+        memcpy(head, bytes->data, sizeof head);
+    if (!s_is_head(head, err))
+        return false;
+    struct journal_origin origin = s_origin(&head[0]);
+    if (!s_same(&origin, &journal->origin))
+        return err_set(err, ERR_DATA, "of a run of other options or pairs");
+    journal->run = head[0].a;
+    for (size_t at = RECORD; at + RECORD <= bytes->size; at += RECORD) {
         struct record record;
         memcpy(&record, bytes->data + at, sizeof record);
-        bool run = record.kind == KIND_RUN && record.a >= 1 && record.a <= INT64_MAX && record.b == JOURNAL_FORMAT;
-        if (record.check != s_check(&record) || run != (at == 0))
-            return numbered;
-        if (record.kind == KIND_RUN)
-            journal->run = record.a;
-        else if (record.kind == KIND_NUMBERS)
-            journal->generation = record.a, journal->workers = record.b, journal->ranks = record.result.tokens,
-            numbered = true;
-        else if (record.kind == KIND_CUT)
-            ledger_cut(ledger, record.a);
-        else if (record.kind == KIND_RESULT && !ledger_put(ledger, record.a, &record.result, 1, err))
+        if (record.kind == KIND_RUN || record.check != s_check(&record))
+            return true;
+        if (!s_take(journal, &record, ledger, err))
             return false;
     }
-    return numbered;
+    return true;
 }
 
 static bool s_new_identity(struct journal *journal, struct err *err)
@@ -196,17 +239,33 @@ bool journal_is_there(const char *dir)
     return s_name(path, dir) && access(path, F_OK) == 0;
 }
 
-bool journal_open(struct journal *journal, const char *dir, bool resume, struct ledger *ledger, struct err *err)
+bool journal_origin(const char *dir, struct journal_origin *origin)
+{
+    char path[CHECKPOINT_PATH];
+    struct record head[HEAD];
+    struct err ignored;
+    int file = s_name(path, dir) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (file < 0)
+        return false;
+    bool read = pread(file, head, sizeof head, 0) == (ssize_t)sizeof head && s_is_head(head, &ignored);
+    close(file);
+    if (read)
+        *origin = s_origin(&head[0]);
+    return read;
+}
+
+bool journal_open(struct journal *journal, const char *dir, bool resume, const struct journal_origin *origin,
+                  struct ledger *ledger, struct err *err)
 {
     struct buffer bytes = {0};
     struct err failure = {0};
-    *journal = (struct journal){.file = -1};
+    *journal = (struct journal){.file = -1, .origin = *origin};
     if (!s_name(journal->path, dir))
         return err_set(err, ERR_USAGE, "run.dir: the path is too long");
     if (resume && access(journal->path, F_OK) == 0) {
         if (!file_read(journal->path, s_most, &bytes, &failure) || !s_read(journal, &bytes, ledger, &failure)) {
             log_warn("%s: %s; a new one begins, and workers that hold this run's state are not known again",
-                     journal->path, failure.code != ERR_NONE ? failure.text : "not a journal");
+                     journal->path, failure.text);
             ledger_cut(ledger, 0);
             journal->run = journal->generation = journal->workers = 0;
             journal->ranks = 0;

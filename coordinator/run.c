@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 static const size_t s_most_records = (size_t)1 << 30; /* bytes of a records file that are read back */
 
@@ -171,13 +172,54 @@ static bool s_same_config(const struct config *now, const struct config *stored,
     return true;
 }
 
+bool run_origin(const struct config *config, const char *fingerprint, struct journal_origin *origin, struct err *err)
+{
+    struct buffer text = {0};
+    size_t count;
+    const struct option_row *rows = config_options(&count);
+    for (size_t i = 0; i < count; i++) {
+        if (s_may_change(rows[i].key))
+            continue;
+        buffer_append(&text, rows[i].key, strlen(rows[i].key) + 1);
+        config_get(config, &rows[i], &text);
+        buffer_append(&text, "", 1);
+    }
+    bool whole = buffer_ok(&text, err);
+    if (whole)
+        *origin = (struct journal_origin){.options = XXH3_64bits(text.data, text.size),
+                                          .pairs = XXH3_64bits(fingerprint, strlen(fingerprint))};
+    buffer_free(&text);
+    return whole;
+}
+
+/* Before its first checkpoint a run is in the memory of workers, to whom a coordinator's journal leads back. */
+static bool s_same_origin(const struct run *run, const struct config *config, const char *fingerprint, struct err *err)
+{
+    struct journal_origin now, begun;
+    if (!journal_origin(run->dir, &begun))
+        return true;
+    if (!run_origin(config, fingerprint, &now, err))
+        return false;
+    if (now.options != begun.options)
+        return err_set(err, ERR_USAGE,
+                       "the options are not those that the run in %s was begun with, which has no checkpoint yet that "
+                       "tells them: it can only be continued with the same (train.epochs, run, log and cluster options "
+                       "may differ); to begin anew, give --run.overwrite in place of --resume, or another --run.dir",
+                       run->dir);
+    return now.pairs == begun.pairs ||
+           err_set(err, ERR_DATA,
+                   "the pairs are not those that the run in %s was begun with: give the same files, or begin anew in "
+                   "another --run.dir",
+                   run->dir);
+}
+
 bool run_resume(struct run *run, const struct config *config, const char *fingerprint, struct checkpoint *checkpoint,
                 bool *found, struct err *err)
 {
     if (!checkpoint_latest(checkpoint, run->dir, found, err))
         return false;
     if (!*found)
-        return true;
+        return s_same_origin(run, config, fingerprint, err);
     if (!s_same_config(config, &checkpoint->state.config, run->dir, err)) {
         checkpoint_close(checkpoint);
         return false;

@@ -13,6 +13,7 @@
 #ifndef LSTMQ_RUN_H
 #define LSTMQ_RUN_H
 
+#include "coordinator/journal.h"
 #include "proto/base/buffer.h"
 #include "proto/base/config.h"
 #include "proto/store/checkpoint.h"
@@ -47,9 +48,13 @@ struct run {
 bool run_open(struct run *run, const struct config *config, struct err *err);
 void run_close(struct run *run);
 
+/* What a run of `config` on the dataset of `fingerprint` begins with: that of two runs is the same where one of them can be
+ * continued as the other. ERR_MEMORY. */
+bool run_origin(const struct config *config, const char *fingerprint, struct journal_origin *origin, struct err *err);
+
 /* Open the newest whole checkpoint for run.resume. *found = false: begin at step 0. ERR_USAGE when `config` differs
  * from the stored one in anything that shapes the numbers (names key and both values); ERR_DATA when it is of another
- * dataset. */
+ * dataset. Without a checkpoint the same holds for the journal of a coordinator, which tells no more than that they differ. */
 bool run_resume(struct run *run, const struct config *config, const char *fingerprint, struct checkpoint *checkpoint,
                 bool *found, struct err *err);
 

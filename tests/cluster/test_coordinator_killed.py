@@ -6,7 +6,7 @@ import os
 import random
 import signal
 
-from cluster import FULL, ClusterTest, main, read, write
+from cluster import FULL, ClusterTest, main, read, sample_pairs, write
 
 EPOCHS = 4
 LONGEST = 40  # epochs, where it is killed after two of its workers
@@ -75,6 +75,35 @@ class CoordinatorKilled(ClusterTest):
         write(os.path.join(cluster.run, "journal"), before)
         cluster.start("--resume").finished()
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=LONGEST), cluster.log())
+
+    def early(self, **options):
+        """Two at work in a run whose first checkpoint is a while away, and its journal before they came."""
+        cluster = self.cluster(train__batch=1, train__epochs=1, train__min_workers=2, **options).start().listening()
+        self.assertIsNotNone(cluster.status())
+        head = read(cluster.run, "journal")
+        self.assertEqual(len(head), 2 * RECORD)
+        for _ in range(2):
+            cluster.worker("--log.level", "debug")
+        return cluster, head
+
+    def kill_early(self, cluster):
+        for worker in cluster.workers:
+            worker.at_step(20)
+        cluster.coordinator.kill()
+        self.assertEqual(cluster.coordinator.end(), -signal.SIGKILL, "the run was over before\n" + cluster.log())
+        self.assertFalse(os.path.lexists(os.path.join(cluster.run, "latest")), "a checkpoint was before it")
+
+    def test_before_its_first_checkpoint_a_run_goes_on_with_the_same_options_and_pairs_alone(self):
+        cluster, _ = self.early()
+        self.kill_early(cluster)
+        other = write(os.path.join(self.folder, "other.tsv"), sample_pairs(self.pairs_count - 1))
+        for flags, status, why in ((("--train.lr", "0.5", "--train.seed", "99"), 2, "the options are not those"),
+                                   (("--data.pairs", other), 3, "the pairs are not those")):
+            cluster.start("--resume", *flags)
+            self.assertEqual(cluster.coordinator.end(), status, cluster.log())
+            cluster.coordinator.expect(why)
+        cluster.start("--resume", "--cluster.settle", "10").finished()
+        self.assertEqual(cluster.hashes(), self.wanted_hashes(train__batch=1, train__epochs=1), cluster.log())
 
     def test_a_journal_that_is_damaged_from_the_beginning_is_none(self):
         cluster = self.begin()

@@ -92,12 +92,13 @@ static void stage_make(void)
 static void stage_open(bool resume)
 {
     struct scene *scene = &stage.scene;
+    const struct journal_origin origin = {.options = 1, .pairs = 2};
     struct err err;
     scene->config.run_resume = resume;
     must(scene_open_run(scene, &err));
     stage.ledger = (struct ledger){0};
     ledger_begin(&stage.ledger, scene->found ? scene->checkpoint.state.step : 0);
-    must(journal_open(&stage.journal, scene->run.dir, resume, &stage.ledger, &err));
+    must(journal_open(&stage.journal, scene->run.dir, resume, &origin, &stage.ledger, &err));
     must(scene_open_trainer(scene, &stage.router, &stage.journal, &stage.ledger, &err));
 }
 

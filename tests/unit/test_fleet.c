@@ -100,6 +100,8 @@ static bool s_knows(void *context, uint64_t step)
 
 /* ---- the scene ---- */
 
+static const struct journal_origin s_origin = {.options = 1, .pairs = 2};
+
 static int s_open(void **state)
 {
     static struct scene scene;
@@ -118,7 +120,7 @@ static int s_open(void **state)
     assert_true(vocab_close(scene.dataset.src, UNKNOWN_OWN, 10, &err) &&
                 vocab_close(scene.dataset.tgt, UNKNOWN_OWN, 10, &err));
     ledger_begin(&scene.ledger, FIRST);
-    assert_true(journal_open(&scene.journal, scene.folder, false, &scene.ledger, &err));
+    assert_true(journal_open(&scene.journal, scene.folder, false, &s_origin, &scene.ledger, &err));
     scene.journal.workers = 5; /* of lives before */
     scene.loop = loop_new(&err);
     scene.router = zmq_socket(scene.context, ZMQ_ROUTER);

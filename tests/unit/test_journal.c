@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include <cmocka.h>
 
@@ -24,6 +25,8 @@ struct life {
     struct journal journal;
     struct ledger ledger;
 };
+
+static const struct journal_origin s_origin = {.options = 0x0123456789abcdef, .pairs = 0xfedcba9876543210};
 
 static char s_folder[] = "/tmp/lstmq-journal-XXXXXX";
 static char s_path[64];
@@ -55,7 +58,7 @@ static void s_begin(struct life *life, bool resume, uint64_t first)
 {
     *life = (struct life){.journal = {.file = -1}};
     ledger_begin(&life->ledger, first);
-    assert_true(journal_open(&life->journal, s_folder, resume, &life->ledger, NULL));
+    assert_true(journal_open(&life->journal, s_folder, resume, &s_origin, &life->ledger, NULL));
 }
 
 static void s_end(struct life *life)
@@ -272,12 +275,53 @@ static void a_journal_of_another_format_is_replaced(void **state)
     (void)state;
     uint64_t run = s_live();
     assert_true(file_read(s_path, sizeof bytes, &read, NULL));
-    assert_int_equal(read.data[16], 1);
+    assert_int_equal(read.data[16], 2);
     memcpy(bytes, read.data, sizeof bytes);
     buffer_free(&read);
-    bytes[16] = 2;
-    s_write(bytes, sizeof bytes);
-    s_begins_anew(run);
+    for (char other = 1; other <= 3; other += 2) {
+        bytes[16] = other;
+        uint32_t check = (uint32_t)XXH3_64bits_withSeed(bytes + 8, RECORD - 8, 1);
+        memcpy(bytes + 4, &check, sizeof check);
+        s_write(bytes, sizeof bytes);
+        s_begins_anew(run);
+    }
+}
+
+static void what_the_run_was_begun_with_is_told(void **state)
+{
+    struct journal_origin found = {0};
+    (void)state;
+    assert_false(journal_origin(s_folder, &found));
+    s_live();
+    assert_true(journal_origin(s_folder, &found));
+    assert_memory_equal(&found, &s_origin, sizeof found);
+    s_flip(24);
+    assert_false(journal_origin(s_folder, &found));
+    s_flip(24);
+    assert_int_equal(truncate(s_path, HEAD * RECORD - 1), 0);
+    assert_false(journal_origin(s_folder, &found));
+}
+
+/* Its workers hold another run's state, however it came that its journal lies here. */
+static void a_journal_of_a_run_that_was_begun_otherwise_is_replaced(void **state)
+{
+    const struct journal_origin others[] = {{s_origin.options ^ 1, s_origin.pairs},
+                                            {s_origin.options, s_origin.pairs ^ 1}};
+    (void)state;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        struct life life = {.journal = {.file = -1}};
+        struct journal_origin found;
+        uint64_t run = s_live();
+        ledger_begin(&life.ledger, FIRST);
+        assert_true(journal_open(&life.journal, s_folder, true, &others[i], &life.ledger, NULL));
+        assert_false(life.journal.resumed);
+        assert_int_not_equal(life.journal.run, run);
+        assert_int_equal(life.journal.generation + life.journal.workers, 0);
+        s_holds(&life, FIRST, FIRST);
+        s_end(&life);
+        assert_true(journal_origin(s_folder, &found));
+        assert_memory_equal(&found, &others[i], sizeof found);
+    }
 }
 
 static void a_new_file_with_what_counts_takes_the_place_of_the_old(void **state)
@@ -418,6 +462,8 @@ int main(void)
         RUN(a_flipped_bit_ends_what_is_believed),
         RUN(what_is_no_journal_is_replaced),
         RUN(a_journal_of_another_format_is_replaced),
+        RUN(what_the_run_was_begun_with_is_told),
+        RUN(a_journal_of_a_run_that_was_begun_otherwise_is_replaced),
         RUN(a_new_file_with_what_counts_takes_the_place_of_the_old),
         RUN(numbers_never_fall),
         RUN(numbers_that_change_without_end_take_no_more_room),

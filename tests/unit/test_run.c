@@ -257,6 +257,47 @@ static void resuming_demands_the_same_figures_and_lets_the_rest_change(void **st
     run_close(&run);
 }
 
+/* A coordinator with these options is killed before its first checkpoint. */
+static void leave_journal(const struct run *run, const struct config *config, const char *fingerprint)
+{
+    struct journal journal;
+    struct ledger ledger = {0};
+    struct journal_origin origin;
+    assert_true(run_origin(config, fingerprint, &origin, NULL));
+    assert_true(journal_open(&journal, run->dir, false, &origin, &ledger, NULL));
+    journal_close(&journal);
+    ledger_free(&ledger);
+}
+
+static void so_it_does_before_the_first_checkpoint(void **state)
+{
+    struct config config = options();
+    struct run run;
+    struct checkpoint checkpoint;
+    struct err err = {0};
+    bool found = true;
+    (void)state;
+    config.run_overwrite = true;
+    assert_true(run_open(&run, &config, NULL));
+    leave_journal(&run, &config, "0123456789abcdef");
+    config.run_overwrite = false;
+    config.run_resume = true;
+    config.train_epochs += 10;
+    config.train_min_workers = 3;
+    snprintf(config.cluster_bind, sizeof config.cluster_bind, "%s", "tcp://127.0.0.1:7");
+    if (!run_resume(&run, &config, "0123456789abcdef", &checkpoint, &found, &err))
+        fail_msg("%s", err.text);
+    assert_false(found);
+    assert_false(run_resume(&run, &config, "fedcba9876543210", &checkpoint, &found, &err));
+    assert_int_equal(err.code, ERR_DATA);
+    config.train_seed = 99;
+    assert_false(run_resume(&run, &config, "0123456789abcdef", &checkpoint, &found, &err));
+    assert_int_equal(err.code, ERR_USAGE);
+    assert_non_null(strstr(err.text, "options"));
+    assert_non_null(strstr(err.text, "--run.overwrite"));
+    run_close(&run);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +308,7 @@ int main(void)
         cmocka_unit_test(records_are_cut_back_to_where_a_checkpoint_stands),
         cmocka_unit_test(a_record_that_cannot_be_written_is_kept_for_later),
         cmocka_unit_test(resuming_demands_the_same_figures_and_lets_the_rest_change),
+        cmocka_unit_test(so_it_does_before_the_first_checkpoint),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
