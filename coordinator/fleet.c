@@ -25,8 +25,9 @@ enum { BEHIND = 3 };
 
 enum { COMPLAIN_MS = 1000 };
 
-/* Generations that a crash of the host may have taken out of the journal, which is not fsynced when one begins: more than
- * there can be until the system writes it by itself. Workers elsewhere remember theirs, and take no lower number. */
+/* Generations, or workers, that a crash of the host may have taken out of the journal, which is not fsynced when one begins
+ * or comes: more than there can be until the system writes it by itself. Workers elsewhere remember theirs, take no lower
+ * generation, and say which of them they were. */
 enum { FORGOTTEN = 1000 };
 
 /* From a restart to a generation without those who have not come back: workers look for their coordinator every second,
@@ -328,10 +329,11 @@ bool fleet_open(struct fleet *fleet, struct err *err)
                        "has shards",
                        fleet->most, fleet->least);
     fleet->run = fleet->journal != NULL ? fleet->journal->run : 1;
-    fleet->generation = fleet->journal != NULL ? fleet->journal->generation : 0;
-    if (fleet->generation > 0 && fleet->journal->resumed)
-        fleet->generation += FORGOTTEN;
-    fleet->ids = fleet->journal != NULL ? fleet->journal->workers : 0;
+    if (fleet->journal != NULL) {
+        uint64_t forgotten = fleet->journal->resumed ? FORGOTTEN : 0;
+        fleet->generation = fleet->journal->generation + forgotten;
+        fleet->ids = fleet->journal->workers + forgotten;
+    }
     if (fleet->embedded)
         return true;
     if (!s_check_times(config, err))

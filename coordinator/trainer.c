@@ -375,7 +375,8 @@ static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, s
         return false;
     trainer->first_generation = trainer->fleet.generation;
     /* A coordinator that was killed may have handed out more than its journal tells: as much as a HELLO can tell of. */
-    trainer->fleet.handed = ledger_end(trainer->ledger) + (trainer->first_generation > 0 ? SPAN_STEPS : 0);
+    trainer->fleet.handed =
+        ledger_end(trainer->ledger) + (parts->journal != NULL && parts->journal->resumed ? SPAN_STEPS : 0);
     return s_advance(trainer, err);
 }
 

@@ -93,6 +93,15 @@ class CoordinatorKilled(ClusterTest):
         self.assertEqual(cluster.coordinator.end(), -signal.SIGKILL, "the run was over before\n" + cluster.log())
         self.assertFalse(os.path.lexists(os.path.join(cluster.run, "latest")), "a checkpoint was before it")
 
+    def test_its_host_crashes_in_the_first_moments_and_takes_all_numbers_out_of_the_journal(self):
+        cluster, head = self.early()
+        self.kill_early(cluster)
+        write(os.path.join(cluster.run, "journal"), head)
+        cluster.start("--resume").finished()
+        begun = cluster.coordinator.find(r"generation \d+: 2 workers, from step (\d+)")
+        self.assertGreaterEqual(int(begun[1][1]), 20, cluster.log())
+        self.assertEqual(cluster.hashes(), self.wanted_hashes(train__batch=1, train__epochs=1), cluster.log())
+
     def test_before_its_first_checkpoint_a_run_goes_on_with_the_same_options_and_pairs_alone(self):
         cluster, _ = self.early()
         self.kill_early(cluster)

@@ -214,6 +214,45 @@ static void a_state_of_a_number_that_was_not_given_is_none(void **state)
     assert_int_equal(scene->results_end, 0);
 }
 
+/* The host of the coordinator before crashed in the run's first moments, and took all numbers out of the journal. */
+static void s_crash(struct scene *scene)
+{
+    fleet_close(&scene->fleet);
+    journal_close(&scene->journal);
+    scene->journal.generation = scene->journal.workers = scene->journal.ranks = 0;
+    journal_restart(&scene->journal, &scene->ledger);
+    journal_close(&scene->journal);
+    assert_true(journal_open(&scene->journal, scene->folder, true, &s_origin, &scene->ledger, NULL));
+    assert_true(scene->journal.resumed);
+    const struct fleet before = scene->fleet;
+    scene->fleet = (struct fleet){.config = before.config,
+                                  .dataset = before.dataset,
+                                  .loop = before.loop,
+                                  .socket = before.socket,
+                                  .journal = before.journal,
+                                  .handed = before.handed,
+                                  .owner = before.owner};
+    assert_true(fleet_open(&scene->fleet, NULL));
+}
+
+/* Of a generation that a worker remembers, or of a worker that says who it was. */
+static void no_number_is_given_again_that_the_journal_has_lost(void **state)
+{
+    struct scene *scene = *state;
+    scene->fleet.least = 2;
+    s_hello(scene, 0, 0, 0, 0);
+    s_hello(scene, 1, 0, 0, 0);
+    uint64_t generation = scene->fleet.generation, last = scene->fleet.members[1]->id;
+    assert_int_equal(scene->begun, 1);
+    s_crash(scene);
+    s_hello(scene, 0, last, END, 4);
+    assert_int_equal(scene->begun, 2);
+    assert_true(scene->held);
+    assert_int_equal(scene->step, END);
+    assert_true(scene->fleet.generation > generation);
+    assert_true(scene->fleet.members[0]->id > last);
+}
+
 /* What was handed out, but came to what nobody knows, does not send those back who hold a state that is known. */
 static void a_state_that_leads_nowhere_takes_nothing_from_the_others(void **state)
 {
@@ -486,6 +525,7 @@ int main(void)
         RUN(a_state_that_fits_is_gone_on_from),
         RUN(a_state_beyond_what_was_handed_out_is_none),
         RUN(a_state_of_a_number_that_was_not_given_is_none),
+        RUN(no_number_is_given_again_that_the_journal_has_lost),
         RUN(a_state_that_leads_nowhere_takes_nothing_from_the_others),
         RUN(a_worker_that_comes_again_is_what_it_was_no_more),
         RUN(who_has_not_been_told_the_others_is_stopped_before_it_is_dismissed),
