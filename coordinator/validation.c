@@ -5,16 +5,28 @@
 #include <math.h>
 #include <stdlib.h>
 
+/* Bytes of one answer's translations, at most: a third of what a coordinator keeps of a worker's messages (WATCH_ONE). */
+enum { TRANSLATIONS_BYTES = 4 << 20 };
+
+static uint32_t s_share(uint32_t rows, uint32_t each)
+{
+    return rows / each + (rows % each != 0);
+}
+
 bool validation_open(struct validation *validation, const struct config *config, const struct dataset *dataset,
                      struct samples *samples, struct err *err)
 {
     uint32_t batch = (uint32_t)config->train_batch;
     *validation = (struct validation){.config = config, .dataset = dataset, .samples = samples};
-    validation->batches = dataset->valid / batch + (dataset->valid % batch != 0);
-    validation->requests = validation->batches + (samples->count > 0);
-    validation->scores = calloc((size_t)validation->batches + 1, sizeof *validation->scores);
+    uint32_t most = TRANSLATIONS_BYTES / ((uint32_t)config->data_length * (uint32_t)sizeof(uint16_t));
+    validation->part_rows = s_share(batch, s_share(batch, most));
+    validation->batch_parts = s_share(batch, validation->part_rows);
+    validation->parts =
+        dataset->valid / batch * validation->batch_parts + s_share(dataset->valid % batch, validation->part_rows);
+    validation->requests = validation->parts + (samples->count > 0);
+    validation->scores = calloc((size_t)validation->parts + 1, sizeof *validation->scores);
     if (validation->scores == NULL)
-        return err_set(err, ERR_MEMORY, "no memory for %u validation scores", validation->batches);
+        return err_set(err, ERR_MEMORY, "no memory for %u validation scores", validation->parts);
     return true;
 }
 
@@ -33,22 +45,28 @@ void validation_begin(struct validation *validation)
     validation->answered = 0;
     validation->samples_there = false;
     validation->bleu = (struct bleu){0};
-    for (uint32_t i = 0; i < validation->batches; i++)
+    for (uint32_t i = 0; i < validation->parts; i++)
         validation->scores[i] = (struct validation_score){0};
 }
 
-static uint32_t s_batch_rows(const struct validation *validation, uint32_t batch)
+/* The validation row that a part begins with. */
+static uint32_t s_part_first(const struct validation *validation, uint32_t part)
 {
-    uint32_t size = (uint32_t)validation->config->train_batch;
-    uint32_t left = validation->dataset->valid - batch * size;
-    return left < size ? left : size;
+    return part / validation->batch_parts * (uint32_t)validation->config->train_batch +
+           part % validation->batch_parts * validation->part_rows;
 }
 
-static bool s_pack_batch(struct validation *validation, uint32_t batch, struct err *err)
+static uint32_t s_part_rows(const struct validation *validation, uint32_t part)
+{
+    uint32_t end = part + 1 < validation->parts ? s_part_first(validation, part + 1) : validation->dataset->valid;
+    return end - s_part_first(validation, part);
+}
+
+static bool s_pack_part(struct validation *validation, uint32_t part, struct err *err)
 {
     const struct dataset *dataset = validation->dataset;
-    uint32_t first = dataset->train + batch * (uint32_t)validation->config->train_batch;
-    uint32_t count = s_batch_rows(validation, batch);
+    uint32_t first = dataset->train + s_part_first(validation, part);
+    uint32_t count = s_part_rows(validation, part);
     packing_clear(&validation->packing);
     for (uint32_t row = first; row < first + count; row++)
         if (!packing_add(&validation->packing, dataset_ids(dataset, row), dataset->rows[row].src_length,
@@ -69,7 +87,7 @@ void validation_unsent(struct validation *validation)
 
 static bool s_is_there(const struct validation *validation, uint32_t index)
 {
-    return index < validation->batches ? validation->scores[index].there : validation->samples_there;
+    return index < validation->parts ? validation->scores[index].there : validation->samples_there;
 }
 
 bool validation_next(struct validation *validation, struct validate *request, bool *more, struct err *err)
@@ -81,13 +99,13 @@ bool validation_next(struct validation *validation, struct validate *request, bo
         return true;
     uint32_t index = validation->sent;
     *request = (struct validate){.request = validation->first_request + index, .what = VALIDATE_TRANSLATE};
-    if (index < validation->batches) {
+    if (index < validation->parts) {
         request->what = VALIDATE_FORCED;
         if (validation->config->train_valid_decode == VALID_FREE)
             request->what |= VALIDATE_FREE;
         if (validation->config->train_bleu)
             request->what |= VALIDATE_TRANSLATE;
-        if (!s_pack_batch(validation, index, err))
+        if (!s_pack_part(validation, index, err))
             return false;
         request->rows = packing_rows(&validation->packing);
     } else {
@@ -112,10 +130,10 @@ static bool s_check_translations(const struct scored *scored, uint32_t rows, con
     return true;
 }
 
-static bool s_score_bleu(struct validation *validation, uint32_t batch, const struct scored *scored, struct err *err)
+static bool s_score_bleu(struct validation *validation, uint32_t part, const struct scored *scored, struct err *err)
 {
     const uint16_t *ids = scored->ids;
-    uint32_t first = batch * (uint32_t)validation->config->train_batch;
+    uint32_t first = s_part_first(validation, part);
     for (uint32_t i = 0; i < scored->rows; ids += scored->lengths[i++]) {
         buffer_clear(&validation->text);
         vocab_decode(validation->dataset->tgt, ids, scored->lengths[i], &validation->text);
@@ -142,15 +160,15 @@ bool validation_scored(struct validation *validation, const struct scored *score
     if (scored->request < validation->first_request || index >= validation->sent ||
         s_is_there(validation, (uint32_t)index))
         return err_set(err, ERR_PROTOCOL, "SCORED answers request %" PRIu64 ", which is not open", scored->request);
-    bool is_batch = index < validation->batches;
-    uint32_t rows = is_batch ? s_batch_rows(validation, (uint32_t)index) : validation->samples->rows.count;
-    bool translated = !is_batch || validation->config->train_bleu;
+    bool is_part = index < validation->parts;
+    uint32_t rows = is_part ? s_part_rows(validation, (uint32_t)index) : validation->samples->rows.count;
+    bool translated = !is_part || validation->config->train_bleu;
     if (!s_check_translations(scored, translated ? rows : 0, validation->dataset->tgt, err))
         return false;
-    if (is_batch && scored->tokens == 0)
+    if (is_part && scored->tokens == 0)
         return err_set(err, ERR_PROTOCOL, "SCORED counts no tokens in %u rows", rows);
     validation->answered++;
-    if (!is_batch) {
+    if (!is_part) {
         validation->samples_there = true;
         return s_take_samples(validation, scored, err);
     }
@@ -168,25 +186,41 @@ bool validation_done(const struct validation *validation)
     return validation->answered == validation->requests;
 }
 
+/* Of all parts of a batch. */
+static struct validation_score s_batch_score(const struct validation *validation, uint32_t batch)
+{
+    struct validation_score sum = {0};
+    uint32_t first = batch * validation->batch_parts;
+    for (uint32_t i = first; i < validation->parts && i < first + validation->batch_parts; i++) {
+        const struct validation_score *part = &validation->scores[i];
+        sum.tokens += part->tokens;
+        sum.forced_loss_sum += part->forced_loss_sum;
+        sum.free_loss_sum += part->free_loss_sum;
+        sum.forced_correct += part->forced_correct;
+        sum.free_correct += part->free_correct;
+    }
+    return sum;
+}
+
 void validation_record(const struct validation *validation, struct epoch_record *record)
 {
     const struct config *config = validation->config;
     bool free_run = config->train_valid_decode == VALID_FREE;
-    double batches = (double)validation->batches;
+    uint32_t batches = s_share(validation->parts, validation->batch_parts);
     double tokens = 0, forced = 0, loss = 0, correct = 0, mean_loss = 0, mean_acc = 0;
-    for (uint32_t i = 0; i < validation->batches; i++) {
-        const struct validation_score *score = &validation->scores[i];
-        double batch_loss = free_run ? score->free_loss_sum : score->forced_loss_sum;
-        double batch_correct = (double)(free_run ? score->free_correct : score->forced_correct);
-        tokens += (double)score->tokens;
-        forced += score->forced_loss_sum;
+    for (uint32_t i = 0; i < batches; i++) {
+        const struct validation_score score = s_batch_score(validation, i);
+        double batch_loss = free_run ? score.free_loss_sum : score.forced_loss_sum;
+        double batch_correct = (double)(free_run ? score.free_correct : score.forced_correct);
+        tokens += (double)score.tokens;
+        forced += score.forced_loss_sum;
         loss += batch_loss;
         correct += batch_correct;
-        mean_loss += batch_loss / (double)score->tokens;
-        mean_acc += batch_correct / (double)score->tokens;
+        mean_loss += batch_loss / (double)score.tokens;
+        mean_acc += batch_correct / (double)score.tokens;
     }
     record->val_loss = record->val_acc = record->val_tf_loss = record->bleu = NAN;
-    if (validation->batches == 0)
+    if (batches == 0)
         return;
     bool by_batch = config->train_loss_mean == MEAN_BATCH;
     record->val_loss = by_batch ? mean_loss / batches : loss / tokens;

@@ -1,9 +1,10 @@
 /* validation.h - an epoch's validation: requests out, scores in, one record at the end.
  *
- * The validation rows are cut into requests of train.batch rows in order, as training is; one more request has the
- * sample sentences, to be translated. Requests may be answered in any order by anybody: scores are kept for each
- * request, and summed in order when all are there, so the record has the same bits whoever computed it. Life:
- * validation_open once, validation_begin at each epoch's end, then validation_next and validation_scored until
+ * The validation rows are cut into batches of train.batch rows in order, as training is, and a batch into as many parts
+ * as it takes for the translations of each to fit what a worker may say at once; a part is a request, and one more has
+ * the sample sentences, to be translated. Requests may be answered in any order by anybody: scores are kept for each
+ * request, and summed in order when all are there, so the record has the same bits whoever computed it, for how the rows
+ * are cut follows from the configuration alone. Life: validation_open once, validation_begin at each epoch's end, then validation_next and validation_scored until
  * validation_done. Coordinator's thread. */
 #ifndef LSTMQ_VALIDATION_H
 #define LSTMQ_VALIDATION_H
@@ -26,9 +27,11 @@ struct validation {
     const struct config *config;
     const struct dataset *dataset;
     struct samples *samples;
-    struct validation_score *scores; /* [batches]                                    */
-    uint32_t batches;                /* requests with validation rows                */
-    uint32_t requests;               /* batches, and 1 where there are samples       */
+    struct validation_score *scores; /* [parts]                                      */
+    uint32_t part_rows;              /* rows of a part, at most                      */
+    uint32_t batch_parts;            /* parts of a whole batch; the last has fewer   */
+    uint32_t parts;                  /* requests with validation rows                */
+    uint32_t requests;               /* parts, and 1 where there are samples         */
     uint32_t sent, answered;         /* of this epoch's requests: the next to look at, how many are there */
     bool samples_there;              /* the request with the samples was answered    */
     uint64_t first_request;          /* number of this epoch's first request         */
