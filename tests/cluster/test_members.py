@@ -192,28 +192,23 @@ class Members(ClusterTest):
         self.assertEqual(cluster.generation(2, since), computed + 1, cluster.log())
         self.finish(cluster)
 
-    def go_on_from(self, cluster, step):
-        """Two workers that hold nothing come, and nothing before that step is computed again."""
-        since = cluster.coordinator.mark()
-        cluster.worker("--log.level", "debug"), cluster.worker("--log.level", "debug")
-        self.assertGreaterEqual(cluster.generation(2, since), step, cluster.log())
-
-    def test_told_to_end_one_after_the_other_below_the_least_number_the_last_is_saved_from(self):
+    def test_one_after_the_other_goes_until_too_few_are_left_and_no_step_is_lost(self):
         cluster = self.begin(workers=2)
-        cluster.workers[1].at_step(50)
-        for worker in cluster.workers:
-            worker.send(signal.SIGTERM)
-            self.assertEqual(worker.end(), 0, cluster.log())
-        self.go_on_from(cluster, max(worker.steps()[-1] for worker in cluster.workers) + 1)
-        # Now one dies before the other is told to end.
-        victim, last = cluster.workers[2:]
-        last.at_step(since=last.mark())
-        since = cluster.coordinator.mark()
-        victim.kill()
-        cluster.coordinator.expect(r"waiting for workers: 1 of at least 2 are here", since=since)
-        last.send(signal.SIGTERM)
-        self.assertEqual(last.end(), 0, cluster.log())
-        self.go_on_from(cluster, last.steps()[-1])
+        for first_by, last_by in ((signal.SIGTERM, signal.SIGTERM), (signal.SIGKILL, signal.SIGTERM),
+                                  (signal.SIGTERM, signal.SIGKILL)):
+            first, last = cluster.workers[-2:]
+            last.at_step()
+            last.at_step(since=last.mark())
+            since = cluster.coordinator.mark()
+            for worker, number in ((first, first_by), (last, last_by)):
+                worker.send(number)
+                self.assertEqual(worker.end(), 0 if number == signal.SIGTERM else -number, cluster.log())
+                if worker is first:
+                    cluster.coordinator.expect(r"waiting for workers: 1 of at least 2 are here", since=since)
+            # Where the first was killed, the step that the last of them names may be one that was given up.
+            done = last.steps()[-1] + (0 if first_by == signal.SIGKILL else 1)
+            cluster.worker("--log.level", "debug"), cluster.worker("--log.level", "debug")
+            self.assertGreaterEqual(cluster.generation(2, since), done, cluster.log())
         self.finish(cluster)
         self.assertIsNone(cluster.coordinator.find("training goes back"), cluster.log())
 

@@ -398,8 +398,13 @@ static void s_stopped(struct scene *scene, int who)
 /* Worker `who` hears of a generation of itself alone, is to be saved from at once, and is let go when that is over. */
 static void s_saves_and_goes(struct scene *scene, int who)
 {
-    assert_int_equal(s_heard(scene, who), MESSAGE_GENERATION);
-    assert_int_equal(scene->fleet.size, 1);
+    struct message message;
+    bool got;
+    assert_true(message_receive(scene->workers[who], NULL, false, &message, &got, NULL));
+    assert_true(got && message.type == MESSAGE_GENERATION);
+    assert_int_equal(message.generation.source, SOURCE_HELD);
+    assert_int_equal(message.generation.size, 1);
+    message_close(&message);
     assert_true(scene->held);
     assert_int_equal(scene->step, END);
     scene->wound_up = false;
