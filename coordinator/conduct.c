@@ -117,10 +117,10 @@ static bool s_find_start(struct conduct *conduct, bool *over, struct err *err)
     if (!conduct->found) {
         if (config->run_resume)
             log_info("%s holds no checkpoint: training begins at step 0", conduct->run.dir);
-        return run_rewind(&conduct->run, 1, 0, err);
+        run_rewind(&conduct->run, 1, 0);
+        return true;
     }
-    if (!run_rewind(&conduct->run, state->epoch, state->step, err))
-        return false;
+    run_rewind(&conduct->run, state->epoch, state->step);
     /* A crash between the commit of the best checkpoint and its link. */
     if (state->has_best && state->best_step == state->step &&
         !checkpoint_mark_best(conduct->run.dir, state->best_step, err))

@@ -95,7 +95,7 @@ static bool s_scan(const struct run *run, bool remove, bool *holds, struct err *
 
 bool run_open(struct run *run, const struct config *config, struct err *err)
 {
-    *run = (struct run){.lock = -1};
+    *run = (struct run){.lock = -1, .metrics.key = "epoch", .steps.key = "step"};
     if (config->run_resume && config->run_overwrite)
         return err_set(err, ERR_USAGE, "run.resume and run.overwrite contradict each other: give one of them");
     if (config->run_dir[0] == '\0')
@@ -247,43 +247,47 @@ static bool s_line_number(const char *line, size_t size, const char *key, uint64
     return found;
 }
 
-/* Keep the lines whose `key` is at most `most`. */
-static bool s_cut(const struct record_file *file, const char *key, uint64_t most, struct err *err)
+/* Keep the whole lines of `text` whose `key` is at most `most`. Returns their size; they move to the front. */
+static size_t s_keep(char *text, size_t size, const char *key, uint64_t most)
 {
-    struct buffer text = {0}, kept = {0};
-    if (access(file->path, F_OK) != 0)
-        return true;
-    bool done = file_read(file->path, s_most_records, &text, err);
-    for (size_t at = 0; done && at < text.size;) {
-        const char *end = memchr(text.data + at, '\n', text.size - at);
+    size_t kept = 0;
+    for (size_t at = 0; at < size;) {
+        const char *end = memchr(text + at, '\n', size - at);
         if (end == NULL)
             break;
-        size_t size = (size_t)(end - (text.data + at)) + 1;
+        size_t line = (size_t)(end - (text + at)) + 1;
         uint64_t number = 0;
-        if (s_line_number(text.data + at, size, key, &number) && number <= most)
-            buffer_append(&kept, text.data + at, size);
-        at += size;
+        if (s_line_number(text + at, line, key, &number) && number <= most) {
+            memmove(text + kept, text + at, line);
+            kept += line;
+        }
+        at += line;
     }
-    done = done && buffer_ok(&kept, err);
-    if (done && kept.size != text.size)
-        done = file_write_atomic(file->path, kept.size > 0 ? kept.data : "", kept.size, err);
-    buffer_free(&text);
-    buffer_free(&kept);
-    return done;
+    return kept;
 }
 
-bool run_rewind(struct run *run, uint64_t epoch, uint64_t step, struct err *err)
+/* Take out of a file what counts no more. */
+static bool s_cut(struct record_file *file, struct err *err)
 {
-    return s_cut(&run->metrics, "epoch", epoch - 1, err) && s_cut(&run->steps, "step", step, err);
+    struct buffer text = {0};
+    bool done = true;
+    if (file->stale && access(file->path, F_OK) == 0) {
+        done = file_read(file->path, s_most_records, &text, err);
+        size_t kept = done ? s_keep(text.data, text.size, file->key, file->most) : 0;
+        if (done && kept != text.size)
+            done = file_write_atomic(file->path, kept > 0 ? text.data : "", kept, err);
+        buffer_free(&text);
+    }
+    file->stale = !done;
+    return done;
 }
 
 /* Write what is pending; file_append takes a half-written line back, so the file never holds a piece of one. */
 static bool s_flush(struct record_file *file)
 {
     struct err err = {0};
-    if (file->pending.size == 0)
-        return true;
-    if (file_append(file->path, file->pending.data, file->pending.size, &err)) {
+    if (s_cut(file, &err) &&
+        (file->pending.size == 0 || file_append(file->path, file->pending.data, file->pending.size, &err))) {
         buffer_clear(&file->pending);
         file->complained = false;
         return true;
@@ -292,6 +296,22 @@ static bool s_flush(struct record_file *file)
         log_error("%s; training goes on, and the record is kept for a later try", err.text);
     file->complained = true;
     return false;
+}
+
+static void s_rewind(struct record_file *file, uint64_t most)
+{
+    file->pending.size = s_keep(file->pending.data, file->pending.size, file->key, most);
+    if (file->pending.data != NULL)
+        file->pending.data[file->pending.size] = '\0';
+    file->most = file->stale && file->most < most ? file->most : most;
+    file->stale = true;
+    s_flush(file);
+}
+
+void run_rewind(struct run *run, uint64_t epoch, uint64_t step)
+{
+    s_rewind(&run->metrics, epoch - 1);
+    s_rewind(&run->steps, step);
 }
 
 static void s_number(struct buffer *out, const char *key, double value)

@@ -9,7 +9,8 @@
  *
  * run_open takes the lock and refuses a folder that holds another run. Records are appended as things happen; a record
  * that cannot be written is kept in memory and tried again with the next one, so a full disk loses none. run_rewind
- * cuts the records back to where a checkpoint stands. Coordinator's thread. */
+ * cuts the records back to where training goes on from; a file that cannot be cut yet is cut before anything is appended
+ * to it, so none is there twice. Coordinator's thread. */
 #ifndef LSTMQ_RUN_H
 #define LSTMQ_RUN_H
 
@@ -32,8 +33,11 @@ struct epoch_record {
 /* A file of one JSON object a line. */
 struct record_file {
     char path[CHECKPOINT_PATH];
-    struct buffer pending; /* lines that could not be written yet */
-    bool complained;       /* the failure has been logged         */
+    const char *key;       /* the number by which its lines rise: "epoch", "step"       */
+    struct buffer pending; /* lines that could not be written yet                       */
+    bool stale;            /* the file may hold lines beyond `most`, which count no more */
+    uint64_t most;
+    bool complained; /* the failure has been logged */
 };
 
 struct run {
@@ -58,10 +62,12 @@ bool run_origin(const struct config *config, const char *fingerprint, struct jou
 bool run_resume(struct run *run, const struct config *config, const char *fingerprint, struct checkpoint *checkpoint,
                 bool *found, struct err *err);
 
-/* Drop the records of epochs from `epoch` on and of steps beyond `step`, and lines cut short by a crash. */
-bool run_rewind(struct run *run, uint64_t epoch, uint64_t step, struct err *err);
+/* Drop the records of epochs from `epoch` on and of steps beyond `step`, written or not, and lines cut short by a crash. A
+ * failure is logged once, and tried again with the next records. */
+void run_rewind(struct run *run, uint64_t epoch, uint64_t step);
 
-/* Append records. A failure is logged once and the lines are kept; run_flushed says whether all are on disk. */
+/* Append records. A failure is logged once and the lines are kept; run_flushed says whether the files are as they should
+ * be. */
 void run_log_epoch(struct run *run, const struct epoch_record *record);
 /* `count` results, the first of which is of step `first_step`, counted from 0. */
 void run_log_steps(struct run *run, uint64_t first_step, const struct step_result *results, uint32_t count);

@@ -81,19 +81,24 @@ bool trainer_results(struct trainer *trainer, uint64_t first_step, const struct 
     return s_advance(trainer, err);
 }
 
-/* Back to `step`, not before the ledger's first: results from there on count no more, and will come again. */
+/* Results from `step` on count no more, and will come again. */
+static void s_take_back(struct trainer *trainer, uint64_t step)
+{
+    if (step >= ledger_end(trainer->ledger))
+        return;
+    ledger_cut(trainer->ledger, step);
+    if (trainer->parts.journal != NULL)
+        journal_cut(trainer->parts.journal, step);
+}
+
+/* Back to `step`, not before the ledger's first. */
 static bool s_go_back(struct trainer *trainer, uint64_t step, struct err *err)
 {
     double seconds = trainer->state.train_seconds;
-    if (step < ledger_end(trainer->ledger)) {
-        ledger_cut(trainer->ledger, step);
-        if (trainer->parts.journal != NULL)
-            journal_cut(trainer->parts.journal, step);
-    }
+    s_take_back(trainer, step);
     if (step >= trainer->state.step)
         return true;
-    if (!run_rewind(trainer->parts.run, trainer->base.epoch, trainer->base.step, err))
-        return false;
+    run_rewind(trainer->parts.run, trainer->base.epoch, trainer->base.step);
     trainer->state = trainer->base;
     trainer->state.train_seconds = seconds;
     trainer->validating = trainer->due = false;
@@ -127,8 +132,9 @@ static bool s_from_disk(struct trainer *trainer, struct err *err)
 static bool s_rewind(struct trainer *trainer, struct err *err)
 {
     uint64_t lost = trainer->state.step;
-    if (!s_from_disk(trainer, err) || !run_rewind(trainer->parts.run, trainer->state.epoch, trainer->state.step, err))
+    if (!s_from_disk(trainer, err))
         return false;
+    run_rewind(trainer->parts.run, trainer->state.epoch, trainer->state.step);
     if (trainer->state.step < lost)
         log_warn("no worker holds the state of step %" PRIu64 ": training goes back to the checkpoint of step %" PRIu64,
                  lost, trainer->state.step);

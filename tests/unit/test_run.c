@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -167,7 +168,7 @@ static void records_are_cut_back_to_where_a_checkpoint_stands(void **state)
         results[i] = (struct step_result){.loss_sum = 3, .grad_norm = 1, .tokens = 2, .correct = 1};
     run_log_steps(&run, 0, results, 12);
     assert_true(file_append(run.metrics.path, "{\"epoch\": 5, \"ste", 17, NULL));
-    assert_true(run_rewind(&run, 3, 10, NULL));
+    run_rewind(&run, 3, 10);
     assert_true(metrics_read(&metrics, run.metrics.path, NULL));
     assert_int_equal(metrics.count, 2);
     metrics_free(&metrics);
@@ -199,6 +200,74 @@ static void a_record_that_cannot_be_written_is_kept_for_later(void **state)
     assert_true(metrics_read(&metrics, run.metrics.path, NULL));
     assert_int_equal(metrics.count, 3);
     metrics_free(&metrics);
+    run_close(&run);
+}
+
+/* A folder in its place cannot be read, appended to or replaced. */
+static void a_record_that_could_not_be_written_and_counts_no_more_is_not_written_later(void **state)
+{
+    struct config config = options();
+    struct run run;
+    struct buffer text = {0};
+    uint64_t epoch = 0;
+    (void)state;
+    config.run_overwrite = true;
+    assert_true(run_open(&run, &config, NULL));
+    assert_true(folder_make(run.metrics.path, NULL));
+    log_epochs(&run, 1, 4);
+    run_rewind(&run, 3, 20);
+    assert_false(run_flushed(&run));
+    assert_int_equal(rmdir(run.metrics.path), 0);
+    log_epochs(&run, 3, 5);
+    assert_true(run_flushed(&run));
+    assert_true(file_read(run.metrics.path, 1 << 20, &text, NULL));
+    for (const char *line = text.data; *line != '\0'; line = strchr(line, '\n') + 1)
+        assert_int_equal(strtoull(line + strlen("{\"epoch\": "), NULL, 10), ++epoch);
+    assert_int_equal(epoch, 5);
+    buffer_free(&text);
+    run_close(&run);
+}
+
+/* Lines of steps.jsonl from 1 to `end`, and no others. */
+static void assert_steps(const struct run *run, int end)
+{
+    struct buffer text = {0}, expected = {0};
+    for (int step = 1; step <= end; step++)
+        buffer_format(&expected, "{\"step\": %d, \"loss\": 1.5, \"grad_norm\": 1}\n", step);
+    assert_true(file_read(run->steps.path, 1 << 20, &text, NULL));
+    assert_string_equal(text.data, expected.data);
+    buffer_free(&expected);
+    buffer_free(&text);
+}
+
+/* No file may grow beyond some lines: what is cut back further, and further again, is written in the end as it should be. */
+static void records_that_a_full_disk_keeps_from_being_cut_are_cut_later(void **state)
+{
+    struct config config = options();
+    struct run run;
+    struct step_result results[12];
+    struct rlimit limit, small;
+    (void)state;
+    config.run_overwrite = true;
+    for (int i = 0; i < 12; i++)
+        results[i] = (struct step_result){.loss_sum = 3, .grad_norm = 1, .tokens = 2, .correct = 1};
+    signal(SIGXFSZ, SIG_IGN);
+    assert_true(run_open(&run, &config, NULL));
+    run_log_steps(&run, 0, results, 12);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    small = (struct rlimit){.rlim_cur = 100, .rlim_max = limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    run_rewind(&run, 1, 10);
+    bool cut = run_flushed(&run);
+    run_log_steps(&run, 10, results, 2);
+    run_rewind(&run, 1, 8);
+    run_log_steps(&run, 8, results, 3);
+    run_rewind(&run, 1, 10);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_false(cut);
+    run_log_steps(&run, 10, results, 1);
+    assert_true(run_flushed(&run));
+    assert_steps(&run, 11);
     run_close(&run);
 }
 
@@ -307,6 +376,8 @@ int main(void)
         cmocka_unit_test(a_killed_training_leaves_no_lock),
         cmocka_unit_test(records_are_cut_back_to_where_a_checkpoint_stands),
         cmocka_unit_test(a_record_that_cannot_be_written_is_kept_for_later),
+        cmocka_unit_test(a_record_that_could_not_be_written_and_counts_no_more_is_not_written_later),
+        cmocka_unit_test(records_that_a_full_disk_keeps_from_being_cut_are_cut_later),
         cmocka_unit_test(resuming_demands_the_same_figures_and_lets_the_rest_change),
         cmocka_unit_test(so_it_does_before_the_first_checkpoint),
     };

@@ -71,7 +71,9 @@ static inline bool scene_open_run(struct scene *scene, struct err *err)
         return true;
     if (!run_resume(&scene->run, config, scene->dataset.fingerprint, &scene->checkpoint, &scene->found, err))
         return false;
-    return !scene->found || run_rewind(&scene->run, scene->checkpoint.state.epoch, scene->checkpoint.state.step, err);
+    if (scene->found)
+        run_rewind(&scene->run, scene->checkpoint.state.epoch, scene->checkpoint.state.step);
+    return true;
 }
 
 /* A ROUTER as a trainer wants it; the caller's. NULL where it cannot be. */
