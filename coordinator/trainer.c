@@ -172,7 +172,7 @@ static bool s_begin(void *context, bool held, uint64_t step, struct fleet_start 
                  trainer->fleet.generation == trainer->first_generation;
     if (!fresh && !s_rewind(trainer, err))
         return false;
-    ledger_cut(trainer->ledger, trainer->state.step);
+    s_take_back(trainer, trainer->state.step);
     const struct checkpoint *checkpoint = trainer->has_reopened ? &trainer->reopened : trainer->parts.checkpoint;
     *start =
         (struct fleet_start){.step = trainer->state.step, .checkpoint = trainer->state.step > 0 ? checkpoint : NULL};

@@ -2,8 +2,8 @@
  *
  * It speaks the real messages over inproc from a thread of its own. Its whole state is one number, which each step
  * mixes with the ids of the step's rows in order; losses follow from it. So whoever sends other rows, in another order,
- * or resumes from another state gets other figures and another model file. What it hears is written down as one word a
- * message. */
+ * or resumes from another state gets other figures and another model file. What it hears, but for PING, is written down as one
+ * word a message. */
 #ifndef LSTMQ_FAKE_WORKER_H
 #define LSTMQ_FAKE_WORKER_H
 
@@ -167,6 +167,10 @@ static void fake_save(struct fake_worker *fake, void *socket)
 static bool fake_answer(struct fake_worker *fake, void *socket, const struct message *message)
 {
     struct buffer *heard = &fake->heard;
+    if (message->type == MESSAGE_PING) { /* comes by the clock: not written down */
+        fake_say(socket, &(struct message){.type = MESSAGE_PONG, .pong = {.time = message->ping.time}});
+        return true;
+    }
     bool work = message->type == MESSAGE_SPAN || message->type == MESSAGE_VALIDATE;
     if (work && ++fake->units > fake->granted)
         fake->overrun = true;

@@ -27,6 +27,8 @@ struct part {
     bool stranger;                                  /* somebody else says HELLO in the middle */
     void *other;
     bool refused;
+    struct journal *journal; /* with its results in `ledger`; NULL both where the worker is of this process */
+    struct ledger *ledger;
     bool ok;
     struct err err;
     enum trainer_outcome outcome;
@@ -82,7 +84,7 @@ static void train(struct part *part)
     part->fake.context = zmq_ctx_new();
     void *socket = scene_router(part->fake.context, s_endpoint);
     assert_non_null(socket);
-    if (!scene_open_trainer(scene, socket, NULL, NULL, err))
+    if (!scene_open_trainer(scene, socket, part->journal, part->ledger, err))
         fail_msg("%s", err->text);
     assert_int_not_equal(loop_add_socket(scene->loop, socket, receive_and_watch, part, err), 0);
     assert_int_equal(pthread_create(&part->fake.thread, NULL, fake_run, &part->fake), 0);
@@ -216,6 +218,51 @@ static void a_run_resumed_in_validation_validates_first(void **state)
     compare_with_unbroken(0, 1, "WELCOME GENERATION(7,state) VALIDATE(7,3) VALIDATE(7,2) ");
 }
 
+/* A journal in the second run's folder, and what it knows behind step 7. */
+static void open_journal(struct journal *journal, struct ledger *ledger, bool resume)
+{
+    const struct journal_origin origin = {.options = 1, .pairs = 2};
+    ledger_begin(ledger, 7);
+    assert_true(journal_open(journal, s_place.run_too, resume, &origin, ledger, NULL));
+}
+
+/* Behind the checkpoint of an epoch that is not closed its journal has results of the next one, after which nobody holds the
+ * state: they will come again, and may be others. */
+static void results_that_a_first_generation_begins_before_are_in_the_journal_no_more(void **state)
+{
+    static const struct step_result lost[2] = {{.loss_sum = 1, .tokens = 1}, {.loss_sum = 2, .tokens = 1}};
+    struct part first, second;
+    struct journal journal;
+    struct ledger ledger = {0};
+    (void)state;
+    begin(&first, s_place.run_too);
+    first.interrupt_at_score = 1;
+    train(&first);
+    assert_true(first.ok);
+    end(&first);
+    open_journal(&journal, &ledger, false);
+    journal_results(&journal, 7, lost, 2);
+    journal_close(&journal);
+    open_journal(&journal, &ledger, true);
+    assert_int_equal(ledger_end(&ledger), 9);
+    begin(&second, s_place.run_too);
+    second.scene.config.run_resume = true;
+    second.scene.config.cluster_settle = 0;
+    second.interrupt_at_score = 1;
+    second.journal = &journal;
+    second.ledger = &ledger;
+    train(&second);
+    assert_true(second.ok);
+    assert_int_equal(second.outcome, TRAINER_INTERRUPTED);
+    end(&second);
+    journal_close(&journal);
+    open_journal(&journal, &ledger, true);
+    assert_true(journal.resumed);
+    assert_int_equal(ledger_end(&ledger), 7);
+    journal_close(&journal);
+    ledger_free(&ledger);
+}
+
 static void an_interruption_saves_after_the_spans_in_flight(void **state)
 {
     struct part part;
@@ -344,6 +391,7 @@ int main(void)
         RUN(spans_end_at_checkpoints_and_epochs),
         RUN(a_run_resumed_in_an_epoch_has_the_bits_of_an_unbroken_one),
         RUN(a_run_resumed_in_validation_validates_first),
+        RUN(results_that_a_first_generation_begins_before_are_in_the_journal_no_more),
         RUN(an_interruption_saves_after_the_spans_in_flight),
         RUN(patience_ends_a_run_and_the_best_epoch_stays),
         RUN(a_failed_checkpoint_does_not_end_a_run),
