@@ -101,8 +101,8 @@ static const struct command s_commands[] = {
      .description =
          "Joins the coordinator's run at the next step boundary, takes its state from the other workers, and sums "
          "gradients with them. It needs no files. It may be killed at any time, and another may be started in its "
-         "place; SIGTERM lets it leave after the steps in flight. When the coordinator is gone it keeps the state and "
-         "waits worker.patience seconds for it to come back.\n\n"
+         "place; SIGTERM lets it leave after the steps in flight, and once more ends it at once. When the coordinator "
+         "is gone it keeps the state and waits worker.patience seconds for it to come back.\n\n"
          "  lstmq worker --connect tcp://192.0.2.1:5757 --threads 8",
      .run = cmd_worker},
     {.name = "keygen",

@@ -26,7 +26,8 @@ enum {
     RETRY_MS = 1,           /* until a full queue is looked at again                      */
     TICK_MS = 100,          /* between looks at the clock                                 */
     QUEUE = 4096,           /* messages for the compute thread; credit keeps it near empty */
-    RESIGN_MS = 10000,      /* from RESIGN to an end without DISMISS                      */
+    RESIGN_MS = 10000,      /* from RESIGN to an end without DISMISS ...                  */
+    UPLOAD_MS = 30000,      /* ... and from the last piece of a state, which a slow line may still have to carry */
     SAY_MS = 1000,          /* without a coordinator until that is said                   */
     LAST_WORDS_MS = 1000,   /* for what was said last to be delivered                     */
     AGAIN_MOST = 6,         /* times that a connection which stands is given up ...       */
@@ -56,7 +57,9 @@ struct worker {
     int64_t again_ms[AGAIN_MOST];
     unsigned again;      /* connections given up so far                               */
     int signals;         /* signalfd, or -1                                           */
-    int64_t resigned_ms; /* when it was signalled to end; 0 = it was not              */
+    int64_t resigned_ms; /* when it was signalled to end, later when RESIGN went out; 0 = it was not */
+    bool resigns;        /* RESIGN is due, on this connection                         */
+    int64_t state_ms;    /* when a piece of a state went out last; 0 = none did       */
     bool refused;        /* said once for a connection                                */
     bool waits;          /* said that it waits for one                                */
     pthread_t thread;
@@ -78,12 +81,33 @@ static bool s_watch(struct worker *worker, struct lane *lane, struct err *err)
     return lane->source != 0;
 }
 
+/* RESIGN, as soon as the link has room for it: a state on its way fills the queue for as long as it takes. */
+static bool s_resign(struct worker *worker, struct err *err)
+{
+    if (!worker->resigns || !worker->welcomed || atomic_load(&worker->shared.parts))
+        return true;
+    const struct message resign = {.type = MESSAGE_RESIGN, .resign = {.step = atomic_load(&worker->shared.step)}};
+    if (!message_send(worker->link.socket, NULL, &resign, err))
+        return err->code == ERR_FULL;
+    worker->resigns = false;
+    worker->resigned_ms = clock_ms();
+    return true;
+}
+
+/* What is said to the coordinator lets a RESIGN that is due go first. */
 static bool s_try(struct worker *worker, struct lane *lane, struct err *err)
 {
-    void *to = lane == &worker->inward ? worker->pair : worker->link.socket;
-    if (lane->waiting.count == 0 || parcel_send(to, &lane->waiting, err))
+    bool inward = lane == &worker->inward;
+    if (lane->waiting.count == 0)
         return true;
-    return err->code == ERR_FULL;
+    if (!inward && !s_resign(worker, err))
+        return false;
+    bool state = !inward && parcel_type(&lane->waiting) == MESSAGE_STATE;
+    if (!parcel_send(inward ? worker->pair : worker->link.socket, &lane->waiting, err))
+        return err->code == ERR_FULL;
+    if (state)
+        worker->state_ms = clock_ms();
+    return true;
 }
 
 static bool s_on_retry(void *context, struct err *err)
@@ -190,6 +214,7 @@ static bool s_reconnect(struct worker *worker, struct err *err)
     if (worker->in_generation)
         shared_stop(&worker->shared, worker->generation.generation);
     worker->in_generation = worker->welcomed = false;
+    worker->resigns = worker->resigned_ms != 0;
     parcel_drop(&worker->outward.waiting);
     if (parcel_signalled(&worker->inward.waiting) == 0)
         parcel_drop(&worker->inward.waiting);
@@ -337,12 +362,26 @@ static bool s_on_session(void *context, struct err *err)
 
 /* ---- time and signals ---- */
 
+/* Whether one who was signalled to end waits no longer: there is nobody to let it go, or it was not let go in time. */
+static bool s_waited(const struct worker *worker, int64_t now)
+{
+    if (!worker->link.stands)
+        return true;
+    bool uploads = worker->state_ms != 0 && now - worker->state_ms <= UPLOAD_MS;
+    if (uploads || now - worker->resigned_ms <= RESIGN_MS)
+        return false;
+    log_warn("ending, since the coordinator does not say that this worker may leave");
+    return true;
+}
+
 static bool s_on_tick(void *context, struct err *err)
 {
     struct worker *worker = context;
     const struct config *config = worker->options->config;
     int64_t now = clock_ms(), patience_ms = config->worker_patience * 1000, silence_ms = config->worker_silence;
-    if (worker->resigned_ms != 0 && (!worker->link.stands || now - worker->resigned_ms > RESIGN_MS)) {
+    if (!s_resign(worker, err))
+        return false;
+    if (worker->resigned_ms != 0 && s_waited(worker, now)) {
         loop_stop(worker->loop);
         return true;
     }
@@ -374,11 +413,10 @@ static bool s_on_signal(void *context, struct err *err)
     worker->resigned_ms = clock_ms();
     log_info("%s: leaving once the steps in flight are done; once more ends at once",
              signal == SIGINT ? "interrupted" : "told to end");
-    struct message resign = {.type = MESSAGE_RESIGN, .resign = {.step = atomic_load(&worker->shared.step)}};
-    struct err failure;
-    if (!worker->welcomed || !message_send(worker->link.socket, NULL, &resign, &failure))
+    worker->resigns = true;
+    if (!worker->welcomed)
         loop_stop(worker->loop);
-    return loop_signal_yield(worker->loop, err);
+    return s_resign(worker, err) && loop_signal_yield(worker->loop, err);
 }
 
 /* ---- life ---- */

@@ -9,9 +9,11 @@ On stdout the port it listens at. On stdin, a command a line, each answered by "
   release           nothing is held any more"""
 
 import asyncio
+import socket
 import sys
 
 PIECE = 16384
+HELD = 262144  # bytes that the kernel takes from a sender for a connection that is behind, which else may be tens of MB
 
 
 class Line:
@@ -81,6 +83,7 @@ class Line:
 async def main(host, *target):
     line = Line()
     server = await asyncio.start_server(lambda reader, writer: line.connection(reader, writer, target), host, 0)
+    server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, HELD)
     print(server.sockets[0].getsockname()[1], flush=True)
     loop = asyncio.get_running_loop()
     while words := (await loop.run_in_executor(None, sys.stdin.readline)).split():

@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 """Workers freeze, leave, come back, come together and come while others go: nobody waits for ever, and the weights are the same."""
 
+import glob
+import os
 import signal
 import socket
 import time
 
-from cluster import ClusterTest, Relay, main
+from cluster import LIMIT_S, ClusterTest, Relay, main
 
 EPOCHS = 60
 SEEN_S = 2.0
+LARGE = {"model__embed": 64, "model__hidden": 512}  # a state of 29 MB, more than sockets hold
+RATE = 6_000_000  # bytes a second, of a line on which that takes its time
 
 
 class Members(ClusterTest):
@@ -24,6 +28,22 @@ class Members(ClusterTest):
         cluster.workers.clear()
         cluster.start("--resume").listening()
         cluster.worker(), cluster.worker()
+
+    def uploading(self):
+        """A worker alone at the end of a slow line, which is in the middle of sending the state after its first step."""
+        cluster = self.cluster(train__epochs=EPOCHS, train__min_workers=1, train__checkpoint_every=1, **LARGE)
+        cluster.start().listening()
+        relay = Relay(self, cluster.endpoint)
+        relay.say("rate", RATE)
+        cluster.endpoint = relay.endpoint
+        worker = cluster.worker()
+        deadline, there = time.monotonic() + LIMIT_S, 0
+        while there < RATE / 4 and time.monotonic() < deadline:  # nobody tells of the first bytes
+            time.sleep(0.01)
+            paths = glob.glob(os.path.join(cluster.run, ".step-00000001.partial", "*.safetensors"))
+            there = sum(map(os.path.getsize, paths))
+        self.assertGreaterEqual(there, RATE / 4, cluster.log())
+        return cluster, worker
 
     def finish(self, cluster):
         cluster.finished()
@@ -211,6 +231,25 @@ class Members(ClusterTest):
             self.assertGreaterEqual(cluster.generation(2, since), done, cluster.log())
         self.finish(cluster)
         self.assertIsNone(cluster.coordinator.find("training goes back"), cluster.log())
+
+    def test_a_worker_that_is_told_to_end_while_it_sends_a_checkpoint_sends_all_of_it(self):
+        cluster, worker = self.uploading()
+        told_s = worker.send(signal.SIGTERM)
+        self.assertEqual(worker.end(), 0, cluster.log())
+        self.say(f"told to end while it sends a checkpoint: gone after {time.monotonic() - told_s:.1f} s")
+        cluster.coordinator.expect(r"worker 1 left after 1 steps")
+        self.assertEqual(os.readlink(os.path.join(cluster.run, "latest")), "step-00000001")
+        self.assertIsNone(cluster.coordinator.find("lost its connection|given up"), cluster.log())
+
+    def test_a_worker_that_is_told_to_end_twice_does_not_finish_what_it_sends(self):
+        cluster, worker = self.uploading()
+        worker.send(signal.SIGTERM)
+        deadline = time.monotonic() + 2
+        while not worker.ended() and time.monotonic() < deadline:  # signals at the heels of the first mean the same
+            worker.send(signal.SIGTERM)
+            time.sleep(0.05)
+        self.assertEqual(worker.end(0.1), -signal.SIGTERM, cluster.log())
+        self.assertFalse(os.path.lexists(os.path.join(cluster.run, "latest")), cluster.log())
 
     def test_all_are_told_to_end_at_once_and_what_was_done_is_saved(self):
         cluster = self.begin()
