@@ -18,6 +18,7 @@
 #ifndef LSTMQ_FLEET_H
 #define LSTMQ_FLEET_H
 
+#include "coordinator/branch.h"
 #include "coordinator/dataset.h"
 #include "coordinator/journal.h"
 #include "coordinator/member.h"
@@ -80,6 +81,7 @@ struct fleet {
     int64_t formed_ms;  /* when it began */
     int64_t meeting_ms; /* since when its ranks want nothing but one another, or since that was last complained of */
     struct fleet_start start;
+    struct branch branch;    /* where the generations of this process began */
     uint64_t handed;         /* steps before this one were handed out: nobody holds more. Raised by the owner */
     struct member **members; /* [count], by rising id; each owned */
     size_t count, capacity;

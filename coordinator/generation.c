@@ -47,6 +47,19 @@ static bool s_holds(const struct fleet *fleet, const struct member *member)
     return s_waits(member) && s_has_state(fleet, member);
 }
 
+static bool s_is_exact(const struct fleet *fleet)
+{
+    return fleet->config->train_reduce == REDUCE_EXACT;
+}
+
+/* What a member holds is further along the run's course than what another does. */
+static bool s_is_ahead(const struct fleet *fleet, const struct member *member, const struct member *other)
+{
+    if (!s_is_exact(fleet) && member->branch != other->branch)
+        return member->branch > other->branch;
+    return member->step > other->step;
+}
+
 /* Of those who wait and were told to end, the one with whom a state would go that nobody else holds and no checkpoint
  * has; NULL = nobody. Who was released took part in the decision what to save, whatever came of it. */
 static struct member *s_last_holder(const struct fleet *fleet)
@@ -55,34 +68,41 @@ static struct member *s_last_holder(const struct fleet *fleet)
     for (size_t i = 0; i < fleet->count; i++) {
         struct member *member = fleet->members[i];
         if (member->resigned && !member->released && s_has_state(fleet, member) &&
-            (last == NULL || member->step > last->step))
+            (last == NULL || s_is_ahead(fleet, member, last)))
             last = member;
     }
     if (last == NULL || !fleet->owner.unsaved(fleet->owner.context))
         return NULL;
     for (size_t i = 0; i < fleet->count; i++)
-        if (s_holds(fleet, fleet->members[i]) && fleet->members[i]->step >= last->step)
+        if (s_holds(fleet, fleet->members[i]) && !s_is_ahead(fleet, last, fleet->members[i]))
             return NULL;
     return last;
 }
 
-/* Members with the state first, so that those in reserve are those without; then by number. Ranks go by number. */
-static uint32_t s_choose(struct fleet *fleet, bool *held, uint64_t *step)
+/* The member with the most advanced state, of several the first; NULL where there is none. */
+static const struct member *s_foremost(const struct fleet *fleet)
+{
+    const struct member *foremost = NULL;
+    for (size_t i = 0; i < fleet->count; i++) {
+        const struct member *member = fleet->members[i];
+        if (s_holds(fleet, member) && (foremost == NULL || s_is_ahead(fleet, member, foremost)))
+            foremost = member;
+    }
+    return foremost;
+}
+
+/* Members with the state of the foremost first, so that those in reserve are those without; then by number. Ranks go by
+ * number. */
+static uint32_t s_choose(struct fleet *fleet, const struct member *foremost)
 {
     uint32_t size = 0;
-    *held = false;
-    *step = 0;
-    for (size_t i = 0; i < fleet->count; i++)
-        if (s_holds(fleet, fleet->members[i]) && (!*held || fleet->members[i]->step > *step)) {
-            *held = true;
-            *step = fleet->members[i]->step;
-        }
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < fleet->count && size < fleet->most; i++) {
             struct member *member = fleet->members[i];
-            bool advanced = *held && member->held && member->step == *step;
-            if (s_waits(member) && advanced == (pass == 0)) {
+            bool same = foremost != NULL && s_holds(fleet, member) && !s_is_ahead(fleet, foremost, member);
+            if (s_waits(member) && same == (pass == 0)) {
                 member_enter(member, 0, 0);
+                member->has_start = same;
                 size++;
             }
         }
@@ -93,11 +113,19 @@ static uint32_t s_choose(struct fleet *fleet, bool *held, uint64_t *step)
     return size;
 }
 
+/* A member that is to save what it holds. */
+static uint32_t s_take_alone(struct member *member)
+{
+    member_enter(member, 0, 0);
+    member->has_start = true;
+    return 1;
+}
+
 static enum generation_source s_source(const struct fleet *fleet, const struct member *member, uint32_t root)
 {
     const struct fleet_start *start = &fleet->start;
     if (start->held)
-        return member->held && member->step == start->step ? SOURCE_HELD : SOURCE_PEER;
+        return member->has_start ? SOURCE_HELD : SOURCE_PEER;
     if (start->checkpoint == NULL)
         return SOURCE_SEED;
     return member->rank == root ? SOURCE_STATE : SOURCE_PEER;
@@ -105,11 +133,9 @@ static enum generation_source s_source(const struct fleet *fleet, const struct m
 
 static uint32_t s_root(const struct fleet *fleet)
 {
-    for (uint32_t rank = 0; fleet->start.held && rank < fleet->size; rank++) {
-        const struct member *member = s_rank(fleet, rank);
-        if (member->held && member->step == fleet->start.step)
+    for (uint32_t rank = 0; fleet->start.held && rank < fleet->size; rank++)
+        if (s_rank(fleet, rank)->has_start)
             return rank;
-    }
     return 0;
 }
 
@@ -224,14 +250,13 @@ bool generation_pong(struct fleet *fleet, struct member *member, const struct me
 /* `alone`: of this member only, which is to save what it holds; NULL = of all who wait. */
 static bool s_form(struct fleet *fleet, struct member *alone, struct err *err)
 {
-    bool held = alone != NULL;
-    uint64_t step = held ? alone->step : 0;
-    if (held)
-        member_enter(alone, 0, 0);
-    fleet->size = held ? 1 : s_choose(fleet, &held, &step);
-    if (!fleet->owner.begin(fleet->owner.context, held, step, &fleet->start, err))
+    const struct member *foremost = alone != NULL ? alone : s_foremost(fleet);
+    bool held = foremost != NULL;
+    fleet->size = alone != NULL ? s_take_alone(alone) : s_choose(fleet, foremost);
+    if (!fleet->owner.begin(fleet->owner.context, held, held ? foremost->step : 0, &fleet->start, err))
         return false;
     fleet->generation++;
+    branch_begin(&fleet->branch, fleet->generation, fleet->start.step);
     if (fleet->journal != NULL) {
         fleet->journal->generation = fleet->generation;
         fleet->journal->ranks = fleet->size;
@@ -406,6 +431,35 @@ bool generation_ready(struct fleet *fleet, struct member *member, const struct r
     return fleet->owner.work(fleet->owner.context, err) && generation_consider(fleet, err);
 }
 
+/* ---- what members hold ---- */
+
+bool generation_hold(struct fleet *fleet, struct member *member, const struct generation_held *held, struct err *err)
+{
+    struct err failure = {0};
+    member->step = held->step;
+    member->branch = held->branch;
+    member->held = s_is_exact(fleet) ||
+                   (held->branch <= fleet->generation && branch_has(&fleet->branch, held->branch, held->step));
+    if (!member->held) {
+        log_info("worker %" PRIu64 " holds step %" PRIu64 " of generation %" PRIu64
+                 ", which the run went on without: it gets what the others hold",
+                 member->id, held->step, held->branch);
+        return true;
+    }
+    if (held->steps == 0 ||
+        fleet->owner.results(fleet->owner.context, held->step - held->steps, held->results, held->steps, &failure))
+        return true;
+    /* Generations before this process, which it does not know, may have taken another course, and left no trace but this. */
+    if (s_is_exact(fleet) || held->branch == fleet->generation || failure.code != ERR_FAILED) {
+        *err = failure;
+        return false;
+    }
+    log_warn("worker %" PRIu64 " took another course than the run: %s; it gets what the others hold", member->id,
+             failure.text);
+    member->held = false;
+    return true;
+}
+
 /* ---- the end ---- */
 
 static bool s_ask(struct fleet *fleet, struct member *member, struct err *err)
@@ -479,10 +533,8 @@ bool generation_stopped(struct fleet *fleet, struct member *member, const struct
         return err_set(err, ERR_PROTOCOL, "STOPPED at step %" PRIu64 ", but none after step %" PRIu64 " was handed out",
                        stopped->step, fleet->handed);
     member->phase = MEMBER_WAITING;
-    member->held = stopped->held != 0;
-    member->step = stopped->step;
-    if (stopped->steps > 0 && !fleet->owner.results(fleet->owner.context, stopped->step - stopped->steps,
-                                                    stopped->results, stopped->steps, err))
+    const struct generation_held held = {stopped->step, stopped->branch, stopped->steps, stopped->results};
+    if (stopped->held != 0 && !generation_hold(fleet, member, &held, err))
         return false;
     if (member->released && !generation_ask(fleet, member, MEMBER_LEAVING, "it asked to go", err))
         return false;

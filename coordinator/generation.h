@@ -16,6 +16,18 @@ bool generation_ready(struct fleet *fleet, struct member *member, const struct r
 bool generation_stopped(struct fleet *fleet, struct member *member, const struct stopped *stopped, struct err *err);
 bool generation_pong(struct fleet *fleet, struct member *member, const struct message *pong, struct err *err);
 
+/* What a member says that it holds: the state after `step` steps, as of generation `branch`, and what the last `steps` of
+ * them came to. */
+struct generation_held {
+    uint64_t step, branch;
+    uint32_t steps;
+    const struct step_result *results;
+};
+
+/* Note what a member holds, unless the run went on without that state. False where the results contradict those known of the
+ * same course. */
+bool generation_hold(struct fleet *fleet, struct member *member, const struct generation_held *held, struct err *err);
+
 /* Say STOP to a member (`phase` MEMBER_STOPPING) or DISMISS (MEMBER_LEAVING, `reason` is static), which has that phase
  * from now on. One that may be waiting for other ranks hears STOP before DISMISS, or it would wait for those who have
  * left. Where its queue has no room, as in the middle of an upload, generation_ask_again says it later. */

@@ -47,11 +47,11 @@ static void s_describe(struct member *member, const struct hello *hello)
     member->threads = hello->threads;
 }
 
-static void s_log_coming(const struct fleet *fleet, const struct member *member)
+static void s_log_coming(const struct fleet *fleet, const struct member *member, const struct hello *hello, bool held)
 {
     char holds[48] = "";
-    if (member->held)
-        snprintf(holds, sizeof holds, ", holds step %" PRIu64, member->step);
+    if (held)
+        snprintf(holds, sizeof holds, ", holds step %" PRIu64, hello->step);
     log_line(fleet->embedded ? LOG_DEBUG : LOG_INFO, "worker %" PRIu64 ": %s, process %u, %s, %s, threads: %u%s",
              member->id, member->host, member->pid, member->build, member->backend, member->threads, holds);
 }
@@ -135,13 +135,9 @@ bool joining_hello(struct fleet *fleet, const struct route *from, const struct h
         s_describe(member, hello);
         if (fleet->watch != NULL)
             watch_trust(fleet->watch, from);
-        member->held = held;
-        member->step = held ? hello->step : 0;
-        s_log_coming(fleet, member);
-        return s_welcome(fleet, member, err) &&
-               (!member->held || hello->steps == 0 ||
-                fleet->owner.results(fleet->owner.context, hello->step - hello->steps, hello->results, hello->steps,
-                                     err)) &&
+        const struct generation_held state = {hello->step, hello->branch, hello->steps, hello->results};
+        s_log_coming(fleet, member, hello, held);
+        return s_welcome(fleet, member, err) && (!held || generation_hold(fleet, member, &state, err)) &&
                generation_consider(fleet, err);
     }
     if (fleet->embedded) {

@@ -36,20 +36,21 @@ struct member {
     uint64_t id; /* never reused within a run; 0 = nobody */
     struct route route;
     enum member_phase phase;
-    bool resigned; /* it wants to go at the next boundary */
-    bool released; /* it may: its generation ended at one */
-    bool held;     /* it holds the state after `step` steps of this run: as of HELLO or STOPPED */
-    uint64_t step;
-    int64_t joined_ms;  /* clocks: when it came,                                   */
-    int64_t heard_ms;   /* when anything was heard of it,                          */
-    int64_t gone_ms;    /* since when its connection is not there, 0 = it is there */
-    int64_t asked_ms;   /* when STOP or DISMISS was due                            */
-    const char *reason; /* of DISMISS, static */
-    bool stops;         /* STOP is to be said, before DISMISS where that is due */
-    bool unasked;       /* STOP or DISMISS found no room, and is said again */
-    bool full;          /* something found no room since it was last heard to have read */
+    bool resigned;         /* it wants to go at the next boundary */
+    bool released;         /* it may: its generation ended at one */
+    bool held;             /* it holds the state after `step` steps of this run: as of HELLO or STOPPED */
+    uint64_t step, branch; /* of that state, as PROTOCOL.md has them */
+    int64_t joined_ms;     /* clocks: when it came,                                   */
+    int64_t heard_ms;      /* when anything was heard of it,                          */
+    int64_t gone_ms;       /* since when its connection is not there, 0 = it is there */
+    int64_t asked_ms;      /* when STOP or DISMISS was due                            */
+    const char *reason;    /* of DISMISS, static */
+    bool stops;            /* STOP is to be said, before DISMISS where that is due */
+    bool unasked;          /* STOP or DISMISS found no room, and is said again */
+    bool full;             /* something found no room since it was last heard to have read */
     /* in a generation */
     uint32_t rank;
+    bool has_start; /* it holds the state that the generation begins with */
     char endpoint[MESSAGE_LINE + 1];
     uint64_t credit;      /* units it can take                        */
     uint64_t next_span;   /* number of the generation's next span     */

@@ -95,6 +95,7 @@ static bool s_hello(struct session *session, struct err *err)
                   .worker = session->worker,
                   .held = session->held,
                   .step = session->held ? session->training.step : 0,
+                  .branch = session->held ? session->branch : 0,
                   .steps = session->held ? s_history(session) : 0,
                   .results = session->results},
     };
@@ -155,6 +156,7 @@ static bool s_stop(struct session *session, const struct stop *stop, struct err 
         .stopped = {.generation = stop->generation,
                     .held = session->held,
                     .step = session->held ? session->training.step : 0,
+                    .branch = session->held ? session->branch : 0,
                     .steps = session->held ? s_history(session) : 0,
                     .results = session->results},
     };

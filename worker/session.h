@@ -43,6 +43,7 @@ struct session {
     struct decoder decoder;
     struct collective *collective; /* NULL until a generation has others in it       */
     bool held;                     /* the parameters are the state after training.step steps */
+    uint64_t branch;               /* the last generation that began with that state or computed it */
     struct step_result *history;   /* [SESSION_HISTORY] of step s at s modulo length */
     uint32_t history_count;        /* steps before training.step that it has         */
 

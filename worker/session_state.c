@@ -31,6 +31,7 @@ void session_forget_incoming(struct session *session)
 static void s_hold(struct session *session, uint64_t step)
 {
     session->held = true;
+    session->branch = session->generation.generation;
     session->history_count = 0;
     session->training.step = step;
     atomic_store(&session->shared->step, step);
@@ -107,18 +108,16 @@ static bool s_say_endpoint(struct session *session, struct err *err)
 
 /* ---- ready ---- */
 
-/* The root's parameters and moments become everybody's. A state that is half another's is none; but who stands at the same
- * step is given what it has, and has it still when the root dies in the middle. */
+/* The root's parameters and moments become everybody's. A state that is half another's is none; but who holds the same is
+ * given what it has, and has it still when the root dies in the middle. */
 static bool s_sync(struct session *session, struct err *err)
 {
     const struct generation *generation = &session->generation;
-    bool root = generation->rank == generation->root,
-         same = session->held && session->training.step == generation->step;
+    bool root = generation->rank == generation->root, same = generation->source == SOURCE_HELD;
     session->held = session->held && (root || same);
     if (!state_broadcast(&session->training, generation->root, err))
         return false;
-    session->training.step = generation->step;
-    if (!same)
+    if (!root && !same)
         s_hold(session, generation->step);
     return true;
 }
@@ -193,6 +192,8 @@ bool session_generation(struct session *session, const struct generation *genera
     if (generation->source == SOURCE_HELD && (!session->held || session->training.step != generation->step))
         return err_set(err, ERR_PROTOCOL, "GENERATION wants the state of step %" PRIu64 ", which this worker has not",
                        generation->step);
+    if (generation->source == SOURCE_HELD)
+        session->branch = generation->generation;
     if (generation->source == SOURCE_SEED && !s_seed(session, err))
         return false;
     return session->peers_due ? s_say_endpoint(session, err) : s_ready(session, err);

@@ -82,6 +82,7 @@ struct hello {
     uint64_t run, worker; /* of the WELCOME before this connection; 0 = none */
     uint32_t held;        /* 1: it holds the state after `step` steps of that run */
     uint64_t step;
+    uint64_t branch;                   /* the last generation that began with this state or computed it */
     uint32_t steps;                    /* of `results`, those before `step`                */
     const struct step_result *results; /* bulk: [steps]                                    */
 };
@@ -212,9 +213,9 @@ struct stop {
 
 struct stopped {
     uint64_t generation;
-    uint32_t held; /* 1: it holds the state after `step` steps */
-    uint64_t step;
-    uint32_t steps; /* of `results`, those before `step` */
+    uint32_t held;         /* 1: it holds the state after `step` steps */
+    uint64_t step, branch; /* as in HELLO */
+    uint32_t steps;        /* of `results`, those before `step` */
     const struct step_result *results;
 };
 

@@ -63,6 +63,7 @@ static const struct field s_hello[] = {
     COUNTER("worker", hello.worker),
     U32("held", hello.held, 0, 1),
     COUNTER("step", hello.step),
+    COUNTER("branch", hello.branch),
     U32("steps", hello.steps, 0, SPAN_STEPS),
 };
 static const struct bulk s_hello_bulk[] = {
@@ -197,6 +198,7 @@ static const struct field s_stopped[] = {
     COUNTER("generation", stopped.generation),
     U32("held", stopped.held, 0, 1),
     COUNTER("step", stopped.step),
+    COUNTER("branch", stopped.branch),
     U32("steps", stopped.steps, 0, SPAN_STEPS),
 };
 static const struct bulk s_stopped_bulk[] = {

@@ -121,9 +121,11 @@ static bool s_save(struct worker *worker, struct err *err)
 
 static bool s_stopped(struct worker *worker, struct err *err)
 {
-    const struct message stopped = {
-        .type = MESSAGE_STOPPED,
-        .stopped = {.generation = worker->generation, .held = worker->working, .step = worker->step}};
+    const struct message stopped = {.type = MESSAGE_STOPPED,
+                                    .stopped = {.generation = worker->generation,
+                                                .held = worker->working,
+                                                .step = worker->step,
+                                                .branch = worker->generation}};
     worker->working = false;
     return s_say(worker, &stopped, err);
 }

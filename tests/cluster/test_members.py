@@ -98,6 +98,22 @@ class Members(ClusterTest):
         self.finish(cluster)
         self.assertIsNone(cluster.coordinator.find("is given up"), cluster.log())
 
+    def test_in_floats_those_who_wake_when_their_steps_were_done_again_begin_with_what_the_run_holds_now(self):
+        cluster = self.begin(workers=2, least=1, train__reduce="fp32")
+        cluster.workers[1].at_step(30)
+        since, sleepers = cluster.coordinator.mark(), list(cluster.workers)
+        for worker in sleepers:
+            worker.send(signal.SIGSTOP)
+        for worker in sleepers:
+            cluster.given_up(worker, "was silent", since)
+        cluster.worker("--log.level", "debug").at_step(10)
+        for worker in sleepers:
+            worker.send(signal.SIGCONT)
+        for worker in sleepers:
+            cluster.coordinator.expect(r"holds step \d+ of generation 1, which the run went on without", since)
+        cluster.generation(3, since)
+        cluster.finished()
+
     # ---- too few ----
 
     def test_below_the_least_number_the_run_waits_and_says_so(self):

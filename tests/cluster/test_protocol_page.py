@@ -47,7 +47,7 @@ class Worker:
         self.files, self.results, self.credit, self.left = {0: b"", 1: b""}, [], 0, False
         self.name = name
         self.say(HELLO, {"build": "page", "backend": "python", "backend_version": "3", "isa": "none", "precision": "fp32",
-                         "threads": 1, "host": name, "pid": 1, "run": 0, "worker": 0, "held": 0, "step": 0, "steps": 0}, b"")
+                         "threads": 1, "host": name, "pid": 1, "run": 0, "worker": 0, "held": 0, "step": 0, "branch": 0, "steps": 0}, b"")
 
     def say(self, kind, body, *bulk):
         self.socket.send_multipart([msgpack.packb({"v": [1, 0], "t": kind}), msgpack.packb(body), *bulk])
@@ -161,8 +161,8 @@ class Worker:
     def stop(self, body):
         assert body["generation"] == self.generation
         results = self.results if self.working else []
-        self.say(STOPPED, {"generation": self.generation, "held": int(self.working), "step": self.step, "steps": len(results)},
-                 self.packed(results))
+        self.say(STOPPED, {"generation": self.generation, "held": int(self.working), "step": self.step,
+                           "branch": self.generation, "steps": len(results)}, self.packed(results))
 
     def dismiss(self, _):
         self.say(LEAVE, {"step": self.step})

@@ -96,6 +96,7 @@ static struct hello s_hello(const struct peer *peer)
     hello.run = peer->run;
     hello.worker = peer->worker;
     hello.step = peer->step;
+    hello.branch = peer->generation;
     hello.results = s_results(peer);
     return hello;
 }
@@ -123,8 +124,11 @@ static struct message s_message(const struct peer *peer, enum message_type type)
     else if (type == MESSAGE_STATE)
         message.state = s_state(peer, MESSAGE_STATE_MODEL);
     else if (type == MESSAGE_STOPPED)
-        message.stopped =
-            (struct stopped){.generation = peer->generation, .held = 1, .step = peer->step, .results = s_results(peer)};
+        message.stopped = (struct stopped){.generation = peer->generation,
+                                           .held = 1,
+                                           .step = peer->step,
+                                           .branch = peer->generation,
+                                           .results = s_results(peer)};
     else if (type == MESSAGE_PONG)
         message.pong.time = peer->time;
     else if (type == MESSAGE_ERROR)

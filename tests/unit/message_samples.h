@@ -84,6 +84,7 @@ static inline struct message sample_answer(enum message_type type)
                                        2,
                                        1,
                                        3,
+                                       SAMPLE_MOST,
                                        3,
                                        sample_results};
         break;
@@ -109,7 +110,7 @@ static inline struct message sample_answer(enum message_type type)
         message.pong = (struct ping){0};
         break;
     case MESSAGE_STOPPED:
-        message.stopped = (struct stopped){SAMPLE_MOST, 1, 65536, 2, sample_results};
+        message.stopped = (struct stopped){SAMPLE_MOST, 1, 65536, 1, 2, sample_results};
         break;
     case MESSAGE_ENDPOINT:
         message.endpoint = (struct endpoint){0, SAMPLE_TEXT("tcp://127.0.0.1:65535")};

@@ -36,6 +36,7 @@ struct scene {
     bool wound_up; /* when its work was to begin */
     bool held, emptied, unsaved;
     uint64_t step, results_end;
+    bool contradicted; /* whatever results come differ from those it knows */
 };
 
 /* ---- the owner ---- */
@@ -67,7 +68,9 @@ static bool s_results(void *context, uint64_t first_step, const struct step_resu
                       struct err *err)
 {
     struct scene *scene = context;
-    (void)results, (void)err;
+    (void)results;
+    if (scene->contradicted)
+        return err_set(err, ERR_FAILED, "workers say different things");
     scene->results_end = first_step + steps;
     return true;
 }
@@ -168,21 +171,30 @@ static int s_close(void **state)
     return folder_remove(scene->folder, NULL) ? 0 : -1;
 }
 
-/* Worker `who` says that it was number `was` of this run and holds the state of `step`, with `steps` results. */
-static void s_hello(struct scene *scene, int who, uint64_t was, uint64_t step, uint32_t steps)
+/* Worker `who` says that it was number `was` of this run and holds the state of `step`, as of generation `branch`, with
+ * `steps` results. Returns whether the run can go on. */
+static bool s_come(struct scene *scene, int who, uint64_t was, uint64_t step, uint64_t branch, uint32_t steps)
 {
     static const struct step_result results[4] = {{.tokens = 1}, {.tokens = 1}, {.tokens = 1}, {.tokens = 1}};
     struct message message = {.type = MESSAGE_HELLO, .hello = dummy_hello()};
+    struct err err;
     bool got = false;
     message.hello.run = scene->fleet.run;
     message.hello.worker = was;
     message.hello.held = was > 0;
     message.hello.step = step;
+    message.hello.branch = branch;
     message.hello.steps = steps;
     message.hello.results = results;
     assert_true(message_send(scene->workers[who], NULL, &message, NULL));
-    assert_true(fleet_receive(&scene->fleet, &got, NULL));
+    bool done = fleet_receive(&scene->fleet, &got, &err);
     assert_true(got);
+    return done;
+}
+
+static void s_hello(struct scene *scene, int who, uint64_t was, uint64_t step, uint32_t steps)
+{
+    assert_true(s_come(scene, who, was, step, 0, steps));
 }
 
 static void a_state_that_fits_is_gone_on_from(void **state)
@@ -263,6 +275,82 @@ static void a_state_that_leads_nowhere_takes_nothing_from_the_others(void **stat
     assert_int_equal(scene->begun, 1);
     assert_true(scene->held);
     assert_int_equal(scene->step, END - 1);
+}
+
+/* ---- more than one course ---- */
+
+/* What GENERATION tells worker `who` of where its state comes from. */
+static enum generation_source s_source(struct scene *scene, int who)
+{
+    struct message message;
+    bool got = true;
+    enum generation_source source = SOURCE_SEED;
+    for (bool told = false; !told; message_close(&message)) {
+        assert_true(message_receive(scene->workers[who], NULL, false, &message, &got, NULL));
+        assert_true(got);
+        told = message.type == MESSAGE_GENERATION;
+        if (told)
+            source = message.generation.source;
+    }
+    return source;
+}
+
+/* A generation of two from step FIRST + 2 is there; then the third comes, with a step more. */
+static const struct member *s_one_step_ahead(struct scene *scene, enum reduce reduce)
+{
+    scene->config.train_reduce = reduce;
+    scene->fleet.generation = 3;
+    scene->fleet.least = 2;
+    assert_true(s_come(scene, 0, 4, FIRST + 2, 3, 0));
+    assert_true(s_come(scene, 1, 5, FIRST + 2, 3, 0));
+    assert_int_equal(scene->begun, 1);
+    assert_true(s_come(scene, 2, 3, FIRST + 3, 3, 1));
+    return scene->fleet.members[2];
+}
+
+static void in_floats_a_step_that_the_others_do_again_is_none(void **state)
+{
+    struct scene *scene = *state;
+    assert_false(s_one_step_ahead(scene, REDUCE_FP32)->held);
+    assert_int_equal(scene->results_end, 0);
+}
+
+static void in_exact_sums_it_is_the_same_as_theirs(void **state)
+{
+    struct scene *scene = *state;
+    assert_true(s_one_step_ahead(scene, REDUCE_EXACT)->held);
+    assert_int_equal(scene->results_end, FIRST + 3);
+}
+
+/* As after a restart, when nobody knows where generations began. */
+static void states_of_one_step_and_two_courses_are_two_states(void **state)
+{
+    struct scene *scene = *state;
+    scene->config.train_reduce = REDUCE_FP32;
+    scene->fleet.generation = 9;
+    scene->fleet.least = 3;
+    assert_true(s_come(scene, 0, 3, FIRST + 3, 7, 0));
+    assert_true(s_come(scene, 1, 4, FIRST + 2, 8, 0));
+    assert_true(s_come(scene, 2, 5, FIRST + 2, 7, 0));
+    assert_true(scene->held);
+    assert_int_equal(scene->step, FIRST + 2);
+    assert_int_equal(s_source(scene, 0), SOURCE_PEER);
+    assert_int_equal(s_source(scene, 1), SOURCE_HELD);
+    assert_int_equal(s_source(scene, 2), SOURCE_PEER);
+}
+
+static void in_floats_other_results_are_another_course_and_in_exact_sums_a_fault(void **state)
+{
+    struct scene *scene = *state;
+    scene->fleet.least = 3;
+    scene->contradicted = true;
+    scene->config.train_reduce = REDUCE_FP32;
+    scene->fleet.generation = 9;
+    assert_true(s_come(scene, 0, 4, END, 8, 1));
+    assert_false(scene->fleet.members[0]->held);
+    assert_false(s_come(scene, 1, 5, END, 9, 1));
+    scene->config.train_reduce = REDUCE_EXACT;
+    assert_false(s_come(scene, 2, 5, END, 8, 1));
 }
 
 /* By its connection it is one of them, by its number the other. */
@@ -391,8 +479,10 @@ static void s_ready(struct scene *scene, int who)
 static void s_stopped(struct scene *scene, int who)
 {
     s_tell(scene, who,
-           &(struct message){.type = MESSAGE_STOPPED,
-                             .stopped = {.generation = scene->fleet.generation, .held = 1, .step = END}});
+           &(struct message){
+               .type = MESSAGE_STOPPED,
+               .stopped = {
+                   .generation = scene->fleet.generation, .held = 1, .step = END, .branch = scene->fleet.generation}});
 }
 
 /* Worker `who` hears of a generation of itself alone, is to be saved from at once, and is let go when that is over. */
@@ -532,6 +622,10 @@ int main(void)
         RUN(a_state_of_a_number_that_was_not_given_is_none),
         RUN(no_number_is_given_again_that_the_journal_has_lost),
         RUN(a_state_that_leads_nowhere_takes_nothing_from_the_others),
+        RUN(in_floats_a_step_that_the_others_do_again_is_none),
+        RUN(in_exact_sums_it_is_the_same_as_theirs),
+        RUN(states_of_one_step_and_two_courses_are_two_states),
+        RUN(in_floats_other_results_are_another_course_and_in_exact_sums_a_fault),
         RUN(a_worker_that_comes_again_is_what_it_was_no_more),
         RUN(who_has_not_been_told_the_others_is_stopped_before_it_is_dismissed),
         RUN(who_meets_the_others_is_stopped_before_it_is_dismissed),
