@@ -88,6 +88,7 @@ static void s_end(struct ring *ring)
         watch_leave(ring->watch);
     bool well =
         ring->done == ring->started && ring->failure.code == ERR_NONE && atomic_load(&ring->over) <= ring->generation;
+    ring_line_close(ring);
     s_close_socket(&ring->to, well ? LINGER_MS : 0);
     s_close_socket(&ring->from, 0);
     ring_memory_destroy(&ring->here);
@@ -246,7 +247,7 @@ static bool s_connect(struct collective *self, const struct collective_group *gr
     ring->rank = group->rank;
     ring->patience_ms = group->patience_ms;
     ring->first = ring->done = ring->started;
-    ring->cut = false;
+    ring->stood = ring->broken = ring->cut = false;
     if (group->size > 1) {
         uint32_t successor = (group->rank + 1) % group->size;
         const char *endpoint = group->endpoints[successor];
@@ -255,6 +256,8 @@ static bool s_connect(struct collective *self, const struct collective_group *gr
         ring->copies = strncmp(endpoint, "inproc:", 7) == 0;
         ring->to = zmq_socket(ring->zmq_context, ZMQ_PUSH);
         if (ring->to != NULL && !s_set_client(ring, group, endpoint, err))
+            return s_fail(ring, err);
+        if (ring->to != NULL && !ring->copies && !ring_line_open(ring, err))
             return s_fail(ring, err);
         if (ring->to == NULL || zmq_connect(ring->to, endpoint) != 0) {
             s_zmq_error(err, "connect to", endpoint);
@@ -390,15 +393,20 @@ static bool s_broadcast(struct collective *self, void *data, size_t bytes, uint3
 /* ---- waiting ---- */
 
 /* Milliseconds until patience ends; -1 = never. */
-static bool s_patience(const struct ring *ring, long *left, struct err *err)
+static bool s_patience(struct ring *ring, long *left, struct err *err)
 {
+    bool broken = ring_line_is_broken(ring);
+    int64_t patience_ms = ring->patience_ms;
     *left = -1;
-    if (ring->patience_ms <= 0)
+    int64_t limit_ms = RING_BROKEN_MS + (ring->rank % 2) * RING_BROKEN_MORE_MS;
+    if (broken && (patience_ms <= 0 || patience_ms > limit_ms))
+        patience_ms = limit_ms;
+    if (patience_ms <= 0)
         return true;
-    *left = (long)(ring->moved_ms + ring->patience_ms - clock_ms());
-    return *left > 0 || err_set(err, ERR_FAILED, "nothing moved between ranks %u, %u and %u for %" PRId64 " ms",
+    *left = (long)(ring->moved_ms + patience_ms - clock_ms());
+    return *left > 0 || err_set(err, ERR_FAILED, "nothing moved between ranks %u, %u and %u for %" PRId64 " ms%s",
                                 (ring->rank + ring->size - 1) % ring->size, ring->rank, (ring->rank + 1) % ring->size,
-                                ring->patience_ms);
+                                patience_ms, broken ? ", since a connection between them broke" : "");
 }
 
 /* Sleep until something may have changed. What s_finish last saw lent rings the bell. */
@@ -412,6 +420,8 @@ static bool s_sleep(struct ring *ring, struct err *err)
         {.socket = ring->from, .events = ring_flow_may_receive(ring) ? ZMQ_POLLIN : 0},
         {.socket = ring->to, .events = ring_flow_may_send(ring) ? ZMQ_POLLOUT : 0},
     };
+    if (!ring->broken && (left < 0 || left > RING_LOOK_MS))
+        left = RING_LOOK_MS;
     if (zmq_poll(items, 3, left) < 0 && zmq_errno() != EINTR)
         return err_set(err, ERR_IO, "cannot wait for the ring: %s", zmq_strerror(zmq_errno()));
     if (items[0].revents != 0)

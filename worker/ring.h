@@ -1,4 +1,5 @@
-/* ring.h - what the two halves of the ring share: its life (collective_ring.c) and the way of its data (ring_flow.c).
+/* ring.h - what the parts of the ring share: its life (collective_ring.c) and the way of its data (ring_flow.c);
+ * and whether its connections stand (ring_line.c).
  *
  * An all-reduce cuts the elements into one segment a rank. In 2(n-1) steps each rank sends a segment on and receives
  * another: for n-1 steps it adds what comes to its own, so that segment j, which set out from rank j, ends complete at
@@ -27,6 +28,14 @@
 /* Bytes of elements in a frame, of elements that stay whole: long enough to cost no calls, short enough that a chunk
  * is still in the cache when it is added and that the first is on its way early. */
 enum { RING_CHUNK = 1 << 20 };
+
+/* Milliseconds without any movement after which, where a connection broke, something is missing: longer than the
+ * coordinator needs to tell that somebody died. */
+enum { RING_BROKEN_MS = 5000 };
+
+/* And more of it for odd ranks, so that of two neighbours one gives up and the other is told; and how long nothing moves
+ * before anybody looks whether connections stand. */
+enum { RING_BROKEN_MORE_MS = 1500, RING_LOOK_MS = 500 };
 
 /* The next chunk to send or receive. */
 struct ring_place {
@@ -67,6 +76,10 @@ struct ring {
     uint64_t generation;
     uint32_t rank, size; /* size 0 = not connected                                            */
     int64_t patience_ms;
+    void *line;                    /* PAIR with what the monitor of `to` tells; NULL = none */
+    uint64_t lost;                 /* of the watch, when the generation began */
+    bool stood;                    /* the connection to the successor did once in this generation */
+    bool broken;                   /* a connection to a neighbour broke since: what was on its way may be lost */
     bool cut;                      /* the successor went away in the middle of a message: nothing is sent any more */
     bool copies;                   /* inproc: a frame would be read by the neighbour's thread for as long as it likes */
     char predecessor[CURVE_KEY];   /* its public key; "" = not asked for               */
@@ -101,6 +114,13 @@ bool ring_flow(struct ring *ring, bool *moved, struct err *err);
 /* Whether it is a socket that the ring waits for. */
 bool ring_flow_may_send(struct ring *ring);
 bool ring_flow_may_receive(struct ring *ring);
+
+/* Look after the connections of the generation that begins, from before `to` connects; until `to` is closed. */
+bool ring_line_open(struct ring *ring, struct err *err);
+void ring_line_close(struct ring *ring);
+
+/* Whether one broke, looked at while nothing moves. When it turns out, that counts as a movement. */
+bool ring_line_is_broken(struct ring *ring);
 
 /* Wake the owner. Any thread. */
 void ring_ring(struct ring *ring);

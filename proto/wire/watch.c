@@ -199,6 +199,7 @@ static void s_disconnected(struct watch *watch, int fd)
         s_say(watch, address, watch->failure);
     }
     watch->failure[0] = '\0';
+    watch->counts.lost += connection != NULL && connection->trusted;
     s_forget(watch, fd);
 }
 

@@ -60,6 +60,7 @@ void watch_reject(struct watch *watch, const struct route *from);
 
 struct watch_counts {
     uint64_t accepted, refused, cut; /* since the beginning                    */
+    uint64_t lost;                   /* trusted ones that went, by themselves or cut off */
     uint64_t connections;            /* now                                    */
     uint64_t kept;                   /* bytes, when they were last looked at   */
 };
