@@ -1,6 +1,7 @@
 /* session_work.c - what a worker is there for: spans, validation, its state for a checkpoint; see session.h.
  *
- * Each unit of work looks up between its parts whether the generation is over, and is then left where it is. */
+ * Each unit of work looks up between its parts (a span's steps, a validation's losses and its translations, a state's
+ * pieces) whether the generation is over, and is then left where it is. */
 #include "worker/session.h"
 
 #include "proto/base/clock.h"
@@ -149,8 +150,11 @@ static bool s_score(struct session *session, const struct validate *validate, st
         scored->forced_loss_sum = result.loss_sum;
         scored->forced_correct = result.correct;
     }
-    return (validate->what & (VALIDATE_FREE | VALIDATE_TRANSLATE)) == 0 ||
-           s_validate_free(session, validate, scored, err);
+    if ((validate->what & (VALIDATE_FREE | VALIDATE_TRANSLATE)) == 0)
+        return true;
+    if (session_is_over(session))
+        return err_set(err, ERR_ABORTED, "the generation is over");
+    return s_validate_free(session, validate, scored, err);
 }
 
 bool session_validate(struct session *session, const struct validate *validate, struct err *err)
@@ -159,7 +163,7 @@ bool session_validate(struct session *session, const struct validate *validate, 
         return false;
     struct message message = {.type = MESSAGE_SCORED, .scored = {.request = validate->request}};
     if (validate->rows.count > 0 && !s_score(session, validate, &message.scored, err))
-        return false;
+        return session_give_up(session, err);
     return session_send(session, &message, err) && s_return_credit(session, err);
 }
 
