@@ -17,7 +17,8 @@
  * caller's again, that of all operations started after it too, contents undefined (of a broadcast, each byte is what it
  * was or the root's); every later operation fails in the same way; listen begins anew. ERR_ABORTED = `abort` was called:
  * the generation is over, nothing is wrong. ERR_PROTOCOL = a rank did not issue the same operation, or sent what does not
- * fit. ERR_FAILED = patience ended, or nothing moved for 5 s (6.5 s) after a connection between two ranks broke. An operation that is refused (ERR_FULL, ERR_MEMORY, an argument that cannot be) has not
+ * fit. ERR_FAILED = patience ended, or nothing moved for 5 s (6.5 s) after a connection between two ranks broke. An
+ * operation that is refused (ERR_FULL, ERR_MEMORY, an argument that cannot be) has not
  * been started: the generation stands, but the other ranks will wait for it.
  *
  * Owned by one compute thread. `abort` alone may be called by any thread, until close begins. */

@@ -10,6 +10,7 @@
 #include "worker/state.h"
 
 enum { MOVES_MOST = 96, END_ROUNDS = 4000, KINDS = 4, SRC_WORDS = 5, TGT_WORDS = 7, ROWS = 4, LENGTH = 3, FILES = 2 };
+enum { VOCAB_MOST = 300, UNITS_MOST = 16 }; /* of a network whose WELCOME was changed */
 
 /* What a coordinator knows of where its worker stands. */
 struct desk {
@@ -275,11 +276,28 @@ static void s_move_next(int most)
     }
 }
 
+/* A network of thousands of words or of hundreds of units shows nothing that a small one does not, and would take most of
+ * the time. */
+static void s_shrink(struct welcome *welcome)
+{
+    const struct buffer *own = &s_configs[s_desk.kind];
+    struct config config;
+    struct err ignored;
+    config_defaults(&config);
+    if (config_parse(&config, welcome->config.data, welcome->config.size, "", &ignored) &&
+        (config.model_embed > UNITS_MOST || config.model_hidden > UNITS_MOST))
+        welcome->config = (struct text){own->data, own->size};
+    welcome->src_vocab = welcome->src_vocab < VOCAB_MOST ? welcome->src_vocab : VOCAB_MOST;
+    welcome->tgt_vocab = welcome->tgt_vocab < VOCAB_MOST ? welcome->tgt_vocab : VOCAB_MOST;
+}
+
 static void s_move_say(int changes)
 {
     struct message message = s_message(1 + script_byte() % (MESSAGE_TYPES - 1));
     for (; changes > 0; changes--)
         script_change(&message, 0);
+    if (message.type == MESSAGE_WELCOME)
+        s_shrink(&message.welcome);
     s_say(&message);
 }
 
