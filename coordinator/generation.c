@@ -36,20 +36,27 @@ static bool s_waits(const struct member *member)
     return member->phase == MEMBER_WAITING && !member->resigned;
 }
 
-/* A state that the run can go on from. */
+static bool s_is_exact(const struct fleet *fleet)
+{
+    return fleet->config->train_reduce == REDUCE_EXACT;
+}
+
+/* The run took no other course after that state. */
+static bool s_is_of_course(const struct fleet *fleet, uint64_t branch, uint64_t step)
+{
+    return s_is_exact(fleet) || (branch <= fleet->generation && branch_has(&fleet->branch, branch, step));
+}
+
+/* A state that the run can go on from: others may have gone on without it since it was told of. */
 static bool s_has_state(const struct fleet *fleet, const struct member *member)
 {
-    return member->phase == MEMBER_WAITING && member->held && fleet->owner.knows(fleet->owner.context, member->step);
+    return member->phase == MEMBER_WAITING && member->held && s_is_of_course(fleet, member->branch, member->step) &&
+           fleet->owner.knows(fleet->owner.context, member->step);
 }
 
 static bool s_holds(const struct fleet *fleet, const struct member *member)
 {
     return s_waits(member) && s_has_state(fleet, member);
-}
-
-static bool s_is_exact(const struct fleet *fleet)
-{
-    return fleet->config->train_reduce == REDUCE_EXACT;
 }
 
 /* What a member holds is further along the run's course than what another does. */
@@ -61,7 +68,7 @@ static bool s_is_ahead(const struct fleet *fleet, const struct member *member, c
 }
 
 /* Of those who wait and were told to end, the one with whom a state would go that nobody else holds and no checkpoint
- * has; NULL = nobody. Who was released took part in the decision what to save, whatever came of it. */
+ * has; NULL = nobody. Of those who were released the owner knew when it ended their generation: it saved, or failed to. */
 static struct member *s_last_holder(const struct fleet *fleet)
 {
     struct member *last = NULL;
@@ -438,8 +445,7 @@ bool generation_hold(struct fleet *fleet, struct member *member, const struct ge
     struct err failure = {0};
     member->step = held->step;
     member->branch = held->branch;
-    member->held = s_is_exact(fleet) ||
-                   (held->branch <= fleet->generation && branch_has(&fleet->branch, held->branch, held->step));
+    member->held = s_is_of_course(fleet, held->branch, held->step);
     if (!member->held) {
         log_info("worker %" PRIu64 " holds step %" PRIu64 " of generation %" PRIu64
                  ", which the run went on without: it gets what the others hold",

@@ -37,7 +37,7 @@ struct member {
     struct route route;
     enum member_phase phase;
     bool resigned;         /* it wants to go at the next boundary */
-    bool released;         /* it may: its generation ended at one */
+    bool released;         /* it may go: its generation was ended by the owner, who knew */
     bool held;             /* it holds the state after `step` steps of this run: as of HELLO or STOPPED */
     uint64_t step, branch; /* of that state, as PROTOCOL.md has them */
     int64_t joined_ms;     /* clocks: when it came,                                   */

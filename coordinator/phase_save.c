@@ -13,7 +13,8 @@ static bool s_after(struct trainer *trainer, bool saved, struct err *err)
     struct checkpoint_state *state = &trainer->state;
     const char *dir = trainer->parts.run->dir;
     struct err failure = {0};
-    trainer->saved = saved;
+    /* Who came back meanwhile may have told of steps behind the one that was saved. */
+    trainer->saved = saved && trainer->download.step == state->step;
     trainer->saver = 0;
     if (trainer->download.parameters > 0)
         trainer->view.parameters = trainer->download.parameters;
@@ -22,7 +23,7 @@ static bool s_after(struct trainer *trainer, bool saved, struct err *err)
         trainer->best = false;
     }
     trainer_rebase(trainer);
-    if (saved && trainer->parts.journal != NULL)
+    if (trainer->saved && trainer->parts.journal != NULL)
         journal_restart(trainer->parts.journal, trainer->ledger);
     if (trainer->closing && trainer->best && !checkpoint_mark_best(dir, state->best_step, &failure))
         log_error("%s; training goes on", failure.text);
@@ -60,7 +61,7 @@ bool phase_save_drive(struct trainer *trainer, struct err *err)
 {
     struct fleet *fleet = &trainer->fleet;
     const struct message message = {.type = MESSAGE_SAVE,
-                                    .save = {.generation = fleet->generation, .step = trainer->state.step}};
+                                    .save = {.generation = fleet->generation, .step = trainer->download.step}};
     for (size_t i = 0; i < fleet->count && trainer->unasked; i++) {
         bool sent;
         if (fleet->members[i]->id != trainer->saver)

@@ -4,7 +4,8 @@
  * as it takes for the translations of each to fit what a worker may say at once; a part is a request, and one more has
  * the sample sentences, to be translated. Requests may be answered in any order by anybody: scores are kept for each
  * request, and summed in order when all are there, so the record has the same bits whoever computed it, for how the rows
- * are cut follows from the configuration alone. Life: validation_open once, validation_begin at each epoch's end, then validation_next and validation_scored until
+ * are cut follows from the configuration alone. Life: validation_open once, validation_begin at each epoch's end, then
+ * validation_next and validation_scored until
  * validation_done. Coordinator's thread. */
 #ifndef LSTMQ_VALIDATION_H
 #define LSTMQ_VALIDATION_H

@@ -33,8 +33,8 @@ enum { RING_CHUNK = 1 << 20 };
  * coordinator needs to tell that somebody died. */
 enum { RING_BROKEN_MS = 5000 };
 
-/* And more of it for odd ranks, so that of two neighbours one gives up and the other is told; and how long nothing moves
- * before anybody looks whether connections stand. */
+/* And more of it for odd ranks, so that of two neighbours one gives up and the other is told (the first and the last of an
+ * odd number both do, and both come again); and how long nothing moves before anybody looks whether connections stand. */
 enum { RING_BROKEN_MORE_MS = 1500, RING_LOOK_MS = 500 };
 
 /* The next chunk to send or receive. */
