@@ -10,6 +10,7 @@
 #define LSTMQ_TESTS_RING_PROCESS_H
 
 #include "proto/wire/loop.h"
+#include "proto/wire/watch.h"
 #include "worker/collective.h"
 
 #include <pthread.h>
@@ -65,6 +66,18 @@ static inline void ring_process_listen(struct ring_process *process, struct ring
 static inline void ring_process_start(struct ring_process *process)
 {
     assert_int_equal(pthread_create(&process->loop_thread, NULL, ring_process_loop, process), 0);
+}
+
+/* All of these, with a watch over the ring's place: the test's, to be destroyed between stop and close. */
+static inline struct watch *ring_process_watched(struct ring_process *process)
+{
+    struct err err = {0};
+    ring_process_open(process);
+    struct watch *watch = watch_new(process->zmq_context, process->loop, &err);
+    assert_non_null(watch);
+    ring_process_listen(process, (struct ring_options){.watch = watch});
+    ring_process_start(process);
+    return watch;
 }
 
 /* The ring is closed, then the loop ends. */

@@ -158,6 +158,25 @@ static void in_floats_other_results_are_another_course_and_in_exact_sums_a_fault
     assert_false(scene_come(scene, 2, 5, END, 8, 1));
 }
 
+/* It waits in reserve with a step that nobody knows the results up to, while others do that step from the checkpoint on. */
+static void what_the_run_went_on_without_is_none_for_who_had_come_before_that_too(void **state)
+{
+    struct scene *scene = *state;
+    scene->config.train_reduce = REDUCE_FP32;
+    scene->fleet.generation = 9;
+    scene->fleet.least = 2;
+    scene->fleet.most = 1;
+    assert_true(scene_come(scene, 0, 0, 0, 0, 0));
+    assert_true(scene_come(scene, 1, 5, END + 1, 7, 0));
+    assert_int_equal(scene->begun, 1);
+    assert_false(scene->held);
+    scene->fleet.least = 1;
+    scene->known_more = 1;
+    scene_tell(scene, 0, &scene_leave);
+    assert_int_equal(scene->begun, 2);
+    assert_false(scene->held);
+}
+
 /* By its connection it is one of them, by its number the other. */
 static void a_worker_that_comes_again_is_what_it_was_no_more(void **state)
 {
@@ -241,6 +260,7 @@ int main(void)
         RUN(in_exact_sums_it_is_the_same_as_theirs),
         RUN(states_of_one_step_and_two_courses_are_two_states),
         RUN(in_floats_other_results_are_another_course_and_in_exact_sums_a_fault),
+        RUN(what_the_run_went_on_without_is_none_for_who_had_come_before_that_too),
         RUN(a_worker_that_comes_again_is_what_it_was_no_more),
         RUN(who_has_not_been_told_the_others_is_stopped_before_it_is_dismissed),
         RUN(who_meets_the_others_is_stopped_before_it_is_dismissed),

@@ -158,11 +158,7 @@ static void s_open(struct fixture *fixture)
     for (uint32_t i = 0; i < RANKS; i++) {
         struct process *process = &fixture->process[i];
         process->rank = i;
-        ring_process_open(&process->base);
-        process->watch = watch_new(process->base.zmq_context, process->base.loop, &err);
-        assert_non_null(process->watch);
-        ring_process_listen(&process->base, (struct ring_options){.watch = process->watch});
-        ring_process_start(&process->base);
+        process->watch = ring_process_watched(&process->base);
     }
     s_relay_open(&fixture->relay, fixture->process[1].base.endpoint);
     for (uint32_t i = 0; i < RANKS; i++) {

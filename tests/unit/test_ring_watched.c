@@ -53,7 +53,6 @@ static void *s_sum(void *argument)
 
 static void s_open(struct fixture *fixture)
 {
-    struct err err = {0};
     memset(fixture, 0, sizeof *fixture);
     for (uint32_t i = 0; i < RANKS; i++) {
         struct process *process = &fixture->process[i];
@@ -61,12 +60,8 @@ static void s_open(struct fixture *fixture)
         process->connects = true;
         process->endpoints = fixture->endpoints;
         process->data = malloc(COUNT * sizeof *process->data);
-        ring_process_open(&process->base);
-        process->watch = watch_new(process->base.zmq_context, process->base.loop, &err);
-        assert_non_null(process->watch);
-        ring_process_listen(&process->base, (struct ring_options){.watch = process->watch});
+        process->watch = ring_process_watched(&process->base);
         fixture->endpoints[i] = process->base.endpoint;
-        ring_process_start(&process->base);
     }
 }
 

@@ -294,16 +294,24 @@ static void write_checkpoint(const struct run *run, const struct config *config)
     buffer_free(&text);
 }
 
+/* A run whose folder held another one before, if any. */
+static struct run begin(struct config *config)
+{
+    struct run run;
+    *config = options();
+    config->run_overwrite = true;
+    assert_true(run_open(&run, config, NULL));
+    return run;
+}
+
 static void resuming_demands_the_same_figures_and_lets_the_rest_change(void **state)
 {
-    struct config config = options();
-    struct run run;
+    struct config config;
+    struct run run = begin(&config);
     struct checkpoint checkpoint;
     struct err err = {0};
     bool found = true;
     (void)state;
-    config.run_overwrite = true;
-    assert_true(run_open(&run, &config, NULL));
     assert_true(run_resume(&run, &config, "0123456789abcdef", &checkpoint, &found, &err));
     assert_false(found);
     write_checkpoint(&run, &config);
@@ -340,14 +348,12 @@ static void leave_journal(const struct run *run, const struct config *config, co
 
 static void so_it_does_before_the_first_checkpoint(void **state)
 {
-    struct config config = options();
-    struct run run;
+    struct config config;
+    struct run run = begin(&config);
     struct checkpoint checkpoint;
     struct err err = {0};
     bool found = true;
     (void)state;
-    config.run_overwrite = true;
-    assert_true(run_open(&run, &config, NULL));
     leave_journal(&run, &config, "0123456789abcdef");
     config.run_overwrite = false;
     config.run_resume = true;
