@@ -1,5 +1,6 @@
 /* test_trainer.c - a run from the coordinator's side, against a worker that has no model but speaks every message. */
 #include "coordinator/metrics.h"
+#include "coordinator/phase.h"
 #include "proto/store/file.h"
 #include "tests/unit/fake_worker.h"
 #include "tests/unit/scene_place.h"
@@ -27,6 +28,8 @@ struct part {
     bool stranger;                                  /* somebody else says HELLO in the middle */
     void *other;
     bool refused;
+    bool ahead;              /* while it saves it is told of a step more, as by one who comes back; not yet */
+    bool saved;              /* as the trainer says at the end */
     struct journal *journal; /* with its results in `ledger`; NULL both where the worker is of this process */
     struct ledger *ledger;
     bool ok;
@@ -53,10 +56,20 @@ static void say_hello_too(struct part *part)
     fake_say(part->other, &(struct message){.type = MESSAGE_HELLO, .hello = dummy_hello()});
 }
 
+static bool tell_of_a_step_more(struct part *part, struct err *err)
+{
+    static const struct step_result more = {.loss_sum = 1, .tokens = 1};
+    struct trainer *trainer = part->scene.trainer;
+    if (!part->ahead || trainer->phase != PHASE_SAVE)
+        return true;
+    part->ahead = false;
+    return trainer_results(trainer, trainer->state.step, &more, 1, err);
+}
+
 static bool receive_and_watch(void *context, struct err *err)
 {
     struct part *part = context;
-    if (!trainer_receive(part->scene.trainer, err))
+    if (!trainer_receive(part->scene.trainer, err) || !tell_of_a_step_more(part, err))
         return false;
     if ((part->interrupt_at_step > 0 && atomic_load(&part->fake.steps) >= part->interrupt_at_step) ||
         (part->interrupt_at_score > 0 && atomic_load(&part->fake.scored) >= part->interrupt_at_score))
@@ -90,6 +103,7 @@ static void train(struct part *part)
     assert_int_equal(pthread_create(&part->fake.thread, NULL, fake_run, &part->fake), 0);
     part->ok = loop_run(scene->loop, err);
     part->outcome = trainer_outcome(scene->trainer);
+    part->saved = trainer_saved(scene->trainer);
     zmq_ctx_shutdown(part->fake.context);
     pthread_join(part->fake.thread, NULL);
     scene_close_trainer(scene);
@@ -280,6 +294,24 @@ static void an_interruption_saves_after_the_spans_in_flight(void **state)
     end(&part);
 }
 
+static void a_step_that_is_told_of_while_another_is_saved_is_not_saved(void **state)
+{
+    (void)state;
+    for (int ahead = 0; ahead < 2; ahead++) {
+        struct part part;
+        begin(&part, ahead ? s_place.run_too : s_place.run);
+        part.scene.config.train_span = 1;
+        part.interrupt_at_step = 2;
+        part.ahead = ahead == 1;
+        train(&part);
+        assert_true(part.ok);
+        assert_false(part.ahead);
+        assert_int_equal(part.outcome, TRAINER_INTERRUPTED);
+        assert_int_equal(part.saved, ahead == 0);
+        end(&part);
+    }
+}
+
 static double rising(uint64_t step)
 {
     return (double)step;
@@ -393,6 +425,7 @@ int main(void)
         RUN(a_run_resumed_in_validation_validates_first),
         RUN(results_that_a_first_generation_begins_before_are_in_the_journal_no_more),
         RUN(an_interruption_saves_after_the_spans_in_flight),
+        RUN(a_step_that_is_told_of_while_another_is_saved_is_not_saved),
         RUN(patience_ends_a_run_and_the_best_epoch_stays),
         RUN(a_failed_checkpoint_does_not_end_a_run),
         RUN(a_workers_error_ends_the_run_with_its_code),
