@@ -121,15 +121,15 @@ void progress_epoch(struct display *display, const struct epoch_record *record, 
     if (display->live)
         s_clear(display);
     if (!display->headed)
-        printf("%9s  %10s  %9s  %8s  %7s  %6s  %8s  %7s\n", "epoch", "train_loss", "train_acc", "val_loss", "val_acc",
+        printf("%9s %10s %9s %8s %7s %6s %7s %7s\n", "epoch", "train_loss", "train_acc", "val_loss", "val_acc",
                "BLEU", "tok/s", "time");
     display->headed = true;
     snprintf(text[0], sizeof text[0], "%" PRIu64 "/%" PRIu64, record->epoch, display->epochs);
-    printf("%9s  %10s  %9s  %8s  %7s  %6s  %8s  %7s%s\n", text[0], s_value(record->train_loss, 0, 4, 1, "", text[1]),
+    printf("%9s %10s %9s %8s %7s %6s %7s %7s%s\n", text[0], s_value(record->train_loss, 0, 4, 1, "", text[1]),
            s_value(record->train_acc, 0, 2, 100, "%", text[2]), s_value(record->val_loss, 0, 4, 1, "", text[3]),
            s_value(record->val_acc, 0, 2, 100, "%", text[4]), s_value(record->bleu, 0, 2, 1, "", text[5]),
            s_value(record->tgt_tok_per_s, 0, 0, 1, "", text[6]), s_duration(record->seconds, text[7]),
-           best ? "  best" : "");
+           best ? " best" : "");
     fflush(stdout);
 }
 
