@@ -39,12 +39,62 @@ class Install(unittest.TestCase):
         installed = self.path("share", "lstmq", "recipes")
         self.assertEqual(sorted(os.listdir(installed)), sorted(os.listdir(os.path.join(SOURCE, "ops", "recipes"))))
 
+    def test_licence_and_readme_are_installed(self):
+        for name in ("LICENSE", "README.md"):
+            with open(self.path("share", "doc", "lstmq", name), "rb") as installed, \
+                    open(os.path.join(SOURCE, name), "rb") as source:
+                self.assertEqual(installed.read(), source.read())
+
     def test_a_recipe_is_the_installed_one(self):
         with open(self.path("share", "lstmq", "recipes", "only-here.yaml"), "w", encoding="utf-8") as file:
             file.write("train:\n  batch: 5\n")
         result = run("train", "--config", "only-here", "--dump-config", binary=self.path("bin", "lstmq"))
         os.remove(file.name)
         self.assertIn("\n  batch: 5\n", result.stdout, result.stderr)
+
+
+@unittest.skipUnless(shutil.which("cmake") and shutil.which("ninja"), "no cmake or no ninja here")
+class Build(unittest.TestCase):
+    """A build folder of the test's own. Nothing is compiled in it: what ninja would do is read."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="lstmq-build-")
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.build = os.path.join(folder.name, "build")
+
+    def command(self, *arguments, status=0):
+        result = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", check=False)
+        self.assertEqual(result.returncode, status, result.stdout)
+        return result.stdout
+
+    def rules(self):
+        """Configure, and return how each file is compiled."""
+        self.command("cmake", "-S", SOURCE, "-B", self.build, "-G", "Ninja", "-DBUILD_TESTING=OFF")
+        with open(os.path.join(self.build, "compile_commands.json"), encoding="utf-8") as file:
+            return file.read()
+
+    def test_configuring_again_changes_no_compile_command(self):
+        first = self.rules()
+        self.assertEqual(first, self.rules())
+
+    def test_the_program_brings_all_that_is_installed(self):
+        self.rules()
+        page = self.command("ninja", "-C", self.build, "-t", "query", "lstmq.1")
+        self.assertIn("lstmq", page)
+        self.assertIn("help --man", self.command("ninja", "-C", self.build, "-t", "commands", "lstmq"))
+
+    def test_uninstall_removes_what_the_manifest_names(self):
+        self.rules()
+        self.assertIn("nothing to uninstall", self.command("ninja", "-C", self.build, "uninstall", status=1))
+        kept, removed = (os.path.join(self.folder, name) for name in ("kept", "removed"))
+        for path in (kept, removed):
+            with open(path, "w", encoding="utf-8"):
+                pass
+        with open(os.path.join(self.build, "install_manifest.txt"), "w", encoding="utf-8") as file:
+            file.write(removed)
+        self.command("ninja", "-C", self.build, "uninstall")
+        self.assertEqual((os.path.exists(kept), os.path.exists(removed)), (True, False))
 
 
 if __name__ == "__main__":
