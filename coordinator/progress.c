@@ -121,8 +121,8 @@ void progress_epoch(struct display *display, const struct epoch_record *record, 
     if (display->live)
         s_clear(display);
     if (!display->headed)
-        printf("%9s %10s %9s %8s %7s %6s %7s %7s\n", "epoch", "train_loss", "train_acc", "val_loss", "val_acc",
-               "BLEU", "tok/s", "time");
+        printf("%9s %10s %9s %8s %7s %6s %7s %7s\n", "epoch", "train_loss", "train_acc", "val_loss", "val_acc", "BLEU",
+               "tok/s", "time");
     display->headed = true;
     snprintf(text[0], sizeof text[0], "%" PRIu64 "/%" PRIu64, record->epoch, display->epochs);
     printf("%9s %10s %9s %8s %7s %6s %7s %7s%s\n", text[0], s_value(record->train_loss, 0, 4, 1, "", text[1]),
