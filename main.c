@@ -66,13 +66,14 @@ static const struct command s_commands[] = {
      .run = cmd_inspect},
     {.name = "bench",
      .bit = COMMAND_BENCH,
-     .synopsis = "[kernels|train|translate] [options]",
+     .synopsis = "[kernels|train|translate|cluster] [options]",
      .summary = "measure the speed of kernels, training and translation here",
      .description =
          "kernels: each operation of a training step. train: steps, their time by phase, and what the matrix "
          "products alone would take. translate: greedy decoding at batches of 1, 64 and translate.batch, "
-         "with the weights and vocabularies of --model where it is given. Without a word it measures all "
-         "of them. Pairs are drawn with the lengths of the notebook's; translate takes those of data.pairs "
+         "with the weights and vocabularies of --model where it is given. cluster: what 8, 64 and 512 workers "
+         "would cost, from pieces that are measured here. Without a word it measures all of them. Pairs are drawn with "
+         "the lengths of the notebook's; translate takes those of data.pairs "
          "with --model. --config gives another model's sizes.\n\n"
          "  lstmq bench train --config notebook --threads 2 --json",
      .words = 1,

@@ -89,6 +89,16 @@ class Help(unittest.TestCase):
                 result = run(command, f"--{name}={keys.get(name, '')}", "--dump-config")
                 self.assertEqual(result.returncode, 2, (command, name))
 
+    def test_bench_names_all_that_it_measures(self):
+        """In its usage and its description, as the error does that names what can be measured."""
+        refused = run("bench", "nothing").stderr
+        subjects = re.findall(r"[a-z]+", refused.split("; give ")[1].replace(" or ", ", "))
+        self.assertIn("cluster", subjects)
+        page = run("help", "bench").stdout
+        self.assertIn(f"[{'|'.join(subjects)}]", page)
+        for subject in subjects:
+            self.assertIn(f"{subject}: ", page)
+
     def test_every_key_is_in_the_help_of_some_command(self):
         listed = set().union(*(option_names(command) for command in commands()))
         self.assertEqual(set(dumped(run("train", "--dump-config").stdout)) - listed, set())

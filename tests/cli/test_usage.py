@@ -150,6 +150,12 @@ class Configuration(unittest.TestCase):
             self.assertIn("\n  batch: 6\n", run(*arguments, binary=binary, environment={"LSTMQ_RECIPES": chosen}).stdout)
             self.assertEqual(run(*arguments).returncode, 2)
 
+    def test_the_built_in_values_are_the_recipe_default(self):
+        for command in ("train", "coordinator"):
+            built_in, recipe = run(command, "--dump-config"), run(command, "--config", "default", "--dump-config")
+            self.assertEqual((built_in.returncode, recipe.returncode), (0, 0))
+            self.assertEqual(built_in.stdout, recipe.stdout)
+
     def test_every_recipe_is_valid(self):
         for name in sorted(os.listdir(os.path.join(SOURCE, "ops", "recipes"))):
             result = run("train", "--config", name[:-5], "--dump-config")

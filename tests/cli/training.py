@@ -16,7 +16,8 @@ LIMIT_S = 60  # for whatever is awaited
 
 # A model that learns nothing worth having, in milliseconds.
 TINY = {"data.max_tokens": 12, "data.length": 14, "model.embed": 8, "model.hidden": 12, "train.batch": 16,
-        "train.epochs": 2, "train.threads": 1, "run.progress": "none"}
+        "train.epochs": 2, "train.threads": 1, "run.progress": "none",
+        "data.valid_fraction": 0.1, "train.patience": 0}
 
 
 @functools.lru_cache(maxsize=None)

@@ -26,7 +26,7 @@ LIMIT_S = 30  # for whatever is awaited, where a test names no other
 
 # A step of about a millisecond, so that thousands pass in seconds; four shards, and sums whose bits do not depend on who adds.
 SMALL = {"data.max_tokens": 12, "data.length": 14, "model.embed": 8, "model.hidden": 12, "train.batch": 16, "train.shards": 4,
-         "train.reduce": "exact", "train.bleu": "false"}
+         "train.reduce": "exact", "train.bleu": "false", "train.patience": 0, "data.valid_fraction": 0.1}
 
 
 class Process:

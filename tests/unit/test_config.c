@@ -206,7 +206,7 @@ static void numbers_survive_the_round_trip_to_the_bit(void **state)
     struct buffer text = {0};
     config_defaults(&config);
     config_get(&config, row, &text);
-    assert_string_equal(text.data, "0.0005");
+    assert_string_equal(text.data, "0.001");
     buffer_free(&text);
 }
 

@@ -41,6 +41,7 @@ static struct config options(void)
 {
     struct config config;
     config_defaults(&config);
+    config.data_valid_fraction = 0.1;
     config.data_normalise = NORMALISE_NONE; /* digits count */
     snprintf(config.data_pairs, sizeof config.data_pairs, "%s", s_pairs);
     return config;

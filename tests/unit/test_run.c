@@ -330,7 +330,7 @@ static void resuming_demands_the_same_figures_and_lets_the_rest_change(void **st
     assert_int_equal(err.code, ERR_USAGE);
     assert_non_null(strstr(err.text, "train.lr"));
     assert_non_null(strstr(err.text, "0.25"));
-    assert_non_null(strstr(err.text, "0.0005"));
+    assert_non_null(strstr(err.text, "0.001"));
     run_close(&run);
 }
 
