@@ -52,6 +52,34 @@ static bool s_exists(const char *name)
     return s_find(name, COMMAND_ALL) != NULL;
 }
 
+/* Names of other tools (OpenNMT-py, Marian, fairseq, Joey NMT, Sockeye, PyTorch) for options that mean the same here.
+ * '_' stands for '-' too. */
+static const char *const s_foreign[][2] = {
+    {"learning_rate", "train.lr"},    {"learn_rate", "train.lr"},        {"initial_learning_rate", "train.lr"},
+    {"hidden_size", "model.hidden"},  {"hidden_dim", "model.hidden"},    {"rnn_size", "model.hidden"},
+    {"dim_rnn", "model.hidden"},      {"embedding_size", "model.embed"}, {"embedding_dim", "model.embed"},
+    {"word_vec_size", "model.embed"}, {"dim_emb", "model.embed"},        {"num_layers", "model.layers"},
+    {"batch_size", "train.batch"},    {"mini_batch", "train.batch"},     {"early_stopping", "train.patience"},
+    {"max_epoch", "train.epochs"},    {"num_epochs", "train.epochs"},    {"max_num_epochs", "train.epochs"},
+    {"clip_norm", "train.clip"},      {"max_grad_norm", "train.clip"},   {"save_dir", "run.dir"},
+    {"output_dir", "run.dir"},        {"save_model", "run.dir"},         {"rnn_type", "model.cell"},
+    {"cpu_threads", "train.threads"}, {"num_threads", "train.threads"},
+};
+
+/* The option that another tool's name means, where the command has it; NULL = none. */
+static const char *s_translated(const char *name, unsigned command)
+{
+    char plain[NAME_LONGEST + 1];
+    snprintf(plain, sizeof plain, "%s", name);
+    for (char *letter = plain; *letter != '\0'; letter++)
+        if (*letter == '-')
+            *letter = '_';
+    for (size_t i = 0; i < sizeof s_foreign / sizeof s_foreign[0]; i++)
+        if (strcmp(s_foreign[i][0], plain) == 0 && s_find(s_foreign[i][1], command) != NULL)
+            return s_foreign[i][1];
+    return NULL;
+}
+
 /* Offer the names of the command's options; only those that can be off, where the name began with "no-". */
 static const char *s_meant(const struct scan *scan, const char *name, bool off)
 {
@@ -76,7 +104,9 @@ static const char *s_meant(const struct scan *scan, const char *name, bool off)
 static bool s_unknown(const struct scan *scan, const char *argument, const char *name, struct err *err)
 {
     bool off = strncmp(name, "no-", 3) == 0;
-    const char *best = s_meant(scan, off ? name + 3 : name, off);
+    const char *best = off ? NULL : s_translated(name, scan->command);
+    if (best == NULL)
+        best = s_meant(scan, off ? name + 3 : name, off);
     const char *what = s_exists(name) ? "is an option of other commands" : "is not an option";
     struct typed typed = typed_show(argument);
     typed.shown[strcspn(typed.shown, "=")] = '\0';

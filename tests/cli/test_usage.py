@@ -50,6 +50,14 @@ class BadUsage(unittest.TestCase):
             self.refused(f'lstmq {command}: --frobnicate is not an option; see "lstmq help {command}"', command,
                          "--frobnicate")
 
+    def test_another_tools_option_leads_to_the_one_here(self):
+        for name, meant in (("learning_rate", "train.lr"), ("learning-rate", "train.lr"), ("hidden_size", "model.hidden"),
+                            ("early-stopping", "train.patience"), ("batch_size", "train.batch"),
+                            ("num_layers", "model.layers"), ("max-epoch", "train.epochs"), ("clip-norm", "train.clip")):
+            self.refused(f"lstmq train: --{name} is not an option; did you mean --{meant}?", "train", f"--{name}", "3")
+        for name in ("dropout", "beam_size", "warmup_steps"):
+            self.refused(f'lstmq train: --{name} is not an option; see "lstmq help train"', "train", f"--{name}", "3")
+
     def test_an_option_of_another_command_is_refused(self):
         self.refused("lstmq translate: --batch is an option of other commands; did you mean --translate.batch?",
                      "translate", "--batch", "3")
