@@ -104,8 +104,9 @@ static const char *s_meant(const struct scan *scan, const char *name, bool off)
 static bool s_unknown(const struct scan *scan, const char *argument, const char *name, struct err *err)
 {
     bool off = strncmp(name, "no-", 3) == 0;
+    /* Training is measured in epochs: a number of steps has no counterpart, and log.steps is something else. */
     const char *best = off ? NULL : s_translated(name, scan->command);
-    if (best == NULL)
+    if (best == NULL && strcmp(name, "steps") != 0 && strstr(name, "_steps") == NULL && strstr(name, "-steps") == NULL)
         best = s_meant(scan, off ? name + 3 : name, off);
     const char *what = s_exists(name) ? "is an option of other commands" : "is not an option";
     struct typed typed = typed_show(argument);
