@@ -52,7 +52,8 @@ static const struct command s_commands[] = {
      .summary = "score a model on sentence pairs: loss, accuracy, BLEU, chrF",
      .description =
          "Token accuracy, loss and perplexity are taken with the reference as decoder input; BLEU and chrF "
-         "of the model's own translations are computed as sacreBLEU does, and printed with its signature.\n\n"
+         "of the model's own translations against the references as written are computed as sacreBLEU does, and "
+         "printed with its signature; the same against normalised references stand beside them.\n\n"
          "  lstmq evaluate --model runs/first --data.pairs test.tsv --json",
      .run = cmd_evaluate},
     {.name = "inspect",

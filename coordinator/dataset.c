@@ -81,6 +81,7 @@ static bool s_read(const struct config *config, const char *pairs_path, const ch
         .on_bad_line = (enum on_bad_line)config->data_on_bad_line,
         .min_tokens = (size_t)config->data_min_tokens,
         .max_tokens = (size_t)config->data_max_tokens,
+        .keep_raw = config->train_bleu,
     };
     if (!pairs_read(pairs, &source, err))
         return false;
@@ -277,16 +278,31 @@ static bool s_keep_text(struct dataset *dataset, const char *text, uint32_t *at,
     return true;
 }
 
+/* A target that normalisation leaves as it is stands in the text once. */
+static bool s_keep_reference(struct dataset *dataset, const struct build *build, uint32_t index, struct err *err)
+{
+    const struct pairs *pairs = s_valid_pairs(build);
+    const char *text = s_tgt(pairs, build->valid[index]);
+    if (!s_keep_text(dataset, text, &dataset->references[index], err))
+        return false;
+    dataset->raw_references[index] = dataset->references[index];
+    if (!build->config->train_bleu)
+        return true;
+    const char *raw = pairs->raw.data + pairs->items[build->valid[index]].raw;
+    return strcmp(raw, text) == 0 || s_keep_text(dataset, raw, &dataset->raw_references[index], err);
+}
+
 static bool s_keep_texts(struct dataset *dataset, const struct build *build, struct err *err)
 {
     const struct pairs *pairs = s_valid_pairs(build);
-    dataset->references = malloc(((size_t)dataset->valid + 1) * sizeof *dataset->references);
-    if (dataset->references == NULL)
+    dataset->references = malloc(((size_t)build->valid_count + 1) * sizeof *dataset->references);
+    dataset->raw_references = malloc(((size_t)build->valid_count + 1) * sizeof *dataset->raw_references);
+    if (dataset->references == NULL || dataset->raw_references == NULL)
         return s_no_memory(err);
-    for (uint32_t i = 0; i < dataset->valid; i++)
-        if (!s_keep_text(dataset, s_tgt(pairs, build->valid[i]), &dataset->references[i], err))
+    for (uint32_t i = 0; i < build->valid_count; i++)
+        if (!s_keep_reference(dataset, build, i, err))
             return false;
-    for (uint32_t i = 0; i < dataset->valid && i < DATASET_SHOWN; i++)
+    for (uint32_t i = 0; i < build->valid_count && i < DATASET_SHOWN; i++)
         if (!s_keep_text(dataset, s_src(pairs, build->valid[i]), &dataset->sources[i], err))
             return false;
     return buffer_ok(&dataset->text, err);
@@ -327,8 +343,11 @@ static bool s_build(struct dataset *dataset, struct build *build, struct mt19937
     if (build->has_own &&
         !s_read(config, config->data_valid_pairs, config->data_valid_src, config->data_valid_tgt, &build->own, err))
         return false;
-    if (!s_divide(build, stream, err) || !s_vocabularies(dataset, build, err) || !s_encode(dataset, build, err) ||
-        !s_keep_texts(dataset, build, err) || !s_fingerprint(dataset, err))
+    if (!s_divide(build, stream, err) || !s_keep_texts(dataset, build, err))
+        return false;
+    buffer_free(&build->pairs.raw); /* before the ids are made, so that its memory serves twice */
+    buffer_free(&build->own.raw);
+    if (!s_vocabularies(dataset, build, err) || !s_encode(dataset, build, err) || !s_fingerprint(dataset, err))
         return false;
     dataset->lines = build->pairs.lines + build->own.lines;
     dataset->bad = build->pairs.bad + build->own.bad;
@@ -362,6 +381,7 @@ void dataset_free(struct dataset *dataset)
     free(dataset->ids);
     free(dataset->rows);
     free(dataset->references);
+    free(dataset->raw_references);
     buffer_free(&dataset->text);
     *dataset = (struct dataset){0};
 }
@@ -369,6 +389,11 @@ void dataset_free(struct dataset *dataset)
 const char *dataset_reference(const struct dataset *dataset, uint32_t index)
 {
     return dataset->text.data + dataset->references[index];
+}
+
+const char *dataset_raw_reference(const struct dataset *dataset, uint32_t index)
+{
+    return dataset->text.data + dataset->raw_references[index];
 }
 
 const char *dataset_source(const struct dataset *dataset, uint32_t index)

@@ -2,9 +2,9 @@
  *
  * Read once when a run starts: pairs are read, cleaned, shuffled by the run's MT19937 stream, cut to data.take, divided
  * into a training and a validation part, counted into two vocabularies and encoded. Then the text is let go, but for
- * what is needed to judge translations: the references of the validation part and the first few of its sources. A pair
- * costs about 8 bytes and 2 bytes for each id. Read-only from then on; owned by the coordinator, whose thread alone
- * uses it. */
+ * what is needed to judge translations: the references of the validation part, normalised and as written, and the first
+ * few of its sources. A pair costs about 8 bytes and 2 bytes for each id. Read-only from then on; owned by the
+ * coordinator, whose thread alone uses it. */
 #ifndef LSTMQ_DATASET_H
 #define LSTMQ_DATASET_H
 
@@ -32,6 +32,7 @@ struct dataset {
     uint32_t train, valid;
     struct buffer text;              /* of references and shown sources, each with its NUL  */
     uint32_t *references;            /* [valid] offsets in text                             */
+    uint32_t *raw_references;        /* [valid] the same, of the text as written            */
     uint32_t sources[DATASET_SHOWN]; /* [min(valid, DATASET_SHOWN)] offsets in text  */
     uint64_t lines, bad, dropped;    /* as struct pairs counts them, both files together              */
     char first_bad[ERR_TEXT / 2];    /* "FILE:LINE: why" of the first bad line, "" when there is none       */
@@ -52,9 +53,11 @@ static inline const uint16_t *dataset_ids(const struct dataset *dataset, uint32_
     return dataset->ids + dataset->rows[row].at;
 }
 
-/* Normalised text of validation pair `index`, counted from the first validation row. */
+/* Normalised target of validation pair `index`, counted from the first validation row. */
 const char *dataset_reference(const struct dataset *dataset, uint32_t index);
-/* The same of its source; index < DATASET_SHOWN. */
+/* The same target as it is written in the file. */
+const char *dataset_raw_reference(const struct dataset *dataset, uint32_t index);
+/* Its normalised source; index < DATASET_SHOWN. */
 const char *dataset_source(const struct dataset *dataset, uint32_t index);
 
 #endif

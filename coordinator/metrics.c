@@ -34,12 +34,42 @@ static bool s_parse_line(const char *line, size_t size, struct epoch_metrics *ro
             .train_acc = s_number_of(object, "train_acc"),
             .val_acc = s_number_of(object, "val_acc"),
             .bleu = s_number_of(object, "bleu"),
+            .bleu_normalised = s_number_of(object, "bleu_normalised"),
             .tgt_tokens = s_number_of(object, "tgt_tokens"),
             .tgt_tok_per_s = s_number_of(object, "tgt_tok_per_s"),
             .seconds = s_number_of(object, "seconds"),
         };
+    if (good && json_object_get(object, "bleu_normalised") == NULL) { /* by an lstmq that had one BLEU, this one */
+        row->bleu_normalised = row->bleu;
+        row->bleu = NAN;
+    }
     json_decref(object);
     return good;
+}
+
+/* Seconds that `row` trained; 0 where it does not say. */
+static double s_trained(const struct epoch_metrics *row)
+{
+    return row->tgt_tok_per_s > 0 && isfinite(row->tgt_tokens) ? row->tgt_tokens / row->tgt_tok_per_s : 0;
+}
+
+double metrics_speed(const struct metrics *metrics)
+{
+    double tokens = 0, seconds = 0;
+    for (size_t i = 0; i < metrics->count; i++) {
+        double trained = s_trained(&metrics->epochs[i]);
+        tokens += trained > 0 ? metrics->epochs[i].tgt_tokens : 0;
+        seconds += trained;
+    }
+    return seconds > 0 ? tokens / seconds : (double)NAN;
+}
+
+double metrics_seconds(const struct metrics *metrics)
+{
+    double seconds = 0;
+    for (size_t i = 0; i < metrics->count; i++)
+        seconds += metrics->epochs[i].seconds > 0 ? metrics->epochs[i].seconds : 0;
+    return seconds;
 }
 
 /* Where `epoch` stands, or would stand. Lines come in order but for a resume, so the search begins at the end. */

@@ -15,7 +15,7 @@ struct epoch_metrics {
     uint64_t epoch; /* from 1                                        */
     double train_loss, val_loss, val_tf_loss;
     double train_acc, val_acc;        /* fractions                                     */
-    double bleu;                      /* 0 to 100                                      */
+    double bleu, bleu_normalised;     /* 0 to 100                                      */
     double tgt_tokens, tgt_tok_per_s; /* real target positions; of training time alone */
     double seconds;                   /* of the epoch, validation included             */
 };
@@ -28,6 +28,11 @@ struct metrics {
 /* Read `path` into `metrics`, which the caller frees in any case. A file that is not there is no epoch at all. */
 bool metrics_read(struct metrics *metrics, const char *path, struct err *err);
 void metrics_free(struct metrics *metrics);
+
+/* Target tokens per second of training, over all epochs; NAN where none is known. */
+double metrics_speed(const struct metrics *metrics);
+/* Training and validation of all epochs, whichever process did them. */
+double metrics_seconds(const struct metrics *metrics);
 
 /* The row of `epoch`, or NULL. */
 const struct epoch_metrics *metrics_of(const struct metrics *metrics, uint64_t epoch);

@@ -115,21 +115,21 @@ void progress_moment(struct display *display, const struct progress_moment *mome
 
 void progress_epoch(struct display *display, const struct epoch_record *record, bool best)
 {
-    char text[8][32];
+    char text[9][32];
     if (!display->plain)
         return;
     if (display->live)
         s_clear(display);
     if (!display->headed)
-        printf("%9s %10s %9s %8s %7s %6s %7s %7s\n", "epoch", "train_loss", "train_acc", "val_loss", "val_acc", "BLEU",
-               "tok/s", "time");
+        printf("%7s %10s %9s %8s %7s %6s %6s %6s %7s\n", "epoch", "train_loss", "train_acc", "val_loss", "val_acc",
+               "BLEU", "norm.", "tok/s", "time");
     display->headed = true;
     snprintf(text[0], sizeof text[0], "%" PRIu64 "/%" PRIu64, record->epoch, display->epochs);
-    printf("%9s %10s %9s %8s %7s %6s %7s %7s%s\n", text[0], s_value(record->train_loss, 0, 4, 1, "", text[1]),
+    printf("%7s %10s %9s %8s %7s %6s %6s %6s %7s%s\n", text[0], s_value(record->train_loss, 0, 4, 1, "", text[1]),
            s_value(record->train_acc, 0, 2, 100, "%", text[2]), s_value(record->val_loss, 0, 4, 1, "", text[3]),
            s_value(record->val_acc, 0, 2, 100, "%", text[4]), s_value(record->bleu, 0, 2, 1, "", text[5]),
-           s_value(record->tgt_tok_per_s, 0, 0, 1, "", text[6]), s_duration(record->seconds, text[7]),
-           best ? " best" : "");
+           s_value(record->bleu_normalised, 0, 2, 1, "", text[8]), s_value(record->tgt_tok_per_s, 0, 0, 1, "", text[6]),
+           s_duration(record->seconds, text[7]), best ? " best" : "");
     fflush(stdout);
 }
 
@@ -154,9 +154,11 @@ void progress_summary(struct display *display, const struct progress_summary *su
         s_row("val_loss", s_value(best->val_loss, 0, 4, 1, "", value));
         s_row("val_acc", s_value(best->val_acc, 0, 2, 100, "%", value));
         s_row("BLEU", s_value(best->bleu, 0, 2, 1, "", value));
-        s_row("tokens/s", s_value(best->tgt_tok_per_s, 0, 0, 1, "", value));
+        s_row("BLEU, norm.", s_value(best->bleu_normalised, 0, 2, 1, "", value));
     }
-    s_row("wall time", s_duration(summary->seconds, value));
+    if (isfinite(summary->tgt_tok_per_s))
+        s_row("tokens/s", s_value(summary->tgt_tok_per_s, 0, 0, 1, "", value));
+    s_row("total time", s_duration(summary->seconds, value));
     if (summary->has_checkpoint)
         printf("  %-12s  %s/%s\n", "checkpoint", summary->dir, best != NULL ? "best" : "latest");
     if (summary->has_report)

@@ -34,7 +34,8 @@ struct progress_moment {
 struct progress_summary {
     const char *dir, *status; /* "finished", "stopped early", "interrupted"   */
     uint64_t epochs_done, steps;
-    double seconds;                   /* wall time of this process                    */
+    double tgt_tok_per_s;             /* mean over all epochs; NAN = not known        */
+    double seconds;                   /* training and validation, all parts of the run */
     const struct epoch_metrics *best; /* NULL = no epoch was completed           */
     bool has_checkpoint, has_report;
 };

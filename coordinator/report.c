@@ -12,6 +12,7 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,17 +88,10 @@ static void s_tile(struct buffer *out, const char *name, double value, int digit
 
 static void s_tile_speed(struct buffer *out, const struct metrics *metrics)
 {
-    double tokens = 0, seconds = 0;
-    for (size_t i = 0; i < metrics->count; i++) {
-        const struct epoch_metrics *row = metrics->epochs + i;
-        if (row->tgt_tok_per_s > 0 && isfinite(row->tgt_tokens)) {
-            tokens += row->tgt_tokens;
-            seconds += row->tgt_tokens / row->tgt_tok_per_s;
-        }
-    }
+    double speed = metrics_speed(metrics);
     buffer_text(out, "<div><dt>Speed</dt><dd>");
-    if (seconds > 0 && tokens / seconds < 1e18)
-        s_grouped(out, (uint64_t)(tokens / seconds + 0.5));
+    if (speed < 1e18)
+        s_grouped(out, (uint64_t)(speed + 0.5));
     else
         buffer_text(out, "–");
     buffer_text(out, "<small>target tokens/s, mean</small></dd></div>\n");
@@ -105,10 +99,7 @@ static void s_tile_speed(struct buffer *out, const struct metrics *metrics)
 
 static void s_tile_time(struct buffer *out, const struct metrics *metrics)
 {
-    double seconds = 0;
-    for (size_t i = 0; i < metrics->count; i++)
-        if (metrics->epochs[i].seconds > 0)
-            seconds += metrics->epochs[i].seconds;
+    double seconds = metrics_seconds(metrics);
     buffer_text(out, "<div><dt>Time</dt><dd>");
     if (seconds >= 3600)
         buffer_format(out, "%.0f h %02.0f m", floor(seconds / 3600), floor(fmod(seconds, 3600) / 60));
@@ -133,7 +124,10 @@ static void s_slot_scores(struct buffer *out, const struct page *page)
     s_tile(out, "Validation accuracy", best->val_acc * 100, 1, " %",
            forced ? "of tokens, decoder forced" : "of tokens, decoding freely");
     s_tile(out, "Validation loss", best->val_loss, 3, "", "nats per token");
-    s_tile(out, "BLEU", best->bleu, 2, "", "of 100, greedy decoding");
+    char normalised[64] = "of 100, greedy decoding";
+    if (isfinite(best->bleu_normalised))
+        snprintf(normalised, sizeof normalised, "of 100; normalised references: %.2f", best->bleu_normalised);
+    s_tile(out, "BLEU", best->bleu, 2, "", normalised);
     s_tile_speed(out, page->metrics);
     s_tile_time(out, page->metrics);
     buffer_text(out, "</dl>\n");
@@ -157,7 +151,7 @@ static void s_slot_charts(struct buffer *out, const struct page *page)
     }
     bool scored = false;
     for (size_t i = 0; i < page->metrics->count; i++)
-        scored = scored || isfinite(page->metrics->epochs[i].bleu);
+        scored = scored || isfinite(page->metrics->epochs[i].bleu_normalised);
     buffer_text(out, "<h2>Curves</h2>\n<div class=\"charts\">\n");
     s_chart(out, "loss", "Loss", "Nats per token. The upright line marks the best epoch.",
             "<li class=\"one\"><i></i>training</li><li class=\"two\"><i></i>validation</li>"
@@ -166,7 +160,8 @@ static void s_slot_charts(struct buffer *out, const struct page *page)
             "<li class=\"one\"><i></i>training</li><li class=\"two\"><i></i>validation</li>");
     if (scored)
         s_chart(out, "bleu", "BLEU", "Greedy translations of the validation pairs.",
-                "<li class=\"two\"><i></i>validation</li>");
+                "<li class=\"two\"><i></i>references as written</li>"
+                "<li class=\"three\"><i></i>references normalised</li>");
     s_chart(out, "speed", "Speed", "Target tokens per second of training time.",
             "<li class=\"one\"><i></i>training</li>");
     buffer_text(out, "</div>\n");
@@ -277,7 +272,7 @@ static void s_slot_epochs(struct buffer *out, const struct page *page)
                   metrics->count > 1 ? "all " : "", metrics->count, metrics->count > 1 ? "s" : "");
     buffer_text(out,
                 "<table class=\"epochs\"><thead><tr><th>Epoch</th><th>Training loss</th><th>Training accuracy, %</th>"
-                "<th>Validation loss</th><th>forced</th><th>Validation accuracy, %</th><th>BLEU</th>"
+                "<th>Validation loss</th><th>forced</th><th>Validation accuracy, %</th><th>BLEU</th><th>normalised</th>"
                 "<th>Target tokens/s</th><th>Seconds</th></tr></thead><tbody>\n");
     for (size_t i = 0; i < metrics->count; i++) {
         const struct epoch_metrics *row = metrics->epochs + i;
@@ -289,6 +284,7 @@ static void s_slot_epochs(struct buffer *out, const struct page *page)
         s_epoch_cell(out, row->val_tf_loss, 4);
         s_epoch_cell(out, row->val_acc * 100, 2);
         s_epoch_cell(out, row->bleu, 2);
+        s_epoch_cell(out, row->bleu_normalised, 2);
         s_epoch_cell(out, row->tgt_tok_per_s, 0);
         s_epoch_cell(out, row->seconds, 1);
         buffer_text(out, "</tr>\n");
@@ -320,6 +316,7 @@ static void s_slot_data(struct buffer *out, const struct page *page)
         {"train_acc", offsetof(struct epoch_metrics, train_acc)},
         {"val_acc", offsetof(struct epoch_metrics, val_acc)},
         {"bleu", offsetof(struct epoch_metrics, bleu)},
+        {"bleu_normalised", offsetof(struct epoch_metrics, bleu_normalised)},
         {"tgt_tok_per_s", offsetof(struct epoch_metrics, tgt_tok_per_s)},
     };
     json_t *object = json_object(), *epochs = json_array();

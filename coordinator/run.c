@@ -332,6 +332,7 @@ void run_log_epoch(struct run *run, const struct epoch_record *record)
     s_number(out, "val_acc", record->val_acc);
     s_number(out, "val_tf_loss", record->val_tf_loss);
     s_number(out, "bleu", record->bleu);
+    s_number(out, "bleu_normalised", record->bleu_normalised);
     buffer_format(out, ", \"tgt_tokens\": %" PRIu64, record->tgt_tokens);
     s_number(out, "tgt_tok_per_s", record->tgt_tok_per_s);
     s_number(out, "seconds", record->seconds);

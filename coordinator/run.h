@@ -24,10 +24,11 @@
 struct epoch_record {
     uint64_t epoch, step;
     double train_loss, train_acc;
-    double val_loss, val_acc, val_tf_loss, bleu;
-    uint64_t tgt_tokens;  /* target positions trained on                                          */
-    double tgt_tok_per_s; /* tgt_tokens ÷ training wall time; validation and checkpoints left out */
-    double seconds;       /* wall time of the epoch's training and validation                     */
+    double val_loss, val_acc, val_tf_loss;
+    double bleu, bleu_normalised; /* against the references as written, and normalised as in training */
+    uint64_t tgt_tokens;          /* target positions trained on                                          */
+    double tgt_tok_per_s;         /* tgt_tokens ÷ training wall time; validation and checkpoints left out */
+    double seconds;               /* wall time of the epoch's training and validation                     */
 };
 
 /* A file of one JSON object a line. */

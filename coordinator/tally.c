@@ -30,6 +30,7 @@ void tally_record(const struct checkpoint_state *state, const struct config *con
         .val_acc = NAN,
         .val_tf_loss = NAN,
         .bleu = NAN,
+        .bleu_normalised = NAN,
         .tgt_tokens = state->tokens,
         .tgt_tok_per_s = state->train_seconds > 0 ? tokens / state->train_seconds : (double)NAN,
         .seconds = state->train_seconds,
@@ -41,7 +42,8 @@ bool tally_best(struct checkpoint_state *state, const struct config *config, con
 {
     double score = config->train_keep_best == KEEP_VAL_ACC    ? record->val_acc
                    : config->train_keep_best == KEEP_VAL_LOSS ? record->val_loss
-                                                              : record->bleu;
+                   : config->train_keep_best == KEEP_BLEU     ? record->bleu
+                                                              : record->bleu_normalised;
     bool best;
     if (!validated)
         score = record->train_loss;

@@ -354,8 +354,7 @@ static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, s
                                   .samples = parts->samples,
                                   .state = state,
                                   .display = parts->display,
-                                  .epoch_steps = plan_steps(parts->plan),
-                                  .began_ns = clock_ns()};
+                                  .epoch_steps = plan_steps(parts->plan)};
     trainer->fleet = (struct fleet){.config = parts->config,
                                     .dataset = parts->dataset,
                                     .loop = parts->loop,
@@ -388,8 +387,10 @@ static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, s
 
 bool trainer_check(const struct config *config, struct err *err)
 {
-    if (config->train_keep_best == KEEP_BLEU && !config->train_bleu)
-        return err_set(err, ERR_USAGE, "train.keep_best is bleu but train.bleu is false: give --train.bleu");
+    bool wants_bleu = config->train_keep_best == KEEP_BLEU || config->train_keep_best == KEEP_BLEU_NORMALISED;
+    if (wants_bleu && !config->train_bleu)
+        return err_set(err, ERR_USAGE, "train.keep_best is bleu%s but train.bleu is false: give --train.bleu",
+                       config->train_keep_best == KEEP_BLEU ? "" : "_normalised");
     return true;
 }
 

@@ -44,7 +44,7 @@ void validation_begin(struct validation *validation)
     validation->sent = 0;
     validation->answered = 0;
     validation->samples_there = false;
-    validation->bleu = (struct bleu){0};
+    validation->bleu = validation->normalised = (struct bleu){0};
     for (uint32_t i = 0; i < validation->parts; i++)
         validation->scores[i] = (struct validation_score){0};
 }
@@ -138,8 +138,10 @@ static bool s_score_bleu(struct validation *validation, uint32_t part, const str
         buffer_clear(&validation->text);
         vocab_decode(validation->dataset->tgt, ids, scored->lengths[i], &validation->text);
         buffer_append(&validation->text, "", 0);
+        const char *text = validation->text.data;
         if (!buffer_ok(&validation->text, err) ||
-            !bleu_add(&validation->bleu, validation->text.data, dataset_reference(validation->dataset, first + i), err))
+            !bleu_add(&validation->bleu, text, dataset_raw_reference(validation->dataset, first + i), err) ||
+            !bleu_add(&validation->normalised, text, dataset_reference(validation->dataset, first + i), err))
             return false;
     }
     return true;
@@ -219,13 +221,15 @@ void validation_record(const struct validation *validation, struct epoch_record 
         mean_loss += batch_loss / (double)score.tokens;
         mean_acc += batch_correct / (double)score.tokens;
     }
-    record->val_loss = record->val_acc = record->val_tf_loss = record->bleu = NAN;
+    record->val_loss = record->val_acc = record->val_tf_loss = record->bleu = record->bleu_normalised = NAN;
     if (batches == 0)
         return;
     bool by_batch = config->train_loss_mean == MEAN_BATCH;
     record->val_loss = by_batch ? mean_loss / batches : loss / tokens;
     record->val_acc = by_batch ? mean_acc / batches : correct / tokens;
     record->val_tf_loss = forced / tokens;
-    if (config->train_bleu)
+    if (config->train_bleu) {
         record->bleu = bleu_score(&validation->bleu);
+        record->bleu_normalised = bleu_score(&validation->normalised);
+    }
 }

@@ -36,9 +36,10 @@ struct validation {
     uint32_t sent, answered;         /* of this epoch's requests: the next to look at, how many are there */
     bool samples_there;              /* the request with the samples was answered    */
     uint64_t first_request;          /* number of this epoch's first request         */
-    struct bleu bleu;
-    struct buffer text;     /* a translation, kept between rows             */
-    struct packing packing; /* rows of the request that was made last       */
+    struct bleu bleu;                /* against the references as written            */
+    struct bleu normalised;          /* against the references normalised as trained */
+    struct buffer text;              /* a translation, kept between rows             */
+    struct packing packing;          /* rows of the request that was made last       */
 };
 
 bool validation_open(struct validation *validation, const struct config *config, const struct dataset *dataset,
@@ -64,7 +65,7 @@ bool validation_scored(struct validation *validation, const struct scored *score
 /* Every request has its answer. */
 bool validation_done(const struct validation *validation);
 
-/* Fill val_loss, val_acc, val_tf_loss and bleu of `record`; NAN for what was not computed. */
+/* Fill val_loss, val_acc, val_tf_loss, bleu and bleu_normalised of `record`; NAN for what was not computed. */
 void validation_record(const struct validation *validation, struct epoch_record *record);
 
 #endif

@@ -2,7 +2,6 @@
 #include "coordinator/view.h"
 
 #include "coordinator/report.h"
-#include "proto/base/clock.h"
 #include "proto/base/log.h"
 
 #include <math.h>
@@ -24,14 +23,14 @@ static double s_eta(const struct view *view)
 void view_moment(struct view *view, const char *doing, double train_seconds)
 {
     const struct checkpoint_state *state = view->state;
-    bool known = state->epoch_step > 0;
+    bool known = state->epoch_step > 0, over = state->epoch > (uint64_t)view->config->train_epochs;
     if (known && train_seconds > 0)
         view->seconds_per_step = train_seconds / (double)state->epoch_step;
     double loss = view->config->train_loss_mean == MEAN_BATCH ? state->batch_loss_sum / (double)state->epoch_step
                                                               : state->loss_sum / (double)state->tokens;
     struct progress_moment moment = {
-        .epoch = state->epoch,
-        .epoch_step = state->epoch_step,
+        .epoch = over ? state->epoch - 1 : state->epoch,
+        .epoch_step = over ? view->epoch_steps : state->epoch_step,
         .epoch_steps = view->epoch_steps,
         .loss = known ? loss : (double)NAN,
         .accuracy = known ? (double)state->correct / (double)state->tokens : (double)NAN,
@@ -88,7 +87,8 @@ void view_end(struct view *view, const char *status)
         .status = status,
         .epochs_done = state->epoch - 1,
         .steps = state->step,
-        .seconds = (double)(clock_ns() - view->began_ns) / 1e9,
+        .tgt_tok_per_s = metrics_speed(&metrics),
+        .seconds = metrics_seconds(&metrics) + state->train_seconds,
         .best = state->has_best ? metrics_of(&metrics, state->best_epoch) : NULL,
         .has_checkpoint = stat(latest, &found) == 0,
         .has_report = view->has_report,

@@ -19,7 +19,6 @@ struct view {
     struct display *display;
     uint64_t epoch_steps;    /* steps in an epoch                                          */
     uint64_t parameters;     /* of the model; 0 until a worker sent one                    */
-    int64_t began_ns;        /* of this process's part of the run                          */
     double seconds_per_step; /* of the newest epoch that trained a step; 0 = not known yet */
     double epoch_overhead;   /* seconds of the last validation                             */
     bool has_report;

@@ -1,7 +1,8 @@
 /* `lstmq evaluate`: how good a checkpoint is on a file of pairs.
  *
  * Loss, perplexity and token accuracy with the reference as the decoder's input, over real target positions; BLEU and
- * chrF of greedy translations against the references, both normalised as in training. */
+ * chrF of greedy translations against the references as they are written, as sacreBLEU's command scores the same files.
+ * The figures against the references normalised as in training stand beside them. */
 #include "proto/text/bleu.h"
 #include "proto/text/pairs.h"
 #include "worker/commands.h"
@@ -14,8 +15,8 @@
 #include <string.h>
 
 struct scores {
-    struct bleu bleu;
-    struct chrf chrf;
+    struct bleu bleu, bleu_normalised;
+    struct chrf chrf, chrf_normalised;
     double loss_sum;
     uint64_t tokens, correct;
     size_t pairs, cut, unknown;
@@ -81,13 +82,16 @@ static bool s_score_texts(const struct translator *translator, const struct pair
     struct buffer text = {0};
     bool ok = true;
     for (size_t i = 0; ok && i < count; i++) {
-        const char *reference = pairs->text.data + pairs->items[first + i].tgt;
+        const char *raw = pairs->raw.data + pairs->items[first + i].raw;
+        const char *normalised = pairs->text.data + pairs->items[first + i].tgt;
         buffer_clear(&text);
         vocab_decode(translator->checkpoint.tgt, block->out + i * (size_t)translator->limit, block->out_lengths[i],
                      &text);
         buffer_append(&text, "", 0);
-        ok = buffer_ok(&text, err) && bleu_add(&scores->bleu, text.data, reference, err) &&
-             chrf_add(&scores->chrf, text.data, reference, err);
+        ok = buffer_ok(&text, err) && bleu_add(&scores->bleu, text.data, raw, err) &&
+             chrf_add(&scores->chrf, text.data, raw, err) &&
+             bleu_add(&scores->bleu_normalised, text.data, normalised, err) &&
+             chrf_add(&scores->chrf_normalised, text.data, normalised, err);
         if (ok && print)
             puts(text.data);
     }
@@ -136,17 +140,33 @@ static bool s_score(struct translator *translator, const struct pairs *pairs, bo
     return ok;
 }
 
+/* JSON has no infinity and no NAN: null stands for both. */
+static void s_print_number(const char *key, double value)
+{
+    if (isfinite(value))
+        printf(", \"%s\": %.17g", key, value);
+    else
+        printf(", \"%s\": null", key);
+}
+
 static void s_print(const struct scores *scores, const char *model, bool json)
 {
     double loss = scores->loss_sum / (double)scores->tokens,
            accuracy = (double)scores->correct / (double)scores->tokens;
     double bleu = bleu_score(&scores->bleu), chrf = chrf_score(&scores->chrf);
+    double bleu_normalised = bleu_score(&scores->bleu_normalised),
+           chrf_normalised = chrf_score(&scores->chrf_normalised);
     if (json) {
-        printf("{\"pairs\": %zu, \"tgt_tokens\": %" PRIu64
-               ", \"loss\": %.17g, \"perplexity\": %.17g, \"token_accuracy\": %.17g, "
-               "\"bleu\": %.17g, \"bleu_signature\": \"%s\", \"chrf\": %.17g, \"chrf_signature\": \"%s\", "
-               "\"cut_pairs\": %zu, \"unknown_words\": %zu}\n",
-               scores->pairs, scores->tokens, loss, exp(loss), accuracy, bleu, bleu_signature(), chrf, chrf_signature(),
+        printf("{\"pairs\": %zu, \"tgt_tokens\": %" PRIu64, scores->pairs, scores->tokens);
+        s_print_number("loss", loss);
+        s_print_number("perplexity", exp(loss));
+        s_print_number("token_accuracy", accuracy);
+        s_print_number("bleu", bleu);
+        s_print_number("bleu_normalised", bleu_normalised);
+        printf(", \"bleu_signature\": \"%s\"", bleu_signature());
+        s_print_number("chrf", chrf);
+        s_print_number("chrf_normalised", chrf_normalised);
+        printf(", \"chrf_signature\": \"%s\", \"cut_pairs\": %zu, \"unknown_words\": %zu}\n", chrf_signature(),
                scores->cut, scores->unknown);
         return;
     }
@@ -157,6 +177,8 @@ static void s_print(const struct scores *scores, const char *model, bool json)
     printf("token accuracy  %.2f %%\n", 100.0 * accuracy);
     printf("BLEU            %.2f  %s\n", bleu, bleu_signature());
     printf("chrF2           %.2f  %s\n", chrf, chrf_signature());
+    printf("normalised      BLEU %.2f, chrF2 %.2f against references normalised as in training\n", bleu_normalised,
+           chrf_normalised);
     printf("unknown words   %zu in the sources\n", scores->unknown);
     if (scores->cut > 0)
         printf("cut             %zu pairs were longer than the model's length\n", scores->cut);
@@ -183,6 +205,7 @@ bool cmd_evaluate(const struct command *self, int argc, char **argv, struct err 
         .on_bad_line = (enum on_bad_line)config.data_on_bad_line,
         .min_tokens = 1,
         .max_tokens = SIZE_MAX,
+        .keep_raw = true,
     };
     struct scores scores = {0};
     bool ok =

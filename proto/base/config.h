@@ -36,7 +36,7 @@ enum unknown { UNKNOWN_FREQUENT, UNKNOWN_OWN };
 enum cell { CELL_LSTM, CELL_RNN };
 enum optimizer { OPTIMIZER_SGD, OPTIMIZER_ADAM };
 enum norm { NORM_DOUBLE, NORM_FLOAT };
-enum keep_best { KEEP_VAL_ACC, KEEP_VAL_LOSS, KEEP_BLEU };
+enum keep_best { KEEP_VAL_ACC, KEEP_VAL_LOSS, KEEP_BLEU, KEEP_BLEU_NORMALISED };
 enum loss_mean { MEAN_BATCH, MEAN_TOKEN };
 enum valid_decode { VALID_FREE, VALID_FORCED };
 enum precision { PRECISION_FP32, PRECISION_BF16 };

@@ -60,6 +60,17 @@ static size_t s_add_side(struct pairs *pairs, enum normalise rule, const char *t
     return arena->failed ? 0 : word_count(arena->data + *start, *length);
 }
 
+/* The newest pair's target as it was written. */
+static bool s_keep_raw(struct pairs *pairs, const char *tgt, size_t size, struct err *err)
+{
+    if (pairs->raw.size > UINT32_MAX)
+        return err_set(err, ERR_DATA, "more than 4 GiB of target sentences; train on a part of them");
+    pairs->items[pairs->count - 1].raw = (uint32_t)pairs->raw.size;
+    buffer_append(&pairs->raw, tgt, size);
+    buffer_append(&pairs->raw, "", 1);
+    return buffer_ok(&pairs->raw, err);
+}
+
 static bool s_add(struct pairs *pairs, const struct pairs_source *source, const char *src, size_t src_size,
                   const char *tgt, size_t tgt_size, struct err *err)
 {
@@ -88,7 +99,7 @@ static bool s_add(struct pairs *pairs, const struct pairs_source *source, const 
                                                  .tgt = (uint32_t)tgt_start,
                                                  .src_size = (uint32_t)src_length,
                                                  .tgt_size = (uint32_t)tgt_length};
-    return true;
+    return !source->keep_raw || s_keep_raw(pairs, tgt, tgt_size, err);
 }
 
 static bool s_add_tsv_line(struct pairs *pairs, const struct pairs_source *source, const struct line *line,
@@ -214,6 +225,7 @@ bool pairs_read(struct pairs *pairs, const struct pairs_source *source, struct e
 void pairs_free(struct pairs *pairs)
 {
     buffer_free(&pairs->text);
+    buffer_free(&pairs->raw);
     free(pairs->items);
     *pairs = (struct pairs){0};
 }

@@ -4,7 +4,8 @@
  * (no TAB, invalid UTF-8, a NUL, longer than PAIRS_LINE bytes) is an error that names file and line, or is skipped and
  * counted (data.on_bad_line). A BOM at the start, CR at line ends and, in a TSV, empty lines at the end are dropped; an
  * empty line elsewhere is bad in a TSV, and an empty sentence in parallel files. Text of all pairs stands in one arena,
- * normalised; a pair is two offsets. Owned by whoever read it; one thread at a time. */
+ * normalised; a pair is two offsets. With keep_raw the targets are kept as written too, to score translations against.
+ * Owned by whoever read it; one thread at a time. */
 #ifndef LSTMQ_PAIRS_H
 #define LSTMQ_PAIRS_H
 
@@ -18,10 +19,12 @@ enum { PAIRS_LINE = 64 * 1024 }; /* bytes in the longest line that is read */
 struct pair {
     uint32_t src, tgt;           /* offsets in text                */
     uint32_t src_size, tgt_size; /* bytes; a NUL follows each text */
+    uint32_t raw;                /* offset in raw; only with keep_raw */
 };
 
 struct pairs {
     struct buffer text;
+    struct buffer raw; /* targets as written, each with its NUL; empty without keep_raw */
     struct pair *items;
     size_t count;
     size_t capacity;
@@ -39,6 +42,7 @@ struct pairs_source {
     enum normalise rule;
     enum on_bad_line on_bad_line;
     size_t min_tokens, max_tokens; /* of either side; 0 and SIZE_MAX keep all */
+    bool keep_raw;                 /* fill struct pairs.raw                   */
 };
 
 /* Append the pairs of a source. ERR_DATA: bad line, empty result, damaged gzip, parallel files of different length;

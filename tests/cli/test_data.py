@@ -203,7 +203,7 @@ class Choice(DataTest):
     def test_without_validation_the_figures_are_null(self):
         self.trained_on(data__pairs=self.pairs(PAIRS), data__valid_fraction=0)
         record = metrics(self.path("run-1"))[0]
-        self.assertEqual([record[key] for key in ("val_loss", "val_acc", "val_tf_loss", "bleu")], [None] * 4)
+        self.assertEqual([record[key] for key in ("val_loss", "val_acc", "val_tf_loss", "bleu", "bleu_normalised")], [None] * 5)
         self.assertIsNotNone(record["train_loss"])
 
     def test_pairs_beyond_the_token_limits_are_counted_not_lost_in_silence(self):

@@ -8,7 +8,7 @@ import selectors
 import shutil
 import subprocess
 
-from program import BINARY, main, run
+from program import BINARY, SOURCE, main, run
 from training import LIMIT_S, TINY, TrainingTest, new_folder, read, sample_pairs, words, write
 
 PAIRS = sample_pairs(400)
@@ -266,6 +266,39 @@ class Evaluate(TrainingTest):
         self.assertGreater(len(perfect), 10)
         scores = json.loads(self.evaluate(perfect, "--json"))
         self.assertEqual((round(scores["bleu"], 9), round(scores["chrf"], 9)), (100, 100))
+
+    def test_raw_references_are_scored_as_sacrebleu_scores_them(self):
+        """3.16751 and 26.053942 are what sacreBLEU 2.6 gives for these four translations and the raw file."""
+        model = self.path("raw")
+        pairs = os.path.join(SOURCE, "tests/cases/bleu_raw.tsv")
+        options = {**TINY, "data.pairs": pairs, "data.normalise": "notebook", "model.embed": 16, "model.hidden": 32,
+                   "train.lr": 0.05, "train.epochs": 200, "data.valid_pairs": pairs, "run.dir": model}
+        result = run("train", *words(options))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        result = run("evaluate", "--model", os.path.join(model, "latest"), "--data.pairs", pairs, "--json")
+        scores = json.loads(result.stdout)
+        self.assertAlmostEqual(scores["bleu"], 3.16751, 5)
+        self.assertAlmostEqual(scores["chrf"], 26.053942, 6)
+        self.assertAlmostEqual(scores["bleu_normalised"], 100, 9)
+        self.assertAlmostEqual(scores["chrf_normalised"], 100, 9)
+        last = [json.loads(line) for line in read(model, "metrics.jsonl").splitlines()][-1]
+        self.assertAlmostEqual(last["bleu"], 3.16751, 5)
+        self.assertAlmostEqual(last["bleu_normalised"], 100, 9)
+
+    def test_json_holds_null_where_a_score_is_beyond_numbers(self):
+        model = self.path("wild")
+        pairs = write(self.path("few.tsv"), PAIRS[:20])
+        options = {**TINY, "data.pairs": pairs, "train.lr": 100, "train.optimizer": "sgd", "train.clip": 0,
+                   "train.epochs": 1, "data.valid_fraction": 0, "run.dir": model}
+        self.assertEqual(run("train", *words(options)).returncode, 0)
+        text = run("evaluate", "--model", model, "--data.pairs", pairs, "--json").stdout
+
+        def refuse(name):
+            raise ValueError(name)
+
+        scores = json.loads(text, parse_constant=refuse)
+        self.assertNotIn("inf", text)
+        self.assertTrue(scores["loss"] < 709 or scores["perplexity"] is None, scores)
 
     def test_the_best_epochs_figures_come_out_again(self):
         records = [json.loads(line) for line in read(MODEL["run"], "metrics.jsonl").splitlines()]

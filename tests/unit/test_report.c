@@ -140,15 +140,15 @@ static void an_epoch_done_again_after_a_resume_counts_once(void **state)
     struct metrics metrics;
     struct buffer text = {0};
     for (int epoch = 1; epoch <= 100; epoch++)
-        buffer_format(&text, "{\"epoch\": %d, \"bleu\": 1}\n", epoch);
-    buffer_text(&text, "{\"epoch\": 60, \"bleu\": 2}\n{\"epoch\": 101}\n");
+        buffer_format(&text, "{\"epoch\": %d, \"bleu\": 1, \"bleu_normalised\": 1}\n", epoch);
+    buffer_text(&text, "{\"epoch\": 60, \"bleu\": 2, \"bleu_normalised\": 3}\n{\"epoch\": 101}\n");
     write_metrics(*state, text.data);
     assert_true(path_join(path, *state, "metrics.jsonl", &err));
     assert_true(metrics_read(&metrics, path, &err));
     assert_int_equal(metrics.count, 101);
     for (size_t i = 0; i < metrics.count; i++)
         assert_int_equal(metrics.epochs[i].epoch, i + 1);
-    assert_true(metrics_of(&metrics, 60)->bleu == 2);
+    assert_true(metrics_of(&metrics, 60)->bleu == 2 && metrics_of(&metrics, 60)->bleu_normalised == 3);
     metrics_free(&metrics);
     buffer_free(&text);
 }

@@ -52,7 +52,8 @@ static bool is_there(const struct run *run, const char *name)
 static void log_epochs(struct run *run, uint64_t from, uint64_t to)
 {
     for (uint64_t epoch = from; epoch <= to; epoch++) {
-        struct epoch_record record = {.epoch = epoch, .step = epoch * 10, .train_loss = 1.5, .bleu = (double)NAN};
+        struct epoch_record record = {
+            .epoch = epoch, .step = epoch * 10, .train_loss = 1.5, .bleu = (double)NAN, .bleu_normalised = (double)NAN};
         run_log_epoch(run, &record);
     }
 }
