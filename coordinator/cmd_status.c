@@ -45,9 +45,9 @@ static void s_format(const json_t *run, struct buffer *out)
 {
     const json_t *members = json_object_get(run, "members"), *member;
     size_t i;
-    buffer_format(out, "%s: %s, step %lld, epoch %lld of %lld (%lld of %lld steps)\n", s_text(run, "run"),
-                  s_text(run, "phase"), s_integer(run, "step"), s_integer(run, "epoch"), s_integer(run, "epochs"),
-                  s_integer(run, "epoch_step"), s_integer(run, "epoch_steps"));
+    buffer_format(out, "%s: %s, step %lld, %lld of %lld epochs done (%lld of %lld steps of the next)\n",
+                  s_text(run, "run"), s_text(run, "phase"), s_integer(run, "step"), s_integer(run, "epochs_done"),
+                  s_integer(run, "epochs"), s_integer(run, "epoch_step"), s_integer(run, "epoch_steps"));
     buffer_format(out, "%.0f target tokens/s; newest checkpoint: step %lld", s_real(run, "tgt_tok_per_s"),
                   s_integer(run, "saved_step"));
     if (json_is_number(json_object_get(run, "best_score")))

@@ -2,6 +2,7 @@
 #include "coordinator/status.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,12 +48,14 @@ static void s_run(json_t *object, const struct status_facts *facts)
     json_object_set_new(object, "run", json_string(facts->dir));
     json_object_set_new(object, "step", s_integer(state->step));
     json_object_set_new(object, "epoch", s_integer(state->epoch));
+    json_object_set_new(object, "epochs_done", s_integer(state->epoch - 1));
     json_object_set_new(object, "epoch_step", s_integer(state->epoch_step));
     json_object_set_new(object, "epoch_steps", s_integer(facts->epoch_steps));
     json_object_set_new(object, "epochs", s_integer((uint64_t)facts->fleet->config->train_epochs));
     json_object_set_new(object, "saved_step", s_integer(facts->saved_step));
-    json_object_set_new(object, "tgt_tok_per_s", json_real(speed));
-    json_object_set_new(object, "best_score", state->has_best ? json_real(state->best_score) : json_null());
+    json_object_set_new(object, "tgt_tok_per_s", isfinite(speed) ? json_real(speed) : json_null());
+    json_object_set_new(object, "best_score",
+                        state->has_best && isfinite(state->best_score) ? json_real(state->best_score) : json_null());
     json_object_set_new(object, "best_epoch", state->has_best ? s_integer(state->best_epoch) : json_null());
 }
 

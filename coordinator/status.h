@@ -1,6 +1,6 @@
 /* status.h - how a run stands, as one JSON object: what `lstmq status` shows, and STATUS carries.
  *
- *   {"phase": "training", "run": "runs/first", "step": 100, "epoch": 1, "epoch_step": 100, "epoch_steps": 113,
+ *   {"phase": "training", "run": "runs/first", "step": 100, "epoch": 1, "epochs_done": 0, "epoch_step": 100, "epoch_steps": 113,
  *    "epochs": 50, "saved_step": 0, "tgt_tok_per_s": 9000.5, "generation": 3, "workers": 2, "waiting": 0, "lost": 1,
  *    "best_score": 0.37, "best_epoch": 2, "members": [{"worker": 4, "rank": 0, "phase": "working", ...}]}
  *

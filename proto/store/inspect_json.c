@@ -56,9 +56,10 @@ static json_t *s_run(const struct inspection *found)
         const struct inspect_row *row = &found->rows[i];
         bool whole = row->reason[0] == '\0';
         json_array_append_new(rows, json_pack("{s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o}", "name", row->name, "step",
-                                              s_count(row->step), "epoch", whole ? s_count(row->epoch) : json_null(),
-                                              "size", whole ? s_count(row->size) : json_null(), "best", row->best,
-                                              "latest", row->latest, "whole", whole, "reason", s_text(row->reason)));
+                                              s_count(row->step), "epochs_done",
+                                              whole ? s_count(row->epoch - 1) : json_null(), "size",
+                                              whole ? s_count(row->size) : json_null(), "best", row->best, "latest",
+                                              row->latest, "whole", whole, "reason", s_text(row->reason)));
     }
     return json_pack("{s:o, s:o}", "path", s_text(found->run), "checkpoints", rows);
 }

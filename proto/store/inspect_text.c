@@ -75,7 +75,7 @@ static void s_run_text(const struct inspection *found, struct buffer *out)
         return;
     buffer_text(out, "Run ");
     s_shown(out, found->run);
-    buffer_format(out, "\n  %-22s %10s %14s %10s  %s\n", "checkpoint", "epoch", "step", "size", "verdict");
+    buffer_format(out, "\n  %-22s %11s %14s %10s  %s\n", "checkpoint", "epochs done", "step", "size", "verdict");
     for (size_t i = 0; i < found->row_count; i++) {
         const struct inspect_row *row = &found->rows[i];
         bool whole = row->reason[0] == '\0';
@@ -85,9 +85,9 @@ static void s_run_text(const struct inspection *found, struct buffer *out)
                                                      : "";
         buffer_format(out, "  %-22s ", row->name);
         if (whole)
-            buffer_format(out, "%10" PRIu64 " ", row->epoch);
+            buffer_format(out, "%11" PRIu64 " ", row->epoch - 1);
         else
-            buffer_format(out, "%10s ", "-");
+            buffer_format(out, "%11s ", "-");
         buffer_format(out, "%14s %10s  %s%s\n", s_grouped(step, row->step), whole ? s_bytes(size, row->size) : "-",
                       whole ? "whole" : "DAMAGED", links);
     }
@@ -126,8 +126,11 @@ static void s_progress_text(const struct inspection *found, struct buffer *out)
     char one[NUMBER_TEXT], other[NUMBER_TEXT];
     s_fact(out, "step");
     buffer_format(out, "%s (%s)\n", s_grouped(one, state->step), state->finished ? "finished" : "can be resumed");
-    s_fact(out, "epoch");
-    buffer_format(out, "%s, %s of its steps done\n", s_grouped(one, state->epoch), s_grouped(other, state->epoch_step));
+    s_fact(out, "epochs done");
+    buffer_format(out, "%s of %" PRId64, s_grouped(one, state->epoch - 1), state->config.train_epochs);
+    if (state->epoch_step > 0)
+        buffer_format(out, ", and %s steps of the next", s_grouped(other, state->epoch_step));
+    buffer_text(out, "\n");
     s_fact(out, "best score");
     if (state->has_best) {
         struct buffer metric = {0};

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A run that was broken off, in whatever way, goes on to the bits of one that was left alone."""
 
+import json
 import os
 import random
 import re
@@ -103,6 +104,21 @@ class Resume(TrainingTest):
         self.assertEqual(hashes(folder), before)
         self.assertIn("going on from step", self.train("--resume", run__dir=folder))
         self.assertSameRun(expected, folder)
+
+    def test_epochs_speed_and_time_are_those_of_all_parts(self):
+        folder, pairs = self.path("parts"), write(self.path("parts.tsv"), sample_pairs(60))
+        self.train(run__dir=folder, data__pairs=pairs, train__epochs=2)
+        records = [json.loads(line) for line in read(folder, "metrics.jsonl").splitlines()]
+        lines = [json.dumps({**record, "seconds": 100, "tgt_tok_per_s": 1}) for record in records]
+        write(os.path.join(folder, "metrics.jsonl"), lines)
+        result = run(*self.arguments("--resume", run__dir=folder, data__pairs=pairs, train__epochs=3, run__progress="auto"))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertRegex(result.stdout, r"total time +3:2\d\n")
+        self.assertRegex(result.stdout, r"tokens/s +[12]\n")
+        page = run("inspect", folder).stdout
+        self.assertRegex(page, r"\n  epochs done +\d of 3\n")
+        found = json.loads(run("inspect", folder, "--json").stdout)
+        self.assertEqual(found["run"]["checkpoints"][0]["epochs_done"], 3)
 
     def test_without_a_checkpoint_it_begins_at_step_0_and_says_so(self):
         (expected, _), folder = self.unbroken(), self.path("new")
