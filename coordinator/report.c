@@ -8,6 +8,7 @@
 #include "coordinator/html.h"
 #include "coordinator/metrics.h"
 #include "coordinator/report_asset.h"
+#include "proto/base/version.h"
 #include "proto/store/file.h"
 
 #include <jansson.h>
@@ -15,6 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 /* What the slots are written from. */
 struct page {
@@ -41,7 +44,8 @@ static void s_slot_title(struct buffer *out, const struct page *page)
 
 static void s_slot_status(struct buffer *out, const struct page *page)
 {
-    html_text(out, page->facts->status);
+    const char *status = page->facts->status;
+    html_text(out, strcmp(status, "training") == 0 ? "not finished when written" : status);
 }
 
 /* The first word of the status, as a class name. */
@@ -68,6 +72,26 @@ static void s_slot_about(struct buffer *out, const struct page *page)
     buffer_text(out, " words, ");
     s_grouped(out, facts->parameters);
     buffer_text(out, " parameters.");
+    buffer_format(out, " Learning rate %g, batch %lld, hidden %lld.", facts->config->train_lr,
+                  (long long)facts->config->train_batch, (long long)facts->config->model_hidden);
+}
+
+/* When the page was written, where the run stood then, and what wrote it: a run that was killed is not said to go on. */
+static void s_slot_written(struct buffer *out, const struct page *page)
+{
+    const struct metrics *metrics = page->metrics;
+    uint64_t done = metrics->count > 0 ? metrics->epochs[metrics->count - 1].epoch : 0;
+    char date[32], host[256] = "";
+    struct tm utc;
+    time_t now = time(NULL);
+    strftime(date, sizeof date, "%Y-%m-%d %H:%M:%S UTC", gmtime_r(&now, &utc));
+    buffer_format(out, "As of %s: epoch %llu of %lld. Written by lstmq %s", date, (unsigned long long)done,
+                  (long long)page->facts->config->train_epochs, LSTMQ_VERSION);
+    if (gethostname(host, sizeof host - 1) == 0) {
+        buffer_text(out, " on ");
+        html_text(out, host);
+    }
+    buffer_text(out, ".");
 }
 
 /* A number with `digits` decimals, a dash for NAN. */
@@ -267,9 +291,9 @@ static void s_slot_epochs(struct buffer *out, const struct page *page)
     const struct metrics *metrics = page->metrics;
     if (metrics->count == 0)
         return;
-    buffer_format(out,
-                  "<h2>Epochs</h2>\n<details><summary>Numbers of %s%zu epoch%s</summary><div class=\"panel scroll\">",
-                  metrics->count > 1 ? "all " : "", metrics->count, metrics->count > 1 ? "s" : "");
+    buffer_format(
+        out, "<h2>Epochs</h2>\n<details open><summary>Numbers of %s%zu epoch%s</summary><div class=\"panel scroll\">",
+        metrics->count > 1 ? "all " : "", metrics->count, metrics->count > 1 ? "s" : "");
     buffer_text(out,
                 "<table class=\"epochs\"><thead><tr><th>Epoch</th><th>Training loss</th><th>Training accuracy, %</th>"
                 "<th>Validation loss</th><th>forced</th><th>Validation accuracy, %</th><th>BLEU</th><th>normalised</th>"
@@ -347,12 +371,10 @@ static const struct {
     const char *name;
     void (*write)(struct buffer *out, const struct page *page);
 } s_slots[] = {
-    {"title", s_slot_title},       {"status_class", s_slot_status_class},
-    {"status", s_slot_status},     {"about", s_slot_about},
-    {"scores", s_slot_scores},     {"charts", s_slot_charts},
-    {"samples", s_slot_samples},   {"settings", s_slot_settings},
-    {"epochs", s_slot_epochs},     {"data", s_slot_data},
-    {"chart_js", s_slot_chart_js},
+    {"written", s_slot_written}, {"title", s_slot_title},     {"status_class", s_slot_status_class},
+    {"status", s_slot_status},   {"about", s_slot_about},     {"scores", s_slot_scores},
+    {"charts", s_slot_charts},   {"samples", s_slot_samples}, {"settings", s_slot_settings},
+    {"epochs", s_slot_epochs},   {"data", s_slot_data},       {"chart_js", s_slot_chart_js},
 };
 
 /* The template with its slots filled. The template is part of the program: a slot nobody knows is our mistake. */

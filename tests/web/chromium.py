@@ -102,8 +102,8 @@ class Browser:
             if "method" in answer:
                 self.events.append(answer)
 
-    def open(self, url, width, height=900, dark=False, seconds=60):
-        """Load a page and wait until it has loaded and painted."""
+    def open(self, url, width, height=900, dark=False, seconds=60, script=True):
+        """Load a page and wait until it has loaded and painted; without `script`, until it has loaded."""
         self.call("Emulation.setDeviceMetricsOverride",
                   {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600})
         self.call("Emulation.setEmulatedMedia",
@@ -115,6 +115,8 @@ class Browser:
             message = self.receive(deadline)
             if "method" in message:
                 self.events.append(message)
+        if not script:
+            return
         self.value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
 
     def value(self, expression):

@@ -72,6 +72,51 @@ def check_page(browser, kind, path, width, dark):
     check(f"{name} text can be read", browser.value(CONTRAST) >= 4.5, browser.value(CONTRAST))
 
 
+# Pairs of charts, tiles and panels that lie over each other, and canvases larger than their boxes.
+OVERLAPS = """(() => {
+    const boxes = [...document.querySelectorAll("figure, .scores, main > .panel, p.about")].map(element => element.getBoundingClientRect())
+        .filter(box => box.width > 0 && box.height > 0);
+    const over = boxes.flatMap((a, i) => boxes.slice(i + 1).filter(b =>
+        a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1));
+    const large = [...document.querySelectorAll("canvas")].filter(canvas => {
+        const inner = canvas.getBoundingClientRect(), outer = canvas.parentElement.getBoundingClientRect();
+        return inner.right > outer.right + 1 || inner.bottom > outer.bottom + 1;
+    });
+    return over.length + large.length;
+})()"""
+
+
+def check_printed(browser, path, pictures):
+    """Drawn for a wide dark screen, then laid out on A4 (182 mm between its margins are 688 px)."""
+    browser.open("file://" + path, 1280, dark=True)
+    browser.call("Emulation.setEmulatedMedia", {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+    browser.call("Emulation.setDeviceMetricsOverride", {"width": 688, "height": 1017, "deviceScaleFactor": 1, "mobile": False})
+    browser.value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
+    check("printed: nothing overlaps", browser.value(OVERLAPS) == 0, browser.value(OVERLAPS))
+    check("printed: nothing overflows", browser.value("document.documentElement.scrollWidth <= innerWidth"))
+    check("printed: on white paper", browser.value("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)")
+    if pictures:
+        browser.screenshot(os.path.join(pictures, "printed.png"))
+    browser.call("Emulation.setEmulatedMedia", {"media": "", "features": []})
+
+
+def check_plain(browser, path):
+    """Without JavaScript the table of epochs is open, and no empty box stands where a curve would be."""
+    browser.call("Emulation.setScriptExecutionDisabled", {"value": True})
+    browser.call("Page.navigate", {"url": "about:blank"})
+    browser.open("file://" + path, 1280, script=False)
+    found = browser.call("DOM.getDocument", {"depth": 0})["root"]["nodeId"]
+    charts = browser.call("DOM.querySelector", {"nodeId": found, "selector": ".charts"})["nodeId"]
+    table = browser.call("DOM.querySelector", {"nodeId": found, "selector": "details[open] .epochs"})["nodeId"]
+    try:
+        browser.call("DOM.getBoxModel", {"nodeId": charts})
+        check("plain: no empty charts", False)
+    except RuntimeError:
+        pass
+    check("plain: the table of epochs is open", table and browser.call("DOM.getBoxModel", {"nodeId": table})["model"]["height"] > 500)
+    browser.call("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
 def check_texts(browser, path):
     """The page's texts are the run's texts, markup and all."""
     browser.open("file://" + path, 1280)
@@ -108,6 +153,8 @@ def main():
                         shade = "dark" if dark else "light"
                         browser.screenshot(os.path.join(pictures, f"{kind}-{width}-{shade}.png"))
         check_texts(browser, os.path.join(folder, "full", "report.html"))
+        check_printed(browser, os.path.join(folder, "full", "report.html"), pictures)
+        check_plain(browser, os.path.join(folder, "full", "report.html"))
     print(f"{len(failures)} failures" if failures else "report.html: fits, draws, asks for nothing")
     return 1 if failures else 0
 

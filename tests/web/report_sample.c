@@ -52,6 +52,7 @@ int main(int argc, char **argv)
     config_defaults(&config);
     config.model_encoder_padding = true;
     config.data_take = 8000;
+    config.train_epochs = 50;
     snprintf(config.data_pairs, sizeof config.data_pairs, "/a/rather/long/path/with\"quotes\"/and-<tags>/%s/fra.txt",
              "0123456789012345678901234567890123456789012345678901234567890123456789");
     const struct report_facts facts = {
