@@ -76,7 +76,37 @@ static void s_slot_about(struct buffer *out, const struct page *page)
                   (long long)facts->config->train_batch, (long long)facts->config->model_hidden);
 }
 
-/* When the page was written, where the run stood then, and what wrote it: a run that was killed is not said to go on. */
+/* One sentence on over- or underfitting, from the losses with the decoder forced: those compare with training's. */
+static void s_slot_fit(struct buffer *out, const struct page *page)
+{
+    static const double rise = 1.02, gain = 0.98, level = 1.1;
+    const struct metrics *metrics = page->metrics;
+    size_t count = metrics->count, least = 0;
+    if (count < 3)
+        return;
+    const struct epoch_metrics *rows = metrics->epochs, *last = rows + count - 1,
+                               *before = rows + count - 1 - count / 5;
+    before -= before == last;
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].val_tf_loss < rows[least].val_tf_loss)
+            least = i;
+    if (!isfinite(last->val_tf_loss) || !isfinite(rows[0].val_tf_loss) || !isfinite(last->train_loss))
+        buffer_text(out, "Over- or underfitting cannot be judged without validation losses.");
+    else if (last->val_tf_loss > rise * rows[least].val_tf_loss && last->train_loss < rows[least].train_loss)
+        buffer_format(
+            out,
+            "Overfitting since epoch %llu: the training loss still falls, the validation loss (decoder forced) "
+            "rose from %.3f to %.3f.",
+            (unsigned long long)rows[least].epoch, rows[least].val_tf_loss, last->val_tf_loss);
+    else if (last->val_tf_loss < gain * before->val_tf_loss)
+        buffer_text(out, "Underfitting: the validation loss still falls at the last epoch; more epochs would help.");
+    else if (last->val_tf_loss < level * last->train_loss && last->train_loss > 1)
+        buffer_text(out, "Underfitting: training and validation loss are level and close; a larger model may help.");
+    else
+        buffer_text(out, "No overfitting: the validation loss (decoder forced) is level at the last epochs.");
+}
+
+/* When the page was written, where the run stood then, what wrote it: a killed run is not said to go on. */
 static void s_slot_written(struct buffer *out, const struct page *page)
 {
     const struct metrics *metrics = page->metrics;
@@ -371,10 +401,13 @@ static const struct {
     const char *name;
     void (*write)(struct buffer *out, const struct page *page);
 } s_slots[] = {
-    {"written", s_slot_written}, {"title", s_slot_title},     {"status_class", s_slot_status_class},
-    {"status", s_slot_status},   {"about", s_slot_about},     {"scores", s_slot_scores},
-    {"charts", s_slot_charts},   {"samples", s_slot_samples}, {"settings", s_slot_settings},
-    {"epochs", s_slot_epochs},   {"data", s_slot_data},       {"chart_js", s_slot_chart_js},
+    {"fit", s_slot_fit},           {"written", s_slot_written},
+    {"title", s_slot_title},       {"status_class", s_slot_status_class},
+    {"status", s_slot_status},     {"about", s_slot_about},
+    {"scores", s_slot_scores},     {"charts", s_slot_charts},
+    {"samples", s_slot_samples},   {"settings", s_slot_settings},
+    {"epochs", s_slot_epochs},     {"data", s_slot_data},
+    {"chart_js", s_slot_chart_js},
 };
 
 /* The template with its slots filled. The template is part of the program: a slot nobody knows is our mistake. */

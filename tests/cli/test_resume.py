@@ -111,7 +111,8 @@ class Resume(TrainingTest):
         records = [json.loads(line) for line in read(folder, "metrics.jsonl").splitlines()]
         lines = [json.dumps({**record, "seconds": 100, "tgt_tok_per_s": 1}) for record in records]
         write(os.path.join(folder, "metrics.jsonl"), lines)
-        result = run(*self.arguments("--resume", run__dir=folder, data__pairs=pairs, train__epochs=3, run__progress="auto"))
+        result = run(*self.arguments("--resume", run__dir=folder, data__pairs=pairs, train__epochs=3,
+                                     run__progress="auto"))
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertRegex(result.stdout, r"total time +3:2\d\n")
         self.assertRegex(result.stdout, r"tokens/s +[12]\n")

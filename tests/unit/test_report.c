@@ -190,6 +190,24 @@ static void settings_that_differ_from_the_defaults_come_first(void **state)
     buffer_free(&page);
 }
 
+static void overfitting_and_underfitting_are_said(void **state)
+{
+    write_metrics(*state, "{\"epoch\": 1, \"train_loss\": 4, \"val_tf_loss\": 4}\n"
+                          "{\"epoch\": 2, \"train_loss\": 3, \"val_tf_loss\": 3}\n"
+                          "{\"epoch\": 3, \"train_loss\": 2, \"val_tf_loss\": 3.5}\n");
+    struct buffer page = page_of(*state, (struct report_facts){0});
+    assert_non_null(strstr(page.data, "Overfitting since epoch 2"));
+    assert_non_null(strstr(page.data, "not finished when written"));
+    assert_non_null(strstr(page.data, ": epoch 3 of "));
+    buffer_free(&page);
+    write_metrics(*state, "{\"epoch\": 1, \"train_loss\": 4, \"val_tf_loss\": 4}\n"
+                          "{\"epoch\": 2, \"train_loss\": 3, \"val_tf_loss\": 3}\n"
+                          "{\"epoch\": 3, \"train_loss\": 2, \"val_tf_loss\": 2.5}\n");
+    page = page_of(*state, (struct report_facts){0});
+    assert_non_null(strstr(page.data, "Underfitting: the validation loss still falls"));
+    buffer_free(&page);
+}
+
 static void the_page_asks_for_nothing(void **state)
 {
     write_metrics(*state, "{\"epoch\": 1, \"val_loss\": 3.5}\n");
@@ -226,6 +244,7 @@ int main(void)
         ON_FOLDER(an_epoch_done_again_after_a_resume_counts_once),
         ON_FOLDER(hostile_texts_do_not_reach_the_page_as_markup),
         ON_FOLDER(settings_that_differ_from_the_defaults_come_first),
+        ON_FOLDER(overfitting_and_underfitting_are_said),
         ON_FOLDER(the_page_asks_for_nothing),
         ON_FOLDER(a_folder_that_is_not_there_is_an_error),
     };

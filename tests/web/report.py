@@ -74,7 +74,8 @@ def check_page(browser, kind, path, width, dark):
 
 # Pairs of charts, tiles and panels that lie over each other, and canvases larger than their boxes.
 OVERLAPS = """(() => {
-    const boxes = [...document.querySelectorAll("figure, .scores, main > .panel, p.about")].map(element => element.getBoundingClientRect())
+    const boxes = [...document.querySelectorAll("figure, .scores, main > .panel, p.about")]
+        .map(element => element.getBoundingClientRect())
         .filter(box => box.width > 0 && box.height > 0);
     const over = boxes.flatMap((a, i) => boxes.slice(i + 1).filter(b =>
         a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1));
@@ -89,12 +90,15 @@ OVERLAPS = """(() => {
 def check_printed(browser, path, pictures):
     """Drawn for a wide dark screen, then laid out on A4 (182 mm between its margins are 688 px)."""
     browser.open("file://" + path, 1280, dark=True)
-    browser.call("Emulation.setEmulatedMedia", {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]})
-    browser.call("Emulation.setDeviceMetricsOverride", {"width": 688, "height": 1017, "deviceScaleFactor": 1, "mobile": False})
+    browser.call("Emulation.setEmulatedMedia", {"media": "print",
+                 "features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+    browser.call("Emulation.setDeviceMetricsOverride", {"width": 688, "height": 1017,
+                 "deviceScaleFactor": 1, "mobile": False})
     browser.value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
     check("printed: nothing overlaps", browser.value(OVERLAPS) == 0, browser.value(OVERLAPS))
     check("printed: nothing overflows", browser.value("document.documentElement.scrollWidth <= innerWidth"))
-    check("printed: on white paper", browser.value("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)")
+    paper = browser.value("getComputedStyle(document.body).backgroundColor")
+    check("printed: on white paper", paper == "rgb(255, 255, 255)", paper)
     if pictures:
         browser.screenshot(os.path.join(pictures, "printed.png"))
     browser.call("Emulation.setEmulatedMedia", {"media": "", "features": []})
@@ -113,7 +117,8 @@ def check_plain(browser, path):
         check("plain: no empty charts", False)
     except RuntimeError:
         pass
-    check("plain: the table of epochs is open", table and browser.call("DOM.getBoxModel", {"nodeId": table})["model"]["height"] > 500)
+    check("plain: the table of epochs is open",
+          table and browser.call("DOM.getBoxModel", {"nodeId": table})["model"]["height"] > 500)
     browser.call("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
