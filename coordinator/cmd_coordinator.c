@@ -95,6 +95,8 @@ static bool s_coordinate(struct service *service, int argc, char **argv, struct 
     if (!socket_raise_files(err) || !keyring_open_server(&service->keyring, config, err))
         return false;
     bool done = conduct_prepare(&service->conduct, config, &over, err);
+    service->conduct.argc = argc;
+    service->conduct.argv = argv;
     if (done && (!over || journal_is_there(service->conduct.run.dir))) {
         done =
             s_open(service, err) && (over ? s_see_off(service, err) : conduct_run(&service->conduct, argc, argv, err));

@@ -176,6 +176,8 @@ static bool s_train(struct session *session, int argc, char **argv, struct err *
     if (!session->functions->check(config, err))
         return false;
     bool done = conduct_prepare(&session->conduct, config, &over, err);
+    session->conduct.argc = argc;
+    session->conduct.argv = argv;
     if (done && !over) {
         done = s_open(session, err) && s_start_workers(session, err) && conduct_run(&session->conduct, argc, argv, err);
         s_close(session);

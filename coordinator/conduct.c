@@ -164,7 +164,13 @@ bool conduct_open_loop(struct conduct *conduct, struct err *err)
 bool conduct_open_trainer(struct conduct *conduct, void *socket, struct watch *watch, struct journal *journal,
                           struct ledger *ledger, struct err *err)
 {
+    buffer_text(&conduct->command, "lstmq");
+    for (int i = 0; i < conduct->argc; i++)
+        s_quote(conduct->argv[i], &conduct->command);
+    if (!buffer_ok(&conduct->command, err))
+        return false;
     const struct trainer_parts parts = {
+        .command = conduct->command.data,
         .config = conduct->config,
         .dataset = &conduct->dataset,
         .plan = &conduct->plan,
@@ -207,4 +213,5 @@ void conduct_close(struct conduct *conduct)
     plan_close(&conduct->plan);
     samples_close(&conduct->samples);
     dataset_free(&conduct->dataset);
+    buffer_free(&conduct->command);
 }

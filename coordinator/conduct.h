@@ -27,6 +27,9 @@ struct conduct {
     struct checkpoint checkpoint;
     bool found; /* checkpoint is open */
     struct display display;
+    int argc; /* the command's words, set after conduct_prepare */
+    char **argv;
+    struct buffer command; /* the words as a shell takes them */
     struct loop *loop;
     struct trainer *trainer;
     int signals;    /* signalfd */

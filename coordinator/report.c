@@ -122,6 +122,11 @@ static void s_slot_written(struct buffer *out, const struct page *page)
         html_text(out, host);
     }
     buffer_text(out, ".");
+    if (page->facts->command != NULL) {
+        buffer_text(out, " Command: <code>");
+        html_text(out, page->facts->command);
+        buffer_text(out, "</code>");
+    }
 }
 
 /* A number with `digits` decimals, a dash for NAN. */

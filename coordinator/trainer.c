@@ -354,6 +354,7 @@ static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, s
                                   .samples = parts->samples,
                                   .state = state,
                                   .display = parts->display,
+                                  .command = parts->command,
                                   .epoch_steps = plan_steps(parts->plan)};
     trainer->fleet = (struct fleet){.config = parts->config,
                                     .dataset = parts->dataset,

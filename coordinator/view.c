@@ -55,6 +55,7 @@ void view_report(struct view *view, const char *status)
         .parameters = view->parameters,
         .best_epoch = view->state->has_best ? view->state->best_epoch : 0,
         .status = status,
+        .command = view->command,
         .samples = view->samples->shown,
         .sample_count = view->samples->translations[0] != NULL ? view->samples->count : 0,
     };
