@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Hold `lstmq train --config default` to time and memory that grow with the pairs and no faster.
 
-  scale.py small    a small network, 4,000, 16,000 and 64,000 pairs: memory, and time within what a busy machine allows
+  scale.py small    a small network, 4,000, 16,000 and 64,000 pairs: memory; time is printed and not judged
   scale.py full     the recipe's own network as well, 4,000, 32,000 and all pairs of $LSTMQ_DATA: time within 10 %
 
 Three files hold the same pairs in a random order, cut short, so that sentences are as long in each; without $LSTMQ_DATA they are drawn
@@ -70,7 +70,8 @@ def compare(folder, files, options, slack, memory=True):
         points.append((pairs, peak, seconds))
         print(f"       {pairs} pairs: {tokens} target tokens, {1e6 * seconds:.2f} us each, peak {peak:.1f} MB", flush=True)
     slowest, quickest = max(p[2] for p in points), min(p[2] for p in points)
-    check("time for each token, slowest over quickest", slowest <= slack * quickest, f"{slowest / quickest:.3f} (limit {slack:g})")
+    if slack is not None:
+        check("time for each token, slowest over quickest", slowest <= slack * quickest, f"{slowest / quickest:.3f} (limit {slack:g})")
     if memory:
         (least, before, _), (most, after, _) = points[0], points[-1]
         growth = (after - before) * 2**20 / (most - least)
@@ -89,7 +90,7 @@ def main():
         for count, path in files:
             path.write_text("\n".join(lines[:count]) + "\n", encoding="utf-8")
         print("a small network", flush=True)
-        compare(folder, files, SMALL, 1.5 if case == "small" else 1.25)
+        compare(folder, files, SMALL, None if case == "small" else 1.25)
         if case == "full":
             print("the recipe's network", flush=True)
             compare(folder, files, RECIPE, 1.1)
