@@ -94,12 +94,9 @@ static bool s_coordinate(struct service *service, int argc, char **argv, struct 
         config->train_shards = config->train_min_workers > SHARDS ? config->train_min_workers : SHARDS;
     if (!socket_raise_files(err) || !keyring_open_server(&service->keyring, config, err))
         return false;
-    bool done = conduct_prepare(&service->conduct, config, &over, err);
-    service->conduct.argc = argc;
-    service->conduct.argv = argv;
+    bool done = conduct_prepare(&service->conduct, config, argc, argv, &over, err);
     if (done && (!over || journal_is_there(service->conduct.run.dir))) {
-        done =
-            s_open(service, err) && (over ? s_see_off(service, err) : conduct_run(&service->conduct, argc, argv, err));
+        done = s_open(service, err) && (over ? s_see_off(service, err) : conduct_run(&service->conduct, err));
         if (done)
             journal_remove(&service->journal);
         s_close(service);

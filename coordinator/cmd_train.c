@@ -175,11 +175,9 @@ static bool s_train(struct session *session, int argc, char **argv, struct err *
         config->train_shards = config->train_workers;
     if (!session->functions->check(config, err))
         return false;
-    bool done = conduct_prepare(&session->conduct, config, &over, err);
-    session->conduct.argc = argc;
-    session->conduct.argv = argv;
+    bool done = conduct_prepare(&session->conduct, config, argc, argv, &over, err);
     if (done && !over) {
-        done = s_open(session, err) && s_start_workers(session, err) && conduct_run(&session->conduct, argc, argv, err);
+        done = s_open(session, err) && s_start_workers(session, err) && conduct_run(&session->conduct, err);
         s_close(session);
     }
     conduct_close(&session->conduct);

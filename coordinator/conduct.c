@@ -51,10 +51,10 @@ static void s_command(const struct config *config, int argc, char **argv, struct
     buffer_text(out, config->run_resume ? "" : " --resume");
 }
 
-static bool s_interrupted(const struct conduct *conduct, int argc, char **argv, struct err *err)
+static bool s_interrupted(const struct conduct *conduct, struct err *err)
 {
     struct buffer command = {0};
-    s_command(conduct->config, argc, argv, &command);
+    s_command(conduct->config, conduct->argc, conduct->argv, &command);
     bool whole = buffer_ok(&command, err);
     if (whole)
         err_set(err, ERR_INTERRUPTED, "interrupted%s; continue with: %s",
@@ -63,13 +63,13 @@ static bool s_interrupted(const struct conduct *conduct, int argc, char **argv, 
     return false;
 }
 
-static bool s_outcome(struct conduct *conduct, int argc, char **argv, struct err *err)
+static bool s_outcome(struct conduct *conduct, struct err *err)
 {
     enum trainer_outcome outcome = trainer_outcome(conduct->trainer);
     trainer_show_end(conduct->trainer);
     bool flushed = run_flushed(&conduct->run);
     if (outcome == TRAINER_INTERRUPTED)
-        return s_interrupted(conduct, argc, argv, err);
+        return s_interrupted(conduct, err);
     if (outcome == TRAINER_UNSAVED)
         return err_set(err, ERR_IO,
                        "%s: training is done, but its last state could not be saved: make room there, then add "
@@ -137,9 +137,10 @@ static bool s_find_start(struct conduct *conduct, bool *over, struct err *err)
     return true;
 }
 
-bool conduct_prepare(struct conduct *conduct, const struct config *config, bool *over, struct err *err)
+bool conduct_prepare(struct conduct *conduct, const struct config *config, int argc, char **argv, bool *over,
+                     struct err *err)
 {
-    *conduct = (struct conduct){.config = config, .signals = -1, .run = {.lock = -1}};
+    *conduct = (struct conduct){.config = config, .argc = argc, .argv = argv, .signals = -1, .run = {.lock = -1}};
     mt19937_seed(&conduct->stream, (uint64_t)config->train_seed);
     if (!trainer_check(config, err) || !dataset_read(&conduct->dataset, config, &conduct->stream, err))
         return false;
@@ -190,9 +191,9 @@ bool conduct_open_trainer(struct conduct *conduct, void *socket, struct watch *w
            loop_add_fd(conduct->loop, conduct->signals, s_on_signal, conduct, err) != 0;
 }
 
-bool conduct_run(struct conduct *conduct, int argc, char **argv, struct err *err)
+bool conduct_run(struct conduct *conduct, struct err *err)
 {
-    return loop_run(conduct->loop, err) && s_outcome(conduct, argc, argv, err);
+    return loop_run(conduct->loop, err) && s_outcome(conduct, err);
 }
 
 void conduct_close_trainer(struct conduct *conduct)

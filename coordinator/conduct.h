@@ -27,7 +27,7 @@ struct conduct {
     struct checkpoint checkpoint;
     bool found; /* checkpoint is open */
     struct display display;
-    int argc; /* the command's words, set after conduct_prepare */
+    int argc; /* the command's words; the caller owns them */
     char **argv;
     struct buffer command; /* the words as a shell takes them */
     struct loop *loop;
@@ -36,9 +36,11 @@ struct conduct {
     bool signalled; /* the first signal came */
 };
 
-/* Read the data, open the run folder, find where the run stands. *over: there is nothing left to do. Call
+/* Read the data, open the run folder, find where the run stands. argv are the command's words, for the report and for the
+ * command that continues an interrupted run; they must outlive the conduct. *over: there is nothing left to do. Call
  * conduct_close whatever it returns. */
-bool conduct_prepare(struct conduct *conduct, const struct config *config, bool *over, struct err *err);
+bool conduct_prepare(struct conduct *conduct, const struct config *config, int argc, char **argv, bool *over,
+                     struct err *err);
 
 /* Signals are blocked from here on, before any thread is started, so that the loop alone hears them. */
 bool conduct_open_loop(struct conduct *conduct, struct err *err);
@@ -47,9 +49,8 @@ bool conduct_open_loop(struct conduct *conduct, struct err *err);
 bool conduct_open_trainer(struct conduct *conduct, void *socket, struct watch *watch, struct journal *journal,
                           struct ledger *ledger, struct err *err);
 
-/* Run the loop to the end of the run. argv are the command's words, for the command that goes on with an interrupted
- * run. ERR_INTERRUPTED after a signal; ERR_IO where the last state could not be saved. */
-bool conduct_run(struct conduct *conduct, int argc, char **argv, struct err *err);
+/* Run the loop to the end of the run. ERR_INTERRUPTED after a signal; ERR_IO where the last state could not be saved. */
+bool conduct_run(struct conduct *conduct, struct err *err);
 
 /* Before the socket is closed. */
 void conduct_close_trainer(struct conduct *conduct);
