@@ -70,7 +70,7 @@ static bool s_check(struct build *build, struct err *err)
     return true;
 }
 
-static bool s_read(const struct config *config, const char *pairs_path, const char *src, const char *tgt,
+static bool s_read(const struct config *config, const char *pairs_path, const char *src, const char *tgt, bool keep_raw,
                    struct pairs *pairs, struct err *err)
 {
     const struct pairs_source source = {
@@ -81,7 +81,7 @@ static bool s_read(const struct config *config, const char *pairs_path, const ch
         .on_bad_line = (enum on_bad_line)config->data_on_bad_line,
         .min_tokens = (size_t)config->data_min_tokens,
         .max_tokens = (size_t)config->data_max_tokens,
-        .keep_raw = config->train_bleu,
+        .keep_raw = keep_raw,
     };
     if (!pairs_read(pairs, &source, err))
         return false;
@@ -337,11 +337,11 @@ static bool s_fingerprint(struct dataset *dataset, struct err *err)
 static bool s_build(struct dataset *dataset, struct build *build, struct mt19937 *stream, struct err *err)
 {
     const struct config *config = build->config;
-    if (!s_check(build, err) ||
-        !s_read(config, config->data_pairs, config->data_src, config->data_tgt, &build->pairs, err))
+    if (!s_check(build, err) || !s_read(config, config->data_pairs, config->data_src, config->data_tgt,
+                                        config->train_bleu && !build->has_own, &build->pairs, err))
         return false;
-    if (build->has_own &&
-        !s_read(config, config->data_valid_pairs, config->data_valid_src, config->data_valid_tgt, &build->own, err))
+    if (build->has_own && !s_read(config, config->data_valid_pairs, config->data_valid_src, config->data_valid_tgt,
+                                  config->train_bleu, &build->own, err))
         return false;
     if (!s_divide(build, stream, err) || !s_keep_texts(dataset, build, err))
         return false;

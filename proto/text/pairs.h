@@ -5,7 +5,7 @@
  * counted (data.on_bad_line). A BOM at the start, CR at line ends and, in a TSV, empty lines at the end are dropped; an
  * empty line elsewhere is bad in a TSV, and an empty sentence in parallel files. Text of all pairs stands in one arena,
  * normalised; a pair is two offsets. With keep_raw the targets are kept as written too, to score translations against.
- * Owned by whoever read it; one thread at a time. */
+ * The caller of pairs_read owns them; one thread at a time. */
 #ifndef LSTMQ_PAIRS_H
 #define LSTMQ_PAIRS_H
 
