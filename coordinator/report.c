@@ -106,6 +106,26 @@ static void s_slot_fit(struct buffer *out, const struct page *page)
         buffer_text(out, "No overfitting: the validation loss (decoder forced) is level at the last epochs.");
 }
 
+/* Text whose lines may break between words, but not behind the dashes of an option. */
+static void s_words(struct buffer *out, const char *text)
+{
+    while (*text) {
+        size_t size = strcspn(text, " ");
+        char *word = strndup(text, size);
+        if (!word) {
+            out->failed = true;
+            return;
+        }
+        buffer_text(out, "<span>");
+        html_text(out, word);
+        buffer_text(out, "</span>");
+        free(word);
+        text += size;
+        if (*text == ' ')
+            buffer_append(out, text++, 1);
+    }
+}
+
 /* When the page was written, where the run stood then, what wrote it: a killed run is not said to go on. */
 static void s_slot_written(struct buffer *out, const struct page *page)
 {
@@ -124,7 +144,7 @@ static void s_slot_written(struct buffer *out, const struct page *page)
     buffer_text(out, ".");
     if (page->facts->command != NULL) {
         buffer_text(out, " Command: <code>");
-        html_text(out, page->facts->command);
+        s_words(out, page->facts->command);
         buffer_text(out, "</code>");
     }
 }
@@ -211,7 +231,8 @@ static void s_slot_charts(struct buffer *out, const struct page *page)
     bool scored = false;
     for (size_t i = 0; i < page->metrics->count; i++)
         scored = scored || isfinite(page->metrics->epochs[i].bleu_normalised);
-    buffer_text(out, "<h2>Curves</h2>\n<div class=\"charts\">\n");
+    buffer_text(out, "<h2>Curves</h2>\n<p class=\"only-plain\">The curves need JavaScript. Their numbers are in the "
+                     "<a href=\"#numbers\">table of epochs</a>.</p>\n<div class=\"charts\">\n");
     s_chart(out, "loss", "Loss", "Nats per token. The upright line marks the best epoch.",
             "<li class=\"one\"><i></i>training</li><li class=\"two\"><i></i>validation</li>"
             "<li class=\"three\"><i></i>validation, decoder forced</li>");
@@ -326,9 +347,10 @@ static void s_slot_epochs(struct buffer *out, const struct page *page)
     const struct metrics *metrics = page->metrics;
     if (metrics->count == 0)
         return;
-    buffer_format(
-        out, "<h2>Epochs</h2>\n<details open><summary>Numbers of %s%zu epoch%s</summary><div class=\"panel scroll\">",
-        metrics->count > 1 ? "all " : "", metrics->count, metrics->count > 1 ? "s" : "");
+    buffer_format(out,
+                  "<h2 id=\"numbers\">Epochs</h2>\n<details open><summary>Numbers of %s%zu epoch%s</summary><div "
+                  "class=\"panel scroll\">",
+                  metrics->count > 1 ? "all " : "", metrics->count, metrics->count > 1 ? "s" : "");
     buffer_text(out,
                 "<table class=\"epochs\"><thead><tr><th>Epoch</th><th>Training loss</th><th>Training accuracy, %</th>"
                 "<th>Validation loss</th><th>forced</th><th>Validation accuracy, %</th><th>BLEU</th><th>normalised</th>"

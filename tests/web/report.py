@@ -99,8 +99,15 @@ def check_printed(browser, path, pictures):
     check("printed: nothing overflows", browser.value("document.documentElement.scrollWidth <= innerWidth"))
     paper = browser.value("getComputedStyle(document.body).backgroundColor")
     check("printed: on white paper", paper == "rgb(255, 255, 255)", paper)
+    check("printed: tables stay tables", browser.value(
+        "getComputedStyle(document.querySelector('.samples tr')).display") == "table-row")
     if pictures:
         browser.screenshot(os.path.join(pictures, "printed.png"))
+    browser.value("window.unfolded = null; addEventListener('beforeprint', () => { window.unfolded = "
+                  "document.querySelectorAll('details:not([open])').length; })")
+    browser.call("Page.printToPDF", {"preferCSSPageSize": True})
+    check("printed: every table is unfolded", browser.value("window.unfolded") == 0, browser.value("window.unfolded"))
+    check("printed: folded again afterwards", browser.value("document.querySelectorAll('details[open]').length") == 0)
     browser.call("Emulation.setEmulatedMedia", {"media": "", "features": []})
 
 
@@ -117,6 +124,9 @@ def check_plain(browser, path):
         check("plain: no empty charts", False)
     except RuntimeError:
         pass
+    pointer = browser.call("DOM.querySelector", {"nodeId": found, "selector": ".only-plain a[href='#numbers']"})["nodeId"]
+    check("plain: a line points at the table",
+          pointer and browser.call("DOM.getBoxModel", {"nodeId": pointer})["model"]["height"] > 0)
     check("plain: the table of epochs is open",
           table and browser.call("DOM.getBoxModel", {"nodeId": table})["model"]["height"] > 500)
     browser.call("Emulation.setScriptExecutionDisabled", {"value": False})
