@@ -54,7 +54,7 @@ static void s_answer(struct server *server, const struct route *from)
     const struct message answer = {.type = MESSAGE_STATUS, .status = {.json = {json, strlen(json)}}};
     struct err err = {0};
     if (!message_send(server->socket, from, &answer, &err))
-        log_warn("no answer: %s", err.text);
+        log_event(LOG_WARN, "unanswered", LOG_FIELDS(LOG_TEXT("reason", err.text)), "no answer: %s", err.text);
 }
 
 static bool s_ready(void *context, struct err *err)
