@@ -1,14 +1,14 @@
 /* log.h - one line on stderr for what an operator, or a program that watches, should know.
  *
- * Each line is one event. It has a stable name (snake_case, a literal at the call), fields, and a sentence. The text form
- * prints "TIME LEVEL role[pid] sentence": `2026-01-31T12:00:00.123Z info coordinator[4242] worker 3 joined`. The JSON
- * form prints one object: {"time":"2026-01-31T12:00:00.123Z","level":"info","role":"coordinator","pid":4242,
+ * Each line is one event. It has a stable name (snake_case, a literal at the call), fields, and a sentence. The text
+ * form prints "TIME LEVEL role[pid] sentence": `2026-01-31T12:00:00.123Z info coordinator[4242] worker 3 left`. The
+ * JSON form prints one object: {"time":"2026-01-31T12:00:00.123Z","level":"info","role":"coordinator","pid":4242,
  * "event":"worker_left","worker":3,"text":"worker 3 left after 12 steps"}. A line has at most LOG_LINE bytes; the
  * strings of a longer object are cut, a field without space is left out, and `"cut":true` says so.
  *
- * The logger is the one piece of global mutable state in the program; command_config opens it, and any thread may call it
- * (a line is one write(2), and nothing is allocated). Libraries log only what they handled themselves; a failure travels
- * as a struct err instead. */
+ * The logger is the one piece of global mutable state in the program; command_config opens it, and any thread may call
+ * it (a line is one write(2), and nothing is allocated). Libraries log only what they handled themselves; a failure
+ * travels as a struct err instead. */
 #ifndef LSTMQ_LOG_H
 #define LSTMQ_LOG_H
 

@@ -118,41 +118,10 @@ class Process:
             raise AssertionError(f"{self.name}: no event {name} {fields} within {timeout} s\n{self.log()}")
         return found
 
-    def find(self, pattern, since=0):
-        """(time, match) of the first line from number `since` on in which the pattern is found, or None."""
-        with self.news:
-            return self._find(re.compile(pattern), since)
-
-    def _find(self, pattern, since):
-        for at, line in self.lines[since:]:
-            match = pattern.search(line)
-            if match:
-                return at, match
-        return None
-
-    def all(self, pattern):
-        """(time, match) of all lines so far in which the pattern is found."""
-        with self.news:
-            return [(at, match) for at, line in self.lines for match in [re.search(pattern, line)] if match]
-
     def mark(self):
         """Lines so far: for `since`."""
         with self.news:
             return len(self.lines)
-
-    def hears(self, pattern, limit, since=0):
-        """(time, match) of such a line, or None when there was none in the time or before the end."""
-        compiled = re.compile(pattern)
-        with self.news:
-            self.news.wait_for(lambda: self._find(compiled, since) or self.ended_s is not None, limit)
-            return self._find(compiled, since)
-
-    def expect(self, pattern, since=0, limit=LIMIT_S):
-        """The same, of a line that must come."""
-        found = self.hears(pattern, limit, since)
-        if not found:
-            raise AssertionError(f"{self.name}: no line {pattern!r} within {limit} s\n{self.log()}")
-        return found
 
     def ended(self):
         with self.news:
