@@ -78,7 +78,9 @@ void refusal_log(struct refusals *refusals, const char *address, const char *for
     }
     refusals->total++;
     refusals->lines++;
-    log_event(LOG_WARN, "connection_refused", LOG_FIELDS(LOG_TEXT("address", address), LOG_TEXT("reason", reason)),
+    log_event(LOG_WARN, "connection_refused",
+              LOG_FIELDS(LOG_TEXT("address", strcmp(address, REFUSAL_NO_ADDRESS) == 0 ? NULL : address),
+                         LOG_TEXT("reason", reason)),
               "refused %s: %s", address, reason);
 }
 

@@ -141,6 +141,7 @@ int main(int argc, char **argv)
             ok = config_set(&config, argv[i], equals + 1, &err);
         }
     }
+    log_use_json(config.log_format == 1);
     ok = ok && s_open(&server, &config, &err) &&
          loop_add_timer(server.loop, strtol(argv[1], NULL, 10) * 1000, 0, s_stop, &server, &err) != 0 &&
          loop_run(server.loop, &err);

@@ -222,8 +222,8 @@ class Members(ClusterTest):
             worker.send(signal.SIGTERM)
         for worker in cluster.workers:
             self.assertEqual(worker.end(), 0, cluster.log())
-        left = cluster.coordinator.event("worker_left")
-        cluster.coordinator.event("waiting_for_workers", left["line_number"], workers=0, least=2)
+        ended = cluster.coordinator.event("generation_ended")
+        cluster.coordinator.event("waiting_for_workers", ended["line_number"], workers=0, least=2)
         computed = max(worker.steps()[-1] for worker in cluster.workers)
         since = cluster.coordinator.mark()
         cluster.worker(), cluster.worker()
