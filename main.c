@@ -8,6 +8,7 @@
 #include "proto/base/cmd_help.h"
 #include "proto/base/command.h"
 #include "proto/base/help.h"
+#include "proto/base/log.h"
 #include "proto/base/version.h"
 #include "proto/store/commands.h"
 #include "proto/wire/commands.h"
@@ -198,6 +199,18 @@ static bool s_flush(struct err *err)
     return true;
 }
 
+/* `what` is the program, with the command that failed. Returns the exit status. */
+static int s_failed(const char *what, const struct err *err)
+{
+    int status = err_exit_status(err->code);
+    const struct log_field *fields = LOG_FIELDS(LOG_TEXT("reason", err->text), LOG_INT("status", status));
+    if (err->code == ERR_INTERRUPTED)
+        log_say(LOG_ERROR, "interrupted", fields, "%s: %s", what, err->text);
+    else
+        log_say(LOG_ERROR, "failed", fields, "%s: %s", what, err->text);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     /* `lstmq help | head` ends without a word, also where our parent ignores the signal. */
@@ -216,8 +229,8 @@ int main(int argc, char **argv)
         bool asks = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0;
         const struct command *command = command_find(s_commands, COMMAND_COUNT, asks ? "help" : name, &err);
         if (command == NULL) {
-            fprintf(stderr, "lstmq: %s\n", err.text);
-            return err_exit_status(err.code);
+            log_use_json(command_wants_json(argc - 1, argv + 1));
+            return s_failed("lstmq", &err);
         }
         name = command->name;
         /* A command's own --help is answered by command_config; `lstmq --help` is `lstmq help`. */
@@ -226,7 +239,9 @@ int main(int argc, char **argv)
         ok = command->run(command, argc - 1, argv + 1, &err);
     }
     ok = ok && s_flush(&err);
-    if (!ok)
-        fprintf(stderr, "lstmq %s: %s\n", name, err.text);
-    return ok ? 0 : err_exit_status(err.code);
+    if (ok)
+        return 0;
+    char what[64];
+    snprintf(what, sizeof what, "lstmq %s", name);
+    return s_failed(what, &err);
 }

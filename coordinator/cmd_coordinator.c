@@ -43,7 +43,8 @@ static bool s_open_socket(struct service *service, struct err *err)
     service->socket = socket_bind(&options, service->config.cluster_bind, bound, err);
     if (service->socket == NULL)
         return false;
-    log_info("waiting for workers: lstmq worker --connect %s", bound);
+    log_event(LOG_INFO, "listening", LOG_FIELDS(LOG_TEXT("address", bound)),
+              "waiting for workers: lstmq worker --connect %s", bound);
     return true;
 }
 

@@ -16,8 +16,9 @@ static bool s_on_signal(void *context, struct err *err)
     if (signal == 0 || conduct->signalled)
         return true;
     conduct->signalled = true;
-    log_info("%s: finishing the steps in flight and writing a checkpoint; once more ends at once",
-             signal == SIGINT ? "interrupted" : "told to end");
+    log_event(LOG_INFO, "stopping", LOG_FIELDS(LOG_TEXT("signal", signal == SIGINT ? "SIGINT" : "SIGTERM")),
+              "%s: finishing the steps in flight and writing a checkpoint; once more ends at once",
+              signal == SIGINT ? "interrupted" : "told to end");
     return loop_signal_yield(conduct->loop, err) && trainer_interrupt(conduct->trainer, err);
 }
 
@@ -68,6 +69,11 @@ static bool s_outcome(struct conduct *conduct, struct err *err)
     enum trainer_outcome outcome = trainer_outcome(conduct->trainer);
     trainer_show_end(conduct->trainer);
     bool flushed = run_flushed(&conduct->run);
+    const char *result = outcome == TRAINER_INTERRUPTED ? "interrupted"
+                         : outcome == TRAINER_UNSAVED   ? "unsaved"
+                                                        : "finished";
+    log_fact("run_ended", LOG_FIELDS(LOG_TEXT("path", conduct->run.dir), LOG_TEXT("result", result)),
+             "%s: the run is %s", conduct->run.dir, result);
     if (outcome == TRAINER_INTERRUPTED)
         return s_interrupted(conduct, err);
     if (outcome == TRAINER_UNSAVED)
@@ -84,17 +90,24 @@ static bool s_outcome(struct conduct *conduct, struct err *err)
 static void s_log_dataset(const struct conduct *conduct)
 {
     const struct dataset *dataset = &conduct->dataset;
-    log_info("%" PRIu64 " lines, %" PRIu64 " pairs of %" PRId64 " to %" PRId64
-             " tokens; training on %u, validating on %u; "
-             "vocabularies %zu and %zu",
-             dataset->lines, dataset->kept, conduct->config->data_min_tokens, conduct->config->data_max_tokens,
-             dataset->train, dataset->valid, vocab_size(dataset->src), vocab_size(dataset->tgt));
+    log_event(
+        LOG_INFO, "dataset_read",
+        LOG_FIELDS(LOG_COUNT("lines", dataset->lines), LOG_COUNT("pairs", dataset->kept),
+                   LOG_COUNT("train", dataset->train), LOG_COUNT("valid", dataset->valid),
+                   LOG_COUNT("src_vocab", vocab_size(dataset->src)), LOG_COUNT("tgt_vocab", vocab_size(dataset->tgt))),
+        "%" PRIu64 " lines, %" PRIu64 " pairs of %" PRId64 " to %" PRId64 " tokens; training on %u, validating on %u; "
+        "vocabularies %zu and %zu",
+        dataset->lines, dataset->kept, conduct->config->data_min_tokens, conduct->config->data_max_tokens,
+        dataset->train, dataset->valid, vocab_size(dataset->src), vocab_size(dataset->tgt));
     if (dataset->held_out > 0)
-        log_info("%" PRIu64 " training pairs were left out because their source is held out (data.split source)",
-                 dataset->held_out);
+        log_event(LOG_INFO, "pairs_held_out", LOG_FIELDS(LOG_COUNT("pairs", dataset->held_out)),
+                  "%" PRIu64 " training pairs were left out because their source is held out (data.split source)",
+                  dataset->held_out);
     if (dataset->bad > 0)
-        log_warn("%" PRIu64 " bad lines were skipped (data.on_bad_line skip); the first: %s", dataset->bad,
-                 dataset->first_bad);
+        log_event(LOG_WARN, "bad_lines_skipped",
+                  LOG_FIELDS(LOG_COUNT("lines", dataset->bad), LOG_TEXT("first", dataset->first_bad)),
+                  "%" PRIu64 " bad lines were skipped (data.on_bad_line skip); the first: %s", dataset->bad,
+                  dataset->first_bad);
 }
 
 /* What a crash left half done is settled by the next checkpoint; where none will come, here. */
@@ -102,7 +115,8 @@ static void s_tidy(const struct conduct *conduct)
 {
     struct err failure = {0};
     if (!checkpoint_sweep(conduct->run.dir, SIZE_MAX, &failure))
-        log_warn("%s", failure.text);
+        log_event(LOG_WARN, "sweep_failed",
+                  LOG_FIELDS(LOG_TEXT("path", conduct->run.dir), LOG_TEXT("reason", failure.text)), "%s", failure.text);
 }
 
 /* Where the run stands: *over when there is nothing left to do. */
@@ -116,7 +130,8 @@ static bool s_find_start(struct conduct *conduct, bool *over, struct err *err)
         return false;
     if (!conduct->found) {
         if (config->run_resume)
-            log_info("%s holds no checkpoint: training begins at step 0", conduct->run.dir);
+            log_event(LOG_INFO, "checkpoint_missing", LOG_FIELDS(LOG_TEXT("path", conduct->run.dir)),
+                      "%s holds no checkpoint: training begins at step 0", conduct->run.dir);
         run_rewind(&conduct->run, 1, 0);
         return true;
     }
@@ -129,11 +144,16 @@ static bool s_find_start(struct conduct *conduct, bool *over, struct err *err)
     if (*over)
         s_tidy(conduct);
     if (*over)
-        log_info("%s is finished after %" PRIu64 " epochs: nothing is left to do (more with --train.epochs)",
-                 conduct->run.dir, state->epoch - 1);
+        log_event(LOG_INFO, "run_complete",
+                  LOG_FIELDS(LOG_TEXT("path", conduct->run.dir), LOG_COUNT("epochs", state->epoch - 1)),
+                  "%s is finished after %" PRIu64 " epochs: nothing is left to do (more with --train.epochs)",
+                  conduct->run.dir, state->epoch - 1);
     else
-        log_info("going on from step %" PRIu64 ", in epoch %" PRIu64 " of %" PRId64, state->step, state->epoch,
-                 config->train_epochs);
+        log_event(LOG_INFO, "run_resumed",
+                  LOG_FIELDS(LOG_TEXT("path", conduct->run.dir), LOG_COUNT("step", state->step),
+                             LOG_COUNT("epoch", state->epoch), LOG_INT("epochs", config->train_epochs)),
+                  "going on from step %" PRIu64 ", in epoch %" PRIu64 " of %" PRId64, state->step, state->epoch,
+                  config->train_epochs);
     return true;
 }
 
@@ -193,6 +213,12 @@ bool conduct_open_trainer(struct conduct *conduct, void *socket, struct watch *w
 
 bool conduct_run(struct conduct *conduct, struct err *err)
 {
+    const struct checkpoint_state *state = conduct->found ? &conduct->checkpoint.state : NULL;
+    log_fact("run_started",
+             LOG_FIELDS(LOG_TEXT("path", conduct->run.dir), LOG_COUNT("step", state != NULL ? state->step : 0),
+                        LOG_COUNT("epoch", state != NULL ? state->epoch : 1),
+                        LOG_INT("epochs", conduct->config->train_epochs)),
+             "%s: the run starts", conduct->run.dir);
     return loop_run(conduct->loop, err) && s_outcome(conduct, err);
 }
 

@@ -67,7 +67,10 @@ static bool s_leave(struct fleet *fleet, struct member *member, struct err *err)
     if (member->phase != MEMBER_LEAVING)
         return roster_lose(fleet, member, "left without being asked", err);
     if (!fleet->embedded)
-        log_info("worker %" PRIu64 " left after %" PRIu64 " steps", member->id, member->steps);
+        log_event(LOG_INFO, "worker_left",
+                  LOG_FIELDS(LOG_COUNT("worker", member->id), LOG_TEXT("host", member->host),
+                             LOG_COUNT("process", member->pid), LOG_COUNT("steps", member->steps)),
+                  "worker %" PRIu64 " left after %" PRIu64 " steps", member->id, member->steps);
     return roster_drop(fleet, member, err);
 }
 
@@ -143,7 +146,9 @@ static void s_refuse(struct fleet *fleet, const struct route *from, const struct
     fleet->strangers++;
     if (now - fleet->complained_ms < COMPLAIN_MS)
         return;
-    log_warn("a stranger was refused: %s (%" PRIu64 " in all)", why->text, fleet->strangers);
+    log_event(LOG_WARN, "stranger_refused",
+              LOG_FIELDS(LOG_TEXT("reason", why->text), LOG_COUNT("count", fleet->strangers)),
+              "a stranger was refused: %s (%" PRIu64 " in all)", why->text, fleet->strangers);
     fleet->complained_ms = now;
 }
 

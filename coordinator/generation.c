@@ -276,8 +276,11 @@ static bool s_form(struct fleet *fleet, struct member *alone, struct err *err)
     fleet->told_waiting = 0;
     fleet->expected = 0;
     if (!fleet->embedded)
-        log_info("generation %" PRIu64 ": %u worker%s, from step %" PRIu64, fleet->generation, fleet->size,
-                 fleet->size == 1 ? "" : "s", fleet->start.step);
+        log_event(LOG_INFO, "generation_started",
+                  LOG_FIELDS(LOG_COUNT("generation", fleet->generation), LOG_COUNT("workers", fleet->size),
+                             LOG_COUNT("step", fleet->start.step), LOG_BOOL("alone", alone != NULL)),
+                  "generation %" PRIu64 ": %u worker%s, from step %" PRIu64, fleet->generation, fleet->size,
+                  fleet->size == 1 ? "" : "s", fleet->start.step);
     return s_announce(fleet, err) && (fleet->size > 1 || s_begin_upload(fleet, err));
 }
 
@@ -315,7 +318,9 @@ static bool s_gather(struct fleet *fleet, size_t waiting, struct err *err)
     if (waiting >= fleet->least)
         return !s_settled(fleet) || s_form(fleet, NULL, err);
     if (!fleet->embedded && fleet->told_waiting != waiting + 1)
-        log_info("waiting for workers: %zu of at least %u are here", waiting, fleet->least);
+        log_event(LOG_INFO, "waiting_for_workers",
+                  LOG_FIELDS(LOG_COUNT("workers", waiting), LOG_COUNT("least", fleet->least)),
+                  "waiting for workers: %zu of at least %u are here", waiting, fleet->least);
     fleet->told_waiting = waiting + 1;
     return true;
 }
@@ -331,14 +336,21 @@ static void s_watch_meeting(struct fleet *fleet)
     if (now - fleet->meeting_ms < MEETING_MS)
         return;
     fleet->meeting_ms = now;
-    log_warn("generation %" PRIu64 " has not begun after %" PRId64
-             " ms: %zu of %u workers are not ready; each must reach "
-             "the next at the place it names (worker.bind)",
-             fleet->generation, now - fleet->formed_ms, fleet->size - s_count(fleet, MEMBER_WORKING), fleet->size);
+    log_event(LOG_WARN, "generation_stalled",
+              LOG_FIELDS(LOG_COUNT("generation", fleet->generation), LOG_INT("ms", now - fleet->formed_ms),
+                         LOG_COUNT("workers", fleet->size),
+                         LOG_COUNT("unready", fleet->size - s_count(fleet, MEMBER_WORKING))),
+              "generation %" PRIu64 " has not begun after %" PRId64
+              " ms: %zu of %u workers are not ready; each must reach "
+              "the next at the place it names (worker.bind)",
+              fleet->generation, now - fleet->formed_ms, fleet->size - s_count(fleet, MEMBER_WORKING), fleet->size);
     for (uint32_t rank = 0; rank < fleet->size; rank++) {
         const struct member *member = s_rank(fleet, rank);
         if (member != NULL && member->phase != MEMBER_WORKING)
-            log_warn("  worker %" PRIu64 " (%s): %s", member->id, member->host, member->endpoint);
+            log_event(LOG_WARN, "worker_unready",
+                      LOG_FIELDS(LOG_COUNT("worker", member->id), LOG_TEXT("host", member->host),
+                                 LOG_TEXT("address", member->endpoint)),
+                      "  worker %" PRIu64 " (%s): %s", member->id, member->host, member->endpoint);
     }
 }
 
@@ -433,8 +445,11 @@ bool generation_ready(struct fleet *fleet, struct member *member, const struct r
     fleet->phase = FLEET_WORK;
     fleet->winding_up = s_one_resigns(fleet);
     if (!fleet->embedded)
-        log_info("generation %" PRIu64 " is at work after %" PRId64 " ms", fleet->generation,
-                 clock_ms() - fleet->formed_ms);
+        log_event(LOG_INFO, "generation_active",
+                  LOG_FIELDS(LOG_COUNT("generation", fleet->generation), LOG_INT("ms", clock_ms() - fleet->formed_ms),
+                             LOG_COUNT("workers", fleet->size), LOG_COUNT("step", fleet->start.step)),
+                  "generation %" PRIu64 " is at work after %" PRId64 " ms", fleet->generation,
+                  clock_ms() - fleet->formed_ms);
     return fleet->owner.work(fleet->owner.context, err) && generation_consider(fleet, err);
 }
 
@@ -447,9 +462,12 @@ bool generation_hold(struct fleet *fleet, struct member *member, const struct ge
     member->branch = held->branch;
     member->held = s_is_of_course(fleet, held->branch, held->step);
     if (!member->held) {
-        log_info("worker %" PRIu64 " holds step %" PRIu64 " of generation %" PRIu64
-                 ", which the run went on without: it gets what the others hold",
-                 member->id, held->step, held->branch);
+        log_event(LOG_INFO, "state_outdated",
+                  LOG_FIELDS(LOG_COUNT("worker", member->id), LOG_COUNT("step", held->step),
+                             LOG_COUNT("generation", held->branch)),
+                  "worker %" PRIu64 " holds step %" PRIu64 " of generation %" PRIu64
+                  ", which the run went on without: it gets what the others hold",
+                  member->id, held->step, held->branch);
         return true;
     }
     if (held->steps == 0 ||
@@ -460,8 +478,11 @@ bool generation_hold(struct fleet *fleet, struct member *member, const struct ge
         *err = failure;
         return false;
     }
-    log_warn("worker %" PRIu64 " took another course than the run: %s; it gets what the others hold", member->id,
-             failure.text);
+    log_event(
+        LOG_WARN, "state_differs",
+        LOG_FIELDS(LOG_COUNT("worker", member->id), LOG_COUNT("step", held->step), LOG_TEXT("reason", failure.text)),
+        "worker %" PRIu64 " took another course than the run: %s; it gets what the others hold", member->id,
+        failure.text);
     member->held = false;
     return true;
 }
@@ -506,6 +527,9 @@ bool generation_end(struct fleet *fleet, struct err *err)
     if (fleet->phase != FLEET_SYNC && fleet->phase != FLEET_WORK)
         return true;
     fleet->phase = FLEET_ENDING;
+    if (!fleet->embedded)
+        log_fact("generation_ended", LOG_FIELDS(LOG_COUNT("generation", fleet->generation)),
+                 "generation %" PRIu64 " ends", fleet->generation);
     fleet->winding_up = false;
     upload_close(&fleet->upload);
     for (size_t i = 0; i < fleet->count; i++) {

@@ -30,8 +30,11 @@ static bool s_fits(const struct fleet *fleet, const struct hello *hello, struct 
                            "train.reduce exact takes workers of one kind: %.*s with %s is not %s with %s of worker "
                            "%" PRIu64,
                            (int)hello->build.size, hello->build.data, backend, other->build, other->backend, other->id);
-        log_warn("workers differ: %.*s with %s, and %s with %s", (int)hello->build.size, hello->build.data, backend,
-                 other->build, other->backend);
+        log_event(LOG_WARN, "workers_differ",
+                  LOG_FIELDS(LOG_COUNT("worker", other->id), LOG_TEXT("backend", other->backend),
+                             LOG_TEXT("other_backend", backend)),
+                  "workers differ: %.*s with %s, and %s with %s", (int)hello->build.size, hello->build.data, backend,
+                  other->build, other->backend);
         break;
     }
     return true;
@@ -52,8 +55,14 @@ static void s_log_coming(const struct fleet *fleet, const struct member *member,
     char holds[48] = "";
     if (held)
         snprintf(holds, sizeof holds, ", holds step %" PRIu64, hello->step);
-    log_line(fleet->embedded ? LOG_DEBUG : LOG_INFO, "worker %" PRIu64 ": %s, process %u, %s, %s, threads: %u%s",
-             member->id, member->host, member->pid, member->build, member->backend, member->threads, holds);
+    /* The step is null where it holds none. */
+    const struct log_field step = held ? LOG_COUNT("step", hello->step) : LOG_TEXT("step", NULL);
+    log_event(fleet->embedded ? LOG_DEBUG : LOG_INFO, "worker_joined",
+              LOG_FIELDS(LOG_COUNT("worker", member->id), LOG_TEXT("host", member->host),
+                         LOG_COUNT("process", member->pid), LOG_TEXT("build", member->build),
+                         LOG_TEXT("backend", member->backend), LOG_COUNT("threads", member->threads), step),
+              "worker %" PRIu64 ": %s, process %u, %s, %s, threads: %u%s", member->id, member->host, member->pid,
+              member->build, member->backend, member->threads, holds);
 }
 
 static bool s_welcome(struct fleet *fleet, struct member *member, struct err *err)
@@ -96,9 +105,10 @@ static bool s_may_hold(const struct fleet *fleet, const struct hello *hello)
         return false;
     if (hello->worker >= 1 && hello->worker <= fleet->ids && hello->step <= fleet->handed)
         return true;
-    log_warn("a worker says that it was number %" PRIu64 " and holds step %" PRIu64 ", which nobody was given: it is "
-             "taken as one that holds nothing",
-             hello->worker, hello->step);
+    log_event(LOG_WARN, "state_unknown", LOG_FIELDS(LOG_COUNT("worker", hello->worker), LOG_COUNT("step", hello->step)),
+              "a worker says that it was number %" PRIu64 " and holds step %" PRIu64 ", which nobody was given: it is "
+              "taken as one that holds nothing",
+              hello->worker, hello->step);
     return false;
 }
 
@@ -144,7 +154,8 @@ bool joining_hello(struct fleet *fleet, const struct route *from, const struct h
         *err = refusal;
         return false;
     }
-    log_warn("a worker was refused: %s", refusal.text);
+    log_event(LOG_WARN, "worker_refused", LOG_FIELDS(LOG_TEXT("reason", refusal.text)), "a worker was refused: %s",
+              refusal.text);
     roster_say_error(fleet, from, &refusal);
     return true;
 }

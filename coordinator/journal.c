@@ -72,7 +72,9 @@ static bool s_same(const struct journal_origin *one, const struct journal_origin
 static void s_complain(struct journal *journal)
 {
     if (!journal->complained)
-        log_error("%s: %s; training goes on, but a coordinator that is killed now goes on from the last checkpoint",
+        log_event(LOG_ERROR, "journal_failed",
+                  LOG_FIELDS(LOG_TEXT("path", journal->path), LOG_TEXT("reason", strerror(errno))),
+                  "%s: %s; training goes on, but a coordinator that is killed now goes on from the last checkpoint",
                   journal->path, strerror(errno));
     journal->complained = true;
 }
@@ -146,8 +148,9 @@ static bool s_write_anew(struct journal *journal, const struct ledger *ledger)
     bool done = s_put_results(&out, ledger->first, ledger->results, ledger->count) &&
                 file_write_atomic(journal->path, out.data, out.size, &err);
     if (!done)
-        log_error("%s; training goes on, but a coordinator that is killed now goes on from the last checkpoint",
-                  err.text);
+        log_event(
+            LOG_ERROR, "journal_failed", LOG_FIELDS(LOG_TEXT("path", journal->path), LOG_TEXT("reason", err.text)),
+            "%s; training goes on, but a coordinator that is killed now goes on from the last checkpoint", err.text);
     journal->size = out.size;
     journal->numbers_last = false;
     buffer_free(&out);
@@ -264,8 +267,10 @@ bool journal_open(struct journal *journal, const char *dir, bool resume, const s
         return err_set(err, ERR_USAGE, "run.dir: the path is too long");
     if (resume && access(journal->path, F_OK) == 0) {
         if (!file_read(journal->path, s_most, &bytes, &failure) || !s_read(journal, &bytes, ledger, &failure)) {
-            log_warn("%s: %s; a new one begins, and workers that hold this run's state are not known again",
-                     journal->path, failure.text);
+            log_event(LOG_WARN, "journal_unreadable",
+                      LOG_FIELDS(LOG_TEXT("path", journal->path), LOG_TEXT("reason", failure.text)),
+                      "%s: %s; a new one begins, and workers that hold this run's state are not known again",
+                      journal->path, failure.text);
             ledger_cut(ledger, 0);
             journal->run = journal->generation = journal->workers = 0;
             journal->ranks = 0;
@@ -290,5 +295,7 @@ void journal_remove(struct journal *journal)
 {
     journal_close(journal);
     if (unlink(journal->path) != 0 && errno != ENOENT)
-        log_warn("%s: %s", journal->path, strerror(errno));
+        log_event(LOG_WARN, "journal_remains",
+                  LOG_FIELDS(LOG_TEXT("path", journal->path), LOG_TEXT("reason", strerror(errno))), "%s: %s",
+                  journal->path, strerror(errno));
 }

@@ -16,6 +16,11 @@ static bool s_after(struct trainer *trainer, bool saved, struct err *err)
     /* Who came back meanwhile may have told of steps behind the one that was saved. */
     trainer->saved = saved && trainer->download.step == state->step;
     trainer->saver = 0;
+    if (saved)
+        log_fact("checkpoint_written",
+                 LOG_FIELDS(LOG_COUNT("step", trainer->download.step), LOG_COUNT("epoch", state->epoch),
+                            LOG_TEXT("path", dir)),
+                 "checkpoint of step %" PRIu64 " is written", trainer->download.step);
     if (trainer->download.parameters > 0)
         trainer->view.parameters = trainer->download.parameters;
     if (trainer->closing && trainer->best && !saved) {
@@ -26,9 +31,12 @@ static bool s_after(struct trainer *trainer, bool saved, struct err *err)
     if (trainer->saved && trainer->parts.journal != NULL)
         journal_restart(trainer->parts.journal, trainer->ledger);
     if (trainer->closing && trainer->best && !checkpoint_mark_best(dir, state->best_step, &failure))
-        log_error("%s; training goes on", failure.text);
+        log_event(LOG_ERROR, "best_link_failed",
+                  LOG_FIELDS(LOG_COUNT("step", state->best_step), LOG_TEXT("reason", failure.text)),
+                  "%s; training goes on", failure.text);
     if (saved && !checkpoint_sweep(dir, (size_t)trainer->parts.config->train_keep, &failure))
-        log_warn("%s", failure.text);
+        log_event(LOG_WARN, "sweep_failed", LOG_FIELDS(LOG_TEXT("path", dir), LOG_TEXT("reason", failure.text)), "%s",
+                  failure.text);
     if (trainer->closing)
         view_epoch(&trainer->view, &trainer->record, trainer->best);
     trainer->closing = trainer->due = false;
@@ -39,7 +47,9 @@ static bool s_after(struct trainer *trainer, bool saved, struct err *err)
 
 static bool s_failed(struct trainer *trainer, const struct err *failure, struct err *err)
 {
-    log_error("the checkpoint of step %" PRIu64 " could not be written: %s; training goes on, the last good one stays",
+    log_event(LOG_ERROR, "checkpoint_failed",
+              LOG_FIELDS(LOG_COUNT("step", trainer->state.step), LOG_TEXT("reason", failure->text)),
+              "the checkpoint of step %" PRIu64 " could not be written: %s; training goes on, the last good one stays",
               trainer->state.step, failure->text);
     return s_after(trainer, false, err);
 }

@@ -3,6 +3,9 @@
 
 #include "proto/base/clock.h"
 #include "proto/base/fault.h"
+#include "proto/base/log.h"
+
+#include <inttypes.h>
 
 bool phase_validate_begin(struct trainer *trainer, struct err *err)
 {
@@ -26,6 +29,11 @@ static bool s_close_epoch(struct trainer *trainer, struct err *err)
     validation_record(&trainer->validation, &trainer->record);
     trainer->record.seconds += seconds;
     trainer->view.epoch_overhead = seconds;
+    log_fact("validation_done",
+             LOG_FIELDS(LOG_COUNT("epoch", trainer->record.epoch), LOG_REAL("val_loss", trainer->record.val_loss),
+                        LOG_REAL("val_acc", trainer->record.val_acc), LOG_REAL("bleu", trainer->record.bleu),
+                        LOG_REAL("seconds", seconds)),
+             "epoch %" PRIu64 " is validated", trainer->record.epoch);
     trainer->before = tally_standing(state);
     trainer->best = tally_best(state, config, &trainer->record, trainer->parts.dataset->valid > 0);
     run_log_epoch(trainer->parts.run, &trainer->record);

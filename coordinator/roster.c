@@ -84,7 +84,10 @@ bool roster_lose(struct fleet *fleet, struct member *member, const char *why, st
     if (fleet->embedded && fleet->phase != FLEET_DISMISSED)
         return err_set(err, ERR_FAILED, "worker %" PRIu64 " %s", member->id, why);
     fleet->lost++;
-    log_warn("worker %" PRIu64 " (%s, process %u) %s and is given up", member->id, member->host, member->pid, why);
+    log_event(LOG_WARN, "worker_dead",
+              LOG_FIELDS(LOG_COUNT("worker", member->id), LOG_TEXT("host", member->host),
+                         LOG_COUNT("process", member->pid), LOG_TEXT("reason", why), LOG_COUNT("steps", member->steps)),
+              "worker %" PRIu64 " (%s, process %u) %s and is given up", member->id, member->host, member->pid, why);
     s_say_given_up(fleet, member);
     return roster_drop(fleet, member, err);
 }

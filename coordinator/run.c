@@ -38,7 +38,9 @@ static bool s_lock(struct run *run, struct err *err)
         return err_errno(err, ERR_IO, "%s", path);
     if (flock(run->lock, LOCK_EX | LOCK_NB) == 0) {
         if (ftruncate(run->lock, 0) != 0 || dprintf(run->lock, "%ld\n", (long)getpid()) < 0)
-            log_debug("%s: the process id could not be written: %s", path, strerror(errno));
+            log_event(LOG_DEBUG, "lock_unmarked",
+                      LOG_FIELDS(LOG_TEXT("path", path), LOG_TEXT("reason", strerror(errno))),
+                      "%s: the process id could not be written: %s", path, strerror(errno));
         return true;
     }
     if (errno != EWOULDBLOCK)
@@ -293,7 +295,8 @@ static bool s_flush(struct record_file *file)
         return true;
     }
     if (!file->complained)
-        log_error("%s; training goes on, and the record is kept for a later try", err.text);
+        log_event(LOG_ERROR, "record_failed", LOG_FIELDS(LOG_TEXT("path", file->path), LOG_TEXT("reason", err.text)),
+                  "%s; training goes on, and the record is kept for a later try", err.text);
     file->complained = true;
     return false;
 }

@@ -36,11 +36,16 @@ static bool s_add_sentence(struct samples *samples, const char *line, const stru
     bool done = buffer_ok(&text, err);
     size_t words = done ? word_count(text.data, text.size) : 0;
     if (done && words == 0) {
-        log_warn("%s: \"%s\" has no words that are known to data.normalise, it is left out", config->run_sample,
-                 typed_show(line).shown);
+        log_event(LOG_WARN, "sample_left_out",
+                  LOG_FIELDS(LOG_TEXT("path", config->run_sample), LOG_TEXT("sentence", line), LOG_COUNT("words", 0)),
+                  "%s: \"%s\" has no words that are known to data.normalise, it is left out", config->run_sample,
+                  typed_show(line).shown);
     } else if (done && words > (size_t)config->data_max_tokens) {
-        log_warn("%s: \"%s\" is longer than data.max_tokens %" PRId64 ", it is left out", config->run_sample,
-                 typed_show(line).shown, config->data_max_tokens);
+        log_event(
+            LOG_WARN, "sample_left_out",
+            LOG_FIELDS(LOG_TEXT("path", config->run_sample), LOG_TEXT("sentence", line), LOG_COUNT("words", words)),
+            "%s: \"%s\" is longer than data.max_tokens %" PRId64 ", it is left out", config->run_sample,
+            typed_show(line).shown, config->data_max_tokens);
     } else if (done) {
         uint16_t ids[ROW_LENGTH + 1];
         size_t size = vocab_encode(dataset->src, text.data, text.size, (size_t)config->data_length, ids, NULL, NULL);

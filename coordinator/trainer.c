@@ -136,8 +136,12 @@ static bool s_rewind(struct trainer *trainer, struct err *err)
         return false;
     run_rewind(trainer->parts.run, trainer->state.epoch, trainer->state.step);
     if (trainer->state.step < lost)
-        log_warn("no worker holds the state of step %" PRIu64 ": training goes back to the checkpoint of step %" PRIu64,
-                 lost, trainer->state.step);
+        log_event(LOG_WARN, "step_back",
+                  LOG_FIELDS(LOG_COUNT("from", lost), LOG_COUNT("step", trainer->state.step),
+                             LOG_COUNT("epoch", trainer->state.epoch)),
+                  "no worker holds the state of step %" PRIu64
+                  ": training goes back to the checkpoint of step %" PRIu64,
+                  lost, trainer->state.step);
     trainer->saved = true;
     trainer->validating = trainer->closing = trainer->due = false;
     trainer_rebase(trainer);

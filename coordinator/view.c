@@ -4,6 +4,7 @@
 #include "coordinator/report.h"
 #include "proto/base/log.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -62,12 +63,19 @@ void view_report(struct view *view, const char *status)
     if (report_write(view->run->dir, &facts, &err))
         view->has_report = true;
     else
-        log_error("%s; training goes on", err.text);
+        log_event(LOG_ERROR, "report_failed",
+                  LOG_FIELDS(LOG_TEXT("path", view->run->dir), LOG_TEXT("reason", err.text)), "%s; training goes on",
+                  err.text);
 }
 
 void view_epoch(struct view *view, const struct epoch_record *record, bool best)
 {
     progress_epoch(view->display, record, best);
+    log_fact("epoch_done",
+             LOG_FIELDS(LOG_COUNT("epoch", record->epoch), LOG_COUNT("step", record->step),
+                        LOG_REAL("train_loss", record->train_loss), LOG_REAL("val_loss", record->val_loss),
+                        LOG_REAL("bleu", record->bleu), LOG_REAL("seconds", record->seconds), LOG_BOOL("best", best)),
+             "epoch %" PRIu64 " is done at step %" PRIu64, record->epoch, record->step);
     view_report(view, "training");
 }
 
@@ -79,7 +87,8 @@ void view_end(struct view *view, const char *status)
     char latest[CHECKPOINT_PATH + 16];
     struct stat found;
     if (!metrics_read(&metrics, view->run->metrics.path, &err))
-        log_warn("%s", err.text);
+        log_event(LOG_WARN, "metrics_unreadable",
+                  LOG_FIELDS(LOG_TEXT("path", view->run->metrics.path), LOG_TEXT("reason", err.text)), "%s", err.text);
     if (metrics.count > 0)
         view_report(view, status);
     snprintf(latest, sizeof latest, "%s/latest", view->run->dir);

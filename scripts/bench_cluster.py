@@ -6,7 +6,6 @@ What bench_cluster.sh measures: see there."""
 import argparse
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -47,16 +46,16 @@ class Bench:
         run, recipe = self.recipe()
         ranks = str(self.options.ranks)
         coordinator = subprocess.Popen([self.options.program, "coordinator", *recipe, "--bind", "tcp://127.0.0.1:0", "--shards",
-                                        "4", "--train.min_workers", ranks, "--train.reduce", reduce],
+                                        "4", "--train.min_workers", ranks, "--train.reduce", reduce, "--log.format", "json"],
                                        stderr=subprocess.PIPE, encoding="utf-8")
         started = [coordinator]
         try:
             endpoint, said = None, []
             for line in coordinator.stderr:
                 said.append(line)
-                match = re.search(r"waiting for workers: .*--connect (\S+)", line)
-                if match:
-                    endpoint = match[1]
+                event = json.loads(line) if line.startswith("{") else {}
+                if event.get("event") == "listening":
+                    endpoint = event["address"]
                     break
             if endpoint is None:
                 sys.exit("".join(said))

@@ -3,6 +3,7 @@
  * Loss, perplexity and token accuracy with the reference as the decoder's input, over real target positions; BLEU and
  * chrF of greedy translations against the references as they are written, as sacreBLEU's command scores the same files.
  * The figures against the references normalised as in training stand beside them. */
+#include "proto/base/log.h"
 #include "proto/text/bleu.h"
 #include "proto/text/pairs.h"
 #include "worker/commands.h"
@@ -211,9 +212,11 @@ bool cmd_evaluate(const struct command *self, int argc, char **argv, struct err 
     bool ok =
         pairs_read(&pairs, &source, err) && s_score(&translator, &pairs, config.output_translations, &scores, err);
     if (ok && pairs.bad > 0)
-        fprintf(stderr, "%" PRIu64 " bad lines were skipped\n", pairs.bad);
+        log_say(LOG_WARN, "bad_lines_skipped", LOG_FIELDS(LOG_COUNT("lines", pairs.bad)),
+                "%" PRIu64 " bad lines were skipped", pairs.bad);
     if (ok && pairs.dropped > 0)
-        fprintf(stderr, "%" PRIu64 " pairs with an empty side were left out\n", pairs.dropped);
+        log_say(LOG_WARN, "empty_pairs_left_out", LOG_FIELDS(LOG_COUNT("pairs", pairs.dropped)),
+                "%" PRIu64 " pairs with an empty side were left out", pairs.dropped);
     if (ok)
         s_print(&scores, translator.checkpoint.path, config.output_json);
     pairs_free(&pairs);

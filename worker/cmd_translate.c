@@ -3,6 +3,7 @@
  * Lines are translated as soon as no more of them are waiting, so a pipe that is fed line by line answers line by line,
  * while a file goes through in large batches. What could not be translated as written is said on stderr, by line
  * number. */
+#include "proto/base/log.h"
 #include "proto/text/normalise.h"
 #include "worker/commands.h"
 #include "worker/translator.h"
@@ -95,14 +96,21 @@ static void s_remark(const struct translator *translator, const char *sentence, 
     if (translation->unknown > 0) {
         struct buffer words = {0};
         translator_unknown(translator, sentence, &words);
-        fprintf(stderr, "stdin:%" PRIu64 ": unknown: %s\n", line, words.size > 0 ? words.data : "");
+        log_say(LOG_WARN, "words_unknown",
+                LOG_FIELDS(LOG_COUNT("line", line), LOG_COUNT("count", translation->unknown),
+                           LOG_TEXT("words", words.size > 0 ? words.data : "")),
+                "stdin:%" PRIu64 ": unknown: %s", line, words.size > 0 ? words.data : "");
         buffer_free(&words);
     }
     if (translation->dropped > 0)
-        fprintf(stderr, "stdin:%" PRIu64 ": too long: the last %u of %u words were not translated\n", line,
-                translation->dropped, translation->words);
+        log_say(LOG_WARN, "source_cut",
+                LOG_FIELDS(LOG_COUNT("line", line), LOG_COUNT("dropped", translation->dropped),
+                           LOG_COUNT("words", translation->words)),
+                "stdin:%" PRIu64 ": too long: the last %u of %u words were not translated", line, translation->dropped,
+                translation->words);
     if (translation->unfinished)
-        fprintf(stderr, "stdin:%" PRIu64 ": the translation was cut at the model's limit\n", line);
+        log_say(LOG_WARN, "translation_cut", LOG_FIELDS(LOG_COUNT("line", line)),
+                "stdin:%" PRIu64 ": the translation was cut at the model's limit", line);
 }
 
 static bool s_translate(struct translator *translator, const char *const *sentences, size_t count, uint64_t first_line,

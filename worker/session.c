@@ -45,7 +45,9 @@ static void s_leave_generation(struct session *session)
 static bool s_come_again(struct session *session, const struct err *why, struct err *err)
 {
     struct message message = {.type = MESSAGE_ERROR, .error = {.code = ERR_FAILED, .text = s_text(why->text)}};
-    log_warn("%s; joining again", why->text);
+    log_event(LOG_WARN, "joining_again",
+              LOG_FIELDS(LOG_TEXT("reason", why->text), LOG_COUNT("generation", session->generation.generation)),
+              "%s; joining again", why->text);
     s_leave_generation(session);
     /* Work that waits is of the connection that is given up. */
     shared_stop(session->shared, session->generation.generation);

@@ -181,7 +181,10 @@ bool session_generation(struct session *session, const struct generation *genera
 {
     if (session->run == 0 || session->greeted)
         return err_set(err, ERR_PROTOCOL, "GENERATION came before WELCOME");
-    log_debug("generation %" PRIu64 ": rank %u of %u, from step %" PRIu64, generation->generation, generation->rank,
+    log_event(LOG_DEBUG, "generation_entered",
+              LOG_FIELDS(LOG_COUNT("generation", generation->generation), LOG_COUNT("rank", generation->rank),
+                         LOG_COUNT("workers", generation->size), LOG_COUNT("step", generation->step)),
+              "generation %" PRIu64 ": rank %u of %u, from step %" PRIu64, generation->generation, generation->rank,
               generation->size, generation->step);
     session_unpack(session);
     session->generation = *generation;

@@ -174,7 +174,10 @@ static bool s_compute(struct training *training, const struct span *span, uint32
             return false;
         second = !second && training->other != NULL;
     }
-    log_debug("step %llu: %u rows of %zu shards", (unsigned long long)training->step, at->row - row_before,
+    log_event(LOG_DEBUG, "step_computed",
+              LOG_FIELDS(LOG_COUNT("step", training->step), LOG_COUNT("rows", at->row - row_before),
+                         LOG_COUNT("shards", at->shard - shard_before)),
+              "step %llu: %u rows of %zu shards", (unsigned long long)training->step, at->row - row_before,
               at->shard - shard_before);
     return true;
 }

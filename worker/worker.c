@@ -164,7 +164,8 @@ static bool s_connected(struct worker *worker, struct err *err)
     worker->heard_ms = clock_ms();
     worker->refused = worker->waits = false;
     if (worker->link.monitor != NULL)
-        log_info("connected to the coordinator at %s", worker->options->endpoint);
+        log_event(LOG_INFO, "connected", LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint)),
+                  "connected to the coordinator at %s", worker->options->endpoint);
     return s_signal(worker, SIGNAL_HELLO, err);
 }
 
@@ -180,12 +181,14 @@ static bool s_on_monitor(void *context, struct err *err)
         return s_connected(worker, err);
     if (news == LINK_REFUSED && !worker->refused) {
         worker->refused = true;
-        log_warn("%s: the coordinator does not take this worker's key, or has another than was expected",
-                 worker->options->endpoint);
+        log_event(LOG_WARN, "key_refused", LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint)),
+                  "%s: the coordinator does not take this worker's key, or has another than was expected",
+                  worker->options->endpoint);
     }
     if (news != LINK_BROKE || atomic_load(&worker->shared.parts))
         return true;
-    log_warn("the connection to the coordinator broke; connecting again");
+    log_event(LOG_WARN, "connection_broken", LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint)),
+              "the connection to the coordinator broke; connecting again");
     return s_reconnect(worker, err);
 }
 
@@ -288,8 +291,9 @@ static void s_look(struct worker *worker, struct parcel *parcel, bool *mine, str
         s_let_in(worker, &message.peers);
     } else if (type == MESSAGE_WELCOME) {
         worker->welcomed = true;
-        log_line(worker->link.monitor != NULL ? LOG_INFO : LOG_DEBUG, "joined as worker %" PRIu64,
-                 message.welcome.worker);
+        log_event(worker->link.monitor != NULL ? LOG_INFO : LOG_DEBUG, "joined",
+                  LOG_FIELDS(LOG_COUNT("worker", message.welcome.worker)), "joined as worker %" PRIu64,
+                  message.welcome.worker);
     } else if (message.error.code == ERR_PROTOCOL && worker->welcomed && worker->link.monitor != NULL) {
         *mine = true;
         err_set(forgotten, ERR_FAILED, "the coordinator: %.*s", (int)message.error.text.size, message.error.text.data);
@@ -318,7 +322,10 @@ static bool s_on_link(void *context, struct err *err)
     parcel_drop(parcel);
     if (forgotten.code == ERR_NONE || atomic_load(&worker->shared.parts))
         return true;
-    log_warn("%s; joining again", forgotten.text);
+    log_event(LOG_WARN, "joining_again",
+              LOG_FIELDS(LOG_TEXT("reason", forgotten.text),
+                         LOG_COUNT("generation", worker->in_generation ? worker->generation.generation : 0)),
+              "%s; joining again", forgotten.text);
     return s_again(worker, &forgotten, err);
 }
 
@@ -370,7 +377,8 @@ static bool s_waited(const struct worker *worker, int64_t now)
     bool uploads = worker->state_ms != 0 && now - worker->state_ms <= UPLOAD_MS;
     if (uploads || now - worker->resigned_ms <= RESIGN_MS)
         return false;
-    log_warn("ending, since the coordinator does not say that this worker may leave");
+    log_event(LOG_WARN, "leaving_unanswered", LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint)),
+              "ending, since the coordinator does not say that this worker may leave");
     return true;
 }
 
@@ -393,12 +401,17 @@ static bool s_on_tick(void *context, struct err *err)
                        worker->options->endpoint, config->worker_patience);
     if (!worker->link.stands && !worker->waits && now - worker->lost_ms > SAY_MS) {
         worker->waits = true;
-        log_info("waiting for the coordinator at %s (worker.patience: %" PRId64 " s)", worker->options->endpoint,
-                 config->worker_patience);
+        log_event(
+            LOG_INFO, "waiting_for_coordinator",
+            LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint), LOG_INT("patience", config->worker_patience)),
+            "waiting for the coordinator at %s (worker.patience: %" PRId64 " s)", worker->options->endpoint,
+            config->worker_patience);
     }
     if (worker->link.stands && silence_ms > 0 && now - worker->heard_ms > silence_ms) {
-        log_warn("nothing was heard from the coordinator for %" PRId64 " ms (worker.silence); connecting again",
-                 now - worker->heard_ms);
+        log_event(LOG_WARN, "coordinator_silent",
+                  LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint), LOG_INT("ms", now - worker->heard_ms)),
+                  "nothing was heard from the coordinator for %" PRId64 " ms (worker.silence); connecting again",
+                  now - worker->heard_ms);
         return s_reconnect(worker, err);
     }
     return true;
@@ -411,8 +424,9 @@ static bool s_on_signal(void *context, struct err *err)
     if (signal == 0 || worker->resigned_ms != 0)
         return true;
     worker->resigned_ms = clock_ms();
-    log_info("%s: leaving once the steps in flight are done; once more ends at once",
-             signal == SIGINT ? "interrupted" : "told to end");
+    log_event(LOG_INFO, "leaving", LOG_FIELDS(LOG_TEXT("signal", signal == SIGINT ? "SIGINT" : "SIGTERM")),
+              "%s: leaving once the steps in flight are done; once more ends at once",
+              signal == SIGINT ? "interrupted" : "told to end");
     worker->resigns = true;
     if (!worker->welcomed)
         loop_stop(worker->loop);

@@ -33,14 +33,33 @@ const struct command *command_find(const struct command *table, size_t count, co
     return NULL;
 }
 
+bool command_wants_json(int argc, char **argv)
+{
+    static const char name[] = "--log.format", joined[] = "--log.format=";
+    bool json = false;
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        const char *value = NULL;
+        if (strncmp(argv[i], joined, sizeof joined - 1) == 0)
+            value = argv[i] + sizeof joined - 1;
+        else if (strcmp(argv[i], name) == 0 && i + 1 < argc)
+            value = argv[++i];
+        if (value != NULL)
+            json = strcmp(value, "json") == 0;
+    }
+    return json;
+}
+
 bool command_config(const struct command *self, int argc, char **argv, struct config *config, int *words, bool *done,
                     struct err *err)
 {
     enum config_request what;
     config_defaults(config);
+    log_open(self->name, LOG_INFO);
+    log_use_json(command_wants_json(argc, argv));
     if (!config_arguments(config, self->bit, argc, argv, self->words, words, &what, err))
         return false;
     log_open(self->name, (enum log_level)config->log_level);
+    log_use_json(config->log_format == 1);
     *done = what != CONFIG_RUN;
     if (!*done)
         return true;

@@ -21,6 +21,9 @@ struct command {
 bool command_config(const struct command *self, int argc, char **argv, struct config *config, int *words, bool *done,
                     struct err *err);
 
+/* --log.format json stands among the arguments: for errors that end a command before its arguments are understood. */
+bool command_wants_json(int argc, char **argv);
+
 /* The row named `name`; ERR_USAGE with a "did you mean" where there is none. */
 const struct command *command_find(const struct command *table, size_t count, const char *name, struct err *err);
 

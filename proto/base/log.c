@@ -1,6 +1,8 @@
 /* log.c - a line is put together first and written at once, so that lines of several threads do not mix. */
 #include "proto/base/log.h"
 
+#include "proto/base/log_json.h"
+
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,9 +10,14 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { STAMP = 40 };
+
+static const char *const s_levels[] = {"debug", "info", "warn", "error"};
+
 static struct {
     const char *role;
     enum log_level least;
+    bool json;
     void (*clear)(void *);
     void *context;
     pthread_mutex_t lock;
@@ -22,6 +29,16 @@ void log_open(const char *role, enum log_level least)
     s_log.least = least;
 }
 
+void log_use_json(bool json)
+{
+    s_log.json = json;
+}
+
+bool log_uses_json(void)
+{
+    return s_log.json;
+}
+
 void log_before(void (*clear)(void *), void *context)
 {
     pthread_mutex_lock(&s_log.lock);
@@ -30,32 +47,99 @@ void log_before(void (*clear)(void *), void *context)
     pthread_mutex_unlock(&s_log.lock);
 }
 
-void log_line(enum log_level level, const char *format, ...)
+static void s_write(const char *line, size_t size)
 {
-    static const char *const names[] = {"debug", "info", "warn", "error"};
-    if (level < s_log.least || level >= LOG_OFF)
-        return;
-    char line[2048];
+    pthread_mutex_lock(&s_log.lock);
+    if (s_log.clear != NULL)
+        s_log.clear(s_log.context);
+    ssize_t ignored = write(STDERR_FILENO, line, size);
+    (void)ignored;
+    pthread_mutex_unlock(&s_log.lock);
+}
+
+static void s_stamp(char stamp[STAMP])
+{
     struct timespec now;
     struct tm utc;
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
-    size_t used = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%S", &utc);
-    used += (size_t)snprintf(line + used, sizeof line - used, ".%03ldZ %s %s[%ld] ", now.tv_nsec / 1000000,
-                             names[level], s_log.role, (long)getpid());
-    va_list args;
-    va_start(args, format);
+    size_t used = strftime(stamp, STAMP, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(stamp + used, STAMP - used, ".%03dZ", (int)(now.tv_nsec / 1000000));
+}
+
+static void s_write_json(enum log_level level, const char *event, const struct log_field *fields, const char *format,
+                         va_list args)
+{
+    struct log_json json;
+    char stamp[STAMP], sentence[LOG_SENTENCE];
+    const size_t most = LOG_LINE - LOG_SENTENCE; /* of the fields, so that the sentence has space too */
+    s_stamp(stamp);
+    log_json_open(&json);
+    log_json_add(&json, &LOG_TEXT("time", stamp), most);
+    log_json_add(&json, &LOG_TEXT("level", s_levels[level]), most);
+    log_json_add(&json, &LOG_TEXT("role", s_log.role), most);
+    log_json_add(&json, &LOG_INT("pid", (int64_t)getpid()), most);
+    log_json_add(&json, &LOG_TEXT("event", event), most);
+    for (; fields != NULL && fields->name != NULL; fields++)
+        log_json_add(&json, fields, most);
+    int size = vsnprintf(sentence, sizeof sentence, format, args);
+    json.cut = json.cut || size >= (int)sizeof sentence;
+    log_json_add(&json, &LOG_TEXT("text", size < 0 ? "" : sentence), LOG_LINE);
+    log_json_close(&json);
+    s_write(json.text, json.size);
+}
+
+static void s_write_text(enum log_level level, const char *format, va_list args)
+{
+    char line[LOG_SENTENCE], stamp[STAMP];
+    s_stamp(stamp);
+    size_t used =
+        (size_t)snprintf(line, sizeof line, "%s %s %s[%ld] ", stamp, s_levels[level], s_log.role, (long)getpid());
     int text = vsnprintf(line + used, sizeof line - used - 1, format, args);
-    va_end(args);
     if (text > 0)
         used += (size_t)text;
     if (used > sizeof line - 2)
         used = sizeof line - 2;
     line[used++] = '\n';
-    pthread_mutex_lock(&s_log.lock);
-    if (s_log.clear != NULL)
-        s_log.clear(s_log.context);
-    ssize_t ignored = write(STDERR_FILENO, line, used);
-    (void)ignored;
-    pthread_mutex_unlock(&s_log.lock);
+    s_write(line, used);
+}
+
+void log_event(enum log_level level, const char *event, const struct log_field *fields, const char *format, ...)
+{
+    va_list args;
+    if (level < s_log.least || level >= LOG_OFF)
+        return;
+    va_start(args, format);
+    if (s_log.json)
+        s_write_json(level, event, fields, format, args);
+    else
+        s_write_text(level, format, args);
+    va_end(args);
+}
+
+void log_fact(const char *event, const struct log_field *fields, const char *format, ...)
+{
+    va_list args;
+    enum log_level level = s_log.json ? LOG_INFO : LOG_DEBUG;
+    if (level < s_log.least)
+        return;
+    va_start(args, format);
+    if (s_log.json)
+        s_write_json(level, event, fields, format, args);
+    else
+        s_write_text(level, format, args);
+    va_end(args);
+}
+
+void log_say(enum log_level level, const char *event, const struct log_field *fields, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    if (s_log.json) {
+        s_write_json(level, event, fields, format, args);
+    } else {
+        vfprintf(stderr, format, args);
+        fputc('\n', stderr);
+    }
+    va_end(args);
 }

@@ -1,24 +1,67 @@
-/* log.h - one line on stderr for what an operator should know.
+/* log.h - one line on stderr for what an operator, or a program that watches, should know.
  *
- * A line is "TIME LEVEL role[pid] text": `2026-01-31T12:00:00.123Z info coordinator[4242] worker 3 joined`. The logger
- * is the one piece of global mutable state in the program; command_config opens it, and any thread may call it (a line
- * is one write(2)). Libraries log only what they handled themselves; a failure travels as a struct err instead. */
+ * Each line is one event. It has a stable name (snake_case, a literal at the call), fields, and a sentence. The text
+ * form prints "TIME LEVEL role[pid] sentence": `2026-01-31T12:00:00.123Z info coordinator[4242] worker 3 left`. The
+ * JSON form prints one object: {"time":"2026-01-31T12:00:00.123Z","level":"info","role":"coordinator","pid":4242,
+ * "event":"worker_left","worker":3,"text":"worker 3 left after 12 steps"}. A line has at most LOG_LINE bytes; the
+ * strings of a longer object are cut, a field without space is left out, and `"cut":true` says so.
+ *
+ * The logger is the one piece of global mutable state in the program; command_config opens it, and any thread may call
+ * it (a line is one write(2), and nothing is allocated). Libraries log only what they handled themselves; a failure
+ * travels as a struct err instead. */
 #ifndef LSTMQ_LOG_H
 #define LSTMQ_LOG_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
+
+enum { LOG_LINE = 4096, LOG_SENTENCE = 2048 };
+
+enum log_kind { LOG_KIND_INT, LOG_KIND_COUNT, LOG_KIND_REAL, LOG_KIND_BOOL, LOG_KIND_TEXT };
+
+/* One member of an event's object. Its name is none of time, level, role, pid, event, text, cut. */
+struct log_field {
+    const char *name; /* NULL ends a list */
+    enum log_kind kind;
+    union {
+        int64_t integer;
+        uint64_t count;
+        double real;      /* null in JSON where it is not finite           */
+        const char *text; /* null in JSON where it is NULL; bytes that are no UTF-8 become U+FFFD */
+        bool flag;
+    };
+};
+
+#define LOG_INT(key, value)   ((struct log_field){.name = (key), .kind = LOG_KIND_INT, .integer = (value)})
+#define LOG_COUNT(key, value) ((struct log_field){.name = (key), .kind = LOG_KIND_COUNT, .count = (value)})
+#define LOG_REAL(key, value)  ((struct log_field){.name = (key), .kind = LOG_KIND_REAL, .real = (value)})
+#define LOG_BOOL(key, value)  ((struct log_field){.name = (key), .kind = LOG_KIND_BOOL, .flag = (value)})
+#define LOG_TEXT(key, value)  ((struct log_field){.name = (key), .kind = LOG_KIND_TEXT, .text = (value)})
+
+/* The fields of one call, from the macros above; NULL where an event has none. */
+#define LOG_FIELDS(...) ((const struct log_field[]){__VA_ARGS__, {.name = NULL}})
 
 /* `role` (a static string) is printed on each line of this process. Call before other threads start. */
 void log_open(const char *role, enum log_level least);
 
+/* The JSON form instead of the text form, or back. Call before other threads start. */
+void log_use_json(bool json);
+bool log_uses_json(void);
+
 /* A hook that runs before each line is written, so that a live progress line can be cleared. NULL = none. */
 void log_before(void (*clear)(void *), void *context);
 
-void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void log_event(enum log_level level, const char *event, const struct log_field *fields, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
-#define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
-#define log_info(...)  log_line(LOG_INFO, __VA_ARGS__)
-#define log_warn(...)  log_line(LOG_WARN, __VA_ARGS__)
-#define log_error(...) log_line(LOG_ERROR, __VA_ARGS__)
+/* What programs wait for and people see elsewhere: of level info in the JSON form, of level debug in the text form. */
+void log_fact(const char *event, const struct log_field *fields, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* What a command says to its user: printed at every minimum level. The text form is the sentence alone, not cut. */
+void log_say(enum log_level level, const char *event, const struct log_field *fields, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 #endif

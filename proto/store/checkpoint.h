@@ -99,7 +99,7 @@ bool checkpoint_tensors(const char *folder, const char *file, struct safetensors
 /* The folder that `path` and `link` stand for, as checkpoint_open finds it, nothing read or verified. */
 bool checkpoint_locate(char folder[CHECKPOINT_PATH], const char *path, const char *link, struct err *err);
 
-/* The newest whole checkpoint of a run, walking back over damaged ones with a log_warn for each. False with ERR_DATA
+/* The newest whole checkpoint of a run, walking back over damaged ones, which are logged. False with ERR_DATA
  * when all are damaged; true with *found = false when there is none at all. */
 bool checkpoint_latest(struct checkpoint *checkpoint, const char *run, bool *found, struct err *err);
 

@@ -310,7 +310,8 @@ bool checkpoint_latest(struct checkpoint *checkpoint, const char *run, bool *fou
         if (*found)
             break;
         damaged++;
-        log_warn("checkpoint passed over: %s", why.text);
+        log_event(LOG_WARN, "checkpoint_damaged", LOG_FIELDS(LOG_TEXT("reason", why.text)),
+                  "checkpoint passed over: %s", why.text);
     }
     free(folders);
     if (*found || damaged == 0)

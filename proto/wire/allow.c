@@ -208,12 +208,14 @@ static void s_look(struct allow *allow)
     struct keys keys;
     struct err err = {0};
     if (!s_read(allow->path, &keys, &err)) {
-        log_warn("%s; the list of keys stays as it was", err.text);
+        log_event(LOG_WARN, "keys_unreadable", LOG_FIELDS(LOG_TEXT("path", allow->path), LOG_TEXT("reason", err.text)),
+                  "%s; the list of keys stays as it was", err.text);
         return;
     }
     free(allow->keys.all);
     allow->keys = keys;
-    log_info("%s: read again, %zu keys", allow->path, keys.count);
+    log_event(LOG_INFO, "keys_read", LOG_FIELDS(LOG_TEXT("path", allow->path), LOG_COUNT("keys", keys.count)),
+              "%s: read again, %zu keys", allow->path, keys.count);
 }
 
 /* ---- public ---- */

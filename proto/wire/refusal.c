@@ -16,7 +16,8 @@ static bool s_tell(void *context, struct err *err)
     (void)err;
     refusals->timer = 0;
     if (refusals->unlogged > 0)
-        log_warn("refused %llu more connections", (unsigned long long)refusals->unlogged);
+        log_event(LOG_WARN, "connections_refused", LOG_FIELDS(LOG_COUNT("count", refusals->unlogged)),
+                  "refused %llu more connections", (unsigned long long)refusals->unlogged);
     refusals->unlogged = 0;
     return true;
 }
@@ -77,7 +78,10 @@ void refusal_log(struct refusals *refusals, const char *address, const char *for
     }
     refusals->total++;
     refusals->lines++;
-    log_warn("refused %s: %s", address, reason);
+    log_event(LOG_WARN, "connection_refused",
+              LOG_FIELDS(LOG_TEXT("address", strcmp(address, REFUSAL_NO_ADDRESS) == 0 ? NULL : address),
+                         LOG_TEXT("reason", reason)),
+              "refused %s: %s", address, reason);
 }
 
 void refusal_count(struct refusals *refusals, uint64_t more)

@@ -25,6 +25,9 @@ struct refusals {
 /* Tell what is left to be told. {.loop = loop} is a struct refusals ready for use; it holds no memory. */
 void refusals_close(struct refusals *refusals);
 
+/* The address for refusal_log where the peer's is not known. */
+#define REFUSAL_NO_ADDRESS "a connection"
+
 /* "refused ADDRESS: REASON", at level warn. Lines are the same where host and reason are: a port is not looked at. */
 void refusal_log(struct refusals *refusals, const char *address, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -182,7 +182,8 @@ static bool s_may_bind(const struct socket_options *options, const char *endpoin
                        "%s can be reached from other machines, and nothing says who may come: make keys with \"lstmq "
                        "keygen\" and give --curve.key and --curve.allow, or let anybody in with --insecure",
                        typed_show(endpoint).shown);
-    log_warn("%s is open to anybody who can reach it, and nothing sent there is secret (--insecure)", endpoint);
+    log_event(LOG_WARN, "open_to_anybody", LOG_FIELDS(LOG_TEXT("address", endpoint)),
+              "%s is open to anybody who can reach it, and nothing sent there is secret (--insecure)", endpoint);
     return true;
 }
 

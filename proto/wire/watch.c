@@ -81,7 +81,7 @@ static void s_address(const struct connection *connection, char text[ADDRESS_TEX
     else if (connection->peer.ss_family == AF_INET6 && inet_ntop(AF_INET6, &six->sin6_addr, host, sizeof host) != NULL)
         snprintf(text, ADDRESS_TEXT, "[%s]:%u", host, ntohs(six->sin6_port));
     else
-        snprintf(text, ADDRESS_TEXT, "a connection");
+        snprintf(text, ADDRESS_TEXT, "%s", REFUSAL_NO_ADDRESS);
 }
 
 /* ---- cutting ---- */
@@ -232,7 +232,7 @@ static void s_event(struct watch *watch, uint16_t event, uint32_t value)
     else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL)
         s_failed(watch, value);
     else if (event == ZMQ_EVENT_ACCEPT_FAILED)
-        s_say(watch, "a connection", value != 0 ? zmq_strerror((int)value) : "of another user's process");
+        s_say(watch, REFUSAL_NO_ADDRESS, value != 0 ? zmq_strerror((int)value) : "of another user's process");
 }
 
 /* zmq_recv that goes on after a signal. */

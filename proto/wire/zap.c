@@ -179,7 +179,8 @@ static void s_reply(struct zap *zap, struct request *request, bool good, const c
                 s_send(zap->socket, NULL, good ? "OK" : "not allowed", true) && s_send(zap->socket, NULL, user, true) &&
                 zmq_send(zap->socket, property, size, ZMQ_DONTWAIT) >= 0;
     if (!sent)
-        log_warn("cannot answer whether a peer may connect: %s", zmq_strerror(zmq_errno()));
+        log_event(LOG_WARN, "admission_failed", LOG_FIELDS(LOG_TEXT("reason", zmq_strerror(zmq_errno()))),
+                  "cannot answer whether a peer may connect: %s", zmq_strerror(zmq_errno()));
 }
 
 static void s_answer(struct zap *zap, struct request *request)

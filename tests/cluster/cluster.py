@@ -1,4 +1,4 @@
-"""A coordinator and workers as processes of a test: started, awaited by what they log, stopped and killed.
+"""A coordinator and workers as processes of a test: started, awaited by the events that they log, stopped and killed.
 
 Nothing here sleeps where something happens that can be waited for. A thread reads what a process logs and another waits for its
 end, so that each line and each end has the time at which it came; whoever waits is woken by them, and has a limit. All that was
@@ -29,14 +29,32 @@ SMALL = {"data.max_tokens": 12, "data.length": 14, "model.embed": 8, "model.hidd
          "train.reduce": "exact", "train.bleu": "false", "train.patience": 0, "data.valid_fraction": 0.1}
 
 
+def parsed(line):
+    """The event that a line is, or None."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
+
+
+def fits(found, wanted):
+    if isinstance(wanted, re.Pattern):
+        return isinstance(found, str) and wanted.search(found) is not None
+    return found == wanted
+
+
 class Process:
-    """A program that runs; its lines on stderr and its end, each with the time (monotonic, seconds)."""
+    """A program that runs; its events and lines on stderr and its end, each with the time (monotonic, seconds)."""
 
     def __init__(self, *arguments, binary=BINARY, environment=None, folder=None, name=""):
         env = {key: value for key, value in os.environ.items() if not key.startswith("LSTMQ_")}
         env.update(environment or {})
+        if {"coordinator", "worker"} & set(arguments):
+            arguments = (*arguments, "--log.format", "json")
         self.name, self.arguments = name, arguments
-        self.lines, self.ended_s = [], None
+        # By number of line: as it came; (time, object), None where it is no event; (time, the line of the text form).
+        self.raw, self.events, self.lines, self.ended_s = [], [], [], None
         self.news = threading.Condition()
         self.started_s = time.monotonic()
         self.process = subprocess.Popen([binary, *arguments], env=env, cwd=folder, stdin=subprocess.DEVNULL,
@@ -50,8 +68,13 @@ class Process:
 
     def _read(self):
         for line in self.process.stderr:
+            now, line = time.monotonic(), line.rstrip("\n")
+            event = parsed(line)
+            text = "{time} {level} {role}[{pid}] {text}".format(**event) if event else line
             with self.news:
-                self.lines.append((time.monotonic(), line.rstrip("\n")))
+                self.raw.append(line)
+                self.events.append((now, event))
+                self.lines.append((now, text))
                 self.news.notify_all()
 
     def _wait(self):
@@ -67,41 +90,38 @@ class Process:
         with self.news:
             return "\n".join(f"{self.name} {at - self.started_s:8.3f} {line}" for at, line in self.lines)
 
-    def find(self, pattern, since=0):
-        """(time, match) of the first line from number `since` on in which the pattern is found, or None."""
-        with self.news:
-            return self._find(re.compile(pattern), since)
+    def _events(self, name, fields, since):
+        """Those of that name and with those fields, each with its time as "at_s" and its number of line as "line_number"."""
+        names = (name,) if isinstance(name, str) else name
+        for number in range(since, len(self.events)):
+            at, event = self.events[number]
+            if event and event["event"] in names and all(fits(event.get(key), value) for key, value in fields.items()):
+                yield {**event, "at_s": at, "line_number": number}
 
-    def _find(self, pattern, since):
-        for at, line in self.lines[since:]:
-            match = pattern.search(line)
-            if match:
-                return at, match
-        return None
-
-    def all(self, pattern):
-        """(time, match) of all lines so far in which the pattern is found."""
+    def happened(self, name, since=0, **fields):
+        """All events of that name (or of those names) so far, as dicts, with fields of those values. A compiled pattern fits a
+        text in which it is found."""
         with self.news:
-            return [(at, match) for at, line in self.lines for match in [re.search(pattern, line)] if match]
+            return list(self._events(name, fields, since))
+
+    def awaits(self, name, timeout, since=0, **fields):
+        """The first such event, or None when there was none in the time or before the end."""
+        with self.news:
+            first = lambda: next(self._events(name, fields, since), None)  # noqa: E731
+            self.news.wait_for(lambda: first() or self.ended_s is not None, timeout)
+            return first()
+
+    def event(self, name, since=0, timeout=LIMIT_S, **fields):
+        """The same, of an event that must come."""
+        found = self.awaits(name, timeout, since, **fields)
+        if not found:
+            raise AssertionError(f"{self.name}: no event {name} {fields} within {timeout} s\n{self.log()}")
+        return found
 
     def mark(self):
         """Lines so far: for `since`."""
         with self.news:
             return len(self.lines)
-
-    def hears(self, pattern, limit, since=0):
-        """(time, match) of such a line, or None when there was none in the time or before the end."""
-        compiled = re.compile(pattern)
-        with self.news:
-            self.news.wait_for(lambda: self._find(compiled, since) or self.ended_s is not None, limit)
-            return self._find(compiled, since)
-
-    def expect(self, pattern, since=0, limit=LIMIT_S):
-        """The same, of a line that must come."""
-        found = self.hears(pattern, limit, since)
-        if not found:
-            raise AssertionError(f"{self.name}: no line {pattern!r} within {limit} s\n{self.log()}")
-        return found
 
     def ended(self):
         with self.news:
@@ -114,15 +134,15 @@ class Process:
 
     def number(self, since=0):
         """The number by which the coordinator took this worker in."""
-        return int(self.expect(r"joined as worker (\d+)", since)[1][1])
+        return self.event("joined", since)["worker"]
 
-    def at_step(self, step=r"\d+", since=0, limit=LIMIT_S):
+    def at_step(self, step=None, since=0, limit=LIMIT_S):
         """Wait until this worker computes that step, or any. As .steps: where it runs with --log.level debug."""
-        self.expect(rf"\] step {step}: ", since, limit)
+        self.event("step_computed", since, limit, **({} if step is None else {"step": step}))
 
     def steps(self):
         """The steps that this worker computed, as it says, in their order."""
-        return [int(match[1]) for _, match in self.all(r"\] step (\d+): \d+ rows")]
+        return [event["step"] for event in self.happened("step_computed")]
 
     def end(self, limit=LIMIT_S):
         """Wait for the end; the exit status, negative for a signal."""
@@ -190,8 +210,7 @@ class Cluster:
         return self
 
     def listening(self, limit=LIMIT_S):
-        _, match = self.coordinator.expect(r"waiting for workers: lstmq worker --connect (\S+)", limit=limit)
-        self.endpoint = match[1]
+        self.endpoint = self.coordinator.event("listening", timeout=limit)["address"]
         return self
 
     def worker(self, *flags, threads=1, fault=None, binary=FAULTS, **more):
@@ -207,16 +226,16 @@ class Cluster:
         return process
 
     def given_up(self, worker, why="", since=0):
-        """Wait until the coordinator gives that worker up; the time."""
-        return self.coordinator.expect(rf"process {worker.pid}\) {why}.* is given up", since)[0]
+        """Wait until the coordinator declares that worker dead; the time."""
+        return self.coordinator.event("worker_dead", since, process=worker.pid, reason=re.compile("^" + why))["at_s"]
 
     def generation(self, workers, since=0):
         """Wait for a generation of so many workers; the step from which it goes on."""
-        return int(self.coordinator.expect(rf"generation \d+: {workers} workers?, from step (\d+)", since)[1][1])
+        return self.coordinator.event("generation_started", since, workers=workers)["step"]
 
     def at_work(self, since=0):
         """Wait until a generation trains; the time."""
-        return self.coordinator.expect(r"generation \d+ is at work", since)[0]
+        return self.coordinator.event("generation_active", since)["at_s"]
 
     def finished(self, limit=LIMIT_S, status=0):
         """The coordinator, and all workers that were not killed, end in good order."""

@@ -54,7 +54,7 @@ static void s_answer(struct server *server, const struct route *from)
     const struct message answer = {.type = MESSAGE_STATUS, .status = {.json = {json, strlen(json)}}};
     struct err err = {0};
     if (!message_send(server->socket, from, &answer, &err))
-        log_warn("no answer: %s", err.text);
+        log_event(LOG_WARN, "unanswered", LOG_FIELDS(LOG_TEXT("reason", err.text)), "no answer: %s", err.text);
 }
 
 static bool s_ready(void *context, struct err *err)
@@ -141,6 +141,7 @@ int main(int argc, char **argv)
             ok = config_set(&config, argv[i], equals + 1, &err);
         }
     }
+    log_use_json(config.log_format == 1);
     ok = ok && s_open(&server, &config, &err) &&
          loop_add_timer(server.loop, strtol(argv[1], NULL, 10) * 1000, 0, s_stop, &server, &err) != 0 &&
          loop_run(server.loop, &err);

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import tempfile
 import time
 import unittest
 
-from cluster import BINARY
+from cluster import BINARY, fits, parsed
 
 try:
     import msgpack
@@ -85,7 +84,7 @@ class Keys:
 
 
 class Server:
-    """keyed_server: .endpoint, .keys, .log()."""
+    """keyed_server: .endpoint, .keys, .log(), .events()."""
 
     def __init__(self, seconds=60):
         self.temporary = tempfile.TemporaryDirectory(prefix="lstmq-cluster-")
@@ -93,7 +92,7 @@ class Server:
         self.keys.make("server", allowed=False)
         self.log_path = os.path.join(self.temporary.name, "log")
         with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen([SERVER, str(seconds), "cluster.bind=tcp://127.0.0.1:0",
+            self.process = subprocess.Popen([SERVER, str(seconds), "log.format=json", "cluster.bind=tcp://127.0.0.1:0",
                                              f"curve.key={self.keys.path('server.key')}", f"curve.allow={self.keys.allow}"],
                                             stdout=subprocess.PIPE, stderr=log)
         self.endpoint = self.process.stdout.readline().decode().strip()
@@ -104,8 +103,12 @@ class Server:
         with open(self.log_path, encoding="utf-8") as file:
             return file.read()
 
-    def lines(self, pattern):
-        return [line for line in self.log().splitlines() if re.search(pattern, line)]
+    def events(self, name, **fields):
+        """Those that were logged, of that name and with fields of those values (as Process.happened). A line that is being
+        written does not count yet."""
+        found = [parsed(line) for line in self.log().splitlines()]
+        return [event for event in found if event and event["event"] == name
+                and all(fits(event.get(key), value) for key, value in fields.items())]
 
     def stop(self):
         """End it; the exit status, and the log."""

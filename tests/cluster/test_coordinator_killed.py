@@ -4,6 +4,7 @@
 
 import os
 import random
+import re
 import signal
 
 from cluster import FULL, ClusterTest, main, read, sample_pairs, write
@@ -28,11 +29,11 @@ class CoordinatorKilled(ClusterTest):
         computed = max([step for worker in cluster.workers for step in worker.steps()], default=0)
         cluster.start("--resume").finished()
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=cluster.options["train.epochs"]), cluster.log())
-        begun = cluster.coordinator.find(r"generation \d+: \d workers?, from step (\d+)")
-        if begun:
-            held = [int(match[1]) for at, match in cluster.coordinator.all(r"holds step (\d+)") if at <= begun[0]]
-            self.assertEqual(int(begun[1][1]), max(held, default=0), cluster.log())
-            self.assertGreaterEqual(int(begun[1][1]), computed, cluster.log())
+        for begun in cluster.coordinator.happened("generation_started")[:1]:
+            held = [event["step"] or 0 for event in cluster.coordinator.happened("worker_joined")
+                    if event["line_number"] < begun["line_number"]]
+            self.assertEqual(begun["step"], max(held, default=0), cluster.log())
+            self.assertGreaterEqual(begun["step"], computed, cluster.log())
 
     def killed(self, fault):
         """Kill it at that point. Whether it came to pass the point at all."""
@@ -98,8 +99,8 @@ class CoordinatorKilled(ClusterTest):
         self.kill_early(cluster)
         write(os.path.join(cluster.run, "journal"), head)
         cluster.start("--resume").finished()
-        begun = cluster.coordinator.find(r"generation \d+: 2 workers, from step (\d+)")
-        self.assertGreaterEqual(int(begun[1][1]), 20, cluster.log())
+        begun = cluster.coordinator.happened("generation_started", workers=2)[0]
+        self.assertGreaterEqual(begun["step"], 20, cluster.log())
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__batch=1, train__epochs=1), cluster.log())
 
     def test_before_its_first_checkpoint_a_run_goes_on_with_the_same_options_and_pairs_alone(self):
@@ -110,7 +111,7 @@ class CoordinatorKilled(ClusterTest):
                                    (("--data.pairs", other), 3, "the pairs are not those")):
             cluster.start("--resume", *flags)
             self.assertEqual(cluster.coordinator.end(), status, cluster.log())
-            cluster.coordinator.expect(why)
+            cluster.coordinator.event("failed", reason=re.compile(why))
         cluster.start("--resume", "--cluster.settle", "10").finished()
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__batch=1, train__epochs=1), cluster.log())
 

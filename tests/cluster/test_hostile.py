@@ -198,7 +198,7 @@ class Run:
             mark = self.cluster.coordinator.mark()
             # Named, so that workers of this host meet at a TCP port as those of many hosts do.
             self.cluster.worker("--worker.bind", "127.0.0.1", *self.with_key(name))
-            self.cluster.coordinator.expect(r"worker \d+: ", since=mark)
+            self.cluster.coordinator.event("worker_joined", mark)
         self.cluster.at_work()
 
     def with_key(self, name):
@@ -299,8 +299,11 @@ class Hostile(ClusterTest):
     def refusals(self, run, since_s):
         """Every port has told what it refused, and not without end."""
         for process in run.processes:
-            lines = process.all(r" warn .*refused (127\.0\.0\.1|a connection|\d+ more)")
+            lines = process.happened(("connection_refused", "connections_refused"), level="warn")
             self.assertTrue(lines, process.log())
+            for event in lines:
+                if event["event"] == "connection_refused" and event["address"] is not None:
+                    self.assertRegex(event["address"], r"^127\.0\.0\.1")
             self.assertLessEqual(len(lines), 2 * LINES_A_SECOND * (time.monotonic() - since_s))
 
     def check(self, keyed):
@@ -335,7 +338,7 @@ class Hostile(ClusterTest):
                 peer.connect(port.endpoint)
                 peers.append((peer, let_in, port, reason))
         for peer, let_in, port, reason in peers:
-            port.process.expect("warn .*refused .*" + reason)
+            port.process.event("connection_refused", level="warn", reason=re.compile(reason))
             self.assertFalse(let_in.poll(0), f"{port.process.name} let somebody in: {reason}")
             peer.disable_monitor()
         context.destroy(linger=0)
@@ -357,7 +360,7 @@ class Hostile(ClusterTest):
         peer.disable_monitor()
         context.destroy(linger=0)
         self.assertLessEqual(max(run.grown().values()), LIMIT)
-        run.cluster.coordinator.expect("more than its first message")
+        run.cluster.coordinator.event("connection_refused", reason=re.compile("more than its first message"))
 
     def test_without_keys(self):
         self.check(False)

@@ -22,13 +22,14 @@ class Refused(Case):
     def assert_refused(self, peer, pattern):
         self.assertIsNone(peer.ask(QUICKLY))
         peer.close()
-        lines = wait_for(lambda: self.server.lines("refused .*" + pattern))
-        self.assertRegex(lines[0], r" warn .*refused (127\.0\.0\.1|a connection)")
+        events = wait_for(lambda: self.server.events("connection_refused", reason=re.compile(pattern)))
+        self.assertEqual(events[0]["level"], "warn")
+        self.assertRegex(events[0]["address"] or "127.0.0.1", r"^127\.0\.0\.1")
         self.friend = getattr(self, "friend", None) or self.peer(self.good)
         counters = self.friend.ask()
         self.assertEqual(counters["hellos"], 0)
         self.assertEqual(counters["let_in"], 1)  # the friend
-        return lines
+        return events
 
     def test_a_peer_without_a_key(self):
         # Whoever of the two sees first that they do not fit ends it.
@@ -36,8 +37,8 @@ class Refused(Case):
 
     def test_an_unknown_key(self):
         stranger = self.server.keys.make("stranger", allowed=False)
-        lines = self.assert_refused(self.peer(stranger), "is not on the list of keys")
-        self.assertIn(stranger[0][:7].decode() + "...", lines[0])
+        events = self.assert_refused(self.peer(stranger), "is not on the list of keys")
+        self.assertIn(stranger[0][:7].decode() + "...", events[0]["reason"])
         self.assertNotIn(stranger[0].decode(), self.server.log())
 
     def test_a_clients_key_used_as_a_workers(self):
@@ -71,8 +72,8 @@ class Refused(Case):
         for peer in flood:
             peer.close()
         seconds = time.monotonic() - began
-        wait_for(lambda: self.server.lines("refused [0-9]+ more connections"))
-        self.assertLessEqual(len(self.server.lines("refused 127")), 10 * (seconds + 2))
+        wait_for(lambda: self.server.events("connections_refused"))
+        self.assertLessEqual(len(self.server.events("connection_refused")), 10 * (seconds + 2))
         self.assertEqual(good.ask()["let_in"], 1)
 
 
@@ -83,11 +84,11 @@ class Admitted(Case):
         peer = self.peer(late)
         self.assertEqual(peer.ask()["let_in"], 1)
         self.server.keys.withdraw("late")
-        refused = re.escape(late[0][:7].decode()) + r"\.\.\. is not on the list of keys"
+        refused = re.compile(re.escape(late[0][:7].decode()) + r"\.\.\. is not on the list of keys")
 
         def told():
             self.peer(late)
-            return self.server.lines(refused)
+            return self.server.events("connection_refused", reason=refused)
 
         wait_for(told)
         self.assertIsNotNone(peer.ask(), "who is connected stays connected")
@@ -100,7 +101,7 @@ class Admitted(Case):
 
         def told():
             self.assertIsNotNone(self.peer(pair).ask())
-            return self.server.lines("broken.pub: line 1: .*stays as it was")
+            return self.server.events("keys_unreadable", reason=re.compile("broken.pub: line 1: "))
 
         self.assertEqual(len(wait_for(told)), 1)
         self.assertIsNotNone(self.peer(pair).ask())

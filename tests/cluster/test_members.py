@@ -63,7 +63,7 @@ class Members(ClusterTest):
             cluster.at_work(since)
             frozen.send(signal.SIGCONT)
             self.assertGreater(frozen.number(woken), number, "as a new one")
-            frozen.expect(r"generation \d+: rank \d of 3", since=woken)
+            frozen.event("generation_entered", woken, workers=3)
             self.say(f"frozen: given up after {lost_s - stopped_s:.2f} s")
         self.finish(cluster)
 
@@ -96,7 +96,7 @@ class Members(ClusterTest):
         time.sleep(1)  # what is tested is that a second is not too long
         frozen.send(signal.SIGCONT)
         self.finish(cluster)
-        self.assertIsNone(cluster.coordinator.find("is given up"), cluster.log())
+        self.assertEqual(cluster.coordinator.happened("worker_dead"), [], cluster.log())
 
     def test_in_floats_those_who_wake_when_their_steps_were_done_again_begin_with_what_the_run_holds_now(self):
         cluster = self.begin(workers=2, least=1, train__reduce="fp32")
@@ -107,10 +107,11 @@ class Members(ClusterTest):
         for worker in sleepers:
             cluster.given_up(worker, "was silent", since)
         cluster.worker("--log.level", "debug").at_step(10)
+        marks = [worker.mark() for worker in sleepers]
         for worker in sleepers:
             worker.send(signal.SIGCONT)
-        for worker in sleepers:
-            cluster.coordinator.expect(r"holds step \d+ of generation 1, which the run went on without", since)
+        for worker, mark in zip(sleepers, marks):
+            cluster.coordinator.event("state_outdated", since, worker=worker.number(mark), generation=1)
         cluster.generation(3, since)
         cluster.finished()
 
@@ -122,7 +123,7 @@ class Members(ClusterTest):
         victim.at_step(30)
         since = cluster.coordinator.mark()
         victim.kill()
-        cluster.coordinator.expect(r"waiting for workers: 1 of at least 2 are here", since=since)
+        cluster.coordinator.event("waiting_for_workers", since, workers=1, least=2)
         self.assertEqual(cluster.status()["phase"], "waiting")
         step = cluster.status()["step"]
         cluster.worker()
@@ -148,7 +149,7 @@ class Members(ClusterTest):
                 cluster.workers[2].at_step(step)
                 came = cluster.coordinator.mark()
                 cluster.worker()
-                cluster.coordinator.expect(r"worker 4: ", since=came)
+                cluster.coordinator.event("worker_joined", came, worker=4)
                 cluster.workers[0].kill()
                 self.finish(cluster)
 
@@ -156,7 +157,7 @@ class Members(ClusterTest):
         cluster = self.begin()
         cluster.workers[2].at_step(10)
         joining = cluster.worker()
-        cluster.coordinator.expect(r"worker 4: ")
+        cluster.coordinator.event("worker_joined", worker=4)
         joining.kill()
         self.finish(cluster)
 
@@ -198,7 +199,7 @@ class Members(ClusterTest):
         cluster.generation(2, since)
         self.finish(cluster)
         for worker in cluster.workers:
-            self.assertEqual(len(worker.all(r"joined as worker")), 1, worker.log())
+            self.assertEqual(len(worker.happened("joined")), 1, worker.log())
 
     # ---- leaving ----
 
@@ -209,7 +210,7 @@ class Members(ClusterTest):
         since = cluster.coordinator.mark()
         leaving.send(signal.SIGTERM)
         self.assertEqual(leaving.end(), 0, cluster.log())
-        cluster.coordinator.expect(r"worker \d+ left after", since=since)
+        cluster.coordinator.event("worker_left", since, worker=leaving.number())
         computed = leaving.steps()[-1]
         self.assertEqual(cluster.generation(2, since), computed + 1, cluster.log())
         self.finish(cluster)
@@ -221,7 +222,8 @@ class Members(ClusterTest):
             worker.send(signal.SIGTERM)
         for worker in cluster.workers:
             self.assertEqual(worker.end(), 0, cluster.log())
-        cluster.coordinator.expect(r"waiting for workers: 0 of at least 2")
+        ended = cluster.coordinator.event("generation_ended")
+        cluster.coordinator.event("waiting_for_workers", ended["line_number"], workers=0, least=2)
         computed = max(worker.steps()[-1] for worker in cluster.workers)
         since = cluster.coordinator.mark()
         cluster.worker(), cluster.worker()
@@ -240,22 +242,22 @@ class Members(ClusterTest):
                 worker.send(number)
                 self.assertEqual(worker.end(), 0 if number == signal.SIGTERM else -number, cluster.log())
                 if worker is first:
-                    cluster.coordinator.expect(r"waiting for workers: 1 of at least 2 are here", since=since)
+                    cluster.coordinator.event("waiting_for_workers", since, workers=1, least=2)
             # Where the first was killed, the step that the last of them names may be one that was given up.
             done = last.steps()[-1] + (0 if first_by == signal.SIGKILL else 1)
             cluster.worker("--log.level", "debug"), cluster.worker("--log.level", "debug")
             self.assertGreaterEqual(cluster.generation(2, since), done, cluster.log())
         self.finish(cluster)
-        self.assertIsNone(cluster.coordinator.find("training goes back"), cluster.log())
+        self.assertEqual(cluster.coordinator.happened("step_back"), [], cluster.log())
 
     def test_a_worker_that_is_told_to_end_while_it_sends_a_checkpoint_sends_all_of_it(self):
         cluster, worker = self.uploading()
         told_s = worker.send(signal.SIGTERM)
         self.assertEqual(worker.end(), 0, cluster.log())
         self.say(f"told to end while it sends a checkpoint: gone after {time.monotonic() - told_s:.1f} s")
-        cluster.coordinator.expect(r"worker 1 left after 1 steps")
+        cluster.coordinator.event("worker_left", worker=1, steps=1)
         self.assertEqual(os.readlink(os.path.join(cluster.run, "latest")), "step-00000001")
-        self.assertIsNone(cluster.coordinator.find("lost its connection|given up"), cluster.log())
+        self.assertEqual(cluster.coordinator.happened("worker_dead"), [], cluster.log())
 
     def test_a_worker_that_is_told_to_end_twice_does_not_finish_what_it_sends(self):
         cluster, worker = self.uploading()
@@ -281,8 +283,9 @@ class Members(ClusterTest):
     def test_told_to_end_below_the_least_number_it_saves_what_a_worker_holds(self):
         cluster = self.begin(workers=2)
         cluster.workers[1].at_step(50)
+        since = cluster.coordinator.mark()
         cluster.workers[0].kill()
-        cluster.coordinator.expect(r"waiting for workers: 1 of at least 2")
+        cluster.coordinator.event("waiting_for_workers", since, workers=1, least=2)
         cluster.coordinator.send(signal.SIGTERM)
         cluster.finished(status=130)
         computed = cluster.workers[1].steps()[-1]
@@ -297,8 +300,7 @@ class Members(ClusterTest):
                 cluster.workers[1].at_step(50)
                 cluster.coordinator.send(number)
                 cluster.finished(status=130)
-                _, match = cluster.coordinator.expect(r"continue with: lstmq (coordinator .*)$")
-                words = match[1].split()
+                words = cluster.coordinator.event("interrupted")["reason"].split("continue with: lstmq ")[1].split()
                 for key in ("--cluster.bind",):
                     words[words.index(key) + 1] = cluster.endpoint
                 cluster.workers.clear()

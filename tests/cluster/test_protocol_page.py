@@ -211,8 +211,7 @@ class AnotherWorker(ClusterTest):
         self.assertEqual(set(given), {(step, shard) for step in range(last + 1) for shard in range(3)})
         rows = sorted(row for part in given.values() for row in part)
         self.assertEqual(rows, sorted(rows[::epochs] * epochs), "each row comes once in each epoch")
-        _, match = self.group.coordinator.expect(r"training on (\d+)")
-        self.assertEqual(len(rows), epochs * int(match[1]))
+        self.assertEqual(len(rows), epochs * self.group.coordinator.event("dataset_read")["train"])
         for step in range(last + 1):
             batch = [row for shard in range(3) for row in given[step, shard]]
             for worker in workers:

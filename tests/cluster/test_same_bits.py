@@ -17,15 +17,14 @@ class SameBits(ClusterTest):
         began, size, rows, shards = {}, {}, {}, {}
         for worker in cluster.workers:
             generation = 0
-            for _, match in worker.all(r"\] (?:generation (\d+): rank \d+ of (\d+), from step (\d+)|"
-                                       r"step (\d+): (\d+) rows of (\d+) shards)"):
-                if match[1]:
-                    generation = int(match[1])
-                    size[generation], began[generation] = int(match[2]), int(match[3])
+            for event in worker.happened(("generation_entered", "step_computed")):
+                if event["event"] == "generation_entered":
+                    generation = event["generation"]
+                    size[generation], began[generation] = event["workers"], event["step"]
                     continue
-                key = (generation, int(match[4]))
-                rows[key] = rows.get(key, 0) + int(match[5])
-                shards.setdefault(key, []).append(int(match[6]))
+                key = (generation, event["step"])
+                rows[key] = rows.get(key, 0) + event["rows"]
+                shards.setdefault(key, []).append(event["shards"])
         for step in range(steps):
             # Of a step that was begun more than once the last time counts: a later generation began behind it.
             counted = max(generation for generation in began if began[generation] <= step and (generation, step) in rows)
@@ -48,7 +47,7 @@ class SameBits(ClusterTest):
                 cluster.finished()
                 self.check_shares(cluster, EPOCHS * self.epoch_steps)
                 self.assertEqual(cluster.hashes(), wanted)
-                self.assertEqual(len(cluster.coordinator.all(r"generation \d+:")), 1, cluster.log())
+                self.assertEqual(len(cluster.coordinator.happened("generation_started")), 1, cluster.log())
 
     def test_workers_in_one_process_give_the_same_weights(self):
         for workers in (2, 3):

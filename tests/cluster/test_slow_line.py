@@ -25,13 +25,13 @@ class SlowLine(ClusterTest):
         relay.say("rate", RATE)
         cluster.endpoint = relay.endpoint
         cluster.worker(binary=BINARY)
-        began_s, _ = cluster.coordinator.expect("generation 1: 1 worker")
-        work_s, _ = cluster.coordinator.expect("generation 1 is at work", limit=60)
+        began_s = cluster.coordinator.event("generation_started", generation=1, workers=1)["at_s"]
+        work_s = cluster.coordinator.event("generation_active", timeout=60, generation=1)["at_s"]
         self.say(f"a state of {size / 1e6:.1f} MB over {RATE / 1e6:.0f} MB/s took {work_s - began_s:.1f} s")
         self.assertGreater(work_s - began_s, 2 * TIMEOUT_S, "or nothing is shown")
         self.assertLess(work_s - began_s, 2 * size / RATE + 1, "what the line can bear is not made use of")
         cluster.finished(limit=60)
-        self.assertIsNone(cluster.coordinator.find("given up"), cluster.log())
+        self.assertEqual(cluster.coordinator.happened("worker_dead"), [], cluster.log())
 
 
 if __name__ == "__main__":

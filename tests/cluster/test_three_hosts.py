@@ -114,7 +114,7 @@ class ThreeHosts(ClusterTest):
 
     def join(self, cluster, workers):
         """They are heard again, and come in as new ones."""
-        numbers = {host: int(worker.all(r"joined as worker (\d+)")[-1][1][1]) for host, worker in workers.items()}
+        numbers = {host: worker.happened("joined")[-1]["worker"] for host, worker in workers.items()}
         marks = {host: worker.mark() for host, worker in workers.items()}
         mark = cluster.coordinator.mark()
         for host in workers:
@@ -142,8 +142,8 @@ class ThreeHosts(ClusterTest):
         cluster.at_work(mark)
         self.join(cluster, one)
         mark = self.part(cluster, two)
-        cluster.coordinator.expect("waiting for workers", since=mark)
-        self.assertFalse(cluster.coordinator.hears("generation", PARTED_S, since=mark), "nobody was there to train")
+        cluster.coordinator.event("waiting_for_workers", mark)
+        self.assertIsNone(cluster.coordinator.awaits("generation_started", PARTED_S, mark), "nobody was there to train")
         self.join(cluster, two)
         cluster.relay.say("rate", "0")
         cluster.finished(limit=60)

@@ -31,13 +31,13 @@ class WorkerKilled(ClusterTest):
                 cluster.workers[0].at_step(9)
             cluster.worker("--log.level", "debug", fault=fault if number == victim else None)
             # Ranks go by the order in which workers come.
-            cluster.coordinator.expect(rf"worker {number + 1}: ")
+            cluster.coordinator.event("worker_joined", worker=number + 1)
         dying = cluster.workers[victim]
         self.assertEqual(dying.end(), -signal.SIGKILL, cluster.log())
-        lost_s = cluster.given_up(dying)
-        since = [at for at, _ in cluster.coordinator.lines].index(lost_s)
-        work_s = cluster.at_work(since)
-        begun = cluster.coordinator.find(r"generation \d+: \d workers?, from step (\d+)", since=since)[1]
+        lost = cluster.coordinator.event("worker_dead", process=dying.pid)
+        lost_s = lost["at_s"]
+        work_s = cluster.at_work(lost["line_number"])
+        begun = cluster.coordinator.event("generation_started", lost["line_number"])["step"]
         cluster.finished()
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=EPOCHS), cluster.log())
         self.assertLessEqual(lost_s - dying.ended_s, SEEN_S, cluster.log())
@@ -47,7 +47,7 @@ class WorkerKilled(ClusterTest):
         if done:
             # One step is done again at most: the last that it began, where that was done, else the one before.
             last = done[-1] if fault.startswith("step") else done[-1] - 1
-            self.assertGreaterEqual(int(begun[1]), last, cluster.log())
+            self.assertGreaterEqual(begun, last, cluster.log())
         self.figures.append((lost_s - dying.ended_s, work_s - dying.ended_s))
         cluster.close()
 

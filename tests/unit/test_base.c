@@ -400,8 +400,8 @@ static void a_log_line_has_time_level_role_and_pid(void **state)
     regex_t regex;
     s_capture(&capture);
     log_open("worker", LOG_WARN);
-    log_info("not important enough");
-    log_warn("worker %d left", 3);
+    log_event(LOG_INFO, "less", NULL, "not important enough");
+    log_event(LOG_WARN, "worker_left", LOG_FIELDS(LOG_INT("worker", 3)), "worker %d left", 3);
     s_captured(&capture, &text);
     snprintf(pattern, sizeof pattern,
              "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{3}Z warn worker[[]%ld[]] worker 3 left\n$",
@@ -419,8 +419,8 @@ static void nothing_is_logged_when_off(void **state)
     struct buffer text = {0};
     s_capture(&capture);
     log_open("worker", LOG_OFF);
-    log_error("silence");
-    log_line(LOG_OFF, "silence");
+    log_event(LOG_ERROR, "silence", NULL, "silence");
+    log_event(LOG_OFF, "silence", NULL, "silence");
     s_captured(&capture, &text);
     assert_int_equal(text.size, 0);
     buffer_free(&text);
@@ -435,8 +435,8 @@ static void a_long_line_is_cut_and_ends(void **state)
     memset(longest, 'x', sizeof longest - 1);
     longest[sizeof longest - 1] = '\0';
     s_capture(&capture);
-    log_info("%s", longest);
-    log_info("next");
+    log_event(LOG_INFO, "long", NULL, "%s", longest);
+    log_event(LOG_INFO, "next", NULL, "next");
     s_captured(&capture, &text);
     char *end = strchr(text.data, '\n');
     assert_non_null(end);
@@ -454,7 +454,7 @@ static void *s_log_many(void *unused)
 {
     (void)unused;
     for (int i = 0; i < 250; i++)
-        log_info("abcdefghijklmnopqrstuvwxyz");
+        log_event(LOG_INFO, "letters", NULL, "abcdefghijklmnopqrstuvwxyz");
     return NULL;
 }
 

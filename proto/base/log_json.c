@@ -1,0 +1,118 @@
+/* log_json.c - a JSON object of fixed size; see log_json.h. */
+#include "proto/base/log_json.h"
+
+#include "proto/base/utf8.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char s_cut[] = ",\"cut\":true";
+
+enum { END = sizeof s_cut + sizeof "}\n" }; /* bytes kept for the end */
+
+void log_json_open(struct log_json *json)
+{
+    json->text[0] = '{';
+    json->size = 1;
+    json->cut = false;
+}
+
+static bool s_put(struct log_json *json, const char *bytes, size_t size, size_t most)
+{
+    if (json->size + size > most)
+        return false;
+    memcpy(json->text + json->size, bytes, size);
+    json->size += size;
+    return true;
+}
+
+/* The bytes of the next character as a JSON string has them, in `out`; the bytes read. */
+static size_t s_escape(const char *text, size_t size, char out[8], size_t *out_size)
+{
+    uint32_t code;
+    size_t length = utf8_next(text, size, &code);
+    if (length == 0) {
+        memcpy(out, "\xEF\xBF\xBD", 3);
+        *out_size = 3;
+        return 1;
+    }
+    if (code < 0x20 || (code >= 0x7F && code < 0xA0)) {
+        *out_size = (size_t)snprintf(out, 8, "\\u%04x", (unsigned)code);
+    } else if (code == '"' || code == '\\') {
+        out[0] = '\\';
+        out[1] = (char)code;
+        *out_size = 2;
+    } else {
+        memcpy(out, text, length);
+        *out_size = length;
+    }
+    return length;
+}
+
+static bool s_put_string(struct log_json *json, const char *text, size_t most)
+{
+    size_t left = strlen(text);
+    if (json->size + 2 > most)
+        return false;
+    json->text[json->size++] = '"';
+    while (left > 0) {
+        char piece[8];
+        size_t size, read = s_escape(text, left, piece, &size);
+        if (!s_put(json, piece, size, most - 1)) {
+            json->cut = true;
+            break;
+        }
+        text += read;
+        left -= read;
+    }
+    json->text[json->size++] = '"';
+    return true;
+}
+
+static bool s_put_value(struct log_json *json, const struct log_field *field, size_t most)
+{
+    char number[40];
+    switch (field->kind) {
+    case LOG_KIND_INT:
+        snprintf(number, sizeof number, "%" PRId64, field->integer);
+        break;
+    case LOG_KIND_COUNT:
+        snprintf(number, sizeof number, "%" PRIu64, field->count);
+        break;
+    case LOG_KIND_REAL:
+        snprintf(number, sizeof number, isfinite(field->real) ? "%.15g" : "null", field->real);
+        break;
+    case LOG_KIND_BOOL:
+        snprintf(number, sizeof number, "%s", field->flag ? "true" : "false");
+        break;
+    case LOG_KIND_TEXT:
+        if (field->text != NULL)
+            return s_put_string(json, field->text, most);
+        snprintf(number, sizeof number, "null");
+        break;
+    }
+    return s_put(json, number, strlen(number), most);
+}
+
+void log_json_add(struct log_json *json, const struct log_field *field, size_t most)
+{
+    size_t before = json->size;
+    if (most > LOG_LINE - END)
+        most = LOG_LINE - END;
+    bool first = before == 1;
+    if (s_put(json, ",", first ? 0 : 1, most) && s_put(json, "\"", 1, most) &&
+        s_put(json, field->name, strlen(field->name), most) && s_put(json, "\":", 2, most) &&
+        s_put_value(json, field, most))
+        return;
+    json->size = before;
+    json->cut = true;
+}
+
+void log_json_close(struct log_json *json)
+{
+    if (json->cut)
+        s_put(json, s_cut, sizeof s_cut - 1, LOG_LINE);
+    s_put(json, "}\n", 2, LOG_LINE);
+}

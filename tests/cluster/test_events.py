@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""With --log.format json all that a process writes to stderr is one object a line, the error that ends it too."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+
+from cluster import BINARY, SOURCE, ClusterTest, main, read, words
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+LEVELS = ("debug", "info", "warn", "error")
+
+
+def no_twins(pairs):
+    keys = [key for key, _ in pairs]
+    if len(keys) != len(set(keys)):
+        raise ValueError(f"a member stands twice: {keys}")
+    return dict(pairs)
+
+
+class Events(ClusterTest):
+    def check(self, lines):
+        """Each is an object with what every event has; the names of the events."""
+        events = [json.loads(line, object_pairs_hook=no_twins) for line in lines]
+        for event in events:
+            self.assertRegex(event["time"], TIME)
+            self.assertIn(event["level"], LEVELS)
+            self.assertRegex(event["event"], r"^[a-z]+(_[a-z]+)*$")
+            self.assertIsInstance(event["pid"], int)
+            self.assertNotIn("cut", event)
+            self.assertGreater(len(event["text"]) * len(event["role"]), 0)
+        return events
+
+    def run_json(self, *arguments, status=0, stdin=""):
+        result = subprocess.run([BINARY, *arguments, "--log.format", "json"], input=stdin, capture_output=True, text=True,
+                                timeout=60, check=False)
+        self.assertEqual(result.returncode, status, result.stderr)
+        return self.check(result.stderr.splitlines())
+
+    def test_each_line_of_a_coordinator_and_its_workers_is_an_event(self):
+        cluster = self.cluster(train__epochs=2, train__min_workers=2).start("--log.level", "debug").listening()
+        workers = [cluster.worker("--log.level", "debug") for _ in range(2)]
+        cluster.finished()
+        names = [event["event"] for event in self.check(cluster.coordinator.raw)]
+        for name in ("dataset_read", "listening", "worker_joined", "generation_started", "generation_active",
+                     "validation_done", "epoch_done", "checkpoint_written", "run_started", "run_ended", "worker_left"):
+            self.assertIn(name, names)
+        for worker in workers:
+            names = [event["event"] for event in self.check(worker.raw)]
+            for name in ("connected", "joined", "generation_entered", "step_computed"):
+                self.assertIn(name, names)
+        done = [event["epoch"] for _, event in cluster.coordinator.events if event["event"] == "epoch_done"]
+        self.assertEqual(done, [1, 2])
+
+    def test_a_killed_worker_and_an_interruption_are_events(self):
+        cluster = self.cluster(train__epochs=100000, train__min_workers=1).start().listening()
+        workers = [cluster.worker("--log.level", "debug") for _ in range(2)]
+        for worker in workers:
+            worker.at_step()
+        workers[0].kill()
+        dead = cluster.coordinator.event("worker_dead", process=workers[0].pid)
+        self.assertEqual(dead["worker"], workers[0].number())
+        cluster.coordinator.send(signal.SIGTERM)
+        cluster.finished(status=130)
+        last = self.check(cluster.coordinator.raw)[-1]
+        self.assertEqual((last["event"], last["status"], last["role"]), ("interrupted", 130, "coordinator"))
+        self.assertIn("--resume", last["reason"])
+
+    def test_the_error_that_ends_a_command_is_an_event(self):
+        for arguments, status in ((("train", "--train.epochs", "none"), 2), (("train", "--no-such-option"), 2),
+                                  (("trian",), 2), (("inspect", os.path.join(self.folder, "missing")), None),
+                                  (("worker", "--connect", "nowhere"), None), (("worker", "--server"), 2)):
+            with self.subTest(arguments=arguments):
+                result = subprocess.run([BINARY, arguments[0], "--log.format=json", *arguments[1:]], capture_output=True,
+                                        text=True, timeout=60, check=False)
+                self.assertNotEqual(result.returncode, 0)
+                self.assertIn(status, (None, result.returncode))
+                last = self.check(result.stderr.splitlines())[-1]
+                self.assertEqual((last["event"], last["status"]), ("failed", result.returncode))
+
+    def test_what_train_translate_and_evaluate_say_are_events(self):
+        run = os.path.join(self.folder, "run")
+        options = {**self.cluster().options, "run.dir": run, "train.epochs": 1, "run.progress": "none"}
+        names = [event["event"] for event in self.run_json("train", *words(options))]
+        for name in ("dataset_read", "epoch_done", "checkpoint_written", "run_ended"):
+            self.assertIn(name, names)
+        said = self.run_json("translate", "--model", run, stdin="\nzyzzyva " + 30 * "hm " + "\n")
+        unknown = [event for event in said if event["event"] == "words_unknown"]
+        self.assertEqual([event["line"] for event in unknown], [2])
+        self.assertIn("zyzzyva", unknown[0]["words"])
+        with open(self.pairs, "a", encoding="utf-8") as file:
+            file.write("one side\t\n")
+        said = self.run_json("evaluate", "--model", run, "--data.pairs", self.pairs)
+        self.assertIn(("empty_pairs_left_out", 1), [(event["event"], event.get("pairs")) for event in said])
+
+    def test_the_readme_names_each_event(self):
+        """Those of the sources, and no others."""
+        found = set()
+        for folder in ("", "coordinator", "worker", "proto", "kernels"):
+            for path, folders, files in os.walk(os.path.join(SOURCE, folder)):
+                if not folder:
+                    folders.clear()
+                for name in files:
+                    if name.endswith(".c"):
+                        text = read(path, name).decode()
+                        found.update(re.findall(r"log_(?:event|say)\([^,\"]*,\s*\"(\w+)\"|log_fact\(\s*\"(\w+)\"", text))
+        found = {one or other for one, other in found}
+        self.assertGreater(len(found), 50)
+        table = read(SOURCE, "README.md").decode().split("\n## Log events\n")[1].split("\n## ")[0]
+        named = {name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)}
+        self.assertEqual(named, found)
+
+
+if __name__ == "__main__":
+    main()
