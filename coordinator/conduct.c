@@ -87,6 +87,16 @@ static bool s_outcome(struct conduct *conduct, struct err *err)
     return true;
 }
 
+static void s_log_loss(const struct pairs_loss *loss, const char *side)
+{
+    char text[PAIRS_LOSS_TEXT];
+    if (loss->count.removed > 0)
+        log_event(LOG_WARN, "letters_lost",
+                  LOG_FIELDS(LOG_TEXT("side", side), LOG_COUNT("removed", loss->count.removed),
+                             LOG_COUNT("letters", loss->count.letters), LOG_TEXT("first", loss->first)),
+                  "%s; data.normalise nfc keeps them", pairs_loss_show(loss, side, text, sizeof text));
+}
+
 static void s_log_dataset(const struct conduct *conduct)
 {
     const struct dataset *dataset = &conduct->dataset;
@@ -108,6 +118,10 @@ static void s_log_dataset(const struct conduct *conduct)
                   LOG_FIELDS(LOG_COUNT("lines", dataset->bad), LOG_TEXT("first", dataset->first_bad)),
                   "%" PRIu64 " bad lines were skipped (data.on_bad_line skip); the first: %s", dataset->bad,
                   dataset->first_bad);
+    s_log_loss(&dataset->src_loss, "sources");
+    s_log_loss(&dataset->tgt_loss, "targets");
+    s_log_loss(&dataset->valid_src_loss, "validation sources");
+    s_log_loss(&dataset->valid_tgt_loss, "validation targets");
 }
 
 /* What a crash left half done is settled by the next checkpoint; where none will come, here. */

@@ -70,25 +70,35 @@ static bool s_check(struct build *build, struct err *err)
     return true;
 }
 
-static bool s_read(const struct config *config, const char *pairs_path, const char *src, const char *tgt, bool keep_raw,
-                   struct pairs *pairs, struct err *err)
+/* `source` has the paths and what is kept; the rest comes from the configuration. */
+static bool s_read(const struct config *config, struct pairs_source source, struct pairs *pairs, struct err *err)
 {
-    const struct pairs_source source = {
-        .pairs = pairs_path,
-        .src = src,
-        .tgt = tgt,
-        .rule = (enum normalise)config->data_normalise,
-        .on_bad_line = (enum on_bad_line)config->data_on_bad_line,
-        .min_tokens = (size_t)config->data_min_tokens,
-        .max_tokens = (size_t)config->data_max_tokens,
-        .keep_raw = keep_raw,
-    };
+    source.rule = (enum normalise)config->data_normalise;
+    source.on_bad_line = (enum on_bad_line)config->data_on_bad_line;
+    source.min_tokens = (size_t)config->data_min_tokens;
+    source.max_tokens = (size_t)config->data_max_tokens;
     if (!pairs_read(pairs, &source, err))
         return false;
     if (pairs->count > UINT32_MAX / 2)
         return err_set(err, ERR_DATA, "%s: %zu pairs are more than can be trained on",
-                       pairs_path[0] != '\0' ? pairs_path : src, pairs->count);
+                       source.pairs[0] != '\0' ? source.pairs : source.src, pairs->count);
     return true;
+}
+
+/* Training pairs that lose too much to normalisation are an error; validation pairs of their own only a warning. */
+static bool s_read_all(struct build *build, struct err *err)
+{
+    const struct config *config = build->config;
+    const struct pairs_source train = {.pairs = config->data_pairs,
+                                       .src = config->data_src,
+                                       .tgt = config->data_tgt,
+                                       .keep_raw = config->train_bleu && !build->has_own,
+                                       .refuse_loss = true};
+    const struct pairs_source valid = {.pairs = config->data_valid_pairs,
+                                       .src = config->data_valid_src,
+                                       .tgt = config->data_valid_tgt,
+                                       .keep_raw = config->train_bleu};
+    return s_read(config, train, &build->pairs, err) && (!build->has_own || s_read(config, valid, &build->own, err));
 }
 
 static uint32_t *s_identity(size_t count, struct err *err)
@@ -336,14 +346,8 @@ static bool s_fingerprint(struct dataset *dataset, struct err *err)
 
 static bool s_build(struct dataset *dataset, struct build *build, struct mt19937 *stream, struct err *err)
 {
-    const struct config *config = build->config;
-    if (!s_check(build, err) || !s_read(config, config->data_pairs, config->data_src, config->data_tgt,
-                                        config->train_bleu && !build->has_own, &build->pairs, err))
-        return false;
-    if (build->has_own && !s_read(config, config->data_valid_pairs, config->data_valid_src, config->data_valid_tgt,
-                                  config->train_bleu, &build->own, err))
-        return false;
-    if (!s_divide(build, stream, err) || !s_keep_texts(dataset, build, err))
+    if (!s_check(build, err) || !s_read_all(build, err) || !s_divide(build, stream, err) ||
+        !s_keep_texts(dataset, build, err))
         return false;
     buffer_free(&build->pairs.raw); /* before the ids are made, so that its memory serves twice */
     buffer_free(&build->own.raw);
@@ -354,6 +358,10 @@ static bool s_build(struct dataset *dataset, struct build *build, struct mt19937
     dataset->dropped = build->pairs.dropped + build->own.dropped;
     const struct pairs *with_bad = build->pairs.bad > 0 ? &build->pairs : &build->own;
     snprintf(dataset->first_bad, sizeof dataset->first_bad, "%s", with_bad->first_bad);
+    dataset->src_loss = build->pairs.src_loss;
+    dataset->tgt_loss = build->pairs.tgt_loss;
+    dataset->valid_src_loss = build->own.src_loss;
+    dataset->valid_tgt_loss = build->own.tgt_loss;
     dataset->kept = build->pairs.count + build->own.count;
     if (!build->has_own)
         dataset->held_out = (uint64_t)(build->valid - build->order) - build->train_count;

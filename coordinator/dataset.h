@@ -11,6 +11,7 @@
 #include "proto/base/buffer.h"
 #include "proto/base/config.h"
 #include "proto/base/random.h"
+#include "proto/text/pairs.h"
 #include "proto/text/vocab.h"
 
 #include <stdint.h>
@@ -39,11 +40,13 @@ struct dataset {
     uint64_t kept;                   /* pairs within the token limits, before data.take                      */
     uint64_t held_out;               /* training pairs dropped because their source stands in validation too */
     char fingerprint[17];            /* xxh3 of rows and vocabularies, hex                                   */
+    /* What normalisation took from the pairs, and from validation pairs of their own. */
+    struct pairs_loss src_loss, tgt_loss, valid_src_loss, valid_tgt_loss;
 };
 
 /* Read the pairs that `config` names. `stream` is the run's, freshly seeded with train.seed; one shuffle is drawn from
- * it. ERR_USAGE: options that contradict each other; ERR_DATA: bad lines, or nothing left (says which option dropped
- * what). */
+ * it. ERR_USAGE: options that contradict each other; ERR_DATA: bad lines, more than PAIRS_LOSS percent of a side
+ * lost to normalisation, or nothing left (says which option dropped what). */
 bool dataset_read(struct dataset *dataset, const struct config *config, struct mt19937 *stream, struct err *err);
 
 void dataset_free(struct dataset *dataset);

@@ -31,9 +31,16 @@ static bool s_add(struct samples *samples, const char *source, const char *refer
 static bool s_add_sentence(struct samples *samples, const char *line, const struct dataset *dataset,
                            const struct config *config, struct err *err)
 {
-    struct buffer text = {0};
+    struct buffer text = {0}, removed = {0};
     normalise((enum normalise)config->data_normalise, line, strlen(line), &text);
-    bool done = buffer_ok(&text, err);
+    normalise_removed((enum normalise)config->data_normalise, line, strlen(line), &removed);
+    bool done = buffer_ok(&text, err) && buffer_ok(&removed, err);
+    if (done && removed.size > 0)
+        log_event(LOG_WARN, "sample_cut",
+                  LOG_FIELDS(LOG_TEXT("path", config->run_sample), LOG_TEXT("sentence", line),
+                             LOG_TEXT("removed", removed.data)),
+                  "%s: data.normalise notebook removed from \"%s\": %s", config->run_sample, typed_show(line).shown,
+                  typed_show(removed.data).shown);
     size_t words = done ? word_count(text.data, text.size) : 0;
     if (done && words == 0) {
         log_event(LOG_WARN, "sample_left_out",
@@ -53,6 +60,7 @@ static bool s_add_sentence(struct samples *samples, const char *line, const stru
         done = s_add(samples, line, NULL, ids, (uint16_t)size, 1, err);
     }
     buffer_free(&text);
+    buffer_free(&removed);
     return done;
 }
 

@@ -185,6 +185,17 @@ static void s_print(const struct scores *scores, const char *model, bool json)
         printf("cut             %zu pairs were longer than the model's length\n", scores->cut);
 }
 
+static void s_warn_loss(const struct pairs_loss *loss, const char *side)
+{
+    char text[PAIRS_LOSS_TEXT];
+    if (loss->count.removed > 0)
+        log_say(LOG_WARN, "letters_lost",
+                LOG_FIELDS(LOG_TEXT("side", side), LOG_COUNT("removed", loss->count.removed),
+                           LOG_COUNT("letters", loss->count.letters), LOG_TEXT("first", loss->first)),
+                "%s; a model trained with data.normalise nfc keeps them",
+                pairs_loss_show(loss, side, text, sizeof text));
+}
+
 bool cmd_evaluate(const struct command *self, int argc, char **argv, struct err *err)
 {
     struct config config;
@@ -211,6 +222,10 @@ bool cmd_evaluate(const struct command *self, int argc, char **argv, struct err 
     struct scores scores = {0};
     bool ok =
         pairs_read(&pairs, &source, err) && s_score(&translator, &pairs, config.output_translations, &scores, err);
+    if (ok) {
+        s_warn_loss(&pairs.src_loss, "sources");
+        s_warn_loss(&pairs.tgt_loss, "targets");
+    }
     if (ok && pairs.bad > 0)
         log_say(LOG_WARN, "bad_lines_skipped", LOG_FIELDS(LOG_COUNT("lines", pairs.bad)),
                 "%" PRIu64 " bad lines were skipped", pairs.bad);

@@ -7,6 +7,7 @@
 
 #include "proto/text/unicode.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include <utf8proc.h>
 
@@ -55,7 +56,7 @@ bool utf8_valid(const char *text, size_t size, size_t *at)
     return true;
 }
 
-/* One character beyond ASCII under the notebook's rule: 0 dropped, ' ' white space, else the code point to write. */
+/* One character under the notebook's rule: 0 dropped, ' ' white space, else the code point to write. */
 static uint32_t s_notebook_character(uint32_t code)
 {
     if (unicode_space(code))
@@ -66,10 +67,36 @@ static uint32_t s_notebook_character(uint32_t code)
     return lower >= 0xC0 && lower <= 0xFF ? lower : 0;
 }
 
-static char *s_normalise_notebook(const unsigned char *next, const unsigned char *end, char *out)
+/* Letters, digits, and marks that belong to letters. Variation selectors are marks too, of emoji above all. */
+static bool s_is_letter(uint32_t code)
+{
+    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
+    bool selector = (code >= 0xFE00 && code <= 0xFE0F) || (code >= 0xE0100 && code <= 0xE01EF);
+    return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NO && category != UTF8PROC_CATEGORY_ME &&
+           !selector;
+}
+
+/* Letters in what the notebook's rule wrote, × and ÷ among them. Of the bytes that it writes, those of a-z and the first
+ * byte of à-ÿ have this bit set, and no others. */
+static uint64_t s_written_letters(const char *text, const char *end)
+{
+    uint64_t letters = 0, eight;
+    for (; end - text >= 8; text += 8) {
+        memcpy(&eight, text, 8);
+        letters += (uint64_t)__builtin_popcountll(eight & 0x4040404040404040u);
+    }
+    for (; text < end; text++)
+        letters += (unsigned char)*text >> 6 & 1;
+    return letters;
+}
+
+/* `count` may be NULL. Only a character that is removed costs a look at its category; of ASCII, only digits count. */
+static char *s_normalise_notebook(const unsigned char *next, const unsigned char *end, char *out,
+                                  struct normalise_count *count)
 {
     char *start = out;
     bool space = false;
+    uint64_t removed = 0;
     while (next < end) {
         uint32_t code;
         if (*next < 0x80) {
@@ -81,10 +108,14 @@ static char *s_normalise_notebook(const unsigned char *next, const unsigned char
             code = 0x40 + second;
             next += 2;
         } else {
-            code = s_notebook_character(unicode_next(&next, end));
+            uint32_t read = unicode_next(&next, end);
+            code = s_notebook_character(read);
+            removed += code == 0 && s_is_letter(read);
         }
-        if (code == 0)
+        if (code == 0) {
+            removed += next[-1] >= '0' && next[-1] <= '9';
             continue;
+        }
         if (code == ' ') {
             space = out > start;
             continue;
@@ -97,6 +128,10 @@ static char *s_normalise_notebook(const unsigned char *next, const unsigned char
             code = 0x80 | (code & 0x3F);
         }
         *out++ = (char)code;
+    }
+    if (count != NULL) {
+        count->removed += removed;
+        count->letters += removed + s_written_letters(start, out);
     }
     return out;
 }
@@ -159,6 +194,12 @@ static unsigned char *s_compose(const char *text, size_t size, struct buffer *ou
 
 void normalise(enum normalise rule, const char *text, size_t size, struct buffer *out)
 {
+    normalise_counted(rule, text, size, out, NULL);
+}
+
+void normalise_counted(enum normalise rule, const char *text, size_t size, struct buffer *out,
+                       struct normalise_count *count)
+{
     const unsigned char *bytes = (const unsigned char *)text;
     if (rule == NORMALISE_NFC && !s_is_nfc_for_sure(bytes, size))
         bytes = s_compose(text, size, out, &size);
@@ -167,9 +208,42 @@ void normalise(enum normalise rule, const char *text, size_t size, struct buffer
         return;
     const unsigned char *last = bytes + size;
     char *end =
-        rule == NORMALISE_NOTEBOOK ? s_normalise_notebook(bytes, last, start) : s_fold_space(bytes, last, start);
+        rule == NORMALISE_NOTEBOOK ? s_normalise_notebook(bytes, last, start, count) : s_fold_space(bytes, last, start);
     *end = '\0';
     out->size += (size_t)(end - start);
+}
+
+/* A character that was removed, as a terminal can show it: "U+200B" where it is no visible character. A mark needs a
+ * character before it to stand on. */
+static bool s_show(const unsigned char *character, const unsigned char *end, uint32_t code, bool after_visible,
+                   struct buffer *out)
+{
+    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
+    bool mark = category >= UTF8PROC_CATEGORY_MN && category <= UTF8PROC_CATEGORY_ME;
+    bool visible = category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_SO && (!mark || after_visible);
+    if (visible)
+        buffer_append(out, character, (size_t)(end - character));
+    else
+        buffer_format(out, "U+%04" PRIX32, code);
+    return visible;
+}
+
+void normalise_removed(enum normalise rule, const char *text, size_t size, struct buffer *out)
+{
+    const unsigned char *next = (const unsigned char *)text, *end = next + size;
+    bool in_run = false, after_visible = false;
+    while (rule == NORMALISE_NOTEBOOK && next < end) {
+        const unsigned char *character = next;
+        uint32_t code = unicode_next(&next, end);
+        if (s_notebook_character(code) != 0) {
+            in_run = after_visible = false;
+            continue;
+        }
+        if (!in_run && out->size > 0)
+            buffer_append(out, " ", 1);
+        in_run = true;
+        after_visible = s_show(character, next, code, after_visible, out);
+    }
 }
 
 size_t word_count(const char *text, size_t size)

@@ -9,12 +9,29 @@
 #include "proto/base/buffer.h"
 #include "proto/base/config.h"
 
+#include <stdint.h>
+
 /* True when `size` bytes at `text` are well-formed UTF-8 without NUL; otherwise *at is the offset of the first bad
  * byte. */
 bool utf8_valid(const char *text, size_t size, size_t *at);
 
 /* Append the normalised form of valid UTF-8 `text` to `out`. */
 void normalise(enum normalise rule, const char *text, size_t size, struct buffer *out);
+
+/* Letters, digits, and the combining marks of letters (Unicode's categories L, N, Mn and Mc). */
+struct normalise_count {
+    uint64_t letters; /* read          */
+    uint64_t removed; /* of them, lost */
+};
+
+/* The same, and add what the rule removes to `count`, which may be NULL. Only the notebook's rule removes anything: the
+ * others leave `count` alone. */
+void normalise_counted(enum normalise rule, const char *text, size_t size, struct buffer *out,
+                       struct normalise_count *count);
+
+/* Append what the rule removes from `text`: each run of removed characters as written, with spaces between the runs and
+ * what is not visible as U+XXXX. White space that is folded is not removed. Nothing is appended where nothing is. */
+void normalise_removed(enum normalise rule, const char *text, size_t size, struct buffer *out);
 
 /* Words of normalised text, separated by single spaces. */
 size_t word_count(const char *text, size_t size);

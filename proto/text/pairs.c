@@ -5,12 +5,27 @@
  * undone by setting the arena's size back. */
 #include "proto/text/pairs.h"
 
+#include "proto/base/typed.h"
 #include "proto/text/lines.h"
-#include "proto/text/normalise.h"
+#include "proto/text/unicode.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* One side of a pair as it is written, and where. */
+struct side {
+    const char *text;
+    size_t size;
+    const char *path;
+    uint64_t line;
+};
+
+/* Where a side stands in the arena, normalised. */
+struct placed {
+    size_t start, size, words;
+};
 
 /* What is the matter with a line by itself; NULL when nothing is. */
 static const char *s_line_fault(const struct line *line, char *text, size_t size)
@@ -46,41 +61,69 @@ static bool s_bad_line(struct pairs *pairs, const struct pairs_source *source, c
     return true;
 }
 
-/* Normalise one side into the arena, NUL behind it; returns its words. */
-static size_t s_add_side(struct pairs *pairs, enum normalise rule, const char *text, size_t size, size_t *start,
-                         size_t *length)
+/* Keep the first word that lost a letter, as an example. */
+static bool s_keep_example(struct pairs_loss *loss, enum normalise rule, const struct side *side, struct err *err)
+{
+    if (loss->count.removed == 0 || loss->first[0] != '\0')
+        return true;
+    struct buffer word = {0}, became = {0};
+    const unsigned char *next = (const unsigned char *)side->text, *end = next + side->size;
+    struct normalise_count count = {0};
+    while (next < end && count.removed == 0) {
+        const unsigned char *start = next, *last = next;
+        while (next < end && !unicode_space(unicode_next(&next, end)))
+            last = next;
+        buffer_clear(&word);
+        buffer_clear(&became);
+        buffer_append(&word, start, (size_t)(last - start));
+        normalise_counted(rule, (const char *)start, (size_t)(last - start), &became, &count);
+    }
+    bool done = buffer_ok(&word, err) && buffer_ok(&became, err);
+    if (done)
+        snprintf(loss->first, sizeof loss->first, "%s:%" PRIu64 ": \"%s\" became \"%s\"", side->path, side->line,
+                 typed_show(word.data).shown, typed_show(became.data).shown);
+    buffer_free(&word);
+    buffer_free(&became);
+    return done;
+}
+
+/* Normalise one side into the arena, NUL behind it. */
+static void s_add_side(struct pairs *pairs, enum normalise rule, const struct side *side, struct pairs_loss *loss,
+                       struct placed *placed)
 {
     struct buffer *arena = &pairs->text;
-    *start = arena->size;
-    normalise(rule, text, size, arena);
+    placed->start = arena->size;
+    normalise_counted(rule, side->text, side->size, arena, &loss->count);
     if (arena->failed)
-        return 0;
-    *length = arena->size - *start;
+        return;
+    placed->size = arena->size - placed->start;
+    placed->words = word_count(arena->data + placed->start, placed->size);
     buffer_append(arena, "", 1);
-    return arena->failed ? 0 : word_count(arena->data + *start, *length);
 }
 
 /* The newest pair's target as it was written. */
-static bool s_keep_raw(struct pairs *pairs, const char *tgt, size_t size, struct err *err)
+static bool s_keep_raw(struct pairs *pairs, const struct side *tgt, struct err *err)
 {
     if (pairs->raw.size > UINT32_MAX)
         return err_set(err, ERR_DATA, "more than 4 GiB of target sentences; train on a part of them");
     pairs->items[pairs->count - 1].raw = (uint32_t)pairs->raw.size;
-    buffer_append(&pairs->raw, tgt, size);
+    buffer_append(&pairs->raw, tgt->text, tgt->size);
     buffer_append(&pairs->raw, "", 1);
     return buffer_ok(&pairs->raw, err);
 }
 
-static bool s_add(struct pairs *pairs, const struct pairs_source *source, const char *src, size_t src_size,
-                  const char *tgt, size_t tgt_size, struct err *err)
+static bool s_add(struct pairs *pairs, const struct pairs_source *source, const struct side *src,
+                  const struct side *tgt, struct err *err)
 {
-    size_t before = pairs->text.size, src_start, tgt_start, src_length = 0, tgt_length = 0;
-    size_t src_words = s_add_side(pairs, source->rule, src, src_size, &src_start, &src_length);
-    size_t tgt_words = s_add_side(pairs, source->rule, tgt, tgt_size, &tgt_start, &tgt_length);
-    if (!buffer_ok(&pairs->text, err))
+    size_t before = pairs->text.size;
+    struct placed at[2] = {0};
+    s_add_side(pairs, source->rule, src, &pairs->src_loss, &at[0]);
+    s_add_side(pairs, source->rule, tgt, &pairs->tgt_loss, &at[1]);
+    if (!buffer_ok(&pairs->text, err) || !s_keep_example(&pairs->src_loss, source->rule, src, err) ||
+        !s_keep_example(&pairs->tgt_loss, source->rule, tgt, err))
         return false;
-    if (src_words < source->min_tokens || src_words > source->max_tokens || tgt_words < source->min_tokens ||
-        tgt_words > source->max_tokens) {
+    if (at[0].words < source->min_tokens || at[0].words > source->max_tokens || at[1].words < source->min_tokens ||
+        at[1].words > source->max_tokens) {
         pairs->text.size = before;
         pairs->dropped++;
         return true;
@@ -95,11 +138,11 @@ static bool s_add(struct pairs *pairs, const struct pairs_source *source, const 
         pairs->items = items;
         pairs->capacity = capacity;
     }
-    pairs->items[pairs->count++] = (struct pair){.src = (uint32_t)src_start,
-                                                 .tgt = (uint32_t)tgt_start,
-                                                 .src_size = (uint32_t)src_length,
-                                                 .tgt_size = (uint32_t)tgt_length};
-    return !source->keep_raw || s_keep_raw(pairs, tgt, tgt_size, err);
+    pairs->items[pairs->count++] = (struct pair){.src = (uint32_t)at[0].start,
+                                                 .tgt = (uint32_t)at[1].start,
+                                                 .src_size = (uint32_t)at[0].size,
+                                                 .tgt_size = (uint32_t)at[1].size};
+    return !source->keep_raw || s_keep_raw(pairs, tgt, err);
 }
 
 static bool s_add_tsv_line(struct pairs *pairs, const struct pairs_source *source, const struct line *line,
@@ -115,7 +158,9 @@ static bool s_add_tsv_line(struct pairs *pairs, const struct pairs_source *sourc
     const char *last = line->text + line->size, *tgt = tab + 1;
     const char *second = memchr(tgt, '\t', (size_t)(last - tgt));
     const char *tgt_end = second == NULL ? last : second;
-    return s_add(pairs, source, line->text, (size_t)(tab - line->text), tgt, (size_t)(tgt_end - tgt), err);
+    const struct side sides[2] = {{line->text, (size_t)(tab - line->text), source->pairs, line->number},
+                                  {tgt, (size_t)(tgt_end - tgt), source->pairs, line->number}};
+    return s_add(pairs, source, &sides[0], &sides[1], err);
 }
 
 /* Empty lines at the end of a TSV file are no lines; before a line that is not empty they are bad ones. So they
@@ -156,7 +201,9 @@ static bool s_add_parallel_lines(struct pairs *pairs, const struct pairs_source 
     fault = s_line_fault(tgt, room, sizeof room);
     if (fault != NULL)
         return s_bad_line(pairs, source, source->tgt, tgt->number, fault, err);
-    return s_add(pairs, source, src->text, src->size, tgt->text, tgt->size, err);
+    const struct side sides[2] = {{src->text, src->size, source->src, src->number},
+                                  {tgt->text, tgt->size, source->tgt, tgt->number}};
+    return s_add(pairs, source, &sides[0], &sides[1], err);
 }
 
 static bool s_read_parallel(struct pairs *pairs, const struct pairs_source *source, struct lines *src,
@@ -200,26 +247,56 @@ static bool s_read_source(struct pairs *pairs, const struct pairs_source *source
     return ok;
 }
 
+const char *pairs_loss_show(const struct pairs_loss *loss, const char *side, char *text, size_t size)
+{
+    double percent = 100 * (double)loss->count.removed / (double)loss->count.letters;
+    snprintf(text, size,
+             "data.normalise notebook removed %" PRIu64 " of %" PRIu64
+             " letters and digits of the %s (%.1f %%), such as %s",
+             loss->count.removed, loss->count.letters, side, percent, loss->first);
+    return text;
+}
+
+static bool s_refuse_loss(const struct pairs_loss *loss, const char *side, struct err *err)
+{
+    char text[PAIRS_LOSS_TEXT];
+    if (loss->count.removed * 100 <= loss->count.letters * PAIRS_LOSS)
+        return true;
+    return err_set(err, ERR_DATA, "%s; give --data.normalise nfc, which keeps all of them",
+                   pairs_loss_show(loss, side, text, sizeof text));
+}
+
+/* No pair is left: say why. */
+static bool s_none(const struct pairs *pairs, const struct pairs_source *source, const struct pairs *before,
+                   struct err *err)
+{
+    const bool targets = pairs->tgt_loss.count.removed > pairs->src_loss.count.removed;
+    const struct pairs_loss *loss = targets ? &pairs->tgt_loss : &pairs->src_loss;
+    char limits[128] = "", lost[PAIRS_LOSS_TEXT] = "; see data.min_tokens and data.max_tokens";
+    if (source->max_tokens != SIZE_MAX)
+        snprintf(limits, sizeof limits, ", %" PRIu64 " with a side outside %zu to %zu tokens",
+                 pairs->dropped - before->dropped, source->min_tokens, source->max_tokens);
+    if (loss->count.removed > 0)
+        pairs_loss_show(loss, targets ? "targets" : "sources", lost + 2, sizeof lost - 2);
+    else if (source->max_tokens == SIZE_MAX)
+        lost[0] = '\0';
+    return err_set(err, ERR_DATA, "%s: none of %" PRIu64 " lines is a usable pair (%" PRIu64 " bad%s)%s",
+                   s_is_given(source->pairs) ? source->pairs : source->src, pairs->lines - before->lines,
+                   pairs->bad - before->bad, limits, lost);
+}
+
 bool pairs_read(struct pairs *pairs, const struct pairs_source *source, struct err *err)
 {
     bool parallel = s_is_given(source->src) && s_is_given(source->tgt);
     if (s_is_given(source->pairs) ? s_is_given(source->src) || s_is_given(source->tgt) : !parallel)
         return err_set(err, ERR_USAGE, "give either one file of pairs, or one of source and one of target sentences");
-    uint64_t lines = pairs->lines, bad = pairs->bad, dropped = pairs->dropped;
-    size_t count = pairs->count;
+    const struct pairs before = *pairs;
     if (!s_read_source(pairs, source, err))
         return false;
-    if (pairs->count > count)
-        return true;
-    const char *path = s_is_given(source->pairs) ? source->pairs : source->src;
-    if (source->max_tokens == SIZE_MAX)
-        return err_set(err, ERR_DATA, "%s: none of %llu lines is a usable pair (%llu bad)", path,
-                       (unsigned long long)(pairs->lines - lines), (unsigned long long)(pairs->bad - bad));
-    return err_set(err, ERR_DATA,
-                   "%s: none of %llu lines is a usable pair (%llu bad, %llu with a side outside %zu to %zu tokens); "
-                   "see data.min_tokens and data.max_tokens",
-                   path, (unsigned long long)(pairs->lines - lines), (unsigned long long)(pairs->bad - bad),
-                   (unsigned long long)(pairs->dropped - dropped), source->min_tokens, source->max_tokens);
+    if (source->refuse_loss &&
+        (!s_refuse_loss(&pairs->src_loss, "sources", err) || !s_refuse_loss(&pairs->tgt_loss, "targets", err)))
+        return false;
+    return pairs->count > before.count || s_none(pairs, source, &before, err);
 }
 
 void pairs_free(struct pairs *pairs)

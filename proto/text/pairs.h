@@ -11,15 +11,26 @@
 
 #include "proto/base/buffer.h"
 #include "proto/base/config.h"
+#include "proto/text/normalise.h"
 
 #include <stdint.h>
 
-enum { PAIRS_LINE = 64 * 1024 }; /* bytes in the longest line that is read */
+enum {
+    PAIRS_LINE = 64 * 1024, /* bytes in the longest line that is read                                          */
+    PAIRS_LOSS = 20,        /* percent of a side's letters and digits: a rule that removes more is the wrong one */
+    PAIRS_LOSS_TEXT = ERR_TEXT / 2 + 192,
+};
 
 struct pair {
     uint32_t src, tgt;           /* offsets in text                */
     uint32_t src_size, tgt_size; /* bytes; a NUL follows each text */
     uint32_t raw;                /* offset in raw; only with keep_raw */
+};
+
+/* What normalisation took from one side of all lines that were read. */
+struct pairs_loss {
+    struct normalise_count count;
+    char first[ERR_TEXT / 2]; /* FILE:LINE: "word" became "word"; "" when nothing was lost */
 };
 
 struct pairs {
@@ -32,6 +43,7 @@ struct pairs {
     uint64_t bad;                 /* those skipped as bad                    */
     uint64_t dropped;             /* pairs outside min_tokens..max_tokens    */
     char first_bad[ERR_TEXT / 2]; /* "FILE:LINE: why" of the first bad one, "" when there is none */
+    struct pairs_loss src_loss, tgt_loss;
 };
 
 /* What to read and what to keep: taken from a struct config by the caller, so that training and validation files differ
@@ -43,12 +55,17 @@ struct pairs_source {
     enum on_bad_line on_bad_line;
     size_t min_tokens, max_tokens; /* of either side; 0 and SIZE_MAX keep all */
     bool keep_raw;                 /* fill struct pairs.raw                   */
+    bool refuse_loss;              /* above PAIRS_LOSS percent of a side      */
 };
 
-/* Append the pairs of a source. ERR_DATA: bad line, empty result, damaged gzip, parallel files of different length;
- * ERR_IO: cannot read; ERR_USAGE: neither or both kinds of source given. After a failure `pairs` holds what came before
- * it, and is freed as ever. */
+/* Append the pairs of a source. ERR_DATA: bad line, empty result, too much lost to normalisation, damaged gzip,
+ * parallel files of different length; ERR_IO: cannot read; ERR_USAGE: neither or both kinds of source given. After a
+ * failure `pairs` holds what came before it, and is freed as ever. */
 bool pairs_read(struct pairs *pairs, const struct pairs_source *source, struct err *err);
+
+/* Write "data.normalise notebook removed 5 of 60 letters and digits of the sources (8.3 %), such as ..." for a loss that
+ * is not 0. `side` is "sources" or the like; PAIRS_LOSS_TEXT bytes are enough. Returns `text`. */
+const char *pairs_loss_show(const struct pairs_loss *loss, const char *side, char *text, size_t size);
 
 void pairs_free(struct pairs *pairs);
 

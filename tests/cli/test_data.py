@@ -4,9 +4,10 @@
 import gzip
 import os
 import re
+import unicodedata
 
-from program import main, run
-from training import TrainingTest, hashes, metrics, sample_pairs, write
+from program import SOURCE, main, run
+from training import TrainingTest, hashes, metrics, read, sample_pairs, write
 
 PAIRS = sample_pairs(60)
 LONGEST = 1 << 16  # bytes of a line
@@ -137,6 +138,78 @@ class Form(DataTest):
         result = run(*self.arguments(run__dir=folder, data__pairs="/dev/stdin"), stdin=text)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(hashes(folder), self.expected[1])
+
+
+def case(name):
+    return os.path.join(SOURCE, "tests", "cases", name)
+
+
+def letters(text):
+    """The letters, digits and marks of a text, each as often as it stands there."""
+    return sorted(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c)[0] in "LNM")
+
+
+class Loss(DataTest):
+    """What normalisation takes away from text is counted, and refused where it is much."""
+
+    SMALL = {"data__valid_fraction": 0, "data__max_tokens": 48, "data__length": 50}
+
+    def assertKeepsAll(self, path, *flags, **options):
+        """Every letter and digit of both sides stands in the vocabularies."""
+        folder = self.new_run()
+        said = self.train(*flags, run__dir=folder, data__pairs=path, **self.SMALL, **options)
+        self.assertNotIn("removed", said)
+        pairs = [line.split("\t") for line in read(path).decode().splitlines()]
+        for side, name in enumerate(("src.vocab", "tgt.vocab")):
+            words = read(folder, "latest", name).decode().split("\n")[4:]
+            self.assertEqual(set(words) - {""}, {word for pair in pairs for word in pair[side].split()})
+            self.assertGreater(len(letters("".join(words))), 0)
+
+    def test_every_letter_and_digit_is_kept_unless_the_notebooks_rule_is_chosen(self):
+        for name in ("russian.tsv", "letters_lost.tsv"):
+            with self.subTest(name):
+                self.assertKeepsAll(case(name))
+                self.assertKeepsAll(case(name), "--config", "default")
+
+    def test_more_than_a_fifth_of_a_side_is_refused(self):
+        path = case("russian.tsv")
+        said = (rf'train: data.normalise notebook removed 47 of 47 letters and digits of the targets \(100.0 %\), such as '
+                rf'{path}:1: "Я" became ""; give --data.normalise nfc')
+        self.assertRefused(said, data__pairs=path, data__normalise="notebook", **self.SMALL)
+        turned = self.pairs(["\t".join(reversed(line.split("\t"))) for line in read(path).decode().splitlines()])
+        self.assertRefused("47 of 47 letters and digits of the sources", data__pairs=turned, data__normalise="notebook",
+                           data__min_tokens=1, **self.SMALL)
+        digits = self.pairs(["i have 1234 cats\tj ai 1234 chats"])
+        self.assertRefused("removed 4 of 13 letters and digits of the sources", data__pairs=digits,
+                           data__normalise="notebook", **self.SMALL)
+
+    def test_less_is_a_warning_with_an_example_of_each_side(self):
+        path = case("letters_lost.tsv")
+        said = self.trained_on(data__pairs=path, data__normalise="notebook", **self.SMALL)[2]
+        self.assertIn("warn", said)
+        for part in ('removed 3 of 58 letters and digits of the sources (5.2 %), such as '
+                     f'{path}:3: "Łódź" became "ód"; data.normalise nfc keeps them',
+                     'removed 5 of 59 letters and digits of the targets (8.5 %), such as '
+                     f'{path}:1: "sœur" became "sur"; data.normalise nfc keeps them'):
+            self.assertIn(part, said)
+        plain = self.trained_on(data__pairs=self.pairs(PAIRS), data__normalise="notebook")[2]
+        self.assertNotIn("removed", plain)
+
+    def test_validation_pairs_and_those_of_evaluate_are_warned_of(self):
+        path, russian = case("letters_lost.tsv"), case("russian.tsv")
+        said = self.trained_on(data__pairs=path, data__valid_pairs=russian, data__normalise="notebook", **self.SMALL)[2]
+        lost = "removed 47 of 47 letters and digits of the {}targets (100.0 %), such as " + f'{russian}:1: "Я" became ""'
+        self.assertIn(lost.format("validation "), said)
+        result = run("evaluate", "--model", self.path("run-1"), "--data.pairs", russian)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(lost.format("") + "; a model trained with data.normalise nfc keeps them", result.stderr)
+
+    def test_what_is_removed_from_a_sample_sentence_is_named(self):
+        sample = self.pairs(["i know 3 .", "2 + 2 = 4", "i know ."], "sample.txt")
+        said = self.trained_on(data__pairs=self.pairs(PAIRS), data__normalise="notebook", run__sample=sample)[2]
+        self.assertIn(f'{sample}: data.normalise notebook removed from "i know 3 .": 3\n', said)
+        self.assertIn(f'{sample}: data.normalise notebook removed from "2 + 2 = 4": 2 + 2 = 4\n', said)
+        self.assertEqual(said.count("removed from"), 2)
 
 
 class BadFile(DataTest):

@@ -13,7 +13,7 @@ from training import LIMIT_S, TINY, TrainingTest, new_folder, read, sample_pairs
 
 PAIRS = sample_pairs(400)
 TRAINED = {**TINY, "model.embed": 24, "model.hidden": 48, "train.epochs": 12, "train.lr": 0.01, "train.keep_best": "bleu",
-           "train.valid_decode": "free", "data.vocab_from": "all"}
+           "train.valid_decode": "free", "data.vocab_from": "all", "data.normalise": "notebook"}
 MODEL = {}
 
 

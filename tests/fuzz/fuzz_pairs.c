@@ -81,6 +81,13 @@ static bool s_read(struct pairs *pairs, const struct pairs_source *source)
     must(source->on_bad_line == BAD_LINE_SKIP || pairs->bad == 0);
     must((pairs->bad == 0) == (pairs->first_bad[0] == '\0'));
     must(is_one_line(pairs->first_bad, strlen(pairs->first_bad)));
+    for (int side = 0; side < 2; side++) {
+        const struct pairs_loss *loss = side == 0 ? &pairs->src_loss : &pairs->tgt_loss;
+        must(loss->count.removed <= loss->count.letters);
+        must((loss->count.removed == 0) == (loss->first[0] == '\0'));
+        must(is_one_line(loss->first, strlen(loss->first)));
+        must(!ok || !source->refuse_loss || loss->count.removed * 100 <= loss->count.letters * PAIRS_LOSS);
+    }
     must(!ok || (pairs->count > 0 && pairs->lines == pairs->count + pairs->bad + pairs->dropped));
     for (size_t i = 0; i < pairs->count; i++) {
         s_check_side(pairs, source, pairs->items[i].src, pairs->items[i].src_size);
@@ -134,6 +141,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .on_bad_line = (choice & CHOICE_SKIP_BAD) != 0 ? BAD_LINE_SKIP : BAD_LINE_FAIL,
         .min_tokens = (choice & CHOICE_LIMITS) != 0 ? 1 : 0,
         .max_tokens = (choice & CHOICE_LIMITS) != 0 ? 8 : SIZE_MAX,
+        .refuse_loss = (choice & CHOICE_LIMITS) != 0,
     };
     if ((choice & CHOICE_PARALLEL) != 0)
         s_read_parallel(&source, data, size);

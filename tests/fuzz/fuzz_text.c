@@ -41,6 +41,25 @@ static void s_check_rule(enum normalise rule, const char *text, size_t size)
     buffer_free(&twice);
 }
 
+/* What is removed is counted and listed, and nothing else is. */
+static void s_check_removed(enum normalise rule, const char *text, size_t size)
+{
+    struct buffer plain = {0}, counted = {0}, removed = {0};
+    struct normalise_count count = {0};
+    normalise(rule, text, size, &plain);
+    normalise_counted(rule, text, size, &counted, &count);
+    must(plain.size == counted.size && memcmp(plain.data, counted.data, plain.size) == 0);
+    normalise_removed(rule, text, size, &removed);
+    must(!removed.failed && count.removed <= count.letters && (count.removed == 0 || removed.size > 0));
+    if (removed.size > 0) {
+        must(rule == NORMALISE_NOTEBOOK && utf8_valid(removed.data, removed.size, NULL) && s_is_folded(&removed));
+        must(is_one_line(removed.data, removed.size));
+    }
+    buffer_free(&plain);
+    buffer_free(&counted);
+    buffer_free(&removed);
+}
+
 static void s_check_scores(const char *text)
 {
     struct bleu bleu = {0};
@@ -61,9 +80,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t bad;
     char *text = fuzz_copy(data, size);
     if (utf8_valid(text, size, &bad)) {
-        s_check_rule(NORMALISE_NOTEBOOK, text, size);
-        s_check_rule(NORMALISE_NFC, text, size);
-        s_check_rule(NORMALISE_NONE, text, size);
+        for (int rule = NORMALISE_NOTEBOOK; rule <= NORMALISE_NONE; rule++) {
+            s_check_rule((enum normalise)rule, text, size);
+            s_check_removed((enum normalise)rule, text, size);
+        }
     } else {
         must(bad < size && utf8_valid(text, bad, NULL));
     }

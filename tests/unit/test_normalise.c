@@ -130,6 +130,104 @@ static void normalising_twice_changes_nothing(void **state)
     }
 }
 
+static void what_the_notebook_removes_is_counted(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        unsigned letters, removed;
+    } examples[] = {
+        {"", 0, 0},
+        {"Who's there? - me!", 11, 0},
+        {"a, b; (c) \"d\" – € 😀 ❤\uFE0F", 4, 0}, /* punctuation, symbols and variation selectors are no letters */
+        {"1st of 3 at 20:15", 12, 6},
+        {"ÀÖß œuvre ŁÓDŹ", 12, 3},
+        {"e\u0301te\u0301", 5, 2}, /* marks belong to letters */
+        {"привет, мир", 9, 9},
+        {"\u0967\u0968 ½ Ⅳ ª", 5, 5},
+        {"naïve café résumé straße", 21, 0},
+        {"\u212Aelvin \u0130stanbul", 14, 0}, /* lower case brings these to a-z */
+    };
+    for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
+        struct normalise_count count = {.letters = 1000, .removed = 100};
+        struct buffer counted = {0}, plain = {0};
+        size_t size = strlen(examples[i].text);
+        normalise_counted(NORMALISE_NOTEBOOK, examples[i].text, size, &counted, &count);
+        normalise(NORMALISE_NOTEBOOK, examples[i].text, size, &plain);
+        assert_string_equal(counted.data, plain.data);
+        if (count.letters != 1000 + examples[i].letters || count.removed != 100 + examples[i].removed)
+            fail_msg("\"%s\": %d of %d letters", examples[i].text, (int)count.removed - 100, (int)count.letters - 1000);
+        buffer_free(&counted);
+        buffer_free(&plain);
+    }
+}
+
+static size_t character_of(uint32_t code, char *text)
+{
+    size_t size = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (size_t i = size; i-- > 1; code >>= 6)
+        text[i] = (char)(0x80 | (code & 0x3F));
+    text[0] = (char)(size == 1 ? code : (0xF00 >> size & 0xFF) | code);
+    return size;
+}
+
+/* Alone between two letters, a character is kept, is white space, or is named and, as a letter, counted. */
+static void no_character_disappears_unnoticed(void **state)
+{
+    (void)state;
+    for (int rule = NORMALISE_NOTEBOOK; rule <= NORMALISE_NONE; rule++) {
+        struct buffer out = {0}, removed = {0};
+        for (uint32_t code = 1; code <= 0x10FFFF; code += code == 0xD7FF ? 0x801 : 1) {
+            char text[8] = "a";
+            size_t size = 1 + character_of(code, text + 1);
+            struct normalise_count count = {0};
+            text[size++] = 'b';
+            assert_true(utf8_valid(text, size, NULL));
+            buffer_clear(&out);
+            buffer_clear(&removed);
+            normalise_counted((enum normalise)rule, text, size, &out, &count);
+            normalise_removed((enum normalise)rule, text, size, &removed);
+            bool kept = out.size > 2;
+            if (kept == (removed.size > 0) || (kept && count.removed > 0))
+                fail_msg("rule %d, U+%04X: \"%s\", removed \"%s\"", rule, (unsigned)code, out.data,
+                         removed.size > 0 ? removed.data : "");
+            assert_true(kept || rule == NORMALISE_NOTEBOOK);
+        }
+        buffer_free(&out);
+        buffer_free(&removed);
+    }
+}
+
+static void removed_pieces_are_listed_run_by_run(void **state)
+{
+    (void)state;
+    static const struct example examples[] = {
+        {"", ""},
+        {"Who's there? - me!", ""},
+        {" \t\u00A0\r\n", ""},
+        {"привет мир", "привет мир"},
+        {"2 + 2 = 4", "2 + 2 = 4"},
+        {"j’ai 3 chats, 1,5 kg", "’ 3 , 1,5"},
+        {"c\u0153ur", "œ"},
+        {"a\u200Bb\uFEFF c\001\177d", "U+200B U+FEFF U+0001U+007F"},
+        {"e\u0301t\u00E9", "U+0301"},                               /* a mark whose letter is kept         */
+        {"\u043A\u0301 \u0301\u0301", "\u043A\u0301 U+0301U+0301"}, /* one whose letter is removed with it */
+        {"\u202Eabc\u202C", "U+202E U+202C"},
+        {"\U0001F600\U000E0041", "\U0001F600U+E0041"},
+    };
+    for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
+        struct buffer out = {0};
+        buffer_append(&out, "", 0);
+        normalise_removed(NORMALISE_NOTEBOOK, examples[i].text, strlen(examples[i].text), &out);
+        assert_string_equal(out.data, examples[i].normal);
+        buffer_clear(&out);
+        normalise_removed(NORMALISE_NFC, examples[i].text, strlen(examples[i].text), &out);
+        normalise_removed(NORMALISE_NONE, examples[i].text, strlen(examples[i].text), &out);
+        assert_int_equal(out.size, 0);
+        buffer_free(&out);
+    }
+}
+
 static void invalid_utf8_is_found_at_its_first_byte(void **state)
 {
     (void)state;
@@ -198,6 +296,9 @@ int main(void)
         cmocka_unit_test(nfc_composes_and_keeps_case),
         cmocka_unit_test(none_only_folds_white_space),
         cmocka_unit_test(normalising_twice_changes_nothing),
+        cmocka_unit_test(what_the_notebook_removes_is_counted),
+        cmocka_unit_test(no_character_disappears_unnoticed),
+        cmocka_unit_test(removed_pieces_are_listed_run_by_run),
         cmocka_unit_test(invalid_utf8_is_found_at_its_first_byte),
         cmocka_unit_test(valid_utf8_passes),
         cmocka_unit_test(words_are_what_stands_between_spaces),

@@ -424,6 +424,66 @@ static void what_cannot_be_read_is_named(void **state)
     check_failure(&source, ERR_USAGE, "either one file of pairs");
 }
 
+static void what_normalisation_removes_is_counted_by_side(void **state)
+{
+    (void)state;
+    write_text(s_path[0], "abc\tune œuf\nle 1er mai\t2\nplain\tsimple\n\t 3\n");
+    struct pairs_source source = tsv_source(BAD_LINE_FAIL);
+    source.min_tokens = 1; /* lines that are dropped count too */
+    struct pairs pairs = {0};
+    char text[PAIRS_LOSS_TEXT];
+    assert_true(pairs_read(&pairs, &source, NULL));
+    assert_int_equal(pairs.count, 2);
+    assert_int_equal(pairs.src_loss.count.letters, 16);
+    assert_int_equal(pairs.src_loss.count.removed, 1);
+    assert_int_equal(pairs.tgt_loss.count.letters, 14);
+    assert_int_equal(pairs.tgt_loss.count.removed, 3);
+    assert_non_null(strstr(pairs.src_loss.first, "pairs.tsv:2: \"1er\" became \"er\""));
+    assert_non_null(strstr(pairs.tgt_loss.first, "pairs.tsv:1: \"œuf\" became \"uf\""));
+    pairs_loss_show(&pairs.tgt_loss, "targets", text, sizeof text);
+    assert_non_null(strstr(text, "data.normalise notebook removed 3 of 14 letters and digits of the targets (21.4 %)"));
+    pairs_free(&pairs);
+    source.refuse_loss = true;
+    check_failure(&source, ERR_DATA, "removed 3 of 14 letters and digits of the targets (21.4 %), such as /tmp/");
+    check_failure(&source, ERR_DATA, "pairs.tsv:1: \"œuf\" became \"uf\"; give --data.normalise nfc");
+    source.rule = NORMALISE_NFC;
+    assert_true(pairs_read(&pairs, &source, NULL));
+    assert_int_equal(pairs.src_loss.count.removed + pairs.tgt_loss.count.removed, 0);
+    pairs_free(&pairs);
+}
+
+static void a_fifth_may_be_lost_and_no_more(void **state)
+{
+    (void)state;
+    write_text(s_path[1], "abcd1\nefgh2\n");
+    write_text(s_path[2], "a\nb\n");
+    struct pairs_source source = parallel_source(BAD_LINE_FAIL);
+    source.refuse_loss = true;
+    struct pairs pairs = {0};
+    assert_true(pairs_read(&pairs, &source, NULL));
+    pairs_free(&pairs);
+    write_text(s_path[1], "abcd1\nefgh23\n");
+    check_failure(&source, ERR_DATA, "removed 3 of 11 letters and digits of the sources (27.3 %), such as /tmp/");
+    write_text(s_path[1], "a\nb\n");
+    write_text(s_path[2], "abcd1\nefgh23\n");
+    check_failure(&source, ERR_DATA, "text.tgt:1: \"abcd1\" became \"abcd\"");
+}
+
+/* Where nothing is left because of it, the error says so. */
+static void a_side_that_is_removed_as_a_whole_is_named(void **state)
+{
+    (void)state;
+    write_text(s_path[0], "yes\tда\nno\tнет\n");
+    struct pairs_source source = tsv_source(BAD_LINE_FAIL);
+    source.min_tokens = 1;
+    check_failure(&source, ERR_DATA,
+                  "none of 2 lines is a usable pair (0 bad); data.normalise notebook removed 5 of 5");
+    source.max_tokens = 9;
+    check_failure(&source, ERR_DATA,
+                  "none of 2 lines is a usable pair (0 bad, 2 with a side outside 1 to 9 tokens); data.normalise "
+                  "notebook removed 5 of 5 letters and digits of the targets (100.0 %)");
+}
+
 static void a_second_source_is_appended(void **state)
 {
     (void)state;
@@ -459,6 +519,9 @@ int main(void)
         TEST(a_cut_or_damaged_gzip_is_named),
         TEST(a_gzip_name_on_plain_text_is_refused),
         TEST(what_cannot_be_read_is_named),
+        TEST(what_normalisation_removes_is_counted_by_side),
+        TEST(a_fifth_may_be_lost_and_no_more),
+        TEST(a_side_that_is_removed_as_a_whole_is_named),
         TEST(a_second_source_is_appended),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
