@@ -43,8 +43,9 @@ static const struct command s_commands[] = {
      .synopsis = "--model RUN_OR_CHECKPOINT [options] < SOURCES > TRANSLATIONS",
      .summary = "translate standard input, line by line",
      .description =
-         "One line of output for each line of input, in order; an empty line stays empty. Words that the model does "
-         "not know, and lines that are longer than it can take, are named on standard error.\n\n"
+         "One line of output for each line of input, in order; an empty line stays empty. What normalisation "
+         "removes, words that the model does not know, and lines that are longer than it can take are named on "
+         "standard error.\n\n"
          "  echo 'i am happy .' | lstmq translate --model runs/first",
      .run = cmd_translate},
     {.name = "evaluate",

@@ -93,15 +93,20 @@ static bool s_take_line(struct input *input, char **line, struct err *err)
 static void s_remark(const struct translator *translator, const char *sentence, uint64_t line,
                      const struct translation *translation)
 {
+    struct buffer words = {0};
+    translator_removed(translator, sentence, &words);
+    if (words.size > 0)
+        log_say(LOG_WARN, "text_removed", LOG_FIELDS(LOG_COUNT("line", line), LOG_TEXT("removed", words.data)),
+                "stdin:%" PRIu64 ": removed: %s", line, words.data);
+    buffer_clear(&words);
     if (translation->unknown > 0) {
-        struct buffer words = {0};
         translator_unknown(translator, sentence, &words);
         log_say(LOG_WARN, "words_unknown",
                 LOG_FIELDS(LOG_COUNT("line", line), LOG_COUNT("count", translation->unknown),
                            LOG_TEXT("words", words.size > 0 ? words.data : "")),
                 "stdin:%" PRIu64 ": unknown: %s", line, words.size > 0 ? words.data : "");
-        buffer_free(&words);
     }
+    buffer_free(&words);
     if (translation->dropped > 0)
         log_say(LOG_WARN, "source_cut",
                 LOG_FIELDS(LOG_COUNT("line", line), LOG_COUNT("dropped", translation->dropped),

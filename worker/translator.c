@@ -216,6 +216,11 @@ bool translator_run(struct translator *translator, const char *const *sentences,
     return ok && buffer_ok(texts, err);
 }
 
+void translator_removed(const struct translator *translator, const char *sentence, struct buffer *out)
+{
+    normalise_removed((enum normalise)translator->config.data_normalise, sentence, strlen(sentence), out);
+}
+
 void translator_unknown(const struct translator *translator, const char *sentence, struct buffer *out)
 {
     struct buffer text = {0};

@@ -1,8 +1,9 @@
 /* translator.h - sentences in, sentences out, from a checkpoint.
  *
  * Loads a checkpoint's model and vocabularies and translates lists of sentences: normalise, encode, sort by length,
- * decode in batches, put back in order. Whatever the model is not shown as written is said: words without an id,
- * sentences cut to the model's length. Owns model, backend and checkpoint; belongs to one compute thread. */
+ * decode in batches, put back in order. Whatever the model is not shown as written is named: what normalisation removes,
+ * words without an id, sentences cut to the model's length. Owns model, backend and checkpoint; belongs to one compute
+ * thread. */
 #ifndef LSTMQ_TRANSLATOR_H
 #define LSTMQ_TRANSLATOR_H
 
@@ -35,6 +36,9 @@ void translator_close(struct translator *translator);
  * translations. */
 bool translator_run(struct translator *translator, const char *const *sentences, size_t count,
                     struct translation *translations, struct buffer *texts, struct err *err);
+
+/* Append the pieces of a sentence that normalisation removes, as normalise_removed does. */
+void translator_removed(const struct translator *translator, const char *sentence, struct buffer *out);
 
 /* Append the words of a sentence that have no id, separated by spaces. */
 void translator_unknown(const struct translator *translator, const char *sentence, struct buffer *out);

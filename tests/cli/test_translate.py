@@ -125,6 +125,23 @@ class Remarks(TrainingTest):
         self.assertEqual((result.returncode, len(result.lines)), (0, 4))
         self.assertEqual(result.remarks, ["stdin:2: unknown: zeppelin café !", "stdin:4: unknown: xyzzy"])
 
+    def test_removed_pieces_are_named_with_their_line(self):
+        result = translate("привет мир\ni know .\n2 + 2 = 4\nI know, 3 zeppelins .\ni\u200b know\u202f.\n")
+        self.assertEqual((result.returncode, len(result.lines)), (0, 5))
+        self.assertEqual(result.remarks, ["stdin:1: removed: привет мир", "stdin:3: removed: 2 + 2 = 4",
+                                          "stdin:4: removed: , 3", "stdin:4: unknown: zeppelins",
+                                          "stdin:5: removed: U+200B"])
+        self.assertEqual([line == "" for line in result.lines], [True, False, True, False, False])
+        self.assertEqual(result.lines[4], result.lines[1])
+
+    def test_nfc_removes_nothing_and_unknown_words_are_named(self):
+        model = self.path("nfc")
+        self.train(data__pairs=write(self.path("pairs.tsv"), PAIRS), data__vocab_from="all", run__dir=model)
+        result = run("translate", "--model", model, stdin="привет мир\n2 + 2 = 4\ni know .\n")
+        self.assertEqual(result.returncode, 0)
+        self.assertEqual([line for line in result.stderr.splitlines() if "translation was cut" not in line],
+                         ["stdin:1: unknown: привет мир", "stdin:2: unknown: 2 + 2 = 4"])
+
     def test_lines_that_are_too_long_are_named_and_translated_as_far_as_they_go(self):
         limit = TRAINED["data.length"] - 1  # <sos> comes first; <eos> is what is cut
         fits = "i know " + "tired " * (limit - 3)
