@@ -55,7 +55,8 @@ static const struct command s_commands[] = {
      .description =
          "Token accuracy, loss and perplexity are taken with the reference as decoder input; BLEU and chrF "
          "of the model's own translations against the references as written are computed as sacreBLEU does, and "
-         "printed with its signature; the same against normalised references stand beside them.\n\n"
+         "printed with its signature; the same against normalised references stand beside them. Pairs with an empty "
+         "side and skipped lines are counted, not scored; --output.translations writes a line for each of them too.\n\n"
          "  lstmq evaluate --model runs/first --data.pairs test.tsv --json",
      .run = cmd_evaluate},
     {.name = "inspect",

@@ -2,7 +2,8 @@
  *
  * Loss, perplexity and token accuracy with the reference as the decoder's input, over real target positions; BLEU and
  * chrF of greedy translations against the references as they are written, as sacreBLEU's command scores the same files.
- * The figures against the references normalised as in training stand beside them. */
+ * The figures against the references normalised as in training stand beside them. Scored are pairs with two sides; each
+ * line of the file keeps its place among the translations. */
 #include "proto/base/log.h"
 #include "proto/text/bleu.h"
 #include "proto/text/pairs.h"
@@ -20,12 +21,17 @@ struct scores {
     struct chrf chrf, chrf_normalised;
     double loss_sum;
     uint64_t tokens, correct;
-    size_t pairs, cut, unknown;
+    size_t pairs, left_out; /* scored; with an empty side, and so not scored */
+    size_t bad;             /* lines that were skipped                       */
+    size_t cut;             /* pairs beyond the model's length               */
+    size_t unfinished;      /* translations that reached their limit         */
+    size_t unknown;
 };
 
 /* One batch of pairs as rows, and room for their translations. */
 struct block {
     uint16_t *src_lengths, *tgt_lengths, *ids, *out, *out_lengths;
+    bool *ended;
 };
 
 static bool s_block_open(struct block *block, size_t rows, size_t length, size_t limit, struct err *err)
@@ -36,9 +42,10 @@ static bool s_block_open(struct block *block, size_t rows, size_t length, size_t
         .ids = malloc(rows * 2 * length * sizeof(uint16_t)),
         .out = malloc(rows * limit * sizeof(uint16_t)),
         .out_lengths = malloc(rows * sizeof(uint16_t)),
+        .ended = malloc(rows * sizeof(bool)),
     };
     return (block->src_lengths != NULL && block->tgt_lengths != NULL && block->ids != NULL && block->out != NULL &&
-            block->out_lengths != NULL) ||
+            block->out_lengths != NULL && block->ended != NULL) ||
            err_set(err, ERR_MEMORY, "no memory for batches of %zu pairs", rows);
 }
 
@@ -49,45 +56,75 @@ static void s_block_free(struct block *block)
     free(block->ids);
     free(block->out);
     free(block->out_lengths);
+    free(block->ended);
 }
 
-/* Encode pairs first..first+count-1 as training does. Returns the ids written. */
-static size_t s_encode(const struct translator *translator, const struct pairs *pairs, size_t first, size_t count,
-                       struct block *block, struct scores *scores)
+static bool s_is_scored(const struct pair *pair)
+{
+    return pair->src_size > 0 && pair->tgt_size > 0;
+}
+
+/* Encode those of the pairs first..first+count-1 that are scored, as training does: `rows` of them. */
+static void s_encode(const struct translator *translator, const struct pairs *pairs, size_t first, size_t count,
+                     struct block *block, struct rows *rows, struct scores *scores)
 {
     const struct checkpoint *checkpoint = &translator->checkpoint;
-    size_t length = (size_t)translator->config.data_length, used = 0;
+    size_t length = (size_t)translator->config.data_length, used = 0, row = 0;
     for (size_t i = 0; i < count; i++) {
         const struct pair *pair = &pairs->items[first + i];
+        if (!s_is_scored(pair))
+            continue;
         const char *src = pairs->text.data + pair->src, *tgt = pairs->text.data + pair->tgt;
         size_t src_full, tgt_full, unknown;
         size_t n = vocab_encode(checkpoint->src, src, pair->src_size, length, block->ids + used, &src_full, &unknown);
         scores->unknown += unknown;
-        block->src_lengths[i] = (uint16_t)n;
+        block->src_lengths[row] = (uint16_t)n;
         used += n;
         n = vocab_encode(checkpoint->tgt, tgt, pair->tgt_size, length, block->ids + used, &tgt_full, &unknown);
         if (!translator->config.data_target_start) {
             n--;
             memmove(block->ids + used, block->ids + used + 1, n * sizeof *block->ids);
         }
-        block->tgt_lengths[i] = (uint16_t)n;
+        block->tgt_lengths[row++] = (uint16_t)n;
         used += n;
         scores->cut += src_full > length || tgt_full > length;
     }
-    return used;
+    *rows = (struct rows){.count = (uint32_t)row,
+                          .src_lengths = block->src_lengths,
+                          .tgt_lengths = block->tgt_lengths,
+                          .ids = block->ids,
+                          .id_count = used};
 }
 
-static bool s_score_texts(const struct translator *translator, const struct pairs *pairs, size_t first, size_t count,
+/* The translation of a pair that is not scored: empty where its source is. */
+static bool s_print_unscored(struct translator *translator, const char *source, struct err *err)
+{
+    struct buffer text = {0};
+    struct translation translation;
+    bool ok = translator_run(translator, &source, 1, &translation, &text, err);
+    if (ok)
+        puts(text.data + translation.text);
+    buffer_free(&text);
+    return ok;
+}
+
+static bool s_score_texts(struct translator *translator, const struct pairs *pairs, size_t first, size_t count,
                           const struct block *block, bool print, struct scores *scores, struct err *err)
 {
     struct buffer text = {0};
+    size_t row = 0;
     bool ok = true;
     for (size_t i = 0; ok && i < count; i++) {
+        if (!s_is_scored(&pairs->items[first + i])) {
+            ok = !print || s_print_unscored(translator, pairs->text.data + pairs->items[first + i].src, err);
+            continue;
+        }
         const char *raw = pairs->raw.data + pairs->items[first + i].raw;
         const char *normalised = pairs->text.data + pairs->items[first + i].tgt;
         buffer_clear(&text);
-        vocab_decode(translator->checkpoint.tgt, block->out + i * (size_t)translator->limit, block->out_lengths[i],
+        vocab_decode(translator->checkpoint.tgt, block->out + row * (size_t)translator->limit, block->out_lengths[row],
                      &text);
+        scores->unfinished += !block->ended[row++];
         buffer_append(&text, "", 0);
         ok = buffer_ok(&text, err) && bleu_add(&scores->bleu, text.data, raw, err) &&
              chrf_add(&scores->chrf, text.data, raw, err) &&
@@ -104,24 +141,36 @@ static bool s_score_block(struct translator *translator, struct network *network
                           size_t first, size_t count, struct block *block, bool print, struct scores *scores,
                           struct err *err)
 {
-    size_t ids = s_encode(translator, pairs, first, count, block, scores);
-    struct rows rows = {.count = (uint32_t)count,
-                        .src_lengths = block->src_lengths,
-                        .tgt_lengths = block->tgt_lengths,
-                        .ids = block->ids,
-                        .id_count = ids};
     const struct model_shape *shape = &translator->model->shape;
-    struct network_result loss;
-    struct decode_result decoded = {.ids = block->out, .lengths = block->out_lengths};
-    if (!batch_pack(&translator->batch, &rows, 0, rows.count, 0, batch_padding(&translator->config), shape->src_vocab,
-                    shape->tgt_vocab, err) ||
-        !network_run(network, &translator->batch, NULL, false, &loss, err) ||
-        !decode_greedy(&translator->decoder, &translator->batch, translator->limit, false, &decoded, err))
+    struct network_result loss = {0};
+    struct decode_result decoded = {.ids = block->out, .lengths = block->out_lengths, .ended = block->ended};
+    struct rows rows;
+    s_encode(translator, pairs, first, count, block, &rows, scores);
+    if (rows.count > 0 &&
+        (!batch_pack(&translator->batch, &rows, 0, rows.count, 0, batch_padding(&translator->config), shape->src_vocab,
+                     shape->tgt_vocab, err) ||
+         !network_run(network, &translator->batch, NULL, false, &loss, err) ||
+         !decode_greedy(&translator->decoder, &translator->batch, translator->limit, false, &decoded, err)))
         return false;
+    scores->pairs += rows.count;
     scores->loss_sum += loss.loss_sum;
     scores->tokens += loss.tokens;
     scores->correct += loss.correct;
     return s_score_texts(translator, pairs, first, count, block, print, scores, err);
+}
+
+/* What is left out of the scores; an error where nothing remains. */
+static bool s_leave_out(const struct pairs *pairs, const char *path, struct scores *scores, struct err *err)
+{
+    size_t scored = 0;
+    for (size_t i = 0; i < pairs->count; i++)
+        scored += s_is_scored(&pairs->items[i]);
+    scores->bad = (size_t)pairs->bad;
+    scores->left_out = pairs->count - scores->bad - scored;
+    return scored > 0 ||
+           err_set(err, ERR_DATA,
+                   "%s: nothing can be scored: of %" PRIu64 " lines %zu are bad and %zu have an empty side", path,
+                   pairs->lines, scores->bad, scores->left_out);
 }
 
 static bool s_score(struct translator *translator, const struct pairs *pairs, bool print, struct scores *scores,
@@ -135,7 +184,6 @@ static bool s_score(struct translator *translator, const struct pairs *pairs, bo
         size_t count = pairs->count - first < batch ? pairs->count - first : batch;
         ok = s_score_block(translator, &network, pairs, first, count, &block, print, scores, err);
     }
-    scores->pairs = pairs->count;
     s_block_free(&block);
     network_free(&network);
     return ok;
@@ -167,8 +215,10 @@ static void s_print(const struct scores *scores, const char *model, bool json)
         printf(", \"bleu_signature\": \"%s\"", bleu_signature());
         s_print_number("chrf", chrf);
         s_print_number("chrf_normalised", chrf_normalised);
-        printf(", \"chrf_signature\": \"%s\", \"cut_pairs\": %zu, \"unknown_words\": %zu}\n", chrf_signature(),
+        printf(", \"chrf_signature\": \"%s\", \"cut_pairs\": %zu, \"unknown_words\": %zu", chrf_signature(),
                scores->cut, scores->unknown);
+        printf(", \"pairs_left_out\": %zu, \"bad_lines\": %zu, \"translations_cut\": %zu}\n", scores->left_out,
+               scores->bad, scores->unfinished);
         return;
     }
     printf("model           %s\n", model);
@@ -181,8 +231,14 @@ static void s_print(const struct scores *scores, const char *model, bool json)
     printf("normalised      BLEU %.2f, chrF2 %.2f against references normalised as in training\n", bleu_normalised,
            chrf_normalised);
     printf("unknown words   %zu in the sources\n", scores->unknown);
+    if (scores->left_out > 0)
+        printf("left out        %zu pairs with an empty side\n", scores->left_out);
+    if (scores->bad > 0)
+        printf("bad lines       %zu were skipped\n", scores->bad);
     if (scores->cut > 0)
         printf("cut             %zu pairs were longer than the model's length\n", scores->cut);
+    if (scores->unfinished > 0)
+        printf("unfinished      %zu translations were cut at the model's limit\n", scores->unfinished);
 }
 
 static void s_warn_loss(const struct pairs_loss *loss, const char *side)
@@ -194,6 +250,43 @@ static void s_warn_loss(const struct pairs_loss *loss, const char *side)
                            LOG_COUNT("letters", loss->count.letters), LOG_TEXT("first", loss->first)),
                 "%s; a model trained with data.normalise nfc keeps them",
                 pairs_loss_show(loss, side, text, sizeof text));
+}
+
+static void s_warn(const struct pairs *pairs, const struct scores *scores)
+{
+    s_warn_loss(&pairs->src_loss, "sources");
+    s_warn_loss(&pairs->tgt_loss, "targets");
+    if (scores->bad > 0)
+        log_say(LOG_WARN, "bad_lines_skipped", LOG_FIELDS(LOG_COUNT("lines", scores->bad)),
+                "%zu bad lines were skipped", scores->bad);
+    if (scores->left_out > 0)
+        log_say(LOG_WARN, "empty_pairs_left_out", LOG_FIELDS(LOG_COUNT("pairs", scores->left_out)),
+                "%zu pairs with an empty side were left out", scores->left_out);
+}
+
+static bool s_evaluate(struct translator *translator, const struct config *config, struct err *err)
+{
+    struct pairs pairs = {0};
+    struct pairs_source source = {
+        .pairs = config->data_pairs,
+        .src = config->data_src,
+        .tgt = config->data_tgt,
+        .rule = (enum normalise)translator->config.data_normalise,
+        .on_bad_line = (enum on_bad_line)config->data_on_bad_line,
+        .max_tokens = SIZE_MAX,
+        .keep_raw = true,
+        .keep_places = true,
+    };
+    struct scores scores = {0};
+    const char *path = config->data_pairs[0] != '\0' ? config->data_pairs : config->data_src;
+    bool read = pairs_read(&pairs, &source, err), scored = read && s_leave_out(&pairs, path, &scores, err);
+    if (read)
+        s_warn(&pairs, &scores);
+    bool ok = scored && s_score(translator, &pairs, config->output_translations, &scores, err);
+    if (ok)
+        s_print(&scores, translator->checkpoint.path, config->output_json);
+    pairs_free(&pairs);
+    return ok;
 }
 
 bool cmd_evaluate(const struct command *self, int argc, char **argv, struct err *err)
@@ -208,33 +301,7 @@ bool cmd_evaluate(const struct command *self, int argc, char **argv, struct err 
         return true;
     if (!translator_open(&translator, &config, err))
         return false;
-    struct pairs pairs = {0};
-    struct pairs_source source = {
-        .pairs = config.data_pairs,
-        .src = config.data_src,
-        .tgt = config.data_tgt,
-        .rule = (enum normalise)translator.config.data_normalise,
-        .on_bad_line = (enum on_bad_line)config.data_on_bad_line,
-        .min_tokens = 1,
-        .max_tokens = SIZE_MAX,
-        .keep_raw = true,
-    };
-    struct scores scores = {0};
-    bool ok =
-        pairs_read(&pairs, &source, err) && s_score(&translator, &pairs, config.output_translations, &scores, err);
-    if (ok) {
-        s_warn_loss(&pairs.src_loss, "sources");
-        s_warn_loss(&pairs.tgt_loss, "targets");
-    }
-    if (ok && pairs.bad > 0)
-        log_say(LOG_WARN, "bad_lines_skipped", LOG_FIELDS(LOG_COUNT("lines", pairs.bad)),
-                "%" PRIu64 " bad lines were skipped", pairs.bad);
-    if (ok && pairs.dropped > 0)
-        log_say(LOG_WARN, "empty_pairs_left_out", LOG_FIELDS(LOG_COUNT("pairs", pairs.dropped)),
-                "%" PRIu64 " pairs with an empty side were left out", pairs.dropped);
-    if (ok)
-        s_print(&scores, translator.checkpoint.path, config.output_json);
-    pairs_free(&pairs);
+    bool ok = s_evaluate(&translator, &config, err);
     translator_close(&translator);
     return ok;
 }

@@ -48,19 +48,6 @@ static const char *s_line_fault(const struct line *line, char *text, size_t size
     return text;
 }
 
-/* Count a bad line and go on, or fail: what data.on_bad_line says. */
-static bool s_bad_line(struct pairs *pairs, const struct pairs_source *source, const char *path, uint64_t number,
-                       const char *fault, struct err *err)
-{
-    if (source->on_bad_line == BAD_LINE_FAIL)
-        return err_set(err, ERR_DATA, "%s:%llu: %s, or leave such lines out with --data.on_bad_line skip", path,
-                       (unsigned long long)number, fault);
-    if (pairs->bad == 0)
-        snprintf(pairs->first_bad, sizeof pairs->first_bad, "%s:%llu: %s", path, (unsigned long long)number, fault);
-    pairs->bad++;
-    return true;
-}
-
 /* Keep the first word that lost a letter, as an example. */
 static bool s_keep_example(struct pairs_loss *loss, enum normalise rule, const struct side *side, struct err *err)
 {
@@ -143,6 +130,20 @@ static bool s_add(struct pairs *pairs, const struct pairs_source *source, const 
                                                  .src_size = (uint32_t)at[0].size,
                                                  .tgt_size = (uint32_t)at[1].size};
     return !source->keep_raw || s_keep_raw(pairs, tgt, err);
+}
+
+/* Count a bad line and go on, or fail: what data.on_bad_line says. */
+static bool s_bad_line(struct pairs *pairs, const struct pairs_source *source, const char *path, uint64_t number,
+                       const char *fault, struct err *err)
+{
+    if (source->on_bad_line == BAD_LINE_FAIL)
+        return err_set(err, ERR_DATA, "%s:%llu: %s, or leave such lines out with --data.on_bad_line skip", path,
+                       (unsigned long long)number, fault);
+    if (pairs->bad == 0)
+        snprintf(pairs->first_bad, sizeof pairs->first_bad, "%s:%llu: %s", path, (unsigned long long)number, fault);
+    pairs->bad++;
+    const struct side none = {"", 0, path, number};
+    return !source->keep_places || s_add(pairs, source, &none, &none, err);
 }
 
 static bool s_add_tsv_line(struct pairs *pairs, const struct pairs_source *source, const struct line *line,

@@ -299,6 +299,9 @@ class Evaluate(TrainingTest):
         self.assertAlmostEqual(scores["bleu_normalised"], 100, 9)
         self.assertAlmostEqual(scores["chrf_normalised"], 100, 9)
         last = [json.loads(line) for line in read(model, "metrics.jsonl").splitlines()][-1]
+        more = write(self.path("more.tsv"), b"\tlonely\n" + read(pairs) + b"lonely\t\n")
+        result = run("evaluate", "--model", os.path.join(model, "latest"), "--data.pairs", more, "--json")
+        self.assertEqual(json.loads(result.stdout), {**scores, "pairs_left_out": 2})
         self.assertAlmostEqual(last["bleu"], 3.16751, 5)
         self.assertAlmostEqual(last["bleu_normalised"], 100, 9)
 
@@ -332,6 +335,51 @@ class Evaluate(TrainingTest):
         scores = json.loads(result.stdout)
         self.assertEqual((scores["pairs"], scores["unknown_words"], scores["cut_pairs"]), (22, 2, 1))
         self.assertEqual(result.stderr, "1 bad lines were skipped\n1 pairs with an empty side were left out\n")
+        self.assertEqual((scores["bad_lines"], scores["pairs_left_out"]), (1, 1))
+
+    def test_pairs_with_an_empty_side_keep_their_place_and_are_not_scored(self):
+        path = os.path.join(SOURCE, "tests/cases/empty_side.tsv")
+        arguments = ["evaluate", "--model", MODEL["run"], "--json", "--data.pairs"]
+        result = run(*arguments, path, "--output.translations")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        *lines, scores = result.stdout.splitlines()
+        self.assertEqual(lines, [*translate("k22\nk23\n").lines, "", *translate("k26\n").lines])
+        self.assertNotIn("", lines[:2])
+        scores = json.loads(scores)
+        self.assertEqual((scores["pairs"], scores["pairs_left_out"], scores["bad_lines"]), (2, 2, 0))
+        self.assertEqual(scores, json.loads(run(*arguments, path).stdout))
+        two = write(self.path("two.tsv"), [line for line in read(path).decode().splitlines() if line.strip() == line])
+        self.assertEqual({**json.loads(run(*arguments, two).stdout), "pairs_left_out": 2}, scores)
+        page = run("evaluate", "--model", MODEL["run"], "--data.pairs", path).stdout
+        self.assertIn("\nleft out        2 pairs with an empty side\n", page)
+
+    def test_each_line_of_the_file_has_a_translation(self):
+        lines = ["i know .\tje sais .", "no tab", "", "\tlonely", "we are tired .\tnous sommes .", "i know .\t"]
+        path = write(self.path("pairs.tsv"), lines * 3)
+        arguments = ["evaluate", "--model", MODEL["run"], "--data.pairs", path, "--data.on_bad_line", "skip",
+                     "--translate.batch", "2", "--output.translations"]
+        known, tired = translate("i know .\nwe are tired .\n").lines
+        *found, scores = run(*arguments, "--json").stdout.splitlines()
+        self.assertEqual(found, [known, "", "", "", tired, known] * 3)
+        scores = json.loads(scores)
+        self.assertEqual((scores["pairs"], scores["bad_lines"], scores["pairs_left_out"]), (6, 6, 6))
+        self.assertIn("\nbad lines       6 were skipped\n", run(*arguments).stdout)
+
+    def test_translations_that_were_cut_are_counted(self):
+        pairs = PAIRS[::20]
+        for limit in ("2", "4", "30"):
+            sources = "".join(pair.split("\t")[0] + "\n" for pair in pairs)
+            cut = len(translate(sources, "--translate.length", limit).remarks)
+            scores = json.loads(self.evaluate(pairs, "--json", "--translate.length", limit))
+            self.assertEqual((scores["translations_cut"], scores["cut_pairs"]), (cut, 0))
+            page = self.evaluate(pairs, "--translate.length", limit)
+            self.assertEqual(cut > 0, f"\nunfinished      {cut} translations were cut at the model's limit\n" in page)
+            self.assertEqual(limit == "2", cut == len(pairs))
+
+    def test_a_file_of_which_nothing_can_be_scored_is_an_error(self):
+        path = write(self.path("pairs.tsv"), ["no tab", "k23\t", "\tlonely", " \t \u00a0"])
+        self.assertFails(3, f"{path}: nothing can be scored: of 4 lines 1 are bad and 3 have an empty side", "evaluate",
+                         "--model", MODEL["run"], "--data.pairs", path, "--data.on_bad_line", "skip")
 
 
 if __name__ == "__main__":

@@ -223,6 +223,23 @@ static void bad_lines_are_skipped_and_counted(void **state)
     pairs_free(&pairs);
 }
 
+static void a_skipped_line_may_keep_its_place(void **state)
+{
+    (void)state;
+    write_text(s_path[0], "no tab\na\tb\n\nc\td\te\n\xFF\t\n");
+    struct pairs_source source = tsv_source(BAD_LINE_SKIP);
+    source.keep_places = source.keep_raw = true;
+    struct pairs pairs = {0};
+    assert_true(pairs_read(&pairs, &source, NULL));
+    assert_int_equal(pairs.count, 5);
+    assert_int_equal(pairs.lines, 5);
+    assert_int_equal(pairs.bad, 3);
+    for (size_t i = 0; i < 5; i++)
+        check_pair(&pairs, i, i == 1 ? "a" : i == 3 ? "c" : "", i == 1 ? "b" : i == 3 ? "d" : "");
+    assert_string_equal(pairs.raw.data + pairs.items[3].raw, "d");
+    pairs_free(&pairs);
+}
+
 static void a_bad_line_of_either_parallel_file_skips_both(void **state)
 {
     (void)state;
@@ -510,6 +527,7 @@ int main(void)
         TEST(crlf_bom_and_empty_lines_at_the_end_are_dropped),
         TEST(a_bad_line_is_named),
         TEST(bad_lines_are_skipped_and_counted),
+        TEST(a_skipped_line_may_keep_its_place),
         TEST(a_bad_line_of_either_parallel_file_skips_both),
         TEST(parallel_files_of_different_length_are_refused),
         TEST(a_line_is_too_long_from_one_byte_on),
