@@ -29,8 +29,6 @@ struct service {
 static bool s_open_socket(struct service *service, struct err *err)
 {
     char bound[SOCKET_ENDPOINT];
-    if (strncmp(service->config.cluster_bind, "inproc://", 9) == 0)
-        return err_set(err, ERR_USAGE, "cluster.bind: nobody can come by inproc: take tcp://HOST:PORT or ipc://PATH");
     service->watch = watch_new(service->context, service->conduct.loop, err);
     if (service->watch == NULL)
         return false;
@@ -93,7 +91,9 @@ static bool s_coordinate(struct service *service, int argc, char **argv, struct 
     service->journal.file = -1;
     if (config->train_shards == 0)
         config->train_shards = config->train_min_workers > SHARDS ? config->train_min_workers : SHARDS;
-    if (!socket_raise_files(err) || !keyring_open_server(&service->keyring, config, err))
+    if (!socket_check(config->cluster_bind, true, err))
+        return err_context(err, "cluster.bind");
+    if (!socket_raise_files(SOCKET_FILES, err) || !keyring_open_server(&service->keyring, config, err))
         return false;
     bool done = conduct_prepare(&service->conduct, config, argc, argv, &over, err);
     if (done && (!over || journal_is_there(service->conduct.run.dir))) {

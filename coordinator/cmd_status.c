@@ -11,7 +11,7 @@
 #include <string.h>
 #include <zmq.h>
 
-enum { ANSWER_MS = 5000 };
+enum { ANSWER_MS = 5000, STATUS_FILES = 16 };
 
 static const char *s_text(const json_t *object, const char *key)
 {
@@ -103,7 +103,9 @@ static bool s_converse(void *socket, const struct config *config, struct err *er
 static bool s_ask(const struct config *config, struct err *err)
 {
     struct keyring keyring = {0};
-    if (!keyring_open_client(&keyring, config, err))
+    if (!socket_check(config->cluster_connect, false, err))
+        return err_context(err, "cluster.connect");
+    if (!socket_raise_files(STATUS_FILES, err) || !keyring_open_client(&keyring, config, err))
         return false;
     const struct socket_options options = {.context = zmq_ctx_new(),
                                            .keys = keyring.used ? &keyring.own : NULL,

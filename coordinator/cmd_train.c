@@ -6,6 +6,7 @@
 #include "coordinator/commands.h"
 #include "coordinator/conduct.h"
 #include "proto/wire/message.h"
+#include "proto/wire/socket.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -14,6 +15,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include <zmq.h>
+
+/* Files that a run has open at most: 24 with one worker, 44 with eight. */
+enum { TRAIN_FILES = 28, TRAIN_WORKER_FILES = 4 };
 
 static const char s_endpoint[] = "inproc://lstmq-train";
 
@@ -173,7 +177,8 @@ static bool s_train(struct session *session, int argc, char **argv, struct err *
     session->ended = -1;
     if (config->train_shards == 0)
         config->train_shards = config->train_workers;
-    if (!session->functions->check(config, err))
+    if (!socket_raise_files(TRAIN_FILES + TRAIN_WORKER_FILES * (int)config->train_workers, err) ||
+        !session->functions->check(config, err))
         return false;
     bool done = conduct_prepare(&session->conduct, config, argc, argv, &over, err);
     if (done && !over) {

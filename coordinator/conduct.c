@@ -64,16 +64,25 @@ static bool s_interrupted(const struct conduct *conduct, struct err *err)
     return false;
 }
 
+static void s_log_end(const struct conduct *conduct, const char *result)
+{
+    log_fact("run_ended", LOG_FIELDS(LOG_TEXT("path", conduct->run.dir), LOG_TEXT("result", result)),
+             "%s: the run ended (%s)", conduct->run.dir, result);
+}
+
 static bool s_outcome(struct conduct *conduct, struct err *err)
 {
     enum trainer_outcome outcome = trainer_outcome(conduct->trainer);
     trainer_show_end(conduct->trainer);
     bool flushed = run_flushed(&conduct->run);
-    const char *result = outcome == TRAINER_INTERRUPTED ? "interrupted"
-                         : outcome == TRAINER_UNSAVED   ? "unsaved"
-                                                        : "finished";
-    log_fact("run_ended", LOG_FIELDS(LOG_TEXT("path", conduct->run.dir), LOG_TEXT("result", result)),
-             "%s: the run is %s", conduct->run.dir, result);
+    s_log_end(conduct, outcome == TRAINER_INTERRUPTED ? "interrupted"
+                       : outcome == TRAINER_UNSAVED   ? "unsaved"
+                       : outcome == TRAINER_FAILED    ? "failed"
+                                                      : "finished");
+    if (outcome == TRAINER_FAILED) {
+        *err = *trainer_failure(conduct->trainer);
+        return false;
+    }
     if (outcome == TRAINER_INTERRUPTED)
         return s_interrupted(conduct, err);
     if (outcome == TRAINER_UNSAVED)
@@ -233,7 +242,11 @@ bool conduct_run(struct conduct *conduct, struct err *err)
                         LOG_COUNT("epoch", state != NULL ? state->epoch : 1),
                         LOG_INT("epochs", conduct->config->train_epochs)),
              "%s: the run starts", conduct->run.dir);
-    return loop_run(conduct->loop, err) && s_outcome(conduct, err);
+    if (loop_run(conduct->loop, err))
+        return s_outcome(conduct, err);
+    trainer_show_end(conduct->trainer);
+    s_log_end(conduct, "failed");
+    return false;
 }
 
 void conduct_close_trainer(struct conduct *conduct)

@@ -48,7 +48,8 @@ bool fleet_send(struct fleet *fleet, struct member *member, const struct message
     member->full = member->full || full;
     if (gone && member->gone_ms == 0)
         member->gone_ms = clock_ms();
-    if ((gone && !fleet->embedded) || full)
+    /* The connection broke: the cause is the ERROR that still waits to be read, or the end of the worker's thread. */
+    if (gone || full)
         return true;
     *err = failure;
     return err_context(err, "worker %" PRIu64, member->id);
@@ -74,15 +75,51 @@ static bool s_leave(struct fleet *fleet, struct member *member, struct err *err)
     return roster_drop(fleet, member, err);
 }
 
-/* A failure that every worker would have ends the run; any other ends one worker. */
+/* The error of a run that a worker's failure ends. Divergence is not the fault of one worker: it names none. */
+static bool s_run_error(uint64_t worker, const struct failure *failure, struct err *err)
+{
+    err_set(err, (enum err_code)failure->code, "%.*s", (int)failure->text.size, failure->text.data);
+    return failure->code != ERR_DIVERGED && err_context(err, "worker %" PRIu64, worker);
+}
+
+/* A failure that every worker would have. */
+static bool s_is_of_all(const struct failure *failure)
+{
+    return failure->code == ERR_DIVERGED || failure->code == ERR_DATA;
+}
+
+/* A failure of all ends the run; any other ends one worker. */
 static bool s_worker_error(struct fleet *fleet, struct member *member, const struct failure *failure, struct err *err)
 {
     char why[MESSAGE_LINE + 16];
-    if (fleet->embedded || failure->code == ERR_DIVERGED || failure->code == ERR_DATA)
-        return err_set(err, (enum err_code)failure->code, "worker %" PRIu64 ": %.*s", member->id,
-                       (int)failure->text.size, failure->text.data);
+    bool of_all = s_is_of_all(failure);
+    if (fleet->embedded)
+        return s_run_error(member->id, failure, err);
+    if (of_all && fleet->phase == FLEET_DISMISSED)
+        return roster_drop(fleet, member, err);
+    if (of_all) {
+        fleet->phase = FLEET_DISMISSED; /* no generation follows */
+        uint64_t id = member->id;
+        return roster_drop(fleet, member, err) && s_run_error(id, failure, err);
+    }
     snprintf(why, sizeof why, "failed: %.*s:", (int)failure->text.size, failure->text.data);
     return roster_lose(fleet, member, why, err);
+}
+
+/* ERROR of a member that was lost before it was read. */
+static bool s_last_words(const struct fleet *fleet, const struct route *from, const struct failure *failure,
+                         struct err *err)
+{
+    uint64_t id = roster_former(fleet, from);
+    if (id == 0 || fleet->phase == FLEET_DISMISSED)
+        return true;
+    if (s_is_of_all(failure))
+        return s_run_error(id, failure, err);
+    char why[MESSAGE_LINE + 1];
+    snprintf(why, sizeof why, "%.*s", (int)failure->text.size, failure->text.data);
+    log_event(LOG_WARN, "worker_failed", LOG_FIELDS(LOG_COUNT("worker", id), LOG_TEXT("reason", why)),
+              "worker %" PRIu64 " had failed: %s", id, why);
+    return true;
 }
 
 /* ---- what comes in ---- */
@@ -173,7 +210,9 @@ static bool s_stranger(struct fleet *fleet, const struct route *from, const stru
         s_answer_ask(fleet, from, &message->ask);
         return true;
     }
-    if (message->type == MESSAGE_LEAVE || message->type == MESSAGE_ERROR || message->type == MESSAGE_PONG)
+    if (message->type == MESSAGE_ERROR)
+        return s_last_words(fleet, from, &message->error, err);
+    if (message->type == MESSAGE_LEAVE || message->type == MESSAGE_PONG)
         return true;
     if (fleet->embedded)
         err_set(&why, ERR_PROTOCOL, "%s came from somebody who is not in this run, which has its workers",
@@ -267,7 +306,7 @@ static const char *s_fault(const struct fleet *fleet, const struct member *membe
         return "was silent for too long";
     if (member->phase == MEMBER_STOPPING && now - member->asked_ms >= STOP_MS)
         return "did not stop";
-    if (member->phase == MEMBER_LEAVING && now - member->asked_ms >= LEAVE_MS)
+    if (member->phase == MEMBER_LEAVING && now - member->asked_ms >= (fleet->abandoned ? STOP_MS : LEAVE_MS))
         return "did not leave";
     return NULL;
 }
@@ -408,6 +447,14 @@ bool fleet_dismiss(struct fleet *fleet, const char *reason, struct err *err)
         journal_numbers(fleet->journal);
     }
     return fleet->count > 0 || fleet->owner.empty(fleet->owner.context, err);
+}
+
+bool fleet_abandon(struct fleet *fleet, const char *reason, struct err *err)
+{
+    fleet->abandoned = true;
+    for (size_t i = 0; i < fleet->count; i++)
+        fleet->members[i]->stops = fleet->members[i]->stops || member_is_in(fleet->members[i]);
+    return fleet_dismiss(fleet, reason, err);
 }
 
 static bool s_on_seen_off(void *context, struct err *err)

@@ -61,6 +61,13 @@ struct fleet_owner {
     void (*status)(void *context, bool detail, struct buffer *out);
 };
 
+/* A member that was lost. Its ERROR may arrive later and is still reported. */
+enum { FLEET_FORMERS = 16 };
+struct former {
+    uint64_t id; /* 0 = none */
+    struct route route;
+};
+
 enum fleet_phase { FLEET_GATHER, FLEET_SYNC, FLEET_WORK, FLEET_ENDING, FLEET_DISMISSED };
 
 struct fleet {
@@ -76,6 +83,7 @@ struct fleet {
     enum fleet_phase phase;
     bool winding_up; /* the owner was told, or finds out when its work begins */
     bool parting;    /* the generation is of one who resigned, for its state to be saved */
+    bool abandoned;  /* the run failed: members leave without finishing their work */
     uint64_t run, generation, ids;
     uint32_t size;      /* of the generation        */
     int64_t formed_ms;  /* when it began */
@@ -94,6 +102,9 @@ struct fleet {
     int64_t complained_ms;  /* about strangers */
     uint64_t strangers;     /* since then */
     size_t told_waiting;    /* members when it was said last that more are waited for */
+
+    /* The last lost members: number n at n modulo the length. */
+    struct former formers[FLEET_FORMERS];
 };
 
 /* `fleet` has config, dataset, loop, socket, journal, owner and embedded set, the rest zero. */
@@ -123,6 +134,9 @@ bool fleet_winds_up(const struct fleet *fleet);
 
 /* DISMISS everybody; owner.empty is called when they have left, or after a while. */
 bool fleet_dismiss(struct fleet *fleet, const char *reason, struct err *err);
+
+/* As fleet_dismiss, for a run that failed: members stop first, in the middle of their work. */
+bool fleet_abandon(struct fleet *fleet, const char *reason, struct err *err);
 
 /* The run was over when this process began: dismiss those who come back, for a while; then owner.empty is called. */
 bool fleet_see_off(struct fleet *fleet, struct err *err);

@@ -32,6 +32,7 @@ struct trainer {
     struct trainer_parts parts;
     enum phase phase;
     enum trainer_outcome outcome;
+    struct err failure; /* where the outcome is TRAINER_FAILED */
     bool interrupted;
     uint64_t stop_timer; /* after which it stops without a save; 0 = none */
     struct fleet fleet;

@@ -79,11 +79,22 @@ static void s_say_given_up(struct fleet *fleet, const struct member *member)
     roster_say_error(fleet, &member->route, &why);
 }
 
+uint64_t roster_former(const struct fleet *fleet, const struct route *route)
+{
+    for (size_t i = 0; i < FLEET_FORMERS; i++) {
+        const struct former *former = &fleet->formers[i];
+        if (former->id != 0 && former->route.size == route->size &&
+            memcmp(former->route.id, route->id, route->size) == 0)
+            return former->id;
+    }
+    return 0;
+}
+
 bool roster_lose(struct fleet *fleet, struct member *member, const char *why, struct err *err)
 {
     if (fleet->embedded && fleet->phase != FLEET_DISMISSED)
         return err_set(err, ERR_FAILED, "worker %" PRIu64 " %s", member->id, why);
-    fleet->lost++;
+    fleet->formers[fleet->lost++ % FLEET_FORMERS] = (struct former){member->id, member->route};
     log_event(LOG_WARN, "worker_dead",
               LOG_FIELDS(LOG_COUNT("worker", member->id), LOG_TEXT("host", member->host),
                          LOG_COUNT("process", member->pid), LOG_TEXT("reason", why), LOG_COUNT("steps", member->steps)),

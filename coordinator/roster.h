@@ -22,6 +22,9 @@ bool roster_drop(struct fleet *fleet, struct member *member, struct err *err);
  * run, ERR_FAILED. */
 bool roster_lose(struct fleet *fleet, struct member *member, const char *why, struct err *err);
 
+/* The id of a lost member, by its former connection. 0 = not among the last FLEET_FORMERS. */
+uint64_t roster_former(const struct fleet *fleet, const struct route *route);
+
 /* ERROR to a peer, who should know why it is not heard; it may be gone, or deaf. */
 void roster_say_error(struct fleet *fleet, const struct route *to, const struct err *why);
 

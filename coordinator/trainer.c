@@ -305,6 +305,16 @@ bool trainer_dismiss(struct trainer *trainer, struct err *err)
     return fleet_dismiss(&trainer->fleet, over ? "the run is finished" : "the run was interrupted", err);
 }
 
+/* Training cannot go on with any worker: dismiss them all. */
+static bool s_fail(struct trainer *trainer, const struct err *failure, struct err *err)
+{
+    trainer->failure = *failure;
+    trainer->outcome = TRAINER_FAILED;
+    trainer->phase = PHASE_DISMISS;
+    phase_save_abandon(trainer);
+    return fleet_abandon(&trainer->fleet, "training failed", err);
+}
+
 /* One message a call, so that a busy worker keeps nobody else on the loop waiting. */
 bool trainer_receive(void *context, struct err *err)
 {
@@ -313,6 +323,10 @@ bool trainer_receive(void *context, struct err *err)
     bool got;
     if (trainer->phase == PHASE_OVER || fleet_receive(&trainer->fleet, &got, &failure))
         return true;
+    if (failure.code == ERR_DIVERGED) /* a closed epoch that is being saved is the one before */
+        err_context(&failure, "epoch %" PRIu64, trainer->state.epoch - trainer->closing);
+    if (!trainer->fleet.embedded && (failure.code == ERR_DIVERGED || failure.code == ERR_DATA))
+        return s_fail(trainer, &failure, err);
     *err = failure;
     return false;
 }
@@ -433,6 +447,11 @@ enum trainer_outcome trainer_outcome(const struct trainer *trainer)
     return trainer->phase == PHASE_OVER ? trainer->outcome : TRAINER_RUNNING;
 }
 
+const struct err *trainer_failure(const struct trainer *trainer)
+{
+    return &trainer->failure;
+}
+
 bool trainer_saved(const struct trainer *trainer)
 {
     return trainer->saved;
@@ -442,6 +461,10 @@ void trainer_show_end(struct trainer *trainer)
 {
     const struct config *config = trainer->parts.config;
     bool early = trainer->state.epoch <= (uint64_t)config->train_epochs;
-    const char *status = trainer->outcome == TRAINER_INTERRUPTED ? "interrupted" : early ? "stopped early" : "finished";
+    bool failed = trainer->outcome == TRAINER_FAILED || trainer->outcome == TRAINER_RUNNING;
+    const char *status = trainer->outcome == TRAINER_INTERRUPTED ? "interrupted"
+                         : failed                                ? "failed"
+                         : early                                 ? "stopped early"
+                                                                 : "finished";
     view_end(&trainer->view, status);
 }

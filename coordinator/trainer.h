@@ -44,6 +44,7 @@ enum trainer_outcome {
     TRAINER_FINISHED,    /* all epochs done, or patience spent; the last state is saved */
     TRAINER_UNSAVED,     /* the same, but the last state could not be saved             */
     TRAINER_INTERRUPTED, /* trainer_interrupt ended it                                  */
+    TRAINER_FAILED,      /* training diverged, or its data is bad: see trainer_failure  */
 };
 
 struct trainer;
@@ -55,9 +56,9 @@ bool trainer_check(const struct config *config, struct err *err);
 struct trainer *trainer_new(const struct trainer_parts *parts, struct err *err);
 void trainer_destroy(struct trainer **trainer);
 
-/* Take a message if one waits; a loop_handler for the socket. Stops the loop when the run is over. False when it cannot
- * go on: training that diverged, workers that disagree; where the workers are of this process, also any failure of
- * theirs. */
+/* Take a message if one waits; a loop_handler for the socket. Stops the loop when the run is over. Where training
+ * diverged or its data is bad, the workers are dismissed first. False when it cannot go on: workers that disagree;
+ * where the workers are of this process, any failure of theirs. */
 bool trainer_receive(void *trainer, struct err *err);
 
 /* Hand out no more work; when what is out is back, save, dismiss the workers and stop the loop. */
@@ -68,10 +69,13 @@ bool trainer_see_off(struct trainer *trainer, struct err *err);
 
 enum trainer_outcome trainer_outcome(const struct trainer *trainer);
 
+/* The reason of TRAINER_FAILED. The trainer owns it. */
+const struct err *trainer_failure(const struct trainer *trainer);
+
 /* The state as it stands now is in a checkpoint, or was never anything but the run's beginning. */
 bool trainer_saved(const struct trainer *trainer);
 
-/* Show the page and the table of a run that is over. */
+/* Show the page and the table of a run that is over, or that failed. */
 void trainer_show_end(struct trainer *trainer);
 
 #endif

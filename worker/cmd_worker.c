@@ -1,6 +1,7 @@
 /* cmd_worker.c - `lstmq worker`: a member of a coordinator's cluster, until it is dismissed. */
 #include "worker/commands.h"
 
+#include "proto/base/typed.h"
 #include "proto/wire/message.h"
 #include "proto/wire/socket.h"
 #include "worker/worker.h"
@@ -9,11 +10,9 @@
 #include <string.h>
 #include <zmq.h>
 
-static bool s_endpoint_allowed(const char *endpoint, struct err *err)
+static bool s_check_connect(const char *endpoint, struct err *err)
 {
-    if (strncmp(endpoint, "tcp://", 6) == 0 || strncmp(endpoint, "ipc://", 6) == 0)
-        return true;
-    return err_set(err, ERR_USAGE, "cluster.connect: \"%s\" is not tcp://HOST:PORT or ipc://PATH", endpoint);
+    return socket_check(endpoint, false, err) || err_context(err, "cluster.connect");
 }
 
 /* Without keys, whoever can reach this worker may send it gradients. */
@@ -23,8 +22,10 @@ static bool s_may_listen(const struct config *config, const struct keyring *keyr
     const char *bind = config->worker_bind, *colon = strrchr(bind, ':');
     bool port = colon != NULL && (colon == strchr(bind, ':') || (bind[0] == '[' && colon[-1] == ']'));
     snprintf(endpoint, sizeof endpoint, "tcp://%.*s%s", SOCKET_ENDPOINT - 1, bind, port ? "" : ":0");
-    if (bind[0] != '\0' && !socket_check(endpoint, err))
-        return err_context(err, "worker.bind");
+    if (bind[0] != '\0' && !socket_check(endpoint, true, NULL))
+        return err_set(err, ERR_USAGE,
+                       "worker.bind: \"%s\" is not an address: use HOST or HOST:PORT, with an IPv6 address in brackets",
+                       typed_show(bind).shown);
     bool local = socket_is_local(bind[0] == '\0' ? config->cluster_connect : endpoint);
     if (keyring->used || local || config->curve_insecure)
         return true;
@@ -37,7 +38,7 @@ static bool s_may_listen(const struct config *config, const struct keyring *keyr
 static bool s_run(const struct config *config, struct err *err)
 {
     struct keyring keyring = {0};
-    bool ok = socket_raise_files(err) && s_endpoint_allowed(config->cluster_connect, err) &&
+    bool ok = s_check_connect(config->cluster_connect, err) && socket_raise_files(SOCKET_FILES, err) &&
               worker_check(config, err) && keyring_open_client(&keyring, config, err) &&
               s_may_listen(config, &keyring, err);
     void *context = ok ? zmq_ctx_new() : NULL;

@@ -265,7 +265,7 @@ bool optimiser_step(struct optimiser *optimiser, const float *gradient, const st
         return false;
     s_touch(optimiser, rows);
     if (!isfinite(*norm))
-        return err_set(err, ERR_DIVERGED, "step %llu: the gradient is not finite; try a smaller train.lr or train.clip",
+        return err_set(err, ERR_DIVERGED, "step %llu: the gradient is not finite; lower train.lr or set train.clip",
                        (unsigned long long)t);
     if (optimiser->clip > 0 && *norm > 0) {
         double clip = optimiser->clip / (*norm + CLIP_EPS);

@@ -184,10 +184,14 @@ static bool s_find_element(const struct reducer *reducer, const float *values, s
         for (size_t k = tensor->offset; k < tensor->offset + tensor->size; k++) {
             if (fabsf(values[k]) < reducer->below)
                 continue;
-            err_set(err, ERR_DIVERGED,
-                    "the gradient of %s has the element %g: exact sums of %u shards take finite values below %.0f; try "
-                    "a smaller train.lr or train.clip",
-                    tensor->name, (double)values[k], reducer->shards, (double)reducer->below);
+            if (!isfinite(values[k]))
+                err_set(err, ERR_DIVERGED, "the gradient of %s is not finite; lower train.lr or set train.clip",
+                        tensor->name);
+            else
+                err_set(err, ERR_DIVERGED,
+                        "the gradient of %s has the element %g: exact sums of %u shards take finite values below %.0f; "
+                        "lower train.lr or set train.clip",
+                        tensor->name, (double)values[k], reducer->shards, (double)reducer->below);
             return true;
         }
     }

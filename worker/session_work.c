@@ -9,6 +9,7 @@
 #include "worker/state.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -157,12 +158,20 @@ static bool s_score(struct session *session, const struct validate *validate, st
     return s_validate_free(session, validate, scored, err);
 }
 
+/* SCORED cannot carry other numbers. The coordinator adds the epoch to the error. */
+static bool s_is_finite(const struct scored *scored, struct err *err)
+{
+    return (isfinite(scored->forced_loss_sum) && isfinite(scored->free_loss_sum)) ||
+           err_set(err, ERR_DIVERGED, "validation loss is not finite; lower train.lr or set train.clip");
+}
+
 bool session_validate(struct session *session, const struct validate *validate, struct err *err)
 {
     if (!s_in_generation(session, validate->generation, "VALIDATE", err))
         return false;
     struct message message = {.type = MESSAGE_SCORED, .scored = {.request = validate->request}};
-    if (validate->rows.count > 0 && !s_score(session, validate, &message.scored, err))
+    if (validate->rows.count > 0 &&
+        (!s_score(session, validate, &message.scored, err) || !s_is_finite(&message.scored, err)))
         return session_give_up(session, err);
     return session_send(session, &message, err) && s_return_credit(session, err);
 }
@@ -196,5 +205,6 @@ bool session_save(struct session *session, const struct save *save, struct err *
     if (save->step != session->training.step)
         return err_set(err, ERR_PROTOCOL, "SAVE of step %" PRIu64 ", this worker is at %" PRIu64, save->step,
                        session->training.step);
-    return state_save(&session->training, s_send_piece, session, err) || session_give_up(session, err);
+    return (state_check(&session->training, err) && state_save(&session->training, s_send_piece, session, err)) ||
+           session_give_up(session, err);
 }

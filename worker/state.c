@@ -5,6 +5,7 @@
 #include "proto/wire/message.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -139,6 +140,27 @@ bool state_broadcast(struct training *training, uint32_t root, struct err *err)
             fault_point("sync");
     }
     return optimiser_find_touched(optimiser, err);
+}
+
+bool state_check(const struct training *training, struct err *err)
+{
+    struct backend *backend = training->backend;
+    const struct model *model = training->model;
+    float piece[1 << 12];
+    for (int i = 0; i < model->tensor_count; i++) {
+        const struct tensor *tensor = &model->tensors[i];
+        for (size_t at = 0; at < tensor->size; at += sizeof piece / sizeof *piece) {
+            size_t left = tensor->size - at,
+                   count = left < sizeof piece / sizeof *piece ? left : sizeof piece / sizeof *piece;
+            backend->op->download(backend, piece, model->parameters + tensor->offset + at, count * sizeof *piece);
+            for (size_t k = 0; k < count; k++)
+                if (!isfinite(piece[k]))
+                    return err_set(err, ERR_DIVERGED,
+                                   "step %" PRIu64 ": parameter %s is not finite; lower train.lr or set train.clip",
+                                   training->step, tensor->name);
+        }
+    }
+    return true;
 }
 
 uint64_t state_hash(const struct training *training)

@@ -18,6 +18,9 @@ enum { STATE_SAVED = 256 << 10 };
 typedef bool state_sink(void *context, int file, uint64_t offset, uint64_t total, const void *bytes, size_t size,
                         struct err *err);
 
+/* ERR_DIVERGED where a parameter is not finite: such a state must not become a checkpoint. */
+bool state_check(const struct training *training, struct err *err);
+
 /* Give the model file, then the optimiser's, to `sink`. */
 bool state_save(const struct training *training, state_sink *sink, void *context, struct err *err);
 

@@ -4,6 +4,8 @@
 #include "proto/base/log.h"
 #include "proto/text/vocab.h"
 
+#include <math.h>
+
 /* Places of the embeddings in the model's table. */
 enum { TENSOR_SRC_EMBEDDING = 0, TENSOR_TGT_EMBEDDING = 4 };
 
@@ -201,6 +203,11 @@ bool train_step(struct training *training, const struct span *span, uint32_t off
     if (!s_begin(training, span, offset, at, err) || !s_compute(training, span, offset, at, err) ||
         !s_all_reduce(training, span->of[offset].tokens, result, err))
         return err_context(err, "step %llu", (unsigned long long)training->step + 1);
+
+    /* The gradient may be finite all the same, and REPORT cannot carry such a loss. */
+    if (!isfinite(result->loss_sum))
+        return err_set(err, ERR_DIVERGED, "step %llu: training loss is not finite; lower train.lr or set train.clip",
+                       (unsigned long long)training->step + 1);
 
     /* clip, update */
     phase_begin(training->network.phases);

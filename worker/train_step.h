@@ -40,7 +40,7 @@ void training_close(struct training *training);
 
 /* Do the step at `at`: its shards are those of `span` with this step's offset. Where the reducer is one of many, all ranks
  * take the step together. A failure leaves the parameters as they were; ERR_ABORTED: nothing is wrong, but the generation
- * is over. ERR_DIVERGED: the gradient is not finite. */
+ * is over. ERR_DIVERGED: loss or gradient is not finite. */
 bool train_step(struct training *training, const struct span *span, uint32_t offset, struct span_cursor *at,
                 struct step_result *result, struct err *err);
 

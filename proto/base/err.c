@@ -50,7 +50,8 @@ bool err_errno(struct err *err, enum err_code code, const char *format, ...)
     va_end(args);
     if (err != NULL) {
         size_t used = strlen(err->text);
-        snprintf(err->text + used, sizeof err->text - used, ": %s", strerror(saved));
+        snprintf(err->text + used, sizeof err->text - used, ": %s%s", strerror(saved),
+                 saved == EMFILE ? "; raise ulimit -n" : "");
         s_make_one_line(err->text);
     }
     return false;

@@ -35,7 +35,8 @@ struct err {
 bool err_set(struct err *err, enum err_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 bool err_vset(struct err *err, enum err_code code, const char *format, va_list args);
 
-/* As err_set, with ": " and the text of errno at the end. Reads errno first thing. */
+/* As err_set, with ": " and the text of errno at the end, and what to do where no more files may be opened. Reads errno
+ * first thing. */
 bool err_errno(struct err *err, enum err_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Put "PREFIX: " in front of the text that is already there. Returns false. */

@@ -175,19 +175,16 @@ bool curve_parse_public(const char *line, struct curve_public *public, struct er
     return true;
 }
 
-/* The whole file, NUL-terminated. With `secret`, others must not be able to read it. */
-static bool s_load(const char *path, bool secret, char text[FILE_MOST], struct err *err)
+/* The whole file, NUL-terminated, and its mode. */
+static bool s_load(const char *path, char text[FILE_MOST], mode_t *mode, struct err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return err_errno(err, ERR_USAGE, "%s: cannot open", path);
-    struct stat about;
+    struct stat about = {0};
     ssize_t got = -1;
     if (fstat(fd, &about) != 0 || !S_ISREG(about.st_mode))
         err_set(err, ERR_DATA, "%s: not a file", path);
-    else if (secret && (about.st_mode & 077) != 0)
-        err_set(err, ERR_USAGE, "%s: others can read this secret key (mode %03o); run: chmod 600 %s", path,
-                (unsigned)about.st_mode & 0777, path);
     else if ((got = read(fd, text, FILE_MOST)) < 0)
         err_errno(err, ERR_IO, "%s: cannot read", path);
     else if (got == FILE_MOST || memchr(text, '\0', (size_t)got) != NULL)
@@ -195,6 +192,7 @@ static bool s_load(const char *path, bool secret, char text[FILE_MOST], struct e
     close(fd);
     if (got >= 0)
         text[got] = '\0';
+    *mode = about.st_mode & 0777;
     return got >= 0;
 }
 
@@ -212,9 +210,25 @@ static char *s_line(char **text)
     return NULL;
 }
 
-static bool s_parse_pair(char *text, struct curve_keys *keys, struct err *err)
+/* A file of the wrong kind: name the file beside it, which has the same name but for its end. */
+static bool s_other_kind(const char *path, const char *kind, const char *own, const char *needed, struct err *err)
+{
+    size_t size = strlen(path), suffix = strlen(own);
+    if (size <= suffix || strcmp(path + size - suffix, own) != 0)
+        return err_set(err, ERR_USAGE, "this is a %s key; give the %s file of the pair", kind, needed);
+    return err_set(err, ERR_USAGE, "this is a %s key; give %.*s%s", kind, (int)(size - suffix), path, needed);
+}
+
+static bool s_is_secret(const char *line)
+{
+    return strncmp(line, "secret", 6) == 0 && (line[6] == ' ' || line[6] == '\t');
+}
+
+static bool s_parse_pair(const char *path, char *text, struct curve_keys *keys, struct err *err)
 {
     char *first = s_line(&text), *second = s_line(&text), word[16], derived[CURVE_KEY];
+    if (first != NULL && second == NULL && curve_parse_public(first, &keys->public, NULL))
+        return s_other_kind(path, "public", ".pub", ".key", err);
     if (first == NULL || second == NULL || s_line(&text) != NULL)
         return err_set(err, ERR_DATA,
                        "not a secret key file: it has the line of the public key and the line of the secret one");
@@ -236,9 +250,13 @@ static bool s_parse_pair(char *text, struct curve_keys *keys, struct err *err)
 bool curve_read(const char *path, struct curve_keys *keys, struct err *err)
 {
     char text[FILE_MOST];
-    bool good = s_load(path, true, text, err);
-    if (good && !s_parse_pair(text, keys, err))
+    mode_t mode;
+    bool good = s_load(path, text, &mode, err);
+    if (good && !s_parse_pair(path, text, keys, err))
         good = err_context(err, "%s", path);
+    if (good && (mode & 077) != 0)
+        good = err_set(err, ERR_USAGE, "%s: others can read this secret key (mode %03o); run: chmod 600 %s", path,
+                       (unsigned)mode, path);
     explicit_bzero(text, sizeof text);
     if (!good)
         curve_clear(keys);
@@ -248,11 +266,14 @@ bool curve_read(const char *path, struct curve_keys *keys, struct err *err)
 bool curve_read_public(const char *path, struct curve_public *public, struct err *err)
 {
     char text[FILE_MOST];
-    bool good = s_load(path, false, text, err);
+    mode_t mode;
+    bool good = s_load(path, text, &mode, err);
     if (!good)
         return false;
-    char *rest = text, *line = s_line(&rest);
-    if (line == NULL || s_line(&rest) != NULL)
+    char *rest = text, *line = s_line(&rest), *more = s_line(&rest);
+    if (more != NULL && s_is_secret(more) && curve_parse_public(line, public, NULL))
+        good = s_other_kind(path, "secret", ".key", ".pub", err) || err_context(err, "%s", path);
+    else if (line == NULL || more != NULL)
         good = err_set(err, ERR_DATA, "%s: not a public key file: it has one line beside comments", path);
     else if (!curve_parse_public(line, public, err))
         good = err_context(err, "%s", path);

@@ -53,10 +53,11 @@ bool curve_generate(struct curve_keys *keys, const char *name, enum curve_role r
  * the file. The folder is made where there is none. */
 bool curve_write(const struct curve_keys *keys, const char *folder, bool force, struct err *err);
 
-/* Read a .key file. ERR_USAGE where others may read it (with the chmod to run), ERR_DATA where it is no key pair. */
+/* Read a .key file. ERR_USAGE where others may read it (with the chmod to run) and for a .pub file, ERR_DATA for what
+ * is not a key file. */
 bool curve_read(const char *path, struct curve_keys *keys, struct err *err);
 
-/* Read a .pub file of one key. */
+/* Read a .pub file of one key. ERR_USAGE for a .key file, ERR_DATA for what is not a key file. */
 bool curve_read_public(const char *path, struct curve_public *public, struct err *err);
 
 /* One line of a .pub file. False and err (ERR_DATA, without a place) where it is none. `line` has no newline. */

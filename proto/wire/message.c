@@ -8,7 +8,8 @@
 
 bool socket_error(struct err *err, const char *what)
 {
-    return err_set(err, ERR_IO, "%s: %s", what, zmq_strerror(zmq_errno()));
+    return err_set(err, ERR_IO, "%s: %s%s", what, zmq_strerror(zmq_errno()),
+                   zmq_errno() == EMFILE ? "; raise ulimit -n" : "");
 }
 
 /* zmq_send that goes on after a signal. */

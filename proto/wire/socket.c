@@ -20,17 +20,31 @@ struct address {
     bool literal6; /* an IPv6 address */
 };
 
-static const char s_tcp[] = "tcp://";
+static const char s_tcp[] = "tcp://", s_ipc[] = "ipc://", s_inproc[] = "inproc://";
 
 static bool s_begins(const char *text, const char *start)
 {
     return strncmp(text, start, strlen(start)) == 0;
 }
 
+/* A path or white space is a typing mistake; libzmq takes an address of this side before a semicolon. */
+static const char s_not_in_host[] = "/\\@;?# \t\r\n", s_not_in_name[] = ":[]/\\@;?# \t\r\n";
+
+static bool s_is_number(const char *port)
+{
+    return port[0] != '\0' && port[strspn(port, "0123456789")] == '\0';
+}
+
 /* libzmq takes a number beyond 65535 for another one. */
 static bool s_is_port(const char *port)
 {
-    return strcmp(port, "*") == 0 || (port[strspn(port, "0123456789")] == '\0' && strtol(port, NULL, 10) <= UINT16_MAX);
+    return strcmp(port, "*") == 0 || (s_is_number(port) && strtol(port, NULL, 10) <= UINT16_MAX);
+}
+
+static bool s_not_an_endpoint(const char *endpoint, const char *detail, struct err *err)
+{
+    return err_set(err, ERR_USAGE, "\"%s\" is not an endpoint: use tcp://HOST:PORT%s", typed_show(endpoint).shown,
+                   detail);
 }
 
 static bool s_parse_tcp(const char *endpoint, struct address *address, struct err *err)
@@ -52,13 +66,27 @@ static bool s_parse_tcp(const char *endpoint, struct address *address, struct er
         address->literal6 = inet_pton(AF_INET6, address->host, bytes) == 1;
         if (zone != NULL)
             *zone = '%';
-        good = address->literal6 == bracketed && (bracketed || strchr(address->host, ':') == NULL) &&
-               s_is_port(address->port);
+        good = address->literal6 == bracketed &&
+               strpbrk(address->host, bracketed ? s_not_in_host : s_not_in_name) == NULL && s_is_port(address->port);
     }
-    return good || err_set(err, ERR_USAGE,
-                           "\"%s\" is no address: tcp://HOST:PORT, with an IPv6 address in brackets and a port of at "
-                           "most 65535",
-                           typed_show(endpoint).shown);
+    const char *detail = address->literal6 && !bracketed                           ? ", with the address in brackets"
+                         : s_is_number(address->port) && !s_is_port(address->port) ? ", with a port of at most 65535"
+                                                                                   : "";
+    return good || s_not_an_endpoint(endpoint, detail, err);
+}
+
+/* Any endpoint; `address` only of tcp. */
+static bool s_parse(const char *endpoint, struct address *address, struct err *err)
+{
+    if (strlen(endpoint) >= SOCKET_ENDPOINT)
+        return err_set(err, ERR_USAGE, "\"%s\" is longer than the %d bytes of an endpoint", typed_show(endpoint).shown,
+                       SOCKET_ENDPOINT - 1);
+    if (s_begins(endpoint, s_tcp))
+        return s_parse_tcp(endpoint, address, err);
+    *address = (struct address){0};
+    bool local = (s_begins(endpoint, s_ipc) && endpoint[strlen(s_ipc)] != '\0') ||
+                 (s_begins(endpoint, s_inproc) && endpoint[strlen(s_inproc)] != '\0');
+    return local || s_not_an_endpoint(endpoint, "", err);
 }
 
 static bool s_is_loopback(const struct address *address)
@@ -72,7 +100,7 @@ static bool s_is_loopback(const struct address *address)
     return strcmp(address->host, "localhost") == 0 || strcmp(address->host, "lo") == 0;
 }
 
-bool socket_raise_files(struct err *err)
+bool socket_raise_files(int needed, struct err *err)
 {
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) != 0)
@@ -82,15 +110,34 @@ bool socket_raise_files(struct err *err)
         if (setrlimit(RLIMIT_NOFILE, &most) == 0)
             files = most;
     }
-    return files.rlim_cur >= SOCKET_FILES ||
-           err_set(err, ERR_FAILED, "this process may open %ju files and needs %d: see \"ulimit -n\"",
-                   (uintmax_t)files.rlim_cur, SOCKET_FILES);
+    return files.rlim_cur >= (rlim_t)needed ||
+           err_set(err, ERR_FAILED, "this process may open %ju files and needs %d: raise ulimit -n",
+                   (uintmax_t)files.rlim_cur, needed);
 }
 
-bool socket_check(const char *endpoint, struct err *err)
+/* A port that a bind picks is none that anybody is at. */
+static bool s_is_wildcard(const struct address *address)
+{
+    return strcmp(address->host, "*") == 0 || strcmp(address->port, "*") == 0 || strtol(address->port, NULL, 10) == 0;
+}
+
+/* Of one that connects. */
+static bool s_parse_target(const char *endpoint, struct address *address, struct err *err)
+{
+    if (!s_parse(endpoint, address, err))
+        return false;
+    if (!s_begins(endpoint, s_tcp) || !s_is_wildcard(address))
+        return true;
+    return err_set(err, ERR_USAGE, "%s is where one may listen: to connect, name the host and its port",
+                   typed_show(endpoint).shown);
+}
+
+bool socket_check(const char *endpoint, bool binds, struct err *err)
 {
     struct address address;
-    return !s_begins(endpoint, s_tcp) || s_parse_tcp(endpoint, &address, err);
+    if (s_begins(endpoint, s_inproc))
+        return s_not_an_endpoint(endpoint, " or ipc://PATH", err);
+    return binds ? s_parse(endpoint, &address, err) : s_parse_target(endpoint, &address, err);
 }
 
 bool socket_is_local(const char *endpoint)
@@ -98,7 +145,7 @@ bool socket_is_local(const char *endpoint)
     struct address address;
     if (s_begins(endpoint, s_tcp))
         return s_parse_tcp(endpoint, &address, NULL) && s_is_loopback(&address);
-    return s_begins(endpoint, "ipc://") || s_begins(endpoint, "inproc://");
+    return s_begins(endpoint, s_ipc) || s_begins(endpoint, s_inproc);
 }
 
 /* Whether libzmq has to look at IPv6 for this host. For a name only where it has no IPv4 address: many a "localhost"
@@ -173,7 +220,7 @@ static void *s_open(int type, const struct socket_options *options, struct err *
 /* Who may listen where. */
 static bool s_may_bind(const struct socket_options *options, const char *endpoint, struct err *err)
 {
-    if (options->zap == NULL && (options->keys != NULL || !s_begins(endpoint, "inproc://")))
+    if (options->zap == NULL && (options->keys != NULL || !s_begins(endpoint, s_inproc)))
         return err_set(err, ERR_FAILED, "%s: a socket that listens needs the handler of keys", endpoint);
     if (options->keys != NULL || socket_is_local(endpoint))
         return true;
@@ -188,14 +235,12 @@ static bool s_may_bind(const struct socket_options *options, const char *endpoin
 }
 
 /* An endpoint as libzmq takes it in a bind, and whether it needs IPv6. */
-static bool s_bindable(void *socket, const char *endpoint, char text[SOCKET_ENDPOINT + 8], struct err *err)
+static bool s_bindable(void *socket, const char *endpoint, struct address address, char text[SOCKET_ENDPOINT + 8],
+                       struct err *err)
 {
-    struct address address;
     snprintf(text, SOCKET_ENDPOINT + 8, "%s", endpoint);
     if (!s_begins(endpoint, s_tcp))
         return true;
-    if (!s_parse_tcp(endpoint, &address, err))
-        return false;
     const char *port = strcmp(address.port, "0") == 0 ? "*" : address.port;
     if (strcmp(address.host, "localhost") == 0)
         strcpy(address.host, "127.0.0.1");
@@ -203,30 +248,18 @@ static bool s_bindable(void *socket, const char *endpoint, char text[SOCKET_ENDP
     return s_set(socket, ZMQ_IPV6, s_wants_ipv6(&address, true)) || socket_error(err, "cannot set up a socket");
 }
 
-static bool s_fits(const char *endpoint, struct err *err)
-{
-    return strlen(endpoint) < SOCKET_ENDPOINT ||
-           err_set(err, ERR_USAGE, "\"%s\" is longer than the %d bytes of an endpoint", typed_show(endpoint).shown,
-                   SOCKET_ENDPOINT - 1);
-}
-
-/* A port that a bind picks is none that anybody is at. */
-static bool s_is_wildcard(const struct address *address)
-{
-    return strcmp(address->host, "*") == 0 || strcmp(address->port, "*") == 0 || strtol(address->port, NULL, 10) == 0;
-}
-
 void *socket_bind(const struct socket_options *options, const char *endpoint, char bound[SOCKET_ENDPOINT],
                   struct err *err)
 {
     char text[SOCKET_ENDPOINT + 8];
-    if (!s_fits(endpoint, err) || !s_may_bind(options, endpoint, err))
+    struct address address;
+    if (!s_parse(endpoint, &address, err) || !s_may_bind(options, endpoint, err))
         return NULL;
     void *socket = s_open(ZMQ_ROUTER, options, err);
     if (socket == NULL)
         return NULL;
     size_t size = SOCKET_ENDPOINT;
-    bool ok = s_bindable(socket, endpoint, text, err) &&
+    bool ok = s_bindable(socket, endpoint, address, text, err) &&
               (options->watch == NULL || watch_socket(options->watch, socket, err));
     if (ok && zmq_bind(socket, text) != 0)
         ok = err_set(err, ERR_USAGE, "cannot bind %s: %s", typed_show(endpoint).shown, zmq_strerror(zmq_errno()));
@@ -242,15 +275,10 @@ void *socket_bind(const struct socket_options *options, const char *endpoint, ch
 
 void *socket_connect(const struct socket_options *options, const char *endpoint, struct err *err)
 {
-    struct address address = {0};
+    struct address address;
     bool tcp = s_begins(endpoint, s_tcp);
-    if (!s_fits(endpoint, err) || (tcp && !s_parse_tcp(endpoint, &address, err)))
+    if (!s_parse_target(endpoint, &address, err))
         return NULL;
-    if (tcp && s_is_wildcard(&address)) {
-        err_set(err, ERR_USAGE, "%s is where one may listen: to connect, name the host and its port",
-                typed_show(endpoint).shown);
-        return NULL;
-    }
     void *socket = s_open(ZMQ_DEALER, options, err);
     if (socket == NULL)
         return NULL;

@@ -56,12 +56,12 @@ void *socket_connect(const struct socket_options *options, const char *endpoint,
 
 void socket_close(void **socket);
 
-/* Let the process open as many files as it ever may. ERR_FAILED where these are fewer than SOCKET_FILES: libzmq ends a
- * process that has none left for who comes to a local socket. Before the first socket is opened. */
-bool socket_raise_files(struct err *err);
+/* Let the process open as many files as it ever may. ERR_FAILED where these are fewer than `needed`: libzmq ends a
+ * process that has none left for a new connection. Before the first socket is opened. */
+bool socket_raise_files(int needed, struct err *err);
 
-/* ERR_USAGE for what begins as tcp:// and is no HOST:PORT. */
-bool socket_check(const char *endpoint, struct err *err);
+/* ERR_USAGE for what is not tcp://HOST:PORT or ipc://PATH. Unless it is to be bound, it must name host and port. */
+bool socket_check(const char *endpoint, bool binds, struct err *err);
 
 /* Whether only this machine can reach what is bound there: loopback addresses, ipc and inproc. */
 bool socket_is_local(const char *endpoint);

@@ -49,6 +49,17 @@ class Careless(ClusterTest):
             status, said = told(*command, prefix=under("-n", "40"))
             self.assertEqual(status, 1, said)
             self.assertIn("may open 40 files", said)
+            self.assertIn("raise ulimit -n", said)
+        train = ("train", "--data.pairs", self.pairs, "--epochs", "1", "--embed", "8", "--hidden", "8", "--run.dir",
+                 os.path.join(self.folder, "run"), "--run.overwrite", "--train.threads", "1", "--train.workers")
+        for files, command in (("20", (*train, "1")), ("40", (*train, "8")),
+                               ("12", ("status", "--connect", "tcp://127.0.0.1:1"))):
+            status, said = told(*command, prefix=under("-n", files))
+            self.assertEqual(status, 1, said)
+            self.assertRegex(said, rf"may open {files} files and needs \d+: raise ulimit -n")
+        for workers, enough in (("1", "32"), ("8", "60")):
+            status, said = told(*train, workers, prefix=under("-n", enough))
+            self.assertEqual(status, 0, said)
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root")
     def test_who_comes_as_another_user_goes_and_the_others_stay(self):
@@ -80,6 +91,33 @@ class Careless(ClusterTest):
             status, said = told("worker", "--connect", "tcp://127.0.0.1:1", "--worker.bind", bind, "--insecure")
             self.assertEqual(status, 2, f"{bind}: {said}")
             self.assertIn("worker.bind", said)
+
+    def test_a_typing_mistake_in_an_endpoint_is_told_as_one(self):
+        run = os.path.join(self.folder, "run")
+        for endpoint, more in (("127.0.0.1:5757", ""), ("tcp://127.0.0.1", ""), ("http://127.0.0.1:5757", ""),
+                               (":80000", ""),
+                               ("tcp://127.0.0.1:80000", ", with a port of at most 65535")):
+            wanted = f'"{endpoint}" is not an endpoint: use tcp://HOST:PORT{more}\n'
+            for name, *command in (("bind", "coordinator", "--data.pairs", self.pairs, "--run.dir", run, "--bind"),
+                                   ("connect", "worker", "--connect"), ("connect", "status", "--connect")):
+                status, said = told(*command, endpoint)
+                self.assertEqual(status, 2, said)
+                self.assertEqual(said, f"lstmq {command[0]}: cluster.{name}: {wanted}")
+            self.assertFalse(os.path.exists(run))
+        for bind in ("tcp://127.0.0.1:5001", "127.0.0.1:80000", "http://h", "h:x"):
+            status, said = told("worker", "--connect", "tcp://192.0.2.1:5757", "--worker.bind", bind)
+            self.assertEqual(status, 2, said)
+            self.assertIn(f'worker.bind: "{bind}" is not an address: use HOST or HOST:PORT', said)
+
+    def test_a_key_of_the_wrong_kind_is_told_as_one(self):
+        subprocess.run([BINARY, "keygen", "w1", "--out", self.folder], check=True, stdout=subprocess.DEVNULL)
+        secret, public = (os.path.join(self.folder, name) for name in ("w1.key", "w1.pub"))
+        for keys, wanted in (((public, public), f"curve.key: {public}: this is a public key; give {secret}\n"),
+                             ((secret, secret), f"curve.server: {secret}: this is a secret key; give {public}\n")):
+            for command in ("worker", "status"):
+                status, said = told(command, "--connect", "tcp://127.0.0.1:1", "--key", keys[0], "--server", keys[1])
+                self.assertEqual(status, 2, said)
+                self.assertEqual(said, f"lstmq {command}: {wanted}")
 
     def test_a_worker_that_finds_no_coordinator_says_where_it_looks(self):
         worker = self.cluster()._process("worker", "--connect", "tcp://127.0.0.1:1", name="lost")

@@ -25,6 +25,7 @@ struct fake_worker {
     uint32_t credit;                   /* granted at READY                                           */
     uint64_t fail_at;                  /* step at which it says ERROR; 0 = never                     */
     double (*val_loss)(uint64_t step); /* forced loss of each token in validation; NULL = 1  */
+    bool diverges;                     /* says ERROR, code 9, in place of SCORED                     */
     pthread_t thread;
     uint64_t value, step, generation;
     uint64_t units, granted; /* of work: received, allowed                                 */
@@ -202,6 +203,11 @@ static bool fake_answer(struct fake_worker *fake, void *socket, const struct mes
                  &(struct message){.type = MESSAGE_ERROR, .error = {.code = ERR_MEMORY, .text = {"no room left", 12}}});
         return false;
     case MESSAGE_VALIDATE:
+        if (fake->diverges) {
+            fake_say(socket, &(struct message){.type = MESSAGE_ERROR,
+                                               .error = {.code = ERR_DIVERGED, .text = {"loss is not finite", 18}}});
+            return false;
+        }
         fake_validate(fake, socket, &message->validate);
         return true;
     case MESSAGE_SAVE:

@@ -42,6 +42,9 @@ static void errno_is_named(void **state)
     errno = ENOENT;
     assert_false(err_errno(&err, ERR_IO, "open %s", "x"));
     assert_string_equal(err.text, "open x: No such file or directory");
+    errno = EMFILE;
+    assert_false(err_errno(&err, ERR_IO, "open %s", "x"));
+    assert_string_equal(err.text, "open x: Too many open files; raise ulimit -n");
 }
 
 static void an_error_too_long_is_cut_not_overrun(void **state)

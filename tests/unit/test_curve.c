@@ -166,7 +166,7 @@ static void what_is_no_pair_is_refused_by_name(void **state)
     s_file("good.key", text, 0600);
     assert_true(curve_read(s_at("good.key"), &keys, &err));
     s_refused("", "not a secret key file");
-    s_refused("train " KEY_A " a\n", "not a secret key file");
+    s_refused("secret " KEY_B "\n", "not a secret key file");
     s_refused("train " KEY_A " a\nsecret " KEY_C "\n", "do not belong together");
     s_refused("train " KEY_A " a\nsecret " KEY_B "\nmore\n", "not a secret key file");
     s_refused("train " KEY_A " a\nsecret " KEY_B "x\n", "the second line is not");
@@ -191,6 +191,16 @@ static void what_is_no_pair_is_refused_by_name(void **state)
     assert_non_null(strstr(err.text, "none.key: cannot open"));
 }
 
+/* The error has such a text, and then ends, where `file` is not "", with the path of that file. */
+static void s_named(const struct err *err, const char *text, const char *file)
+{
+    const char *found = strstr(err->text, text);
+    assert_int_equal(err->code, ERR_USAGE);
+    if (found == NULL)
+        fail_msg("%s", err->text);
+    assert_string_equal(found + strlen(text), file[0] == '\0' ? "" : s_at(file));
+}
+
 static void a_secret_file_is_no_public_one(void **state)
 {
     (void)state;
@@ -199,9 +209,30 @@ static void a_secret_file_is_no_public_one(void **state)
     struct err err = {0};
     s_made(&made, "mixed", ROLE_CLIENT);
     assert_false(curve_read_public(s_at("mixed.key"), &public, &err));
-    assert_non_null(strstr(err.text, "not a public key file"));
+    s_named(&err, "mixed.key: this is a secret key; give ", "mixed.pub");
     assert_null(strstr(err.text, made.secret));
-    assert_false(curve_read(s_at("mixed.pub"), &made, &err));
+}
+
+/* Whatever its mode: a public file is one that others may read. */
+static void a_public_file_is_no_secret_one(void **state)
+{
+    static const mode_t modes[] = {0644, 0600};
+    (void)state;
+    struct curve_keys made, got;
+    struct err err = {0};
+    s_made(&made, "mixed", ROLE_TRAIN);
+    for (size_t i = 0; i < 2; i++) {
+        chmod(s_at("mixed.pub"), modes[i]);
+        assert_false(curve_read(s_at("mixed.pub"), &got, &err));
+        s_named(&err, "mixed.pub: this is a public key; give ", "mixed.key");
+        assert_null(strstr(err.text, "chmod"));
+    }
+    s_file("other", "train " KEY_A " a\n", 0644);
+    assert_false(curve_read(s_at("other"), &got, &err));
+    s_named(&err, "this is a public key; give the .key file of the pair", "");
+    s_file("damaged.pub", "train " KEY_A "\n", 0644);
+    assert_false(curve_read(s_at("damaged.pub"), &got, &err));
+    assert_null(strstr(err.text, "chmod"));
 }
 
 static void a_key_is_forty_characters_of_z85(void **state)
@@ -227,6 +258,7 @@ int main(void)
         cmocka_unit_test(what_is_no_name_is_refused),
         cmocka_unit_test(what_is_no_pair_is_refused_by_name),
         cmocka_unit_test(a_secret_file_is_no_public_one),
+        cmocka_unit_test(a_public_file_is_no_secret_one),
         cmocka_unit_test(a_key_is_forty_characters_of_z85),
     };
     return cmocka_run_group_tests(tests, s_enter, s_leave);

@@ -1,5 +1,6 @@
 /* Who is believed to hold what: a fleet whose workers say HELLO with states that nobody gave them, or come twice; and what
  * those hear who are dismissed before they have begun. */
+#include "coordinator/roster.h"
 #include "tests/unit/fleet_scene.h"
 
 static void a_state_that_fits_is_gone_on_from(void **state)
@@ -224,6 +225,14 @@ static void who_meets_the_others_is_stopped_before_it_is_dismissed(void **state)
     s_dismiss(*state, true);
 }
 
+/* The coordinator's socket learns what its peers did meanwhile: a send alone looks only now and then. */
+static void s_notice(const struct scene *scene)
+{
+    int events;
+    size_t size = sizeof events;
+    assert_int_equal(zmq_getsockopt(scene->router, ZMQ_EVENTS, &events, &size), 0);
+}
+
 static void what_found_no_room_is_said_later_in_its_order(void **state)
 {
     struct scene *scene = *state;
@@ -241,12 +250,98 @@ static void what_found_no_room_is_said_later_in_its_order(void **state)
     while ((type = scene_heard(scene, 0)) != 0 && pings-- > 0)
         assert_int_equal(type, MESSAGE_PING);
     assert_int_equal(pings, 0);
+    s_notice(scene);
     assert_true(generation_ask_again(&scene->fleet, member, NULL));
     assert_int_equal(scene_heard(scene, 0), MESSAGE_STOP);
     assert_int_equal(scene_heard(scene, 0), MESSAGE_DISMISS);
     assert_true(generation_ask_again(&scene->fleet, member, NULL));
     assert_int_equal(scene_heard(scene, 0), 0);
 }
+
+/* ---- errors that end the run ---- */
+
+/* Worker 0 says that training diverged, and whether the run goes on. */
+static bool s_diverge(struct scene *scene, struct err *err)
+{
+    const struct message error = {.type = MESSAGE_ERROR,
+                                  .error = {.code = ERR_DIVERGED, .text = {"loss is not finite", 18}}};
+    bool got = false;
+    assert_true(message_send(scene->workers[0], NULL, &error, NULL));
+    bool goes_on = fleet_receive(&scene->fleet, &got, err);
+    assert_true(got);
+    return goes_on;
+}
+
+static void a_diverged_run_is_abandoned_in_the_middle_of_its_work(void **state)
+{
+    struct scene *scene = *state;
+    struct err err = {0};
+    scene_begin_generation(scene, true);
+    assert_false(s_diverge(scene, &err));
+    assert_int_equal(err.code, ERR_DIVERGED);
+    assert_string_equal(err.text, "loss is not finite");
+    assert_true(fleet_abandon(&scene->fleet, "training failed", NULL));
+    assert_int_equal(scene_heard(scene, 1), MESSAGE_STOP);
+    assert_int_equal(scene_heard(scene, 1), MESSAGE_DISMISS);
+    assert_int_equal(scene_heard(scene, 2), MESSAGE_DISMISS);
+    scene_tell(scene, 1, &scene_leave);
+    assert_false(scene->emptied);
+    scene_tell(scene, 2, &scene_leave);
+    assert_true(scene->emptied);
+    assert_int_equal(scene->begun, 1);
+    assert_int_equal(scene->fleet.lost, 0);
+}
+
+static void the_last_worker_that_diverges_leaves_an_empty_fleet(void **state)
+{
+    struct scene *scene = *state;
+    struct err err = {0};
+    scene_hello(scene, 0, 0, 0, 0);
+    assert_false(s_diverge(scene, &err));
+    scene->emptied = false;
+    assert_true(fleet_abandon(&scene->fleet, "training failed", NULL));
+    assert_true(scene->emptied);
+    assert_int_equal(scene->begun, 1);
+}
+
+static void an_error_read_after_its_worker_was_lost_still_counts(void **state)
+{
+    struct scene *scene = *state;
+    struct err err = {0};
+    scene_begin_generation(scene, true);
+    assert_true(roster_lose(&scene->fleet, scene->fleet.members[0], "has lost its connection", NULL));
+    assert_false(s_diverge(scene, &err));
+    assert_int_equal(err.code, ERR_DIVERGED);
+}
+
+static void an_error_of_one_that_was_never_a_member_does_not_count(void **state)
+{
+    assert_true(s_diverge(*state, NULL));
+}
+
+/* Within a process a failed worker says ERROR and closes; the coordinator may send to it before it reads that. */
+static void a_send_to_a_failed_worker_leaves_its_error_to_be_read(void **state)
+{
+    struct scene *scene = *state;
+    const struct message error = {.type = MESSAGE_ERROR, .error = {.code = ERR_MEMORY, .text = {"no memory", 9}}};
+    const struct message ping = {.type = MESSAGE_PING};
+    struct err err = {0};
+    char expected[64];
+    bool sent = true, got = false;
+    scene_begin_generation(scene, true);
+    scene->fleet.embedded = true;
+    struct member *member = scene->fleet.members[0];
+    snprintf(expected, sizeof expected, "worker %d: no memory", (int)member->id);
+    assert_true(message_send(scene->workers[0], NULL, &error, NULL));
+    assert_int_equal(zmq_disconnect(scene->workers[0], scene_endpoint), 0);
+    s_notice(scene);
+    assert_true(fleet_send(&scene->fleet, member, &ping, &sent, &err));
+    assert_false(sent);
+    assert_false(fleet_receive(&scene->fleet, &got, &err));
+    assert_int_equal(err.code, ERR_MEMORY);
+    assert_string_equal(err.text, expected);
+}
+
 int main(void)
 {
 #define RUN(name) cmocka_unit_test_setup_teardown(name, scene_open, scene_close)
@@ -265,6 +360,11 @@ int main(void)
         RUN(who_has_not_been_told_the_others_is_stopped_before_it_is_dismissed),
         RUN(who_meets_the_others_is_stopped_before_it_is_dismissed),
         RUN(what_found_no_room_is_said_later_in_its_order),
+        RUN(a_diverged_run_is_abandoned_in_the_middle_of_its_work),
+        RUN(the_last_worker_that_diverges_leaves_an_empty_fleet),
+        RUN(an_error_read_after_its_worker_was_lost_still_counts),
+        RUN(an_error_of_one_that_was_never_a_member_does_not_count),
+        RUN(a_send_to_a_failed_worker_leaves_its_error_to_be_read),
     };
     return cmocka_run_group_tests_name("fleet", tests, NULL, NULL);
 }

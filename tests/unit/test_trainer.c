@@ -35,6 +35,7 @@ struct part {
     bool ok;
     struct err err;
     enum trainer_outcome outcome;
+    struct err failure; /* of the outcome TRAINER_FAILED */
 };
 
 static void begin(struct part *part, const char *run)
@@ -103,6 +104,7 @@ static void train(struct part *part)
     assert_int_equal(pthread_create(&part->fake.thread, NULL, fake_run, &part->fake), 0);
     part->ok = loop_run(scene->loop, err);
     part->outcome = trainer_outcome(scene->trainer);
+    part->failure = *trainer_failure(scene->trainer);
     part->saved = trainer_saved(scene->trainer);
     zmq_ctx_shutdown(part->fake.context);
     pthread_join(part->fake.thread, NULL);
@@ -375,6 +377,43 @@ static void a_workers_error_ends_the_run_with_its_code(void **state)
     end(&part);
 }
 
+static void a_diverged_validation_names_the_epoch(void **state)
+{
+    struct part part;
+    (void)state;
+    begin(&part, s_place.run);
+    part.fake.diverges = true;
+    train(&part);
+    assert_false(part.ok);
+    assert_int_equal(part.err.code, ERR_DIVERGED);
+    assert_string_equal(part.err.text, "epoch 1: loss is not finite");
+    end(&part);
+}
+
+static void a_diverged_run_of_a_cluster_ends_once(void **state)
+{
+    struct part part;
+    struct journal journal;
+    struct ledger ledger = {0};
+    const struct journal_origin origin = {.options = 1, .pairs = 2};
+    (void)state;
+    ledger_begin(&ledger, 0);
+    assert_true(journal_open(&journal, s_place.run, false, &origin, &ledger, NULL));
+    begin(&part, s_place.run);
+    part.scene.config.cluster_settle = 0;
+    part.fake.diverges = true;
+    part.journal = &journal;
+    part.ledger = &ledger;
+    train(&part);
+    assert_true(part.ok);
+    assert_int_equal(part.outcome, TRAINER_FAILED);
+    assert_int_equal(part.failure.code, ERR_DIVERGED);
+    assert_string_equal(part.failure.text, "epoch 1: loss is not finite");
+    end(&part);
+    journal_close(&journal);
+    ledger_free(&ledger);
+}
+
 static void a_stranger_is_refused_and_the_run_goes_on(void **state)
 {
     struct part part;
@@ -429,6 +468,8 @@ int main(void)
         RUN(patience_ends_a_run_and_the_best_epoch_stays),
         RUN(a_failed_checkpoint_does_not_end_a_run),
         RUN(a_workers_error_ends_the_run_with_its_code),
+        RUN(a_diverged_validation_names_the_epoch),
+        RUN(a_diverged_run_of_a_cluster_ends_once),
         RUN(a_stranger_is_refused_and_the_run_goes_on),
         RUN(an_epochs_record_follows_the_definitions),
     };

@@ -221,6 +221,76 @@ static void only_this_machine_is_local(void **state)
             fail_msg("%s", open[i]);
 }
 
+/* Whether it is to be bound or connected to. */
+static void s_refused(const char *endpoint, bool binds, const char *text)
+{
+    struct err err = {0};
+    assert_false(socket_check(endpoint, binds, &err));
+    assert_int_equal(err.code, ERR_USAGE);
+    assert_string_equal(err.text, text);
+}
+
+static void what_is_not_an_endpoint_is_named(void **state)
+{
+    static const char *const wrong[] = {"127.0.0.1:5757",
+                                        "tcp://127.0.0.1",
+                                        ":80000",
+                                        "http://127.0.0.1:5757",
+                                        "5757",
+                                        "",
+                                        "localhost",
+                                        "tcp://",
+                                        "tcp://:5757",
+                                        "tcp://h:",
+                                        "tcp://h:x",
+                                        "ipc:",
+                                        "ipc://",
+                                        "tcp:/h:5",
+                                        "tcp://http://h:5",
+                                        "tcp://h:5/",
+                                        "tcp://h:-5",
+                                        "tcp://a b:5",
+                                        "TCP://h:5",
+                                        "tcp://127.0.0.1:5:7",
+                                        "tcp://u@h:5",
+                                        "tcp://h;b:5"};
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        for (int binds = 0; binds < 2; binds++) {
+            char text[256];
+            snprintf(text, sizeof text, "\"%s\" is not an endpoint: use tcp://HOST:PORT", wrong[i]);
+            s_refused(wrong[i], binds, text);
+        }
+    s_refused("tcp://127.0.0.1:80000", true,
+              "\"tcp://127.0.0.1:80000\" is not an endpoint: use tcp://HOST:PORT, with a port of at most 65535");
+    s_refused("tcp://::1:5757", true,
+              "\"tcp://::1:5757\" is not an endpoint: use tcp://HOST:PORT, with the address in brackets");
+    s_refused("inproc://x", true, "\"inproc://x\" is not an endpoint: use tcp://HOST:PORT or ipc://PATH");
+    s_refused("tcp://*:5757", false, "tcp://*:5757 is where one may listen: to connect, name the host and its port");
+    static const char *const right[] = {"tcp://h:65535", "tcp://[::1]:5", "tcp://[fe80::1%eth0]:5", "ipc:///tmp/x"};
+    for (size_t i = 0; i < sizeof right / sizeof right[0]; i++)
+        if (!socket_check(right[i], true, NULL) || !socket_check(right[i], false, NULL))
+            fail_msg("%s", right[i]);
+}
+
+/* A typing mistake is one, also where keys would be needed. */
+static void the_form_of_an_endpoint_is_checked_before_its_keys(void **state)
+{
+    (void)state;
+    struct scene scene;
+    char bound[SOCKET_ENDPOINT];
+    struct err err = {0};
+    s_open(&scene, ZAP_TRAIN);
+    const struct socket_options options = {.context = scene.context, .zap = scene.zap};
+    assert_null(socket_bind(&options, "127.0.0.1:5757", bound, &err));
+    assert_string_equal(err.text, "\"127.0.0.1:5757\" is not an endpoint: use tcp://HOST:PORT");
+    assert_null(socket_connect(&options, "127.0.0.1:5757", &err));
+    assert_string_equal(err.text, "\"127.0.0.1:5757\" is not an endpoint: use tcp://HOST:PORT");
+    assert_null(socket_bind(&options, "tcp://0.0.0.0:5757", bound, &err));
+    assert_non_null(strstr(err.text, "lstmq keygen"));
+    s_close(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,6 +298,8 @@ int main(void)
         cmocka_unit_test(the_ring_takes_one_key_at_a_time),
         cmocka_unit_test(a_request_that_is_none_is_let_go),
         cmocka_unit_test(only_this_machine_is_local),
+        cmocka_unit_test(what_is_not_an_endpoint_is_named),
+        cmocka_unit_test(the_form_of_an_endpoint_is_checked_before_its_keys),
     };
     log_open("test", LOG_OFF);
     return cmocka_run_group_tests(tests, NULL, NULL);
