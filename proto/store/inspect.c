@@ -26,7 +26,9 @@ static void s_read_files(struct inspection *found)
     for (size_t i = 0; i < manifest.count; i++) {
         struct inspect_file *file = &found->files[i];
         file->entry = manifest.entries[i];
-        if (!manifest_check(&file->entry, found->folder, &why)) {
+        file->absent =
+            found->reason[0] == '\0' && !found->resumable && strcmp(file->entry.name, "optimizer.safetensors") == 0;
+        if (!file->absent && !manifest_check(&file->entry, found->folder, &why)) {
             snprintf(file->reason, sizeof file->reason, "%s", why.text);
             s_blame(found, &why);
         }
@@ -128,10 +130,12 @@ static bool s_read_whole(struct inspection *found, struct err *err)
     struct err why = {0};
     if (checkpoint == NULL)
         return err_set(err, ERR_MEMORY, "%s: out of memory", found->folder);
-    if (checkpoint_open(checkpoint, found->folder, STEP_LATEST, &why))
+    if (checkpoint_open(checkpoint, found->folder, STEP_LATEST, &why)) {
+        found->resumable = checkpoint->resumable;
         checkpoint_close(checkpoint);
-    else
+    } else {
         s_blame(found, &why);
+    }
     free(checkpoint);
     return true;
 }

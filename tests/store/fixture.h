@@ -70,8 +70,9 @@ static inline void fixture_bytes(const char *file, uint64_t step, char letter, s
     assert_true(buffer_ok(out, NULL));
 }
 
-/* Begin, fill and commit step `step` of `run`; every failure is returned as the trainer would get it. */
-static inline bool fixture_write(const char *run, uint64_t step, char letter, struct err *err)
+/* Write a checkpoint; one of the 8 elements of FILE, where that is not NULL, becomes `value`. */
+static inline bool fixture_fill(const char *run, uint64_t step, char letter, const char *file, int element, float value,
+                                struct err *err)
 {
     struct checkpoint_writer *writer = checkpoint_begin(run, step, err);
     if (writer == NULL)
@@ -81,6 +82,8 @@ static inline bool fixture_write(const char *run, uint64_t step, char letter, st
     for (int i = 0; ok && i < FIXTURE_FILES; i++) {
         buffer_clear(&bytes);
         fixture_bytes(fixture_files[i], step, letter, &bytes);
+        if (file != NULL && strcmp(fixture_files[i], file) == 0)
+            memcpy(bytes.data + bytes.size - (size_t)(8 - element) * sizeof value, &value, sizeof value);
         size_t half = bytes.size / 2;
         ok = checkpoint_write(writer, fixture_files[i], bytes.data, half, err) &&
              checkpoint_write(writer, fixture_files[i], bytes.data + half, bytes.size - half, err);
@@ -91,6 +94,19 @@ static inline bool fixture_write(const char *run, uint64_t step, char letter, st
         return false;
     }
     return checkpoint_commit(&writer, err);
+}
+
+/* Begin, fill and commit step `step` of `run`; every failure is returned as the trainer would get it. */
+static inline bool fixture_write(const char *run, uint64_t step, char letter, struct err *err)
+{
+    return fixture_fill(run, step, letter, NULL, 0, 0, err);
+}
+
+/* The same with letter 'a' and one of the 8 elements of FILE changed. */
+static inline bool fixture_write_value(const char *run, uint64_t step, const char *file, int element, float value,
+                                       struct err *err)
+{
+    return fixture_fill(run, step, 'a', file, element, value, err);
 }
 
 /* Whether each file of an open checkpoint is that of `step` and `letter`. */
