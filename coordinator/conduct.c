@@ -3,6 +3,7 @@
 
 #include "coordinator/tally.h"
 #include "proto/base/log.h"
+#include "proto/store/links.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -136,9 +137,8 @@ static bool s_find_start(struct conduct *conduct, bool *over, struct err *err)
         return true;
     }
     run_rewind(&conduct->run, state->epoch, state->step);
-    /* A crash between the commit of the best checkpoint and its link. */
-    if (state->has_best && state->best_step == state->step &&
-        !checkpoint_mark_best(conduct->run.dir, state->best_step, err))
+    /* A crash between the commit of the best checkpoint and its link, or a copy without links. */
+    if (!links_restore(conduct->run.dir, state->step, state->has_best ? state->best_step : 0, err))
         return false;
     *over = tally_over(state, config);
     if (*over)

@@ -3,6 +3,7 @@
 
 #include "proto/base/log.h"
 #include "proto/store/file.h"
+#include "proto/store/links.h"
 #include "proto/store/steps.h"
 
 #include <dirent.h>
@@ -218,7 +219,7 @@ static bool s_same_origin(const struct run *run, const struct config *config, co
 bool run_resume(struct run *run, const struct config *config, const char *fingerprint, struct checkpoint *checkpoint,
                 bool *found, struct err *err)
 {
-    if (!checkpoint_latest(checkpoint, run->dir, found, err))
+    if (!links_settle(run->dir, err) || !checkpoint_latest(checkpoint, run->dir, found, err))
         return false;
     if (!*found)
         return s_same_origin(run, config, fingerprint, err);

@@ -139,6 +139,21 @@ class Resume(TrainingTest):
         self.assertIn(f"checkpoint passed over: {path}: ", said)
         self.assertSameRun(expected, folder)
 
+    def test_a_copy_goes_on_whatever_became_of_its_links(self):
+        (expected, _), folder = self.unbroken(), self.path("begun")
+        self.train(run__dir=folder, train__epochs=3)
+        best = os.path.basename(os.path.realpath(os.path.join(folder, "best")))
+        for name, copy in (("with folders for links", "cp -rL {0} {1}"),
+                           ("without links", "cp -r {0} {1} && rm {1}/best {1}/latest"),
+                           ("with full paths", "cp -r {0} {1} && ln -sfn {1}/" + best + "/ {1}/best")):
+            with self.subTest(name):
+                again = self.path(name.replace(" ", "_"))
+                subprocess.run(copy.format(shlex.quote(folder), shlex.quote(again)), shell=True, check=True)
+                self.train("--resume", run__dir=again)
+                self.assertSameRun(expected, again)
+                for link in ("best", "latest"):
+                    self.assertTrue(os.path.islink(os.path.join(again, link)))
+
     def test_more_threads_give_the_same_bits(self):
         (expected, _), folder = self.unbroken(), self.path("two")
         self.train(run__dir=folder, train__threads=2)

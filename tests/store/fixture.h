@@ -13,6 +13,7 @@
 
 #include "proto/store/checkpoint.h"
 #include "proto/store/file.h"
+#include "proto/store/steps.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,6 +136,45 @@ static inline bool fixture_latest_is(const char *run, uint64_t step, char letter
     if (found)
         checkpoint_close(&checkpoint);
     return same;
+}
+
+/* `run` becomes what `cp -rL` makes of a run with the checkpoints 1 (letter a, best) and 2 (letter b, latest): folders in
+ * the place of its links. */
+static inline void fixture_copy(const char *run)
+{
+    static const char *const names[] = {"best", "latest"};
+    char twin[FILE_PATH], link[FILE_PATH], name[STEP_NAME], folder[FILE_PATH];
+    assert_true((size_t)snprintf(twin, sizeof twin, "%s-twin", run) < sizeof twin);
+    assert_true(folder_remove(run, NULL) && folder_remove(twin, NULL));
+    for (uint64_t step = 1; step <= 2; step++) {
+        char letter = step == 1 ? 'a' : 'b';
+        assert_true(fixture_write(run, step, letter, NULL) && fixture_write(twin, step, letter, NULL));
+    }
+    for (int i = 0; i < 2; i++) {
+        step_name(name, (uint64_t)i + 1, STEP_COMMITTED);
+        assert_true(path_join(folder, twin, name, NULL) && path_join(link, run, names[i], NULL));
+        unlink(link);
+        assert_int_equal(rename(folder, link), 0);
+    }
+    assert_true(folder_remove(twin, NULL));
+}
+
+/* Both are links, and lead to these. */
+static inline void fixture_links_are(const char *run, uint64_t latest, char latest_letter, uint64_t best,
+                                     char best_letter)
+{
+    static struct checkpoint checkpoint;
+    char name[STEP_NAME];
+    for (int i = 0; i < 2; i++) {
+        const char *link = i == 0 ? STEP_LATEST : STEP_BEST;
+        uint64_t step = i == 0 ? latest : best;
+        step_name(name, step, STEP_COMMITTED);
+        if (!step_is_linked(run, link, name))
+            fail_msg("%s is no link to %s", link, name);
+        assert_true(checkpoint_open(&checkpoint, run, link, NULL));
+        assert_true(fixture_is(&checkpoint, step, i == 0 ? latest_letter : best_letter));
+        checkpoint_close(&checkpoint);
+    }
 }
 
 #define assert_ok(call, err)                                                                                           \
