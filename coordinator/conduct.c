@@ -17,9 +17,9 @@ static bool s_on_signal(void *context, struct err *err)
     if (signal == 0 || conduct->signalled)
         return true;
     conduct->signalled = true;
-    log_event(LOG_INFO, "stopping", LOG_FIELDS(LOG_TEXT("signal", signal == SIGINT ? "SIGINT" : "SIGTERM")),
+    log_event(LOG_INFO, "stopping", LOG_FIELDS(LOG_TEXT("signal", loop_signal_name(signal))),
               "%s: finishing the steps in flight and writing a checkpoint; once more ends at once",
-              signal == SIGINT ? "interrupted" : "told to end");
+              loop_signal_cause(signal));
     return loop_signal_yield(conduct->loop, err) && trainer_interrupt(conduct->trainer, err);
 }
 

@@ -181,7 +181,8 @@ static bool links_settle_one(const char *run, const char *name, struct err *err)
         return false;
     if (!(moved ? link_replace(path, target, err) : links_exchange(run, path, partial, target, err)))
         return false;
-    log_info("%s is a link to %s again: a copy had made a folder of it", path, target);
+    log_event(LOG_INFO, "link_restored", LOG_FIELDS(LOG_TEXT("path", path), LOG_TEXT("target", target)),
+              "%s is a link to %s again: a copy had made a folder of it", path, target);
     return true;
 }
 
@@ -202,6 +203,7 @@ bool links_restore(const char *run, uint64_t latest, uint64_t best, struct err *
         return true;
     if (why.code != ERR_FAILED)
         return err_set(err, why.code, "%s", why.text);
-    log_warn("%s has no %s, its best checkpoint: %s waits for a better one", run, name, STEP_BEST);
+    log_event(LOG_WARN, "best_missing", LOG_FIELDS(LOG_TEXT("path", run), LOG_COUNT("step", best)),
+              "%s has no %s, its best checkpoint: %s waits for a better one", run, name, STEP_BEST);
     return true;
 }

@@ -76,7 +76,7 @@ class Resume(TrainingTest):
     def test_a_signal_saves_and_says_how_to_go_on(self):
         self.options = {**self.options, "train.epochs": 12, "train.checkpoint_every": 0}
         expected, _ = self.unbroken()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             folder = self.path(f"broken by {number.name}")
             process = self.start(*self.arguments(run__dir=folder, log__level="debug"))
             said = b""
