@@ -116,7 +116,7 @@ class Resume(TrainingTest):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertRegex(result.stdout, r"total time +3:2\d\n")
         self.assertRegex(result.stdout, r"tokens/s +[12]\n")
-        self.assertIn("Command: <code>lstmq train --", read(folder, "report.html").decode())
+        self.assertIn("Command: <code><span>lstmq</span> <span>train</span> <span>--", read(folder, "report.html").decode())
         page = run("inspect", folder).stdout
         self.assertRegex(page, r"\n  epochs done +\d of 3\n")
         found = json.loads(run("inspect", folder, "--json").stdout)
