@@ -5,7 +5,7 @@
  *   RUN/step-00001200/state.json              struct checkpoint_state
  *   RUN/step-00001200/src.vocab, tgt.vocab
  *   RUN/step-00001200/manifest.json           size and xxh3 of each file above, see manifest.h; written last
- *   RUN/latest, RUN/best                      relative links to such folders, changed atomically; in a copy, see links.h
+ *   RUN/latest, RUN/best                      relative links to such folders, changed atomically; links.h
  *
  * Life: checkpoint_begin makes RUN/.step-00001200.partial; checkpoint_write puts bytes into its files, in order, as
  * they arrive; checkpoint_commit writes the manifest, fsyncs each file and the folder, renames the folder and fsyncs

@@ -76,8 +76,8 @@ static bool links_same_file(const struct links_copy *a, const struct links_copy 
     return one == NULL || other == NULL || (one->size == other->size && one->xxh3 == other->xxh3);
 }
 
-/* Let step-N of the run be the checkpoint that `folder` holds. The folder is a double of it then, and still there, or it
- * moved: *moved. */
+/* Let step-N of the run be the checkpoint that `folder` holds. The folder is a double of it then, and still there, or
+ * it moved: *moved. */
 static bool links_place(const char *run, const char *folder, const struct links_copy *copy, bool *moved,
                         struct err *err)
 {

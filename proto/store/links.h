@@ -1,8 +1,8 @@
 /* links.h - RUN/best and RUN/latest, where a copy of the run lost them.
  *
- * `cp -rL` makes folders of the two links, and some archives leave links out. A training run needs links: it settles them
- * before it reads the run, and before each checkpoint. A folder in the place of a link gives way to the link when its
- * checkpoint has a folder of its own, step-N; else it becomes step-N. No whole checkpoint is lost on the way, wherever
+ * `cp -rL` makes folders of the two links, and some archives leave links out. A training run needs links: it settles
+ * them before it reads the run, and before each checkpoint. A folder in the place of a link gives way to the link when
+ * its checkpoint has a folder of its own, step-N; else it becomes step-N. No whole checkpoint is lost on the way, wherever
  * the process is killed. Readers take either form. The caller is the only writer of the run. */
 #ifndef LSTMQ_LINKS_H
 #define LSTMQ_LINKS_H

@@ -9,7 +9,8 @@ from training import LIMIT_S, TrainingTest, hashes, sample_pairs, write
 
 
 class Gone(TrainingTest):
-    options = {**TrainingTest.options, "train.epochs": 3, "train.reduce": "exact", "train.shards": 4, "train.bleu": "false"}
+    options = {**TrainingTest.options, "train.epochs": 3, "train.reduce": "exact", "train.shards": 4,
+               "train.bleu": "false"}
 
     def setUp(self):
         super().setUp()

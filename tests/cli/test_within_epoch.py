@@ -11,8 +11,8 @@ from training import LIMIT_S, TrainingTest, metrics, read, sample_pairs, write
 
 
 class WithinEpoch(TrainingTest):
-    options = {**TrainingTest.options, "train.batch": 4, "train.epochs": 2, "train.checkpoint_every": 7, "train.bleu": "false",
-               "log.steps": 1000}
+    options = {**TrainingTest.options, "train.batch": 4, "train.epochs": 2, "train.checkpoint_every": 7,
+               "train.bleu": "false", "log.steps": 1000}
 
     def setUp(self):
         super().setUp()
