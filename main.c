@@ -88,8 +88,9 @@ static const struct command s_commands[] = {
      .summary = "train a model on workers that come over the network",
      .description =
          "Owns the data and the run, and hands the work out to whoever comes by `lstmq worker --connect`. Workers may "
-         "come, go and die at any time; killed itself, it goes on with --resume from what the workers hold. Ctrl-C "
-         "saves and ends. To other machines it listens with keys only (lstmq help keygen), or with --insecure.\n\n"
+         "come, go and die at any time; killed itself, it goes on with --resume from what the workers hold. Ctrl-C, "
+         "SIGTERM or a closed terminal: it saves and ends. To other machines it listens with keys only (lstmq help "
+         "keygen), or with --insecure.\n\n"
          "  lstmq coordinator --config default --data.pairs pairs.tsv --run.dir runs/first",
      .run = cmd_coordinator},
     {.name = "status",
@@ -106,7 +107,8 @@ static const struct command s_commands[] = {
      .description =
          "Joins the coordinator's run at the next step boundary, takes its state from the other workers, and sums "
          "gradients with them. It needs no files. It may be killed at any time, and another may be started in its "
-         "place; SIGTERM lets it leave after the steps in flight, and once more ends it at once. When the coordinator "
+         "place; SIGTERM, or a closed terminal, lets it leave after the steps in flight, and once more ends it at "
+         "once. When the coordinator "
          "is gone it keeps the state and waits worker.patience seconds for it to come back.\n\n"
          "  lstmq worker --connect tcp://192.0.2.1:5757 --threads 8",
      .run = cmd_worker},
@@ -162,8 +164,6 @@ static bool s_run_worker(void *zmq_context, const char *endpoint, const struct c
 
 static bool s_train(const struct command *self, int argc, char **argv, struct err *err)
 {
-    /* A run of hours does not end because the terminal or the `tee` that showed it has gone. */
-    signal(SIGPIPE, SIG_IGN);
     static const struct train_worker worker = {
         .check = worker_check, .hub_new = s_hub_new, .hub_destroy = s_hub_destroy, .run = s_run_worker};
     return cmd_train(self, argc, argv, &worker, err);

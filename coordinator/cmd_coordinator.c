@@ -115,8 +115,10 @@ bool cmd_coordinator(const struct command *self, int argc, char **argv, struct e
     if (service == NULL)
         return err_set(err, ERR_MEMORY, "no memory for a coordinator");
     bool ok = command_config(self, argc, argv, &service->config, &words, &done, err);
-    if (ok && !done)
+    if (ok && !done) {
+        command_outlive_readers();
         ok = s_coordinate(service, argc, argv, err);
+    }
     free(service);
     return ok;
 }

@@ -198,8 +198,10 @@ bool cmd_train(const struct command *self, int argc, char **argv, const struct t
         return err_set(err, ERR_MEMORY, "no memory for training");
     session->functions = worker;
     bool ok = command_config(self, argc, argv, &session->config, &words, &done, err);
-    if (ok && !done)
+    if (ok && !done) {
+        command_outlive_readers();
         ok = s_train(session, argc, argv, err);
+    }
     free(session);
     return ok;
 }

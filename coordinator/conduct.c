@@ -3,6 +3,7 @@
 
 #include "coordinator/tally.h"
 #include "proto/base/log.h"
+#include "proto/store/links.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -16,9 +17,9 @@ static bool s_on_signal(void *context, struct err *err)
     if (signal == 0 || conduct->signalled)
         return true;
     conduct->signalled = true;
-    log_event(LOG_INFO, "stopping", LOG_FIELDS(LOG_TEXT("signal", signal == SIGINT ? "SIGINT" : "SIGTERM")),
+    log_event(LOG_INFO, "stopping", LOG_FIELDS(LOG_TEXT("signal", loop_signal_name(signal))),
               "%s: finishing the steps in flight and writing a checkpoint; once more ends at once",
-              signal == SIGINT ? "interrupted" : "told to end");
+              loop_signal_cause(signal));
     return loop_signal_yield(conduct->loop, err) && trainer_interrupt(conduct->trainer, err);
 }
 
@@ -159,9 +160,8 @@ static bool s_find_start(struct conduct *conduct, bool *over, struct err *err)
         return true;
     }
     run_rewind(&conduct->run, state->epoch, state->step);
-    /* A crash between the commit of the best checkpoint and its link. */
-    if (state->has_best && state->best_step == state->step &&
-        !checkpoint_mark_best(conduct->run.dir, state->best_step, err))
+    /* A crash between the commit of the best checkpoint and its link, or a copy without links. */
+    if (!links_restore(conduct->run.dir, state->step, state->has_best ? state->best_step : 0, err))
         return false;
     *over = tally_over(state, config);
     if (*over)

@@ -3,7 +3,7 @@
  * What `lstmq train` and `lstmq coordinator` have in common: the first brings workers along on threads of its own, the
  * second waits for them on a socket. conduct_prepare reads the data and opens the run folder, conduct_open_loop makes the
  * loop, conduct_open_trainer the trainer on a socket that is bound, conduct_run goes to the run's end and says how it
- * came. The first SIGINT or SIGTERM ends a run in good order; soon after they have their default meaning again, so a
+ * came. The first SIGINT, SIGTERM or SIGHUP ends a run in good order; soon after they have their default meaning again, so a
  * second one ends the process at once. Main thread. */
 #ifndef LSTMQ_CONDUCT_H
 #define LSTMQ_CONDUCT_H

@@ -69,9 +69,13 @@ static void s_slot_about(struct buffer *out, const struct page *page)
     s_grouped(out, facts->src_vocab);
     buffer_text(out, " and ");
     s_grouped(out, facts->tgt_vocab);
-    buffer_text(out, " words, ");
-    s_grouped(out, facts->parameters);
-    buffer_text(out, " parameters.");
+    buffer_text(out, " words");
+    if (facts->parameters > 0) {
+        buffer_text(out, ", ");
+        s_grouped(out, facts->parameters);
+        buffer_text(out, " parameters");
+    }
+    buffer_text(out, ".");
     buffer_format(out, " Learning rate %g, batch %lld, hidden %lld.", facts->config->train_lr,
                   (long long)facts->config->train_batch, (long long)facts->config->model_hidden);
 }

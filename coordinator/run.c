@@ -3,6 +3,7 @@
 
 #include "proto/base/log.h"
 #include "proto/store/file.h"
+#include "proto/store/links.h"
 #include "proto/store/steps.h"
 
 #include <dirent.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -53,19 +55,28 @@ static bool s_lock(struct run *run, struct err *err)
                    run->dir, owner[0] != '\0' ? owner : "unknown");
 }
 
-/* Names that a run puts in its folder and that make it one; the lock and the records of steps alone do not. */
-static bool s_is_of_a_run(const char *name)
+/* Names that a run puts in its folder and that make it one; the lock, the records of steps and the report alone do not,
+ * nor does an empty metrics file: a run that was interrupted before its first step leaves those. */
+static bool s_makes_a_run(const struct run *run, const char *name)
 {
+    char path[CHECKPOINT_PATH];
     struct step_folder folder;
+    struct stat about;
+    if (strcmp(name, "metrics.jsonl") == 0)
+        return !s_path(path, run, name, NULL) || stat(path, &about) != 0 || about.st_size > 0;
     return (step_parse(name, &folder) && folder.kind != STEP_PARTIAL) || strcmp(name, STEP_LATEST) == 0 ||
-           strcmp(name, STEP_BEST) == 0 || strcmp(name, "metrics.jsonl") == 0;
+           strcmp(name, STEP_BEST) == 0;
 }
 
 static bool s_is_ours(const char *name)
 {
+    static const char *const names[] = {STEP_LATEST,   STEP_BEST,     "metrics.jsonl",
+                                        "steps.jsonl", "report.html", "journal"};
     struct step_folder folder;
-    return s_is_of_a_run(name) || step_parse(name, &folder) || strcmp(name, "steps.jsonl") == 0 ||
-           strcmp(name, "report.html") == 0 || strcmp(name, "journal") == 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return step_parse(name, &folder);
 }
 
 /* Look through the folder: *holds is set when there is a run; with `remove` all that a run puts there goes. */
@@ -84,7 +95,7 @@ static bool s_scan(const struct run *run, bool remove, bool *holds, struct err *
             done = errno == 0 || err_errno(err, ERR_IO, "%s", run->dir);
             break;
         }
-        *holds = *holds || s_is_of_a_run(entry->d_name);
+        *holds = *holds || s_makes_a_run(run, entry->d_name);
         if (!remove || !s_is_ours(entry->d_name))
             continue;
         done = s_path(path, run, entry->d_name, err);
@@ -218,7 +229,7 @@ static bool s_same_origin(const struct run *run, const struct config *config, co
 bool run_resume(struct run *run, const struct config *config, const char *fingerprint, struct checkpoint *checkpoint,
                 bool *found, struct err *err)
 {
-    if (!checkpoint_latest(checkpoint, run->dir, found, err))
+    if (!links_settle(run->dir, err) || !checkpoint_latest(checkpoint, run->dir, found, err))
         return false;
     if (!*found)
         return s_same_origin(run, config, fingerprint, err);
@@ -355,8 +366,19 @@ void run_log_steps(struct run *run, uint64_t first_step, const struct step_resul
     s_flush(&run->steps);
 }
 
+/* Interrupted in its first epoch, a run has metrics too: none yet. */
+static bool s_make(const struct record_file *file)
+{
+    struct err err = {0};
+    if (access(file->path, F_OK) == 0 || file_append(file->path, "", 0, &err))
+        return true;
+    log_event(LOG_ERROR, "record_failed", LOG_FIELDS(LOG_TEXT("path", file->path), LOG_TEXT("reason", err.text)), "%s",
+              err.text);
+    return false;
+}
+
 bool run_flushed(struct run *run)
 {
-    bool metrics = s_flush(&run->metrics);
+    bool metrics = s_flush(&run->metrics) && s_make(&run->metrics);
     return s_flush(&run->steps) && metrics;
 }

@@ -53,9 +53,13 @@ static bool s_advance(struct trainer *trainer, struct err *err)
     struct checkpoint_state *state = &trainer->state;
     const struct ledger *ledger = trainer->ledger;
     uint64_t first = state->step, logged = (uint64_t)trainer->parts.config->log_steps;
-    while (state->step < ledger_end(ledger) && state->step < s_epoch_end(trainer))
-        if (!tally_step(state, &ledger->results[state->step - ledger->first], err))
+    double seconds = s_train_seconds(trainer);
+    while (state->step < ledger_end(ledger) && state->step < s_epoch_end(trainer)) {
+        const struct step_result *result = &ledger->results[state->step - ledger->first];
+        if (!tally_step(state, result, err))
             return false;
+        view_step(&trainer->view, result, seconds);
+    }
     if (state->step == first)
         return true;
     const struct step_result *fresh = &ledger->results[first - ledger->first];
@@ -101,6 +105,7 @@ static bool s_go_back(struct trainer *trainer, uint64_t step, struct err *err)
     run_rewind(trainer->parts.run, trainer->base.epoch, trainer->base.step);
     trainer->state = trainer->base;
     trainer->state.train_seconds = seconds;
+    view_back(&trainer->view, trainer->view.logged_step);
     trainer->validating = trainer->due = false;
     return s_advance(trainer, err);
 }
@@ -135,6 +140,7 @@ static bool s_rewind(struct trainer *trainer, struct err *err)
     if (!s_from_disk(trainer, err))
         return false;
     run_rewind(trainer->parts.run, trainer->state.epoch, trainer->state.step);
+    view_back(&trainer->view, trainer->state.step);
     if (trainer->state.step < lost)
         log_event(LOG_WARN, "step_back",
                   LOG_FIELDS(LOG_COUNT("from", lost), LOG_COUNT("step", trainer->state.step),
@@ -373,7 +379,8 @@ static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, s
                                   .state = state,
                                   .display = parts->display,
                                   .command = parts->command,
-                                  .epoch_steps = plan_steps(parts->plan)};
+                                  .epoch_steps = plan_steps(parts->plan),
+                                  .logged_step = ledger_end(trainer->ledger)};
     trainer->fleet = (struct fleet){.config = parts->config,
                                     .dataset = parts->dataset,
                                     .loop = parts->loop,

@@ -21,6 +21,43 @@ static double s_eta(const struct view *view)
     return (double)left * view->seconds_per_step + (double)(epochs - state->epoch + 1) * view->epoch_overhead;
 }
 
+void view_step(struct view *view, const struct step_result *result, double train_seconds)
+{
+    const struct checkpoint_state *state = view->state;
+    uint64_t every = (uint64_t)view->config->log_every;
+    struct view_window *window = &view->window;
+    if (state->epoch_step == 1)
+        *window = (struct view_window){0};
+    window->steps++;
+    window->tokens += result->tokens;
+    window->loss_sum += result->loss_sum;
+    window->batch_loss_sum += result->loss_sum / (double)result->tokens;
+    if (every == 0 || state->epoch_step % every != 0)
+        return;
+    double loss = view->config->train_loss_mean == MEAN_BATCH ? window->batch_loss_sum / (double)window->steps
+                                                              : window->loss_sum / (double)window->tokens;
+    double speed = train_seconds > 0 ? (double)state->tokens / train_seconds : (double)NAN;
+    char shown[32] = "-";
+    if (isfinite(speed))
+        snprintf(shown, sizeof shown, "%.0f", speed);
+    *window = (struct view_window){0};
+    if (state->step <= view->logged_step)
+        return;
+    view->logged_step = state->step;
+    log_event(LOG_INFO, "steps_done",
+              LOG_FIELDS(LOG_COUNT("epoch", state->epoch), LOG_COUNT("epoch_step", state->epoch_step),
+                         LOG_COUNT("step", state->step), LOG_REAL("loss", loss), LOG_REAL("tgt_tok_per_s", speed),
+                         LOG_REAL("lr", view->config->train_lr)),
+              "epoch %" PRIu64 ", step %" PRIu64 " of %" PRIu64 ": loss %.4f, %s tokens/s, learning rate %g",
+              state->epoch, state->epoch_step, view->epoch_steps, loss, shown, view->config->train_lr);
+}
+
+void view_back(struct view *view, uint64_t logged)
+{
+    view->window = (struct view_window){0};
+    view->logged_step = logged;
+}
+
 void view_moment(struct view *view, const char *doing, double train_seconds)
 {
     const struct checkpoint_state *state = view->state;
@@ -89,8 +126,7 @@ void view_end(struct view *view, const char *status)
     if (!metrics_read(&metrics, view->run->metrics.path, &err))
         log_event(LOG_WARN, "metrics_unreadable",
                   LOG_FIELDS(LOG_TEXT("path", view->run->metrics.path), LOG_TEXT("reason", err.text)), "%s", err.text);
-    if (metrics.count > 0)
-        view_report(view, status);
+    view_report(view, status);
     snprintf(latest, sizeof latest, "%s/latest", view->run->dir);
     struct progress_summary summary = {
         .dir = view->run->dir,

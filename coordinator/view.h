@@ -10,6 +10,12 @@
 #include "coordinator/run.h"
 #include "coordinator/samples.h"
 
+/* Sums over the steps since the last line of log.every. */
+struct view_window {
+    uint64_t steps, tokens;
+    double loss_sum, batch_loss_sum;
+};
+
 struct view {
     const struct config *config;
     const struct dataset *dataset;
@@ -23,7 +29,15 @@ struct view {
     double seconds_per_step; /* of the newest epoch that trained a step; 0 = not known yet */
     double epoch_overhead;   /* seconds of the last validation                             */
     bool has_report;
+    struct view_window window;
+    uint64_t logged_step; /* the newest that log.every has told of, or need not tell of */
 };
+
+/* A step was counted in the state: every log.every steps of an epoch, a line of the log. `train_seconds` as below. */
+void view_step(struct view *view, const struct step_result *result, double train_seconds);
+
+/* The state went back, to count known steps again. Steps up to `logged` are not told of again. */
+void view_back(struct view *view, uint64_t logged);
 
 /* A moment of the epoch: `train_seconds` is the training time of the epoch up to now. */
 void view_moment(struct view *view, const char *doing, double train_seconds);

@@ -64,5 +64,8 @@ bool cmd_worker(const struct command *self, int argc, char **argv, struct err *e
     bool done;
     if (!command_config(self, argc, argv, &config, &words, &done, err))
         return false;
-    return done || s_run(&config, err);
+    if (done)
+        return true;
+    command_outlive_readers();
+    return s_run(&config, err);
 }

@@ -424,9 +424,8 @@ static bool s_on_signal(void *context, struct err *err)
     if (signal == 0 || worker->resigned_ms != 0)
         return true;
     worker->resigned_ms = clock_ms();
-    log_event(LOG_INFO, "leaving", LOG_FIELDS(LOG_TEXT("signal", signal == SIGINT ? "SIGINT" : "SIGTERM")),
-              "%s: leaving once the steps in flight are done; once more ends at once",
-              signal == SIGINT ? "interrupted" : "told to end");
+    log_event(LOG_INFO, "leaving", LOG_FIELDS(LOG_TEXT("signal", loop_signal_name(signal))),
+              "%s: leaving once the steps in flight are done; once more ends at once", loop_signal_cause(signal));
     worker->resigns = true;
     if (!worker->welcomed)
         loop_stop(worker->loop);

@@ -24,7 +24,7 @@ struct worker_options {
     const struct config *config;
     struct local_hub *hub;         /* where workers of one process meet; NULL = they meet as a ring       */
     const struct keyring *keyring; /* a client's; NULL or not used = connections without keys              */
-    bool signals;                  /* SIGTERM and SIGINT let the worker resign; else they are the caller's */
+    bool signals;                  /* SIGTERM, SIGINT and SIGHUP let the worker resign; else they are the caller's */
 };
 
 static inline bool worker_has_keys(const struct worker_options *options)

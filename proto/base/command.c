@@ -5,6 +5,7 @@
 #include "proto/base/log.h"
 #include "proto/base/typed.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -47,6 +48,11 @@ bool command_wants_json(int argc, char **argv)
             json = strcmp(value, "json") == 0;
     }
     return json;
+}
+
+void command_outlive_readers(void)
+{
+    signal(SIGPIPE, SIG_IGN);
 }
 
 bool command_config(const struct command *self, int argc, char **argv, struct config *config, int *words, bool *done,

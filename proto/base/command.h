@@ -21,6 +21,10 @@ struct command {
 bool command_config(const struct command *self, int argc, char **argv, struct config *config, int *words, bool *done,
                     struct err *err);
 
+/* For commands that run for hours: the process does not end because the terminal or the `tee` that showed it is gone. Call
+ * after command_config, as `lstmq train --help | head` must end quietly. */
+void command_outlive_readers(void);
+
 /* --log.format json stands among the arguments: for errors that end a command before its arguments are understood. */
 bool command_wants_json(int argc, char **argv);
 

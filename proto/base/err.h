@@ -19,7 +19,7 @@ enum err_code {
     ERR_PROTOCOL,    /* a peer sent what PROTOCOL.md does not allow: exit 1              */
     ERR_USAGE,       /* bad command line or configuration: exit 2                        */
     ERR_DATA,        /* bad input data or a damaged file: exit 3                         */
-    ERR_INTERRUPTED, /* SIGINT or SIGTERM: exit 130                                      */
+    ERR_INTERRUPTED, /* SIGINT, SIGTERM, SIGHUP: 130                                     */
     ERR_DIVERGED,    /* training's numbers are no longer finite: no worker can go on: exit 1 */
     ERR_ABORTED,     /* another thread ended what was waited for: the caller starts anew, no user is told */
 };

@@ -2,6 +2,7 @@
 #include "proto/store/checkpoint.h"
 
 #include "proto/store/file.h"
+#include "proto/store/links.h"
 #include "proto/store/steps.h"
 
 #include <errno.h>
@@ -28,32 +29,10 @@ struct checkpoint_writer {
     struct open_file files[MANIFEST_FILES];
 };
 
-static bool s_step_path(char path[FILE_PATH], const char *run, uint64_t step, enum step_kind kind, struct err *err)
-{
-    char name[STEP_NAME];
-    step_name(name, step, kind);
-    return path_join(path, run, name, err);
-}
-
 static bool s_is_there(const char *path)
 {
     struct stat about;
     return lstat(path, &about) == 0;
-}
-
-/* Take a checkpoint away so that no reader ever sees half of it: it loses its name first. */
-static bool s_retire(const char *run, const struct step_folder *folder, struct err *err)
-{
-    char path[FILE_PATH], partial[FILE_PATH];
-    if (!path_join(path, run, folder->name, err) || !s_step_path(partial, run, folder->step, STEP_PARTIAL, err))
-        return false;
-    if (folder->kind != STEP_PARTIAL) {
-        if (!folder_remove(partial, err))
-            return false;
-        if (rename(path, partial) != 0)
-            return err_errno(err, ERR_IO, "%s: cannot rename", path);
-    }
-    return folder_remove(partial, err);
 }
 
 /* Settle what a crash left: partial folders and links go; a replaced one goes when its successor is there, or else gets
@@ -64,7 +43,7 @@ static bool s_settle(const char *run, const struct step_folder *folder, struct e
     if (folder->kind == STEP_COMMITTED)
         return true;
     if (folder->kind == STEP_REPLACED) {
-        if (!path_join(path, run, folder->name, err) || !s_step_path(committed, run, folder->step, STEP_COMMITTED, err))
+        if (!path_join(path, run, folder->name, err) || !step_path(committed, run, folder->step, STEP_COMMITTED, err))
             return false;
         if (!s_is_there(committed)) {
             if (rename(path, committed) != 0)
@@ -72,27 +51,14 @@ static bool s_settle(const char *run, const struct step_folder *folder, struct e
             return folder_sync(run, err);
         }
     }
-    return s_retire(run, folder, err);
-}
-
-static bool s_settle_links(const char *run, struct err *err)
-{
-    static const char *const names[] = {"." STEP_LATEST ".partial", "." STEP_BEST ".partial"};
-    char path[FILE_PATH];
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (!path_join(path, run, names[i], err))
-            return false;
-        if (unlink(path) != 0 && errno != ENOENT)
-            return err_errno(err, ERR_IO, "%s: cannot remove", path);
-    }
-    return true;
+    return step_retire(run, folder, err);
 }
 
 static bool s_settle_all(const char *run, struct err *err)
 {
     struct step_folder *folders;
     size_t count;
-    if (!s_settle_links(run, err))
+    if (!links_settle(run, err))
         return false;
     if (!steps_list(run, &folders, &count, err))
         return false;
@@ -118,8 +84,7 @@ struct checkpoint_writer *checkpoint_begin(const char *run, uint64_t step, struc
         err_set(err, ERR_IO, "a path of more than %d bytes: %.200s...", FILE_PATH - 1, run);
         goto fail;
     }
-    if (!s_step_path(writer->partial, run, step, STEP_PARTIAL, err) || !folder_make(run, err) ||
-        !s_settle_all(run, err))
+    if (!step_path(writer->partial, run, step, STEP_PARTIAL, err) || !folder_make(run, err) || !s_settle_all(run, err))
         goto fail;
     if (mkdir(writer->partial, 0777) != 0) {
         err_errno(err, ERR_IO, "%s: cannot make folder", writer->partial);
@@ -223,7 +188,7 @@ static bool s_exchange(struct checkpoint_writer *writer, const char *committed, 
     if (errno != EINVAL && errno != ENOSYS)
         return err_errno(err, ERR_IO, "%s: cannot exchange with %s", committed, writer->partial);
     char replaced[FILE_PATH];
-    if (!s_step_path(replaced, writer->run, writer->step, STEP_REPLACED, err))
+    if (!step_path(replaced, writer->run, writer->step, STEP_REPLACED, err))
         return false;
     if (rename(committed, replaced) != 0)
         return err_errno(err, ERR_IO, "%s: cannot rename to %s", committed, replaced);
@@ -291,7 +256,7 @@ bool checkpoint_sweep(const char *run, size_t keep, struct err *err)
         if (kept++ < keep || step_is_linked(run, STEP_LATEST, folder->name) ||
             step_is_linked(run, STEP_BEST, folder->name))
             continue;
-        ok = s_retire(run, folder, err);
+        ok = step_retire(run, folder, err);
     }
     free(folders);
     return ok;

@@ -5,7 +5,7 @@
  *   RUN/step-00001200/state.json              struct checkpoint_state
  *   RUN/step-00001200/src.vocab, tgt.vocab
  *   RUN/step-00001200/manifest.json           size and xxh3 of each file above, see manifest.h; written last
- *   RUN/latest, RUN/best                      relative links to such folders, changed atomically
+ *   RUN/latest, RUN/best                      relative links to such folders, changed atomically; links.h
  *
  * Life: checkpoint_begin makes RUN/.step-00001200.partial; checkpoint_write puts bytes into its files, in order, as
  * they arrive; checkpoint_commit writes the manifest, fsyncs each file and the folder, renames the folder and fsyncs
@@ -14,7 +14,10 @@
  * folders change places; a file system that cannot do that keeps the old one as step-00001200.replaced for the moment
  * between two renames, and readers know it by that name too. Files that are not in the manifest are nobody's: they are
  * ignored. Only state.json may hold a date, path or host name: equal weights are equal files. The writer belongs to one
- * thread; readers open what was committed. */
+ * thread; readers open what was committed.
+ *
+ * optimizer.safetensors may be deleted to save space: the checkpoint translates without it, but training cannot go on
+ * from it. Parameters that are NaN or infinite are damage. */
 #ifndef LSTMQ_CHECKPOINT_H
 #define LSTMQ_CHECKPOINT_H
 
@@ -80,6 +83,7 @@ struct checkpoint {
     char path[CHECKPOINT_PATH]; /* of the folder, links resolved */
     struct manifest manifest;
     struct checkpoint_state state;
+    bool resumable;          /* the moments are there: training can go on from it */
     struct vocab *src, *tgt; /* owned */
 };
 
@@ -99,8 +103,9 @@ bool checkpoint_tensors(const char *folder, const char *file, struct safetensors
 /* The folder that `path` and `link` stand for, as checkpoint_open finds it, nothing read or verified. */
 bool checkpoint_locate(char folder[CHECKPOINT_PATH], const char *path, const char *link, struct err *err);
 
-/* The newest whole checkpoint of a run, walking back over damaged ones, which are logged. False with ERR_DATA
- * when all are damaged; true with *found = false when there is none at all. */
+/* The newest checkpoint of a run that training can go on from: whole, its moments included. Walks back over others,
+ * which are logged. False with ERR_DATA when there are only others; true with *found = false when there is none at
+ * all. */
 bool checkpoint_latest(struct checkpoint *checkpoint, const char *run, bool *found, struct err *err);
 
 #endif

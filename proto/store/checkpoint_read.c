@@ -15,7 +15,10 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-static const char *const s_required[] = {"model.safetensors", "state.json", "src.vocab", "tgt.vocab"};
+static const char s_model[] = "model.safetensors", s_moments[] = "optimizer.safetensors";
+static const char *const s_required[] = {s_model, "state.json", "src.vocab", "tgt.vocab"};
+
+enum { SCAN_BYTES = 1 << 16 };
 
 static const char *s_last_part(const char *path)
 {
@@ -117,15 +120,80 @@ bool checkpoint_tensors(const char *folder, const char *file, struct safetensors
     return ok;
 }
 
+/* The place of the first of `count` float32 that is NaN or, where those count too, infinite; `count` where all are
+ * good. */
+static size_t s_first_bad(const unsigned char *bytes, size_t count, bool infinite)
+{
+    const uint32_t infinity = 0x7f800000;
+    uint32_t least_bad = infinite ? infinity : infinity + 1;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, bytes + i * sizeof bits, sizeof bits);
+        if ((bits & 0x7fffffff) >= least_bad)
+            return i;
+    }
+    return count;
+}
+
+/* One tensor, of which `fd` stands at the first byte. Moments may be infinite: a square that is too large for float32
+ * stops a parameter and does no other harm. NaN spreads to everything. */
+static bool s_scan_tensor(int fd, const char *path, const struct tensor_entry *tensor, bool infinite, struct err *err)
+{
+    unsigned char chunk[SCAN_BYTES];
+    size_t held = 0;
+    for (uint64_t done = 0; done < tensor->size;) {
+        uint64_t left = tensor->size - done - held;
+        size_t got, wanted = left < sizeof chunk - held ? (size_t)left : sizeof chunk - held;
+        if (!file_read_some(fd, path, chunk + held, wanted, &got, err))
+            return false;
+        if (got == 0)
+            return err_set(err, ERR_DATA, "%s: tensor %s: cut short", path, tensor->name);
+        held += got;
+        size_t count = held / sizeof(float), bad = s_first_bad(chunk, count, infinite);
+        if (bad < count)
+            return err_set(err, ERR_DATA,
+                           "%s: tensor %s: element %" PRIu64 " is not a finite number: training diverged before this "
+                           "checkpoint; use an older one, or train again with a lower train.lr",
+                           path, tensor->name, done / sizeof(float) + bad);
+        done += count * sizeof(float);
+        held -= count * sizeof(float);
+        memmove(chunk, chunk + count * sizeof(float), held);
+    }
+    return true;
+}
+
+/* A run that diverged has whole files full of NaN, which translate to empty lines. */
+static bool s_scan(const char *path, const struct safetensors *tensors, bool infinite, struct err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return err_errno(err, ERR_IO, "%s: cannot open", path);
+    bool ok = true;
+    for (size_t i = 0; ok && i < tensors->count; i++) {
+        const struct tensor_entry *tensor = &tensors->tensors[i];
+        if (strcmp(tensor->dtype, "F32") != 0)
+            continue;
+        ok = lseek(fd, (off_t)(tensors->header_size + tensor->offset), SEEK_SET) >= 0
+                 ? s_scan_tensor(fd, path, tensor, infinite, err)
+                 : err_errno(err, ERR_IO, "%s: cannot read", path);
+    }
+    close(fd);
+    return ok;
+}
+
 /* The checksum says that the bytes are those that were written; the parser, that they are a tensor file. */
 static bool s_check_tensors(const struct checkpoint *checkpoint, const char *file, struct err *err)
 {
+    char path[FILE_PATH];
     const char *suffix = strrchr(file, '.');
     struct safetensors tensors;
     if (suffix == NULL || strcmp(suffix, ".safetensors") != 0)
         return true;
-    bool ok = checkpoint_tensors(checkpoint->path, file, &tensors, err);
-    safetensors_free(&tensors);
+    bool ok = path_join(path, checkpoint->path, file, err) && checkpoint_tensors(checkpoint->path, file, &tensors, err);
+    if (ok) {
+        ok = s_scan(path, &tensors, strcmp(file, s_moments) != 0, err);
+        safetensors_free(&tensors);
+    }
     return ok;
 }
 
@@ -138,8 +206,11 @@ static bool s_verify(struct checkpoint *checkpoint, struct err *err)
         if (manifest_find(manifest, s_required[i]) == NULL)
             return err_set(err, ERR_DATA, "%s/%s: does not list %s", checkpoint->path, MANIFEST_FILE, s_required[i]);
     }
+    checkpoint->resumable = manifest_find(manifest, s_moments) != NULL && s_holds(checkpoint->path, s_moments);
     for (size_t i = 0; i < manifest->count; i++) {
         const char *name = manifest->entries[i].name;
+        if (!checkpoint->resumable && strcmp(name, s_moments) == 0)
+            continue;
         if (!manifest_check(&manifest->entries[i], checkpoint->path, err) || !s_check_tensors(checkpoint, name, err))
             return false;
     }
@@ -293,6 +364,19 @@ bool checkpoint_open(struct checkpoint *checkpoint, const char *path, const char
     }
 }
 
+static bool s_load_resumable(struct checkpoint *checkpoint, const char *folder, struct err *err)
+{
+    if (!s_load(checkpoint, folder, err))
+        return false;
+    if (checkpoint->resumable)
+        return true;
+    checkpoint_close(checkpoint);
+    return err_set(err, ERR_DATA,
+                   "%s/%s: missing: the checkpoint translates, but training cannot go on from it; copy the file "
+                   "back, or begin again with --run.overwrite or in another --run.dir",
+                   folder, s_moments);
+}
+
 bool checkpoint_latest(struct checkpoint *checkpoint, const char *run, bool *found, struct err *err)
 {
     struct step_folder *folders;
@@ -306,7 +390,7 @@ bool checkpoint_latest(struct checkpoint *checkpoint, const char *run, bool *fou
     for (size_t i = 0; !*found && why.code != ERR_MEMORY && i < count; i++) {
         if (folders[i].kind == STEP_PARTIAL)
             continue;
-        *found = path_join(path, run, folders[i].name, &why) && s_load(checkpoint, path, &why);
+        *found = path_join(path, run, folders[i].name, &why) && s_load_resumable(checkpoint, path, &why);
         if (*found)
             break;
         damaged++;
@@ -318,6 +402,6 @@ bool checkpoint_latest(struct checkpoint *checkpoint, const char *run, bool *fou
         return true;
     if (why.code == ERR_MEMORY)
         return err_set(err, why.code, "%s", why.text);
-    return err_set(err, ERR_DATA, "%s: none of its checkpoints is whole (%zu tried); the last one: %s", run, damaged,
-                   why.text);
+    return err_set(err, ERR_DATA, "%s: training can go on from none of its checkpoints (%zu tried); the last one: %s",
+                   run, damaged, why.text);
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static void s_blame(struct inspection *found, const struct err *why)
 {
@@ -26,7 +27,9 @@ static void s_read_files(struct inspection *found)
     for (size_t i = 0; i < manifest.count; i++) {
         struct inspect_file *file = &found->files[i];
         file->entry = manifest.entries[i];
-        if (!manifest_check(&file->entry, found->folder, &why)) {
+        file->absent =
+            found->reason[0] == '\0' && !found->resumable && strcmp(file->entry.name, "optimizer.safetensors") == 0;
+        if (!file->absent && !manifest_check(&file->entry, found->folder, &why)) {
             snprintf(file->reason, sizeof file->reason, "%s", why.text);
             s_blame(found, &why);
         }
@@ -80,12 +83,30 @@ static void s_read_model(struct inspection *found)
         found->parameters += inspect_elements(&found->model.tensors[i]);
 }
 
+/* Whether RUN/LINK marks that checkpoint: as a link, or, in a copy of a run, as a folder of the same step. */
+static bool s_is_marked(const char *run, const char *link, const struct inspect_row *row, struct checkpoint *checkpoint)
+{
+    char path[FILE_PATH];
+    struct stat about;
+    struct buffer text = {0};
+    if (!path_join(path, run, link, NULL) || lstat(path, &about) != 0)
+        return false;
+    if (!S_ISDIR(about.st_mode))
+        return step_is_linked(run, link, row->name);
+    char file[FILE_PATH];
+    bool same = path_join(file, path, "state.json", NULL) && file_read(file, 1 << 24, &text, NULL) &&
+                checkpoint_state_read(text.data == NULL ? "" : text.data, text.size, file, &checkpoint->state, NULL) &&
+                checkpoint->state.step == row->step;
+    buffer_free(&text);
+    return same;
+}
+
 static void s_read_row(struct inspect_row *row, const char *run, struct checkpoint *checkpoint)
 {
     char path[FILE_PATH];
     struct err why = {0};
-    row->latest = step_is_linked(run, STEP_LATEST, row->name);
-    row->best = step_is_linked(run, STEP_BEST, row->name);
+    row->latest = s_is_marked(run, STEP_LATEST, row, checkpoint);
+    row->best = s_is_marked(run, STEP_BEST, row, checkpoint);
     if (!path_join(path, run, row->name, &why) || !checkpoint_open(checkpoint, path, STEP_LATEST, &why)) {
         snprintf(row->reason, sizeof row->reason, "%s", why.text);
         return;
@@ -128,10 +149,12 @@ static bool s_read_whole(struct inspection *found, struct err *err)
     struct err why = {0};
     if (checkpoint == NULL)
         return err_set(err, ERR_MEMORY, "%s: out of memory", found->folder);
-    if (checkpoint_open(checkpoint, found->folder, STEP_LATEST, &why))
+    if (checkpoint_open(checkpoint, found->folder, STEP_LATEST, &why)) {
+        found->resumable = checkpoint->resumable;
         checkpoint_close(checkpoint);
-    else
+    } else {
         s_blame(found, &why);
+    }
     free(checkpoint);
     return true;
 }

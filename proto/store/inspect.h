@@ -12,7 +12,8 @@
 
 struct inspect_file {
     struct manifest_entry entry;
-    char reason[ERR_TEXT]; /* "" = whole */
+    bool absent;           /* deleted, and not needed to translate */
+    char reason[ERR_TEXT]; /* "" = whole, or absent                */
 };
 
 /* A checkpoint of a run, in one line. */
@@ -32,6 +33,7 @@ struct inspection {
     struct inspect_file files[MANIFEST_FILES];
     size_t file_count;
     char reason[ERR_TEXT]; /* the first thing that is wrong with the checkpoint, "" = whole */
+    bool resumable;        /* training can go on from it */
     bool has_state;
     struct checkpoint_state state;
     struct safetensors model; /* no tensors where it cannot be read                       */

@@ -25,9 +25,10 @@ static json_t *s_files(const struct inspection *found)
         const struct inspect_file *file = &found->files[i];
         char hash[17];
         snprintf(hash, sizeof hash, "%016" PRIx64, file->entry.xxh3);
-        json_array_append_new(files, json_pack("{s:s, s:o, s:s, s:b, s:o}", "name", file->entry.name, "size",
+        json_array_append_new(files, json_pack("{s:s, s:o, s:s, s:b, s:b, s:o}", "name", file->entry.name, "size",
                                                s_count(file->entry.size), "xxh3", hash, "whole",
-                                               file->reason[0] == '\0', "reason", s_text(file->reason)));
+                                               !file->absent && file->reason[0] == '\0', "absent", file->absent,
+                                               "reason", s_text(file->reason)));
     }
     return files;
 }
@@ -85,9 +86,10 @@ void inspect_json(const struct inspection *found, struct buffer *out)
             json_pack("{s:o, s:o}", "source", s_text(config->data_src_lang), "target", s_text(config->data_tgt_lang));
         words = json_pack("{s:o, s:o}", "source", s_count(found->src_words), "target", s_count(found->tgt_words));
     }
-    json_t *root = json_pack("{s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "path", s_text(found->folder),
-                             "whole", found->reason[0] == '\0', "reason", s_text(found->reason), "run", s_run(found),
-                             "languages", languages, "words", words, "parameters", s_count(found->parameters),
-                             "tensors", s_tensors(found), "files", s_files(found), "state", s_state(found));
+    json_t *root =
+        json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "path", s_text(found->folder), "whole",
+                  found->reason[0] == '\0', "resumable", found->resumable, "reason", s_text(found->reason), "run",
+                  s_run(found), "languages", languages, "words", words, "parameters", s_count(found->parameters),
+                  "tensors", s_tensors(found), "files", s_files(found), "state", s_state(found));
     json_print(root, out);
 }

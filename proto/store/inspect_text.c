@@ -125,7 +125,10 @@ static void s_progress_text(const struct inspection *found, struct buffer *out)
     const struct checkpoint_state *state = &found->state;
     char one[NUMBER_TEXT], other[NUMBER_TEXT];
     s_fact(out, "step");
-    buffer_format(out, "%s (%s)\n", s_grouped(one, state->step), state->finished ? "finished" : "can be resumed");
+    buffer_format(out, "%s (%s)\n", s_grouped(one, state->step),
+                  found->reason[0] == '\0' && !found->resumable ? "cannot be resumed: optimizer.safetensors is absent"
+                  : state->finished                             ? "finished"
+                                                                : "can be resumed");
     s_fact(out, "epochs done");
     buffer_format(out, "%s of %" PRId64, s_grouped(one, state->epoch - 1), state->config.train_epochs);
     if (state->epoch_step > 0)
@@ -159,7 +162,10 @@ static void s_files_text(const struct inspection *found, struct buffer *out)
     for (size_t i = 0; i < found->file_count; i++) {
         const struct inspect_file *file = &found->files[i];
         buffer_format(out, "  %-28s %14s  %016" PRIx64 "  %s\n", file->entry.name, s_grouped(size, file->entry.size),
-                      file->entry.xxh3, file->reason[0] == '\0' ? "whole" : "DAMAGED");
+                      file->entry.xxh3,
+                      file->absent              ? "absent"
+                      : file->reason[0] == '\0' ? "whole"
+                                                : "DAMAGED");
     }
 }
 

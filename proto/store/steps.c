@@ -1,14 +1,13 @@
 /* steps.c - names of checkpoints, made and recognised; see steps.h. */
 #include "proto/store/steps.h"
 
-#include "proto/store/file.h"
-
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void step_name(char name[STEP_NAME], uint64_t step, enum step_kind kind)
@@ -41,14 +40,35 @@ bool step_parse(const char *name, struct step_folder *folder)
     return false;
 }
 
+bool step_path(char path[FILE_PATH], const char *run, uint64_t step, enum step_kind kind, struct err *err)
+{
+    char name[STEP_NAME];
+    step_name(name, step, kind);
+    return path_join(path, run, name, err);
+}
+
+bool step_retire(const char *run, const struct step_folder *folder, struct err *err)
+{
+    char path[FILE_PATH], partial[FILE_PATH];
+    if (!path_join(path, run, folder->name, err) || !step_path(partial, run, folder->step, STEP_PARTIAL, err))
+        return false;
+    if (folder->kind != STEP_PARTIAL) {
+        if (!folder_remove(partial, err))
+            return false;
+        if (rename(path, partial) != 0)
+            return err_errno(err, ERR_IO, "%s: cannot rename", path);
+    }
+    return folder_remove(partial, err);
+}
+
+/* However the link is written: relative, absolute, with a slash at its end. */
 bool step_is_linked(const char *run, const char *link, const char *name)
 {
-    char path[FILE_PATH], target[FILE_PATH];
-    if (!path_join(path, run, link, NULL))
-        return false;
-    ssize_t length = readlink(path, target, sizeof target - 1);
-    target[length < 0 ? 0 : length] = '\0';
-    return strcmp(target, name) == 0;
+    char path[FILE_PATH], folder[FILE_PATH];
+    struct stat itself, leads_to, own;
+    return path_join(path, run, link, NULL) && path_join(folder, run, name, NULL) && lstat(path, &itself) == 0 &&
+           S_ISLNK(itself.st_mode) && stat(path, &leads_to) == 0 && stat(folder, &own) == 0 &&
+           leads_to.st_dev == own.st_dev && leads_to.st_ino == own.st_ino;
 }
 
 static int s_newest_first(const void *a, const void *b)

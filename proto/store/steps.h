@@ -8,7 +8,7 @@
 #ifndef LSTMQ_STEPS_H
 #define LSTMQ_STEPS_H
 
-#include "proto/base/err.h"
+#include "proto/store/file.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,7 +32,13 @@ void step_name(char name[STEP_NAME], uint64_t step, enum step_kind kind);
 /* False when `name` is not one that step_name makes. */
 bool step_parse(const char *name, struct step_folder *folder);
 
-/* Whether the link RUN/LINK names that folder. */
+/* Its path in `run`. */
+bool step_path(char path[FILE_PATH], const char *run, uint64_t step, enum step_kind kind, struct err *err);
+
+/* Take a checkpoint away so that no reader ever sees half of it: it loses its name first. */
+bool step_retire(const char *run, const struct step_folder *folder, struct err *err);
+
+/* Whether RUN/LINK is a link and names that folder. */
 bool step_is_linked(const char *run, const char *link, const char *name);
 
 /* The folders of that naming in `run`: newest step first, and of one step the committed before the replaced. The caller

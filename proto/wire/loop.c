@@ -216,12 +216,16 @@ bool loop_run(struct loop *loop, struct err *err)
 
 /* ---- signals ---- */
 
-/* Block or unblock SIGINT and SIGTERM in this thread: 0, or the errno of why not. */
+/* Block or unblock the signals that end a process in this thread: 0, or the errno of why not. A blocked signal reaches a
+ * signalfd even where it is ignored, so an ignored SIGHUP is left alone. */
 static int s_mask(int how, sigset_t *signals)
 {
+    struct sigaction hangup;
     sigemptyset(signals);
     sigaddset(signals, SIGINT);
     sigaddset(signals, SIGTERM);
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+        sigaddset(signals, SIGHUP);
     return pthread_sigmask(how, signals, NULL);
 }
 
@@ -231,7 +235,7 @@ int loop_signal_fd(struct err *err)
     errno = s_mask(SIG_BLOCK, &signals);
     int fd = errno == 0 ? signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK) : -1;
     if (fd < 0)
-        err_errno(err, ERR_IO, "cannot take SIGINT and SIGTERM");
+        err_errno(err, ERR_IO, "cannot take signals");
     return fd;
 }
 
@@ -241,12 +245,22 @@ int loop_signal_take(int fd)
     return read(fd, &info, sizeof info) == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
 }
 
+const char *loop_signal_name(int signal)
+{
+    return signal == SIGINT ? "SIGINT" : signal == SIGHUP ? "SIGHUP" : "SIGTERM";
+}
+
+const char *loop_signal_cause(int signal)
+{
+    return signal == SIGINT ? "interrupted" : signal == SIGHUP ? "the terminal was closed" : "told to end";
+}
+
 static bool s_unblock(void *context, struct err *err)
 {
     sigset_t signals;
     (void)context;
     errno = s_mask(SIG_UNBLOCK, &signals);
-    return errno == 0 || err_errno(err, ERR_FAILED, "cannot give SIGINT and SIGTERM back");
+    return errno == 0 || err_errno(err, ERR_FAILED, "cannot give signals back");
 }
 
 bool loop_signal_yield(struct loop *loop, struct err *err)

@@ -37,14 +37,19 @@ bool loop_run(struct loop *loop, struct err *err);
 /* Leave loop_run after the current handler; called before, loop_run returns at once. Loop thread only. */
 void loop_stop(struct loop *loop);
 
-/* A descriptor that becomes readable on SIGINT and SIGTERM (signalfd; both are blocked in this and later threads). -1
- * and err when it cannot be had; else the caller's to close. */
+/* A descriptor that becomes readable on SIGINT, SIGTERM and SIGHUP (signalfd; they are blocked in this and later
+ * threads). SIGHUP stays ignored where it was before, as under nohup. -1 and err when it cannot be had; else the caller's
+ * to close. */
 int loop_signal_fd(struct err *err);
 
 /* The signal that made `fd` of loop_signal_fd readable, taken out of it; 0 when none waits. Never blocks. */
 int loop_signal_take(int fd);
 
-/* For the handler of the first signal: from half a second on, SIGINT and SIGTERM do to the process what they do to any,
+/* "SIGHUP", and what it means to a user: "the terminal was closed". */
+const char *loop_signal_name(int signal);
+const char *loop_signal_cause(int signal);
+
+/* For the handler of the first signal: from half a second on, these signals do to the process what they do to any,
  * so that somebody who finds the orderly end too slow can end it at once. Until then they go on arriving in the
  * descriptor: a supervisor tells a process and its group, which are two signals and one wish. Loop thread only. */
 bool loop_signal_yield(struct loop *loop, struct err *err);

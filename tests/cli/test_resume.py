@@ -76,7 +76,7 @@ class Resume(TrainingTest):
     def test_a_signal_saves_and_says_how_to_go_on(self):
         self.options = {**self.options, "train.epochs": 12, "train.checkpoint_every": 0}
         expected, _ = self.unbroken()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             folder = self.path(f"broken by {number.name}")
             process = self.start(*self.arguments(run__dir=folder, log__level="debug"))
             said = b""
@@ -116,7 +116,7 @@ class Resume(TrainingTest):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertRegex(result.stdout, r"total time +3:2\d\n")
         self.assertRegex(result.stdout, r"tokens/s +[12]\n")
-        self.assertIn("Command: <code>lstmq train --", read(folder, "report.html").decode())
+        self.assertIn("Command: <code><span>lstmq</span> <span>train</span> <span>--", read(folder, "report.html").decode())
         page = run("inspect", folder).stdout
         self.assertRegex(page, r"\n  epochs done +\d of 3\n")
         found = json.loads(run("inspect", folder, "--json").stdout)
@@ -138,6 +138,21 @@ class Resume(TrainingTest):
         said = self.train("--resume", run__dir=folder)
         self.assertIn(f"checkpoint passed over: {path}: ", said)
         self.assertSameRun(expected, folder)
+
+    def test_a_copy_goes_on_whatever_became_of_its_links(self):
+        (expected, _), folder = self.unbroken(), self.path("begun")
+        self.train(run__dir=folder, train__epochs=3)
+        best = os.path.basename(os.path.realpath(os.path.join(folder, "best")))
+        for name, copy in (("with folders for links", "cp -rL {0} {1}"),
+                           ("without links", "cp -r {0} {1} && rm {1}/best {1}/latest"),
+                           ("with full paths", "cp -r {0} {1} && ln -sfn {1}/" + best + "/ {1}/best")):
+            with self.subTest(name):
+                again = self.path(name.replace(" ", "_"))
+                subprocess.run(copy.format(shlex.quote(folder), shlex.quote(again)), shell=True, check=True)
+                self.train("--resume", run__dir=again)
+                self.assertSameRun(expected, again)
+                for link in ("best", "latest"):
+                    self.assertTrue(os.path.islink(os.path.join(again, link)))
 
     def test_more_threads_give_the_same_bits(self):
         (expected, _), folder = self.unbroken(), self.path("two")

@@ -222,7 +222,10 @@ class Model(TrainingTest):
                 write(os.path.join(self.newest, name), before[:-1])
                 self.assertFails(3, f"{self.newest}/{name}: ", "translate", "--model", self.newest)
                 os.remove(os.path.join(self.newest, name))
-                self.assertFails(3, f"{self.newest}/{name}.*; the newest older", "translate", "--model", self.newest)
+                if name == "optimizer.safetensors":
+                    self.assertTranslates(self.newest)
+                else:
+                    self.assertFails(3, f"{self.newest}/{name}.*; the newest older", "translate", "--model", self.newest)
                 write(os.path.join(self.newest, name), before)
         self.assertTranslates(self.newest)
         for name in older[:-1]:

@@ -13,6 +13,7 @@
 
 #include "proto/store/checkpoint.h"
 #include "proto/store/file.h"
+#include "proto/store/steps.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,8 +71,9 @@ static inline void fixture_bytes(const char *file, uint64_t step, char letter, s
     assert_true(buffer_ok(out, NULL));
 }
 
-/* Begin, fill and commit step `step` of `run`; every failure is returned as the trainer would get it. */
-static inline bool fixture_write(const char *run, uint64_t step, char letter, struct err *err)
+/* Write a checkpoint; one of the 8 elements of FILE, where that is not NULL, becomes `value`. */
+static inline bool fixture_fill(const char *run, uint64_t step, char letter, const char *file, int element, float value,
+                                struct err *err)
 {
     struct checkpoint_writer *writer = checkpoint_begin(run, step, err);
     if (writer == NULL)
@@ -81,6 +83,8 @@ static inline bool fixture_write(const char *run, uint64_t step, char letter, st
     for (int i = 0; ok && i < FIXTURE_FILES; i++) {
         buffer_clear(&bytes);
         fixture_bytes(fixture_files[i], step, letter, &bytes);
+        if (file != NULL && strcmp(fixture_files[i], file) == 0)
+            memcpy(bytes.data + bytes.size - (size_t)(8 - element) * sizeof value, &value, sizeof value);
         size_t half = bytes.size / 2;
         ok = checkpoint_write(writer, fixture_files[i], bytes.data, half, err) &&
              checkpoint_write(writer, fixture_files[i], bytes.data + half, bytes.size - half, err);
@@ -91,6 +95,19 @@ static inline bool fixture_write(const char *run, uint64_t step, char letter, st
         return false;
     }
     return checkpoint_commit(&writer, err);
+}
+
+/* Begin, fill and commit step `step` of `run`; every failure is returned as the trainer would get it. */
+static inline bool fixture_write(const char *run, uint64_t step, char letter, struct err *err)
+{
+    return fixture_fill(run, step, letter, NULL, 0, 0, err);
+}
+
+/* The same with letter 'a' and one of the 8 elements of FILE changed. */
+static inline bool fixture_write_value(const char *run, uint64_t step, const char *file, int element, float value,
+                                       struct err *err)
+{
+    return fixture_fill(run, step, 'a', file, element, value, err);
 }
 
 /* Whether each file of an open checkpoint is that of `step` and `letter`. */
@@ -119,6 +136,45 @@ static inline bool fixture_latest_is(const char *run, uint64_t step, char letter
     if (found)
         checkpoint_close(&checkpoint);
     return same;
+}
+
+/* `run` becomes what `cp -rL` makes of a run with the checkpoints 1 (letter a, best) and 2 (letter b, latest): folders in
+ * the place of its links. */
+static inline void fixture_copy(const char *run)
+{
+    static const char *const names[] = {"best", "latest"};
+    char twin[FILE_PATH], link[FILE_PATH], name[STEP_NAME], folder[FILE_PATH];
+    assert_true((size_t)snprintf(twin, sizeof twin, "%s-twin", run) < sizeof twin);
+    assert_true(folder_remove(run, NULL) && folder_remove(twin, NULL));
+    for (uint64_t step = 1; step <= 2; step++) {
+        char letter = step == 1 ? 'a' : 'b';
+        assert_true(fixture_write(run, step, letter, NULL) && fixture_write(twin, step, letter, NULL));
+    }
+    for (int i = 0; i < 2; i++) {
+        step_name(name, (uint64_t)i + 1, STEP_COMMITTED);
+        assert_true(path_join(folder, twin, name, NULL) && path_join(link, run, names[i], NULL));
+        unlink(link);
+        assert_int_equal(rename(folder, link), 0);
+    }
+    assert_true(folder_remove(twin, NULL));
+}
+
+/* Both are links, and lead to these. */
+static inline void fixture_links_are(const char *run, uint64_t latest, char latest_letter, uint64_t best,
+                                     char best_letter)
+{
+    static struct checkpoint checkpoint;
+    char name[STEP_NAME];
+    for (int i = 0; i < 2; i++) {
+        const char *link = i == 0 ? STEP_LATEST : STEP_BEST;
+        uint64_t step = i == 0 ? latest : best;
+        step_name(name, step, STEP_COMMITTED);
+        if (!step_is_linked(run, link, name))
+            fail_msg("%s is no link to %s", link, name);
+        assert_true(checkpoint_open(&checkpoint, run, link, NULL));
+        assert_true(fixture_is(&checkpoint, step, i == 0 ? latest_letter : best_letter));
+        checkpoint_close(&checkpoint);
+    }
 }
 
 #define assert_ok(call, err)                                                                                           \

@@ -5,6 +5,8 @@
  * After each kill the run must hold the old or the new checkpoint, whole, and take the next one. */
 #include "fixture.h"
 
+#include "proto/base/log.h"
+#include "proto/store/links.h"
 #include "proto/store/steps.h"
 
 #include <dirent.h>
@@ -24,24 +26,37 @@ struct scene {
     char new_letter;
 };
 
-static void s_checkpoint(const char *run, const struct scene *scene)
+static bool s_checkpoint(const char *run, const struct scene *scene)
+{
+    return fixture_write(run, scene->new_step, scene->new_letter, NULL) &&
+           checkpoint_mark_best(run, scene->new_step, NULL) && checkpoint_sweep(run, 1, NULL);
+}
+
+/* What --resume does first in a copy of a run. */
+static bool s_settle(const char *run, const struct scene *scene)
+{
+    (void)scene;
+    return links_settle(run, NULL) && links_restore(run, 2, 1, NULL);
+}
+
+typedef bool action(const char *run, const struct scene *scene);
+
+static void s_child(action *act, const char *run, const struct scene *scene)
 {
     if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
         _exit(NOT_PERMITTED);
     raise(SIGSTOP);
-    bool ok = fixture_write(run, scene->new_step, scene->new_letter, NULL) &&
-              checkpoint_mark_best(run, scene->new_step, NULL) && checkpoint_sweep(run, 1, NULL);
-    _exit(ok ? 0 : 1);
+    _exit(act(run, scene) ? 0 : 1);
 }
 
 /* Run the child up to its n-th stop. False when it ended before, which it must do well. */
-static bool s_kill_at(const char *run, const struct scene *scene, int n)
+static bool s_kill_at(action *act, const char *run, const struct scene *scene, int n)
 {
     int status;
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0)
-        s_checkpoint(run, scene);
+        s_child(act, run, scene);
     assert_int_equal(waitpid(child, &status, 0), child);
     if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_PERMITTED) {
         print_message("skipped: ptrace is not permitted here\n");
@@ -136,7 +151,7 @@ static void s_play(const char *folder, const struct scene *scene)
             assert_ok(fixture_write(run, scene->old_step, scene->old_letter, &err), err);
             assert_ok(checkpoint_mark_best(run, scene->old_step, &err), err);
         }
-        alive = s_kill_at(run, scene, n);
+        alive = s_kill_at(s_checkpoint, run, scene, n);
         bool is_new = s_survives(run, scene, n);
         assert_true(is_new || !was_new); /* there is one moment at which the new one counts */
         was_new = is_new;
@@ -160,6 +175,40 @@ static void a_killed_checkpoint_of_the_same_step_leaves_one_of_the_two(void **st
     s_play(*state, &(struct scene){2, 'b', 2, 'c'});
 }
 
+/* A copy of a run with checkpoints 1 (best) and 2 (latest), killed at each stop while its links are made again. */
+static void s_play_copy(const char *folder, const char *without)
+{
+    char run[FILE_PATH], gone[FILE_PATH];
+    struct err err = {0};
+    int n = 0;
+    assert_true(path_join(run, folder, "run", NULL));
+    for (bool alive = true; alive;) {
+        assert_true(++n < STOPS_MOST);
+        fixture_copy(run);
+        assert_true(path_join(gone, run, without, NULL));
+        assert_ok(folder_remove(gone, &err), err);
+        alive = s_kill_at(s_settle, run, NULL, n);
+        static struct checkpoint checkpoint;
+        assert_ok(checkpoint_open(&checkpoint, run, "best", &err), err); /* a reader, meanwhile */
+        checkpoint_close(&checkpoint);
+        assert_ok(links_settle(run, &err), err);
+        assert_true(fixture_latest_is(run, 2, 'b'));
+        assert_ok(links_restore(run, 2, 1, &err), err);
+        assert_ok(checkpoint_sweep(run, 1, &err), err);
+        assert_int_equal(s_leftovers(run), 0);
+        s_all_whole(run);
+        fixture_links_are(run, 2, 'b', 1, 'a');
+    }
+    print_message("killed at %d stops\n", n - 1);
+}
+
+static void a_killed_settling_of_a_copy_loses_no_checkpoint(void **state)
+{
+    static const char *const without[] = {"nothing", "step-00000001"};
+    for (size_t i = 0; i < sizeof without / sizeof *without; i++)
+        s_play_copy(*state, without[i]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -168,6 +217,8 @@ int main(void)
         TEST(a_killed_first_checkpoint_is_there_whole_or_not_at_all),
         TEST(a_killed_checkpoint_leaves_the_one_before),
         TEST(a_killed_checkpoint_of_the_same_step_leaves_one_of_the_two),
+        TEST(a_killed_settling_of_a_copy_loses_no_checkpoint),
     };
+    log_open("test", LOG_OFF);
     return cmocka_run_group_tests_name("crash", tests, NULL, NULL);
 }

@@ -5,6 +5,9 @@
  * order. */
 #include "fixture.h"
 
+#include "proto/base/log.h"
+#include "proto/store/links.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -282,6 +285,55 @@ static void without_an_exchange_of_folders_a_kill_still_leaves_one_of_the_two(vo
     assert_true(seen_replaced);
 }
 
+static void without_an_exchange_a_killed_settling_of_a_copy_loses_nothing(void **state)
+{
+    char run[FILE_PATH];
+    bool killed = true;
+    assert_true(path_join(run, *state, "run", NULL));
+    for (int n = 1; killed && n < CALLS_MOST; n++) {
+        struct err err = {0};
+        int status;
+        fixture_copy(run);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            s_disk.no_exchange = true;
+            s_arm(FAULT_KILL, 0, n);
+            _exit(links_settle(run, NULL) && links_restore(run, 2, 1, NULL) ? 0 : 1);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        killed = WIFSIGNALED(status);
+        assert_true(killed || (WIFEXITED(status) && WEXITSTATUS(status) == 0));
+        static struct checkpoint checkpoint;
+        assert_ok(checkpoint_open(&checkpoint, run, "best", &err), err);
+        checkpoint_close(&checkpoint);
+        assert_ok(links_settle(run, &err), err);
+        assert_true(fixture_latest_is(run, 2, 'b'));
+        fixture_links_are(run, 2, 'b', 1, 'a');
+        assert_int_equal(s_partials(run), 0);
+    }
+}
+
+static void a_broken_disk_fails_the_settling_of_a_copy_and_loses_nothing(void **state)
+{
+    char run[FILE_PATH];
+    bool hit = true;
+    assert_true(path_join(run, *state, "run", NULL));
+    for (int n = 1; hit && n < CALLS_MOST; n++) {
+        struct err err = {0};
+        fixture_copy(run);
+        s_arm(FAULT_ONCE, EIO, n);
+        bool ok = links_settle(run, &err);
+        hit = s_disk.hit;
+        s_arm(FAULT_NONE, 0, 0);
+        if (!ok && strstr(err.text, strerror(EIO)) == NULL)
+            fail_msg("call %d fails, and the error is \"%s\"", n, err.text);
+        assert_ok(links_settle(run, &err), err);
+        fixture_links_are(run, 2, 'b', 1, 'a');
+        assert_int_equal(s_partials(run), 0);
+    }
+}
+
 /* The place of the last trace line that is "CALL ...END", from `from` on. -1 where there is none. */
 static int s_last(const char *call, const char *end)
 {
@@ -380,9 +432,12 @@ int main(void)
         TEST(a_full_disk_fails_the_checkpoint_and_leaves_the_last_good_one),
         TEST(a_broken_disk_fails_the_checkpoint_and_leaves_the_last_good_one),
         TEST(without_an_exchange_of_folders_a_kill_still_leaves_one_of_the_two),
+        TEST(without_an_exchange_a_killed_settling_of_a_copy_loses_nothing),
+        TEST(a_broken_disk_fails_the_settling_of_a_copy_and_loses_nothing),
         TEST(everything_is_durable_before_it_gets_its_name),
         TEST(half_a_line_is_taken_back),
         TEST(a_real_full_disk_keeps_the_last_good_checkpoint),
     };
+    log_open("test", LOG_OFF);
     return cmocka_run_group_tests_name("fault", tests, NULL, NULL);
 }

@@ -104,6 +104,18 @@ static void damage_is_shown_and_is_an_error(void **state)
     buffer_free(&out);
 }
 
+static void a_copy_with_folders_for_links_is_marked_by_step(void **state)
+{
+    struct buffer out = {0};
+    char run[FILE_PATH];
+    assert_true(path_join(run, *state, "run", NULL));
+    fixture_copy(run);
+    assert_int_equal(s_inspect(run, "2>&1", &out), 0);
+    assert_non_null(strstr(out.data, "whole, latest\n"));
+    assert_non_null(strstr(out.data, "whole, best\n"));
+    buffer_free(&out);
+}
+
 static void what_is_no_checkpoint_is_named(void **state)
 {
     struct buffer out = {0};
@@ -123,6 +135,7 @@ int main(void)
         TEST(a_page_fits_80_columns_and_names_what_there_is),
         TEST(json_holds_the_same_for_programs),
         TEST(damage_is_shown_and_is_an_error),
+        TEST(a_copy_with_folders_for_links_is_marked_by_step),
         TEST(what_is_no_checkpoint_is_named),
     };
     return cmocka_run_group_tests_name("inspect", tests, NULL, NULL);

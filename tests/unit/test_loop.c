@@ -331,8 +331,8 @@ static void a_signal_is_an_event_like_others(void **state)
     assert_true(fd >= 0);
     struct actor a = {&scene, 'a', 1};
     assert_int_not_equal(loop_add_fd(scene.loop, fd, s_count, &a, &err), 0);
-    static const int signals[] = {SIGINT, SIGTERM};
-    for (size_t i = 0; i < 2; i++) {
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < 3; i++) {
         kill(getpid(), signals[i]);
         s_run(&scene);
         assert_int_equal(loop_signal_take(fd), signals[i]);
@@ -341,6 +341,25 @@ static void a_signal_is_an_event_like_others(void **state)
     close(fd);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     s_close(&scene);
+}
+
+/* As under nohup. */
+static void an_ignored_hangup_stays_ignored(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    sigset_t before;
+    pthread_sigmask(SIG_SETMASK, NULL, &before);
+    void (*handler)(int) = signal(SIGHUP, SIG_IGN);
+    int fd = loop_signal_fd(&err);
+    assert_true(fd >= 0);
+    kill(getpid(), SIGHUP);
+    assert_int_equal(loop_signal_take(fd), 0);
+    kill(getpid(), SIGTERM);
+    assert_int_equal(loop_signal_take(fd), SIGTERM);
+    close(fd);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signal(SIGHUP, handler);
 }
 
 /* Takes the signals that arrive in the descriptor. After the first it yields and sends another, as a supervisor that tells
@@ -406,6 +425,7 @@ int main(void)
         cmocka_unit_test(what_is_left_in_a_socket_is_seen_again),
         cmocka_unit_test(a_closed_pipe_wakes_its_handler),
         cmocka_unit_test(a_signal_is_an_event_like_others),
+        cmocka_unit_test(an_ignored_hangup_stays_ignored),
         cmocka_unit_test(a_second_signal_ends_at_once_but_not_one_at_the_heels_of_the_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -99,6 +99,7 @@ static void a_missing_metrics_file_is_a_run_without_epochs(void **state)
     struct buffer page = page_of(*state, (struct report_facts){0});
     assert_non_null(strstr(page.data, "No epoch has finished yet"));
     assert_null(strstr(page.data, "<canvas"));
+    assert_null(strstr(page.data, "0 parameters"));
     assert_non_null(strstr(page.data, "{\"epoch\":[]"));
     buffer_free(&page);
 }

@@ -79,6 +79,29 @@ static void a_folder_with_a_run_is_refused_with_both_ways_out(void **state)
     run_close(&run);
 }
 
+static void a_run_that_did_no_step_leaves_metrics_and_blocks_nothing(void **state)
+{
+    struct config config = options();
+    struct run run;
+    char path[CHECKPOINT_PATH + 64];
+    (void)state;
+    config.run_overwrite = true;
+    assert_true(run_open(&run, &config, NULL));
+    assert_true(run_flushed(&run));
+    assert_true(is_there(&run, "metrics.jsonl"));
+    snprintf(path, sizeof path, "%s/report.html", run.dir);
+    assert_true(file_write_atomic(path, "page", 4, NULL));
+    run_close(&run);
+    config.run_overwrite = false;
+    assert_true(run_open(&run, &config, NULL));
+    run_close(&run);
+    config.run_overwrite = true;
+    assert_true(run_open(&run, &config, NULL));
+    assert_false(is_there(&run, "metrics.jsonl"));
+    assert_false(is_there(&run, "report.html"));
+    run_close(&run);
+}
+
 static void overwriting_removes_a_run_and_nothing_else(void **state)
 {
     struct config config = options();
@@ -378,6 +401,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_folder_with_a_run_is_refused_with_both_ways_out),
+        cmocka_unit_test(a_run_that_did_no_step_leaves_metrics_and_blocks_nothing),
         cmocka_unit_test(overwriting_removes_a_run_and_nothing_else),
         cmocka_unit_test(a_second_training_is_told_who_holds_the_folder),
         cmocka_unit_test(a_killed_training_leaves_no_lock),

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""A process whose terminal was closed, or whose reader is gone, ends its work in good order."""
+
+import json
+import signal
+
+from program import main
+from training import LIMIT_S, TrainingTest, hashes, sample_pairs, write
+
+
+class Gone(TrainingTest):
+    options = {**TrainingTest.options, "train.epochs": 3, "train.reduce": "exact", "train.shards": 4,
+               "train.bleu": "false"}
+
+    def setUp(self):
+        super().setUp()
+        self.options = {**self.options, "data.pairs": write(self.path("pairs.tsv"), sample_pairs(400))}
+
+    def event(self, process, name):
+        """The next event of that name; what comes before it is passed over."""
+        for line in process.stderr:
+            found = json.loads(line)
+            if found["event"] == name:
+                return found
+        self.fail(f"no event {name}")
+
+    def coordinator(self, **options):
+        """A coordinator and a worker that has joined it."""
+        arguments = self.arguments("--log.format", "json", run__dir=self.path("run"), train__threads=None,
+                                   cluster__bind="tcp://127.0.0.1:*", cluster__settle=0, **options)
+        coordinator = self.start("coordinator", *arguments[1:])
+        address = self.event(coordinator, "listening")["address"]
+        worker = self.start("worker", "--connect", address, "--threads", "1", "--log.format", "json")
+        self.event(worker, "joined")
+        return coordinator, worker
+
+    def test_without_readers_a_cluster_trains_to_its_end(self):
+        expected = self.path("expected")
+        self.train(run__dir=expected)
+        coordinator, worker = self.coordinator()
+        for process in (coordinator, worker):
+            process.stderr.close()
+            process.stdout.close()
+        for process in (coordinator, worker):
+            self.assertEqual(process.wait(LIMIT_S), 0)
+        self.assertEqual(hashes(self.path("run")), hashes(expected))
+
+    def test_without_a_reader_an_interrupted_coordinator_saves(self):
+        coordinator, _ = self.coordinator(train__epochs=100000)
+        self.event(coordinator, "epoch_done")
+        coordinator.stderr.close()
+        coordinator.send_signal(signal.SIGTERM)
+        self.assertEqual(coordinator.wait(LIMIT_S), 130)
+        self.assertTrue(hashes(self.path("run")))
+
+    def test_a_closed_terminal_lets_a_worker_leave_and_a_coordinator_save(self):
+        coordinator, worker = self.coordinator(train__epochs=100000)
+        self.event(coordinator, "epoch_done")
+        worker.send_signal(signal.SIGHUP)
+        self.assertEqual(self.event(worker, "leaving")["signal"], "SIGHUP")
+        self.assertEqual(worker.wait(LIMIT_S), 0)
+        self.event(coordinator, "worker_left")
+        coordinator.send_signal(signal.SIGHUP)
+        self.assertEqual(self.event(coordinator, "stopping")["signal"], "SIGHUP")
+        self.assertEqual(coordinator.wait(LIMIT_S), 130)
+        self.assertTrue(hashes(self.path("run")))
+
+    def test_under_nohup_a_closed_terminal_changes_nothing(self):
+        expected = self.path("expected")
+        self.train(run__dir=expected, train__epochs=60)
+        process = self.start(*self.arguments("--log.format", "json", run__dir=self.path("run"), train__epochs=60),
+                             preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+        self.event(process, "epoch_done")
+        process.send_signal(signal.SIGHUP)
+        self.event(process, "run_ended")
+        self.assertEqual(process.wait(LIMIT_S), 0)
+        self.assertEqual(hashes(self.path("run")), hashes(expected))
+
+
+if __name__ == "__main__":
+    main()

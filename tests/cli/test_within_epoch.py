@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""What a run tells and leaves before its first epoch is over."""
+
+import json
+import os
+import re
+import signal
+
+from program import main
+from training import LIMIT_S, TrainingTest, metrics, read, sample_pairs, write
+
+
+class WithinEpoch(TrainingTest):
+    options = {**TrainingTest.options, "train.batch": 4, "train.epochs": 2, "train.checkpoint_every": 7,
+               "train.bleu": "false", "log.steps": 1000}
+
+    def setUp(self):
+        super().setUp()
+        self.options = {**self.options, "data.pairs": write(self.path("pairs.tsv"), sample_pairs(200))}
+
+    def lines(self, **options):
+        """The events of --log.every, of a run to its end."""
+        found = [json.loads(line) for line in self.train("--log.format", "json", **options).splitlines()]
+        return [event for event in found if event["event"] == "steps_done"]
+
+    def test_every_so_many_steps_of_an_epoch_there_is_a_line(self):
+        for mean in ("token", "batch"):
+            folder = self.path(mean)
+            found = self.lines(run__dir=folder, log__every=10, train__loss_mean=mean)
+            steps = [json.loads(line) for line in read(folder, "steps.jsonl").splitlines()]
+            per_epoch = len(steps) // 2
+            self.assertEqual([(event["epoch"], event["epoch_step"], event["step"]) for event in found],
+                             [(epoch, step, (epoch - 1) * per_epoch + step) for epoch in (1, 2)
+                              for step in range(10, per_epoch + 1, 10)])
+            for event in found:
+                self.assertEqual(event["lr"], 0.001)
+                self.assertGreater(event["tgt_tok_per_s"], 0)
+                self.assertRegex(event["text"], r"\Aepoch [12], step \d+ of \d+: "
+                                                r"loss \d\.\d{4}, \d+ tokens/s, learning rate 0.001\Z")
+                if mean == "batch":
+                    recent = [step["loss"] for step in steps[event["step"] - 10:event["step"]]]
+                    self.assertAlmostEqual(event["loss"], sum(recent) / 10, 12)
+
+    def test_none_are_wanted_and_few_without_asking(self):
+        self.assertEqual(self.lines(run__dir=self.path("none"), log__every=0), [])
+        self.assertEqual(self.lines(run__dir=self.path("usual")), [])
+
+    def test_an_interruption_in_the_first_epoch_leaves_metrics_and_report(self):
+        folder = self.path("broken")
+        process = self.start(*self.arguments("--log.format", "json", run__dir=folder, log__every=1, train__epochs=40,
+                                             train__batch=1))
+        self.assertTrue(any(json.loads(line)["event"] == "steps_done" for line in process.stderr))
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=LIMIT_S)[1].decode()
+        self.assertEqual(process.returncode, 130, said)
+        self.assertTrue(os.path.exists(os.path.join(folder, "metrics.jsonl")))
+        page = read(folder, "report.html").decode()
+        self.assertIn('"status interrupted"', page)
+        if metrics(folder):  # it was quicker than the signal
+            return
+        self.assertIn("No epoch has finished yet", page)
+
+    def test_without_any_step_an_interrupted_run_blocks_nothing(self):
+        folder = self.path("empty")
+        arguments = self.arguments("--log.format", "json", run__dir=folder, train__threads=None,
+                                   cluster__bind="tcp://127.0.0.1:*")[1:]
+        process = self.start("coordinator", *arguments)
+        self.assertTrue(any(json.loads(line)["event"] == "listening" for line in process.stderr))
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(LIMIT_S), 130)
+        self.assertEqual(read(folder, "metrics.jsonl"), b"")
+        page = read(folder, "report.html").decode()
+        self.assertIn("No epoch has finished yet", page)
+        self.assertIsNone(re.search(r"\b0 parameters", page))
+        self.train(run__dir=folder)
+        self.assertEqual(len(metrics(folder)), 2)
+
+
+if __name__ == "__main__":
+    main()
