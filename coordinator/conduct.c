@@ -119,6 +119,27 @@ static void s_tidy(const struct conduct *conduct)
                   LOG_FIELDS(LOG_TEXT("path", conduct->run.dir), LOG_TEXT("reason", failure.text)), "%s", failure.text);
 }
 
+/* Why nothing is left to do, and which options to raise to go on. */
+static void s_log_over(const struct conduct *conduct)
+{
+    const struct config *config = conduct->config;
+    const struct checkpoint_state *state = &conduct->checkpoint.state;
+    const char *dir = conduct->run.dir;
+    uint64_t done = state->epoch - 1;
+    bool all = done >= (uint64_t)config->train_epochs, stale = tally_stale(state, config);
+    const struct log_field *fields = LOG_FIELDS(LOG_TEXT("path", dir), LOG_COUNT("epochs", done),
+                                                LOG_TEXT("reason", stale ? "train.patience" : "train.epochs"));
+    if (!stale)
+        log_event(LOG_INFO, "run_complete", fields,
+                  "%s is finished after %" PRIu64 " epochs: nothing is left to do (more with --train.epochs)", dir,
+                  done);
+    else
+        log_event(LOG_INFO, "run_complete", fields,
+                  "%s is finished after %" PRIu64 " epochs, stopped by train.patience %" PRId64
+                  ": raise it to go on%s (epochs without a better score: %" PRIu64 ")",
+                  dir, done, config->train_patience, all ? ", and train.epochs too" : "", state->stale_epochs);
+}
+
 /* Where the run stands: *over when there is nothing left to do. */
 static bool s_find_start(struct conduct *conduct, bool *over, struct err *err)
 {
@@ -141,19 +162,16 @@ static bool s_find_start(struct conduct *conduct, bool *over, struct err *err)
         !checkpoint_mark_best(conduct->run.dir, state->best_step, err))
         return false;
     *over = tally_over(state, config);
-    if (*over)
+    if (*over) {
         s_tidy(conduct);
-    if (*over)
-        log_event(LOG_INFO, "run_complete",
-                  LOG_FIELDS(LOG_TEXT("path", conduct->run.dir), LOG_COUNT("epochs", state->epoch - 1)),
-                  "%s is finished after %" PRIu64 " epochs: nothing is left to do (more with --train.epochs)",
-                  conduct->run.dir, state->epoch - 1);
-    else
+        s_log_over(conduct);
+    } else {
         log_event(LOG_INFO, "run_resumed",
                   LOG_FIELDS(LOG_TEXT("path", conduct->run.dir), LOG_COUNT("step", state->step),
                              LOG_COUNT("epoch", state->epoch), LOG_INT("epochs", config->train_epochs)),
                   "going on from step %" PRIu64 ", in epoch %" PRIu64 " of %" PRId64, state->step, state->epoch,
                   config->train_epochs);
+    }
     return true;
 }
 

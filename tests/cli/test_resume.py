@@ -12,7 +12,7 @@ import subprocess
 import time
 
 from program import main, run
-from training import LIMIT_S, TrainingTest, hashes, metrics, new_folder, read, sample_pairs, write
+from training import LIMIT_S, TrainingTest, hashes, metrics, new_folder, read, sample_pairs, words, write
 
 KILLS = 10
 PAIRS = sample_pairs(400)
@@ -103,6 +103,28 @@ class Resume(TrainingTest):
                       self.train("--resume", run__dir=folder, train__epochs=2))
         self.assertEqual(hashes(folder), before)
         self.assertIn("going on from step", self.train("--resume", run__dir=folder))
+        self.assertSameRun(expected, folder)
+
+    def test_a_run_that_stopped_early_names_the_option_to_raise(self):
+        """With train.lr 0 no epoch is better than the first, so that patience 1 ends the run after two."""
+        self.options = {**self.options, "train.lr": 0, "train.patience": 1, "train.checkpoint_every": 0}
+        folder = self.path("stopped")
+        self.train(run__dir=folder)
+        self.assertEqual(len(metrics(folder)), 2)
+        for command in ("train", "coordinator"):
+            options = {**self.options, "run.dir": folder, "train.shards": 1, "train.epochs": 50}
+            if command == "coordinator":
+                options["train.threads"] = None
+            said = run(command, "--resume", *words(options))
+            self.assertEqual(said.returncode, 0, said.stderr)
+            self.assertIn(f"{folder} is finished after 2 epochs, stopped by train.patience 1: raise it to go on (", said.stderr)
+            said = run(command, "--resume", *words({**options, "train.epochs": 2}))
+            self.assertIn("stopped by train.patience 1: raise it to go on, and train.epochs too (", said.stderr)
+        self.assertEqual(len(metrics(folder)), 2)
+        self.assertIn("going on from step", self.train("--resume", run__dir=folder, train__epochs=50, train__patience=3))
+        self.assertEqual(len(metrics(folder)), 4)
+        expected = self.path("unbroken")
+        self.train(run__dir=expected, train__patience=3)
         self.assertSameRun(expected, folder)
 
     def test_epochs_speed_and_time_are_those_of_all_parts(self):
