@@ -1,6 +1,7 @@
 /* conduct.c - a run from its data to its end; see conduct.h. */
 #include "coordinator/conduct.h"
 
+#include "coordinator/resume.h"
 #include "coordinator/tally.h"
 #include "proto/base/log.h"
 
@@ -33,34 +34,16 @@ static void s_quote(const char *word, struct buffer *out)
     buffer_text(out, plain ? "" : "'");
 }
 
-/* The command that goes on with this run, from the words of this one: the same, but that it resumes and does not begin
- * anew. */
-static void s_command(const struct config *config, int argc, char **argv, struct buffer *out)
-{
-    bool overwrite = config->run_overwrite;
-    buffer_text(out, "lstmq");
-    for (int i = 0; i < argc; i++) {
-        bool bare = strcmp(argv[i], "--run.overwrite") == 0;
-        if (!bare && strcmp(argv[i], "--run.overwrite=true") != 0) {
-            s_quote(argv[i], out);
-            continue;
-        }
-        overwrite = false;
-        i += bare && i + 1 < argc && strcmp(argv[i + 1], "true") == 0;
-    }
-    buffer_text(out, overwrite ? " --no-run.overwrite" : "");
-    buffer_text(out, config->run_resume ? "" : " --resume");
-}
-
 static bool s_interrupted(const struct conduct *conduct, struct err *err)
 {
-    struct buffer command = {0};
-    s_command(conduct->config, conduct->argc, conduct->argv, &command);
-    bool whole = buffer_ok(&command, err);
+    struct buffer folder = {0};
+    s_quote(conduct->run.dir, &folder);
+    bool whole = buffer_ok(&folder, err);
     if (whole)
-        err_set(err, ERR_INTERRUPTED, "interrupted%s; continue with: %s",
-                trainer_saved(conduct->trainer) ? "" : ", and the last checkpoint could not be written", command.data);
-    buffer_free(&command);
+        err_set(err, ERR_INTERRUPTED, "interrupted%s; continue with: lstmq %s --run.dir%s --resume",
+                trainer_saved(conduct->trainer) ? "" : ", and the last checkpoint could not be written",
+                conduct->argv[0], folder.data);
+    buffer_free(&folder);
     return false;
 }
 
@@ -183,10 +166,14 @@ bool conduct_prepare(struct conduct *conduct, const struct config *config, int a
     if (!trainer_check(config, err) || !dataset_read(&conduct->dataset, config, &conduct->stream, err))
         return false;
     s_log_dataset(conduct);
-    return samples_open(&conduct->samples, &conduct->dataset, config, err) &&
-           plan_open(&conduct->plan, conduct->dataset.train, (uint32_t)config->train_batch,
-                     (uint32_t)config->train_shards, &conduct->stream, err) &&
-           run_open(&conduct->run, config, err) && s_find_start(conduct, over, err);
+    if (!samples_open(&conduct->samples, &conduct->dataset, config, err) ||
+        !plan_open(&conduct->plan, conduct->dataset.train, (uint32_t)config->train_batch,
+                   (uint32_t)config->train_shards, &conduct->stream, err) ||
+        !run_open(&conduct->run, config, err) || !s_find_start(conduct, over, err))
+        return false;
+    if (!*over)
+        resume_record(config);
+    return true;
 }
 
 bool conduct_open_loop(struct conduct *conduct, struct err *err)

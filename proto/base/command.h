@@ -21,6 +21,14 @@ struct command {
 bool command_config(const struct command *self, int argc, char **argv, struct config *config, int *words, bool *done,
                     struct err *err);
 
+/* command_config in two halves, for a command that completes its options between them. The first reads the arguments
+ * and opens the logger, the second opens it once more, as the options have it then, and answers --help or
+ * --dump-config. */
+bool command_arguments(const struct command *self, int argc, char **argv, struct config *config, int *words,
+                       enum config_request *what, struct config_given *given, struct err *err);
+bool command_answer(const struct command *self, const struct config *config, enum config_request what, bool *done,
+                    struct err *err);
+
 /* --log.format json stands among the arguments: for errors that end a command before its arguments are understood. */
 bool command_wants_json(int argc, char **argv);
 
