@@ -32,8 +32,8 @@ static const struct command s_commands[] = {
      .description =
          "Reads the pairs, builds the vocabularies, trains, and keeps in run.dir the checkpoints, one line of figures "
          "for each epoch (metrics.jsonl) and a page with the curves (report.html). RUN/best is the checkpoint with the "
-         "best score, RUN/latest the newest one. An interrupted run writes a checkpoint first; --resume goes on from "
-         "it.\n\n"
+         "best score, RUN/latest the newest one. An interrupted run writes a checkpoint first; "
+         "`lstmq train --run.dir RUN --resume` goes on from it.\n\n"
          "--config takes a file or the name of a recipe: notebook, notebook-rnn, default.\n\n"
          "  lstmq train --config notebook --data.pairs pairs.tsv --run.dir runs/first\n"
          "  lstmq train --data.src corpus.en.gz --data.tgt corpus.fr.gz --epochs 10",
@@ -88,9 +88,10 @@ static const struct command s_commands[] = {
      .summary = "train a model on workers that come over the network",
      .description =
          "Owns the data and the run, and hands the work out to whoever comes by `lstmq worker --connect`. Workers may "
-         "come, go and die at any time; killed itself, it goes on with --resume from what the workers hold. Ctrl-C, "
-         "SIGTERM or a closed terminal: it saves and ends. To other machines it listens with keys only (lstmq help "
-         "keygen), or with --insecure.\n\n"
+         "come, go and die at any time; killed itself, it goes on from what the workers hold with "
+         "`lstmq coordinator --run.dir RUN --resume`. Ctrl-C, SIGTERM or a closed terminal: it saves and ends. To "
+         "other "
+         "machines it listens with keys only (lstmq help keygen), or with --insecure.\n\n"
          "  lstmq coordinator --config default --data.pairs pairs.tsv --run.dir runs/first",
      .run = cmd_coordinator},
     {.name = "status",

@@ -4,6 +4,7 @@
  * hoard. What it must not forget when it is killed is in the run folder's journal. */
 #include "coordinator/commands.h"
 #include "coordinator/conduct.h"
+#include "coordinator/resume.h"
 #include "proto/base/log.h"
 #include "proto/wire/keyring.h"
 #include "proto/wire/socket.h"
@@ -110,11 +111,10 @@ static bool s_coordinate(struct service *service, int argc, char **argv, struct 
 bool cmd_coordinator(const struct command *self, int argc, char **argv, struct err *err)
 {
     bool done = false;
-    int words;
     struct service *service = calloc(1, sizeof *service);
     if (service == NULL)
         return err_set(err, ERR_MEMORY, "no memory for a coordinator");
-    bool ok = command_config(self, argc, argv, &service->config, &words, &done, err);
+    bool ok = resume_config(self, argc, argv, &service->config, &done, err);
     if (ok && !done) {
         command_outlive_readers();
         ok = s_coordinate(service, argc, argv, err);

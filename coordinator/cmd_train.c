@@ -5,6 +5,7 @@
  * cluster differs in the endpoint alone. */
 #include "coordinator/commands.h"
 #include "coordinator/conduct.h"
+#include "coordinator/resume.h"
 #include "proto/wire/message.h"
 #include "proto/wire/socket.h"
 
@@ -192,12 +193,11 @@ static bool s_train(struct session *session, int argc, char **argv, struct err *
 bool cmd_train(const struct command *self, int argc, char **argv, const struct train_worker *worker, struct err *err)
 {
     bool done = false;
-    int words;
     struct session *session = calloc(1, sizeof *session);
     if (session == NULL)
         return err_set(err, ERR_MEMORY, "no memory for training");
     session->functions = worker;
-    bool ok = command_config(self, argc, argv, &session->config, &words, &done, err);
+    bool ok = resume_config(self, argc, argv, &session->config, &done, err);
     if (ok && !done) {
         command_outlive_readers();
         ok = s_train(session, argc, argv, err);

@@ -1,6 +1,7 @@
 /* conduct.c - a run from its data to its end; see conduct.h. */
 #include "coordinator/conduct.h"
 
+#include "coordinator/resume.h"
 #include "coordinator/tally.h"
 #include "proto/base/log.h"
 #include "proto/store/links.h"
@@ -34,34 +35,16 @@ static void s_quote(const char *word, struct buffer *out)
     buffer_text(out, plain ? "" : "'");
 }
 
-/* The command that goes on with this run, from the words of this one: the same, but that it resumes and does not begin
- * anew. */
-static void s_command(const struct config *config, int argc, char **argv, struct buffer *out)
-{
-    bool overwrite = config->run_overwrite;
-    buffer_text(out, "lstmq");
-    for (int i = 0; i < argc; i++) {
-        bool bare = strcmp(argv[i], "--run.overwrite") == 0;
-        if (!bare && strcmp(argv[i], "--run.overwrite=true") != 0) {
-            s_quote(argv[i], out);
-            continue;
-        }
-        overwrite = false;
-        i += bare && i + 1 < argc && strcmp(argv[i + 1], "true") == 0;
-    }
-    buffer_text(out, overwrite ? " --no-run.overwrite" : "");
-    buffer_text(out, config->run_resume ? "" : " --resume");
-}
-
 static bool s_interrupted(const struct conduct *conduct, struct err *err)
 {
-    struct buffer command = {0};
-    s_command(conduct->config, conduct->argc, conduct->argv, &command);
-    bool whole = buffer_ok(&command, err);
+    struct buffer folder = {0};
+    s_quote(conduct->run.dir, &folder);
+    bool whole = buffer_ok(&folder, err);
     if (whole)
-        err_set(err, ERR_INTERRUPTED, "interrupted%s; continue with: %s",
-                trainer_saved(conduct->trainer) ? "" : ", and the last checkpoint could not be written", command.data);
-    buffer_free(&command);
+        err_set(err, ERR_INTERRUPTED, "interrupted%s; continue with: lstmq %s --run.dir%s --resume",
+                trainer_saved(conduct->trainer) ? "" : ", and the last checkpoint could not be written",
+                conduct->argv[0], folder.data);
+    buffer_free(&folder);
     return false;
 }
 
@@ -143,6 +126,27 @@ static void s_tidy(const struct conduct *conduct)
                   LOG_FIELDS(LOG_TEXT("path", conduct->run.dir), LOG_TEXT("reason", failure.text)), "%s", failure.text);
 }
 
+/* Why nothing is left to do, and which options to raise to go on. */
+static void s_log_over(const struct conduct *conduct)
+{
+    const struct config *config = conduct->config;
+    const struct checkpoint_state *state = &conduct->checkpoint.state;
+    const char *dir = conduct->run.dir;
+    uint64_t done = state->epoch - 1;
+    bool all = done >= (uint64_t)config->train_epochs, stale = tally_stale(state, config);
+    const struct log_field *fields = LOG_FIELDS(LOG_TEXT("path", dir), LOG_COUNT("epochs", done),
+                                                LOG_TEXT("reason", stale ? "train.patience" : "train.epochs"));
+    if (!stale)
+        log_event(LOG_INFO, "run_complete", fields,
+                  "%s is finished after %" PRIu64 " epochs: nothing is left to do (more with --train.epochs)", dir,
+                  done);
+    else
+        log_event(LOG_INFO, "run_complete", fields,
+                  "%s is finished after %" PRIu64 " epochs, stopped by train.patience %" PRId64
+                  ": raise it to go on%s (epochs without a better score: %" PRIu64 ")",
+                  dir, done, config->train_patience, all ? ", and train.epochs too" : "", state->stale_epochs);
+}
+
 /* Where the run stands: *over when there is nothing left to do. */
 static bool s_find_start(struct conduct *conduct, bool *over, struct err *err)
 {
@@ -164,19 +168,16 @@ static bool s_find_start(struct conduct *conduct, bool *over, struct err *err)
     if (!links_restore(conduct->run.dir, state->step, state->has_best ? state->best_step : 0, err))
         return false;
     *over = tally_over(state, config);
-    if (*over)
+    if (*over) {
         s_tidy(conduct);
-    if (*over)
-        log_event(LOG_INFO, "run_complete",
-                  LOG_FIELDS(LOG_TEXT("path", conduct->run.dir), LOG_COUNT("epochs", state->epoch - 1)),
-                  "%s is finished after %" PRIu64 " epochs: nothing is left to do (more with --train.epochs)",
-                  conduct->run.dir, state->epoch - 1);
-    else
+        s_log_over(conduct);
+    } else {
         log_event(LOG_INFO, "run_resumed",
                   LOG_FIELDS(LOG_TEXT("path", conduct->run.dir), LOG_COUNT("step", state->step),
                              LOG_COUNT("epoch", state->epoch), LOG_INT("epochs", config->train_epochs)),
                   "going on from step %" PRIu64 ", in epoch %" PRIu64 " of %" PRId64, state->step, state->epoch,
                   config->train_epochs);
+    }
     return true;
 }
 
@@ -188,10 +189,14 @@ bool conduct_prepare(struct conduct *conduct, const struct config *config, int a
     if (!trainer_check(config, err) || !dataset_read(&conduct->dataset, config, &conduct->stream, err))
         return false;
     s_log_dataset(conduct);
-    return samples_open(&conduct->samples, &conduct->dataset, config, err) &&
-           plan_open(&conduct->plan, conduct->dataset.train, (uint32_t)config->train_batch,
-                     (uint32_t)config->train_shards, &conduct->stream, err) &&
-           run_open(&conduct->run, config, err) && s_find_start(conduct, over, err);
+    if (!samples_open(&conduct->samples, &conduct->dataset, config, err) ||
+        !plan_open(&conduct->plan, conduct->dataset.train, (uint32_t)config->train_batch,
+                   (uint32_t)config->train_shards, &conduct->stream, err) ||
+        !run_open(&conduct->run, config, err) || !s_find_start(conduct, over, err))
+        return false;
+    if (!*over)
+        resume_record(config);
+    return true;
 }
 
 bool conduct_open_loop(struct conduct *conduct, struct err *err)

@@ -36,9 +36,9 @@ struct conduct {
     bool signalled; /* the first signal came */
 };
 
-/* Read the data, open the run folder, find where the run stands. argv are the command's words, for the report and for the
- * command that continues an interrupted run; they must outlive the conduct. *over: there is nothing left to do. Call
- * conduct_close whatever it returns. */
+/* Read the data, open the run folder, find where the run stands, record its options. argv are the command's words,
+ * for the report; they must outlive the conduct. *over: there is nothing left to do. Call conduct_close whatever it
+ * returns. */
 bool conduct_prepare(struct conduct *conduct, const struct config *config, int argc, char **argv, bool *over,
                      struct err *err);
 

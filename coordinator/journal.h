@@ -11,16 +11,17 @@
  *               0 = all were dismissed; run: what it was begun with, a journal_origin (16 bytes); else 0
  *
  * The first record is the run's identity, drawn when the run began; by it a coordinator knows workers that hold its
- * state. Before the first checkpoint, which stores options and fingerprint, the origin beside it is all that tells whether
- * a coordinator that is started again was given the same. Numbers are given once and never again; where they change while
- * they are the file's last record, they are written over it, so that a peer who says HELLO without end does not make the
- * file grow without end. Results are those of the steps since the newest checkpoint; a cut takes back those of its step and
- * later. Records are written, not fsynced: they outlive the process, and after a crash of the host the checkpoint counts;
- * generations and workers are numbered far enough behind the last that is known. The first record, of the run, and the
- * second, of numbers, are written together: a file without them, or of another format, is no journal of this coordinator's.
- * After them a record that is not whole ends the file. At each checkpoint a new file with only what still counts
- * takes the place of the old one. A journal that cannot be written is logged once; training goes on,
- * and what is lost is only that a killed coordinator could go on from memory. Coordinator's thread. */
+ * state. Before the first checkpoint, which stores options and fingerprint, the origin beside it tells whether a
+ * coordinator that is started again was given the same; RUN/options.yaml, which users may edit, does not. Numbers
+ * are given once and never again; where they change while they are the file's last record, they are written over it,
+ * so that a peer who says HELLO without end does not make the file grow without end. Results are those of the steps
+ * since the newest checkpoint; a cut takes back those of its step and later. Records are written, not fsynced: they
+ * outlive the process, and after a crash of the host the checkpoint counts; generations and workers are numbered far
+ * enough behind the last that is known. The first record, of the run, and the second, of numbers, are written
+ * together: a file without them, or of another format, is no journal of this coordinator's. After them a record that
+ * is not whole ends the file. At each checkpoint a new file with only what still counts takes the place of the old
+ * one. A journal that cannot be written is logged once; training goes on, and what is lost is only that a killed
+ * coordinator could go on from memory. Coordinator's thread. */
 #ifndef LSTMQ_JOURNAL_H
 #define LSTMQ_JOURNAL_H
 

@@ -70,8 +70,8 @@ static bool s_makes_a_run(const struct run *run, const char *name)
 
 static bool s_is_ours(const char *name)
 {
-    static const char *const names[] = {STEP_LATEST,   STEP_BEST,     "metrics.jsonl",
-                                        "steps.jsonl", "report.html", "journal"};
+    static const char *const names[] = {STEP_LATEST,   STEP_BEST, "metrics.jsonl", "steps.jsonl",
+                                        "report.html", "journal", RUN_OPTIONS};
     struct step_folder folder;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0)
@@ -140,58 +140,13 @@ void run_close(struct run *run)
     buffer_free(&run->steps.pending);
 }
 
-/* Options that may change from one part of a run to the next. Paths of data may: the dataset's fingerprint guards
- * them. */
-static bool s_may_change(const char *key)
-{
-    static const char *const sections[] = {"run.",   "log.",     "translate.", "output.",
-                                           "bench.", "cluster.", "curve.",     "worker."};
-    static const char *const keys[] = {
-        "data.pairs",        "data.src",     "data.tgt",       "data.valid_pairs",      "data.valid_src",
-        "data.valid_tgt",    "train.epochs", "train.patience", "train.threads",         "train.workers",
-        "train.min_workers", "train.span",   "train.keep",     "train.checkpoint_every"};
-    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
-        if (strncmp(key, sections[i], strlen(sections[i])) == 0)
-            return true;
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (strcmp(key, keys[i]) == 0)
-            return true;
-    return false;
-}
-
-static bool s_same_option(const struct config *now, const struct config *stored, const struct option_row *row,
-                          const char *dir, struct err *err)
-{
-    struct buffer given = {0}, had = {0};
-    config_get(now, row, &given);
-    config_get(stored, row, &had);
-    bool same = buffer_ok(&given, err) && buffer_ok(&had, err);
-    if (same && (given.size != had.size || (given.size > 0 && memcmp(given.data, had.data, given.size) != 0)))
-        same = err_set(err, ERR_USAGE,
-                       "%s is \"%s\" but the run in %s was begun with \"%s\": it can only be continued with that",
-                       row->key, given.size > 0 ? given.data : "", dir, had.size > 0 ? had.data : "");
-    buffer_free(&given);
-    buffer_free(&had);
-    return same;
-}
-
-static bool s_same_config(const struct config *now, const struct config *stored, const char *dir, struct err *err)
-{
-    size_t count;
-    const struct option_row *rows = config_options(&count);
-    for (size_t i = 0; i < count; i++)
-        if (!s_may_change(rows[i].key) && !s_same_option(now, stored, &rows[i], dir, err))
-            return false;
-    return true;
-}
-
 bool run_origin(const struct config *config, const char *fingerprint, struct journal_origin *origin, struct err *err)
 {
     struct buffer text = {0};
     size_t count;
     const struct option_row *rows = config_options(&count);
     for (size_t i = 0; i < count; i++) {
-        if (s_may_change(rows[i].key))
+        if (config_resume_rule(&rows[i]) != RESUME_SAME)
             continue;
         buffer_append(&text, rows[i].key, strlen(rows[i].key) + 1);
         config_get(config, &rows[i], &text);
@@ -214,11 +169,12 @@ static bool s_same_origin(const struct run *run, const struct config *config, co
     if (!run_origin(config, fingerprint, &now, err))
         return false;
     if (now.options != begun.options)
-        return err_set(err, ERR_USAGE,
-                       "the options are not those that the run in %s was begun with, which has no checkpoint yet that "
-                       "tells them: it can only be continued with the same (train.epochs, run, log and cluster options "
-                       "may differ); to begin anew, give --run.overwrite in place of --resume, or another --run.dir",
-                       run->dir);
+        return err_set(
+            err, ERR_USAGE,
+            "the options are not those that the run in %s was begun with, which has no checkpoint yet that "
+            "tells them: it can only be continued with the same (\"lstmq help train\" names those that may change); to "
+            "begin anew, give --run.overwrite in place of --resume, or another --run.dir",
+            run->dir);
     return now.pairs == begun.pairs ||
            err_set(err, ERR_DATA,
                    "the pairs are not those that the run in %s was begun with: give the same files, or begin anew in "
@@ -233,7 +189,7 @@ bool run_resume(struct run *run, const struct config *config, const char *finger
         return false;
     if (!*found)
         return s_same_origin(run, config, fingerprint, err);
-    if (!s_same_config(config, &checkpoint->state.config, run->dir, err)) {
+    if (!config_agrees(config, &checkpoint->state.config, run->dir, err)) {
         checkpoint_close(checkpoint);
         return false;
     }

@@ -6,6 +6,7 @@
  *   RUN/step-*, latest, best  checkpoints (proto/store/checkpoint.h)
  *   RUN/report.html           (coordinator/report.h)
  *   RUN/journal               of a coordinator (coordinator/journal.h)
+ *   RUN/options.yaml          the options of its newest start (coordinator/resume.h)
  *
  * run_open takes the lock and refuses a folder that holds another run. Records are appended as things happen; a record
  * that cannot be written is kept in memory and tried again with the next one, so a full disk loses none. run_rewind
@@ -19,6 +20,8 @@
 #include "proto/base/config.h"
 #include "proto/store/checkpoint.h"
 #include "proto/wire/message.h"
+
+#define RUN_OPTIONS "options.yaml"
 
 /* One line of metrics.jsonl. NAN stands for null: not computed. */
 struct epoch_record {

@@ -124,7 +124,7 @@ static bool s_open_run(struct session *session, const struct welcome *welcome, s
     config_defaults(&config);
     s_close_run(session);
     shared_begin(session->shared);
-    if (!config_parse(&config, welcome->config.data, welcome->config.size, "WELCOME: config", err) ||
+    if (!config_parse(&config, welcome->config.data, welcome->config.size, "WELCOME: config", NULL, err) ||
         !training_open(&session->training, session->backend, &config, (int)welcome->src_vocab, (int)welcome->tgt_vocab,
                        err))
         return false;

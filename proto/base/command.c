@@ -55,17 +55,30 @@ void command_outlive_readers(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-bool command_config(const struct command *self, int argc, char **argv, struct config *config, int *words, bool *done,
-                    struct err *err)
+static void s_open_log(const struct command *self, const struct config *config)
 {
-    enum config_request what;
+    log_open(self->name, (enum log_level)config->log_level);
+    log_use_json(config->log_format == 1);
+}
+
+bool command_arguments(const struct command *self, int argc, char **argv, struct config *config, int *words,
+                       enum config_request *what, struct config_given *given, struct err *err)
+{
     config_defaults(config);
     log_open(self->name, LOG_INFO);
     log_use_json(command_wants_json(argc, argv));
-    if (!config_arguments(config, self->bit, argc, argv, self->words, words, &what, err))
+    if (given != NULL)
+        *given = (struct config_given){0};
+    if (!config_arguments(config, self->bit, argc, argv, self->words, words, what, given, err))
         return false;
-    log_open(self->name, (enum log_level)config->log_level);
-    log_use_json(config->log_format == 1);
+    s_open_log(self, config);
+    return true;
+}
+
+bool command_answer(const struct command *self, const struct config *config, enum config_request what, bool *done,
+                    struct err *err)
+{
+    s_open_log(self, config);
     *done = what != CONFIG_RUN;
     if (!*done)
         return true;
@@ -77,4 +90,12 @@ bool command_config(const struct command *self, int argc, char **argv, struct co
     bool ok = command_print(&page, err);
     buffer_free(&page);
     return ok;
+}
+
+bool command_config(const struct command *self, int argc, char **argv, struct config *config, int *words, bool *done,
+                    struct err *err)
+{
+    enum config_request what;
+    return command_arguments(self, argc, argv, config, words, &what, NULL, err) &&
+           command_answer(self, config, what, done, err);
 }

@@ -25,6 +25,14 @@ bool command_config(const struct command *self, int argc, char **argv, struct co
  * after command_config, as `lstmq train --help | head` must end quietly. */
 void command_outlive_readers(void);
 
+/* command_config in two halves, for a command that completes its options between them. The first reads the arguments
+ * and opens the logger, the second opens it once more, as the options have it then, and answers --help or
+ * --dump-config. */
+bool command_arguments(const struct command *self, int argc, char **argv, struct config *config, int *words,
+                       enum config_request *what, struct config_given *given, struct err *err);
+bool command_answer(const struct command *self, const struct config *config, enum config_request what, bool *done,
+                    struct err *err);
+
 /* --log.format json stands among the arguments: for errors that end a command before its arguments are understood. */
 bool command_wants_json(int argc, char **argv);
 

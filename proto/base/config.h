@@ -105,15 +105,21 @@ bool config_set(struct config *config, const char *key, const char *text, struct
 /* The value of a row as config_set takes it, appended to `out`; numbers survive the round trip to the bit. */
 void config_get(const struct config *config, const struct option_row *row, struct buffer *out);
 
+/* Which options were given, in a file or on the command line, by their places in the table. */
+struct config_given {
+    bool row[CONFIG_OPTIONS];
+};
+
 /* Read YAML: sections as mappings of scalars ("train:\n  batch: 64"), or flat "train.batch: 64". Unknown and repeated keys, other
  * node kinds, anchors, tags and bad values are ERR_USAGE with "NAME:LINE: ", and leave `config` as it was. `name` is what
- * errors call the text. */
-bool config_parse(struct config *config, const char *yaml, size_t size, const char *name, struct err *err);
+ * errors call the text. What it gives is added to `given`; NULL = not wanted, here and below. */
+bool config_parse(struct config *config, const char *yaml, size_t size, const char *name, struct config_given *given,
+                  struct err *err);
 
 /* config_parse on a file, or, when `path` has no slash and no such file exists, on the recipe of that name: it is
  * looked for in $LSTMQ_RECIPES, in ../share/lstmq/recipes beside the executable's folder, and in the sources it was
  * built from. ERR_USAGE when there is none, with the recipes there are. */
-bool config_load(struct config *config, const char *path, struct err *err);
+bool config_load(struct config *config, const char *path, struct config_given *given, struct err *err);
 
 /* The whole configuration as YAML with sections, which config_parse reads back to an equal struct. */
 void config_dump(const struct config *config, struct buffer *out);
@@ -125,6 +131,24 @@ void config_dump(const struct config *config, struct buffer *out);
  * `most_words`. --help (at once, before --config is read) and --dump-config are reported through `what`. */
 enum config_request { CONFIG_RUN, CONFIG_HELP, CONFIG_DUMP };
 bool config_arguments(struct config *config, unsigned command, int argc, char **argv, int most_words, int *words,
-                      enum config_request *what, struct err *err);
+                      enum config_request *what, struct config_given *given, struct err *err);
+
+/* What becomes of an option when a run goes on (--resume); the rules are in config_resume.c. */
+enum option_resume {
+    RESUME_SAME,       /* it shapes the run's numbers: a value that is given must be the run's     */
+    RESUME_MAY_CHANGE, /* a value that is given takes the place of the run's                       */
+    RESUME_NOT_KEPT,   /* it concerns one start alone: the run's value does not count              */
+};
+enum option_resume config_resume_rule(const struct option_row *row);
+
+/* ERR_USAGE names the first option of RESUME_SAME in which `config` differs from `run`, the options that the run in
+ * folder `dir` has, with both values. */
+bool config_agrees(const struct config *config, const struct config *run, const char *dir, struct err *err);
+
+/* The options of a run that goes on: `config`, of which only `given` was given, takes all others from `run`.
+ * ERR_USAGE as config_agrees where an option that was given is not the run's. One way to name pairs (data.pairs, or
+ * data.src and data.tgt) that is given replaces the other. */
+bool config_resume(struct config *config, const struct config_given *given, const struct config *run, const char *dir,
+                   struct err *err);
 
 #endif

@@ -217,17 +217,18 @@ static bool s_survey(struct scan scan, const char **file, int most_words, enum c
 }
 
 bool config_arguments(struct config *config, unsigned command, int argc, char **argv, int most_words, int *words,
-                      enum config_request *what, struct err *err)
+                      enum config_request *what, struct config_given *given, struct err *err)
 {
     struct scan scan = {.argc = argc, .argv = argv, .command = command, .at = 1};
     const char *file = NULL;
+    size_t count;
     *words = 0;
     *what = CONFIG_RUN;
     if (!s_survey(scan, &file, most_words, what, err))
         return false;
     if (*what == CONFIG_HELP)
         return true;
-    if (file != NULL && !config_load(config, file, err))
+    if (file != NULL && !config_load(config, file, given, err))
         return false;
     struct item item;
     do {
@@ -235,6 +236,8 @@ bool config_arguments(struct config *config, unsigned command, int argc, char **
             return false;
         if (item.kind == ITEM_OPTION && !config_set(config, item.row->key, item.value, err))
             return false;
+        if (item.kind == ITEM_OPTION && given != NULL)
+            given->row[item.row - config_options(&count)] = true;
         /* A word moves to the front, over arguments that have been read. */
         if (item.kind == ITEM_WORD)
             argv[++*words] = item.text;

@@ -144,7 +144,7 @@ static bool s_read(const char *path, struct buffer *text, struct err *err)
     return ok && buffer_ok(text, err);
 }
 
-bool config_load(struct config *config, const char *path, struct err *err)
+bool config_load(struct config *config, const char *path, struct config_given *given, struct err *err)
 {
     char found[PATH_MAX];
     if (strchr(path, '/') == NULL && !s_is_file(path)) {
@@ -156,7 +156,7 @@ bool config_load(struct config *config, const char *path, struct err *err)
     }
     struct buffer text = {0};
     bool ok = s_read(path, &text, err) &&
-              config_parse(config, text.size > 0 ? text.data : "", text.size, typed_show(path).shown, err);
+              config_parse(config, text.size > 0 ? text.data : "", text.size, typed_show(path).shown, given, err);
     buffer_free(&text);
     return ok;
 }

@@ -226,7 +226,8 @@ static bool s_stream(struct reading *reading, struct err *err)
     }
 }
 
-bool config_parse(struct config *config, const char *yaml, size_t size, const char *name, struct err *err)
+bool config_parse(struct config *config, const char *yaml, size_t size, const char *name, struct config_given *given,
+                  struct err *err)
 {
     struct config filled = *config;
     struct reading reading = {.config = &filled, .name = name, .yaml = yaml, .size = size};
@@ -237,5 +238,7 @@ bool config_parse(struct config *config, const char *yaml, size_t size, const ch
     yaml_parser_delete(&reading.parser);
     if (ok)
         memcpy(config, &filled, sizeof filled);
+    for (size_t i = 0; ok && given != NULL && i < CONFIG_OPTIONS; i++)
+        given->row[i] = given->row[i] || reading.option_line[i] != 0;
     return ok;
 }

@@ -193,6 +193,37 @@ static void s_always(bool styled, struct buffer *out)
     }
 }
 
+void help_may_change(unsigned commands, struct buffer *out)
+{
+    size_t count;
+    const struct option_row *rows = config_options(&count);
+    const char *before =
+        "With --resume a run keeps its own options, which need not be given again. A value that is given "
+        "must be the run's, but for options that may change: ";
+    for (size_t i = 0; i < count; i++) {
+        if ((rows[i].commands & commands) == 0 || config_resume_rule(&rows[i]) != RESUME_MAY_CHANGE)
+            continue;
+        buffer_format(out, "%s%s", before, rows[i].key);
+        before = ", ";
+    }
+    buffer_text(out, ".");
+}
+
+static void s_resume(const struct command *command, bool styled, struct buffer *out)
+{
+    static const char title[] = "with --resume";
+    struct buffer text = {0};
+    if ((config_option("run.resume")->commands & command->bit) == 0)
+        return;
+    help_may_change(command->bit, &text);
+    out->failed |= text.failed;
+    s_heading(title, strlen(title), styled, out);
+    buffer_text(out, "  ");
+    if (!out->failed)
+        s_wrap(text.data, 2, 2, out);
+    buffer_free(&text);
+}
+
 void help_command(const struct command *command, bool styled, struct buffer *out)
 {
     size_t count;
@@ -209,6 +240,7 @@ void help_command(const struct command *command, bool styled, struct buffer *out
             s_heading(rows[i].key, strcspn(rows[i].key, "."), styled, out);
         s_option(&rows[i], out);
     }
+    s_resume(command, styled, out);
     s_always(styled, out);
 }
 

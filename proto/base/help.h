@@ -44,6 +44,9 @@ void help_value(const struct option_row *row, struct buffer *out);
 /* What else there is to know of it: "1 to 65536 pairs; default 64", or nothing. */
 void help_limits(const struct option_row *row, struct buffer *out);
 
+/* A sentence or two: what --resume keeps, and the options of the commands in `commands` that may change. */
+void help_may_change(unsigned commands, struct buffer *out);
+
 /* True for a BOOL that is on unless it is told otherwise: its --no-KEY is what is of use. */
 bool help_is_on(const struct option_row *row);
 

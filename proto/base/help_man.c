@@ -125,7 +125,13 @@ static void s_options(const struct command *table, size_t count, struct buffer *
              "Each is also a key of the configuration file: \\fB\\-\\-train.batch 64\\fR on the command line is\n"
              "\\fBbatch: 64\\fR below \\fBtrain:\\fR there. An option that is on or off is given as\n"
              "\\fB\\-\\-\\fIkey\\fR or \\fB\\-\\-no\\-\\fIkey\\fR. The command line wins over the file, and the file\n"
-             "over what is built in.\n");
+             "over what is built in.\n.PP\n");
+    struct buffer resume = {0};
+    help_may_change(config_option("run.resume")->commands, &resume);
+    s_text(resume.data, resume.size, out);
+    out->failed |= resume.failed;
+    buffer_free(&resume);
+    buffer_text(out, "\n");
     for (size_t i = 0; i < sizeof help_always / sizeof help_always[0]; i++) {
         buffer_text(out, ".TP\n");
         s_bold_option("", help_always[i].option, out);

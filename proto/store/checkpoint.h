@@ -108,4 +108,8 @@ bool checkpoint_locate(char folder[CHECKPOINT_PATH], const char *path, const cha
  * all. */
 bool checkpoint_latest(struct checkpoint *checkpoint, const char *run, bool *found, struct err *err);
 
+/* The state of a run's newest checkpoint whose state.json is whole, whatever its other files are. False with
+ * ERR_DATA when there are checkpoints but no such one; true with *found = false when there is no checkpoint. */
+bool checkpoint_latest_state(struct checkpoint_state *state, const char *run, bool *found, struct err *err);
+
 #endif

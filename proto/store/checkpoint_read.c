@@ -405,3 +405,28 @@ bool checkpoint_latest(struct checkpoint *checkpoint, const char *run, bool *fou
     return err_set(err, ERR_DATA, "%s: training can go on from none of its checkpoints (%zu tried); the last one: %s",
                    run, damaged, why.text);
 }
+
+bool checkpoint_latest_state(struct checkpoint_state *state, const char *run, bool *found, struct err *err)
+{
+    struct step_folder *folders;
+    struct err why = {0};
+    struct checkpoint checkpoint;
+    size_t count, damaged = 0;
+    *found = false;
+    if (!steps_list(run, &folders, &count, err))
+        return false;
+    for (size_t i = 0; !*found && i < count; i++) {
+        if (folders[i].kind == STEP_PARTIAL)
+            continue;
+        checkpoint = (struct checkpoint){0};
+        *found = path_join(checkpoint.path, run, folders[i].name, &why) &&
+                 manifest_load(&checkpoint.manifest, checkpoint.path, &why) && s_read_state(&checkpoint, &why);
+        damaged += !*found;
+    }
+    free(folders);
+    if (*found)
+        *state = checkpoint.state;
+    return *found || damaged == 0 ||
+           err_set(err, ERR_DATA, "%s: the state of none of its checkpoints is whole (%zu tried); the last one: %s",
+                   run, damaged, why.text);
+}

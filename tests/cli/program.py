@@ -40,6 +40,18 @@ def option_names(command):
     return {name for names, _ in option_rows(command) for name in names}
 
 
+def dumped(text):
+    """A dump's lines as {key: value as it is typed}."""
+    values, section = {}, ""
+    for line in text.splitlines():
+        if not line.startswith(" "):
+            section = line.rstrip(":")
+        else:
+            name, value = line.strip().split(": ", 1)
+            values[f"{section}.{name}"] = value.strip('"')
+    return values
+
+
 def main():
     """Run the tests of the script; where all of them were skipped, say so to ctest."""
     result = unittest.main(exit=False, verbosity=2).result

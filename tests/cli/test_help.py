@@ -8,21 +8,9 @@ import shutil
 import subprocess
 import unittest
 
-from program import BINARY, commands, main, option_names, option_rows, run
+from program import BINARY, commands, dumped, main, option_names, option_rows, run
 
 ALWAYS = {"config", "dump-config", "help"}
-
-
-def dumped(text):
-    """A dump's lines as {key: value as it is typed}."""
-    values, section = {}, ""
-    for line in text.splitlines():
-        if not line.startswith(" "):
-            section = line.rstrip(":")
-        else:
-            name, value = line.strip().split(": ", 1)
-            values[f"{section}.{name}"] = value.strip('"')
-    return values
 
 
 def roff_options(man):
@@ -102,6 +90,12 @@ class Help(unittest.TestCase):
     def test_every_key_is_in_the_help_of_some_command(self):
         listed = set().union(*(option_names(command) for command in commands()))
         self.assertEqual(set(dumped(run("train", "--dump-config").stdout)) - listed, set())
+
+    def test_it_says_which_options_may_change_when_a_run_goes_on(self):
+        for command in commands():
+            titles = [line for line in run("help", command).stdout.splitlines() if line.startswith("with -")]
+            self.assertEqual(titles, ["with --resume"] if "resume" in option_names(command) else [], command)
+        self.assertIn("options that may change: data.pairs, ", run("help", "--man").stdout)
 
     def test_headings_are_bold_on_a_terminal_only(self):
         def on_terminal(**environment):

@@ -11,8 +11,8 @@ import signal
 import subprocess
 import time
 
-from program import main, run
-from training import LIMIT_S, TrainingTest, hashes, metrics, new_folder, read, sample_pairs, write
+from program import dumped, main, option_rows, run
+from training import LIMIT_S, TrainingTest, hashes, metrics, new_folder, read, sample_pairs, words, write
 
 KILLS = 10
 PAIRS = sample_pairs(400)
@@ -89,7 +89,7 @@ class Resume(TrainingTest):
             self.assertEqual(process.returncode, 130, rest)
             self.assertIn("writing a checkpoint; once more ends at once\n", rest)
             last = rest.splitlines()[-1]
-            self.assertRegex(last, r"\Alstmq train: interrupted; continue with: lstmq train .* --resume\Z")
+            self.assertRegex(last, r"\Alstmq train: interrupted; continue with: lstmq train --run.dir \'.*\' --resume\Z")
             again = run(*shlex.split(last.split("continue with: ")[1])[1:])
             self.assertEqual(again.returncode, 0, again.stderr)
             self.assertRegex(again.stderr, r"going on from step \d+, in epoch \d+ of 12\n|holds no checkpoint")
@@ -105,6 +105,28 @@ class Resume(TrainingTest):
         self.assertIn("going on from step", self.train("--resume", run__dir=folder))
         self.assertSameRun(expected, folder)
 
+    def test_a_run_that_stopped_early_names_the_option_to_raise(self):
+        """With train.lr 0 no epoch is better than the first, so that patience 1 ends the run after two."""
+        self.options = {**self.options, "train.lr": 0, "train.patience": 1, "train.checkpoint_every": 0}
+        folder = self.path("stopped")
+        self.train(run__dir=folder)
+        self.assertEqual(len(metrics(folder)), 2)
+        for command in ("train", "coordinator"):
+            options = {**self.options, "run.dir": folder, "train.shards": 1, "train.epochs": 50}
+            if command == "coordinator":
+                options["train.threads"] = None
+            said = run(command, "--resume", *words(options))
+            self.assertEqual(said.returncode, 0, said.stderr)
+            self.assertIn(f"{folder} is finished after 2 epochs, stopped by train.patience 1: raise it to go on (", said.stderr)
+            said = run(command, "--resume", *words({**options, "train.epochs": 2}))
+            self.assertIn("stopped by train.patience 1: raise it to go on, and train.epochs too (", said.stderr)
+        self.assertEqual(len(metrics(folder)), 2)
+        self.assertIn("going on from step", self.train("--resume", run__dir=folder, train__epochs=50, train__patience=3))
+        self.assertEqual(len(metrics(folder)), 4)
+        expected = self.path("unbroken")
+        self.train(run__dir=expected, train__patience=3)
+        self.assertSameRun(expected, folder)
+
     def test_epochs_speed_and_time_are_those_of_all_parts(self):
         folder, pairs = self.path("parts"), write(self.path("parts.tsv"), sample_pairs(60))
         self.train(run__dir=folder, data__pairs=pairs, train__epochs=2)
@@ -116,7 +138,7 @@ class Resume(TrainingTest):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertRegex(result.stdout, r"total time +3:2\d\n")
         self.assertRegex(result.stdout, r"tokens/s +[12]\n")
-        self.assertIn("Command: <code><span>lstmq</span> <span>train</span> <span>--", read(folder, "report.html").decode())
+        self.assertIn("Command: <code>lstmq train --", re.sub("</?span>", "", read(folder, "report.html").decode()))
         page = run("inspect", folder).stdout
         self.assertRegex(page, r"\n  epochs done +\d of 3\n")
         found = json.loads(run("inspect", folder, "--json").stdout)
@@ -158,6 +180,182 @@ class Resume(TrainingTest):
         (expected, _), folder = self.unbroken(), self.path("two")
         self.train(run__dir=folder, train__threads=2)
         self.assertSameRun(expected, folder)
+
+
+class OwnOptions(TrainingTest):
+    """`--run.dir RUN --resume` is enough: the run knows its options."""
+
+    options = {**TrainingTest.options, "log.steps": 1000, "train.checkpoint_every": 6, "train.epochs": 4}
+
+    def setUp(self):
+        super().setUp()
+        self.options = {**self.options, "data.pairs": write(self.path("pairs.tsv"), PAIRS)}
+        self.run_dir = self.path("run")
+
+    def resume(self, *flags, folder=None, status=0, **more):
+        result = run("train", "--run.dir", folder or self.run_dir, "--resume", *flags, **more)
+        self.assertEqual(result.returncode, status, result.stderr)
+        return result.stderr
+
+    def dump(self, *flags, status=0, command="train"):
+        result = run(command, "--run.dir", self.run_dir, "--resume", "--dump-config", *flags)
+        self.assertEqual(result.returncode, status, (flags, result.stderr))
+        return dumped(result.stdout) if status == 0 else result.stderr
+
+    def unbroken(self, **options):
+        self.train(run__dir=self.path("unbroken"), **options)
+        return self.outcome(self.path("unbroken"))
+
+    @staticmethod
+    def outcome(folder):
+        return hashes(folder), hashes(folder, "best"), metrics(folder), read(folder, "steps.jsonl")
+
+    def test_a_run_goes_on_with_its_own_options(self):
+        expected = self.unbroken(train__lr=0.004, train__reduce="exact", train__workers=2)
+        self.train("--run.overwrite", run__dir=self.run_dir, train__epochs=2, train__lr=0.004, train__reduce="exact",
+                   train__workers=2)
+        self.assertIn("is finished after 2 epochs", self.resume())
+        self.assertIn("going on from step", self.resume("--epochs", "4"))
+        self.assertEqual(self.outcome(self.run_dir), expected)
+
+    def test_killed_before_its_first_checkpoint_a_run_knows_its_options(self):
+        options = {"train__batch": 1, "train__checkpoint_every": 0, "train__epochs": 1}
+        expected = self.unbroken(**options)
+        process = self.start(*self.arguments(run__dir=self.run_dir, log__level="debug", **options))
+        line = b""
+        while b"the run starts" not in line:
+            line = process.stderr.readline()
+            self.assertNotEqual(line, b"")
+        process.kill()
+        process.communicate()
+        self.assertFalse(os.path.lexists(os.path.join(self.run_dir, "latest")), "a checkpoint was before it")
+        self.assertFails(2, f'train.lr is "0.5" but the run in {self.run_dir} was begun with "0.001"', "train",
+                         "--run.dir", self.run_dir, "--resume", "--lr", "0.5")
+        self.assertIn("holds no checkpoint: training begins at step 0\n", self.resume())
+        self.assertEqual(self.outcome(self.run_dir), expected)
+
+    def test_its_newest_options_are_those_of_its_newest_start(self):
+        """Also where no checkpoint came after it."""
+        self.train(run__dir=self.run_dir, train__epochs=1)
+        process = self.start("train", "--run.dir", self.run_dir, "--resume", "--epochs", "7", "--log.level", "debug")
+        line = b""
+        while b"the run starts" not in line:
+            line = process.stderr.readline()
+            self.assertNotEqual(line, b"")
+        process.kill()
+        process.communicate()
+        self.assertEqual(self.dump()["train.epochs"], "7")
+        self.dump("--lr", "0.5", status=2)
+        self.assertEqual(self.dump()["train.lr"], "0.001")
+
+    def test_help_names_the_options_that_may_change_and_no_others(self):
+        """Each option of the command that help does not name is refused with another value; each that it names is taken."""
+        self.train(run__dir=self.run_dir)
+        for command in ("train", "coordinator"):
+            page = run("help", command).stdout.split("\nwith --resume\n")[1].split("\n\n")[0]
+            listed = re.findall(r"[a-z]+\.[a-z_]+", page)
+            self.assertIn("train.epochs", listed)
+            self.assertIn("train.patience", listed)
+            had = self.dump(command=command)
+            keys = {name for names, _ in option_rows(command) for name in names if name in had}
+            self.assertLessEqual(set(listed), keys)
+            for key in sorted(keys - {"run.dir", "run.resume", "run.overwrite", "model.layers"}):
+                value = self.other(command, key, had[key])
+                if key in listed:
+                    self.assertEqual(self.dump(f"--{key}={value}", command=command), {**had, key: value, **self.replaced(key)})
+                else:
+                    said = self.dump(f"--{key}={value}", command=command, status=2)
+                    self.assertIn(f'{key} is "{value}" but the run in {self.run_dir} was begun with "{had[key]}": ', said)
+
+    @staticmethod
+    def other(command, key, had):
+        """A value of that option that is not `had`."""
+        kinds = {name: kind for names, kind in option_rows(command) for name in names}
+        if kinds[key] == "":
+            return "false" if had == "true" else "true"
+        if "|" in kinds[key]:
+            return next(name for name in kinds[key].split("|") if name != had)
+        if kinds[key] in ("N", "X"):
+            return next(value for value in ("1", "0.5", "20", "300") if value != had and (kinds[key] == "X" or "." not in value)
+                        and run(command, f"--{key}={value}", "--dump-config").returncode == 0)
+        return "other"
+
+    @staticmethod
+    def replaced(key):
+        """What else changes with it: data.src takes the place of data.pairs."""
+        return {"data.pairs": ""} if key in ("data.src", "data.tgt") else {}
+
+    def test_a_file_beside_it_must_agree_or_say_what_may_change(self):
+        self.train(run__dir=self.run_dir)
+        had = self.dump()
+        agrees = write(self.path("agrees.yaml"), ["train:", "  lr: 0.001", "  epochs: 9", "run.progress: plain"])
+        self.assertEqual(self.dump("--config", agrees), {**had, "train.epochs": "9", "run.progress": "plain"})
+        self.assertEqual(self.dump("--config", agrees, "--epochs", "3")["train.epochs"], "3")
+        other = write(self.path("other.yaml"), ["train.epochs: 9", "model.hidden: 13"])
+        self.assertIn('model.hidden is "13" but the run', self.dump("--config", other, status=2))
+        self.assertRegex(self.dump("--config", "default", status=2), r' \w+\.\w+ is ".*" but the run')
+        names = write(self.path("names.yaml"), ["run:", f"  dir: {self.run_dir}", "  resume: true"])
+        result = run("train", "--config", names, "--dump-config")
+        self.assertEqual(dumped(result.stdout), had)
+
+    def test_a_way_to_name_the_pairs_replaces_the_other(self):
+        sides = [[pair.split("\t")[i] for pair in PAIRS] for i in (0, 1)]
+        files = {"data__src": write(self.path("src.txt"), sides[0]), "data__tgt": write(self.path("tgt.txt"), sides[1])}
+        expected = self.unbroken()
+        self.train(run__dir=self.run_dir, data__pairs=None, train__epochs=2, **files)
+        self.assertIn("going on from", self.resume("--pairs", self.options["data.pairs"], "--epochs", "3"))
+        os.remove(files["data__src"])
+        self.assertIn("going on from", self.resume("--src", write(self.path("moved.txt"), sides[0]), "--tgt",
+                                                   files["data__tgt"], "--epochs", "4"))
+        self.assertEqual(self.outcome(self.run_dir), expected)
+
+    def test_a_file_that_is_not_where_the_run_had_it_is_named(self):
+        result = run(*self.arguments(run__dir=self.run_dir, data__pairs="pairs.tsv", train__epochs=1), cwd=self.folder)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(f'the run in {self.run_dir} has data.pairs "pairs.tsv": No such file or directory in /: give '
+                      "--data.pairs with the place it has now\n", self.resume("--epochs", "2", status=1, cwd="/"))
+        self.assertIn("going on from", self.resume("--epochs", "2", cwd=self.folder))
+        self.assertIn("going on from", self.resume("--epochs", "3", "--pairs", self.options["data.pairs"], cwd="/"))
+        os.remove(self.options["data.pairs"])
+        self.assertIn(f'has data.pairs "{self.options["data.pairs"]}": No such file or directory: give',
+                      self.resume("--epochs", "4", status=1))
+
+    def test_a_folder_without_a_run_is_named(self):
+        for folder in (self.path("nothing"), new_folder()):
+            self.assertIn(f"{folder} holds no run to go on with: give another --run.dir, or begin a run there",
+                          self.resume(folder=folder, status=2))
+        self.assertFalse(os.path.lexists(self.path("nothing")))
+
+    def test_a_run_without_readable_options_has_those_of_its_checkpoint(self):
+        expected = self.unbroken()
+        self.train(run__dir=self.run_dir, train__epochs=2)
+        options = os.path.join(self.run_dir, "options.yaml")
+        write(options, "train:\n  bach: 3\n")
+        self.assertIn(f'{options}:2: unknown key "train.bach"; did you mean "train.batch"?; the options are taken from the '
+                      "newest checkpoint\n", self.resume("--epochs", "3"))
+        os.remove(options)
+        state = os.path.join(os.path.realpath(os.path.join(self.run_dir, "latest")), "state.json")
+        write(state, read(state).replace(b'"train.seed": 42', b'"train.seed": 43'))
+        self.assertIn("checkpoint passed over: ", self.resume("--epochs", "4"))
+        self.assertEqual(self.outcome(self.run_dir), expected)
+
+    def test_a_copy_goes_on_where_it_is(self):
+        expected = self.unbroken()
+        self.train(run__dir=self.run_dir, train__epochs=2)
+        copy = self.path("copy")
+        shutil.copytree(self.run_dir, copy, symlinks=True)
+        before = self.outcome(self.run_dir)
+        self.resume("--epochs", "4", folder=copy)
+        self.assertEqual(self.outcome(copy), expected)
+        self.assertEqual(self.outcome(self.run_dir), before)
+
+    def test_other_workers_and_threads_leave_the_shards_as_they_are(self):
+        self.train(run__dir=self.run_dir, train__workers=2, train__reduce="exact", train__epochs=2)
+        expected = self.unbroken(train__workers=2, train__reduce="exact")
+        self.assertEqual(self.dump()["train.shards"], "2")
+        self.assertEqual(self.dump("--shards", "0")["train.shards"], "2")
+        self.resume("--epochs", "4", "--train.workers", "1", "--threads", "2")
+        self.assertEqual(self.outcome(self.run_dir), expected)
 
 
 class Refused(TrainingTest):

@@ -209,6 +209,12 @@ class Cluster:
                                          *flags, binary=binary, fault=fault, name="coordinator", **more)
         return self
 
+    def start_again(self, *flags, binary=FAULTS, **more):
+        """Start it with the options of its run alone, on the port that it had."""
+        self.coordinator = self._process("coordinator", "--run.dir", self.run, "--resume", "--bind", self.endpoint, *flags,
+                                         binary=binary, name="coordinator, again", **more)
+        return self
+
     def listening(self, limit=LIMIT_S):
         self.endpoint = self.coordinator.event("listening", timeout=limit)["address"]
         return self

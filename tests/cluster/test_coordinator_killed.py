@@ -107,13 +107,32 @@ class CoordinatorKilled(ClusterTest):
         cluster, _ = self.early()
         self.kill_early(cluster)
         other = write(os.path.join(self.folder, "other.tsv"), sample_pairs(self.pairs_count - 1))
-        for flags, status, why in ((("--train.lr", "0.5", "--train.seed", "99"), 2, "the options are not those"),
+        options = ("--train.lr", "0.5", "--train.seed", "99")
+        for flags, status, why in ((options, 2, rf'train.lr is "0.5" but the run in {cluster.run} was begun with "0.001"'),
                                    (("--data.pairs", other), 3, "the pairs are not those")):
             cluster.start("--resume", *flags)
             self.assertEqual(cluster.coordinator.end(), status, cluster.log())
             cluster.coordinator.event("failed", reason=re.compile(why))
+        os.remove(os.path.join(cluster.run, "options.yaml"))  # the journal knows that they differ, not in what
+        cluster.start("--resume", *options)
+        self.assertEqual(cluster.coordinator.end(), 2, cluster.log())
+        cluster.coordinator.event("failed", reason=re.compile("the options are not those"))
         cluster.start("--resume", "--cluster.settle", "10").finished()
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__batch=1, train__epochs=1), cluster.log())
+
+    def test_its_folder_is_enough_to_start_it_again(self):
+        """Before its first checkpoint, and after it with more epochs."""
+        cluster, _ = self.early()
+        self.kill_early(cluster)
+        cluster.start_again().finished()
+        self.assertGreaterEqual(cluster.coordinator.happened("generation_started", workers=2)[0]["step"], 20, cluster.log())
+        self.assertEqual(cluster.hashes(), self.wanted_hashes(train__batch=1, train__epochs=1), cluster.log())
+        cluster.workers.clear()
+        cluster.start_again("--epochs", "2").listening()
+        for _ in range(2):
+            cluster.worker()
+        cluster.finished()
+        self.assertEqual(cluster.hashes(), self.wanted_hashes(train__batch=1, train__epochs=2), cluster.log())
 
     def test_a_journal_that_is_damaged_from_the_beginning_is_none(self):
         cluster = self.begin()

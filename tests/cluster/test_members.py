@@ -301,10 +301,9 @@ class Members(ClusterTest):
                 cluster.coordinator.send(number)
                 cluster.finished(status=130)
                 words = cluster.coordinator.event("interrupted")["reason"].split("continue with: lstmq ")[1].split()
-                for key in ("--cluster.bind",):
-                    words[words.index(key) + 1] = cluster.endpoint
+                self.assertEqual(words, ["coordinator", "--run.dir", cluster.run, "--resume"])
                 cluster.workers.clear()
-                cluster.coordinator = cluster._process(*words, name="coordinator, resumed")
+                cluster.start_again()
                 cluster.listening()
                 for _ in range(2):
                     cluster.worker()

@@ -13,12 +13,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     config_defaults(&before);
     config_defaults(&parsed);
     config_defaults(&again);
-    if (!config_parse(&parsed, yaml, size, "fuzz.yaml", &err)) {
+    if (!config_parse(&parsed, yaml, size, "fuzz.yaml", NULL, &err)) {
         must_refuse(&err, ERR_USAGE);
         must(memcmp(&parsed, &before, sizeof before) == 0);
     } else {
         config_dump(&parsed, &dump);
-        must(config_parse(&again, dump.data, dump.size, "dump.yaml", &err));
+        must(config_parse(&again, dump.data, dump.size, "dump.yaml", NULL, &err));
         must(memcmp(&parsed, &again, sizeof again) == 0);
     }
     buffer_free(&dump);

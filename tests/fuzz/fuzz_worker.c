@@ -284,7 +284,7 @@ static void s_shrink(struct welcome *welcome)
     struct config config;
     struct err ignored;
     config_defaults(&config);
-    if (config_parse(&config, welcome->config.data, welcome->config.size, "", &ignored) &&
+    if (config_parse(&config, welcome->config.data, welcome->config.size, "", NULL, &ignored) &&
         (config.model_embed > UNITS_MOST || config.model_hidden > UNITS_MOST))
         welcome->config = (struct text){own->data, own->size};
     welcome->src_vocab = welcome->src_vocab < VOCAB_MOST ? welcome->src_vocab : VOCAB_MOST;

@@ -52,7 +52,7 @@ static bool s_arguments(struct config *config, unsigned command, const char *lin
     snprintf(text, sizeof text, "%s", line);
     for (char *at = text; at != NULL && argc < ARGUMENTS_MOST; argc++)
         argv[argc] = strsep(&at, "|");
-    bool ok = config_arguments(config, command, argc, argv, 2, &count, what, err);
+    bool ok = config_arguments(config, command, argc, argv, 2, &count, what, NULL, err);
     words[0] = '\0';
     for (int i = 1; ok && i <= count; i++)
         snprintf(words + strlen(words), 256 - strlen(words), "%s%s", i == 1 ? "" : "|", argv[i]);

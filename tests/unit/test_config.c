@@ -14,7 +14,7 @@
 static bool s_parse(struct config *config, const char *yaml, struct err *err)
 {
     config_defaults(config);
-    return config_parse(config, yaml, strlen(yaml), "file", err);
+    return config_parse(config, yaml, strlen(yaml), "file", NULL, err);
 }
 
 /* That `yaml` is refused with this text, and leaves the configuration as it was. */
@@ -370,12 +370,12 @@ static void every_cut_and_every_flipped_bit_of_a_dump_is_borne(void **state)
     config_dump(&other, &yaml);
     for (size_t size = 0; size < yaml.size; size += 7) {
         config_defaults(&config);
-        config_parse(&config, yaml.data, size, "file", &err);
+        config_parse(&config, yaml.data, size, "file", NULL, &err);
     }
     for (size_t at = 0; at < yaml.size; at += 11) {
         yaml.data[at] = (char)(yaml.data[at] ^ (1 << at % 8));
         config_defaults(&config);
-        config_parse(&config, yaml.data, yaml.size, "file", &err);
+        config_parse(&config, yaml.data, yaml.size, "file", NULL, &err);
         yaml.data[at] = (char)(yaml.data[at] ^ (1 << at % 8));
     }
     buffer_free(&yaml);
@@ -430,7 +430,7 @@ static int64_t s_loaded_batch(const char *path)
     struct config config;
     struct err err = {0};
     config_defaults(&config);
-    if (!config_load(&config, path, &err))
+    if (!config_load(&config, path, NULL, &err))
         fail_msg("%s", err.text);
     return config.train_batch;
 }
@@ -456,7 +456,7 @@ static void the_recipes_of_the_sources_are_found_and_valid(void **state)
     static const char *const names[] = {"notebook", "notebook-rnn", "default"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         config_defaults(&config);
-        if (!config_load(&config, names[i], &err))
+        if (!config_load(&config, names[i], NULL, &err))
             fail_msg("%s", err.text);
         assert_int_equal(config.train_seed, 42);
     }
@@ -469,11 +469,11 @@ static void a_missing_recipe_lists_those_there_are(void **state)
     struct config config;
     struct err err = {0};
     config_defaults(&config);
-    assert_false(config_load(&config, "smal", &err));
+    assert_false(config_load(&config, "smal", NULL, &err));
     assert_int_equal(err.code, ERR_USAGE);
     assert_string_equal(err.text, "no file and no recipe \"smal\"; did you mean \"small\"? Recipes: broken, default, "
                                   "notebook, notebook-rnn, small");
-    assert_false(config_load(&config, "zzzzzzzz", &err));
+    assert_false(config_load(&config, "zzzzzzzz", NULL, &err));
     assert_string_equal(err.text,
                         "no file and no recipe \"zzzzzzzz\"; recipes: broken, default, notebook, notebook-rnn, small");
 }
@@ -484,18 +484,18 @@ static void a_file_that_cannot_be_used_is_named(void **state)
     struct config config;
     struct err err = {0};
     config_defaults(&config);
-    assert_false(config_load(&config, "./nope.yaml", &err));
+    assert_false(config_load(&config, "./nope.yaml", NULL, &err));
     assert_string_equal(err.text, "cannot read configuration \"./nope.yaml\": No such file or directory");
-    assert_false(config_load(&config, "./recipes", &err));
+    assert_false(config_load(&config, "./recipes", NULL, &err));
     assert_string_equal(err.text, "cannot read configuration \"./recipes\": Is a directory");
-    assert_false(config_load(&config, "broken", &err));
+    assert_false(config_load(&config, "broken", NULL, &err));
     assert_string_equal(err.text, "recipes/broken.yaml:2: unknown key \"train.bach\"; did you mean \"train.batch\"?");
     FILE *file = fopen("large.yaml", "wb");
     assert_non_null(file);
     for (int i = 0; i < (1 << 20) + 1; i++)
         fputc('#', file);
     fclose(file);
-    assert_false(config_load(&config, "large.yaml", &err));
+    assert_false(config_load(&config, "large.yaml", NULL, &err));
     assert_string_equal(err.text, "configuration \"large.yaml\" is larger than 1 MiB");
     assert_int_equal(err.code, ERR_USAGE);
 }
