@@ -54,7 +54,7 @@ class Resume(TrainingTest):
         expected, duration = self.unbroken()
         draw = random.Random(20)
         broken, killed, starts = self.path("broken"), 0, set()
-        while killed < KILLS:
+        while killed < KILLS or (len(starts) < 2 and killed < 10 * KILLS):
             process = self.start(*self.arguments("--resume", run__dir=broken))
             # A moment is drawn, not waited for: no event tells it. Early ones hit the start, late ones the saves.
             try:
@@ -116,7 +116,7 @@ class Resume(TrainingTest):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertRegex(result.stdout, r"total time +3:2\d\n")
         self.assertRegex(result.stdout, r"tokens/s +[12]\n")
-        self.assertIn("Command: <code>lstmq train --", read(folder, "report.html").decode())
+        self.assertIn("Command: lstmq train --", re.sub("<[^>]*>", "", read(folder, "report.html").decode()))
         page = run("inspect", folder).stdout
         self.assertRegex(page, r"\n  epochs done +\d of 3\n")
         found = json.loads(run("inspect", folder, "--json").stdout)
