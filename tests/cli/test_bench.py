@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
-from program import SOURCE, main, run
+from program import LIMIT_S, SOURCE, main, run
 
 RECIPE = """
 data: {vocab_limit: 60, length: 14, target_start: true, min_tokens: 1, max_tokens: 10}
@@ -116,7 +116,7 @@ class Bench(unittest.TestCase):
 class AgainstPyTorch(unittest.TestCase):
     def script(self, *arguments):
         return subprocess.run([os.path.join(SOURCE, "scripts/bench_pytorch.sh"), *arguments], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, encoding="utf-8", check=False, timeout=60,
+                              stderr=subprocess.PIPE, encoding="utf-8", check=False, timeout=LIMIT_S,
                               env={**os.environ, "PYTHON_TORCH": "/nowhere/python"})
 
     def test_it_explains_itself(self):
@@ -141,7 +141,7 @@ class AgainstPyTorch(unittest.TestCase):
             with open(readme, "w", encoding="utf-8") as file:
                 file.write("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
             result = subprocess.run([os.path.join(SOURCE, "scripts/bench_table.py"), rounds, *arguments, "--write-readme", readme],
-                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", check=False, timeout=60)
+                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", check=False, timeout=LIMIT_S)
             with open(readme, encoding="utf-8") as file:
                 return result, file.read()
 

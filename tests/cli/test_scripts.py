@@ -11,7 +11,7 @@ import tempfile
 import unittest
 import zipfile
 
-from program import SOURCE, main
+from program import LIMIT_S, SOURCE, main
 
 PAIRS = "go .\tva !\tattribution\nhello .\tbonjour .\n"
 TOOLS = ("bash dirname basename cat mkdir mktemp rm mv cp head tail grep sed tr cut wc sha256sum awk env sleep "
@@ -41,7 +41,7 @@ class Script(unittest.TestCase):
     def script(self, name, *arguments, **environment):
         environment = {"PATH": self.programs, "HOME": self.folder, "LC_ALL": "C.UTF-8", "FOLDER": self.folder, **environment}
         return subprocess.run([os.path.join(SOURCE, "scripts", name), *arguments], env=environment, encoding="utf-8",
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False)
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT_S, check=False)
 
 
 class Data(Script):

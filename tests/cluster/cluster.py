@@ -22,7 +22,11 @@ from training import dotted, hashes, new_folder, read, sample_pairs, words, writ
 
 FAULTS = os.environ.get("LSTMQ_FAULTS", BINARY + "-faults")
 FULL = os.environ.get("LSTMQ_FULL", "") != ""
-LIMIT_S = 30  # for whatever is awaited, where a test names no other
+LIMIT_S = 180  # for whatever is awaited: it only ends a hang, so it is long enough for a machine whose cores are all busy
+
+# cluster.timeout where a test is not about silence: no worker is declared dead because its machine is busy. In full, where nothing
+# else runs, it is the usual one.
+NEVER_SILENT_MS = None if FULL else 120_000
 
 # A step of about a millisecond, so that thousands pass in seconds; four shards, and sums whose bits do not depend on who adds.
 SMALL = {"data.max_tokens": 12, "data.length": 14, "model.embed": 8, "model.hidden": 12, "train.batch": 16, "train.shards": 4,
@@ -53,8 +57,8 @@ class Process:
         if {"coordinator", "worker"} & set(arguments):
             arguments = (*arguments, "--log.format", "json")
         self.name, self.arguments = name, arguments
-        # By number of line: as it came; (time, object), None where it is no event; (time, the line of the text form).
-        self.raw, self.events, self.lines, self.ended_s = [], [], [], None
+        # By number of line: as it came; (time, object), None where it is no event.
+        self.raw, self.events, self.ended_s = [], [], None
         self.news = threading.Condition()
         self.started_s = time.monotonic()
         self.process = subprocess.Popen([binary, *arguments], env=env, cwd=folder, stdin=subprocess.DEVNULL,
@@ -70,11 +74,9 @@ class Process:
         for line in self.process.stderr:
             now, line = time.monotonic(), line.rstrip("\n")
             event = parsed(line)
-            text = "{time} {level} {role}[{pid}] {text}".format(**event) if event else line
             with self.news:
                 self.raw.append(line)
                 self.events.append((now, event))
-                self.lines.append((now, text))
                 self.news.notify_all()
 
     def _wait(self):
@@ -87,8 +89,10 @@ class Process:
             self.news.notify_all()
 
     def log(self):
+        form = "{time} {level} {role}[{pid}] {text}"
         with self.news:
-            return "\n".join(f"{self.name} {at - self.started_s:8.3f} {line}" for at, line in self.lines)
+            lines = [(at, form.format(**event) if event else raw) for raw, (at, event) in zip(self.raw, self.events)]
+        return "\n".join(f"{self.name} {at - self.started_s:8.3f} {line}" for at, line in lines)
 
     def _events(self, name, fields, since):
         """Those of that name and with those fields, each with its time as "at_s" and its number of line as "line_number"."""
@@ -106,10 +110,17 @@ class Process:
 
     def awaits(self, name, timeout, since=0, **fields):
         """The first such event, or None when there was none in the time or before the end."""
+        found = None
+
+        def over():
+            nonlocal found, since
+            found = found or next(self._events(name, fields, since), None)
+            since = len(self.events)  # each line is looked at once
+            return found or self.ended_s is not None
+
         with self.news:
-            first = lambda: next(self._events(name, fields, since), None)  # noqa: E731
-            self.news.wait_for(lambda: first() or self.ended_s is not None, timeout)
-            return first()
+            self.news.wait_for(over, timeout)
+            return found
 
     def event(self, name, since=0, timeout=LIMIT_S, **fields):
         """The same, of an event that must come."""
@@ -121,7 +132,7 @@ class Process:
     def mark(self):
         """Lines so far: for `since`."""
         with self.news:
-            return len(self.lines)
+            return len(self.raw)
 
     def ended(self):
         with self.news:
@@ -204,8 +215,8 @@ class Cluster:
 
     def start(self, *flags, binary=FAULTS, fault=None, **more):
         """Start the coordinator; the first time on a free port, later on the same one."""
-        self.coordinator = self._process("coordinator", *words({**self.options, "cluster.bind": self.endpoint,
-                                                                 "run.progress": "none"}),
+        self.coordinator = self._process("coordinator", *words({"cluster.timeout": NEVER_SILENT_MS, **self.options,
+                                                                 "cluster.bind": self.endpoint, "run.progress": "none"}),
                                          *flags, binary=binary, fault=fault, name="coordinator", **more)
         return self
 

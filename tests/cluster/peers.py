@@ -9,7 +9,7 @@ import tempfile
 import time
 import unittest
 
-from cluster import BINARY, fits, parsed
+from cluster import BINARY, LIMIT_S, fits, parsed
 
 try:
     import msgpack
@@ -26,7 +26,7 @@ def message(kind, body, *bulk):
     return [msgpack.packb({"v": [1, 0], "t": kind}), msgpack.packb(body), *bulk]
 
 
-def wait_for(condition, seconds=10.0):
+def wait_for(condition, seconds=LIMIT_S):
     """What `condition` returns once that is true."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
@@ -86,7 +86,7 @@ class Keys:
 class Server:
     """keyed_server: .endpoint, .keys, .log(), .events()."""
 
-    def __init__(self, seconds=60):
+    def __init__(self, seconds=1200):
         self.temporary = tempfile.TemporaryDirectory(prefix="lstmq-cluster-")
         self.keys = Keys(self.temporary.name)
         self.keys.make("server", allowed=False)
@@ -113,7 +113,7 @@ class Server:
     def stop(self):
         """End it; the exit status, and the log."""
         self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(20)
+        status = self.process.wait(LIMIT_S)
         self.process.stdout.close()
         log = self.log()
         self.temporary.cleanup()
@@ -133,7 +133,7 @@ class Peer:
             self.socket.setsockopt(zmq.ROUTING_ID, identity)
         self.socket.connect(endpoint)
 
-    def ask(self, seconds=10.0):
+    def ask(self, seconds=LIMIT_S):
         """The server's counters, or None where no answer came in time."""
         self.socket.send_multipart(message(ASK, {"detail": 0}))
         while self.socket.poll(int(seconds * 1000)):

@@ -28,7 +28,7 @@ class Busy(ClusterTest):
         self.addCleanup(process.kill)
 
     def test_nobody_is_given_up(self):
-        cluster = self.cluster(train__epochs=100000, train__min_workers=2).start().listening()
+        cluster = self.cluster(train__epochs=100000, train__min_workers=2, cluster__timeout=None).start().listening()
         for _ in range(2):
             cluster.worker()
         cluster.at_work()

@@ -7,14 +7,14 @@ import re
 import subprocess
 import unittest
 
-from cluster import BINARY, ClusterTest, main
+from cluster import BINARY, LIMIT_S, ClusterTest, main
 
 NOBODY = 65534
 
 
 def told(*arguments, prefix=()):
     """How such a command ended, and what it said; it must do so by itself."""
-    result = subprocess.run([*prefix, BINARY, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=20,
+    result = subprocess.run([*prefix, BINARY, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=LIMIT_S,
                             encoding="utf-8", errors="surrogateescape", check=False)
     return result.returncode, result.stderr
 

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 
-from cluster import BINARY, SOURCE, ClusterTest, main, read, words
+from cluster import BINARY, LIMIT_S, SOURCE, ClusterTest, main, read, words
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 LEVELS = ("debug", "info", "warn", "error")
@@ -35,7 +35,7 @@ class Events(ClusterTest):
 
     def run_json(self, *arguments, status=0, stdin=""):
         result = subprocess.run([BINARY, *arguments, "--log.format", "json"], input=stdin, capture_output=True, text=True,
-                                timeout=60, check=False)
+                                timeout=LIMIT_S, check=False)
         self.assertEqual(result.returncode, status, result.stderr)
         return self.check(result.stderr.splitlines())
 
@@ -74,7 +74,7 @@ class Events(ClusterTest):
                                   (("worker", "--connect", "nowhere"), None), (("worker", "--server"), 2)):
             with self.subTest(arguments=arguments):
                 result = subprocess.run([BINARY, arguments[0], "--log.format=json", *arguments[1:]], capture_output=True,
-                                        text=True, timeout=60, check=False)
+                                        text=True, timeout=LIMIT_S, check=False)
                 self.assertNotEqual(result.returncode, 0)
                 self.assertIn(status, (None, result.returncode))
                 last = self.check(result.stderr.splitlines())[-1]

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """A run that trains while everything is thrown at every port there is: the coordinator's, and each worker's in the ring. Memory
-stays bounded, steps go on, and the weights are those of one process."""
+stays bounded, steps go on, and the weights are those of one process. $LSTMQ_FULL also judges how many go on."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ import struct
 import threading
 import time
 
-from cluster import LIMIT_S, ClusterTest, main, read
+from cluster import FULL, LIMIT_S, ClusterTest, main, read
 from peers import Keys, greeting, ready, wait_for, zmq
 
 LIMIT = 64 << 20   # bytes that a process may grow by
@@ -65,7 +65,7 @@ class Port:
             pass  # ended already, among so many
         return connection
 
-    def throw(self, connection, data, times=1, seconds=3.0):
+    def throw(self, connection, data, times=1, seconds=30.0):
         """Send it so often, until the other side ends it or the time is over."""
         deadline, view = time.monotonic() + seconds, memoryview(data)
         connection.settimeout(0.5)
@@ -154,7 +154,7 @@ class Port:
         if not self.keyed:
             for frame in (b"\x01\x00", b"\x01\x01a", b"\x01\xff" + bytes(255), b"\x01\x21" + bytes(33)):
                 connection = self.greeted()
-                self.throw(connection, frame * ((1 << 20) // len(frame)), times=len(frame), seconds=20)
+                self.throw(connection, frame * ((1 << 20) // len(frame)), times=len(frame), seconds=LIMIT_S)
                 self.ended([connection])
         many = [self.greeted() for _ in range(100)]
         for connection in many:
@@ -217,7 +217,7 @@ class Run:
         raise AssertionError(f"{process.name} listens nowhere")
 
     def status(self):
-        return self.cluster.status(*self.with_key("admin"))
+        return wait_for(lambda: self.cluster.status(*self.with_key("admin")))
 
     def step(self):
         return self.status()["step"]
@@ -226,6 +226,11 @@ class Run:
         began, step = time.monotonic(), self.step()
         time.sleep(MEASURED_S)  # the span that is measured
         return (self.step() - step) / (time.monotonic() - began)
+
+    def goes_on(self):
+        """Wait for a further step."""
+        step = self.step()
+        wait_for(lambda: self.step() > step)
 
     def grown(self):
         return {process.name: process.memory("VmHWM") - self.before[process.pid] for process in self.processes}
@@ -256,7 +261,7 @@ class Hostile(ClusterTest):
         resource.setrlimit(resource.RLIMIT_NOFILE, (FILES if most == resource.RLIM_INFINITY else min(most, FILES), most))
 
     def bounded(self, run):
-        """Junk at a rate that anybody's line has leaves at least half of the speed, which is returned."""
+        """Junk at a rate that anybody's line has leaves at least half of the speed without, which is returned."""
         quiet, over = run.speed(), threading.Event()
 
         def throw(port):
@@ -267,10 +272,12 @@ class Hostile(ClusterTest):
         with at_once(throw, [(port,) for port in run.ports]):
             try:
                 loud = run.speed()
+                run.goes_on()
             finally:
                 over.set()
         self.say(f"{quiet:.0f} steps/s, {loud:.0f} with {BOUNDED_HZ} junk connections a second to each of {len(run.ports)} ports")
-        self.assertGreaterEqual(loud, quiet / 2)
+        if FULL:
+            self.assertGreaterEqual(loud, quiet / 2)
         return quiet
 
     def attack(self, run, quiet):
@@ -287,13 +294,14 @@ class Hostile(ClusterTest):
         # Each with connections of its own.
         with at_once(throw, [(attack, Port(port.process, port.endpoint, port.keyed, port.kind))
                              for attack in Port.ATTACKS for port in run.ports]):
-            pass
+            run.goes_on()
         run.unharmed()
         self.assertEqual(failures, [], run.cluster.log())
         steps, seconds = run.step() - step, time.monotonic() - began
         self.say(f"under attack for {seconds:.1f} s: {steps / seconds:.0f} steps/s, at most {max(run.grown().values()) / (1 << 20):.1f} "
                  f"MiB more in a process")
-        self.assertGreaterEqual(steps / seconds, LEAST * quiet)
+        if FULL:
+            self.assertGreaterEqual(steps / seconds, LEAST * quiet)
         self.assertLessEqual(max(run.grown().values()), LIMIT)
 
     def refusals(self, run, since_s):
@@ -356,7 +364,7 @@ class Hostile(ClusterTest):
         for _ in range(1_000_000):
             peer.send(b"", zmq.SNDMORE)
         peer.send(b"")
-        self.assertTrue(ends.poll(20000), "it was not cut off")
+        self.assertTrue(ends.poll(1000 * LIMIT_S), "it was not cut off")
         peer.disable_monitor()
         context.destroy(linger=0)
         self.assertLessEqual(max(run.grown().values()), LIMIT)

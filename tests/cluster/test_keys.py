@@ -8,7 +8,7 @@ import tempfile
 import time
 import unittest
 
-from cluster import main
+from cluster import LIMIT_S, main
 from peers import SERVER, Case, Keys, wait_for
 
 QUICKLY = 0.7  # seconds in which a peer that is let in would long have had its answer
@@ -68,7 +68,7 @@ class Refused(Case):
         began = time.monotonic()
         flood = [self.peer(stranger) for _ in range(300)]
         good = self.peer(self.good)
-        wait_for(lambda: good.ask()["refused"] >= 300, 30)
+        wait_for(lambda: good.ask()["refused"] >= 300)
         for peer in flood:
             peer.close()
         seconds = time.monotonic() - began
@@ -127,7 +127,7 @@ class Admitted(Case):
 class Listening(unittest.TestCase):
     def refused(self, *options):
         result = subprocess.run([SERVER, "1", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                encoding="utf-8", timeout=30, check=False)
+                                encoding="utf-8", timeout=LIMIT_S, check=False)
         self.assertEqual((result.returncode, result.stdout), (2, ""), result.stderr)
         return result.stderr
 
@@ -149,7 +149,7 @@ class Listening(unittest.TestCase):
 
     def test_insecure_is_said(self):
         result = subprocess.run([SERVER, "0", "cluster.bind=tcp://0.0.0.0:0", "curve.insecure=true"],
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", timeout=30,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", timeout=LIMIT_S,
                                 check=False)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("open to anybody", result.stderr)

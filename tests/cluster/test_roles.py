@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 
-from cluster import BINARY, ClusterTest, main
+from cluster import BINARY, LIMIT_S, ClusterTest, main
 from peers import Keys
 
 
@@ -23,7 +23,7 @@ class Roles(ClusterTest):
         cluster.coordinator.event("worker_refused")
         cluster.workers.clear()
         told = subprocess.run([BINARY, "status", "--connect", cluster.endpoint, *keys.of_peer("boss")], capture_output=True, text=True,
-                              timeout=20)
+                              timeout=LIMIT_S)
         self.assertEqual(told.returncode, 0, told.stderr)
         cluster.worker(*keys.of_peer("hand"))
         cluster.finished()

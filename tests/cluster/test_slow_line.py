@@ -4,7 +4,7 @@
 import os
 import subprocess
 
-from cluster import BINARY, ClusterTest, Relay, main, words
+from cluster import BINARY, FULL, ClusterTest, Relay, main, words
 
 RATE = 2_000_000  # bytes a second, either way
 TIMEOUT_S = 1.5  # cluster.timeout
@@ -19,18 +19,19 @@ class SlowLine(ClusterTest):
                        stderr=subprocess.DEVNULL)
         size = sum(os.path.getsize(os.path.join(cluster.run, "latest", name)) for name in ("model.safetensors",
                                                                                             "optimizer.safetensors"))
-        cluster.options["train.epochs"] = 2
+        cluster.options.update({"train.epochs": 2, "cluster.timeout": int(1000 * TIMEOUT_S)})
         cluster.start("--resume", binary=BINARY).listening()
         relay = Relay(self, cluster.endpoint)
         relay.say("rate", RATE)
         cluster.endpoint = relay.endpoint
         cluster.worker(binary=BINARY)
         began_s = cluster.coordinator.event("generation_started", generation=1, workers=1)["at_s"]
-        work_s = cluster.coordinator.event("generation_active", timeout=60, generation=1)["at_s"]
+        work_s = cluster.coordinator.event("generation_active", generation=1)["at_s"]
         self.say(f"a state of {size / 1e6:.1f} MB over {RATE / 1e6:.0f} MB/s took {work_s - began_s:.1f} s")
         self.assertGreater(work_s - began_s, 2 * TIMEOUT_S, "or nothing is shown")
-        self.assertLess(work_s - began_s, 2 * size / RATE + 1, "what the line can bear is not made use of")
-        cluster.finished(limit=60)
+        if FULL:
+            self.assertLess(work_s - began_s, 2 * size / RATE + 1, "what the line can bear is not made use of")
+        cluster.finished()
         self.assertEqual(cluster.coordinator.happened("worker_dead"), [], cluster.log())
 
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""A worker is killed at the points where that is hardest to bear. It is seen within half a second and the others train again within
-two; at most one step is done again, and the weights are the same."""
+"""A worker is killed at the points where that is hardest to bear. The others train again, at most one step is done again, and the
+weights are the same. $LSTMQ_FULL also judges the time: it is seen within half a second, and the others train again within two."""
 
 import signal
 
 from cluster import FULL, ClusterTest, main
 
 EPOCHS = 20
-SEEN_S, AGAIN_S, NEVER_S = 0.5, 2.0, 5.0
+SEEN_S, AGAIN_S = 0.5, 2.0
 STEPS = 30  # of an epoch: 480 rows in batches of 16
 
 
@@ -35,14 +35,15 @@ class WorkerKilled(ClusterTest):
         dying = cluster.workers[victim]
         self.assertEqual(dying.end(), -signal.SIGKILL, cluster.log())
         lost = cluster.coordinator.event("worker_dead", process=dying.pid)
+        self.assertNotIn("was silent", lost["reason"], "its connection tells sooner")
         lost_s = lost["at_s"]
         work_s = cluster.at_work(lost["line_number"])
         begun = cluster.coordinator.event("generation_started", lost["line_number"])["step"]
         cluster.finished()
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=EPOCHS), cluster.log())
-        self.assertLessEqual(lost_s - dying.ended_s, SEEN_S, cluster.log())
-        self.assertLessEqual(work_s - dying.ended_s, NEVER_S, cluster.log())
-        self.assertLessEqual(work_s - dying.ended_s, AGAIN_S, cluster.log())
+        if FULL:
+            self.assertLessEqual(lost_s - dying.ended_s, SEEN_S, cluster.log())
+            self.assertLessEqual(work_s - dying.ended_s, AGAIN_S, cluster.log())
         done = dying.steps()
         if done:
             # One step is done again at most: the last that it began, where that was done, else the one before.

@@ -11,7 +11,7 @@ from cluster import SOURCE, ClusterTest, Process, hashes, main, read
 from notebook import pairs_or_skip
 
 EPOCHS = 3
-LIMIT_S = 240
+LIMIT_S = 900
 
 
 def section(title):

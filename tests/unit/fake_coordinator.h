@@ -19,7 +19,7 @@
 #include <string.h>
 #include <zmq.h>
 
-enum { MEMBERS = 5, PATIENCE_MS = 20000, SRC_WORDS = 30, TGT_WORDS = 40, STEP_ROWS = 10, FILES = 2, RUN = 77 };
+enum { MEMBERS = 5, PATIENCE_MS = 120000, SRC_WORDS = 30, TGT_WORDS = 40, STEP_ROWS = 10, FILES = 2, RUN = 77 };
 
 struct member {
     struct worker_options options;
@@ -112,6 +112,7 @@ static void s_fake_open(struct fake *fake, bool local, enum reduce reduce)
     fake->config.train_shards = 4;
     fake->config.train_reduce = (int)reduce;
     fake->config.worker_patience = PATIENCE_MS / 1000;
+    fake->config.worker_silence = PATIENCE_MS; /* it has no clock, so it does not say that it is there */
     fake->context = zmq_ctx_new();
     fake->hub = local ? local_hub_new(&err) : NULL;
     s_fake_bind(fake, local ? "inproc://fake-coordinator" : "tcp://127.0.0.1:*");

@@ -20,7 +20,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
-enum { WAIT_MS = 20000, FILES = 1024, MIB = 1 << 20, UNREAD = 10 };
+enum { WAIT_MS = 120000, FILES = 1024, MIB = 1 << 20, UNREAD = 10 };
 
 struct scene {
     void *context, *router, *dealer; /* the dealer is not connected: its descriptors are there from the beginning */

@@ -391,7 +391,7 @@ static void s_be_told_twice(void)
     scene.pipes[0][0] = loop_signal_fd(&err);
     loop_add_fd(scene.loop, scene.pipes[0][0], s_on_first_signals, &actor, &err);
     loop_add_timer(scene.loop, 0, 10, s_insist, &actor, &err);
-    alarm(20);
+    alarm(300);
     kill(getpid(), SIGTERM);
     loop_run(scene.loop, &err);
     _exit(1);

@@ -22,7 +22,7 @@ static void *s_socket(struct wire *wire, int type)
 {
     void *socket = zmq_socket(wire->context, type);
     assert_non_null(socket);
-    int linger = 0, patience = 20000;
+    int linger = 0, patience = 120000;
     zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof linger);
     zmq_setsockopt(socket, ZMQ_RCVTIMEO, &patience, sizeof patience); /* a test that fails does not hang */
     return socket;

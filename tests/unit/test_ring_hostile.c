@@ -143,7 +143,7 @@ static void a_frame_that_does_not_fit_ends_the_generation(void **state)
     wrong[13].more = true;
     for (int i = 0; i < 14; i++) {
         struct fixture fixture;
-        s_open(&fixture, 20000);
+        s_open(&fixture, 120000);
         s_send(&fixture, &wrong[i].frame, wrong[i].bytes, wrong[i].more);
         s_close(&fixture);
         assert_false(fixture.ok);
@@ -160,7 +160,7 @@ static void junk_ends_the_generation(void **state)
     for (size_t i = 0; i < sizeof junk / sizeof *junk; i++)
         for (int parts = 1; parts <= 64; parts *= 8) {
             struct fixture fixture;
-            s_open(&fixture, 20000);
+            s_open(&fixture, 120000);
             for (int part = 1; part <= parts; part++)
                 zmq_send(fixture.to, junk[i], strlen(junk[i]), part < parts ? ZMQ_SNDMORE : 0);
             s_close(&fixture);

@@ -210,7 +210,7 @@ static void s_open(struct fixture *fixture)
     assert_int_equal(zmq_connect(fixture->to, fixture->endpoint), 0);
     const char *endpoints[2] = {mine, fixture->endpoint};
     const struct collective_group group = {
-        .generation = GENERATION, .rank = 1, .size = 2, .endpoints = endpoints, .patience_ms = 20000};
+        .generation = GENERATION, .rank = 1, .size = 2, .endpoints = endpoints, .patience_ms = 120000};
     assert_true(fixture->ring->op->connect(fixture->ring, &group, &fixture->err));
     fixture->data[0] = 40;
     assert_true(fixture->ring->op->all_reduce(fixture->ring, ELEMENT_I64, fixture->data, COUNT, &fixture->handle,

@@ -17,7 +17,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
-enum { NOBODY = 65534, LIMIT_S = 5 };
+enum { NOBODY = 65534, LIMIT_S = 60 };
 
 static void s_own(char place[COLLECTIVE_ENDPOINT])
 {

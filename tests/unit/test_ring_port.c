@@ -120,7 +120,7 @@ static void whoever_waits_for_its_port_is_ended_with_the_generation(void **state
     assert_false(s_listen(&fixture, 1, &err));
     pthread_join(other, NULL);
     assert_int_equal(err.code, ERR_ABORTED);
-    assert_in_range(clock_ms() - begin, 0, 1000);
+    assert_in_range(clock_ms() - begin, 0, 1900); /* a port is waited for two seconds long */
     close(fixture.holder);
     fixture.holder = -1;
     if (!s_listen(&fixture, 2, &err))

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { RANKS = 2, COUNT = 1 << 20, WAIT_MS = 20000 };
+enum { RANKS = 2, COUNT = 1 << 20, WAIT_MS = 120000 };
 
 struct process {
     struct ring_process base;

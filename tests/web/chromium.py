@@ -84,7 +84,7 @@ class Browser:
         text, self.pending = self.pending.split(b"\0", 1)
         return json.loads(text)
 
-    def call(self, method, params=None, seconds=60):
+    def call(self, method, params=None, seconds=300):
         self.last_id += 1
         message = {"id": self.last_id, "method": method, "params": params or {}}
         if self.session:
@@ -102,7 +102,7 @@ class Browser:
             if "method" in answer:
                 self.events.append(answer)
 
-    def open(self, url, width, height=900, dark=False, seconds=60, script=True):
+    def open(self, url, width, height=900, dark=False, seconds=300, script=True):
         """Load a page and wait until it has loaded and painted; without `script`, until it has loaded."""
         self.call("Emulation.setDeviceMetricsOverride",
                   {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600})
