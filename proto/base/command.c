@@ -46,7 +46,7 @@ bool command_config(const struct command *self, int argc, char **argv, struct co
         return true;
     struct buffer page = {0};
     if (what == CONFIG_HELP)
-        help_command(self, help_is_styled(), &page);
+        help_command(self, help_style(), &page);
     else
         config_dump(config, &page);
     bool ok = command_print(&page, err);
