@@ -187,7 +187,7 @@ static bool s_version(struct err *err)
 static int s_no_command(void)
 {
     struct buffer page = {0};
-    help_overview(s_commands, COMMAND_COUNT, false, &page);
+    help_overview(s_commands, COMMAND_COUNT, (struct help_style){.width = help_style().width}, &page);
     if (buffer_ok(&page, NULL))
         fputs(page.data, stderr);
     buffer_free(&page);

@@ -228,7 +228,7 @@ static void s_print(const struct scores *scores, const char *model, bool json)
     printf("token accuracy  %.2f %%\n", 100.0 * accuracy);
     printf("BLEU            %.2f  %s\n", bleu, bleu_signature());
     printf("chrF2           %.2f  %s\n", chrf, chrf_signature());
-    printf("normalised      BLEU %.2f, chrF2 %.2f against references normalised as in training\n", bleu_normalised,
+    printf("normalised      BLEU %.2f, chrF2 %.2f (references normalised as in training)\n", bleu_normalised,
            chrf_normalised);
     printf("unknown words   %zu in the sources\n", scores->unknown);
     if (scores->left_out > 0)

@@ -17,12 +17,12 @@ bool cmd_help(const struct command *self, int argc, char **argv, const struct co
     if (config.output_man) {
         help_man(table, count, &page);
     } else if (words == 0) {
-        help_overview(table, count, help_is_styled(), &page);
+        help_overview(table, count, help_style(), &page);
     } else {
         const struct command *command = command_find(table, count, argv[1], err);
         if (command == NULL)
             return false;
-        help_command(command, help_is_styled(), &page);
+        help_command(command, help_style(), &page);
     }
     bool ok = command_print(&page, err);
     buffer_free(&page);

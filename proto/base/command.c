@@ -84,7 +84,7 @@ bool command_answer(const struct command *self, const struct config *config, enu
         return true;
     struct buffer page = {0};
     if (what == CONFIG_HELP)
-        help_command(self, help_is_styled(), &page);
+        help_command(self, help_style(), &page);
     else
         config_dump(config, &page);
     bool ok = command_print(&page, err);

@@ -1,12 +1,15 @@
-/* help.c - pages for a terminal: two columns, wrapped at 100. */
+/* help.c - pages for a terminal: two columns, or one below the other where the terminal is narrow. */
 #include "proto/base/help.h"
 
+#include "proto/base/terminal.h"
+
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { PAGE_WIDTH = 100, OPTION_COLUMN = 40, COMMAND_COLUMN = 14, STATUS_COLUMN = 7 };
+enum { PAGE_WIDEST = 120, COMMAND_COLUMN = 15, STATUS_COLUMN = 7, HANGING = 6 };
 
 const struct help_always help_always[3] = {
     {"config", "FILE",
@@ -23,11 +26,14 @@ const struct help_status help_statuses[5] = {
     {130, "interrupted; train has written a checkpoint"},
 };
 
-bool help_is_styled(void)
+struct help_style help_style(void)
 {
     const char *plain = getenv("NO_COLOR"), *terminal = getenv("TERM");
-    return isatty(STDOUT_FILENO) && (plain == NULL || plain[0] == '\0') && terminal != NULL &&
-           strcmp(terminal, "dumb") != 0;
+    return (struct help_style){
+        .width = terminal_width(),
+        .bold = isatty(STDOUT_FILENO) && (plain == NULL || plain[0] == '\0') && terminal != NULL &&
+                strcmp(terminal, "dumb") != 0,
+    };
 }
 
 void help_value(const struct option_row *row, struct buffer *out)
@@ -84,6 +90,19 @@ bool help_opens_section(size_t i, unsigned commands)
     return true;
 }
 
+/* A page that is written. */
+struct page {
+    struct buffer *out;
+    size_t width;
+    bool bold;
+};
+
+static struct page s_page(struct help_style style, struct buffer *out)
+{
+    size_t width = style.width < PAGE_WIDEST ? style.width : PAGE_WIDEST;
+    return (struct page){.out = out, .width = width, .bold = style.bold};
+}
+
 static size_t s_columns(const char *text, size_t size)
 {
     size_t columns = 0;
@@ -92,69 +111,112 @@ static size_t s_columns(const char *text, size_t size)
     return columns;
 }
 
-/* Words of `text`, broken before PAGE_WIDTH; `column` is where the cursor stands, `indent` where further lines
- * begin. */
-static void s_wrap(const char *text, size_t indent, size_t column, struct buffer *out)
+/* Bytes of the word at `text` that go on one line of `space` columns: all of them, or as many of its choices a|b|c as
+ * fit. A word without choices stays whole. */
+static size_t s_piece(const char *text, size_t space)
 {
-    bool first = true;
-    for (;;) {
+    size_t size = strcspn(text, " \n"), piece = 0;
+    if (s_columns(text, size) <= space)
+        return size;
+    for (size_t i = 0; i < size; i++)
+        if (text[i] == '|' && (piece == 0 || s_columns(text, i + 1) <= space))
+            piece = i + 1;
+    return piece == 0 ? size : piece;
+}
+
+/* How s_wrap lays out a text. */
+struct wrap {
+    size_t column, indent; /* where the cursor stands; where further lines begin   */
+    const char *more;      /* what a line ends with where the text goes on: "", " \\" */
+};
+
+/* Words of `text`, each line at most page->width columns wide. */
+static void s_wrap(const struct page *page, struct wrap wrap, const char *text)
+{
+    size_t column = wrap.column, more = strlen(wrap.more);
+    size_t space = page->width > wrap.indent + more ? page->width - wrap.indent - more : 1;
+    for (bool first = true, split = false;; first = false) {
         text += strspn(text, " \n");
-        size_t size = strcspn(text, " \n"), columns = s_columns(text, size);
+        size_t size = s_piece(text, space), columns = s_columns(text, size), gap = first || split ? 0 : 1;
         if (size == 0)
             break;
-        if (!first && column + 1 + columns > PAGE_WIDTH) {
-            buffer_format(out, "\n%*s", (int)indent, "");
-            column = indent;
-        } else if (!first) {
-            buffer_text(out, " ");
+        bool last = text[size + strspn(text + size, " \n")] == '\0';
+        if (column > wrap.indent && column + gap + columns + (last ? 0 : more) > page->width) {
+            buffer_format(page->out, "%s\n%*s", wrap.more, (int)wrap.indent, "");
+            column = wrap.indent;
+        } else if (gap > 0) {
+            buffer_text(page->out, " ");
             column++;
         }
-        buffer_append(out, text, size);
+        buffer_append(page->out, text, size);
         column += columns;
         text += size;
-        first = false;
+        split = text[0] != '\0' && strchr(" \n", text[0]) == NULL;
     }
-    buffer_text(out, "\n");
+    buffer_text(page->out, "\n");
+}
+
+static void s_text(const struct page *page, const char *text)
+{
+    s_wrap(page, (struct wrap){.more = ""}, text);
 }
 
 /* `left` at column 2, `right` wrapped at `at`, on the next line where the left is too long. */
-static void s_row(const char *left, const char *right, size_t at, struct buffer *out)
+static void s_row(const struct page *page, const char *left, const char *right, size_t at)
 {
     size_t columns = 2 + s_columns(left, strlen(left));
-    buffer_format(out, "  %s", left);
+    buffer_text(page->out, "  ");
     if (columns + 2 > at) {
-        buffer_text(out, "\n");
+        s_wrap(page, (struct wrap){.column = 2, .indent = HANGING - 2, .more = ""}, left);
         columns = 0;
+    } else {
+        buffer_text(page->out, left);
     }
-    buffer_format(out, "%*s", (int)(at - columns), "");
-    s_wrap(right, at, at, out);
+    buffer_format(page->out, "%*s", (int)(at - columns), "");
+    s_wrap(page, (struct wrap){.column = at, .indent = at, .more = ""}, right);
 }
 
-static void s_heading(const char *text, size_t size, bool styled, struct buffer *out)
+static void s_heading(const struct page *page, const char *text, size_t size)
 {
-    buffer_format(out, styled ? "\n\033[1m%.*s\033[0m\n" : "\n%.*s\n", (int)size, text);
+    buffer_format(page->out, page->bold ? "\n\033[1m%.*s\033[0m\n" : "\n%.*s\n", (int)size, text);
 }
 
-/* Paragraphs are parted by an empty line; lines that begin with a space stay as they are. */
-static void s_paragraphs(const char *text, struct buffer *out)
+/* A command as it is typed, behind two spaces; broken as a shell reads it where `more` is " \\". */
+static void s_typed(const struct page *page, const char *text, const char *more)
+{
+    buffer_text(page->out, "  ");
+    s_wrap(page, (struct wrap){.column = 2, .indent = HANGING, .more = more}, text);
+}
+
+/* Paragraphs are parted by an empty line; a line that begins with a space is a command. */
+static void s_paragraphs(const struct page *page, const char *text)
 {
     while (*text != '\0') {
         const char *end = strstr(text, "\n\n");
         size_t size = end == NULL ? strlen(text) : (size_t)(end - text);
         struct buffer paragraph = {0};
         buffer_append(&paragraph, text, size);
-        buffer_text(out, "\n");
+        buffer_text(page->out, "\n");
         if (buffer_ok(&paragraph, NULL) && text[0] == ' ')
-            buffer_format(out, "%s\n", paragraph.data);
+            for (char *line = strtok(paragraph.data, "\n"); line != NULL; line = strtok(NULL, "\n"))
+                s_typed(page, line, " \\");
         else if (buffer_ok(&paragraph, NULL))
-            s_wrap(paragraph.data, 0, 0, out);
-        out->failed |= paragraph.failed;
+            s_text(page, paragraph.data);
+        page->out->failed |= paragraph.failed;
         buffer_free(&paragraph);
         text += end == NULL ? size : size + 2;
     }
 }
 
-static void s_option(const struct option_row *row, struct buffer *out)
+/* Where the help of an option begins. */
+static size_t s_option_column(const struct page *page)
+{
+    if (page->width >= 100)
+        return 40;
+    return page->width >= 72 ? 30 : HANGING;
+}
+
+static void s_option(const struct page *page, const struct option_row *row)
 {
     struct buffer left = {0}, right = {0}, value = {0}, limits = {0};
     help_value(row, &value);
@@ -169,26 +231,26 @@ static void s_option(const struct option_row *row, struct buffer *out)
     buffer_text(&right, row->help);
     if (limits.size > 0)
         buffer_format(&right, " (%s)", limits.data);
-    out->failed |= left.failed || right.failed || value.failed || limits.failed;
-    if (!out->failed)
-        s_row(left.data, right.data, OPTION_COLUMN, out);
+    page->out->failed |= left.failed || right.failed || value.failed || limits.failed;
+    if (!page->out->failed)
+        s_row(page, left.data, right.data, s_option_column(page));
     buffer_free(&left);
     buffer_free(&right);
     buffer_free(&value);
     buffer_free(&limits);
 }
 
-static void s_always(bool styled, struct buffer *out)
+static void s_always(const struct page *page)
 {
     static const char title[] = "every command";
-    s_heading(title, strlen(title), styled, out);
+    s_heading(page, title, strlen(title));
     for (size_t i = 0; i < sizeof help_always / sizeof help_always[0]; i++) {
         struct buffer left = {0};
         buffer_format(&left, "--%s%s%s", help_always[i].option, help_always[i].value[0] != '\0' ? " " : "",
                       help_always[i].value);
-        out->failed |= left.failed;
+        page->out->failed |= left.failed;
         if (!left.failed)
-            s_row(left.data, help_always[i].help, OPTION_COLUMN, out);
+            s_row(page, left.data, help_always[i].help, s_option_column(page));
         buffer_free(&left);
     }
 }
@@ -209,51 +271,73 @@ void help_may_change(unsigned commands, struct buffer *out)
     buffer_text(out, ".");
 }
 
-static void s_resume(const struct command *command, bool styled, struct buffer *out)
+static void s_resume(const struct page *page, const struct command *command)
 {
     static const char title[] = "with --resume";
     struct buffer text = {0};
     if ((config_option("run.resume")->commands & command->bit) == 0)
         return;
     help_may_change(command->bit, &text);
-    out->failed |= text.failed;
-    s_heading(title, strlen(title), styled, out);
-    buffer_text(out, "  ");
-    if (!out->failed)
-        s_wrap(text.data, 2, 2, out);
+    page->out->failed |= text.failed;
+    if (!page->out->failed) {
+        s_heading(page, title, strlen(title));
+        buffer_text(page->out, "  ");
+        s_wrap(page, (struct wrap){.column = 2, .indent = 2, .more = ""}, text.data);
+    }
     buffer_free(&text);
 }
 
-void help_command(const struct command *command, bool styled, struct buffer *out)
+/* What the command is, and how it is typed. */
+static void s_opening(const struct page *page, const struct command *command)
+{
+    static const char usage[] = "usage";
+    struct buffer title = {0}, typed = {0};
+    buffer_format(&title, "lstmq %s - %s", command->name, command->summary);
+    buffer_format(&typed, "lstmq %s %s", command->name, command->synopsis);
+    page->out->failed |= title.failed || typed.failed;
+    if (!page->out->failed) {
+        s_text(page, title.data);
+        s_heading(page, usage, strlen(usage));
+        s_typed(page, typed.data, "");
+    }
+    buffer_free(&title);
+    buffer_free(&typed);
+}
+
+void help_command(const struct command *command, struct help_style style, struct buffer *out)
 {
     size_t count;
     const struct option_row *rows = config_options(&count);
-    buffer_format(out, "lstmq %s - %s\n", command->name, command->summary);
-    static const char usage[] = "usage";
-    s_heading(usage, strlen(usage), styled, out);
-    buffer_format(out, "  lstmq %s%s%s\n", command->name, command->synopsis[0] != '\0' ? " " : "", command->synopsis);
-    s_paragraphs(command->description, out);
+    struct page page = s_page(style, out);
+    s_opening(&page, command);
+    s_paragraphs(&page, command->description);
     for (size_t i = 0; i < count; i++) {
         if ((rows[i].commands & command->bit) == 0)
             continue;
         if (help_opens_section(i, command->bit))
-            s_heading(rows[i].key, strcspn(rows[i].key, "."), styled, out);
-        s_option(&rows[i], out);
+            s_heading(&page, rows[i].key, strcspn(rows[i].key, "."));
+        s_option(&page, &rows[i]);
     }
-    s_resume(command, styled, out);
-    s_always(styled, out);
+    s_resume(&page, command);
+    s_always(&page);
 }
 
-void help_overview(const struct command *table, size_t count, bool styled, struct buffer *out)
+void help_overview(const struct command *table, size_t count, struct help_style style, struct buffer *out)
 {
     static const char commands[] = "commands", statuses[] = "exit status";
-    buffer_text(out, "lstmq - " HELP_SUMMARY "\n\nusage: lstmq COMMAND [options]\n");
-    s_heading(commands, strlen(commands), styled, out);
+    struct page page = s_page(style, out);
+    s_text(&page, "lstmq - " HELP_SUMMARY);
+    buffer_text(out, "\n");
+    s_text(&page, "usage: lstmq COMMAND [options]");
+    s_heading(&page, commands, strlen(commands));
     for (size_t i = 0; i < count; i++)
-        s_row(table[i].name, table[i].summary, COMMAND_COLUMN, out);
-    s_heading(statuses, strlen(statuses), styled, out);
-    for (size_t i = 0; i < sizeof help_statuses / sizeof help_statuses[0]; i++)
-        buffer_format(out, "  %-*d%s\n", STATUS_COLUMN - 2, help_statuses[i].status, help_statuses[i].help);
-    buffer_text(out,
-                "\n\"lstmq help COMMAND\" explains a command and all its options, \"lstmq --version\" what this is.\n");
+        s_row(&page, table[i].name, table[i].summary, COMMAND_COLUMN);
+    s_heading(&page, statuses, strlen(statuses));
+    for (size_t i = 0; i < sizeof help_statuses / sizeof help_statuses[0]; i++) {
+        char status[16];
+        snprintf(status, sizeof status, "%d", help_statuses[i].status);
+        s_row(&page, status, help_statuses[i].help, STATUS_COLUMN);
+    }
+    buffer_text(out, "\n");
+    s_text(&page, "\"lstmq help COMMAND\" explains a command and all its options, \"lstmq --version\" what this is.");
 }

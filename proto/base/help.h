@@ -26,14 +26,20 @@ struct help_status {
 };
 extern const struct help_status help_statuses[5];
 
-/* True where stdout is a terminal that wants bold headings (NO_COLOR and TERM=dumb do not). */
-bool help_is_styled(void);
+/* How a page looks where it is read. */
+struct help_style {
+    size_t width; /* no line is wider, but for a single word that is; pages stop growing at 120 */
+    bool bold;    /* headings                                                                    */
+};
+
+/* The terminal's width (terminal.h); bold where stdout is a terminal, NO_COLOR is empty and TERM is not dumb. */
+struct help_style help_style(void);
 
 /* `lstmq help`: all commands, a line each. */
-void help_overview(const struct command *table, size_t count, bool styled, struct buffer *out);
+void help_overview(const struct command *table, size_t count, struct help_style style, struct buffer *out);
 
-/* `lstmq help COMMAND`: at most 100 columns. */
-void help_command(const struct command *command, bool styled, struct buffer *out);
+/* `lstmq help COMMAND`. */
+void help_command(const struct command *command, struct help_style style, struct buffer *out);
 
 /* `lstmq help --man`: everything, as roff with the macros of man(7). */
 void help_man(const struct command *table, size_t count, struct buffer *out);

@@ -75,7 +75,7 @@ static void s_run_text(const struct inspection *found, struct buffer *out)
         return;
     buffer_text(out, "Run ");
     s_shown(out, found->run);
-    buffer_format(out, "\n  %-22s %11s %14s %10s  %s\n", "checkpoint", "epochs done", "step", "size", "verdict");
+    buffer_format(out, "\n  %-18s %11s %13s %10s  %s\n", "checkpoint", "epochs done", "step", "size", "verdict");
     for (size_t i = 0; i < found->row_count; i++) {
         const struct inspect_row *row = &found->rows[i];
         bool whole = row->reason[0] == '\0';
@@ -83,12 +83,12 @@ static void s_run_text(const struct inspection *found, struct buffer *out)
                             : row->best              ? ", best"
                             : row->latest            ? ", latest"
                                                      : "";
-        buffer_format(out, "  %-22s ", row->name);
+        buffer_format(out, "  %-18s ", row->name);
         if (whole)
             buffer_format(out, "%11" PRIu64 " ", row->epoch - 1);
         else
             buffer_format(out, "%11s ", "-");
-        buffer_format(out, "%14s %10s  %s%s\n", s_grouped(step, row->step), whole ? s_bytes(size, row->size) : "-",
+        buffer_format(out, "%13s %10s  %s%s\n", s_grouped(step, row->step), whole ? s_bytes(size, row->size) : "-",
                       whole ? "whole" : "DAMAGED", links);
     }
     buffer_text(out, "\n");

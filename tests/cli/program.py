@@ -14,7 +14,7 @@ LIMIT_S = 600  # only ends a hang: long enough for a machine whose cores are all
 
 def run(*arguments, binary=BINARY, stdin="", environment=None, **more):
     """Run lstmq to its end; the result has returncode, stdout and stderr as text."""
-    env = {name: value for name, value in os.environ.items() if name != "LSTMQ_RECIPES"}
+    env = {name: value for name, value in os.environ.items() if name not in ("LSTMQ_RECIPES", "COLUMNS")}
     env.update(environment or {})
     return subprocess.run([binary, *arguments], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           encoding="utf-8", errors="surrogateescape", env=env, timeout=LIMIT_S, check=False, **more)

@@ -190,23 +190,43 @@ static void an_option_of_another_command_is_refused(void **state)
     assert_int_equal(config.train_batch, 7);
 }
 
-static void a_page_of_help_is_at_most_100_columns_wide(void **state)
+static void a_page_of_help_is_as_wide_as_the_terminal(void **state)
 {
     (void)state;
-    for (unsigned bit = 1; bit < COMMAND_ALL; bit <<= 1) {
-        const struct command command = {.name = "name",
-                                        .bit = (enum command_bit)bit,
-                                        .synopsis = "[options]",
-                                        .summary = "does something",
-                                        .description = "A paragraph.\n\n  lstmq name --example"};
-        struct buffer page = {0};
-        help_command(&command, false, &page);
-        assert_true(buffer_ok(&page, NULL));
-        for (char *line = strtok(page.data, "\n"); line != NULL; line = strtok(NULL, "\n"))
-            if (strlen(line) > 100 || line[strlen(line) - 1] == ' ')
-                fail_msg("%zu columns: %s", strlen(line), line);
-        buffer_free(&page);
+    static const size_t widths[] = {40, 72, 80, 99, 100, 120, 300};
+    for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
+        for (unsigned bit = 1; bit < COMMAND_ALL; bit <<= 1) {
+            const struct command command = {.name = "name",
+                                            .bit = (enum command_bit)bit,
+                                            .synopsis = "[options]",
+                                            .summary = "does something",
+                                            .description = "A paragraph.\n\n  lstmq name --example"};
+            struct buffer page = {0};
+            help_command(&command, (struct help_style){.width = widths[i]}, &page);
+            assert_true(buffer_ok(&page, NULL));
+            for (char *line = strtok(page.data, "\n"); line != NULL; line = strtok(NULL, "\n"))
+                if (strlen(line) > (widths[i] < 120 ? widths[i] : 120) || line[strlen(line) - 1] == ' ')
+                    fail_msg("%zu columns of %zu: %s", strlen(line), widths[i], line);
+            buffer_free(&page);
+        }
     }
+}
+
+static void a_command_that_is_broken_is_still_one_command(void **state)
+{
+    (void)state;
+    const struct command command = {.name = "name",
+                                    .bit = COMMAND_OR_GATE,
+                                    .synopsis = "--first FIRST --second one|two|three|four|five",
+                                    .summary = "does something",
+                                    .description = "A paragraph.\n\n  lstmq name --example of --four words"};
+    struct buffer page = {0};
+    help_command(&command, (struct help_style){.width = 26}, &page);
+    assert_true(buffer_ok(&page, NULL));
+    assert_non_null(strstr(page.data, "\nusage\n  lstmq name --first FIRST\n      --second\n      one|two|three|four|\n"
+                                      "      five\n"));
+    assert_non_null(strstr(page.data, "\n  lstmq name --example \\\n      of --four words\n"));
+    buffer_free(&page);
 }
 
 int main(void)
@@ -218,7 +238,8 @@ int main(void)
         cmocka_unit_test(help_and_dump_are_reported),
         cmocka_unit_test(what_is_wrong_on_a_command_line_is_named),
         cmocka_unit_test(an_option_of_another_command_is_refused),
-        cmocka_unit_test(a_page_of_help_is_at_most_100_columns_wide),
+        cmocka_unit_test(a_page_of_help_is_as_wide_as_the_terminal),
+        cmocka_unit_test(a_command_that_is_broken_is_still_one_command),
     };
     return cmocka_run_group_tests(tests, s_enter, s_leave);
 }

@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""What a person reads fits the terminal: help, the tables and the live line."""
+
+import fcntl
+import os
+import pty
+import re
+import shutil
+import struct
+import subprocess
+import termios
+import unittest
+
+from program import BINARY, commands, main, run
+from training import TINY, new_folder, sample_pairs, words, write
+
+FIELDS = re.compile(r"epoch \d+/\d+|step \d+/\d+|loss (-|\d+\.\d{4})|acc (-|\d+\.\d%)|(-|\d+) tok/s|"
+                    r"ETA (-|(\d+:)?\d+:\d\d)|training|validating|saving")
+
+
+def on_terminal(width, arguments, piped=(), **environment):
+    """What lstmq writes to a terminal of that width, as text; the names in `piped` are no terminals."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    env.update({"TERM": "xterm", "NO_COLOR": "1", **environment})
+    ends = {name: subprocess.PIPE if name in piped else slave for name in ("stdout", "stderr")}
+    with subprocess.Popen([BINARY, *arguments], stdin=subprocess.DEVNULL, env=env, **ends) as process:
+        os.close(slave)
+        text = process.stdout.read() if process.stdout else b""
+        try:
+            while block := os.read(master, 65536):
+                text += block
+        except OSError:
+            pass
+    os.close(master)
+    if process.returncode != 0:
+        raise AssertionError(f"{arguments}: exit {process.returncode}: {text.decode()}")
+    return text.decode().replace("\r\n", "\n")
+
+
+class Width(unittest.TestCase):
+    def setUp(self):
+        self.folder = new_folder()
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def fits(self, text, width, what):
+        for line in text.splitlines():
+            self.assertLessEqual(len(line), width, (what, line))
+            self.assertEqual(line, line.rstrip(), what)
+
+    def training(self, *arguments, **options):
+        pairs = write(os.path.join(self.folder, "pairs.tsv"), sample_pairs(400))
+        options = {**TINY, "data.pairs": pairs, "run.dir": os.path.join(self.folder, "run"), "log.level": "warn",
+                   **{name.replace("__", "."): value for name, value in options.items()}}
+        return ["train", *words(options), "--run.overwrite", *arguments]
+
+    def test_help_is_as_wide_as_the_terminal(self):
+        for width in (40, 80, 120):
+            for page in ([], *([command] for command in commands())):
+                text = run("help", *page, environment={"COLUMNS": str(width)}).stdout
+                self.fits(text, width, (width, page))
+                self.assertEqual(text, on_terminal(width, ["help", *page]))
+            self.assertGreater(max(map(len, text.splitlines())), width * 3 // 4)
+
+    def test_help_says_the_same_at_each_width(self):
+        def said(command, width):
+            page = run("help", command, environment={"COLUMNS": str(width)}).stdout
+            return re.sub(r"\s+|\\\n", "", page.replace(" \\\n", " "))
+
+        for command in commands():
+            self.assertEqual(said(command, 40), said(command, 120), command)
+
+    def test_a_word_wider_than_the_terminal_stays_whole(self):
+        text = on_terminal(8, ["help", "train"])
+        self.assertIn("\n  --train.checkpoint_every\n", text)
+        self.assertTrue(all(len(line) <= 8 or len(line.split()) <= 2 for line in text.splitlines()), text)
+
+    def test_help_in_a_pager_has_the_terminals_width(self):
+        self.assertEqual(on_terminal(50, ["help", "train"], piped=["stdout"]), on_terminal(50, ["help", "train"]))
+
+    def test_columns_makes_it_narrower_only(self):
+        page = ["help", "train"]
+        self.assertEqual(on_terminal(100, page, COLUMNS="60"), on_terminal(60, page))
+        self.assertEqual(on_terminal(60, page, COLUMNS="100"), on_terminal(60, page))
+        for nonsense in ("", "0", "-5", "7", "60x", "99999999999999999999"):
+            self.assertEqual(on_terminal(60, page, COLUMNS=nonsense), on_terminal(60, page))
+            self.assertEqual(run(*page, environment={"COLUMNS": nonsense}).stdout, on_terminal(80, page))
+
+    def test_tables_fit_80_columns(self):
+        result = run(*self.training(run__progress="plain", train__epochs=3))
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.fits(result.stdout, 79, "train")
+        self.assertIn(" best\n", result.stdout)
+        many = run(*self.training(run__progress="plain", train__epochs=1000, train__patience=1, train__lr=0))
+        self.assertEqual((many.returncode, many.stderr), (0, ""))
+        self.fits(many.stdout, 79, "train of 1000 epochs")
+        folder = os.path.join(self.folder, "run")
+        for arguments in (["inspect", folder], ["evaluate", "--model", folder, "--pairs", self.folder + "/pairs.tsv"]):
+            result = run(*arguments)
+            self.assertEqual((result.returncode, result.stderr), (0, ""))
+            self.fits(re.sub(r" *\S*/\S*/\S*", "", result.stdout), 80, arguments[0])
+
+    def test_a_loss_of_many_digits_fits_its_column(self):
+        result = run(*self.training(run__progress="plain", train__lr=500, train__optimizer="sgd", train__clip=0))
+        self.fits(result.stdout, 79, "train")
+        self.assertRegex(result.stdout, r"\d\.\d+e\+\d+|\d{4}")
+
+    def test_the_table_leaves_columns_out_on_a_narrow_terminal(self):
+        shown = on_terminal(40, self.training(run__progress="plain", run__dir=os.path.join(self.folder, "r")))
+        table = shown.split("\n\n")[0].splitlines()
+        self.assertEqual(table[0].split(), ["epoch", "val_loss", "val_acc", "BLEU"])
+        self.fits("\n".join(table), 40, "train")
+
+    def test_the_live_line_has_whole_fields_only(self):
+        for width, least in ((14, 1), (40, 2), (80, 5), (200, 7)):
+            shown = on_terminal(width, self.training(run__progress="live", train__epochs=4))
+            lines = [line for line in re.findall(r"\r([^\r\n]*)\033\[K", shown) if line]
+            self.assertTrue(lines, shown)
+            for line in lines:
+                self.assertLess(len(line), width, line)
+                fields = line.split("  ")
+                self.assertGreaterEqual(len(fields), least, line)
+                for field in fields:
+                    self.assertTrue(FIELDS.fullmatch(field), (field, line))
+
+
+if __name__ == "__main__":
+    main()
