@@ -12,7 +12,8 @@ import random
 
 import torch
 
-from pytorch_notebook import PAD, SOS, Stopwatch, Translator, encode, normalise, read_safetensors
+from lstmq_torch import read_safetensors
+from pytorch_notebook import PAD, SOS, Stopwatch, Translator, encode, normalise
 
 
 def load(folder):

@@ -1,7 +1,6 @@
 """The notebook recipe's pairs and model, in PyTorch as an expert writes it for speed: shared by the two programs that
 bench_pytorch.sh holds lstmq against. As a program it prints the validation pairs: pytorch_notebook.py PAIRS."""
 
-import json
 import random
 import re
 import sys
@@ -68,18 +67,6 @@ class Translator(nn.Module):
         self.encoder = nn.LSTM(embed, hidden)
         self.decoder = nn.LSTM(embed, hidden)
         self.projection = nn.Linear(hidden, target)
-
-
-def read_safetensors(path):
-    with open(path, "rb") as file:
-        data = bytearray(file.read())
-    size = int.from_bytes(data[:8], "little")
-    tensors = {}
-    for name, entry in json.loads(data[8:8 + size]).items():
-        if name != "__metadata__":
-            begin, end = (8 + size + offset for offset in entry["data_offsets"])
-            tensors[name] = torch.frombuffer(data[begin:end], dtype=torch.float32).reshape(entry["shape"])
-    return tensors
 
 
 class Stopwatch:

@@ -1,6 +1,7 @@
 /* `lstmq bench`: how fast this machine computes, measured on work of the recipe's shape. */
 #include "kernels/backend.h"
 #include "proto/base/version.h"
+#include "proto/store/json_print.h"
 #include "worker/bench.h"
 #include "worker/commands.h"
 
@@ -64,6 +65,8 @@ static bool s_run(struct bench *bench, const char *wanted, struct err *err)
             return err_context(err, "%s", s_sections[i].name);
     }
     buffer_text(&bench->out, json ? "}\n" : "");
+    if (json)
+        json_print_nulls(&bench->out);
     return s_show(bench, err);
 }
 

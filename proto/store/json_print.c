@@ -2,6 +2,7 @@
 #include "proto/store/json_print.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 void json_print(json_t *root, struct buffer *out)
 {
@@ -14,4 +15,33 @@ void json_print(json_t *root, struct buffer *out)
     buffer_text(out, text);
     buffer_text(out, "\n");
     free(text);
+}
+
+/* Bytes of the nan, inf, -nan or -inf at `text`; 0 = there is none. */
+static size_t s_no_number(const char *text)
+{
+    size_t sign = text[0] == '-';
+    return strncmp(text + sign, "nan", 3) == 0 || strncmp(text + sign, "inf", 3) == 0 ? sign + 3 : 0;
+}
+
+void json_print_nulls(struct buffer *text)
+{
+    struct buffer out = {0};
+    bool quoted = false;
+    if (!buffer_ok(text, NULL))
+        return;
+    for (size_t i = 0; i < text->size;) {
+        const char *at = text->data + i;
+        size_t size = quoted ? 0 : s_no_number(at);
+        if (size > 0) {
+            buffer_text(&out, "null");
+        } else {
+            size = quoted && at[0] == '\\' && at[1] != '\0' ? 2 : 1;
+            buffer_append(&out, at, size);
+            quoted ^= at[0] == '"';
+        }
+        i += size;
+    }
+    buffer_free(text);
+    *text = out;
 }

@@ -12,4 +12,8 @@ enum { JSON_PRINT_DIGITS = 17 }; /* of a real */
  * `root` over; NULL, which stands for want of memory while it was made, and want of memory here are out->failed. */
 void json_print(json_t *root, struct buffer *out);
 
+/* JSON has no infinity and no NAN: null takes the place of each nan, inf and -inf that a printf wrote into `text`. What
+ * stands in strings stays. */
+void json_print_nulls(struct buffer *text);
+
 #endif
