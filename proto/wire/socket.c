@@ -4,6 +4,7 @@
 #include "proto/base/log.h"
 #include "proto/base/typed.h"
 #include "proto/wire/message.h"
+#include "proto/wire/monitor.h"
 #include "proto/wire/watch.h"
 
 #include <arpa/inet.h>
@@ -230,6 +231,8 @@ void *socket_bind(const struct socket_options *options, const char *endpoint, ch
               (options->watch == NULL || watch_socket(options->watch, socket, err));
     if (ok && zmq_bind(socket, text) != 0)
         ok = err_set(err, ERR_USAGE, "cannot bind %s: %s", typed_show(endpoint).shown, zmq_strerror(zmq_errno()));
+    if (ok && options->watch != NULL)
+        watch_bound(options->watch);
     if (ok && zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, bound, &size) != 0)
         ok = socket_error(err, "cannot ask where a socket is bound");
     if (ok)
@@ -254,9 +257,15 @@ void *socket_connect(const struct socket_options *options, const char *endpoint,
     void *socket = s_open(ZMQ_DEALER, options, err);
     if (socket == NULL)
         return NULL;
-    if ((tcp && !s_set(socket, ZMQ_IPV6, s_wants_ipv6(&address, false))) || zmq_connect(socket, endpoint) != 0) {
-        err_set(err, ERR_USAGE, "cannot connect to %s: %s", typed_show(endpoint).shown, zmq_strerror(zmq_errno()));
+    struct monitor *monitor = options->monitor != NULL ? monitor_new(options->context, socket, err) : NULL;
+    bool ok = options->monitor == NULL || monitor != NULL;
+    if (ok && ((tcp && !s_set(socket, ZMQ_IPV6, s_wants_ipv6(&address, false))) || zmq_connect(socket, endpoint) != 0))
+        ok = err_set(err, ERR_USAGE, "cannot connect to %s: %s", typed_show(endpoint).shown, zmq_strerror(zmq_errno()));
+    if (!ok) {
+        monitor_destroy(&monitor);
         socket_close(&socket);
+    } else if (monitor != NULL) {
+        *options->monitor = monitor;
     }
     return socket;
 }

@@ -8,6 +8,10 @@
  * lines in the log, waits for the look. Between an event and its being taken in the descriptor may have been given
  * again: before one is shut down, its peer's address and the kernel's number of it must be those that were accepted.
  *
+ * A connection whose handshake fails is closed within a millisecond, before the look can ask the kernel whose it was.
+ * So no connection may be read before its peer is noted: the listening socket is given a SO_RCVLOWAT that no greeting
+ * reaches, accepted sockets inherit it, and s_accepted takes it back.
+ *
  * A message that is read when its connection has gone counts for nobody, or for whom the descriptor was given to since:
  * that one may be trusted for it, or cut off and come again. */
 #include "proto/wire/watch.h"
@@ -29,7 +33,7 @@
 #include <sys/socket.h>
 #include <zmq.h>
 
-enum { ADDRESS_TEXT = 64, REASON_TEXT = 160, LINES = 16 };
+enum { ADDRESS_TEXT = 64, REASON_TEXT = 160, LINES = 16, HOLD_BYTES = 4096 };
 
 struct connection {
     bool open, trusted, rejected, cut;
@@ -173,10 +177,19 @@ static void s_forget(struct watch *watch, int fd)
     *connection = (struct connection){0};
 }
 
+/* With fewer unread bytes than these the socket is not readable, except for its end. */
+static void s_read_from(int fd, int bytes)
+{
+    setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
+}
+
 /* A new connection; what the descriptor was before is over. Without memory for it, it is not watched. */
 static void s_accepted(struct watch *watch, int fd)
 {
+    struct sockaddr_storage peer;
     watch->counts.accepted++;
+    s_peer(fd, &peer);
+    s_read_from(fd, 1);
     if (fd < 0 || !s_grow(watch, fd))
         return;
     s_forget(watch, fd);
@@ -184,7 +197,7 @@ static void s_accepted(struct watch *watch, int fd)
     connection->open = true;
     connection->number = watch->counts.accepted;
     connection->cookie = s_cookie(fd);
-    s_peer(fd, &connection->peer);
+    connection->peer = peer;
     watch->counts.connections++;
     watch->strangers++;
 }
@@ -231,6 +244,8 @@ static void s_event(struct watch *watch, uint16_t event, uint32_t value)
         s_failed_protocol(watch, value);
     else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL)
         s_failed(watch, value);
+    else if (event == ZMQ_EVENT_LISTENING)
+        s_read_from((int)value, HOLD_BYTES);
     else if (event == ZMQ_EVENT_ACCEPT_FAILED)
         s_say(watch, REFUSAL_NO_ADDRESS, value != 0 ? zmq_strerror((int)value) : "of another user's process");
 }
@@ -403,8 +418,9 @@ static void s_set_limits(struct watch *watch)
 static bool s_start(struct watch *watch, void *socket, struct err *err)
 {
     char endpoint[96];
-    const int linger = 0, events = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_ACCEPT_FAILED | ZMQ_EVENT_DISCONNECTED |
-                                   ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
+    const int linger = 0, events = ZMQ_EVENT_LISTENING | ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_ACCEPT_FAILED |
+                                   ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                                   ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
     snprintf(endpoint, sizeof endpoint, "inproc://watch-%p-%llu", (void *)watch, (unsigned long long)++watch->begun);
     /* No limit: libzmq's one network thread would wait for room in this queue, and with it every connection. */
     const int no_limit = 0;
@@ -441,6 +457,13 @@ bool watch_socket(struct watch *watch, void *socket, struct err *err)
         s_end(watch);
     pthread_mutex_unlock(&watch->lock);
     return done;
+}
+
+void watch_bound(struct watch *watch)
+{
+    pthread_mutex_lock(&watch->lock);
+    s_take_events(watch);
+    pthread_mutex_unlock(&watch->lock);
 }
 
 void watch_leave(struct watch *watch)

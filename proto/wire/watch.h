@@ -45,6 +45,9 @@ void watch_destroy(struct watch **watch);
 /* Watch a socket, from before anybody can connect. A socket that is watched already is let go first. */
 bool watch_socket(struct watch *watch, void *socket, struct err *err);
 
+/* To be called once it is bound: who connects from then on is known by address, however short its stay. */
+void watch_bound(struct watch *watch);
+
 /* To be called before the socket is closed. Nothing happens where none is watched. */
 void watch_leave(struct watch *watch);
 
