@@ -16,6 +16,7 @@
  * that one may be trusted for it, or cut off and come again. */
 #include "proto/wire/watch.h"
 
+#include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/wire/refusal.h"
 
@@ -42,6 +43,8 @@ struct connection {
     uint64_t cookie;              /* the kernel's number of the socket, never given again; 0 = not known */
     uint64_t given;               /* bytes of the messages that were given out     */
     uint64_t kept;                /* at the last look                              */
+    char key[CURVE_KEY], role[8]; /* as its messages have them; "" = none came yet */
+    bool missing;                 /* the key was not on the list when it was last looked at */
 };
 
 /* For the log. */
@@ -67,6 +70,8 @@ struct watch {
     uint64_t unsaid; /* ... and how many more found no room */
     struct refusals refusals;
     struct watch_counts counts;
+    struct allow *allow; /* NULL = no list of keys          */
+    int64_t keys_ms;     /* when to look at the list next   */
 };
 
 static struct connection *s_find(const struct watch *watch, int fd)
@@ -379,6 +384,29 @@ static void s_tell(struct watch *watch)
     watch->unsaid = 0;
 }
 
+/* Cut peers whose key has left the list. */
+static void s_hold_to_list(struct watch *watch)
+{
+    int64_t now = clock_ms();
+    if (watch->allow == NULL || now < watch->keys_ms)
+        return;
+    watch->keys_ms = now + WATCH_KEYS_MS;
+    allow_refresh(watch->allow);
+    for (size_t fd = 0; fd < watch->capacity; fd++) {
+        struct connection *connection = &watch->connections[fd];
+        char shown[CURVE_SHOWN], reason[REASON_TEXT];
+        if (!connection->open || connection->cut || connection->key[0] == '\0')
+            continue;
+        bool was_missing = connection->missing;
+        connection->missing = !allow_has(watch->allow, connection->key, connection->role);
+        if (!was_missing || !connection->missing)
+            continue;
+        curve_show(connection->key, shown);
+        snprintf(reason, sizeof reason, "key %s was removed from the list of keys", shown);
+        s_cut(watch, (int)fd, reason);
+    }
+}
+
 static bool s_look(void *context, struct err *err)
 {
     struct watch *watch = context;
@@ -386,6 +414,7 @@ static bool s_look(void *context, struct err *err)
     pthread_mutex_lock(&watch->lock);
     s_take_events(watch);
     s_tell(watch);
+    s_hold_to_list(watch);
     s_make_room(watch);
     s_hold(watch);
     pthread_mutex_unlock(&watch->lock);
@@ -508,9 +537,22 @@ void watch_received(struct watch *watch, const struct route *from)
     pthread_mutex_lock(&watch->lock);
     s_take_events(watch);
     struct connection *connection = s_find(watch, from->fd);
-    if (connection != NULL)
+    if (connection != NULL) {
         connection->given += from->bytes;
+        memcpy(connection->key, from->key, sizeof connection->key);
+        memcpy(connection->role, from->role, sizeof connection->role);
+    }
     pthread_mutex_unlock(&watch->lock);
+}
+
+void watch_keys(struct watch *watch, struct allow *allow)
+{
+    watch->allow = allow;
+}
+
+bool watch_knows(const struct watch *watch, const struct route *from)
+{
+    return watch->allow == NULL || allow_has(watch->allow, from->key, from->role);
 }
 
 void watch_trust(struct watch *watch, const struct route *from)

@@ -6,17 +6,13 @@ import os
 import re
 import socket
 import threading
+import time
 
 from cluster import ClusterTest, main
 from peers import Keys, wait_for
 
-REFUSES = r" refuses this worker: is its \.pub in the coordinator's --allow folder, and is --server the coordinator's \.pub\?"
-
-
-def lines(process, pattern):
-    """All lines so far in which the pattern is found."""
-    with process.news:
-        return [line for _, line in process.lines if re.search(pattern, line)]
+ADVICE = ("{} refuses this worker: is its .pub in the coordinator's --allow folder, and is --server the coordinator's .pub?")
+HERE = re.compile(r"^127\.0\.0\.1")
 
 
 class Refused(ClusterTest):
@@ -33,13 +29,13 @@ class Refused(ClusterTest):
 
     def assert_says(self, cluster, worker, reason):
         """Both sides say why, the worker once, however often it tries."""
-        told = wait_for(lambda: lines(worker, "refuses this worker"))
-        self.assertRegex(told[0], " warn .*" + re.escape(cluster.endpoint) + REFUSES)
-        wait_for(lambda: lines(cluster.coordinator, r"refused 127\.0\.0\.1.*: " + reason))
-        wait_for(lambda: lines(cluster.coordinator, r"refused [0-9]+ more connections"), 20)
-        self.assertEqual(len(lines(worker, "refuses this worker")), 1, worker.log())
-        self.assertEqual(lines(cluster.coordinator, "refused a connection"), [])
-        return told[0]
+        told = worker.event("key_refused", level="warn", address=cluster.endpoint)
+        self.assertTrue(told["text"].startswith(ADVICE.format(cluster.endpoint)), told["text"])
+        cluster.coordinator.event("connection_refused", address=HERE, reason=re.compile(reason))
+        cluster.coordinator.event("connections_refused")
+        self.assertEqual(len(worker.happened("key_refused")), 1, worker.log())
+        self.assertEqual(cluster.coordinator.happened("connection_refused", address=None), [])
+        return told["text"]
 
     def test_a_worker_without_a_key(self):
         cluster = self.keyed()
@@ -65,7 +61,40 @@ class Refused(ClusterTest):
         cluster = self.keyed()
         worker = cluster.worker(*self.keys.of_peer("stranger"), "--worker.patience", "5")  # libzmq may take 3 s to end a handshake
         self.assertEqual(worker.end(), 1, worker.log())
-        self.assertRegex(worker.lines[-1][1], "lstmq.*: " + re.escape(cluster.endpoint) + REFUSES + r".* 5 s is over \(worker\.patience\)")
+        last = worker.lines[-1][1]
+        self.assertIn(ADVICE.format(cluster.endpoint), last)
+        self.assertIn("5 s is over (worker.patience)", last)
+
+
+class Removed(ClusterTest):
+    def test_a_worker_whose_key_is_removed_leaves_the_run_and_its_work_is_redone(self):
+        keys = Keys(os.path.join(self.folder, "keys"))
+        for name in ("server", "late"):
+            keys.make(name, allowed=False)
+        options = {"train__epochs": 100, "train__keep": 1}
+        wanted = self.wanted_hashes(**options)
+        keys.make("stays")
+        keys.make("goes")
+        cluster = self.cluster(train__min_workers=2, **options)
+        cluster.start(*keys.of_server()).listening()
+        stays, goes = [cluster.worker(*keys.of_peer(name), "--log.level", "debug") for name in ("stays", "goes")]
+        goes.at_step(50)
+        keys.withdraw("goes")
+        began = time.monotonic()
+        cluster.coordinator.event("connection_refused", address=HERE, reason=re.compile("^key .* was removed from the list of keys"))
+        cluster.given_up(goes, "has lost its connection")
+        self.assertLess(time.monotonic() - began, 2)
+        goes.event("key_refused")
+        steps = len(goes.steps())
+        keys.admit("late")
+        cluster.worker(*keys.of_peer("late"))
+        cluster.workers.remove(goes)
+        cluster.finished()
+        self.assertFalse(goes.ended(), goes.log())
+        self.assertEqual(len(goes.steps()), steps)
+        goes.kill()
+        self.assertEqual(cluster.hashes(), wanted)
+        self.assertEqual(stays.happened("key_refused"), [])
 
 
 class Elsewhere(ClusterTest):
@@ -99,9 +128,9 @@ class Elsewhere(ClusterTest):
             # It begins as ZeroMQ's oldest protocol does, after which libzmq does not try again where there are keys.
             cluster.endpoint, came = self.serve(b"SSH-2.0-OpenSSH_9.2p1\r\n")
             worker = cluster.worker(*words)
-            wait_for(lambda: lines(worker, re.escape(cluster.endpoint) + REFUSES))  # pylint: disable=cell-var-from-loop
+            worker.event("key_refused", text=re.compile("^" + re.escape(ADVICE.format(cluster.endpoint))))
             wait_for(lambda: len(came) >= 3)  # pylint: disable=cell-var-from-loop
-            self.assertEqual(len(lines(worker, "refuses this worker")), 1)
+            self.assertEqual(len(worker.happened("key_refused")), 1)
             worker.kill()
 
 
