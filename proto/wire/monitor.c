@@ -1,6 +1,7 @@
 /* monitor.c - libzmq's events of one connection; see monitor.h.
  *
- * An attempt to connect is CONNECTED or CLOSED. A connection without a handshake ends by DISCONNECTED, mostly behind one
+ * An attempt to connect is CONNECTED or CLOSED, or, where its host has no address, none of both; before the next one comes
+ * CONNECT_RETRIED. A connection without a handshake ends by DISCONNECTED, mostly behind one
  * of the HANDSHAKE_FAILED events: AUTH and PROTOCOL where this side ended it, NO_DETAIL where the other side did or
  * said nothing for SOCKET_HANDSHAKE_MS. A peer of ZMTP 1 or of no ZMTP at all is ended by DISCONNECTED alone. libzmq
  * connects again after NO_DETAIL only. */
@@ -16,13 +17,14 @@
 
 enum {
     EVENTS = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
-             ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
+             ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_CONNECT_RETRIED
 };
 
 struct monitor {
     void *watched, *socket;
     bool stands; /* the connection's handshake is done                */
     bool ended;  /* the other side ended it before: NO_DETAIL was there */
+    bool told;   /* how this attempt ended: what is left of it is CONNECT_RETRIED */
     bool spent;
 };
 
@@ -64,10 +66,13 @@ void *monitor_socket(const struct monitor *monitor)
 
 static enum monitor_news monitor_event(struct monitor *monitor, uint16_t event)
 {
-    bool stood = monitor->stands;
+    bool stood = monitor->stands, told = monitor->told;
+    monitor->told = event == ZMQ_EVENT_CLOSED || event == ZMQ_EVENT_DISCONNECTED;
     switch (event) {
     case ZMQ_EVENT_CLOSED:
         return MONITOR_UNREACHED;
+    case ZMQ_EVENT_CONNECT_RETRIED:
+        return told ? MONITOR_SAME : MONITOR_UNREACHED;
     case ZMQ_EVENT_CONNECTED:
         monitor->stands = monitor->ended = monitor->spent = false;
         return MONITOR_BEGUN;

@@ -27,6 +27,7 @@ enum {
     SOCKET_RECONNECT_MS = 100,
     SOCKET_RECONNECT_MOST_MS = 1000,
     SOCKET_LINGER_MS = 1000,
+    SOCKET_EXPLAIN_MS = 1000, /* for socket_explain to wait for an answer */
     SOCKET_FILES = 64, /* a worker has 30, and lets 16 strangers in at a time; a coordinator fewer, and one a worker */
 };
 
@@ -59,6 +60,9 @@ void *socket_bind(const struct socket_options *options, const char *endpoint, ch
 void *socket_connect(const struct socket_options *options, const char *endpoint, struct err *err);
 
 void socket_close(void **socket);
+
+/* After a connection to the endpoint failed: why, as ERR_FAILED. It tries once itself, which takes a second at most. */
+void socket_explain(const char *endpoint, struct err *err);
 
 /* Let the process open as many files as it ever may. ERR_FAILED where these are fewer than SOCKET_FILES: libzmq ends a
  * process that has none left for who comes to a local socket. Before the first socket is opened. */
