@@ -1,8 +1,8 @@
 /* cmd_status.c - `lstmq status`: ask a coordinator how its run stands, and print the answer, once or again and again.
  *
- * The connection is watched by a monitor, so that a coordinator that is not there, or refuses this key, is known at once.
- * Only a peer that says nothing takes the time of ANSWER_MS. With --watch, a coordinator that has answered and cannot be
- * reached any more is the end of the run. */
+ * A monitor watches the connection, so a coordinator that is not there, or refuses this key, is known at once. Only a
+ * peer that says nothing takes the time of ANSWER_MS. With --watch, a coordinator that has answered and cannot be reached
+ * any more is the end of the run. */
 #include "coordinator/commands.h"
 #include "proto/base/buffer.h"
 #include "proto/base/clock.h"

@@ -1,8 +1,8 @@
 /* patience.h - what a worker says and does while it has no connection to its coordinator.
  *
  * It waits for worker.patience, and says what for: a coordinator that cannot be reached, or one that refuses its key. A
- * key can be put on the coordinator's list at any time, so a refusal does not end the wait. A link that does not try again
- * (link.h) is replaced. A struct of zeroes with its options has never had a connection. Loop thread. */
+ * key can be put on the coordinator's list at any time, so a refusal does not end the wait. A link that does not try
+ * again (link.h) is replaced. A struct of zeroes with its options has never had a connection. Loop thread. */
 #ifndef LSTMQ_PATIENCE_H
 #define LSTMQ_PATIENCE_H
 

@@ -18,8 +18,8 @@
 
 enum { PATH_MOST = 4096, FILE_MOST = 16 << 20, KEYS_MOST = 100000, LOOKS_A_SECOND = 10 };
 
-/* Files that changed within so many seconds may have changed again at the same time, as their file system counts it: some
- * count in steps of 2 s. */
+/* Files that changed within so many seconds may have changed again at the same time, as their file system counts it:
+ * some count in steps of 2 s. */
 enum { FRESH_S = 3 };
 
 struct keys {

@@ -2,8 +2,8 @@
  *
  * Read from a folder (every *.pub file in it) or from one file of such lines. It is looked at again, at most ten times a
  * second, when somebody comes: a key that was put there is let in without a restart, one that was taken away is not let
- * in again. A change that cannot be read is logged once, and the list stays as it was. watch.h disconnects peers whose key
- * was taken away while they were connected. One thread owns it. */
+ * in again. A change that cannot be read is logged once, and the list stays as it was. watch.h disconnects peers whose
+ * key was taken away while they were connected. One thread owns it. */
 #ifndef LSTMQ_ALLOW_H
 #define LSTMQ_ALLOW_H
 

@@ -1,7 +1,7 @@
 /* monitor.c - libzmq's events of one connection; see monitor.h.
  *
- * An attempt to connect is CONNECTED or CLOSED, or, where its host has no address, none of both; before the next one comes
- * CONNECT_RETRIED. A connection without a handshake ends by DISCONNECTED, mostly behind one
+ * An attempt to connect is CONNECTED or CLOSED, or neither where its host has no address. CONNECT_RETRIED comes before the
+ * next one. A connection without a handshake ends by DISCONNECTED, mostly behind one
  * of the HANDSHAKE_FAILED events: AUTH and PROTOCOL where this side ended it, NO_DETAIL where the other side did or
  * said nothing for SOCKET_HANDSHAKE_MS. A peer of ZMTP 1 or of no ZMTP at all is ended by DISCONNECTED alone. libzmq
  * connects again after NO_DETAIL only. */

@@ -1,7 +1,7 @@
 /* monitor.h - what becomes of the connection of a socket that connects.
  *
- * libzmq connects in the background and tries again without a word. A monitor is a socket that can be read when there is
- * news of that: each attempt ends as MONITOR_UNREACHED, as MONITOR_REFUSED, or as MONITOR_STANDS and one day
+ * libzmq connects in the background and tries again without a word. A monitor is a socket that can be read when there
+ * is news of that: each attempt ends as MONITOR_UNREACHED, as MONITOR_REFUSED, or as MONITOR_STANDS and one day
  * MONITOR_BROKE. It is made by socket_connect (socket.h), before the socket connects, so that it misses nothing, and
  * destroyed before the socket is closed. The thread that owns the socket owns it. */
 #ifndef LSTMQ_MONITOR_H

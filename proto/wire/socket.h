@@ -42,8 +42,8 @@ struct socket_options {
     const char *server_key; /* DEALER with keys: the server's public key, Z85        */
     /* ROUTER: watched from before it is bound. To be let go before the socket is closed; NULL = not watched. */
     struct watch *watch;
-    /* DEALER: takes the monitor of its connection, made before it connects. To be destroyed before the socket is closed;
-     * NULL = none. */
+    /* DEALER: takes the monitor of its connection, made before it connects. To be destroyed before the socket is
+     * closed; NULL = none. */
     struct monitor **monitor;
     bool insecure;     /* ROUTER without keys: open it even to other machines, and warn */
     int queue;         /* messages that wait to go to one peer; 0 = SOCKET_QUEUE */
