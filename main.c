@@ -96,10 +96,11 @@ static const struct command s_commands[] = {
      .run = cmd_coordinator},
     {.name = "status",
      .bit = COMMAND_STATUS,
-     .synopsis = "[--connect tcp://HOST:PORT] [--json]",
+     .synopsis = "[--connect tcp://HOST:PORT] [--watch] [--json]",
      .summary = "show how a coordinator's run stands, and its workers",
-     .description = "With keys, it takes one of role admin or train.\n\n"
-                    "  lstmq status --connect tcp://train.example:5757",
+     .description = "With keys, it takes one of role admin or train. Where nothing listens it fails at once.\n\n"
+                    "  lstmq status --connect tcp://train.example:5757\n"
+                    "  lstmq status --watch --every 5",
      .run = cmd_status},
     {.name = "worker",
      .bit = COMMAND_WORKER,

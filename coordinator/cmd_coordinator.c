@@ -33,6 +33,8 @@ static bool s_open_socket(struct service *service, struct err *err)
     service->watch = watch_new(service->context, service->conduct.loop, err);
     if (service->watch == NULL)
         return false;
+    if (service->keyring.used)
+        watch_keys(service->watch, service->keyring.allow);
     const struct socket_options options = {.context = service->context,
                                            .keys = service->keyring.used ? &service->keyring.own : NULL,
                                            .zap = service->zap,

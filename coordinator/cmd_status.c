@@ -1,17 +1,38 @@
-/* cmd_status.c - `lstmq status`: ask a coordinator how its run stands, and print the answer. */
+/* cmd_status.c - `lstmq status`: ask a coordinator how its run stands, and print the answer, once or again and again.
+ *
+ * A monitor watches the connection, so a coordinator that is not there, or refuses this key, is known at once. Only a
+ * peer that says nothing takes the time of ANSWER_MS. With --watch, a coordinator that has answered and cannot be reached
+ * any more is the end of the run. */
 #include "coordinator/commands.h"
 #include "proto/base/buffer.h"
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
 #include "proto/wire/keyring.h"
 #include "proto/wire/message.h"
+#include "proto/wire/monitor.h"
 #include "proto/wire/socket.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <zmq.h>
 
 enum { ANSWER_MS = 5000, STATUS_FILES = 16 };
+
+struct inquiry {
+    const struct config *config;
+    bool has_key, redraws;
+    void *socket;
+    struct monitor *monitor;
+    bool begun, answered; /* a connection was there; an answer came */
+    unsigned refusals;    /* in a row */
+    int64_t due_ms;       /* when the answer is; 0 = none is due */
+    int64_t next_ms;      /* when to ask again; 0 = not by the clock */
+    bool done;
+};
 
 static const char *s_text(const json_t *object, const char *key)
 {
@@ -41,6 +62,23 @@ static void s_format_member(const json_t *member, struct buffer *out)
                   busy > 0 ? 100 * waited / busy : 0, s_integer(member, "pid"), s_text(member, "host"));
 }
 
+static void s_format_best(const json_t *run, struct buffer *out)
+{
+    if (json_is_number(json_object_get(run, "best_score")))
+        buffer_format(out, "best: %s %.6g in epoch %lld", s_text(run, "best_metric"), s_real(run, "best_score"),
+                      s_integer(run, "best_epoch"));
+    else
+        buffer_text(out, "no best epoch yet");
+}
+
+static void s_format_speed(const json_t *run, struct buffer *out)
+{
+    if (json_is_number(json_object_get(run, "tgt_tok_per_s")))
+        buffer_format(out, "%.0f target tokens/s", s_real(run, "tgt_tok_per_s"));
+    else
+        buffer_text(out, "no speed yet");
+}
+
 static void s_format(const json_t *run, struct buffer *out)
 {
     const json_t *members = json_object_get(run, "members"), *member;
@@ -48,10 +86,9 @@ static void s_format(const json_t *run, struct buffer *out)
     buffer_format(out, "%s: %s, step %lld, %lld of %lld epochs done (%lld of %lld steps of the next)\n",
                   s_text(run, "run"), s_text(run, "phase"), s_integer(run, "step"), s_integer(run, "epochs_done"),
                   s_integer(run, "epochs"), s_integer(run, "epoch_step"), s_integer(run, "epoch_steps"));
-    buffer_format(out, "%.0f target tokens/s; newest checkpoint: step %lld", s_real(run, "tgt_tok_per_s"),
-                  s_integer(run, "saved_step"));
-    if (json_is_number(json_object_get(run, "best_score")))
-        buffer_format(out, "; best: epoch %lld, %.6g", s_integer(run, "best_epoch"), s_real(run, "best_score"));
+    s_format_speed(run, out);
+    buffer_format(out, "; newest checkpoint: step %lld; ", s_integer(run, "saved_step"));
+    s_format_best(run, out);
     buffer_format(out, "\ngeneration %lld: %lld at work, %lld in reserve, %lld lost so far\n",
                   s_integer(run, "generation"), s_integer(run, "workers"), s_integer(run, "waiting"),
                   s_integer(run, "lost"));
@@ -61,15 +98,30 @@ static void s_format(const json_t *run, struct buffer *out)
     json_array_foreach(members, i, member) s_format_member(member, out);
 }
 
-static bool s_show(const struct text *answer, bool as_json, struct err *err)
+static void s_format_line(const json_t *run, struct buffer *out)
 {
+    buffer_format(out, "%s: %s, step %lld, %lld of %lld epochs done; ", s_text(run, "run"), s_text(run, "phase"),
+                  s_integer(run, "step"), s_integer(run, "epochs_done"), s_integer(run, "epochs"));
+    s_format_speed(run, out);
+    buffer_text(out, "; ");
+    s_format_best(run, out);
+    buffer_format(out, "; workers: %lld\n", s_integer(run, "workers"));
+}
+
+static bool s_show(const struct inquiry *inquiry, const struct text *answer, struct err *err)
+{
+    const struct config *config = inquiry->config;
     struct buffer out = {0};
     json_error_t error;
     json_t *run = json_loadb(answer->data, answer->size, JSON_REJECT_DUPLICATES, &error);
     if (run == NULL)
         return err_set(err, ERR_PROTOCOL, "the coordinator's answer is not JSON: %s", error.text);
-    if (as_json)
+    if (inquiry->redraws)
+        buffer_text(&out, "\033[H\033[J"); /* to the upper left corner, and erase */
+    if (config->output_json)
         buffer_format(&out, "%.*s\n", (int)answer->size, answer->data);
+    else if (config->status_watch && !inquiry->redraws)
+        s_format_line(run, &out);
     else
         s_format(run, &out);
     json_decref(run);
@@ -78,46 +130,140 @@ static bool s_show(const struct text *answer, bool as_json, struct err *err)
     return ok;
 }
 
-static bool s_converse(void *socket, const struct config *config, struct err *err)
+/* ---- the connection ---- */
+
+static bool s_send_ask(struct inquiry *inquiry, struct err *err)
 {
     const struct message ask = {.type = MESSAGE_ASK, .ask = {.detail = 1}};
-    zmq_pollitem_t item = {.socket = socket, .events = ZMQ_POLLIN};
-    struct message answer;
-    int timeout = ANSWER_MS;
-    bool got;
-    if (zmq_setsockopt(socket, ZMQ_SNDTIMEO, &timeout, sizeof timeout) != 0)
-        return socket_error(err, "cannot set up a socket");
-    if (!message_send_wait(socket, NULL, &ask, err) || zmq_poll(&item, 1, ANSWER_MS) <= 0)
+    inquiry->next_ms = 0;
+    inquiry->due_ms = clock_ms() + ANSWER_MS;
+    return message_send(inquiry->socket, NULL, &ask, err) || err->code == ERR_FULL;
+}
+
+/* A coordinator that answered before and is just ending breaks off a handshake too: the next attempt tells. */
+static bool s_refused(struct inquiry *inquiry, struct err *err)
+{
+    if (inquiry->answered && ++inquiry->refusals < 2 && !monitor_is_spent(inquiry->monitor))
+        return true;
+    if (inquiry->has_key)
         return err_set(err, ERR_FAILED,
-                       "%s: no answer within %d s: is a coordinator there, and is this key one that it lets ask?",
-                       config->cluster_connect, ANSWER_MS / 1000);
-    if (!message_receive(socket, NULL, false, &answer, &got, err))
+                       "%s refuses this key: is its .pub in the coordinator's --allow folder, and is --server the "
+                       "coordinator's .pub?",
+                       inquiry->config->cluster_connect);
+    return err_set(err, ERR_FAILED,
+                   "%s refuses a connection without a key: does the coordinator there want --key and --server, or is "
+                   "it no coordinator?",
+                   inquiry->config->cluster_connect);
+}
+
+static bool s_late(const struct inquiry *inquiry, struct err *err)
+{
+    const char *endpoint = inquiry->config->cluster_connect;
+    if (inquiry->begun)
+        return err_set(err, ERR_FAILED, "%s: connected, but no answer within %d s: is it a coordinator?", endpoint,
+                       ANSWER_MS / 1000);
+    return err_set(err, ERR_FAILED,
+                   "%s: no connection within %d s: is the host up, and does a firewall let the port through?", endpoint,
+                   ANSWER_MS / 1000);
+}
+
+static bool s_unreached(struct inquiry *inquiry, struct err *err)
+{
+    if (!inquiry->answered) {
+        socket_explain(inquiry->config->cluster_connect, err);
         return false;
-    bool ok = got && answer.type == MESSAGE_STATUS
-                  ? s_show(&answer.status.json, config->output_json, err)
-                  : err_set(err, ERR_PROTOCOL, "%s: the answer is no STATUS", config->cluster_connect);
+    }
+    log_say(LOG_INFO, "run_over", LOG_FIELDS(LOG_TEXT("address", inquiry->config->cluster_connect)),
+            "%s: the run is over, or its coordinator was stopped", inquiry->config->cluster_connect);
+    inquiry->done = true;
+    return true;
+}
+
+static bool s_on_monitor(struct inquiry *inquiry, struct err *err)
+{
+    enum monitor_news news;
+    if (!monitor_take(inquiry->monitor, &news, err))
+        return false;
+    inquiry->begun = inquiry->begun || news == MONITOR_BEGUN;
+    if (news == MONITOR_STANDS) {
+        inquiry->refusals = 0;
+        return s_send_ask(inquiry, err);
+    }
+    if (news == MONITOR_REFUSED)
+        return s_refused(inquiry, err);
+    if (news == MONITOR_BROKE) { /* it is tried again */
+        inquiry->next_ms = 0;
+        inquiry->due_ms = clock_ms() + ANSWER_MS;
+    }
+    return news != MONITOR_UNREACHED || s_unreached(inquiry, err);
+}
+
+static bool s_on_answer(struct inquiry *inquiry, struct err *err)
+{
+    struct message answer;
+    bool got;
+    if (!message_receive(inquiry->socket, NULL, false, &answer, &got, err))
+        return false;
+    if (!got)
+        return true;
+    bool ok = answer.type == MESSAGE_STATUS
+                  ? s_show(inquiry, &answer.status.json, err)
+                  : err_set(err, ERR_PROTOCOL, "%s: the answer is no STATUS", inquiry->config->cluster_connect);
     message_close(&answer);
+    inquiry->answered = true;
+    inquiry->done = !inquiry->config->status_watch;
+    inquiry->due_ms = 0;
+    inquiry->next_ms = clock_ms() + (int64_t)(inquiry->config->status_every * 1000);
+    return ok;
+}
+
+static bool s_converse(struct inquiry *inquiry, struct err *err)
+{
+    zmq_pollitem_t items[] = {{.socket = inquiry->socket, .events = ZMQ_POLLIN},
+                              {.socket = monitor_socket(inquiry->monitor), .events = ZMQ_POLLIN}};
+    bool ok = true;
+    inquiry->due_ms = clock_ms() + ANSWER_MS;
+    while (ok && !inquiry->done) {
+        int64_t now = clock_ms();
+        if (inquiry->due_ms != 0 && now >= inquiry->due_ms)
+            return s_late(inquiry, err);
+        if (inquiry->next_ms != 0 && now >= inquiry->next_ms && !s_send_ask(inquiry, err))
+            return false;
+        int64_t until_ms = inquiry->next_ms != 0 ? inquiry->next_ms : inquiry->due_ms;
+        int ready = zmq_poll(items, 2, until_ms > now ? (long)(until_ms - now) : 0);
+        if (ready < 0 && zmq_errno() != EINTR)
+            return socket_error(err, "cannot wait for an answer");
+        if (ready > 0 && (items[0].revents & ZMQ_POLLIN) != 0)
+            ok = s_on_answer(inquiry, err);
+        if (ok && ready > 0 && !inquiry->done && (items[1].revents & ZMQ_POLLIN) != 0)
+            ok = s_on_monitor(inquiry, err);
+    }
     return ok;
 }
 
 static bool s_ask(const struct config *config, struct err *err)
 {
     struct keyring keyring = {0};
+    struct inquiry inquiry = {.config = config,
+                              .redraws = config->status_watch && !config->output_json && isatty(STDOUT_FILENO) == 1};
     if (!socket_check(config->cluster_connect, false, err))
         return err_context(err, "cluster.connect");
     if (!socket_raise_files(STATUS_FILES, err) || !keyring_open_client(&keyring, config, err))
         return false;
+    inquiry.has_key = keyring.used;
     const struct socket_options options = {.context = zmq_ctx_new(),
                                            .keys = keyring.used ? &keyring.own : NULL,
-                                           .server_key = keyring.used ? keyring.server.key : NULL};
+                                           .server_key = keyring.used ? keyring.server.key : NULL,
+                                           .monitor = &inquiry.monitor};
     if (options.context == NULL)
         return socket_error(err, "cannot make a ZeroMQ context");
-    void *socket = socket_connect(&options, config->cluster_connect, err);
-    bool ok = socket != NULL && s_converse(socket, config, err);
+    inquiry.socket = socket_connect(&options, config->cluster_connect, err);
+    bool ok = inquiry.socket != NULL && s_converse(&inquiry, err);
     int linger = 0;
-    if (socket != NULL) {
-        zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof linger);
-        socket_close(&socket);
+    monitor_destroy(&inquiry.monitor);
+    if (inquiry.socket != NULL) {
+        zmq_setsockopt(inquiry.socket, ZMQ_LINGER, &linger, sizeof linger);
+        socket_close(&inquiry.socket);
     }
     zmq_ctx_term(options.context);
     keyring_close(&keyring);

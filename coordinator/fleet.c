@@ -204,6 +204,8 @@ static void s_answer_ask(struct fleet *fleet, const struct route *from, const st
 static bool s_stranger(struct fleet *fleet, const struct route *from, const struct message *message, struct err *err)
 {
     struct err why = {0};
+    if (fleet->watch != NULL && !watch_knows(fleet->watch, from))
+        return true; /* its key was removed while it was silent: the watch disconnects it */
     if (message->type == MESSAGE_HELLO && (!fleet->embedded || fleet->ids < fleet->least))
         return joining_hello(fleet, from, &message->hello, err);
     if (message->type == MESSAGE_ASK) {

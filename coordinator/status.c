@@ -43,7 +43,7 @@ static json_t *s_members(const struct fleet *fleet, size_t most)
 static void s_run(json_t *object, const struct status_facts *facts)
 {
     const struct checkpoint_state *state = facts->state;
-    double speed = facts->train_seconds > 0 ? (double)state->tokens / facts->train_seconds : 0;
+    double speed = state->tokens > 0 ? (double)state->tokens / facts->train_seconds : (double)NAN;
     json_object_set_new(object, "phase", json_string(facts->phase));
     json_object_set_new(object, "run", json_string(facts->dir));
     json_object_set_new(object, "step", s_integer(state->step));
@@ -54,6 +54,7 @@ static void s_run(json_t *object, const struct status_facts *facts)
     json_object_set_new(object, "epochs", s_integer((uint64_t)facts->fleet->config->train_epochs));
     json_object_set_new(object, "saved_step", s_integer(facts->saved_step));
     json_object_set_new(object, "tgt_tok_per_s", isfinite(speed) ? json_real(speed) : json_null());
+    json_object_set_new(object, "best_metric", json_string(facts->metric));
     json_object_set_new(object, "best_score",
                         state->has_best && isfinite(state->best_score) ? json_real(state->best_score) : json_null());
     json_object_set_new(object, "best_epoch", state->has_best ? s_integer(state->best_epoch) : json_null());

@@ -37,6 +37,15 @@ void tally_record(const struct checkpoint_state *state, const struct config *con
     };
 }
 
+const char *tally_metric(const struct config *config, bool validated)
+{
+    static const char *const names[] = {[KEEP_VAL_ACC] = "val_acc",
+                                        [KEEP_VAL_LOSS] = "val_loss",
+                                        [KEEP_BLEU] = "bleu",
+                                        [KEEP_BLEU_NORMALISED] = "bleu_normalised"};
+    return validated ? names[config->train_keep_best] : "train_loss";
+}
+
 bool tally_best(struct checkpoint_state *state, const struct config *config, const struct epoch_record *record,
                 bool validated)
 {

@@ -22,6 +22,9 @@ void tally_record(const struct checkpoint_state *state, const struct config *con
 bool tally_best(struct checkpoint_state *state, const struct config *config, const struct epoch_record *record,
                 bool validated);
 
+/* The name of that score, as metrics.jsonl has it. */
+const char *tally_metric(const struct config *config, bool validated);
+
 /* Which epoch is the best: taken before tally_best, and put back when that epoch's checkpoint could not be kept. */
 struct standing {
     bool has_best;

@@ -266,14 +266,16 @@ static void s_status(void *context, bool detail, struct buffer *out)
 {
     static const char *const phases[] = {"waiting", "training", "validating", "saving", "ending", "over"};
     const struct trainer *trainer = context;
-    status_write(&(struct status_facts){.phase = phases[trainer->phase],
-                                        .state = &trainer->state,
-                                        .train_seconds = s_train_seconds(trainer),
-                                        .epoch_steps = plan_steps(trainer->parts.plan),
-                                        .saved_step = trainer->base.step,
-                                        .fleet = &trainer->fleet,
-                                        .dir = trainer->parts.run->dir},
-                 detail, out);
+    status_write(
+        &(struct status_facts){.phase = phases[trainer->phase],
+                               .state = &trainer->state,
+                               .train_seconds = s_train_seconds(trainer),
+                               .epoch_steps = plan_steps(trainer->parts.plan),
+                               .saved_step = trainer->base.step,
+                               .fleet = &trainer->fleet,
+                               .dir = trainer->parts.run->dir,
+                               .metric = tally_metric(trainer->parts.config, trainer->parts.dataset->valid > 0)},
+        detail, out);
 }
 
 /* ---- the phases ---- */

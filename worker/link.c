@@ -19,76 +19,37 @@ static bool s_set(void *socket, int option, int value)
     return zmq_setsockopt(socket, option, &value, sizeof value) == 0;
 }
 
-static bool s_open_monitor(struct link *link, void *zmq_context, struct err *err)
-{
-    char name[64];
-    const int events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
-    snprintf(name, sizeof name, "inproc://lstmq-link-%p", link->socket);
-    if (zmq_socket_monitor(link->socket, name, events) != 0)
-        return socket_error(err, "cannot watch a connection");
-    link->monitor = zmq_socket(zmq_context, ZMQ_PAIR);
-    bool open = link->monitor != NULL && s_set(link->monitor, ZMQ_LINGER, 0) && zmq_connect(link->monitor, name) == 0;
-    return open || socket_error(err, "cannot watch a connection");
-}
-
-/* The connection may have been there before the monitor was. */
-static bool s_can_send(void *socket)
-{
-    int events = 0;
-    size_t size = sizeof events;
-    return zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLOUT) != 0;
-}
-
 bool link_open(struct link *link, struct socket_options options, const char *endpoint, struct err *err)
 {
     bool within = strncmp(endpoint, "inproc://", 9) == 0;
+    *link = (struct link){.stands = within};
     options.queue = LINK_QUEUE;
-    *link = (struct link){.socket = socket_connect(&options, endpoint, err)};
-    if (link->socket == NULL)
-        return false;
-    if (!within && !s_open_monitor(link, options.context, err)) {
-        link_close(link, 0);
-        return false;
-    }
-    link->stands = within || s_can_send(link->socket);
-    return true;
+    options.monitor = within ? NULL : &link->monitor;
+    link->socket = socket_connect(&options, endpoint, err);
+    return link->socket != NULL;
 }
 
 void link_close(struct link *link, int linger_ms)
 {
+    monitor_destroy(&link->monitor);
     if (link->socket != NULL) {
-        if (link->monitor != NULL)
-            zmq_socket_monitor(link->socket, NULL, 0);
         s_set(link->socket, ZMQ_LINGER, linger_ms);
         zmq_close(link->socket);
     }
-    if (link->monitor != NULL)
-        zmq_close(link->monitor);
     *link = (struct link){0};
 }
 
-/* An event is two frames: number (u16) and value (u32), then the endpoint. */
 bool link_listen(struct link *link, enum link_news *news, struct err *err)
 {
-    *news = LINK_SAME;
-    uint8_t event[6] = {0};
-    char endpoint[1024];
-    int size = zmq_recv(link->monitor, event, sizeof event, ZMQ_DONTWAIT);
-    if (size < 0)
-        return zmq_errno() == EAGAIN || zmq_errno() == EINTR || socket_error(err, "cannot watch a connection");
-    if (zmq_recv(link->monitor, endpoint, sizeof endpoint, 0) < 0)
-        return socket_error(err, "cannot watch a connection");
-    uint16_t number;
-    memcpy(&number, event, sizeof number);
-    if (number == ZMQ_EVENT_HANDSHAKE_SUCCEEDED && !link->stands) {
-        link->stands = true;
-        *news = LINK_STANDS;
-    } else if (number == ZMQ_EVENT_DISCONNECTED && link->stands) {
-        link->stands = false;
-        *news = LINK_BROKE;
-    } else if (number == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) {
-        *news = LINK_REFUSED;
-    }
+    static const enum link_news meaning[] = {
+        [MONITOR_SAME] = LINK_SAME,     [MONITOR_UNREACHED] = LINK_UNREACHED, [MONITOR_BEGUN] = LINK_SAME,
+        [MONITOR_STANDS] = LINK_STANDS, [MONITOR_REFUSED] = LINK_REFUSED,     [MONITOR_BROKE] = LINK_BROKE};
+    enum monitor_news heard;
+    if (!monitor_take(link->monitor, &heard, err))
+        return false;
+    *news = meaning[heard];
+    link->stands = *news == LINK_STANDS || (link->stands && *news != LINK_BROKE);
+    link->spent = *news == LINK_REFUSED && monitor_is_spent(link->monitor);
     return true;
 }
 

@@ -6,19 +6,23 @@
 #ifndef LSTMQ_LINK_H
 #define LSTMQ_LINK_H
 
+#include "proto/wire/monitor.h"
 #include "proto/wire/socket.h"
 
 enum link_news {
-    LINK_SAME,    /* nothing that matters       */
-    LINK_STANDS,  /* messages can be sent       */
-    LINK_BROKE,   /* it will not stand again    */
-    LINK_REFUSED, /* the other side does not know this key, or this side not the other's; it is tried again */
+    LINK_SAME,      /* nothing that matters       */
+    LINK_STANDS,    /* messages can be sent       */
+    LINK_BROKE,     /* it will not stand again    */
+    LINK_UNREACHED, /* nobody answered; it is tried again */
+    LINK_REFUSED, /* somebody answered, and the handshake failed: a key is not on a list, is another than was expected,
+                     * or only one of the two has keys; it is tried again unless the link is spent */
 };
 
 struct link {
-    void *socket;  /* DEALER                                  */
-    void *monitor; /* PAIR; NULL over inproc                  */
+    void *socket;            /* DEALER                                             */
+    struct monitor *monitor; /* NULL over inproc                                   */
     bool stands;
+    bool spent; /* it will never stand: its owner closes it and opens another */
 };
 
 /* Begin to connect, as socket_connect (socket.h) does with these options. `link` may hold anything before; on failure it is
@@ -28,7 +32,7 @@ bool link_open(struct link *link, struct socket_options options, const char *end
 /* What was sent is delivered for `linger_ms` more, in the background. NULL sockets are passed over. */
 void link_close(struct link *link, int linger_ms);
 
-/* Take one event from the monitor, which can be read. */
+/* Take one event from the monitor, whose socket can be read. */
 bool link_listen(struct link *link, enum link_news *news, struct err *err);
 
 /* The address by which this host reaches the TCP endpoint, for others to reach it in turn: "192.0.2.7", or "[2001:db8::7]".

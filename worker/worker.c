@@ -12,6 +12,7 @@
 #include "proto/wire/watch.h"
 #include "worker/link.h"
 #include "worker/parcel.h"
+#include "worker/patience.h"
 #include "worker/roll.h"
 #include "worker/session.h"
 
@@ -28,7 +29,6 @@ enum {
     QUEUE = 4096,           /* messages for the compute thread; credit keeps it near empty */
     RESIGN_MS = 10000,      /* from RESIGN to an end without DISMISS ...                  */
     UPLOAD_MS = 30000,      /* ... and from the last piece of a state, which a slow line may still have to carry */
-    SAY_MS = 1000,          /* without a coordinator until that is said                   */
     LAST_WORDS_MS = 1000,   /* for what was said last to be delivered                     */
     AGAIN_MOST = 6,         /* times that a connection which stands is given up ...       */
     AGAIN_WITHIN_MS = 60000 /* ... in this time, before the worker ends                   */
@@ -53,15 +53,14 @@ struct worker {
     bool in_generation;           /* there was one on this connection                             */
     bool welcomed;                /* on this connection                                           */
     unsigned hellos;              /* asked for and not yet said; only the last is of this connection */
-    int64_t heard_ms, lost_ms;    /* when the coordinator was heard; when the connection broke    */
+    int64_t heard_ms;             /* when the coordinator was heard                               */
+    struct patience patience;     /* while there is no connection                                 */
     int64_t again_ms[AGAIN_MOST];
     unsigned again;      /* connections given up so far                               */
     int signals;         /* signalfd, or -1                                           */
     int64_t resigned_ms; /* when it was signalled to end, later when RESIGN went out; 0 = it was not */
     bool resigns;        /* RESIGN is due, on this connection                         */
     int64_t state_ms;    /* when a piece of a state went out last; 0 = none did       */
-    bool refused;        /* said once for a connection                                */
-    bool waits;          /* said that it waits for one                                */
     pthread_t thread;
     bool started, ended; /* the compute thread                                        */
     bool done;           /* what session_run returned; read after the join            */
@@ -162,7 +161,7 @@ static bool s_signal(struct worker *worker, enum worker_signal signal, struct er
 static bool s_connected(struct worker *worker, struct err *err)
 {
     worker->heard_ms = clock_ms();
-    worker->refused = worker->waits = false;
+    patience_rest(&worker->patience);
     if (worker->link.monitor != NULL)
         log_event(LOG_INFO, "connected", LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint)),
                   "connected to the coordinator at %s", worker->options->endpoint);
@@ -179,12 +178,10 @@ static bool s_on_monitor(void *context, struct err *err)
         return false;
     if (news == LINK_STANDS)
         return s_connected(worker, err);
-    if (news == LINK_REFUSED && !worker->refused) {
-        worker->refused = true;
-        log_event(LOG_WARN, "key_refused", LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint)),
-                  "%s: the coordinator does not take this worker's key, or has another than was expected",
-                  worker->options->endpoint);
-    }
+    if (news == LINK_REFUSED)
+        patience_refused(&worker->patience, worker->link.spent);
+    else if (news == LINK_UNREACHED)
+        patience_unreached(&worker->patience);
     if (news != LINK_BROKE || atomic_load(&worker->shared.parts))
         return true;
     log_event(LOG_WARN, "connection_broken", LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint)),
@@ -200,13 +197,14 @@ static bool s_connect(struct worker *worker, struct err *err)
         socket.keys = &options->keyring->own;
         socket.server_key = options->keyring->server.key;
     }
-    worker->lost_ms = clock_ms();
+    patience_begin(&worker->patience);
     if (!link_open(&worker->link, socket, options->endpoint, err))
         return false;
     if (!worker->inward.blocked && !s_watch(worker, &worker->inward, err))
         return false;
     if (worker->link.monitor != NULL &&
-        (worker->monitor = loop_add_socket(worker->loop, worker->link.monitor, s_on_monitor, worker, err)) == 0)
+        (worker->monitor =
+             loop_add_socket(worker->loop, monitor_socket(worker->link.monitor), s_on_monitor, worker, err)) == 0)
         return false;
     return !worker->link.stands || s_connected(worker, err);
 }
@@ -385,8 +383,8 @@ static bool s_waited(const struct worker *worker, int64_t now)
 static bool s_on_tick(void *context, struct err *err)
 {
     struct worker *worker = context;
-    const struct config *config = worker->options->config;
-    int64_t now = clock_ms(), patience_ms = config->worker_patience * 1000, silence_ms = config->worker_silence;
+    int64_t now = clock_ms(), silence_ms = worker->options->config->worker_silence;
+    bool replace;
     if (!s_resign(worker, err))
         return false;
     if (worker->resigned_ms != 0 && s_waited(worker, now)) {
@@ -395,19 +393,9 @@ static bool s_on_tick(void *context, struct err *err)
     }
     if (worker->link.monitor == NULL || atomic_load(&worker->shared.parts))
         return true;
-    if (!worker->link.stands && patience_ms > 0 && now - worker->lost_ms > patience_ms)
-        return err_set(err, ERR_FAILED,
-                       "the coordinator at %s could not be reached for %" PRId64 " s (worker.patience)",
-                       worker->options->endpoint, config->worker_patience);
-    if (!worker->link.stands && !worker->waits && now - worker->lost_ms > SAY_MS) {
-        worker->waits = true;
-        log_event(
-            LOG_INFO, "waiting_for_coordinator",
-            LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint), LOG_INT("patience", config->worker_patience)),
-            "waiting for the coordinator at %s (worker.patience: %" PRId64 " s)", worker->options->endpoint,
-            config->worker_patience);
-    }
-    if (worker->link.stands && silence_ms > 0 && now - worker->heard_ms > silence_ms) {
+    if (!worker->link.stands)
+        return patience_tick(&worker->patience, &replace, err) && (!replace || s_reconnect(worker, err));
+    if (silence_ms > 0 && now - worker->heard_ms > silence_ms) {
         log_event(LOG_WARN, "coordinator_silent",
                   LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint), LOG_INT("ms", now - worker->heard_ms)),
                   "nothing was heard from the coordinator for %" PRId64 " ms (worker.silence); connecting again",
@@ -551,7 +539,7 @@ bool worker_check(const struct config *config, struct err *err)
 
 bool worker_run(const struct worker_options *options, struct err *err)
 {
-    struct worker worker = {.options = options, .signals = -1};
+    struct worker worker = {.options = options, .signals = -1, .patience = {.options = options}};
     pthread_mutex_init(&worker.shared.lock, NULL);
     struct err why = {0};
     bool ok = s_open(&worker, &why) && loop_run(worker.loop, &why);

@@ -13,9 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { PATH_MOST = 4096, FILE_MOST = 16 << 20, KEYS_MOST = 100000, LOOKS_A_SECOND = 10 };
+
+/* Files that changed within so many seconds may have changed again at the same time, as their file system counts it:
+ * some count in steps of 2 s. */
+enum { FRESH_S = 3 };
 
 struct keys {
     struct curve_public *all; /* sorted by key once it is read whole */
@@ -26,6 +31,7 @@ struct allow {
     char path[PATH_MOST];
     struct keys keys;
     uint64_t state;    /* of the files when they were last read, well or not */
+    bool fresh;        /* they had just changed then                         */
     int64_t second_ms; /* when this second of looks began, monotonic clock   */
     unsigned looks;    /* in it                                              */
 };
@@ -165,6 +171,12 @@ static bool s_read(const char *path, struct keys *keys, struct err *err)
 
 /* ---- what has changed ---- */
 
+/* Names, sizes and times of all files. */
+struct traits {
+    uint64_t state; /* as one number; 0 where the list itself is gone */
+    time_t newest;  /* time of the last change                        */
+};
+
 /* FNV-1a (Fowler, Noll, Vo). */
 static void s_mix(uint64_t *state, const void *bytes, size_t size)
 {
@@ -172,26 +184,69 @@ static void s_mix(uint64_t *state, const void *bytes, size_t size)
         *state = (*state ^ ((const uint8_t *)bytes)[i]) * 0x100000001b3;
 }
 
-static bool s_mix_each(const char *path, void *state, struct err *err)
+static bool s_mix_each(const char *path, void *context, struct err *err)
 {
+    struct traits *found = context;
     struct stat about;
     (void)err;
-    s_mix(state, path, strlen(path) + 1);
+    s_mix(&found->state, path, strlen(path) + 1);
     if (stat(path, &about) != 0)
         return true;
     const int64_t traits[] = {(int64_t)about.st_ino, about.st_size,        about.st_mtim.tv_sec,
                               about.st_mtim.tv_nsec, about.st_ctim.tv_sec, about.st_ctim.tv_nsec};
-    s_mix(state, traits, sizeof traits);
+    s_mix(&found->state, traits, sizeof traits);
+    if (about.st_ctim.tv_sec > found->newest)
+        found->newest = about.st_ctim.tv_sec;
     return true;
 }
 
-/* Names, sizes and times of all files as one number; 0 where the list itself is gone. */
-static uint64_t s_state(const char *path)
+static struct traits s_traits(const char *path)
 {
-    uint64_t state = 0xcbf29ce484222325;
-    return s_walk(path, s_mix_each, &state, NULL) ? state : 0;
+    struct traits found = {.state = 0xcbf29ce484222325};
+    return s_walk(path, s_mix_each, &found, NULL) ? found : (struct traits){0};
 }
 
+/* Note what the files look like before they are read: what changes meanwhile is read again. */
+static void s_note(struct allow *allow, const struct traits *found)
+{
+    allow->state = found->state;
+    allow->fresh = found->newest + FRESH_S >= time(NULL);
+}
+
+static bool s_same(const struct keys *a, const struct keys *b)
+{
+    for (size_t i = 0; i < a->count && i < b->count; i++)
+        if (strcmp(a->all[i].key, b->all[i].key) != 0 || strcmp(a->all[i].name, b->all[i].name) != 0 ||
+            a->all[i].role != b->all[i].role)
+            return false;
+    return a->count == b->count;
+}
+
+void allow_refresh(struct allow *allow)
+{
+    struct traits found = s_traits(allow->path);
+    bool changed = found.state != allow->state;
+    if (!changed && !allow->fresh)
+        return;
+    s_note(allow, &found);
+    struct keys keys;
+    struct err err = {0};
+    if (!s_read(allow->path, &keys, &err)) {
+        if (changed)
+            log_event(LOG_WARN, "keys_unreadable",
+                      LOG_FIELDS(LOG_TEXT("path", allow->path), LOG_TEXT("reason", err.text)),
+                      "%s; the list of keys stays as it was", err.text);
+        return;
+    }
+    changed = changed || !s_same(&keys, &allow->keys);
+    free(allow->keys.all);
+    allow->keys = keys;
+    if (changed)
+        log_event(LOG_INFO, "keys_read", LOG_FIELDS(LOG_TEXT("path", allow->path), LOG_COUNT("keys", keys.count)),
+                  "%s: read again, %zu keys", allow->path, keys.count);
+}
+
+/* The same, but not for each of a flood. */
 static void s_look(struct allow *allow)
 {
     int64_t now = clock_ms();
@@ -199,23 +254,8 @@ static void s_look(struct allow *allow)
         allow->second_ms = now;
         allow->looks = 0;
     }
-    if (allow->looks++ >= LOOKS_A_SECOND)
-        return;
-    uint64_t state = s_state(allow->path);
-    if (state == allow->state)
-        return;
-    allow->state = state;
-    struct keys keys;
-    struct err err = {0};
-    if (!s_read(allow->path, &keys, &err)) {
-        log_event(LOG_WARN, "keys_unreadable", LOG_FIELDS(LOG_TEXT("path", allow->path), LOG_TEXT("reason", err.text)),
-                  "%s; the list of keys stays as it was", err.text);
-        return;
-    }
-    free(allow->keys.all);
-    allow->keys = keys;
-    log_event(LOG_INFO, "keys_read", LOG_FIELDS(LOG_TEXT("path", allow->path), LOG_COUNT("keys", keys.count)),
-              "%s: read again, %zu keys", allow->path, keys.count);
+    if (allow->looks++ < LOOKS_A_SECOND)
+        allow_refresh(allow);
 }
 
 /* ---- public ---- */
@@ -229,8 +269,8 @@ struct allow *allow_open(const char *path, struct err *err)
     }
     int length = snprintf(allow->path, sizeof allow->path, "%s", path);
     bool ok = length < PATH_MOST || err_set(err, ERR_USAGE, "a path of more than %d bytes", PATH_MOST - 1);
-    /* The state first: what changes while it is read is read again. */
-    allow->state = ok ? s_state(path) : 0;
+    struct traits found = ok ? s_traits(path) : (struct traits){0};
+    s_note(allow, &found);
     if (!ok || !s_read(path, &allow->keys, err)) {
         free(allow);
         return NULL;
@@ -248,14 +288,25 @@ void allow_close(struct allow **allow)
     *allow = NULL;
 }
 
+static const struct curve_public *s_find(const struct allow *allow, const char *key)
+{
+    struct curve_public wanted;
+    if (allow->keys.count == 0 || strlen(key) >= CURVE_KEY)
+        return NULL;
+    snprintf(wanted.key, sizeof wanted.key, "%s", key);
+    return bsearch(&wanted, allow->keys.all, allow->keys.count, sizeof wanted, s_by_key);
+}
+
 const struct curve_public *allow_find(struct allow *allow, const char *key)
 {
     s_look(allow);
-    if (allow->keys.count == 0 || strlen(key) >= CURVE_KEY)
-        return NULL;
-    struct curve_public wanted;
-    snprintf(wanted.key, sizeof wanted.key, "%s", key);
-    return bsearch(&wanted, allow->keys.all, allow->keys.count, sizeof wanted, s_by_key);
+    return s_find(allow, key);
+}
+
+bool allow_has(const struct allow *allow, const char *key, const char *role)
+{
+    const struct curve_public *known = s_find(allow, key);
+    return known != NULL && strcmp(curve_role_name(known->role), role) == 0;
 }
 
 size_t allow_count(const struct allow *allow)

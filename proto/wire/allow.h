@@ -2,8 +2,8 @@
  *
  * Read from a folder (every *.pub file in it) or from one file of such lines. It is looked at again, at most ten times a
  * second, when somebody comes: a key that was put there is let in without a restart, one that was taken away is not let
- * in again. A change that cannot be read is logged once, and the list stays as it was. Who is connected stays connected:
- * to shut somebody out at once, restart the server. One thread owns it. */
+ * in again. A change that cannot be read is logged once, and the list stays as it was. watch.h disconnects peers whose
+ * key was taken away while they were connected. One thread owns it. */
 #ifndef LSTMQ_ALLOW_H
 #define LSTMQ_ALLOW_H
 
@@ -21,6 +21,13 @@ void allow_close(struct allow **allow);
 
 /* The entry of a key (Z85), or NULL. It is the list's, until the next call. */
 const struct curve_public *allow_find(struct allow *allow, const char *key);
+
+/* Look at the files now. They are read where names, sizes or times have changed, or where they changed so short a while
+ * ago that times could not tell another change. */
+void allow_refresh(struct allow *allow);
+
+/* Whether the list, as it was last read, has the key with that role (curve_role_name). */
+bool allow_has(const struct allow *allow, const char *key, const char *role);
 
 size_t allow_count(const struct allow *allow);
 

@@ -4,14 +4,19 @@
 #include "proto/base/log.h"
 #include "proto/base/typed.h"
 #include "proto/wire/message.h"
+#include "proto/wire/monitor.h"
 #include "proto/wire/watch.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <zmq.h>
 
 /* tcp://HOST:PORT, its host without brackets. */
@@ -263,6 +268,8 @@ void *socket_bind(const struct socket_options *options, const char *endpoint, ch
               (options->watch == NULL || watch_socket(options->watch, socket, err));
     if (ok && zmq_bind(socket, text) != 0)
         ok = err_set(err, ERR_USAGE, "cannot bind %s: %s", typed_show(endpoint).shown, zmq_strerror(zmq_errno()));
+    if (ok && options->watch != NULL)
+        watch_bound(options->watch);
     if (ok && zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, bound, &size) != 0)
         ok = socket_error(err, "cannot ask where a socket is bound");
     if (ok)
@@ -282,9 +289,15 @@ void *socket_connect(const struct socket_options *options, const char *endpoint,
     void *socket = s_open(ZMQ_DEALER, options, err);
     if (socket == NULL)
         return NULL;
-    if ((tcp && !s_set(socket, ZMQ_IPV6, s_wants_ipv6(&address, false))) || zmq_connect(socket, endpoint) != 0) {
-        err_set(err, ERR_USAGE, "cannot connect to %s: %s", typed_show(endpoint).shown, zmq_strerror(zmq_errno()));
+    struct monitor *monitor = options->monitor != NULL ? monitor_new(options->context, socket, err) : NULL;
+    bool ok = options->monitor == NULL || monitor != NULL;
+    if (ok && ((tcp && !s_set(socket, ZMQ_IPV6, s_wants_ipv6(&address, false))) || zmq_connect(socket, endpoint) != 0))
+        ok = err_set(err, ERR_USAGE, "cannot connect to %s: %s", typed_show(endpoint).shown, zmq_strerror(zmq_errno()));
+    if (!ok) {
+        monitor_destroy(&monitor);
         socket_close(&socket);
+    } else if (monitor != NULL) {
+        *options->monitor = monitor;
     }
     return socket;
 }
@@ -294,4 +307,47 @@ void socket_close(void **socket)
     if (*socket != NULL)
         zmq_close(*socket);
     *socket = NULL;
+}
+
+/* Connect and go: 0 or the error. */
+static int s_try(const struct addrinfo *to)
+{
+    int fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int failure = fd >= 0 && connect(fd, to->ai_addr, to->ai_addrlen) == 0 ? 0 : errno;
+    if (fd >= 0 && failure == EINPROGRESS) {
+        struct pollfd item = {.fd = fd, .events = POLLOUT};
+        socklen_t size = sizeof failure;
+        if (poll(&item, 1, SOCKET_EXPLAIN_MS) <= 0)
+            failure = ETIMEDOUT;
+        else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &size) != 0)
+            failure = errno;
+    }
+    if (fd >= 0)
+        close(fd);
+    return failure;
+}
+
+void socket_explain(const char *endpoint, struct err *err)
+{
+    struct address address;
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    int failure = ECONNREFUSED;
+    if (s_begins(endpoint, s_tcp) && s_parse_tcp(endpoint, &address, NULL)) {
+        int unknown = getaddrinfo(address.host, address.port, &hints, &found);
+        if (unknown != 0) {
+            err_set(err, ERR_FAILED, "%s cannot be reached: %s", endpoint, gai_strerror(unknown));
+            return;
+        }
+        failure = s_try(found);
+        freeaddrinfo(found);
+    }
+    if (failure == ECONNREFUSED)
+        err_set(err, ERR_FAILED, "nothing listens at %s", endpoint);
+    else if (failure == ETIMEDOUT)
+        err_set(err, ERR_FAILED, "%s does not answer: is the host up, and does a firewall let the port through?",
+                endpoint);
+    else
+        err_set(err, ERR_FAILED, "%s cannot be reached: %s", endpoint,
+                failure == 0 ? "the connection ended at once" : strerror(failure));
 }

@@ -27,9 +27,11 @@ enum {
     SOCKET_RECONNECT_MS = 100,
     SOCKET_RECONNECT_MOST_MS = 1000,
     SOCKET_LINGER_MS = 1000,
+    SOCKET_EXPLAIN_MS = 1000, /* for socket_explain to wait for an answer */
     SOCKET_FILES = 64, /* a worker has 30, and lets 16 strangers in at a time; a coordinator fewer, and one a worker */
 };
 
+struct monitor;
 struct watch;
 
 struct socket_options {
@@ -40,6 +42,9 @@ struct socket_options {
     const char *server_key; /* DEALER with keys: the server's public key, Z85        */
     /* ROUTER: watched from before it is bound. To be let go before the socket is closed; NULL = not watched. */
     struct watch *watch;
+    /* DEALER: takes the monitor of its connection, made before it connects. To be destroyed before the socket is
+     * closed; NULL = none. */
+    struct monitor **monitor;
     bool insecure;     /* ROUTER without keys: open it even to other machines, and warn */
     int queue;         /* messages that wait to go to one peer; 0 = SOCKET_QUEUE */
     size_t most_bytes; /* of a frame that comes in; 0 = MESSAGE_BYTES           */
@@ -55,6 +60,9 @@ void *socket_bind(const struct socket_options *options, const char *endpoint, ch
 void *socket_connect(const struct socket_options *options, const char *endpoint, struct err *err);
 
 void socket_close(void **socket);
+
+/* After a connection to the endpoint failed: why, as ERR_FAILED. It tries once itself, which takes a second at most. */
+void socket_explain(const char *endpoint, struct err *err);
 
 /* Let the process open as many files as it ever may. ERR_FAILED where these are fewer than `needed`: libzmq ends a
  * process that has none left for a new connection. Before the first socket is opened. */

@@ -8,10 +8,15 @@
  * lines in the log, waits for the look. Between an event and its being taken in the descriptor may have been given
  * again: before one is shut down, its peer's address and the kernel's number of it must be those that were accepted.
  *
+ * A connection whose handshake fails is closed within a millisecond, before the look can ask the kernel whose it was.
+ * So no connection may be read before its peer is noted: the listening socket is given a SO_RCVLOWAT that no greeting
+ * reaches, accepted sockets inherit it, and s_accepted takes it back.
+ *
  * A message that is read when its connection has gone counts for nobody, or for whom the descriptor was given to since:
  * that one may be trusted for it, or cut off and come again. */
 #include "proto/wire/watch.h"
 
+#include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/wire/refusal.h"
 
@@ -29,7 +34,7 @@
 #include <sys/socket.h>
 #include <zmq.h>
 
-enum { ADDRESS_TEXT = 64, REASON_TEXT = 160, LINES = 16 };
+enum { ADDRESS_TEXT = 64, REASON_TEXT = 160, LINES = 16, HOLD_BYTES = 4096 };
 
 struct connection {
     bool open, trusted, rejected, cut;
@@ -38,6 +43,8 @@ struct connection {
     uint64_t cookie;              /* the kernel's number of the socket, never given again; 0 = not known */
     uint64_t given;               /* bytes of the messages that were given out     */
     uint64_t kept;                /* at the last look                              */
+    char key[CURVE_KEY], role[8]; /* as its messages have them; "" = none came yet */
+    bool missing;                 /* the key was not on the list when it was last looked at */
 };
 
 /* For the log. */
@@ -63,6 +70,8 @@ struct watch {
     uint64_t unsaid; /* ... and how many more found no room */
     struct refusals refusals;
     struct watch_counts counts;
+    struct allow *allow; /* NULL = no list of keys          */
+    int64_t keys_ms;     /* when to look at the list next   */
 };
 
 static struct connection *s_find(const struct watch *watch, int fd)
@@ -173,10 +182,19 @@ static void s_forget(struct watch *watch, int fd)
     *connection = (struct connection){0};
 }
 
+/* With fewer unread bytes than these the socket is not readable, except for its end. */
+static void s_read_from(int fd, int bytes)
+{
+    setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
+}
+
 /* A new connection; what the descriptor was before is over. Without memory for it, it is not watched. */
 static void s_accepted(struct watch *watch, int fd)
 {
+    struct sockaddr_storage peer;
     watch->counts.accepted++;
+    s_peer(fd, &peer);
+    s_read_from(fd, 1);
     if (fd < 0 || !s_grow(watch, fd))
         return;
     s_forget(watch, fd);
@@ -184,7 +202,7 @@ static void s_accepted(struct watch *watch, int fd)
     connection->open = true;
     connection->number = watch->counts.accepted;
     connection->cookie = s_cookie(fd);
-    s_peer(fd, &connection->peer);
+    connection->peer = peer;
     watch->counts.connections++;
     watch->strangers++;
 }
@@ -231,6 +249,8 @@ static void s_event(struct watch *watch, uint16_t event, uint32_t value)
         s_failed_protocol(watch, value);
     else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL)
         s_failed(watch, value);
+    else if (event == ZMQ_EVENT_LISTENING)
+        s_read_from((int)value, HOLD_BYTES);
     else if (event == ZMQ_EVENT_ACCEPT_FAILED)
         s_say(watch, REFUSAL_NO_ADDRESS, value != 0 ? zmq_strerror((int)value) : "of another user's process");
 }
@@ -364,6 +384,29 @@ static void s_tell(struct watch *watch)
     watch->unsaid = 0;
 }
 
+/* Cut peers whose key has left the list. */
+static void s_hold_to_list(struct watch *watch)
+{
+    int64_t now = clock_ms();
+    if (watch->allow == NULL || now < watch->keys_ms)
+        return;
+    watch->keys_ms = now + WATCH_KEYS_MS;
+    allow_refresh(watch->allow);
+    for (size_t fd = 0; fd < watch->capacity; fd++) {
+        struct connection *connection = &watch->connections[fd];
+        char shown[CURVE_SHOWN], reason[REASON_TEXT];
+        if (!connection->open || connection->cut || connection->key[0] == '\0')
+            continue;
+        bool was_missing = connection->missing;
+        connection->missing = !allow_has(watch->allow, connection->key, connection->role);
+        if (!was_missing || !connection->missing)
+            continue;
+        curve_show(connection->key, shown);
+        snprintf(reason, sizeof reason, "key %s was removed from the list of keys", shown);
+        s_cut(watch, (int)fd, reason);
+    }
+}
+
 static bool s_look(void *context, struct err *err)
 {
     struct watch *watch = context;
@@ -371,6 +414,7 @@ static bool s_look(void *context, struct err *err)
     pthread_mutex_lock(&watch->lock);
     s_take_events(watch);
     s_tell(watch);
+    s_hold_to_list(watch);
     s_make_room(watch);
     s_hold(watch);
     pthread_mutex_unlock(&watch->lock);
@@ -403,8 +447,9 @@ static void s_set_limits(struct watch *watch)
 static bool s_start(struct watch *watch, void *socket, struct err *err)
 {
     char endpoint[96];
-    const int linger = 0, events = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_ACCEPT_FAILED | ZMQ_EVENT_DISCONNECTED |
-                                   ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
+    const int linger = 0, events = ZMQ_EVENT_LISTENING | ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_ACCEPT_FAILED |
+                                   ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                                   ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
     snprintf(endpoint, sizeof endpoint, "inproc://watch-%p-%llu", (void *)watch, (unsigned long long)++watch->begun);
     /* No limit: libzmq's one network thread would wait for room in this queue, and with it every connection. */
     const int no_limit = 0;
@@ -441,6 +486,13 @@ bool watch_socket(struct watch *watch, void *socket, struct err *err)
         s_end(watch);
     pthread_mutex_unlock(&watch->lock);
     return done;
+}
+
+void watch_bound(struct watch *watch)
+{
+    pthread_mutex_lock(&watch->lock);
+    s_take_events(watch);
+    pthread_mutex_unlock(&watch->lock);
 }
 
 void watch_leave(struct watch *watch)
@@ -485,9 +537,22 @@ void watch_received(struct watch *watch, const struct route *from)
     pthread_mutex_lock(&watch->lock);
     s_take_events(watch);
     struct connection *connection = s_find(watch, from->fd);
-    if (connection != NULL)
+    if (connection != NULL) {
         connection->given += from->bytes;
+        memcpy(connection->key, from->key, sizeof connection->key);
+        memcpy(connection->role, from->role, sizeof connection->role);
+    }
     pthread_mutex_unlock(&watch->lock);
+}
+
+void watch_keys(struct watch *watch, struct allow *allow)
+{
+    watch->allow = allow;
+}
+
+bool watch_knows(const struct watch *watch, const struct route *from)
+{
+    return watch->allow == NULL || allow_has(watch->allow, from->key, from->role);
 }
 
 void watch_trust(struct watch *watch, const struct route *from)

@@ -13,6 +13,9 @@
  * than may be at a time, the one that has been silent about itself for longest goes: who comes to work says so at once,
  * and finds room among those that only sit there.
  *
+ * Where a list of keys is given, a peer whose key, or its role, is no longer on it is disconnected too: a key must be
+ * missing in two looks at the list, WATCH_KEYS_MS apart, so that a file that is being written over cuts nobody off.
+ *
  * Over ipc, where the kernel does not say what it has handed over, and who comes is of this machine, connections are cut
  * off for their number and for what they say, not for what they keep. Over inproc there is nothing to watch.
  *
@@ -22,11 +25,13 @@
 #ifndef LSTMQ_WATCH_H
 #define LSTMQ_WATCH_H
 
+#include "proto/wire/allow.h"
 #include "proto/wire/loop.h"
 #include "proto/wire/message.h"
 
 enum {
     WATCH_EVERY_MS = 5,
+    WATCH_KEYS_MS = 400,
     WATCH_STRANGER = 192 << 10,  /* bytes kept for one stranger: a HELLO is smaller                           */
     WATCH_STRANGERS = 512 << 10, /* for all of them together; a quarter of it without CURVE                    */
     WATCH_ONE = 12 << 20,        /* for a trusted peer: more than SOCKET_QUEUE_IN pieces of state              */
@@ -45,8 +50,17 @@ void watch_destroy(struct watch **watch);
 /* Watch a socket, from before anybody can connect. A socket that is watched already is let go first. */
 bool watch_socket(struct watch *watch, void *socket, struct err *err);
 
+/* To be called once it is bound: who connects from then on is known by address, however short its stay. */
+void watch_bound(struct watch *watch);
+
 /* To be called before the socket is closed. Nothing happens where none is watched. */
 void watch_leave(struct watch *watch);
+
+/* From now on, keep to this list, which stays the caller's and is the loop thread's as the socket then must be. */
+void watch_keys(struct watch *watch, struct allow *allow);
+
+/* Whether the peer's key is still on the list; true where there is no list. False: have nothing to do with the peer. */
+bool watch_knows(const struct watch *watch, const struct route *from);
 
 /* To be called after each message_receive that set `from`, whether or not it liked the message, and before anything else is
  * said of it here. */

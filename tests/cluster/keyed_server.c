@@ -71,6 +71,10 @@ static bool s_ready(void *context, struct err *err)
         watch_received(server->watch, &from);
         if (!good)
             continue;
+        if (!watch_knows(server->watch, &from)) {
+            message_close(&message);
+            continue;
+        }
         if (message.type == MESSAGE_HELLO && s_has_role(server, &from, ROLE_TRAIN)) {
             server->hellos++;
             watch_trust(server->watch, &from);
@@ -93,6 +97,8 @@ static bool s_open(struct server *server, const struct config *config, struct er
     server->watch = server->zap != NULL ? watch_new(server->context, server->loop, err) : NULL;
     if (server->watch == NULL)
         return false;
+    if (server->keyring.used)
+        watch_keys(server->watch, server->keyring.allow);
     const struct socket_options options = {.context = server->context,
                                            .keys = server->keyring.used ? &server->keyring.own : NULL,
                                            .zap = server->zap,

@@ -9,7 +9,7 @@ import time
 import unittest
 
 from cluster import LIMIT_S, main
-from peers import SERVER, Case, Keys, wait_for
+from peers import SERVER, Case, Keys, wait_for, zmq
 
 QUICKLY = 0.7  # seconds in which a peer that is let in would long have had its answer
 
@@ -24,7 +24,7 @@ class Refused(Case):
         peer.close()
         events = wait_for(lambda: self.server.events("connection_refused", reason=re.compile(pattern)))
         self.assertEqual(events[0]["level"], "warn")
-        self.assertRegex(events[0]["address"] or "127.0.0.1", r"^127\.0\.0\.1")
+        self.assertRegex(events[0]["address"], r"^127\.0\.0\.1")
         self.friend = getattr(self, "friend", None) or self.peer(self.good)
         counters = self.friend.ask()
         self.assertEqual(counters["hellos"], 0)
@@ -78,20 +78,81 @@ class Refused(Case):
 
 
 class Admitted(Case):
+    def refusals(self, pair, reason):
+        return self.server.events("connection_refused", address=re.compile(r"^127\.0\.0\.1"),
+                                  reason=re.compile(re.escape(pair[0][:7].decode()) + r"\.\.\. " + reason))
+
+    def assert_cut(self, peer, pair, since):
+        """It is disconnected soon after the time `since`, named once, and refused when it comes again."""
+        wait_for(lambda: self.refusals(pair, "was removed from the list of keys"))
+        self.assertLess(time.monotonic() - since, 2)
+        wait_for(lambda: self.refusals(pair, "is not on the list of keys"))
+        self.assertIsNone(peer.ask(QUICKLY))
+        self.assertEqual(len(self.refusals(pair, "was removed")), 1)
+
     def test_a_key_is_let_in_and_shut_out_while_the_server_runs(self):
-        late = self.server.keys.make("late", allowed=False)
+        stays, late = self.server.keys.make("stays"), self.server.keys.make("late", allowed=False)
+        friend = self.peer(stays)
+        self.assertIsNotNone(friend.ask())
         self.server.keys.admit("late")
         peer = self.peer(late)
-        self.assertEqual(peer.ask()["let_in"], 1)
+        self.assertEqual(peer.ask()["let_in"], 2)
         self.server.keys.withdraw("late")
-        refused = re.compile(re.escape(late[0][:7].decode()) + r"\.\.\. is not on the list of keys")
+        self.assert_cut(peer, late, time.monotonic())
+        self.assertEqual(friend.ask()["let_in"], 2, "who is on the list stays connected")
+        self.server.keys.admit("late")
+        self.assertEqual(peer.ask()["let_in"], 3)
 
-        def told():
-            self.peer(late)
-            return self.server.events("connection_refused", reason=refused)
+    def test_a_key_that_another_replaces_is_removed(self):
+        first, second = self.server.keys.make("first"), self.server.keys.make("second", allowed=False)
+        peer = self.peer(first)
+        self.assertIsNotNone(peer.ask())
+        with open(self.server.keys.path("second.pub"), "rb") as source:
+            text = source.read()
+        with open(os.path.join(self.server.keys.allow, "first.pub"), "wb") as target:  # the same file, and as long as before
+            target.write(text.replace(b"second", b"first"))
+        self.assert_cut(peer, first, time.monotonic())
+        self.assertIsNotNone(self.peer(second).ask())
 
-        wait_for(told)
-        self.assertIsNotNone(peer.ask(), "who is connected stays connected")
+    def test_a_key_that_loses_its_role_is_removed(self):
+        pair = self.server.keys.make("hand")
+        peer = self.peer(pair)
+        self.assertIsNotNone(peer.ask())
+        path = os.path.join(self.server.keys.allow, "hand.pub")
+        with open(path, "rb") as file:
+            text = file.read()
+        with open(path, "wb") as file:
+            file.write(text.replace(b"train", b"serve"))
+        wait_for(lambda: self.refusals(pair, "was removed from the list of keys"))
+        wait_for(lambda: self.refusals(pair, r"\(hand\) has the role serve"))
+
+    def test_a_peer_that_said_nothing_before_its_key_was_removed(self):
+        stays, pair = self.server.keys.make("stays"), self.server.keys.make("silent")
+        friend, peer = self.peer(stays), self.peer(pair)
+        self.assertTrue(peer.socket.poll(10000, zmq.POLLOUT))
+        wait_for(lambda: friend.ask()["let_in"] == 2)
+        before = len(self.server.events("keys_read", keys=1))
+        self.server.keys.withdraw("silent")
+        wait_for(lambda: len(self.server.events("keys_read", keys=1)) > before)
+        self.assertIsNone(peer.ask(QUICKLY))
+        self.assert_cut(peer, pair, time.monotonic())
+
+    def test_a_list_that_goes_drops_nobody(self):
+        pair, other = self.server.keys.make("worker-1"), self.server.keys.make("worker-2")
+        peer, gone = self.peer(pair), self.peer(other)
+        self.assertIsNotNone(peer.ask())
+        self.assertIsNotNone(gone.ask())
+        allow = self.server.keys.allow
+        os.rename(allow, allow + ".away")
+        wait_for(lambda: self.server.events("keys_unreadable", path=allow))
+        for _ in range(15):  # three looks at the list, and more
+            self.assertIsNotNone(peer.ask())
+            time.sleep(0.1)
+        self.assertEqual(len(self.server.events("keys_unreadable")), 1)
+        os.rename(allow + ".away", allow)
+        self.server.keys.withdraw("worker-2")
+        self.assert_cut(gone, other, time.monotonic())
+        self.assertEqual(peer.ask()["let_in"], 2)
 
     def test_a_list_that_cannot_be_read_stays_as_it_was(self):
         pair = self.server.keys.make("worker-1")

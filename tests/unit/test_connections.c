@@ -157,9 +157,13 @@ static void s_say(struct scene *scene)
     assert_true(message_send(scene->dealer, NULL, &ask, &err));
 }
 
+/* Wait for a message. A connection that came after a look is read only once another look has noted it. */
 static struct route s_hear(struct scene *scene)
 {
     struct err err = {0};
+    zmq_pollitem_t item = {.socket = scene->router, .events = ZMQ_POLLIN};
+    for (int ms = 0; ms < WAIT_MS && zmq_poll(&item, 1, 100) == 0; ms += 100)
+        s_run(scene, 1, s_never, 0);
     struct route from = {.fd = -1};
     struct message message;
     bool got;

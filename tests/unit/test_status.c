@@ -2,6 +2,7 @@
 #include "coordinator/status.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -44,7 +45,8 @@ static struct scene *s_set(size_t count)
                                          .epoch_steps = 113,
                                          .saved_step = 113,
                                          .fleet = &scene->fleet,
-                                         .dir = "runs/\"first\"\n"};
+                                         .dir = "runs/\"first\"\n",
+                                         .metric = "val_loss"};
     return scene;
 }
 
@@ -98,6 +100,7 @@ static void the_best_epoch_is_null_until_there_is_one(void **state)
     json_t *object = s_written(scene, true);
     assert_true(json_is_null(json_object_get(object, "best_score")) &&
                 json_is_null(json_object_get(object, "best_epoch")));
+    assert_string_equal(json_string_value(json_object_get(object, "best_metric")), "val_loss");
     assert_int_equal(json_array_size(json_object_get(object, "members")), 0);
     json_decref(object);
     scene->state.has_best = true;
@@ -107,6 +110,27 @@ static void the_best_epoch_is_null_until_there_is_one(void **state)
     assert_true(json_real_value(json_object_get(object, "best_score")) == 0.25);
     assert_int_equal(s_integer(object, "best_epoch"), 1);
     json_decref(object);
+}
+
+/* NaN and infinities are no JSON, and a speed of 0 would be a figure. */
+static void a_figure_that_does_not_exist_is_null(void **state)
+{
+    struct scene *scene = s_set(0);
+    const struct {
+        uint64_t tokens;
+        double seconds, best;
+    } cases[] = {{0, 0, (double)NAN}, {0, 2, (double)INFINITY}, {9000, 0, -(double)INFINITY}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        scene->state.tokens = cases[i].tokens;
+        scene->facts.train_seconds = cases[i].seconds;
+        scene->state.has_best = true;
+        scene->state.best_score = cases[i].best;
+        json_t *object = s_written(scene, true);
+        assert_true(json_is_null(json_object_get(object, "tgt_tok_per_s")));
+        assert_true(json_is_null(json_object_get(object, "best_score")));
+        json_decref(object);
+    }
 }
 
 static void a_member_has_a_rank_while_it_is_in_a_generation(void **state)
@@ -149,6 +173,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_status_says_where_the_run_stands),
         cmocka_unit_test(the_best_epoch_is_null_until_there_is_one),
+        cmocka_unit_test(a_figure_that_does_not_exist_is_null),
         cmocka_unit_test(a_member_has_a_rank_while_it_is_in_a_generation),
         cmocka_unit_test(a_status_of_many_members_fits_its_message),
     };

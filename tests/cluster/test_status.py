@@ -1,0 +1,137 @@
+#!/usr/bin/python3
+"""What lstmq status says: where nothing listens or nobody answers, of a run, and of a run that it watches."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import time
+
+from cluster import BINARY, LIMIT_S, ClusterTest, main
+from peers import Keys
+
+
+class Status(ClusterTest):
+    def ask(self, endpoint, *words):
+        began = time.monotonic()
+        result = subprocess.run([BINARY, "status", "--connect", endpoint, *words], capture_output=True, text=True, timeout=LIMIT_S,
+                                check=False)
+        self.seconds = time.monotonic() - began
+        return result
+
+    def assert_fails(self, pattern, endpoint, *words):
+        result = self.ask(endpoint, *words)
+        self.assertEqual((result.returncode, result.stdout), (1, ""), result.stderr)
+        self.assertRegex(result.stderr, pattern)
+
+    def running(self, *flags, **options):
+        """A cluster with a worker that goes on training until the test ends it."""
+        cluster = self.cluster(train__epochs=100000, **options).start(*flags).listening()
+        return cluster
+
+
+class Nobody(Status):
+    def free(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            return f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+
+    def test_nothing_listens(self):
+        for endpoint in (self.free(), "ipc://" + os.path.join(self.folder, "place")):
+            for words in ((), ("--json",), ("--watch",)):
+                self.assert_fails(f"nothing listens at {endpoint}$", endpoint, *words)
+                self.assertLess(self.seconds, 2)
+
+    def test_a_host_without_an_address(self):
+        self.assert_fails("tcp://no-such-host.invalid:5757 cannot be reached: ", "tcp://no-such-host.invalid:5757")
+
+    def test_somebody_who_says_nothing(self):
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            self.assert_fails("refuses a connection without a key: .*or is it no coordinator",
+                              f"tcp://127.0.0.1:{silent.getsockname()[1]}")
+
+    def test_a_host_that_does_not_answer(self):
+        # A listener whose queue is full: the kernel drops what comes, as a firewall does.
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+            place = full.getsockname()
+            fillers = [socket.socket() for _ in range(4)]
+            for filler in fillers:
+                filler.setblocking(False)
+                filler.connect_ex(place)
+            self.assert_fails("does not answer|no connection within", f"tcp://127.0.0.1:{place[1]}")
+            for filler in fillers:
+                filler.close()
+
+    def test_a_key_that_is_refused(self):
+        keys = Keys(os.path.join(self.folder, "keys"))
+        for name in ("server", "stranger"):
+            keys.make(name, allowed=False)
+        cluster = self.running(*keys.of_server())
+        self.assert_fails(f"{cluster.endpoint} refuses this key: is its .pub in", cluster.endpoint, *keys.of_peer("stranger"))
+        self.assert_fails(f"{cluster.endpoint} refuses a connection without a key", cluster.endpoint)
+
+
+class Running(Status):
+    def test_figures_that_do_not_exist_are_null(self):
+        cluster = self.running()
+        told = cluster.status()
+        self.assertEqual(told["phase"], "waiting")
+        for name in ("tgt_tok_per_s", "best_score", "best_epoch"):
+            self.assertIsNone(told[name])
+        text = self.ask(cluster.endpoint).stdout
+        self.assertIn("no speed yet", text)
+        self.assertIn("no best epoch yet", text)
+
+    def test_the_best_score_has_its_metrics_name(self):
+        cluster = self.running(train__keep_best="val_acc")
+        cluster.worker()
+        deadline = time.monotonic() + LIMIT_S
+        while (told := cluster.status())["best_score"] is None:
+            self.assertLess(time.monotonic(), deadline, cluster.log())
+        self.assertEqual(told["best_metric"], "val_acc")
+        self.assertRegex(self.ask(cluster.endpoint).stdout, r"best: val_acc [\d.e-]+ in epoch \d+\n")
+
+    def watch(self, *words, stdout=subprocess.PIPE):
+        process = subprocess.Popen([BINARY, "status", "--watch", "--every", "0.1", *words], stdout=stdout, stderr=subprocess.PIPE,
+                                   text=True)
+        self.addCleanup(process.kill)
+        return process
+
+    def test_a_watch_prints_a_line_for_each_answer_until_the_run_ends(self):
+        cluster = self.cluster(train__epochs=60).start().listening()
+        text, objects = self.watch("--connect", cluster.endpoint), self.watch("--connect", cluster.endpoint, "--json")
+        for _ in range(3):
+            self.assertRegex(text.stdout.readline(), r"^\S+/run: waiting, step 0, 0 of 60 epochs done; no speed yet; no best epoch yet; "
+                                                     r"workers: 0\n$")
+            self.assertEqual(json.loads(objects.stdout.readline())["phase"], "waiting")
+        cluster.worker()
+        cluster.finished()
+        for process in (text, objects):
+            out, err = process.communicate(timeout=LIMIT_S)
+            self.assertEqual(process.returncode, 0, err)
+            self.assertIn("the run is over, or its coordinator was stopped", err)
+            self.assertTrue(out.endswith("\n"))
+        steps = [json.loads(line)["step"] for line in out.splitlines()]
+        self.assertEqual(steps, sorted(steps))
+
+    def test_a_watch_redraws_on_a_terminal(self):
+        cluster = self.running()
+        here, there = pty.openpty()
+        process = self.watch("--connect", cluster.endpoint, stdout=there)
+        os.close(there)
+        shown, deadline = "", time.monotonic() + LIMIT_S
+        while shown.count("generation 0:") < 3:
+            self.assertTrue(select.select([here], [], [], deadline - time.monotonic())[0], shown)
+            shown += os.read(here, 4096).decode()
+        self.assertEqual(len(re.findall("\033\\[H\033\\[J[^\n]*/run: waiting", shown)), shown.count("/run: waiting"))
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(LIMIT_S), -signal.SIGINT)
+        process.stderr.close()
+        os.close(here)
+
+
+if __name__ == "__main__":
+    main()
