@@ -136,14 +136,14 @@ static char *s_normalise_notebook(const unsigned char *next, const unsigned char
     return out;
 }
 
-/* Fold white space only. `out` may be where `next` stands, or before it. */
+/* Fold white space and control characters only. `out` may be where `next` stands, or before it. */
 static char *s_fold_space(const unsigned char *next, const unsigned char *end, char *out)
 {
     char *start = out;
     bool space = false;
     while (next < end) {
         const unsigned char *character = next;
-        if (unicode_space(unicode_next(&next, end))) {
+        if (unicode_blank(unicode_next(&next, end))) {
             space = out > start;
             continue;
         }
@@ -267,4 +267,13 @@ size_t word_next(const char **text, const char *end)
         last++;
     *text = start;
     return (size_t)(last - start);
+}
+
+bool word_fits(const char *word, size_t size)
+{
+    const unsigned char *next = (const unsigned char *)word, *end = next + size;
+    bool fits = size > 0 && utf8_valid(word, size, NULL);
+    while (fits && next < end)
+        fits = !unicode_space(unicode_next(&next, end));
+    return fits;
 }

@@ -2,7 +2,8 @@
  *
  * The notebook's rule, to the byte: Unicode lower case, strip, drop every character outside [a-zA-ZÀ-ÿ?.!'\s-] (À-ÿ is
  * U+00C0..U+00FF, × and ÷ included), fold each run of white space to one space, strip. White space is Python's \s for
- * str, which counts U+0085, U+00A0, U+202F and U+001C..U+001F. Any thread. */
+ * str, which counts U+0085, U+00A0, U+202F and U+001C..U+001F. The other rules keep every letter; for them the control
+ * characters of ASCII are white space too. Any thread. */
 #ifndef LSTMQ_NORMALISE_H
 #define LSTMQ_NORMALISE_H
 
@@ -39,5 +40,9 @@ size_t word_count(const char *text, size_t size);
 /* The next word at or after *text; returns its length, 0 at the end, and moves *text to the word's first byte. The
  * caller adds the length. */
 size_t word_next(const char **text, const char *end);
+
+/* True when a vocabulary can hold the word: it is not empty, valid UTF-8 and without white space. Every word of
+ * normalised text fits. */
+bool word_fits(const char *word, size_t size);
 
 #endif

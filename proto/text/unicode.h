@@ -1,4 +1,4 @@
-/* unicode.h - code points of UTF-8 text, and which of them are white space.
+/* unicode.h - code points of UTF-8 text, and which of them stand between words.
  *
  * Inline because each is the inner step of a loop over text. Pure functions; any thread. */
 #ifndef LSTMQ_UNICODE_H
@@ -36,6 +36,12 @@ static inline bool unicode_space(uint32_t code)
                code == 0xA0;
     return code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 || code == 0x2029 || code == 0x202F ||
            code == 0x205F || code == 0x3000;
+}
+
+/* White space, or a control character of ASCII: what the rules that keep every letter fold to one space. */
+static inline bool unicode_blank(uint32_t code)
+{
+    return code < 0x20 || code == 0x7F || unicode_space(code);
 }
 
 #endif

@@ -154,6 +154,8 @@ bool vocab_count(struct vocab *vocab, const char *text, size_t size, struct err 
             vocab->entries[*slot].count++;
             continue;
         }
+        if (!word_fits(text, length))
+            return err_set(err, ERR_DATA, "a word that no vocabulary can hold: \"%.*s\"", (int)length, text);
         *slot = (uint32_t)vocab->count;
         if (!s_append_entry(vocab, text, length, hash, 1, err))
             return false;
@@ -282,9 +284,8 @@ static const char *s_word_fault(const struct vocab *vocab, size_t id, const char
         return "an empty word";
     if (!utf8_valid(word, size, NULL))
         return "invalid UTF-8 or a NUL";
-    for (size_t i = 0; i < size; i++)
-        if ((unsigned char)word[i] <= ' ')
-            return "white space in a word; a line holds one word";
+    if (!word_fits(word, size))
+        return "white space in a word; a line holds one word";
     if (s_is_marker(word, size))
         return id == ID_UNKNOWN && memcmp(word, s_markers[ID_UNKNOWN], size) == 0 ? NULL : "a marker among the words";
     if (*s_find_slot(vocab, word, size, s_hash_word(word, size)) != NO_ENTRY)

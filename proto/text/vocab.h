@@ -4,7 +4,8 @@
  * recipe it is the most frequent word, and unknown words become that one. The rest follow by falling frequency, then
  * code point order (which is byte order in UTF-8). A word of the text that is spelled like a marker, <unk> included, is
  * never counted and never known, so that text cannot end a sentence or open one. Built once, then read-only: any thread
- * may look up. The file form (src.vocab, tgt.vocab) is one word a line, line number = id, LF, UTF-8. */
+ * may look up. The file form (src.vocab, tgt.vocab) is one word a line, line number = id, LF, UTF-8. Counting and reading
+ * take the same words: word_fits. */
 #ifndef LSTMQ_VOCAB_H
 #define LSTMQ_VOCAB_H
 
@@ -20,7 +21,7 @@ struct vocab; /* counts while open, ids after vocab_close */
 struct vocab *vocab_new(struct err *err);
 void vocab_destroy(struct vocab **vocab);
 
-/* Count the words of one normalised sentence. */
+/* Count the words of one normalised sentence. ERR_DATA: a word that vocab_read would refuse (word_fits). */
 bool vocab_count(struct vocab *vocab, const char *text, size_t size, struct err *err);
 
 /* End counting: sort, cut to `limit` entries (at most VOCAB_MOST, markers included), give ids. ERR_DATA: no word was

@@ -212,6 +212,27 @@ class Loss(DataTest):
         self.assertEqual(said.count("removed from"), 2)
 
 
+class ControlCharacter(DataTest):
+    """A run's words are words that every reader of the run takes, whatever the text holds."""
+
+    def test_a_run_on_control_characters_is_read_again(self):
+        characters = [chr(code) for code in (*range(1, 9), *range(11, 13), *range(14, 32), 127)]
+        own = self.pairs([f"a{each}\tb{each}c {each} d" for each in characters])
+        for rule in ("nfc", "none", "notebook"):
+            for path, words in ((case("control_char.tsv"), "a\n"), (own, "a\n")):
+                with self.subTest(rule, path=path):
+                    folder = self.new_run()
+                    self.train(run__dir=folder, data__pairs=path, data__normalise=rule, data__valid_fraction=0)
+                    self.assertEqual(read(folder, "latest", "src.vocab").decode().split("<unk>\n")[1], words)
+                    for command in (["translate", "--model", folder], ["inspect", folder],
+                                    ["evaluate", "--model", folder, "--data.pairs", path]):
+                        result = run(*command, stdin="a\x01\n")
+                        self.assertEqual(result.returncode, 0, (command, result.stderr))
+                        self.assertNotIn("unknown", result.stderr)
+                    self.train("--resume", run__dir=folder, data__pairs=path, data__normalise=rule,
+                               data__valid_fraction=0, train__epochs=2)
+
+
 class BadFile(DataTest):
     def test_what_cannot_be_read_is_named(self):
         good = self.pairs(PAIRS)

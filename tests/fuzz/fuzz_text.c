@@ -1,8 +1,9 @@
 /* fuzz_text.c - bytes as text into the rules of normalisation, the 13a tokeniser and the counts that scores are made
  * of.
  *
- * Normalised text is UTF-8 without a space too many, and stays as it is when normalised again. Tokens come out of any
- * bytes, also those that are no UTF-8; a text compared with itself is right in every n-gram. */
+ * Normalised text is UTF-8 without a space too many, its words fit in a vocabulary, and it stays as it is when
+ * normalised again. Tokens come out of any bytes, also those that are no UTF-8; a text compared with itself is right in
+ * every n-gram. */
 #include "tests/fuzz/fuzz.h"
 
 #include "proto/text/bleu.h"
@@ -22,8 +23,10 @@ static void s_check_words(const struct buffer *text)
 {
     const char *next = text->data, *end = next + text->size;
     size_t words = 0;
-    for (size_t length; (length = word_next(&next, end)) > 0; next += length)
+    for (size_t length; (length = word_next(&next, end)) > 0; next += length) {
+        must(word_fits(next, length));
         words++;
+    }
     must(words == word_count(text->data, text->size));
 }
 

@@ -2,6 +2,7 @@
  * knows each of its words by its id, and translates ids to words and back. */
 #include "tests/fuzz/fuzz.h"
 
+#include "proto/text/normalise.h"
 #include "proto/text/vocab.h"
 
 static void s_check_words(const struct vocab *vocab)
@@ -11,6 +12,7 @@ static void s_check_words(const struct vocab *vocab)
         const char *word = vocab_word(vocab, (uint16_t)id);
         bool known, marker = id < ID_UNKNOWN || (id == ID_UNKNOWN && strcmp(word, "<unk>") == 0);
         uint16_t found = vocab_id(vocab, word, strlen(word), &known);
+        must(marker || word_fits(word, strlen(word)));
         must(known == !marker && found == (marker ? ID_UNKNOWN : id));
     }
 }

@@ -92,6 +92,29 @@ static void white_space_is_pythons(void **state)
     CHECK(NORMALISE_NONE, unfiltered);
 }
 
+static void control_characters_are_no_part_of_a_word(void **state)
+{
+    (void)state;
+    for (char code = 1; code > 0; code = (char)(code == 127 ? 0 : code == 31 ? 127 : code + 1)) {
+        const char text[] = {'a', code, 'b', '\0'};
+        const struct example example[] = {{text, "a b"}};
+        CHECK(NORMALISE_NFC, example);
+        CHECK(NORMALISE_NONE, example);
+    }
+}
+
+static void a_word_fits_without_white_space(void **state)
+{
+    (void)state;
+    static const char *fits[] = {"a", "<unk>", "été", "a\001", "\177", "\u200B"};
+    static const char * not [] = {"", " ", "a b", "a\r", "a\u00A0", "\037", "\u2028", "\xFF", "a\xC3"};
+    for (size_t i = 0; i < sizeof fits / sizeof *fits; i++)
+        assert_true(word_fits(fits[i], strlen(fits[i])));
+    for (size_t i = 0; i < sizeof not / sizeof *not ; i++)
+        assert_false(word_fits(not [i], strlen(not [i])));
+    assert_false(word_fits("a\0b", 3));
+}
+
 static void nfc_composes_and_keeps_case(void **state)
 {
     (void)state;
@@ -293,6 +316,8 @@ int main(void)
         cmocka_unit_test(the_notebook_keeps_latin_1_from_c0_to_ff),
         cmocka_unit_test(lower_case_is_pythons),
         cmocka_unit_test(white_space_is_pythons),
+        cmocka_unit_test(control_characters_are_no_part_of_a_word),
+        cmocka_unit_test(a_word_fits_without_white_space),
         cmocka_unit_test(nfc_composes_and_keeps_case),
         cmocka_unit_test(none_only_folds_white_space),
         cmocka_unit_test(normalising_twice_changes_nothing),

@@ -148,6 +148,33 @@ static void what_was_written_is_read_back(void **state)
     }
 }
 
+/* Older versions wrote such words and could not read them. */
+static void words_with_control_characters_are_read(void **state)
+{
+    (void)state;
+    static const char text[] = "<pad>\n<sos>\n<eos>\n<unk>\na\001\n\033\n\177\n";
+    struct err err = {0};
+    struct vocab *vocab = vocab_read(text, sizeof text - 1, "src.vocab", &err);
+    assert_string_equal(err.text, "");
+    assert_non_null(vocab);
+    check_words(vocab, text);
+    assert_int_equal(vocab_id(vocab, "a\001", 2, NULL), 4);
+    vocab_destroy(&vocab);
+}
+
+static void what_cannot_be_read_back_is_not_counted(void **state)
+{
+    (void)state;
+    static const char *words[] = {"a\u00A0b", "a\n", "\037", "a\xFF"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        struct err err = {0};
+        struct vocab *vocab = vocab_new(&err);
+        assert_false(vocab_count(vocab, words[i], strlen(words[i]), &err));
+        assert_int_equal(err.code, ERR_DATA);
+        vocab_destroy(&vocab);
+    }
+}
+
 static void many_words_keep_their_order_and_their_ids(void **state)
 {
     (void)state;
@@ -217,6 +244,7 @@ static void a_damaged_file_is_named_with_its_line(void **state)
         {"<pad>\n<sos>\n<eos>\na b\n", "V:4: white space"},
         {"<pad>\r\n<sos>\r\n<eos>\r\na\r\n", "V:1:"},
         {"<pad>\n<sos>\n<eos>\na\r\n", "V:4: white space"},
+        {"<pad>\n<sos>\n<eos>\na\u00A0b\n", "V:4: white space"},
         {"<pad>\n<sos>\n<eos>\n\xFFx\n", "V:4: invalid UTF-8"},
         {"<pad>\n<sos>\n<eos>\na\nb", "V:5: the last line has no end"},
     };
@@ -238,6 +266,8 @@ int main(void)
         cmocka_unit_test(a_sentence_is_encoded_between_markers_and_cut),
         cmocka_unit_test(decoding_ends_at_eos_and_leaves_markers_out),
         cmocka_unit_test(what_was_written_is_read_back),
+        cmocka_unit_test(words_with_control_characters_are_read),
+        cmocka_unit_test(what_cannot_be_read_back_is_not_counted),
         cmocka_unit_test(many_words_keep_their_order_and_their_ids),
         cmocka_unit_test(a_vocabulary_needs_a_word),
         cmocka_unit_test(a_damaged_file_is_named_with_its_line),
