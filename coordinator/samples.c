@@ -3,14 +3,14 @@
 
 #include "proto/base/log.h"
 #include "proto/base/typed.h"
-#include "proto/store/file.h"
+#include "proto/text/lines.h"
 #include "proto/text/normalise.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const size_t s_most_bytes = 1 << 20; /* of run.sample */
+enum { LONGEST = 64 * 1024 }; /* bytes in a line of run.sample */
 
 static bool s_add(struct samples *samples, const char *source, const char *reference, const uint16_t *ids,
                   uint16_t src_length, uint16_t tgt_length, struct err *err)
@@ -67,18 +67,27 @@ static bool s_add_sentence(struct samples *samples, const char *line, const stru
 static bool s_add_file(struct samples *samples, const struct dataset *dataset, const struct config *config,
                        struct err *err)
 {
-    struct buffer file = {0};
-    size_t at;
-    bool done = file_read(config->run_sample, s_most_bytes, &file, err);
-    if (done && file.size > 0 && !utf8_valid(file.data, file.size, &at))
-        done = err_set(err, ERR_DATA, "%s: byte %zu is not UTF-8 text", config->run_sample, at + 1);
-    char *rest = file.data;
-    for (char *line; done && rest != NULL && samples->count < SAMPLES_MOST && (line = strsep(&rest, "\n")) != NULL;) {
-        line[strcspn(line, "\r")] = '\0';
-        if (line[0] != '\0')
-            done = s_add_sentence(samples, line, dataset, config, err);
+    struct lines *lines = lines_open(config->run_sample, LONGEST, err);
+    struct buffer text = {0};
+    bool done = lines != NULL, end = false;
+    while (done && samples->count < SAMPLES_MOST) {
+        struct line line;
+        size_t at;
+        done = lines_next(lines, &line, &end, err);
+        if (!done || end)
+            break;
+        if (line.too_long || !utf8_valid(line.text, line.size, &at)) {
+            done = err_set(err, ERR_DATA, "%s:%" PRIu64 ": %s", config->run_sample, line.number,
+                           line.too_long ? "the line is longer than a sentence" : "not UTF-8 text");
+            break;
+        }
+        buffer_clear(&text);
+        buffer_append(&text, line.text, line.size);
+        buffer_append(&text, "", 1);
+        done = buffer_ok(&text, err) && (line.size == 0 || s_add_sentence(samples, text.data, dataset, config, err));
     }
-    buffer_free(&file);
+    buffer_free(&text);
+    lines_close(&lines);
     return done;
 }
 

@@ -20,8 +20,8 @@ struct samples {
     struct packing rows;                      /* [count]                                                     */
 };
 
-/* ERR_IO: run.sample cannot be read; ERR_DATA: it is not UTF-8. Sentences that are empty or longer than data.max_tokens
- * are left out with a warning. `dataset` must outlive the samples. */
+/* ERR_IO: run.sample cannot be read; ERR_DATA: it is empty or not UTF-8. Sentences that are empty or longer than
+ * data.max_tokens are left out with a warning. `dataset` must outlive the samples. */
 bool samples_open(struct samples *samples, const struct dataset *dataset, const struct config *config, struct err *err);
 void samples_close(struct samples *samples);
 

@@ -4,6 +4,7 @@
  * while a file goes through in large batches. What could not be translated as written is said on stderr, by line
  * number. */
 #include "proto/base/log.h"
+#include "proto/text/lines.h"
 #include "proto/text/normalise.h"
 #include "worker/commands.h"
 #include "worker/translator.h"
@@ -27,6 +28,7 @@ struct input {
     size_t taken;        /* of them, in lines already taken   */
     uint64_t lines;      /* taken so far                      */
     bool ended;
+    bool at_end; /* `taken` is at the CR that ends a line already taken; an LF may still come */
 };
 
 /* Read once. Blocks only when nothing is there and `wait`. *more says whether anything was read. */
@@ -52,19 +54,36 @@ static bool s_read(struct input *input, bool wait, bool *more, struct err *err)
     return true;
 }
 
-/* Take the next whole line (the last one may lack its LF): NUL-terminated in place. *line NULL when there is none
+/* Pass over the end of the line that was taken last: false when the bytes that tell its size have not been read. A line
+ * is taken before that, so that it is answered at once. */
+static bool s_pass_end(struct input *input)
+{
+    char *end = input->bytes.data + input->taken;
+    if (!input->at_end)
+        return true;
+    *end = '\r'; /* where the line before has its NUL */
+    size_t size = line_end_size(end, input->bytes.size - input->taken, input->ended);
+    *end = '\0';
+    input->taken += size;
+    input->at_end = size == 0;
+    return size > 0;
+}
+
+/* Take the next whole line (the last one may lack its end): NUL-terminated in place. *line NULL when there is none
  * yet. */
 static bool s_take_line(struct input *input, char **line, struct err *err)
 {
     *line = NULL;
-    if (input->bytes.size == input->taken)
+    if (!s_pass_end(input) || input->bytes.size == input->taken)
         return true;
     char *start = input->bytes.data + input->taken;
     size_t left = input->bytes.size - input->taken, size;
-    char *end = memchr(start, '\n', left);
+    const char *end = line_end_find(start, left);
     if (end != NULL) {
         size = (size_t)(end - start);
-        input->taken += size + 1;
+        size_t ending = line_end_size(end, left - size, input->ended);
+        input->taken += size + ending;
+        input->at_end = ending == 0;
     } else if (input->ended) {
         size = left;
         input->taken += size;
@@ -76,8 +95,6 @@ static bool s_take_line(struct input *input, char **line, struct err *err)
         return true;
     }
     input->lines++;
-    if (size > 0 && start[size - 1] == '\r')
-        size--;
     if (input->lines == 1 && size >= 3 && memcmp(start, "\xEF\xBB\xBF", 3) == 0) {
         start += 3; /* a byte order mark, as files of pairs may have it too */
         size -= 3;

@@ -184,18 +184,49 @@ void lines_close(struct lines **lines)
     *lines = NULL;
 }
 
-/* Pass over a line that is too long, its end included. */
-static bool s_skip_line(struct lines *lines, struct err *err)
+const char *line_end_find(const char *text, size_t size)
+{
+    const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+    const char *end = text + size;
+    for (; end - text >= 8; text += 8) {
+        uint64_t eight, feeds, returns;
+        memcpy(&eight, text, 8);
+        feeds = eight ^ ones * '\n';
+        returns = eight ^ ones * '\r';
+        /* A byte of these is 0 where the character stands; the lowest such byte always sets its top bit here. */
+        if ((((feeds - ones) & ~feeds) | ((returns - ones) & ~returns)) & tops)
+            break;
+    }
+    while (text < end && *text != '\n' && *text != '\r')
+        text++;
+    return text < end ? text : NULL;
+}
+
+size_t line_end_size(const char *text, size_t size, bool last)
+{
+    if (text[0] == '\n')
+        return 1;
+    if (size >= 2 && text[1] == '\n')
+        return 2;
+    if (size >= 3 && text[1] == '\r' && text[2] == '\n')
+        return 3;
+    bool open = size == 1 || (size == 2 && text[1] == '\r');
+    return open && !last ? 0 : 1;
+}
+
+/* Pass over what is left of a line, and take its end. */
+static bool s_end_line(struct lines *lines, struct line *line, struct err *err)
 {
     for (;;) {
-        char *from = lines->held + lines->at;
-        char *feed = memchr(from, '\n', lines->end - lines->at);
-        if (feed != NULL) {
-            lines->at += (size_t)(feed - from) + 1;
-            return true;
-        }
-        lines->at = lines->end;
-        if (lines->text_ended)
+        const char *from = lines->held + lines->at;
+        size_t unread = lines->end - lines->at;
+        const char *feed = line_end_find(from, unread);
+        size_t before = feed == NULL ? unread : (size_t)(feed - from);
+        size_t size = feed == NULL ? 0 : line_end_size(feed, unread - before, lines->text_ended);
+        lines->at += before + size;
+        bool lone = size == 1 && *feed == '\r', file_end = lines->text_ended && lines->at == lines->end;
+        line->end = size == 0 || (lone && file_end) ? LINE_END_FILE : lone ? LINE_END_CR : LINE_END_LF;
+        if (size > 0 || lines->text_ended)
             return true;
         if (!s_fill(lines, err))
             return false;
@@ -204,34 +235,26 @@ static bool s_skip_line(struct lines *lines, struct err *err)
 
 bool lines_next(struct lines *lines, struct line *line, bool *end, struct err *err)
 {
-    char *feed = NULL;
-    size_t seen = 0;
+    size_t size = 0;
     for (;;) {
-        char *from = lines->held + lines->at;
+        const char *text = lines->held + lines->at;
         size_t unread = lines->end - lines->at;
-        feed = memchr(from + seen, '\n', unread - seen);
-        seen = unread;
-        if (feed != NULL || lines->text_ended || unread > lines->longest + 1)
+        const char *feed = line_end_find(text + size, unread - size);
+        size = feed == NULL ? unread : (size_t)(feed - text);
+        if (lines->text_ended || size > lines->longest ||
+            (feed != NULL && line_end_size(feed, unread - size, false) > 0))
             break;
         if (!s_fill(lines, err))
             return false;
     }
-    *end = feed == NULL && lines->text_ended && seen == 0;
+    *end = lines->text_ended && lines->at == lines->end;
     if (*end)
         return true;
-
-    char *text = lines->held + lines->at;
-    size_t size = feed != NULL ? (size_t)(feed - text) : seen;
-    size_t taken = feed != NULL ? size + 1 : size;
-    if (size > 0 && text[size - 1] == '\r')
-        size--;
     lines->number++;
-    *line = (struct line){.text = text, .size = size, .number = lines->number, .too_long = size > lines->longest};
-    if (!line->too_long) {
-        lines->at += taken;
-        return true;
-    }
-    line->text = "";
-    line->size = 0;
-    return s_skip_line(lines, err);
+    *line = (struct line){.text = lines->held + lines->at, .size = size, .number = lines->number};
+    lines->at += size;
+    if (size <= lines->longest)
+        return s_end_line(lines, line, err);
+    *line = (struct line){.text = "", .number = lines->number, .too_long = true};
+    return s_end_line(lines, line, err);
 }

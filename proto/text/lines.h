@@ -1,6 +1,7 @@
 /* lines.h - a text file, plain or gzip, line by line.
  *
- * Lines end with LF or CRLF or at the end of the file; a BOM at the start is dropped. Whether a file is gzip is told
+ * A line ends with LF, CRLF, CR CR LF (a text file converted twice), a CR without LF, or the end of the file; a BOM at
+ * the start is dropped. Whether a file is gzip is told
  * from its first bytes, and its checksums are verified: a cut or damaged one is an error that names it, never a shorter
  * file. Born in lines_open, ended by lines_close; one thread at a time. Memory is bounded whatever the file holds. */
 #ifndef LSTMQ_LINES_H
@@ -13,11 +14,18 @@
 
 struct lines;
 
+enum line_end {
+    LINE_END_FILE, /* also a CR as the last byte */
+    LINE_END_LF,   /* also CRLF and CR CR LF */
+    LINE_END_CR,   /* without LF             */
+};
+
 struct line {
     const char *text; /* not NUL-terminated; valid until the next call */
     size_t size;      /* bytes, the line end not counted               */
     uint64_t number;  /* 1 is the first                                */
     bool too_long;    /* passed over: text is empty                    */
+    enum line_end end;
 };
 
 /* Open `path`; lines of more than `longest` bytes come out empty, as too_long. ERR_IO: cannot read; ERR_DATA: empty
@@ -27,5 +35,12 @@ void lines_close(struct lines **lines);
 
 /* The next line. At the end *end is true and `line` is left alone. ERR_IO: cannot read; ERR_DATA: damaged gzip. */
 bool lines_next(struct lines *lines, struct line *line, bool *end, struct err *err);
+
+/* The first CR or LF of `size` bytes; NULL where there is none. A pure function. */
+const char *line_end_find(const char *text, size_t size);
+
+/* The bytes of the line end that `text` begins with. `last`: nothing follows the `size` bytes. Without it, 0 = more
+ * bytes must be known. A pure function. */
+size_t line_end_size(const char *text, size_t size, bool last);
 
 #endif

@@ -146,14 +146,62 @@ static bool s_bad_line(struct pairs *pairs, const struct pairs_source *source, c
     return !source->keep_places || s_add(pairs, source, &none, &none, err);
 }
 
+/* The line before, where a CR without LF joins the next one to it. */
+struct joint {
+    bool joined;
+    bool cut;  /* it has no TAB                          */
+    bool good; /* it was taken; what follows takes it back */
+    size_t text, raw, count;
+    uint64_t dropped;
+};
+
+static const char s_joined[] = "a CR without LF joins this line to one without a TAB. Remove the CR";
+
+/* The line before, `number`, turns out to be bad; where bad lines are errors, the line without a TAB is the one named. */
+static bool s_take_back(struct pairs *pairs, const struct pairs_source *source, const struct joint *before,
+                        uint64_t number, struct err *err)
+{
+    if (!before->good || source->on_bad_line == BAD_LINE_FAIL)
+        return true;
+    pairs->text.size = before->text;
+    pairs->raw.size = before->raw;
+    pairs->count = before->count;
+    pairs->dropped = before->dropped;
+    return s_bad_line(pairs, source, source->pairs, number, s_joined, err);
+}
+
+static const char *s_tab_fault(const struct joint *before, const struct line *line, const char *tab)
+{
+    if (tab != NULL)
+        return before->joined && before->cut ? s_joined : NULL;
+    if (line->size > 0 && line->end == LINE_END_CR)
+        return "no TAB; a line is SOURCE TAB TARGET, and this one ends in a CR without LF. Correct it";
+    if (line->size > 0 && before->joined)
+        return "no TAB; a line is SOURCE TAB TARGET, and the one before ends in a CR without LF. Correct it";
+    return "no TAB; a line is SOURCE TAB TARGET. Correct it";
+}
+
+/* A line without a TAB is bad. So are its neighbours where a CR without LF joins them: it may stand within a sentence,
+ * and they would be parts of sentences. */
 static bool s_add_tsv_line(struct pairs *pairs, const struct pairs_source *source, const struct line *line,
-                           struct err *err)
+                           struct joint *joint, struct err *err)
 {
     char room[160];
     const char *fault = s_line_fault(line, room, sizeof room);
     const char *tab = fault == NULL ? memchr(line->text, '\t', line->size) : NULL;
-    if (fault == NULL && tab == NULL)
-        fault = "no TAB; a line is SOURCE TAB TARGET. Correct it";
+    bool cut = fault == NULL && tab == NULL && line->size > 0;
+    struct joint before = *joint;
+    if (fault == NULL)
+        fault = s_tab_fault(&before, line, tab);
+    *joint = (struct joint){.joined = line->end == LINE_END_CR,
+                            .cut = cut,
+                            .good = fault == NULL,
+                            .text = pairs->text.size,
+                            .raw = pairs->raw.size,
+                            .count = pairs->count,
+                            .dropped = pairs->dropped};
+    if (cut && before.joined && !s_take_back(pairs, source, &before, line->number - 1, err))
+        return false;
     if (fault != NULL)
         return s_bad_line(pairs, source, source->pairs, line->number, fault, err);
     const char *last = line->text + line->size, *tgt = tab + 1;
@@ -169,6 +217,7 @@ static bool s_add_tsv_line(struct pairs *pairs, const struct pairs_source *sourc
 static bool s_read_tsv(struct pairs *pairs, const struct pairs_source *source, struct lines *lines, struct err *err)
 {
     struct line line;
+    struct joint joint = {0};
     uint64_t first_empty = 0, empty = 0;
     for (;;) {
         bool end;
@@ -183,13 +232,28 @@ static bool s_read_tsv(struct pairs *pairs, const struct pairs_source *source, s
         }
         for (pairs->lines += empty; empty > 0; empty--) {
             struct line skipped = {.text = "", .number = first_empty++};
-            if (!s_add_tsv_line(pairs, source, &skipped, err))
+            if (!s_add_tsv_line(pairs, source, &skipped, &joint, err))
                 return false;
         }
         pairs->lines++;
-        if (!s_add_tsv_line(pairs, source, &line, err))
+        if (!s_add_tsv_line(pairs, source, &line, &joint, err))
             return false;
     }
+}
+
+/* In parallel files a CR that stands within a sentence would shift all pairs behind it, so a file ends its lines in one
+ * way. */
+static bool s_check_end(const char *path, const struct line *line, enum line_end *usual, struct err *err)
+{
+    if (*usual == LINE_END_FILE)
+        *usual = line->end;
+    if (line->end == LINE_END_FILE || line->end == *usual)
+        return true;
+    return err_set(err, ERR_DATA,
+                   "%s:%llu: the line ends in %s and those before it in %s, so it is not sure where sentences end; "
+                   "replace each CR by a space (tr '\\r' ' ') or, where it ends sentences, by LF (tr '\\r' '\\n')",
+                   path, (unsigned long long)line->number, line->end == LINE_END_CR ? "a CR without LF" : "LF",
+                   line->end == LINE_END_CR ? "LF" : "a CR without LF");
 }
 
 static bool s_add_parallel_lines(struct pairs *pairs, const struct pairs_source *source, const struct line *src,
@@ -210,6 +274,7 @@ static bool s_add_parallel_lines(struct pairs *pairs, const struct pairs_source 
 static bool s_read_parallel(struct pairs *pairs, const struct pairs_source *source, struct lines *src,
                             struct lines *tgt, struct err *err)
 {
+    enum line_end src_usual = LINE_END_FILE, tgt_usual = LINE_END_FILE;
     for (;;) {
         struct line src_line, tgt_line;
         bool src_end, tgt_end;
@@ -217,6 +282,9 @@ static bool s_read_parallel(struct pairs *pairs, const struct pairs_source *sour
             return false;
         if (src_end && tgt_end)
             return true;
+        if ((!src_end && !s_check_end(source->src, &src_line, &src_usual, err)) ||
+            (!tgt_end && !s_check_end(source->tgt, &tgt_line, &tgt_usual, err)))
+            return false;
         if (src_end || tgt_end) {
             uint64_t shorter = src_end ? tgt_line.number - 1 : src_line.number - 1;
             return err_set(err, ERR_DATA, "%s ends after line %llu, %s goes on; parallel files need equally many lines",

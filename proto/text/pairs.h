@@ -2,8 +2,10 @@
  *
  * Read from one TSV file (source TAB target, further columns ignored) or two parallel files, plain or gzip. A bad line
  * (no TAB, invalid UTF-8, a NUL, longer than PAIRS_LINE bytes) is an error that names file and line, or is skipped and
- * counted (data.on_bad_line). A BOM at the start, CR at line ends and, in a TSV, empty lines at the end are dropped; an
- * empty line elsewhere is bad in a TSV, and an empty sentence in parallel files. Text of all pairs stands in one arena,
+ * counted (data.on_bad_line). A BOM at the start and, in a TSV, empty lines at the end are dropped; an empty line
+ * elsewhere is bad in a TSV, and an empty sentence in parallel files. A CR without LF ends a line. Where a line of a TSV
+ * has no TAB, such a CR may stand within a sentence, so the lines that it joins to this one are bad too; parallel files
+ * would be out of step, so each of them must end its lines in one way. Text of all pairs stands in one arena,
  * normalised; a pair is two offsets. With keep_raw the targets are kept as written too, to score translations against.
  * The caller of pairs_read owns them; one thread at a time. */
 #ifndef LSTMQ_PAIRS_H

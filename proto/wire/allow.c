@@ -57,8 +57,8 @@ static bool s_add(struct keys *keys, const struct curve_public *public, struct e
 static bool s_parse(char *text, struct keys *keys, struct err *err)
 {
     for (size_t number = 1; text != NULL; number++) {
-        char *line = text, *end = strchr(text, '\n');
-        text = end == NULL ? NULL : end + 1;
+        char *line = text, *end = strpbrk(text, "\r\n");
+        text = end == NULL ? NULL : end + (end[0] == '\r' && end[1] == '\n' ? 2 : 1);
         if (end != NULL)
             *end = '\0';
         line += strspn(line, " \t\r");

@@ -200,7 +200,7 @@ static bool s_load(const char *path, char text[FILE_MOST], mode_t *mode, struct 
 static char *s_line(char **text)
 {
     while (**text != '\0') {
-        char *line = *text, *end = line + strcspn(line, "\n");
+        char *line = *text, *end = line + strcspn(line, "\r\n");
         *text = *end == '\0' ? end : end + 1;
         *end = '\0';
         line += strspn(line, " \t\r");

@@ -2,6 +2,7 @@
 """Whatever a file of pairs holds, training says what it made of it: which line of which file is bad, and how many were left out."""
 
 import gzip
+import json
 import os
 import re
 import unicodedata
@@ -122,6 +123,39 @@ class Form(DataTest):
         self.assertSame("\ufeff" + "\n".join(PAIRS) + "\n")
         self.assertSame("\n".join(PAIRS) + "\n\n\n")
         self.assertSame([pair + "\tCC-BY 2.0 (France)\tand more" for pair in PAIRS])
+
+    def test_a_cr_ends_a_line(self):
+        self.assertSame("\r".join(PAIRS) + "\r")
+        self.assertSame("\r\r\n".join(PAIRS) + "\r\r\n")
+        self.assertSame("\n".join(PAIRS[:20]) + "\n" + "\r".join(PAIRS[20:40]) + "\r" + "\r\n".join(PAIRS[40:]))
+        for name, count in (("cr_only", 4), ("cr_chunk", 5)):
+            path = os.path.join(SOURCE, f"tests/cases/{name}.tsv")
+            self.assertEqual(self.trained_on(data__pairs=path, data__valid_fraction=0)[0], [count, count, count, 0])
+            self.assertEqual(self.trained_on(data__pairs=self.pairs(PAIRS), data__valid_pairs=path)[0][2:], [60, count])
+            result = run("evaluate", "--model", self.path(f"run-{self.runs}"), "--data.pairs", path, "--json")
+            self.assertEqual(json.loads(result.stdout)["pairs"], count)
+
+    def test_a_cr_within_a_line_is_named(self):
+        path = self.pairs(PAIRS[:30] + ["i know .\tje\rsais ."] + PAIRS[30:])
+        self.assertRefused(rf"train: {path}:32: no TAB; .* the one before ends in a CR without LF", data__pairs=path)
+        counts, model, _ = self.trained_on(data__pairs=path, data__on_bad_line="skip")
+        self.assertEqual((counts[0], counts[1:], model), (62, self.expected[0][1:], self.expected[1]))
+        sides = [[pair.split("\t")[side] for pair in PAIRS] for side in (0, 1)]
+        sides[1][7] = "a\rb"
+        src, tgt = self.pairs(sides[0], "pairs.en"), self.pairs(sides[1], "pairs.fr")
+        self.assertRefused(rf"train: {tgt}:8: the line ends in a CR without LF and those before it in LF",
+                           data__src=src, data__tgt=tgt, data__on_bad_line="skip")
+
+    def test_sample_sentences_end_at_a_cr_too(self):
+        for name, ends in (("lf", ("\n", "\n")), ("cr", ("\r", "\r")), ("both", ("\r\n", "\r"))):
+            sample = self.pairs("\ufeff" + "i know ." + ends[0] + ends[1] + "we are tired ." + ends[1], name)
+            folder = self.new_run()
+            self.train(run__dir=folder, data__pairs=self.pairs(PAIRS), run__sample=sample)
+            page = read(folder, "report.html").decode()
+            self.assertTrue("i know ." in page and "we are tired ." in page, name)
+            self.assertNotIn("i know .we", page)
+        bad = self.pairs(b"i know .\rcaf\xe9\r", "bad")
+        self.assertRefused(f"{bad}:2: not UTF-8 text", data__pairs=self.pairs(PAIRS), run__sample=bad)
 
     def test_gzip(self):
         text = "".join(pair + "\n" for pair in PAIRS).encode()

@@ -57,6 +57,10 @@ class Lines(TrainingTest):
         self.assertLines("\n\ni know .\n\nthe hotel is empty .", ["", "", known, "", hotel])
         self.assertLines("i know .\n  \t \nwe are tired .\n\n", [known, "", tired, ""])
         self.assertLines("i know .\r\n\r\nwe are tired .\r\n", [known, "", tired])
+        self.assertLines("i know .\r\rwe are tired .\r", [known, "", tired])
+        self.assertLines("i know .\rwe are tired .\nthe hotel is empty .\r\n\r\n", [known, tired, hotel, ""])
+        self.assertLines("i know .\r\r\nwe are tired .\r\r\n", [known, tired])
+        self.assertLines("\r", [""])
         self.assertLines("\ufeffi know .\n", [known])
         self.assertLines("I KNOW .\n", [known])
 
@@ -101,6 +105,21 @@ class Lines(TrainingTest):
         rest, said = process.communicate(b"ow .\nwe are", timeout=LIMIT_S)
         self.assertEqual(rest.decode(), translate("i know .\nwe are").stdout)
         self.assertEqual((process.returncode, said), (0, b""))
+
+    def test_a_line_that_ends_in_cr_is_answered_before_the_next_byte_comes(self):
+        process = self.start("translate", "--model", MODEL["run"], stdin=subprocess.PIPE)
+        known, tired = translate("i know .\nwe are tired .").lines
+        with selectors.DefaultSelector() as ready:
+            ready.register(process.stdout, selectors.EVENT_READ)
+            for text, answer in (("i know .\r", known), ("\nwe are tired .\r", tired), ("i know .\r\n", known),
+                                 ("we are tired .\r", tired), ("\r", None), ("\ni know .\r", known)):
+                process.stdin.write(text.encode())
+                process.stdin.flush()
+                if answer is not None:
+                    self.assertTrue(ready.select(LIMIT_S), "no answer before the end of the input")
+                    self.assertEqual(os.read(process.stdout.fileno(), 4096).decode(), answer + "\n")
+        rest, said = process.communicate(b"", timeout=LIMIT_S)
+        self.assertEqual((rest, process.returncode, said), (b"", 0, b""))
 
     def test_a_reader_that_leaves_ends_it_without_a_word(self):
         reader, writer = os.pipe()

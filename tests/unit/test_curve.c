@@ -84,6 +84,34 @@ static void a_pair_is_read_back(void **state)
     }
 }
 
+static void a_file_with_cr_line_ends_is_read(void **state)
+{
+    (void)state;
+    static const char *const ends[] = {"\r", "\r\n"};
+    for (size_t i = 0; i < 2; i++) {
+        struct curve_keys made, got;
+        struct curve_public public;
+        struct err err = {0};
+        char text[512];
+        s_made(&made, "w", ROLE_TRAIN);
+        int size = snprintf(text, sizeof text, "# a comment%strain %s w%ssecret %s%s", ends[i], made.public.key,
+                            ends[i], made.secret, ends[i]);
+        FILE *file = fopen(s_at("w.key"), "wb");
+        assert_non_null(file);
+        assert_int_equal(fwrite(text, 1, (size_t)size, file), size);
+        fclose(file);
+        assert_true(curve_read(s_at("w.key"), &got, &err));
+        s_same(&made, &got);
+        *strstr(text, "secret") = '\0';
+        file = fopen(s_at("w.pub"), "wb");
+        assert_non_null(file);
+        fputs(text, file);
+        fclose(file);
+        assert_true(curve_read_public(s_at("w.pub"), &public, &err));
+        assert_string_equal(public.key, made.public.key);
+    }
+}
+
 static void the_secret_is_its_owners_alone(void **state)
 {
     (void)state;
@@ -253,6 +281,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pair_is_read_back),
+        cmocka_unit_test(a_file_with_cr_line_ends_is_read),
         cmocka_unit_test(the_secret_is_its_owners_alone),
         cmocka_unit_test(keys_are_not_written_over),
         cmocka_unit_test(what_is_no_name_is_refused),

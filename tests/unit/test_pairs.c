@@ -268,13 +268,129 @@ static void parallel_files_of_different_length_are_refused(void **state)
     check_failure(&source, ERR_DATA, "text.src ends after line 2");
 }
 
+/* What ends a line. */
+enum { ENDS = 4 };
+static const char *const s_ends[ENDS] = {"\n", "\r\n", "\r", "\r\r\n"};
+
+/* Lines in all four ways, by a plain file and by gzip. */
+static void each_line_end_is_one_line_end(void **state)
+{
+    (void)state;
+    struct pairs_source source = tsv_source(BAD_LINE_FAIL);
+    for (size_t first = 0; first < ENDS; first++) {
+        for (size_t second = 0; second < 2 * ENDS; second++) {
+            struct buffer text = {0};
+            buffer_format(&text, "a\tb%sc\td%se\tf", s_ends[first], s_ends[second % ENDS]);
+            size_t size;
+            unsigned char *packed = gzip(text.data, text.size, &size);
+            if (second < ENDS)
+                write_file(s_path[0], text.data, text.size);
+            else
+                write_file(s_path[0], packed, size);
+            free(packed);
+            buffer_free(&text);
+            struct pairs pairs = {0};
+            assert_true(pairs_read(&pairs, &source, NULL));
+            assert_int_equal(pairs.count, 3);
+            assert_int_equal(pairs.lines, 3);
+            check_pair(&pairs, 0, "a", "b");
+            check_pair(&pairs, 1, "c", "d");
+            check_pair(&pairs, 2, "e", "f");
+            pairs_free(&pairs);
+        }
+    }
+}
+
+static void line_ends_are_found_at_every_place(void **state)
+{
+    (void)state;
+    static const char others[] = "\t\v\f\016\013x\212\215\001\377";
+    char text[40];
+    for (size_t size = 0; size <= sizeof text; size++) {
+        for (size_t at = 0; at <= size; at++) {
+            for (size_t i = 0; i < size; i++)
+                text[i] = i > at && i % 3 == 0 ? '\n' : others[(i + at) % (sizeof others - 1)];
+            if (at < size)
+                text[at] = at % 2 == 0 ? '\r' : '\n';
+            assert_ptr_equal(line_end_find(text, size), at < size ? text + at : NULL);
+        }
+    }
+}
+
+/* A CR that may stand within a sentence leaves nothing of the sentence. */
+static void a_cr_within_a_line_makes_all_its_parts_bad(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int bad;
+        const char *fault;
+    } cut[] = {
+        {"a\tb\ni\tje\rvois\nc\td\n", 2,
+         "pairs.tsv:3: no TAB; a line is SOURCE TAB TARGET, and the one before ends in"},
+        {"a\tb\ni\rsee\tje\nc\td\n", 2, "pairs.tsv:2: no TAB; a line is SOURCE TAB TARGET, and this one ends in"},
+        {"a\tb\ni\rsee\rit\tje\rle\rvois\nc\td\n", 5, "pairs.tsv:2: no TAB"},
+        {"a\tb\ni\tje\rvois\n\nc\td\n", 3, "pairs.tsv:3: no TAB"},
+    };
+    for (size_t i = 0; i < sizeof cut / sizeof *cut; i++) {
+        write_text(s_path[0], cut[i].text);
+        struct pairs_source source = tsv_source(BAD_LINE_FAIL);
+        check_failure(&source, ERR_DATA, cut[i].fault);
+        check_failure(&source, ERR_DATA, "CR without LF");
+        source.on_bad_line = BAD_LINE_SKIP;
+        source.keep_raw = true;
+        struct pairs pairs = {0};
+        assert_true(pairs_read(&pairs, &source, NULL));
+        assert_int_equal(pairs.bad, cut[i].bad);
+        assert_int_equal(pairs.count, 2);
+        assert_int_equal(pairs.lines, pairs.bad + 2);
+        check_pair(&pairs, 0, "a", "b");
+        check_pair(&pairs, 1, "c", "d");
+        assert_int_equal(pairs.text.size, 8);
+        assert_int_equal(pairs.raw.size, 4);
+        pairs_free(&pairs);
+        source.keep_places = true;
+        assert_true(pairs_read(&pairs, &source, NULL));
+        assert_int_equal(pairs.count, cut[i].bad + 2);
+        check_pair(&pairs, 0, "a", "b");
+        for (size_t bad = 1; bad + 1 < pairs.count; bad++)
+            check_pair(&pairs, bad, "", "");
+        check_pair(&pairs, pairs.count - 1, "c", "d");
+        pairs_free(&pairs);
+    }
+}
+
+static void parallel_files_end_their_lines_in_one_way(void **state)
+{
+    (void)state;
+    struct pairs_source source = parallel_source(BAD_LINE_SKIP);
+    for (size_t end = 0; end < ENDS; end++) {
+        struct buffer text = {0};
+        buffer_format(&text, "un%sdeux%strois", s_ends[end], s_ends[end]);
+        write_file(s_path[1], text.data, text.size);
+        write_text(s_path[2], "one\r\ntwo\nthree\r");
+        buffer_free(&text);
+        struct pairs pairs = {0};
+        assert_true(pairs_read(&pairs, &source, NULL));
+        assert_int_equal(pairs.count, 3);
+        check_pair(&pairs, 2, "trois", "three");
+        pairs_free(&pairs);
+    }
+    write_text(s_path[1], "un\ndeux\rtrois\nquatre\n");
+    write_text(s_path[2], "one\ntwo\nthree\rfour\n");
+    check_failure(&source, ERR_DATA, "text.src:2: the line ends in a CR without LF and those before it in LF");
+    write_text(s_path[1], "un\rdeux\ntrois\n");
+    write_text(s_path[2], "one\ntwo\nthree\n");
+    check_failure(&source, ERR_DATA, "text.src:2: the line ends in LF and those before it in a CR without LF");
+}
+
 /* The longest line that is read, one that is a byte longer, and one of a megabyte: "x...x TAB y" between good lines. */
 static void a_line_is_too_long_from_one_byte_on(void **state)
 {
     (void)state;
     static const size_t sizes[] = {PAIRS_LINE - 1, PAIRS_LINE, PAIRS_LINE + 1, PAIRS_LINE + 2, 1000000};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        for (int crlf = 0; crlf < 2; crlf++) {
+        for (size_t end = 0; end < ENDS; end++) {
             struct buffer text = {0};
             buffer_text(&text, "a\tb\n");
             char *room = buffer_reserve(&text, sizes[i]);
@@ -282,7 +398,7 @@ static void a_line_is_too_long_from_one_byte_on(void **state)
             memset(room, 'x', sizes[i]);
             memcpy(room + sizes[i] - 2, "\ty", 2);
             text.size += sizes[i];
-            buffer_text(&text, crlf ? "\r\nc\td" : "\nc\td");
+            buffer_format(&text, "%sc\td", s_ends[end]);
             write_file(s_path[0], text.data, text.size);
             buffer_free(&text);
             struct pairs_source source = tsv_source(BAD_LINE_SKIP);
@@ -304,7 +420,7 @@ static void a_line_is_too_long_from_one_byte_on(void **state)
 static void a_line_across_two_reads_is_whole(void **state)
 {
     (void)state;
-    for (int crlf = 0; crlf < 2; crlf++) {
+    for (size_t end = 0; end < ENDS; end++) {
         for (size_t before = 262144 - 6; before <= 262144 + 6; before++) {
             struct buffer text = {0};
             char *room = buffer_reserve(&text, before + PAIRS_LINE);
@@ -314,7 +430,7 @@ static void a_line_across_two_reads_is_whole(void **state)
                 room[i] = "a\tb\n"[(i + 4 - before % 4) % 4];
             memcpy(room + before, "y\tz", 3);
             text.size += before + PAIRS_LINE;
-            buffer_text(&text, crlf ? "\r\nc\td\n" : "\nc\td\n");
+            buffer_format(&text, "%sc\td%s", s_ends[end], s_ends[end]);
             write_file(s_path[0], text.data, text.size);
             buffer_free(&text);
             struct pairs_source source = tsv_source(BAD_LINE_SKIP);
@@ -530,6 +646,10 @@ int main(void)
         TEST(a_skipped_line_may_keep_its_place),
         TEST(a_bad_line_of_either_parallel_file_skips_both),
         TEST(parallel_files_of_different_length_are_refused),
+        TEST(each_line_end_is_one_line_end),
+        TEST(line_ends_are_found_at_every_place),
+        TEST(a_cr_within_a_line_makes_all_its_parts_bad),
+        TEST(parallel_files_end_their_lines_in_one_way),
         TEST(a_line_is_too_long_from_one_byte_on),
         TEST(a_line_across_two_reads_is_whole),
         TEST(a_megabyte_without_a_line_end_is_one_bad_line),
