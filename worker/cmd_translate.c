@@ -4,6 +4,7 @@
  * while a file goes through in large batches. What could not be translated as written is said on stderr, by line
  * number. */
 #include "proto/base/log.h"
+#include "proto/text/form.h"
 #include "proto/text/lines.h"
 #include "proto/text/normalise.h"
 #include "worker/commands.h"
@@ -69,6 +70,30 @@ static bool s_pass_end(struct input *input)
     return size > 0;
 }
 
+/* What is piped in is text, as far as the bytes read by the end of its first line show. */
+static bool s_check_form(const char *bytes, size_t size, struct err *err)
+{
+    struct form form = form_of(bytes, size);
+    return form.kind == FORM_TEXT ||
+           err_set(err, ERR_DATA, "stdin: this is %s; make it plain UTF-8 text: %s FILE | lstmq translate", form.name,
+                   form.command);
+}
+
+static bool s_check_utf8(const char *line, size_t size, uint64_t number, struct err *err)
+{
+    size_t at;
+    if (utf8_valid(line, size, &at))
+        return true;
+    const char *encoding = line[at] == '\0' ? NULL : form_encoding(line, size);
+    if (encoding == NULL)
+        return err_set(err, ERR_DATA, "stdin:%" PRIu64 ": not valid UTF-8 text at byte %zu", number, at + 1);
+    return err_set(err, ERR_DATA,
+                   "stdin:%" PRIu64
+                   ": not valid UTF-8 text at byte %zu; if it is %s: iconv -f %s -t UTF-8 FILE | lstmq "
+                   "translate",
+                   number, at + 1, encoding, encoding);
+}
+
 /* Take the next whole line (the last one may lack its end): NUL-terminated in place. *line NULL when there is none
  * yet. */
 static bool s_take_line(struct input *input, char **line, struct err *err)
@@ -79,6 +104,9 @@ static bool s_take_line(struct input *input, char **line, struct err *err)
     char *start = input->bytes.data + input->taken;
     size_t left = input->bytes.size - input->taken, size;
     const char *end = line_end_find(start, left);
+    bool first = input->lines == 0 && (end != NULL || input->ended || left > LINE_BYTES);
+    if (first && !s_check_form(start, left, err))
+        return false;
     if (end != NULL) {
         size = (size_t)(end - start);
         size_t ending = line_end_size(end, left - size, input->ended);
@@ -99,9 +127,8 @@ static bool s_take_line(struct input *input, char **line, struct err *err)
         start += 3; /* a byte order mark, as files of pairs may have it too */
         size -= 3;
     }
-    size_t at;
-    if (!utf8_valid(start, size, &at))
-        return err_set(err, ERR_DATA, "stdin:%" PRIu64 ": not valid UTF-8 text at byte %zu", input->lines, at + 1);
+    if (!s_check_utf8(start, size, input->lines, err))
+        return false;
     start[size] = '\0';
     *line = start;
     return true;

@@ -5,6 +5,9 @@
  * directly rather than through gzread, which ends in silence at a damaged member that follows a good one. */
 #include "proto/text/lines.h"
 
+#include "proto/text/form.h"
+#include "proto/text/zip.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -23,6 +26,7 @@ struct lines {
     size_t longest;
     uint64_t number; /* of the line handed out last */
 
+    struct zip *zip;   /* NULL: another form                                     */
     bool gzip;         /* the next four are for gzip alone                       */
     bool member_open;  /* between a header and its checksum                      */
     bool file_ended;   /* nothing is left to read of it                          */
@@ -53,7 +57,8 @@ static bool s_gzip_damaged(const struct lines *lines, const char *how, struct er
                    how);
 }
 
-/* Uncompressed bytes into [end, capacity); none at the end of the file. */
+/* Uncompressed bytes into [end, capacity); none at the end of the file. Zero bytes between members, and behind the
+ * last, are padding, as tapes and some downloads have it. */
 static bool s_fill_gzip(struct lines *lines, struct err *err)
 {
     z_stream *inflater = &lines->inflater;
@@ -67,9 +72,16 @@ static bool s_fill_gzip(struct lines *lines, struct err *err)
             inflater->next_in = lines->source;
             inflater->avail_in = (uInt)got;
         }
-        if (inflater->avail_in == 0 && !lines->member_open) {
-            lines->text_ended = true;
-            return true;
+        if (!lines->member_open) {
+            while (inflater->avail_in > 0 && *inflater->next_in == 0) {
+                inflater->next_in++;
+                inflater->avail_in--;
+            }
+            lines->text_ended = inflater->avail_in == 0 && lines->file_ended;
+            if (lines->text_ended)
+                return true;
+            if (inflater->avail_in == 0)
+                continue;
         }
         inflater->next_out = (unsigned char *)lines->held + lines->end;
         inflater->avail_out = (uInt)(lines->capacity - lines->end);
@@ -98,6 +110,14 @@ static bool s_fill(struct lines *lines, struct err *err)
     lines->at = 0;
     if (lines->gzip)
         return s_fill_gzip(lines, err);
+    if (lines->zip != NULL) {
+        size_t size;
+        if (!zip_read(lines->zip, lines->held + lines->end, lines->capacity - lines->end, &size, err))
+            return false;
+        lines->end += size;
+        lines->text_ended = size == 0;
+        return true;
+    }
     ssize_t got = s_read_file(lines, lines->held + lines->end, lines->capacity - lines->end, err);
     if (got < 0)
         return false;
@@ -106,34 +126,74 @@ static bool s_fill(struct lines *lines, struct err *err)
     return true;
 }
 
-/* Tell gzip from plain text by the first bytes, which are read into `held`, and drop a BOM. */
-static bool s_begin(struct lines *lines, struct err *err)
+/* Read until the form of the text is sure. */
+static bool s_fill_first(struct lines *lines, struct err *err)
 {
-    while (lines->end < 3 && !lines->text_ended)
+    while (lines->end < FORM_BYTES && !lines->text_ended)
         if (!s_fill(lines, err))
             return false;
+    return true;
+}
+
+/* What was read into `held` is gzip's. */
+static bool s_begin_gzip(struct lines *lines, struct err *err)
+{
+    if (inflateInit2(&lines->inflater, GZIP_ONLY) != Z_OK)
+        return err_set(err, ERR_MEMORY, "%s: out of memory while uncompressing", lines->path);
+    lines->gzip = true;
+    memcpy(lines->source, lines->held, lines->end);
+    lines->inflater.next_in = lines->source;
+    lines->inflater.avail_in = (uInt)lines->end;
+    lines->file_ended = lines->text_ended;
+    return true;
+}
+
+static bool s_is_named(const struct lines *lines, const char *suffix)
+{
+    size_t length = strlen(lines->path), size = strlen(suffix);
+    return length > size && strcmp(lines->path + length - size, suffix) == 0;
+}
+
+/* The name of the file as a shell takes it, where that is simple. */
+static const char *s_shell_name(const struct lines *lines)
+{
+    static const char safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./+,-";
+    size_t length = strlen(lines->path);
+    bool simple = length < 200 && lines->path[0] != '-' && strspn(lines->path, safe) == length;
+    return simple ? lines->path : "FILE";
+}
+
+/* Find out what the file is by its first bytes, and drop a BOM. */
+static bool s_begin(struct lines *lines, struct err *err)
+{
+    if (!s_fill_first(lines, err))
+        return false;
     if (lines->end == 0)
         return err_set(err, ERR_DATA, "%s: the file is empty; it should hold one sentence or pair a line", lines->path);
-    const unsigned char *magic = (const unsigned char *)lines->held;
-    size_t length = strlen(lines->path);
-    if (lines->end >= 2 && magic[0] == 0x1F && magic[1] == 0x8B) {
-        if (inflateInit2(&lines->inflater, GZIP_ONLY) != Z_OK)
-            return err_set(err, ERR_MEMORY, "%s: out of memory while uncompressing", lines->path);
-        lines->gzip = true;
-        memcpy(lines->source, lines->held, lines->end);
-        lines->inflater.next_in = lines->source;
-        lines->inflater.avail_in = (uInt)lines->end;
-        lines->file_ended = lines->text_ended;
+    struct form form = form_of(lines->held, lines->end), outer = form;
+    if (form.kind == FORM_GZIP || form.kind == FORM_ZIP) {
+        if (form.kind == FORM_GZIP && !s_begin_gzip(lines, err))
+            return false;
+        if (form.kind == FORM_ZIP && (lines->zip = zip_open(lines->fd, lines->path, err)) == NULL)
+            return false;
         lines->text_ended = false;
         lines->end = 0;
-        while (lines->end < 3 && !lines->text_ended)
-            if (!s_fill(lines, err))
-                return false;
+        if (!s_fill_first(lines, err))
+            return false;
         if (lines->end == 0)
-            return err_set(err, ERR_DATA, "%s: nothing is in this gzip file", lines->path);
-    } else if (length > 3 && strcmp(lines->path + length - 3, ".gz") == 0) {
-        return err_set(err, ERR_DATA, "%s: not a gzip file in spite of its name; rename or replace it", lines->path);
+            return err_set(err, ERR_DATA, "%s: nothing is in this %s", lines->path,
+                           form.kind == FORM_GZIP ? "gzip file" : "zip archive");
+        form = form_of(lines->held, lines->end);
+        if (form.kind != FORM_TEXT)
+            return err_set(err, ERR_DATA, "%s: %s, and in it %s; unpack it, and then what was in it: %s FILE > NEW",
+                           lines->path, outer.name, form.name, form.command);
     }
+    if (form.kind != FORM_TEXT)
+        return err_set(err, ERR_DATA, "%s: this is %s; make it plain UTF-8 text: %s %s > NEW", lines->path, form.name,
+                       form.command, s_shell_name(lines));
+    if (outer.kind == FORM_TEXT && (s_is_named(lines, ".gz") || s_is_named(lines, ".zip")))
+        return err_set(err, ERR_DATA, "%s: not a %s file in spite of its name; rename or replace it", lines->path,
+                       s_is_named(lines, ".gz") ? "gzip" : "zip");
     if (lines->end >= 3 && memcmp(lines->held, "\xEF\xBB\xBF", 3) == 0)
         lines->at = 3;
     return true;
@@ -173,6 +233,7 @@ void lines_close(struct lines **lines)
     struct lines *gone = *lines;
     if (gone == NULL)
         return;
+    zip_close(&gone->zip);
     if (gone->gzip)
         inflateEnd(&gone->inflater);
     if (gone->fd >= 0)

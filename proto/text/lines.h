@@ -1,9 +1,10 @@
-/* lines.h - a text file, plain or gzip, line by line.
+/* lines.h - a text file, plain, gzip or in a zip archive, line by line.
  *
  * A line ends with LF, CRLF, CR CR LF (a text file converted twice), a CR without LF, or the end of the file; a BOM at
- * the start is dropped. Whether a file is gzip is told
- * from its first bytes, and its checksums are verified: a cut or damaged one is an error that names it, never a shorter
- * file. Born in lines_open, ended by lines_close; one thread at a time. Memory is bounded whatever the file holds. */
+ * the start is dropped. What a file is shows in its first bytes (form.h). Of gzip, zero bytes between and behind its
+ * members are passed over; of a zip archive the one text file is read (zip.h). Other archives and encodings are errors
+ * that name them. Checksums are verified: a cut or damaged file is an error, never a shorter file. Born in lines_open,
+ * ended by lines_close; one thread at a time. Memory is bounded whatever the file holds. */
 #ifndef LSTMQ_LINES_H
 #define LSTMQ_LINES_H
 
@@ -28,12 +29,12 @@ struct line {
     enum line_end end;
 };
 
-/* Open `path`; lines of more than `longest` bytes come out empty, as too_long. ERR_IO: cannot read; ERR_DATA: empty
- * file. */
+/* Open `path`; lines of more than `longest` bytes come out empty, as too_long. ERR_IO: cannot read; ERR_DATA: empty, or
+ * not a text. */
 struct lines *lines_open(const char *path, size_t longest, struct err *err);
 void lines_close(struct lines **lines);
 
-/* The next line. At the end *end is true and `line` is left alone. ERR_IO: cannot read; ERR_DATA: damaged gzip. */
+/* The next line. At the end *end is true and `line` is left alone. ERR_IO: cannot read; ERR_DATA: damaged archive. */
 bool lines_next(struct lines *lines, struct line *line, bool *end, struct err *err);
 
 /* The first CR or LF of `size` bytes; NULL where there is none. A pure function. */

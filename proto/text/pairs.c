@@ -6,6 +6,7 @@
 #include "proto/text/pairs.h"
 
 #include "proto/base/typed.h"
+#include "proto/text/form.h"
 #include "proto/text/lines.h"
 #include "proto/text/unicode.h"
 
@@ -27,6 +28,22 @@ struct placed {
     size_t start, size, words;
 };
 
+enum { FAULT_TEXT = 256 }; /* bytes of what is the matter with a line */
+
+/* Where a line is not UTF-8, and how the file becomes it. */
+static void s_name_encoding(const struct line *line, size_t at, char *text, size_t size)
+{
+    unsigned byte = (unsigned char)line->text[at];
+    const char *encoding = form_encoding(line->text, line->size);
+    if (encoding == NULL)
+        snprintf(text, size, "invalid UTF-8 at byte %zu (0x%02X); correct the line", at + 1, byte);
+    else
+        snprintf(text, size,
+                 "invalid UTF-8 at byte %zu (0x%02X); convert the file with iconv -f %s -t UTF-8 FILE > NEW if it is "
+                 "%s",
+                 at + 1, byte, encoding, encoding);
+}
+
 /* What is the matter with a line by itself; NULL when nothing is. */
 static const char *s_line_fault(const struct line *line, char *text, size_t size)
 {
@@ -39,12 +56,8 @@ static const char *s_line_fault(const struct line *line, char *text, size_t size
         return NULL;
     if (line->text[at] == '\0')
         snprintf(text, size, "a NUL at byte %zu; remove it, or convert the file if it is UTF-16", at + 1);
-    else if (line->number == 1 && line->size >= 2 &&
-             (memcmp(line->text, "\xFF\xFE", 2) == 0 || memcmp(line->text, "\xFE\xFF", 2) == 0))
-        snprintf(text, size, "this is UTF-16; convert the file with iconv -f UTF-16 -t UTF-8");
     else
-        snprintf(text, size, "invalid UTF-8 at byte %zu (0x%02X); convert the file with iconv -t UTF-8", at + 1,
-                 (unsigned)(unsigned char)line->text[at]);
+        s_name_encoding(line, at, text, size);
     return text;
 }
 
@@ -186,7 +199,7 @@ static const char *s_tab_fault(const struct joint *before, const struct line *li
 static bool s_add_tsv_line(struct pairs *pairs, const struct pairs_source *source, const struct line *line,
                            struct joint *joint, struct err *err)
 {
-    char room[160];
+    char room[FAULT_TEXT];
     const char *fault = s_line_fault(line, room, sizeof room);
     const char *tab = fault == NULL ? memchr(line->text, '\t', line->size) : NULL;
     bool cut = fault == NULL && tab == NULL && line->size > 0;
@@ -259,7 +272,7 @@ static bool s_check_end(const char *path, const struct line *line, enum line_end
 static bool s_add_parallel_lines(struct pairs *pairs, const struct pairs_source *source, const struct line *src,
                                  const struct line *tgt, struct err *err)
 {
-    char room[160];
+    char room[FAULT_TEXT];
     const char *fault = s_line_fault(src, room, sizeof room);
     if (fault != NULL)
         return s_bad_line(pairs, source, source->src, src->number, fault, err);

@@ -1,11 +1,11 @@
 /* pairs.h - sentence pairs as text: read, cleaned, counted.
  *
- * Read from one TSV file (source TAB target, further columns ignored) or two parallel files, plain or gzip. A bad line
- * (no TAB, invalid UTF-8, a NUL, longer than PAIRS_LINE bytes) is an error that names file and line, or is skipped and
- * counted (data.on_bad_line). A BOM at the start and, in a TSV, empty lines at the end are dropped; an empty line
- * elsewhere is bad in a TSV, and an empty sentence in parallel files. A CR without LF ends a line. Where a line of a TSV
- * has no TAB, such a CR may stand within a sentence, so the lines that it joins to this one are bad too; parallel files
- * would be out of step, so each of them must end its lines in one way. Text of all pairs stands in one arena,
+ * Read from one TSV file (source TAB target, further columns ignored) or two parallel files, plain, gzip or zip. A bad
+ * line (no TAB, invalid UTF-8, a NUL, longer than PAIRS_LINE bytes) is an error that names file and line, or is skipped
+ * and counted (data.on_bad_line). A BOM at the start and, in a TSV, empty lines at the end are dropped; an empty line
+ * elsewhere is bad in a TSV, and an empty sentence in parallel files. A CR without LF ends a line. Where a line of a
+ * TSV has no TAB, such a CR may stand within a sentence, so the lines that it joins to this one are bad too; parallel
+ * files would be out of step, so each of them must end its lines in one way. Text of all pairs stands in one arena,
  * normalised; a pair is two offsets. With keep_raw the targets are kept as written too, to score translations against.
  * The caller of pairs_read owns them; one thread at a time. */
 #ifndef LSTMQ_PAIRS_H
@@ -61,7 +61,7 @@ struct pairs_source {
     bool keep_places;              /* a bad line that is skipped leaves a pair of empty sides */
 };
 
-/* Append the pairs of a source. ERR_DATA: bad line, empty result, too much lost to normalisation, damaged gzip,
+/* Append the pairs of a source. ERR_DATA: bad line, empty result, too much lost to normalisation, damaged archive,
  * parallel files of different length; ERR_IO: cannot read; ERR_USAGE: neither or both kinds of source given. After a
  * failure `pairs` holds what came before it, and is freed as ever. */
 bool pairs_read(struct pairs *pairs, const struct pairs_source *source, struct err *err);

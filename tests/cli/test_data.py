@@ -1,17 +1,35 @@
 #!/usr/bin/env python3
 """Whatever a file of pairs holds, training says what it made of it: which line of which file is bad, and how many were left out."""
 
+import bz2
 import gzip
+import io
 import json
+import lzma
 import os
 import re
+import subprocess
+import tarfile
+import types
 import unicodedata
+import zipfile
 
 from program import SOURCE, main, run
 from training import TrainingTest, hashes, metrics, read, sample_pairs, write
 
 PAIRS = sample_pairs(60)
 LONGEST = 1 << 16  # bytes of a line
+
+
+def packed(files, method=zipfile.ZIP_DEFLATED, comment=b"", stream=False):
+    """A zip archive; with `stream`, as a program writes it that cannot go back to fill in sizes."""
+    memory = io.BytesIO()
+    target = types.SimpleNamespace(write=memory.write, flush=memory.flush) if stream else memory
+    with zipfile.ZipFile(target, "w", method) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+        archive.comment = comment
+    return memory.getvalue()
 
 
 class DataTest(TrainingTest):
@@ -163,6 +181,27 @@ class Form(DataTest):
         self.assertSame(gzip.compress(text), "named-like-text.tsv")
         self.assertSame(gzip.compress(text[:500]) + gzip.compress(text[500:]), "two-members.gz")
 
+        self.assertSame(gzip.compress(text[:500]) + bytes(100) + gzip.compress(text[500:]) + bytes(70000), "padded.gz")
+        path = os.path.join(SOURCE, "tests/cases/zero_padded.tsv.gz")
+        self.assertEqual(self.trained_on(data__pairs=path, data__valid_fraction=0)[0], [2, 2, 2, 0])
+
+    def test_zip(self):
+        text = "".join(pair + "\n" for pair in PAIRS).encode()
+        for name, beside, method in (("stored.zip", [], zipfile.ZIP_STORED), ("deflated.zip", [], zipfile.ZIP_DEFLATED),
+                                     ("beside.zip", ["_about.txt", "a/", "__MACOSX/pairs.txt", "a/.DS_Store"],
+                                      zipfile.ZIP_DEFLATED)):
+            with self.subTest(name):
+                self.assertSame(packed({**{each: b"no pairs" for each in beside}, "a/pairs.txt": text}, method), name)
+        self.assertSame(packed({"pairs.txt": text}), "named-like-text.tsv")
+        self.assertSame(packed({"pairs.txt": text}, comment=b"from PK\5\6 a site"), "comment.zip")
+        self.assertSame(packed({"pairs.txt": text}, stream=True), "stream.zip")
+        self.assertSame(packed({"pairs.txt": text}, zipfile.ZIP_STORED, stream=True), "stored-stream.zip")
+        path = os.path.join(SOURCE, "tests/cases/pairs.zip")
+        self.assertEqual(self.trained_on(data__pairs=path, data__valid_fraction=0)[0], [80, 80, 80, 0])
+        longer = "".join(f"number {i}\tnombre {i * i}\n" for i in range(40000))
+        path = self.pairs(packed({"pairs.txt": longer.encode()}), "longer.zip")
+        self.assertEqual(self.trained_on(data__pairs=path, data__split="tail", data__take=100)[0][:2], [40000, 40000])
+
     def test_parallel_files_and_a_pipe(self):
         sides = [[pair.split("\t")[side] for pair in PAIRS] for side in (0, 1)]
         src, tgt = self.pairs(sides[0], "pairs.en"), self.pairs(sides[1], "pairs.fr")
@@ -283,12 +322,79 @@ class BadFile(DataTest):
             (3, "flipped.gz", bytes(flipped), r"damaged gzip file \("),
             (3, "tail.gz", packed + b"rubbish", r"damaged gzip file \("),
             (3, "text.gz", b"a\tb\n", "not a gzip file in spite of its name"),
-            (3, "utf16.tsv", "a\tb\n".encode("utf-16"), "UTF-16"),
         ):
             with self.subTest(name):
                 path = self.pairs(text, name)
                 self.assertRefused(f"train: {path}.*{pattern}", status, data__pairs=path)
                 self.assertRefused(f"train: {path}.*{pattern}", status, data__pairs=good, data__valid_pairs=path)
+
+    def test_archives_and_encodings_are_named_with_the_command_that_helps(self):
+        text = "".join(pair + "\n" for pair in PAIRS).encode()
+        with io.BytesIO() as memory:
+            with tarfile.open(fileobj=memory, mode="w:gz") as archive:
+                entry = tarfile.TarInfo("pairs.tsv")
+                entry.size = len(text)
+                archive.addfile(entry, io.BytesIO(text))
+            tar = memory.getvalue()
+        zstd = b"\x28\xb5\x2f\xfd\x24\x00"
+        seven = b"7z\xbc\xaf\x27\x1c\x00\x04"
+        for name, data, what, command in (
+            ("pairs.xz", lzma.compress(text), "xz data", "xz -dc"),
+            ("pairs.bz2", bz2.compress(text), "bzip2 data", "bzip2 -dc"),
+            ("pairs.zst", zstd, "zstd data", "zstd -dc"),
+            ("pairs.7z", seven, "a 7z archive", "7z x -so"),
+            *((f"{each}.tsv", text.decode().encode(each), f"{each[:6]} text", f"iconv -f {each} -t UTF-8")
+              for each in ("UTF-16", "UTF-16LE", "UTF-16BE", "UTF-32", "UTF-32LE", "UTF-32BE"))
+        ):
+            with self.subTest(name):
+                path = self.pairs(data, name)
+                self.assertRefused(f"train: {path}: this is {what}; make it plain UTF-8 text: {command} {path} > NEW",
+                                   data__pairs=path, data__on_bad_line="skip")
+                self.assertRefused(f"train: {path}: this is {what}", data__pairs=self.pairs(PAIRS), data__valid_pairs=path)
+                self.assertRefused(f"train: {path}: this is {what}", data__pairs=self.pairs(PAIRS), run__sample=path)
+        for name, data, what in (("tar.gz", tar, "gzip data, and in it a tar archive; .* tar -xOf FILE"),
+                                 ("xz.gz", gzip.compress(lzma.compress(text)), "gzip data, and in it xz data; .* xz -dc FILE"),
+                                 ("utf16.zip", packed({"a": text.decode().encode("utf-16")}),
+                                  "a zip archive, and in it UTF-16 text; .* iconv -f UTF-16 -t UTF-8 FILE")):
+            path = self.pairs(data, name)
+            self.assertRefused(f"train: {path}: {what} > NEW", data__pairs=path)
+        latin = os.path.join(SOURCE, "tests/cases/latin1.tsv")
+        self.assertRefused(rf"{latin}:1: invalid UTF-8 at byte 14 .0xE9.; .* iconv -f LATIN1 -t UTF-8 FILE > NEW if it is",
+                           data__pairs=latin)
+        wide = os.path.join(SOURCE, "tests/cases/utf32.tsv")
+        self.assertRefused(f"{wide}: this is UTF-32 text; .* iconv -f UTF-32 -t UTF-8 {wide} > NEW", data__pairs=wide)
+
+    def test_a_zip_that_cannot_be_read_is_named(self):
+        good = packed({"pairs.txt": "".join(pair + "\n" for pair in PAIRS).encode()})
+        row, end = good.rindex(b"PK\1\2"), good.rindex(b"PK\5\6")
+
+        def changed(at, value):
+            return good[:at] + value + good[at + len(value):]
+
+        for name, data, pattern in (
+            ("two.zip", packed({"a.txt": b"a", "b.txt": b"b"}), "holds several files, a.txt and b.txt among them; unpack"),
+            ("none.zip", packed({"_about.txt": b"a", "b/": b""}), "no text file is in this zip archive"),
+            ("empty.zip", packed({}), "no text file is in this zip archive"),
+            ("nothing.zip", packed({"a.txt": b""}), "nothing is in this zip archive"),
+            ("cut.zip", good[:-30], r"damaged zip archive \(.*\); check it with unzip -t"),
+            ("tail.zip", good[30:], "not a zip file in spite of its name"),
+            ("checksum.zip", changed(row + 16, b"\0"), r"damaged zip archive \(incorrect data check\)"),
+            ("size.zip", changed(row + 24, b"\1\0\0\0"), r"damaged zip archive \(its sizes do not agree\)"),
+            ("encrypted.zip", changed(row + 8, b"\1"), "pairs.txt in it is encrypted; unpack it with unzip and its password"),
+            ("zip64.zip", changed(row + 24, b"\xff" * 4), "a zip64 archive, which is not read here; unpack it with unzip"),
+            ("zip64-end.zip", changed(end + 16, b"\xff" * 4), "a zip64 archive"),
+            ("part.zip", changed(end + 4, b"\1"), "one part of a zip archive in several"),
+            ("bzip2.zip", packed({"a.txt": b"a\tb\n" * 50}, zipfile.ZIP_BZIP2), "a.txt in it is compressed by method 12"),
+            ("text.zip", b"a\tb\n", "not a zip file in spite of its name"),
+        ):
+            with self.subTest(name):
+                path = self.pairs(data, name)
+                self.assertRefused(f"train: {path}: .*{pattern}", data__pairs=path)
+        os.mkfifo(self.path("pipe"))
+        writer = subprocess.Popen(["sh", "-c", 'exec cat "$0" > "$1"', self.pairs(good, "good.zip"), self.path("pipe")])
+        self.assertRefused(f"{self.path('pipe')}: a zip archive is not read from a pipe; unpack it first: unzip -p FILE",
+                           data__pairs=self.path("pipe"))
+        writer.wait()
 
     def test_a_missing_file_and_a_folder_are_named(self):
         missing = self.path("missing.tsv")

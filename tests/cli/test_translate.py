@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """translate answers every line in its place and names what it could not do; evaluate's figures follow from its translations."""
 
+import bz2
+import gzip
 import json
+import lzma
 import math
 import os
 import selectors
@@ -189,6 +192,35 @@ class Remarks(TrainingTest):
                 self.assertEqual(out.decode().split("\n")[:-1], good)
                 self.assertEqual(process.returncode, 3)
                 self.assertRegex(said.decode(), rf"\Alstmq translate: {pattern}[^\n]*\n\Z")
+
+
+class Form(TrainingTest):
+    """What is piped in and is not UTF-8 text is named, with the command that makes it so."""
+
+    def test_it_is_named_for_what_it_is(self):
+        text = "i know .\nwe are tired .\n" * 3
+        for data, what, command in ((gzip.compress(text.encode()), "gzip data", "gzip -dc"),
+                                    (lzma.compress(text.encode()), "xz data", "xz -dc"),
+                                    (bz2.compress(text.encode()), "bzip2 data", "bzip2 -dc"),
+                                    (b"\x28\xb5\x2f\xfd\x24\x00", "zstd data", "zstd -dc"),
+                                    (read(SOURCE, "tests/cases/pairs.zip"), "a zip archive", "unzip -p"),
+                                    (text.encode("UTF-16"), "UTF-16 text", "iconv -f UTF-16 -t UTF-8"),
+                                    (text.encode("UTF-16LE"), "UTF-16 text", "iconv -f UTF-16LE -t UTF-8"),
+                                    (read(SOURCE, "tests/cases/utf32.tsv"), "UTF-32 text", "iconv -f UTF-32 -t UTF-8")):
+            with self.subTest(what):
+                process = self.start("translate", "--model", MODEL["run"], stdin=subprocess.PIPE)
+                out, said = process.communicate(data, timeout=LIMIT_S)
+                self.assertEqual((out, process.returncode), (b"", 3))
+                self.assertEqual(said.decode(), f"lstmq translate: stdin: this is {what}; make it plain UTF-8 text: "
+                                                f"{command} FILE | lstmq translate\n")
+
+    def test_a_one_byte_encoding_is_named_with_its_line(self):
+        for data, encoding in ((b"i know .\ncaf\xe9\n", "LATIN1"), (b"i know .\ncaf\xe9\x85\n", "WINDOWS-1252")):
+            process = self.start("translate", "--model", MODEL["run"], stdin=subprocess.PIPE)
+            out, said = process.communicate(data, timeout=LIMIT_S)
+            self.assertEqual((out.decode(), process.returncode), (translate("i know .\n").stdout, 3))
+            self.assertIn(f"stdin:2: not valid UTF-8 text at byte 4; if it is {encoding}: iconv -f {encoding} -t UTF-8 FILE",
+                          said.decode())
 
 
 class Model(TrainingTest):

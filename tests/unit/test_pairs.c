@@ -197,7 +197,11 @@ static void a_bad_line_is_named(void **state)
         {BYTES("a\tb\n\nc\td\n"), "pairs.tsv:2: no TAB"},
         {BYTES("a\tb\nx\t\xFFy\n"), "pairs.tsv:2: invalid UTF-8 at byte 3 (0xFF)"},
         {BYTES("a\tb\nx\0\ty\n"), "pairs.tsv:2: a NUL at byte 2"},
-        {BYTES("\377\376a\0\t\0b\0"), "pairs.tsv:1: this is UTF-16"},
+        {BYTES("a\tb\nx\t\xE9y\n"),
+         "pairs.tsv:2: invalid UTF-8 at byte 3 (0xE9); convert the file with iconv -f LATIN1"},
+        {BYTES("a\tb\nx\x92\t\xE9y\n"),
+         "pairs.tsv:2: invalid UTF-8 at byte 2 (0x92); convert the file with iconv -f WIND"},
+        {BYTES("a\tb\n\xC3\xA9\t\xE9y\n"), "pairs.tsv:2: invalid UTF-8 at byte 4 (0xE9); correct the line"},
     };
     struct pairs_source source = tsv_source(BAD_LINE_FAIL);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -523,6 +527,34 @@ static void a_cut_or_damaged_gzip_is_named(void **state)
     free(packed);
 }
 
+/* Between and behind the members of two, and behind the end of a buffer. */
+static void zero_bytes_around_gzip_members_are_passed_over(void **state)
+{
+    (void)state;
+    static const size_t paddings[] = {1, 3, 512, 1000000};
+    size_t size;
+    unsigned char *packed = gzip("a\tb\n", 4, &size);
+    struct pairs_source source = tsv_source(BAD_LINE_FAIL);
+    for (size_t i = 0; i < sizeof paddings / sizeof *paddings; i++) {
+        size_t padding = paddings[i], all = 2 * (size + padding);
+        unsigned char *bytes = calloc(1, all + 4);
+        assert_non_null(bytes);
+        memcpy(bytes, packed, size);
+        memcpy(bytes + size + padding, packed, size);
+        write_file(s_path[0], bytes, all);
+        struct pairs pairs = {0};
+        assert_true(pairs_read(&pairs, &source, NULL));
+        assert_int_equal(pairs.count, 2);
+        check_pair(&pairs, 1, "a", "b");
+        pairs_free(&pairs);
+        memcpy(bytes + all, "junk", 4);
+        write_file(s_path[0], bytes, all + 4);
+        check_failure(&source, ERR_DATA, "pairs.tsv: damaged gzip file");
+        free(bytes);
+    }
+    free(packed);
+}
+
 static void a_gzip_name_on_plain_text_is_refused(void **state)
 {
     (void)state;
@@ -655,6 +687,7 @@ int main(void)
         TEST(a_megabyte_without_a_line_end_is_one_bad_line),
         TEST(gzip_is_read_like_plain_text),
         TEST(a_cut_or_damaged_gzip_is_named),
+        TEST(zero_bytes_around_gzip_members_are_passed_over),
         TEST(a_gzip_name_on_plain_text_is_refused),
         TEST(what_cannot_be_read_is_named),
         TEST(what_normalisation_removes_is_counted_by_side),
