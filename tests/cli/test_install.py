@@ -64,7 +64,8 @@ class Build(unittest.TestCase):
         self.build = os.path.join(folder.name, "build")
 
     def command(self, *arguments, status=0):
-        result = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", check=False)
+        result = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+                                check=False)
         self.assertEqual(result.returncode, status, result.stdout)
         return result.stdout
 
