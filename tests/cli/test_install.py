@@ -55,7 +55,7 @@ class Install(unittest.TestCase):
 
 @unittest.skipUnless(shutil.which("cmake") and shutil.which("ninja"), "no cmake or no ninja here")
 class Build(unittest.TestCase):
-    """A build folder of the test's own. Nothing is compiled in it: what ninja would do is read."""
+    """A build folder of the test's own. Hardly anything is compiled in it: what ninja would do is read."""
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory(prefix="lstmq-build-")
@@ -64,7 +64,8 @@ class Build(unittest.TestCase):
         self.build = os.path.join(folder.name, "build")
 
     def command(self, *arguments, status=0):
-        result = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", check=False)
+        result = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+                                check=False)
         self.assertEqual(result.returncode, status, result.stdout)
         return result.stdout
 
@@ -77,6 +78,14 @@ class Build(unittest.TestCase):
     def test_configuring_again_changes_no_compile_command(self):
         first = self.rules()
         self.assertEqual(first, self.rules())
+
+    def test_configuring_again_compiles_nothing(self):
+        """Of two files that depend on what configuring finds and writes: libzmq's folders, and the commit."""
+        self.rules()
+        objects = ["CMakeFiles/lstmq.dir/main.c.o", "proto/wire/CMakeFiles/lstmq_wire.dir/socket.c.o"]
+        self.assertIn("Building C object", self.command("ninja", "-C", self.build, *objects))
+        self.rules()
+        self.assertNotIn("Building", self.command("ninja", "-C", self.build, *objects))
 
     def test_the_program_brings_all_that_is_installed(self):
         self.rules()

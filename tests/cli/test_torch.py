@@ -15,7 +15,8 @@ from program import SOURCE, main, run
 from training import TINY, new_folder, sample_pairs, words, write
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-LINES = ["Où ?", "", "  I  am happy . ", "zzz is unknown", "<unk> <eos> <pad>", "2 + 2", "a\u0301 b\u00a0c", "İ ſ K ß"]
+LINES = ["Où ?", "", "  I  am happy . ", "zzz is unknown", "<unk> <eos> <pad>", "2 + 2", "a\u0301 b\u00a0c",
+         "İ ſ K ß"]
 
 
 def use_a_python_with_torch():
@@ -39,8 +40,8 @@ class Torch(unittest.TestCase):
         torch.set_num_threads(1)
         pairs = sample_pairs(600)
         path, folder = write(os.path.join(self.folder, "pairs.tsv"), pairs), os.path.join(self.folder, "run")
-        options = {**TINY, "model.embed": 24, "model.hidden": 40, "train.lr": 0.01, "train.epochs": 8, "data.pairs": path,
-                   "run.dir": folder, **{name.replace("__", "."): value for name, value in options.items()}}
+        options = {**TINY, "model.embed": 24, "model.hidden": 40, "train.lr": 0.01, "train.epochs": 8,
+                   "data.pairs": path, "run.dir": folder, **{name.replace("__", "."): value for name, value in options.items()}}
         done = run("train", *words(options), *arguments, "--run.overwrite")
         self.assertEqual(done.returncode, 0, done.stderr)
         model = lstmq_torch.load(folder)
