@@ -62,7 +62,7 @@ class Refused(ClusterTest):
         cluster = self.keyed()
         worker = cluster.worker(*self.keys.of_peer("stranger"), "--worker.patience", "5")  # libzmq may take 3 s to end a handshake
         self.assertEqual(worker.end(), 1, worker.log())
-        last = worker.lines[-1][1]
+        last = worker.event("failed")["reason"]
         self.assertIn(ADVICE.format(cluster.endpoint), last)
         self.assertIn("5 s is over (worker.patience)", last)
 
