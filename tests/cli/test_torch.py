@@ -41,7 +41,8 @@ class Torch(unittest.TestCase):
         pairs = sample_pairs(600)
         path, folder = write(os.path.join(self.folder, "pairs.tsv"), pairs), os.path.join(self.folder, "run")
         options = {**TINY, "model.embed": 24, "model.hidden": 40, "train.lr": 0.01, "train.epochs": 8,
-                   "data.pairs": path, "run.dir": folder, **{name.replace("__", "."): value for name, value in options.items()}}
+                   "data.pairs": path, "run.dir": folder,
+                   **{name.replace("__", "."): value for name, value in options.items()}}
         done = run("train", *words(options), *arguments, "--run.overwrite")
         self.assertEqual(done.returncode, 0, done.stderr)
         model = lstmq_torch.load(folder)
