@@ -66,14 +66,20 @@ static const char *const s_foreign[][2] = {
     {"cpu_threads", "train.threads"}, {"num_threads", "train.threads"},
 };
 
+/* The name with '_' for '-'. */
+static void s_plain(const char *name, char plain[NAME_LONGEST + 1])
+{
+    snprintf(plain, NAME_LONGEST + 1, "%s", name);
+    for (char *letter = plain; *letter != '\0'; letter++)
+        if (*letter == '-')
+            *letter = '_';
+}
+
 /* The option that another tool's name means, where the command has it; NULL = none. */
 static const char *s_translated(const char *name, unsigned command)
 {
     char plain[NAME_LONGEST + 1];
-    snprintf(plain, sizeof plain, "%s", name);
-    for (char *letter = plain; *letter != '\0'; letter++)
-        if (*letter == '-')
-            *letter = '_';
+    s_plain(name, plain);
     for (size_t i = 0; i < sizeof s_foreign / sizeof s_foreign[0]; i++)
         if (strcmp(s_foreign[i][0], plain) == 0 && s_find(s_foreign[i][1], command) != NULL)
             return s_foreign[i][1];
@@ -101,16 +107,37 @@ static const char *s_meant(const struct scan *scan, const char *name, bool off)
     return suggest_nearer(&whole, &last);
 }
 
+/* Names of other tools for the length of training, in steps. */
+static const char *const s_lengths[] = {"steps",          "num_steps", "train_steps",
+                                        "training_steps", "max_steps", "max_update"};
+
+/* A number of steps, for which no option is near: log.steps is something else. `plain` has '_' for '-'. */
+static bool s_counts_steps(const char *plain)
+{
+    return strcmp(plain, "steps") == 0 || strstr(plain, "_steps") != NULL;
+}
+
+static bool s_is_length(const char *plain)
+{
+    for (size_t i = 0; i < sizeof s_lengths / sizeof s_lengths[0]; i++)
+        if (strcmp(s_lengths[i], plain) == 0)
+            return true;
+    return false;
+}
+
 static bool s_unknown(const struct scan *scan, const char *argument, const char *name, struct err *err)
 {
+    char plain[NAME_LONGEST + 1];
     bool off = strncmp(name, "no-", 3) == 0;
-    /* Training is measured in epochs: a number of steps has no counterpart, and log.steps is something else. */
     const char *best = off ? NULL : s_translated(name, scan->command);
-    if (best == NULL && strcmp(name, "steps") != 0 && strstr(name, "_steps") == NULL && strstr(name, "-steps") == NULL)
-        best = s_meant(scan, off ? name + 3 : name, off);
     const char *what = s_exists(name) ? "is an option of other commands" : "is not an option";
     struct typed typed = typed_show(argument);
     typed.shown[strcspn(typed.shown, "=")] = '\0';
+    s_plain(name, plain);
+    if (best == NULL && s_is_length(plain) && s_find("train.epochs", scan->command) != NULL)
+        return err_set(err, ERR_USAGE, "%s %s; training is counted in epochs: see --train.epochs", typed.shown, what);
+    if (best == NULL && !s_counts_steps(plain))
+        best = s_meant(scan, off ? name + 3 : name, off);
     if (best == NULL)
         return err_set(err, ERR_USAGE, "%s %s; see \"lstmq help %s\"", typed.shown, what, scan->argv[0]);
     return err_set(err, ERR_USAGE, "%s %s; did you mean --%s%s?", typed.shown, what, off ? "no-" : "", best);

@@ -55,7 +55,10 @@ class BadUsage(unittest.TestCase):
                             ("early-stopping", "train.patience"), ("batch_size", "train.batch"),
                             ("num_layers", "model.layers"), ("max-epoch", "train.epochs"), ("clip-norm", "train.clip")):
             self.refused(f"lstmq train: --{name} is not an option; did you mean --{meant}?", "train", f"--{name}", "3")
-        for name in ("dropout", "beam_size", "warmup_steps", "steps", "train_steps", "train-steps"):
+        for name in ("steps", "train_steps", "max-steps"):
+            self.refused(f"lstmq train: --{name} is not an option; training is counted in epochs: see --train.epochs", "train",
+                         f"--{name}", "3")
+        for name in ("dropout", "beam_size", "warmup_steps"):
             self.refused(f'lstmq train: --{name} is not an option; see "lstmq help train"', "train", f"--{name}", "3")
 
     def test_an_option_of_another_command_is_refused(self):
