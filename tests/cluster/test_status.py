@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 
-from cluster import BINARY, LIMIT_S, ClusterTest, main
+from cluster import BINARY, FULL, LIMIT_S, ClusterTest, main
 from peers import Keys
 
 
@@ -43,7 +43,8 @@ class Nobody(Status):
         for endpoint in (self.free(), "ipc://" + os.path.join(self.folder, "place")):
             for words in ((), ("--json",), ("--watch",)):
                 self.assert_fails(f"nothing listens at {endpoint}$", endpoint, *words)
-                self.assertLess(self.seconds, 2)
+                if FULL:
+                    self.assertLess(self.seconds, 2)
 
     def test_a_host_without_an_address(self):
         self.assert_fails("tcp://no-such-host.invalid:5757 cannot be reached: ", "tcp://no-such-host.invalid:5757")
