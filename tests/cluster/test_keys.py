@@ -138,7 +138,7 @@ class Admitted(Case):
         self.assertIsNone(peer.ask(QUICKLY))
         self.assert_cut(peer, pair, time.monotonic())
 
-    def test_a_list_that_goes_drops_nobody(self):
+    def test_a_list_that_goes_disconnects_no_peer(self):
         pair, other = self.server.keys.make("worker-1"), self.server.keys.make("worker-2")
         peer, gone = self.peer(pair), self.peer(other)
         self.assertIsNotNone(peer.ask())
