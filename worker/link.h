@@ -13,8 +13,8 @@ enum link_news {
     LINK_SAME,      /* nothing that matters       */
     LINK_STANDS,    /* messages can be sent       */
     LINK_BROKE,     /* it will not stand again    */
-    LINK_UNREACHED, /* nobody answered; it is tried again */
-    LINK_REFUSED, /* somebody answered, and the handshake failed: a key is not on a list, is another than was expected,
+    LINK_UNREACHED, /* there was no answer; it is tried again */
+    LINK_REFUSED,   /* there was one, and the handshake failed: a key is not on a list, is another than was expected,
                      * or only one of the two has keys; it is tried again unless the link is spent */
 };
 

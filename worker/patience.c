@@ -54,9 +54,9 @@ void patience_refused(struct patience *patience, bool spent)
         patience->replace_ms = now + REPLACE_MS;
     if (patience->stood && patience->refusals < REFUSALS_ENOUGH)
         return;
-    if (patience->said_ms != 0 && now - patience->said_ms < REPEAT_MS)
+    if (patience->warned_ms != 0 && now - patience->warned_ms < REPEAT_MS)
         return;
-    patience->said_ms = now;
+    patience->warned_ms = now;
     log_event(LOG_WARN, "key_refused", LOG_FIELDS(LOG_TEXT("address", patience->options->endpoint)), "%s",
               patience_advice(patience, line));
 }

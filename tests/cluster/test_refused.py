@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A worker that is refused says so at once, with what to look at, and goes on trying; its coordinator says whom it refused."""
+"""A worker that is refused says so at once, with what to look at, and goes on trying; its coordinator says which address it refused."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 
-from cluster import ClusterTest, main
+from cluster import FULL, ClusterTest, main
 from peers import Keys, wait_for
 
 ADVICE = ("{} refuses this worker: is its .pub in the coordinator's --allow folder, and is --server the coordinator's .pub?")
@@ -29,12 +29,12 @@ class Refused(ClusterTest):
 
     def assert_says(self, cluster, worker, reason):
         """Both sides say why, the worker once, however often it tries."""
-        told = worker.event("key_refused", level="warn", address=cluster.endpoint)
-        self.assertTrue(told["text"].startswith(ADVICE.format(cluster.endpoint)), told["text"])
+        event = worker.event("key_refused", level="warn", address=cluster.endpoint)
+        self.assertTrue(event["text"].startswith(ADVICE.format(cluster.endpoint)), event["text"])
         cluster.coordinator.event("connection_refused", address=HERE, reason=re.compile(reason))
         self.assertEqual(len(worker.happened("key_refused")), 1, worker.log())
         self.assertEqual(cluster.coordinator.happened("connection_refused", address=None), [])
-        return told["text"]
+        return event["text"]
 
     def test_a_worker_without_a_key(self):
         cluster = self.keyed()
@@ -84,7 +84,8 @@ class Removed(ClusterTest):
         began = time.monotonic()
         cluster.coordinator.event("connection_refused", address=HERE, reason=re.compile("^key .* was removed from the list of keys"))
         cluster.given_up(goes, "has lost its connection")
-        self.assertLess(time.monotonic() - began, 2)
+        if FULL:
+            self.assertLess(time.monotonic() - began, 2)
         goes.event("key_refused")
         steps = len(goes.steps())
         keys.admit("late")
