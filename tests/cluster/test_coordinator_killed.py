@@ -10,8 +10,9 @@ import signal
 from cluster import FULL, ClusterTest, main, read, sample_pairs, write
 
 EPOCHS = 4
-LONGEST = 40  # epochs, where it is killed after two of its workers
-LONG = 8  # epochs of 34 steps, where it is killed at any of the first 200
+LONGEST = 120  # epochs, where it is killed after two of its workers
+LONG = 40  # epochs of 34 steps, where it is killed at any of the first 200: long enough for a busy machine to come to that
+MANY = 2400  # pairs, where it is killed before the first epoch is over
 WORKERS = 3
 RECORD = 48  # bytes of a journal's
 PASSED = 50 if FULL else 6  # points in the journal that a run comes by, at least
@@ -79,6 +80,8 @@ class CoordinatorKilled(ClusterTest):
 
     def early(self, **options):
         """Two at work in a run whose first checkpoint is a while away, and its journal before they came."""
+        self.pairs_count = MANY
+        write(self.pairs, sample_pairs(MANY))
         cluster = self.cluster(train__batch=1, train__epochs=1, train__min_workers=2, **options).start().listening()
         self.assertIsNotNone(cluster.status())
         head = read(cluster.run, "journal")
@@ -135,14 +138,14 @@ class CoordinatorKilled(ClusterTest):
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__batch=1, train__epochs=2), cluster.log())
 
     def test_a_journal_that_is_damaged_from_the_beginning_is_none(self):
-        cluster = self.begin()
+        cluster = self.begin(epochs=LONG)
         cluster.workers[0].at_step(50)
         cluster.coordinator.kill()
         self.assertEqual(cluster.coordinator.end(), -signal.SIGKILL, "the run was over before\n" + cluster.log())
         journal = os.path.join(cluster.run, "journal")
         write(journal, read(journal)[:RECORD])
         cluster.start("--resume").finished()
-        self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=EPOCHS), cluster.log())
+        self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=LONG), cluster.log())
 
     def test_killed_at_random(self):
         drawn = random.Random(7)

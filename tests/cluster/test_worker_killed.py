@@ -23,15 +23,18 @@ class WorkerKilled(ClusterTest):
                   f"{1000 * max(again):.0f} ms at most (mean {1000 * sum(again) / len(again):.0f} ms)", flush=True)
 
     def kill(self, fault, checkpoint_every=0, victim=0, late=False):
-        """One run of three workers, of which one dies there; `late`: the third joins when the others are at work."""
-        cluster = self.cluster(train__epochs=EPOCHS, train__min_workers=2, cluster__settle=100,
+        """One run of three workers, of which one dies there; `late`: the third joins when the others are at work, which wait for
+        it, lest the run be over before."""
+        cluster = self.cluster(train__epochs=EPOCHS, train__min_workers=2, cluster__settle=0 if late else 100,
                                train__checkpoint_every=checkpoint_every).start().listening()
         for number in range(3):
             if late and number == 2:
                 cluster.workers[0].at_step(9)
+                cluster.workers[0].send(signal.SIGSTOP)
             cluster.worker("--log.level", "debug", fault=fault if number == victim else None)
             # Ranks go by the order in which workers come.
             cluster.coordinator.event("worker_joined", worker=number + 1)
+        cluster.workers[0].send(signal.SIGCONT)
         dying = cluster.workers[victim]
         self.assertEqual(dying.end(), -signal.SIGKILL, cluster.log())
         lost = cluster.coordinator.event("worker_dead", process=dying.pid)
