@@ -83,6 +83,26 @@ static void a_change_of_the_same_size_and_second_is_seen(void **state)
     }
 }
 
+static void keys_stand_on_lines_that_end_in_any_way(void **state)
+{
+    struct scene *scene = *state;
+    static const char *const ends[] = {"\n", "\r\n", "\r"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        FILE *file = fopen(scene->path, "wb");
+        assert_non_null(file);
+        fprintf(file, "# two keys%strain %s one%s%strain %s other%s", ends[i], scene->one.public.key, ends[i], ends[i],
+                scene->other.public.key, ends[i]);
+        assert_int_equal(fclose(file), 0);
+        struct err err = {0};
+        struct allow *allow = allow_open(scene->folder, &err);
+        assert_non_null(allow);
+        assert_int_equal(allow_count(allow), 2);
+        assert_true(allow_has(allow, scene->one.public.key, "train"));
+        assert_true(allow_has(allow, scene->other.public.key, "train"));
+        allow_close(&allow);
+    }
+}
+
 static void a_list_that_cannot_be_read_stays_as_it_was(void **state)
 {
     struct scene *scene = *state;
@@ -106,6 +126,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_key_has_the_role_that_the_list_gives_it, s_open, s_close),
         cmocka_unit_test_setup_teardown(a_change_of_the_same_size_and_second_is_seen, s_open, s_close),
+        cmocka_unit_test_setup_teardown(keys_stand_on_lines_that_end_in_any_way, s_open, s_close),
         cmocka_unit_test_setup_teardown(a_list_that_cannot_be_read_stays_as_it_was, s_open, s_close),
     };
     log_open("test", LOG_OFF);
