@@ -356,7 +356,7 @@ static void s_send_span(struct fake *fake, uint32_t rank, uint64_t step)
 }
 
 /* Steps first..end-1, one a span, each reported by all ranks, and alike. */
-static void s_steps(struct fake *fake, uint64_t first, uint64_t end)
+static inline void s_steps(struct fake *fake, uint64_t first, uint64_t end)
 {
     for (uint64_t step = first; step < end; step++) {
         for (uint32_t r = 0; r < fake->size; r++)
@@ -371,7 +371,7 @@ static void s_steps(struct fake *fake, uint64_t first, uint64_t end)
 }
 
 /* SAVE: the member's two files, in its `state`. */
-static void s_save(struct fake *fake, int who, uint64_t step)
+static inline void s_save(struct fake *fake, int who, uint64_t step)
 {
     struct buffer *state = fake->members[who].state;
     buffer_clear(&state[0]);
@@ -382,7 +382,7 @@ static void s_save(struct fake *fake, int who, uint64_t step)
         assert_int_equal(s_expect(fake, MESSAGE_STATE), who);
 }
 
-static void s_dismiss(struct fake *fake, int who)
+static inline void s_dismiss(struct fake *fake, int who)
 {
     s_say(fake, who, &(struct message){.type = MESSAGE_DISMISS, .dismiss = {.reason = {"done", 4}}});
     assert_int_equal(s_expect(fake, MESSAGE_LEAVE), who);
