@@ -45,6 +45,8 @@ def parsed(line):
 def fits(found, wanted):
     if isinstance(wanted, re.Pattern):
         return isinstance(found, str) and wanted.search(found) is not None
+    if callable(wanted):
+        return wanted(found)
     return found == wanted
 
 
@@ -104,7 +106,7 @@ class Process:
 
     def happened(self, name, since=0, **fields):
         """All events of that name (or of those names) so far, as dicts, with fields of those values. A compiled pattern fits a
-        text in which it is found."""
+        text in which it is found, a function a value for which it is true."""
         with self.news:
             return list(self._events(name, fields, since))
 
@@ -148,8 +150,9 @@ class Process:
         return self.event("joined", since)["worker"]
 
     def at_step(self, step=None, since=0, limit=LIMIT_S):
-        """Wait until this worker computes that step, or any. As .steps: where it runs with --log.level debug."""
-        self.event("step_computed", since, limit, **({} if step is None else {"step": step}))
+        """Wait until this worker computes that step or a later one (it may have come late), or any. As .steps: where it runs with
+        --log.level debug."""
+        self.event("step_computed", since, limit, **({} if step is None else {"step": lambda found: found >= step}))
 
     def steps(self):
         """The steps that this worker computed, as it says, in their order."""

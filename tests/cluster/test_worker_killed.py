@@ -23,13 +23,14 @@ class WorkerKilled(ClusterTest):
                   f"{1000 * max(again):.0f} ms at most (mean {1000 * sum(again) / len(again):.0f} ms)", flush=True)
 
     def kill(self, fault, checkpoint_every=0, victim=0, late=False):
-        """One run of three workers, of which one dies there; `late`: the third joins when the others are at work, which wait for
-        it, lest the run be over before."""
+        """One run of three workers, of which one dies there; `late`: the third joins when the others are at work. The first waits for
+        those to come, lest the run be over before."""
         cluster = self.cluster(train__epochs=EPOCHS, train__min_workers=2, cluster__settle=0 if late else 100,
                                train__checkpoint_every=checkpoint_every).start().listening()
         for number in range(3):
             if late and number == 2:
                 cluster.workers[0].at_step(9)
+            if number == (2 if late else 1):
                 cluster.workers[0].send(signal.SIGSTOP)
             cluster.worker("--log.level", "debug", fault=fault if number == victim else None)
             # Ranks go by the order in which workers come.
