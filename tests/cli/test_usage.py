@@ -53,7 +53,8 @@ class BadUsage(unittest.TestCase):
     def test_another_tools_option_leads_to_the_one_here(self):
         for name, meant in (("learning_rate", "train.lr"), ("learning-rate", "train.lr"), ("hidden_size", "model.hidden"),
                             ("early-stopping", "train.patience"), ("batch_size", "train.batch"),
-                            ("num_layers", "model.layers"), ("max-epoch", "train.epochs"), ("clip-norm", "train.clip")):
+                            ("num_layers", "model.layers"), ("max-epoch", "train.epochs"), ("clip-norm", "train.clip"),
+                            ("batchsize", "train.batch"), ("emb_size", "model.embed"), ("report-every", "log.every")):
             self.refused(f"lstmq train: --{name} is not an option; did you mean --{meant}?", "train", f"--{name}", "3")
         for name in ("steps", "train_steps", "max-steps"):
             self.refused(f"lstmq train: --{name} is not an option; training is counted in epochs: see --train.epochs", "train",
