@@ -52,42 +52,11 @@ static bool s_exists(const char *name)
     return s_find(name, COMMAND_ALL) != NULL;
 }
 
-/* Names of other tools (OpenNMT-py, Marian, fairseq, Joey NMT, Sockeye, PyTorch) for options that mean the same here.
- * '-' and '_' do not count: --batch-size and --batchsize are batch_size. */
-static const char *const s_foreign[][2] = {
-    {"learning_rate", "train.lr"},      {"learn_rate", "train.lr"},        {"initial_learning_rate", "train.lr"},
-    {"hidden_size", "model.hidden"},    {"hidden_dim", "model.hidden"},    {"rnn_size", "model.hidden"},
-    {"dim_rnn", "model.hidden"},        {"embedding_size", "model.embed"}, {"embedding_dim", "model.embed"},
-    {"word_vec_size", "model.embed"},   {"dim_emb", "model.embed"},        {"num_layers", "model.layers"},
-    {"batch_size", "train.batch"},      {"mini_batch", "train.batch"},     {"early_stopping", "train.patience"},
-    {"max_epoch", "train.epochs"},      {"num_epochs", "train.epochs"},    {"max_num_epochs", "train.epochs"},
-    {"clip_norm", "train.clip"},        {"max_grad_norm", "train.clip"},   {"save_dir", "run.dir"},
-    {"output_dir", "run.dir"},          {"save_model", "run.dir"},         {"rnn_type", "model.cell"},
-    {"cpu_threads", "train.threads"},   {"num_threads", "train.threads"},  {"emb_size", "model.embed"},
-    {"emb_dim", "model.embed"},         {"embed_dim", "model.embed"},      {"embed_size", "model.embed"},
-    {"hidden_units", "model.hidden"},   {"dec_layers", "model.layers"},    {"n_layers", "model.layers"},
-    {"n_epochs", "train.epochs"},       {"gradient_clip", "train.clip"},   {"grad_clip", "train.clip"},
-    {"vocab_size", "data.vocab_limit"}, {"optim", "train.optimizer"},      {"checkpoint_dir", "run.dir"},
-    {"log_interval", "log.every"},      {"disp_freq", "log.every"},        {"report_every", "log.every"},
-};
-
-static bool s_same_letters(const char *a, const char *b)
-{
-    for (;; a++, b++) {
-        a += strspn(a, "-_");
-        b += strspn(b, "-_");
-        if (*a != *b || *a == '\0')
-            return *a == *b;
-    }
-}
-
 /* The option that another tool's name means, where the command has it; NULL = none. */
 static const char *s_translated(const char *name, unsigned command)
 {
-    for (size_t i = 0; i < sizeof s_foreign / sizeof s_foreign[0]; i++)
-        if (s_same_letters(s_foreign[i][0], name) && s_find(s_foreign[i][1], command) != NULL)
-            return s_foreign[i][1];
-    return NULL;
+    const char *key = config_foreign(name);
+    return key != NULL && s_find(key, command) != NULL ? key : NULL;
 }
 
 /* Offer the names of the command's options; only those that can be off, where the name began with "no-". */
@@ -124,7 +93,7 @@ static bool s_counts_steps(const char *name)
 static bool s_is_length(const char *name)
 {
     for (size_t i = 0; i < sizeof s_lengths / sizeof s_lengths[0]; i++)
-        if (s_same_letters(s_lengths[i], name))
+        if (config_same_letters(s_lengths[i], name))
             return true;
     return false;
 }

@@ -109,6 +109,7 @@ class BadUsage(unittest.TestCase):
         not_taken = 'is not taken here: options are "section:" and, below it, "name: value"'
         rows = [
             ("train:\n  bach: 3\n", 'c.yaml:2: unknown key "train.bach"; did you mean "train.batch"?'),
+            ("train:\n  learning_rate: 3\n", 'c.yaml:2: unknown key "train.learning_rate"; did you mean "train.lr"?'),
             ("trian:\n  batch: 3\n", 'c.yaml:1: unknown section "trian"; did you mean "train"?'),
             ("train:\n  lr: 1\n  lr: 2\n", "c.yaml:3: train.lr is given again (first on line 2)"),
             ("train.lr: 1\ntrain:\n  lr: 2\n", "c.yaml:3: train.lr is given again (first on line 1)"),
