@@ -18,7 +18,7 @@ static bool s_after(struct trainer *trainer, bool saved, struct err *err)
     trainer->saver = 0;
     if (saved)
         log_fact("checkpoint_written",
-                 LOG_FIELDS(LOG_COUNT("step", trainer->download.step), LOG_COUNT("epoch", state->epoch),
+                 LOG_FIELDS(LOG_COUNT("step", trainer->download.step), LOG_COUNT("epochs_done", state->epoch - 1),
                             LOG_TEXT("path", dir)),
                  "checkpoint of step %" PRIu64 " is written", trainer->download.step);
     if (trainer->download.parameters > 0)

@@ -13,17 +13,31 @@
 
 static const size_t resume_most = (size_t)1 << 20; /* bytes of an options.yaml that are read */
 
-/* From options.yaml. *found = false where it is not there, or cannot be read, which is logged. */
-static bool resume_read(const char *path, struct config *run, bool *found, struct err *err)
+/* The first option that a file does not give; NULL = it gives all, as resume_record writes them. */
+static const char *resume_lacks(const struct config_given *given)
+{
+    size_t count;
+    const struct option_row *rows = config_options(&count);
+    for (size_t i = 0; i < count; i++)
+        if (!given->row[i])
+            return rows[i].key;
+    return NULL;
+}
+
+/* The options of options.yaml, in place of those in `run`. *found = false where it is not there, or cannot be read,
+ * which is logged. A last line without its end may be cut within a value ("lr: 0" of "lr: 0.001"): it is left out. */
+static bool resume_read(const char *path, struct config *run, struct config_given *given, bool *found, struct err *err)
 {
     struct buffer text = {0};
     struct err why = {0};
     *found = false;
     if (access(path, F_OK) != 0)
         return true;
-    config_defaults(run);
-    *found = file_read(path, resume_most, &text, &why) &&
-             config_parse(run, text.data == NULL ? "" : text.data, text.size, path, NULL, &why);
+    *found = file_read(path, resume_most, &text, &why);
+    size_t size = *found ? text.size : 0;
+    while (size > 0 && text.data[size - 1] != '\n')
+        size--;
+    *found = *found && config_parse(run, size == 0 ? "" : text.data, size, path, given, &why);
     buffer_free(&text);
     if (!*found && why.code == ERR_MEMORY)
         return err_set(err, why.code, "%s", why.text);
@@ -33,22 +47,37 @@ static bool resume_read(const char *path, struct config *run, bool *found, struc
     return true;
 }
 
+/* options.yaml is newer than the checkpoints, but a copy or a full disk may have cut it. What it lacks would be the
+ * built-in values, which are not the run's: they are the newest checkpoint's. */
 static bool resume_find(const char *dir, struct config *run, bool *found, struct err *err)
 {
     char path[FILE_PATH];
     struct checkpoint_state state;
+    struct config_given given = {0};
+    bool saved;
     *found = false;
     if (dir[0] == '\0' || access(dir, F_OK) != 0)
         return true;
-    if (!path_join(path, dir, RUN_OPTIONS, err) || !resume_read(path, run, found, err))
+    config_defaults(run);
+    if (!path_join(path, dir, RUN_OPTIONS, err) || !resume_read(path, run, &given, found, err))
         return false;
-    if (*found)
+    const char *lacks = resume_lacks(&given);
+    if (*found && lacks == NULL)
         return true;
-    if (!checkpoint_latest_state(&state, dir, found, err))
+    if (!checkpoint_latest_state(&state, dir, &saved, err))
         return false;
+    if (!saved)
+        return !*found || err_set(err, ERR_DATA,
+                                  "%s: incomplete: %s is not in it, and no checkpoint is there to take it from; begin "
+                                  "again with --run.overwrite, without --resume",
+                                  path, lacks);
     if (*found)
-        *run = state.config;
-    return true;
+        log_event(LOG_WARN, "options_unread", LOG_FIELDS(LOG_TEXT("path", path), LOG_TEXT("reason", "incomplete")),
+                  "%s: incomplete: %s is not in it; what it lacks is taken from the newest checkpoint", path, lacks);
+    *run = state.config;
+    bool again = *found;
+    *found = true;
+    return !again || resume_read(path, run, &given, found, err);
 }
 
 /* The files that the user did not name. Their paths are as the user of the run's first part typed them, so a

@@ -47,21 +47,26 @@ static uint64_t s_epoch_end(const struct trainer *trainer)
     return trainer->base.epoch * plan_steps(trainer->parts.plan);
 }
 
-/* Count what the ledger has and the state does not: no further than the epoch's end, where it is closed first. */
+/* Count what the ledger has and the state does not: no further than the epoch's end, where it is closed first. The
+ * steps of a span come at once: each gets an equal part of the time since the last ones. */
 static bool s_advance(struct trainer *trainer, struct err *err)
 {
     struct checkpoint_state *state = &trainer->state;
     const struct ledger *ledger = trainer->ledger;
     uint64_t first = state->step, logged = (uint64_t)trainer->parts.config->log_steps;
-    double seconds = s_train_seconds(trainer);
-    while (state->step < ledger_end(ledger) && state->step < s_epoch_end(trainer)) {
+    uint64_t end = ledger_end(ledger) < s_epoch_end(trainer) ? ledger_end(ledger) : s_epoch_end(trainer);
+    bool in_epoch = state->epoch_step > 0 && trainer->view.stepped_seconds > state->train_seconds;
+    double before = in_epoch ? trainer->view.stepped_seconds : state->train_seconds;
+    double seconds = s_train_seconds(trainer), each = (seconds - before) / (double)(end - first);
+    while (state->step < end) {
         const struct step_result *result = &ledger->results[state->step - ledger->first];
         if (!tally_step(state, result, err))
             return false;
-        view_step(&trainer->view, result, seconds);
+        view_step(&trainer->view, result, before + each * (double)(state->step - first));
     }
     if (state->step == first)
         return true;
+    trainer->view.stepped_seconds = seconds;
     const struct step_result *fresh = &ledger->results[first - ledger->first];
     uint64_t count = state->step - first;
     trainer->saved = false;

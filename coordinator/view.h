@@ -30,7 +30,8 @@ struct view {
     double epoch_overhead;   /* seconds of the last validation                             */
     bool has_report;
     struct view_window window;
-    uint64_t logged_step; /* the newest that log.every has told of, or need not tell of */
+    uint64_t logged_step;   /* the newest that log.every has told of, or need not tell of */
+    double stepped_seconds; /* training wall time of the epoch when steps came last */
 };
 
 /* A step was counted in the state: every log.every steps of an epoch, a line of the log. `train_seconds` as below. */

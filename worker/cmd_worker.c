@@ -26,9 +26,11 @@ static bool s_may_listen(const struct config *config, const struct keyring *keyr
         return err_set(err, ERR_USAGE,
                        "worker.bind: \"%s\" is not an address: use HOST or HOST:PORT, with an IPv6 address in brackets",
                        typed_show(bind).shown);
-    bool local = socket_is_local(bind[0] == '\0' ? config->cluster_connect : endpoint);
-    if (keyring->used || local || config->curve_insecure)
+    const char *reached = bind[0] == '\0' ? config->cluster_connect : endpoint;
+    if (keyring->used || socket_is_local(reached) || config->curve_insecure)
         return true;
+    if (!socket_check_host(reached, err))
+        return false;
     return err_set(
         err, ERR_USAGE,
         "other machines can reach this worker, and nothing says who may: make keys with \"lstmq keygen\" and "

@@ -162,7 +162,9 @@ static bool s_unknown_key(const char *key, struct err *err)
         if (s_options[i].alias != NULL)
             suggest_offer(&last, s_options[i].alias, s_options[i].key);
     }
-    const char *best = suggest_nearer(&whole, &last);
+    const char *best = config_foreign(dot == NULL ? key : dot + 1);
+    if (best == NULL)
+        best = suggest_nearer(&whole, &last);
     if (best == NULL)
         return err_set(err, ERR_USAGE, "unknown key \"%s\"", typed_show(key).shown);
     return err_set(err, ERR_USAGE, "unknown key \"%s\"; did you mean \"%s\"?", typed_show(key).shown, best);

@@ -105,6 +105,12 @@ bool config_set(struct config *config, const char *key, const char *text, struct
 /* The value of a row as config_set takes it, appended to `out`; numbers survive the round trip to the bit. */
 void config_get(const struct config *config, const struct option_row *row, struct buffer *out);
 
+/* Whether two names differ in '-' and '_' at most. */
+bool config_same_letters(const char *a, const char *b);
+
+/* The key of the option that another tool calls `name`; NULL = none is known. */
+const char *config_foreign(const char *name);
+
 /* Which options were given, in a file or on the command line, by their places in the table. */
 struct config_given {
     bool row[CONFIG_OPTIONS];

@@ -52,38 +52,11 @@ static bool s_exists(const char *name)
     return s_find(name, COMMAND_ALL) != NULL;
 }
 
-/* Names of other tools (OpenNMT-py, Marian, fairseq, Joey NMT, Sockeye, PyTorch) for options that mean the same here.
- * '_' stands for '-' too. */
-static const char *const s_foreign[][2] = {
-    {"learning_rate", "train.lr"},    {"learn_rate", "train.lr"},        {"initial_learning_rate", "train.lr"},
-    {"hidden_size", "model.hidden"},  {"hidden_dim", "model.hidden"},    {"rnn_size", "model.hidden"},
-    {"dim_rnn", "model.hidden"},      {"embedding_size", "model.embed"}, {"embedding_dim", "model.embed"},
-    {"word_vec_size", "model.embed"}, {"dim_emb", "model.embed"},        {"num_layers", "model.layers"},
-    {"batch_size", "train.batch"},    {"mini_batch", "train.batch"},     {"early_stopping", "train.patience"},
-    {"max_epoch", "train.epochs"},    {"num_epochs", "train.epochs"},    {"max_num_epochs", "train.epochs"},
-    {"clip_norm", "train.clip"},      {"max_grad_norm", "train.clip"},   {"save_dir", "run.dir"},
-    {"output_dir", "run.dir"},        {"save_model", "run.dir"},         {"rnn_type", "model.cell"},
-    {"cpu_threads", "train.threads"}, {"num_threads", "train.threads"},
-};
-
-/* The name with '_' for '-'. */
-static void s_plain(const char *name, char plain[NAME_LONGEST + 1])
-{
-    snprintf(plain, NAME_LONGEST + 1, "%s", name);
-    for (char *letter = plain; *letter != '\0'; letter++)
-        if (*letter == '-')
-            *letter = '_';
-}
-
 /* The option that another tool's name means, where the command has it; NULL = none. */
 static const char *s_translated(const char *name, unsigned command)
 {
-    char plain[NAME_LONGEST + 1];
-    s_plain(name, plain);
-    for (size_t i = 0; i < sizeof s_foreign / sizeof s_foreign[0]; i++)
-        if (strcmp(s_foreign[i][0], plain) == 0 && s_find(s_foreign[i][1], command) != NULL)
-            return s_foreign[i][1];
-    return NULL;
+    const char *key = config_foreign(name);
+    return key != NULL && s_find(key, command) != NULL ? key : NULL;
 }
 
 /* Offer the names of the command's options; only those that can be off, where the name began with "no-". */
@@ -111,32 +84,30 @@ static const char *s_meant(const struct scan *scan, const char *name, bool off)
 static const char *const s_lengths[] = {"steps",          "num_steps", "train_steps",
                                         "training_steps", "max_steps", "max_update"};
 
-/* A number of steps, for which no option is near: log.steps is something else. `plain` has '_' for '-'. */
-static bool s_counts_steps(const char *plain)
+/* A number of steps, for which no option is near: log.steps is something else. */
+static bool s_counts_steps(const char *name)
 {
-    return strcmp(plain, "steps") == 0 || strstr(plain, "_steps") != NULL;
+    return strcmp(name, "steps") == 0 || strstr(name, "_steps") != NULL || strstr(name, "-steps") != NULL;
 }
 
-static bool s_is_length(const char *plain)
+static bool s_is_length(const char *name)
 {
     for (size_t i = 0; i < sizeof s_lengths / sizeof s_lengths[0]; i++)
-        if (strcmp(s_lengths[i], plain) == 0)
+        if (config_same_letters(s_lengths[i], name))
             return true;
     return false;
 }
 
 static bool s_unknown(const struct scan *scan, const char *argument, const char *name, struct err *err)
 {
-    char plain[NAME_LONGEST + 1];
     bool off = strncmp(name, "no-", 3) == 0;
     const char *best = off ? NULL : s_translated(name, scan->command);
     const char *what = s_exists(name) ? "is an option of other commands" : "is not an option";
     struct typed typed = typed_show(argument);
     typed.shown[strcspn(typed.shown, "=")] = '\0';
-    s_plain(name, plain);
-    if (best == NULL && s_is_length(plain) && s_find("train.epochs", scan->command) != NULL)
+    if (best == NULL && s_is_length(name) && s_find("train.epochs", scan->command) != NULL)
         return err_set(err, ERR_USAGE, "%s %s; training is counted in epochs: see --train.epochs", typed.shown, what);
-    if (best == NULL && !s_counts_steps(plain))
+    if (best == NULL && !s_counts_steps(name))
         best = s_meant(scan, off ? name + 3 : name, off);
     if (best == NULL)
         return err_set(err, ERR_USAGE, "%s %s; see \"lstmq help %s\"", typed.shown, what, scan->argv[0]);

@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
@@ -145,6 +146,20 @@ bool socket_check(const char *endpoint, bool binds, struct err *err)
     return binds ? s_parse(endpoint, &address, err) : s_parse_target(endpoint, &address, err);
 }
 
+bool socket_check_host(const char *endpoint, struct err *err)
+{
+    struct address address;
+    struct addrinfo *found = NULL;
+    if (!s_begins(endpoint, s_tcp) || !s_parse_tcp(endpoint, &address, NULL) || strcmp(address.host, "*") == 0 ||
+        if_nametoindex(address.host) != 0)
+        return true;
+    int unknown = getaddrinfo(address.host, NULL, NULL, &found);
+    if (found != NULL)
+        freeaddrinfo(found);
+    return unknown != EAI_NONAME || err_set(err, ERR_USAGE, "%s: no host has the name \"%s\"",
+                                            typed_show(endpoint).shown, typed_show(address.host).shown);
+}
+
 bool socket_is_local(const char *endpoint)
 {
     struct address address;
@@ -229,6 +244,8 @@ static bool s_may_bind(const struct socket_options *options, const char *endpoin
         return err_set(err, ERR_FAILED, "%s: a socket that listens needs the handler of keys", endpoint);
     if (options->keys != NULL || socket_is_local(endpoint))
         return true;
+    if (!options->insecure && !socket_check_host(endpoint, err))
+        return false;
     if (!options->insecure)
         return err_set(err, ERR_USAGE,
                        "%s can be reached from other machines, and nothing says who may come: make keys with \"lstmq "

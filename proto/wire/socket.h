@@ -71,6 +71,9 @@ bool socket_raise_files(int needed, struct err *err);
 /* ERR_USAGE for what is not tcp://HOST:PORT or ipc://PATH. Unless it is to be bound, it must name host and port. */
 bool socket_check(const char *endpoint, bool binds, struct err *err);
 
+/* ERR_USAGE where no host has the name in tcp://HOST:PORT, as far as can be known here. It may ask a name server. */
+bool socket_check_host(const char *endpoint, struct err *err);
+
 /* Whether only this machine can reach what is bound there: loopback addresses, ipc and inproc. */
 bool socket_is_local(const char *endpoint);
 

@@ -339,6 +339,28 @@ class OwnOptions(TrainingTest):
         self.assertIn("checkpoint passed over: ", self.resume("--epochs", "4"))
         self.assertEqual(self.outcome(self.run_dir), expected)
 
+    def test_options_that_were_cut_off_are_those_of_the_checkpoint(self):
+        """At any byte: within a value too, and where nothing is left."""
+        self.train(run__dir=self.run_dir, train__lr=0.0125, train__epochs=1, train__patience=17, train__seed=4242)
+        options = os.path.join(self.run_dir, "options.yaml")
+        whole = read(options)
+        for key, value in (("train.lr", b"0.0125"), ("train.patience", b"17"), ("train.seed", b"4242"), (None, b"")):
+            line = 0 if key is None else whole.index(f"  {key.split('.')[1]}: ".encode())
+            with self.subTest(key=key):
+                write(options, whole[:whole.index(value, line) + len(value) // 2] if value else b"")
+                shown = self.dump()
+                for name, kept in (("train.lr", "0.0125"), ("train.patience", "17"), ("train.seed", "4242"),
+                                   ("data.pairs", self.options["data.pairs"])):
+                    self.assertEqual(shown[name].strip('"'), kept)
+        self.assertIn(f"{options}: incomplete: data.pairs is not in it; what it lacks is taken from the newest checkpoint",
+                      self.resume("--epochs", "1"))
+
+    def test_options_that_were_cut_off_without_a_checkpoint_are_refused(self):
+        folder = new_folder()
+        options = write(os.path.join(folder, "options.yaml"), "model:\n  embed: 8\n")
+        self.assertIn(f"{options}: incomplete: data.pairs is not in it, and no checkpoint is there",
+                      self.resume("--data.pairs", self.options["data.pairs"], folder=folder, status=3))
+
     def test_a_copy_goes_on_where_it_is(self):
         expected = self.unbroken()
         self.train(run__dir=self.run_dir, train__epochs=2)

@@ -53,7 +53,8 @@ class BadUsage(unittest.TestCase):
     def test_another_tools_option_leads_to_the_one_here(self):
         for name, meant in (("learning_rate", "train.lr"), ("learning-rate", "train.lr"), ("hidden_size", "model.hidden"),
                             ("early-stopping", "train.patience"), ("batch_size", "train.batch"),
-                            ("num_layers", "model.layers"), ("max-epoch", "train.epochs"), ("clip-norm", "train.clip")):
+                            ("num_layers", "model.layers"), ("max-epoch", "train.epochs"), ("clip-norm", "train.clip"),
+                            ("batchsize", "train.batch"), ("emb_size", "model.embed"), ("report-every", "log.every")):
             self.refused(f"lstmq train: --{name} is not an option; did you mean --{meant}?", "train", f"--{name}", "3")
         for name in ("steps", "train_steps", "max-steps"):
             self.refused(f"lstmq train: --{name} is not an option; training is counted in epochs: see --train.epochs", "train",
@@ -108,6 +109,7 @@ class BadUsage(unittest.TestCase):
         not_taken = 'is not taken here: options are "section:" and, below it, "name: value"'
         rows = [
             ("train:\n  bach: 3\n", 'c.yaml:2: unknown key "train.bach"; did you mean "train.batch"?'),
+            ("train:\n  learning_rate: 3\n", 'c.yaml:2: unknown key "train.learning_rate"; did you mean "train.lr"?'),
             ("trian:\n  batch: 3\n", 'c.yaml:1: unknown section "trian"; did you mean "train"?'),
             ("train:\n  lr: 1\n  lr: 2\n", "c.yaml:3: train.lr is given again (first on line 2)"),
             ("train.lr: 1\ntrain:\n  lr: 2\n", "c.yaml:3: train.lr is given again (first on line 1)"),

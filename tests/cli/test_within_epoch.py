@@ -41,6 +41,17 @@ class WithinEpoch(TrainingTest):
                     recent = [step["loss"] for step in steps[event["step"] - 10:event["step"]]]
                     self.assertAlmostEqual(event["loss"], sum(recent) / 10, 12)
 
+    def test_the_steps_of_a_span_share_its_time(self):
+        """Their speed is that of the epoch so far, not one that grows from step to step of a span."""
+        pairs = write(self.path("equal.tsv"), "".join(f"a b{i}\tc d{i}\n" for i in range(200)))
+        found = self.lines(run__dir=self.path("span"), data__pairs=pairs, data__valid_fraction=0, log__every=1,
+                           train__span=8)
+        self.assertEqual(len(found), 100)
+        times = [event["epoch_step"] / event["tgt_tok_per_s"] for event in found]
+        for event, before, after in zip(found[1:], times, times[1:]):
+            if event["epoch_step"] > 1:
+                self.assertGreater(after, before * (1 + 1e-9), event)
+
     def test_none_are_wanted_and_few_without_asking(self):
         self.assertEqual(self.lines(run__dir=self.path("none"), log__every=0), [])
         self.assertEqual(self.lines(run__dir=self.path("usual")), [])

@@ -4,6 +4,7 @@ none, times that cannot be. Each is done without or told, and costs nobody else 
 
 import os
 import re
+import socket
 import subprocess
 import unittest
 
@@ -108,6 +109,20 @@ class Careless(ClusterTest):
             status, said = told("worker", "--connect", "tcp://192.0.2.1:5757", "--worker.bind", bind)
             self.assertEqual(status, 2, said)
             self.assertIn(f'worker.bind: "{bind}" is not an address: use HOST or HOST:PORT', said)
+
+    def test_a_host_that_is_not_there_brings_no_advice_on_security(self):
+        try:
+            socket.getaddrinfo("127.0.0.1.1", None)
+            self.skipTest("127.0.0.1.1 is a host here")
+        except socket.gaierror as failure:
+            if failure.errno != socket.EAI_NONAME:
+                self.skipTest(f"no name server answers: {failure}")
+        run = os.path.join(self.folder, "run")
+        for command in (("coordinator", "--data.pairs", self.pairs, "--run.dir", run, "--bind"), ("worker", "--connect")):
+            status, said = told(*command, "tcp://127.0.0.1.1:5757")
+            self.assertEqual(status, 2, said)
+            self.assertEqual(said.splitlines()[-1],
+                             f'lstmq {command[0]}: tcp://127.0.0.1.1:5757: no host has the name "127.0.0.1.1"')
 
     def test_a_key_of_the_wrong_kind_is_told_as_one(self):
         subprocess.run([BINARY, "keygen", "w1", "--out", self.folder], check=True, stdout=subprocess.DEVNULL)

@@ -53,6 +53,8 @@ class Events(ClusterTest):
                 self.assertIn(name, names)
         done = [event["epoch"] for _, event in cluster.coordinator.events if event["event"] == "epoch_done"]
         self.assertEqual(done, [1, 2])
+        kept = [event["epochs_done"] for _, event in cluster.coordinator.events if event["event"] == "checkpoint_written"]
+        self.assertEqual(kept, [1, 2])
 
     def test_a_killed_worker_and_an_interruption_are_events(self):
         cluster = self.cluster(train__epochs=100000, train__min_workers=1).start().listening()

@@ -180,6 +180,8 @@ static void an_unknown_key_names_the_one_that_was_meant(void **state)
     s_not_set("train.bach", "3", "unknown key \"train.bach\"; did you mean \"train.batch\"?");
     s_not_set("batch", "3", "unknown key \"batch\"; did you mean \"train.batch\"?");
     s_not_set("data.lr", "3", "unknown key \"data.lr\"; did you mean \"train.lr\"?");
+    s_not_set("learning_rate", "3", "unknown key \"learning_rate\"; did you mean \"train.lr\"?");
+    s_not_set("model.rnn-size", "3", "unknown key \"model.rnn-size\"; did you mean \"model.hidden\"?");
     s_not_set("qqqqqqqq.zzzzzz", "3", "unknown key \"qqqqqqqq.zzzzzz\"");
     s_not_set("", "3", "unknown key \"\"");
     s_not_set("a\nb\xff", "3", "unknown key \"a?b?\"");
