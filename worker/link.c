@@ -3,7 +3,6 @@
 
 #include "proto/wire/message.h"
 
-#include <arpa/inet.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,17 +38,11 @@ void link_close(struct link *link, int linger_ms)
     *link = (struct link){0};
 }
 
-bool link_listen(struct link *link, enum link_news *news, struct err *err)
+bool link_listen(struct link *link, enum monitor_news *news, struct err *err)
 {
-    static const enum link_news meaning[] = {
-        [MONITOR_SAME] = LINK_SAME,     [MONITOR_UNREACHED] = LINK_UNREACHED, [MONITOR_BEGUN] = LINK_SAME,
-        [MONITOR_STANDS] = LINK_STANDS, [MONITOR_REFUSED] = LINK_REFUSED,     [MONITOR_BROKE] = LINK_BROKE};
-    enum monitor_news heard;
-    if (!monitor_take(link->monitor, &heard, err))
+    if (!monitor_take(link->monitor, news, err))
         return false;
-    *news = meaning[heard];
-    link->stands = *news == LINK_STANDS || (link->stands && *news != LINK_BROKE);
-    link->spent = *news == LINK_REFUSED && monitor_is_spent(link->monitor);
+    link->stands = *news == MONITOR_STANDS || (link->stands && *news != MONITOR_BROKE);
     return true;
 }
 

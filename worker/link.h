@@ -9,20 +9,10 @@
 #include "proto/wire/monitor.h"
 #include "proto/wire/socket.h"
 
-enum link_news {
-    LINK_SAME,      /* nothing that matters       */
-    LINK_STANDS,    /* messages can be sent       */
-    LINK_BROKE,     /* it will not stand again    */
-    LINK_UNREACHED, /* there was no answer; it is tried again */
-    LINK_REFUSED,   /* there was one, and the handshake failed: a key is not on a list, is another than was expected,
-                     * or only one of the two has keys; it is tried again unless the link is spent */
-};
-
 struct link {
-    void *socket;            /* DEALER                                             */
-    struct monitor *monitor; /* NULL over inproc                                   */
+    void *socket;            /* DEALER           */
+    struct monitor *monitor; /* NULL over inproc */
     bool stands;
-    bool spent; /* it will never stand: its owner closes it and opens another */
 };
 
 /* Begin to connect, as socket_connect (socket.h) does with these options. `link` may hold anything before; on failure it is
@@ -32,8 +22,9 @@ bool link_open(struct link *link, struct socket_options options, const char *end
 /* What was sent is delivered for `linger_ms` more, in the background. NULL sockets are passed over. */
 void link_close(struct link *link, int linger_ms);
 
-/* Take one event from the monitor, whose socket can be read. */
-bool link_listen(struct link *link, enum link_news *news, struct err *err);
+/* Take one piece of news from the monitor. After MONITOR_BROKE the link will not stand again, and after MONITOR_REFUSED
+ * only if its monitor is not spent. */
+bool link_listen(struct link *link, enum monitor_news *news, struct err *err);
 
 /* The address by which this host reaches the TCP endpoint, for others to reach it in turn: "192.0.2.7", or "[2001:db8::7]".
  * ERR_USAGE where the endpoint names no host, ERR_IO where there is no way to it. */

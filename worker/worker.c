@@ -18,7 +18,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -173,16 +172,16 @@ static bool s_reconnect(struct worker *worker, struct err *err);
 static bool s_on_monitor(void *context, struct err *err)
 {
     struct worker *worker = context;
-    enum link_news news;
+    enum monitor_news news;
     if (!link_listen(&worker->link, &news, err))
         return false;
-    if (news == LINK_STANDS)
+    if (news == MONITOR_STANDS)
         return s_connected(worker, err);
-    if (news == LINK_REFUSED)
-        patience_refused(&worker->patience, worker->link.spent);
-    else if (news == LINK_UNREACHED)
+    if (news == MONITOR_REFUSED)
+        patience_refused(&worker->patience, monitor_is_spent(worker->link.monitor));
+    else if (news == MONITOR_UNREACHED)
         patience_unreached(&worker->patience);
-    if (news != LINK_BROKE || atomic_load(&worker->shared.parts))
+    if (news != MONITOR_BROKE || atomic_load(&worker->shared.parts))
         return true;
     log_event(LOG_WARN, "connection_broken", LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint)),
               "the connection to the coordinator broke; connecting again");

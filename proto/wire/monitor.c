@@ -1,15 +1,17 @@
 /* monitor.c - libzmq's events of one connection; see monitor.h.
  *
- * An attempt to connect is CONNECTED or CLOSED, or neither where its host has no address. CONNECT_RETRIED comes before the
- * next one. A connection without a handshake ends by DISCONNECTED, mostly behind one
- * of the HANDSHAKE_FAILED events: AUTH and PROTOCOL where this side ended it, NO_DETAIL where the other side did or
- * said nothing for SOCKET_HANDSHAKE_MS. A peer of ZMTP 1 or of no ZMTP at all is ended by DISCONNECTED alone. libzmq
- * connects again after NO_DETAIL only. */
+ * An attempt to connect gives CONNECTED or CLOSED, or neither where its host has no address. CONNECT_RETRIED comes
+ * before the next attempt. A connection without a handshake ends with DISCONNECTED, mostly after one of the
+ * HANDSHAKE_FAILED events: AUTH and PROTOCOL where this side ended it, NO_DETAIL where the other side did or sent nothing
+ * for SOCKET_HANDSHAKE_MS. A peer with ZMTP 1, or without ZMTP, gives DISCONNECTED alone. libzmq connects again only
+ * after NO_DETAIL. */
 #include "proto/wire/monitor.h"
 
+#include "proto/base/clock.h"
 #include "proto/wire/message.h"
 
-#include <stdint.h>
+#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,39 +24,78 @@ enum {
 
 struct monitor {
     void *watched, *socket;
-    bool stands; /* the connection's handshake is done                */
-    bool ended;  /* the other side ended it before: NO_DETAIL was there */
-    bool known;  /* how this attempt ended: only CONNECT_RETRIED is left of it   */
+    bool stands;   /* the connection's handshake is done                             */
+    bool ended;    /* the other side ended the connection before: NO_DETAIL came     */
+    bool reported; /* the end of this attempt: only CONNECT_RETRIED may still come   */
     bool spent;
 };
+
+void *monitor_pair_open(void *zmq_context, void *watched, int events, struct err *err)
+{
+    char name[96];
+    const int linger = 0, no_limit = 0;
+    void *pair = zmq_socket(zmq_context, ZMQ_PAIR);
+    /* No name is used twice: libzmq frees it in its own time. */
+    snprintf(name, sizeof name, "inproc://lstmq-monitor-%p-%" PRId64, watched, clock_ns());
+    if (pair != NULL && zmq_setsockopt(pair, ZMQ_LINGER, &linger, sizeof linger) == 0 &&
+        zmq_setsockopt(pair, ZMQ_RCVHWM, &no_limit, sizeof no_limit) == 0 &&
+        zmq_socket_monitor(watched, name, events) == 0 && zmq_connect(pair, name) == 0)
+        return pair;
+    socket_error(err, "cannot watch a socket's connections");
+    monitor_pair_close(watched, &pair);
+    return NULL;
+}
+
+void monitor_pair_close(void *watched, void **pair)
+{
+    if (*pair == NULL)
+        return;
+    zmq_socket_monitor(watched, NULL, 0);
+    zmq_close(*pair);
+    *pair = NULL;
+}
+
+/* zmq_recv that goes on after a signal. */
+static int monitor_frame(void *pair, void *frame, size_t size)
+{
+    int got;
+    do {
+        got = zmq_recv(pair, frame, size, ZMQ_DONTWAIT);
+    } while (got < 0 && zmq_errno() == EINTR);
+    return got;
+}
+
+/* An event is two frames: its number and value, then the endpoint. */
+bool monitor_pair_take(void *pair, uint16_t *event, uint32_t *value)
+{
+    uint8_t frame[sizeof *event + sizeof *value] = {0};
+    char endpoint[8]; /* libzmq drops the rest of it */
+    if (monitor_frame(pair, frame, sizeof frame) < 0 || monitor_frame(pair, endpoint, sizeof endpoint) < 0)
+        return false;
+    memcpy(event, frame, sizeof *event);
+    memcpy(value, frame + sizeof *event, sizeof *value);
+    return true;
+}
 
 struct monitor *monitor_new(void *zmq_context, void *watched, struct err *err)
 {
     struct monitor *monitor = calloc(1, sizeof *monitor);
-    char name[64];
-    const int linger = 0;
     if (monitor == NULL) {
         err_set(err, ERR_MEMORY, "out of memory for watching a connection");
         return NULL;
     }
-    snprintf(name, sizeof name, "inproc://lstmq-monitor-%p", watched);
     monitor->watched = watched;
-    monitor->socket = zmq_socket(zmq_context, ZMQ_PAIR);
-    if (monitor->socket != NULL && zmq_setsockopt(monitor->socket, ZMQ_LINGER, &linger, sizeof linger) == 0 &&
-        zmq_socket_monitor(watched, name, EVENTS) == 0 && zmq_connect(monitor->socket, name) == 0)
-        return monitor;
-    socket_error(err, "cannot watch a connection");
-    monitor_destroy(&monitor);
-    return NULL;
+    monitor->socket = monitor_pair_open(zmq_context, watched, EVENTS, err);
+    if (monitor->socket == NULL)
+        monitor_destroy(&monitor);
+    return monitor;
 }
 
 void monitor_destroy(struct monitor **monitor)
 {
     if (*monitor == NULL)
         return;
-    zmq_socket_monitor((*monitor)->watched, NULL, 0);
-    if ((*monitor)->socket != NULL)
-        zmq_close((*monitor)->socket);
+    monitor_pair_close((*monitor)->watched, &(*monitor)->socket);
     free(*monitor);
     *monitor = NULL;
 }
@@ -66,13 +107,13 @@ void *monitor_socket(const struct monitor *monitor)
 
 static enum monitor_news monitor_event(struct monitor *monitor, uint16_t event)
 {
-    bool stood = monitor->stands, known = monitor->known;
-    monitor->known = event == ZMQ_EVENT_CLOSED || event == ZMQ_EVENT_DISCONNECTED;
+    bool stood = monitor->stands, reported = monitor->reported;
+    monitor->reported = event == ZMQ_EVENT_CLOSED || event == ZMQ_EVENT_DISCONNECTED;
     switch (event) {
     case ZMQ_EVENT_CLOSED:
         return MONITOR_UNREACHED;
     case ZMQ_EVENT_CONNECT_RETRIED:
-        return known ? MONITOR_SAME : MONITOR_UNREACHED;
+        return reported ? MONITOR_SAME : MONITOR_UNREACHED;
     case ZMQ_EVENT_CONNECTED:
         monitor->stands = monitor->ended = monitor->spent = false;
         return MONITOR_BEGUN;
@@ -91,20 +132,14 @@ static enum monitor_news monitor_event(struct monitor *monitor, uint16_t event)
     }
 }
 
-/* An event is two frames: number (u16) and value (u32), then the endpoint. */
 bool monitor_take(struct monitor *monitor, enum monitor_news *news, struct err *err)
 {
-    uint8_t event[6] = {0};
-    char endpoint[1024];
+    uint16_t event;
+    uint32_t value;
     *news = MONITOR_SAME;
-    int size = zmq_recv(monitor->socket, event, sizeof event, ZMQ_DONTWAIT);
-    if (size < 0)
-        return zmq_errno() == EAGAIN || zmq_errno() == EINTR || socket_error(err, "cannot watch a connection");
-    if (zmq_recv(monitor->socket, endpoint, sizeof endpoint, 0) < 0)
-        return socket_error(err, "cannot watch a connection");
-    uint16_t number;
-    memcpy(&number, event, sizeof number);
-    *news = monitor_event(monitor, number);
+    if (!monitor_pair_take(monitor->socket, &event, &value))
+        return zmq_errno() == EAGAIN || socket_error(err, "cannot watch a connection");
+    *news = monitor_event(monitor, event);
     return true;
 }
 

@@ -1,39 +1,54 @@
-/* monitor.h - what becomes of the connection of a socket that connects.
+/* monitor.h - what libzmq reports of a socket's connections.
  *
- * libzmq connects in the background and tries again without a word. A monitor is a socket that can be read when there
- * is news of that: each attempt ends as MONITOR_UNREACHED, as MONITOR_REFUSED, or as MONITOR_STANDS and one day
- * MONITOR_BROKE. It is made by socket_connect (socket.h), before the socket connects, so that it misses nothing, and
- * destroyed before the socket is closed. The thread that owns the socket owns it. */
+ * libzmq connects in the background and retries silently. A monitor tells what became of each attempt: it ends as
+ * MONITOR_UNREACHED or MONITOR_REFUSED, or it becomes MONITOR_STANDS and later MONITOR_BROKE. socket_connect (socket.h)
+ * makes the monitor before the socket connects, so that it misses nothing. The owner destroys it before it closes the
+ * socket. Both belong to one thread.
+ *
+ * Below a monitor is a PAIR of raw events. Sockets that accept connections (watch.h), and the ring, use it alone. */
 #ifndef LSTMQ_MONITOR_H
 #define LSTMQ_MONITOR_H
 
 #include "proto/base/err.h"
 
+#include <stdint.h>
+
 enum monitor_news {
-    MONITOR_SAME,      /* nothing that matters                                                                */
-    MONITOR_UNREACHED, /* no connection: it was refused, there is no way, or no answer in SOCKET_HANDSHAKE_MS */
-    MONITOR_BEGUN,     /* a connection is there, and the handshake begins                                     */
-    MONITOR_STANDS,    /* the handshake is done                                                               */
-    MONITOR_REFUSED,   /* the connection ended before that                                                    */
-    MONITOR_BROKE,     /* the connection ended after that                                                     */
+    MONITOR_SAME,      /* nothing that matters                                                                 */
+    MONITOR_UNREACHED, /* no connection: the port is closed, no route, or no answer within SOCKET_HANDSHAKE_MS */
+    MONITOR_BEGUN,     /* connected; the handshake begins                                                      */
+    MONITOR_STANDS,    /* the handshake is done: messages can be sent                                          */
+    MONITOR_REFUSED,   /* the connection ended before that: a key is not on the list or not the expected one,
+                        * or only one of the two sides has keys                                                */
+    MONITOR_BROKE,     /* the connection ended after that                                                      */
 };
 
 struct monitor;
 
-/* Watch a socket of this context that does not connect yet. NULL and err where that fails. */
+/* Watch a socket of this context that does not connect yet. The socket is the caller's. On failure NULL and err. */
 struct monitor *monitor_new(void *zmq_context, void *watched, struct err *err);
 
 /* NULL is ignored. */
 void monitor_destroy(struct monitor **monitor);
 
-/* The PAIR that can be read when there is news. */
+/* The PAIR to poll: it becomes readable when there is news. */
 void *monitor_socket(const struct monitor *monitor);
 
-/* Take one piece of news; MONITOR_SAME where there is none. */
+/* Take one piece of news; MONITOR_SAME when none waits. ERR_IO: the PAIR cannot be read. */
 bool monitor_take(struct monitor *monitor, enum monitor_news *news, struct err *err);
 
-/* After MONITOR_REFUSED: libzmq does not try again. It tries again where the other side ended the connection, and not
- * where what the other side sent does not fit this side's keys or ZeroMQ's protocol. */
+/* After MONITOR_REFUSED: libzmq does not retry. It retries where the other side ended the connection. It does not where
+ * the other side's bytes do not fit this side's keys or ZeroMQ's protocol. */
 bool monitor_is_spent(const struct monitor *monitor);
+
+/* A PAIR that receives the given ZMQ_EVENT_... of a socket of this context, for the caller to poll. Its queue has no
+ * limit, since libzmq's one network thread would wait for space in it, and with it every connection. */
+void *monitor_pair_open(void *zmq_context, void *watched, int events, struct err *err);
+
+/* Call before the watched socket is closed. *pair becomes NULL; NULL is ignored. */
+void monitor_pair_close(void *watched, void **pair);
+
+/* The next event and its value; false when none waits, with zmq_errno set. Never blocks. */
+bool monitor_pair_take(void *pair, uint16_t *event, uint32_t *value);
 
 #endif

@@ -18,10 +18,10 @@
 
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/wire/monitor.h"
 #include "proto/wire/refusal.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
@@ -58,7 +58,6 @@ struct watch {
     uint64_t timer;
     pthread_mutex_t lock;           /* all below                                                      */
     void *socket, *monitor;         /* the watched one (the caller's), and the PAIR with its events; NULL = none */
-    uint64_t begun;                 /* sockets watched so far                                         */
     struct connection *connections; /* [capacity], by descriptor */
     size_t capacity;
     size_t strangers, strangers_most;
@@ -255,38 +254,13 @@ static void s_event(struct watch *watch, uint16_t event, uint32_t value)
         s_say(watch, REFUSAL_NO_ADDRESS, value != 0 ? zmq_strerror((int)value) : "of another user's process");
 }
 
-/* zmq_recv that goes on after a signal. */
-static int s_take_frame(struct watch *watch, void *frame, size_t size)
-{
-    int got;
-    do {
-        got = zmq_recv(watch->monitor, frame, size, ZMQ_DONTWAIT);
-    } while (got < 0 && zmq_errno() == EINTR);
-    return got;
-}
-
-/* An event is a frame of u16 event and u32 value, and a frame of the endpoint. False where there is none. */
-static bool s_take_event(struct watch *watch)
-{
-    uint8_t frame[6];
-    char endpoint[8];
-    int size = s_take_frame(watch, frame, sizeof frame);
-    if (size < 0 || s_take_frame(watch, endpoint, sizeof endpoint) < 0)
-        return false;
-    uint16_t event;
-    uint32_t value;
-    memcpy(&event, frame, sizeof event);
-    memcpy(&value, frame + sizeof event, sizeof value);
-    if (size == sizeof frame)
-        s_event(watch, event, value);
-    return true;
-}
-
 /* Take in all events that wait. They are taken faster than a network thread can make more. */
 static void s_take_events(struct watch *watch)
 {
-    while (watch->monitor != NULL && s_take_event(watch))
-        continue;
+    uint16_t event;
+    uint32_t value;
+    while (watch->monitor != NULL && monitor_pair_take(watch->monitor, &event, &value))
+        s_event(watch, event, value);
 }
 
 /* ---- looking ---- */
@@ -446,30 +420,20 @@ static void s_set_limits(struct watch *watch)
 
 static bool s_start(struct watch *watch, void *socket, struct err *err)
 {
-    char endpoint[96];
-    const int linger = 0, events = ZMQ_EVENT_LISTENING | ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_ACCEPT_FAILED |
-                                   ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
-                                   ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
-    snprintf(endpoint, sizeof endpoint, "inproc://watch-%p-%llu", (void *)watch, (unsigned long long)++watch->begun);
-    /* No limit: libzmq's one network thread would wait for room in this queue, and with it every connection. */
-    const int no_limit = 0;
+    const int events = ZMQ_EVENT_LISTENING | ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_ACCEPT_FAILED | ZMQ_EVENT_DISCONNECTED |
+                       ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
+    watch->monitor = monitor_pair_open(watch->zmq_context, socket, events, err);
+    if (watch->monitor == NULL)
+        return false;
     watch->socket = socket;
-    watch->monitor = zmq_socket(watch->zmq_context, ZMQ_PAIR);
-    if (watch->monitor == NULL || zmq_setsockopt(watch->monitor, ZMQ_LINGER, &linger, sizeof linger) != 0 ||
-        zmq_setsockopt(watch->monitor, ZMQ_RCVHWM, &no_limit, sizeof no_limit) != 0 ||
-        zmq_socket_monitor(socket, endpoint, events) != 0 || zmq_connect(watch->monitor, endpoint) != 0)
-        return socket_error(err, "cannot watch a socket's connections");
     s_set_limits(watch);
     return true;
 }
 
 static void s_end(struct watch *watch)
 {
-    if (watch->socket != NULL)
-        zmq_socket_monitor(watch->socket, NULL, 0);
-    if (watch->monitor != NULL)
-        zmq_close(watch->monitor);
-    watch->socket = watch->monitor = NULL;
+    monitor_pair_close(watch->socket, &watch->monitor);
+    watch->socket = NULL;
     if (watch->capacity > 0)
         memset(watch->connections, 0, watch->capacity * sizeof *watch->connections);
     watch->strangers = 0;
@@ -482,8 +446,6 @@ bool watch_socket(struct watch *watch, void *socket, struct err *err)
     pthread_mutex_lock(&watch->lock);
     s_end(watch);
     bool done = s_start(watch, socket, err);
-    if (!done)
-        s_end(watch);
     pthread_mutex_unlock(&watch->lock);
     return done;
 }

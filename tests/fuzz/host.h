@@ -137,7 +137,7 @@ int __wrap_zmq_connect(void *socket, const char *endpoint)
                                     .out = &host.lines[HOST_FROM_SESSION],
                                     .before_wait = host_before_wait,
                                     .before_send = host_before_send};
-    } else if (strncmp(endpoint, "inproc://lstmq-link-", 20) == 0) {
+    } else if (strncmp(endpoint, "inproc://lstmq-monitor-", 23) == 0) {
         own->in = &host.lines[HOST_NEWS];
     } else { /* a new connection: nothing of the old one's is in it */
         host.link = own;
