@@ -58,6 +58,8 @@ void checkpoint_state_write(const struct checkpoint_state *state, struct buffer 
  * or of the configuration. A configuration key that is missing keeps its default: an older lstmq did not have it. */
 bool checkpoint_state_read(const char *text, size_t size, const char *name, struct checkpoint_state *state,
                            struct err *err);
+/* The same of FOLDER/state.json, without its checksum: of a damaged checkpoint too. ERR_IO: it cannot be read. */
+bool checkpoint_state_load(struct checkpoint_state *state, const char *folder, struct err *err);
 
 struct checkpoint_writer;
 

@@ -7,6 +7,7 @@
  * Reals have 17 digits, so they come back to the bit; those that JSON lacks are the strings "nan", "inf" and "-inf".
  * All text is UTF-8: config_set takes no other. */
 #include "proto/store/checkpoint.h"
+#include "proto/store/file.h"
 #include "proto/store/json_print.h"
 
 #include <inttypes.h>
@@ -18,6 +19,8 @@
 #include <string.h>
 
 enum { STATE_FORMAT = 1 };
+
+static const size_t s_state_most = (size_t)1 << 24; /* bytes of a state.json that are read */
 
 enum field_type { FIELD_COUNT, FIELD_REAL, FIELD_BOOL, FIELD_TEXT };
 
@@ -370,5 +373,15 @@ bool checkpoint_state_read(const char *text, size_t size, const char *name, stru
         return err_set(err, ERR_DATA, "%s:%d: %s", name, error.line, error.text);
     bool ok = s_state_read(root, name, state, err);
     json_decref(root);
+    return ok;
+}
+
+bool checkpoint_state_load(struct checkpoint_state *state, const char *folder, struct err *err)
+{
+    char path[FILE_PATH];
+    struct buffer text = {0};
+    bool ok = path_join(path, folder, "state.json", err) && file_read(path, s_state_most, &text, err) &&
+              checkpoint_state_read(text.data == NULL ? "" : text.data, text.size, path, state, err);
+    buffer_free(&text);
     return ok;
 }

@@ -3,7 +3,6 @@
 
 #include "proto/store/file.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,14 +39,10 @@ static void s_read_files(struct inspection *found)
 /* What a file says although the checkpoint as a whole may be damaged. */
 static void s_read_state(struct inspection *found)
 {
-    char path[FILE_PATH];
-    struct buffer text = {0};
     struct err why = {0};
-    found->has_state = path_join(path, found->folder, "state.json", &why) && file_read(path, 1 << 24, &text, &why) &&
-                       checkpoint_state_read(text.data == NULL ? "" : text.data, text.size, path, &found->state, &why);
+    found->has_state = checkpoint_state_load(&found->state, found->folder, &why);
     if (!found->has_state)
         s_blame(found, &why);
-    buffer_free(&text);
 }
 
 static size_t s_read_words(struct inspection *found, const char *file)
@@ -88,17 +83,11 @@ static bool s_is_marked(const char *run, const char *link, const struct inspect_
 {
     char path[FILE_PATH];
     struct stat about;
-    struct buffer text = {0};
     if (!path_join(path, run, link, NULL) || lstat(path, &about) != 0)
         return false;
     if (!S_ISDIR(about.st_mode))
         return step_is_linked(run, link, row->name);
-    char file[FILE_PATH];
-    bool same = path_join(file, path, "state.json", NULL) && file_read(file, 1 << 24, &text, NULL) &&
-                checkpoint_state_read(text.data == NULL ? "" : text.data, text.size, file, &checkpoint->state, NULL) &&
-                checkpoint->state.step == row->step;
-    buffer_free(&text);
-    return same;
+    return checkpoint_state_load(&checkpoint->state, path, NULL) && checkpoint->state.step == row->step;
 }
 
 static void s_read_row(struct inspect_row *row, const char *run, struct checkpoint *checkpoint)

@@ -15,7 +15,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,18 +37,7 @@ static enum links_kind links_kind(const char *path)
     return S_ISDIR(about.st_mode) ? LINKS_FOLDER : LINKS_OTHER;
 }
 
-/* The step that a damaged checkpoint was of. */
-static void links_read_step(const char *folder, struct links_copy *copy, struct checkpoint_state *state)
-{
-    char path[FILE_PATH];
-    struct buffer text = {0};
-    copy->has_step = path_join(path, folder, "state.json", NULL) && file_read(path, 1 << 24, &text, NULL) &&
-                     checkpoint_state_read(text.data == NULL ? "" : text.data, text.size, path, state, NULL);
-    copy->step = copy->has_step ? state->step : 0;
-    buffer_free(&text);
-}
-
-/* False when it cannot be found out. */
+/* What the folder holds. Of a damaged checkpoint the step at least, where its state can be read. */
 static bool links_look(const char *folder, struct links_copy *copy, struct err *err)
 {
     struct checkpoint *checkpoint = malloc(sizeof *checkpoint);
@@ -57,14 +45,12 @@ static bool links_look(const char *folder, struct links_copy *copy, struct err *
     if (checkpoint == NULL)
         return err_set(err, ERR_MEMORY, "%s: out of memory for a checkpoint", folder);
     copy->whole = checkpoint_open(checkpoint, folder, STEP_LATEST, &copy->why);
+    copy->has_step = copy->whole || checkpoint_state_load(&checkpoint->state, folder, NULL);
+    copy->step = copy->has_step ? checkpoint->state.step : 0;
     if (copy->whole) {
-        copy->has_step = true;
-        copy->step = checkpoint->state.step;
         copy->resumable = checkpoint->resumable;
         copy->manifest = checkpoint->manifest;
         checkpoint_close(checkpoint);
-    } else {
-        links_read_step(folder, copy, &checkpoint->state);
     }
     free(checkpoint);
     return copy->whole || copy->why.code == ERR_DATA || err_set(err, copy->why.code, "%s", copy->why.text);
