@@ -6,7 +6,6 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -104,16 +103,22 @@ static void s_write_text(enum log_level level, const char *format, va_list args)
     s_write(line, used);
 }
 
+static void s_put(enum log_level level, const char *event, const struct log_field *fields, const char *format,
+                  va_list args)
+{
+    if (s_log.json)
+        s_write_json(level, event, fields, format, args);
+    else
+        s_write_text(level, format, args);
+}
+
 void log_event(enum log_level level, const char *event, const struct log_field *fields, const char *format, ...)
 {
     va_list args;
     if (level < s_log.least || level >= LOG_OFF)
         return;
     va_start(args, format);
-    if (s_log.json)
-        s_write_json(level, event, fields, format, args);
-    else
-        s_write_text(level, format, args);
+    s_put(level, event, fields, format, args);
     va_end(args);
 }
 
@@ -124,10 +129,7 @@ void log_fact(const char *event, const struct log_field *fields, const char *for
     if (level < s_log.least)
         return;
     va_start(args, format);
-    if (s_log.json)
-        s_write_json(level, event, fields, format, args);
-    else
-        s_write_text(level, format, args);
+    s_put(level, event, fields, format, args);
     va_end(args);
 }
 
