@@ -16,7 +16,6 @@
 #include "worker/commands.h"
 #include "worker/worker.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>

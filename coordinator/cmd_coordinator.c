@@ -10,7 +10,6 @@
 #include "proto/wire/socket.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <zmq.h>
 
 /* Where nobody said how many workers there may be. */

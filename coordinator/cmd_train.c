@@ -10,7 +10,6 @@
 #include "proto/wire/socket.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>

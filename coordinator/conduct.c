@@ -7,7 +7,6 @@
 #include "proto/store/links.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -7,7 +7,6 @@
 #include "proto/store/file.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LONGEST = 64 * 1024 }; /* bytes in a line of run.sample */
-
 static bool s_add(struct samples *samples, const char *source, const char *reference, const uint16_t *ids,
                   uint16_t src_length, uint16_t tgt_length, struct err *err)
 {
@@ -67,7 +65,7 @@ static bool s_add_sentence(struct samples *samples, const char *line, const stru
 static bool s_add_file(struct samples *samples, const struct dataset *dataset, const struct config *config,
                        struct err *err)
 {
-    struct lines *lines = lines_open(config->run_sample, LONGEST, err);
+    struct lines *lines = lines_open(config->run_sample, PAIRS_LINE, err);
     struct buffer text = {0};
     bool done = lines != NULL, end = false;
     while (done && samples->count < SAMPLES_MOST) {

@@ -9,7 +9,6 @@
 #include "proto/base/version.h"
 #include "worker/parcel.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -4,7 +4,6 @@
 #include "proto/base/typed.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
