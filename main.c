@@ -86,11 +86,11 @@ static const struct command s_commands[] = {
      .synopsis = "--data.pairs FILE --run.dir FOLDER [--bind tcp://HOST:PORT] [options]",
      .summary = "train a model on workers that come over the network",
      .description =
-         "Owns the data and the run, and hands the work out to whoever comes by `lstmq worker --connect`. Workers may "
-         "come, go and die at any time; killed itself, it goes on from what the workers hold with "
-         "`lstmq coordinator --run.dir RUN --resume`. Ctrl-C, SIGTERM or a closed terminal: it saves and ends. To "
-         "other "
-         "machines it listens with keys only (lstmq help keygen), or with --insecure.\n\n"
+         "Owns the data and the run, and hands out the work to workers (`lstmq worker --connect`). They may join, "
+         "leave "
+         "and die at any time. When the coordinator itself is killed, `lstmq coordinator --run.dir RUN --resume` goes "
+         "on from what the workers hold. On Ctrl-C, SIGTERM or a closed terminal it saves and ends. It listens to "
+         "other machines with keys only (lstmq help keygen), or with --insecure.\n\n"
          "  lstmq coordinator --config default --data.pairs pairs.tsv --run.dir runs/first",
      .run = cmd_coordinator},
     {.name = "status",
@@ -108,9 +108,9 @@ static const struct command s_commands[] = {
      .description =
          "Joins the coordinator's run at the next step boundary, takes its state from the other workers, and sums "
          "gradients with them. It needs no files. It may be killed at any time, and another may be started in its "
-         "place; SIGTERM, or a closed terminal, lets it leave after the steps in flight, and once more ends it at "
-         "once. When the coordinator "
-         "is gone it keeps the state and waits worker.patience seconds for it to come back.\n\n"
+         "place. On Ctrl-C, SIGTERM or a closed terminal it leaves after the steps in flight; a second signal ends it "
+         "at "
+         "once. While the coordinator is gone, it keeps the state and waits worker.patience seconds.\n\n"
          "  lstmq worker --connect tcp://192.0.2.1:5757 --threads 8",
      .run = cmd_worker},
     {.name = "keygen",

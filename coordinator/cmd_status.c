@@ -1,8 +1,8 @@
-/* cmd_status.c - `lstmq status`: ask a coordinator how its run stands, and print the answer, once or again and again.
+/* cmd_status.c - `lstmq status`: request the state of a run from its coordinator and print it, once or repeatedly.
  *
- * A monitor watches the connection, so a coordinator that is not there, or refuses this key, is known at once. Only a
- * peer that says nothing takes the time of ANSWER_MS. With --watch, a coordinator that has answered and cannot be reached
- * any more is the end of the run. */
+ * A monitor watches the connection. So the command fails at once where no coordinator listens, and where the key is
+ * refused. Only a silent peer takes ANSWER_MS. With --watch, the run is over when a coordinator that answered before
+ * cannot be reached. */
 #include "coordinator/commands.h"
 #include "proto/base/buffer.h"
 #include "proto/base/clock.h"
@@ -24,10 +24,10 @@ struct inquiry {
     bool has_key, redraws;
     void *socket;
     struct monitor *monitor;
-    bool begun, answered; /* a connection was there; an answer came */
-    unsigned refusals;    /* in a row */
-    int64_t due_ms;       /* when the answer is; 0 = none is due */
-    int64_t next_ms;      /* when to ask again; 0 = not by the clock */
+    bool begun, answered; /* connected once; answered once                 */
+    unsigned refusals;    /* in a row                                      */
+    int64_t due_ms;       /* deadline of the answer; 0 = none is expected  */
+    int64_t next_ms;      /* time of the next request; 0 = on connection   */
     bool done;
 };
 
@@ -86,9 +86,8 @@ static void s_format(const json_t *run, struct buffer *out)
     s_format_speed(run, out);
     buffer_format(out, "; newest checkpoint: step %lld; ", s_integer(run, "saved_step"));
     s_format_best(run, out);
-    buffer_format(out, "\ngeneration %lld: %lld at work, %lld in reserve, %lld lost so far\n",
-                  s_integer(run, "generation"), s_integer(run, "workers"), s_integer(run, "waiting"),
-                  s_integer(run, "lost"));
+    buffer_format(out, "\ngeneration %lld: %lld active, %lld standby, %lld lost so far\n", s_integer(run, "generation"),
+                  s_integer(run, "workers"), s_integer(run, "waiting"), s_integer(run, "lost"));
     if (json_array_size(members) > 0)
         buffer_format(out, "\n  %6s %4s %-9s %8s %9s %8s %7s  %s\n", "worker", "rank", "phase", "steps", "rows",
                       "waiting", "pid", "host");
@@ -137,7 +136,7 @@ static bool s_send_ask(struct inquiry *inquiry, struct err *err)
     return message_send(inquiry->socket, NULL, &ask, err) || err->code == ERR_FULL;
 }
 
-/* A coordinator that answered before and is just ending breaks off a handshake too: the next attempt tells. */
+/* A coordinator that is ending breaks off a handshake too. After an answer, only the second refusal counts. */
 static bool s_refused(struct inquiry *inquiry, struct err *err)
 {
     if (inquiry->answered && ++inquiry->refusals < 2 && !monitor_is_spent(inquiry->monitor))
@@ -188,7 +187,7 @@ static bool s_on_monitor(struct inquiry *inquiry, struct err *err)
     }
     if (news == MONITOR_REFUSED)
         return s_refused(inquiry, err);
-    if (news == MONITOR_BROKE) { /* it is tried again */
+    if (news == MONITOR_BROKE) { /* libzmq connects again */
         inquiry->next_ms = 0;
         inquiry->due_ms = clock_ms() + ANSWER_MS;
     }

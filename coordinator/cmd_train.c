@@ -16,7 +16,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
-/* Files that a run has open at most: 24 with one worker, 44 with eight. */
+/* Open files of a run: at most 24 with one worker and 44 with eight; the rest is reserve. */
 enum { TRAIN_FILES = 28, TRAIN_WORKER_FILES = 4 };
 
 static const char s_endpoint[] = "inproc://lstmq-train";

@@ -18,7 +18,7 @@ static bool s_on_signal(void *context, struct err *err)
         return true;
     conduct->signalled = true;
     log_event(LOG_INFO, "stopping", LOG_FIELDS(LOG_TEXT("signal", loop_signal_name(signal))),
-              "%s: finishing the steps in flight and writing a checkpoint; once more ends at once",
+              "%s: finishing the steps in flight and writing a checkpoint; a second signal ends it at once",
               loop_signal_cause(signal));
     return loop_signal_yield(conduct->loop, err) && trainer_interrupt(conduct->trainer, err);
 }

@@ -66,7 +66,7 @@ static bool s_resign(struct fleet *fleet, struct member *member, struct err *err
 static bool s_leave(struct fleet *fleet, struct member *member, struct err *err)
 {
     if (member->phase != MEMBER_LEAVING)
-        return roster_lose(fleet, member, "left without being asked", err);
+        return roster_lose(fleet, member, "left before it was dismissed", err);
     if (!fleet->embedded)
         log_event(LOG_INFO, "worker_left",
                   LOG_FIELDS(LOG_COUNT("worker", member->id), LOG_TEXT("host", member->host),
@@ -102,11 +102,11 @@ static bool s_worker_error(struct fleet *fleet, struct member *member, const str
         uint64_t id = member->id;
         return roster_drop(fleet, member, err) && s_run_error(id, failure, err);
     }
-    snprintf(why, sizeof why, "failed: %.*s:", (int)failure->text.size, failure->text.data);
+    snprintf(why, sizeof why, "failed: %.*s", (int)failure->text.size, failure->text.data);
     return roster_lose(fleet, member, why, err);
 }
 
-/* ERROR of a member that was lost before it was read. */
+/* ERROR of a worker that was declared dead before this coordinator read it. */
 static bool s_last_words(const struct fleet *fleet, const struct route *from, const struct failure *failure,
                          struct err *err)
 {
@@ -235,7 +235,7 @@ static bool s_broken(struct fleet *fleet, struct member *member, const struct er
         *err = *why;
         return false;
     }
-    snprintf(text, sizeof text, "broke the protocol: %s:", why->text);
+    snprintf(text, sizeof text, "broke the protocol: %s", why->text);
     return roster_lose(fleet, member, text, err);
 }
 
@@ -298,7 +298,7 @@ static bool s_is_behind(const struct fleet *fleet)
     return zmq_getsockopt(fleet->socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN) != 0;
 }
 
-/* Why a member is to be given up now; NULL where it is not. While the coordinator is behind a member may be silent for
+/* The reason to declare a member dead now; NULL = none. While the coordinator is behind, a member may be silent for
  * longer. */
 static const char *s_fault(const struct fleet *fleet, const struct member *member, int64_t now, bool behind)
 {
@@ -352,14 +352,13 @@ static bool s_on_tick(void *context, struct err *err)
 
 /* ---- life ---- */
 
-/* A worker is heard once for each PING at least, so a limit below two of them would give up whoever lives. */
+/* A worker is heard once for each PING at least, so with a shorter limit a live worker would be declared dead. */
 static bool s_check_times(const struct config *config, struct err *err)
 {
     return config->cluster_timeout >= 2 * config->cluster_ping ||
            err_set(err, ERR_USAGE,
                    "cluster.timeout is %" PRId64 " ms and cluster.ping %" PRId64
-                   " ms: workers that are asked so seldom would all be given up; the timeout must be twice the ping at "
-                   "least",
+                   " ms: all workers would be declared dead; the timeout must be at least twice the ping",
                    config->cluster_timeout, config->cluster_ping);
 }
 

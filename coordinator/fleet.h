@@ -98,7 +98,7 @@ struct fleet {
     int64_t expected_until; /* ... before this time */
     uint64_t tick, retry;   /* timers, 0 = none */
     int64_t ticked_ms;      /* when `tick` came last */
-    uint64_t lost;          /* members given up so far */
+    uint64_t lost;          /* members declared dead so far */
     int64_t complained_ms;  /* about strangers */
     uint64_t strangers;     /* since then */
     size_t told_waiting;    /* members when it was said last that more are waited for */

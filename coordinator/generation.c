@@ -448,7 +448,7 @@ bool generation_ready(struct fleet *fleet, struct member *member, const struct r
         log_event(LOG_INFO, "generation_active",
                   LOG_FIELDS(LOG_COUNT("generation", fleet->generation), LOG_INT("ms", clock_ms() - fleet->formed_ms),
                              LOG_COUNT("workers", fleet->size), LOG_COUNT("step", fleet->start.step)),
-                  "generation %" PRIu64 " is at work after %" PRId64 " ms", fleet->generation,
+                  "generation %" PRIu64 " is active after %" PRId64 " ms", fleet->generation,
                   clock_ms() - fleet->formed_ms);
     return fleet->owner.work(fleet->owner.context, err) && generation_consider(fleet, err);
 }

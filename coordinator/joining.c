@@ -106,8 +106,8 @@ static bool s_may_hold(const struct fleet *fleet, const struct hello *hello)
     if (hello->worker >= 1 && hello->worker <= fleet->ids && hello->step <= fleet->handed)
         return true;
     log_event(LOG_WARN, "state_unknown", LOG_FIELDS(LOG_COUNT("worker", hello->worker), LOG_COUNT("step", hello->step)),
-              "a worker says that it was number %" PRIu64 " and holds step %" PRIu64 ", which nobody was given: it is "
-              "taken as one that holds nothing",
+              "a worker says that it was number %" PRIu64 " and holds step %" PRIu64
+              ", which this run never handed out: it is treated as one that holds nothing",
               hello->worker, hello->step);
     return false;
 }

@@ -23,8 +23,8 @@ static const char *resume_lacks(const struct config_given *given)
     return NULL;
 }
 
-/* The options of options.yaml, in place of those in `run`. *found = false where it is not there, or cannot be read,
- * which is logged. A last line without its end may be cut within a value ("lr: 0" of "lr: 0.001"): it is left out. */
+/* The options of options.yaml, in place of those in `run`. *found = false where it is missing, or unreadable, which is
+ * logged. A last line without its end may be cut within a value ("lr: 0" of "lr: 0.001"): it is left out. */
 static bool resume_read(const char *path, struct config *run, struct config_given *given, bool *found, struct err *err)
 {
     struct buffer text = {0};
@@ -79,8 +79,8 @@ static bool resume_find(const char *dir, struct config *run, bool *found, struct
     return !again || resume_read(path, run, &given, found, err);
 }
 
-/* The files that the user did not name. Their paths are as the user of the run's first part typed them, so a
- * relative one leads elsewhere from another folder. */
+/* Check that the files exist which the run's options name and the user did not. A relative path may lead elsewhere from
+ * this folder. */
 static bool resume_check_files(const struct command *self, const struct config *config,
                                const struct config_given *given, struct err *err)
 {
@@ -102,7 +102,7 @@ static bool resume_check_files(const struct command *self, const struct config *
     return true;
 }
 
-/* Complete `config`. Files are looked for where the command is to run, not where it only prints its options. */
+/* Complete `config` from the run's options. `runs`: the command will run, so its files are checked. */
 static bool resume_complete(const struct command *self, struct config *config, struct config_given *given, bool runs,
                             struct err *err)
 {

@@ -71,11 +71,11 @@ bool roster_drop(struct fleet *fleet, struct member *member, struct err *err)
            generation_consider(fleet, err);
 }
 
-/* Should it come back to itself: what it was is over, and HELLO makes it a new worker. */
-static void s_say_given_up(struct fleet *fleet, const struct member *member)
+/* A worker that was only silent learns that its membership is over. HELLO makes it a new worker. */
+static void s_notify_dead(struct fleet *fleet, const struct member *member)
 {
     struct err why;
-    err_set(&why, ERR_PROTOCOL, "worker %" PRIu64 " was given up: say HELLO", member->id);
+    err_set(&why, ERR_PROTOCOL, "worker %" PRIu64 " was declared dead: send HELLO to join again", member->id);
     roster_say_error(fleet, &member->route, &why);
 }
 
@@ -98,7 +98,7 @@ bool roster_lose(struct fleet *fleet, struct member *member, const char *why, st
     log_event(LOG_WARN, "worker_dead",
               LOG_FIELDS(LOG_COUNT("worker", member->id), LOG_TEXT("host", member->host),
                          LOG_COUNT("process", member->pid), LOG_TEXT("reason", why), LOG_COUNT("steps", member->steps)),
-              "worker %" PRIu64 " (%s, process %u) %s and is given up", member->id, member->host, member->pid, why);
-    s_say_given_up(fleet, member);
+              "worker %" PRIu64 " (%s, process %u) declared dead: it %s", member->id, member->host, member->pid, why);
+    s_notify_dead(fleet, member);
     return roster_drop(fleet, member, err);
 }

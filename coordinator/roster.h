@@ -18,14 +18,14 @@ struct member *roster_add(struct fleet *fleet, const struct route *route, struct
  * owner. False where the run cannot go on. */
 bool roster_drop(struct fleet *fleet, struct member *member, struct err *err);
 
-/* The same for one who did not ask to go: told by ERROR, and logged with `why`. In an embedded fleet it is a failure of the
- * run, ERR_FAILED. */
+/* The same for a member that is declared dead: it is notified by ERROR, and logged as "it WHY". In an embedded fleet that
+ * is a failure of the run, ERR_FAILED. */
 bool roster_lose(struct fleet *fleet, struct member *member, const char *why, struct err *err);
 
-/* The id of a lost member, by its former connection. 0 = not among the last FLEET_FORMERS. */
+/* The id of a member that was declared dead, by its former connection. 0 = not among the last FLEET_FORMERS. */
 uint64_t roster_former(const struct fleet *fleet, const struct route *route);
 
-/* ERROR to a peer, who should know why it is not heard; it may be gone, or deaf. */
+/* Send ERROR to a peer, best effort: the peer may have disconnected. */
 void roster_say_error(struct fleet *fleet, const struct route *to, const struct err *why);
 
 #endif

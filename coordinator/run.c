@@ -122,7 +122,7 @@ bool run_open(struct run *run, const struct config *config, struct err *err)
     }
     if (holds && !config->run_resume && !config->run_overwrite) {
         err_set(err, ERR_USAGE,
-                "%s holds a run already: add --resume to go on with it, --run.overwrite to begin anew, or give another "
+                "%s holds a run already: add --resume to go on with it, --run.overwrite to replace it, or give another "
                 "--run.dir",
                 run->dir);
         run_close(run);
@@ -172,12 +172,12 @@ static bool s_same_origin(const struct run *run, const struct config *config, co
         return err_set(
             err, ERR_USAGE,
             "the options are not those that the run in %s was begun with, which has no checkpoint yet that "
-            "tells them: it can only be continued with the same (\"lstmq help train\" names those that may change); to "
-            "begin anew, give --run.overwrite in place of --resume, or another --run.dir",
+            "holds them: it can only be continued with the same (\"lstmq help train\" names those that may change); to "
+            "start over, give --run.overwrite in place of --resume, or another --run.dir",
             run->dir);
     return now.pairs == begun.pairs ||
            err_set(err, ERR_DATA,
-                   "the pairs are not those that the run in %s was begun with: give the same files, or begin anew in "
+                   "the pairs are not those that the run in %s was begun with: give the same files, or start over in "
                    "another --run.dir",
                    run->dir);
 }
@@ -195,8 +195,8 @@ bool run_resume(struct run *run, const struct config *config, const char *finger
     }
     if (strcmp(checkpoint->state.dataset, fingerprint) != 0) {
         err_set(err, ERR_DATA,
-                "the pairs are not those that %s was begun with (dataset %s, now %s): give the same files, or begin "
-                "anew in another --run.dir",
+                "the pairs are not those that %s was begun with (dataset %s, now %s): give the same files, or start "
+                "over in another --run.dir",
                 run->dir, checkpoint->state.dataset, fingerprint);
         checkpoint_close(checkpoint);
         return false;
@@ -322,7 +322,7 @@ void run_log_steps(struct run *run, uint64_t first_step, const struct step_resul
     s_flush(&run->steps);
 }
 
-/* Interrupted in its first epoch, a run has metrics too: none yet. */
+/* A run that is interrupted in its first epoch leaves an empty metrics file. */
 static bool s_make(const struct record_file *file)
 {
     struct err err = {0};

@@ -336,7 +336,7 @@ bool trainer_receive(void *context, struct err *err)
     bool got;
     if (trainer->phase == PHASE_OVER || fleet_receive(&trainer->fleet, &got, &failure))
         return true;
-    if (failure.code == ERR_DIVERGED) /* a closed epoch that is being saved is the one before */
+    if (failure.code == ERR_DIVERGED) /* while a closed epoch is saved, the state is in the next one */
         err_context(&failure, "epoch %" PRIu64, trainer->state.epoch - trainer->closing);
     if (!trainer->fleet.embedded && (failure.code == ERR_DIVERGED || failure.code == ERR_DATA))
         return s_fail(trainer, &failure, err);

@@ -30,14 +30,15 @@ struct view {
     double epoch_overhead;   /* seconds of the last validation                             */
     bool has_report;
     struct view_window window;
-    uint64_t logged_step;   /* the newest that log.every has told of, or need not tell of */
+    uint64_t logged_step;   /* newest step that log.every has logged, or may skip   */
     double stepped_seconds; /* training wall time of the epoch when steps came last */
 };
 
-/* A step was counted in the state: every log.every steps of an epoch, a line of the log. `train_seconds` as below. */
+/* Call for each step that the state has counted: logs a line every log.every steps of an epoch. `train_seconds` as
+ * below. */
 void view_step(struct view *view, const struct step_result *result, double train_seconds);
 
-/* The state went back, to count known steps again. Steps up to `logged` are not told of again. */
+/* The state went back and counts known steps again. Steps up to `logged` are not logged again. */
 void view_back(struct view *view, uint64_t logged);
 
 /* A moment of the epoch: `train_seconds` is the training time of the epoch up to now. */

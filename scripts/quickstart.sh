@@ -33,7 +33,7 @@ train() {
     wanted=${epochs:-$("$lstmq" train "${words[@]}" --dump-config | sed -n 's/^ *epochs: *//p')}
     words+=(--train.epochs "$wanted")
     if [ "$(epochs_done)" -ge "$wanted" ]; then
-        say "$run has finished its $wanted epochs already (to train anew: rm -r $run)"
+        say "$run has finished its $wanted epochs already (to train again: rm -r $run)"
         return 0
     fi
     if [ -e "$run" ]; then

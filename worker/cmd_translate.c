@@ -1,8 +1,8 @@
 /* `lstmq translate`: stdin to stdout, one line out for each line in, in order.
  *
  * Lines are translated as soon as no more of them are waiting, so a pipe that is fed line by line answers line by line,
- * while a file goes through in large batches. What could not be translated as written is said on stderr, by line
- * number. */
+ * while a file goes through in large batches. What could not be translated as written is named on stderr, by
+ * line number. */
 #include "proto/base/log.h"
 #include "proto/text/form.h"
 #include "proto/text/lines.h"
@@ -94,8 +94,8 @@ static bool s_check_utf8(const char *line, size_t size, uint64_t number, struct 
                    number, at + 1, encoding, encoding);
 }
 
-/* Take the next whole line (the last one may lack its end): NUL-terminated in place. *line NULL when there is none
- * yet. */
+/* Take the next whole line (the last one may lack its end): NUL-terminated in place. *line = NULL: no whole line
+ * has been read. */
 static bool s_take_line(struct input *input, char **line, struct err *err)
 {
     *line = NULL;

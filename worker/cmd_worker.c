@@ -15,7 +15,7 @@ static bool s_check_connect(const char *endpoint, struct err *err)
     return socket_check(endpoint, false, err) || err_context(err, "cluster.connect");
 }
 
-/* Without keys, whoever can reach this worker may send it gradients. */
+/* Without keys, every peer that reaches this worker can send it gradients. */
 static bool s_may_listen(const struct config *config, const struct keyring *keyring, struct err *err)
 {
     char endpoint[SOCKET_ENDPOINT + 16];
@@ -34,7 +34,7 @@ static bool s_may_listen(const struct config *config, const struct keyring *keyr
     return err_set(
         err, ERR_USAGE,
         "other machines can reach this worker, and nothing says who may: make keys with \"lstmq keygen\" and "
-        "give --curve.key and --curve.server, or let anybody in with --insecure");
+        "give --curve.key and --curve.server, or accept every peer with --insecure");
 }
 
 static bool s_run(const struct config *config, struct err *err)

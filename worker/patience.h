@@ -1,8 +1,8 @@
-/* patience.h - what a worker says and does while it has no connection to its coordinator.
+/* patience.h - what a worker logs and does while it has no connection to its coordinator.
  *
- * It waits for worker.patience, and says what for: a coordinator that cannot be reached, or one that refuses its key. A
- * key can be put on the coordinator's list at any time, so a refusal does not end the wait. A link that does not try
- * again (link.h) is replaced. A struct of zeroes with its options has never had a connection. Loop thread. */
+ * It waits for worker.patience seconds, and logs what for: a coordinator that cannot be reached, or one that refuses its
+ * key. A key can be put on the coordinator's list at any time, so a refusal does not end the wait. A link that does not
+ * try again (link.h) is replaced. A struct of zeroes with its options has never had a connection. Loop thread. */
 #ifndef LSTMQ_PATIENCE_H
 #define LSTMQ_PATIENCE_H
 
@@ -10,12 +10,12 @@
 
 struct patience {
     const struct worker_options *options;
-    int64_t lost_ms;    /* since when there is no connection; 0 = there is one          */
+    int64_t lost_ms;    /* disconnected since; 0 = connected                            */
     bool stood;         /* one stood before, so the keys were right once                */
-    bool says_waiting;  /* the line about the wait is out                               */
+    bool says_waiting;  /* the wait was logged                                          */
     bool refused;       /* the newest attempt to connect was refused                    */
     unsigned refusals;  /* since a connection stood                                     */
-    int64_t warned_ms;  /* when the newest line about them came out; 0 = there is none  */
+    int64_t warned_ms;  /* when they were last logged; 0 = never                        */
     int64_t replace_ms; /* when a link that does not try again is due to be replaced; 0 = it tries again */
 };
 

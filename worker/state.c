@@ -146,12 +146,12 @@ bool state_check(const struct training *training, struct err *err)
 {
     struct backend *backend = training->backend;
     const struct model *model = training->model;
-    float piece[1 << 12];
+    enum { PIECE = 1 << 12 };
+    float piece[PIECE];
     for (int i = 0; i < model->tensor_count; i++) {
         const struct tensor *tensor = &model->tensors[i];
-        for (size_t at = 0; at < tensor->size; at += sizeof piece / sizeof *piece) {
-            size_t left = tensor->size - at,
-                   count = left < sizeof piece / sizeof *piece ? left : sizeof piece / sizeof *piece;
+        for (size_t at = 0; at < tensor->size; at += PIECE) {
+            size_t count = tensor->size - at < PIECE ? tensor->size - at : PIECE;
             backend->op->download(backend, piece, model->parameters + tensor->offset + at, count * sizeof *piece);
             for (size_t k = 0; k < count; k++)
                 if (!isfinite(piece[k]))

@@ -375,7 +375,7 @@ static bool s_waited(const struct worker *worker, int64_t now)
     if (uploads || now - worker->resigned_ms <= RESIGN_MS)
         return false;
     log_event(LOG_WARN, "leaving_unanswered", LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint)),
-              "ending, since the coordinator does not say that this worker may leave");
+              "leaving without an answer from the coordinator");
     return true;
 }
 
@@ -412,7 +412,8 @@ static bool s_on_signal(void *context, struct err *err)
         return true;
     worker->resigned_ms = clock_ms();
     log_event(LOG_INFO, "leaving", LOG_FIELDS(LOG_TEXT("signal", loop_signal_name(signal))),
-              "%s: leaving once the steps in flight are done; once more ends at once", loop_signal_cause(signal));
+              "%s: leaving once the steps in flight are done; a second signal ends it at once",
+              loop_signal_cause(signal));
     worker->resigns = true;
     if (!worker->welcomed)
         loop_stop(worker->loop);

@@ -21,19 +21,18 @@ struct command {
 bool command_config(const struct command *self, int argc, char **argv, struct config *config, int *words, bool *done,
                     struct err *err);
 
-/* For commands that run for hours: the process does not end because the terminal or the `tee` that showed it is gone. Call
- * after command_config, as `lstmq train --help | head` must end quietly. */
+/* For commands that run for hours: ignore SIGPIPE, so that a closed terminal or `tee` does not end the process. Call
+ * after command_config, since `lstmq train --help | head` must end quietly. */
 void command_outlive_readers(void);
 
 /* command_config in two halves, for a command that completes its options between them. The first reads the arguments
- * and opens the logger, the second opens it once more, as the options have it then, and answers --help or
- * --dump-config. */
+ * and opens the logger. The second opens it again with the completed options, and answers --help or --dump-config. */
 bool command_arguments(const struct command *self, int argc, char **argv, struct config *config, int *words,
                        enum config_request *what, struct config_given *given, struct err *err);
 bool command_answer(const struct command *self, const struct config *config, enum config_request what, bool *done,
                     struct err *err);
 
-/* --log.format json stands among the arguments: for errors that end a command before its arguments are understood. */
+/* Whether the arguments contain --log.format json: for errors that end a command before its arguments are parsed. */
 bool command_wants_json(int argc, char **argv);
 
 /* The row named `name`; ERR_USAGE with a "did you mean" where there is none. */

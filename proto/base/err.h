@@ -21,7 +21,7 @@ enum err_code {
     ERR_DATA,        /* bad input data or a damaged file: exit 3                         */
     ERR_INTERRUPTED, /* SIGINT, SIGTERM, SIGHUP: 130                                     */
     ERR_DIVERGED,    /* training's numbers are no longer finite: no worker can go on: exit 1 */
-    ERR_ABORTED,     /* another thread ended what was waited for: the caller starts anew, no user is told */
+    ERR_ABORTED,     /* another thread ended what was waited for: the caller starts over, no user sees it */
 };
 
 enum { ERR_TEXT = 1024 };

@@ -21,7 +21,7 @@ enum { LOG_LINE = 4096, LOG_SENTENCE = 2048 };
 
 enum log_kind { LOG_KIND_INT, LOG_KIND_COUNT, LOG_KIND_REAL, LOG_KIND_BOOL, LOG_KIND_TEXT };
 
-/* One member of an event's object. Its name is none of time, level, role, pid, event, text, cut. */
+/* One member of an event's object. Its name is not time, level, role, pid, event, text or cut. */
 struct log_field {
     const char *name; /* NULL ends a list */
     enum log_kind kind;
@@ -56,11 +56,11 @@ void log_before(void (*clear)(void *), void *context);
 void log_event(enum log_level level, const char *event, const struct log_field *fields, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* What programs wait for and people see elsewhere: of level info in the JSON form, of level debug in the text form. */
+/* An event that programs wait for and people see elsewhere: level info in the JSON form, debug in the text form. */
 void log_fact(const char *event, const struct log_field *fields, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* What a command says to its user: printed at every minimum level. The text form is the sentence alone, not cut. */
+/* A message of a command to its user: printed at every minimum level. The text form is the sentence alone, not cut. */
 void log_say(enum log_level level, const char *event, const struct log_field *fields, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 

@@ -106,8 +106,8 @@ bool checkpoint_tensors(const char *folder, const char *file, struct safetensors
 bool checkpoint_locate(char folder[CHECKPOINT_PATH], const char *path, const char *link, struct err *err);
 
 /* The newest checkpoint of a run that training can go on from: whole, its moments included. Walks back over others,
- * which are logged. False with ERR_DATA when there are only others; true with *found = false when there is none at
- * all. */
+ * which are logged. False with ERR_DATA when there are only others; true with *found = false when the run has no
+ * checkpoint. */
 bool checkpoint_latest(struct checkpoint *checkpoint, const char *run, bool *found, struct err *err);
 
 /* The state of a run's newest checkpoint whose state.json is whole, whatever its other files are. False with

@@ -17,7 +17,7 @@ void json_print(json_t *root, struct buffer *out)
     free(text);
 }
 
-/* Bytes of the nan, inf, -nan or -inf at `text`; 0 = there is none. */
+/* Bytes of the nan, inf, -nan or -inf at `text`; 0 = other text. */
 static size_t s_no_number(const char *text)
 {
     size_t sign = text[0] == '-';

@@ -62,8 +62,8 @@ static bool links_same_file(const struct links_copy *a, const struct links_copy 
     return one == NULL || other == NULL || (one->size == other->size && one->xxh3 == other->xxh3);
 }
 
-/* Let step-N of the run be the checkpoint that `folder` holds. The folder is a double of it then, and still there, or
- * it moved: *moved. */
+/* Make the checkpoint that `folder` holds the run's step-N. *moved: the folder was renamed; else step-N was there
+ * already, and the folder is a double of it. */
 static bool links_place(const char *run, const char *folder, const struct links_copy *copy, bool *moved,
                         struct err *err)
 {
@@ -100,7 +100,7 @@ static bool links_make(const char *path, const char *target, struct err *err)
     return symlink(target, path) == 0 || err_errno(err, ERR_IO, "%s: cannot make link", path);
 }
 
-/* The folder `path` has a double: a link to that takes its place. */
+/* Replace the folder `path` by a link to its double, `target`. */
 static bool links_exchange(const char *run, const char *path, const char *partial, const char *target, struct err *err)
 {
     if (!links_make(partial, target, err))
@@ -118,7 +118,7 @@ static bool links_exchange(const char *run, const char *path, const char *partia
     return folder_sync(run, err) && folder_remove(partial, err);
 }
 
-/* A folder under the partial name: this process was killed before, or a copy made it of a link. */
+/* A folder under the partial name: settling was killed, or a copy made it of a partial link. */
 static bool links_settle_partial(const char *run, const char *path, const char *partial, struct err *err)
 {
     char target[STEP_NAME];
@@ -129,7 +129,7 @@ static bool links_settle_partial(const char *run, const char *path, const char *
     if (copy.whole) {
         struct err why = {0};
         step_name(target, copy.step, STEP_COMMITTED);
-        /* Another one of that step is there: this one never had a name. */
+        /* ERR_DATA: step-N is another checkpoint, and this one never had a name. */
         bool placed = links_place(run, partial, &copy, &moved, &why);
         if (!placed && why.code != ERR_DATA)
             return err_set(err, why.code, "%s", why.text);

@@ -2,8 +2,8 @@
  *
  * `cp -rL` makes folders of the two links, and some archives leave links out. A training run needs links: it settles
  * them before it reads the run, and before each checkpoint. A folder in the place of a link gives way to the link when
- * its checkpoint has a folder of its own, step-N; else it becomes step-N. No whole checkpoint is lost on the way, wherever
- * the process is killed. Readers take either form. The caller is the only writer of the run. */
+ * its checkpoint has a folder of its own, step-N; else it becomes step-N. No whole checkpoint is lost on the way,
+ * wherever the process is killed. Readers take either form. The caller is the only writer of the run. */
 #ifndef LSTMQ_LINKS_H
 #define LSTMQ_LINKS_H
 
@@ -16,8 +16,8 @@
  * ERR_DATA where such a folder is damaged or not the same as the step-N beside it. */
 bool links_settle(const char *run, struct err *err);
 
-/* Make RUN/latest where it is missing, and let RUN/best name the checkpoint of step `best` (0 = there is none). That
- * checkpoint may be missing: a warning. */
+/* Make RUN/latest where it is missing, and let RUN/best name the checkpoint of step `best` (0 = no best one yet). A
+ * missing one is logged as a warning. */
 bool links_restore(const char *run, uint64_t latest, uint64_t best, struct err *err);
 
 #endif

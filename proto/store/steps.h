@@ -35,7 +35,7 @@ bool step_parse(const char *name, struct step_folder *folder);
 /* Its path in `run`. */
 bool step_path(char path[FILE_PATH], const char *run, uint64_t step, enum step_kind kind, struct err *err);
 
-/* Take a checkpoint away so that no reader ever sees half of it: it loses its name first. */
+/* Remove a checkpoint. It loses its name first, so that no reader sees half of it. */
 bool step_retire(const char *run, const struct step_folder *folder, struct err *err);
 
 /* Whether RUN/LINK is a link and names that folder. */

@@ -37,7 +37,7 @@ void lines_close(struct lines **lines);
 /* The next line. At the end *end is true and `line` is left alone. ERR_IO: cannot read; ERR_DATA: damaged archive. */
 bool lines_next(struct lines *lines, struct line *line, bool *end, struct err *err);
 
-/* The first CR or LF of `size` bytes; NULL where there is none. A pure function. */
+/* The first CR or LF of `size` bytes; NULL = no line end. A pure function. */
 const char *line_end_find(const char *text, size_t size);
 
 /* The bytes of the line end that `text` begins with. `last`: nothing follows the `size` bytes. Without it, 0 = more

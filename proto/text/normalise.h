@@ -31,7 +31,7 @@ void normalise_counted(enum normalise rule, const char *text, size_t size, struc
                        struct normalise_count *count);
 
 /* Append what the rule removes from `text`: each run of removed characters as written, with spaces between the runs and
- * what is not visible as U+XXXX. White space that is folded is not removed. Nothing is appended where nothing is. */
+ * what is not visible as U+XXXX. Folded white space does not count. */
 void normalise_removed(enum normalise rule, const char *text, size_t size, struct buffer *out);
 
 /* Words of normalised text, separated by single spaces. */

@@ -28,9 +28,9 @@ struct placed {
     size_t start, size, words;
 };
 
-enum { FAULT_TEXT = 256 }; /* bytes of what is the matter with a line */
+enum { FAULT_TEXT = 256 }; /* bytes of the message about a bad line */
 
-/* Where a line is not UTF-8, and how the file becomes it. */
+/* The message about a line that is not UTF-8: the first bad byte, and how to convert the file. */
 static void s_name_encoding(const struct line *line, size_t at, char *text, size_t size)
 {
     unsigned byte = (unsigned char)line->text[at];
@@ -44,7 +44,7 @@ static void s_name_encoding(const struct line *line, size_t at, char *text, size
                  at + 1, byte, encoding, encoding);
 }
 
-/* What is the matter with a line by itself; NULL when nothing is. */
+/* The fault of a line without a look at its neighbours; NULL = none. */
 static const char *s_line_fault(const struct line *line, char *text, size_t size)
 {
     size_t at;
@@ -170,7 +170,8 @@ struct joint {
 
 static const char s_joined[] = "a CR without LF joins this line to one without a TAB. Remove the CR";
 
-/* The line before, `number`, turns out to be bad; where bad lines are errors, the line without a TAB is the one named. */
+/* The line before, `number`, was taken and turns out to be bad. Where bad lines are errors, the error names the line
+ * without a TAB instead. */
 static bool s_take_back(struct pairs *pairs, const struct pairs_source *source, const struct joint *before,
                         uint64_t number, struct err *err)
 {
@@ -199,8 +200,8 @@ static const char *s_tab_fault(const struct joint *before, const struct line *li
 static bool s_add_tsv_line(struct pairs *pairs, const struct pairs_source *source, const struct line *line,
                            struct joint *joint, struct err *err)
 {
-    char room[FAULT_TEXT];
-    const char *fault = s_line_fault(line, room, sizeof room);
+    char text[FAULT_TEXT];
+    const char *fault = s_line_fault(line, text, sizeof text);
     const char *tab = fault == NULL ? memchr(line->text, '\t', line->size) : NULL;
     bool cut = fault == NULL && tab == NULL && line->size > 0;
     struct joint before = *joint;
@@ -272,11 +273,11 @@ static bool s_check_end(const char *path, const struct line *line, enum line_end
 static bool s_add_parallel_lines(struct pairs *pairs, const struct pairs_source *source, const struct line *src,
                                  const struct line *tgt, struct err *err)
 {
-    char room[FAULT_TEXT];
-    const char *fault = s_line_fault(src, room, sizeof room);
+    char text[FAULT_TEXT];
+    const char *fault = s_line_fault(src, text, sizeof text);
     if (fault != NULL)
         return s_bad_line(pairs, source, source->src, src->number, fault, err);
-    fault = s_line_fault(tgt, room, sizeof room);
+    fault = s_line_fault(tgt, text, sizeof text);
     if (fault != NULL)
         return s_bad_line(pairs, source, source->tgt, tgt->number, fault, err);
     const struct side sides[2] = {{src->text, src->size, source->src, src->number},
@@ -348,9 +349,9 @@ static bool s_refuse_loss(const struct pairs_loss *loss, const char *side, struc
                    pairs_loss_show(loss, side, text, sizeof text));
 }
 
-/* No pair is left: say why. */
-static bool s_none(const struct pairs *pairs, const struct pairs_source *source, const struct pairs *before,
-                   struct err *err)
+/* The error where no pair is left. */
+static bool s_no_pairs(const struct pairs *pairs, const struct pairs_source *source, const struct pairs *before,
+                       struct err *err)
 {
     const bool targets = pairs->tgt_loss.count.removed > pairs->src_loss.count.removed;
     const struct pairs_loss *loss = targets ? &pairs->tgt_loss : &pairs->src_loss;
@@ -378,7 +379,7 @@ bool pairs_read(struct pairs *pairs, const struct pairs_source *source, struct e
     if (source->refuse_loss &&
         (!s_refuse_loss(&pairs->src_loss, "sources", err) || !s_refuse_loss(&pairs->tgt_loss, "targets", err)))
         return false;
-    return pairs->count > before.count || s_none(pairs, source, &before, err);
+    return pairs->count > before.count || s_no_pairs(pairs, source, &before, err);
 }
 
 void pairs_free(struct pairs *pairs)

@@ -17,8 +17,8 @@
 
 enum { PATH_MOST = 4096, FILE_MOST = 16 << 20, KEYS_MOST = 100000, LOOKS_A_SECOND = 10 };
 
-/* Files that changed within so many seconds may have changed again at the same time, as their file system counts it:
- * some count in steps of 2 s. */
+/* A file that changed so recently may change again without another time stamp: some file systems count in steps of
+ * 2 s. */
 enum { FRESH_S = 3 };
 
 struct keys {
@@ -70,7 +70,7 @@ static bool s_parse(char *text, struct keys *keys, struct err *err)
     return true;
 }
 
-/* A list that anybody may write to lets anybody in. */
+/* A list that other users may write to protects nothing. */
 static bool s_safe(const char *path, const struct stat *about, struct err *err)
 {
     if ((about->st_mode & S_IWOTH) == 0)
@@ -245,7 +245,7 @@ void allow_refresh(struct allow *allow)
                   "%s: read again, %zu keys", allow->path, keys.count);
 }
 
-/* The same, but not for each of a flood. */
+/* allow_refresh, at most LOOKS_A_SECOND times a second. */
 static void s_look(struct allow *allow)
 {
     int64_t now = clock_ms();

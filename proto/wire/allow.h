@@ -1,9 +1,9 @@
-/* allow.h - the public keys that a server lets in, each with its role.
+/* allow.h - the public keys that a server accepts, each with its role.
  *
- * Read from a folder (every *.pub file in it) or from one file of such lines. It is looked at again, at most ten times a
- * second, when somebody comes: a key that was put there is let in without a restart, one that was taken away is not let
- * in again. A change that cannot be read is logged once, and the list stays as it was. watch.h disconnects peers whose
- * key was taken away while they were connected. One thread owns it. */
+ * Read from a folder (every *.pub file in it) or from one file of such lines. The list is checked for changes when a
+ * peer connects, at most ten times a second. So added keys are accepted and removed keys are refused without a restart.
+ * A change that cannot be read is logged once, and the list stays as it was. watch.h disconnects connected peers whose
+ * key was removed. One thread owns it. */
 #ifndef LSTMQ_ALLOW_H
 #define LSTMQ_ALLOW_H
 
@@ -22,8 +22,8 @@ void allow_close(struct allow **allow);
 /* The entry of a key (Z85), or NULL. It is the list's, until the next call. */
 const struct curve_public *allow_find(struct allow *allow, const char *key);
 
-/* Look at the files now. They are read where names, sizes or times have changed, or where they changed so short a while
- * ago that times could not tell another change. */
+/* Check the files now. They are read when names, sizes or times have changed, or when they changed so recently that
+ * their times may hide another change. */
 void allow_refresh(struct allow *allow);
 
 /* Whether the list, as it was last read, has the key with that role (curve_role_name). */

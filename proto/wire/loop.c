@@ -216,8 +216,8 @@ bool loop_run(struct loop *loop, struct err *err)
 
 /* ---- signals ---- */
 
-/* Block or unblock the signals that end a process in this thread: 0, or the errno of why not. A blocked signal reaches a
- * signalfd even where it is ignored, so an ignored SIGHUP is left alone. */
+/* Block or unblock the signals that end a process in this thread: 0, or the errno of why not. A blocked signal reaches
+ * a signalfd even where it is ignored, so an ignored SIGHUP is left alone. */
 static int s_mask(int how, sigset_t *signals)
 {
     struct sigaction hangup;
@@ -252,7 +252,7 @@ const char *loop_signal_name(int signal)
 
 const char *loop_signal_cause(int signal)
 {
-    return signal == SIGINT ? "interrupted" : signal == SIGHUP ? "the terminal was closed" : "told to end";
+    return signal == SIGINT ? "interrupted" : signal == SIGHUP ? "the terminal was closed" : "stop requested";
 }
 
 static bool s_unblock(void *context, struct err *err)

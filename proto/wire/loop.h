@@ -38,8 +38,7 @@ bool loop_run(struct loop *loop, struct err *err);
 void loop_stop(struct loop *loop);
 
 /* A descriptor that becomes readable on SIGINT, SIGTERM and SIGHUP (signalfd; they are blocked in this and later
- * threads). SIGHUP stays ignored where it was before, as under nohup. -1 and err when it cannot be had; else the caller's
- * to close. */
+ * threads). SIGHUP stays ignored where it was before, as under nohup. The caller closes it. On failure -1 and err. */
 int loop_signal_fd(struct err *err);
 
 /* The signal that made `fd` of loop_signal_fd readable, taken out of it; 0 when none waits. Never blocks. */
@@ -49,9 +48,9 @@ int loop_signal_take(int fd);
 const char *loop_signal_name(int signal);
 const char *loop_signal_cause(int signal);
 
-/* For the handler of the first signal: from half a second on, these signals do to the process what they do to any,
- * so that somebody who finds the orderly end too slow can end it at once. Until then they go on arriving in the
- * descriptor: a supervisor tells a process and its group, which are two signals and one wish. Loop thread only. */
+/* For the handler of the first signal: half a second later these signals get their default action, so that a user can
+ * end a slow process at once. Until then they still arrive in the descriptor, since a supervisor may signal the process
+ * and its group for one request. Loop thread only. */
 bool loop_signal_yield(struct loop *loop, struct err *err);
 
 #endif

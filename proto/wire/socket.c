@@ -81,7 +81,7 @@ static bool s_parse_tcp(const char *endpoint, struct address *address, struct er
     return good || s_not_an_endpoint(endpoint, detail, err);
 }
 
-/* Any endpoint; `address` only of tcp. */
+/* Any endpoint; `address` is filled in for tcp only. */
 static bool s_parse(const char *endpoint, struct address *address, struct err *err)
 {
     if (strlen(endpoint) >= SOCKET_ENDPOINT)
@@ -121,13 +121,13 @@ bool socket_raise_files(int needed, struct err *err)
                    (uintmax_t)files.rlim_cur, needed);
 }
 
-/* A port that a bind picks is none that anybody is at. */
+/* A wildcard host or port can be bound, not connected to. */
 static bool s_is_wildcard(const struct address *address)
 {
     return strcmp(address->host, "*") == 0 || strcmp(address->port, "*") == 0 || strtol(address->port, NULL, 10) == 0;
 }
 
-/* Of one that connects. */
+/* An endpoint to connect to. */
 static bool s_parse_target(const char *endpoint, struct address *address, struct err *err)
 {
     if (!s_parse(endpoint, address, err))
@@ -248,11 +248,11 @@ static bool s_may_bind(const struct socket_options *options, const char *endpoin
         return false;
     if (!options->insecure)
         return err_set(err, ERR_USAGE,
-                       "%s can be reached from other machines, and nothing says who may come: make keys with \"lstmq "
-                       "keygen\" and give --curve.key and --curve.allow, or let anybody in with --insecure",
+                       "%s can be reached from other machines, and no keys protect it: make keys with \"lstmq keygen\" "
+                       "and give --curve.key and --curve.allow, or accept every peer with --insecure",
                        typed_show(endpoint).shown);
-    log_event(LOG_WARN, "open_to_anybody", LOG_FIELDS(LOG_TEXT("address", endpoint)),
-              "%s is open to anybody who can reach it, and nothing sent there is secret (--insecure)", endpoint);
+    log_event(LOG_WARN, "listening_insecure", LOG_FIELDS(LOG_TEXT("address", endpoint)),
+              "%s accepts every peer that reaches it, and encrypts nothing (--insecure)", endpoint);
     return true;
 }
 
@@ -326,7 +326,7 @@ void socket_close(void **socket)
     *socket = NULL;
 }
 
-/* Connect and go: 0 or the error. */
+/* Try to connect once. Returns 0 or the errno. */
 static int s_try(const struct addrinfo *to)
 {
     int fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -28,7 +28,7 @@ enum {
     SOCKET_RECONNECT_MOST_MS = 1000,
     SOCKET_LINGER_MS = 1000,
     SOCKET_EXPLAIN_MS = 1000, /* for socket_explain to wait for an answer */
-    SOCKET_FILES = 64, /* a worker has 30, and lets 16 strangers in at a time; a coordinator fewer, and one a worker */
+    SOCKET_FILES = 64,        /* a worker opens 30, and 16 strangers at a time; a coordinator fewer, and one a worker */
 };
 
 struct monitor;
@@ -40,10 +40,10 @@ struct socket_options {
     struct zap *zap;               /* of a ROUTER, with keys and without; only inproc needs none */
     enum zap_domain domain;
     const char *server_key; /* DEALER with keys: the server's public key, Z85        */
-    /* ROUTER: watched from before it is bound. To be let go before the socket is closed; NULL = not watched. */
+    /* ROUTER: watched from before it is bound. Call watch_leave before the socket is closed. NULL = not watched. */
     struct watch *watch;
-    /* DEALER: takes the monitor of its connection, made before it connects. To be destroyed before the socket is
-     * closed; NULL = none. */
+    /* DEALER: takes the monitor of its connection, made before it connects. Destroy it before the socket is closed.
+     * NULL = no monitor. */
     struct monitor **monitor;
     bool insecure;     /* ROUTER without keys: open it even to other machines, and warn */
     int queue;         /* messages that wait to go to one peer; 0 = SOCKET_QUEUE */
@@ -56,12 +56,13 @@ struct socket_options {
 void *socket_bind(const struct socket_options *options, const char *endpoint, char bound[SOCKET_ENDPOINT],
                   struct err *err);
 
-/* Connect a DEALER. It is not an error that nobody is there yet. */
+/* Connect a DEALER. It is no error that no peer listens yet. */
 void *socket_connect(const struct socket_options *options, const char *endpoint, struct err *err);
 
 void socket_close(void **socket);
 
-/* After a connection to the endpoint failed: why, as ERR_FAILED. It tries once itself, which takes a second at most. */
+/* Explain in `err` (ERR_FAILED) why a connection to the endpoint failed. Tries once more, which takes SOCKET_EXPLAIN_MS
+ * at most, and the time to look up a name. */
 void socket_explain(const char *endpoint, struct err *err);
 
 /* Let the process open as many files as it ever may. ERR_FAILED where these are fewer than `needed`: libzmq ends a

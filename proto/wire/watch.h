@@ -14,7 +14,7 @@
  * and finds room among those that only sit there.
  *
  * Where a list of keys is given, a peer whose key, or its role, is no longer on it is disconnected too: a key must be
- * missing in two looks at the list, WATCH_KEYS_MS apart, so that no peer is cut off while a file is being written over.
+ * missing in two looks at the list, WATCH_KEYS_MS apart, so that rewriting a file disconnects no peer.
  *
  * Over ipc, where the kernel does not say what it has handed over, and who comes is of this machine, connections are cut
  * off for their number and for what they say, not for what they keep. Over inproc there is nothing to watch.
@@ -47,19 +47,20 @@ struct watch *watch_new(void *zmq_context, struct loop *loop, struct err *err);
 /* Ends what was watched, where that socket is this thread's. Loop thread; NULL is ignored. */
 void watch_destroy(struct watch **watch);
 
-/* Watch a socket, from before anybody can connect. A socket that is watched already is let go first. */
+/* Watch a socket. Call before it is bound. The watch leaves a socket that it watched before. */
 bool watch_socket(struct watch *watch, void *socket, struct err *err);
 
-/* To be called once it is bound: who connects from then on is known by address, however short its stay. */
+/* Call once the socket is bound. The address of each later peer is known, however soon the peer leaves. */
 void watch_bound(struct watch *watch);
 
 /* To be called before the socket is closed. Nothing happens where none is watched. */
 void watch_leave(struct watch *watch);
 
-/* From now on, keep to this list, which stays the caller's and is the loop thread's as the socket then must be. */
+/* From now on, disconnect peers whose key is not on this list. The caller owns it. Only the loop thread
+ * may use list and socket from then on. */
 void watch_keys(struct watch *watch, struct allow *allow);
 
-/* Whether the peer's key is still on the list; true where there is no list. False: have nothing to do with the peer. */
+/* Whether the peer's key is still on the list; true where there is no list. False: ignore the peer. */
 bool watch_knows(const struct watch *watch, const struct route *from);
 
 /* To be called after each message_receive that set `from`, whether or not it liked the message, and before anything else is

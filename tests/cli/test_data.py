@@ -54,9 +54,9 @@ class DataTest(TrainingTest):
     def trained_on(self, **options):
         """What the data line on stderr counts: lines, pairs, training pairs, validation pairs; and the model."""
         folder = self.new_run()
-        said = self.train(run__dir=folder, **options)
-        counts = re.search(r"(\d+) lines, (\d+) pairs of .*; training on (\d+), validating on (\d+);", said)
-        return [int(count) for count in counts.groups()], hashes(folder), said
+        printed = self.train(run__dir=folder, **options)
+        counts = re.search(r"(\d+) lines, (\d+) pairs of .*; training on (\d+), validating on (\d+);", printed)
+        return [int(count) for count in counts.groups()], hashes(folder), printed
 
 
 class BadLine(DataTest):
@@ -97,17 +97,17 @@ class BadLine(DataTest):
         for name, line, pattern in self.BAD:
             with self.subTest(name):
                 path = self.pairs(self.around(line))
-                counts, model, said = self.trained_on(data__pairs=path, data__on_bad_line="skip")
+                counts, model, printed = self.trained_on(data__pairs=path, data__on_bad_line="skip")
                 self.assertEqual(counts, [len(PAIRS) + 1, *good[0][1:]])
                 self.assertEqual(model, good[1])
-                self.assertRegex(said, rf"1 bad lines? .*skipped \(data.on_bad_line skip\); the first: {path}:31: {pattern}")
+                self.assertRegex(printed, rf"1 bad lines? .*skipped \(data.on_bad_line skip\); the first: {path}:31: {pattern}")
 
     def test_all_of_them_are_counted(self):
         lines = [pair.encode() for pair in PAIRS] + [line for _, line, _ in self.BAD]
         path = self.pairs(b"\n".join(lines))
-        counts, _, said = self.trained_on(data__pairs=path, data__on_bad_line="skip")
+        counts, _, printed = self.trained_on(data__pairs=path, data__on_bad_line="skip")
         self.assertEqual(counts[:2], [len(lines), len(PAIRS)])
-        self.assertIn(f"{len(self.BAD)} bad lines were skipped (data.on_bad_line skip); the first: {path}:61: no TAB", said)
+        self.assertIn(f"{len(self.BAD)} bad lines were skipped (data.on_bad_line skip); the first: {path}:61: no TAB", printed)
 
     def test_a_file_of_bad_lines_alone_leaves_nothing(self):
         path = self.pairs(["no tab here"] * 5)
@@ -120,9 +120,9 @@ class BadLine(DataTest):
         bad[6] = b"je \xe9tais"
         src, tgt = self.pairs(src, "pairs.en"), self.pairs(b"\n".join(bad), "pairs.fr")
         self.assertRefused(rf"train: {tgt}:7: invalid UTF-8 at byte 4 \(0xE9\)", data__src=src, data__tgt=tgt)
-        counts, _, said = self.trained_on(data__src=src, data__tgt=tgt, data__on_bad_line="skip")
+        counts, _, printed = self.trained_on(data__src=src, data__tgt=tgt, data__on_bad_line="skip")
         self.assertEqual(counts[:2], [60, 59])
-        self.assertIn(f"the first: {tgt}:7: invalid UTF-8", said)
+        self.assertIn(f"the first: {tgt}:7: invalid UTF-8", printed)
 
 
 class Form(DataTest):
@@ -230,8 +230,8 @@ class Loss(DataTest):
     def assertKeepsAll(self, path, *flags, **options):
         """Every letter and digit of both sides stands in the vocabularies."""
         folder = self.new_run()
-        said = self.train(*flags, run__dir=folder, data__pairs=path, **self.SMALL, **options)
-        self.assertNotIn("removed", said)
+        printed = self.train(*flags, run__dir=folder, data__pairs=path, **self.SMALL, **options)
+        self.assertNotIn("removed", printed)
         pairs = [line.split("\t") for line in read(path).decode().splitlines()]
         for side, name in enumerate(("src.vocab", "tgt.vocab")):
             words = read(folder, "latest", name).decode().split("\n")[4:]
@@ -246,9 +246,9 @@ class Loss(DataTest):
 
     def test_more_than_a_fifth_of_a_side_is_refused(self):
         path = case("russian.tsv")
-        said = (rf'train: data.normalise notebook removed 47 of 47 letters and digits of the targets \(100.0 %\), such as '
+        lost = (rf'train: data.normalise notebook removed 47 of 47 letters and digits of the targets \(100.0 %\), such as '
                 rf'{path}:1: "Я" became ""; give --data.normalise nfc')
-        self.assertRefused(said, data__pairs=path, data__normalise="notebook", **self.SMALL)
+        self.assertRefused(lost, data__pairs=path, data__normalise="notebook", **self.SMALL)
         turned = self.pairs(["\t".join(reversed(line.split("\t"))) for line in read(path).decode().splitlines()])
         self.assertRefused("47 of 47 letters and digits of the sources", data__pairs=turned, data__normalise="notebook",
                            data__min_tokens=1, **self.SMALL)
@@ -258,31 +258,31 @@ class Loss(DataTest):
 
     def test_less_is_a_warning_with_an_example_of_each_side(self):
         path = case("letters_lost.tsv")
-        said = self.trained_on(data__pairs=path, data__normalise="notebook", **self.SMALL)[2]
-        self.assertIn("warn", said)
+        printed = self.trained_on(data__pairs=path, data__normalise="notebook", **self.SMALL)[2]
+        self.assertIn("warn", printed)
         for part in ('removed 3 of 58 letters and digits of the sources (5.2 %), such as '
                      f'{path}:3: "Łódź" became "ód"; data.normalise nfc keeps them',
                      'removed 5 of 59 letters and digits of the targets (8.5 %), such as '
                      f'{path}:1: "sœur" became "sur"; data.normalise nfc keeps them'):
-            self.assertIn(part, said)
+            self.assertIn(part, printed)
         plain = self.trained_on(data__pairs=self.pairs(PAIRS), data__normalise="notebook")[2]
         self.assertNotIn("removed", plain)
 
     def test_validation_pairs_and_those_of_evaluate_are_warned_of(self):
         path, russian = case("letters_lost.tsv"), case("russian.tsv")
-        said = self.trained_on(data__pairs=path, data__valid_pairs=russian, data__normalise="notebook", **self.SMALL)[2]
+        printed = self.trained_on(data__pairs=path, data__valid_pairs=russian, data__normalise="notebook", **self.SMALL)[2]
         lost = "removed 47 of 47 letters and digits of the {}targets (100.0 %), such as " + f'{russian}:1: "Я" became ""'
-        self.assertIn(lost.format("validation "), said)
+        self.assertIn(lost.format("validation "), printed)
         result = run("evaluate", "--model", self.path("run-1"), "--data.pairs", russian)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn(lost.format("") + "; a model trained with data.normalise nfc keeps them", result.stderr)
 
     def test_what_is_removed_from_a_sample_sentence_is_named(self):
         sample = self.pairs(["i know 3 .", "2 + 2 = 4", "i know ."], "sample.txt")
-        said = self.trained_on(data__pairs=self.pairs(PAIRS), data__normalise="notebook", run__sample=sample)[2]
-        self.assertIn(f'{sample}: data.normalise notebook removed from "i know 3 .": 3\n', said)
-        self.assertIn(f'{sample}: data.normalise notebook removed from "2 + 2 = 4": 2 + 2 = 4\n', said)
-        self.assertEqual(said.count("removed from"), 2)
+        printed = self.trained_on(data__pairs=self.pairs(PAIRS), data__normalise="notebook", run__sample=sample)[2]
+        self.assertIn(f'{sample}: data.normalise notebook removed from "i know 3 .": 3\n', printed)
+        self.assertIn(f'{sample}: data.normalise notebook removed from "2 + 2 = 4": 2 + 2 = 4\n', printed)
+        self.assertEqual(printed.count("removed from"), 2)
 
 
 class ControlCharacter(DataTest):

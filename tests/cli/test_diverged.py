@@ -20,8 +20,8 @@ class Diverged(TrainingTest):
 
     def diverges(self, text, *flags, **options):
         run = self.path("run")
-        said = self.train("--run.overwrite", status=1, run__dir=run, **options)
-        self.assertRegex(said.rstrip("\n").split("\n")[-1], rf"\Alstmq train: epoch \d+: {text}; {ADVICE}\Z")
+        printed = self.train("--run.overwrite", status=1, run__dir=run, **options)
+        self.assertRegex(printed.rstrip("\n").split("\n")[-1], rf"\Alstmq train: epoch \d+: {text}; {ADVICE}\Z")
         return run
 
     def test_a_loss_of_validation_that_is_not_finite_is_named_with_its_epoch(self):

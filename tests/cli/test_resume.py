@@ -61,13 +61,13 @@ class Resume(TrainingTest):
                 process.wait(draw.uniform(0.02, 0.5) * duration)
             except subprocess.TimeoutExpired:
                 process.kill()
-            _, said = process.communicate(timeout=LIMIT_S)
-            starts.update(re.findall(rb"from step (\d+)", said))
+            _, printed = process.communicate(timeout=LIMIT_S)
+            starts.update(re.findall(rb"from step (\d+)", printed))
             if process.returncode == 0:
                 self.assertSameRun(expected, broken)
                 shutil.rmtree(broken)
                 continue
-            self.assertEqual(process.returncode, -signal.SIGKILL, said)
+            self.assertEqual(process.returncode, -signal.SIGKILL, printed)
             killed += 1
         self.train("--resume", run__dir=broken)
         self.assertSameRun(expected, broken)
@@ -79,15 +79,15 @@ class Resume(TrainingTest):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             folder = self.path(f"broken by {number.name}")
             process = self.start(*self.arguments(run__dir=folder, log__level="debug"))
-            said = b""
-            while b"threads" not in said:  # the worker has come
+            printed = b""
+            while b"threads" not in printed:  # the worker has come
                 line = process.stderr.readline()
-                self.assertNotEqual(line, b"", said)
-                said += line
+                self.assertNotEqual(line, b"", printed)
+                printed += line
             process.send_signal(number)
             rest = process.communicate(timeout=LIMIT_S)[1].decode()
             self.assertEqual(process.returncode, 130, rest)
-            self.assertIn("writing a checkpoint; once more ends at once\n", rest)
+            self.assertIn("writing a checkpoint; a second signal ends it at once\n", rest)
             last = rest.splitlines()[-1]
             self.assertRegex(last, r"\Alstmq train: interrupted; continue with: lstmq train --run.dir \'.*\' --resume\Z")
             again = run(*shlex.split(last.split("continue with: ")[1])[1:])
@@ -115,11 +115,11 @@ class Resume(TrainingTest):
             options = {**self.options, "run.dir": folder, "train.shards": 1, "train.epochs": 50}
             if command == "coordinator":
                 options["train.threads"] = None
-            said = run(command, "--resume", *words(options))
-            self.assertEqual(said.returncode, 0, said.stderr)
-            self.assertIn(f"{folder} is finished after 2 epochs, stopped by train.patience 1: raise it to go on (", said.stderr)
-            said = run(command, "--resume", *words({**options, "train.epochs": 2}))
-            self.assertIn("stopped by train.patience 1: raise it to go on, and train.epochs too (", said.stderr)
+            printed = run(command, "--resume", *words(options))
+            self.assertEqual(printed.returncode, 0, printed.stderr)
+            self.assertIn(f"{folder} is finished after 2 epochs, stopped by train.patience 1: raise it to go on (", printed.stderr)
+            printed = run(command, "--resume", *words({**options, "train.epochs": 2}))
+            self.assertIn("stopped by train.patience 1: raise it to go on, and train.epochs too (", printed.stderr)
         self.assertEqual(len(metrics(folder)), 2)
         self.assertIn("going on from step", self.train("--resume", run__dir=folder, train__epochs=50, train__patience=3))
         self.assertEqual(len(metrics(folder)), 4)
@@ -157,8 +157,8 @@ class Resume(TrainingTest):
         damaged = bytearray(read(path))
         damaged[-1] ^= 1
         write(path, bytes(damaged))
-        said = self.train("--resume", run__dir=folder)
-        self.assertIn(f"checkpoint passed over: {path}: ", said)
+        printed = self.train("--resume", run__dir=folder)
+        self.assertIn(f"checkpoint passed over: {path}: ", printed)
         self.assertSameRun(expected, folder)
 
     def test_a_copy_goes_on_whatever_became_of_its_links(self):
@@ -264,8 +264,8 @@ class OwnOptions(TrainingTest):
                 if key in listed:
                     self.assertEqual(self.dump(f"--{key}={value}", command=command), {**had, key: value, **self.replaced(key)})
                 else:
-                    said = self.dump(f"--{key}={value}", command=command, status=2)
-                    self.assertIn(f'{key} is "{value}" but the run in {self.run_dir} was begun with "{had[key]}": ', said)
+                    printed = self.dump(f"--{key}={value}", command=command, status=2)
+                    self.assertIn(f'{key} is "{value}" but the run in {self.run_dir} was begun with "{had[key]}": ', printed)
 
     @staticmethod
     def other(command, key, had):
@@ -420,7 +420,7 @@ class Refused(TrainingTest):
             self.assertIsNone(process.poll())
         self.assertFails(1, f"process {process.pid} is training there", *self.arguments("--resume"))
 
-    def test_overwriting_begins_anew(self):
+    def test_overwriting_starts_over(self):
         write(self.path("run", "notes.txt"), "mine")
         self.train("--run.overwrite", train__epochs=1)
         self.assertEqual([record["epoch"] for record in metrics(self.run_dir)], [1])

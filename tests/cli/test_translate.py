@@ -105,9 +105,9 @@ class Lines(TrainingTest):
             process.stdin.write(b"i kn")
             process.stdin.flush()
             self.assertFalse(ready.select(0.05), "half a line was answered")
-        rest, said = process.communicate(b"ow .\nwe are", timeout=LIMIT_S)
+        rest, printed = process.communicate(b"ow .\nwe are", timeout=LIMIT_S)
         self.assertEqual(rest.decode(), translate("i know .\nwe are").stdout)
-        self.assertEqual((process.returncode, said), (0, b""))
+        self.assertEqual((process.returncode, printed), (0, b""))
 
     def test_a_line_that_ends_in_cr_is_answered_before_the_next_byte_comes(self):
         process = self.start("translate", "--model", MODEL["run"], stdin=subprocess.PIPE)
@@ -121,8 +121,8 @@ class Lines(TrainingTest):
                 if answer is not None:
                     self.assertTrue(ready.select(LIMIT_S), "no answer before the end of the input")
                     self.assertEqual(os.read(process.stdout.fileno(), 4096).decode(), answer + "\n")
-        rest, said = process.communicate(b"", timeout=LIMIT_S)
-        self.assertEqual((rest, process.returncode, said), (b"", 0, b""))
+        rest, printed = process.communicate(b"", timeout=LIMIT_S)
+        self.assertEqual((rest, process.returncode, printed), (b"", 0, b""))
 
     def test_a_reader_that_leaves_ends_it_without_a_word(self):
         reader, writer = os.pipe()
@@ -188,10 +188,10 @@ class Remarks(TrainingTest):
             with self.subTest(name):
                 text = b"i know .\nwe are tired .\n" + line + b"\ni know .\n"
                 process = self.start("translate", "--model", MODEL["run"], stdin=subprocess.PIPE)
-                out, said = process.communicate(text, timeout=LIMIT_S)
+                out, printed = process.communicate(text, timeout=LIMIT_S)
                 self.assertEqual(out.decode().split("\n")[:-1], good)
                 self.assertEqual(process.returncode, 3)
-                self.assertRegex(said.decode(), rf"\Alstmq translate: {pattern}[^\n]*\n\Z")
+                self.assertRegex(printed.decode(), rf"\Alstmq translate: {pattern}[^\n]*\n\Z")
 
 
 class Form(TrainingTest):
@@ -209,18 +209,18 @@ class Form(TrainingTest):
                                     (read(SOURCE, "tests/cases/utf32.tsv"), "UTF-32 text", "iconv -f UTF-32 -t UTF-8")):
             with self.subTest(what):
                 process = self.start("translate", "--model", MODEL["run"], stdin=subprocess.PIPE)
-                out, said = process.communicate(data, timeout=LIMIT_S)
+                out, printed = process.communicate(data, timeout=LIMIT_S)
                 self.assertEqual((out, process.returncode), (b"", 3))
-                self.assertEqual(said.decode(), f"lstmq translate: stdin: this is {what}; make it plain UTF-8 text: "
+                self.assertEqual(printed.decode(), f"lstmq translate: stdin: this is {what}; make it plain UTF-8 text: "
                                                 f"{command} FILE | lstmq translate\n")
 
     def test_a_one_byte_encoding_is_named_with_its_line(self):
         for data, encoding in ((b"i know .\ncaf\xe9\n", "LATIN1"), (b"i know .\ncaf\xe9\x85\n", "WINDOWS-1252")):
             process = self.start("translate", "--model", MODEL["run"], stdin=subprocess.PIPE)
-            out, said = process.communicate(data, timeout=LIMIT_S)
+            out, printed = process.communicate(data, timeout=LIMIT_S)
             self.assertEqual((out.decode(), process.returncode), (translate("i know .\n").stdout, 3))
             self.assertIn(f"stdin:2: not valid UTF-8 text at byte 4; if it is {encoding}: iconv -f {encoding} -t UTF-8 FILE",
-                          said.decode())
+                          printed.decode())
 
 
 class Model(TrainingTest):
@@ -332,8 +332,8 @@ class Evaluate(TrainingTest):
 
     def test_a_perfect_translation_scores_100(self):
         sources = [pair.split("\t")[0] for pair in PAIRS[:80]]
-        said = translate("".join(source + "\n" for source in sources)).lines
-        perfect = [f"{source}\t{text}" for source, text in zip(sources, said) if len(text.split()) >= 4]
+        printed = translate("".join(source + "\n" for source in sources)).lines
+        perfect = [f"{source}\t{text}" for source, text in zip(sources, printed) if len(text.split()) >= 4]
         self.assertGreater(len(perfect), 10)
         scores = json.loads(self.evaluate(perfect, "--json"))
         self.assertEqual((round(scores["bleu"], 9), round(scores["chrf"], 9)), (100, 100))

@@ -245,7 +245,7 @@ class Cluster:
         self.processes.append(process)
         return process
 
-    def given_up(self, worker, why="", since=0):
+    def declared_dead(self, worker, why="", since=0):
         """Wait until the coordinator declares that worker dead; the time."""
         return self.coordinator.event("worker_dead", since, process=worker.pid, reason=re.compile("^" + why))["at_s"]
 
@@ -253,7 +253,7 @@ class Cluster:
         """Wait for a generation of so many workers; the step from which it goes on."""
         return self.coordinator.event("generation_started", since, workers=workers)["step"]
 
-    def at_work(self, since=0):
+    def active(self, since=0):
         """Wait until a generation trains; the time."""
         return self.coordinator.event("generation_active", since)["at_s"]
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Nobody is given up because the machine has too much to do: for each core four processes that only count, besides the run.
+"""No worker is declared dead because the machine has too much to do: for each core four processes that only count, besides the run.
 
 Two minutes on one core, so that other tests have the others; in full ten minutes on all of them."""
 
@@ -27,15 +27,15 @@ class Busy(ClusterTest):
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
 
-    def test_nobody_is_given_up(self):
+    def test_no_worker_is_declared_dead(self):
         cluster = self.cluster(train__epochs=100000, train__min_workers=2, cluster__timeout=None).start().listening()
         for _ in range(2):
             cluster.worker()
-        cluster.at_work()
+        cluster.active()
         self.assertIsNone(cluster.coordinator.awaits("worker_dead", SECONDS), cluster.log())
         status = cluster.status()
         self.assertEqual((status["lost"], status["workers"], status["generation"]), (0, 2, 1), cluster.log())
-        self.say(f"{status['step']} steps in {SECONDS} s on {len(self.cores)} cores, nobody given up")
+        self.say(f"{status['step']} steps in {SECONDS} s on {len(self.cores)} cores, none declared dead")
 
 
 if __name__ == "__main__":

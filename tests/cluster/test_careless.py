@@ -14,7 +14,7 @@ NOBODY = 65534
 
 
 def told(*arguments, prefix=()):
-    """How such a command ended, and what it said; it must do so by itself."""
+    """The exit status of such a command, and its errors. It must end without help."""
     result = subprocess.run([*prefix, BINARY, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=LIMIT_S,
                             encoding="utf-8", errors="surrogateescape", check=False)
     return result.returncode, result.stderr
@@ -47,33 +47,33 @@ class Careless(ClusterTest):
     def test_few_open_files_are_told_and_not_run_into(self):
         for command in (("worker", "--connect", "tcp://127.0.0.1:1"),
                         ("coordinator", "--data.pairs", self.pairs, "--run.dir", os.path.join(self.folder, "run"))):
-            status, said = told(*command, prefix=under("-n", "40"))
-            self.assertEqual(status, 1, said)
-            self.assertIn("may open 40 files", said)
-            self.assertIn("raise ulimit -n", said)
+            status, printed = told(*command, prefix=under("-n", "40"))
+            self.assertEqual(status, 1, printed)
+            self.assertIn("may open 40 files", printed)
+            self.assertIn("raise ulimit -n", printed)
         train = ("train", "--data.pairs", self.pairs, "--epochs", "1", "--embed", "8", "--hidden", "8", "--run.dir",
                  os.path.join(self.folder, "run"), "--run.overwrite", "--train.threads", "1", "--train.workers")
         for files, command in (("20", (*train, "1")), ("40", (*train, "8")),
                                ("12", ("status", "--connect", "tcp://127.0.0.1:1"))):
-            status, said = told(*command, prefix=under("-n", files))
-            self.assertEqual(status, 1, said)
-            self.assertRegex(said, rf"may open {files} files and needs \d+: raise ulimit -n")
+            status, printed = told(*command, prefix=under("-n", files))
+            self.assertEqual(status, 1, printed)
+            self.assertRegex(printed, rf"may open {files} files and needs \d+: raise ulimit -n")
         for workers, enough in (("1", "32"), ("8", "60")):
-            status, said = told(*train, workers, prefix=under("-n", enough))
-            self.assertEqual(status, 0, said)
+            status, printed = told(*train, workers, prefix=under("-n", enough))
+            self.assertEqual(status, 0, printed)
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root")
     def test_who_comes_as_another_user_goes_and_the_others_stay(self):
         cluster = self.cluster(train__epochs=100000, train__min_workers=2, cluster__settle=0).start().listening()
         workers = [cluster.worker(), cluster.worker()]
-        cluster.at_work()
+        cluster.active()
         since = cluster.coordinator.mark()
         other = self.limited(cluster, "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
         self.assertEqual(other.end(), 2, cluster.log())
         other.event("failed", reason=re.compile("--worker.bind"))
-        cluster.given_up(other, "failed")
+        cluster.declared_dead(other, "failed")
         cluster.generation(2, since)
-        cluster.at_work(since)
+        cluster.active(since)
         self.assertFalse(any(worker.ended() for worker in workers), cluster.log())
         self.assertEqual(cluster.status()["lost"], 1, cluster.log())
 
@@ -81,17 +81,17 @@ class Careless(ClusterTest):
         for endpoint in ("tcp://" + "a" * 300 + ":5", "ipc:///" + "a" * 300, "tcp://127.0.0.1:65536", "tcp://127.0.0.1:0",
                          "tcp://127.0.0.1:5757:7", "tcp://::1:5757"):
             for command in (("worker", "--worker.patience", "1"), ("status",)):
-                status, said = told(*command, "--connect", endpoint, *(["--insecure"] if command[0] == "worker" else []))
-                self.assertEqual(status, 2, f"{command[0]} {endpoint}: {said}")
-                self.assertRegex(said, r": .{10}")
+                status, printed = told(*command, "--connect", endpoint, *(["--insecure"] if command[0] == "worker" else []))
+                self.assertEqual(status, 2, f"{command[0]} {endpoint}: {printed}")
+                self.assertRegex(printed, r": .{10}")
         run = os.path.join(self.folder, "run")
         for endpoint in ("tcp://127.0.0.1:65536", "inproc://here", "ipc:///" + "a" * 300):
-            status, said = told("coordinator", "--data.pairs", self.pairs, "--run.dir", run, "--bind", endpoint, "--insecure")
-            self.assertEqual(status, 2, f"{endpoint}: {said}")
+            status, printed = told("coordinator", "--data.pairs", self.pairs, "--run.dir", run, "--bind", endpoint, "--insecure")
+            self.assertEqual(status, 2, f"{endpoint}: {printed}")
         for bind in ("127.0.0.1:65536", "[::1", "::1"):
-            status, said = told("worker", "--connect", "tcp://127.0.0.1:1", "--worker.bind", bind, "--insecure")
-            self.assertEqual(status, 2, f"{bind}: {said}")
-            self.assertIn("worker.bind", said)
+            status, printed = told("worker", "--connect", "tcp://127.0.0.1:1", "--worker.bind", bind, "--insecure")
+            self.assertEqual(status, 2, f"{bind}: {printed}")
+            self.assertIn("worker.bind", printed)
 
     def test_a_typing_mistake_in_an_endpoint_is_told_as_one(self):
         run = os.path.join(self.folder, "run")
@@ -101,14 +101,14 @@ class Careless(ClusterTest):
             wanted = f'"{endpoint}" is not an endpoint: use tcp://HOST:PORT{more}\n'
             for name, *command in (("bind", "coordinator", "--data.pairs", self.pairs, "--run.dir", run, "--bind"),
                                    ("connect", "worker", "--connect"), ("connect", "status", "--connect")):
-                status, said = told(*command, endpoint)
-                self.assertEqual(status, 2, said)
-                self.assertEqual(said, f"lstmq {command[0]}: cluster.{name}: {wanted}")
+                status, printed = told(*command, endpoint)
+                self.assertEqual(status, 2, printed)
+                self.assertEqual(printed, f"lstmq {command[0]}: cluster.{name}: {wanted}")
             self.assertFalse(os.path.exists(run))
         for bind in ("tcp://127.0.0.1:5001", "127.0.0.1:80000", "http://h", "h:x"):
-            status, said = told("worker", "--connect", "tcp://192.0.2.1:5757", "--worker.bind", bind)
-            self.assertEqual(status, 2, said)
-            self.assertIn(f'worker.bind: "{bind}" is not an address: use HOST or HOST:PORT', said)
+            status, printed = told("worker", "--connect", "tcp://192.0.2.1:5757", "--worker.bind", bind)
+            self.assertEqual(status, 2, printed)
+            self.assertIn(f'worker.bind: "{bind}" is not an address: use HOST or HOST:PORT', printed)
 
     def test_a_host_that_is_not_there_brings_no_advice_on_security(self):
         try:
@@ -130,9 +130,9 @@ class Careless(ClusterTest):
         for keys, wanted in (((public, public), f"curve.key: {public}: this is a public key; give {secret}\n"),
                              ((secret, secret), f"curve.server: {secret}: this is a secret key; give {public}\n")):
             for command in ("worker", "status"):
-                status, said = told(command, "--connect", "tcp://127.0.0.1:1", "--key", keys[0], "--server", keys[1])
-                self.assertEqual(status, 2, said)
-                self.assertEqual(said, f"lstmq {command}: {wanted}")
+                status, printed = told(command, "--connect", "tcp://127.0.0.1:1", "--key", keys[0], "--server", keys[1])
+                self.assertEqual(status, 2, printed)
+                self.assertEqual(printed, f"lstmq {command}: {wanted}")
 
     def test_a_worker_that_finds_no_coordinator_says_where_it_looks(self):
         worker = self.cluster()._process("worker", "--connect", "tcp://127.0.0.1:1", name="lost")
@@ -148,15 +148,15 @@ class Careless(ClusterTest):
             self.assertEqual(wrong.happened("joining_again"), [], cluster.log())
 
     def test_a_port_of_loopback_is_loopback(self):
-        status, said = told("worker", "--connect", "tcp://127.0.0.1:1", "--worker.bind", "127.0.0.1:5001", "--worker.patience", "1")
-        self.assertEqual(status, 1, said)
-        self.assertIn("could not be reached", said)
+        status, printed = told("worker", "--connect", "tcp://127.0.0.1:1", "--worker.bind", "127.0.0.1:5001", "--worker.patience", "1")
+        self.assertEqual(status, 1, printed)
+        self.assertIn("could not be reached", printed)
 
     def test_a_limit_that_nobody_could_keep_is_refused(self):
-        status, said = told("coordinator", "--data.pairs", self.pairs, "--run.dir", os.path.join(self.folder, "run"),
+        status, printed = told("coordinator", "--data.pairs", self.pairs, "--run.dir", os.path.join(self.folder, "run"),
                             "--bind", "tcp://127.0.0.1:0", "--cluster.ping", "1000", "--cluster.timeout", "1900")
-        self.assertEqual(status, 2, said)
-        self.assertIn("cluster.timeout", said)
+        self.assertEqual(status, 2, printed)
+        self.assertIn("cluster.timeout", printed)
 
 
 if __name__ == "__main__":

@@ -65,13 +65,13 @@ class CoordinatorKilled(ClusterTest):
         cluster = self.cluster(train__epochs=LONGEST, cluster__settle=0).start().listening()
         workers = [cluster.worker() for _ in range(WORKERS)]
         cluster.generation(WORKERS)
-        cluster.at_work()
+        cluster.active()
         before = read(cluster.run, "journal")
         for left in (2, 1):  # two more generations
             since = cluster.coordinator.mark()
             workers[left].kill()
             cluster.generation(left, since)
-        cluster.at_work(since)
+        cluster.active(since)
         cluster.coordinator.kill()
         self.assertEqual(cluster.coordinator.end(), -signal.SIGKILL, "the run was over before\n" + cluster.log())
         write(os.path.join(cluster.run, "journal"), before)
@@ -79,7 +79,7 @@ class CoordinatorKilled(ClusterTest):
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=LONGEST), cluster.log())
 
     def early(self, **options):
-        """Two at work in a run whose first checkpoint is a while away, and its journal before they came."""
+        """Two active workers in a run whose first checkpoint is a while away, and its journal before they came."""
         self.pairs_count = MANY
         write(self.pairs, sample_pairs(MANY))
         cluster = self.cluster(train__batch=1, train__epochs=1, train__min_workers=2, **options).start().listening()

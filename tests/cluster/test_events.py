@@ -88,14 +88,14 @@ class Events(ClusterTest):
         names = [event["event"] for event in self.run_json("train", *words(options))]
         for name in ("dataset_read", "epoch_done", "checkpoint_written", "run_ended"):
             self.assertIn(name, names)
-        said = self.run_json("translate", "--model", run, stdin="\nzyzzyva " + 30 * "hm " + "\n")
-        unknown = [event for event in said if event["event"] == "words_unknown"]
+        printed = self.run_json("translate", "--model", run, stdin="\nzyzzyva " + 30 * "hm " + "\n")
+        unknown = [event for event in printed if event["event"] == "words_unknown"]
         self.assertEqual([event["line"] for event in unknown], [2])
         self.assertIn("zyzzyva", unknown[0]["words"])
         with open(self.pairs, "a", encoding="utf-8") as file:
             file.write("one side\t\n")
-        said = self.run_json("evaluate", "--model", run, "--data.pairs", self.pairs)
-        self.assertIn(("empty_pairs_left_out", 1), [(event["event"], event.get("pairs")) for event in said])
+        printed = self.run_json("evaluate", "--model", run, "--data.pairs", self.pairs)
+        self.assertIn(("empty_pairs_left_out", 1), [(event["event"], event.get("pairs")) for event in printed])
 
     def test_the_readme_names_each_event(self):
         """Those of the sources, and no others."""

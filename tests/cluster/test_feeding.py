@@ -60,7 +60,7 @@ class Feeding(unittest.TestCase):
         return process
 
     def samples(self, group, crowd):
-        """(seconds, tokens, the coordinator's processor seconds, its resident bytes), about one a second, until there is enough."""
+        """(seconds, tokens, the coordinator's processor seconds, its resident bytes), about one a second, until there are enough."""
         began = None
         for line in crowd.stdout:
             told = json.loads(line)

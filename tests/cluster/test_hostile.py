@@ -176,7 +176,7 @@ class Port:
 
 
 class Run:
-    """A coordinator and two workers at work, and all their ports."""
+    """A coordinator and two active workers, and all their ports."""
 
     def __init__(self, test, keyed):
         self.test, self.keyed = test, keyed
@@ -199,7 +199,7 @@ class Run:
             # Named, so that workers of this host meet at a TCP port as those of many hosts do.
             self.cluster.worker("--worker.bind", "127.0.0.1", *self.with_key(name))
             self.cluster.coordinator.event("worker_joined", mark)
-        self.cluster.at_work()
+        self.cluster.active()
 
     def with_key(self, name):
         return self.keys.of_peer(name) if self.keyed else ()
@@ -261,7 +261,7 @@ class Hostile(ClusterTest):
         resource.setrlimit(resource.RLIMIT_NOFILE, (FILES if most == resource.RLIM_INFINITY else min(most, FILES), most))
 
     def bounded(self, run):
-        """Junk at a rate that anybody's line has leaves at least half of the speed without, which is returned."""
+        """Junk at the rate of a home line leaves at least half of the speed. Returns the speed without junk."""
         quiet, over = run.speed(), threading.Event()
 
         def throw(port):

@@ -214,7 +214,7 @@ class Listening(unittest.TestCase):
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", timeout=LIMIT_S,
                                 check=False)
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertIn("open to anybody", result.stderr)
+        self.assertIn("accepts every peer that reaches it", result.stderr)
 
 
 if __name__ == "__main__":

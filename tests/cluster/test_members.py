@@ -58,20 +58,20 @@ class Members(ClusterTest):
         if FULL:
             self.assertLessEqual(lost_s - silent_s, SEEN_S)
 
-    def test_a_frozen_worker_is_given_up_and_joins_as_a_new_one_when_it_wakes(self):
+    def test_a_frozen_worker_is_declared_dead_and_joins_as_a_new_one_when_it_wakes(self):
         cluster = self.begin(cluster__timeout=SILENT_MS)
         frozen, woken = cluster.workers[1], 0
         for step in (20, 900):
             frozen.at_step(step)
             number, since, woken = frozen.number(woken), cluster.coordinator.mark(), frozen.mark()
             stopped_s = frozen.send(signal.SIGSTOP)
-            lost_s = cluster.given_up(frozen, "was silent", since)
+            lost_s = cluster.declared_dead(frozen, "was silent", since)
             self.seen(stopped_s, lost_s)
-            cluster.at_work(since)
+            cluster.active(since)
             frozen.send(signal.SIGCONT)
             self.assertGreater(frozen.number(woken), number, "as a new one")
             frozen.event("generation_entered", woken, workers=3)
-            self.say(f"frozen: given up after {lost_s - stopped_s:.2f} s")
+            self.say(f"frozen: declared dead after {lost_s - stopped_s:.2f} s")
         self.finish(cluster)
 
     def test_while_one_is_cut_off_the_others_go_on_and_it_joins_as_a_new_one_when_it_is_heard(self):
@@ -84,15 +84,15 @@ class Members(ClusterTest):
         parted.at_step()
         number, since, heard = parted.number(), cluster.coordinator.mark(), parted.mark()
         held_s = relay.say("hold", "127.0.0.1")
-        lost_s = cluster.given_up(parted, "was silent", since)
+        lost_s = cluster.declared_dead(parted, "was silent", since)
         self.seen(held_s, lost_s)
         cluster.generation(2, since)
-        cluster.at_work(since)
+        cluster.active(since)
         cluster.workers[0].at_step(since=cluster.workers[0].mark())
         relay.say("release")
         self.assertGreater(parted.number(heard), number, "as a new one")
         cluster.generation(3, since)
-        self.say(f"cut off: given up after {lost_s - held_s:.2f} s")
+        self.say(f"cut off: declared dead after {lost_s - held_s:.2f} s")
         self.finish(cluster)
 
     def test_a_worker_that_wakes_before_the_limit_stays_a_member(self):
@@ -112,7 +112,7 @@ class Members(ClusterTest):
         for worker in sleepers:
             worker.send(signal.SIGSTOP)
         for worker in sleepers:
-            cluster.given_up(worker, "was silent", since)
+            cluster.declared_dead(worker, "was silent", since)
         cluster.worker("--log.level", "debug").at_step(10)
         marks = [worker.mark() for worker in sleepers]
         for worker in sleepers:
@@ -200,7 +200,7 @@ class Members(ClusterTest):
         since = cluster.coordinator.mark()
         cluster.worker("--worker.bind", f"127.0.0.1:{ports[2]}")
         cluster.generation(3, since)
-        cluster.at_work(since)
+        cluster.active(since)
         since = cluster.coordinator.mark()
         cluster.workers[0].send(signal.SIGTERM)
         cluster.generation(2, since)
@@ -250,7 +250,7 @@ class Members(ClusterTest):
                 self.assertEqual(worker.end(), 0 if number == signal.SIGTERM else -number, cluster.log())
                 if worker is first:
                     cluster.coordinator.event("waiting_for_workers", since, workers=1, least=2)
-            # Where the first was killed, the step that the last of them names may be one that was given up.
+            # Where the first was killed, the step that the last of them names may be one that was dropped.
             done = last.steps()[-1] + (0 if first_by == signal.SIGKILL else 1)
             cluster.worker("--log.level", "debug"), cluster.worker("--log.level", "debug")
             self.assertGreaterEqual(cluster.generation(2, since), done, cluster.log())

@@ -190,7 +190,7 @@ class AnotherWorker(ClusterTest):
         """Let all do what they are told until that holds; *workers* may grow meanwhile."""
         while not until():
             ready, _, _ = zmq.select([worker.socket for worker in workers], [], [], LIMIT_S)
-            self.assertTrue(ready, "nothing was said any more\n" + self.group.log())
+            self.assertTrue(ready, "no message came\n" + self.group.log())
             for worker in workers:
                 if worker.socket in ready:
                     worker.take()

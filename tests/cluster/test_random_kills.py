@@ -31,7 +31,7 @@ class RandomKills(ClusterTest):
                                train__epochs=EPOCHS, data__take=TAKE, train__min_workers=2)
         cluster.start("--config", "notebook").listening()
         workers = [cluster.worker("--log.level", "debug") for _ in range(3)]
-        began_s = cluster.at_work()
+        began_s = cluster.active()
         victim, marks = 0, [0, 0, 0]
         for number in range(kills):
             # The steps at which they die are spread over the run, a little before the end of their turns.

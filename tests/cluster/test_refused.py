@@ -83,7 +83,7 @@ class Removed(ClusterTest):
         keys.withdraw("goes")
         began = time.monotonic()
         cluster.coordinator.event("connection_refused", address=HERE, reason=re.compile("^key .* was removed from the list of keys"))
-        cluster.given_up(goes, "has lost its connection")
+        cluster.declared_dead(goes, "has lost its connection")
         if FULL:
             self.assertLess(time.monotonic() - began, 2)
         goes.event("key_refused")

@@ -108,10 +108,10 @@ class ThreeHosts(ClusterTest):
             self.hosts.cable(host, "down")
             held_s = cluster.relay.say("hold", self.hosts.address(host))
         for worker in workers.values():
-            lost_s = cluster.given_up(worker, "was silent", mark)
+            lost_s = cluster.declared_dead(worker, "was silent", mark)
             if FULL:
                 self.assertLessEqual(lost_s - held_s, SEEN_S, cluster.log())
-        self.say(f"{' and '.join(workers)} cut off: given up after {lost_s - held_s:.2f} s")
+        self.say(f"{' and '.join(workers)} cut off: declared dead after {lost_s - held_s:.2f} s")
         return mark
 
     def join(self, cluster, workers):
@@ -142,11 +142,11 @@ class ThreeHosts(ClusterTest):
         one, two = ({host: workers[host] for host in hosts} for hosts in ("d", "bd"))
         mark = self.part(cluster, one)
         cluster.generation(2, mark)
-        cluster.at_work(mark)
+        cluster.active(mark)
         self.join(cluster, one)
         mark = self.part(cluster, two)
         cluster.coordinator.event("waiting_for_workers", mark)
-        self.assertIsNone(cluster.coordinator.awaits("generation_started", PARTED_S, mark), "nobody was there to train")
+        self.assertIsNone(cluster.coordinator.awaits("generation_started", PARTED_S, mark), "no worker was there to train")
         self.join(cluster, two)
         cluster.relay.say("rate", "0")
         cluster.finished()

@@ -19,11 +19,11 @@ class WorkerKilled(ClusterTest):
     def tearDownClass(cls):
         if cls.figures:
             seen, again = ([figure[i] for figure in cls.figures] for i in (0, 1))
-            print(f"  {len(seen)} kills: given up after {1000 * max(seen):.0f} ms at most, at work again after "
+            print(f"  {len(seen)} kills: declared dead after {1000 * max(seen):.0f} ms at most, active again after "
                   f"{1000 * max(again):.0f} ms at most (mean {1000 * sum(again) / len(again):.0f} ms)", flush=True)
 
     def kill(self, fault, checkpoint_every=0, victim=0, late=False):
-        """One run of three workers, of which one dies there; `late`: the third joins when the others are at work. The first waits for
+        """One run of three workers, of which one dies there; `late`: the third joins when the others are active. The first waits for
         those to come, lest the run be over before."""
         cluster = self.cluster(train__epochs=EPOCHS, train__min_workers=2, cluster__settle=0 if late else 100,
                                train__checkpoint_every=checkpoint_every).start().listening()
@@ -41,7 +41,7 @@ class WorkerKilled(ClusterTest):
         lost = cluster.coordinator.event("worker_dead", process=dying.pid)
         self.assertNotIn("was silent", lost["reason"], "its connection tells sooner")
         lost_s = lost["at_s"]
-        work_s = cluster.at_work(lost["line_number"])
+        work_s = cluster.active(lost["line_number"])
         begun = cluster.coordinator.event("generation_started", lost["line_number"])["step"]
         cluster.finished()
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=EPOCHS), cluster.log())

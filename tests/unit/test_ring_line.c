@@ -21,7 +21,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { RANKS = 2, MOMENT_MS = 20, PATIENCE_MS = 24 * RING_BROKEN_MS /* of what would else wait for ever */ };
+enum { RANKS = 2, MOMENT_MS = 20, PATIENCE_MS = 24 * RING_BROKEN_MS /* ends a hang */ };
 
 /* What the relay does when the next bytes come from rank 0. */
 enum deed {
