@@ -42,6 +42,8 @@ bool link_listen(struct link *link, enum monitor_news *news, struct err *err)
 {
     if (!monitor_take(link->monitor, news, err))
         return false;
+    if (*news == MONITOR_STANDS && link->stands)
+        *news = MONITOR_SAME; /* a link never stands twice */
     link->stands = *news == MONITOR_STANDS || (link->stands && *news != MONITOR_BROKE);
     return true;
 }
