@@ -63,16 +63,20 @@ static bool s_is_utf32(const unsigned char *bytes, size_t size, bool big)
     return size >= 8;
 }
 
-/* The high byte of three units in four is 0, as that of Latin letters, and no low byte is. */
+/* No low byte is 0, and the high byte is: in three units in four, as of Latin letters, or at each of several line ends,
+ * as in any script. A text with some NULs in it has line ends without one. */
 static bool s_is_utf16(const unsigned char *bytes, size_t size, bool big)
 {
-    size_t units = size / 2, latin = 0;
+    size_t units = size / 2, latin = 0, ends = 0, feeds = 0;
     for (size_t i = 0; i < units; i++) {
-        if (bytes[2 * i + big] == 0)
+        unsigned char high = bytes[2 * i + !big], low = bytes[2 * i + big];
+        if (low == 0)
             return false;
-        latin += bytes[2 * i + !big] == 0;
+        latin += high == 0;
+        ends += high == 0 && low == '\n';
+        feeds += (size_t)(high == '\n') + (low == '\n');
     }
-    return units >= 4 && 4 * latin >= 3 * units;
+    return units >= 4 && (4 * latin >= 3 * units || (ends >= 2 && ends == feeds));
 }
 
 struct form form_of(const char *bytes, size_t size)

@@ -65,6 +65,8 @@ static void text_in_wide_characters_is_known_with_and_without_a_mark(void **stat
         {BYTES("\xFF\xFE\0\0x\0\0\0"), "iconv -f UTF-32 -t UTF-8"},
         {BYTES("\0\0\xFE\xFF\0\0\0x"), "iconv -f UTF-32 -t UTF-8"},
         {BYTES("a\0\t\0\x53\1o\0u\0\n\0"), "iconv -f UTF-16LE -t UTF-8"},
+        {BYTES("\x3F\4\x40\4\t\0\x3C\4\n\0\x34\4\x30\4\t\0\x30\4\n\0"), "iconv -f UTF-16LE -t UTF-8"},
+        {BYTES("\x4F\x60\0\t\x4E\x16\0\n\x59\x7D\0\t\x75\x4C\0\n"), "iconv -f UTF-16BE -t UTF-8"},
         {BYTES("\0a\0\t\1\x53\0o\0u\0\n"), "iconv -f UTF-16BE -t UTF-8"},
         {BYTES("a\0\0\0\t\0\0\0\xE9\0\0\0"), "iconv -f UTF-32LE -t UTF-8"},
         {BYTES("\0\0\0a\0\0\0\t\0\0\4\x31"), "iconv -f UTF-32BE -t UTF-8"},
