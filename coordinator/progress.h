@@ -2,7 +2,7 @@
  *
  * On a terminal one live line, redrawn at most ten times a second and removed before anything else is printed there
  * (log lines included, from any thread); fields that do not fit in the terminal's width are left out. Piped, one plain
- * line an epoch. A table at the end in either case, unless run.progress is none. Everything goes to stdout.
+ * line an epoch. Both end with a table. run.progress none prints neither. Everything goes to stdout.
  * Coordinator's thread, but for the clearing of the line. */
 #ifndef LSTMQ_PROGRESS_H
 #define LSTMQ_PROGRESS_H

@@ -17,7 +17,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
-enum { NOBODY = 65534, LIMIT_S = 60 };
+enum { OTHER_USER = 65534, LIMIT_S = 60 };
 
 static void s_own(char place[COLLECTIVE_ENDPOINT])
 {
@@ -176,7 +176,7 @@ static void another_users_processes_are_sent_away(void **state)
         skip();
     s_open(&fixture);
     assert_int_equal(s_greeting(&fixture, geteuid()), 1);
-    assert_int_equal(s_greeting(&fixture, NOBODY), 0);
+    assert_int_equal(s_greeting(&fixture, OTHER_USER), 0);
     s_close(&fixture);
 }
 
