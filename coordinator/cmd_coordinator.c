@@ -4,9 +4,9 @@
  * hoard. What it must not forget when it is killed is in the run folder's journal. */
 #include "coordinator/commands.h"
 #include "coordinator/conduct.h"
-#include "coordinator/resume.h"
+#include "coordinator/run/resume.h"
 #include "proto/base/log.h"
-#include "proto/wire/keyring.h"
+#include "proto/wire/auth/keyring.h"
 #include "proto/wire/socket.h"
 
 #include <stdlib.h>

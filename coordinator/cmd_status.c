@@ -7,7 +7,7 @@
 #include "proto/base/buffer.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
-#include "proto/wire/keyring.h"
+#include "proto/wire/auth/keyring.h"
 #include "proto/wire/message.h"
 #include "proto/wire/monitor.h"
 #include "proto/wire/socket.h"

@@ -5,7 +5,7 @@
  * cluster differs in the endpoint alone. */
 #include "coordinator/commands.h"
 #include "coordinator/conduct.h"
-#include "coordinator/resume.h"
+#include "coordinator/run/resume.h"
 #include "proto/wire/message.h"
 #include "proto/wire/socket.h"
 

@@ -6,7 +6,7 @@
 #define LSTMQ_COORDINATOR_COMMANDS_H
 
 #include "coordinator/train.h"
-#include "proto/base/command.h"
+#include "proto/cli/command.h"
 
 bool cmd_train(const struct command *self, int argc, char **argv, const struct train_worker *worker, struct err *err);
 

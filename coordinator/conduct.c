@@ -1,8 +1,8 @@
 /* conduct.c - a run from its data to its end; see conduct.h. */
 #include "coordinator/conduct.h"
 
-#include "coordinator/resume.h"
-#include "coordinator/tally.h"
+#include "coordinator/run/resume.h"
+#include "coordinator/run/tally.h"
 #include "proto/base/log.h"
 #include "proto/store/links.h"
 

@@ -2,7 +2,7 @@
 #ifndef LSTMQ_KERNELS_COMMANDS_H
 #define LSTMQ_KERNELS_COMMANDS_H
 
-#include "proto/base/command.h"
+#include "proto/cli/command.h"
 
 bool cmd_or_gate(const struct command *self, int argc, char **argv, struct err *err);
 

@@ -7,7 +7,7 @@
 # (whole training curves; of the cluster hundreds of faults, ten minutes each of a busy machine and of feeding), a build and the
 # C tests in a fresh Debian 13 (needs root and debootstrap), two million inputs for each fuzz target (a quarter of an hour for
 # the two that speak with peers, minutes for the others), and an arm64 syntax check (needs its cross compiler).
-# CTEST ARGUMENTS choose tests: -R NAME, -L unit. What was skipped is listed at the end, with its reason.
+# CTEST ARGUMENTS choose tests: -R NAME, -R worker.train, -L cluster. What was skipped is listed at the end, with its reason.
 #
 # LSTMQ_DATA and LSTMQ_REFERENCE are the folders of the real pairs and of the reference curves; without them, ../shared/data
 # and ../shared/reference are taken where they exist, else what needs them is skipped.

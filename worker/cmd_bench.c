@@ -2,7 +2,7 @@
 #include "kernels/backend.h"
 #include "proto/base/version.h"
 #include "proto/store/json_print.h"
-#include "worker/bench.h"
+#include "worker/bench/bench.h"
 #include "worker/commands.h"
 
 #include <string.h>

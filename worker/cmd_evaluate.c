@@ -5,10 +5,10 @@
  * The figures against the references normalised as in training stand beside them. Scored are pairs with two sides; each
  * line of the file keeps its place among the translations. */
 #include "proto/base/log.h"
-#include "proto/text/bleu.h"
+#include "proto/score/bleu.h"
 #include "proto/text/pairs.h"
 #include "worker/commands.h"
-#include "worker/translator.h"
+#include "worker/model/translator.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -8,7 +8,7 @@
 #include "proto/text/lines.h"
 #include "proto/text/normalise.h"
 #include "worker/commands.h"
-#include "worker/translator.h"
+#include "worker/model/translator.h"
 
 #include <errno.h>
 #include <inttypes.h>

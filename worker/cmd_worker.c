@@ -4,7 +4,7 @@
 #include "proto/base/typed.h"
 #include "proto/wire/message.h"
 #include "proto/wire/socket.h"
-#include "worker/worker.h"
+#include "worker/cluster/worker.h"
 
 #include <stdio.h>
 #include <string.h>

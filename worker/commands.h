@@ -3,7 +3,7 @@
 #ifndef LSTMQ_WORKER_COMMANDS_H
 #define LSTMQ_WORKER_COMMANDS_H
 
-#include "proto/base/command.h"
+#include "proto/cli/command.h"
 
 bool cmd_translate(const struct command *self, int argc, char **argv, struct err *err);
 bool cmd_evaluate(const struct command *self, int argc, char **argv, struct err *err);

@@ -4,8 +4,8 @@
  * what is added to what, so any number of threads gives the same bits. */
 #include "kernels/cpu/cpu.h"
 
-#include "kernels/cpu/matmul.h"
-#include "kernels/cpu/panel.h"
+#include "kernels/cpu/gemm/matmul.h"
+#include "kernels/cpu/gemm/panel.h"
 
 #include <sched.h>
 #include <stdatomic.h>

@@ -3,8 +3,8 @@
 #define LSTMQ_CPU_H
 
 #include "kernels/backend.h"
-#include "kernels/cpu/fma.h"
-#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/gemm/fma.h"
+#include "kernels/cpu/gemm/gemm.h"
 #include "kernels/cpu/team.h"
 #include "kernels/cpu/vector.h"
 

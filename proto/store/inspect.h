@@ -6,7 +6,7 @@
 #ifndef LSTMQ_INSPECT_H
 #define LSTMQ_INSPECT_H
 
-#include "proto/base/command.h"
+#include "proto/cli/command.h"
 #include "proto/store/checkpoint.h"
 #include "proto/store/steps.h"
 

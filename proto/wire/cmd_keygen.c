@@ -1,7 +1,7 @@
 /* cmd_keygen.c - `lstmq keygen NAME`: a key pair as NAME.key and NAME.pub. Prints the two paths and the public key. */
 #include "proto/wire/commands.h"
 
-#include "proto/wire/curve.h"
+#include "proto/wire/auth/curve.h"
 
 static bool s_print(const struct curve_public *public, const char *folder, struct err *err)
 {

@@ -14,7 +14,7 @@
 #ifndef LSTMQ_SOCKET_H
 #define LSTMQ_SOCKET_H
 
-#include "proto/wire/zap.h"
+#include "proto/wire/auth/zap.h"
 
 #include <stdbool.h>
 #include <stddef.h>

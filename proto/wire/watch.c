@@ -19,7 +19,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/wire/monitor.h"
-#include "proto/wire/refusal.h"
+#include "proto/wire/auth/refusal.h"
 
 #include <arpa/inet.h>
 #include <linux/sockios.h>

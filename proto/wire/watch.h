@@ -25,7 +25,7 @@
 #ifndef LSTMQ_WATCH_H
 #define LSTMQ_WATCH_H
 
-#include "proto/wire/allow.h"
+#include "proto/wire/auth/allow.h"
 #include "proto/wire/loop.h"
 #include "proto/wire/message.h"
 

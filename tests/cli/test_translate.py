@@ -287,7 +287,7 @@ class Model(TrainingTest):
 
 
 class Evaluate(TrainingTest):
-    """Its scores are sacreBLEU's to two decimals where tests/unit/test_bleu.c says; here they follow from what it prints."""
+    """Its scores are sacreBLEU's to two decimals where tests/proto/score/test_bleu.c says; here they follow from what it prints."""
 
     def evaluate(self, pairs, *options):
         path = write(self.path("pairs.tsv"), pairs)

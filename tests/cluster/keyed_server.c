@@ -6,7 +6,7 @@
  * has bound, answers ASK by STATUS with its counters, trusts whoever sends a good HELLO, and ends after SECONDS or on
  * SIGTERM. */
 #include "proto/base/log.h"
-#include "proto/wire/keyring.h"
+#include "proto/wire/auth/keyring.h"
 #include "proto/wire/socket.h"
 #include "proto/wire/watch.h"
 

@@ -7,7 +7,7 @@
  * One thread. */
 #include "proto/base/clock.h"
 #include "proto/wire/socket.h"
-#include "tests/unit/dummy_worker.h"
+#include "tests/support/dummy_worker.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* ring_speed RANKS BYTES f32|bf16|i64 BIND [keys] - the ring's all-reduce between processes of this host.
  *
  * For each line of standard input, the number of sums in a burst, a line of JSON. Driven by scripts/bench_gloo.py. */
-#include "worker/bench_ring.h"
+#include "worker/bench/bench_ring.h"
 
 #include <stdio.h>
 #include <stdlib.h>

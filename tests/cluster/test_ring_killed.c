@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "proto/base/clock.h"
-#include "worker/collective.h"
+#include "worker/collective/collective.h"
 
 #include <poll.h>
 #include <pthread.h>

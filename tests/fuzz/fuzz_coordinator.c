@@ -5,10 +5,10 @@
  * worker should, hears and is silent, loses its connection; the clock goes on; the coordinator is interrupted, or
  * killed and started again. Nothing of it may end the coordinator, but for the few things stage_must names. And when
  * the script is over, all its peers fall silent, and a worker comes who does its work: the run must come to its end. */
-#include "coordinator/tally.h"
+#include "coordinator/run/tally.h"
 #include "tests/fuzz/script.h"
 #include "tests/fuzz/stage.h"
-#include "tests/unit/dummy_worker.h"
+#include "tests/support/dummy_worker.h"
 
 enum { PEERS = 3, MOVES_MOST = 96, PATIENCE = 400, GRANT = 3 };
 

@@ -5,7 +5,7 @@
  * block of its exact size, so that the sanitizer sees one byte too far. Inputs begin, now and then, from the samples of
  * the unit tests. */
 #include "tests/fuzz/fuzz.h"
-#include "tests/unit/message_samples.h"
+#include "tests/support/message_samples.h"
 
 enum { FRAMES_MOST = MESSAGE_FRAMES + 1 };
 

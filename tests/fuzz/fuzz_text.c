@@ -6,9 +6,9 @@
  * every n-gram. */
 #include "tests/fuzz/fuzz.h"
 
-#include "proto/text/bleu.h"
+#include "proto/score/bleu.h"
 #include "proto/text/normalise.h"
-#include "proto/text/tokenise13a.h"
+#include "proto/score/tokenise13a.h"
 
 /* Single spaces, none at either end. */
 static bool s_is_folded(const struct buffer *text)

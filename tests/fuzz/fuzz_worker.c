@@ -7,7 +7,7 @@
  * or before it must have come to its end, with LEAVE or with an error that can be printed, and that it has told a
  * coordinator with whom it could still speak. */
 #include "tests/fuzz/host.h"
-#include "worker/state.h"
+#include "worker/train/state.h"
 
 enum { MOVES_MOST = 96, END_ROUNDS = 4000, KINDS = 4, SRC_WORDS = 5, TGT_WORDS = 7, ROWS = 4, LENGTH = 3, FILES = 2 };
 enum { VOCAB_MOST = 300, UNITS_MOST = 16 }; /* of a network whose WELCOME was changed */

@@ -15,17 +15,17 @@
 #include "kernels/backend.h"
 #include "proto/base/log.h"
 #include "proto/store/safetensors.h"
-#include "proto/wire/curve.h"
+#include "proto/wire/auth/curve.h"
 #include "proto/wire/loop.h"
 #include "proto/wire/watch.h"
-#include "proto/wire/zap.h"
+#include "proto/wire/auth/zap.h"
 #include "tests/fuzz/clock.h"
 #include "tests/fuzz/script.h"
 #include "tests/fuzz/wire.h"
-#include "worker/collective.h"
-#include "worker/model.h"
-#include "worker/shared.h"
-#include "worker/worker.h"
+#include "worker/collective/collective.h"
+#include "worker/model/model.h"
+#include "worker/cluster/shared.h"
+#include "worker/cluster/worker.h"
 
 #include <stdio.h>
 

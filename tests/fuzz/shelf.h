@@ -8,7 +8,7 @@
 #ifndef LSTMQ_TESTS_FUZZ_SHELF_H
 #define LSTMQ_TESTS_FUZZ_SHELF_H
 
-#include "coordinator/run.h"
+#include "coordinator/run/run.h"
 #include "proto/store/checkpoint.h"
 #include "tests/fuzz/fuzz.h"
 

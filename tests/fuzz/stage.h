@@ -7,14 +7,14 @@
 #ifndef LSTMQ_TESTS_FUZZ_STAGE_H
 #define LSTMQ_TESTS_FUZZ_STAGE_H
 
-#include "coordinator/journal.h"
-#include "coordinator/report.h"
+#include "coordinator/run/journal.h"
+#include "coordinator/run/report.h"
 #include "proto/base/log.h"
 #include "proto/store/file.h"
 #include "tests/fuzz/clock.h"
 #include "tests/fuzz/shelf.h"
 #include "tests/fuzz/wire.h"
-#include "tests/unit/trainer_scene.h"
+#include "tests/support/trainer_scene.h"
 
 #include <stdio.h>
 #include <unistd.h>

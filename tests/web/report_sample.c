@@ -1,7 +1,7 @@
 /* report_sample.c - write the report of a made-up run into a folder, for web.report to open in a browser.
  *
  * report_sample FOLDER full|empty|one: fifty epochs with texts that try to break the page, no epoch, or one epoch. */
-#include "coordinator/report.h"
+#include "coordinator/run/report.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,0 +1,161 @@
+/* joining.c - from HELLO to WELCOME; see joining.h. */
+#include "coordinator/cluster/joining.h"
+
+#include "coordinator/cluster/generation.h"
+#include "coordinator/cluster/roster.h"
+#include "proto/base/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What must be the same for the same bits. */
+static bool s_fits(const struct fleet *fleet, const struct hello *hello, struct err *err)
+{
+    static const char *const precisions[] = {"fp32", "bf16"};
+    const char *wanted = precisions[fleet->config->train_precision];
+    char backend[sizeof fleet->members[0]->backend];
+    if (hello->precision.size != strlen(wanted) || memcmp(hello->precision.data, wanted, hello->precision.size) != 0)
+        return err_set(err, ERR_USAGE, "this run computes in %s: start the worker with --precision %s", wanted, wanted);
+    snprintf(backend, sizeof backend, "%.*s %.*s %.*s", (int)hello->backend.size, hello->backend.data,
+             (int)hello->backend_version.size, hello->backend_version.data, (int)hello->isa.size, hello->isa.data);
+    for (size_t i = 0; i < fleet->count; i++) {
+        const struct member *other = fleet->members[i];
+        bool same = strcmp(other->backend, backend) == 0 && strlen(other->build) == hello->build.size &&
+                    memcmp(other->build, hello->build.data, hello->build.size) == 0;
+        if (same)
+            continue;
+        if (fleet->config->train_reduce == REDUCE_EXACT)
+            return err_set(err, ERR_USAGE,
+                           "train.reduce exact takes workers of one kind: %.*s with %s is not %s with %s of worker "
+                           "%" PRIu64,
+                           (int)hello->build.size, hello->build.data, backend, other->build, other->backend, other->id);
+        log_event(LOG_WARN, "workers_differ",
+                  LOG_FIELDS(LOG_COUNT("worker", other->id), LOG_TEXT("backend", other->backend),
+                             LOG_TEXT("other_backend", backend)),
+                  "workers differ: %.*s with %s, and %s with %s", (int)hello->build.size, hello->build.data, backend,
+                  other->build, other->backend);
+        break;
+    }
+    return true;
+}
+
+static void s_describe(struct member *member, const struct hello *hello)
+{
+    snprintf(member->build, sizeof member->build, "%.*s", (int)hello->build.size, hello->build.data);
+    snprintf(member->backend, sizeof member->backend, "%.*s %.*s %.*s", (int)hello->backend.size, hello->backend.data,
+             (int)hello->backend_version.size, hello->backend_version.data, (int)hello->isa.size, hello->isa.data);
+    snprintf(member->host, sizeof member->host, "%.*s", (int)hello->host.size, hello->host.data);
+    member->pid = hello->pid;
+    member->threads = hello->threads;
+}
+
+static void s_log_coming(const struct fleet *fleet, const struct member *member, const struct hello *hello, bool held)
+{
+    char holds[48] = "";
+    if (held)
+        snprintf(holds, sizeof holds, ", holds step %" PRIu64, hello->step);
+    /* The step is null where it holds none. */
+    const struct log_field step = held ? LOG_COUNT("step", hello->step) : LOG_TEXT("step", NULL);
+    log_event(fleet->embedded ? LOG_DEBUG : LOG_INFO, "worker_joined",
+              LOG_FIELDS(LOG_COUNT("worker", member->id), LOG_TEXT("host", member->host),
+                         LOG_COUNT("process", member->pid), LOG_TEXT("build", member->build),
+                         LOG_TEXT("backend", member->backend), LOG_COUNT("threads", member->threads), step),
+              "worker %" PRIu64 ": %s, process %u, %s, %s, threads: %u%s", member->id, member->host, member->pid,
+              member->build, member->backend, member->threads, holds);
+}
+
+static bool s_welcome(struct fleet *fleet, struct member *member, struct err *err)
+{
+    struct buffer text = {0};
+    bool sent;
+    config_dump(fleet->config, &text);
+    struct message message = {.type = MESSAGE_WELCOME,
+                              .welcome = {.run = fleet->run,
+                                          .worker = member->id,
+                                          .config = {text.data, text.size},
+                                          .src_vocab = (uint32_t)vocab_size(fleet->dataset->src),
+                                          .tgt_vocab = (uint32_t)vocab_size(fleet->dataset->tgt)}};
+    bool done = buffer_ok(&text, err) && fleet_send(fleet, member, &message, &sent, err);
+    buffer_free(&text);
+    return done;
+}
+
+/* A worker that comes again was given another connection, or said HELLO where it had been forgotten: what it was
+ * before is no more, on that connection or on this. Losing one can change the table: look from the beginning. */
+static bool s_forget_former(struct fleet *fleet, const struct route *from, const struct hello *hello, struct err *err)
+{
+    for (size_t i = 0; i < fleet->count;) {
+        struct member *member = fleet->members[i++];
+        bool former = hello->run == fleet->run && hello->worker == member->id;
+        if (!member_is(member, from) && !former)
+            continue;
+        if (!roster_lose(fleet, member, "came again", err))
+            return false;
+        i = 0;
+    }
+    return true;
+}
+
+/* Whether it can hold what it says: a state of this run, which a member of it was given, after steps that were handed
+ * out. */
+static bool s_may_hold(const struct fleet *fleet, const struct hello *hello)
+{
+    if (hello->held == 0 || hello->run != fleet->run)
+        return false;
+    if (hello->worker >= 1 && hello->worker <= fleet->ids && hello->step <= fleet->handed)
+        return true;
+    log_event(LOG_WARN, "state_unknown", LOG_FIELDS(LOG_COUNT("worker", hello->worker), LOG_COUNT("step", hello->step)),
+              "a worker says that it was number %" PRIu64 " and holds step %" PRIu64
+              ", which this run never handed out: it is treated as one that holds nothing",
+              hello->worker, hello->step);
+    return false;
+}
+
+/* Too late, or dismissed by a coordinator that was killed before it was heard. */
+static bool s_see_off(struct fleet *fleet, const struct route *from)
+{
+    static const char over[] = "the run is over";
+    struct message message = {.type = MESSAGE_DISMISS, .dismiss = {.reason = {over, strlen(over)}}};
+    struct err ignored;
+    message_send(fleet->socket, from, &message, &ignored);
+    return true;
+}
+
+/* A key may only do what its role says. */
+static bool s_may_train(const struct route *from, struct err *err)
+{
+    return strcmp(from->role, "admin") != 0 ||
+           err_set(err, ERR_USAGE,
+                   "this key may ask and not train: make the worker's with lstmq keygen NAME --role train");
+}
+
+bool joining_hello(struct fleet *fleet, const struct route *from, const struct hello *hello, struct err *err)
+{
+    struct err refusal = {0};
+    if (!s_forget_former(fleet, from, hello, err))
+        return false;
+    if (fleet->phase == FLEET_DISMISSED)
+        return s_see_off(fleet, from);
+    if (s_may_train(from, &refusal) && s_fits(fleet, hello, &refusal)) {
+        bool held = s_may_hold(fleet, hello);
+        struct member *member = roster_add(fleet, from, err);
+        if (member == NULL)
+            return false;
+        s_describe(member, hello);
+        if (fleet->watch != NULL)
+            watch_trust(fleet->watch, from);
+        const struct generation_held state = {hello->step, hello->branch, hello->steps, hello->results};
+        s_log_coming(fleet, member, hello, held);
+        return s_welcome(fleet, member, err) && (!held || generation_hold(fleet, member, &state, err)) &&
+               generation_consider(fleet, err);
+    }
+    if (fleet->embedded) {
+        *err = refusal;
+        return false;
+    }
+    log_event(LOG_WARN, "worker_refused", LOG_FIELDS(LOG_TEXT("reason", refusal.text)), "a worker was refused: %s",
+              refusal.text);
+    roster_say_error(fleet, from, &refusal);
+    return true;
+}

@@ -1,0 +1,200 @@
+/* span_builder.c - rows into spans; see span_builder.h. */
+#include "coordinator/data/span_builder.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A span ends after the step that brings it to this many ids (2 MiB), which keeps messages far below their limit. */
+enum { SPAN_IDS = 1 << 20 };
+
+/* A bit for each id that a vocabulary can have. */
+enum { SEEN_BITS = 64, SEEN_WORDS = 65536 / SEEN_BITS };
+
+bool span_builder_open(struct span_builder *builder, const struct dataset *dataset, struct plan *plan, struct err *err)
+{
+    *builder = (struct span_builder){.dataset = dataset, .plan = plan};
+    builder->of = malloc(SPAN_STEPS * sizeof *builder->of);
+    builder->seen = malloc(2 * SEEN_WORDS * sizeof *builder->seen);
+    builder->facts = calloc(SPAN_KEPT, sizeof *builder->facts);
+    if (builder->of == NULL || builder->seen == NULL || builder->facts == NULL) {
+        span_builder_close(builder);
+        return err_set(err, ERR_MEMORY, "no memory for a span");
+    }
+    return true;
+}
+
+void span_builder_close(struct span_builder *builder)
+{
+    packing_free(&builder->packing);
+    for (size_t i = 0; builder->facts != NULL && i < SPAN_KEPT; i++)
+        free(builder->facts[i].distinct);
+    free(builder->facts);
+    free(builder->of);
+    free(builder->seen);
+    free(builder->shards);
+    free(builder->distinct);
+    *builder = (struct span_builder){0};
+}
+
+static bool s_reserve_shards(struct span_builder *builder, size_t count, struct err *err)
+{
+    if (count <= builder->shard_capacity)
+        return true;
+    struct span_shard *grown = realloc(builder->shards, count * sizeof *grown);
+    if (grown == NULL)
+        return err_set(err, ERR_MEMORY, "no memory for %zu shards", count);
+    builder->shards = grown;
+    builder->shard_capacity = count;
+    return true;
+}
+
+static bool s_add_shard(struct span_builder *builder, const uint32_t *batch, struct share rows, struct err *err)
+{
+    const struct dataset *dataset = builder->dataset;
+    for (uint32_t i = rows.first; i < rows.first + rows.count; i++) {
+        const struct dataset_row *row = &dataset->rows[batch[i]];
+        if (!packing_add(&builder->packing, dataset_ids(dataset, batch[i]), row->src_length, row->tgt_length, err))
+            return false;
+    }
+    return true;
+}
+
+static uint32_t s_target_tokens(const struct dataset *dataset, const uint32_t *batch, uint32_t count)
+{
+    uint32_t tokens = 0;
+    for (uint32_t i = 0; i < count; i++)
+        tokens += dataset->rows[batch[i]].tgt_length;
+    return tokens;
+}
+
+static bool s_reserve_ids(uint16_t **ids, size_t *capacity, size_t count, struct err *err)
+{
+    if (count <= *capacity)
+        return true;
+    uint16_t *grown = realloc(*ids, (count + count / 2) * sizeof *grown);
+    if (grown == NULL)
+        return err_set(err, ERR_MEMORY, "no memory for %zu distinct ids", count);
+    *ids = grown;
+    *capacity = count + count / 2;
+    return true;
+}
+
+static void s_see(uint64_t *seen, uint32_t id)
+{
+    seen[id / SEEN_BITS] |= (uint64_t)1 << id % SEEN_BITS;
+}
+
+/* What a batch looks up: its sources, and the decoder's inputs, which are <sos> and all target ids but the last. */
+static void s_see_batch(struct span_builder *builder, const uint32_t *batch, uint32_t count)
+{
+    uint64_t *src = builder->seen, *tgt = src + SEEN_WORDS;
+    memset(builder->seen, 0, 2 * SEEN_WORDS * sizeof *builder->seen);
+    s_see(tgt, ID_SOS);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct dataset_row *row = &builder->dataset->rows[batch[i]];
+        const uint16_t *ids = dataset_ids(builder->dataset, batch[i]);
+        for (uint32_t k = 0; k < row->src_length; k++)
+            s_see(src, ids[k]);
+        for (uint32_t k = 0; k + 1 < row->tgt_length; k++)
+            s_see(tgt, ids[row->src_length + k]);
+    }
+}
+
+static uint32_t s_count(const uint64_t *seen)
+{
+    uint32_t count = 0;
+    for (uint32_t word = 0; word < SEEN_WORDS; word++)
+        count += (uint32_t)__builtin_popcountll(seen[word]);
+    return count;
+}
+
+/* What was seen, rising. Returns the place behind it. */
+static uint16_t *s_list(const uint64_t *seen, uint16_t *ids)
+{
+    for (uint32_t word = 0; word < SEEN_WORDS; word++)
+        for (uint64_t bits = seen[word]; bits != 0; bits &= bits - 1)
+            *ids++ = (uint16_t)(word * SEEN_BITS + (uint32_t)__builtin_ctzll(bits));
+    return ids;
+}
+
+static bool s_find_distinct(struct span_builder *builder, const uint32_t *batch, uint32_t count, struct span_fact *fact,
+                            struct err *err)
+{
+    const uint64_t *src = builder->seen, *tgt = builder->seen + SEEN_WORDS;
+    s_see_batch(builder, batch, count);
+    fact->of.src_distinct = s_count(src);
+    fact->of.tgt_distinct = s_count(tgt);
+    if (!s_reserve_ids(&fact->distinct, &fact->capacity, (size_t)fact->of.src_distinct + fact->of.tgt_distinct, err))
+        return false;
+    s_list(tgt, s_list(src, fact->distinct));
+    return true;
+}
+
+/* The members of a generation ask for the same steps, one after the other and not all at once: what was found out for
+ * the first is kept. */
+static const struct span_fact *s_fact(struct span_builder *builder, uint64_t step, const uint32_t *batch,
+                                      uint32_t count, bool together, struct err *err)
+{
+    struct span_fact *fact = &builder->facts[step % SPAN_KEPT];
+    if (fact->known && fact->step == step && fact->together == together)
+        return fact;
+    fact->step = step;
+    fact->together = together;
+    fact->of = (struct span_step){.tokens = s_target_tokens(builder->dataset, batch, count)};
+    fact->known = !together || s_find_distinct(builder, batch, count, fact, err);
+    return fact->known ? fact : NULL;
+}
+
+static bool s_add_fact(struct span_builder *builder, uint32_t at, const struct span_fact *fact, struct err *err)
+{
+    size_t count = (size_t)fact->of.src_distinct + fact->of.tgt_distinct;
+    builder->of[at] = fact->of;
+    if (count == 0)
+        return true;
+    if (!s_reserve_ids(&builder->distinct, &builder->distinct_capacity, builder->distinct_count + count, err))
+        return false;
+    memcpy(builder->distinct + builder->distinct_count, fact->distinct, count * sizeof *fact->distinct);
+    builder->distinct_count += count;
+    return true;
+}
+
+static bool s_add_shards(struct span_builder *builder, uint32_t step, const uint32_t *batch, uint32_t count,
+                         struct share share, uint32_t *shards, struct err *err)
+{
+    for (uint32_t shard = share.first; shard < share.first + share.count; shard++) {
+        struct share rows = plan_shard(count, builder->plan->shards, shard);
+        builder->shards[(*shards)++] = (struct span_shard){.step = step, .shard = shard, .rows = rows.count};
+        if (!s_add_shard(builder, batch, rows, err))
+            return false;
+    }
+    return true;
+}
+
+bool span_build(struct span_builder *builder, uint64_t first_step, uint32_t most, struct share share, bool together,
+                struct span *span, struct err *err)
+{
+    uint32_t steps = 0, shards = 0;
+    if (most > SPAN_STEPS)
+        most = SPAN_STEPS;
+    packing_clear(&builder->packing);
+    builder->distinct_count = 0;
+    if (!s_reserve_shards(builder, (size_t)most * share.count, err))
+        return false;
+    for (; steps < most && builder->packing.id_count + builder->distinct_count < SPAN_IDS; steps++) {
+        uint32_t count;
+        const uint32_t *batch = plan_batch(builder->plan, first_step + steps, &count);
+        const struct span_fact *fact = s_fact(builder, first_step + steps, batch, count, together, err);
+        if (fact == NULL || !s_add_fact(builder, steps, fact, err) ||
+            !s_add_shards(builder, steps, batch, count, share, &shards, err))
+            return false;
+    }
+    *span = (struct span){.first_step = first_step,
+                          .steps = steps,
+                          .of = builder->of,
+                          .shards = builder->shards,
+                          .shard_count = shards,
+                          .distinct = builder->distinct,
+                          .distinct_count = builder->distinct_count,
+                          .rows = packing_rows(&builder->packing)};
+    return true;
+}

@@ -1,0 +1,134 @@
+/* metrics.c - reading metrics.jsonl, see metrics.h. */
+#include "coordinator/run/metrics.h"
+
+#include "proto/base/buffer.h"
+#include "proto/store/file.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A line is some 300 bytes; this is far more epochs than a run can have. */
+static const size_t s_largest_file = (size_t)256 << 20;
+
+static double s_number_of(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+/* False where the line says nothing of an epoch. */
+static bool s_parse_line(const char *line, size_t size, struct epoch_metrics *row)
+{
+    json_t *object = json_loadb(line, size, 0, NULL);
+    json_int_t epoch = json_integer_value(json_object_get(object, "epoch"));
+    bool good = epoch > 0;
+    if (good)
+        *row = (struct epoch_metrics){
+            .epoch = (uint64_t)epoch,
+            .train_loss = s_number_of(object, "train_loss"),
+            .val_loss = s_number_of(object, "val_loss"),
+            .val_tf_loss = s_number_of(object, "val_tf_loss"),
+            .train_acc = s_number_of(object, "train_acc"),
+            .val_acc = s_number_of(object, "val_acc"),
+            .bleu = s_number_of(object, "bleu"),
+            .bleu_normalised = s_number_of(object, "bleu_normalised"),
+            .tgt_tokens = s_number_of(object, "tgt_tokens"),
+            .tgt_tok_per_s = s_number_of(object, "tgt_tok_per_s"),
+            .seconds = s_number_of(object, "seconds"),
+        };
+    if (good && json_object_get(object, "bleu_normalised") == NULL) { /* by an lstmq that had one BLEU, this one */
+        row->bleu_normalised = row->bleu;
+        row->bleu = NAN;
+    }
+    json_decref(object);
+    return good;
+}
+
+/* Seconds that `row` trained; 0 where it does not say. */
+static double s_trained(const struct epoch_metrics *row)
+{
+    return row->tgt_tok_per_s > 0 && isfinite(row->tgt_tokens) ? row->tgt_tokens / row->tgt_tok_per_s : 0;
+}
+
+double metrics_speed(const struct metrics *metrics)
+{
+    double tokens = 0, seconds = 0;
+    for (size_t i = 0; i < metrics->count; i++) {
+        double trained = s_trained(&metrics->epochs[i]);
+        tokens += trained > 0 ? metrics->epochs[i].tgt_tokens : 0;
+        seconds += trained;
+    }
+    return seconds > 0 ? tokens / seconds : (double)NAN;
+}
+
+double metrics_seconds(const struct metrics *metrics)
+{
+    double seconds = 0;
+    for (size_t i = 0; i < metrics->count; i++)
+        seconds += metrics->epochs[i].seconds > 0 ? metrics->epochs[i].seconds : 0;
+    return seconds;
+}
+
+/* Where `epoch` stands, or would stand. Lines come in order but for a resume, so the search begins at the end. */
+static size_t s_place_of(const struct metrics *metrics, uint64_t epoch)
+{
+    size_t place = metrics->count;
+    while (place > 0 && metrics->epochs[place - 1].epoch >= epoch)
+        place--;
+    return place;
+}
+
+static bool s_keep_row(struct metrics *metrics, const struct epoch_metrics *row, struct err *err)
+{
+    size_t place = s_place_of(metrics, row->epoch);
+    if (place < metrics->count && metrics->epochs[place].epoch == row->epoch) {
+        metrics->epochs[place] = *row;
+        return true;
+    }
+    if (metrics->count == metrics->capacity) {
+        size_t capacity = metrics->capacity ? 2 * metrics->capacity : 64;
+        struct epoch_metrics *epochs = realloc(metrics->epochs, capacity * sizeof *epochs);
+        if (!epochs)
+            return err_set(err, ERR_MEMORY, "no memory for the metrics of %zu epochs", capacity);
+        metrics->epochs = epochs;
+        metrics->capacity = capacity;
+    }
+    memmove(metrics->epochs + place + 1, metrics->epochs + place, (metrics->count - place) * sizeof *row);
+    metrics->epochs[place] = *row;
+    metrics->count++;
+    return true;
+}
+
+bool metrics_read(struct metrics *metrics, const char *path, struct err *err)
+{
+    *metrics = (struct metrics){0};
+    if (access(path, F_OK) != 0)
+        return true;
+    struct buffer text = {0};
+    bool good = file_read(path, s_largest_file, &text, err);
+    for (size_t at = 0; good && at < text.size;) {
+        const char *line = text.data + at, *newline = memchr(line, '\n', text.size - at);
+        size_t size = newline ? (size_t)(newline - line) : text.size - at;
+        struct epoch_metrics row;
+        if (s_parse_line(line, size, &row))
+            good = s_keep_row(metrics, &row, err);
+        at += size + 1;
+    }
+    buffer_free(&text);
+    return good;
+}
+
+void metrics_free(struct metrics *metrics)
+{
+    free(metrics->epochs);
+    *metrics = (struct metrics){0};
+}
+
+const struct epoch_metrics *metrics_of(const struct metrics *metrics, uint64_t epoch)
+{
+    size_t place = s_place_of(metrics, epoch);
+    return place < metrics->count && metrics->epochs[place].epoch == epoch ? metrics->epochs + place : NULL;
+}

@@ -1,0 +1,51 @@
+/* progress.h - what a person sees of a run while it goes on.
+ *
+ * On a terminal one live line, redrawn at most ten times a second and removed before anything else is printed there
+ * (log lines included, from any thread); fields that do not fit in the terminal's width are left out. Piped, one plain
+ * line an epoch. Both end with a table. run.progress none prints neither. Everything goes to stdout.
+ * Coordinator's thread, but for the clearing of the line. */
+#ifndef LSTMQ_PROGRESS_H
+#define LSTMQ_PROGRESS_H
+
+#include "coordinator/run/metrics.h"
+#include "coordinator/run/run.h"
+
+#include <pthread.h>
+
+struct display {
+    bool live, plain, table;
+    pthread_mutex_t lock; /* over drawn: log lines of other threads take the line away */
+    bool drawn;           /* the live line stands on the terminal                      */
+    int64_t drawn_ms;     /* when it was drawn last                                    */
+    bool headed;          /* the plain lines' heading was printed                      */
+    uint64_t epochs;      /* of the whole run                                          */
+};
+
+/* A moment of an epoch. */
+struct progress_moment {
+    uint64_t epoch, epoch_step, epoch_steps;
+    double loss, accuracy;    /* of the epoch so far; NAN = not known yet */
+    double tokens_per_second; /* target positions; NAN = not known yet */
+    double eta_seconds;       /* of the whole run; NAN = not known yet    */
+    const char *doing;        /* "training", "validating", "saving"       */
+};
+
+/* What the table at the end says. */
+struct progress_summary {
+    const char *dir, *status; /* "finished", "stopped early", "interrupted"   */
+    uint64_t epochs_done, steps;
+    double tgt_tok_per_s;             /* mean over all epochs; NAN = not known        */
+    double seconds;                   /* training and validation, all parts of the run */
+    const struct epoch_metrics *best; /* NULL = no epoch was completed           */
+    bool has_checkpoint, has_report;
+};
+
+void progress_open(struct display *display, enum progress mode, uint64_t epochs);
+/* Takes the live line away. */
+void progress_close(struct display *display);
+
+void progress_moment(struct display *display, const struct progress_moment *moment);
+void progress_epoch(struct display *display, const struct epoch_record *record, bool best);
+void progress_summary(struct display *display, const struct progress_summary *summary);
+
+#endif

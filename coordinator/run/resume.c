@@ -1,0 +1,154 @@
+/* resume.c - RUN/options.yaml, and what --resume takes from it; see resume.h. */
+#include "coordinator/run/resume.h"
+
+#include "coordinator/run/run.h"
+#include "proto/base/log.h"
+#include "proto/store/checkpoint.h"
+#include "proto/store/file.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+static const size_t resume_most = (size_t)1 << 20; /* bytes of an options.yaml that are read */
+
+/* The first option that a file does not give; NULL = it gives all, as resume_record writes them. */
+static const char *resume_lacks(const struct config_given *given)
+{
+    size_t count;
+    const struct option_row *rows = config_options(&count);
+    for (size_t i = 0; i < count; i++)
+        if (!given->row[i])
+            return rows[i].key;
+    return NULL;
+}
+
+/* The options of options.yaml, in place of those in `run`. *found = false where it is missing, or unreadable, which is
+ * logged. A last line without its end may be cut within a value ("lr: 0" of "lr: 0.001"): it is left out. */
+static bool resume_read(const char *path, struct config *run, struct config_given *given, bool *found, struct err *err)
+{
+    struct buffer text = {0};
+    struct err why = {0};
+    *found = false;
+    if (access(path, F_OK) != 0)
+        return true;
+    *found = file_read(path, resume_most, &text, &why);
+    size_t size = *found ? text.size : 0;
+    while (size > 0 && text.data[size - 1] != '\n')
+        size--;
+    *found = *found && config_parse(run, size == 0 ? "" : text.data, size, path, given, &why);
+    buffer_free(&text);
+    if (!*found && why.code == ERR_MEMORY)
+        return err_set(err, why.code, "%s", why.text);
+    if (!*found)
+        log_event(LOG_WARN, "options_unread", LOG_FIELDS(LOG_TEXT("path", path), LOG_TEXT("reason", why.text)),
+                  "%s; the options are taken from the newest checkpoint", why.text);
+    return true;
+}
+
+/* options.yaml is newer than the checkpoints, but a copy or a full disk may have cut it. What it lacks would be the
+ * built-in values, which are not the run's: they are the newest checkpoint's. */
+static bool resume_find(const char *dir, struct config *run, bool *found, struct err *err)
+{
+    char path[FILE_PATH];
+    struct checkpoint_state state;
+    struct config_given given = {0};
+    bool saved;
+    *found = false;
+    if (dir[0] == '\0' || access(dir, F_OK) != 0)
+        return true;
+    config_defaults(run);
+    if (!path_join(path, dir, RUN_OPTIONS, err) || !resume_read(path, run, &given, found, err))
+        return false;
+    const char *lacks = resume_lacks(&given);
+    if (*found && lacks == NULL)
+        return true;
+    if (!checkpoint_latest_state(&state, dir, &saved, err))
+        return false;
+    if (!saved)
+        return !*found || err_set(err, ERR_DATA,
+                                  "%s: incomplete: %s is not in it, and no checkpoint is there to take it from; begin "
+                                  "again with --run.overwrite, without --resume",
+                                  path, lacks);
+    if (*found)
+        log_event(LOG_WARN, "options_unread", LOG_FIELDS(LOG_TEXT("path", path), LOG_TEXT("reason", "incomplete")),
+                  "%s: incomplete: %s is not in it; what it lacks is taken from the newest checkpoint", path, lacks);
+    *run = state.config;
+    bool again = *found;
+    *found = true;
+    return !again || resume_read(path, run, &given, found, err);
+}
+
+/* Check that the files exist which the run's options name and the user did not. A relative path may lead elsewhere from
+ * this folder. */
+static bool resume_check_files(const struct command *self, const struct config *config,
+                               const struct config_given *given, struct err *err)
+{
+    char here[FILE_PATH];
+    size_t count;
+    const struct option_row *rows = config_options(&count);
+    for (size_t i = 0; i < count; i++) {
+        const char *path = (const char *)config + rows[i].offset;
+        if (rows[i].type != OPTION_TYPE_TEXT || given->row[i] || (rows[i].commands & self->bit) == 0 ||
+            config_resume_rule(&rows[i]) == RESUME_NOT_KEPT || path[0] == '\0' ||
+            (strcmp(rows[i].unit, "file") != 0 && strcmp(rows[i].unit, "folder") != 0) || access(path, F_OK) == 0)
+            continue;
+        int saved = errno;
+        bool relative = path[0] != '/' && getcwd(here, sizeof here) != NULL;
+        return err_set(err, ERR_IO, "the run in %s has %s \"%s\": %s%s%s: give --%s with the place it has now",
+                       config->run_dir, rows[i].key, path, strerror(saved), relative ? " in " : "",
+                       relative ? here : "", rows[i].key);
+    }
+    return true;
+}
+
+/* Complete `config` from the run's options. `runs`: the command will run, so its files are checked. */
+static bool resume_complete(const struct command *self, struct config *config, struct config_given *given, bool runs,
+                            struct err *err)
+{
+    struct config run;
+    bool found;
+    size_t count;
+    if (!resume_find(config->run_dir, &run, &found, err))
+        return false;
+    if (!found)
+        return !runs || config->data_pairs[0] != '\0' || config->data_src[0] != '\0' || config->data_tgt[0] != '\0' ||
+               err_set(
+                   err, ERR_USAGE,
+                   "%s holds no run to go on with: give another --run.dir, or begin a run there with --data.pairs FILE",
+                   config->run_dir);
+    /* 0 leaves the number to the program, which chose it when the run began. */
+    if (config->train_shards == 0)
+        given->row[config_option("train.shards") - config_options(&count)] = false;
+    return config_resume(config, given, &run, config->run_dir, err) &&
+           (!runs || resume_check_files(self, config, given, err));
+}
+
+bool resume_config(const struct command *self, int argc, char **argv, struct config *config, bool *done,
+                   struct err *err)
+{
+    enum config_request what;
+    struct config_given given;
+    int words;
+    if (!command_arguments(self, argc, argv, config, &words, &what, &given, err))
+        return false;
+    if (what != CONFIG_HELP && config->run_resume && !resume_complete(self, config, &given, what == CONFIG_RUN, err))
+        return false;
+    return command_answer(self, config, what, done, err);
+}
+
+void resume_record(const struct config *config)
+{
+    struct config kept = *config;
+    struct buffer text = {0};
+    struct err why = {0};
+    char path[FILE_PATH];
+    kept.run_resume = kept.run_overwrite = false;
+    config_dump(&kept, &text);
+    if (!path_join(path, config->run_dir, RUN_OPTIONS, &why) || !buffer_ok(&text, &why) ||
+        !file_write_atomic(path, text.data, text.size, &why))
+        log_event(LOG_WARN, "options_unrecorded",
+                  LOG_FIELDS(LOG_TEXT("path", config->run_dir), LOG_TEXT("reason", why.text)),
+                  "%s; training goes on, but until its next checkpoint the run does not know its options", why.text);
+    buffer_free(&text);
+}

@@ -1,0 +1,22 @@
+/* resume.h - the options of a run, from one start of it to the next.
+ *
+ * RUN/options.yaml holds the options of a run as its newest start had them, as `--dump-config` prints them. It is
+ * written before the first step, so that a run that is killed before its first checkpoint has them too. `--resume`
+ * takes it, or, where it is not there or cannot be read, the newest checkpoint's copy; what the user gives beside
+ * --resume must agree or may change (config_resume). Main thread. */
+#ifndef LSTMQ_COORDINATOR_RESUME_H
+#define LSTMQ_COORDINATOR_RESUME_H
+
+#include "proto/cli/command.h"
+
+/* command_config for a command that trains, without words: with run.resume the options are those of the run in
+ * run.dir, and those that were given. Where run.dir holds no run, they are the given ones. Beside config_resume's
+ * errors: ERR_USAGE where neither the run nor the user names pairs, ERR_IO where a file that the run names is not
+ * there, ERR_DATA where no checkpoint's state is whole. */
+bool resume_config(const struct command *self, int argc, char **argv, struct config *config, bool *done,
+                   struct err *err);
+
+/* Write RUN/options.yaml. A failure is logged: training does not need it. */
+void resume_record(const struct config *config);
+
+#endif

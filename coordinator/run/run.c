@@ -1,0 +1,340 @@
+/* run.c - the run folder; see run.h. */
+#include "coordinator/run/run.h"
+
+#include "proto/base/log.h"
+#include "proto/store/file.h"
+#include "proto/store/links.h"
+#include "proto/store/steps.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+static const size_t s_most_records = (size_t)1 << 30; /* bytes of a records file that are read back */
+
+static bool s_path(char path[CHECKPOINT_PATH], const struct run *run, const char *name, struct err *err)
+{
+    int size = snprintf(path, CHECKPOINT_PATH, "%s/%s", run->dir, name);
+    if (size < 0 || size >= CHECKPOINT_PATH)
+        return err_set(err, ERR_USAGE, "run.dir: the path is too long");
+    return true;
+}
+
+/* The lock file holds the process id of its owner, for the message that a second training prints. */
+static bool s_lock(struct run *run, struct err *err)
+{
+    char path[CHECKPOINT_PATH];
+    if (!s_path(path, run, "lock", err))
+        return false;
+    run->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (run->lock < 0)
+        return err_errno(err, ERR_IO, "%s", path);
+    if (flock(run->lock, LOCK_EX | LOCK_NB) == 0) {
+        if (ftruncate(run->lock, 0) != 0 || dprintf(run->lock, "%ld\n", (long)getpid()) < 0)
+            log_event(LOG_DEBUG, "lock_unmarked",
+                      LOG_FIELDS(LOG_TEXT("path", path), LOG_TEXT("reason", strerror(errno))),
+                      "%s: the process id could not be written: %s", path, strerror(errno));
+        return true;
+    }
+    if (errno != EWOULDBLOCK)
+        return err_errno(err, ERR_IO, "%s: flock", path);
+    char owner[32] = "";
+    ssize_t size = pread(run->lock, owner, sizeof owner - 1, 0);
+    owner[size > 0 ? (size_t)size : 0] = '\0';
+    owner[strcspn(owner, "\n")] = '\0';
+    return err_set(err, ERR_FAILED, "%s: process %s is training there: wait for it, or give another --run.dir",
+                   run->dir, owner[0] != '\0' ? owner : "unknown");
+}
+
+/* Names that a run puts in its folder and that make it one; the lock, the records of steps and the report alone do not,
+ * nor does an empty metrics file: a run that was interrupted before its first step leaves those. */
+static bool s_makes_a_run(const struct run *run, const char *name)
+{
+    char path[CHECKPOINT_PATH];
+    struct step_folder folder;
+    struct stat about;
+    if (strcmp(name, "metrics.jsonl") == 0)
+        return !s_path(path, run, name, NULL) || stat(path, &about) != 0 || about.st_size > 0;
+    return (step_parse(name, &folder) && folder.kind != STEP_PARTIAL) || strcmp(name, STEP_LATEST) == 0 ||
+           strcmp(name, STEP_BEST) == 0;
+}
+
+static bool s_is_ours(const char *name)
+{
+    static const char *const names[] = {STEP_LATEST,   STEP_BEST, "metrics.jsonl", "steps.jsonl",
+                                        "report.html", "journal", RUN_OPTIONS};
+    struct step_folder folder;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return step_parse(name, &folder);
+}
+
+/* Look through the folder: *holds is set when there is a run; with `remove` all that a run puts there goes. */
+static bool s_scan(const struct run *run, bool remove, bool *holds, struct err *err)
+{
+    *holds = false;
+    DIR *folder = opendir(run->dir);
+    if (folder == NULL)
+        return err_errno(err, ERR_IO, "%s", run->dir);
+    bool done = true;
+    while (done) {
+        char path[CHECKPOINT_PATH];
+        errno = 0;
+        struct dirent *entry = readdir(folder);
+        if (entry == NULL) {
+            done = errno == 0 || err_errno(err, ERR_IO, "%s", run->dir);
+            break;
+        }
+        *holds = *holds || s_makes_a_run(run, entry->d_name);
+        if (!remove || !s_is_ours(entry->d_name))
+            continue;
+        done = s_path(path, run, entry->d_name, err);
+        if (done && unlink(path) != 0)
+            done = errno == EISDIR || errno == EPERM ? folder_remove(path, err) : err_errno(err, ERR_IO, "%s", path);
+    }
+    closedir(folder);
+    return done;
+}
+
+bool run_open(struct run *run, const struct config *config, struct err *err)
+{
+    *run = (struct run){.lock = -1, .metrics.key = "epoch", .steps.key = "step"};
+    if (config->run_resume && config->run_overwrite)
+        return err_set(err, ERR_USAGE, "run.resume and run.overwrite contradict each other: give one of them");
+    if (config->run_dir[0] == '\0')
+        return err_set(err, ERR_USAGE, "run.dir is empty: give --run.dir FOLDER");
+    snprintf(run->dir, sizeof run->dir, "%s", config->run_dir);
+    bool holds;
+    if (!folder_make(run->dir, err) || !s_lock(run, err) || !s_scan(run, config->run_overwrite, &holds, err) ||
+        !s_path(run->metrics.path, run, "metrics.jsonl", err) || !s_path(run->steps.path, run, "steps.jsonl", err)) {
+        run_close(run);
+        return false;
+    }
+    if (holds && !config->run_resume && !config->run_overwrite) {
+        err_set(err, ERR_USAGE,
+                "%s holds a run already: add --resume to go on with it, --run.overwrite to replace it, or give another "
+                "--run.dir",
+                run->dir);
+        run_close(run);
+        return false;
+    }
+    return true;
+}
+
+void run_close(struct run *run)
+{
+    if (run->lock >= 0)
+        close(run->lock);
+    run->lock = -1;
+    buffer_free(&run->metrics.pending);
+    buffer_free(&run->steps.pending);
+}
+
+bool run_origin(const struct config *config, const char *fingerprint, struct journal_origin *origin, struct err *err)
+{
+    struct buffer text = {0};
+    size_t count;
+    const struct option_row *rows = config_options(&count);
+    for (size_t i = 0; i < count; i++) {
+        if (config_resume_rule(&rows[i]) != RESUME_SAME)
+            continue;
+        buffer_append(&text, rows[i].key, strlen(rows[i].key) + 1);
+        config_get(config, &rows[i], &text);
+        buffer_append(&text, "", 1);
+    }
+    bool whole = buffer_ok(&text, err);
+    if (whole)
+        *origin = (struct journal_origin){.options = XXH3_64bits(text.data, text.size),
+                                          .pairs = XXH3_64bits(fingerprint, strlen(fingerprint))};
+    buffer_free(&text);
+    return whole;
+}
+
+/* Before its first checkpoint a run is in the memory of workers, to whom a coordinator's journal leads back. */
+static bool s_same_origin(const struct run *run, const struct config *config, const char *fingerprint, struct err *err)
+{
+    struct journal_origin now, begun;
+    if (!journal_origin(run->dir, &begun))
+        return true;
+    if (!run_origin(config, fingerprint, &now, err))
+        return false;
+    if (now.options != begun.options)
+        return err_set(
+            err, ERR_USAGE,
+            "the options are not those that the run in %s was begun with, which has no checkpoint yet that "
+            "holds them: it can only be continued with the same (\"lstmq help train\" names those that may change); to "
+            "start over, give --run.overwrite in place of --resume, or another --run.dir",
+            run->dir);
+    return now.pairs == begun.pairs ||
+           err_set(err, ERR_DATA,
+                   "the pairs are not those that the run in %s was begun with: give the same files, or start over in "
+                   "another --run.dir",
+                   run->dir);
+}
+
+bool run_resume(struct run *run, const struct config *config, const char *fingerprint, struct checkpoint *checkpoint,
+                bool *found, struct err *err)
+{
+    if (!links_settle(run->dir, err) || !checkpoint_latest(checkpoint, run->dir, found, err))
+        return false;
+    if (!*found)
+        return s_same_origin(run, config, fingerprint, err);
+    if (!config_agrees(config, &checkpoint->state.config, run->dir, err)) {
+        checkpoint_close(checkpoint);
+        return false;
+    }
+    if (strcmp(checkpoint->state.dataset, fingerprint) != 0) {
+        err_set(err, ERR_DATA,
+                "the pairs are not those that %s was begun with (dataset %s, now %s): give the same files, or start "
+                "over in another --run.dir",
+                run->dir, checkpoint->state.dataset, fingerprint);
+        checkpoint_close(checkpoint);
+        return false;
+    }
+    return true;
+}
+
+/* The integer `key` of a line of JSON; false for anything else. */
+static bool s_line_number(const char *line, size_t size, const char *key, uint64_t *number)
+{
+    json_t *object = json_loadb(line, size, 0, NULL);
+    const json_t *value = json_object_get(object, key);
+    bool found = json_is_integer(value) && json_integer_value(value) >= 0;
+    if (found)
+        *number = (uint64_t)json_integer_value(value);
+    json_decref(object);
+    return found;
+}
+
+/* Keep the whole lines of `text` whose `key` is at most `most`. Returns their size; they move to the front. */
+static size_t s_keep(char *text, size_t size, const char *key, uint64_t most)
+{
+    size_t kept = 0;
+    for (size_t at = 0; at < size;) {
+        const char *end = memchr(text + at, '\n', size - at);
+        if (end == NULL)
+            break;
+        size_t line = (size_t)(end - (text + at)) + 1;
+        uint64_t number = 0;
+        if (s_line_number(text + at, line, key, &number) && number <= most) {
+            memmove(text + kept, text + at, line);
+            kept += line;
+        }
+        at += line;
+    }
+    return kept;
+}
+
+/* Take out of a file what counts no more. */
+static bool s_cut(struct record_file *file, struct err *err)
+{
+    struct buffer text = {0};
+    bool done = true;
+    if (file->stale && access(file->path, F_OK) == 0) {
+        done = file_read(file->path, s_most_records, &text, err);
+        size_t kept = done ? s_keep(text.data, text.size, file->key, file->most) : 0;
+        if (done && kept != text.size)
+            done = file_write_atomic(file->path, kept > 0 ? text.data : "", kept, err);
+        buffer_free(&text);
+    }
+    file->stale = !done;
+    return done;
+}
+
+/* Write what is pending; file_append takes a half-written line back, so the file never holds a piece of one. */
+static bool s_flush(struct record_file *file)
+{
+    struct err err = {0};
+    if (s_cut(file, &err) &&
+        (file->pending.size == 0 || file_append(file->path, file->pending.data, file->pending.size, &err))) {
+        buffer_clear(&file->pending);
+        file->complained = false;
+        return true;
+    }
+    if (!file->complained)
+        log_event(LOG_ERROR, "record_failed", LOG_FIELDS(LOG_TEXT("path", file->path), LOG_TEXT("reason", err.text)),
+                  "%s; training goes on, and the record is kept for a later try", err.text);
+    file->complained = true;
+    return false;
+}
+
+static void s_rewind(struct record_file *file, uint64_t most)
+{
+    file->pending.size = s_keep(file->pending.data, file->pending.size, file->key, most);
+    if (file->pending.data != NULL)
+        file->pending.data[file->pending.size] = '\0';
+    file->most = file->stale && file->most < most ? file->most : most;
+    file->stale = true;
+    s_flush(file);
+}
+
+void run_rewind(struct run *run, uint64_t epoch, uint64_t step)
+{
+    s_rewind(&run->metrics, epoch - 1);
+    s_rewind(&run->steps, step);
+}
+
+static void s_number(struct buffer *out, const char *key, double value)
+{
+    if (isfinite(value))
+        buffer_format(out, ", \"%s\": %.17g", key, value);
+    else
+        buffer_format(out, ", \"%s\": null", key);
+}
+
+void run_log_epoch(struct run *run, const struct epoch_record *record)
+{
+    struct buffer *out = &run->metrics.pending;
+    buffer_format(out, "{\"epoch\": %" PRIu64 ", \"step\": %" PRIu64, record->epoch, record->step);
+    s_number(out, "train_loss", record->train_loss);
+    s_number(out, "train_acc", record->train_acc);
+    s_number(out, "val_loss", record->val_loss);
+    s_number(out, "val_acc", record->val_acc);
+    s_number(out, "val_tf_loss", record->val_tf_loss);
+    s_number(out, "bleu", record->bleu);
+    s_number(out, "bleu_normalised", record->bleu_normalised);
+    buffer_format(out, ", \"tgt_tokens\": %" PRIu64, record->tgt_tokens);
+    s_number(out, "tgt_tok_per_s", record->tgt_tok_per_s);
+    s_number(out, "seconds", record->seconds);
+    buffer_text(out, "}\n");
+    s_flush(&run->metrics);
+}
+
+void run_log_steps(struct run *run, uint64_t first_step, const struct step_result *results, uint32_t count)
+{
+    struct buffer *out = &run->steps.pending;
+    for (uint32_t i = 0; i < count; i++) {
+        buffer_format(out, "{\"step\": %" PRIu64, first_step + i + 1);
+        s_number(out, "loss", results[i].loss_sum / (double)results[i].tokens);
+        s_number(out, "grad_norm", results[i].grad_norm);
+        buffer_text(out, "}\n");
+    }
+    s_flush(&run->steps);
+}
+
+/* A run that is interrupted in its first epoch leaves an empty metrics file. */
+static bool s_make(const struct record_file *file)
+{
+    struct err err = {0};
+    if (access(file->path, F_OK) == 0 || file_append(file->path, "", 0, &err))
+        return true;
+    log_event(LOG_ERROR, "record_failed", LOG_FIELDS(LOG_TEXT("path", file->path), LOG_TEXT("reason", err.text)), "%s",
+              err.text);
+    return false;
+}
+
+bool run_flushed(struct run *run)
+{
+    bool metrics = s_flush(&run->metrics) && s_make(&run->metrics);
+    return s_flush(&run->steps) && metrics;
+}

@@ -1,0 +1,127 @@
+/* gemm.c - which of the two kinds of products a multiplier uses. */
+#include "kernels/cpu/gemm/gemm.h"
+
+#include "kernels/cpu/gemm/fma_product.h"
+#include "kernels/cpu/gemm/panel_product.h"
+
+#include <stdlib.h>
+
+/* One of each pair is there, the other NULL. */
+struct packed {
+    struct fma_packed *fma;
+    struct panel_packed *panel;
+};
+
+struct multiplier {
+    struct fma_products *fma;
+    struct panel_products *panel;
+    struct packed own; /* what multiplier_pack gave last; its parts are theirs */
+};
+
+/* K = 0: C is the bias, or what was there. */
+static void s_empty_sum(const struct gemm *gemm)
+{
+    for (int i = 0; i < gemm->M; i++)
+        for (int j = 0; j < gemm->N; j++) {
+            float *c = &gemm->c[(size_t)i * (size_t)gemm->N + (size_t)j];
+            *c = (gemm->accumulate ? *c : 0.0f) + (gemm->bias != NULL ? gemm->bias[j] : 0.0f);
+        }
+}
+
+bool multiplier_run(struct multiplier *multiplier, const struct gemm *gemm, struct err *err)
+{
+    const struct packed none = {0}, *packed = gemm->packed != NULL ? gemm->packed : &none;
+    if (gemm->M <= 0 || gemm->N <= 0)
+        return true;
+    if (gemm->K <= 0) {
+        s_empty_sum(gemm);
+        return true;
+    }
+    return multiplier->fma != NULL ? fma_products_run(multiplier->fma, gemm, packed->fma, err)
+                                   : panel_products_run(multiplier->panel, gemm, packed->panel, err);
+}
+
+/* ---- a B that is used again ---- */
+
+struct packed *multiplier_keep(struct multiplier *multiplier, const float *b, int N, int K, bool transposed,
+                               struct err *err)
+{
+    struct packed *packed = calloc(1, sizeof *packed);
+    if (packed == NULL) {
+        err_set(err, ERR_MEMORY, "no memory for a packed matrix");
+        return NULL;
+    }
+    if (multiplier->fma != NULL)
+        packed->fma = fma_products_keep(multiplier->fma, b, N, K, transposed, err);
+    else
+        packed->panel = panel_products_keep(multiplier->panel, b, N, K, transposed, err);
+    if (packed->fma == NULL && packed->panel == NULL)
+        packed_destroy(&packed);
+    return packed;
+}
+
+void packed_destroy(struct packed **packed)
+{
+    if (*packed != NULL) {
+        fma_packed_destroy(&(*packed)->fma);
+        panel_packed_destroy(&(*packed)->panel);
+        free(*packed);
+    }
+    *packed = NULL;
+}
+
+const struct packed *multiplier_pack(struct multiplier *multiplier, const float *b, int N, int K, bool transposed,
+                                     struct err *err)
+{
+    struct packed *own = &multiplier->own;
+    if (multiplier->fma != NULL)
+        own->fma = fma_products_pack(multiplier->fma, b, N, K, transposed, err);
+    else
+        own->panel = panel_products_pack(multiplier->panel, b, N, K, transposed, err);
+    return own->fma != NULL || own->panel != NULL ? own : NULL;
+}
+
+bool multiplier_prepare(struct multiplier *multiplier, const struct packed *packed, int rows, struct err *err)
+{
+    return multiplier->fma != NULL || panel_products_prepare(multiplier->panel, packed->panel, rows, err);
+}
+
+bool multiplier_rows(struct multiplier *multiplier, const struct packed *packed, int thread, int rows, const float *a,
+                     float *c)
+{
+    if (multiplier->fma == NULL)
+        return panel_products_rows(multiplier->panel, packed->panel, thread, rows, a, c);
+    fma_products_rows(multiplier->fma, packed->fma, rows, a, c);
+    return true;
+}
+
+/* ---- life ---- */
+
+struct multiplier *multiplier_open(struct team *team, enum precision type, const struct vector_table *vector,
+                                   struct err *err)
+{
+    const struct fma_table *table = type == PRECISION_FP32 ? fma_table(vector->isa) : NULL;
+    struct multiplier *multiplier = calloc(1, sizeof *multiplier);
+    if (multiplier == NULL) {
+        err_set(err, ERR_MEMORY, "no memory for matrix products");
+        return NULL;
+    }
+    if (table != NULL)
+        multiplier->fma = fma_products_open(team, table, err);
+    else
+        multiplier->panel = panel_products_open(team, type, vector, err);
+    if (multiplier->fma == NULL && multiplier->panel == NULL)
+        multiplier_close(&multiplier);
+    return multiplier;
+}
+
+void multiplier_close(struct multiplier **multiplier)
+{
+    struct multiplier *gone = *multiplier;
+    *multiplier = NULL;
+    if (gone == NULL)
+        return;
+    fma_products_close(&gone->fma);
+    panel_products_close(&gone->panel);
+    free(gone);
+}

@@ -1,0 +1,370 @@
+/* Who is believed to hold what: a fleet whose workers say HELLO with states that nobody gave them, or come twice; and what
+ * those hear who are dismissed before they have begun. */
+#include "coordinator/cluster/roster.h"
+#include "tests/support/fleet_scene.h"
+
+static void a_state_that_fits_is_gone_on_from(void **state)
+{
+    struct scene *scene = *state;
+    scene_hello(scene, 0, 5, END, 4);
+    assert_int_equal(scene->results_end, END);
+    assert_int_equal(scene->begun, 1);
+    assert_true(scene->held);
+    assert_int_equal(scene->step, END);
+}
+
+/* Nor are the results believed that come with it. */
+static void a_state_beyond_what_was_handed_out_is_none(void **state)
+{
+    struct scene *scene = *state;
+    scene_hello(scene, 0, 5, HANDED + 1, 4);
+    assert_int_equal(scene->begun, 1);
+    assert_false(scene->held);
+    assert_int_equal(scene->results_end, 0);
+}
+
+static void a_state_of_a_number_that_was_not_given_is_none(void **state)
+{
+    struct scene *scene = *state;
+    scene_hello(scene, 0, 6, END, 4);
+    assert_int_equal(scene->begun, 1);
+    assert_false(scene->held);
+    assert_int_equal(scene->results_end, 0);
+}
+
+/* The host of the coordinator before crashed in the run's first moments, and took all numbers out of the journal. */
+static void s_crash(struct scene *scene)
+{
+    fleet_close(&scene->fleet);
+    journal_close(&scene->journal);
+    scene->journal.generation = scene->journal.workers = scene->journal.ranks = 0;
+    journal_restart(&scene->journal, &scene->ledger);
+    journal_close(&scene->journal);
+    assert_true(journal_open(&scene->journal, scene->folder, true, &scene_origin, &scene->ledger, NULL));
+    assert_true(scene->journal.resumed);
+    const struct fleet before = scene->fleet;
+    scene->fleet = (struct fleet){.config = before.config,
+                                  .dataset = before.dataset,
+                                  .loop = before.loop,
+                                  .socket = before.socket,
+                                  .journal = before.journal,
+                                  .handed = before.handed,
+                                  .owner = before.owner};
+    assert_true(fleet_open(&scene->fleet, NULL));
+}
+
+/* Of a generation that a worker remembers, or of a worker that says who it was. */
+static void no_number_is_given_again_that_the_journal_has_lost(void **state)
+{
+    struct scene *scene = *state;
+    scene->fleet.least = 2;
+    scene_hello(scene, 0, 0, 0, 0);
+    scene_hello(scene, 1, 0, 0, 0);
+    uint64_t generation = scene->fleet.generation, last = scene->fleet.members[1]->id;
+    assert_int_equal(scene->begun, 1);
+    s_crash(scene);
+    scene_hello(scene, 0, last, END, 4);
+    assert_int_equal(scene->begun, 2);
+    assert_true(scene->held);
+    assert_int_equal(scene->step, END);
+    assert_true(scene->fleet.generation > generation);
+    assert_true(scene->fleet.members[0]->id > last);
+}
+
+/* What was handed out, but came to what nobody knows, does not send those back who hold a state that is known. */
+static void a_state_that_leads_nowhere_takes_nothing_from_the_others(void **state)
+{
+    struct scene *scene = *state;
+    scene->fleet.least = 2;
+    scene_hello(scene, 0, 4, END - 1, 0);
+    scene_hello(scene, 1, 5, HANDED, 0);
+    assert_int_equal(scene->begun, 1);
+    assert_true(scene->held);
+    assert_int_equal(scene->step, END - 1);
+}
+
+/* ---- more than one course ---- */
+
+/* What GENERATION tells worker `who` of where its state comes from. */
+static enum generation_source s_source(struct scene *scene, int who)
+{
+    struct message message;
+    bool got = true;
+    enum generation_source source = SOURCE_SEED;
+    for (bool told = false; !told; message_close(&message)) {
+        assert_true(message_receive(scene->workers[who], NULL, false, &message, &got, NULL));
+        assert_true(got);
+        told = message.type == MESSAGE_GENERATION;
+        if (told)
+            source = message.generation.source;
+    }
+    return source;
+}
+
+/* A generation of two from step FIRST + 2 is there; then the third comes, with a step more. */
+static const struct member *s_one_step_ahead(struct scene *scene, enum reduce reduce)
+{
+    scene->config.train_reduce = reduce;
+    scene->fleet.generation = 3;
+    scene->fleet.least = 2;
+    assert_true(scene_come(scene, 0, 4, FIRST + 2, 3, 0));
+    assert_true(scene_come(scene, 1, 5, FIRST + 2, 3, 0));
+    assert_int_equal(scene->begun, 1);
+    assert_true(scene_come(scene, 2, 3, FIRST + 3, 3, 1));
+    return scene->fleet.members[2];
+}
+
+static void in_floats_a_step_that_the_others_do_again_is_none(void **state)
+{
+    struct scene *scene = *state;
+    assert_false(s_one_step_ahead(scene, REDUCE_FP32)->held);
+    assert_int_equal(scene->results_end, 0);
+}
+
+static void in_exact_sums_it_is_the_same_as_theirs(void **state)
+{
+    struct scene *scene = *state;
+    assert_true(s_one_step_ahead(scene, REDUCE_EXACT)->held);
+    assert_int_equal(scene->results_end, FIRST + 3);
+}
+
+/* As after a restart, when nobody knows where generations began. */
+static void states_of_one_step_and_two_courses_are_two_states(void **state)
+{
+    struct scene *scene = *state;
+    scene->config.train_reduce = REDUCE_FP32;
+    scene->fleet.generation = 9;
+    scene->fleet.least = 3;
+    assert_true(scene_come(scene, 0, 3, FIRST + 3, 7, 0));
+    assert_true(scene_come(scene, 1, 4, FIRST + 2, 8, 0));
+    assert_true(scene_come(scene, 2, 5, FIRST + 2, 7, 0));
+    assert_true(scene->held);
+    assert_int_equal(scene->step, FIRST + 2);
+    assert_int_equal(s_source(scene, 0), SOURCE_PEER);
+    assert_int_equal(s_source(scene, 1), SOURCE_HELD);
+    assert_int_equal(s_source(scene, 2), SOURCE_PEER);
+}
+
+static void in_floats_other_results_are_another_course_and_in_exact_sums_a_fault(void **state)
+{
+    struct scene *scene = *state;
+    scene->fleet.least = 3;
+    scene->contradicted = true;
+    scene->config.train_reduce = REDUCE_FP32;
+    scene->fleet.generation = 9;
+    assert_true(scene_come(scene, 0, 4, END, 8, 1));
+    assert_false(scene->fleet.members[0]->held);
+    assert_false(scene_come(scene, 1, 5, END, 9, 1));
+    scene->config.train_reduce = REDUCE_EXACT;
+    assert_false(scene_come(scene, 2, 5, END, 8, 1));
+}
+
+/* It waits in reserve with a step that nobody knows the results up to, while others do that step from the checkpoint on. */
+static void what_the_run_went_on_without_is_none_for_who_had_come_before_that_too(void **state)
+{
+    struct scene *scene = *state;
+    scene->config.train_reduce = REDUCE_FP32;
+    scene->fleet.generation = 9;
+    scene->fleet.least = 2;
+    scene->fleet.most = 1;
+    assert_true(scene_come(scene, 0, 0, 0, 0, 0));
+    assert_true(scene_come(scene, 1, 5, END + 1, 7, 0));
+    assert_int_equal(scene->begun, 1);
+    assert_false(scene->held);
+    scene->fleet.least = 1;
+    scene->known_more = 1;
+    scene_tell(scene, 0, &scene_leave);
+    assert_int_equal(scene->begun, 2);
+    assert_false(scene->held);
+}
+
+/* By its connection it is one of them, by its number the other. */
+static void a_worker_that_comes_again_is_what_it_was_no_more(void **state)
+{
+    struct scene *scene = *state;
+    scene->fleet.least = 3;
+    scene_hello(scene, 0, 0, 0, 0);
+    scene_hello(scene, 1, 0, 0, 0);
+    uint64_t other = scene->fleet.members[1]->id;
+    assert_int_equal(scene->fleet.count, 2);
+    scene_hello(scene, 0, other, END, 0);
+    assert_int_equal(scene->fleet.count, 1);
+    assert_int_equal(scene->fleet.lost, 2);
+    assert_true(scene->fleet.members[0]->id > other);
+}
+
+/* ---- dismissed ---- */
+
+static void s_dismiss(struct scene *scene, bool meeting)
+{
+    scene_begin_generation(scene, meeting);
+    const struct message stopped = {.type = MESSAGE_STOPPED, .stopped = {.generation = scene->fleet.generation}};
+    assert_true(fleet_dismiss(&scene->fleet, "the run was interrupted", NULL));
+    for (int who = 0; who < 2; who++) {
+        assert_int_equal(scene_heard(scene, who), MESSAGE_STOP);
+        assert_int_equal(scene_heard(scene, who), MESSAGE_DISMISS);
+        scene_tell(scene, who, &stopped);
+        assert_int_equal(scene->fleet.count, WORKERS - who);
+        scene_tell(scene, who, &scene_leave);
+        assert_int_equal(scene->fleet.count, WORKERS - 1 - who);
+    }
+    assert_int_equal(scene_heard(scene, 2), MESSAGE_DISMISS);
+    assert_false(scene->emptied);
+    scene_tell(scene, 2, &scene_leave);
+    assert_true(scene->emptied);
+    assert_int_equal(scene->fleet.lost, 0);
+}
+
+static void who_has_not_been_told_the_others_is_stopped_before_it_is_dismissed(void **state)
+{
+    s_dismiss(*state, false);
+}
+
+static void who_meets_the_others_is_stopped_before_it_is_dismissed(void **state)
+{
+    s_dismiss(*state, true);
+}
+
+/* The coordinator's socket learns what its peers did meanwhile: a send alone looks only now and then. */
+static void s_notice(const struct scene *scene)
+{
+    int events;
+    size_t size = sizeof events;
+    assert_int_equal(zmq_getsockopt(scene->router, ZMQ_EVENTS, &events, &size), 0);
+}
+
+static void what_found_no_room_is_said_later_in_its_order(void **state)
+{
+    struct scene *scene = *state;
+    const struct message ping = {.type = MESSAGE_PING};
+    bool sent = true;
+    size_t pings = 0;
+    enum message_type type;
+    scene_begin_generation(scene, true);
+    struct member *member = scene->fleet.members[0];
+    while (sent) {
+        assert_true(fleet_send(&scene->fleet, member, &ping, &sent, NULL));
+        pings += sent;
+    }
+    assert_true(fleet_dismiss(&scene->fleet, "the run was interrupted", NULL));
+    while ((type = scene_heard(scene, 0)) != 0 && pings-- > 0)
+        assert_int_equal(type, MESSAGE_PING);
+    assert_int_equal(pings, 0);
+    s_notice(scene);
+    assert_true(generation_ask_again(&scene->fleet, member, NULL));
+    assert_int_equal(scene_heard(scene, 0), MESSAGE_STOP);
+    assert_int_equal(scene_heard(scene, 0), MESSAGE_DISMISS);
+    assert_true(generation_ask_again(&scene->fleet, member, NULL));
+    assert_int_equal(scene_heard(scene, 0), 0);
+}
+
+/* ---- errors that end the run ---- */
+
+/* Worker 0 says that training diverged, and whether the run goes on. */
+static bool s_diverge(struct scene *scene, struct err *err)
+{
+    const struct message error = {.type = MESSAGE_ERROR,
+                                  .error = {.code = ERR_DIVERGED, .text = {"loss is not finite", 18}}};
+    bool got = false;
+    assert_true(message_send(scene->workers[0], NULL, &error, NULL));
+    bool goes_on = fleet_receive(&scene->fleet, &got, err);
+    assert_true(got);
+    return goes_on;
+}
+
+static void a_diverged_run_is_abandoned_in_the_middle_of_its_work(void **state)
+{
+    struct scene *scene = *state;
+    struct err err = {0};
+    scene_begin_generation(scene, true);
+    assert_false(s_diverge(scene, &err));
+    assert_int_equal(err.code, ERR_DIVERGED);
+    assert_string_equal(err.text, "loss is not finite");
+    assert_true(fleet_abandon(&scene->fleet, "training failed", NULL));
+    assert_int_equal(scene_heard(scene, 1), MESSAGE_STOP);
+    assert_int_equal(scene_heard(scene, 1), MESSAGE_DISMISS);
+    assert_int_equal(scene_heard(scene, 2), MESSAGE_DISMISS);
+    scene_tell(scene, 1, &scene_leave);
+    assert_false(scene->emptied);
+    scene_tell(scene, 2, &scene_leave);
+    assert_true(scene->emptied);
+    assert_int_equal(scene->begun, 1);
+    assert_int_equal(scene->fleet.lost, 0);
+}
+
+static void the_last_worker_that_diverges_leaves_an_empty_fleet(void **state)
+{
+    struct scene *scene = *state;
+    struct err err = {0};
+    scene_hello(scene, 0, 0, 0, 0);
+    assert_false(s_diverge(scene, &err));
+    scene->emptied = false;
+    assert_true(fleet_abandon(&scene->fleet, "training failed", NULL));
+    assert_true(scene->emptied);
+    assert_int_equal(scene->begun, 1);
+}
+
+static void an_error_read_after_its_worker_was_lost_still_counts(void **state)
+{
+    struct scene *scene = *state;
+    struct err err = {0};
+    scene_begin_generation(scene, true);
+    assert_true(roster_lose(&scene->fleet, scene->fleet.members[0], "has lost its connection", NULL));
+    assert_false(s_diverge(scene, &err));
+    assert_int_equal(err.code, ERR_DIVERGED);
+}
+
+static void an_error_of_one_that_was_never_a_member_does_not_count(void **state)
+{
+    assert_true(s_diverge(*state, NULL));
+}
+
+/* Within a process a failed worker says ERROR and closes; the coordinator may send to it before it reads that. */
+static void a_send_to_a_failed_worker_leaves_its_error_to_be_read(void **state)
+{
+    struct scene *scene = *state;
+    const struct message error = {.type = MESSAGE_ERROR, .error = {.code = ERR_MEMORY, .text = {"no memory", 9}}};
+    const struct message ping = {.type = MESSAGE_PING};
+    struct err err = {0};
+    char expected[64];
+    bool sent = true, got = false;
+    scene_begin_generation(scene, true);
+    scene->fleet.embedded = true;
+    struct member *member = scene->fleet.members[0];
+    snprintf(expected, sizeof expected, "worker %d: no memory", (int)member->id);
+    assert_true(message_send(scene->workers[0], NULL, &error, NULL));
+    assert_int_equal(zmq_disconnect(scene->workers[0], scene_endpoint), 0);
+    s_notice(scene);
+    assert_true(fleet_send(&scene->fleet, member, &ping, &sent, &err));
+    assert_false(sent);
+    assert_false(fleet_receive(&scene->fleet, &got, &err));
+    assert_int_equal(err.code, ERR_MEMORY);
+    assert_string_equal(err.text, expected);
+}
+
+int main(void)
+{
+#define RUN(name) cmocka_unit_test_setup_teardown(name, scene_open, scene_close)
+    const struct CMUnitTest tests[] = {
+        RUN(a_state_that_fits_is_gone_on_from),
+        RUN(a_state_beyond_what_was_handed_out_is_none),
+        RUN(a_state_of_a_number_that_was_not_given_is_none),
+        RUN(no_number_is_given_again_that_the_journal_has_lost),
+        RUN(a_state_that_leads_nowhere_takes_nothing_from_the_others),
+        RUN(in_floats_a_step_that_the_others_do_again_is_none),
+        RUN(in_exact_sums_it_is_the_same_as_theirs),
+        RUN(states_of_one_step_and_two_courses_are_two_states),
+        RUN(in_floats_other_results_are_another_course_and_in_exact_sums_a_fault),
+        RUN(what_the_run_went_on_without_is_none_for_who_had_come_before_that_too),
+        RUN(a_worker_that_comes_again_is_what_it_was_no_more),
+        RUN(who_has_not_been_told_the_others_is_stopped_before_it_is_dismissed),
+        RUN(who_meets_the_others_is_stopped_before_it_is_dismissed),
+        RUN(what_found_no_room_is_said_later_in_its_order),
+        RUN(a_diverged_run_is_abandoned_in_the_middle_of_its_work),
+        RUN(the_last_worker_that_diverges_leaves_an_empty_fleet),
+        RUN(an_error_read_after_its_worker_was_lost_still_counts),
+        RUN(an_error_of_one_that_was_never_a_member_does_not_count),
+        RUN(a_send_to_a_failed_worker_leaves_its_error_to_be_read),
+    };
+    return cmocka_run_group_tests_name("fleet", tests, NULL, NULL);
+}

@@ -1,0 +1,142 @@
+/* test_inspect.c - `lstmq inspect` as a user runs it. */
+#include "tests/support/fixture.h"
+
+#include <jansson.h>
+#include <sys/wait.h>
+
+/* Run `lstmq inspect PATH OPTIONS`; what it prints on either stream into `out`, its exit status returned. */
+static int s_inspect(const char *path, const char *options, struct buffer *out)
+{
+    char command[3 * FILE_PATH], chunk[4096];
+    snprintf(command, sizeof command, "'%s' inspect '%s' %s", LSTMQ_BINARY, path, options);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    buffer_clear(out);
+    for (size_t got; (got = fread(chunk, 1, sizeof chunk, pipe)) > 0;)
+        buffer_append(out, chunk, got);
+    int status = pclose(pipe);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void s_damage(const char *run)
+{
+    char path[FILE_PATH];
+    assert_true(path_join(path, run, "step-00000002/model.safetensors", NULL));
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, -1, SEEK_END), 0);
+    assert_int_equal(fputc('!', file), '!');
+    assert_int_equal(fclose(file), 0);
+}
+
+static void s_make_run(const char *run)
+{
+    struct err err = {0};
+    for (uint64_t step = 1; step <= 2; step++)
+        assert_ok(fixture_write(run, step, 'a', &err), err);
+    assert_ok(checkpoint_mark_best(run, 1, &err), err);
+}
+
+static void a_page_fits_80_columns_and_names_what_there_is(void **state)
+{
+    struct buffer out = {0};
+    s_make_run(*state);
+    assert_int_equal(s_inspect(*state, "2>&1", &out), 0);
+    static const char *const parts[] = {
+        "step-00000002",    "whole, latest\n", "whole, best\n",         "verdict      whole\n",
+        "en to fr",         "5 source",        "8 in 2 tensors",        "2 x 3",
+        "weight",           "step         1 ", "best score   none yet", "train.batch",
+        "model.safetensors"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (strstr(out.data, parts[i]) == NULL)
+            fail_msg("no \"%s\" in\n%s", parts[i], out.data);
+    }
+    assert_null(strstr(out.data, " \n"));
+    for (const char *line = strstr(out.data, "\n") + 1; *line != '\0'; line = strchr(line, '\n') + 1) {
+        bool names_folder = strncmp(line, "Checkpoint ", 11) == 0;
+        if (!names_folder && strchr(line, '\n') - line > 80)
+            fail_msg("wider than 80 columns: %s", line);
+    }
+    buffer_free(&out);
+}
+
+static void json_holds_the_same_for_programs(void **state)
+{
+    struct buffer out = {0};
+    char path[FILE_PATH];
+    s_make_run(*state);
+    assert_true(path_join(path, *state, "latest", NULL));
+    assert_int_equal(s_inspect(path, "--json", &out), 0);
+    json_t *root = json_loadb(out.data, out.size, 0, NULL);
+    assert_non_null(root);
+    assert_true(json_is_true(json_object_get(root, "whole")));
+    assert_true(json_is_null(json_object_get(root, "run")));
+    assert_int_equal(json_integer_value(json_object_get(root, "parameters")), 8);
+    assert_int_equal(json_array_size(json_object_get(root, "files")), FIXTURE_FILES);
+    json_t *config = json_object_get(json_object_get(root, "state"), "config");
+    assert_int_equal(json_integer_value(json_object_get(config, "train.batch")), 64);
+    json_decref(root);
+    buffer_free(&out);
+}
+
+static void damage_is_shown_and_is_an_error(void **state)
+{
+    struct buffer out = {0};
+    char path[FILE_PATH];
+    s_make_run(*state);
+    s_damage(*state);
+    assert_int_equal(s_inspect(*state, "2>&1", &out), 3); /* the best one is whole, another one of the run is not */
+    assert_non_null(strstr(out.data, "DAMAGED, latest"));
+    assert_non_null(strstr(out.data, "model.safetensors: damaged: checksum"));
+    assert_true(path_join(path, *state, "step-00000002", NULL));
+    assert_int_equal(s_inspect(path, "2>/dev/null", &out), 3);
+    assert_non_null(strstr(out.data, "verdict      DAMAGED"));
+    assert_non_null(strstr(out.data, "2 x 3"));
+    assert_int_equal(s_inspect(path, "--json 2>/dev/null", &out), 3);
+    json_t *root = json_loadb(out.data, out.size, 0, NULL);
+    assert_non_null(root);
+    assert_true(json_is_false(json_object_get(root, "whole")));
+    json_t *model = json_array_get(json_object_get(root, "files"), 0);
+    assert_true(json_is_false(json_object_get(model, "whole")));
+    assert_non_null(strstr(json_string_value(json_object_get(model, "reason")), "checksum"));
+    json_decref(root);
+    buffer_free(&out);
+}
+
+static void a_copy_with_folders_for_links_is_marked_by_step(void **state)
+{
+    struct buffer out = {0};
+    char run[FILE_PATH];
+    assert_true(path_join(run, *state, "run", NULL));
+    fixture_copy(run);
+    assert_int_equal(s_inspect(run, "2>&1", &out), 0);
+    assert_non_null(strstr(out.data, "whole, latest\n"));
+    assert_non_null(strstr(out.data, "whole, best\n"));
+    buffer_free(&out);
+}
+
+static void what_is_no_checkpoint_is_named(void **state)
+{
+    struct buffer out = {0};
+    assert_int_equal(s_inspect(*state, "2>&1", &out), 3);
+    assert_non_null(strstr(out.data, "neither a checkpoint"));
+    assert_int_equal(s_inspect("/nowhere", "2>&1", &out), 1);
+    assert_non_null(strstr(out.data, "/nowhere: no checkpoint and no run: No such file"));
+    assert_int_equal(s_inspect(*state, "another 2>&1", &out), 2);
+    buffer_free(&out);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_page_fits_80_columns_and_names_what_there_is),
+        TEST(json_holds_the_same_for_programs),
+        TEST(damage_is_shown_and_is_an_error),
+        TEST(a_copy_with_folders_for_links_is_marked_by_step),
+        TEST(what_is_no_checkpoint_is_named),
+    };
+    return cmocka_run_group_tests_name("inspect", tests, NULL, NULL);
+}

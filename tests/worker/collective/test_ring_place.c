@@ -1,0 +1,195 @@
+/* A ring's local sockets are for the processes of one user in one network namespace of one machine, and say so. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "worker/collective/collective.h"
+#include "worker/collective/ring_place.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <zmq.h>
+
+enum { OTHER_USER = 65534, LIMIT_S = 60 };
+
+static void s_own(char place[COLLECTIVE_ENDPOINT])
+{
+    ring_place("ipc://@", NULL, 1, place, COLLECTIVE_ENDPOINT);
+}
+
+static void ranks_of_ones_own_kind_can_meet(void **state)
+{
+    (void)state;
+    char one[COLLECTIVE_ENDPOINT], other[COLLECTIVE_ENDPOINT];
+    struct err err;
+    s_own(one);
+    s_own(other);
+    assert_string_not_equal(one, other);
+    const char *const endpoints[] = {one, other, "tcp://127.0.0.1:5", "ipc:///tmp/of-another-make", "inproc://ring"};
+    for (uint32_t rank = 0; rank < 5; rank++)
+        if (!ring_place_check(endpoints, rank, 5, &err))
+            fail_msg("rank %u: %s", rank, err.text);
+}
+
+/* A place as this process would have it, but that one part of it is another's: 2, 3, 4 are boot, namespace, user. */
+static void s_of_another(char place[COLLECTIVE_ENDPOINT], int part)
+{
+    s_own(place);
+    char *at = place;
+    for (int dashes = 0; dashes < part; dashes++)
+        at = strchr(at, '-') + 1;
+    *at = *at == '9' ? '8' : '9';
+}
+
+static void of_two_of_different_machines_namespaces_or_users_the_younger_goes(void **state)
+{
+    (void)state;
+    for (int part = 2; part < 5; part++) {
+        char own[COLLECTIVE_ENDPOINT], other[COLLECTIVE_ENDPOINT];
+        struct err err = {0};
+        s_own(own);
+        s_of_another(other, part);
+        const char *const older[] = {own, other}, *const younger[] = {other, own};
+        assert_true(ring_place_check(older, 0, 2, &err));
+        assert_false(ring_place_check(younger, 1, 2, &err));
+        assert_int_equal(err.code, ERR_USAGE);
+        assert_non_null(strstr(err.text, "rank 0"));
+        assert_non_null(strstr(err.text, "--worker.bind"));
+    }
+}
+
+static void those_who_were_there_first_stay_whoever_stands_between_them(void **state)
+{
+    (void)state;
+    char first[COLLECTIVE_ENDPOINT], second[COLLECTIVE_ENDPOINT], other[COLLECTIVE_ENDPOINT];
+    struct err err = {0};
+    s_own(first);
+    s_own(second);
+    s_of_another(other, 4);
+    const char *const endpoints[] = {first, second, other};
+    assert_true(ring_place_check(endpoints, 0, 3, &err));
+    assert_true(ring_place_check(endpoints, 1, 3, &err));
+}
+
+/* 192.0.2.1 is nobody's (RFC 5737). */
+static void among_hosts_who_came_by_loopback_goes_unless_it_was_the_first(void **state)
+{
+    (void)state;
+    char own[COLLECTIVE_ENDPOINT], other[COLLECTIVE_ENDPOINT];
+    struct err err = {0};
+    s_own(own);
+    s_of_another(other, 2);
+    const char *const joined[] = {"tcp://192.0.2.1:5", own}, *const first[] = {own, "tcp://192.0.2.1:5"};
+    assert_false(ring_place_check(joined, 1, 2, &err));
+    assert_int_equal(err.code, ERR_USAGE);
+    assert_true(ring_place_check(first, 0, 2, &err));
+    /* The same from the other host. */
+    const char *const seen_joined[] = {"tcp://192.0.2.1:5", other}, *const seen_first[] = {other, "tcp://192.0.2.1:5"};
+    assert_true(ring_place_check(seen_joined, 0, 2, &err));
+    assert_false(ring_place_check(seen_first, 1, 2, &err));
+    assert_int_equal(err.code, ERR_USAGE);
+}
+
+/* Nobody waits for a neighbour to go who does not know that it should. */
+static void who_cannot_be_told_by_its_address_does_not_wait(void **state)
+{
+    (void)state;
+    char of_user[COLLECTIVE_ENDPOINT], of_space[COLLECTIVE_ENDPOINT];
+    struct err err = {0};
+    s_of_another(of_user, 4);
+    s_of_another(of_space, 3);
+    const char *const user[] = {"tcp://192.0.2.1:5", of_user}, *const space[] = {"tcp://127.0.0.1:5", of_space};
+    assert_false(ring_place_check(user, 0, 2, &err));
+    assert_false(ring_place_check(space, 0, 2, &err));
+}
+
+/* A rank that listens at a local socket. */
+struct fixture {
+    void *zmq_context;
+    struct collective *ring;
+    char endpoint[COLLECTIVE_ENDPOINT];
+    struct err err;
+};
+
+static void s_open(struct fixture *fixture)
+{
+    *fixture = (struct fixture){.zmq_context = zmq_ctx_new()};
+    const struct ring_options options = {.zmq_context = fixture->zmq_context, .bind = "ipc://@"};
+    fixture->ring = ring_open(&options, &fixture->err);
+    assert_non_null(fixture->ring);
+    if (!fixture->ring->op->listen(fixture->ring, 1, fixture->endpoint, &fixture->err))
+        fail_msg("%s", fixture->err.text);
+}
+
+static void s_close(struct fixture *fixture)
+{
+    collective_close(&fixture->ring);
+    zmq_ctx_term(fixture->zmq_context);
+}
+
+static void a_neighbour_out_of_reach_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    s_open(&fixture);
+    const char *endpoints[] = {"ipc://@lstmq-ring-00000000-1-0-1-1", fixture.endpoint};
+    const struct collective_group group = {.generation = 1, .rank = 1, .size = 2, .endpoints = endpoints};
+    assert_false(fixture.ring->op->connect(fixture.ring, &group, &fixture.err));
+    assert_int_equal(fixture.err.code, ERR_USAGE);
+    s_close(&fixture);
+}
+
+/* The bytes with which the rank greets a process of user `user`, at most; 0 = it was sent away. Negative: no connection. */
+static int s_greeting(const struct fixture *fixture, uid_t user)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const char *name = fixture->endpoint + strlen("ipc://@");
+    const socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name));
+    const struct timeval limit = {.tv_sec = LIMIT_S};
+    char byte;
+    memcpy(address.sun_path + 1, name, strlen(name));
+    pid_t child = fork();
+    if (child == 0) {
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (setuid(user) != 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0 ||
+            connect(fd, (struct sockaddr *)&address, size) != 0)
+            _exit(2);
+        _exit(recv(fd, &byte, 1, 0) > 0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) && WEXITSTATUS(status) < 2 ? WEXITSTATUS(status) : -1;
+}
+
+static void another_users_processes_are_sent_away(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    if (geteuid() != 0)
+        skip();
+    s_open(&fixture);
+    assert_int_equal(s_greeting(&fixture, geteuid()), 1);
+    assert_int_equal(s_greeting(&fixture, OTHER_USER), 0);
+    s_close(&fixture);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ranks_of_ones_own_kind_can_meet),
+        cmocka_unit_test(of_two_of_different_machines_namespaces_or_users_the_younger_goes),
+        cmocka_unit_test(those_who_were_there_first_stay_whoever_stands_between_them),
+        cmocka_unit_test(among_hosts_who_came_by_loopback_goes_unless_it_was_the_first),
+        cmocka_unit_test(who_cannot_be_told_by_its_address_does_not_wait),
+        cmocka_unit_test(a_neighbour_out_of_reach_is_not_waited_for),
+        cmocka_unit_test(another_users_processes_are_sent_away),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,139 @@
+/* A ring's place with a port of its own: it is the same for each generation, whose sockets are not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "proto/base/clock.h"
+#include "worker/collective/collective.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <zmq.h>
+
+enum { GENERATIONS = 20 };
+
+/* Rank 1 of 2, at a port that was free a moment ago; rank 0 is played by who connects there. */
+struct fixture {
+    void *zmq_context;
+    struct collective *ring;
+    int holder; /* listens at the port before the ring does; -1 = nobody */
+    char place[COLLECTIVE_ENDPOINT];
+};
+
+static void s_open(struct fixture *fixture, bool held)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    struct err err;
+    *fixture = (struct fixture){.zmq_context = zmq_ctx_new(), .holder = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    assert_int_equal(bind(fixture->holder, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(getsockname(fixture->holder, (struct sockaddr *)&address, &size), 0);
+    snprintf(fixture->place, sizeof fixture->place, "tcp://127.0.0.1:%u", ntohs(address.sin_port));
+    if (held) {
+        assert_int_equal(listen(fixture->holder, 1), 0);
+    } else {
+        close(fixture->holder);
+        fixture->holder = -1;
+    }
+    const struct ring_options options = {.zmq_context = fixture->zmq_context, .bind = fixture->place};
+    fixture->ring = ring_open(&options, &err);
+    assert_non_null(fixture->ring);
+}
+
+static void s_close(struct fixture *fixture)
+{
+    collective_close(&fixture->ring);
+    zmq_ctx_term(fixture->zmq_context);
+    if (fixture->holder >= 0)
+        close(fixture->holder);
+}
+
+static bool s_listen(struct fixture *fixture, uint64_t generation, struct err *err)
+{
+    char endpoint[COLLECTIVE_ENDPOINT];
+    bool ok = fixture->ring->op->listen(fixture->ring, generation, endpoint, err);
+    if (ok)
+        assert_string_equal(endpoint, fixture->place);
+    return ok;
+}
+
+static void one_generation_follows_another_at_the_same_port(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct err err;
+    const int linger = 0;
+    char byte;
+    s_open(&fixture, false);
+    void *neighbour = zmq_socket(fixture.zmq_context, ZMQ_STREAM);
+    zmq_setsockopt(neighbour, ZMQ_LINGER, &linger, sizeof linger);
+    for (uint64_t generation = 1; generation <= GENERATIONS; generation++) {
+        if (!s_listen(&fixture, generation, &err))
+            fail_msg("generation %u: %s", (unsigned)generation, err.text);
+        if (generation > 1)
+            continue;
+        /* Connected, as neighbours are when a generation ends. */
+        assert_int_equal(zmq_connect(neighbour, fixture.place), 0);
+        assert_true(zmq_recv(neighbour, &byte, 1, 0) > 0);
+    }
+    zmq_close(neighbour);
+    s_close(&fixture);
+}
+
+static void a_port_that_somebody_else_holds_is_an_error_that_names_it(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct err err;
+    s_open(&fixture, true);
+    assert_false(s_listen(&fixture, 1, &err));
+    assert_int_equal(err.code, ERR_IO);
+    assert_non_null(strstr(err.text, fixture.place));
+    assert_non_null(strstr(err.text, "Address already in use"));
+    s_close(&fixture);
+}
+
+static void *s_abort(void *argument)
+{
+    struct collective *ring = argument;
+    ring->op->abort(ring, 1);
+    return NULL;
+}
+
+static void whoever_waits_for_its_port_is_ended_with_the_generation(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct err err;
+    pthread_t other;
+    s_open(&fixture, true);
+    int64_t begin = clock_ms();
+    assert_int_equal(pthread_create(&other, NULL, s_abort, fixture.ring), 0);
+    assert_false(s_listen(&fixture, 1, &err));
+    pthread_join(other, NULL);
+    assert_int_equal(err.code, ERR_ABORTED);
+    assert_in_range(clock_ms() - begin, 0, 1900); /* a port is waited for two seconds long */
+    close(fixture.holder);
+    fixture.holder = -1;
+    if (!s_listen(&fixture, 2, &err))
+        fail_msg("%s", err.text);
+    s_close(&fixture);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_generation_follows_another_at_the_same_port),
+        cmocka_unit_test(a_port_that_somebody_else_holds_is_an_error_that_names_it),
+        cmocka_unit_test(whoever_waits_for_its_port_is_ended_with_the_generation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,228 @@
+/* The model's gradients against finite differences, and what packing must not change. */
+#include "proto/base/random.h"
+#include "proto/text/vocab.h"
+#include "worker/model/network.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { ROWS = 5, SRC_VOCAB = 11, TGT_VOCAB = 13, LENGTH = 7 };
+
+struct fixture {
+    struct config config;
+    struct backend *backend;
+    struct model *model;
+    struct network network;
+    struct batch batch;
+    struct rows rows;
+    uint16_t src_lengths[ROWS], tgt_lengths[ROWS], ids[ROWS * 2 * LENGTH];
+    float *gradient;
+    struct weights gradient_of;
+};
+
+static void s_draw_rows(struct fixture *fixture)
+{
+    static const uint16_t src[ROWS] = {3, 7, 1, 4, 4}, tgt[ROWS] = {2, 5, 6, 1, 5};
+    struct mt19937 random;
+    size_t used = 0;
+    mt19937_seed(&random, 7);
+    for (int r = 0; r < ROWS; r++) {
+        fixture->src_lengths[r] = src[r];
+        fixture->tgt_lengths[r] = tgt[r];
+        for (int i = 0; i < src[r]; i++)
+            fixture->ids[used++] = (uint16_t)(1 + mt19937_below(&random, SRC_VOCAB - 1));
+        for (int i = 0; i < tgt[r]; i++)
+            fixture->ids[used++] = (uint16_t)(1 + mt19937_below(&random, TGT_VOCAB - 1));
+    }
+    fixture->rows = (struct rows){.count = ROWS,
+                                  .src_lengths = fixture->src_lengths,
+                                  .tgt_lengths = fixture->tgt_lengths,
+                                  .ids = fixture->ids,
+                                  .id_count = used};
+}
+
+static void s_open(struct fixture *fixture, enum cell cell)
+{
+    struct err err;
+    memset(fixture, 0, sizeof *fixture);
+    config_defaults(&fixture->config);
+    fixture->config.model_cell = cell;
+    fixture->config.model_embed = 5;
+    fixture->config.model_hidden = 6;
+    fixture->backend = backend_open("cpu", 2, PRECISION_FP32, &err);
+    assert_non_null(fixture->backend);
+    fixture->model = model_new(fixture->backend, &fixture->config, SRC_VOCAB, TGT_VOCAB, &err);
+    assert_non_null(fixture->model);
+    assert_true(model_init(fixture->model, 3, &err));
+    fixture->network.model = fixture->model;
+    fixture->batch.backend = fixture->backend;
+    fixture->gradient = fixture->backend->op->alloc(fixture->backend, fixture->model->elements * sizeof(float), &err);
+    assert_non_null(fixture->gradient);
+    fixture->gradient_of = model_weights(fixture->model, fixture->gradient);
+    s_draw_rows(fixture);
+}
+
+static void s_close(struct fixture *fixture)
+{
+    fixture->backend->op->free(fixture->backend, fixture->gradient);
+    network_free(&fixture->network);
+    batch_free(&fixture->batch);
+    model_destroy(&fixture->model);
+    backend_close(&fixture->backend);
+}
+
+static void s_pack(struct fixture *fixture, uint32_t first, uint32_t count, int pad_to)
+{
+    struct err err = {0};
+    if (!batch_pack(&fixture->batch, &fixture->rows, first, count, rows_ids(&fixture->rows, 0, first), pad_to,
+                    SRC_VOCAB, TGT_VOCAB, &err))
+        fail_msg("%s", err.text);
+}
+
+static struct network_result s_run(struct fixture *fixture, bool gradient, bool accumulate)
+{
+    struct err err = {0};
+    struct network_result result;
+    for (int i = 0; gradient && !accumulate && i < fixture->model->tensor_count; i++) {
+        const struct tensor *tensor = &fixture->model->tensors[i];
+        if (tensor->embedding)
+            memset(fixture->gradient + tensor->offset, 0, tensor->size * sizeof(float));
+    }
+    if (!network_run(&fixture->network, &fixture->batch, gradient ? &fixture->gradient_of : NULL, accumulate, &result,
+                     &err))
+        fail_msg("%s", err.text);
+    return result;
+}
+
+static void s_check_gradients(enum cell cell, int pad_to)
+{
+    struct fixture fixture;
+    s_open(&fixture, cell);
+    s_pack(&fixture, 0, ROWS, pad_to);
+    s_run(&fixture, true, false);
+    struct model *model = fixture.model;
+    const float step = 1.0f / 128;
+    for (int i = 0; i < model->tensor_count; i++) {
+        const struct tensor *tensor = &model->tensors[i];
+        size_t skip = tensor->embedding ? (size_t)tensor->shape[1] : 0; /* <pad> is fixed at zero */
+        double worst = 0, scale = 1e-3;
+        for (size_t k = skip; k < tensor->size; k++) {
+            float *p = model->parameters + tensor->offset + k, kept = *p;
+            *p = kept + step;
+            double above = s_run(&fixture, false, false).loss_sum;
+            *p = kept - step;
+            double below = s_run(&fixture, false, false).loss_sum;
+            *p = kept;
+            double slope = (above - below) / (2.0 * (double)step);
+            double given = (double)fixture.gradient[tensor->offset + k];
+            worst = fmax(worst, fabs(slope - given));
+            scale = fmax(scale, fabs(slope));
+        }
+        if (worst > 2e-3 * fmax(scale, 0.1))
+            fail_msg("%s: gradient off by %g where the largest is %g", tensor->name, worst, scale);
+    }
+    s_close(&fixture);
+}
+
+static void lstm_gradients_are_finite_differences(void **state)
+{
+    (void)state;
+    s_check_gradients(CELL_LSTM, 0);
+}
+
+static void lstm_gradients_over_padding_are_finite_differences(void **state)
+{
+    (void)state;
+    s_check_gradients(CELL_LSTM, LENGTH + 1);
+}
+
+static void rnn_gradients_are_finite_differences(void **state)
+{
+    (void)state;
+    s_check_gradients(CELL_RNN, 0);
+    s_check_gradients(CELL_RNN, LENGTH + 1);
+}
+
+static void a_batch_is_the_sum_of_its_rows(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    s_open(&fixture, CELL_LSTM);
+    s_pack(&fixture, 0, ROWS, 0);
+    struct network_result whole = s_run(&fixture, true, false);
+    size_t elements = fixture.model->elements;
+    float *together = malloc(elements * sizeof *together);
+    assert_non_null(together);
+    memcpy(together, fixture.gradient, elements * sizeof *together);
+    struct network_result sum = {0};
+    for (uint32_t r = 0; r < ROWS; r++) {
+        s_pack(&fixture, r, 1, 0);
+        struct network_result one = s_run(&fixture, true, r > 0);
+        sum.loss_sum += one.loss_sum;
+        sum.tokens += one.tokens;
+        sum.correct += one.correct;
+    }
+    assert_true(fabs(sum.loss_sum - whole.loss_sum) < 1e-5);
+    assert_int_equal(sum.tokens, whole.tokens);
+    assert_int_equal(sum.correct, whole.correct);
+    for (size_t i = 0; i < elements; i++)
+        if (fabsf(together[i] - fixture.gradient[i]) > 1e-5f)
+            fail_msg("element %zu: %g together, %g row by row", i, (double)together[i], (double)fixture.gradient[i]);
+    free(together);
+    s_close(&fixture);
+}
+
+static void ids_outside_the_vocabulary_are_refused(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct err err = {0};
+    s_open(&fixture, CELL_LSTM);
+    fixture.ids[0] = SRC_VOCAB;
+    assert_false(batch_pack(&fixture.batch, &fixture.rows, 0, ROWS, 0, 0, SRC_VOCAB, TGT_VOCAB, &err));
+    assert_int_equal(err.code, ERR_DATA);
+    assert_non_null(strstr(err.text, "source id 11"));
+    fixture.ids[0] = 1;
+    fixture.ids[3] = ID_PAD;
+    assert_false(batch_pack(&fixture.batch, &fixture.rows, 0, ROWS, 0, 0, SRC_VOCAB, TGT_VOCAB, &err));
+    assert_non_null(strstr(err.text, "target id 0"));
+    s_close(&fixture);
+}
+
+/* Rows enough for 2^32 positions, were they all padded. */
+static void a_batch_of_too_many_positions_is_refused(void **state)
+{
+    enum { MANY = 1 << 22, PADDED = 1 << 10 };
+    struct fixture fixture;
+    struct err err = {0};
+    (void)state;
+    s_open(&fixture, CELL_LSTM);
+    uint16_t *ones = malloc(MANY * sizeof *ones);
+    assert_non_null(ones);
+    for (int r = 0; r < MANY; r++)
+        ones[r] = 1;
+    const struct rows rows = {.count = MANY, .src_lengths = ones, .tgt_lengths = ones, .ids = ones};
+    assert_false(batch_pack(&fixture.batch, &rows, 0, MANY, 0, PADDED, SRC_VOCAB, TGT_VOCAB, &err));
+    assert_int_equal(err.code, ERR_DATA);
+    assert_non_null(strstr(err.text, "too many positions"));
+    free(ones);
+    s_close(&fixture);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lstm_gradients_are_finite_differences),
+        cmocka_unit_test(lstm_gradients_over_padding_are_finite_differences),
+        cmocka_unit_test(rnn_gradients_are_finite_differences),
+        cmocka_unit_test(a_batch_is_the_sum_of_its_rows),
+        cmocka_unit_test(ids_outside_the_vocabulary_are_refused),
+        cmocka_unit_test(a_batch_of_too_many_positions_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,48 @@
+/* bench.h - what the measurements of `lstmq bench` share.
+ *
+ * A measurement repeats a piece of work for bench.seconds, after runs that are not counted, and keeps the wall time of
+ * each run; the median is what is shown, because a machine is never quite alone. A section (kernels, train, translate, cluster)
+ * appends its table, or its member of the JSON object, to `out`; the command prints it. One compute thread. */
+#ifndef LSTMQ_BENCH_H
+#define LSTMQ_BENCH_H
+
+#include "proto/base/buffer.h"
+#include "worker/bench/bench_data.h"
+#include "worker/model/phase.h"
+#include "worker/train/train_step.h"
+
+struct bench {
+    struct config config;
+    struct backend *backend;
+    struct buffer out;
+};
+
+/* Wall times of a measurement's runs, ms. */
+struct timing {
+    double median, least, most;
+    size_t runs;
+};
+
+/* `run` does the work once; what `prepare` does before it (NULL = nothing) is not in the time. False stops the
+ * measurement. */
+struct work {
+    bool (*prepare)(void *context, struct err *err);
+    bool (*run)(void *context, struct err *err);
+    void *context;
+};
+bool bench_time(const struct work *work, double seconds, struct timing *timing, struct err *err);
+
+/* A training that has done one step on `data`, of which network and batch hold the arrays. */
+bool bench_training_open(struct training *training, const struct bench *bench, struct bench_data *data,
+                         struct err *err);
+
+/* One step of train.batch rows from row `first` on. */
+bool bench_training_step(struct training *training, const struct bench_data *data, size_t first,
+                         struct step_result *result, struct err *err);
+
+bool bench_kernels(struct bench *bench, struct err *err);
+bool bench_train(struct bench *bench, struct err *err);
+bool bench_translate(struct bench *bench, struct err *err);
+bool bench_cluster(struct bench *bench, struct err *err);
+
+#endif

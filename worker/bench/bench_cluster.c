@@ -1,0 +1,308 @@
+/* bench_cluster.c - what a cluster of 8, 64 and 512 workers would cost, from pieces that are measured here.
+ *
+ * Measured: a message from its struct to the receiver's, over loopback TCP (encoding, sending, receiving, decoding: the
+ * coordinator has half of it); and the ring's all-reduce of this model between two processes, of which follow how fast a
+ * rank sends, and, of a sum of one element, what a hop takes. Each worker has train.batch rows of a step, so that a
+ * step's batch is W times that. The rest is the formulas in the table. */
+#include "worker/bench/bench.h"
+#include "worker/bench/bench_ring.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <zmq.h>
+
+enum { SIZES = 3, SPAN = 8, RING_SUMS = 8, HOP_SUMS = 200, PINGS = 10, HANDSHAKE = 6, PEER_LINE = 25 };
+static const int s_workers[SIZES] = {8, 64, 512};
+
+#define VOLUME_FORMULA "2 (W - 1) / W x 4 P"
+#define SUM_FORMULA    "volume / ring + 2 (W - 1) hop"
+#define CHANGE_FORMULA "W (6 control + peers) + 12 P / ring + (W - 1) hop"
+
+struct cluster {
+    const struct bench *bench;
+    double parameters;                /* P */
+    double ring, hop;                 /* bytes a second that a rank sends; s of a hop */
+    double control, report;           /* s of a message */
+    double span[SIZES], peers[SIZES]; /* the same */
+    double bytes[SIZES];              /* of a SPAN for a step and worker */
+    double distinct[SIZES];           /* ids of a step's batch that travel with it */
+};
+
+/* ---- the ring ---- */
+
+static bool s_burst(size_t count, uint32_t sums, double *seconds, struct err *err)
+{
+    const struct bench_ring_options options = {
+        .ranks = 2, .count = count, .element = ELEMENT_F32, .bind = "tcp://127.0.0.1"};
+    struct bench_ring_result result = {0};
+    struct bench_ring *ring = bench_ring_open(&options, err);
+    bool ok = ring != NULL && bench_ring_burst(ring, 1, &result, err) && bench_ring_burst(ring, sums, &result, err);
+    bench_ring_close(&ring);
+    *seconds = result.ms / 1e3;
+    return ok;
+}
+
+/* Of two ranks each sends all of its bytes once, in two hops. */
+static bool s_measure_ring(struct cluster *cluster, struct err *err)
+{
+    double whole, least;
+    if (!s_burst(1, HOP_SUMS, &least, err) || !s_burst((size_t)cluster->parameters, RING_SUMS, &whole, err))
+        return false;
+    cluster->hop = least / 2;
+    cluster->ring = sizeof(float) * cluster->parameters / (whole > least ? whole - least : whole);
+    return true;
+}
+
+/* ---- messages ---- */
+
+struct pass {
+    void *context, *router, *dealer;
+    const struct message *message;
+};
+
+static bool s_pass(void *context, struct err *err)
+{
+    struct pass *pass = context;
+    struct route from;
+    struct message message;
+    bool got;
+    if (!message_send_wait(pass->dealer, NULL, pass->message, err) ||
+        !message_receive(pass->router, &from, true, &message, &got, err))
+        return false;
+    message_close(&message);
+    return true;
+}
+
+static bool s_open(struct pass *pass, struct err *err)
+{
+    char endpoint[256];
+    size_t size = sizeof endpoint;
+    pass->context = zmq_ctx_new();
+    pass->router = zmq_socket(pass->context, ZMQ_ROUTER);
+    pass->dealer = zmq_socket(pass->context, ZMQ_DEALER);
+    if (pass->router == NULL || pass->dealer == NULL || zmq_bind(pass->router, "tcp://127.0.0.1:*") != 0 ||
+        zmq_getsockopt(pass->router, ZMQ_LAST_ENDPOINT, endpoint, &size) != 0 ||
+        zmq_connect(pass->dealer, endpoint) != 0)
+        return socket_error(err, "cannot open a connection to this machine");
+    return true;
+}
+
+static void s_close(struct pass *pass)
+{
+    if (pass->router != NULL)
+        zmq_close(pass->router);
+    if (pass->dealer != NULL)
+        zmq_close(pass->dealer);
+    if (pass->context != NULL)
+        zmq_ctx_term(pass->context);
+}
+
+static bool s_time(struct cluster *cluster, struct pass *pass, const struct message *message, double *seconds,
+                   struct err *err)
+{
+    struct timing timing;
+    pass->message = message;
+    if (!bench_time(&(struct work){.run = s_pass, .context = pass}, cluster->bench->config.bench_seconds / SPAN,
+                    &timing, err))
+        return false;
+    *seconds = timing.median / 1e3;
+    return true;
+}
+
+/* How many ids are below `limit` among `count` of a language: that of rank r comes with a chance as 1 / r. */
+static double s_distinct(double limit, double count)
+{
+    double sum = 0, expected = 0;
+    for (double rank = 1; rank < limit; rank++)
+        sum += 1 / rank;
+    for (double rank = 1; rank < limit; rank++) {
+        double missed = 1;
+        for (double left = count, chance = 1 - 1 / (rank * sum); left >= 1; left = (double)(size_t)(left / 2)) {
+            missed *= (size_t)left % 2 ? chance : 1;
+            chance *= chance;
+        }
+        expected += 1 - missed;
+    }
+    return expected;
+}
+
+/* A SPAN of a worker: SPAN steps of train.batch rows, with `distinct` ids a step. */
+static bool s_time_span(struct cluster *cluster, struct pass *pass, const struct bench_data *data, int size,
+                        struct err *err)
+{
+    uint32_t batch = (uint32_t)cluster->bench->config.train_batch, each = (uint32_t)cluster->distinct[size];
+    uint16_t *distinct = malloc(SPAN * (each + 1) * sizeof *distinct);
+    struct span_step of[SPAN];
+    struct span_shard shards[SPAN];
+    if (distinct == NULL)
+        return err_set(err, ERR_MEMORY, "no memory for a span");
+    for (uint32_t step = 0; step < SPAN; step++) {
+        of[step] = (struct span_step){.tokens = 1, .src_distinct = each};
+        shards[step] = (struct span_shard){.step = step, .rows = batch};
+        for (uint32_t i = 0; i < each; i++)
+            distinct[step * each + i] = (uint16_t)i;
+    }
+    const struct message message = {.type = MESSAGE_SPAN,
+                                    .span = {.steps = SPAN,
+                                             .of = of,
+                                             .shards = shards,
+                                             .shard_count = SPAN,
+                                             .distinct = distinct,
+                                             .distinct_count = SPAN * each,
+                                             .rows = data->rows}};
+    bool ok = s_time(cluster, pass, &message, &cluster->span[size], err);
+    cluster->bytes[size] = sizeof *of + sizeof *shards + sizeof *distinct * (double)each +
+                           2 * ((double)data->rows.id_count / SPAN + 2 * (double)batch);
+    free(distinct);
+    return ok;
+}
+
+static bool s_time_peers(struct cluster *cluster, struct pass *pass, int size, struct err *err)
+{
+    size_t bytes = (size_t)s_workers[size] * PEER_LINE;
+    char *lines = malloc(bytes);
+    if (lines == NULL)
+        return err_set(err, ERR_MEMORY, "no memory for endpoints");
+    for (int i = 0; i < s_workers[size]; i++)
+        memcpy(lines + i * PEER_LINE, "tcp://192.168.10.12:5757\n", PEER_LINE);
+    const struct message message = {.type = MESSAGE_PEERS, .peers = {.lines = lines, .size = bytes}};
+    bool ok = s_time(cluster, pass, &message, &cluster->peers[size], err);
+    free(lines);
+    return ok;
+}
+
+static bool s_measure_messages(struct cluster *cluster, struct err *err)
+{
+    struct pass pass = {0};
+    struct bench_data data;
+    const struct config *config = &cluster->bench->config;
+    struct step_result results[SPAN] = {0};
+    const struct message ping = {.type = MESSAGE_PING, .ping = {.time = 1}};
+    const struct message report = {.type = MESSAGE_REPORT, .report = {.results = results, .steps = SPAN}};
+    int src = bench_src_vocab(config), tgt = bench_tgt_vocab(config);
+    if (!bench_data_draw(&data, config, src, tgt, SPAN * (size_t)config->train_batch, err))
+        return false;
+    double ids = (double)data.rows.id_count / 2 / SPAN;
+    bool ok = s_open(&pass, err) && s_time(cluster, &pass, &ping, &cluster->control, err) &&
+              s_time(cluster, &pass, &report, &cluster->report, err);
+    for (int size = 0; ok && size < SIZES; size++) {
+        cluster->distinct[size] = s_distinct(src, s_workers[size] * ids) + s_distinct(tgt, s_workers[size] * ids);
+        ok = s_time_span(cluster, &pass, &data, size, err) && s_time_peers(cluster, &pass, size, err);
+    }
+    s_close(&pass);
+    bench_data_free(&data);
+    return ok;
+}
+
+/* ---- what follows ---- */
+
+/* Seconds of the coordinator for a step of all workers: a SPAN, a REPORT and a CREDIT for each and SPAN steps. */
+static double s_feeding(const struct cluster *cluster, int size)
+{
+    return s_workers[size] * (cluster->span[size] + cluster->report + cluster->control) / SPAN;
+}
+
+static double s_volume(const struct cluster *cluster, int size)
+{
+    double workers = s_workers[size];
+    return 2 * (workers - 1) / workers * sizeof(float) * cluster->parameters;
+}
+
+static double s_sum(const struct cluster *cluster, int size)
+{
+    return s_volume(cluster, size) / cluster->ring + 2 * (s_workers[size] - 1) * cluster->hop;
+}
+
+static double s_change(const struct cluster *cluster, int size)
+{
+    return s_workers[size] * (HANDSHAKE * cluster->control + cluster->peers[size]) +
+           3 * sizeof(float) * cluster->parameters / cluster->ring + (s_workers[size] - 1) * cluster->hop;
+}
+
+static double s_alive(const struct cluster *cluster, int size)
+{
+    return 2 * PINGS * s_workers[size] * cluster->control;
+}
+
+struct line {
+    const char *key, *text, *unit;
+    double (*value)(const struct cluster *cluster, int size);
+    double scale;
+};
+
+static double s_span_us(const struct cluster *cluster, int size)
+{
+    return cluster->span[size];
+}
+
+static double s_bytes(const struct cluster *cluster, int size)
+{
+    return cluster->bytes[size];
+}
+
+static const struct line s_lines[] = {
+    {"alive", "10 PINGs and PONGs a second", "% of a core", s_alive, 100},
+    {"span_us", "a SPAN of 8 steps", "us", s_span_us, 1e6},
+    {"feed_us", "W (SPAN + REPORT + CREDIT) / 8", "us a step", s_feeding, 1e6},
+    {"span_kb", "rows and ids a worker and step", "KB", s_bytes, 1e-3},
+    {"volume_mb", VOLUME_FORMULA, "MB a rank", s_volume, 1e-6},
+    {"sum_ms", SUM_FORMULA, "ms a step", s_sum, 1e3},
+    {"change_ms", "a generation's change", "ms", s_change, 1e3},
+};
+enum { LINES = sizeof s_lines / sizeof *s_lines };
+
+static void s_print(const struct cluster *cluster, struct buffer *out)
+{
+    buffer_format(out, "cluster: W workers of %d rows a step; P %.0f parameters\n",
+                  (int)cluster->bench->config.train_batch, cluster->parameters);
+    buffer_format(out, "  control message %.1f us, REPORT %.1f us, over TCP to this machine\n", 1e6 * cluster->control,
+                  1e6 * cluster->report);
+    buffer_format(out, "  ring of two processes: %.2f GB/s from each, a hop %.0f us\n", cluster->ring / 1e9,
+                  1e6 * cluster->hop);
+    buffer_format(out, "  %-32s", "W");
+    for (int size = 0; size < SIZES; size++)
+        buffer_format(out, " %9d", s_workers[size]);
+    buffer_text(out, "\n");
+    for (int i = 0; i < LINES; i++) {
+        buffer_format(out, "  %-32s", s_lines[i].text);
+        for (int size = 0; size < SIZES; size++)
+            buffer_format(out, " %9.1f", s_lines[i].scale * s_lines[i].value(cluster, size));
+        buffer_format(out, "  %s\n", s_lines[i].unit);
+    }
+    buffer_text(out, "  change: " CHANGE_FORMULA "\n");
+}
+
+static void s_print_json(const struct cluster *cluster, struct buffer *out)
+{
+    buffer_format(out,
+                  "\"cluster\": {\"volume\": \"" VOLUME_FORMULA "\", \"sum\": \"" SUM_FORMULA
+                  "\", \"change\": \"" CHANGE_FORMULA "\", \"parameters\": %.0f, \"control_us\": %.6g, "
+                  "\"report_us\": %.6g, \"ring_gb_per_s\": %.6g, \"hop_us\": %.6g, \"workers\": [%d, %d, %d]",
+                  cluster->parameters, 1e6 * cluster->control, 1e6 * cluster->report, cluster->ring / 1e9,
+                  1e6 * cluster->hop, s_workers[0], s_workers[1], s_workers[2]);
+    for (int i = 0; i < LINES; i++) {
+        buffer_format(out, ", \"%s\": [", s_lines[i].key);
+        for (int size = 0; size < SIZES; size++)
+            buffer_format(out, "%s%.6g", size > 0 ? ", " : "", s_lines[i].scale * s_lines[i].value(cluster, size));
+        buffer_text(out, "]");
+    }
+    buffer_text(out, "}");
+}
+
+bool bench_cluster(struct bench *bench, struct err *err)
+{
+    struct cluster cluster = {.bench = bench};
+    struct model *model = model_new(bench->backend, &bench->config, bench_src_vocab(&bench->config),
+                                    bench_tgt_vocab(&bench->config), err);
+    if (model == NULL)
+        return false;
+    cluster.parameters = (double)model->elements;
+    model_destroy(&model);
+    if (!s_measure_ring(&cluster, err) || !s_measure_messages(&cluster, err))
+        return false;
+    if (bench->config.output_json)
+        s_print_json(&cluster, &bench->out);
+    else
+        s_print(&cluster, &bench->out);
+    return true;
+}

@@ -1,0 +1,300 @@
+/* bench_kernels.c - each operation that a step of training is made of, on the arrays of one such step. */
+#include "worker/bench/bench_products.h"
+
+struct kernels {
+    struct training training;
+    struct backend *backend;
+    const struct network *network;
+    const struct batch *batch;
+    const struct model_shape *shape;
+    int tile; /* positions whose logits the network has room for at one time */
+};
+
+/* An operation, and the flops or bytes (read and written once each) that it must move; 0 = not counted. */
+struct kernel {
+    const char *name;
+    bool (*prepare)(void *context, struct err *err);
+    bool (*run)(void *context, struct err *err);
+    double rows, columns; /* of what it goes over, for show */
+    double flops, bytes;
+};
+
+static bool s_check(const struct kernels *kernels, struct err *err)
+{
+    return kernels->backend->op->check(kernels->backend, err);
+}
+
+static struct recurrent s_encoder(const struct kernels *kernels)
+{
+    return network_layer(kernels->shape, &kernels->training.model->weights.encoder, &kernels->network->encoder,
+                         &kernels->batch->src);
+}
+
+static struct recurrent s_decoder(const struct kernels *kernels)
+{
+    struct recurrent layer = network_layer(kernels->shape, &kernels->training.model->weights.decoder,
+                                           &kernels->network->decoder, &kernels->batch->tgt);
+    layer.h0 = kernels->network->decoder.h0;
+    layer.c0 = kernels->shape->cell == CELL_LSTM ? kernels->network->decoder.c0 : NULL;
+    return layer;
+}
+
+static bool s_encoder_forward(void *context, struct err *err)
+{
+    struct kernels *kernels = context;
+    struct recurrent layer = s_encoder(kernels);
+    kernels->backend->op->recurrent_forward(kernels->backend, &layer);
+    return s_check(kernels, err);
+}
+
+static bool s_encoder_backward(void *context, struct err *err)
+{
+    struct kernels *kernels = context;
+    struct recurrent layer = s_encoder(kernels);
+    bool lstm = kernels->shape->cell == CELL_LSTM;
+    kernels->backend->op->recurrent_backward(
+        kernels->backend, &layer,
+        &(struct recurrent_gradient){.dh_last = kernels->network->dh_last,
+                                     .dc_last = lstm ? kernels->network->dc_last : NULL});
+    return s_check(kernels, err);
+}
+
+static bool s_decoder_forward(void *context, struct err *err)
+{
+    struct kernels *kernels = context;
+    struct recurrent layer = s_decoder(kernels);
+    kernels->backend->op->recurrent_forward(kernels->backend, &layer);
+    return s_check(kernels, err);
+}
+
+static bool s_decoder_backward(void *context, struct err *err)
+{
+    struct kernels *kernels = context;
+    struct recurrent layer = s_decoder(kernels);
+    const struct network *network = kernels->network;
+    bool lstm = kernels->shape->cell == CELL_LSTM;
+    kernels->backend->op->recurrent_backward(
+        kernels->backend, &layer,
+        &(struct recurrent_gradient){.dh = network->dh, .dh0 = network->dh0, .dc0 = lstm ? network->dc0 : NULL});
+    return s_check(kernels, err);
+}
+
+/* Logits as the step had them: cross_entropy leaves its gradient in their place. */
+static bool s_logits(void *context, struct err *err)
+{
+    struct kernels *kernels = context;
+    const struct weights *weights = &kernels->training.model->weights;
+    kernels->backend->op->gemm(kernels->backend, &(struct gemm){.M = kernels->tile,
+                                                                .N = kernels->shape->tgt_vocab,
+                                                                .K = kernels->shape->H,
+                                                                .a = kernels->network->decoder.h,
+                                                                .b = weights->projection,
+                                                                .bias = weights->projection_bias,
+                                                                .c = kernels->network->logits,
+                                                                .transpose_b = true});
+    return s_check(kernels, err);
+}
+
+static bool s_cross_entropy(void *context, struct err *err)
+{
+    struct kernels *kernels = context;
+    const struct network *network = kernels->network;
+    kernels->backend->op->cross_entropy(kernels->backend, network->logits, kernels->batch->target, kernels->tile,
+                                        kernels->shape->tgt_vocab, true, network->loss, network->predicted);
+    return s_check(kernels, err);
+}
+
+static bool s_argmax(void *context, struct err *err)
+{
+    struct kernels *kernels = context;
+    const struct network *network = kernels->network;
+    kernels->backend->op->argmax(kernels->backend, network->logits, kernels->tile, kernels->shape->tgt_vocab,
+                                 network->predicted);
+    return s_check(kernels, err);
+}
+
+static bool s_column_sum(void *context, struct err *err)
+{
+    struct kernels *kernels = context;
+    kernels->backend->op->column_sum(kernels->backend, kernels->network->logits, kernels->tile,
+                                     kernels->shape->tgt_vocab, false, kernels->training.gradient_of.projection_bias);
+    return s_check(kernels, err);
+}
+
+static bool s_gather(void *context, struct err *err)
+{
+    struct kernels *kernels = context;
+    const struct batch_side *side = &kernels->batch->tgt;
+    kernels->backend->op->gather(kernels->backend, kernels->training.model->weights.decoder.embedding, side->distinct,
+                                 side->U, kernels->shape->E, kernels->network->decoder.x);
+    return s_check(kernels, err);
+}
+
+static bool s_scatter_add(void *context, struct err *err)
+{
+    struct kernels *kernels = context;
+    const struct batch_side *side = &kernels->batch->tgt;
+    kernels->backend->op->scatter_add(kernels->backend, kernels->network->decoder.x, side->distinct, side->real,
+                                      kernels->shape->E, kernels->training.gradient_of.decoder.embedding);
+    return s_check(kernels, err);
+}
+
+static bool s_fold(void *context, struct err *err)
+{
+    struct kernels *kernels = context;
+    const struct batch_side *side = &kernels->batch->tgt;
+    kernels->backend->op->fold(kernels->backend, kernels->network->decoder.gates, side->slot, side->seq.N, side->U,
+                               kernels->shape->G, kernels->network->dinput);
+    return s_check(kernels, err);
+}
+
+static bool s_sum_squares(void *context, struct err *err)
+{
+    struct kernels *kernels = context;
+    kernels->backend->op->sum_squares(kernels->backend, kernels->training.gradient, kernels->training.model->elements);
+    return s_check(kernels, err);
+}
+
+/* One tensor as large as all of them: the order of the sum costs the same. */
+static bool s_norms_float(void *context, struct err *err)
+{
+    struct kernels *kernels = context;
+    const float *tensors[1] = {kernels->training.gradient};
+    size_t sizes[1] = {kernels->training.model->elements};
+    float norms[1];
+    kernels->backend->op->norms_float(kernels->backend, tensors, sizes, 1, 1.0f, norms);
+    return s_check(kernels, err);
+}
+
+static bool s_adam(void *context, struct err *err)
+{
+    struct kernels *kernels = context;
+    const struct training *training = &kernels->training;
+    const struct optimiser *optimiser = &training->optimiser;
+    struct adam adam = {.lr = optimiser->lr, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .t = 10};
+    adam.decay = optimiser->decay;
+    kernels->backend->op->adam(kernels->backend, training->model->parameters, training->gradient, optimiser->m,
+                               optimiser->v, training->model->elements, 1e-3f, &adam);
+    return s_check(kernels, err);
+}
+
+static bool s_time(struct bench *bench, struct kernels *kernels, const struct kernel *kernel, bool first,
+                   struct err *err)
+{
+    struct timing timing;
+    struct work work = {.prepare = kernel->prepare, .run = kernel->run, .context = kernels};
+    if (!bench_time(&work, bench->config.bench_seconds, &timing, err))
+        return false;
+    double rate = (kernel->flops > 0 ? kernel->flops : kernel->bytes) / timing.median / 1e6;
+    const char *unit = kernel->flops > 0 ? "gflop_per_s" : "gb_per_s";
+    if (bench->config.output_json)
+        buffer_format(&bench->out,
+                      "%s{\"name\": \"%s\", \"rows\": %.0f, \"columns\": %.0f, \"ms\": %.6g, \"ms_least\": %.6g, "
+                      "\"runs\": %zu, \"%s\": %.6g}",
+                      first ? "" : ", ", kernel->name, kernel->rows, kernel->columns, timing.median, timing.least,
+                      timing.runs, unit, rate);
+    else
+        buffer_format(&bench->out, "  %-17s %9.0f x %-9.0f  %9.3f %9.3f %8.1f %s\n", kernel->name, kernel->rows,
+                      kernel->columns, timing.median, timing.least, rate, kernel->flops > 0 ? "GFLOP/s" : "GB/s");
+    return true;
+}
+
+static bool s_operations(struct bench *bench, struct kernels *kernels, struct err *err)
+{
+    const struct batch *batch = kernels->batch;
+    double G = kernels->shape->G, H = kernels->shape->H, E = kernels->shape->E, V = kernels->shape->tgt_vocab;
+    double elements = (double)kernels->training.model->elements, tile = kernels->tile, U = batch->tgt.U,
+           real = batch->tgt.real, n = batch->tgt.seq.N, src = batch->src.seq.N, F = sizeof(float);
+    struct step_counts counts = products_count(&kernels->training);
+    const struct kernel list[] = {
+        {"encoder forward", NULL, s_encoder_forward, src, G, 2 * counts.m * G * H, 0},
+        {"decoder forward", NULL, s_decoder_forward, n, G, 2 * n * G * H, 0},
+        {"decoder backward", s_decoder_forward, s_decoder_backward, n, G, 2 * n * G * H, 0},
+        {"encoder backward", s_encoder_forward, s_encoder_backward, src, G, 2 * counts.m * G * H, 0},
+        {"cross_entropy", s_logits, s_cross_entropy, tile, V, 0, 2 * F * tile * V},
+        {"argmax", s_logits, s_argmax, tile, V, 0, F * tile * V},
+        {"column_sum", NULL, s_column_sum, tile, V, 0, F * tile * V},
+        {"fold", s_decoder_forward, s_fold, n, G, 0, F * (n + U) * G},
+        {"gather", NULL, s_gather, U, E, 0, 2 * F * U * E},
+        {"scatter_add", NULL, s_scatter_add, real, E, 0, 3 * F * real * E},
+        {"sum_squares", NULL, s_sum_squares, elements, 1, 0, F * elements},
+        {"norms_float", NULL, s_norms_float, elements, 1, 0, F * elements},
+        {"adam", NULL, s_adam, elements, 1, 0, 7 * F * elements},
+    };
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        if (!(list[i].run == s_adam && kernels->training.optimiser.m == NULL) &&
+            !s_time(bench, kernels, &list[i], i == 0, err))
+            return false;
+    return true;
+}
+
+static bool s_products(struct bench *bench, struct kernels *kernels, struct err *err)
+{
+    struct step_counts counts = products_count(&kernels->training);
+    struct product list[PRODUCTS];
+    products_list(kernels->shape, &counts, list);
+    for (int i = 0; i < PRODUCTS; i++) {
+        struct product_speed speed;
+        const struct product *p = &list[i];
+        if (!product_time(bench->backend, p, bench->config.bench_seconds, &speed, err))
+            return false;
+        const struct timing *own = &speed.own;
+        double rate = product_flops(p) / own->median / 1e6;
+        double library = speed.library > 0 ? product_flops(p) / speed.library / 1e6 : 0;
+        if (bench->config.output_json)
+            buffer_format(&bench->out,
+                          "%s{\"name\": \"%s\", \"M\": %d, \"N\": %d, \"K\": %d, \"ms\": %.6g, \"ms_least\": %.6g, "
+                          "\"runs\": %zu, \"gflop_per_s\": %.6g, \"onednn_ms\": %.6g, \"onednn_gflop_per_s\": %.6g}",
+                          i == 0 ? "" : ", ", p->name, p->M, p->N, p->K, own->median, own->least, own->runs, rate,
+                          speed.library, library);
+        else
+            buffer_format(&bench->out, "  %-17s %5d x %4d x %-4d %8.3f %8.3f %9.1f %9.1f\n", p->name, p->M, p->N, p->K,
+                          own->median, own->least, rate, library);
+    }
+    return true;
+}
+
+static bool s_measure(struct bench *bench, struct kernels *kernels, struct err *err)
+{
+    struct buffer *out = &bench->out;
+    bool json = bench->config.output_json;
+    if (json)
+        buffer_text(out, "\"kernels\": {\"products\": [");
+    else
+        buffer_format(out,
+                      "kernels: on the arrays of a step of %d drawn pairs; median and least run\n\n"
+                      "  %-17s %5s x %4s x %-4s %8s %8s %9s %9s\n",
+                      kernels->batch->B, "product", "M", "N", "K", "ms", "least", "GFLOP/s", "oneDNN's");
+    if (!s_products(bench, kernels, err))
+        return false;
+    if (json)
+        buffer_text(out, "], \"operations\": [");
+    else
+        buffer_format(out, "\n  %-17s %9s x %-9s  %9s %9s %8s\n", "operation", "rows", "columns", "ms", "least",
+                      "rate");
+    if (!s_operations(bench, kernels, err))
+        return false;
+    if (json)
+        buffer_text(out, "]}");
+    return true;
+}
+
+bool bench_kernels(struct bench *bench, struct err *err)
+{
+    struct kernels kernels = {.backend = bench->backend};
+    struct bench_data data;
+    if (!bench_data_draw(&data, &bench->config, bench_src_vocab(&bench->config), bench_tgt_vocab(&bench->config),
+                         (size_t)bench->config.train_batch, err))
+        return false;
+    bool ok = bench_training_open(&kernels.training, bench, &data, err);
+    if (ok) {
+        kernels.network = &kernels.training.network;
+        kernels.batch = &kernels.training.batch;
+        kernels.shape = &kernels.training.model->shape;
+        kernels.tile = network_logit_tile(kernels.batch->tgt.seq.N);
+        ok = s_measure(bench, &kernels, err);
+        training_close(&kernels.training);
+    }
+    bench_data_free(&data);
+    return ok;
+}

@@ -1,0 +1,155 @@
+/* bench_products.c - the matrix products of a step and what they count; see bench_products.h. */
+#include "worker/bench/bench_products.h"
+
+#include "proto/base/random.h"
+
+#include <stdlib.h>
+
+const struct phase_name phase_names[PHASES] = {
+    [PHASE_BATCH] = {"pack the batch", "batch"},
+    [PHASE_INPUT] = {"inputs", "input"},
+    [PHASE_RECURRENCE] = {"recurrence", "recurrence"},
+    [PHASE_LOGITS] = {"logits", "logits"},
+    [PHASE_CROSS_ENTROPY] = {"softmax, cross-entropy", "cross_entropy"},
+    [PHASE_PROJECTION_GRADIENT] = {"projection's gradient", "projection_gradient"},
+    [PHASE_RECURRENCE_BACKWARD] = {"recurrence backward", "recurrence_backward"},
+    [PHASE_INPUT_GRADIENT] = {"inputs' gradient", "input_gradient"},
+    [PHASE_UPDATE] = {"norm, clip, update", "update"},
+};
+
+/* Of a packed sequence that starts with no state: the positions that multiply one. */
+static double s_with_state(const struct sequence *seq)
+{
+    return seq->N - seq->B;
+}
+
+struct step_counts products_count(const struct training *training)
+{
+    const struct batch *batch = &training->batch;
+    return (struct step_counts){
+        .n = batch->tgt.seq.N, .m = s_with_state(&batch->src.seq), .u = batch->src.real, .v = batch->tgt.real};
+}
+
+void products_list(const struct model_shape *shape, const struct step_counts *counts, struct product list[PRODUCTS])
+{
+    int V = shape->tgt_vocab, E = shape->E, H = shape->H, G = shape->G;
+    int n = (int)(counts->n + 0.5), m = (int)(counts->m + 0.5), u = (int)(counts->u + 0.5), v = (int)(counts->v + 0.5);
+    const struct product products[PRODUCTS] = {
+        {"encoder input", PHASE_INPUT, u, G, E, false, true, true},
+        {"decoder input", PHASE_INPUT, v, G, E, false, true, true},
+        {"encoder state", PHASE_RECURRENCE, m, G, H, false, true, false},
+        {"decoder state", PHASE_RECURRENCE, n, G, H, false, true, false},
+        {"logits", PHASE_LOGITS, n, V, H, false, true, true},
+        {"d projection", PHASE_PROJECTION_GRADIENT, V, H, n, true, false, false},
+        {"d decoder output", PHASE_PROJECTION_GRADIENT, n, H, V, false, false, false},
+        {"d decoder state", PHASE_RECURRENCE_BACKWARD, n, H, G, false, false, false},
+        {"d encoder state", PHASE_RECURRENCE_BACKWARD, m, H, G, false, false, false},
+        {"d decoder w_hh", PHASE_INPUT_GRADIENT, G, H, n, true, false, false},
+        {"d encoder w_hh", PHASE_INPUT_GRADIENT, G, H, m, true, false, false},
+        {"d decoder w_ih", PHASE_INPUT_GRADIENT, G, E, v, true, false, false},
+        {"d encoder w_ih", PHASE_INPUT_GRADIENT, G, E, u, true, false, false},
+        {"d decoder input", PHASE_INPUT_GRADIENT, v, E, G, false, false, false},
+        {"d encoder input", PHASE_INPUT_GRADIENT, u, E, G, false, false, false},
+    };
+    for (int i = 0; i < PRODUCTS; i++)
+        list[i] = products[i];
+}
+
+double product_flops(const struct product *product)
+{
+    return 2.0 * product->M * product->N * product->K;
+}
+
+double products_flops(const struct model_shape *shape, const struct step_counts *counts)
+{
+    double V = shape->tgt_vocab, E = shape->E, H = shape->H, G = shape->G;
+    return 2 * 3 * (V * H * counts->n + G * H * (counts->m + counts->n) + G * E * (counts->u + counts->v));
+}
+
+struct product_run {
+    struct backend *backend;
+    struct gemm gemm;
+};
+
+static bool s_run(void *context, struct err *err)
+{
+    struct product_run *run = context;
+    run->backend->op->gemm(run->backend, &run->gemm);
+    return run->backend->op->check(run->backend, err);
+}
+
+/* `count` floats in (-1, 1): zeroes could be quicker than what a step multiplies. */
+static float *s_operand(struct backend *backend, size_t count, struct err *err)
+{
+    float *host = malloc(count * sizeof *host), *operand = NULL;
+    if (host == NULL) {
+        err_set(err, ERR_MEMORY, "no memory for a matrix of %zu floats", count);
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++)
+        host[i] = (float)(int32_t)splitmix(i) / 2147483648.0f;
+    operand = backend->op->alloc(backend, count * sizeof(float), err);
+    if (operand != NULL)
+        backend->op->upload(backend, operand, host, count * sizeof(float));
+    free(host);
+    return operand;
+}
+
+struct library_run {
+    struct backend *backend;
+    struct matmul *matmul;
+};
+
+static bool s_run_library(void *context, struct err *err)
+{
+    struct library_run *run = context;
+    return run->backend->op->matmul_run(run->matmul, err);
+}
+
+/* The quicker of both ways; a way that the library has not is left out. */
+static bool s_time_library(struct backend *backend, const struct gemm *gemm, double seconds, double *ms,
+                           struct err *err)
+{
+    bool ok = true;
+    *ms = 0;
+    for (int packed = 0; packed < 2 && ok && backend->op->matmul_open != NULL; packed++) {
+        struct timing timing;
+        struct library_run run = {.backend = backend,
+                                  .matmul = backend->op->matmul_open(backend, gemm, packed == 1, err)};
+        if (run.matmul == NULL)
+            continue;
+        ok = bench_time(&(struct work){.run = s_run_library, .context = &run}, seconds, &timing, err);
+        if (ok && (*ms == 0 || timing.median < *ms))
+            *ms = timing.median;
+        backend->op->matmul_close(&run.matmul);
+    }
+    return ok;
+}
+
+bool product_time(struct backend *backend, const struct product *product, double seconds, struct product_speed *speed,
+                  struct err *err)
+{
+    size_t M = (size_t)product->M, N = (size_t)product->N, K = (size_t)product->K;
+    float *a = s_operand(backend, M * K, err), *b = NULL, *c = NULL, *bias = NULL;
+    bool ok = a != NULL && (b = s_operand(backend, K * N, err)) != NULL &&
+              (bias = s_operand(backend, N, err)) != NULL && (c = s_operand(backend, M * N, err)) != NULL;
+    if (ok) {
+        struct product_run run = {.backend = backend,
+                                  .gemm = {.M = product->M,
+                                           .N = product->N,
+                                           .K = product->K,
+                                           .a = a,
+                                           .b = b,
+                                           .bias = product->bias ? bias : NULL,
+                                           .c = c,
+                                           .transpose_a = product->transpose_a,
+                                           .transpose_b = product->transpose_b}};
+        ok = bench_time(&(struct work){.run = s_run, .context = &run}, seconds / 3, &speed->own, err) &&
+             s_time_library(backend, &run.gemm, seconds / 3, &speed->library, err);
+    }
+    float *operands[] = {a, b, c, bias};
+    for (int i = 0; i < 4; i++)
+        if (operands[i] != NULL)
+            backend->op->free(backend, operands[i]);
+    return ok;
+}

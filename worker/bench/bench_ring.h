@@ -1,0 +1,33 @@
+/* bench_ring.h - the speed of the ring's all-reduce between processes of this host.
+ *
+ * A measured ring is a process for each rank, which sums the same array again and again when asked. It is opened, asked
+ * for bursts, with pauses in which others may be measured, and closed, which ends the processes. One thread; opened
+ * before that thread's process has made a ZeroMQ context, since the ranks are forked from it. */
+#ifndef LSTMQ_BENCH_RING_H
+#define LSTMQ_BENCH_RING_H
+
+#include "worker/collective/collective.h"
+
+enum { BENCH_RING_RANKS = 16 };
+
+struct bench_ring_options {
+    uint32_t ranks; /* 2..BENCH_RING_RANKS                             */
+    size_t count;   /* elements                                        */
+    enum collective_element element;
+    const char *bind; /* as in struct ring_options                        */
+    bool keys;        /* with CURVE                                        */
+};
+
+/* Of one all-reduce, from when all ranks are ready. */
+struct bench_ring_result {
+    double ms;     /* median wall time of a burst's, on rank 0               */
+    double cpu_ms; /* mean processor time, all threads of all ranks together */
+};
+
+struct bench_ring;
+
+struct bench_ring *bench_ring_open(const struct bench_ring_options *options, struct err *err);
+bool bench_ring_burst(struct bench_ring *bench, uint32_t sums, struct bench_ring_result *result, struct err *err);
+void bench_ring_close(struct bench_ring **bench);
+
+#endif

@@ -1,0 +1,393 @@
+/* bench_scaling.c - a step's work shared out over more threads than there are cores; see bench_scaling.h. */
+#include "worker/bench/bench_scaling.h"
+
+#include <math.h>
+
+const int scaling_threads[SCALES] = {1, 2, 8, 32};
+
+/* Where in it the one and the two threads stand, whose steps are timed too. */
+enum { ONE, TWO };
+
+/* Times that the two take turns, and calls of a team for nothing. */
+enum { ROUNDS = 3, CALLS = 2000 };
+
+/* Floats read to see how fast memory is: more than a core's own caches hold. */
+enum { READ_FLOATS = 32 << 20 };
+
+/* ---- bytes ---- */
+
+static void s_count_bytes(struct scaling *scaling, const struct bench_steps *steps)
+{
+    const struct model_shape *shape = &steps->training.model->shape;
+    const struct step_counts *counts = &steps->counts;
+    double V = shape->tgt_vocab, E = shape->E, H = shape->H, G = shape->G, F = sizeof(float);
+    double n = counts->n, u = counts->u + counts->v, positions = n + counts->m + (double)steps->training.batch.B;
+    /* Each tile of positions goes over the projection anew. */
+    double tiles = ceil(n / network_logit_tile((int)ceil(n))), elements = (double)steps->training.model->elements;
+    double weights = 2 * G * H, inputs = 2 * G * E, rows = shape->src_vocab + V;
+    const struct {
+        double bytes, whole;
+    } list[PHASES] = {
+        [PHASE_BATCH] = {(2 + 8) * positions + F * n, 0},
+        [PHASE_INPUT] = {F * (3 * u * E + inputs + u * G), F * inputs},
+        [PHASE_RECURRENCE] = {F * (positions * (2 * G + 3 * H) + weights), F * weights},
+        [PHASE_LOGITS] = {F * (n * H + n * V + tiles * V * H), F * n * H},
+        [PHASE_CROSS_ENTROPY] = {F * 2 * n * V, 0},
+        [PHASE_PROJECTION_GRADIENT] = {F * (3 * n * V + (3 * tiles - 1) * V * H + 2 * n * H), F * n * H},
+        [PHASE_RECURRENCE_BACKWARD] = {F * (positions * (2 * G + 2 * H) + n * H + weights), F * weights},
+        [PHASE_INPUT_GRADIENT] = {F * (positions * (2 * G + H) + weights + u * (3 * G + 5 * E) + 2 * inputs + rows * E),
+                                  F * inputs},
+        [PHASE_UPDATE] = {F * 8 * elements, 0},
+    };
+    for (int i = 0; i < PHASES; i++) {
+        scaling->phase[i].bytes = list[i].bytes;
+        scaling->phase[i].whole = list[i].whole;
+    }
+}
+
+/* ---- counting ---- */
+
+/* One round of the batches, watched, with the threads of place `at`. */
+static bool s_watch(struct scaling *scaling, int at, struct bench_steps *steps, struct err *err)
+{
+    struct backend *backend = steps->training.backend;
+    struct sharing sharing = {0};
+    bool ok = backend->op->watch(backend, &sharing, err);
+    bench_steps_count(steps, &sharing);
+    for (int i = 0; i < BENCH_STEPS && ok; i++)
+        ok = bench_steps_take(steps, err);
+    for (int i = 0; i < PHASES && ok; i++) {
+        const struct sharing *counted = &steps->phases.sharing[i];
+        struct scaling_phase *phase = &scaling->phase[i];
+        double inside = (double)counted->inside_ns / 1e6 / BENCH_STEPS;
+        phase->share[at] = counted->work_ns > 0 ? (double)counted->longest_ns / (double)counted->work_ns : 1;
+        phase->jobs[at] = (double)counted->jobs / BENCH_STEPS;
+        if (at == ONE)
+            phase->serial = fmax(bench_steps_phase_ms(steps, i) - inside, 0);
+    }
+    bench_steps_count(steps, NULL);
+    struct err unused;
+    backend->op->watch(backend, NULL, &unused);
+    return ok;
+}
+
+static bool s_open(struct bench_steps *steps, struct bench *own, const struct bench *bench, int threads,
+                   struct bench_data *data, struct err *err)
+{
+    *steps = (struct bench_steps){0};
+    *own = (struct bench){.config = bench->config};
+    own->backend =
+        backend_open(bench->config.train_device, threads, (enum precision)bench->config.train_precision, err);
+    return own->backend != NULL && bench_steps_open(steps, own, data, err);
+}
+
+static void s_close(struct bench_steps *steps, struct bench *own)
+{
+    bench_steps_close(steps);
+    backend_close(&own->backend);
+}
+
+static void s_call(struct scaling *scaling, struct backend *backend)
+{
+    for (int i = 0; i < CALLS; i++)
+        backend->op->call_all(backend);
+    int64_t begin = clock_ns();
+    for (int i = 0; i < CALLS; i++)
+        backend->op->call_all(backend);
+    scaling->call = (double)(clock_ns() - begin) / 1e6 / CALLS;
+}
+
+/* Steps of one thread, and where there are cores for them of two, in turns. */
+static bool s_take_turns(struct bench_steps *one, struct bench_steps *two, bool both, double seconds, struct err *err)
+{
+    struct timing unused;
+    bool ok = true;
+    for (int i = 0; i < ROUNDS && ok; i++) {
+        ok = bench_time(&(struct work){.run = bench_steps_take, .context = one}, seconds / ROUNDS, &unused, err);
+        if (ok && both)
+            ok = bench_time(&(struct work){.run = bench_steps_take, .context = two}, seconds / ROUNDS, &unused, err);
+    }
+    return ok;
+}
+
+/* One and two threads: their shares, and their times. */
+static bool s_time(struct scaling *scaling, const struct bench *bench, struct bench_data *data, struct err *err)
+{
+    struct bench_steps one, two = {0};
+    struct bench own_one, own_two = {0};
+    bool both = bench->backend->op->threads(bench->backend) > 1;
+    bool ok = s_open(&one, &own_one, bench, scaling_threads[ONE], data, err) &&
+              s_open(&two, &own_two, bench, scaling_threads[TWO], data, err) && s_watch(scaling, ONE, &one, err) &&
+              s_watch(scaling, TWO, &two, err) && s_take_turns(&one, &two, both, bench->config.bench_seconds, err);
+    if (ok) {
+        s_call(scaling, own_two.backend);
+        s_count_bytes(scaling, &one);
+        scaling->tokens = one.counts.n;
+        scaling->step[ONE] = scaling->rest = bench_steps_ms(&one);
+        scaling->measured = both ? bench_steps_ms(&two) : 0;
+        for (int i = 0; i < PHASES; i++) {
+            scaling->phase[i].one = bench_steps_phase_ms(&one, i);
+            scaling->rest -= scaling->phase[i].one;
+        }
+    }
+    s_close(&two, &own_two);
+    s_close(&one, &own_one);
+    return ok;
+}
+
+static bool s_count(struct scaling *scaling, int at, const struct bench *bench, struct bench_data *data,
+                    struct err *err)
+{
+    struct bench_steps steps;
+    struct bench own;
+    bool ok = s_open(&steps, &own, bench, scaling_threads[at], data, err) && s_watch(scaling, at, &steps, err);
+    s_close(&steps, &own);
+    return ok;
+}
+
+/* ---- memory ---- */
+
+struct reading {
+    struct backend *backend;
+    float *memory;
+};
+
+static bool s_read(void *context, struct err *err)
+{
+    struct reading *reading = context;
+    struct backend *backend = reading->backend;
+    backend->op->sum_squares(backend, reading->memory, READ_FLOATS);
+    return backend->op->check(backend, err);
+}
+
+static bool s_read_speed(struct backend *backend, double seconds, double *speed, struct err *err)
+{
+    struct timing timing = {0};
+    struct reading reading = {.backend = backend};
+    reading.memory = backend->op->alloc(backend, READ_FLOATS * sizeof(float), err);
+    bool ok =
+        reading.memory != NULL && bench_time(&(struct work){.run = s_read, .context = &reading}, seconds, &timing, err);
+    if (reading.memory != NULL)
+        backend->op->free(backend, reading.memory);
+    *speed = ok ? READ_FLOATS * sizeof(float) / timing.median / 1e6 : 0;
+    return ok;
+}
+
+static bool s_memory(struct scaling *scaling, const struct bench *bench, struct err *err)
+{
+    double seconds = bench->config.bench_seconds / ROUNDS;
+    struct backend *one = backend_open(bench->config.train_device, 1, PRECISION_FP32, err);
+    bool ok = one != NULL && s_read_speed(one, seconds, &scaling->read_one, err) &&
+              s_read_speed(bench->backend, seconds, &scaling->read, err);
+    backend_close(&one);
+    return ok;
+}
+
+/* ---- prediction ---- */
+
+static void s_predict(struct scaling *scaling)
+{
+    for (int at = TWO; at < SCALES; at++) {
+        double others = scaling_threads[at] - 1;
+        scaling->step[at] = scaling->rest;
+        for (int i = 0; i < PHASES; i++) {
+            struct scaling_phase *phase = &scaling->phase[i];
+            double serial = fmin(phase->serial, phase->one);
+            phase->ms[at] =
+                serial + (phase->one - serial) * phase->share[at] + phase->jobs[at] * others * scaling->call;
+            scaling->step[at] += phase->ms[at];
+        }
+    }
+    for (int i = 0; i < PHASES; i++)
+        scaling->phase[i].ms[ONE] = scaling->phase[i].one;
+}
+
+bool scaling_measure(struct scaling *scaling, const struct bench *bench, struct bench_data *data,
+                     const double flops[PHASES], bool *known, struct err *err)
+{
+    *scaling = (struct scaling){0};
+    *known = bench->backend->op->watch != NULL;
+    if (!*known)
+        return true;
+    for (int i = 0; i < PHASES; i++)
+        scaling->phase[i].flops = flops[i];
+    bool ok = s_time(scaling, bench, data, err);
+    for (int at = TWO + 1; at < SCALES && ok; at++)
+        ok = s_count(scaling, at, bench, data, err);
+    ok = ok && s_memory(scaling, bench, err);
+    s_predict(scaling);
+    return ok;
+}
+
+/* ---- what is shown ---- */
+
+static double s_serial(const struct scaling *scaling)
+{
+    double serial = scaling->rest;
+    for (int i = 0; i < PHASES; i++)
+        serial += scaling->phase[i].serial;
+    return serial;
+}
+
+/* Of the thread that has most, in a step. */
+static double s_busiest_flops(const struct scaling *scaling, int at)
+{
+    double sum = 0;
+    for (int i = 0; i < PHASES; i++)
+        sum += scaling->phase[i].flops * scaling->phase[i].share[at];
+    return sum;
+}
+
+static double s_busiest_bytes(const struct scaling *scaling, int at)
+{
+    double sum = 0;
+    for (int i = 0; i < PHASES; i++) {
+        const struct scaling_phase *phase = &scaling->phase[i];
+        sum += (phase->bytes - phase->whole) * phase->share[at] + phase->whole;
+    }
+    return sum;
+}
+
+static double s_bytes(const struct scaling *scaling)
+{
+    double sum = 0;
+    for (int i = 0; i < PHASES; i++)
+        sum += scaling->phase[i].bytes;
+    return sum;
+}
+
+static double s_jobs(const struct scaling *scaling, int at)
+{
+    double sum = 0;
+    for (int i = 0; i < PHASES; i++)
+        sum += scaling->phase[i].jobs[at];
+    return sum;
+}
+
+static double s_tokens(const struct scaling *scaling, int at)
+{
+    return 1e3 * scaling->tokens / scaling->step[at];
+}
+
+/* GB/s that all threads together want. */
+static double s_wanted(const struct scaling *scaling, int at)
+{
+    return s_bytes(scaling) / scaling->step[at] / 1e6;
+}
+
+/* A figure in the six columns it has: with fewer decimals, then in thousands, where it would take more. */
+static void s_figure(struct buffer *out, double figure, int decimals)
+{
+    while (decimals > 0 && figure >= (decimals == 1 ? 9999.95 : 999.995))
+        decimals--;
+    if (figure < 999999.5)
+        buffer_format(out, " %6.*f", decimals, figure);
+    else
+        buffer_format(out, " %5.0fk", figure / 1e3);
+}
+
+/* A row with a figure for each number of threads. */
+static void s_row(const struct scaling *scaling, struct buffer *out, const char *name, int decimals,
+                  double (*figure)(const struct scaling *, int))
+{
+    buffer_format(out, "  %-49s", name);
+    for (int at = 0; at < SCALES; at++)
+        s_figure(out, figure(scaling, at), decimals);
+    buffer_text(out, "\n");
+}
+
+static double s_gigaflop(const struct scaling *scaling, int at)
+{
+    return s_busiest_flops(scaling, at) / 1e9;
+}
+
+static double s_megabytes(const struct scaling *scaling, int at)
+{
+    return s_busiest_bytes(scaling, at) / 1e6;
+}
+
+static double s_step(const struct scaling *scaling, int at)
+{
+    return scaling->step[at];
+}
+
+static void s_print_phases(const struct scaling *scaling, struct buffer *out)
+{
+    buffer_format(out, "\n  %-22s %5s %7s %13s %25s\n", "scaling, by counting", "", "serial", "largest share",
+                  "ms with threads");
+    buffer_format(out, "  %-22s %5s %7s %6s %6s", "", "MB", "ms", "of 8", "of 32");
+    for (int at = 0; at < SCALES; at++)
+        buffer_format(out, " %6d", scaling_threads[at]);
+    buffer_text(out, "\n");
+    for (int i = 0; i < PHASES; i++) {
+        const struct scaling_phase *phase = &scaling->phase[i];
+        buffer_format(out, "  %-22s %5.1f %7.3f %6.3f %6.3f", phase_names[i].name, phase->bytes / 1e6, phase->serial,
+                      phase->share[SCALES - 2], phase->share[SCALES - 1]);
+        for (int at = 0; at < SCALES; at++)
+            s_figure(out, phase->ms[at], 2);
+        buffer_text(out, "\n");
+    }
+}
+
+void scaling_print(const struct scaling *scaling, struct buffer *out)
+{
+    s_print_phases(scaling, out);
+    s_row(scaling, out, "step, ms", 2, s_step);
+    s_row(scaling, out, "target tokens/s, predicted (1: measured)", 0, s_tokens);
+    s_row(scaling, out, "busiest thread, GFLOP of products", 2, s_gigaflop);
+    s_row(scaling, out, "busiest thread, MB read and written", 1, s_megabytes);
+    s_row(scaling, out, "all threads, GB/s wanted", 1, s_wanted);
+    s_row(scaling, out, "jobs handed to more than one thread", 1, s_jobs);
+    buffer_text(out, "  " SCALING_FORMULA ",\n");
+    buffer_format(out, "  serial in all %.3f ms, %.1f %% of one thread's step; call %.2f us\n", s_serial(scaling),
+                  100 * s_serial(scaling) / scaling->step[ONE], 1e3 * scaling->call);
+    if (scaling->measured > 0)
+        buffer_format(out, "  two threads measured: %.2f ms, predicted %.2f: %+.1f %%\n", scaling->measured,
+                      scaling->step[TWO], 100 * (scaling->step[TWO] / scaling->measured - 1));
+    buffer_format(out,
+                  "  memory reads here %.1f GB/s by one thread, %.1f by all; more than that is\n"
+                  "  wanted of a machine where the prediction is to hold\n",
+                  scaling->read_one, scaling->read);
+}
+
+static void s_json_list(struct buffer *out, const char *key, const double *list)
+{
+    buffer_format(out, ", \"%s\": [", key);
+    for (int at = 0; at < SCALES; at++)
+        buffer_format(out, "%s%.6g", at > 0 ? ", " : "", list[at]);
+    buffer_text(out, "]");
+}
+
+void scaling_json(const struct scaling *scaling, struct buffer *out)
+{
+    double tokens[SCALES], wanted[SCALES], flops[SCALES], bytes[SCALES], threads[SCALES];
+    for (int at = 0; at < SCALES; at++) {
+        threads[at] = scaling_threads[at];
+        tokens[at] = s_tokens(scaling, at);
+        wanted[at] = s_wanted(scaling, at);
+        flops[at] = s_gigaflop(scaling, at);
+        bytes[at] = s_megabytes(scaling, at);
+    }
+    buffer_format(out,
+                  "\"scaling\": {\"formula\": \"" SCALING_FORMULA "\", \"serial_ms\": %.6g, \"rest_ms\": %.6g, "
+                  "\"call_ms\": %.6g, \"read_one_gb_per_s\": %.6g, \"read_gb_per_s\": %.6g, "
+                  "\"measured_two_ms\": %.6g",
+                  s_serial(scaling), scaling->rest, scaling->call, scaling->read_one, scaling->read, scaling->measured);
+    s_json_list(out, "threads", threads);
+    s_json_list(out, "ms", scaling->step);
+    s_json_list(out, "tgt_tok_per_s", tokens);
+    s_json_list(out, "busiest_gflop", flops);
+    s_json_list(out, "busiest_mb", bytes);
+    s_json_list(out, "gb_per_s_wanted", wanted);
+    buffer_text(out, ", \"phases\": {");
+    for (int i = 0; i < PHASES; i++) {
+        const struct scaling_phase *phase = &scaling->phase[i];
+        buffer_format(out, "%s\"%s\": {\"gflop\": %.6g, \"mb\": %.6g, \"serial_ms\": %.6g", i > 0 ? ", " : "",
+                      phase_names[i].key, phase->flops / 1e9, phase->bytes / 1e6, phase->serial);
+        s_json_list(out, "share", phase->share);
+        s_json_list(out, "jobs", phase->jobs);
+        s_json_list(out, "ms", phase->ms);
+        buffer_text(out, "}");
+    }
+    buffer_text(out, "}}");
+}

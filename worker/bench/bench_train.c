@@ -1,0 +1,167 @@
+/* bench_train.c - steps of training: their speed, where their time goes, what the matrix products alone would take, and
+ * what more cores would give. */
+#include "worker/bench/bench_scaling.h"
+
+#include <string.h>
+
+/* Times that steps and products take turns, since a shared machine is faster at one moment than at another. */
+enum { ROUNDS = 3 };
+
+struct train_bench {
+    struct bench_steps steps;
+    struct timing step;           /* medians: the mean over the rounds */
+    double phase_flops[PHASES];   /* of a step */
+    double phase_own[PHASES];     /* ms of a step's products, each run by itself, by our gemm */
+    double phase_library[PHASES]; /* the same by oneDNN; 0 = the backend has nothing beneath it */
+    double flops, own, library;   /* their sums */
+    struct scaling scaling;
+    bool scales;
+};
+
+/* The products of a mean step, each timed alone: no step can be faster than their sum without doing less or computing
+ * them faster. */
+static bool s_products(struct train_bench *bench, double seconds, struct err *err)
+{
+    struct product list[PRODUCTS];
+    products_list(&bench->steps.training.model->shape, &bench->steps.counts, list);
+    for (int i = 0; i < PRODUCTS; i++) {
+        struct product_speed speed;
+        if (!product_time(bench->steps.training.backend, &list[i], seconds / PRODUCTS, &speed, err))
+            return false;
+        bench->phase_own[list[i].phase] += speed.own.median / ROUNDS;
+        bench->phase_library[list[i].phase] += speed.library / ROUNDS;
+        bench->own += speed.own.median / ROUNDS;
+        bench->library += speed.library / ROUNDS;
+    }
+    return true;
+}
+
+static void s_add(struct timing *sum, const struct timing *round)
+{
+    sum->median += round->median / ROUNDS;
+    sum->least = sum->runs == 0 || round->least < sum->least ? round->least : sum->least;
+    sum->most = round->most > sum->most ? round->most : sum->most;
+    sum->runs += round->runs;
+}
+
+static bool s_measure(struct train_bench *bench, double seconds, struct err *err)
+{
+    const struct model_shape *shape = &bench->steps.training.model->shape;
+    struct product list[PRODUCTS];
+    bool ok = true;
+    for (int i = 0; i < ROUNDS && ok; i++) {
+        struct timing round;
+        ok = bench_time(&(struct work){.run = bench_steps_take, .context = &bench->steps}, seconds / ROUNDS, &round,
+                        err) &&
+             s_products(bench, seconds, err);
+        if (ok)
+            s_add(&bench->step, &round);
+    }
+    products_list(shape, &bench->steps.counts, list);
+    for (int i = 0; i < PRODUCTS; i++)
+        bench->phase_flops[list[i].phase] += product_flops(&list[i]);
+    bench->flops = products_flops(shape, &bench->steps.counts);
+    return ok;
+}
+
+static double s_gigaflops(double flops, double ms)
+{
+    return ms > 0 ? flops / ms / 1e6 : 0;
+}
+
+static void s_print_phases(const struct train_bench *bench, struct buffer *out)
+{
+    double mean = bench_steps_ms(&bench->steps), rest = mean;
+    buffer_format(out, "\n  %-22s %8s %6s %8s %9s %9s %9s\n", "phase", "ms", "%", "GFLOP", "GFLOP/s", "alone",
+                  "oneDNN's");
+    for (int i = 0; i < PHASES; i++) {
+        double ms = bench_steps_phase_ms(&bench->steps, i), flops = bench->phase_flops[i];
+        rest -= ms;
+        buffer_format(out, "  %-22s %8.3f %6.1f", phase_names[i].name, ms, 100 * ms / mean);
+        if (flops > 0)
+            buffer_format(out, " %8.3f %9.1f %9.1f %9.1f", flops / 1e9, s_gigaflops(flops, ms),
+                          s_gigaflops(flops, bench->phase_own[i]), s_gigaflops(flops, bench->phase_library[i]));
+        buffer_text(out, "\n");
+    }
+    buffer_format(out, "  %-22s %8.3f %6.1f\n", "rest", rest, 100 * rest / mean);
+    buffer_format(out, "  %-22s %8.3f %6.1f\n", "mean step", mean, 100.0);
+}
+
+static void s_print(const struct train_bench *bench, struct buffer *out)
+{
+    const struct model_shape *shape = &bench->steps.training.model->shape;
+    const struct step_counts *counts = &bench->steps.counts;
+    double ms = bench->step.median;
+    buffer_format(out, "train: steps of drawn pairs, V %d and %d\n\n", shape->src_vocab, shape->tgt_vocab);
+    buffer_format(out, "  step          %9.2f ms   median of %zu, %.2f to %.2f\n", ms, bench->step.runs,
+                  bench->step.least, bench->step.most);
+    buffer_format(out, "  target tokens %9.0f /s   %.1f a step\n", 1e3 * counts->n / ms, counts->n);
+    buffer_format(out, "  products      %9.2f GFLOP a step,\n  %17s " PRODUCTS_FORMULA " with\n", bench->flops / 1e9,
+                  "");
+    buffer_format(out, "  %17s n %.1f target positions, m %.1f encoder positions,\n", "", counts->n, counts->m);
+    buffer_format(out, "  %17s u %.1f and v %.1f distinct inputs of either\n", "", counts->u, counts->v);
+    buffer_format(out, "  in a step     %9.1f GFLOP/s\n", s_gigaflops(bench->flops, ms));
+    buffer_format(out, "  alone         %9.1f GFLOP/s by our products: %.2f ms, %.0f tokens/s\n",
+                  s_gigaflops(bench->flops, bench->own), bench->own, 1e3 * counts->n / bench->own);
+    if (bench->library > 0)
+        buffer_format(out,
+                      "  oneDNN        %9.1f GFLOP/s on the same shapes: %.2f ms, %.0f tokens/s\n"
+                      "  of roofline   %9.1f %%, oneDNN's time for the products over the step's\n",
+                      s_gigaflops(bench->flops, bench->library), bench->library, 1e3 * counts->n / bench->library,
+                      100 * bench->library / ms);
+    s_print_phases(bench, out);
+    if (bench->scales)
+        scaling_print(&bench->scaling, out);
+}
+
+static void s_print_json(const struct train_bench *bench, struct buffer *out)
+{
+    const struct model_shape *shape = &bench->steps.training.model->shape;
+    const struct step_counts *counts = &bench->steps.counts;
+    double ms = bench->step.median;
+    buffer_format(out,
+                  "\"train\": {\"src_vocab\": %d, \"tgt_vocab\": %d, \"steps\": %zu, \"ms\": %.6g, \"ms_least\": "
+                  "%.6g, \"ms_most\": %.6g, \"tgt_tokens\": %.6g, \"tgt_tok_per_s\": %.6g, ",
+                  shape->src_vocab, shape->tgt_vocab, bench->step.runs, ms, bench->step.least, bench->step.most,
+                  counts->n, 1e3 * counts->n / ms);
+    buffer_format(out,
+                  "\"formula\": \"" PRODUCTS_FORMULA "\", \"n\": %.6g, \"m\": %.6g, \"u\": %.6g, \"v\": %.6g, "
+                  "\"gflop\": %.6g, \"gflop_per_s\": %.6g, \"gemm_gflop_per_s\": %.6g, \"gemm_ms\": %.6g, "
+                  "\"onednn_gflop_per_s\": %.6g, \"onednn_ms\": %.6g, \"roofline_fraction\": %.6g, \"phases\": {",
+                  counts->n, counts->m, counts->u, counts->v, bench->flops / 1e9, s_gigaflops(bench->flops, ms),
+                  s_gigaflops(bench->flops, bench->own), bench->own, s_gigaflops(bench->flops, bench->library),
+                  bench->library, bench->library / ms);
+    double rest = bench_steps_ms(&bench->steps);
+    for (int i = 0; i < PHASES; i++) {
+        double phase = bench_steps_phase_ms(&bench->steps, i);
+        rest -= phase;
+        buffer_format(out, "\"%s\": {\"ms\": %.6g, \"gflop\": %.6g, \"gemm_ms\": %.6g, \"onednn_ms\": %.6g}, ",
+                      phase_names[i].key, phase, bench->phase_flops[i] / 1e9, bench->phase_own[i],
+                      bench->phase_library[i]);
+    }
+    buffer_format(out, "\"rest\": {\"ms\": %.6g}}", rest);
+    if (bench->scales) {
+        buffer_text(out, ", ");
+        scaling_json(&bench->scaling, out);
+    }
+    buffer_text(out, "}");
+}
+
+bool bench_train(struct bench *bench, struct err *err)
+{
+    struct train_bench run = {0};
+    struct bench_data data;
+    size_t pairs = BENCH_STEPS * (size_t)bench->config.train_batch;
+    if (!bench_data_draw(&data, &bench->config, bench_src_vocab(&bench->config), bench_tgt_vocab(&bench->config), pairs,
+                         err))
+        return false;
+    bool ok = bench_steps_open(&run.steps, bench, &data, err) && s_measure(&run, bench->config.bench_seconds, err) &&
+              scaling_measure(&run.scaling, bench, &data, run.phase_flops, &run.scales, err);
+    if (ok && bench->config.output_json)
+        s_print_json(&run, &bench->out);
+    else if (ok)
+        s_print(&run, &bench->out);
+    bench_steps_close(&run.steps);
+    bench_data_free(&data);
+    return ok;
+}

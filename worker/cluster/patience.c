@@ -1,0 +1,84 @@
+/* patience.c - waiting for a coordinator; see patience.h. */
+#include "worker/cluster/patience.h"
+
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum {
+    SAY_MS = 1000,      /* without a connection until the wait is logged          */
+    REPEAT_MS = 60000,  /* between two lines about refusals                       */
+    REPLACE_MS = 1000,  /* from the end of a link that does not try again to another */
+    REFUSALS_ENOUGH = 2 /* to be sure, where a connection stood before */
+};
+
+void patience_begin(struct patience *patience)
+{
+    patience->replace_ms = 0;
+    if (patience->lost_ms == 0)
+        patience->lost_ms = clock_ms();
+}
+
+void patience_rest(struct patience *patience)
+{
+    *patience = (struct patience){.options = patience->options, .stood = true};
+}
+
+void patience_unreached(struct patience *patience)
+{
+    patience->refused = false;
+}
+
+static const char *patience_advice(const struct patience *patience, char line[ERR_TEXT])
+{
+    const struct worker_options *options = patience->options;
+    snprintf(line, ERR_TEXT,
+             "%s refuses this worker: is its .pub in the coordinator's --allow folder, and is --server the "
+             "coordinator's .pub?%s",
+             options->endpoint,
+             worker_has_keys(options) ? "" : " (this worker has no key: it was started without --key and --server)");
+    return line;
+}
+
+/* A coordinator that is just ending breaks off a handshake too: where the keys were right once, one failure says
+ * nothing. */
+void patience_refused(struct patience *patience, bool spent)
+{
+    char line[ERR_TEXT];
+    int64_t now = clock_ms();
+    patience->refused = true;
+    patience->refusals++;
+    if (spent)
+        patience->replace_ms = now + REPLACE_MS;
+    if (patience->stood && patience->refusals < REFUSALS_ENOUGH)
+        return;
+    if (patience->warned_ms != 0 && now - patience->warned_ms < REPEAT_MS)
+        return;
+    patience->warned_ms = now;
+    log_event(LOG_WARN, "key_refused", LOG_FIELDS(LOG_TEXT("address", patience->options->endpoint)), "%s",
+              patience_advice(patience, line));
+}
+
+bool patience_tick(struct patience *patience, bool *replace, struct err *err)
+{
+    char line[ERR_TEXT];
+    const struct worker_options *options = patience->options;
+    int64_t now = clock_ms(), waited_ms = now - patience->lost_ms, most_s = options->config->worker_patience;
+    *replace = patience->replace_ms != 0 && now >= patience->replace_ms;
+    if (most_s > 0 && waited_ms > most_s * 1000 && patience->refused)
+        return err_set(err, ERR_FAILED, "%s The wait of %" PRId64 " s is over (worker.patience)",
+                       patience_advice(patience, line), most_s);
+    if (most_s > 0 && waited_ms > most_s * 1000)
+        return err_set(err, ERR_FAILED,
+                       "the coordinator at %s could not be reached for %" PRId64 " s (worker.patience)",
+                       options->endpoint, most_s);
+    if (!patience->says_waiting && waited_ms > SAY_MS) {
+        patience->says_waiting = true;
+        log_event(LOG_INFO, "waiting_for_coordinator",
+                  LOG_FIELDS(LOG_TEXT("address", options->endpoint), LOG_INT("patience", most_s)),
+                  "waiting for the coordinator at %s (worker.patience: %" PRId64 " s)", options->endpoint, most_s);
+    }
+    return true;
+}

@@ -1,0 +1,210 @@
+/* session_work.c - what a worker is there for: spans, validation, its state for a checkpoint; see session.h.
+ *
+ * Each unit of work looks up between its parts (a span's steps, a validation's losses and its translations, a state's
+ * pieces) whether the generation is over, and is then left where it is. */
+#include "worker/cluster/session.h"
+
+#include "proto/base/clock.h"
+#include "proto/base/fault.h"
+#include "worker/train/state.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool s_in_generation(const struct session *session, uint64_t generation, const char *name, struct err *err)
+{
+    if (!session->ready || generation != session->generation.generation)
+        return err_set(err, ERR_PROTOCOL, "%s of generation %" PRIu64 " came in generation %" PRIu64 "%s", name,
+                       generation, session->generation.generation, session->ready ? "" : ", which is not ready");
+    return true;
+}
+
+static bool s_return_credit(struct session *session, struct err *err)
+{
+    struct message credit = {.type = MESSAGE_CREDIT, .credit = {.units = 1}};
+    return session_send(session, &credit, err);
+}
+
+/* ---- spans ---- */
+
+static void s_remember(struct session *session, const struct step_result *result)
+{
+    struct training *training = &session->training;
+    session->history[(training->step - 1) % SESSION_HISTORY] = *result;
+    if (session->history_count < SESSION_HISTORY)
+        session->history_count++;
+    atomic_store(&session->shared->step, training->step);
+}
+
+/* Do the steps, until the last or the generation's end. What was done stays done. */
+static bool s_steps(struct session *session, const struct span *span, struct span_cursor *at, struct err *err)
+{
+    for (uint32_t offset = 0; offset < span->steps && !session_is_over(session); offset++) {
+        if (!train_step(&session->training, span, offset, at, &session->results[offset], err))
+            return false;
+        s_remember(session, &session->results[offset]);
+        fault_point("step");
+    }
+    return true;
+}
+
+void session_unpack(struct session *session)
+{
+    if (session->packed)
+        decoder_unpack(&session->decoder);
+    session->packed = false;
+}
+
+bool session_span(struct session *session, const struct span *span, struct err *err)
+{
+    struct training *training = &session->training;
+    if (!s_in_generation(session, span->generation, "SPAN", err))
+        return false;
+    if (span->first_step != training->step)
+        return err_set(err, ERR_PROTOCOL, "SPAN begins at step %" PRIu64 ", this worker is at %" PRIu64,
+                       span->first_step, training->step);
+    session_unpack(session);
+    int64_t began = clock_ns();
+    uint64_t waited = training->reducer.waited_ns;
+    struct span_cursor at = {0};
+    if (!s_steps(session, span, &at, err))
+        return session_give_up(session, err);
+    if (training->step != span->first_step + span->steps)
+        return true;
+    bool compared = training->config.train_reduce == REDUCE_EXACT && session->generation.size > 1;
+    struct message report = {
+        .type = MESSAGE_REPORT,
+        .report = {.generation = span->generation,
+                   .span = span->span,
+                   .rows = at.row,
+                   .busy_ns = (uint64_t)(clock_ns() - began),
+                   .waited_ns = training->reducer.waited_ns - waited,
+                   .hash = compared ? state_hash(training) : 0,
+                   .results = session->results,
+                   .steps = span->steps},
+    };
+    return session_send(session, &report, err) && s_return_credit(session, err);
+}
+
+/* ---- validation ---- */
+
+static bool s_reserve_translations(struct session *session, size_t rows, size_t limit, struct err *err)
+{
+    if (rows * limit > session->id_capacity) {
+        free(session->ids);
+        session->ids = malloc(rows * limit * sizeof *session->ids);
+        session->id_capacity = session->ids != NULL ? rows * limit : 0;
+    }
+    if (rows > session->length_capacity) {
+        free(session->lengths);
+        session->lengths = malloc(rows * sizeof *session->lengths);
+        session->length_capacity = session->lengths != NULL ? rows : 0;
+    }
+    if (session->id_capacity < rows * limit || session->length_capacity < rows)
+        return err_set(err, ERR_MEMORY, "no memory for %zu translations", rows);
+    return true;
+}
+
+/* Translate, and with VALIDATE_FREE score the decoder's own path. Ids are closed up to what SCORED wants. */
+static bool s_validate_free(struct session *session, const struct validate *validate, struct scored *scored,
+                            struct err *err)
+{
+    size_t limit = (size_t)session->training.config.data_length, rows = validate->rows.count, used = 0;
+    if (!s_reserve_translations(session, rows, limit, err))
+        return false;
+    struct decode_result result = {.ids = session->ids, .lengths = session->lengths};
+    bool score = (validate->what & VALIDATE_FREE) != 0;
+    session->packed = session->packed || decoder_pack(&session->decoder, err);
+    if (!session->packed || !decode_greedy(&session->decoder, &session->batch, (int)limit, score, &result, err))
+        return false;
+    scored->free_loss_sum = result.loss_sum;
+    scored->free_correct = result.correct;
+    if ((validate->what & VALIDATE_FREE) != 0)
+        scored->tokens = result.tokens;
+    if ((validate->what & VALIDATE_TRANSLATE) == 0)
+        return true;
+    for (size_t r = 0; r < rows; r++) {
+        memmove(session->ids + used, session->ids + r * limit, session->lengths[r] * sizeof *session->ids);
+        used += session->lengths[r];
+    }
+    scored->rows = (uint32_t)rows;
+    scored->lengths = session->lengths;
+    scored->ids = session->ids;
+    scored->id_count = used;
+    return true;
+}
+
+static bool s_score(struct session *session, const struct validate *validate, struct scored *scored, struct err *err)
+{
+    struct training *training = &session->training;
+    const struct model_shape *shape = &training->model->shape;
+    if (!batch_pack(&session->batch, &validate->rows, 0, validate->rows.count, 0, batch_padding(&training->config),
+                    shape->src_vocab, shape->tgt_vocab, err))
+        return err_context(err, "validation");
+    if ((validate->what & VALIDATE_FORCED) != 0) {
+        struct network_result result;
+        if (!network_run(&training->network, &session->batch, NULL, false, &result, err))
+            return false;
+        scored->tokens = result.tokens;
+        scored->forced_loss_sum = result.loss_sum;
+        scored->forced_correct = result.correct;
+    }
+    if ((validate->what & (VALIDATE_FREE | VALIDATE_TRANSLATE)) == 0)
+        return true;
+    if (session_is_over(session))
+        return err_set(err, ERR_ABORTED, "the generation is over");
+    return s_validate_free(session, validate, scored, err);
+}
+
+/* SCORED cannot carry other numbers. The coordinator adds the epoch to the error. */
+static bool s_is_finite(const struct scored *scored, struct err *err)
+{
+    return (isfinite(scored->forced_loss_sum) && isfinite(scored->free_loss_sum)) ||
+           err_set(err, ERR_DIVERGED, "validation loss is not finite; lower train.lr or set train.clip");
+}
+
+bool session_validate(struct session *session, const struct validate *validate, struct err *err)
+{
+    if (!s_in_generation(session, validate->generation, "VALIDATE", err))
+        return false;
+    struct message message = {.type = MESSAGE_SCORED, .scored = {.request = validate->request}};
+    if (validate->rows.count > 0 &&
+        (!s_score(session, validate, &message.scored, err) || !s_is_finite(&message.scored, err)))
+        return session_give_up(session, err);
+    return session_send(session, &message, err) && s_return_credit(session, err);
+}
+
+/* ---- a checkpoint's state ---- */
+
+static bool s_send_piece(void *context, int file, uint64_t offset, uint64_t total, const void *bytes, size_t size,
+                         struct err *err)
+{
+    struct session *session = context;
+    struct message piece = {
+        .type = MESSAGE_STATE,
+        .state = {.step = session->training.step,
+                  .file = (uint32_t)file,
+                  .offset = offset,
+                  .total = total,
+                  .bytes = bytes,
+                  .size = size},
+    };
+    if (session_is_over(session))
+        return err_set(err, ERR_ABORTED, "the generation is over");
+    bool sent = session_send(session, &piece, err);
+    fault_point("upload");
+    return sent;
+}
+
+bool session_save(struct session *session, const struct save *save, struct err *err)
+{
+    if (!s_in_generation(session, save->generation, "SAVE", err))
+        return false;
+    if (save->step != session->training.step)
+        return err_set(err, ERR_PROTOCOL, "SAVE of step %" PRIu64 ", this worker is at %" PRIu64, save->step,
+                       session->training.step);
+    return (state_check(&session->training, err) && state_save(&session->training, s_send_piece, session, err)) ||
+           session_give_up(session, err);
+}

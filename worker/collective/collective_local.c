@@ -1,0 +1,478 @@
+/* collective_local.c - ranks that are threads of one process: they add in one another's memory.
+ *
+ * The threads of a generation share a group, which the hub keeps. An operation is done when its owner waits for it: it
+ * shows its memory to the group and arrives at a meeting; when all have arrived each adds up one slice over all the
+ * memories, rank by rank, and writes it back into all; after a second meeting it is done. So the memory of a rank is
+ * touched by others only between its two meetings.
+ *
+ * A rank that gives up (aborted, out of patience) ends the group, and then waits until those who are adding have come
+ * out, which is soon, since they look up after each block; afterwards nobody touches its memory again. Whoever waits
+ * does so awake for a moment, since all arrive at about the same time, and then asleep. */
+#include "worker/collective/collective.h"
+
+#include "proto/base/clock.h"
+#include "worker/collective/collective_element.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SPIN_NS = 20 * 1000, BLOCK_BYTES = 32 * 1024, KIND_BYTES = -1 };
+
+/* What a rank brings to an operation. */
+struct brought {
+    int kind; /* enum collective_element, or KIND_BYTES                     */
+    uint32_t root;
+    uint8_t *data;
+    size_t count;
+    float *result; /* of a fold; else NULL                                       */
+    float scale;
+};
+
+struct group {
+    struct group *next; /* in the hub                                                         */
+    uint64_t generation;
+    uint32_t size, joined, left;
+    struct brought *brought;  /* [size], each written by its rank before it arrives                     */
+    bool *present;            /* [size] ranks that joined                                                  */
+    uint32_t inside;          /* ranks that touch others' memory                                       */
+    _Atomic uint64_t arrived; /* at all meetings so far: the m-th is complete at m * size             */
+    atomic_bool over;         /* ended: nobody goes inside any more                                  */
+};
+
+struct local_hub {
+    pthread_mutex_t lock; /* over groups, and all in them that is not atomic but `brought`        */
+    pthread_cond_t moved; /* a meeting is complete, a group is over, a rank came out                */
+    struct group *groups;
+    uint64_t over; /* generations below this one were aborted                                       */
+};
+
+struct local {
+    struct collective base;
+    struct local_hub *hub;
+    struct group *group; /* NULL = not connected                                                  */
+    uint64_t generation; /* that was listened for                                              */
+    bool listened;
+    uint32_t rank;
+    int64_t patience_ms;
+    uint64_t meetings; /* arrived at, in this group                                             */
+    uint64_t done, started;
+    struct brought operations[COLLECTIVE_OPERATIONS]; /* by handle modulo length                */
+    struct err failure;
+};
+
+static struct local *s_local(struct collective *self)
+{
+    return (struct local *)(void *)self;
+}
+
+/* ---- the hub ---- */
+
+struct local_hub *local_hub_new(struct err *err)
+{
+    struct local_hub *hub = calloc(1, sizeof *hub);
+    if (hub == NULL) {
+        err_set(err, ERR_MEMORY, "no memory for a hub");
+        return NULL;
+    }
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_mutex_init(&hub->lock, NULL);
+    pthread_cond_init(&hub->moved, &clock);
+    pthread_condattr_destroy(&clock);
+    return hub;
+}
+
+void local_hub_destroy(struct local_hub **hub)
+{
+    struct local_hub *gone = *hub;
+    *hub = NULL;
+    if (gone == NULL)
+        return;
+    pthread_cond_destroy(&gone->moved);
+    pthread_mutex_destroy(&gone->lock);
+    free(gone);
+}
+
+static void s_free_group(struct group *group)
+{
+    free(group->brought);
+    free(group->present);
+    free(group);
+}
+
+static struct group *s_new_group(const struct collective_group *about)
+{
+    struct group *group = calloc(1, sizeof *group);
+    if (group == NULL)
+        return NULL;
+    group->generation = about->generation;
+    group->size = about->size;
+    group->brought = calloc(about->size, sizeof *group->brought);
+    group->present = calloc(about->size, sizeof *group->present);
+    if (group->brought != NULL && group->present != NULL)
+        return group;
+    s_free_group(group);
+    return NULL;
+}
+
+/* The group of a generation, made by whoever comes first. Under the hub's lock. */
+static struct group *s_find_group(struct local_hub *hub, const struct collective_group *about, struct err *err)
+{
+    struct group *group = hub->groups;
+    while (group != NULL && group->generation != about->generation)
+        group = group->next;
+    if (group == NULL && (group = s_new_group(about)) == NULL) {
+        err_set(err, ERR_MEMORY, "no memory for %u ranks", about->size);
+        return NULL;
+    }
+    if (group->joined == 0) {
+        group->next = hub->groups;
+        hub->groups = group;
+        atomic_store(&group->over, about->generation < hub->over);
+    }
+    if (group->size == about->size && !group->present[about->rank])
+        return group;
+    err_set(err, ERR_PROTOCOL, "generation %" PRIu64 " has %u ranks, and its rank %u is %s", about->generation,
+            group->size, about->rank, about->rank < group->size && group->present[about->rank] ? "taken" : "free");
+    return NULL;
+}
+
+static void s_remove_group(struct local_hub *hub, struct group *gone)
+{
+    struct group **at = &hub->groups;
+    while (*at != gone)
+        at = &(*at)->next;
+    *at = gone->next;
+    s_free_group(gone);
+}
+
+/* ---- meetings ---- */
+
+static bool s_is_complete(const struct group *group, uint64_t meeting)
+{
+    return atomic_load_explicit(&group->arrived, memory_order_acquire) >= meeting * group->size;
+}
+
+static bool s_over(struct local *local, struct err *err)
+{
+    return err_set(err, ERR_ABORTED, "generation %" PRIu64 " was ended", local->generation);
+}
+
+static bool s_spin(const struct group *group, uint64_t meeting)
+{
+    int64_t end = clock_ns() + SPIN_NS;
+    do {
+        for (int i = 0; i < 16; i++)
+            if (s_is_complete(group, meeting) || atomic_load(&group->over))
+                return true;
+    } while (clock_ns() < end);
+    return false;
+}
+
+/* Wait until the hub moves. False and err when patience ends. Under the lock. */
+static bool s_sleep(struct local *local, const struct timespec *end, struct err *err)
+{
+    struct local_hub *hub = local->hub;
+    if (local->patience_ms <= 0) {
+        pthread_cond_wait(&hub->moved, &hub->lock);
+        return true;
+    }
+    return pthread_cond_timedwait(&hub->moved, &hub->lock, end) != ETIMEDOUT ||
+           err_set(err, ERR_FAILED, "a rank did not come within %" PRId64 " ms", local->patience_ms);
+}
+
+/* Arrive at the next meeting and wait for all. What a rank wrote before is seen by all after. */
+static bool s_meet(struct local *local, struct err *err)
+{
+    struct local_hub *hub = local->hub;
+    struct group *group = local->group;
+    uint64_t meeting = ++local->meetings;
+    bool last = atomic_fetch_add_explicit(&group->arrived, 1, memory_order_acq_rel) + 1 == meeting * group->size;
+    if (!last && s_spin(group, meeting))
+        return s_is_complete(group, meeting) || s_over(local, err);
+
+    int64_t end_ns = clock_ns() + local->patience_ms * 1000000;
+    struct timespec end = {.tv_sec = end_ns / 1000000000, .tv_nsec = end_ns % 1000000000};
+    bool ok = true;
+    pthread_mutex_lock(&hub->lock);
+    if (last)
+        pthread_cond_broadcast(&hub->moved);
+    while (ok && !s_is_complete(group, meeting))
+        ok = atomic_load(&group->over) ? s_over(local, err) : s_sleep(local, &end, err);
+    pthread_mutex_unlock(&hub->lock);
+    return ok;
+}
+
+/* ---- adding ---- */
+
+/* Between s_enter and s_leave others' memory may be touched. */
+static bool s_enter(struct local *local, struct err *err)
+{
+    struct group *group = local->group;
+    pthread_mutex_lock(&local->hub->lock);
+    bool over = atomic_load(&group->over);
+    group->inside += !over;
+    pthread_mutex_unlock(&local->hub->lock);
+    return !over || s_over(local, err);
+}
+
+static void s_leave(struct local *local)
+{
+    pthread_mutex_lock(&local->hub->lock);
+    if (--local->group->inside == 0 && atomic_load(&local->group->over))
+        pthread_cond_broadcast(&local->hub->moved);
+    pthread_mutex_unlock(&local->hub->lock);
+}
+
+/* All ranks see the same, so all refuse. */
+static bool s_agree(const struct group *group, struct err *err)
+{
+    const struct brought *first = group->brought;
+    for (uint32_t rank = 1; rank < group->size; rank++) {
+        const struct brought *other = &group->brought[rank];
+        if (other->kind != first->kind || other->count != first->count || other->root != first->root)
+            return err_set(err, ERR_PROTOCOL,
+                           "rank %u is at an operation of kind %d with %zu elements, rank 0 at one of kind %d with %zu",
+                           rank, other->kind, other->count, first->kind, first->count);
+    }
+    return true;
+}
+
+/* Elements [begin, end) of all ranks. */
+static void s_add_block(const struct group *group, size_t begin, size_t end)
+{
+    const struct brought *first = group->brought;
+    enum collective_element element = (enum collective_element)first->kind;
+    size_t width = element_size(element), offset = begin * width;
+    for (uint32_t rank = 1; rank < group->size; rank++)
+        element_add(element, first->data + offset, group->brought[rank].data + offset, end - begin);
+    if (element == ELEMENT_I64_F32) {
+        element_fold(first->result + begin, (const int64_t *)(const void *)(first->data + offset), NULL, first->scale,
+                     end - begin);
+        for (uint32_t rank = 1; rank < group->size; rank++)
+            memcpy(group->brought[rank].result + begin, first->result + begin, (end - begin) * sizeof(float));
+        return;
+    }
+    for (uint32_t rank = 1; rank < group->size; rank++)
+        memcpy(group->brought[rank].data + offset, first->data + offset, (end - begin) * width);
+}
+
+static void s_copy_block(const struct group *group, uint32_t to, size_t begin, size_t end)
+{
+    const struct brought *root = &group->brought[group->brought[to].root];
+    if (root != &group->brought[to])
+        memcpy(group->brought[to].data + begin, root->data + begin, end - begin);
+}
+
+/* This rank's part: of a sum its slice in all memories, of a copy all in its own. */
+static bool s_do_part(struct local *local, struct err *err)
+{
+    const struct group *group = local->group;
+    const struct brought *mine = &group->brought[local->rank];
+    bool copy = mine->kind == KIND_BYTES;
+    size_t block = BLOCK_BYTES / (copy ? 1 : element_size((enum collective_element)mine->kind));
+    size_t blocks = (mine->count + block - 1) / block;
+    size_t first = copy ? 0 : blocks * local->rank / group->size;
+    size_t last = copy ? blocks : blocks * (local->rank + 1) / group->size;
+    for (size_t i = first; i < last; i++) {
+        size_t begin = i * block, end = begin + block < mine->count ? begin + block : mine->count;
+        if (atomic_load_explicit(&group->over, memory_order_relaxed))
+            return s_over(local, err);
+        if (copy)
+            s_copy_block(group, local->rank, begin, end);
+        else
+            s_add_block(group, begin, end);
+    }
+    return true;
+}
+
+static bool s_operate(struct local *local, const struct brought *operation, struct err *err)
+{
+    struct group *group = local->group;
+    if (group->size == 1) {
+        if (operation->kind == ELEMENT_I64_F32)
+            element_fold(operation->result, (const int64_t *)(const void *)operation->data, NULL, operation->scale,
+                         operation->count);
+        return !atomic_load(&group->over) || s_over(local, err);
+    }
+    group->brought[local->rank] = *operation;
+    if (!s_meet(local, err) || !s_enter(local, err))
+        return false;
+    bool ok = s_agree(group, err) && s_do_part(local, err);
+    s_leave(local);
+    return ok && s_meet(local, err);
+}
+
+/* ---- the end of a generation ---- */
+
+/* End the group, for all, and wait until nobody touches this rank's memory. */
+static void s_end_group(struct local *local)
+{
+    struct local_hub *hub = local->hub;
+    struct group *group = local->group;
+    if (group == NULL)
+        return;
+    pthread_mutex_lock(&hub->lock);
+    atomic_store(&group->over, true);
+    pthread_cond_broadcast(&hub->moved);
+    while (group->inside > 0)
+        pthread_cond_wait(&hub->moved, &hub->lock);
+    local->group = NULL;
+    if (++group->left == group->joined)
+        s_remove_group(hub, group);
+    pthread_mutex_unlock(&hub->lock);
+}
+
+static bool s_fail(struct local *local, struct err *err)
+{
+    local->failure = *err;
+    local->done = local->started;
+    s_end_group(local);
+    return false;
+}
+
+static void s_abort(struct collective *self, uint64_t generation)
+{
+    struct local_hub *hub = s_local(self)->hub;
+    pthread_mutex_lock(&hub->lock);
+    if (hub->over < collective_after(generation))
+        hub->over = collective_after(generation);
+    for (struct group *group = hub->groups; group != NULL; group = group->next)
+        if (group->generation <= generation)
+            atomic_store(&group->over, true);
+    pthread_cond_broadcast(&hub->moved);
+    pthread_mutex_unlock(&hub->lock);
+}
+
+/* ---- the table ---- */
+
+static bool s_listen(struct collective *self, uint64_t generation, char endpoint[COLLECTIVE_ENDPOINT], struct err *err)
+{
+    struct local *local = s_local(self);
+    (void)err;
+    s_end_group(local);
+    local->failure = (struct err){0};
+    local->done = local->started;
+    local->generation = generation;
+    local->listened = true;
+    snprintf(endpoint, COLLECTIVE_ENDPOINT, "local://%ld", (long)getpid());
+    return true;
+}
+
+static bool s_connect(struct collective *self, const struct collective_group *about, struct err *err)
+{
+    struct local *local = s_local(self);
+    if (!local->listened || about->generation != local->generation)
+        return err_set(err, ERR_PROTOCOL, "the peers of generation %" PRIu64 " came, which nobody listens for",
+                       about->generation);
+    if (about->size < 1 || about->size > COLLECTIVE_RANKS_MOST || about->rank >= about->size)
+        return err_set(err, ERR_PROTOCOL, "rank %u of %u cannot be", about->rank, about->size);
+    local->listened = false;
+    local->rank = about->rank;
+    local->patience_ms = about->patience_ms;
+    local->meetings = 0;
+    pthread_mutex_lock(&local->hub->lock);
+    struct group *group = s_find_group(local->hub, about, err);
+    if (group != NULL) {
+        group->joined++;
+        group->present[about->rank] = true;
+    }
+    pthread_mutex_unlock(&local->hub->lock);
+    local->group = group;
+    return group != NULL;
+}
+
+static bool s_start(struct local *local, const struct brought *operation, uint64_t *handle, struct err *err)
+{
+    if (local->failure.code != ERR_NONE) {
+        *err = local->failure;
+        return false;
+    }
+    if (local->group == NULL)
+        return err_set(err, ERR_FAILED, "the collective is not connected");
+    if (local->started - local->done >= COLLECTIVE_OPERATIONS)
+        return err_set(err, ERR_FULL, "%d operations were started and are not done", COLLECTIVE_OPERATIONS);
+    *handle = ++local->started;
+    local->operations[*handle % COLLECTIVE_OPERATIONS] = *operation;
+    return true;
+}
+
+static bool s_all_reduce(struct collective *self, enum collective_element element, void *data, size_t count,
+                         uint64_t *handle, struct err *err)
+{
+    struct brought operation = {.kind = (int)element, .data = data, .count = count};
+    if (element == ELEMENT_I64_F32)
+        return err_set(err, ERR_PROTOCOL, "integers that become floats are folded");
+    return s_start(s_local(self), &operation, handle, err);
+}
+
+static bool s_fold(struct collective *self, int64_t *data, size_t count, float scale, float *result, uint64_t *handle,
+                   struct err *err)
+{
+    struct brought operation = {
+        .kind = ELEMENT_I64_F32, .data = (uint8_t *)data, .count = count, .result = result, .scale = scale};
+    return s_start(s_local(self), &operation, handle, err);
+}
+
+static bool s_broadcast(struct collective *self, void *data, size_t bytes, uint32_t root, uint64_t *handle,
+                        struct err *err)
+{
+    struct local *local = s_local(self);
+    struct brought operation = {.kind = KIND_BYTES, .root = root, .data = data, .count = bytes};
+    if (local->group != NULL && root >= local->group->size)
+        return err_set(err, ERR_PROTOCOL, "rank %u of %u cannot broadcast", root, local->group->size);
+    return s_start(local, &operation, handle, err);
+}
+
+static bool s_wait(struct collective *self, uint64_t handle, struct err *err)
+{
+    struct local *local = s_local(self);
+    if (local->failure.code != ERR_NONE) {
+        *err = local->failure;
+        return false;
+    }
+    while (local->done < handle) {
+        if (!s_operate(local, &local->operations[(local->done + 1) % COLLECTIVE_OPERATIONS], err))
+            return s_fail(local, err);
+        local->done++;
+    }
+    return true;
+}
+
+static void s_close(struct collective *self)
+{
+    struct local *local = s_local(self);
+    s_end_group(local);
+    free(local);
+}
+
+static const struct collective_table s_table = {
+    .name = "local",
+    .listen = s_listen,
+    .connect = s_connect,
+    .all_reduce = s_all_reduce,
+    .fold = s_fold,
+    .broadcast = s_broadcast,
+    .wait = s_wait,
+    .abort = s_abort,
+    .close = s_close,
+};
+
+struct collective *local_open(struct local_hub *hub, struct err *err)
+{
+    struct local *local = calloc(1, sizeof *local);
+    if (local == NULL) {
+        err_set(err, ERR_MEMORY, "no memory for a rank");
+        return NULL;
+    }
+    local->base.op = &s_table;
+    local->hub = hub;
+    return &local->base;
+}

@@ -1,0 +1,56 @@
+/* ring_line.c - whether the connections to both neighbours have stood since the generation began; see ring.h.
+ *
+ * ZeroMQ makes a connection again that has broken, and says nothing of the messages that were on their way. Where others
+ * follow, they come out of their order, which is an error of its own (ring_flow.c). Where none follows, both ranks would
+ * wait for ever. So a break is looked for at both ends, since one of them may not be told of it: where this rank sends, in
+ * a monitor of the socket, and where it receives, in the watch.
+ *
+ * A break alone is no error. It may have taken nothing with it; and who dies breaks connections too, which the coordinator
+ * tells everyone much sooner than the ring loses its patience over it. */
+#include "worker/collective/ring.h"
+
+#include "proto/base/clock.h"
+#include "proto/wire/monitor.h"
+#include "proto/wire/watch.h"
+
+#include <zmq.h>
+
+bool ring_line_open(struct ring *ring, struct err *err)
+{
+    ring->line =
+        monitor_pair_open(ring->zmq_context, ring->to, ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED, err);
+    if (ring->line == NULL)
+        return false;
+    ring->lost = ring->watch != NULL ? watch_counts(ring->watch).lost : 0;
+    return true;
+}
+
+void ring_line_close(struct ring *ring)
+{
+    monitor_pair_close(ring->to, &ring->line);
+}
+
+/* Take in what the monitor says. A connection that ends before it stood has taken nothing with it: frames wait until it
+ * does. */
+static void s_take_events(struct ring *ring)
+{
+    uint16_t event;
+    uint32_t value;
+    while (monitor_pair_take(ring->line, &event, &value)) {
+        if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
+            ring->stood = true;
+        else if (ring->stood)
+            ring->broken = true;
+    }
+}
+
+bool ring_line_is_broken(struct ring *ring)
+{
+    if (ring->broken || ring->line == NULL || clock_ms() - ring->moved_ms < RING_LOOK_MS)
+        return ring->broken;
+    s_take_events(ring);
+    ring->broken = ring->broken || ring->cut || (ring->watch != NULL && watch_counts(ring->watch).lost != ring->lost);
+    if (ring->broken)
+        ring->moved_ms = clock_ms();
+    return ring->broken;
+}

@@ -1,0 +1,291 @@
+/* batch.c - rows become positions, in time order, and ids become places in a list of distinct ids.
+ *
+ * Everything that operations read is laid out in one block on the host and uploaded in one piece. */
+#include "worker/model/batch.h"
+
+#include "proto/text/vocab.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int batch_padding(const struct config *config)
+{
+    return config->model_encoder_padding ? (int)config->data_length : 0;
+}
+
+size_t rows_ids(const struct rows *rows, uint32_t first, uint32_t count)
+{
+    size_t sum = 0;
+    for (uint32_t r = first; r < first + count; r++)
+        sum += (size_t)rows->src_lengths[r] + rows->tgt_lengths[r];
+    return sum;
+}
+
+void batch_free(struct batch *batch)
+{
+    struct backend *backend = batch->backend;
+    if (batch->device != NULL)
+        backend->op->free(backend, batch->device);
+    free(batch->host);
+    free(batch->shape);
+    free(batch->place);
+    free(batch->row_of);
+    *batch = (struct batch){.backend = backend};
+}
+
+static bool s_grow(int32_t **block, size_t *capacity, size_t needed, struct err *err)
+{
+    if (needed <= *capacity)
+        return true;
+    int32_t *larger = realloc(*block, needed * sizeof **block);
+    if (larger == NULL)
+        return err_set(err, ERR_MEMORY, "no memory for a batch of %zu ids", needed);
+    memset(larger + *capacity, 0, (needed - *capacity) * sizeof **block);
+    *block = larger;
+    *capacity = needed;
+    return true;
+}
+
+static bool s_reserve(struct batch *batch, size_t ids, size_t steps, int rows, size_t vocab, struct err *err)
+{
+    if (ids > batch->capacity) {
+        size_t wanted = ids + ids / 4;
+        struct backend *backend = batch->backend;
+        if (batch->device != NULL)
+            backend->op->free(backend, batch->device);
+        batch->device = NULL;
+        if (s_grow(&batch->host, &batch->capacity, wanted, err))
+            batch->device = backend->op->alloc(backend, wanted * sizeof(int32_t), err);
+        if (batch->device == NULL) {
+            batch->capacity = 0;
+            return false;
+        }
+    }
+    if (rows > batch->row_capacity) {
+        int *row_of = realloc(batch->row_of, (size_t)rows * sizeof *row_of);
+        if (row_of == NULL)
+            return err_set(err, ERR_MEMORY, "no memory for a batch of %d rows", rows);
+        batch->row_of = row_of;
+        batch->row_capacity = rows;
+    }
+    return s_grow(&batch->shape, &batch->shape_capacity, steps, err) &&
+           s_grow(&batch->place, &batch->place_capacity, vocab, err);
+}
+
+/* order[i] = the row that stands i-th when rows are sorted by falling length, ties in their own order. */
+static void s_sort(const uint16_t *lengths, int count, int longest, int32_t *order, int32_t *scratch)
+{
+    memset(scratch, 0, (size_t)(longest + 1) * sizeof *scratch);
+    for (int r = 0; r < count; r++)
+        scratch[lengths[r]]++;
+    int32_t before = 0;
+    for (int length = longest; length >= 0; length--) {
+        int32_t here = scratch[length];
+        scratch[length] = before;
+        before += here;
+    }
+    for (int r = 0; r < count; r++)
+        order[scratch[lengths[r]]++] = r;
+}
+
+/* Fill rows[T] and offset[T] for rows of these lengths (each at least 1); pad_to as in batch_pack. */
+static void s_shape(struct sequence *seq, int32_t *rows, int32_t *offset, const uint16_t *lengths, int count,
+                    int longest, int pad_to)
+{
+    int T = pad_to > 0 ? pad_to : longest;
+    if (pad_to > 0) {
+        for (int t = 0; t < T; t++)
+            rows[t] = count;
+    } else {
+        memset(rows, 0, (size_t)T * sizeof *rows);
+        for (int r = 0; r < count; r++)
+            rows[lengths[r] - 1]++;
+        for (int t = T - 2; t >= 0; t--)
+            rows[t] += rows[t + 1];
+    }
+    int32_t N = 0;
+    for (int t = 0; t < T; t++) {
+        offset[t] = N;
+        N += rows[t];
+    }
+    *seq = (struct sequence){.B = count, .T = T, .N = N, .rows = rows, .offset = offset};
+}
+
+/* Turn `slot`, which holds ids, into places in `distinct`; ids in the order of their first position, <pad> last. */
+static void s_distinct(struct batch_side *side, int32_t *slot, int32_t *distinct, int32_t *place)
+{
+    int U = 0;
+    bool padded = false;
+    for (int n = 0; n < side->seq.N; n++) {
+        int32_t id = slot[n];
+        if (id == ID_PAD) {
+            padded = true;
+        } else if (place[id] == 0) {
+            distinct[U++] = id;
+            place[id] = U;
+        }
+    }
+    side->real = U;
+    if (padded) {
+        distinct[U++] = ID_PAD;
+        place[ID_PAD] = U;
+    }
+    side->U = U;
+    for (int n = 0; n < side->seq.N; n++)
+        slot[n] = place[slot[n]] - 1;
+    for (int u = 0; u < U; u++)
+        place[distinct[u]] = 0;
+}
+
+/* Where each array stands in the block that goes to the backend, and each row's place on either side. */
+struct layout {
+    int32_t *src_slot, *src_distinct, *tgt_slot, *tgt_distinct, *target, *src_row, *tgt_row;
+    const int32_t *src_place, *tgt_place;
+    int src_vocab, tgt_vocab;
+};
+
+static bool s_place_source(const struct sequence *seq, const struct layout *to, int r, const uint16_t *ids, int length,
+                           int steps, struct err *err)
+{
+    for (int t = 0; t < steps; t++) {
+        int32_t id = t < length ? ids[t] : ID_PAD;
+        if (id >= to->src_vocab)
+            return err_set(err, ERR_DATA, "source id %d is outside the vocabulary of %d", (int)id, to->src_vocab);
+        to->src_slot[seq->offset[t] + to->src_place[r]] = id;
+    }
+    return true;
+}
+
+static bool s_place_target(const struct sequence *seq, const struct layout *to, int r, const uint16_t *ids, int length,
+                           struct err *err)
+{
+    for (int t = 0; t < length; t++) {
+        int32_t id = ids[t];
+        if (id >= to->tgt_vocab || id == ID_PAD)
+            return err_set(err, ERR_DATA, "target id %d is <pad> or outside the vocabulary of %d", (int)id,
+                           to->tgt_vocab);
+        int32_t n = seq->offset[t] + to->tgt_place[r];
+        to->target[n] = id;
+        to->tgt_slot[n] = t == 0 ? ID_SOS : (int32_t)ids[t - 1];
+    }
+    return true;
+}
+
+static int s_longest(const uint16_t *lengths, int count)
+{
+    int longest = 0;
+    for (int r = 0; r < count; r++)
+        if (lengths[r] > longest)
+            longest = lengths[r];
+    return longest;
+}
+
+/* How large everything is. */
+struct extent {
+    int src_longest, tgt_longest;
+    size_t src_T, tgt_T, src_N, tgt_N;
+    size_t block; /* int32 that go to the backend */
+};
+
+static struct extent s_measure(const struct rows *rows, uint32_t first, uint32_t count, int pad_to)
+{
+    size_t B = count, src_ids = 0;
+    for (uint32_t r = first; r < first + count; r++)
+        src_ids += rows->src_lengths[r];
+    struct extent extent = {.src_longest = s_longest(rows->src_lengths + first, (int)count),
+                            .tgt_longest = s_longest(rows->tgt_lengths + first, (int)count)};
+    extent.src_T = (size_t)(pad_to > 0 ? pad_to : extent.src_longest);
+    extent.tgt_T = (size_t)extent.tgt_longest;
+    extent.src_N = pad_to > 0 ? B * (size_t)pad_to : src_ids;
+    extent.tgt_N = rows_ids(rows, first, count) - src_ids;
+    extent.block = 2 * extent.src_N + 3 * extent.tgt_N + 2 * B;
+    return extent;
+}
+
+static struct layout s_lay(int32_t *host, const struct extent *extent, int B)
+{
+    struct layout to = {.src_slot = host};
+    to.src_distinct = to.src_slot + extent->src_N;
+    to.tgt_slot = to.src_distinct + extent->src_N;
+    to.tgt_distinct = to.tgt_slot + extent->tgt_N;
+    to.target = to.tgt_distinct + extent->tgt_N;
+    to.src_row = to.target + extent->tgt_N;
+    to.tgt_row = to.src_row + B;
+    return to;
+}
+
+/* The order of both sides' rows, and what follows from it. `memory` has room for 4 B and, at `counts`, any length. */
+static void s_order(struct batch *batch, struct layout *to, const uint16_t *src_lengths, const uint16_t *tgt_lengths,
+                    const struct extent *extent, int32_t *counts, int32_t *memory)
+{
+    int B = batch->B;
+    int32_t *src_order = memory, *tgt_order = src_order + B, *src_place = tgt_order + B, *tgt_place = src_place + B;
+    s_sort(src_lengths, B, extent->src_longest, src_order, counts);
+    s_sort(tgt_lengths, B, extent->tgt_longest, tgt_order, counts);
+    for (int i = 0; i < B; i++) {
+        src_place[src_order[i]] = i;
+        tgt_place[tgt_order[i]] = i;
+        batch->row_of[i] = tgt_order[i];
+    }
+    for (int r = 0; r < B; r++) {
+        to->src_row[tgt_place[r]] = src_place[r];
+        to->tgt_row[src_place[r]] = tgt_place[r];
+    }
+    to->src_place = src_place;
+    to->tgt_place = tgt_place;
+}
+
+static void s_upload(struct batch *batch, const struct layout *to, size_t block)
+{
+    int32_t *device = batch->device;
+    const int32_t *host = batch->host;
+    batch->backend->op->upload(batch->backend, device, host, block * sizeof *host);
+    batch->src.slot = device + (to->src_slot - host);
+    batch->src.distinct = device + (to->src_distinct - host);
+    batch->tgt.slot = device + (to->tgt_slot - host);
+    batch->tgt.distinct = device + (to->tgt_distinct - host);
+    batch->target = device + (to->target - host);
+    batch->src_row = device + (to->src_row - host);
+    batch->tgt_row = device + (to->tgt_row - host);
+    batch->host_target = to->target;
+    batch->src.host_distinct = to->src_distinct;
+    batch->tgt.host_distinct = to->tgt_distinct;
+}
+
+bool batch_pack(struct batch *batch, const struct rows *rows, uint32_t first, uint32_t count, size_t at, int pad_to,
+                int src_vocab, int tgt_vocab, struct err *err)
+{
+    int B = (int)count;
+    const uint16_t *src_lengths = rows->src_lengths + first, *tgt_lengths = rows->tgt_lengths + first;
+    const struct extent extent = s_measure(rows, first, count, pad_to);
+    if (pad_to > 0 && extent.src_longest > pad_to)
+        return err_set(err, ERR_DATA, "a source of %d ids does not fit %d positions", extent.src_longest, pad_to);
+    if (extent.block > INT32_MAX)
+        return err_set(err, ERR_DATA, "a batch of %d rows has too many positions: make it smaller", B);
+    size_t shapes = 2 * (extent.src_T + extent.tgt_T);
+    size_t counts = (extent.src_T > extent.tgt_T ? extent.src_T : extent.tgt_T) + 1;
+    size_t vocab = (size_t)(src_vocab > tgt_vocab ? src_vocab : tgt_vocab);
+    if (!s_reserve(batch, extent.block, shapes + counts + 4 * (size_t)B, B, vocab, err))
+        return false;
+
+    batch->B = B;
+    int32_t *src_shape = batch->shape, *tgt_shape = src_shape + 2 * extent.src_T;
+    struct layout to = s_lay(batch->host, &extent, B);
+    to.src_vocab = src_vocab;
+    to.tgt_vocab = tgt_vocab;
+    s_shape(&batch->src.seq, src_shape, src_shape + extent.src_T, src_lengths, B, extent.src_longest, pad_to);
+    s_shape(&batch->tgt.seq, tgt_shape, tgt_shape + extent.tgt_T, tgt_lengths, B, extent.tgt_longest, 0);
+    s_order(batch, &to, src_lengths, tgt_lengths, &extent, src_shape + shapes, src_shape + shapes + counts);
+    const uint16_t *id = rows->ids + at;
+    for (int r = 0; r < B; r++) {
+        int steps = pad_to > 0 ? pad_to : src_lengths[r];
+        if (!s_place_source(&batch->src.seq, &to, r, id, src_lengths[r], steps, err) ||
+            !s_place_target(&batch->tgt.seq, &to, r, id + src_lengths[r], tgt_lengths[r], err))
+            return false;
+        id += src_lengths[r] + tgt_lengths[r];
+    }
+    s_distinct(&batch->src, to.src_slot, to.src_distinct, batch->place);
+    s_distinct(&batch->tgt, to.tgt_slot, to.tgt_distinct, batch->place);
+    s_upload(batch, &to, extent.block);
+    return true;
+}

@@ -1,0 +1,191 @@
+/* model.c - the table of tensors, and how each begins. */
+#include "worker/model/model.h"
+
+#include "proto/base/random.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void s_add(struct model *model, const char *side, const char *name, int rows, int columns, enum init_rule init,
+                  double bound)
+{
+    struct tensor *tensor = &model->tensors[model->tensor_count++];
+    snprintf(tensor->name, sizeof tensor->name, "%s.%s", side, name);
+    tensor->dims = columns == 1 ? 1 : 2;
+    tensor->shape[0] = rows;
+    tensor->shape[1] = columns;
+    tensor->offset = model->elements;
+    tensor->size = (size_t)rows * (size_t)columns;
+    tensor->init = init;
+    tensor->bound = bound;
+    tensor->embedding = init == INIT_NORMAL;
+    model->elements += tensor->size;
+}
+
+static void s_add_side(struct model *model, const char *side, int V)
+{
+    const struct model_shape *shape = &model->shape;
+    bool lstm = shape->cell == CELL_LSTM;
+    char layer[TENSOR_NAME / 2];
+    snprintf(layer, sizeof layer, "%s.%s", side, lstm ? "lstm" : "rnn");
+    /* Xavier's bound of one gate, a matrix [H, E] or [H, H] (Glorot & Bengio 2010). */
+    double bound_ih = sqrt(6.0 / (shape->E + shape->H));
+    double bound_hh = sqrt(6.0 / (shape->H + shape->H));
+    s_add(model, side, "embedding", V, shape->E, INIT_NORMAL, 0);
+    s_add(model, layer, "weight_ih_l0", shape->G, shape->E, INIT_UNIFORM, bound_ih);
+    s_add(model, layer, "weight_hh_l0", shape->G, shape->H, lstm ? INIT_UNIFORM : INIT_ORTHOGONAL, bound_hh);
+    s_add(model, layer, "bias_ih_l0", shape->G, 1, INIT_ZERO, 0);
+}
+
+struct weights model_weights(const struct model *model, float *arena)
+{
+    float *at[MODEL_TENSORS];
+    for (int i = 0; i < model->tensor_count; i++)
+        at[i] = arena + model->tensors[i].offset;
+    return (struct weights){
+        .encoder = {.embedding = at[0], .w_ih = at[1], .w_hh = at[2], .bias = at[3]},
+        .decoder = {.embedding = at[4], .w_ih = at[5], .w_hh = at[6], .bias = at[7]},
+        .projection = at[8],
+        .projection_bias = at[9],
+    };
+}
+
+struct model *model_new(struct backend *backend, const struct config *config, int src_vocab, int tgt_vocab,
+                        struct err *err)
+{
+    struct model *model = calloc(1, sizeof *model);
+    if (model == NULL) {
+        err_set(err, ERR_MEMORY, "no memory for a model");
+        return NULL;
+    }
+    int H = (int)config->model_hidden;
+    model->backend = backend;
+    model->shape = (struct model_shape){
+        .cell = (enum cell)config->model_cell,
+        .E = (int)config->model_embed,
+        .H = H,
+        .G = config->model_cell == CELL_LSTM ? 4 * H : H,
+        .src_vocab = src_vocab,
+        .tgt_vocab = tgt_vocab,
+    };
+    double bound = 1.0 / sqrt(H);
+    s_add_side(model, "encoder", src_vocab);
+    s_add_side(model, "decoder", tgt_vocab);
+    s_add(model, "projection", "weight", tgt_vocab, H, INIT_UNIFORM, bound);
+    s_add(model, "projection", "bias", tgt_vocab, 1, INIT_UNIFORM, bound);
+
+    model->parameters = backend->op->alloc(backend, model->elements * sizeof(float), err);
+    if (model->parameters == NULL) {
+        err_context(err, "parameters of the model");
+        free(model);
+        return NULL;
+    }
+    model->weights = model_weights(model, model->parameters);
+    return model;
+}
+
+void model_destroy(struct model **model)
+{
+    if (*model == NULL)
+        return;
+    struct backend *backend = (*model)->backend;
+    backend->op->free(backend, (*model)->parameters);
+    free(*model);
+    *model = NULL;
+}
+
+static void s_draw_normal(struct mt19937 *random, const struct tensor *tensor, float *out)
+{
+    for (size_t i = 0; i < tensor->size; i++)
+        out[i] = (float)mt19937_gauss(random);
+    memset(out, 0, (size_t)tensor->shape[1] * sizeof(float));
+}
+
+static void s_draw_uniform(struct mt19937 *random, const struct tensor *tensor, float *out)
+{
+    for (size_t i = 0; i < tensor->size; i++)
+        out[i] = (float)(tensor->bound * (2.0 * mt19937_double(random) - 1.0));
+}
+
+static double s_dot(const double *a, const double *b, int n)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+/* Modified Gram-Schmidt in double. */
+static bool s_draw_orthogonal(struct mt19937 *random, const struct tensor *tensor, float *out, struct err *err)
+{
+    int n = tensor->shape[0];
+    double *q = malloc(tensor->size * sizeof(double));
+    if (q == NULL)
+        return err_set(err, ERR_MEMORY, "no memory to initialise %s", tensor->name);
+    for (size_t i = 0; i < tensor->size; i++)
+        q[i] = mt19937_gauss(random);
+    for (int i = 0; i < n; i++) {
+        double *row = q + (size_t)i * (size_t)n;
+        for (int j = 0; j < i; j++) {
+            const double *above = q + (size_t)j * (size_t)n;
+            double share = s_dot(row, above, n);
+            for (int k = 0; k < n; k++)
+                row[k] -= share * above[k];
+        }
+        double length = sqrt(s_dot(row, row, n));
+        for (int k = 0; k < n; k++)
+            row[k] /= length;
+    }
+    for (size_t i = 0; i < tensor->size; i++)
+        out[i] = (float)q[i];
+    free(q);
+    return true;
+}
+
+bool model_init(struct model *model, uint64_t seed, struct err *err)
+{
+    struct mt19937 random;
+    mt19937_seed(&random, seed);
+    float *values = calloc(model->elements, sizeof(float));
+    if (values == NULL)
+        return err_set(err, ERR_MEMORY, "no memory for the initial parameters");
+    bool ok = true;
+    for (int i = 0; ok && i < model->tensor_count; i++) {
+        const struct tensor *tensor = &model->tensors[i];
+        float *out = values + tensor->offset;
+        switch (tensor->init) {
+        case INIT_ZERO:
+            break;
+        case INIT_NORMAL:
+            s_draw_normal(&random, tensor, out);
+            break;
+        case INIT_UNIFORM:
+            s_draw_uniform(&random, tensor, out);
+            break;
+        case INIT_ORTHOGONAL:
+            ok = s_draw_orthogonal(&random, tensor, out, err);
+            break;
+        }
+    }
+    if (ok)
+        model->backend->op->upload(model->backend, model->parameters, values, model->elements * sizeof(float));
+    free(values);
+    return ok;
+}
+
+bool model_entries(const struct model *model, const char *prefix, struct tensor_entry *entries, struct err *err)
+{
+    for (int i = 0; i < model->tensor_count; i++) {
+        const struct tensor *tensor = &model->tensors[i];
+        struct tensor_entry *entry = &entries[i];
+        *entry = (struct tensor_entry){.dtype = "F32", .dims = tensor->dims};
+        int length = snprintf(entry->name, sizeof entry->name, "%s%s", prefix, tensor->name);
+        if (length < 0 || (size_t)length >= sizeof entry->name)
+            return err_set(err, ERR_FAILED, "the name of tensor %s%s is too long", prefix, tensor->name);
+        for (int d = 0; d < tensor->dims; d++)
+            entry->shape[d] = (uint64_t)tensor->shape[d];
+    }
+    return true;
+}

@@ -1,0 +1,305 @@
+/* network.c - forward, loss and backward of one batch, in the order they are computed; see network.h. */
+#include "worker/model/network.h"
+
+#include "worker/model/arena.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The most target positions whose logits are held at one time: so many that the products with the projection, which is
+ * read and whose gradient is written anew for each tile, run at full speed; so few that memory does not grow with the
+ * batch. Part of the definition of the bits: the gradient of the projection's bias is summed tile by tile. */
+enum { LOGIT_TILE = 704 };
+
+int network_logit_tile(int positions)
+{
+    int tiles = (positions + LOGIT_TILE - 1) / LOGIT_TILE;
+    return tiles > 0 ? (positions + tiles - 1) / tiles : 0;
+}
+
+static void s_lay_side(struct network_side *side, const struct batch_side *batch, const struct model_shape *shape,
+                       struct arena *arena)
+{
+    size_t U = (size_t)batch->U, N = (size_t)batch->seq.N, B = (size_t)batch->seq.B;
+    size_t E = (size_t)shape->E, H = (size_t)shape->H, G = (size_t)shape->G;
+    side->x = arena_take(arena, U * E, sizeof(float));
+    side->input = arena_take(arena, U * G, sizeof(float));
+    side->gates = arena_take(arena, N * G, sizeof(float));
+    side->c = arena_take(arena, N * H, sizeof(float));
+    side->h = arena_take(arena, N * H, sizeof(float));
+    side->h_before = arena_take(arena, N * H, sizeof(float));
+    side->h0 = arena_take(arena, B * H, sizeof(float));
+    side->c0 = arena_take(arena, B * H, sizeof(float));
+    side->h_last = arena_take(arena, B * H, sizeof(float));
+    side->c_last = arena_take(arena, B * H, sizeof(float));
+}
+
+/* Give every array its place from `base`; with base NULL this only measures. Returns the bytes needed. */
+static size_t s_lay(struct network *network, const struct batch *batch, char *base)
+{
+    const struct model_shape *shape = &network->model->shape;
+    size_t N = (size_t)batch->tgt.seq.N, B = (size_t)batch->B, H = (size_t)shape->H;
+    size_t U = (size_t)(batch->src.U > batch->tgt.U ? batch->src.U : batch->tgt.U);
+    size_t tile = (size_t)network_logit_tile(batch->tgt.seq.N);
+    struct arena arena = {.base = base};
+    s_lay_side(&network->encoder, &batch->src, shape, &arena);
+    s_lay_side(&network->decoder, &batch->tgt, shape, &arena);
+    network->logits = arena_take(&arena, tile * (size_t)shape->tgt_vocab, sizeof(float));
+    network->dh = arena_take(&arena, N * H, sizeof(float));
+    network->dh0 = arena_take(&arena, B * H, sizeof(float));
+    network->dc0 = arena_take(&arena, B * H, sizeof(float));
+    network->dh_last = arena_take(&arena, B * H, sizeof(float));
+    network->dc_last = arena_take(&arena, B * H, sizeof(float));
+    network->dinput = arena_take(&arena, U * (size_t)shape->G, sizeof(float));
+    network->loss = arena_take(&arena, N, sizeof(float));
+    network->predicted = arena_take(&arena, N, sizeof(int32_t));
+    return arena.used;
+}
+
+static bool s_reserve(struct network *network, const struct batch *batch, struct err *err)
+{
+    struct backend *backend = network->model->backend;
+    size_t needed = s_lay(network, batch, NULL);
+    if (needed > network->arena_size) {
+        size_t wanted = needed + needed / 8;
+        if (network->arena != NULL)
+            backend->op->free(backend, network->arena);
+        network->arena_size = 0;
+        network->arena = backend->op->alloc(backend, wanted, err);
+        if (network->arena == NULL)
+            return err_context(err, "activations of %d rows", batch->B);
+        network->arena_size = wanted;
+    }
+    size_t positions = (size_t)batch->tgt.seq.N;
+    if (positions > network->host_capacity) {
+        size_t wanted = positions + positions / 8;
+        free(network->host_loss);
+        free(network->host_predicted);
+        network->host_loss = malloc(wanted * sizeof(float));
+        network->host_predicted = malloc(wanted * sizeof(int32_t));
+        bool allocated = network->host_loss != NULL && network->host_predicted != NULL;
+        network->host_capacity = allocated ? wanted : 0;
+        if (!allocated)
+            return err_set(err, ERR_MEMORY, "no memory for the losses of %zu positions", positions);
+    }
+    s_lay(network, batch, network->arena);
+    return true;
+}
+
+void network_free(struct network *network)
+{
+    struct backend *backend = network->model->backend;
+    if (network->arena != NULL)
+        backend->op->free(backend, network->arena);
+    free(network->host_loss);
+    free(network->host_predicted);
+    *network = (struct network){.model = network->model, .phases = network->phases};
+}
+
+struct recurrent network_layer(const struct model_shape *shape, const struct side_weights *weights,
+                               const struct network_side *side, const struct batch_side *batch)
+{
+    return (struct recurrent){
+        .cell = shape->cell,
+        .seq = &batch->seq,
+        .H = shape->H,
+        .input = side->input,
+        .slot = batch->slot,
+        .w_hh = weights->w_hh,
+        .gates = side->gates,
+        .c = side->c,
+        .h = side->h,
+        .h_before = side->h_before,
+        .h_last = side->h_last,
+        .c_last = side->c_last,
+    };
+}
+
+/* Look up and project the distinct inputs: x = embedding[ids], input = x W_ih^T + b. */
+static void s_input_forward(struct backend *backend, const struct model_shape *shape,
+                            const struct side_weights *weights, const struct packed *packed_ih,
+                            const struct network_side *side, const struct batch_side *batch)
+{
+    backend->op->gather(backend, weights->embedding, batch->distinct, batch->U, shape->E, side->x);
+    backend->op->gemm(backend, &(struct gemm){.M = batch->U,
+                                              .N = shape->G,
+                                              .K = shape->E,
+                                              .a = side->x,
+                                              .b = weights->w_ih,
+                                              .bias = weights->bias,
+                                              .c = side->input,
+                                              .transpose_b = true,
+                                              .packed = packed_ih});
+}
+
+/* From the gates' gradient to W_hh, b, W_ih and the embedding. <pad> is a zero row that stays zero: it counts for b
+ * alone. */
+static void s_input_backward(struct network *network, const struct side_weights *weights,
+                             const struct network_side *side, const struct batch_side *batch,
+                             const struct side_weights *gradient, bool accumulate)
+{
+    struct backend *backend = network->model->backend;
+    const struct model_shape *shape = &network->model->shape;
+    int G = shape->G, E = shape->E;
+    backend->op->gemm(backend, &(struct gemm){.M = G,
+                                              .N = shape->H,
+                                              .K = batch->seq.N,
+                                              .a = side->gates,
+                                              .b = side->h_before,
+                                              .c = gradient->w_hh,
+                                              .transpose_a = true,
+                                              .accumulate = accumulate});
+    backend->op->fold(backend, side->gates, batch->slot, batch->seq.N, batch->U, G, network->dinput);
+    backend->op->column_sum(backend, network->dinput, batch->U, G, accumulate, gradient->bias);
+    backend->op->gemm(backend, &(struct gemm){.M = G,
+                                              .N = E,
+                                              .K = batch->real,
+                                              .a = network->dinput,
+                                              .b = side->x,
+                                              .c = gradient->w_ih,
+                                              .transpose_a = true,
+                                              .accumulate = accumulate});
+    /* The inputs themselves are no longer needed: their gradient takes their place. */
+    backend->op->gemm(
+        backend,
+        &(struct gemm){.M = batch->real, .N = E, .K = G, .a = network->dinput, .b = weights->w_ih, .c = side->x});
+    backend->op->scatter_add(backend, side->x, batch->distinct, batch->real, E, gradient->embedding);
+}
+
+static void s_encoder_forward(struct network *network, const struct batch *batch)
+{
+    const struct model *model = network->model;
+    struct backend *backend = model->backend;
+    const struct model_shape *shape = &model->shape;
+    s_input_forward(backend, shape, &model->weights.encoder, network->encoder_ih, &network->encoder, &batch->src);
+    phase_end(network->phases, PHASE_INPUT);
+    struct recurrent layer = network_layer(shape, &model->weights.encoder, &network->encoder, &batch->src);
+    layer.packed_hh = network->encoder_hh;
+    backend->op->recurrent_forward(backend, &layer);
+    backend->op->gather(backend, network->encoder.h_last, batch->src_row, batch->B, shape->H, network->decoder.h0);
+    if (shape->cell == CELL_LSTM)
+        backend->op->gather(backend, network->encoder.c_last, batch->src_row, batch->B, shape->H, network->decoder.c0);
+    phase_end(network->phases, PHASE_RECURRENCE);
+}
+
+static struct recurrent s_decoder(const struct network *network, const struct batch *batch)
+{
+    const struct model *model = network->model;
+    struct recurrent layer = network_layer(&model->shape, &model->weights.decoder, &network->decoder, &batch->tgt);
+    layer.h0 = network->decoder.h0;
+    layer.c0 = model->shape.cell == CELL_LSTM ? network->decoder.c0 : NULL;
+    return layer;
+}
+
+static void s_decoder_forward(struct network *network, const struct batch *batch)
+{
+    const struct model *model = network->model;
+    s_input_forward(model->backend, &model->shape, &model->weights.decoder, NULL, &network->decoder, &batch->tgt);
+    phase_end(network->phases, PHASE_INPUT);
+    struct recurrent layer = s_decoder(network, batch);
+    model->backend->op->recurrent_forward(model->backend, &layer);
+    phase_end(network->phases, PHASE_RECURRENCE);
+}
+
+/* Projection, softmax, cross-entropy and their gradients, a tile of positions at a time. */
+static void s_loss(struct network *network, const struct batch *batch, const struct weights *gradient, bool accumulate)
+{
+    const struct model *model = network->model;
+    struct backend *backend = model->backend;
+    int N = batch->tgt.seq.N, V = model->shape.tgt_vocab, H = model->shape.H;
+    int tile = network_logit_tile(N);
+    for (int first = 0; first < N; first += tile) {
+        int count = N - first < tile ? N - first : tile;
+        const float *h = network->decoder.h + (size_t)first * (size_t)H;
+        backend->op->gemm(backend, &(struct gemm){.M = count,
+                                                  .N = V,
+                                                  .K = H,
+                                                  .a = h,
+                                                  .b = model->weights.projection,
+                                                  .bias = model->weights.projection_bias,
+                                                  .c = network->logits,
+                                                  .transpose_b = true});
+        phase_end(network->phases, PHASE_LOGITS);
+        backend->op->cross_entropy(backend, network->logits, batch->target + first, count, V, gradient != NULL,
+                                   network->loss + first, network->predicted + first);
+        phase_end(network->phases, PHASE_CROSS_ENTROPY);
+        if (gradient == NULL)
+            continue;
+        bool add = accumulate || first > 0;
+        backend->op->gemm(backend, &(struct gemm){.M = V,
+                                                  .N = H,
+                                                  .K = count,
+                                                  .a = network->logits,
+                                                  .b = h,
+                                                  .c = gradient->projection,
+                                                  .transpose_a = true,
+                                                  .accumulate = add});
+        backend->op->column_sum(backend, network->logits, count, V, add, gradient->projection_bias);
+        backend->op->gemm(backend, &(struct gemm){.M = count,
+                                                  .N = H,
+                                                  .K = V,
+                                                  .a = network->logits,
+                                                  .b = model->weights.projection,
+                                                  .c = network->dh + (size_t)first * (size_t)H});
+        phase_end(network->phases, PHASE_PROJECTION_GRADIENT);
+    }
+}
+
+static void s_backward(struct network *network, const struct batch *batch, const struct weights *gradient,
+                       bool accumulate)
+{
+    const struct model *model = network->model;
+    struct backend *backend = model->backend;
+    int H = model->shape.H;
+    bool lstm = model->shape.cell == CELL_LSTM;
+
+    struct recurrent decoder = s_decoder(network, batch);
+    backend->op->recurrent_backward(
+        backend, &decoder,
+        &(struct recurrent_gradient){.dh = network->dh, .dh0 = network->dh0, .dc0 = lstm ? network->dc0 : NULL});
+    phase_end(network->phases, PHASE_RECURRENCE_BACKWARD);
+    s_input_backward(network, &model->weights.decoder, &network->decoder, &batch->tgt, &gradient->decoder, accumulate);
+    phase_end(network->phases, PHASE_INPUT_GRADIENT);
+
+    backend->op->gather(backend, network->dh0, batch->tgt_row, batch->B, H, network->dh_last);
+    if (lstm)
+        backend->op->gather(backend, network->dc0, batch->tgt_row, batch->B, H, network->dc_last);
+    struct recurrent encoder = network_layer(&model->shape, &model->weights.encoder, &network->encoder, &batch->src);
+    backend->op->recurrent_backward(
+        backend, &encoder,
+        &(struct recurrent_gradient){.dh_last = network->dh_last, .dc_last = lstm ? network->dc_last : NULL});
+    phase_end(network->phases, PHASE_RECURRENCE_BACKWARD);
+    s_input_backward(network, &model->weights.encoder, &network->encoder, &batch->src, &gradient->encoder, accumulate);
+    phase_end(network->phases, PHASE_INPUT_GRADIENT);
+}
+
+bool network_run(struct network *network, const struct batch *batch, const struct weights *gradient, bool accumulate,
+                 struct network_result *result, struct err *err)
+{
+    struct backend *backend = network->model->backend;
+    if (!s_reserve(network, batch, err))
+        return false;
+    s_encoder_forward(network, batch);
+    s_decoder_forward(network, batch);
+    s_loss(network, batch, gradient, accumulate);
+    if (gradient != NULL)
+        s_backward(network, batch, gradient, accumulate);
+
+    int N = batch->tgt.seq.N;
+    backend->op->download(backend, network->host_loss, network->loss, (size_t)N * sizeof(float));
+    backend->op->download(backend, network->host_predicted, network->predicted, (size_t)N * sizeof(int32_t));
+    *result = (struct network_result){.tokens = (uint32_t)N};
+    for (int n = 0; n < N; n++) {
+        result->loss_sum += (double)network->host_loss[n];
+        result->correct += network->host_predicted[n] == batch->host_target[n];
+    }
+    return backend->op->check(backend, err);
+}
+
+bool network_encode(struct network *network, const struct batch *batch, struct err *err)
+{
+    if (!s_reserve(network, batch, err))
+        return false;
+    s_encoder_forward(network, batch);
+    return network->model->backend->op->check(network->model->backend, err);
+}

@@ -1,0 +1,241 @@
+/* translator.c - sentences sorted by length, decoded in batches, put back in order; see translator.h. */
+#include "worker/model/translator.h"
+
+#include "proto/text/normalise.h"
+#include "worker/train/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A source sentence as the model sees it. */
+struct source {
+    size_t index; /* in the caller's list      */
+    size_t ids;   /* offset in the list's ids  */
+    uint16_t length;
+};
+
+/* Sentences on their way through one call of translator_run. */
+struct work {
+    struct source *sources;
+    size_t count;
+    uint16_t *ids; /* of all sources                       */
+    size_t id_count, id_capacity;
+    uint16_t *src_lengths, *tgt_lengths, *row_ids, *out, *out_lengths; /* of one batch */
+    bool *ended;
+};
+
+static bool s_load(struct translator *translator, struct err *err)
+{
+    const struct checkpoint *checkpoint = &translator->checkpoint;
+    static const char file[] = "model.safetensors";
+    struct buffer bytes = {0};
+    translator->model = model_new(translator->backend, &translator->config, (int)vocab_size(checkpoint->src),
+                                  (int)vocab_size(checkpoint->tgt), err);
+    if (translator->model == NULL)
+        return false;
+    bool ok = checkpoint_file(checkpoint, file, &bytes, err) &&
+              (state_load_model(translator->model, bytes.data, bytes.size, file, err) ||
+               err_context(err, "%s", checkpoint->path));
+    buffer_free(&bytes);
+    return ok;
+}
+
+bool translator_open(struct translator *translator, const struct config *command, struct err *err)
+{
+    *translator = (struct translator){0};
+    if (command->translate_model[0] == '\0')
+        return err_set(err, ERR_USAGE, "no model: give --model RUN_OR_CHECKPOINT");
+    if (!checkpoint_open(&translator->checkpoint, command->translate_model, "best", err))
+        return false;
+    translator->config = translator->checkpoint.state.config;
+    translator->limit =
+        (int)(command->translate_length > 0 ? command->translate_length : translator->config.data_length);
+    translator->config.translate_batch = command->translate_batch;
+    translator->backend =
+        backend_open(command->train_device, (int)command->train_threads, (enum precision)command->train_precision, err);
+    if (translator->backend == NULL || !s_load(translator, err)) {
+        translator_close(translator);
+        return false;
+    }
+    translator->batch.backend = translator->backend;
+    translator->decoder.model = translator->decoder.network.model = translator->model;
+    if (!decoder_pack(&translator->decoder, err)) {
+        translator_close(translator);
+        return false;
+    }
+    return true;
+}
+
+void translator_close(struct translator *translator)
+{
+    if (translator->decoder.model != NULL) {
+        decoder_free(&translator->decoder);
+        batch_free(&translator->batch);
+    }
+    model_destroy(&translator->model);
+    if (translator->backend != NULL)
+        backend_close(&translator->backend);
+    checkpoint_close(&translator->checkpoint);
+}
+
+static void s_work_free(struct work *work)
+{
+    free(work->sources);
+    free(work->ids);
+    free(work->src_lengths);
+    free(work->tgt_lengths);
+    free(work->row_ids);
+    free(work->out);
+    free(work->out_lengths);
+    free(work->ended);
+}
+
+static bool s_work_open(const struct translator *translator, struct work *work, size_t count, struct err *err)
+{
+    size_t length = (size_t)translator->config.data_length, batch = (size_t)translator->config.translate_batch;
+    *work = (struct work){.sources = calloc(count + 1, sizeof *work->sources)};
+    if (batch > count)
+        batch = count + 1;
+    work->src_lengths = malloc(batch * sizeof *work->src_lengths);
+    work->tgt_lengths = malloc(batch * sizeof *work->tgt_lengths);
+    work->row_ids = malloc(batch * (length + 1) * sizeof *work->row_ids);
+    work->out = malloc(batch * (size_t)translator->limit * sizeof *work->out);
+    work->out_lengths = malloc(batch * sizeof *work->out_lengths);
+    work->ended = malloc(batch * sizeof *work->ended);
+    if (work->sources == NULL || work->src_lengths == NULL || work->tgt_lengths == NULL || work->row_ids == NULL ||
+        work->out == NULL || work->out_lengths == NULL || work->ended == NULL) {
+        s_work_free(work);
+        return err_set(err, ERR_MEMORY, "no memory for %zu sentences", count);
+    }
+    return true;
+}
+
+/* Room for one more source of `length` ids. */
+static uint16_t *s_reserve_ids(struct work *work, size_t length, struct err *err)
+{
+    if (work->id_count + length > work->id_capacity) {
+        size_t wanted = 2 * work->id_capacity + length;
+        uint16_t *ids = realloc(work->ids, wanted * sizeof *ids);
+        if (ids == NULL) {
+            err_set(err, ERR_MEMORY, "no memory for the sentences' words");
+            return NULL;
+        }
+        work->ids = ids;
+        work->id_capacity = wanted;
+    }
+    return work->ids + work->id_count;
+}
+
+static bool s_encode(const struct translator *translator, const char *sentence, size_t index, struct buffer *text,
+                     struct work *work, struct translation *translation, struct err *err)
+{
+    size_t length = (size_t)translator->config.data_length, full, unknown;
+    buffer_clear(text);
+    normalise((enum normalise)translator->config.data_normalise, sentence, strlen(sentence), text);
+    if (!buffer_ok(text, err))
+        return false;
+    *translation = (struct translation){.words = (uint32_t)word_count(text->data, text->size)};
+    if (translation->words == 0)
+        return true;
+    uint16_t *ids = s_reserve_ids(work, length, err);
+    if (ids == NULL)
+        return false;
+    size_t used = vocab_encode(translator->checkpoint.src, text->data, text->size, length, ids, &full, &unknown);
+    /* A cut takes the last words, and <eos> with them; only words count as dropped. */
+    translation->dropped = full > used ? (uint32_t)(full - used - 1) : 0;
+    translation->unknown = (uint32_t)unknown;
+    work->sources[work->count++] = (struct source){.index = index, .ids = work->id_count, .length = (uint16_t)used};
+    work->id_count += used;
+    return true;
+}
+
+static int s_by_length(const void *a, const void *b)
+{
+    const struct source *x = a, *y = b;
+    if (x->length != y->length)
+        return x->length < y->length ? 1 : -1;
+    return x->index < y->index ? -1 : 1;
+}
+
+static bool s_decode(struct translator *translator, struct work *work, size_t first, size_t count,
+                     struct translation *translations, struct buffer *texts, struct err *err)
+{
+    size_t used = 0, limit = (size_t)translator->limit;
+    for (size_t i = 0; i < count; i++) {
+        const struct source *source = &work->sources[first + i];
+        work->src_lengths[i] = source->length;
+        work->tgt_lengths[i] = 1;
+        memcpy(work->row_ids + used, work->ids + source->ids, source->length * sizeof *work->ids);
+        used += source->length;
+        work->row_ids[used++] = ID_EOS; /* a batch has targets; decoding without references looks at none */
+    }
+    struct rows rows = {.count = (uint32_t)count,
+                        .src_lengths = work->src_lengths,
+                        .tgt_lengths = work->tgt_lengths,
+                        .ids = work->row_ids,
+                        .id_count = used};
+    const struct model_shape *shape = &translator->model->shape;
+    struct decode_result result = {.ids = work->out, .lengths = work->out_lengths, .ended = work->ended};
+    if (!batch_pack(&translator->batch, &rows, 0, rows.count, 0, batch_padding(&translator->config), shape->src_vocab,
+                    shape->tgt_vocab, err) ||
+        !decode_greedy(&translator->decoder, &translator->batch, translator->limit, false, &result, err))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        struct translation *translation = &translations[work->sources[first + i].index];
+        translation->unfinished = !work->ended[i];
+        translation->text = (uint32_t)texts->size;
+        vocab_decode(translator->checkpoint.tgt, work->out + i * limit, work->out_lengths[i], texts);
+        buffer_append(texts, "", 1);
+    }
+    return true;
+}
+
+bool translator_run(struct translator *translator, const char *const *sentences, size_t count,
+                    struct translation *translations, struct buffer *texts, struct err *err)
+{
+    struct work work;
+    struct buffer text = {0};
+    if (!s_work_open(translator, &work, count, err))
+        return false;
+    uint32_t empty = (uint32_t)texts->size;
+    buffer_append(texts, "", 1);
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++) {
+        ok = s_encode(translator, sentences[i], i, &text, &work, &translations[i], err);
+        translations[i].text = empty;
+    }
+    if (ok && work.count > 0)
+        qsort(work.sources, work.count, sizeof *work.sources, s_by_length);
+    size_t batch = (size_t)translator->config.translate_batch;
+    for (size_t first = 0; ok && first < work.count; first += batch) {
+        size_t rows = work.count - first < batch ? work.count - first : batch;
+        ok = s_decode(translator, &work, first, rows, translations, texts, err);
+    }
+    buffer_free(&text);
+    s_work_free(&work);
+    return ok && buffer_ok(texts, err);
+}
+
+void translator_removed(const struct translator *translator, const char *sentence, struct buffer *out)
+{
+    normalise_removed((enum normalise)translator->config.data_normalise, sentence, strlen(sentence), out);
+}
+
+void translator_unknown(const struct translator *translator, const char *sentence, struct buffer *out)
+{
+    struct buffer text = {0};
+    normalise((enum normalise)translator->config.data_normalise, sentence, strlen(sentence), &text);
+    const char *word = text.data, *end = text.data + text.size;
+    size_t size;
+    while (text.data != NULL && (size = word_next(&word, end)) > 0) {
+        bool known;
+        vocab_id(translator->checkpoint.src, word, size, &known);
+        if (!known) {
+            if (out->size > 0)
+                buffer_append(out, " ", 1);
+            buffer_append(out, word, size);
+        }
+        word += size;
+    }
+    buffer_free(&text);
+}

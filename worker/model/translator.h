@@ -1,0 +1,46 @@
+/* translator.h - sentences in, sentences out, from a checkpoint.
+ *
+ * Loads a checkpoint's model and vocabularies and translates lists of sentences: normalise, encode, sort by length,
+ * decode in batches, put back in order. Whatever the model is not shown as written is named: what normalisation removes,
+ * words without an id, sentences cut to the model's length. Owns model, backend and checkpoint; belongs to one compute
+ * thread. */
+#ifndef LSTMQ_TRANSLATOR_H
+#define LSTMQ_TRANSLATOR_H
+
+#include "proto/store/checkpoint.h"
+#include "worker/model/decode.h"
+
+struct translator {
+    struct checkpoint checkpoint;
+    struct config config; /* the checkpoint's, with this command's translate.batch */
+    struct backend *backend;
+    struct model *model;
+    struct decoder decoder;
+    struct batch batch;
+    int limit; /* ids of the longest translation */
+};
+
+struct translation {
+    uint32_t words;   /* of the normalised source                        */
+    uint32_t unknown; /* of them, without an id                          */
+    uint32_t dropped; /* words beyond the model's length, not translated */
+    bool unfinished;  /* reached the limit before <eos>                  */
+    uint32_t text;    /* offset of its NUL-terminated text in `texts`    */
+};
+
+/* `command` has translate.model and the compute options. */
+bool translator_open(struct translator *translator, const struct config *command, struct err *err);
+void translator_close(struct translator *translator);
+
+/* Sentence i is NUL-terminated UTF-8. Writes translations[i] and appends texts. Sentences without words give empty
+ * translations. */
+bool translator_run(struct translator *translator, const char *const *sentences, size_t count,
+                    struct translation *translations, struct buffer *texts, struct err *err);
+
+/* Append the pieces of a sentence that normalisation removes, as normalise_removed does. */
+void translator_removed(const struct translator *translator, const char *sentence, struct buffer *out);
+
+/* Append the words of a sentence that have no id, separated by spaces. */
+void translator_unknown(const struct translator *translator, const char *sentence, struct buffer *out);
+
+#endif

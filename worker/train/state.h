@@ -1,0 +1,42 @@
+/* state.h - a worker's state as bytes: the two safetensors files of a checkpoint.
+ *
+ *   model.safetensors      the parameters, names and layouts as in the model's table
+ *   optimizer.safetensors  Adam's moments, "exp_avg.NAME" then "exp_avg_sq.NAME"; no tensors for SGD
+ *
+ * A file is made in pieces of a fixed size, so that nothing is copied whole, and read from a whole file in memory. Each
+ * piece that arrives says that its sender lives: they are small, so that this is heard in time over a slow line too.
+ * Compute thread. */
+#ifndef LSTMQ_STATE_H
+#define LSTMQ_STATE_H
+
+#include "worker/train/train_step.h"
+
+/* Bytes of a piece at most. With 64 KiB the way from the worker's threads to the coordinator's disk takes twice the time. */
+enum { STATE_SAVED = 256 << 10 };
+
+/* Called with consecutive pieces of a file. `offset` counts from the file's start; `total` is its size. */
+typedef bool state_sink(void *context, int file, uint64_t offset, uint64_t total, const void *bytes, size_t size,
+                        struct err *err);
+
+/* ERR_DIVERGED where a parameter is not finite: such a state must not become a checkpoint. */
+bool state_check(const struct training *training, struct err *err);
+
+/* Give the model file, then the optimiser's, to `sink`. */
+bool state_save(const struct training *training, state_sink *sink, void *context, struct err *err);
+
+/* Parameters from the bytes of a model file. ERR_DATA when tensors are missing, too many, or of another shape or
+ * type. */
+bool state_load_model(struct model *model, const void *bytes, size_t size, const char *name, struct err *err);
+
+/* Moments from the bytes of an optimiser file. */
+bool state_load_optimiser(struct optimiser *optimiser, const void *bytes, size_t size, const char *name,
+                          struct err *err);
+
+/* Make the state of rank `root` that of all ranks the reducer is joined with: each of them calls this. What a failure leaves
+ * behind is no state, but on the root. */
+bool state_broadcast(struct training *training, uint32_t root, struct err *err);
+
+/* The lower 63 bits of the parameters' XXH3, as REPORT tells them; never 0. */
+uint64_t state_hash(const struct training *training);
+
+#endif
