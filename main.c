@@ -5,16 +5,16 @@
 #include "coordinator/commands.h"
 #include "kernels/backend.h"
 #include "kernels/commands.h"
+#include "proto/base/log.h"
+#include "proto/base/version.h"
 #include "proto/cli/cmd_help.h"
 #include "proto/cli/command.h"
 #include "proto/cli/help.h"
-#include "proto/base/log.h"
-#include "proto/base/version.h"
 #include "proto/store/commands.h"
 #include "proto/wire/commands.h"
+#include "worker/cluster/worker.h"
 #include "worker/collective/collective.h"
 #include "worker/commands.h"
-#include "worker/cluster/worker.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -8,13 +8,13 @@
 #ifndef LSTMQ_CONDUCT_H
 #define LSTMQ_CONDUCT_H
 
+#include "coordinator/cluster/trainer.h"
 #include "coordinator/data/dataset.h"
-#include "coordinator/run/journal.h"
 #include "coordinator/data/plan.h"
+#include "coordinator/run/journal.h"
 #include "coordinator/run/progress.h"
 #include "coordinator/run/run.h"
 #include "coordinator/run/samples.h"
-#include "coordinator/cluster/trainer.h"
 #include "proto/wire/watch.h"
 
 struct conduct {

@@ -19,10 +19,10 @@
 #define LSTMQ_FLEET_H
 
 #include "coordinator/cluster/branch.h"
-#include "coordinator/data/dataset.h"
-#include "coordinator/run/journal.h"
 #include "coordinator/cluster/member.h"
 #include "coordinator/cluster/transfer.h"
+#include "coordinator/data/dataset.h"
+#include "coordinator/run/journal.h"
 #include "proto/wire/loop.h"
 #include "proto/wire/watch.h"
 

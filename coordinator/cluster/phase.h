@@ -6,11 +6,11 @@
 #define LSTMQ_PHASE_H
 
 #include "coordinator/cluster/fleet.h"
-#include "coordinator/run/ledger.h"
-#include "coordinator/data/span_builder.h"
-#include "coordinator/run/tally.h"
 #include "coordinator/cluster/trainer.h"
 #include "coordinator/cluster/validation.h"
+#include "coordinator/data/span_builder.h"
+#include "coordinator/run/ledger.h"
+#include "coordinator/run/tally.h"
 #include "coordinator/run/view.h"
 
 enum phase {

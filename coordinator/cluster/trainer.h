@@ -13,8 +13,8 @@
 #define LSTMQ_TRAINER_H
 
 #include "coordinator/data/dataset.h"
-#include "coordinator/run/journal.h"
 #include "coordinator/data/plan.h"
+#include "coordinator/run/journal.h"
 #include "coordinator/run/progress.h"
 #include "coordinator/run/run.h"
 #include "coordinator/run/samples.h"

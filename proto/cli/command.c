@@ -1,9 +1,9 @@
 /* command.c - what each command does before its own work. */
 #include "proto/cli/command.h"
 
-#include "proto/cli/help.h"
 #include "proto/base/log.h"
 #include "proto/base/typed.h"
+#include "proto/cli/help.h"
 
 #include <signal.h>
 #include <stdio.h>

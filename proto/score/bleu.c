@@ -6,8 +6,8 @@
 
 #include "proto/base/buffer.h"
 #include "proto/score/ngram.h"
-#include "proto/text/normalise.h"
 #include "proto/score/tokenise13a.h"
+#include "proto/text/normalise.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -18,8 +18,8 @@
 
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
-#include "proto/wire/monitor.h"
 #include "proto/wire/auth/refusal.h"
+#include "proto/wire/monitor.h"
 
 #include <arpa/inet.h>
 #include <linux/sockios.h>

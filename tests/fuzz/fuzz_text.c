@@ -7,8 +7,8 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "proto/score/bleu.h"
-#include "proto/text/normalise.h"
 #include "proto/score/tokenise13a.h"
+#include "proto/text/normalise.h"
 
 /* Single spaces, none at either end. */
 static bool s_is_folded(const struct buffer *text)

@@ -16,16 +16,16 @@
 #include "proto/base/log.h"
 #include "proto/store/safetensors.h"
 #include "proto/wire/auth/curve.h"
+#include "proto/wire/auth/zap.h"
 #include "proto/wire/loop.h"
 #include "proto/wire/watch.h"
-#include "proto/wire/auth/zap.h"
 #include "tests/fuzz/clock.h"
 #include "tests/fuzz/script.h"
 #include "tests/fuzz/wire.h"
-#include "worker/collective/collective.h"
-#include "worker/model/model.h"
 #include "worker/cluster/shared.h"
 #include "worker/cluster/worker.h"
+#include "worker/collective/collective.h"
+#include "worker/model/model.h"
 
 #include <stdio.h>
 

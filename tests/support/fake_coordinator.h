@@ -9,9 +9,9 @@
 #include "proto/base/buffer.h"
 #include "proto/base/clock.h"
 #include "proto/base/random.h"
-#include "worker/collective/collective.h"
 #include "worker/cluster/parcel.h"
 #include "worker/cluster/worker.h"
+#include "worker/collective/collective.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -11,10 +11,10 @@
 #ifndef LSTMQ_SESSION_H
 #define LSTMQ_SESSION_H
 
-#include "worker/model/decode.h"
 #include "worker/cluster/shared.h"
-#include "worker/train/train_step.h"
 #include "worker/cluster/worker.h"
+#include "worker/model/decode.h"
+#include "worker/train/train_step.h"
 
 /* Results of the last steps that a HELLO and a STOPPED tell. */
 enum { SESSION_HISTORY = 1024 };

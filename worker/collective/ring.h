@@ -16,8 +16,8 @@
 #ifndef LSTMQ_RING_H
 #define LSTMQ_RING_H
 
-#include "proto/wire/watch.h"
 #include "proto/wire/auth/zap.h"
+#include "proto/wire/watch.h"
 #include "worker/collective/collective.h"
 #include "worker/collective/ring_frame.h"
 #include "worker/collective/ring_memory.h"

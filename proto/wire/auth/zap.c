@@ -12,8 +12,8 @@
 #include "proto/wire/auth/zap.h"
 
 #include "proto/base/log.h"
-#include "proto/wire/message.h"
 #include "proto/wire/auth/refusal.h"
+#include "proto/wire/message.h"
 
 #include <stdio.h>
 #include <stdlib.h>

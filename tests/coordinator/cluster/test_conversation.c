@@ -6,8 +6,8 @@
 #include "proto/wire/message.h"
 #include "tests/support/scene_place.h"
 #include "tests/support/trainer_scene.h"
-#include "worker/train/state.h"
 #include "worker/cluster/worker.h"
+#include "worker/train/state.h"
 
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* test_trainer.c - a run from the coordinator's side, against a worker that has no model but speaks every message. */
-#include "coordinator/run/metrics.h"
 #include "coordinator/cluster/phase.h"
+#include "coordinator/run/metrics.h"
 #include "proto/store/file.h"
 #include "tests/support/fake_worker.h"
 #include "tests/support/scene_place.h"
