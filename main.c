@@ -20,10 +20,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool s_train(const struct command *self, int argc, char **argv, struct err *err);
-static bool s_help(const struct command *self, int argc, char **argv, struct err *err);
+static bool main_train(const struct command *self, int argc, char **argv, struct err *err);
+static bool main_help(const struct command *self, int argc, char **argv, struct err *err);
 
-static const struct command s_commands[] = {
+static const struct command main_commands[] = {
     {.name = "train",
      .bit = COMMAND_TRAIN,
      .synopsis = "[--config FILE] --data.pairs FILE [options]",
@@ -36,7 +36,7 @@ static const struct command s_commands[] = {
          "--config takes a file or the name of a recipe: notebook, notebook-rnn, default.\n\n"
          "  lstmq train --config notebook --data.pairs pairs.tsv --run.dir runs/first\n"
          "  lstmq train --data.src corpus.en.gz --data.tgt corpus.fr.gz --epochs 10",
-     .run = s_train},
+     .run = main_train},
     {.name = "translate",
      .bit = COMMAND_TRANSLATE,
      .synopsis = "--model RUN_OR_CHECKPOINT [options] < SOURCES > TRANSLATIONS",
@@ -139,43 +139,43 @@ static const struct command s_commands[] = {
      .description = "Without a word it lists the commands. --man prints the manual page:\n\n"
                     "  lstmq help --man | man -l -",
      .words = 1,
-     .run = s_help},
+     .run = main_help},
 };
 
-enum { COMMAND_COUNT = sizeof s_commands / sizeof s_commands[0] };
+enum { COMMAND_COUNT = sizeof main_commands / sizeof main_commands[0] };
 
-static void *s_hub_new(struct err *err)
+static void *main_hub_new(struct err *err)
 {
     return local_hub_new(err);
 }
 
-static void s_hub_destroy(void *hub)
+static void main_hub_destroy(void *hub)
 {
     struct local_hub *gone = hub;
     local_hub_destroy(&gone);
 }
 
-static bool s_run_worker(void *zmq_context, const char *endpoint, const struct config *config, void *hub,
-                         struct err *err)
+static bool main_run_worker(void *zmq_context, const char *endpoint, const struct config *config, void *hub,
+                            struct err *err)
 {
     const struct worker_options options = {
         .zmq_context = zmq_context, .endpoint = endpoint, .config = config, .hub = hub};
     return worker_run(&options, err);
 }
 
-static bool s_train(const struct command *self, int argc, char **argv, struct err *err)
+static bool main_train(const struct command *self, int argc, char **argv, struct err *err)
 {
     static const struct train_worker worker = {
-        .check = worker_check, .hub_new = s_hub_new, .hub_destroy = s_hub_destroy, .run = s_run_worker};
+        .check = worker_check, .hub_new = main_hub_new, .hub_destroy = main_hub_destroy, .run = main_run_worker};
     return cmd_train(self, argc, argv, &worker, err);
 }
 
-static bool s_help(const struct command *self, int argc, char **argv, struct err *err)
+static bool main_help(const struct command *self, int argc, char **argv, struct err *err)
 {
-    return cmd_help(self, argc, argv, s_commands, COMMAND_COUNT, err);
+    return cmd_help(self, argc, argv, main_commands, COMMAND_COUNT, err);
 }
 
-static bool s_version(struct err *err)
+static bool main_version(struct err *err)
 {
     struct buffer text = {0};
     buffer_format(&text, "lstmq %s (commit %s)\n%s\n", LSTMQ_VERSION, LSTMQ_COMMIT, backend_describe());
@@ -184,10 +184,10 @@ static bool s_version(struct err *err)
     return ok;
 }
 
-static int s_no_command(void)
+static int main_no_command(void)
 {
     struct buffer page = {0};
-    help_overview(s_commands, COMMAND_COUNT, (struct help_style){.width = help_style().width}, &page);
+    help_overview(main_commands, COMMAND_COUNT, (struct help_style){.width = help_style().width}, &page);
     if (buffer_ok(&page, NULL))
         fputs(page.data, stderr);
     buffer_free(&page);
@@ -195,7 +195,7 @@ static int s_no_command(void)
 }
 
 /* Output that a command left in stdout's buffer must get out too. */
-static bool s_flush(struct err *err)
+static bool main_flush(struct err *err)
 {
     if (fflush(stdout) != 0 || ferror(stdout))
         return err_errno(err, ERR_IO, "cannot write to standard output");
@@ -203,7 +203,7 @@ static bool s_flush(struct err *err)
 }
 
 /* `what` is the program, with the command that failed. Returns the exit status. */
-static int s_failed(const char *what, const struct err *err)
+static int main_failed(const char *what, const struct err *err)
 {
     int status = err_exit_status(err->code);
     const struct log_field *fields = LOG_FIELDS(LOG_TEXT("reason", err->text), LOG_INT("status", status));
@@ -221,19 +221,19 @@ int main(int argc, char **argv)
     /* A file beyond `ulimit -f` is a failed write, which is told; the memory that workers share counts as one. */
     signal(SIGXFSZ, SIG_IGN);
     if (argc < 2)
-        return s_no_command();
+        return main_no_command();
     struct err err = {0};
     const char *name = argv[1];
     bool ok;
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
-        ok = s_version(&err);
+        ok = main_version(&err);
     } else {
         static char help[] = "help";
         bool asks = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0;
-        const struct command *command = command_find(s_commands, COMMAND_COUNT, asks ? "help" : name, &err);
+        const struct command *command = command_find(main_commands, COMMAND_COUNT, asks ? "help" : name, &err);
         if (command == NULL) {
             log_use_json(command_wants_json(argc - 1, argv + 1));
-            return s_failed("lstmq", &err);
+            return main_failed("lstmq", &err);
         }
         name = command->name;
         /* A command's own --help is answered by command_config; `lstmq --help` is `lstmq help`. */
@@ -241,10 +241,10 @@ int main(int argc, char **argv)
             argv[1] = help;
         ok = command->run(command, argc - 1, argv + 1, &err);
     }
-    ok = ok && s_flush(&err);
+    ok = ok && main_flush(&err);
     if (ok)
         return 0;
     char what[64];
     snprintf(what, sizeof what, "lstmq %s", name);
-    return s_failed(what, &err);
+    return main_failed(what, &err);
 }

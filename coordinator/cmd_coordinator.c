@@ -26,7 +26,7 @@ struct service {
     struct ledger ledger;
 };
 
-static bool s_open_socket(struct service *service, struct err *err)
+static bool coordinator_open_socket(struct service *service, struct err *err)
 {
     char bound[SOCKET_ENDPOINT];
     service->watch = watch_new(service->context, service->conduct.loop, err);
@@ -48,7 +48,7 @@ static bool s_open_socket(struct service *service, struct err *err)
     return true;
 }
 
-static bool s_open(struct service *service, struct err *err)
+static bool coordinator_open(struct service *service, struct err *err)
 {
     struct conduct *conduct = &service->conduct;
     struct journal_origin origin;
@@ -59,13 +59,13 @@ static bool s_open(struct service *service, struct err *err)
         return socket_error(err, "cannot make a ZeroMQ context");
     service->zap = zap_new(service->context, conduct->loop, service->keyring.allow, err);
     ledger_begin(&service->ledger, conduct->found ? conduct->checkpoint.state.step : 0);
-    if (service->zap == NULL || !s_open_socket(service, err) ||
+    if (service->zap == NULL || !coordinator_open_socket(service, err) ||
         !journal_open(&service->journal, conduct->run.dir, service->config.run_resume, &origin, &service->ledger, err))
         return false;
     return conduct_open_trainer(conduct, service->socket, service->watch, &service->journal, &service->ledger, err);
 }
 
-static void s_close(struct service *service)
+static void coordinator_close(struct service *service)
 {
     watch_destroy(&service->watch);
     if (service->conduct.trainer != NULL)
@@ -81,12 +81,12 @@ static void s_close(struct service *service)
 }
 
 /* The coordinator before this one was killed when the run was over: its workers may not have heard of it. */
-static bool s_see_off(struct service *service, struct err *err)
+static bool coordinator_see_off(struct service *service, struct err *err)
 {
     return trainer_see_off(service->conduct.trainer, err) && loop_run(service->conduct.loop, err);
 }
 
-static bool s_coordinate(struct service *service, int argc, char **argv, struct err *err)
+static bool coordinator_coordinate(struct service *service, int argc, char **argv, struct err *err)
 {
     struct config *config = &service->config;
     bool over = false;
@@ -99,10 +99,11 @@ static bool s_coordinate(struct service *service, int argc, char **argv, struct 
         return false;
     bool done = conduct_prepare(&service->conduct, config, argc, argv, &over, err);
     if (done && (!over || journal_is_there(service->conduct.run.dir))) {
-        done = s_open(service, err) && (over ? s_see_off(service, err) : conduct_run(&service->conduct, err));
+        done = coordinator_open(service, err) &&
+               (over ? coordinator_see_off(service, err) : conduct_run(&service->conduct, err));
         if (done)
             journal_remove(&service->journal);
-        s_close(service);
+        coordinator_close(service);
     }
     conduct_close(&service->conduct);
     keyring_close(&service->keyring);
@@ -118,7 +119,7 @@ bool cmd_coordinator(const struct command *self, int argc, char **argv, struct e
     bool ok = resume_config(self, argc, argv, &service->config, &done, err);
     if (ok && !done) {
         command_outlive_readers();
-        ok = s_coordinate(service, argc, argv, err);
+        ok = coordinator_coordinate(service, argc, argv, err);
     }
     free(service);
     return ok;

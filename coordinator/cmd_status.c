@@ -31,80 +31,83 @@ struct inquiry {
     bool done;
 };
 
-static const char *s_text(const json_t *object, const char *key)
+static const char *status_text(const json_t *object, const char *key)
 {
     const char *text = json_string_value(json_object_get(object, key));
     return text != NULL ? text : "?";
 }
 
-static long long s_integer(const json_t *object, const char *key)
+static long long cmd_status_integer(const json_t *object, const char *key)
 {
     return (long long)json_integer_value(json_object_get(object, key));
 }
 
-static double s_real(const json_t *object, const char *key)
+static double status_real(const json_t *object, const char *key)
 {
     return json_number_value(json_object_get(object, key));
 }
 
-static void s_format_member(const json_t *member, struct buffer *out)
+static void status_format_member(const json_t *member, struct buffer *out)
 {
     const json_t *rank = json_object_get(member, "rank");
-    double busy = s_real(member, "busy_seconds"), waited = s_real(member, "waited_seconds");
+    double busy = status_real(member, "busy_seconds"), waited = status_real(member, "waited_seconds");
     char place[24] = "-";
     if (json_is_integer(rank))
         snprintf(place, sizeof place, "%lld", (long long)json_integer_value(rank));
-    buffer_format(out, "  %6lld %4s %-9s %8lld %9lld %7.0f%% %7lld  %s\n", s_integer(member, "worker"), place,
-                  s_text(member, "phase"), s_integer(member, "steps"), s_integer(member, "rows"),
-                  busy > 0 ? 100 * waited / busy : 0, s_integer(member, "pid"), s_text(member, "host"));
+    buffer_format(out, "  %6lld %4s %-9s %8lld %9lld %7.0f%% %7lld  %s\n", cmd_status_integer(member, "worker"), place,
+                  status_text(member, "phase"), cmd_status_integer(member, "steps"), cmd_status_integer(member, "rows"),
+                  busy > 0 ? 100 * waited / busy : 0, cmd_status_integer(member, "pid"), status_text(member, "host"));
 }
 
-static void s_format_best(const json_t *run, struct buffer *out)
+static void status_format_best(const json_t *run, struct buffer *out)
 {
     if (json_is_number(json_object_get(run, "best_score")))
-        buffer_format(out, "best: %s %.6g in epoch %lld", s_text(run, "best_metric"), s_real(run, "best_score"),
-                      s_integer(run, "best_epoch"));
+        buffer_format(out, "best: %s %.6g in epoch %lld", status_text(run, "best_metric"),
+                      status_real(run, "best_score"), cmd_status_integer(run, "best_epoch"));
     else
         buffer_text(out, "no best epoch yet");
 }
 
-static void s_format_speed(const json_t *run, struct buffer *out)
+static void status_format_speed(const json_t *run, struct buffer *out)
 {
     if (json_is_number(json_object_get(run, "tgt_tok_per_s")))
-        buffer_format(out, "%.0f target tokens/s", s_real(run, "tgt_tok_per_s"));
+        buffer_format(out, "%.0f target tokens/s", status_real(run, "tgt_tok_per_s"));
     else
         buffer_text(out, "no speed yet");
 }
 
-static void s_format(const json_t *run, struct buffer *out)
+static void status_format(const json_t *run, struct buffer *out)
 {
     const json_t *members = json_object_get(run, "members"), *member;
     size_t i;
     buffer_format(out, "%s: %s, step %lld, %lld of %lld epochs done (%lld of %lld steps of the next)\n",
-                  s_text(run, "run"), s_text(run, "phase"), s_integer(run, "step"), s_integer(run, "epochs_done"),
-                  s_integer(run, "epochs"), s_integer(run, "epoch_step"), s_integer(run, "epoch_steps"));
-    s_format_speed(run, out);
-    buffer_format(out, "; newest checkpoint: step %lld; ", s_integer(run, "saved_step"));
-    s_format_best(run, out);
-    buffer_format(out, "\ngeneration %lld: %lld active, %lld standby, %lld lost so far\n", s_integer(run, "generation"),
-                  s_integer(run, "workers"), s_integer(run, "waiting"), s_integer(run, "lost"));
+                  status_text(run, "run"), status_text(run, "phase"), cmd_status_integer(run, "step"),
+                  cmd_status_integer(run, "epochs_done"), cmd_status_integer(run, "epochs"),
+                  cmd_status_integer(run, "epoch_step"), cmd_status_integer(run, "epoch_steps"));
+    status_format_speed(run, out);
+    buffer_format(out, "; newest checkpoint: step %lld; ", cmd_status_integer(run, "saved_step"));
+    status_format_best(run, out);
+    buffer_format(out, "\ngeneration %lld: %lld active, %lld standby, %lld lost so far\n",
+                  cmd_status_integer(run, "generation"), cmd_status_integer(run, "workers"),
+                  cmd_status_integer(run, "waiting"), cmd_status_integer(run, "lost"));
     if (json_array_size(members) > 0)
         buffer_format(out, "\n  %6s %4s %-9s %8s %9s %8s %7s  %s\n", "worker", "rank", "phase", "steps", "rows",
                       "waiting", "pid", "host");
-    json_array_foreach(members, i, member) s_format_member(member, out);
+    json_array_foreach(members, i, member) status_format_member(member, out);
 }
 
-static void s_format_line(const json_t *run, struct buffer *out)
+static void status_format_line(const json_t *run, struct buffer *out)
 {
-    buffer_format(out, "%s: %s, step %lld, %lld of %lld epochs done; ", s_text(run, "run"), s_text(run, "phase"),
-                  s_integer(run, "step"), s_integer(run, "epochs_done"), s_integer(run, "epochs"));
-    s_format_speed(run, out);
+    buffer_format(out, "%s: %s, step %lld, %lld of %lld epochs done; ", status_text(run, "run"),
+                  status_text(run, "phase"), cmd_status_integer(run, "step"), cmd_status_integer(run, "epochs_done"),
+                  cmd_status_integer(run, "epochs"));
+    status_format_speed(run, out);
     buffer_text(out, "; ");
-    s_format_best(run, out);
-    buffer_format(out, "; workers: %lld\n", s_integer(run, "workers"));
+    status_format_best(run, out);
+    buffer_format(out, "; workers: %lld\n", cmd_status_integer(run, "workers"));
 }
 
-static bool s_show(const struct inquiry *inquiry, const struct text *answer, struct err *err)
+static bool status_show(const struct inquiry *inquiry, const struct text *answer, struct err *err)
 {
     const struct config *config = inquiry->config;
     struct buffer out = {0};
@@ -117,9 +120,9 @@ static bool s_show(const struct inquiry *inquiry, const struct text *answer, str
     if (config->output_json)
         buffer_format(&out, "%.*s\n", (int)answer->size, answer->data);
     else if (config->status_watch && !inquiry->redraws)
-        s_format_line(run, &out);
+        status_format_line(run, &out);
     else
-        s_format(run, &out);
+        status_format(run, &out);
     json_decref(run);
     bool ok = buffer_ok(&out, err) && command_print(&out, err);
     buffer_free(&out);
@@ -128,7 +131,7 @@ static bool s_show(const struct inquiry *inquiry, const struct text *answer, str
 
 /* ---- the connection ---- */
 
-static bool s_send_ask(struct inquiry *inquiry, struct err *err)
+static bool status_send_ask(struct inquiry *inquiry, struct err *err)
 {
     const struct message ask = {.type = MESSAGE_ASK, .ask = {.detail = 1}};
     inquiry->next_ms = 0;
@@ -137,7 +140,7 @@ static bool s_send_ask(struct inquiry *inquiry, struct err *err)
 }
 
 /* A coordinator that is ending breaks off a handshake too. After an answer, only the second refusal counts. */
-static bool s_refused(struct inquiry *inquiry, struct err *err)
+static bool status_refused(struct inquiry *inquiry, struct err *err)
 {
     if (inquiry->answered && ++inquiry->refusals < 2 && !monitor_is_spent(inquiry->monitor))
         return true;
@@ -152,7 +155,7 @@ static bool s_refused(struct inquiry *inquiry, struct err *err)
                    inquiry->config->cluster_connect);
 }
 
-static bool s_late(const struct inquiry *inquiry, struct err *err)
+static bool status_late(const struct inquiry *inquiry, struct err *err)
 {
     const char *endpoint = inquiry->config->cluster_connect;
     if (inquiry->begun)
@@ -163,7 +166,7 @@ static bool s_late(const struct inquiry *inquiry, struct err *err)
                    ANSWER_MS / 1000);
 }
 
-static bool s_unreached(struct inquiry *inquiry, struct err *err)
+static bool status_unreached(struct inquiry *inquiry, struct err *err)
 {
     if (!inquiry->answered) {
         socket_explain(inquiry->config->cluster_connect, err);
@@ -175,7 +178,7 @@ static bool s_unreached(struct inquiry *inquiry, struct err *err)
     return true;
 }
 
-static bool s_on_monitor(struct inquiry *inquiry, struct err *err)
+static bool status_on_monitor(struct inquiry *inquiry, struct err *err)
 {
     enum monitor_news news;
     if (!monitor_take(inquiry->monitor, &news, err))
@@ -183,18 +186,18 @@ static bool s_on_monitor(struct inquiry *inquiry, struct err *err)
     inquiry->begun = inquiry->begun || news == MONITOR_BEGUN;
     if (news == MONITOR_STANDS) {
         inquiry->refusals = 0;
-        return s_send_ask(inquiry, err);
+        return status_send_ask(inquiry, err);
     }
     if (news == MONITOR_REFUSED)
-        return s_refused(inquiry, err);
+        return status_refused(inquiry, err);
     if (news == MONITOR_BROKE) { /* libzmq connects again */
         inquiry->next_ms = 0;
         inquiry->due_ms = clock_ms() + ANSWER_MS;
     }
-    return news != MONITOR_UNREACHED || s_unreached(inquiry, err);
+    return news != MONITOR_UNREACHED || status_unreached(inquiry, err);
 }
 
-static bool s_on_answer(struct inquiry *inquiry, struct err *err)
+static bool status_on_answer(struct inquiry *inquiry, struct err *err)
 {
     struct message answer;
     bool got;
@@ -203,7 +206,7 @@ static bool s_on_answer(struct inquiry *inquiry, struct err *err)
     if (!got)
         return true;
     bool ok = answer.type == MESSAGE_STATUS
-                  ? s_show(inquiry, &answer.status.json, err)
+                  ? status_show(inquiry, &answer.status.json, err)
                   : err_set(err, ERR_PROTOCOL, "%s: the answer is no STATUS", inquiry->config->cluster_connect);
     message_close(&answer);
     inquiry->answered = true;
@@ -213,7 +216,7 @@ static bool s_on_answer(struct inquiry *inquiry, struct err *err)
     return ok;
 }
 
-static bool s_converse(struct inquiry *inquiry, struct err *err)
+static bool status_converse(struct inquiry *inquiry, struct err *err)
 {
     zmq_pollitem_t items[] = {{.socket = inquiry->socket, .events = ZMQ_POLLIN},
                               {.socket = monitor_socket(inquiry->monitor), .events = ZMQ_POLLIN}};
@@ -222,22 +225,22 @@ static bool s_converse(struct inquiry *inquiry, struct err *err)
     while (ok && !inquiry->done) {
         int64_t now = clock_ms();
         if (inquiry->due_ms != 0 && now >= inquiry->due_ms)
-            return s_late(inquiry, err);
-        if (inquiry->next_ms != 0 && now >= inquiry->next_ms && !s_send_ask(inquiry, err))
+            return status_late(inquiry, err);
+        if (inquiry->next_ms != 0 && now >= inquiry->next_ms && !status_send_ask(inquiry, err))
             return false;
         int64_t until_ms = inquiry->next_ms != 0 ? inquiry->next_ms : inquiry->due_ms;
         int ready = zmq_poll(items, 2, until_ms > now ? (long)(until_ms - now) : 0);
         if (ready < 0 && zmq_errno() != EINTR)
             return socket_error(err, "cannot wait for an answer");
         if (ready > 0 && (items[0].revents & ZMQ_POLLIN) != 0)
-            ok = s_on_answer(inquiry, err);
+            ok = status_on_answer(inquiry, err);
         if (ok && ready > 0 && !inquiry->done && (items[1].revents & ZMQ_POLLIN) != 0)
-            ok = s_on_monitor(inquiry, err);
+            ok = status_on_monitor(inquiry, err);
     }
     return ok;
 }
 
-static bool s_ask(const struct config *config, struct err *err)
+static bool status_ask(const struct config *config, struct err *err)
 {
     struct keyring keyring = {0};
     struct inquiry inquiry = {.config = config,
@@ -254,7 +257,7 @@ static bool s_ask(const struct config *config, struct err *err)
     if (options.context == NULL)
         return socket_error(err, "cannot make a ZeroMQ context");
     inquiry.socket = socket_connect(&options, config->cluster_connect, err);
-    bool ok = inquiry.socket != NULL && s_converse(&inquiry, err);
+    bool ok = inquiry.socket != NULL && status_converse(&inquiry, err);
     int linger = 0;
     monitor_destroy(&inquiry.monitor);
     if (inquiry.socket != NULL) {
@@ -271,5 +274,5 @@ bool cmd_status(const struct command *self, int argc, char **argv, struct err *e
     struct config config;
     bool done = false;
     int words;
-    return command_config(self, argc, argv, &config, &words, &done, err) && (done || s_ask(&config, err));
+    return command_config(self, argc, argv, &config, &words, &done, err) && (done || status_ask(&config, err));
 }

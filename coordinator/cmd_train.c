@@ -19,7 +19,7 @@
 /* Open files of a run: at most 24 with one worker and 44 with eight; the rest is reserve. */
 enum { TRAIN_FILES = 28, TRAIN_WORKER_FILES = 4 };
 
-static const char s_endpoint[] = "inproc://lstmq-train";
+static const char train_endpoint[] = "inproc://lstmq-train";
 
 /* An embedded worker: written by its thread until `ended` has been raised for it, then by nobody. */
 struct embedded {
@@ -43,19 +43,19 @@ struct session {
     size_t count;
 };
 
-static void *s_work(void *context)
+static void *train_work(void *context)
 {
     struct embedded *worker = context;
     struct session *session = worker->session;
     const uint64_t one = 1;
-    worker->done = session->functions->run(session->context, s_endpoint, &session->own, session->hub, &worker->err);
+    worker->done = session->functions->run(session->context, train_endpoint, &session->own, session->hub, &worker->err);
     worker->ended = true;
     ssize_t ignored = write(session->ended, &one, sizeof one);
     (void)ignored;
     return NULL;
 }
 
-static bool s_message_waits(const struct session *session)
+static bool train_message_waits(const struct session *session)
 {
     int events = 0;
     size_t size = sizeof events;
@@ -63,10 +63,10 @@ static bool s_message_waits(const struct session *session)
 }
 
 /* A worker's thread has ended. What it said before that comes first; then it is missed, unless the run is over. */
-static bool s_missed(struct session *session, struct embedded *worker, struct err *err)
+static bool train_missed(struct session *session, struct embedded *worker, struct err *err)
 {
     worker->seen = true;
-    while (trainer_outcome(session->conduct.trainer) == TRAINER_RUNNING && s_message_waits(session))
+    while (trainer_outcome(session->conduct.trainer) == TRAINER_RUNNING && train_message_waits(session))
         if (!trainer_receive(session->conduct.trainer, err))
             return false;
     if (trainer_outcome(session->conduct.trainer) != TRAINER_RUNNING || worker->done)
@@ -75,7 +75,7 @@ static bool s_missed(struct session *session, struct embedded *worker, struct er
     return err_context(err, "worker");
 }
 
-static bool s_on_worker_ended(void *context, struct err *err)
+static bool train_on_worker_ended(void *context, struct err *err)
 {
     struct session *session = context;
     uint64_t ignored;
@@ -84,7 +84,7 @@ static bool s_on_worker_ended(void *context, struct err *err)
     size_t left = 0;
     for (size_t i = 0; i < session->count; i++) {
         struct embedded *worker = &session->workers[i];
-        if (worker->ended && !worker->seen && !s_missed(session, worker, err))
+        if (worker->ended && !worker->seen && !train_missed(session, worker, err))
             return false;
         left += !worker->ended;
     }
@@ -93,7 +93,7 @@ static bool s_on_worker_ended(void *context, struct err *err)
     return true;
 }
 
-static bool s_open_socket(struct session *session, struct err *err)
+static bool train_open_socket(struct session *session, struct err *err)
 {
     const int mandatory = 1, linger = 0;
     session->context = zmq_ctx_new();
@@ -104,25 +104,25 @@ static bool s_open_socket(struct session *session, struct err *err)
         return socket_error(err, "cannot open a socket");
     if (zmq_setsockopt(session->socket, ZMQ_ROUTER_MANDATORY, &mandatory, sizeof mandatory) != 0 ||
         zmq_setsockopt(session->socket, ZMQ_LINGER, &linger, sizeof linger) != 0 ||
-        zmq_bind(session->socket, s_endpoint) != 0)
-        return socket_error(err, s_endpoint);
+        zmq_bind(session->socket, train_endpoint) != 0)
+        return socket_error(err, train_endpoint);
     return true;
 }
 
-static bool s_open(struct session *session, struct err *err)
+static bool train_open(struct session *session, struct err *err)
 {
     if (!conduct_open_loop(&session->conduct, err))
         return false;
     session->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (session->ended < 0)
         return err_errno(err, ERR_FAILED, "eventfd");
-    return s_open_socket(session, err) &&
+    return train_open_socket(session, err) &&
            conduct_open_trainer(&session->conduct, session->socket, NULL, NULL, NULL, err) &&
-           loop_add_fd(session->conduct.loop, session->ended, s_on_worker_ended, session, err) != 0;
+           loop_add_fd(session->conduct.loop, session->ended, train_on_worker_ended, session, err) != 0;
 }
 
 /* The cores are shared out when nothing else was said. */
-static int64_t s_threads(const struct config *config)
+static int64_t cmd_train_threads(const struct config *config)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (config->train_threads != 0 || config->train_workers == 1)
@@ -130,11 +130,11 @@ static int64_t s_threads(const struct config *config)
     return cores > config->train_workers ? cores / config->train_workers : 1;
 }
 
-static bool s_start_workers(struct session *session, struct err *err)
+static bool train_start_workers(struct session *session, struct err *err)
 {
     size_t count = (size_t)session->config.train_workers;
     session->own = session->config;
-    session->own.train_threads = s_threads(&session->config);
+    session->own.train_threads = cmd_train_threads(&session->config);
     session->workers = calloc(count, sizeof *session->workers);
     if (session->workers == NULL)
         return err_set(err, ERR_MEMORY, "no memory for %zu workers", count);
@@ -144,7 +144,7 @@ static bool s_start_workers(struct session *session, struct err *err)
     for (session->count = 0; session->count < count; session->count++) {
         struct embedded *worker = &session->workers[session->count];
         worker->session = session;
-        errno = pthread_create(&worker->thread, NULL, s_work, worker);
+        errno = pthread_create(&worker->thread, NULL, train_work, worker);
         if (errno != 0)
             return err_errno(err, ERR_FAILED, "cannot start a worker's thread");
     }
@@ -152,7 +152,7 @@ static bool s_start_workers(struct session *session, struct err *err)
 }
 
 /* Whatever the workers wait for on their sockets fails from now on, so their threads end. */
-static void s_close(struct session *session)
+static void train_close(struct session *session)
 {
     if (session->count > 0)
         zmq_ctx_shutdown(session->context);
@@ -170,7 +170,7 @@ static void s_close(struct session *session)
         close(session->ended);
 }
 
-static bool s_train(struct session *session, int argc, char **argv, struct err *err)
+static bool train_train(struct session *session, int argc, char **argv, struct err *err)
 {
     struct config *config = &session->config;
     bool over = false;
@@ -182,8 +182,8 @@ static bool s_train(struct session *session, int argc, char **argv, struct err *
         return false;
     bool done = conduct_prepare(&session->conduct, config, argc, argv, &over, err);
     if (done && !over) {
-        done = s_open(session, err) && s_start_workers(session, err) && conduct_run(&session->conduct, err);
-        s_close(session);
+        done = train_open(session, err) && train_start_workers(session, err) && conduct_run(&session->conduct, err);
+        train_close(session);
     }
     conduct_close(&session->conduct);
     return done;
@@ -199,7 +199,7 @@ bool cmd_train(const struct command *self, int argc, char **argv, const struct t
     bool ok = resume_config(self, argc, argv, &session->config, &done, err);
     if (ok && !done) {
         command_outlive_readers();
-        ok = s_train(session, argc, argv, err);
+        ok = train_train(session, argc, argv, err);
     }
     free(session);
     return ok;

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static bool s_on_signal(void *context, struct err *err)
+static bool conduct_on_signal(void *context, struct err *err)
 {
     struct conduct *conduct = context;
     int signal = loop_signal_take(conduct->signals);
@@ -24,7 +24,7 @@ static bool s_on_signal(void *context, struct err *err)
 }
 
 /* A word as a shell takes it. */
-static void s_quote(const char *word, struct buffer *out)
+static void conduct_quote(const char *word, struct buffer *out)
 {
     bool plain = word[0] != '\0' && word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                                       "0123456789-_./=:,+@%")] == '\0';
@@ -34,10 +34,10 @@ static void s_quote(const char *word, struct buffer *out)
     buffer_text(out, plain ? "" : "'");
 }
 
-static bool s_interrupted(const struct conduct *conduct, struct err *err)
+static bool conduct_interrupted(const struct conduct *conduct, struct err *err)
 {
     struct buffer folder = {0};
-    s_quote(conduct->run.dir, &folder);
+    conduct_quote(conduct->run.dir, &folder);
     bool whole = buffer_ok(&folder, err);
     if (whole)
         err_set(err, ERR_INTERRUPTED, "interrupted%s; continue with: lstmq %s --run.dir%s --resume",
@@ -47,27 +47,27 @@ static bool s_interrupted(const struct conduct *conduct, struct err *err)
     return false;
 }
 
-static void s_log_end(const struct conduct *conduct, const char *result)
+static void conduct_log_end(const struct conduct *conduct, const char *result)
 {
     log_fact("run_ended", LOG_FIELDS(LOG_TEXT("path", conduct->run.dir), LOG_TEXT("result", result)),
              "%s: the run ended (%s)", conduct->run.dir, result);
 }
 
-static bool s_outcome(struct conduct *conduct, struct err *err)
+static bool conduct_outcome(struct conduct *conduct, struct err *err)
 {
     enum trainer_outcome outcome = trainer_outcome(conduct->trainer);
     trainer_show_end(conduct->trainer);
     bool flushed = run_flushed(&conduct->run);
-    s_log_end(conduct, outcome == TRAINER_INTERRUPTED ? "interrupted"
-                       : outcome == TRAINER_UNSAVED   ? "unsaved"
-                       : outcome == TRAINER_FAILED    ? "failed"
-                                                      : "finished");
+    conduct_log_end(conduct, outcome == TRAINER_INTERRUPTED ? "interrupted"
+                             : outcome == TRAINER_UNSAVED   ? "unsaved"
+                             : outcome == TRAINER_FAILED    ? "failed"
+                                                            : "finished");
     if (outcome == TRAINER_FAILED) {
         *err = *trainer_failure(conduct->trainer);
         return false;
     }
     if (outcome == TRAINER_INTERRUPTED)
-        return s_interrupted(conduct, err);
+        return conduct_interrupted(conduct, err);
     if (outcome == TRAINER_UNSAVED)
         return err_set(err, ERR_IO,
                        "%s: training is done, but its last state could not be saved: make room there, then add "
@@ -79,7 +79,7 @@ static bool s_outcome(struct conduct *conduct, struct err *err)
     return true;
 }
 
-static void s_log_loss(const struct pairs_loss *loss, const char *side)
+static void conduct_log_loss(const struct pairs_loss *loss, const char *side)
 {
     char text[PAIRS_LOSS_TEXT];
     if (loss->count.removed > 0)
@@ -89,7 +89,7 @@ static void s_log_loss(const struct pairs_loss *loss, const char *side)
                   "%s; data.normalise nfc keeps them", pairs_loss_show(loss, side, text, sizeof text));
 }
 
-static void s_log_dataset(const struct conduct *conduct)
+static void conduct_log_dataset(const struct conduct *conduct)
 {
     const struct dataset *dataset = &conduct->dataset;
     log_event(
@@ -110,14 +110,14 @@ static void s_log_dataset(const struct conduct *conduct)
                   LOG_FIELDS(LOG_COUNT("lines", dataset->bad), LOG_TEXT("first", dataset->first_bad)),
                   "%" PRIu64 " bad lines were skipped (data.on_bad_line skip); the first: %s", dataset->bad,
                   dataset->first_bad);
-    s_log_loss(&dataset->src_loss, "sources");
-    s_log_loss(&dataset->tgt_loss, "targets");
-    s_log_loss(&dataset->valid_src_loss, "validation sources");
-    s_log_loss(&dataset->valid_tgt_loss, "validation targets");
+    conduct_log_loss(&dataset->src_loss, "sources");
+    conduct_log_loss(&dataset->tgt_loss, "targets");
+    conduct_log_loss(&dataset->valid_src_loss, "validation sources");
+    conduct_log_loss(&dataset->valid_tgt_loss, "validation targets");
 }
 
 /* What a crash left half done is settled by the next checkpoint; where none will come, here. */
-static void s_tidy(const struct conduct *conduct)
+static void conduct_tidy(const struct conduct *conduct)
 {
     struct err failure = {0};
     if (!checkpoint_sweep(conduct->run.dir, SIZE_MAX, &failure))
@@ -126,7 +126,7 @@ static void s_tidy(const struct conduct *conduct)
 }
 
 /* Why nothing is left to do, and which options to raise to go on. */
-static void s_log_over(const struct conduct *conduct)
+static void conduct_log_over(const struct conduct *conduct)
 {
     const struct config *config = conduct->config;
     const struct checkpoint_state *state = &conduct->checkpoint.state;
@@ -147,7 +147,7 @@ static void s_log_over(const struct conduct *conduct)
 }
 
 /* Where the run stands: *over when there is nothing left to do. */
-static bool s_find_start(struct conduct *conduct, bool *over, struct err *err)
+static bool conduct_find_start(struct conduct *conduct, bool *over, struct err *err)
 {
     const struct config *config = conduct->config;
     const struct checkpoint_state *state = &conduct->checkpoint.state;
@@ -168,8 +168,8 @@ static bool s_find_start(struct conduct *conduct, bool *over, struct err *err)
         return false;
     *over = tally_over(state, config);
     if (*over) {
-        s_tidy(conduct);
-        s_log_over(conduct);
+        conduct_tidy(conduct);
+        conduct_log_over(conduct);
     } else {
         log_event(LOG_INFO, "run_resumed",
                   LOG_FIELDS(LOG_TEXT("path", conduct->run.dir), LOG_COUNT("step", state->step),
@@ -187,11 +187,11 @@ bool conduct_prepare(struct conduct *conduct, const struct config *config, int a
     mt19937_seed(&conduct->stream, (uint64_t)config->train_seed);
     if (!trainer_check(config, err) || !dataset_read(&conduct->dataset, config, &conduct->stream, err))
         return false;
-    s_log_dataset(conduct);
+    conduct_log_dataset(conduct);
     if (!samples_open(&conduct->samples, &conduct->dataset, config, err) ||
         !plan_open(&conduct->plan, conduct->dataset.train, (uint32_t)config->train_batch,
                    (uint32_t)config->train_shards, &conduct->stream, err) ||
-        !run_open(&conduct->run, config, err) || !s_find_start(conduct, over, err))
+        !run_open(&conduct->run, config, err) || !conduct_find_start(conduct, over, err))
         return false;
     if (!*over)
         resume_record(config);
@@ -214,7 +214,7 @@ bool conduct_open_trainer(struct conduct *conduct, void *socket, struct watch *w
 {
     buffer_text(&conduct->command, "lstmq");
     for (int i = 0; i < conduct->argc; i++)
-        s_quote(conduct->argv[i], &conduct->command);
+        conduct_quote(conduct->argv[i], &conduct->command);
     if (!buffer_ok(&conduct->command, err))
         return false;
     const struct trainer_parts parts = {
@@ -235,7 +235,7 @@ bool conduct_open_trainer(struct conduct *conduct, void *socket, struct watch *w
     conduct->trainer = trainer_new(&parts, err);
     return conduct->trainer != NULL &&
            loop_add_socket(conduct->loop, socket, trainer_receive, conduct->trainer, err) != 0 &&
-           loop_add_fd(conduct->loop, conduct->signals, s_on_signal, conduct, err) != 0;
+           loop_add_fd(conduct->loop, conduct->signals, conduct_on_signal, conduct, err) != 0;
 }
 
 bool conduct_run(struct conduct *conduct, struct err *err)
@@ -247,9 +247,9 @@ bool conduct_run(struct conduct *conduct, struct err *err)
                         LOG_INT("epochs", conduct->config->train_epochs)),
              "%s: the run starts", conduct->run.dir);
     if (loop_run(conduct->loop, err))
-        return s_outcome(conduct, err);
+        return conduct_outcome(conduct, err);
     trainer_show_end(conduct->trainer);
-    s_log_end(conduct, "failed");
+    conduct_log_end(conduct, "failed");
     return false;
 }
 

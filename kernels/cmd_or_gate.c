@@ -26,18 +26,18 @@ struct network {
     float *dy;      /* [CASES] before the output's sigmoid     */
 };
 
-static const float s_input[CASES][INPUTS] = {{0, 0}, {0, 1}, {1, 0}, {1, 1}};
-static const float s_answer[CASES] = {0, 1, 1, 1};
+static const float or_gate_input[CASES][INPUTS] = {{0, 0}, {0, 1}, {1, 0}, {1, 1}};
+static const float or_gate_answer[CASES] = {0, 1, 1, 1};
 
 /* nn.Linear's default: uniform between ±1/sqrt(inputs), weights and biases alike. */
-static void s_uniform(struct mt19937 *mt, float *p, int count, int inputs)
+static void or_gate_uniform(struct mt19937 *mt, float *p, int count, int inputs)
 {
     double bound = 1.0 / sqrt((double)inputs);
     for (int i = 0; i < count; i++)
         p[i] = (float)((2.0 * mt19937_double(mt) - 1.0) * bound);
 }
 
-static float *s_network_make(struct backend *backend, struct network *net, struct err *err)
+static float *or_gate_network_make(struct backend *backend, struct network *net, struct err *err)
 {
     enum { FLOATS = CASES * (INPUTS + 2 * HIDDEN + 2) + 2 * PARAMETERS };
     float *memory = backend->op->alloc(backend, FLOATS * sizeof *memory, err);
@@ -54,16 +54,16 @@ static float *s_network_make(struct backend *backend, struct network *net, struc
     float p[PARAMETERS];
     struct mt19937 mt;
     mt19937_seed(&mt, SEED);
-    s_uniform(&mt, p + W1, HIDDEN * INPUTS, INPUTS);
-    s_uniform(&mt, p + B1, HIDDEN, INPUTS);
-    s_uniform(&mt, p + W2, HIDDEN, HIDDEN);
-    s_uniform(&mt, p + B2, 1, HIDDEN);
+    or_gate_uniform(&mt, p + W1, HIDDEN * INPUTS, INPUTS);
+    or_gate_uniform(&mt, p + B1, HIDDEN, INPUTS);
+    or_gate_uniform(&mt, p + W2, HIDDEN, HIDDEN);
+    or_gate_uniform(&mt, p + B2, 1, HIDDEN);
     backend->op->upload(backend, net->p, p, sizeof p);
-    backend->op->upload(backend, net->x, s_input, sizeof s_input);
+    backend->op->upload(backend, net->x, or_gate_input, sizeof or_gate_input);
     return memory;
 }
 
-static void s_forward(struct backend *backend, const struct network *net)
+static void or_gate_forward(struct backend *backend, const struct network *net)
 {
     const struct backend_table *op = backend->op;
     op->gemm(backend, &(struct gemm){.M = CASES,
@@ -87,18 +87,18 @@ static void s_forward(struct backend *backend, const struct network *net)
 }
 
 /* Mean binary cross-entropy of y; its gradient before the sigmoid, (y - answer) / CASES, goes to dy. */
-static double s_loss(const float *y, float *dy)
+static double or_gate_loss(const float *y, float *dy)
 {
     double sum = 0.0;
     for (int i = 0; i < CASES; i++) {
-        double right = s_answer[i] > 0.5f ? (double)y[i] : 1.0 - (double)y[i];
+        double right = or_gate_answer[i] > 0.5f ? (double)y[i] : 1.0 - (double)y[i];
         sum -= log(right > 1e-12 ? right : 1e-12);
-        dy[i] = (y[i] - s_answer[i]) / (float)CASES;
+        dy[i] = (y[i] - or_gate_answer[i]) / (float)CASES;
     }
     return sum / CASES;
 }
 
-static void s_backward(struct backend *backend, const struct network *net)
+static void or_gate_backward(struct backend *backend, const struct network *net)
 {
     const struct backend_table *op = backend->op;
     op->gemm(
@@ -119,39 +119,39 @@ static void s_backward(struct backend *backend, const struct network *net)
     op->column_sum(backend, net->dhidden, CASES, HIDDEN, false, net->g + B1);
 }
 
-static bool s_train(struct backend *backend, const struct network *net, float *y, struct err *err)
+static bool or_gate_train(struct backend *backend, const struct network *net, float *y, struct err *err)
 {
     const struct backend_table *op = backend->op;
     float dy[CASES];
     double loss = 0.0;
     for (int epoch = 1; epoch <= EPOCHS; epoch++) {
-        s_forward(backend, net);
+        or_gate_forward(backend, net);
         op->download(backend, y, net->y, CASES * sizeof *y);
-        loss = s_loss(y, dy);
+        loss = or_gate_loss(y, dy);
         op->upload(backend, net->dy, dy, sizeof dy);
-        s_backward(backend, net);
+        or_gate_backward(backend, net);
         op->sgd(backend, net->p, net->g, PARAMETERS, 1.0f, LEARNING_RATE, 0.0f);
         if (!op->check(backend, err))
             return false;
         if (epoch % REPORT_EVERY == 0)
             printf("epoch %4d  loss %.6f\n", epoch, loss);
     }
-    s_forward(backend, net);
+    or_gate_forward(backend, net);
     op->download(backend, y, net->y, CASES * sizeof *y);
-    loss = s_loss(y, dy);
+    loss = or_gate_loss(y, dy);
     if (!op->check(backend, err))
         return false;
     return loss < GOOD_LOSS || err_set(err, ERR_FAILED, "the loss is %.6f after %d epochs; it should be below %g", loss,
                                        (int)EPOCHS, GOOD_LOSS);
 }
 
-static bool s_answers(const float *y, struct err *err)
+static bool or_gate_answers(const float *y, struct err *err)
 {
     int wrong = 0;
     for (int i = 0; i < CASES; i++) {
-        bool answer = y[i] > 0.5f, right = answer == (s_answer[i] > 0.5f);
-        printf("%d or %d = %d  (%.4f)%s\n", (int)s_input[i][0], (int)s_input[i][1], (int)answer, (double)y[i],
-               right ? "" : "  wrong");
+        bool answer = y[i] > 0.5f, right = answer == (or_gate_answer[i] > 0.5f);
+        printf("%d or %d = %d  (%.4f)%s\n", (int)or_gate_input[i][0], (int)or_gate_input[i][1], (int)answer,
+               (double)y[i], right ? "" : "  wrong");
         wrong += !right;
     }
     return wrong == 0 || err_set(err, ERR_FAILED, "%d of %d answers are wrong", wrong, (int)CASES);
@@ -171,11 +171,11 @@ bool cmd_or_gate(const struct command *self, int argc, char **argv, struct err *
     struct backend *backend = backend_open("cpu", 1, PRECISION_FP32, err);
     if (backend == NULL)
         return false;
-    float *memory = s_network_make(backend, &net, err);
-    bool ok = memory != NULL && s_train(backend, &net, y, err);
+    float *memory = or_gate_network_make(backend, &net, err);
+    bool ok = memory != NULL && or_gate_train(backend, &net, y, err);
     if (memory != NULL) {
         struct err wrong;
-        if (!s_answers(y, &wrong) && ok) {
+        if (!or_gate_answers(y, &wrong) && ok) {
             *err = wrong;
             ok = false;
         }

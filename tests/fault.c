@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static _Atomic long s_passed;
+static _Atomic long fault_passed;
 
 void fault_point(const char *name)
 {
@@ -16,6 +16,6 @@ void fault_point(const char *name)
     if (wanted == NULL || strncmp(wanted, name, length) != 0 || (wanted[length] != '\0' && wanted[length] != ':'))
         return;
     long due = wanted[length] == ':' ? strtol(wanted + length + 1, NULL, 10) : 1;
-    if (atomic_fetch_add(&s_passed, 1) + 1 == due)
+    if (atomic_fetch_add(&fault_passed, 1) + 1 == due)
         raise(SIGKILL);
 }

@@ -23,7 +23,7 @@ struct lent {
     void *hint;
 };
 
-static void s_give_back(void *data, void *hint)
+static void tsan_give_back(void *data, void *hint)
 {
     __tsan_acquire(hint);
     const struct lent lent = *(struct lent *)hint;
@@ -41,7 +41,7 @@ int __wrap_zmq_msg_init_data(zmq_msg_t *message, void *data, size_t size, zmq_fr
         return __real_zmq_msg_init_data(message, data, size, give_back, hint);
     *lent = (struct lent){.give_back = give_back, .hint = hint};
     __tsan_release(lent);
-    return __real_zmq_msg_init_data(message, data, size, s_give_back, lent);
+    return __real_zmq_msg_init_data(message, data, size, tsan_give_back, lent);
 }
 
 int __real_zmq_msg_send(zmq_msg_t *message, void *socket, int flags);

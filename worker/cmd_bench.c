@@ -12,21 +12,21 @@ struct section {
     bool (*run)(struct bench *bench, struct err *err);
 };
 
-static const struct section s_sections[] = {
+static const struct section bench_sections[] = {
     {"kernels", bench_kernels},
     {"train", bench_train},
     {"translate", bench_translate},
     {"cluster", bench_cluster},
 };
 
-enum { SECTIONS = sizeof s_sections / sizeof s_sections[0] };
+enum { SECTIONS = sizeof bench_sections / sizeof bench_sections[0] };
 
-static const char *s_cell(const struct config *config)
+static const char *bench_cell(const struct config *config)
 {
     return config->model_cell == CELL_LSTM ? "lstm" : "rnn";
 }
 
-static void s_head(struct bench *bench)
+static void bench_head(struct bench *bench)
 {
     const struct config *config = &bench->config;
     int threads = bench->backend->op->threads(bench->backend);
@@ -35,46 +35,47 @@ static void s_head(struct bench *bench)
         buffer_format(&bench->out,
                       "{\"version\": \"%s\", \"commit\": \"%s\", \"compute\": \"%s\", \"threads\": %d, "
                       "\"precision\": \"%s\", \"cell\": \"%s\", \"embed\": %d, \"hidden\": %d, \"batch\": %d",
-                      LSTMQ_VERSION, LSTMQ_COMMIT, backend_describe(), threads, precision, s_cell(config),
+                      LSTMQ_VERSION, LSTMQ_COMMIT, backend_describe(), threads, precision, bench_cell(config),
                       (int)config->model_embed, (int)config->model_hidden, (int)config->train_batch);
     else
         buffer_format(&bench->out, "lstmq %s (commit %s)\n%s\n%d thread%s, %s; %s, E %d, H %d, batch %d\n",
                       LSTMQ_VERSION, LSTMQ_COMMIT, backend_describe(), threads, threads == 1 ? "" : "s", precision,
-                      s_cell(config), (int)config->model_embed, (int)config->model_hidden, (int)config->train_batch);
+                      bench_cell(config), (int)config->model_embed, (int)config->model_hidden,
+                      (int)config->train_batch);
 }
 
 /* What was measured is shown as soon as it is known: a section can take a minute. */
-static bool s_show(struct bench *bench, struct err *err)
+static bool bench_show(struct bench *bench, struct err *err)
 {
     bool ok = command_print(&bench->out, err);
     buffer_clear(&bench->out);
     return ok;
 }
 
-static bool s_run(struct bench *bench, const char *wanted, struct err *err)
+static bool cmd_bench_run(struct bench *bench, const char *wanted, struct err *err)
 {
     bool json = bench->config.output_json;
-    s_head(bench);
+    bench_head(bench);
     for (int i = 0; i < SECTIONS; i++) {
-        if (wanted != NULL && strcmp(wanted, s_sections[i].name) != 0)
+        if (wanted != NULL && strcmp(wanted, bench_sections[i].name) != 0)
             continue;
         buffer_text(&bench->out, json ? ", " : "\n");
-        if (!json && !s_show(bench, err))
+        if (!json && !bench_show(bench, err))
             return false;
-        if (!s_sections[i].run(bench, err))
-            return err_context(err, "%s", s_sections[i].name);
+        if (!bench_sections[i].run(bench, err))
+            return err_context(err, "%s", bench_sections[i].name);
     }
     buffer_text(&bench->out, json ? "}\n" : "");
     if (json)
         json_print_nulls(&bench->out);
-    return s_show(bench, err);
+    return bench_show(bench, err);
 }
 
-static bool s_check(const struct config *config, const char *wanted, struct err *err)
+static bool bench_check(const struct config *config, const char *wanted, struct err *err)
 {
     bool known = wanted == NULL;
     for (int i = 0; i < SECTIONS; i++)
-        known = known || strcmp(wanted, s_sections[i].name) == 0;
+        known = known || strcmp(wanted, bench_sections[i].name) == 0;
     if (!known)
         return err_set(err, ERR_USAGE, "nothing called \"%s\" to measure; give kernels, train, translate or cluster",
                        wanted);
@@ -94,13 +95,13 @@ bool cmd_bench(const struct command *self, int argc, char **argv, struct err *er
     if (done)
         return true;
     const char *wanted = words > 0 ? argv[1] : NULL;
-    if (!s_check(&bench.config, wanted, err))
+    if (!bench_check(&bench.config, wanted, err))
         return false;
     bench.backend = backend_open(bench.config.train_device, (int)bench.config.train_threads,
                                  (enum precision)bench.config.train_precision, err);
     if (bench.backend == NULL)
         return false;
-    bool ok = s_run(&bench, wanted, err);
+    bool ok = cmd_bench_run(&bench, wanted, err);
     buffer_free(&bench.out);
     backend_close(&bench.backend);
     return ok;

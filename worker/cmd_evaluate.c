@@ -34,7 +34,7 @@ struct block {
     bool *ended;
 };
 
-static bool s_block_open(struct block *block, size_t rows, size_t length, size_t limit, struct err *err)
+static bool evaluate_block_open(struct block *block, size_t rows, size_t length, size_t limit, struct err *err)
 {
     *block = (struct block){
         .src_lengths = malloc(rows * sizeof(uint16_t)),
@@ -49,7 +49,7 @@ static bool s_block_open(struct block *block, size_t rows, size_t length, size_t
            err_set(err, ERR_MEMORY, "no memory for batches of %zu pairs", rows);
 }
 
-static void s_block_free(struct block *block)
+static void evaluate_block_free(struct block *block)
 {
     free(block->src_lengths);
     free(block->tgt_lengths);
@@ -59,20 +59,20 @@ static void s_block_free(struct block *block)
     free(block->ended);
 }
 
-static bool s_is_scored(const struct pair *pair)
+static bool evaluate_is_scored(const struct pair *pair)
 {
     return pair->src_size > 0 && pair->tgt_size > 0;
 }
 
 /* Encode those of the pairs first..first+count-1 that are scored, as training does: `rows` of them. */
-static void s_encode(const struct translator *translator, const struct pairs *pairs, size_t first, size_t count,
-                     struct block *block, struct rows *rows, struct scores *scores)
+static void evaluate_encode(const struct translator *translator, const struct pairs *pairs, size_t first, size_t count,
+                            struct block *block, struct rows *rows, struct scores *scores)
 {
     const struct checkpoint *checkpoint = &translator->checkpoint;
     size_t length = (size_t)translator->config.data_length, used = 0, row = 0;
     for (size_t i = 0; i < count; i++) {
         const struct pair *pair = &pairs->items[first + i];
-        if (!s_is_scored(pair))
+        if (!evaluate_is_scored(pair))
             continue;
         const char *src = pairs->text.data + pair->src, *tgt = pairs->text.data + pair->tgt;
         size_t src_full, tgt_full, unknown;
@@ -97,7 +97,7 @@ static void s_encode(const struct translator *translator, const struct pairs *pa
 }
 
 /* The translation of a pair that is not scored: empty where its source is. */
-static bool s_print_unscored(struct translator *translator, const char *source, struct err *err)
+static bool evaluate_print_unscored(struct translator *translator, const char *source, struct err *err)
 {
     struct buffer text = {0};
     struct translation translation;
@@ -108,15 +108,15 @@ static bool s_print_unscored(struct translator *translator, const char *source, 
     return ok;
 }
 
-static bool s_score_texts(struct translator *translator, const struct pairs *pairs, size_t first, size_t count,
-                          const struct block *block, bool print, struct scores *scores, struct err *err)
+static bool evaluate_score_texts(struct translator *translator, const struct pairs *pairs, size_t first, size_t count,
+                                 const struct block *block, bool print, struct scores *scores, struct err *err)
 {
     struct buffer text = {0};
     size_t row = 0;
     bool ok = true;
     for (size_t i = 0; ok && i < count; i++) {
-        if (!s_is_scored(&pairs->items[first + i])) {
-            ok = !print || s_print_unscored(translator, pairs->text.data + pairs->items[first + i].src, err);
+        if (!evaluate_is_scored(&pairs->items[first + i])) {
+            ok = !print || evaluate_print_unscored(translator, pairs->text.data + pairs->items[first + i].src, err);
             continue;
         }
         const char *raw = pairs->raw.data + pairs->items[first + i].raw;
@@ -137,15 +137,15 @@ static bool s_score_texts(struct translator *translator, const struct pairs *pai
     return ok;
 }
 
-static bool s_score_block(struct translator *translator, struct network *network, const struct pairs *pairs,
-                          size_t first, size_t count, struct block *block, bool print, struct scores *scores,
-                          struct err *err)
+static bool evaluate_score_block(struct translator *translator, struct network *network, const struct pairs *pairs,
+                                 size_t first, size_t count, struct block *block, bool print, struct scores *scores,
+                                 struct err *err)
 {
     const struct model_shape *shape = &translator->model->shape;
     struct network_result loss = {0};
     struct decode_result decoded = {.ids = block->out, .lengths = block->out_lengths, .ended = block->ended};
     struct rows rows;
-    s_encode(translator, pairs, first, count, block, &rows, scores);
+    evaluate_encode(translator, pairs, first, count, block, &rows, scores);
     if (rows.count > 0 &&
         (!batch_pack(&translator->batch, &rows, 0, rows.count, 0, batch_padding(&translator->config), shape->src_vocab,
                      shape->tgt_vocab, err) ||
@@ -156,15 +156,15 @@ static bool s_score_block(struct translator *translator, struct network *network
     scores->loss_sum += loss.loss_sum;
     scores->tokens += loss.tokens;
     scores->correct += loss.correct;
-    return s_score_texts(translator, pairs, first, count, block, print, scores, err);
+    return evaluate_score_texts(translator, pairs, first, count, block, print, scores, err);
 }
 
 /* What is left out of the scores; an error where nothing remains. */
-static bool s_leave_out(const struct pairs *pairs, const char *path, struct scores *scores, struct err *err)
+static bool evaluate_leave_out(const struct pairs *pairs, const char *path, struct scores *scores, struct err *err)
 {
     size_t scored = 0;
     for (size_t i = 0; i < pairs->count; i++)
-        scored += s_is_scored(&pairs->items[i]);
+        scored += evaluate_is_scored(&pairs->items[i]);
     scores->bad = (size_t)pairs->bad;
     scores->left_out = pairs->count - scores->bad - scored;
     return scored > 0 ||
@@ -173,24 +173,25 @@ static bool s_leave_out(const struct pairs *pairs, const char *path, struct scor
                    pairs->lines, scores->bad, scores->left_out);
 }
 
-static bool s_score(struct translator *translator, const struct pairs *pairs, bool print, struct scores *scores,
-                    struct err *err)
+static bool evaluate_score(struct translator *translator, const struct pairs *pairs, bool print, struct scores *scores,
+                           struct err *err)
 {
     size_t batch = (size_t)translator->config.translate_batch;
     struct network network = {.model = translator->model};
     struct block block;
-    bool ok = s_block_open(&block, batch, (size_t)translator->config.data_length, (size_t)translator->limit, err);
+    bool ok =
+        evaluate_block_open(&block, batch, (size_t)translator->config.data_length, (size_t)translator->limit, err);
     for (size_t first = 0; ok && first < pairs->count; first += batch) {
         size_t count = pairs->count - first < batch ? pairs->count - first : batch;
-        ok = s_score_block(translator, &network, pairs, first, count, &block, print, scores, err);
+        ok = evaluate_score_block(translator, &network, pairs, first, count, &block, print, scores, err);
     }
-    s_block_free(&block);
+    evaluate_block_free(&block);
     network_free(&network);
     return ok;
 }
 
 /* JSON has no infinity and no NAN: null stands for both. */
-static void s_print_number(const char *key, double value)
+static void evaluate_print_number(const char *key, double value)
 {
     if (isfinite(value))
         printf(", \"%s\": %.17g", key, value);
@@ -198,7 +199,7 @@ static void s_print_number(const char *key, double value)
         printf(", \"%s\": null", key);
 }
 
-static void s_print(const struct scores *scores, const char *model, bool json)
+static void evaluate_print(const struct scores *scores, const char *model, bool json)
 {
     double loss = scores->loss_sum / (double)scores->tokens,
            accuracy = (double)scores->correct / (double)scores->tokens;
@@ -207,14 +208,14 @@ static void s_print(const struct scores *scores, const char *model, bool json)
            chrf_normalised = chrf_score(&scores->chrf_normalised);
     if (json) {
         printf("{\"pairs\": %zu, \"tgt_tokens\": %" PRIu64, scores->pairs, scores->tokens);
-        s_print_number("loss", loss);
-        s_print_number("perplexity", exp(loss));
-        s_print_number("token_accuracy", accuracy);
-        s_print_number("bleu", bleu);
-        s_print_number("bleu_normalised", bleu_normalised);
+        evaluate_print_number("loss", loss);
+        evaluate_print_number("perplexity", exp(loss));
+        evaluate_print_number("token_accuracy", accuracy);
+        evaluate_print_number("bleu", bleu);
+        evaluate_print_number("bleu_normalised", bleu_normalised);
         printf(", \"bleu_signature\": \"%s\"", bleu_signature());
-        s_print_number("chrf", chrf);
-        s_print_number("chrf_normalised", chrf_normalised);
+        evaluate_print_number("chrf", chrf);
+        evaluate_print_number("chrf_normalised", chrf_normalised);
         printf(", \"chrf_signature\": \"%s\", \"cut_pairs\": %zu, \"unknown_words\": %zu", chrf_signature(),
                scores->cut, scores->unknown);
         printf(", \"pairs_left_out\": %zu, \"bad_lines\": %zu, \"translations_cut\": %zu}\n", scores->left_out,
@@ -241,7 +242,7 @@ static void s_print(const struct scores *scores, const char *model, bool json)
         printf("unfinished      %zu translations were cut at the model's limit\n", scores->unfinished);
 }
 
-static void s_warn_loss(const struct pairs_loss *loss, const char *side)
+static void evaluate_warn_loss(const struct pairs_loss *loss, const char *side)
 {
     char text[PAIRS_LOSS_TEXT];
     if (loss->count.removed > 0)
@@ -252,10 +253,10 @@ static void s_warn_loss(const struct pairs_loss *loss, const char *side)
                 pairs_loss_show(loss, side, text, sizeof text));
 }
 
-static void s_warn(const struct pairs *pairs, const struct scores *scores)
+static void evaluate_warn(const struct pairs *pairs, const struct scores *scores)
 {
-    s_warn_loss(&pairs->src_loss, "sources");
-    s_warn_loss(&pairs->tgt_loss, "targets");
+    evaluate_warn_loss(&pairs->src_loss, "sources");
+    evaluate_warn_loss(&pairs->tgt_loss, "targets");
     if (scores->bad > 0)
         log_say(LOG_WARN, "bad_lines_skipped", LOG_FIELDS(LOG_COUNT("lines", scores->bad)),
                 "%zu bad lines were skipped", scores->bad);
@@ -264,7 +265,7 @@ static void s_warn(const struct pairs *pairs, const struct scores *scores)
                 "%zu pairs with an empty side were left out", scores->left_out);
 }
 
-static bool s_evaluate(struct translator *translator, const struct config *config, struct err *err)
+static bool evaluate_evaluate(struct translator *translator, const struct config *config, struct err *err)
 {
     struct pairs pairs = {0};
     struct pairs_source source = {
@@ -279,12 +280,12 @@ static bool s_evaluate(struct translator *translator, const struct config *confi
     };
     struct scores scores = {0};
     const char *path = config->data_pairs[0] != '\0' ? config->data_pairs : config->data_src;
-    bool read = pairs_read(&pairs, &source, err), scored = read && s_leave_out(&pairs, path, &scores, err);
+    bool read = pairs_read(&pairs, &source, err), scored = read && evaluate_leave_out(&pairs, path, &scores, err);
     if (read)
-        s_warn(&pairs, &scores);
-    bool ok = scored && s_score(translator, &pairs, config->output_translations, &scores, err);
+        evaluate_warn(&pairs, &scores);
+    bool ok = scored && evaluate_score(translator, &pairs, config->output_translations, &scores, err);
     if (ok)
-        s_print(&scores, translator->checkpoint.path, config->output_json);
+        evaluate_print(&scores, translator->checkpoint.path, config->output_json);
     pairs_free(&pairs);
     return ok;
 }
@@ -301,7 +302,7 @@ bool cmd_evaluate(const struct command *self, int argc, char **argv, struct err 
         return true;
     if (!translator_open(&translator, &config, err))
         return false;
-    bool ok = s_evaluate(&translator, &config, err);
+    bool ok = evaluate_evaluate(&translator, &config, err);
     translator_close(&translator);
     return ok;
 }

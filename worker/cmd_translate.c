@@ -33,7 +33,7 @@ struct input {
 };
 
 /* Read once. Blocks only when nothing is there and `wait`. *more says whether anything was read. */
-static bool s_read(struct input *input, bool wait, bool *more, struct err *err)
+static bool translate_read(struct input *input, bool wait, bool *more, struct err *err)
 {
     struct pollfd ready = {.fd = STDIN_FILENO, .events = POLLIN};
     *more = false;
@@ -57,7 +57,7 @@ static bool s_read(struct input *input, bool wait, bool *more, struct err *err)
 
 /* Pass over the end of the line that was taken last: false when the bytes that tell its size have not been read. A line
  * is taken before that, so that it is answered at once. */
-static bool s_pass_end(struct input *input)
+static bool translate_pass_end(struct input *input)
 {
     char *end = input->bytes.data + input->taken;
     if (!input->at_end)
@@ -71,7 +71,7 @@ static bool s_pass_end(struct input *input)
 }
 
 /* What is piped in is text, as far as the bytes read by the end of its first line show. */
-static bool s_check_form(const char *bytes, size_t size, struct err *err)
+static bool translate_check_form(const char *bytes, size_t size, struct err *err)
 {
     struct form form = form_of(bytes, size);
     return form.kind == FORM_TEXT ||
@@ -79,7 +79,7 @@ static bool s_check_form(const char *bytes, size_t size, struct err *err)
                    form.command);
 }
 
-static bool s_check_utf8(const char *line, size_t size, uint64_t number, struct err *err)
+static bool translate_check_utf8(const char *line, size_t size, uint64_t number, struct err *err)
 {
     size_t at;
     if (utf8_valid(line, size, &at))
@@ -96,16 +96,16 @@ static bool s_check_utf8(const char *line, size_t size, uint64_t number, struct 
 
 /* Take the next whole line (the last one may lack its end): NUL-terminated in place. *line = NULL: no whole line
  * has been read. */
-static bool s_take_line(struct input *input, char **line, struct err *err)
+static bool translate_take_line(struct input *input, char **line, struct err *err)
 {
     *line = NULL;
-    if (!s_pass_end(input) || input->bytes.size == input->taken)
+    if (!translate_pass_end(input) || input->bytes.size == input->taken)
         return true;
     char *start = input->bytes.data + input->taken;
     size_t left = input->bytes.size - input->taken, size;
     const char *end = line_end_find(start, left);
     bool first = input->lines == 0 && (end != NULL || input->ended || left > LINE_BYTES);
-    if (first && !s_check_form(start, left, err))
+    if (first && !translate_check_form(start, left, err))
         return false;
     if (end != NULL) {
         size = (size_t)(end - start);
@@ -127,15 +127,15 @@ static bool s_take_line(struct input *input, char **line, struct err *err)
         start += 3; /* a byte order mark, as files of pairs may have it too */
         size -= 3;
     }
-    if (!s_check_utf8(start, size, input->lines, err))
+    if (!translate_check_utf8(start, size, input->lines, err))
         return false;
     start[size] = '\0';
     *line = start;
     return true;
 }
 
-static void s_remark(const struct translator *translator, const char *sentence, uint64_t line,
-                     const struct translation *translation)
+static void translate_remark(const struct translator *translator, const char *sentence, uint64_t line,
+                             const struct translation *translation)
 {
     struct buffer words = {0};
     translator_removed(translator, sentence, &words);
@@ -162,8 +162,9 @@ static void s_remark(const struct translator *translator, const char *sentence, 
                 "stdin:%" PRIu64 ": the translation was cut at the model's limit", line);
 }
 
-static bool s_translate(struct translator *translator, const char *const *sentences, size_t count, uint64_t first_line,
-                        struct translation *translations, struct buffer *texts, struct err *err)
+static bool translate_translate(struct translator *translator, const char *const *sentences, size_t count,
+                                uint64_t first_line, struct translation *translations, struct buffer *texts,
+                                struct err *err)
 {
     buffer_clear(texts);
     if (!translator_run(translator, sentences, count, translations, texts, err))
@@ -171,19 +172,19 @@ static bool s_translate(struct translator *translator, const char *const *senten
     for (size_t i = 0; i < count; i++) {
         if (puts(texts->data + translations[i].text) == EOF)
             return err_errno(err, ERR_IO, "cannot write to stdout");
-        s_remark(translator, sentences[i], first_line + i, &translations[i]);
+        translate_remark(translator, sentences[i], first_line + i, &translations[i]);
     }
     return fflush(stdout) == 0 || err_errno(err, ERR_IO, "cannot write to stdout");
 }
 
 /* Fill offsets with lines until none is waiting: their starts in the buffer, which may move while it is read into. */
-static bool s_gather(struct input *input, size_t *offsets, size_t *count, struct err *err)
+static bool translate_gather(struct input *input, size_t *offsets, size_t *count, struct err *err)
 {
     bool more = true;
     *count = 0;
     while (*count < CHUNK_LINES) {
         char *line;
-        if (!s_take_line(input, &line, err))
+        if (!translate_take_line(input, &line, err))
             return false;
         if (line != NULL) {
             offsets[(*count)++] = (size_t)(line - input->bytes.data);
@@ -191,14 +192,14 @@ static bool s_gather(struct input *input, size_t *offsets, size_t *count, struct
         }
         if (input->ended || !more)
             return true;
-        if (!s_read(input, *count == 0, &more, err))
+        if (!translate_read(input, *count == 0, &more, err))
             return false;
     }
     return true;
 }
 
 /* Forget the lines that were translated. */
-static void s_drop_taken(struct input *input)
+static void translate_drop_taken(struct input *input)
 {
     size_t left = input->bytes.size - input->taken;
     if (left > 0 && input->taken > 0)
@@ -207,7 +208,7 @@ static void s_drop_taken(struct input *input)
     input->taken = 0;
 }
 
-static bool s_run(struct translator *translator, struct err *err)
+static bool translate_run(struct translator *translator, struct err *err)
 {
     struct input input = {0};
     struct buffer texts = {0};
@@ -220,17 +221,17 @@ static bool s_run(struct translator *translator, struct err *err)
         uint64_t first_line = input.lines + 1;
         size_t count;
         struct err bad;
-        bool good = s_gather(&input, offsets, &count, &bad);
+        bool good = translate_gather(&input, offsets, &count, &bad);
         for (size_t i = 0; i < count; i++)
             sentences[i] = input.bytes.data + offsets[i];
         /* Lines before a bad one are answered first. */
-        ok = count == 0 || s_translate(translator, sentences, count, first_line, translations, &texts, err);
+        ok = count == 0 || translate_translate(translator, sentences, count, first_line, translations, &texts, err);
         if (ok && !good) {
             if (err != NULL)
                 *err = bad;
             ok = false;
         }
-        s_drop_taken(&input);
+        translate_drop_taken(&input);
         if (count == 0 && input.ended)
             break;
     }
@@ -254,7 +255,7 @@ bool cmd_translate(const struct command *self, int argc, char **argv, struct err
         return true;
     if (!translator_open(&translator, &config, err))
         return false;
-    bool ok = s_run(&translator, err);
+    bool ok = translate_run(&translator, err);
     translator_close(&translator);
     return ok;
 }

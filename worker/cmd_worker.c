@@ -10,13 +10,13 @@
 #include <string.h>
 #include <zmq.h>
 
-static bool s_check_connect(const char *endpoint, struct err *err)
+static bool worker_check_connect(const char *endpoint, struct err *err)
 {
     return socket_check(endpoint, false, err) || err_context(err, "cluster.connect");
 }
 
 /* Without keys, every peer that reaches this worker can send it gradients. */
-static bool s_may_listen(const struct config *config, const struct keyring *keyring, struct err *err)
+static bool worker_may_listen(const struct config *config, const struct keyring *keyring, struct err *err)
 {
     char endpoint[SOCKET_ENDPOINT + 16];
     const char *bind = config->worker_bind, *colon = strrchr(bind, ':');
@@ -37,12 +37,12 @@ static bool s_may_listen(const struct config *config, const struct keyring *keyr
         "give --curve.key and --curve.server, or accept every peer with --insecure");
 }
 
-static bool s_run(const struct config *config, struct err *err)
+static bool cmd_worker_run(const struct config *config, struct err *err)
 {
     struct keyring keyring = {0};
-    bool ok = s_check_connect(config->cluster_connect, err) && socket_raise_files(SOCKET_FILES, err) &&
+    bool ok = worker_check_connect(config->cluster_connect, err) && socket_raise_files(SOCKET_FILES, err) &&
               worker_check(config, err) && keyring_open_client(&keyring, config, err) &&
-              s_may_listen(config, &keyring, err);
+              worker_may_listen(config, &keyring, err);
     void *context = ok ? zmq_ctx_new() : NULL;
     if (context != NULL) {
         const struct worker_options options = {.zmq_context = context,
@@ -69,5 +69,5 @@ bool cmd_worker(const struct command *self, int argc, char **argv, struct err *e
     if (done)
         return true;
     command_outlive_readers();
-    return s_run(&config, err);
+    return cmd_worker_run(&config, err);
 }

@@ -57,13 +57,13 @@ bool fleet_send(struct fleet *fleet, struct member *member, const struct message
 
 /* ---- going ---- */
 
-static bool s_resign(struct fleet *fleet, struct member *member, struct err *err)
+static bool fleet_resign(struct fleet *fleet, struct member *member, struct err *err)
 {
     member->resigned = true;
     return generation_consider(fleet, err);
 }
 
-static bool s_leave(struct fleet *fleet, struct member *member, struct err *err)
+static bool fleet_leave(struct fleet *fleet, struct member *member, struct err *err)
 {
     if (member->phase != MEMBER_LEAVING)
         return roster_lose(fleet, member, "left before it was dismissed", err);
@@ -76,45 +76,46 @@ static bool s_leave(struct fleet *fleet, struct member *member, struct err *err)
 }
 
 /* The error of a run that a worker's failure ends. Divergence is not the fault of one worker: it names none. */
-static bool s_run_error(uint64_t worker, const struct failure *failure, struct err *err)
+static bool fleet_run_error(uint64_t worker, const struct failure *failure, struct err *err)
 {
     err_set(err, (enum err_code)failure->code, "%.*s", (int)failure->text.size, failure->text.data);
     return failure->code != ERR_DIVERGED && err_context(err, "worker %" PRIu64, worker);
 }
 
 /* A failure that every worker would have. */
-static bool s_is_of_all(const struct failure *failure)
+static bool fleet_is_of_all(const struct failure *failure)
 {
     return failure->code == ERR_DIVERGED || failure->code == ERR_DATA;
 }
 
 /* A failure of all ends the run; any other ends one worker. */
-static bool s_worker_error(struct fleet *fleet, struct member *member, const struct failure *failure, struct err *err)
+static bool fleet_worker_error(struct fleet *fleet, struct member *member, const struct failure *failure,
+                               struct err *err)
 {
     char why[MESSAGE_LINE + 16];
-    bool of_all = s_is_of_all(failure);
+    bool of_all = fleet_is_of_all(failure);
     if (fleet->embedded)
-        return s_run_error(member->id, failure, err);
+        return fleet_run_error(member->id, failure, err);
     if (of_all && fleet->phase == FLEET_DISMISSED)
         return roster_drop(fleet, member, err);
     if (of_all) {
         fleet->phase = FLEET_DISMISSED; /* no generation follows */
         uint64_t id = member->id;
-        return roster_drop(fleet, member, err) && s_run_error(id, failure, err);
+        return roster_drop(fleet, member, err) && fleet_run_error(id, failure, err);
     }
     snprintf(why, sizeof why, "failed: %.*s", (int)failure->text.size, failure->text.data);
     return roster_lose(fleet, member, why, err);
 }
 
 /* ERROR of a worker that was declared dead before this coordinator read it. */
-static bool s_last_words(const struct fleet *fleet, const struct route *from, const struct failure *failure,
-                         struct err *err)
+static bool fleet_last_words(const struct fleet *fleet, const struct route *from, const struct failure *failure,
+                             struct err *err)
 {
     uint64_t id = roster_former(fleet, from);
     if (id == 0 || fleet->phase == FLEET_DISMISSED)
         return true;
-    if (s_is_of_all(failure))
-        return s_run_error(id, failure, err);
+    if (fleet_is_of_all(failure))
+        return fleet_run_error(id, failure, err);
     char why[MESSAGE_LINE + 1];
     snprintf(why, sizeof why, "%.*s", (int)failure->text.size, failure->text.data);
     log_event(LOG_WARN, "worker_failed", LOG_FIELDS(LOG_COUNT("worker", id), LOG_TEXT("reason", why)),
@@ -124,7 +125,7 @@ static bool s_last_words(const struct fleet *fleet, const struct route *from, co
 
 /* ---- what comes in ---- */
 
-static bool s_credit(struct fleet *fleet, struct member *member, const struct message *message, struct err *err)
+static bool fleet_credit(struct fleet *fleet, struct member *member, const struct message *message, struct err *err)
 {
     if (member->phase != MEMBER_WORKING)
         return true;
@@ -133,7 +134,7 @@ static bool s_credit(struct fleet *fleet, struct member *member, const struct me
 }
 
 /* An answer to work: of a member that works, or, where it is a report, of one that was told to stop. */
-static bool s_answer(struct fleet *fleet, struct member *member, const struct message *message, struct err *err)
+static bool fleet_answer(struct fleet *fleet, struct member *member, const struct message *message, struct err *err)
 {
     if (member->phase == MEMBER_WORKING)
         return fleet->owner.answer(fleet->owner.context, member, message, err);
@@ -147,7 +148,7 @@ static bool s_answer(struct fleet *fleet, struct member *member, const struct me
                                 err);
 }
 
-static bool s_handle(struct fleet *fleet, struct member *member, const struct message *message, struct err *err)
+static bool fleet_handle(struct fleet *fleet, struct member *member, const struct message *message, struct err *err)
 {
     switch (message->type) {
     case MESSAGE_PONG:
@@ -159,24 +160,24 @@ static bool s_handle(struct fleet *fleet, struct member *member, const struct me
     case MESSAGE_STOPPED:
         return generation_stopped(fleet, member, &message->stopped, err);
     case MESSAGE_CREDIT:
-        return s_credit(fleet, member, message, err);
+        return fleet_credit(fleet, member, message, err);
     case MESSAGE_REPORT:
     case MESSAGE_SCORED:
     case MESSAGE_STATE:
-        return s_answer(fleet, member, message, err);
+        return fleet_answer(fleet, member, message, err);
     case MESSAGE_RESIGN:
-        return s_resign(fleet, member, err);
+        return fleet_resign(fleet, member, err);
     case MESSAGE_LEAVE:
-        return s_leave(fleet, member, err);
+        return fleet_leave(fleet, member, err);
     case MESSAGE_ERROR:
-        return s_worker_error(fleet, member, &message->error, err);
+        return fleet_worker_error(fleet, member, &message->error, err);
     default:
         return err_set(err, ERR_PROTOCOL, "%s is not for a coordinator", message_name(message->type));
     }
 }
 
 /* Somebody who is not of the run, and may not disturb it: told why, and logged, but not without end. */
-static void s_refuse(struct fleet *fleet, const struct route *from, const struct err *why)
+static void fleet_refuse(struct fleet *fleet, const struct route *from, const struct err *why)
 {
     int64_t now = clock_ms();
     roster_say_error(fleet, from, why);
@@ -189,7 +190,7 @@ static void s_refuse(struct fleet *fleet, const struct route *from, const struct
     fleet->complained_ms = now;
 }
 
-static void s_answer_ask(struct fleet *fleet, const struct route *from, const struct ask *ask)
+static void fleet_answer_ask(struct fleet *fleet, const struct route *from, const struct ask *ask)
 {
     struct buffer json = {0};
     struct err ignored;
@@ -201,7 +202,8 @@ static void s_answer_ask(struct fleet *fleet, const struct route *from, const st
 }
 
 /* From somebody who is not a member. */
-static bool s_stranger(struct fleet *fleet, const struct route *from, const struct message *message, struct err *err)
+static bool fleet_stranger(struct fleet *fleet, const struct route *from, const struct message *message,
+                           struct err *err)
 {
     struct err why = {0};
     if (fleet->watch != NULL && !watch_knows(fleet->watch, from))
@@ -209,11 +211,11 @@ static bool s_stranger(struct fleet *fleet, const struct route *from, const stru
     if (message->type == MESSAGE_HELLO && (!fleet->embedded || fleet->ids < fleet->least))
         return joining_hello(fleet, from, &message->hello, err);
     if (message->type == MESSAGE_ASK) {
-        s_answer_ask(fleet, from, &message->ask);
+        fleet_answer_ask(fleet, from, &message->ask);
         return true;
     }
     if (message->type == MESSAGE_ERROR)
-        return s_last_words(fleet, from, &message->error, err);
+        return fleet_last_words(fleet, from, &message->error, err);
     if (message->type == MESSAGE_LEAVE || message->type == MESSAGE_PONG)
         return true;
     if (fleet->embedded)
@@ -222,12 +224,12 @@ static bool s_stranger(struct fleet *fleet, const struct route *from, const stru
     else
         err_set(&why, ERR_PROTOCOL, "%s came from somebody who is not a member: say HELLO first",
                 message_name(message->type));
-    s_refuse(fleet, from, &why);
+    fleet_refuse(fleet, from, &why);
     return true;
 }
 
 /* A member broke the protocol: it is told, and forgotten; where it is of this process, the run ends. */
-static bool s_broken(struct fleet *fleet, struct member *member, const struct err *why, struct err *err)
+static bool fleet_broken(struct fleet *fleet, struct member *member, const struct err *why, struct err *err)
 {
     char text[ERR_TEXT + 32];
     roster_say_error(fleet, &member->route, why);
@@ -239,7 +241,8 @@ static bool s_broken(struct fleet *fleet, struct member *member, const struct er
     return roster_lose(fleet, member, text, err);
 }
 
-static bool s_dispatch(struct fleet *fleet, const struct route *from, const struct message *message, struct err *err)
+static bool fleet_dispatch(struct fleet *fleet, const struct route *from, const struct message *message,
+                           struct err *err)
 {
     struct member *member = roster_find(fleet, from);
     struct err failure = {0};
@@ -247,16 +250,16 @@ static bool s_dispatch(struct fleet *fleet, const struct route *from, const stru
     if (member != NULL)
         member->heard_ms = clock_ms();
     if (member == NULL)
-        done = s_stranger(fleet, from, message, &failure);
+        done = fleet_stranger(fleet, from, message, &failure);
     else if (message->type == MESSAGE_HELLO && !fleet->embedded)
         done = joining_hello(fleet, from, &message->hello, &failure);
     else
-        done = s_handle(fleet, member, message, &failure);
+        done = fleet_handle(fleet, member, message, &failure);
     if (done)
         return true;
     member = roster_find(fleet, from);
     if (failure.code == ERR_PROTOCOL && member != NULL && message->type != MESSAGE_ERROR)
-        return s_broken(fleet, member, &failure, err);
+        return fleet_broken(fleet, member, &failure, err);
     *err = failure;
     return false;
 }
@@ -277,13 +280,13 @@ bool fleet_receive(struct fleet *fleet, bool *got, struct err *err)
         }
         struct member *member = roster_find(fleet, &from);
         if (member != NULL)
-            return s_broken(fleet, member, &failure, err);
-        s_refuse(fleet, &from, &failure);
+            return fleet_broken(fleet, member, &failure, err);
+        fleet_refuse(fleet, &from, &failure);
         return true;
     }
     if (!*got)
         return true;
-    bool done = s_dispatch(fleet, &from, &message, err);
+    bool done = fleet_dispatch(fleet, &from, &message, err);
     message_close(&message);
     return done;
 }
@@ -291,7 +294,7 @@ bool fleet_receive(struct fleet *fleet, bool *got, struct err *err)
 /* ---- who is alive ---- */
 
 /* Whether messages wait to be read, among which may be what a member said. */
-static bool s_is_behind(const struct fleet *fleet)
+static bool fleet_is_behind(const struct fleet *fleet)
 {
     int events = 0;
     size_t size = sizeof events;
@@ -300,7 +303,7 @@ static bool s_is_behind(const struct fleet *fleet)
 
 /* The reason to declare a member dead now; NULL = none. While the coordinator is behind, a member may be silent for
  * longer. */
-static const char *s_fault(const struct fleet *fleet, const struct member *member, int64_t now, bool behind)
+static const char *fleet_fault(const struct fleet *fleet, const struct member *member, int64_t now, bool behind)
 {
     if (member->gone_ms != 0 && (!behind || now - member->gone_ms >= GONE_MS))
         return "has lost its connection";
@@ -314,7 +317,7 @@ static const char *s_fault(const struct fleet *fleet, const struct member *membe
 }
 
 /* This process itself was held up, and has not read yet what was said meanwhile: nobody else is to blame. */
-static void s_forgive(struct fleet *fleet, int64_t now)
+static void fleet_forgive(struct fleet *fleet, int64_t now)
 {
     int64_t late = now - fleet->ticked_ms - fleet->config->cluster_ping;
     if (fleet->ticked_ms != 0 && late > fleet->config->cluster_timeout / 4)
@@ -323,11 +326,11 @@ static void s_forgive(struct fleet *fleet, int64_t now)
     fleet->ticked_ms = now;
 }
 
-static bool s_on_tick(void *context, struct err *err)
+static bool fleet_on_tick(void *context, struct err *err)
 {
     struct fleet *fleet = context;
     int64_t now = clock_ms();
-    s_forgive(fleet, now);
+    fleet_forgive(fleet, now);
     struct message ping = {.type = MESSAGE_PING, .ping = {.time = (uint64_t)clock_ns()}};
     for (size_t i = 0; i < fleet->count; i++) {
         struct member *member = fleet->members[i];
@@ -335,12 +338,12 @@ static bool s_on_tick(void *context, struct err *err)
         if (!fleet_send(fleet, member, &ping, &sent, err) || !generation_ask_again(fleet, member, err))
             return false;
     }
-    bool behind = s_is_behind(fleet);
+    bool behind = fleet_is_behind(fleet);
     /* Giving one up can change the table: look from the beginning, and at most once for each of them. */
     for (size_t left = fleet->count; left > 0; left--) {
         const char *why = NULL;
         for (size_t i = 0; i < fleet->count && why == NULL; i++) {
-            why = s_fault(fleet, fleet->members[i], now, behind);
+            why = fleet_fault(fleet, fleet->members[i], now, behind);
             if (why != NULL && !roster_lose(fleet, fleet->members[i], why, err))
                 return false;
         }
@@ -353,7 +356,7 @@ static bool s_on_tick(void *context, struct err *err)
 /* ---- life ---- */
 
 /* A worker is heard once for each PING at least, so with a shorter limit a live worker would be declared dead. */
-static bool s_check_times(const struct config *config, struct err *err)
+static bool fleet_check_times(const struct config *config, struct err *err)
 {
     return config->cluster_timeout >= 2 * config->cluster_ping ||
            err_set(err, ERR_USAGE,
@@ -381,11 +384,11 @@ bool fleet_open(struct fleet *fleet, struct err *err)
     }
     if (fleet->embedded)
         return true;
-    if (!s_check_times(config, err))
+    if (!fleet_check_times(config, err))
         return false;
     fleet->expected = fleet->journal->resumed ? fleet->journal->ranks : 0;
     fleet->expected_until = clock_ms() + RETURN_MS;
-    fleet->tick = loop_add_timer(fleet->loop, config->cluster_ping, config->cluster_ping, s_on_tick, fleet, err);
+    fleet->tick = loop_add_timer(fleet->loop, config->cluster_ping, config->cluster_ping, fleet_on_tick, fleet, err);
     return fleet->tick != 0;
 }
 
@@ -458,7 +461,7 @@ bool fleet_abandon(struct fleet *fleet, const char *reason, struct err *err)
     return fleet_dismiss(fleet, reason, err);
 }
 
-static bool s_on_seen_off(void *context, struct err *err)
+static bool fleet_on_seen_off(void *context, struct err *err)
 {
     struct fleet *fleet = context;
     return fleet->owner.empty(fleet->owner.context, err);
@@ -467,5 +470,5 @@ static bool s_on_seen_off(void *context, struct err *err)
 bool fleet_see_off(struct fleet *fleet, struct err *err)
 {
     fleet->phase = FLEET_DISMISSED;
-    return loop_add_timer(fleet->loop, RETURN_MS, 0, s_on_seen_off, fleet, err) != 0;
+    return loop_add_timer(fleet->loop, RETURN_MS, 0, fleet_on_seen_off, fleet, err) != 0;
 }

@@ -12,7 +12,7 @@ enum { RETRY_MS = 2 }; /* until a full queue is tried again */
 /* Ranks that have not met so long after they had all they need may be out of one another's reach. */
 enum { MEETING_MS = 10000 };
 
-static size_t s_count(const struct fleet *fleet, enum member_phase phase)
+static size_t generation_count(const struct fleet *fleet, enum member_phase phase)
 {
     size_t count = 0;
     for (size_t i = 0; i < fleet->count; i++)
@@ -21,7 +21,7 @@ static size_t s_count(const struct fleet *fleet, enum member_phase phase)
 }
 
 /* Of this generation, with this rank. */
-static struct member *s_rank(const struct fleet *fleet, uint32_t rank)
+static struct member *generation_rank(const struct fleet *fleet, uint32_t rank)
 {
     for (size_t i = 0; i < fleet->count; i++)
         if (member_is_in(fleet->members[i]) && fleet->members[i]->rank == rank)
@@ -31,68 +31,69 @@ static struct member *s_rank(const struct fleet *fleet, uint32_t rank)
 
 /* ---- the beginning ---- */
 
-static bool s_waits(const struct member *member)
+static bool generation_waits(const struct member *member)
 {
     return member->phase == MEMBER_WAITING && !member->resigned;
 }
 
-static bool s_is_exact(const struct fleet *fleet)
+static bool generation_is_exact(const struct fleet *fleet)
 {
     return fleet->config->train_reduce == REDUCE_EXACT;
 }
 
 /* The run took no other course after that state. */
-static bool s_is_of_course(const struct fleet *fleet, uint64_t branch, uint64_t step)
+static bool generation_is_of_course(const struct fleet *fleet, uint64_t branch, uint64_t step)
 {
-    return s_is_exact(fleet) || (branch <= fleet->generation && branch_has(&fleet->branch, branch, step));
+    return generation_is_exact(fleet) || (branch <= fleet->generation && branch_has(&fleet->branch, branch, step));
 }
 
 /* A state that the run can go on from: others may have gone on without it since it was told of. */
-static bool s_has_state(const struct fleet *fleet, const struct member *member)
+static bool generation_has_state(const struct fleet *fleet, const struct member *member)
 {
-    return member->phase == MEMBER_WAITING && member->held && s_is_of_course(fleet, member->branch, member->step) &&
+    return member->phase == MEMBER_WAITING && member->held &&
+           generation_is_of_course(fleet, member->branch, member->step) &&
            fleet->owner.knows(fleet->owner.context, member->step);
 }
 
-static bool s_holds(const struct fleet *fleet, const struct member *member)
+static bool generation_holds(const struct fleet *fleet, const struct member *member)
 {
-    return s_waits(member) && s_has_state(fleet, member);
+    return generation_waits(member) && generation_has_state(fleet, member);
 }
 
 /* What a member holds is further along the run's course than what another does. */
-static bool s_is_ahead(const struct fleet *fleet, const struct member *member, const struct member *other)
+static bool generation_is_ahead(const struct fleet *fleet, const struct member *member, const struct member *other)
 {
-    if (!s_is_exact(fleet) && member->branch != other->branch)
+    if (!generation_is_exact(fleet) && member->branch != other->branch)
         return member->branch > other->branch;
     return member->step > other->step;
 }
 
 /* Of those who wait and were told to end, the one with whom a state would go that nobody else holds and no checkpoint
  * has; NULL = nobody. Of those who were released the owner knew when it ended their generation: it saved, or failed to. */
-static struct member *s_last_holder(const struct fleet *fleet)
+static struct member *generation_last_holder(const struct fleet *fleet)
 {
     struct member *last = NULL;
     for (size_t i = 0; i < fleet->count; i++) {
         struct member *member = fleet->members[i];
-        if (member->resigned && !member->released && s_has_state(fleet, member) &&
-            (last == NULL || s_is_ahead(fleet, member, last)))
+        if (member->resigned && !member->released && generation_has_state(fleet, member) &&
+            (last == NULL || generation_is_ahead(fleet, member, last)))
             last = member;
     }
     if (last == NULL || !fleet->owner.unsaved(fleet->owner.context))
         return NULL;
     for (size_t i = 0; i < fleet->count; i++)
-        if (s_holds(fleet, fleet->members[i]) && !s_is_ahead(fleet, last, fleet->members[i]))
+        if (generation_holds(fleet, fleet->members[i]) && !generation_is_ahead(fleet, last, fleet->members[i]))
             return NULL;
     return last;
 }
 
 /* The member with the most advanced state, of several the first; NULL where there is none. */
-static const struct member *s_foremost(const struct fleet *fleet)
+static const struct member *generation_foremost(const struct fleet *fleet)
 {
     const struct member *foremost = NULL;
     for (size_t i = 0; i < fleet->count; i++) {
         const struct member *member = fleet->members[i];
-        if (s_holds(fleet, member) && (foremost == NULL || s_is_ahead(fleet, member, foremost)))
+        if (generation_holds(fleet, member) && (foremost == NULL || generation_is_ahead(fleet, member, foremost)))
             foremost = member;
     }
     return foremost;
@@ -100,14 +101,15 @@ static const struct member *s_foremost(const struct fleet *fleet)
 
 /* Members with the state of the foremost first, so that those in reserve are those without; then by number. Ranks go by
  * number. */
-static uint32_t s_choose(struct fleet *fleet, const struct member *foremost)
+static uint32_t generation_choose(struct fleet *fleet, const struct member *foremost)
 {
     uint32_t size = 0;
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < fleet->count && size < fleet->most; i++) {
             struct member *member = fleet->members[i];
-            bool same = foremost != NULL && s_holds(fleet, member) && !s_is_ahead(fleet, foremost, member);
-            if (s_waits(member) && same == (pass == 0)) {
+            bool same =
+                foremost != NULL && generation_holds(fleet, member) && !generation_is_ahead(fleet, foremost, member);
+            if (generation_waits(member) && same == (pass == 0)) {
                 member_enter(member, 0, 0);
                 member->has_start = same;
                 size++;
@@ -121,14 +123,15 @@ static uint32_t s_choose(struct fleet *fleet, const struct member *foremost)
 }
 
 /* A member that is to save what it holds. */
-static uint32_t s_take_alone(struct member *member)
+static uint32_t generation_take_alone(struct member *member)
 {
     member_enter(member, 0, 0);
     member->has_start = true;
     return 1;
 }
 
-static enum generation_source s_source(const struct fleet *fleet, const struct member *member, uint32_t root)
+static enum generation_source generation_source_of(const struct fleet *fleet, const struct member *member,
+                                                   uint32_t root)
 {
     const struct fleet_start *start = &fleet->start;
     if (start->held)
@@ -138,28 +141,28 @@ static enum generation_source s_source(const struct fleet *fleet, const struct m
     return member->rank == root ? SOURCE_STATE : SOURCE_PEER;
 }
 
-static uint32_t s_root(const struct fleet *fleet)
+static uint32_t generation_root(const struct fleet *fleet)
 {
     for (uint32_t rank = 0; fleet->start.held && rank < fleet->size; rank++)
-        if (s_rank(fleet, rank)->has_start)
+        if (generation_rank(fleet, rank)->has_start)
             return rank;
     return 0;
 }
 
-static bool s_announce(struct fleet *fleet, struct err *err)
+static bool generation_announce(struct fleet *fleet, struct err *err)
 {
-    uint32_t root = s_root(fleet);
+    uint32_t root = generation_root(fleet);
     bool broadcast = false;
     for (uint32_t rank = 0; rank < fleet->size; rank++)
-        broadcast = broadcast || s_source(fleet, s_rank(fleet, rank), root) == SOURCE_PEER;
+        broadcast = broadcast || generation_source_of(fleet, generation_rank(fleet, rank), root) == SOURCE_PEER;
     for (uint32_t rank = 0; rank < fleet->size; rank++) {
-        struct member *member = s_rank(fleet, rank);
+        struct member *member = generation_rank(fleet, rank);
         struct message message = {.type = MESSAGE_GENERATION,
                                   .generation = {.generation = fleet->generation,
                                                  .rank = rank,
                                                  .size = fleet->size,
                                                  .step = fleet->start.step,
-                                                 .source = s_source(fleet, member, root),
+                                                 .source = generation_source_of(fleet, member, root),
                                                  .broadcast = broadcast,
                                                  .root = root}};
         bool sent;
@@ -171,28 +174,28 @@ static bool s_announce(struct fleet *fleet, struct err *err)
     return true;
 }
 
-static bool s_send_state(struct fleet *fleet, struct err *err);
+static bool generation_send_state(struct fleet *fleet, struct err *err);
 
-static bool s_on_retry(void *context, struct err *err)
+static bool generation_on_retry(void *context, struct err *err)
 {
     struct fleet *fleet = context;
     fleet->retry = 0;
     for (size_t i = 0; i < fleet->count; i++)
         if (!generation_ask_again(fleet, fleet->members[i], err))
             return false;
-    return fleet->phase != FLEET_SYNC || s_send_state(fleet, err);
+    return fleet->phase != FLEET_SYNC || generation_send_state(fleet, err);
 }
 
-static bool s_retry_soon(struct fleet *fleet, struct err *err)
+static bool generation_retry_soon(struct fleet *fleet, struct err *err)
 {
     if (fleet->retry == 0)
-        fleet->retry = loop_add_timer(fleet->loop, RETRY_MS, 0, s_on_retry, fleet, err);
+        fleet->retry = loop_add_timer(fleet->loop, RETRY_MS, 0, generation_on_retry, fleet, err);
     return fleet->retry != 0;
 }
 
 /* PING behind what is on its way, whose PONG says that it arrived. Where there is no room for it, that of the fleet's next
  * tick does as well. */
-static bool s_ask_arrival(struct fleet *fleet, struct member *member, struct err *err)
+static bool generation_ask_arrival(struct fleet *fleet, struct member *member, struct err *err)
 {
     uint64_t now = (uint64_t)clock_ns();
     const struct message ping = {.type = MESSAGE_PING, .ping = {.time = now}};
@@ -204,12 +207,12 @@ static bool s_ask_arrival(struct fleet *fleet, struct member *member, struct err
 }
 
 /* The checkpoint's state to rank 0, as fast as it takes it. What the socket has no room for now is sent a little later. */
-static bool s_send_state(struct fleet *fleet, struct err *err)
+static bool generation_send_state(struct fleet *fleet, struct err *err)
 {
-    struct member *member = s_rank(fleet, 0);
+    struct member *member = generation_rank(fleet, 0);
     for (bool more = true, sent = true; more;) {
         if (member != NULL && !fleet->embedded && !upload_may_send(&fleet->upload))
-            return s_ask_arrival(fleet, member, err);
+            return generation_ask_arrival(fleet, member, err);
         struct message message = {.type = MESSAGE_STATE};
         if (!upload_piece(&fleet->upload, &message.state, &more, err))
             return false;
@@ -221,27 +224,27 @@ static bool s_send_state(struct fleet *fleet, struct err *err)
             upload_sent(&fleet->upload);
             continue;
         }
-        return s_retry_soon(fleet, err);
+        return generation_retry_soon(fleet, err);
     }
     return true;
 }
 
-static bool s_begin_upload(struct fleet *fleet, struct err *err)
+static bool generation_begin_upload(struct fleet *fleet, struct err *err)
 {
     upload_close(&fleet->upload);
     upload_open(&fleet->upload, fleet->start.held ? NULL : fleet->start.checkpoint);
-    return s_send_state(fleet, err);
+    return generation_send_state(fleet, err);
 }
 
 /* What was on its way to rank 0 has arrived. */
-static bool s_arrived(struct fleet *fleet, const struct member *member, uint64_t asked_ns, struct err *err)
+static bool generation_arrived(struct fleet *fleet, const struct member *member, uint64_t asked_ns, struct err *err)
 {
     struct upload *upload = &fleet->upload;
     if (fleet->phase != FLEET_SYNC || upload->file >= TRANSFER_FILES || upload->asked_ns == 0 ||
         asked_ns < upload->asked_ns || !member_is_in(member) || member->rank != 0)
         return true;
     upload_arrived(upload, (uint64_t)clock_ns() - upload->asked_ns);
-    return s_send_state(fleet, err);
+    return generation_send_state(fleet, err);
 }
 
 /* It reads: what found no room for it may find some now. */
@@ -251,15 +254,15 @@ bool generation_pong(struct fleet *fleet, struct member *member, const struct me
     member->full = false;
     if (full && member->phase == MEMBER_WORKING && fleet->phase == FLEET_WORK)
         return fleet->owner.answer(fleet->owner.context, member, pong, err);
-    return s_arrived(fleet, member, pong->pong.time, err);
+    return generation_arrived(fleet, member, pong->pong.time, err);
 }
 
 /* `alone`: of this member only, which is to save what it holds; NULL = of all who wait. */
-static bool s_form(struct fleet *fleet, struct member *alone, struct err *err)
+static bool generation_form(struct fleet *fleet, struct member *alone, struct err *err)
 {
-    const struct member *foremost = alone != NULL ? alone : s_foremost(fleet);
+    const struct member *foremost = alone != NULL ? alone : generation_foremost(fleet);
     bool held = foremost != NULL;
-    fleet->size = alone != NULL ? s_take_alone(alone) : s_choose(fleet, foremost);
+    fleet->size = alone != NULL ? generation_take_alone(alone) : generation_choose(fleet, foremost);
     if (!fleet->owner.begin(fleet->owner.context, held, held ? foremost->step : 0, &fleet->start, err))
         return false;
     fleet->generation++;
@@ -281,23 +284,23 @@ static bool s_form(struct fleet *fleet, struct member *alone, struct err *err)
                              LOG_COUNT("step", fleet->start.step), LOG_BOOL("alone", alone != NULL)),
                   "generation %" PRIu64 ": %u worker%s, from step %" PRIu64, fleet->generation, fleet->size,
                   fleet->size == 1 ? "" : "s", fleet->start.step);
-    return s_announce(fleet, err) && (fleet->size > 1 || s_begin_upload(fleet, err));
+    return generation_announce(fleet, err) && (fleet->size > 1 || generation_begin_upload(fleet, err));
 }
 
 /* Nobody came just now: others who were started with it may be on their way. */
-static bool s_settled(const struct fleet *fleet)
+static bool generation_settled(const struct fleet *fleet)
 {
     int64_t now = clock_ms(), settle = fleet->embedded ? 0 : fleet->config->cluster_settle;
     if (fleet->expected > fleet->count && now < fleet->expected_until)
         return false;
     for (size_t i = 0; i < fleet->count; i++)
-        if (s_waits(fleet->members[i]) && now - fleet->members[i]->joined_ms < settle)
+        if (generation_waits(fleet->members[i]) && now - fleet->members[i]->joined_ms < settle)
             return false;
     return true;
 }
 
 /* DISMISS to those who wait and were told to end. */
-static bool s_let_go(struct fleet *fleet, struct err *err)
+static bool generation_let_go(struct fleet *fleet, struct err *err)
 {
     for (size_t i = 0; i < fleet->count; i++) {
         struct member *member = fleet->members[i];
@@ -308,15 +311,15 @@ static bool s_let_go(struct fleet *fleet, struct err *err)
     return true;
 }
 
-static bool s_gather(struct fleet *fleet, size_t waiting, struct err *err)
+static bool generation_gather(struct fleet *fleet, size_t waiting, struct err *err)
 {
-    struct member *last = s_last_holder(fleet);
+    struct member *last = generation_last_holder(fleet);
     if (last != NULL)
-        return s_form(fleet, last, err);
-    if (!s_let_go(fleet, err))
+        return generation_form(fleet, last, err);
+    if (!generation_let_go(fleet, err))
         return false;
     if (waiting >= fleet->least)
-        return !s_settled(fleet) || s_form(fleet, NULL, err);
+        return !generation_settled(fleet) || generation_form(fleet, NULL, err);
     if (!fleet->embedded && fleet->told_waiting != waiting + 1)
         log_event(LOG_INFO, "waiting_for_workers",
                   LOG_FIELDS(LOG_COUNT("workers", waiting), LOG_COUNT("least", fleet->least)),
@@ -326,7 +329,7 @@ static bool s_gather(struct fleet *fleet, size_t waiting, struct err *err)
 }
 
 /* Ranks that cannot reach one another wait without end, and each of them is alive: that is for people to mend. */
-static void s_watch_meeting(struct fleet *fleet)
+static void generation_watch_meeting(struct fleet *fleet)
 {
     int64_t now = clock_ms();
     if (fleet->phase != FLEET_SYNC || fleet->upload.file < TRANSFER_FILES) {
@@ -336,16 +339,16 @@ static void s_watch_meeting(struct fleet *fleet)
     if (now - fleet->meeting_ms < MEETING_MS)
         return;
     fleet->meeting_ms = now;
-    log_event(LOG_WARN, "generation_stalled",
-              LOG_FIELDS(LOG_COUNT("generation", fleet->generation), LOG_INT("ms", now - fleet->formed_ms),
-                         LOG_COUNT("workers", fleet->size),
-                         LOG_COUNT("unready", fleet->size - s_count(fleet, MEMBER_WORKING))),
-              "generation %" PRIu64 " has not begun after %" PRId64
-              " ms: %zu of %u workers are not ready; each must reach "
-              "the next at the place it names (worker.bind)",
-              fleet->generation, now - fleet->formed_ms, fleet->size - s_count(fleet, MEMBER_WORKING), fleet->size);
+    log_event(
+        LOG_WARN, "generation_stalled",
+        LOG_FIELDS(LOG_COUNT("generation", fleet->generation), LOG_INT("ms", now - fleet->formed_ms),
+                   LOG_COUNT("workers", fleet->size),
+                   LOG_COUNT("unready", fleet->size - generation_count(fleet, MEMBER_WORKING))),
+        "generation %" PRIu64 " has not begun after %" PRId64 " ms: %zu of %u workers are not ready; each must reach "
+        "the next at the place it names (worker.bind)",
+        fleet->generation, now - fleet->formed_ms, fleet->size - generation_count(fleet, MEMBER_WORKING), fleet->size);
     for (uint32_t rank = 0; rank < fleet->size; rank++) {
-        const struct member *member = s_rank(fleet, rank);
+        const struct member *member = generation_rank(fleet, rank);
         if (member != NULL && member->phase != MEMBER_WORKING)
             log_event(LOG_WARN, "worker_unready",
                       LOG_FIELDS(LOG_COUNT("worker", member->id), LOG_TEXT("host", member->host),
@@ -355,7 +358,7 @@ static void s_watch_meeting(struct fleet *fleet)
 }
 
 /* A member of the generation was told to end. */
-static bool s_one_resigns(const struct fleet *fleet)
+static bool generation_one_resigns(const struct fleet *fleet)
 {
     for (size_t i = 0; i < fleet->count; i++)
         if (fleet->members[i]->resigned && member_is_in(fleet->members[i]))
@@ -365,17 +368,17 @@ static bool s_one_resigns(const struct fleet *fleet)
 
 bool generation_consider(struct fleet *fleet, struct err *err)
 {
-    s_watch_meeting(fleet);
+    generation_watch_meeting(fleet);
     size_t waiting = 0;
     for (size_t i = 0; i < fleet->count; i++)
-        waiting += s_waits(fleet->members[i]);
+        waiting += generation_waits(fleet->members[i]);
     if (fleet->phase == FLEET_GATHER)
-        return s_gather(fleet, waiting, err);
+        return generation_gather(fleet, waiting, err);
     /* While one saves what it holds, others who hold it too stay: it may die meanwhile. */
-    bool works = fleet->phase == FLEET_SYNC || fleet->phase == FLEET_WORK, resigned = s_one_resigns(fleet);
-    if (works && !fleet->parting && !s_let_go(fleet, err))
+    bool works = fleet->phase == FLEET_SYNC || fleet->phase == FLEET_WORK, resigned = generation_one_resigns(fleet);
+    if (works && !fleet->parting && !generation_let_go(fleet, err))
         return false;
-    bool joins = waiting > 0 && fleet->size < fleet->most && s_settled(fleet);
+    bool joins = waiting > 0 && fleet->size < fleet->most && generation_settled(fleet);
     if (fleet->phase != FLEET_WORK || fleet->winding_up || !(joins || resigned))
         return true;
     fleet->winding_up = true;
@@ -384,18 +387,18 @@ bool generation_consider(struct fleet *fleet, struct err *err)
 
 /* ---- rendezvous ---- */
 
-static bool s_of_now(const struct fleet *fleet, uint64_t generation, const char *name, struct err *err)
+static bool generation_of_now(const struct fleet *fleet, uint64_t generation, const char *name, struct err *err)
 {
     return generation == fleet->generation ||
            err_set(err, ERR_PROTOCOL, "%s of generation %" PRIu64 " came in generation %" PRIu64, name, generation,
                    fleet->generation);
 }
 
-static bool s_send_peers(struct fleet *fleet, struct err *err)
+static bool generation_send_peers(struct fleet *fleet, struct err *err)
 {
     struct buffer lines = {0};
     for (uint32_t rank = 0; rank < fleet->size; rank++) {
-        const struct member *member = s_rank(fleet, rank);
+        const struct member *member = generation_rank(fleet, rank);
         const char *key = member->route.key;
         buffer_format(&lines, "%s%s%s\n", member->endpoint, key[0] != '\0' ? " " : "", key);
     }
@@ -403,7 +406,7 @@ static bool s_send_peers(struct fleet *fleet, struct err *err)
     for (uint32_t rank = 0; ok && rank < fleet->size; rank++) {
         struct message message = {.type = MESSAGE_PEERS,
                                   .peers = {.generation = fleet->generation, .lines = lines.data, .size = lines.size}};
-        struct member *member = s_rank(fleet, rank);
+        struct member *member = generation_rank(fleet, rank);
         bool sent;
         member->phase = MEMBER_SYNCING;
         ok = fleet_send(fleet, member, &message, &sent, err);
@@ -419,14 +422,14 @@ bool generation_endpoint(struct fleet *fleet, struct member *member, const struc
     if (member->phase != MEMBER_ENTERING || member->endpoint[0] != '\0' || endpoint->address.size == 0 ||
         memchr(endpoint->address.data, ' ', endpoint->address.size) != NULL)
         return err_set(err, ERR_PROTOCOL, "ENDPOINT was not asked for, or is none");
-    if (!s_of_now(fleet, endpoint->generation, "ENDPOINT", err))
+    if (!generation_of_now(fleet, endpoint->generation, "ENDPOINT", err))
         return false;
     memcpy(member->endpoint, endpoint->address.data, endpoint->address.size);
     member->endpoint[endpoint->address.size] = '\0';
     for (size_t i = 0; i < fleet->count; i++)
         if (fleet->members[i]->phase == MEMBER_ENTERING && fleet->members[i]->endpoint[0] == '\0')
             return true;
-    return s_send_peers(fleet, err) && s_begin_upload(fleet, err);
+    return generation_send_peers(fleet, err) && generation_begin_upload(fleet, err);
 }
 
 bool generation_ready(struct fleet *fleet, struct member *member, const struct ready *ready, struct err *err)
@@ -436,14 +439,14 @@ bool generation_ready(struct fleet *fleet, struct member *member, const struct r
     if (member->phase != MEMBER_SYNCING || ready->step != fleet->start.step)
         return err_set(err, ERR_PROTOCOL, "READY for generation %" PRIu64 ", step %" PRIu64 " was not asked for",
                        ready->generation, ready->step);
-    if (!s_of_now(fleet, ready->generation, "READY", err))
+    if (!generation_of_now(fleet, ready->generation, "READY", err))
         return false;
     member->phase = MEMBER_WORKING;
-    if (s_count(fleet, MEMBER_WORKING) < fleet->size)
+    if (generation_count(fleet, MEMBER_WORKING) < fleet->size)
         return true;
     upload_close(&fleet->upload);
     fleet->phase = FLEET_WORK;
-    fleet->winding_up = s_one_resigns(fleet);
+    fleet->winding_up = generation_one_resigns(fleet);
     if (!fleet->embedded)
         log_event(LOG_INFO, "generation_active",
                   LOG_FIELDS(LOG_COUNT("generation", fleet->generation), LOG_INT("ms", clock_ms() - fleet->formed_ms),
@@ -460,7 +463,7 @@ bool generation_hold(struct fleet *fleet, struct member *member, const struct ge
     struct err failure = {0};
     member->step = held->step;
     member->branch = held->branch;
-    member->held = s_is_of_course(fleet, held->branch, held->step);
+    member->held = generation_is_of_course(fleet, held->branch, held->step);
     if (!member->held) {
         log_event(LOG_INFO, "state_outdated",
                   LOG_FIELDS(LOG_COUNT("worker", member->id), LOG_COUNT("step", held->step),
@@ -474,7 +477,7 @@ bool generation_hold(struct fleet *fleet, struct member *member, const struct ge
         fleet->owner.results(fleet->owner.context, held->step - held->steps, held->results, held->steps, &failure))
         return true;
     /* Generations before this process, which it does not know, may have taken another course, and left no trace but this. */
-    if (s_is_exact(fleet) || held->branch == fleet->generation || failure.code != ERR_FAILED) {
+    if (generation_is_exact(fleet) || held->branch == fleet->generation || failure.code != ERR_FAILED) {
         *err = failure;
         return false;
     }
@@ -489,7 +492,7 @@ bool generation_hold(struct fleet *fleet, struct member *member, const struct ge
 
 /* ---- the end ---- */
 
-static bool s_ask(struct fleet *fleet, struct member *member, struct err *err)
+static bool generation_request(struct fleet *fleet, struct member *member, struct err *err)
 {
     const struct message stop = {.type = MESSAGE_STOP, .stop = {.generation = fleet->generation}};
     bool sent = true;
@@ -503,7 +506,7 @@ static bool s_ask(struct fleet *fleet, struct member *member, struct err *err)
             return false;
     }
     member->unasked = !sent;
-    return sent || !fleet->embedded || s_retry_soon(fleet, err); /* elsewhere the tick says it again */
+    return sent || !fleet->embedded || generation_retry_soon(fleet, err); /* elsewhere the tick says it again */
 }
 
 bool generation_ask(struct fleet *fleet, struct member *member, enum member_phase phase, const char *reason,
@@ -514,12 +517,12 @@ bool generation_ask(struct fleet *fleet, struct member *member, enum member_phas
     member->phase = phase;
     member->reason = reason;
     member->asked_ms = clock_ms();
-    return s_ask(fleet, member, err);
+    return generation_request(fleet, member, err);
 }
 
 bool generation_ask_again(struct fleet *fleet, struct member *member, struct err *err)
 {
-    return !member->unasked || s_ask(fleet, member, err);
+    return !member->unasked || generation_request(fleet, member, err);
 }
 
 bool generation_end(struct fleet *fleet, struct err *err)
@@ -545,7 +548,7 @@ bool generation_end(struct fleet *fleet, struct err *err)
 
 bool generation_check_ended(struct fleet *fleet, struct err *err)
 {
-    if (fleet->phase != FLEET_ENDING || s_count(fleet, MEMBER_STOPPING) > 0)
+    if (fleet->phase != FLEET_ENDING || generation_count(fleet, MEMBER_STOPPING) > 0)
         return true;
     fleet->phase = FLEET_GATHER;
     return generation_consider(fleet, err);
@@ -557,7 +560,7 @@ bool generation_stopped(struct fleet *fleet, struct member *member, const struct
         return true;
     if (member->phase != MEMBER_STOPPING)
         return err_set(err, ERR_PROTOCOL, "STOPPED came without STOP");
-    if (!s_of_now(fleet, stopped->generation, "STOPPED", err))
+    if (!generation_of_now(fleet, stopped->generation, "STOPPED", err))
         return false;
     if (stopped->held != 0 && stopped->step > fleet->handed)
         return err_set(err, ERR_PROTOCOL, "STOPPED at step %" PRIu64 ", but none after step %" PRIu64 " was handed out",

@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* What must be the same for the same bits. */
-static bool s_fits(const struct fleet *fleet, const struct hello *hello, struct err *err)
+static bool joining_fits(const struct fleet *fleet, const struct hello *hello, struct err *err)
 {
     static const char *const precisions[] = {"fp32", "bf16"};
     const char *wanted = precisions[fleet->config->train_precision];
@@ -40,7 +40,7 @@ static bool s_fits(const struct fleet *fleet, const struct hello *hello, struct 
     return true;
 }
 
-static void s_describe(struct member *member, const struct hello *hello)
+static void joining_describe(struct member *member, const struct hello *hello)
 {
     snprintf(member->build, sizeof member->build, "%.*s", (int)hello->build.size, hello->build.data);
     snprintf(member->backend, sizeof member->backend, "%.*s %.*s %.*s", (int)hello->backend.size, hello->backend.data,
@@ -50,7 +50,8 @@ static void s_describe(struct member *member, const struct hello *hello)
     member->threads = hello->threads;
 }
 
-static void s_log_coming(const struct fleet *fleet, const struct member *member, const struct hello *hello, bool held)
+static void joining_log_coming(const struct fleet *fleet, const struct member *member, const struct hello *hello,
+                               bool held)
 {
     char holds[48] = "";
     if (held)
@@ -65,7 +66,7 @@ static void s_log_coming(const struct fleet *fleet, const struct member *member,
               member->build, member->backend, member->threads, holds);
 }
 
-static bool s_welcome(struct fleet *fleet, struct member *member, struct err *err)
+static bool joining_welcome(struct fleet *fleet, struct member *member, struct err *err)
 {
     struct buffer text = {0};
     bool sent;
@@ -83,7 +84,8 @@ static bool s_welcome(struct fleet *fleet, struct member *member, struct err *er
 
 /* A worker that comes again was given another connection, or said HELLO where it had been forgotten: what it was
  * before is no more, on that connection or on this. Losing one can change the table: look from the beginning. */
-static bool s_forget_former(struct fleet *fleet, const struct route *from, const struct hello *hello, struct err *err)
+static bool joining_forget_former(struct fleet *fleet, const struct route *from, const struct hello *hello,
+                                  struct err *err)
 {
     for (size_t i = 0; i < fleet->count;) {
         struct member *member = fleet->members[i++];
@@ -99,7 +101,7 @@ static bool s_forget_former(struct fleet *fleet, const struct route *from, const
 
 /* Whether it can hold what it says: a state of this run, which a member of it was given, after steps that were handed
  * out. */
-static bool s_may_hold(const struct fleet *fleet, const struct hello *hello)
+static bool joining_may_hold(const struct fleet *fleet, const struct hello *hello)
 {
     if (hello->held == 0 || hello->run != fleet->run)
         return false;
@@ -113,7 +115,7 @@ static bool s_may_hold(const struct fleet *fleet, const struct hello *hello)
 }
 
 /* Too late, or dismissed by a coordinator that was killed before it was heard. */
-static bool s_see_off(struct fleet *fleet, const struct route *from)
+static bool joining_see_off(struct fleet *fleet, const struct route *from)
 {
     static const char over[] = "the run is over";
     struct message message = {.type = MESSAGE_DISMISS, .dismiss = {.reason = {over, strlen(over)}}};
@@ -123,7 +125,7 @@ static bool s_see_off(struct fleet *fleet, const struct route *from)
 }
 
 /* A key may only do what its role says. */
-static bool s_may_train(const struct route *from, struct err *err)
+static bool joining_may_train(const struct route *from, struct err *err)
 {
     return strcmp(from->role, "admin") != 0 ||
            err_set(err, ERR_USAGE,
@@ -133,21 +135,21 @@ static bool s_may_train(const struct route *from, struct err *err)
 bool joining_hello(struct fleet *fleet, const struct route *from, const struct hello *hello, struct err *err)
 {
     struct err refusal = {0};
-    if (!s_forget_former(fleet, from, hello, err))
+    if (!joining_forget_former(fleet, from, hello, err))
         return false;
     if (fleet->phase == FLEET_DISMISSED)
-        return s_see_off(fleet, from);
-    if (s_may_train(from, &refusal) && s_fits(fleet, hello, &refusal)) {
-        bool held = s_may_hold(fleet, hello);
+        return joining_see_off(fleet, from);
+    if (joining_may_train(from, &refusal) && joining_fits(fleet, hello, &refusal)) {
+        bool held = joining_may_hold(fleet, hello);
         struct member *member = roster_add(fleet, from, err);
         if (member == NULL)
             return false;
-        s_describe(member, hello);
+        joining_describe(member, hello);
         if (fleet->watch != NULL)
             watch_trust(fleet->watch, from);
         const struct generation_held state = {hello->step, hello->branch, hello->steps, hello->results};
-        s_log_coming(fleet, member, hello, held);
-        return s_welcome(fleet, member, err) && (!held || generation_hold(fleet, member, &state, err)) &&
+        joining_log_coming(fleet, member, hello, held);
+        return joining_welcome(fleet, member, err) && (!held || generation_hold(fleet, member, &state, err)) &&
                generation_consider(fleet, err);
     }
     if (fleet->embedded) {

@@ -8,7 +8,7 @@
 #include <time.h>
 
 /* After a checkpoint, or the failure of one: finish the epoch it belongs to, and go on. */
-static bool s_after(struct trainer *trainer, bool saved, struct err *err)
+static bool save_after(struct trainer *trainer, bool saved, struct err *err)
 {
     struct checkpoint_state *state = &trainer->state;
     const char *dir = trainer->parts.run->dir;
@@ -45,17 +45,17 @@ static bool s_after(struct trainer *trainer, bool saved, struct err *err)
     return trainer_resume(trainer, err);
 }
 
-static bool s_failed(struct trainer *trainer, const struct err *failure, struct err *err)
+static bool save_failed(struct trainer *trainer, const struct err *failure, struct err *err)
 {
     log_event(LOG_ERROR, "checkpoint_failed",
               LOG_FIELDS(LOG_COUNT("step", trainer->state.step), LOG_TEXT("reason", failure->text)),
               "the checkpoint of step %" PRIu64 " could not be written: %s; training goes on, the last good one stays",
               trainer->state.step, failure->text);
-    return s_after(trainer, false, err);
+    return save_after(trainer, false, err);
 }
 
 /* The lowest rank. */
-static struct member *s_choose(const struct fleet *fleet)
+static struct member *save_choose(const struct fleet *fleet)
 {
     struct member *chosen = NULL;
     for (size_t i = 0; i < fleet->count; i++) {
@@ -88,7 +88,7 @@ bool phase_save_begin(struct trainer *trainer, struct err *err)
 {
     struct checkpoint_state *state = &trainer->state;
     const struct dataset *dataset = trainer->parts.dataset;
-    struct member *member = s_choose(&trainer->fleet);
+    struct member *member = save_choose(&trainer->fleet);
     struct err failure = {0};
     struct tm utc;
     time_t now = time(NULL);
@@ -98,7 +98,7 @@ bool phase_save_begin(struct trainer *trainer, struct err *err)
     strftime(state->created, sizeof state->created, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
     trainer_show(trainer, "saving");
     if (!download_open(&trainer->download, trainer->parts.run->dir, state, dataset->src, dataset->tgt, &failure))
-        return s_failed(trainer, &failure, err);
+        return save_failed(trainer, &failure, err);
     trainer->saver = member->id;
     trainer->unasked = true;
     return phase_save_drive(trainer, err);
@@ -115,9 +115,9 @@ bool phase_save_state(struct trainer *trainer, const struct member *member, cons
     if (!download_whole(&trainer->download))
         return true;
     if (!download_commit(&trainer->download, &failure))
-        return s_failed(trainer, &failure, err);
+        return save_failed(trainer, &failure, err);
     fault_point("commit");
-    return s_after(trainer, true, err);
+    return save_after(trainer, true, err);
 }
 
 void phase_save_abandon(struct trainer *trainer)

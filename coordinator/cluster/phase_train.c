@@ -19,7 +19,7 @@ bool phase_train_begin(struct trainer *trainer, struct err *err)
 
 /* Where the members are to come to stand. When the generation is to end before the barrier, it is where the one who was
  * handed most will be. */
-static uint64_t s_limit(const struct trainer *trainer)
+static uint64_t train_limit(const struct trainer *trainer)
 {
     const struct fleet *fleet = &trainer->fleet;
     uint64_t most = trainer->state.step;
@@ -31,7 +31,7 @@ static uint64_t s_limit(const struct trainer *trainer)
     return most;
 }
 
-static bool s_send_spans(struct trainer *trainer, struct member *member, uint64_t limit, struct err *err)
+static bool train_send_spans(struct trainer *trainer, struct member *member, uint64_t limit, struct err *err)
 {
     const struct fleet *fleet = &trainer->fleet;
     struct share share = plan_share(trainer->parts.plan->shards, member->rank, fleet->size);
@@ -59,13 +59,13 @@ bool phase_train_drive(struct trainer *trainer, struct err *err)
 {
     struct checkpoint_state *state = &trainer->state;
     struct fleet *fleet = &trainer->fleet;
-    uint64_t limit = s_limit(trainer);
+    uint64_t limit = train_limit(trainer);
     bool done = true;
     for (size_t i = 0; i < fleet->count; i++) {
         struct member *member = fleet->members[i];
         if (member->phase != MEMBER_WORKING)
             continue;
-        if (!s_send_spans(trainer, member, limit, err))
+        if (!train_send_spans(trainer, member, limit, err))
             return false;
         done = done && member_is_idle(member) && member->sent_step == limit;
     }
@@ -79,8 +79,8 @@ bool phase_train_drive(struct trainer *trainer, struct err *err)
 }
 
 /* Members that stand at the same step hold the same parameters. */
-static bool s_check_hash(struct trainer *trainer, const struct member *member, uint64_t step, uint64_t hash,
-                         struct err *err)
+static bool train_check_hash(struct trainer *trainer, const struct member *member, uint64_t step, uint64_t hash,
+                             struct err *err)
 {
     struct seen_hash *seen = &trainer->hashes[step % SEEN_HASHES];
     if (hash == 0)
@@ -106,7 +106,7 @@ bool phase_train_report(struct trainer *trainer, struct member *member, const st
     member->rows += report->rows;
     member->busy_ns += report->busy_ns;
     member->waited_ns += report->waited_ns;
-    if (!s_check_hash(trainer, member, flight.first_step + flight.steps, report->hash, err) ||
+    if (!train_check_hash(trainer, member, flight.first_step + flight.steps, report->hash, err) ||
         !trainer_results(trainer, flight.first_step, report->results, report->steps, err))
         return false;
     trainer_show(trainer, "training");

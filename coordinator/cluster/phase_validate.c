@@ -20,7 +20,7 @@ bool phase_validate_begin(struct trainer *trainer, struct err *err)
     return phase_validate_drive(trainer, err);
 }
 
-static bool s_close_epoch(struct trainer *trainer, struct err *err)
+static bool validate_close_epoch(struct trainer *trainer, struct err *err)
 {
     struct checkpoint_state *state = &trainer->state;
     const struct config *config = trainer->parts.config;
@@ -46,7 +46,7 @@ static bool s_close_epoch(struct trainer *trainer, struct err *err)
 }
 
 /* To the members in turn, so that all have something to do before one has more. *more = false when all are out. */
-static bool s_send_round(struct trainer *trainer, bool *sent_any, bool *more, struct err *err)
+static bool validate_send_round(struct trainer *trainer, bool *sent_any, bool *more, struct err *err)
 {
     struct fleet *fleet = &trainer->fleet;
     *sent_any = false;
@@ -74,7 +74,7 @@ static bool s_send_round(struct trainer *trainer, bool *sent_any, bool *more, st
     return true;
 }
 
-static bool s_is_idle(const struct fleet *fleet)
+static bool validate_is_idle(const struct fleet *fleet)
 {
     for (size_t i = 0; i < fleet->count; i++)
         if (fleet->members[i]->phase == MEMBER_WORKING && !member_is_idle(fleet->members[i]))
@@ -87,14 +87,14 @@ bool phase_validate_drive(struct trainer *trainer, struct err *err)
     struct fleet *fleet = &trainer->fleet;
     bool ends = trainer->interrupted || fleet_winds_up(fleet), more = !ends;
     for (bool sent = true; sent && more;)
-        if (!s_send_round(trainer, &sent, &more, err))
+        if (!validate_send_round(trainer, &sent, &more, err))
             return false;
     trainer_show(trainer, "validating");
-    if (!validation_done(&trainer->validation) && !(ends && s_is_idle(fleet)))
+    if (!validation_done(&trainer->validation) && !(ends && validate_is_idle(fleet)))
         return true;
     trainer->validation_seconds += trainer_clock_stop(trainer);
     if (validation_done(&trainer->validation))
-        return s_close_epoch(trainer, err);
+        return validate_close_epoch(trainer, err);
     return trainer->interrupted ? trainer_stop(trainer, err) : trainer_part(trainer, err);
 }
 

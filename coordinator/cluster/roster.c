@@ -51,7 +51,7 @@ struct member *roster_add(struct fleet *fleet, const struct route *route, struct
     return member;
 }
 
-static void s_remove(struct fleet *fleet, const struct member *member)
+static void roster_remove(struct fleet *fleet, const struct member *member)
 {
     size_t at = 0;
     while (fleet->members[at] != member)
@@ -64,7 +64,7 @@ static void s_remove(struct fleet *fleet, const struct member *member)
 bool roster_drop(struct fleet *fleet, struct member *member, struct err *err)
 {
     bool was_in = member_is_in(member);
-    s_remove(fleet, member);
+    roster_remove(fleet, member);
     if (fleet->phase == FLEET_DISMISSED)
         return fleet->count > 0 || fleet->owner.empty(fleet->owner.context, err);
     return (was_in ? generation_end(fleet, err) : generation_check_ended(fleet, err)) &&
@@ -72,7 +72,7 @@ bool roster_drop(struct fleet *fleet, struct member *member, struct err *err)
 }
 
 /* A worker that was only silent learns that its membership is over. HELLO makes it a new worker. */
-static void s_notify_dead(struct fleet *fleet, const struct member *member)
+static void roster_notify_dead(struct fleet *fleet, const struct member *member)
 {
     struct err why;
     err_set(&why, ERR_PROTOCOL, "worker %" PRIu64 " was declared dead: send HELLO to join again", member->id);
@@ -99,6 +99,6 @@ bool roster_lose(struct fleet *fleet, struct member *member, const char *why, st
               LOG_FIELDS(LOG_COUNT("worker", member->id), LOG_TEXT("host", member->host),
                          LOG_COUNT("process", member->pid), LOG_TEXT("reason", why), LOG_COUNT("steps", member->steps)),
               "worker %" PRIu64 " (%s, process %u) declared dead: it %s", member->id, member->host, member->pid, why);
-    s_notify_dead(fleet, member);
+    roster_notify_dead(fleet, member);
     return roster_drop(fleet, member, err);
 }

@@ -21,7 +21,7 @@ double trainer_clock_stop(struct trainer *trainer)
     return seconds;
 }
 
-static double s_train_seconds(const struct trainer *trainer)
+static double trainer_train_seconds(const struct trainer *trainer)
 {
     double running = trainer->phase == PHASE_TRAIN && trainer->clock_since != 0
                          ? (double)(clock_ns() - trainer->clock_since) / 1e9
@@ -31,7 +31,7 @@ static double s_train_seconds(const struct trainer *trainer)
 
 void trainer_show(struct trainer *trainer, const char *doing)
 {
-    view_moment(&trainer->view, doing, s_train_seconds(trainer));
+    view_moment(&trainer->view, doing, trainer_train_seconds(trainer));
 }
 
 /* ---- what is known of the steps ---- */
@@ -42,22 +42,22 @@ void trainer_rebase(struct trainer *trainer)
     ledger_begin(trainer->ledger, trainer->state.step);
 }
 
-static uint64_t s_epoch_end(const struct trainer *trainer)
+static uint64_t trainer_epoch_end(const struct trainer *trainer)
 {
     return trainer->base.epoch * plan_steps(trainer->parts.plan);
 }
 
 /* Count what the ledger has and the state does not: no further than the epoch's end, where it is closed first. The
  * steps of a span come at once: each gets an equal part of the time since the last ones. */
-static bool s_advance(struct trainer *trainer, struct err *err)
+static bool trainer_advance(struct trainer *trainer, struct err *err)
 {
     struct checkpoint_state *state = &trainer->state;
     const struct ledger *ledger = trainer->ledger;
     uint64_t first = state->step, logged = (uint64_t)trainer->parts.config->log_steps;
-    uint64_t end = ledger_end(ledger) < s_epoch_end(trainer) ? ledger_end(ledger) : s_epoch_end(trainer);
+    uint64_t end = ledger_end(ledger) < trainer_epoch_end(trainer) ? ledger_end(ledger) : trainer_epoch_end(trainer);
     bool in_epoch = state->epoch_step > 0 && trainer->view.stepped_seconds > state->train_seconds;
     double before = in_epoch ? trainer->view.stepped_seconds : state->train_seconds;
-    double seconds = s_train_seconds(trainer), each = (seconds - before) / (double)(end - first);
+    double seconds = trainer_train_seconds(trainer), each = (seconds - before) / (double)(end - first);
     while (state->step < end) {
         const struct step_result *result = &ledger->results[state->step - ledger->first];
         if (!tally_step(state, result, err))
@@ -87,11 +87,11 @@ bool trainer_results(struct trainer *trainer, uint64_t first_step, const struct 
     if (trainer->parts.journal != NULL && trainer->ledger->count > before)
         journal_results(trainer->parts.journal, trainer->ledger->first + before, &trainer->ledger->results[before],
                         trainer->ledger->count - before);
-    return s_advance(trainer, err);
+    return trainer_advance(trainer, err);
 }
 
 /* Results from `step` on count no more, and will come again. */
-static void s_take_back(struct trainer *trainer, uint64_t step)
+static void trainer_take_back(struct trainer *trainer, uint64_t step)
 {
     if (step >= ledger_end(trainer->ledger))
         return;
@@ -101,10 +101,10 @@ static void s_take_back(struct trainer *trainer, uint64_t step)
 }
 
 /* Back to `step`, not before the ledger's first. */
-static bool s_go_back(struct trainer *trainer, uint64_t step, struct err *err)
+static bool trainer_go_back(struct trainer *trainer, uint64_t step, struct err *err)
 {
     double seconds = trainer->state.train_seconds;
-    s_take_back(trainer, step);
+    trainer_take_back(trainer, step);
     if (step >= trainer->state.step)
         return true;
     run_rewind(trainer->parts.run, trainer->base.epoch, trainer->base.step);
@@ -112,12 +112,12 @@ static bool s_go_back(struct trainer *trainer, uint64_t step, struct err *err)
     trainer->state.train_seconds = seconds;
     view_back(&trainer->view, trainer->view.logged_step);
     trainer->validating = trainer->due = false;
-    return s_advance(trainer, err);
+    return trainer_advance(trainer, err);
 }
 
 /* ---- what the fleet asks and tells ---- */
 
-static bool s_from_disk(struct trainer *trainer, struct err *err)
+static bool trainer_from_disk(struct trainer *trainer, struct err *err)
 {
     struct checkpoint found = {0};
     bool any;
@@ -139,10 +139,10 @@ static bool s_from_disk(struct trainer *trainer, struct err *err)
 }
 
 /* Nobody holds a state that the results known reach up to: the newest checkpoint is where the run stands. */
-static bool s_rewind(struct trainer *trainer, struct err *err)
+static bool trainer_rewind(struct trainer *trainer, struct err *err)
 {
     uint64_t lost = trainer->state.step;
-    if (!s_from_disk(trainer, err))
+    if (!trainer_from_disk(trainer, err))
         return false;
     run_rewind(trainer->parts.run, trainer->state.epoch, trainer->state.step);
     view_back(&trainer->view, trainer->state.step);
@@ -162,44 +162,44 @@ static bool s_rewind(struct trainer *trainer, struct err *err)
 }
 
 /* The ledger reaches up to the state, and the epoch that it is in is not closed. */
-static bool s_knows(void *context, uint64_t step)
+static bool trainer_knows(void *context, uint64_t step)
 {
     const struct trainer *trainer = context;
-    return step >= trainer->ledger->first && step <= ledger_end(trainer->ledger) && step <= s_epoch_end(trainer);
+    return step >= trainer->ledger->first && step <= ledger_end(trainer->ledger) && step <= trainer_epoch_end(trainer);
 }
 
-static bool s_unsaved(void *context)
+static bool trainer_unsaved(void *context)
 {
     return !((const struct trainer *)context)->saved;
 }
 
-static bool s_begin(void *context, bool held, uint64_t step, struct fleet_start *start, struct err *err)
+static bool trainer_begin(void *context, bool held, uint64_t step, struct fleet_start *start, struct err *err)
 {
     struct trainer *trainer = context;
     memset(trainer->hashes, 0, sizeof trainer->hashes);
     trainer->parted = false;
     if (held) {
         *start = (struct fleet_start){.step = step, .held = true};
-        return s_go_back(trainer, step, err);
+        return trainer_go_back(trainer, step, err);
     }
     /* The first generation begins where the run was opened: at its checkpoint, or at the seed. */
     bool fresh = trainer->saved && !trainer->has_reopened && trainer->state.step == trainer->base.step &&
                  trainer->fleet.generation == trainer->first_generation;
-    if (!fresh && !s_rewind(trainer, err))
+    if (!fresh && !trainer_rewind(trainer, err))
         return false;
-    s_take_back(trainer, trainer->state.step);
+    trainer_take_back(trainer, trainer->state.step);
     const struct checkpoint *checkpoint = trainer->has_reopened ? &trainer->reopened : trainer->parts.checkpoint;
     *start =
         (struct fleet_start){.step = trainer->state.step, .checkpoint = trainer->state.step > 0 ? checkpoint : NULL};
     return true;
 }
 
-static bool s_work(void *context, struct err *err)
+static bool trainer_work(void *context, struct err *err)
 {
     return trainer_resume(context, err);
 }
 
-static bool s_wind_up(void *context, struct err *err)
+static bool trainer_wind_up(void *context, struct err *err)
 {
     struct trainer *trainer = context;
     if (trainer->phase == PHASE_TRAIN)
@@ -209,7 +209,7 @@ static bool s_wind_up(void *context, struct err *err)
     return trainer->phase != PHASE_SAVE || phase_save_drive(trainer, err);
 }
 
-static bool s_on_stop_waiting(void *context, struct err *err)
+static bool trainer_on_stop_waiting(void *context, struct err *err)
 {
     struct trainer *trainer = context;
     trainer->stop_timer = 0;
@@ -217,14 +217,15 @@ static bool s_on_stop_waiting(void *context, struct err *err)
 }
 
 /* Interrupted, with a state that only workers hold: any that is there will do to save it, but none is waited for long. */
-static bool s_interrupt_gather(struct trainer *trainer, struct err *err)
+static bool trainer_interrupt_gather(struct trainer *trainer, struct err *err)
 {
     if (trainer->stop_timer == 0)
-        trainer->stop_timer = loop_add_timer(trainer->parts.loop, STOP_WAITING_MS, 0, s_on_stop_waiting, trainer, err);
+        trainer->stop_timer =
+            loop_add_timer(trainer->parts.loop, STOP_WAITING_MS, 0, trainer_on_stop_waiting, trainer, err);
     return trainer->stop_timer != 0 && fleet_take_any(&trainer->fleet, err);
 }
 
-static bool s_over(void *context, struct err *err)
+static bool trainer_over(void *context, struct err *err)
 {
     struct trainer *trainer = context;
     if (trainer->phase == PHASE_TRAIN)
@@ -234,10 +235,10 @@ static bool s_over(void *context, struct err *err)
     else if (trainer->phase == PHASE_SAVE)
         phase_save_abandon(trainer);
     trainer->phase = PHASE_GATHER;
-    return !trainer->interrupted || s_interrupt_gather(trainer, err);
+    return !trainer->interrupted || trainer_interrupt_gather(trainer, err);
 }
 
-static bool s_answer(void *context, struct member *member, const struct message *message, struct err *err)
+static bool trainer_answer(void *context, struct member *member, const struct message *message, struct err *err)
 {
     struct trainer *trainer = context;
     switch (message->type) {
@@ -248,17 +249,17 @@ static bool s_answer(void *context, struct member *member, const struct message 
     case MESSAGE_STATE:
         return phase_save_state(trainer, member, &message->state, err);
     default:
-        return s_wind_up(trainer, err);
+        return trainer_wind_up(trainer, err);
     }
 }
 
-static bool s_results(void *context, uint64_t first_step, const struct step_result *results, uint32_t steps,
-                      struct err *err)
+static bool trainer_take_results(void *context, uint64_t first_step, const struct step_result *results, uint32_t steps,
+                                 struct err *err)
 {
     return trainer_results(context, first_step, results, steps, err);
 }
 
-static bool s_empty(void *context, struct err *err)
+static bool trainer_empty(void *context, struct err *err)
 {
     struct trainer *trainer = context;
     (void)err;
@@ -267,14 +268,14 @@ static bool s_empty(void *context, struct err *err)
     return true;
 }
 
-static void s_status(void *context, bool detail, struct buffer *out)
+static void trainer_status(void *context, bool detail, struct buffer *out)
 {
     static const char *const phases[] = {"waiting", "training", "validating", "saving", "ending", "over"};
     const struct trainer *trainer = context;
     status_write(
         &(struct status_facts){.phase = phases[trainer->phase],
                                .state = &trainer->state,
-                               .train_seconds = s_train_seconds(trainer),
+                               .train_seconds = trainer_train_seconds(trainer),
                                .epoch_steps = plan_steps(trainer->parts.plan),
                                .saved_step = trainer->base.step,
                                .fleet = &trainer->fleet,
@@ -319,7 +320,7 @@ bool trainer_dismiss(struct trainer *trainer, struct err *err)
 }
 
 /* Training cannot go on with any worker: dismiss them all. */
-static bool s_fail(struct trainer *trainer, const struct err *failure, struct err *err)
+static bool trainer_fail(struct trainer *trainer, const struct err *failure, struct err *err)
 {
     trainer->failure = *failure;
     trainer->outcome = TRAINER_FAILED;
@@ -339,7 +340,7 @@ bool trainer_receive(void *context, struct err *err)
     if (failure.code == ERR_DIVERGED) /* while a closed epoch is saved, the state is in the next one */
         err_context(&failure, "epoch %" PRIu64, trainer->state.epoch - trainer->closing);
     if (!trainer->fleet.embedded && (failure.code == ERR_DIVERGED || failure.code == ERR_DATA))
-        return s_fail(trainer, &failure, err);
+        return trainer_fail(trainer, &failure, err);
     *err = failure;
     return false;
 }
@@ -350,8 +351,8 @@ bool trainer_interrupt(struct trainer *trainer, struct err *err)
         return true;
     trainer->interrupted = true;
     if (trainer->phase == PHASE_GATHER)
-        return trainer->saved ? trainer_dismiss(trainer, err) : s_interrupt_gather(trainer, err);
-    return s_wind_up(trainer, err); /* in the other phases, the save or the dismissal under way ends it */
+        return trainer->saved ? trainer_dismiss(trainer, err) : trainer_interrupt_gather(trainer, err);
+    return trainer_wind_up(trainer, err); /* in the other phases, the save or the dismissal under way ends it */
 }
 
 bool trainer_see_off(struct trainer *trainer, struct err *err)
@@ -363,7 +364,7 @@ bool trainer_see_off(struct trainer *trainer, struct err *err)
 
 /* ---- life ---- */
 
-static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, struct err *err)
+static bool trainer_open(struct trainer *trainer, const struct trainer_parts *parts, struct err *err)
 {
     struct checkpoint_state *state = &trainer->state;
     trainer->parts = *parts;
@@ -396,16 +397,16 @@ static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, s
                                     .journal = parts->journal,
                                     .embedded = parts->journal == NULL,
                                     .owner = {.context = trainer,
-                                              .begin = s_begin,
-                                              .work = s_work,
-                                              .wind_up = s_wind_up,
-                                              .over = s_over,
-                                              .answer = s_answer,
-                                              .results = s_results,
-                                              .empty = s_empty,
-                                              .knows = s_knows,
-                                              .unsaved = s_unsaved,
-                                              .status = s_status}};
+                                              .begin = trainer_begin,
+                                              .work = trainer_work,
+                                              .wind_up = trainer_wind_up,
+                                              .over = trainer_over,
+                                              .answer = trainer_answer,
+                                              .results = trainer_take_results,
+                                              .empty = trainer_empty,
+                                              .knows = trainer_knows,
+                                              .unsaved = trainer_unsaved,
+                                              .status = trainer_status}};
     if (!trainer_check(parts->config, err) || !tally_fits(state, plan_steps(parts->plan), err) ||
         !span_builder_open(&trainer->builder, parts->dataset, parts->plan, err) ||
         !validation_open(&trainer->validation, parts->config, parts->dataset, parts->samples, err) ||
@@ -415,7 +416,7 @@ static bool s_open(struct trainer *trainer, const struct trainer_parts *parts, s
     /* A coordinator that was killed may have handed out more than its journal tells: as much as a HELLO can tell of. */
     trainer->fleet.handed =
         ledger_end(trainer->ledger) + (parts->journal != NULL && parts->journal->resumed ? SPAN_STEPS : 0);
-    return s_advance(trainer, err);
+    return trainer_advance(trainer, err);
 }
 
 bool trainer_check(const struct config *config, struct err *err)
@@ -434,7 +435,7 @@ struct trainer *trainer_new(const struct trainer_parts *parts, struct err *err)
         err_set(err, ERR_MEMORY, "no memory for a trainer");
         return NULL;
     }
-    if (!s_open(trainer, parts, err))
+    if (!trainer_open(trainer, parts, err))
         trainer_destroy(&trainer);
     return trainer;
 }

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-static const char *const s_files[TRANSFER_FILES] = {
+static const char *const transfer_files[TRANSFER_FILES] = {
     [MESSAGE_STATE_MODEL] = "model.safetensors",
     [MESSAGE_STATE_OPTIMIZER] = "optimizer.safetensors",
 };
@@ -27,10 +27,11 @@ bool upload_piece(struct upload *upload, struct state *piece, bool *more, struct
     *more = upload->file < TRANSFER_FILES;
     if (!*more)
         return true;
-    if (upload->bytes.size == 0 && !checkpoint_file(upload->checkpoint, s_files[upload->file], &upload->bytes, err))
+    if (upload->bytes.size == 0 &&
+        !checkpoint_file(upload->checkpoint, transfer_files[upload->file], &upload->bytes, err))
         return false;
     if (upload->bytes.size == 0)
-        return err_set(err, ERR_DATA, "%s/%s is empty", upload->checkpoint->path, s_files[upload->file]);
+        return err_set(err, ERR_DATA, "%s/%s is empty", upload->checkpoint->path, transfer_files[upload->file]);
     size_t left = upload->bytes.size - upload->offset, most = STATE_PIECE;
     if (upload->ahead < most)
         most = upload->ahead;
@@ -71,23 +72,23 @@ void upload_arrived(struct upload *upload, uint64_t ns)
         upload->ahead /= 2;
 }
 
-static bool s_write_text(struct download *download, const char *file, const struct buffer *text, struct err *err)
+static bool transfer_write_text(struct download *download, const char *file, const struct buffer *text, struct err *err)
 {
     return buffer_ok(text, err) && checkpoint_write(download->writer, file, text->data, text->size, err);
 }
 
-static bool s_write_words(struct download *download, const struct checkpoint_state *state, const struct vocab *src,
-                          const struct vocab *tgt, struct err *err)
+static bool transfer_write_words(struct download *download, const struct checkpoint_state *state,
+                                 const struct vocab *src, const struct vocab *tgt, struct err *err)
 {
     struct buffer text = {0};
     checkpoint_state_write(state, &text);
-    bool done = s_write_text(download, "state.json", &text, err);
+    bool done = transfer_write_text(download, "state.json", &text, err);
     buffer_clear(&text);
     vocab_write(src, &text);
-    done = done && s_write_text(download, "src.vocab", &text, err);
+    done = done && transfer_write_text(download, "src.vocab", &text, err);
     buffer_clear(&text);
     vocab_write(tgt, &text);
-    done = done && s_write_text(download, "tgt.vocab", &text, err);
+    done = done && transfer_write_text(download, "tgt.vocab", &text, err);
     buffer_free(&text);
     return done;
 }
@@ -99,14 +100,14 @@ bool download_open(struct download *download, const char *run, const struct chec
     download->writer = checkpoint_begin(run, state->step, err);
     if (download->writer == NULL)
         return false;
-    if (s_write_words(download, state, src, tgt, err))
+    if (transfer_write_words(download, state, src, tgt, err))
         return true;
     checkpoint_abandon(&download->writer);
     return false;
 }
 
 /* What follows the header of the model file are its float32 parameters. */
-static uint64_t s_parameters(const struct state *piece)
+static uint64_t transfer_parameters(const struct state *piece)
 {
     uint64_t header = piece->size < SAFETENSORS_LENGTH ? UINT64_MAX : safetensors_header_size(piece->bytes);
     return header < piece->total ? (piece->total - header) / sizeof(float) : 0;
@@ -121,11 +122,11 @@ bool download_piece(struct download *download, const struct state *piece, struct
                        "STATE of step %" PRIu64 ", file %u, offset %" PRIu64 " does not continue what came before",
                        piece->step, piece->file, piece->offset);
     if (piece->file == MESSAGE_STATE_MODEL && piece->offset == 0)
-        download->parameters = s_parameters(piece);
+        download->parameters = transfer_parameters(piece);
     download->got[piece->file] += piece->size;
     download->total[piece->file] = piece->total;
     if (download->writer != NULL &&
-        !checkpoint_write(download->writer, s_files[piece->file], piece->bytes, piece->size, &download->failure))
+        !checkpoint_write(download->writer, transfer_files[piece->file], piece->bytes, piece->size, &download->failure))
         checkpoint_abandon(&download->writer);
     return true;
 }

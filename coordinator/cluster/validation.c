@@ -8,7 +8,7 @@
 /* Bytes of one answer's translations, at most: a third of what a coordinator keeps of a worker's messages (WATCH_ONE). */
 enum { TRANSLATIONS_BYTES = 4 << 20 };
 
-static uint32_t s_share(uint32_t rows, uint32_t each)
+static uint32_t validation_share(uint32_t rows, uint32_t each)
 {
     return rows / each + (rows % each != 0);
 }
@@ -19,10 +19,10 @@ bool validation_open(struct validation *validation, const struct config *config,
     uint32_t batch = (uint32_t)config->train_batch;
     *validation = (struct validation){.config = config, .dataset = dataset, .samples = samples};
     uint32_t most = TRANSLATIONS_BYTES / ((uint32_t)config->data_length * (uint32_t)sizeof(uint16_t));
-    validation->part_rows = s_share(batch, s_share(batch, most));
-    validation->batch_parts = s_share(batch, validation->part_rows);
-    validation->parts =
-        dataset->valid / batch * validation->batch_parts + s_share(dataset->valid % batch, validation->part_rows);
+    validation->part_rows = validation_share(batch, validation_share(batch, most));
+    validation->batch_parts = validation_share(batch, validation->part_rows);
+    validation->parts = dataset->valid / batch * validation->batch_parts +
+                        validation_share(dataset->valid % batch, validation->part_rows);
     validation->requests = validation->parts + (samples->count > 0);
     validation->scores = calloc((size_t)validation->parts + 1, sizeof *validation->scores);
     if (validation->scores == NULL)
@@ -50,23 +50,24 @@ void validation_begin(struct validation *validation)
 }
 
 /* The validation row that a part begins with. */
-static uint32_t s_part_first(const struct validation *validation, uint32_t part)
+static uint32_t validation_part_first(const struct validation *validation, uint32_t part)
 {
     return part / validation->batch_parts * (uint32_t)validation->config->train_batch +
            part % validation->batch_parts * validation->part_rows;
 }
 
-static uint32_t s_part_rows(const struct validation *validation, uint32_t part)
+static uint32_t validation_part_rows(const struct validation *validation, uint32_t part)
 {
-    uint32_t end = part + 1 < validation->parts ? s_part_first(validation, part + 1) : validation->dataset->valid;
-    return end - s_part_first(validation, part);
+    uint32_t end =
+        part + 1 < validation->parts ? validation_part_first(validation, part + 1) : validation->dataset->valid;
+    return end - validation_part_first(validation, part);
 }
 
-static bool s_pack_part(struct validation *validation, uint32_t part, struct err *err)
+static bool validation_pack_part(struct validation *validation, uint32_t part, struct err *err)
 {
     const struct dataset *dataset = validation->dataset;
-    uint32_t first = dataset->train + s_part_first(validation, part);
-    uint32_t count = s_part_rows(validation, part);
+    uint32_t first = dataset->train + validation_part_first(validation, part);
+    uint32_t count = validation_part_rows(validation, part);
     packing_clear(&validation->packing);
     for (uint32_t row = first; row < first + count; row++)
         if (!packing_add(&validation->packing, dataset_ids(dataset, row), dataset->rows[row].src_length,
@@ -85,14 +86,14 @@ void validation_unsent(struct validation *validation)
     validation->sent--;
 }
 
-static bool s_is_there(const struct validation *validation, uint32_t index)
+static bool validation_is_there(const struct validation *validation, uint32_t index)
 {
     return index < validation->parts ? validation->scores[index].there : validation->samples_there;
 }
 
 bool validation_next(struct validation *validation, struct validate *request, bool *more, struct err *err)
 {
-    while (validation->sent < validation->requests && s_is_there(validation, validation->sent))
+    while (validation->sent < validation->requests && validation_is_there(validation, validation->sent))
         validation->sent++;
     *more = validation->sent < validation->requests;
     if (!*more)
@@ -105,7 +106,7 @@ bool validation_next(struct validation *validation, struct validate *request, bo
             request->what |= VALIDATE_FREE;
         if (validation->config->train_bleu)
             request->what |= VALIDATE_TRANSLATE;
-        if (!s_pack_part(validation, index, err))
+        if (!validation_pack_part(validation, index, err))
             return false;
         request->rows = packing_rows(&validation->packing);
     } else {
@@ -115,7 +116,8 @@ bool validation_next(struct validation *validation, struct validate *request, bo
     return true;
 }
 
-static bool s_check_translations(const struct scored *scored, uint32_t rows, const struct vocab *vocab, struct err *err)
+static bool validation_check_translations(const struct scored *scored, uint32_t rows, const struct vocab *vocab,
+                                          struct err *err)
 {
     size_t ids = 0;
     if (scored->rows != rows)
@@ -130,10 +132,11 @@ static bool s_check_translations(const struct scored *scored, uint32_t rows, con
     return true;
 }
 
-static bool s_score_bleu(struct validation *validation, uint32_t part, const struct scored *scored, struct err *err)
+static bool validation_score_bleu(struct validation *validation, uint32_t part, const struct scored *scored,
+                                  struct err *err)
 {
     const uint16_t *ids = scored->ids;
-    uint32_t first = s_part_first(validation, part);
+    uint32_t first = validation_part_first(validation, part);
     for (uint32_t i = 0; i < scored->rows; ids += scored->lengths[i++]) {
         buffer_clear(&validation->text);
         vocab_decode(validation->dataset->tgt, ids, scored->lengths[i], &validation->text);
@@ -147,7 +150,7 @@ static bool s_score_bleu(struct validation *validation, uint32_t part, const str
     return true;
 }
 
-static bool s_take_samples(struct validation *validation, const struct scored *scored, struct err *err)
+static bool validation_take_samples(struct validation *validation, const struct scored *scored, struct err *err)
 {
     const uint16_t *ids = scored->ids;
     for (uint32_t i = 0; i < scored->rows; ids += scored->lengths[i++])
@@ -160,19 +163,19 @@ bool validation_scored(struct validation *validation, const struct scored *score
 {
     uint64_t index = scored->request - validation->first_request;
     if (scored->request < validation->first_request || index >= validation->sent ||
-        s_is_there(validation, (uint32_t)index))
+        validation_is_there(validation, (uint32_t)index))
         return err_set(err, ERR_PROTOCOL, "SCORED answers request %" PRIu64 ", which is not open", scored->request);
     bool is_part = index < validation->parts;
-    uint32_t rows = is_part ? s_part_rows(validation, (uint32_t)index) : validation->samples->rows.count;
+    uint32_t rows = is_part ? validation_part_rows(validation, (uint32_t)index) : validation->samples->rows.count;
     bool translated = !is_part || validation->config->train_bleu;
-    if (!s_check_translations(scored, translated ? rows : 0, validation->dataset->tgt, err))
+    if (!validation_check_translations(scored, translated ? rows : 0, validation->dataset->tgt, err))
         return false;
     if (is_part && scored->tokens == 0)
         return err_set(err, ERR_PROTOCOL, "SCORED counts no tokens in %u rows", rows);
     validation->answered++;
     if (!is_part) {
         validation->samples_there = true;
-        return s_take_samples(validation, scored, err);
+        return validation_take_samples(validation, scored, err);
     }
     validation->scores[index] = (struct validation_score){.there = true,
                                                           .tokens = scored->tokens,
@@ -180,7 +183,7 @@ bool validation_scored(struct validation *validation, const struct scored *score
                                                           .free_loss_sum = scored->free_loss_sum,
                                                           .forced_correct = scored->forced_correct,
                                                           .free_correct = scored->free_correct};
-    return !translated || s_score_bleu(validation, (uint32_t)index, scored, err);
+    return !translated || validation_score_bleu(validation, (uint32_t)index, scored, err);
 }
 
 bool validation_done(const struct validation *validation)
@@ -189,7 +192,7 @@ bool validation_done(const struct validation *validation)
 }
 
 /* Of all parts of a batch. */
-static struct validation_score s_batch_score(const struct validation *validation, uint32_t batch)
+static struct validation_score validation_batch_score(const struct validation *validation, uint32_t batch)
 {
     struct validation_score sum = {0};
     uint32_t first = batch * validation->batch_parts;
@@ -208,10 +211,10 @@ void validation_record(const struct validation *validation, struct epoch_record 
 {
     const struct config *config = validation->config;
     bool free_run = config->train_valid_decode == VALID_FREE;
-    uint32_t batches = s_share(validation->parts, validation->batch_parts);
+    uint32_t batches = validation_share(validation->parts, validation->batch_parts);
     double tokens = 0, forced = 0, loss = 0, correct = 0, mean_loss = 0, mean_acc = 0;
     for (uint32_t i = 0; i < batches; i++) {
-        const struct validation_score score = s_batch_score(validation, i);
+        const struct validation_score score = validation_batch_score(validation, i);
         double batch_loss = free_run ? score.free_loss_sum : score.forced_loss_sum;
         double batch_correct = (double)(free_run ? score.free_correct : score.forced_correct);
         tokens += (double)score.tokens;

@@ -26,14 +26,14 @@ struct build {
     size_t id_capacity;
 };
 
-static bool s_no_memory(struct err *err)
+static bool dataset_no_memory(struct err *err)
 {
     return err_set(err, ERR_MEMORY, "no memory for the dataset");
 }
 
 /* One of the two ways to name a set of pairs, or neither (*any = false). */
-static bool s_check_paths(const char *pairs, const char *src, const char *tgt, const char *prefix, bool *any,
-                          struct err *err)
+static bool dataset_check_paths(const char *pairs, const char *src, const char *tgt, const char *prefix, bool *any,
+                                struct err *err)
 {
     *any = pairs[0] != '\0' || src[0] != '\0' || tgt[0] != '\0';
     if (pairs[0] != '\0' && (src[0] != '\0' || tgt[0] != '\0'))
@@ -45,18 +45,18 @@ static bool s_check_paths(const char *pairs, const char *src, const char *tgt, c
     return true;
 }
 
-static bool s_check(struct build *build, struct err *err)
+static bool dataset_check(struct build *build, struct err *err)
 {
     const struct config *config = build->config;
     bool any;
-    if (!s_check_paths(config->data_pairs, config->data_src, config->data_tgt, "", &any, err))
+    if (!dataset_check_paths(config->data_pairs, config->data_src, config->data_tgt, "", &any, err))
         return false;
     if (!any)
         return err_set(err, ERR_USAGE,
                        "no data: give --data.pairs FILE, or --data.src FILE and --data.tgt FILE (scripts/data.sh gets "
                        "pairs to begin with)");
-    if (!s_check_paths(config->data_valid_pairs, config->data_valid_src, config->data_valid_tgt, "valid_",
-                       &build->has_own, err))
+    if (!dataset_check_paths(config->data_valid_pairs, config->data_valid_src, config->data_valid_tgt, "valid_",
+                             &build->has_own, err))
         return false;
     if (config->data_min_tokens > config->data_max_tokens)
         return err_set(err, ERR_USAGE, "data.min_tokens is %" PRId64 " but data.max_tokens is %" PRId64,
@@ -71,7 +71,8 @@ static bool s_check(struct build *build, struct err *err)
 }
 
 /* `source` has the paths and what is kept; the rest comes from the configuration. */
-static bool s_read(const struct config *config, struct pairs_source source, struct pairs *pairs, struct err *err)
+static bool dataset_read_pairs(const struct config *config, struct pairs_source source, struct pairs *pairs,
+                               struct err *err)
 {
     source.rule = (enum normalise)config->data_normalise;
     source.on_bad_line = (enum on_bad_line)config->data_on_bad_line;
@@ -86,7 +87,7 @@ static bool s_read(const struct config *config, struct pairs_source source, stru
 }
 
 /* Training pairs that lose too much to normalisation are an error; validation pairs of their own only a warning. */
-static bool s_read_all(struct build *build, struct err *err)
+static bool dataset_read_all(struct build *build, struct err *err)
 {
     const struct config *config = build->config;
     const struct pairs_source train = {.pairs = config->data_pairs,
@@ -98,14 +99,15 @@ static bool s_read_all(struct build *build, struct err *err)
                                        .src = config->data_valid_src,
                                        .tgt = config->data_valid_tgt,
                                        .keep_raw = config->train_bleu};
-    return s_read(config, train, &build->pairs, err) && (!build->has_own || s_read(config, valid, &build->own, err));
+    return dataset_read_pairs(config, train, &build->pairs, err) &&
+           (!build->has_own || dataset_read_pairs(config, valid, &build->own, err));
 }
 
-static uint32_t *s_identity(size_t count, struct err *err)
+static uint32_t *dataset_identity(size_t count, struct err *err)
 {
     uint32_t *order = malloc((count > 0 ? count : 1) * sizeof *order);
     if (order == NULL) {
-        s_no_memory(err);
+        dataset_no_memory(err);
         return NULL;
     }
     for (size_t i = 0; i < count; i++)
@@ -113,18 +115,18 @@ static uint32_t *s_identity(size_t count, struct err *err)
     return order;
 }
 
-static const char *s_src(const struct pairs *pairs, uint32_t item)
+static const char *dataset_src(const struct pairs *pairs, uint32_t item)
 {
     return pairs->text.data + pairs->items[item].src;
 }
 
-static const char *s_tgt(const struct pairs *pairs, uint32_t item)
+static const char *dataset_tgt(const struct pairs *pairs, uint32_t item)
 {
     return pairs->text.data + pairs->items[item].tgt;
 }
 
 /* Take out the training pairs whose source text stands in the validation part, keeping the order of the rest. */
-static bool s_hold_out(struct build *build, struct err *err)
+static bool dataset_hold_out(struct build *build, struct err *err)
 {
     const struct pairs *pairs = &build->pairs;
     size_t slots = 16;
@@ -132,16 +134,17 @@ static bool s_hold_out(struct build *build, struct err *err)
         slots *= 2;
     uint32_t *table = malloc(slots * sizeof *table); /* open addressing; UINT32_MAX = empty */
     if (table == NULL)
-        return s_no_memory(err);
+        return dataset_no_memory(err);
     memset(table, 0xff, slots * sizeof *table);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < build->valid_count + build->train_count; i++) {
         bool training = i >= build->valid_count;
         uint32_t item = training ? build->train[i - build->valid_count] : build->valid[i];
         uint32_t size = pairs->items[item].src_size;
-        size_t slot = (size_t)XXH3_64bits(s_src(pairs, item), size) & (slots - 1);
-        while (table[slot] != UINT32_MAX && (pairs->items[table[slot]].src_size != size ||
-                                             memcmp(s_src(pairs, table[slot]), s_src(pairs, item), size) != 0))
+        size_t slot = (size_t)XXH3_64bits(dataset_src(pairs, item), size) & (slots - 1);
+        while (table[slot] != UINT32_MAX &&
+               (pairs->items[table[slot]].src_size != size ||
+                memcmp(dataset_src(pairs, table[slot]), dataset_src(pairs, item), size) != 0))
             slot = (slot + 1) & (slots - 1);
         if (!training)
             table[slot] = item;
@@ -154,11 +157,11 @@ static bool s_hold_out(struct build *build, struct err *err)
 }
 
 /* Shuffle, take, split. */
-static bool s_divide(struct build *build, struct mt19937 *stream, struct err *err)
+static bool dataset_divide(struct build *build, struct mt19937 *stream, struct err *err)
 {
     const struct config *config = build->config;
     size_t count = build->pairs.count;
-    build->order = s_identity(count, err);
+    build->order = dataset_identity(count, err);
     if (build->order == NULL)
         return false;
     mt19937_shuffle(stream, build->order, count);
@@ -170,12 +173,12 @@ static bool s_divide(struct build *build, struct mt19937 *stream, struct err *er
     build->valid = build->order + cut;
     build->valid_count = (uint32_t)(count - cut);
     if (build->has_own) {
-        build->own_order = s_identity(build->own.count, err);
+        build->own_order = dataset_identity(build->own.count, err);
         if (build->own_order == NULL)
             return false;
         build->valid = build->own_order;
         build->valid_count = (uint32_t)build->own.count;
-    } else if (config->data_split == SPLIT_SOURCE && !s_hold_out(build, err)) {
+    } else if (config->data_split == SPLIT_SOURCE && !dataset_hold_out(build, err)) {
         return false;
     }
     if (build->train_count == 0)
@@ -186,24 +189,24 @@ static bool s_divide(struct build *build, struct mt19937 *stream, struct err *er
     return true;
 }
 
-static const struct pairs *s_valid_pairs(const struct build *build)
+static const struct pairs *dataset_valid_pairs(const struct build *build)
 {
     return build->has_own ? &build->own : &build->pairs;
 }
 
-static bool s_count(const struct pairs *pairs, const uint32_t *items, uint32_t count, struct vocab *src,
-                    struct vocab *tgt, struct err *err)
+static bool dataset_count(const struct pairs *pairs, const uint32_t *items, uint32_t count, struct vocab *src,
+                          struct vocab *tgt, struct err *err)
 {
     for (uint32_t i = 0; i < count; i++) {
         const struct pair *pair = &pairs->items[items[i]];
-        if (!vocab_count(src, s_src(pairs, items[i]), pair->src_size, err) ||
-            !vocab_count(tgt, s_tgt(pairs, items[i]), pair->tgt_size, err))
+        if (!vocab_count(src, dataset_src(pairs, items[i]), pair->src_size, err) ||
+            !vocab_count(tgt, dataset_tgt(pairs, items[i]), pair->tgt_size, err))
             return false;
     }
     return true;
 }
 
-static bool s_vocabularies(struct dataset *dataset, const struct build *build, struct err *err)
+static bool dataset_vocabularies(struct dataset *dataset, const struct build *build, struct err *err)
 {
     const struct config *config = build->config;
     dataset->src = vocab_new(err);
@@ -212,43 +215,43 @@ static bool s_vocabularies(struct dataset *dataset, const struct build *build, s
     dataset->tgt = vocab_new(err);
     if (dataset->tgt == NULL)
         return false;
-    if (!s_count(&build->pairs, build->train, build->train_count, dataset->src, dataset->tgt, err))
+    if (!dataset_count(&build->pairs, build->train, build->train_count, dataset->src, dataset->tgt, err))
         return false;
     if (config->data_vocab_from == VOCAB_FROM_ALL &&
-        !s_count(s_valid_pairs(build), build->valid, build->valid_count, dataset->src, dataset->tgt, err))
+        !dataset_count(dataset_valid_pairs(build), build->valid, build->valid_count, dataset->src, dataset->tgt, err))
         return false;
     enum unknown unknown = (enum unknown)config->data_unknown;
     size_t limit = (size_t)config->data_vocab_limit;
     return vocab_close(dataset->src, unknown, limit, err) && vocab_close(dataset->tgt, unknown, limit, err);
 }
 
-static bool s_grow_ids(struct dataset *dataset, struct build *build, size_t more, struct err *err)
+static bool dataset_grow_ids(struct dataset *dataset, struct build *build, size_t more, struct err *err)
 {
     if (dataset->id_count + more <= build->id_capacity)
         return true;
     size_t capacity = build->id_capacity + build->id_capacity / 2 + more + 4096;
     uint16_t *grown = realloc(dataset->ids, capacity * sizeof *grown);
     if (grown == NULL)
-        return s_no_memory(err);
+        return dataset_no_memory(err);
     dataset->ids = grown;
     build->id_capacity = capacity;
     return true;
 }
 
 /* Encode one pair behind the ids that are there, and describe it in `row`. */
-static bool s_encode_pair(struct dataset *dataset, struct build *build, const struct pairs *pairs, uint32_t item,
-                          struct dataset_row *row, struct err *err)
+static bool dataset_encode_pair(struct dataset *dataset, struct build *build, const struct pairs *pairs, uint32_t item,
+                                struct dataset_row *row, struct err *err)
 {
     const struct pair *pair = &pairs->items[item];
     size_t length = (size_t)build->config->data_length;
-    if (!s_grow_ids(dataset, build, 2 * length, err))
+    if (!dataset_grow_ids(dataset, build, 2 * length, err))
         return false;
     if (dataset->id_count > UINT32_MAX)
         return err_set(err, ERR_DATA, "more than 4 Gi tokens of pairs");
     uint16_t *ids = dataset->ids + dataset->id_count;
     row->at = (uint32_t)dataset->id_count;
-    size_t src = vocab_encode(dataset->src, s_src(pairs, item), pair->src_size, length, ids, NULL, NULL);
-    size_t tgt = vocab_encode(dataset->tgt, s_tgt(pairs, item), pair->tgt_size, length, ids + src, NULL, NULL);
+    size_t src = vocab_encode(dataset->src, dataset_src(pairs, item), pair->src_size, length, ids, NULL, NULL);
+    size_t tgt = vocab_encode(dataset->tgt, dataset_tgt(pairs, item), pair->tgt_size, length, ids + src, NULL, NULL);
     if (!build->config->data_target_start) {
         tgt--;
         memmove(ids + src, ids + src + 1, tgt * sizeof *ids);
@@ -259,19 +262,19 @@ static bool s_encode_pair(struct dataset *dataset, struct build *build, const st
     return true;
 }
 
-static bool s_encode(struct dataset *dataset, struct build *build, struct err *err)
+static bool dataset_encode(struct dataset *dataset, struct build *build, struct err *err)
 {
     dataset->train = build->train_count;
     dataset->valid = build->valid_count;
     dataset->rows = calloc((size_t)dataset->train + dataset->valid, sizeof *dataset->rows);
     if (dataset->rows == NULL)
-        return s_no_memory(err);
+        return dataset_no_memory(err);
     struct dataset_row *row = dataset->rows;
     for (uint32_t i = 0; i < build->train_count; i++)
-        if (!s_encode_pair(dataset, build, &build->pairs, build->train[i], row++, err))
+        if (!dataset_encode_pair(dataset, build, &build->pairs, build->train[i], row++, err))
             return false;
     for (uint32_t i = 0; i < build->valid_count; i++)
-        if (!s_encode_pair(dataset, build, s_valid_pairs(build), build->valid[i], row++, err))
+        if (!dataset_encode_pair(dataset, build, dataset_valid_pairs(build), build->valid[i], row++, err))
             return false;
     uint16_t *exact = realloc(dataset->ids, dataset->id_count * sizeof *exact);
     if (exact != NULL)
@@ -279,7 +282,7 @@ static bool s_encode(struct dataset *dataset, struct build *build, struct err *e
     return true;
 }
 
-static bool s_keep_text(struct dataset *dataset, const char *text, uint32_t *at, struct err *err)
+static bool dataset_keep_text(struct dataset *dataset, const char *text, uint32_t *at, struct err *err)
 {
     if (dataset->text.size > UINT32_MAX)
         return err_set(err, ERR_DATA, "more than 4 GiB of validation text");
@@ -289,41 +292,41 @@ static bool s_keep_text(struct dataset *dataset, const char *text, uint32_t *at,
 }
 
 /* A target that normalisation leaves as it is stands in the text once. */
-static bool s_keep_reference(struct dataset *dataset, const struct build *build, uint32_t index, struct err *err)
+static bool dataset_keep_reference(struct dataset *dataset, const struct build *build, uint32_t index, struct err *err)
 {
-    const struct pairs *pairs = s_valid_pairs(build);
-    const char *text = s_tgt(pairs, build->valid[index]);
-    if (!s_keep_text(dataset, text, &dataset->references[index], err))
+    const struct pairs *pairs = dataset_valid_pairs(build);
+    const char *text = dataset_tgt(pairs, build->valid[index]);
+    if (!dataset_keep_text(dataset, text, &dataset->references[index], err))
         return false;
     dataset->raw_references[index] = dataset->references[index];
     if (!build->config->train_bleu)
         return true;
     const char *raw = pairs->raw.data + pairs->items[build->valid[index]].raw;
-    return strcmp(raw, text) == 0 || s_keep_text(dataset, raw, &dataset->raw_references[index], err);
+    return strcmp(raw, text) == 0 || dataset_keep_text(dataset, raw, &dataset->raw_references[index], err);
 }
 
-static bool s_keep_texts(struct dataset *dataset, const struct build *build, struct err *err)
+static bool dataset_keep_texts(struct dataset *dataset, const struct build *build, struct err *err)
 {
-    const struct pairs *pairs = s_valid_pairs(build);
+    const struct pairs *pairs = dataset_valid_pairs(build);
     dataset->references = malloc(((size_t)build->valid_count + 1) * sizeof *dataset->references);
     dataset->raw_references = malloc(((size_t)build->valid_count + 1) * sizeof *dataset->raw_references);
     if (dataset->references == NULL || dataset->raw_references == NULL)
-        return s_no_memory(err);
+        return dataset_no_memory(err);
     for (uint32_t i = 0; i < build->valid_count; i++)
-        if (!s_keep_reference(dataset, build, i, err))
+        if (!dataset_keep_reference(dataset, build, i, err))
             return false;
     for (uint32_t i = 0; i < build->valid_count && i < DATASET_SHOWN; i++)
-        if (!s_keep_text(dataset, s_src(pairs, build->valid[i]), &dataset->sources[i], err))
+        if (!dataset_keep_text(dataset, dataset_src(pairs, build->valid[i]), &dataset->sources[i], err))
             return false;
     return buffer_ok(&dataset->text, err);
 }
 
 /* Rows are hashed by their lengths, not by their place in the arena, so that the hash outlives a change of layout. */
-static bool s_fingerprint(struct dataset *dataset, struct err *err)
+static bool dataset_fingerprint(struct dataset *dataset, struct err *err)
 {
     XXH3_state_t *hash = XXH3_createState();
     if (hash == NULL)
-        return s_no_memory(err);
+        return dataset_no_memory(err);
     struct buffer words = {0};
     vocab_write(dataset->src, &words);
     buffer_append(&words, "", 1);
@@ -344,14 +347,15 @@ static bool s_fingerprint(struct dataset *dataset, struct err *err)
     return whole;
 }
 
-static bool s_build(struct dataset *dataset, struct build *build, struct mt19937 *stream, struct err *err)
+static bool dataset_build(struct dataset *dataset, struct build *build, struct mt19937 *stream, struct err *err)
 {
-    if (!s_check(build, err) || !s_read_all(build, err) || !s_divide(build, stream, err) ||
-        !s_keep_texts(dataset, build, err))
+    if (!dataset_check(build, err) || !dataset_read_all(build, err) || !dataset_divide(build, stream, err) ||
+        !dataset_keep_texts(dataset, build, err))
         return false;
     buffer_free(&build->pairs.raw); /* before the ids are made, so that its memory serves twice */
     buffer_free(&build->own.raw);
-    if (!s_vocabularies(dataset, build, err) || !s_encode(dataset, build, err) || !s_fingerprint(dataset, err))
+    if (!dataset_vocabularies(dataset, build, err) || !dataset_encode(dataset, build, err) ||
+        !dataset_fingerprint(dataset, err))
         return false;
     dataset->lines = build->pairs.lines + build->own.lines;
     dataset->bad = build->pairs.bad + build->own.bad;
@@ -372,7 +376,7 @@ bool dataset_read(struct dataset *dataset, const struct config *config, struct m
 {
     struct build build = {.config = config};
     *dataset = (struct dataset){0};
-    bool done = s_build(dataset, &build, stream, err);
+    bool done = dataset_build(dataset, &build, stream, err);
     pairs_free(&build.pairs);
     pairs_free(&build.own);
     free(build.order);

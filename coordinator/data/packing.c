@@ -10,7 +10,7 @@ void packing_clear(struct packing *packing)
     packing->id_count = 0;
 }
 
-static bool s_grow(uint16_t **array, size_t entries, struct err *err)
+static bool packing_grow(uint16_t **array, size_t entries, struct err *err)
 {
     uint16_t *grown = realloc(*array, entries * sizeof **array);
     if (grown == NULL)
@@ -19,23 +19,23 @@ static bool s_grow(uint16_t **array, size_t entries, struct err *err)
     return true;
 }
 
-static bool s_room_for_row(struct packing *packing, struct err *err)
+static bool packing_room_for_row(struct packing *packing, struct err *err)
 {
     if (packing->count < packing->capacity)
         return true;
     uint32_t capacity = packing->capacity * 2 + 64;
-    if (!s_grow(&packing->src_lengths, capacity, err) || !s_grow(&packing->tgt_lengths, capacity, err))
+    if (!packing_grow(&packing->src_lengths, capacity, err) || !packing_grow(&packing->tgt_lengths, capacity, err))
         return false;
     packing->capacity = capacity;
     return true;
 }
 
-static bool s_room_for_ids(struct packing *packing, size_t more, struct err *err)
+static bool packing_room_for_ids(struct packing *packing, size_t more, struct err *err)
 {
     if (packing->id_count + more <= packing->id_capacity)
         return true;
     size_t capacity = packing->id_capacity * 2 + more + 1024;
-    if (!s_grow(&packing->ids, capacity, err))
+    if (!packing_grow(&packing->ids, capacity, err))
         return false;
     packing->id_capacity = capacity;
     return true;
@@ -45,7 +45,7 @@ bool packing_add(struct packing *packing, const uint16_t *ids, uint16_t src_leng
                  struct err *err)
 {
     size_t more = (size_t)src_length + tgt_length;
-    if (!s_room_for_row(packing, err) || !s_room_for_ids(packing, more, err))
+    if (!packing_room_for_row(packing, err) || !packing_room_for_ids(packing, more, err))
         return false;
     packing->src_lengths[packing->count] = src_length;
     packing->tgt_lengths[packing->count] = tgt_length;

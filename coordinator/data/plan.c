@@ -24,7 +24,7 @@ uint64_t plan_steps(const struct plan *plan)
     return ((uint64_t)plan->rows + plan->batch - 1) / plan->batch;
 }
 
-static void s_draw_next(struct plan *plan)
+static void plan_draw_next(struct plan *plan)
 {
     for (uint32_t i = 0; i < plan->rows; i++)
         plan->order[i] = i;
@@ -40,7 +40,7 @@ const uint32_t *plan_batch(struct plan *plan, uint64_t step, uint32_t *count)
         plan->epoch = 0;
     }
     while (plan->epoch < epoch)
-        s_draw_next(plan);
+        plan_draw_next(plan);
     uint32_t from = (uint32_t)(step % plan_steps(plan)) * plan->batch;
     uint32_t left = plan->rows - from;
     *count = left < plan->batch ? left : plan->batch;

@@ -36,7 +36,7 @@ void span_builder_close(struct span_builder *builder)
     *builder = (struct span_builder){0};
 }
 
-static bool s_reserve_shards(struct span_builder *builder, size_t count, struct err *err)
+static bool builder_reserve_shards(struct span_builder *builder, size_t count, struct err *err)
 {
     if (count <= builder->shard_capacity)
         return true;
@@ -48,7 +48,7 @@ static bool s_reserve_shards(struct span_builder *builder, size_t count, struct 
     return true;
 }
 
-static bool s_add_shard(struct span_builder *builder, const uint32_t *batch, struct share rows, struct err *err)
+static bool builder_add_shard(struct span_builder *builder, const uint32_t *batch, struct share rows, struct err *err)
 {
     const struct dataset *dataset = builder->dataset;
     for (uint32_t i = rows.first; i < rows.first + rows.count; i++) {
@@ -59,7 +59,7 @@ static bool s_add_shard(struct span_builder *builder, const uint32_t *batch, str
     return true;
 }
 
-static uint32_t s_target_tokens(const struct dataset *dataset, const uint32_t *batch, uint32_t count)
+static uint32_t builder_target_tokens(const struct dataset *dataset, const uint32_t *batch, uint32_t count)
 {
     uint32_t tokens = 0;
     for (uint32_t i = 0; i < count; i++)
@@ -67,7 +67,7 @@ static uint32_t s_target_tokens(const struct dataset *dataset, const uint32_t *b
     return tokens;
 }
 
-static bool s_reserve_ids(uint16_t **ids, size_t *capacity, size_t count, struct err *err)
+static bool builder_reserve_ids(uint16_t **ids, size_t *capacity, size_t count, struct err *err)
 {
     if (count <= *capacity)
         return true;
@@ -79,28 +79,28 @@ static bool s_reserve_ids(uint16_t **ids, size_t *capacity, size_t count, struct
     return true;
 }
 
-static void s_see(uint64_t *seen, uint32_t id)
+static void builder_see(uint64_t *seen, uint32_t id)
 {
     seen[id / SEEN_BITS] |= (uint64_t)1 << id % SEEN_BITS;
 }
 
 /* What a batch looks up: its sources, and the decoder's inputs, which are <sos> and all target ids but the last. */
-static void s_see_batch(struct span_builder *builder, const uint32_t *batch, uint32_t count)
+static void builder_see_batch(struct span_builder *builder, const uint32_t *batch, uint32_t count)
 {
     uint64_t *src = builder->seen, *tgt = src + SEEN_WORDS;
     memset(builder->seen, 0, 2 * SEEN_WORDS * sizeof *builder->seen);
-    s_see(tgt, ID_SOS);
+    builder_see(tgt, ID_SOS);
     for (uint32_t i = 0; i < count; i++) {
         const struct dataset_row *row = &builder->dataset->rows[batch[i]];
         const uint16_t *ids = dataset_ids(builder->dataset, batch[i]);
         for (uint32_t k = 0; k < row->src_length; k++)
-            s_see(src, ids[k]);
+            builder_see(src, ids[k]);
         for (uint32_t k = 0; k + 1 < row->tgt_length; k++)
-            s_see(tgt, ids[row->src_length + k]);
+            builder_see(tgt, ids[row->src_length + k]);
     }
 }
 
-static uint32_t s_count(const uint64_t *seen)
+static uint32_t builder_count(const uint64_t *seen)
 {
     uint32_t count = 0;
     for (uint32_t word = 0; word < SEEN_WORDS; word++)
@@ -109,7 +109,7 @@ static uint32_t s_count(const uint64_t *seen)
 }
 
 /* What was seen, rising. Returns the place behind it. */
-static uint16_t *s_list(const uint64_t *seen, uint16_t *ids)
+static uint16_t *builder_list(const uint64_t *seen, uint16_t *ids)
 {
     for (uint32_t word = 0; word < SEEN_WORDS; word++)
         for (uint64_t bits = seen[word]; bits != 0; bits &= bits - 1)
@@ -117,54 +117,55 @@ static uint16_t *s_list(const uint64_t *seen, uint16_t *ids)
     return ids;
 }
 
-static bool s_find_distinct(struct span_builder *builder, const uint32_t *batch, uint32_t count, struct span_fact *fact,
-                            struct err *err)
+static bool builder_find_distinct(struct span_builder *builder, const uint32_t *batch, uint32_t count,
+                                  struct span_fact *fact, struct err *err)
 {
     const uint64_t *src = builder->seen, *tgt = builder->seen + SEEN_WORDS;
-    s_see_batch(builder, batch, count);
-    fact->of.src_distinct = s_count(src);
-    fact->of.tgt_distinct = s_count(tgt);
-    if (!s_reserve_ids(&fact->distinct, &fact->capacity, (size_t)fact->of.src_distinct + fact->of.tgt_distinct, err))
+    builder_see_batch(builder, batch, count);
+    fact->of.src_distinct = builder_count(src);
+    fact->of.tgt_distinct = builder_count(tgt);
+    if (!builder_reserve_ids(&fact->distinct, &fact->capacity, (size_t)fact->of.src_distinct + fact->of.tgt_distinct,
+                             err))
         return false;
-    s_list(tgt, s_list(src, fact->distinct));
+    builder_list(tgt, builder_list(src, fact->distinct));
     return true;
 }
 
 /* The members of a generation ask for the same steps, one after the other and not all at once: what was found out for
  * the first is kept. */
-static const struct span_fact *s_fact(struct span_builder *builder, uint64_t step, const uint32_t *batch,
-                                      uint32_t count, bool together, struct err *err)
+static const struct span_fact *builder_fact(struct span_builder *builder, uint64_t step, const uint32_t *batch,
+                                            uint32_t count, bool together, struct err *err)
 {
     struct span_fact *fact = &builder->facts[step % SPAN_KEPT];
     if (fact->known && fact->step == step && fact->together == together)
         return fact;
     fact->step = step;
     fact->together = together;
-    fact->of = (struct span_step){.tokens = s_target_tokens(builder->dataset, batch, count)};
-    fact->known = !together || s_find_distinct(builder, batch, count, fact, err);
+    fact->of = (struct span_step){.tokens = builder_target_tokens(builder->dataset, batch, count)};
+    fact->known = !together || builder_find_distinct(builder, batch, count, fact, err);
     return fact->known ? fact : NULL;
 }
 
-static bool s_add_fact(struct span_builder *builder, uint32_t at, const struct span_fact *fact, struct err *err)
+static bool builder_add_fact(struct span_builder *builder, uint32_t at, const struct span_fact *fact, struct err *err)
 {
     size_t count = (size_t)fact->of.src_distinct + fact->of.tgt_distinct;
     builder->of[at] = fact->of;
     if (count == 0)
         return true;
-    if (!s_reserve_ids(&builder->distinct, &builder->distinct_capacity, builder->distinct_count + count, err))
+    if (!builder_reserve_ids(&builder->distinct, &builder->distinct_capacity, builder->distinct_count + count, err))
         return false;
     memcpy(builder->distinct + builder->distinct_count, fact->distinct, count * sizeof *fact->distinct);
     builder->distinct_count += count;
     return true;
 }
 
-static bool s_add_shards(struct span_builder *builder, uint32_t step, const uint32_t *batch, uint32_t count,
-                         struct share share, uint32_t *shards, struct err *err)
+static bool builder_add_shards(struct span_builder *builder, uint32_t step, const uint32_t *batch, uint32_t count,
+                               struct share share, uint32_t *shards, struct err *err)
 {
     for (uint32_t shard = share.first; shard < share.first + share.count; shard++) {
         struct share rows = plan_shard(count, builder->plan->shards, shard);
         builder->shards[(*shards)++] = (struct span_shard){.step = step, .shard = shard, .rows = rows.count};
-        if (!s_add_shard(builder, batch, rows, err))
+        if (!builder_add_shard(builder, batch, rows, err))
             return false;
     }
     return true;
@@ -178,14 +179,14 @@ bool span_build(struct span_builder *builder, uint64_t first_step, uint32_t most
         most = SPAN_STEPS;
     packing_clear(&builder->packing);
     builder->distinct_count = 0;
-    if (!s_reserve_shards(builder, (size_t)most * share.count, err))
+    if (!builder_reserve_shards(builder, (size_t)most * share.count, err))
         return false;
     for (; steps < most && builder->packing.id_count + builder->distinct_count < SPAN_IDS; steps++) {
         uint32_t count;
         const uint32_t *batch = plan_batch(builder->plan, first_step + steps, &count);
-        const struct span_fact *fact = s_fact(builder, first_step + steps, batch, count, together, err);
-        if (fact == NULL || !s_add_fact(builder, steps, fact, err) ||
-            !s_add_shards(builder, steps, batch, count, share, &shards, err))
+        const struct span_fact *fact = builder_fact(builder, first_step + steps, batch, count, together, err);
+        if (fact == NULL || !builder_add_fact(builder, steps, fact, err) ||
+            !builder_add_shards(builder, steps, batch, count, share, &shards, err))
             return false;
     }
     *span = (struct span){.first_step = first_step,

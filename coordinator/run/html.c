@@ -5,12 +5,12 @@
 
 #include <string.h>
 
-static bool s_is_control(uint32_t point)
+static bool html_is_control(uint32_t point)
 {
     return (point < 0x20 && point != '\t' && point != '\n') || (point >= 0x7F && point < 0xA0);
 }
 
-static const char *s_entity_of(uint32_t point)
+static const char *html_entity_of(uint32_t point)
 {
     switch (point) {
     case '&':
@@ -34,8 +34,8 @@ void html_text(struct buffer *out, const char *text)
     for (const char *at = text; at < end;) {
         uint32_t point = 0;
         size_t length = utf8_next(at, (size_t)(end - at), &point);
-        const char *entity = s_entity_of(point);
-        if (length == 0 || s_is_control(point))
+        const char *entity = html_entity_of(point);
+        if (length == 0 || html_is_control(point))
             buffer_text(out, "\xEF\xBF\xBD");
         else if (entity)
             buffer_text(out, entity);

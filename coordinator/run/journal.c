@@ -27,48 +27,48 @@ _Static_assert(sizeof(struct record) == RECORD && offsetof(struct record, result
 _Static_assert(sizeof(struct journal_origin) <= sizeof(struct step_result), "an origin lies in a result's place");
 
 /* A journal of a run that has not been saved for a long time; what is beyond is not read. */
-static const size_t s_most = (size_t)1 << 30;
+static const size_t journal_most = (size_t)1 << 30;
 
-static uint32_t s_check(const struct record *record)
+static uint32_t journal_check(const struct record *record)
 {
     return (uint32_t)XXH3_64bits_withSeed(&record->a, RECORD - offsetof(struct record, a), record->kind);
 }
 
-static struct record s_record(enum kind kind, uint64_t a, uint64_t b, const struct step_result *result)
+static struct record journal_record(enum kind kind, uint64_t a, uint64_t b, const struct step_result *result)
 {
     struct record record = {.kind = kind, .a = a, .b = b};
     if (result != NULL)
         record.result = *result;
-    record.check = s_check(&record);
+    record.check = journal_check(&record);
     return record;
 }
 
-static struct record s_run(const struct journal *journal)
+static struct record journal_run(const struct journal *journal)
 {
     struct step_result place = {0};
     memcpy(&place, &journal->origin, sizeof journal->origin);
-    return s_record(KIND_RUN, journal->run, JOURNAL_FORMAT, &place);
+    return journal_record(KIND_RUN, journal->run, JOURNAL_FORMAT, &place);
 }
 
-static struct record s_numbers(const struct journal *journal)
+static struct record journal_record_of(const struct journal *journal)
 {
     const struct step_result ranks = {.tokens = journal->ranks};
-    return s_record(KIND_NUMBERS, journal->generation, journal->workers, &ranks);
+    return journal_record(KIND_NUMBERS, journal->generation, journal->workers, &ranks);
 }
 
-static struct journal_origin s_origin(const struct record *run)
+static struct journal_origin journal_origin_of(const struct record *run)
 {
     struct journal_origin origin;
     memcpy(&origin, &run->result, sizeof origin);
     return origin;
 }
 
-static bool s_same(const struct journal_origin *one, const struct journal_origin *other)
+static bool journal_same(const struct journal_origin *one, const struct journal_origin *other)
 {
     return one->options == other->options && one->pairs == other->pairs;
 }
 
-static void s_complain(struct journal *journal)
+static void journal_complain(struct journal *journal)
 {
     if (!journal->complained)
         log_event(LOG_ERROR, "journal_failed",
@@ -79,7 +79,7 @@ static void s_complain(struct journal *journal)
 }
 
 /* At the end of what is whole, so that a write that failed half way is written over. False where it failed. */
-static bool s_append(struct journal *journal, const void *bytes, size_t size)
+static bool journal_append(struct journal *journal, const void *bytes, size_t size)
 {
     if (journal->file < 0)
         return false;
@@ -90,7 +90,7 @@ static bool s_append(struct journal *journal, const void *bytes, size_t size)
         if (part < 0 && errno == EINTR)
             continue;
         if (part < 0) {
-            s_complain(journal);
+            journal_complain(journal);
             return false;
         }
         done += (size_t)part;
@@ -103,21 +103,22 @@ static bool s_append(struct journal *journal, const void *bytes, size_t size)
 
 void journal_numbers(struct journal *journal)
 {
-    struct record record = s_numbers(journal);
+    struct record record = journal_record_of(journal);
     uint64_t before = journal->size, last = before - RECORD;
     /* Within a page a write is done or not when the process is killed; across two it may be half done. */
     if (journal->numbers_last && last / PAGE == (before - 1) / PAGE)
         journal->size = last;
-    if (s_append(journal, &record, sizeof record))
+    if (journal_append(journal, &record, sizeof record))
         journal->numbers_last = true;
     else
         journal->size = before;
 }
 
-static bool s_put_results(struct buffer *out, uint64_t first_step, const struct step_result *results, size_t count)
+static bool journal_put_results(struct buffer *out, uint64_t first_step, const struct step_result *results,
+                                size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        struct record record = s_record(KIND_RESULT, first_step + i, 0, &results[i]);
+        struct record record = journal_record(KIND_RESULT, first_step + i, 0, &results[i]);
         buffer_append(out, &record, sizeof record);
     }
     return buffer_ok(out, NULL);
@@ -126,25 +127,25 @@ static bool s_put_results(struct buffer *out, uint64_t first_step, const struct 
 void journal_results(struct journal *journal, uint64_t first_step, const struct step_result *results, size_t count)
 {
     struct buffer out = {0};
-    if (s_put_results(&out, first_step, results, count))
-        s_append(journal, out.data, out.size);
+    if (journal_put_results(&out, first_step, results, count))
+        journal_append(journal, out.data, out.size);
     buffer_free(&out);
 }
 
 void journal_cut(struct journal *journal, uint64_t step)
 {
-    struct record record = s_record(KIND_CUT, step, 0, NULL);
-    s_append(journal, &record, sizeof record);
+    struct record record = journal_record(KIND_CUT, step, 0, NULL);
+    journal_append(journal, &record, sizeof record);
 }
 
 /* What counts now, as a whole file in the place of the old one. */
-static bool s_write_anew(struct journal *journal, const struct ledger *ledger)
+static bool journal_write_anew(struct journal *journal, const struct ledger *ledger)
 {
     struct buffer out = {0};
-    struct record head[HEAD] = {s_run(journal), s_numbers(journal)};
+    struct record head[HEAD] = {journal_run(journal), journal_record_of(journal)};
     struct err err = {0};
     buffer_append(&out, head, sizeof head);
-    bool done = s_put_results(&out, ledger->first, ledger->results, ledger->count) &&
+    bool done = journal_put_results(&out, ledger->first, ledger->results, ledger->count) &&
                 file_write_atomic(journal->path, out.data, out.size, &err);
     if (!done)
         log_event(
@@ -160,7 +161,7 @@ void journal_restart(struct journal *journal, const struct ledger *ledger)
 {
     uint64_t before = journal->size;
     fault_point("journal");
-    if (!s_write_anew(journal, ledger)) {
+    if (!journal_write_anew(journal, ledger)) {
         journal->size = before;
         return;
     }
@@ -168,23 +169,23 @@ void journal_restart(struct journal *journal, const struct ledger *ledger)
         close(journal->file);
     journal->file = open(journal->path, O_WRONLY | O_CLOEXEC);
     if (journal->file < 0)
-        s_complain(journal);
+        journal_complain(journal);
     fault_point("journal");
 }
 
 /* Of a run, and of numbers, which are written together. */
-static bool s_is_head(const struct record head[HEAD], struct err *err)
+static bool journal_is_head(const struct record head[HEAD], struct err *err)
 {
-    bool run = head[0].kind == KIND_RUN && head[0].check == s_check(&head[0]);
+    bool run = head[0].kind == KIND_RUN && head[0].check == journal_check(&head[0]);
     if (run && head[0].b != JOURNAL_FORMAT)
         return err_set(err, ERR_DATA, "a journal of format %" PRIu64 ", not %d", head[0].b, JOURNAL_FORMAT);
     return (run && head[0].a >= 1 && head[0].a <= INT64_MAX && head[1].kind == KIND_NUMBERS &&
-            head[1].check == s_check(&head[1])) ||
+            head[1].check == journal_check(&head[1])) ||
            err_set(err, ERR_DATA, "not a journal");
 }
 
 /* What a record says that is whole. */
-static bool s_take(struct journal *journal, const struct record *record, struct ledger *ledger, struct err *err)
+static bool journal_take(struct journal *journal, const struct record *record, struct ledger *ledger, struct err *err)
 {
     if (record->kind == KIND_NUMBERS) {
         journal->generation = record->a;
@@ -197,29 +198,29 @@ static bool s_take(struct journal *journal, const struct record *record, struct 
 }
 
 /* Identity, numbers and results of whole records. False where the file is no journal, or that of a run of another origin. */
-static bool s_read(struct journal *journal, const struct buffer *bytes, struct ledger *ledger, struct err *err)
+static bool journal_read(struct journal *journal, const struct buffer *bytes, struct ledger *ledger, struct err *err)
 {
     struct record head[HEAD] = {0};
     if (bytes->size >= sizeof head)
         memcpy(head, bytes->data, sizeof head);
-    if (!s_is_head(head, err))
+    if (!journal_is_head(head, err))
         return false;
-    struct journal_origin origin = s_origin(&head[0]);
-    if (!s_same(&origin, &journal->origin))
+    struct journal_origin origin = journal_origin_of(&head[0]);
+    if (!journal_same(&origin, &journal->origin))
         return err_set(err, ERR_DATA, "of a run of other options or pairs");
     journal->run = head[0].a;
     for (size_t at = RECORD; at + RECORD <= bytes->size; at += RECORD) {
         struct record record;
         memcpy(&record, bytes->data + at, sizeof record);
-        if (record.kind == KIND_RUN || record.check != s_check(&record))
+        if (record.kind == KIND_RUN || record.check != journal_check(&record))
             return true;
-        if (!s_take(journal, &record, ledger, err))
+        if (!journal_take(journal, &record, ledger, err))
             return false;
     }
     return true;
 }
 
-static bool s_new_identity(struct journal *journal, struct err *err)
+static bool journal_new_identity(struct journal *journal, struct err *err)
 {
     while (journal->run == 0) {
         if (getrandom(&journal->run, sizeof journal->run, 0) != (ssize_t)sizeof journal->run)
@@ -229,7 +230,7 @@ static bool s_new_identity(struct journal *journal, struct err *err)
     return true;
 }
 
-static bool s_name(char path[CHECKPOINT_PATH], const char *dir)
+static bool journal_name(char path[CHECKPOINT_PATH], const char *dir)
 {
     int size = snprintf(path, CHECKPOINT_PATH, "%s/journal", dir);
     return size >= 0 && size < CHECKPOINT_PATH;
@@ -238,7 +239,7 @@ static bool s_name(char path[CHECKPOINT_PATH], const char *dir)
 bool journal_is_there(const char *dir)
 {
     char path[CHECKPOINT_PATH];
-    return s_name(path, dir) && access(path, F_OK) == 0;
+    return journal_name(path, dir) && access(path, F_OK) == 0;
 }
 
 bool journal_origin(const char *dir, struct journal_origin *origin)
@@ -246,13 +247,13 @@ bool journal_origin(const char *dir, struct journal_origin *origin)
     char path[CHECKPOINT_PATH];
     struct record head[HEAD];
     struct err ignored;
-    int file = s_name(path, dir) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    int file = journal_name(path, dir) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (file < 0)
         return false;
-    bool read = pread(file, head, sizeof head, 0) == (ssize_t)sizeof head && s_is_head(head, &ignored);
+    bool read = pread(file, head, sizeof head, 0) == (ssize_t)sizeof head && journal_is_head(head, &ignored);
     close(file);
     if (read)
-        *origin = s_origin(&head[0]);
+        *origin = journal_origin_of(&head[0]);
     return read;
 }
 
@@ -262,10 +263,11 @@ bool journal_open(struct journal *journal, const char *dir, bool resume, const s
     struct buffer bytes = {0};
     struct err failure = {0};
     *journal = (struct journal){.file = -1, .origin = *origin};
-    if (!s_name(journal->path, dir))
+    if (!journal_name(journal->path, dir))
         return err_set(err, ERR_USAGE, "run.dir: the path is too long");
     if (resume && access(journal->path, F_OK) == 0) {
-        if (!file_read(journal->path, s_most, &bytes, &failure) || !s_read(journal, &bytes, ledger, &failure)) {
+        if (!file_read(journal->path, journal_most, &bytes, &failure) ||
+            !journal_read(journal, &bytes, ledger, &failure)) {
             log_event(LOG_WARN, "journal_unreadable",
                       LOG_FIELDS(LOG_TEXT("path", journal->path), LOG_TEXT("reason", failure.text)),
                       "%s: %s; a new one begins, and workers that hold this run's state are not known again",
@@ -277,7 +279,7 @@ bool journal_open(struct journal *journal, const char *dir, bool resume, const s
         journal->resumed = journal->run != 0;
         buffer_free(&bytes);
     }
-    if (!s_new_identity(journal, err))
+    if (!journal_new_identity(journal, err))
         return false;
     journal_restart(journal, ledger);
     return true;

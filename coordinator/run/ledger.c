@@ -22,7 +22,7 @@ uint64_t ledger_end(const struct ledger *ledger)
     return ledger->first + ledger->count;
 }
 
-static bool s_reserve(struct ledger *ledger, size_t count, struct err *err)
+static bool ledger_reserve(struct ledger *ledger, size_t count, struct err *err)
 {
     if (count <= ledger->capacity)
         return true;
@@ -37,7 +37,7 @@ static bool s_reserve(struct ledger *ledger, size_t count, struct err *err)
 bool ledger_put(struct ledger *ledger, uint64_t first_step, const struct step_result *results, uint32_t steps,
                 struct err *err)
 {
-    if (!s_reserve(ledger, ledger->count + steps, err))
+    if (!ledger_reserve(ledger, ledger->count + steps, err))
         return false;
     for (uint32_t i = 0; i < steps; i++) {
         uint64_t step = first_step + i, at = step - ledger->first;

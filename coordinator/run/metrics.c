@@ -11,16 +11,16 @@
 #include <unistd.h>
 
 /* A line is some 300 bytes; this is far more epochs than a run can have. */
-static const size_t s_largest_file = (size_t)256 << 20;
+static const size_t metrics_largest_file = (size_t)256 << 20;
 
-static double s_number_of(const json_t *object, const char *key)
+static double metrics_number_of(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
     return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
 /* False where the line says nothing of an epoch. */
-static bool s_parse_line(const char *line, size_t size, struct epoch_metrics *row)
+static bool metrics_parse_line(const char *line, size_t size, struct epoch_metrics *row)
 {
     json_t *object = json_loadb(line, size, 0, NULL);
     json_int_t epoch = json_integer_value(json_object_get(object, "epoch"));
@@ -28,16 +28,16 @@ static bool s_parse_line(const char *line, size_t size, struct epoch_metrics *ro
     if (good)
         *row = (struct epoch_metrics){
             .epoch = (uint64_t)epoch,
-            .train_loss = s_number_of(object, "train_loss"),
-            .val_loss = s_number_of(object, "val_loss"),
-            .val_tf_loss = s_number_of(object, "val_tf_loss"),
-            .train_acc = s_number_of(object, "train_acc"),
-            .val_acc = s_number_of(object, "val_acc"),
-            .bleu = s_number_of(object, "bleu"),
-            .bleu_normalised = s_number_of(object, "bleu_normalised"),
-            .tgt_tokens = s_number_of(object, "tgt_tokens"),
-            .tgt_tok_per_s = s_number_of(object, "tgt_tok_per_s"),
-            .seconds = s_number_of(object, "seconds"),
+            .train_loss = metrics_number_of(object, "train_loss"),
+            .val_loss = metrics_number_of(object, "val_loss"),
+            .val_tf_loss = metrics_number_of(object, "val_tf_loss"),
+            .train_acc = metrics_number_of(object, "train_acc"),
+            .val_acc = metrics_number_of(object, "val_acc"),
+            .bleu = metrics_number_of(object, "bleu"),
+            .bleu_normalised = metrics_number_of(object, "bleu_normalised"),
+            .tgt_tokens = metrics_number_of(object, "tgt_tokens"),
+            .tgt_tok_per_s = metrics_number_of(object, "tgt_tok_per_s"),
+            .seconds = metrics_number_of(object, "seconds"),
         };
     if (good && json_object_get(object, "bleu_normalised") == NULL) { /* by an lstmq that had one BLEU, this one */
         row->bleu_normalised = row->bleu;
@@ -48,7 +48,7 @@ static bool s_parse_line(const char *line, size_t size, struct epoch_metrics *ro
 }
 
 /* Seconds that `row` trained; 0 where it does not say. */
-static double s_trained(const struct epoch_metrics *row)
+static double metrics_trained(const struct epoch_metrics *row)
 {
     return row->tgt_tok_per_s > 0 && isfinite(row->tgt_tokens) ? row->tgt_tokens / row->tgt_tok_per_s : 0;
 }
@@ -57,7 +57,7 @@ double metrics_speed(const struct metrics *metrics)
 {
     double tokens = 0, seconds = 0;
     for (size_t i = 0; i < metrics->count; i++) {
-        double trained = s_trained(&metrics->epochs[i]);
+        double trained = metrics_trained(&metrics->epochs[i]);
         tokens += trained > 0 ? metrics->epochs[i].tgt_tokens : 0;
         seconds += trained;
     }
@@ -73,7 +73,7 @@ double metrics_seconds(const struct metrics *metrics)
 }
 
 /* Where `epoch` stands, or would stand. Lines come in order but for a resume, so the search begins at the end. */
-static size_t s_place_of(const struct metrics *metrics, uint64_t epoch)
+static size_t metrics_place_of(const struct metrics *metrics, uint64_t epoch)
 {
     size_t place = metrics->count;
     while (place > 0 && metrics->epochs[place - 1].epoch >= epoch)
@@ -81,9 +81,9 @@ static size_t s_place_of(const struct metrics *metrics, uint64_t epoch)
     return place;
 }
 
-static bool s_keep_row(struct metrics *metrics, const struct epoch_metrics *row, struct err *err)
+static bool metrics_keep_row(struct metrics *metrics, const struct epoch_metrics *row, struct err *err)
 {
-    size_t place = s_place_of(metrics, row->epoch);
+    size_t place = metrics_place_of(metrics, row->epoch);
     if (place < metrics->count && metrics->epochs[place].epoch == row->epoch) {
         metrics->epochs[place] = *row;
         return true;
@@ -108,13 +108,13 @@ bool metrics_read(struct metrics *metrics, const char *path, struct err *err)
     if (access(path, F_OK) != 0)
         return true;
     struct buffer text = {0};
-    bool good = file_read(path, s_largest_file, &text, err);
+    bool good = file_read(path, metrics_largest_file, &text, err);
     for (size_t at = 0; good && at < text.size;) {
         const char *line = text.data + at, *newline = memchr(line, '\n', text.size - at);
         size_t size = newline ? (size_t)(newline - line) : text.size - at;
         struct epoch_metrics row;
-        if (s_parse_line(line, size, &row))
-            good = s_keep_row(metrics, &row, err);
+        if (metrics_parse_line(line, size, &row))
+            good = metrics_keep_row(metrics, &row, err);
         at += size + 1;
     }
     buffer_free(&text);
@@ -129,6 +129,6 @@ void metrics_free(struct metrics *metrics)
 
 const struct epoch_metrics *metrics_of(const struct metrics *metrics, uint64_t epoch)
 {
-    size_t place = s_place_of(metrics, epoch);
+    size_t place = metrics_place_of(metrics, epoch);
     return place < metrics->count && metrics->epochs[place].epoch == epoch ? metrics->epochs + place : NULL;
 }

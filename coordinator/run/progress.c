@@ -13,7 +13,7 @@
 
 enum { REDRAW_MS = 100, LINE = 512, FIELD = 48, FIELDS = 7, VALUE = 12, COLUMNS = 9 };
 
-static void s_clear_locked(struct display *display)
+static void progress_clear_locked(struct display *display)
 {
     static const char erase[] = "\r\033[K";
     if (!display->drawn)
@@ -23,11 +23,11 @@ static void s_clear_locked(struct display *display)
     display->drawn = false;
 }
 
-static void s_clear(void *context)
+static void progress_clear(void *context)
 {
     struct display *display = context;
     pthread_mutex_lock(&display->lock);
-    s_clear_locked(display);
+    progress_clear_locked(display);
     pthread_mutex_unlock(&display->lock);
 }
 
@@ -39,21 +39,21 @@ void progress_open(struct display *display, enum progress mode, uint64_t epochs)
     display->plain = mode != PROGRESS_NONE;
     pthread_mutex_init(&display->lock, NULL);
     if (display->live)
-        log_before(s_clear, display);
+        log_before(progress_clear, display);
 }
 
 void progress_close(struct display *display)
 {
     if (display->live) {
         log_before(NULL, NULL);
-        s_clear(display);
+        progress_clear(display);
     }
     fflush(stdout);
     pthread_mutex_destroy(&display->lock);
 }
 
 /* "1:05:09", "5:09"; "-" when unknown. */
-static const char *s_duration(double seconds, char text[32])
+static const char *progress_duration(double seconds, char text[32])
 {
     if (!isfinite(seconds) || seconds < 0 || seconds > 1e9)
         return "-";
@@ -67,7 +67,7 @@ static const char *s_duration(double seconds, char text[32])
 
 /* `value` times `scale` with its unit, or "-" in the same place when it is unknown. Where that takes more than `most`
  * characters it is 1.23e+30. */
-static const char *s_value(double value, int most, int digits, double scale, const char *unit, char text[32])
+static const char *progress_value(double value, int most, int digits, double scale, const char *unit, char text[32])
 {
     if (!isfinite(value))
         snprintf(text, 32, "-%*s", (int)strlen(unit), "");
@@ -78,7 +78,7 @@ static const char *s_value(double value, int most, int digits, double scale, con
 
 /* The fields of the line that fit in `width` columns, two spaces between them. Those of most use are placed first; none
  * is cut. Fields are ASCII, so bytes are columns. */
-static size_t s_fields(const char fields[FIELDS][FIELD], size_t width, char line[LINE])
+static size_t progress_fields(const char fields[FIELDS][FIELD], size_t width, char line[LINE])
 {
     static const unsigned char most_useful[FIELDS] = {0, 1, 2, 5, 6, 3, 4};
     bool shown[FIELDS] = {false};
@@ -106,12 +106,12 @@ void progress_moment(struct display *display, const struct progress_moment *mome
     char fields[FIELDS][FIELD], line[LINE], text[32], out[LINE + 16];
     snprintf(fields[0], FIELD, "epoch %" PRIu64 "/%" PRIu64, moment->epoch, display->epochs);
     snprintf(fields[1], FIELD, "step %" PRIu64 "/%" PRIu64, moment->epoch_step, moment->epoch_steps);
-    snprintf(fields[2], FIELD, "loss %s", s_value(moment->loss, VALUE, 4, 1, "", text));
-    snprintf(fields[3], FIELD, "acc %s", s_value(moment->accuracy, VALUE, 1, 100, "%", text));
-    snprintf(fields[4], FIELD, "%s tok/s", s_value(moment->tokens_per_second, VALUE, 0, 1, "", text));
-    snprintf(fields[5], FIELD, "ETA %s", s_duration(moment->eta_seconds, text));
+    snprintf(fields[2], FIELD, "loss %s", progress_value(moment->loss, VALUE, 4, 1, "", text));
+    snprintf(fields[3], FIELD, "acc %s", progress_value(moment->accuracy, VALUE, 1, 100, "%", text));
+    snprintf(fields[4], FIELD, "%s tok/s", progress_value(moment->tokens_per_second, VALUE, 0, 1, "", text));
+    snprintf(fields[5], FIELD, "ETA %s", progress_duration(moment->eta_seconds, text));
     snprintf(fields[6], FIELD, "%s", moment->doing);
-    size_t size = s_fields(fields, terminal_width() - 1, line);
+    size_t size = progress_fields(fields, terminal_width() - 1, line);
     int whole = snprintf(out, sizeof out, "\r%.*s\033[K", (int)size, line);
     fflush(stdout);
     pthread_mutex_lock(&display->lock);
@@ -128,20 +128,20 @@ struct column {
     int width;
     bool narrow; /* stands also where the terminal is narrow */
 };
-static const struct column s_table[COLUMNS] = {
+static const struct column progress_table[COLUMNS] = {
     {"epoch", 7, true}, {"train_loss", 10, false}, {"train_acc", 9, false}, {"val_loss", 8, true}, {"val_acc", 7, true},
     {"BLEU", 6, true},  {"norm.", 6, false},       {"tok/s", 6, false},     {"time", 7, false},
 };
 
 /* A line of the table: all columns, which take 79 with " best", or the narrow ones, 36. */
-static void s_table_line(const char *const cells[COLUMNS], const char *after)
+static void progress_table_line(const char *const cells[COLUMNS], const char *after)
 {
     bool narrow = isatty(STDOUT_FILENO) == 1 && terminal_width() < 79;
     const char *before = "";
     for (size_t i = 0; i < COLUMNS; i++) {
-        if (narrow && !s_table[i].narrow)
+        if (narrow && !progress_table[i].narrow)
             continue;
-        printf("%s%*s", before, s_table[i].width, cells[i]);
+        printf("%s%*s", before, progress_table[i].width, cells[i]);
         before = " ";
     }
     printf("%s\n", after);
@@ -154,32 +154,32 @@ void progress_epoch(struct display *display, const struct epoch_record *record, 
     if (!display->plain)
         return;
     if (display->live)
-        s_clear(display);
+        progress_clear(display);
     for (size_t i = 0; i < COLUMNS; i++)
-        titles[i] = s_table[i].title;
+        titles[i] = progress_table[i].title;
     if (!display->headed)
-        s_table_line(titles, "");
+        progress_table_line(titles, "");
     display->headed = true;
     snprintf(text[0], sizeof text[0], display->epochs < 1000 ? "%" PRIu64 "/%" PRIu64 : "%" PRIu64, record->epoch,
              display->epochs);
     bool thousands = record->tgt_tok_per_s >= 999999.5;
     const char *cells[COLUMNS] = {
         text[0],
-        s_value(record->train_loss, s_table[1].width, 4, 1, "", text[1]),
-        s_value(record->train_acc, s_table[2].width, 2, 100, "%", text[2]),
-        s_value(record->val_loss, s_table[3].width, 4, 1, "", text[3]),
-        s_value(record->val_acc, s_table[4].width, 2, 100, "%", text[4]),
-        s_value(record->bleu, s_table[5].width, 2, 1, "", text[5]),
-        s_value(record->bleu_normalised, s_table[6].width, 2, 1, "", text[6]),
-        thousands ? s_value(record->tgt_tok_per_s, VALUE, 0, 1e-3, "k", text[7])
-                  : s_value(record->tgt_tok_per_s, VALUE, 0, 1, "", text[7]),
-        s_duration(record->seconds, text[8]),
+        progress_value(record->train_loss, progress_table[1].width, 4, 1, "", text[1]),
+        progress_value(record->train_acc, progress_table[2].width, 2, 100, "%", text[2]),
+        progress_value(record->val_loss, progress_table[3].width, 4, 1, "", text[3]),
+        progress_value(record->val_acc, progress_table[4].width, 2, 100, "%", text[4]),
+        progress_value(record->bleu, progress_table[5].width, 2, 1, "", text[5]),
+        progress_value(record->bleu_normalised, progress_table[6].width, 2, 1, "", text[6]),
+        thousands ? progress_value(record->tgt_tok_per_s, VALUE, 0, 1e-3, "k", text[7])
+                  : progress_value(record->tgt_tok_per_s, VALUE, 0, 1, "", text[7]),
+        progress_duration(record->seconds, text[8]),
     };
-    s_table_line(cells, best ? " best" : "");
+    progress_table_line(cells, best ? " best" : "");
     fflush(stdout);
 }
 
-static void s_row(const char *name, const char *value)
+static void progress_row(const char *name, const char *value)
 {
     printf("  %-12s  %s\n", name, value);
 }
@@ -191,20 +191,20 @@ void progress_summary(struct display *display, const struct progress_summary *su
     if (!display->table)
         return;
     if (display->live)
-        s_clear(display);
+        progress_clear(display);
     printf("\n%s after %" PRIu64 " epoch%s, %" PRIu64 " steps\n", summary->status, summary->epochs_done,
            summary->epochs_done == 1 ? "" : "s", summary->steps);
     if (best != NULL) {
         snprintf(text, sizeof text, "%" PRIu64, best->epoch);
-        s_row("best epoch", text);
-        s_row("val_loss", s_value(best->val_loss, VALUE, 4, 1, "", value));
-        s_row("val_acc", s_value(best->val_acc, VALUE, 2, 100, "%", value));
-        s_row("BLEU", s_value(best->bleu, VALUE, 2, 1, "", value));
-        s_row("BLEU, norm.", s_value(best->bleu_normalised, VALUE, 2, 1, "", value));
+        progress_row("best epoch", text);
+        progress_row("val_loss", progress_value(best->val_loss, VALUE, 4, 1, "", value));
+        progress_row("val_acc", progress_value(best->val_acc, VALUE, 2, 100, "%", value));
+        progress_row("BLEU", progress_value(best->bleu, VALUE, 2, 1, "", value));
+        progress_row("BLEU, norm.", progress_value(best->bleu_normalised, VALUE, 2, 1, "", value));
     }
     if (isfinite(summary->tgt_tok_per_s))
-        s_row("tokens/s", s_value(summary->tgt_tok_per_s, VALUE, 0, 1, "", value));
-    s_row("total time", s_duration(summary->seconds, value));
+        progress_row("tokens/s", progress_value(summary->tgt_tok_per_s, VALUE, 0, 1, "", value));
+    progress_row("total time", progress_duration(summary->seconds, value));
     if (summary->has_checkpoint)
         printf("  %-12s  %s/%s\n", "checkpoint", summary->dir, best != NULL ? "best" : "latest");
     if (summary->has_report)

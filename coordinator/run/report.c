@@ -27,52 +27,52 @@ struct page {
 };
 
 /* 4548132 as "4,548,132". */
-static void s_grouped(struct buffer *out, uint64_t number)
+static void report_grouped(struct buffer *out, uint64_t number)
 {
     if (number >= 1000) {
-        s_grouped(out, number / 1000);
+        report_grouped(out, number / 1000);
         buffer_format(out, ",%03u", (unsigned)(number % 1000));
     } else {
         buffer_format(out, "%u", (unsigned)number);
     }
 }
 
-static void s_slot_title(struct buffer *out, const struct page *page)
+static void report_slot_title(struct buffer *out, const struct page *page)
 {
     html_text(out, page->facts->title);
 }
 
-static void s_slot_status(struct buffer *out, const struct page *page)
+static void report_slot_status(struct buffer *out, const struct page *page)
 {
     const char *status = page->facts->status;
     html_text(out, strcmp(status, "training") == 0 ? "not finished when written" : status);
 }
 
 /* The first word of the status, as a class name. */
-static void s_slot_status_class(struct buffer *out, const struct page *page)
+static void report_slot_status_class(struct buffer *out, const struct page *page)
 {
     const char *status = page->facts->status;
     buffer_append(out, status, strspn(status, "abcdefghijklmnopqrstuvwxyz"));
 }
 
-static void s_slot_about(struct buffer *out, const struct page *page)
+static void report_slot_about(struct buffer *out, const struct page *page)
 {
     const struct report_facts *facts = page->facts;
     html_text(out, facts->config->data_src_lang);
     buffer_text(out, " → ");
     html_text(out, facts->config->data_tgt_lang);
     buffer_text(out, ", ");
-    s_grouped(out, facts->train_pairs);
+    report_grouped(out, facts->train_pairs);
     buffer_text(out, " training pairs and ");
-    s_grouped(out, facts->valid_pairs);
+    report_grouped(out, facts->valid_pairs);
     buffer_text(out, " for validation, vocabularies of ");
-    s_grouped(out, facts->src_vocab);
+    report_grouped(out, facts->src_vocab);
     buffer_text(out, " and ");
-    s_grouped(out, facts->tgt_vocab);
+    report_grouped(out, facts->tgt_vocab);
     buffer_text(out, " words");
     if (facts->parameters > 0) {
         buffer_text(out, ", ");
-        s_grouped(out, facts->parameters);
+        report_grouped(out, facts->parameters);
         buffer_text(out, " parameters");
     }
     buffer_text(out, ".");
@@ -81,7 +81,7 @@ static void s_slot_about(struct buffer *out, const struct page *page)
 }
 
 /* One sentence on over- or underfitting, from the losses with the decoder forced: those compare with training's. */
-static void s_slot_fit(struct buffer *out, const struct page *page)
+static void report_slot_fit(struct buffer *out, const struct page *page)
 {
     static const double rise = 1.02, gain = 0.98, level = 1.1;
     const struct metrics *metrics = page->metrics;
@@ -111,7 +111,7 @@ static void s_slot_fit(struct buffer *out, const struct page *page)
 }
 
 /* Text whose lines may break between words, but not behind the dashes of an option. */
-static void s_words(struct buffer *out, const char *text)
+static void report_words(struct buffer *out, const char *text)
 {
     while (*text) {
         size_t size = strcspn(text, " ");
@@ -131,7 +131,7 @@ static void s_words(struct buffer *out, const char *text)
 }
 
 /* When the page was written, where the run stood then, what wrote it: a killed run is not said to go on. */
-static void s_slot_written(struct buffer *out, const struct page *page)
+static void report_slot_written(struct buffer *out, const struct page *page)
 {
     const struct metrics *metrics = page->metrics;
     uint64_t done = metrics->count > 0 ? metrics->epochs[metrics->count - 1].epoch : 0;
@@ -148,13 +148,13 @@ static void s_slot_written(struct buffer *out, const struct page *page)
     buffer_text(out, ".");
     if (page->facts->command != NULL) {
         buffer_text(out, " Command: <code>");
-        s_words(out, page->facts->command);
+        report_words(out, page->facts->command);
         buffer_text(out, "</code>");
     }
 }
 
 /* A number with `digits` decimals, a dash for NAN. */
-static void s_figure(struct buffer *out, double value, int digits, const char *unit)
+static void report_figure(struct buffer *out, double value, int digits, const char *unit)
 {
     if (isfinite(value))
         buffer_format(out, "%.*f%s", digits, value, unit);
@@ -162,25 +162,26 @@ static void s_figure(struct buffer *out, double value, int digits, const char *u
         buffer_text(out, "–");
 }
 
-static void s_tile(struct buffer *out, const char *name, double value, int digits, const char *unit, const char *note)
+static void report_tile(struct buffer *out, const char *name, double value, int digits, const char *unit,
+                        const char *note)
 {
     buffer_format(out, "<div><dt>%s</dt><dd>", name);
-    s_figure(out, value, digits, unit);
+    report_figure(out, value, digits, unit);
     buffer_format(out, "<small>%s</small></dd></div>\n", note);
 }
 
-static void s_tile_speed(struct buffer *out, const struct metrics *metrics)
+static void report_tile_speed(struct buffer *out, const struct metrics *metrics)
 {
     double speed = metrics_speed(metrics);
     buffer_text(out, "<div><dt>Speed</dt><dd>");
     if (speed < 1e18)
-        s_grouped(out, (uint64_t)(speed + 0.5));
+        report_grouped(out, (uint64_t)(speed + 0.5));
     else
         buffer_text(out, "–");
     buffer_text(out, "<small>target tokens/s, mean</small></dd></div>\n");
 }
 
-static void s_tile_time(struct buffer *out, const struct metrics *metrics)
+static void report_tile_time(struct buffer *out, const struct metrics *metrics)
 {
     double seconds = metrics_seconds(metrics);
     buffer_text(out, "<div><dt>Time</dt><dd>");
@@ -193,7 +194,7 @@ static void s_tile_time(struct buffer *out, const struct metrics *metrics)
     buffer_text(out, "<small>validation included</small></dd></div>\n");
 }
 
-static void s_slot_scores(struct buffer *out, const struct page *page)
+static void report_slot_scores(struct buffer *out, const struct page *page)
 {
     const struct epoch_metrics *best = page->best;
     if (!best)
@@ -204,20 +205,20 @@ static void s_slot_scores(struct buffer *out, const struct page *page)
     buffer_format(out, "<div><dt>%s</dt><dd>%llu<small>of %llu</small></dd></div>\n",
                   is_best ? "Best epoch" : "Last epoch", (unsigned long long)best->epoch,
                   (unsigned long long)page->metrics->epochs[page->metrics->count - 1].epoch);
-    s_tile(out, "Validation accuracy", best->val_acc * 100, 1, " %",
-           forced ? "of tokens, decoder forced" : "of tokens, decoding freely");
-    s_tile(out, "Validation loss", best->val_loss, 3, "", "nats per token");
+    report_tile(out, "Validation accuracy", best->val_acc * 100, 1, " %",
+                forced ? "of tokens, decoder forced" : "of tokens, decoding freely");
+    report_tile(out, "Validation loss", best->val_loss, 3, "", "nats per token");
     char normalised[64] = "of 100, greedy decoding";
     if (isfinite(best->bleu_normalised))
         snprintf(normalised, sizeof normalised, "of 100; normalised references: %.2f", best->bleu_normalised);
-    s_tile(out, "BLEU", best->bleu, 2, "", normalised);
-    s_tile_speed(out, page->metrics);
-    s_tile_time(out, page->metrics);
+    report_tile(out, "BLEU", best->bleu, 2, "", normalised);
+    report_tile_speed(out, page->metrics);
+    report_tile_time(out, page->metrics);
     buffer_text(out, "</dl>\n");
 }
 
 /* A chart's frame; `keys` is the legend, ready made. The script of the template draws into the canvas by its id. */
-static void s_chart(struct buffer *out, const char *id, const char *title, const char *note, const char *keys)
+static void report_chart(struct buffer *out, const char *id, const char *title, const char *note, const char *keys)
 {
     buffer_format(out,
                   "<figure><h3>%s</h3><p>%s</p><ul class=\"key\">%s</ul>"
@@ -226,7 +227,7 @@ static void s_chart(struct buffer *out, const char *id, const char *title, const
                   title, note, keys, id, title);
 }
 
-static void s_slot_charts(struct buffer *out, const struct page *page)
+static void report_slot_charts(struct buffer *out, const struct page *page)
 {
     if (page->metrics->count == 0) {
         buffer_text(out, "<p class=\"empty\">No epoch has finished yet: the curves begin with the first one.</p>\n");
@@ -237,24 +238,24 @@ static void s_slot_charts(struct buffer *out, const struct page *page)
         scored = scored || isfinite(page->metrics->epochs[i].bleu_normalised);
     buffer_text(out, "<h2>Curves</h2>\n<p class=\"only-plain\">The curves need JavaScript. Their numbers are in the "
                      "<a href=\"#numbers\">table of epochs</a>.</p>\n<div class=\"charts\">\n");
-    s_chart(out, "loss", "Loss", "Nats per token. The upright line marks the best epoch.",
-            "<li class=\"one\"><i></i>training</li><li class=\"two\"><i></i>validation</li>"
-            "<li class=\"three\"><i></i>validation, decoder forced</li>");
-    s_chart(out, "accuracy", "Accuracy", "Share of target tokens that are right.",
-            "<li class=\"one\"><i></i>training</li><li class=\"two\"><i></i>validation</li>");
+    report_chart(out, "loss", "Loss", "Nats per token. The upright line marks the best epoch.",
+                 "<li class=\"one\"><i></i>training</li><li class=\"two\"><i></i>validation</li>"
+                 "<li class=\"three\"><i></i>validation, decoder forced</li>");
+    report_chart(out, "accuracy", "Accuracy", "Share of target tokens that are right.",
+                 "<li class=\"one\"><i></i>training</li><li class=\"two\"><i></i>validation</li>");
     if (scored)
-        s_chart(out, "bleu", "BLEU", "Greedy translations of the validation pairs.",
-                "<li class=\"two\"><i></i>references as written</li>"
-                "<li class=\"three\"><i></i>references normalised</li>");
-    s_chart(out, "speed", "Speed", "Target tokens per second of training time.",
-            "<li class=\"one\"><i></i>training</li>");
+        report_chart(out, "bleu", "BLEU", "Greedy translations of the validation pairs.",
+                     "<li class=\"two\"><i></i>references as written</li>"
+                     "<li class=\"three\"><i></i>references normalised</li>");
+    report_chart(out, "speed", "Speed", "Target tokens per second of training time.",
+                 "<li class=\"one\"><i></i>training</li>");
     buffer_text(out, "</div>\n");
 }
 
 /* A cell of the samples; `label` is its heading on a narrow screen. <bdi>: the text finds its own direction, as Arabic
  * must. */
-static void s_sample_cell(struct buffer *out, const char *label, const char *language, const char *text,
-                          const char *none)
+static void report_sample_cell(struct buffer *out, const char *label, const char *language, const char *text,
+                               const char *none)
 {
     buffer_format(out, "<td data-label=\"%s\">", label);
     if (text && *text) {
@@ -268,7 +269,7 @@ static void s_sample_cell(struct buffer *out, const char *label, const char *lan
     }
 }
 
-static void s_slot_samples(struct buffer *out, const struct page *page)
+static void report_slot_samples(struct buffer *out, const struct page *page)
 {
     const struct report_facts *facts = page->facts;
     if (facts->sample_count == 0)
@@ -278,16 +279,16 @@ static void s_slot_samples(struct buffer *out, const struct page *page)
     for (size_t i = 0; i < facts->sample_count; i++) {
         const struct report_sample *sample = facts->samples + i;
         buffer_text(out, "<tr>");
-        s_sample_cell(out, "Source", facts->config->data_src_lang, sample->source, "empty");
-        s_sample_cell(out, "Reference", facts->config->data_tgt_lang, sample->reference, "none given");
-        s_sample_cell(out, "Translation", facts->config->data_tgt_lang, sample->translation, "empty");
+        report_sample_cell(out, "Source", facts->config->data_src_lang, sample->source, "empty");
+        report_sample_cell(out, "Reference", facts->config->data_tgt_lang, sample->reference, "none given");
+        report_sample_cell(out, "Translation", facts->config->data_tgt_lang, sample->translation, "empty");
         buffer_text(out, "</tr>\n");
     }
     buffer_text(out, "</tbody></table></div>\n");
 }
 
 /* The rows of the settings that stand at their default, or those that do not. Returns how many there are. */
-static size_t s_settings_rows(struct buffer *out, const struct config *config, bool at_default)
+static size_t report_settings_rows(struct buffer *out, const struct config *config, bool at_default)
 {
     struct config defaults;
     config_defaults(&defaults);
@@ -314,7 +315,7 @@ static size_t s_settings_rows(struct buffer *out, const struct config *config, b
     return written;
 }
 
-static void s_settings_table(struct buffer *out, const char *rows)
+static void report_settings_table(struct buffer *out, const char *rows)
 {
     buffer_text(out, "<div class=\"panel\"><table class=\"settings\"><thead><tr><th>Setting</th><th>Value</th>"
                      "<th>Meaning</th></tr></thead><tbody>\n");
@@ -322,31 +323,31 @@ static void s_settings_table(struct buffer *out, const char *rows)
     buffer_text(out, "</tbody></table></div>\n");
 }
 
-static void s_slot_settings(struct buffer *out, const struct page *page)
+static void report_slot_settings(struct buffer *out, const struct page *page)
 {
     struct buffer rows = {0};
     buffer_text(out, "<h2>Settings</h2>\n");
-    if (s_settings_rows(&rows, page->facts->config, false) > 0)
-        s_settings_table(out, rows.data);
+    if (report_settings_rows(&rows, page->facts->config, false) > 0)
+        report_settings_table(out, rows.data);
     buffer_clear(&rows);
-    size_t usual = s_settings_rows(&rows, page->facts->config, true);
+    size_t usual = report_settings_rows(&rows, page->facts->config, true);
     if (usual > 0) {
         buffer_format(out, "<details><summary>%zu settings at their defaults</summary>\n", usual);
-        s_settings_table(out, rows.data);
+        report_settings_table(out, rows.data);
         buffer_text(out, "</details>\n");
     }
     out->failed = out->failed || rows.failed;
     buffer_free(&rows);
 }
 
-static void s_epoch_cell(struct buffer *out, double value, int digits)
+static void report_epoch_cell(struct buffer *out, double value, int digits)
 {
     buffer_text(out, "<td>");
-    s_figure(out, value, digits, "");
+    report_figure(out, value, digits, "");
     buffer_text(out, "</td>");
 }
 
-static void s_slot_epochs(struct buffer *out, const struct page *page)
+static void report_slot_epochs(struct buffer *out, const struct page *page)
 {
     const struct metrics *metrics = page->metrics;
     if (metrics->count == 0)
@@ -363,22 +364,22 @@ static void s_slot_epochs(struct buffer *out, const struct page *page)
         const struct epoch_metrics *row = metrics->epochs + i;
         buffer_format(out, "<tr%s><td>%llu</td>", row->epoch == page->facts->best_epoch ? " class=\"best\"" : "",
                       (unsigned long long)row->epoch);
-        s_epoch_cell(out, row->train_loss, 4);
-        s_epoch_cell(out, row->train_acc * 100, 2);
-        s_epoch_cell(out, row->val_loss, 4);
-        s_epoch_cell(out, row->val_tf_loss, 4);
-        s_epoch_cell(out, row->val_acc * 100, 2);
-        s_epoch_cell(out, row->bleu, 2);
-        s_epoch_cell(out, row->bleu_normalised, 2);
-        s_epoch_cell(out, row->tgt_tok_per_s, 0);
-        s_epoch_cell(out, row->seconds, 1);
+        report_epoch_cell(out, row->train_loss, 4);
+        report_epoch_cell(out, row->train_acc * 100, 2);
+        report_epoch_cell(out, row->val_loss, 4);
+        report_epoch_cell(out, row->val_tf_loss, 4);
+        report_epoch_cell(out, row->val_acc * 100, 2);
+        report_epoch_cell(out, row->bleu, 2);
+        report_epoch_cell(out, row->bleu_normalised, 2);
+        report_epoch_cell(out, row->tgt_tok_per_s, 0);
+        report_epoch_cell(out, row->seconds, 1);
         buffer_text(out, "</tr>\n");
     }
     buffer_text(out, "</tbody></table></div></details>\n");
 }
 
 /* One column of the metrics as a JSON array; what is not a number is null. */
-static json_t *s_column(const struct metrics *metrics, size_t offset)
+static json_t *report_column(const struct metrics *metrics, size_t offset)
 {
     json_t *array = json_array();
     for (size_t i = 0; i < metrics->count; i++) {
@@ -389,12 +390,12 @@ static json_t *s_column(const struct metrics *metrics, size_t offset)
     return array;
 }
 
-static void s_slot_data(struct buffer *out, const struct page *page)
+static void report_slot_data(struct buffer *out, const struct page *page)
 {
     static const struct {
         const char *name;
         size_t offset;
-    } s_columns[] = {
+    } report_columns[] = {
         {"train_loss", offsetof(struct epoch_metrics, train_loss)},
         {"val_loss", offsetof(struct epoch_metrics, val_loss)},
         {"val_tf_loss", offsetof(struct epoch_metrics, val_tf_loss)},
@@ -409,8 +410,8 @@ static void s_slot_data(struct buffer *out, const struct page *page)
         json_array_append_new(epochs, json_integer((json_int_t)page->metrics->epochs[i].epoch));
     json_object_set_new(object, "epoch", epochs);
     json_object_set_new(object, "best_epoch", json_integer((json_int_t)page->facts->best_epoch));
-    for (size_t i = 0; i < sizeof s_columns / sizeof *s_columns; i++)
-        json_object_set_new(object, s_columns[i].name, s_column(page->metrics, s_columns[i].offset));
+    for (size_t i = 0; i < sizeof report_columns / sizeof *report_columns; i++)
+        json_object_set_new(object, report_columns[i].name, report_column(page->metrics, report_columns[i].offset));
     char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
     if (text)
         html_json(out, text);
@@ -421,7 +422,7 @@ static void s_slot_data(struct buffer *out, const struct page *page)
 }
 
 /* Without the pointer to a source map at the end of some editions, which a browser's tools would ask for. */
-static void s_slot_chart_js(struct buffer *out, const struct page *page)
+static void report_slot_chart_js(struct buffer *out, const struct page *page)
 {
     (void)page;
     const char *map = strstr(report_chart_js, "//# sourceMappingURL=");
@@ -431,29 +432,29 @@ static void s_slot_chart_js(struct buffer *out, const struct page *page)
 static const struct {
     const char *name;
     void (*write)(struct buffer *out, const struct page *page);
-} s_slots[] = {
-    {"fit", s_slot_fit},           {"written", s_slot_written},
-    {"title", s_slot_title},       {"status_class", s_slot_status_class},
-    {"status", s_slot_status},     {"about", s_slot_about},
-    {"scores", s_slot_scores},     {"charts", s_slot_charts},
-    {"samples", s_slot_samples},   {"settings", s_slot_settings},
-    {"epochs", s_slot_epochs},     {"data", s_slot_data},
-    {"chart_js", s_slot_chart_js},
+} report_slots[] = {
+    {"fit", report_slot_fit},           {"written", report_slot_written},
+    {"title", report_slot_title},       {"status_class", report_slot_status_class},
+    {"status", report_slot_status},     {"about", report_slot_about},
+    {"scores", report_slot_scores},     {"charts", report_slot_charts},
+    {"samples", report_slot_samples},   {"settings", report_slot_settings},
+    {"epochs", report_slot_epochs},     {"data", report_slot_data},
+    {"chart_js", report_slot_chart_js},
 };
 
 /* The template with its slots filled. The template is part of the program: a slot nobody knows is our mistake. */
-static bool s_page_write(struct buffer *out, const struct page *page, struct err *err)
+static bool report_page_write(struct buffer *out, const struct page *page, struct err *err)
 {
     const char *at = report_template;
     for (const char *open; (open = strstr(at, "{{"));) {
         size_t length = strcspn(open + 2, "}"), i = 0;
         buffer_append(out, at, (size_t)(open - at));
-        while (i < sizeof s_slots / sizeof *s_slots &&
-               (strncmp(s_slots[i].name, open + 2, length) != 0 || s_slots[i].name[length] != '\0'))
+        while (i < sizeof report_slots / sizeof *report_slots &&
+               (strncmp(report_slots[i].name, open + 2, length) != 0 || report_slots[i].name[length] != '\0'))
             i++;
-        if (i == sizeof s_slots / sizeof *s_slots)
+        if (i == sizeof report_slots / sizeof *report_slots)
             return err_set(err, ERR_FAILED, "report template: unknown slot {{%.*s}}", (int)length, open + 2);
-        s_slots[i].write(out, page);
+        report_slots[i].write(out, page);
         at = open + 2 + length + 2;
     }
     buffer_text(out, at);
@@ -471,7 +472,7 @@ bool report_write(const char *run, const struct report_facts *facts, struct err 
         if (!best && metrics.count > 0)
             best = metrics.epochs + metrics.count - 1;
         const struct page page = {.facts = facts, .metrics = &metrics, .best = best};
-        good = s_page_write(&html, &page, err);
+        good = report_page_write(&html, &page, err);
     }
     good = good && path_join(path, run, "report.html", err) && file_write_atomic(path, html.data, html.size, err);
     metrics_free(&metrics);

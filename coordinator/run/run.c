@@ -19,9 +19,9 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-static const size_t s_most_records = (size_t)1 << 30; /* bytes of a records file that are read back */
+static const size_t run_most_records = (size_t)1 << 30; /* bytes of a records file that are read back */
 
-static bool s_path(char path[CHECKPOINT_PATH], const struct run *run, const char *name, struct err *err)
+static bool run_path(char path[CHECKPOINT_PATH], const struct run *run, const char *name, struct err *err)
 {
     int size = snprintf(path, CHECKPOINT_PATH, "%s/%s", run->dir, name);
     if (size < 0 || size >= CHECKPOINT_PATH)
@@ -30,10 +30,10 @@ static bool s_path(char path[CHECKPOINT_PATH], const struct run *run, const char
 }
 
 /* The lock file holds the process id of its owner, for the message that a second training prints. */
-static bool s_lock(struct run *run, struct err *err)
+static bool run_lock(struct run *run, struct err *err)
 {
     char path[CHECKPOINT_PATH];
-    if (!s_path(path, run, "lock", err))
+    if (!run_path(path, run, "lock", err))
         return false;
     run->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (run->lock < 0)
@@ -57,18 +57,18 @@ static bool s_lock(struct run *run, struct err *err)
 
 /* Names that a run puts in its folder and that make it one; the lock, the records of steps and the report alone do not,
  * nor does an empty metrics file: a run that was interrupted before its first step leaves those. */
-static bool s_makes_a_run(const struct run *run, const char *name)
+static bool run_makes_a_run(const struct run *run, const char *name)
 {
     char path[CHECKPOINT_PATH];
     struct step_folder folder;
     struct stat about;
     if (strcmp(name, "metrics.jsonl") == 0)
-        return !s_path(path, run, name, NULL) || stat(path, &about) != 0 || about.st_size > 0;
+        return !run_path(path, run, name, NULL) || stat(path, &about) != 0 || about.st_size > 0;
     return (step_parse(name, &folder) && folder.kind != STEP_PARTIAL) || strcmp(name, STEP_LATEST) == 0 ||
            strcmp(name, STEP_BEST) == 0;
 }
 
-static bool s_is_ours(const char *name)
+static bool run_is_ours(const char *name)
 {
     static const char *const names[] = {STEP_LATEST,   STEP_BEST, "metrics.jsonl", "steps.jsonl",
                                         "report.html", "journal", RUN_OPTIONS};
@@ -80,7 +80,7 @@ static bool s_is_ours(const char *name)
 }
 
 /* Look through the folder: *holds is set when there is a run; with `remove` all that a run puts there goes. */
-static bool s_scan(const struct run *run, bool remove, bool *holds, struct err *err)
+static bool run_scan(const struct run *run, bool remove, bool *holds, struct err *err)
 {
     *holds = false;
     DIR *folder = opendir(run->dir);
@@ -95,10 +95,10 @@ static bool s_scan(const struct run *run, bool remove, bool *holds, struct err *
             done = errno == 0 || err_errno(err, ERR_IO, "%s", run->dir);
             break;
         }
-        *holds = *holds || s_makes_a_run(run, entry->d_name);
-        if (!remove || !s_is_ours(entry->d_name))
+        *holds = *holds || run_makes_a_run(run, entry->d_name);
+        if (!remove || !run_is_ours(entry->d_name))
             continue;
-        done = s_path(path, run, entry->d_name, err);
+        done = run_path(path, run, entry->d_name, err);
         if (done && unlink(path) != 0)
             done = errno == EISDIR || errno == EPERM ? folder_remove(path, err) : err_errno(err, ERR_IO, "%s", path);
     }
@@ -115,8 +115,9 @@ bool run_open(struct run *run, const struct config *config, struct err *err)
         return err_set(err, ERR_USAGE, "run.dir is empty: give --run.dir FOLDER");
     snprintf(run->dir, sizeof run->dir, "%s", config->run_dir);
     bool holds;
-    if (!folder_make(run->dir, err) || !s_lock(run, err) || !s_scan(run, config->run_overwrite, &holds, err) ||
-        !s_path(run->metrics.path, run, "metrics.jsonl", err) || !s_path(run->steps.path, run, "steps.jsonl", err)) {
+    if (!folder_make(run->dir, err) || !run_lock(run, err) || !run_scan(run, config->run_overwrite, &holds, err) ||
+        !run_path(run->metrics.path, run, "metrics.jsonl", err) ||
+        !run_path(run->steps.path, run, "steps.jsonl", err)) {
         run_close(run);
         return false;
     }
@@ -161,7 +162,8 @@ bool run_origin(const struct config *config, const char *fingerprint, struct jou
 }
 
 /* Before its first checkpoint a run is in the memory of workers, to whom a coordinator's journal leads back. */
-static bool s_same_origin(const struct run *run, const struct config *config, const char *fingerprint, struct err *err)
+static bool run_same_origin(const struct run *run, const struct config *config, const char *fingerprint,
+                            struct err *err)
 {
     struct journal_origin now, begun;
     if (!journal_origin(run->dir, &begun))
@@ -188,7 +190,7 @@ bool run_resume(struct run *run, const struct config *config, const char *finger
     if (!links_settle(run->dir, err) || !checkpoint_latest(checkpoint, run->dir, found, err))
         return false;
     if (!*found)
-        return s_same_origin(run, config, fingerprint, err);
+        return run_same_origin(run, config, fingerprint, err);
     if (!config_agrees(config, &checkpoint->state.config, run->dir, err)) {
         checkpoint_close(checkpoint);
         return false;
@@ -205,7 +207,7 @@ bool run_resume(struct run *run, const struct config *config, const char *finger
 }
 
 /* The integer `key` of a line of JSON; false for anything else. */
-static bool s_line_number(const char *line, size_t size, const char *key, uint64_t *number)
+static bool run_line_number(const char *line, size_t size, const char *key, uint64_t *number)
 {
     json_t *object = json_loadb(line, size, 0, NULL);
     const json_t *value = json_object_get(object, key);
@@ -217,7 +219,7 @@ static bool s_line_number(const char *line, size_t size, const char *key, uint64
 }
 
 /* Keep the whole lines of `text` whose `key` is at most `most`. Returns their size; they move to the front. */
-static size_t s_keep(char *text, size_t size, const char *key, uint64_t most)
+static size_t run_keep(char *text, size_t size, const char *key, uint64_t most)
 {
     size_t kept = 0;
     for (size_t at = 0; at < size;) {
@@ -226,7 +228,7 @@ static size_t s_keep(char *text, size_t size, const char *key, uint64_t most)
             break;
         size_t line = (size_t)(end - (text + at)) + 1;
         uint64_t number = 0;
-        if (s_line_number(text + at, line, key, &number) && number <= most) {
+        if (run_line_number(text + at, line, key, &number) && number <= most) {
             memmove(text + kept, text + at, line);
             kept += line;
         }
@@ -236,13 +238,13 @@ static size_t s_keep(char *text, size_t size, const char *key, uint64_t most)
 }
 
 /* Take out of a file what counts no more. */
-static bool s_cut(struct record_file *file, struct err *err)
+static bool run_cut(struct record_file *file, struct err *err)
 {
     struct buffer text = {0};
     bool done = true;
     if (file->stale && access(file->path, F_OK) == 0) {
-        done = file_read(file->path, s_most_records, &text, err);
-        size_t kept = done ? s_keep(text.data, text.size, file->key, file->most) : 0;
+        done = file_read(file->path, run_most_records, &text, err);
+        size_t kept = done ? run_keep(text.data, text.size, file->key, file->most) : 0;
         if (done && kept != text.size)
             done = file_write_atomic(file->path, kept > 0 ? text.data : "", kept, err);
         buffer_free(&text);
@@ -252,10 +254,10 @@ static bool s_cut(struct record_file *file, struct err *err)
 }
 
 /* Write what is pending; file_append takes a half-written line back, so the file never holds a piece of one. */
-static bool s_flush(struct record_file *file)
+static bool run_flush(struct record_file *file)
 {
     struct err err = {0};
-    if (s_cut(file, &err) &&
+    if (run_cut(file, &err) &&
         (file->pending.size == 0 || file_append(file->path, file->pending.data, file->pending.size, &err))) {
         buffer_clear(&file->pending);
         file->complained = false;
@@ -268,23 +270,23 @@ static bool s_flush(struct record_file *file)
     return false;
 }
 
-static void s_rewind(struct record_file *file, uint64_t most)
+static void run_rewind_records(struct record_file *file, uint64_t most)
 {
-    file->pending.size = s_keep(file->pending.data, file->pending.size, file->key, most);
+    file->pending.size = run_keep(file->pending.data, file->pending.size, file->key, most);
     if (file->pending.data != NULL)
         file->pending.data[file->pending.size] = '\0';
     file->most = file->stale && file->most < most ? file->most : most;
     file->stale = true;
-    s_flush(file);
+    run_flush(file);
 }
 
 void run_rewind(struct run *run, uint64_t epoch, uint64_t step)
 {
-    s_rewind(&run->metrics, epoch - 1);
-    s_rewind(&run->steps, step);
+    run_rewind_records(&run->metrics, epoch - 1);
+    run_rewind_records(&run->steps, step);
 }
 
-static void s_number(struct buffer *out, const char *key, double value)
+static void run_number(struct buffer *out, const char *key, double value)
 {
     if (isfinite(value))
         buffer_format(out, ", \"%s\": %.17g", key, value);
@@ -296,18 +298,18 @@ void run_log_epoch(struct run *run, const struct epoch_record *record)
 {
     struct buffer *out = &run->metrics.pending;
     buffer_format(out, "{\"epoch\": %" PRIu64 ", \"step\": %" PRIu64, record->epoch, record->step);
-    s_number(out, "train_loss", record->train_loss);
-    s_number(out, "train_acc", record->train_acc);
-    s_number(out, "val_loss", record->val_loss);
-    s_number(out, "val_acc", record->val_acc);
-    s_number(out, "val_tf_loss", record->val_tf_loss);
-    s_number(out, "bleu", record->bleu);
-    s_number(out, "bleu_normalised", record->bleu_normalised);
+    run_number(out, "train_loss", record->train_loss);
+    run_number(out, "train_acc", record->train_acc);
+    run_number(out, "val_loss", record->val_loss);
+    run_number(out, "val_acc", record->val_acc);
+    run_number(out, "val_tf_loss", record->val_tf_loss);
+    run_number(out, "bleu", record->bleu);
+    run_number(out, "bleu_normalised", record->bleu_normalised);
     buffer_format(out, ", \"tgt_tokens\": %" PRIu64, record->tgt_tokens);
-    s_number(out, "tgt_tok_per_s", record->tgt_tok_per_s);
-    s_number(out, "seconds", record->seconds);
+    run_number(out, "tgt_tok_per_s", record->tgt_tok_per_s);
+    run_number(out, "seconds", record->seconds);
     buffer_text(out, "}\n");
-    s_flush(&run->metrics);
+    run_flush(&run->metrics);
 }
 
 void run_log_steps(struct run *run, uint64_t first_step, const struct step_result *results, uint32_t count)
@@ -315,15 +317,15 @@ void run_log_steps(struct run *run, uint64_t first_step, const struct step_resul
     struct buffer *out = &run->steps.pending;
     for (uint32_t i = 0; i < count; i++) {
         buffer_format(out, "{\"step\": %" PRIu64, first_step + i + 1);
-        s_number(out, "loss", results[i].loss_sum / (double)results[i].tokens);
-        s_number(out, "grad_norm", results[i].grad_norm);
+        run_number(out, "loss", results[i].loss_sum / (double)results[i].tokens);
+        run_number(out, "grad_norm", results[i].grad_norm);
         buffer_text(out, "}\n");
     }
-    s_flush(&run->steps);
+    run_flush(&run->steps);
 }
 
 /* A run that is interrupted in its first epoch leaves an empty metrics file. */
-static bool s_make(const struct record_file *file)
+static bool run_make(const struct record_file *file)
 {
     struct err err = {0};
     if (access(file->path, F_OK) == 0 || file_append(file->path, "", 0, &err))
@@ -335,6 +337,6 @@ static bool s_make(const struct record_file *file)
 
 bool run_flushed(struct run *run)
 {
-    bool metrics = s_flush(&run->metrics) && s_make(&run->metrics);
-    return s_flush(&run->steps) && metrics;
+    bool metrics = run_flush(&run->metrics) && run_make(&run->metrics);
+    return run_flush(&run->steps) && metrics;
 }

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool s_add(struct samples *samples, const char *source, const char *reference, const uint16_t *ids,
-                  uint16_t src_length, uint16_t tgt_length, struct err *err)
+static bool samples_add(struct samples *samples, const char *source, const char *reference, const uint16_t *ids,
+                        uint16_t src_length, uint16_t tgt_length, struct err *err)
 {
     size_t index = samples->count;
     if (!packing_add(&samples->rows, ids, src_length, tgt_length, err))
@@ -26,8 +26,8 @@ static bool s_add(struct samples *samples, const char *source, const char *refer
 }
 
 /* One line of run.sample: encoded like a validation source. It has no reference; its target is a lone <eos>. */
-static bool s_add_sentence(struct samples *samples, const char *line, const struct dataset *dataset,
-                           const struct config *config, struct err *err)
+static bool samples_add_sentence(struct samples *samples, const char *line, const struct dataset *dataset,
+                                 const struct config *config, struct err *err)
 {
     struct buffer text = {0}, removed = {0};
     normalise((enum normalise)config->data_normalise, line, strlen(line), &text);
@@ -55,15 +55,15 @@ static bool s_add_sentence(struct samples *samples, const char *line, const stru
         uint16_t ids[ROW_LENGTH + 1];
         size_t size = vocab_encode(dataset->src, text.data, text.size, (size_t)config->data_length, ids, NULL, NULL);
         ids[size] = ID_EOS;
-        done = s_add(samples, line, NULL, ids, (uint16_t)size, 1, err);
+        done = samples_add(samples, line, NULL, ids, (uint16_t)size, 1, err);
     }
     buffer_free(&text);
     buffer_free(&removed);
     return done;
 }
 
-static bool s_add_file(struct samples *samples, const struct dataset *dataset, const struct config *config,
-                       struct err *err)
+static bool samples_add_file(struct samples *samples, const struct dataset *dataset, const struct config *config,
+                             struct err *err)
 {
     struct lines *lines = lines_open(config->run_sample, PAIRS_LINE, err);
     struct buffer text = {0};
@@ -82,7 +82,8 @@ static bool s_add_file(struct samples *samples, const struct dataset *dataset, c
         buffer_clear(&text);
         buffer_append(&text, line.text, line.size);
         buffer_append(&text, "", 1);
-        done = buffer_ok(&text, err) && (line.size == 0 || s_add_sentence(samples, text.data, dataset, config, err));
+        done =
+            buffer_ok(&text, err) && (line.size == 0 || samples_add_sentence(samples, text.data, dataset, config, err));
     }
     buffer_free(&text);
     lines_close(&lines);
@@ -92,11 +93,11 @@ static bool s_add_file(struct samples *samples, const struct dataset *dataset, c
 bool samples_open(struct samples *samples, const struct dataset *dataset, const struct config *config, struct err *err)
 {
     *samples = (struct samples){0};
-    bool done = config->run_sample[0] == '\0' || s_add_file(samples, dataset, config, err);
+    bool done = config->run_sample[0] == '\0' || samples_add_file(samples, dataset, config, err);
     for (uint32_t i = 0; done && i < dataset->valid && i < DATASET_SHOWN && samples->count < SAMPLES_MOST; i++) {
         const struct dataset_row *row = &dataset->rows[dataset->train + i];
-        done = s_add(samples, dataset_source(dataset, i), dataset_reference(dataset, i),
-                     dataset_ids(dataset, dataset->train + i), row->src_length, row->tgt_length, err);
+        done = samples_add(samples, dataset_source(dataset, i), dataset_reference(dataset, i),
+                           dataset_ids(dataset, dataset->train + i), row->src_length, row->tgt_length, err);
     }
     if (!done)
         samples_close(samples);

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 /* Steps that are left at the newest speed, and a validation for each epoch that is left. */
-static double s_eta(const struct view *view)
+static double view_eta(const struct view *view)
 {
     const struct checkpoint_state *state = view->state;
     uint64_t epochs = (uint64_t)view->config->train_epochs;
@@ -73,7 +73,7 @@ void view_moment(struct view *view, const char *doing, double train_seconds)
         .loss = known ? loss : (double)NAN,
         .accuracy = known ? (double)state->correct / (double)state->tokens : (double)NAN,
         .tokens_per_second = known && train_seconds > 0 ? (double)state->tokens / train_seconds : (double)NAN,
-        .eta_seconds = s_eta(view),
+        .eta_seconds = view_eta(view),
         .doing = doing,
     };
     progress_moment(view->display, &moment);

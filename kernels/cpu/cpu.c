@@ -23,7 +23,7 @@ enum { CACHE_LINE = 64, LARGE = 8 << 20, LARGE_PAGE = 2 << 20 };
 /* Parts for each thread: see cpu_parts_for. */
 enum { PARTS = 4 };
 
-static struct cpu *s_cpu(struct backend *backend)
+static struct cpu *cpu_cpu(struct backend *backend)
 {
     return (struct cpu *)backend;
 }
@@ -38,7 +38,7 @@ struct cut {
 };
 
 /* A part of 0..count-1, cut at multiples of the grain. */
-static struct slice s_slice(size_t count, size_t grain, int part, int parts)
+static struct slice cpu_slice(size_t count, size_t grain, int part, int parts)
 {
     size_t blocks = (count + grain - 1) / grain, p = (size_t)part, all = (size_t)parts;
     size_t first = blocks * p / all * grain, last = blocks * (p + 1) / all * grain;
@@ -49,10 +49,10 @@ static struct slice s_slice(size_t count, size_t grain, int part, int parts)
     return (struct slice){first, last - first};
 }
 
-static void s_cut_part(void *context, int thread, int part, int parts)
+static void cpu_cut_part(void *context, int thread, int part, int parts)
 {
     const struct cut *cut = context;
-    struct slice s = s_slice(cut->count, cut->grain, part, parts);
+    struct slice s = cpu_slice(cut->count, cut->grain, part, parts);
     (void)thread;
     if (s.count > 0)
         cut->part(cut->cpu, cut->arguments, s);
@@ -76,7 +76,7 @@ void cpu_cut(struct cpu *cpu, size_t count, size_t grain, size_t work, cpu_part 
     size_t pieces = (count + grain - 1) / grain;
     int threads = cpu_threads_for(cpu, work, pieces);
     if (!cpu->failed)
-        team_run(cpu->team, threads, cpu_parts_for(threads, pieces), s_cut_part, &cut);
+        team_run(cpu->team, threads, cpu_parts_for(threads, pieces), cpu_cut_part, &cut);
 }
 
 /* ---- failures and scratch ---- */
@@ -106,34 +106,34 @@ void *cpu_scratch(struct cpu *cpu, size_t size)
 
 /* ---- about the backend ---- */
 
-static const char *s_version(const struct backend *self)
+static const char *cpu_version(const struct backend *self)
 {
     return ((const struct cpu *)self)->version;
 }
 
-static const char *s_isa(const struct backend *self)
+static const char *cpu_isa(const struct backend *self)
 {
     (void)self;
     return panels_isa();
 }
 
-static int s_threads(const struct backend *self)
+static int cpu_count_threads(const struct backend *self)
 {
     return team_threads(((const struct cpu *)self)->team);
 }
 
-static void s_close(struct backend *self)
+static void cpu_close(struct backend *self)
 {
-    struct cpu *cpu = s_cpu(self);
+    struct cpu *cpu = cpu_cpu(self);
     multiplier_close(&cpu->multiplier);
     team_close(&cpu->team);
     free(cpu->scratch);
     free(cpu);
 }
 
-static bool s_check(struct backend *self, struct err *err)
+static bool cpu_check(struct backend *self, struct err *err)
 {
-    struct cpu *cpu = s_cpu(self);
+    struct cpu *cpu = cpu_cpu(self);
     if (!cpu->failed)
         return true;
     cpu->failed = false;
@@ -144,7 +144,7 @@ static bool s_check(struct backend *self, struct err *err)
 
 /* Arenas of parameters, gradients and moments are passed over from end to end: large pages, where the system gives
  * them, save a walk through its tables every 4 KiB. */
-static void *s_alloc(struct backend *self, size_t bytes, struct err *err)
+static void *cpu_alloc(struct backend *self, size_t bytes, struct err *err)
 {
     (void)self;
     size_t unit = bytes < LARGE ? CACHE_LINE : LARGE_PAGE, rounded = (bytes + unit - 1) / unit * unit;
@@ -158,20 +158,20 @@ static void *s_alloc(struct backend *self, size_t bytes, struct err *err)
     return memset(memory, 0, rounded);
 }
 
-static void s_free(struct backend *self, void *memory)
+static void cpu_free(struct backend *self, void *memory)
 {
     (void)self;
     free(memory);
 }
 
-static void s_copy(struct backend *self, void *to, const void *from, size_t bytes)
+static void cpu_copy(struct backend *self, void *to, const void *from, size_t bytes)
 {
     (void)self;
     if (bytes > 0)
         memcpy(to, from, bytes);
 }
 
-static void s_zero(struct backend *self, void *memory, size_t bytes)
+static void cpu_zero(struct backend *self, void *memory, size_t bytes)
 {
     (void)self;
     if (bytes > 0)
@@ -180,20 +180,20 @@ static void s_zero(struct backend *self, void *memory, size_t bytes)
 
 /* ---- the table ---- */
 
-static void s_gemm(struct backend *self, const struct gemm *gemm)
+static void cpu_gemm(struct backend *self, const struct gemm *gemm)
 {
-    struct cpu *cpu = s_cpu(self);
+    struct cpu *cpu = cpu_cpu(self);
     struct err err;
     if (!cpu->failed && !multiplier_run(cpu->multiplier, gemm, &err))
         cpu_fail(cpu, &err);
 }
 
-static struct packed *s_pack(struct backend *self, const float *b, int N, int K, bool transposed, struct err *err)
+static struct packed *cpu_pack(struct backend *self, const float *b, int N, int K, bool transposed, struct err *err)
 {
-    return multiplier_keep(s_cpu(self)->multiplier, b, N, K, transposed, err);
+    return multiplier_keep(cpu_cpu(self)->multiplier, b, N, K, transposed, err);
 }
 
-static void s_unpack(struct backend *self, struct packed *packed)
+static void cpu_unpack(struct backend *self, struct packed *packed)
 {
     (void)self;
     packed_destroy(&packed);
@@ -201,19 +201,19 @@ static void s_unpack(struct backend *self, struct packed *packed)
 
 /* ---- measurements ---- */
 
-static struct matmul *s_matmul_open(struct backend *self, const struct gemm *gemm, bool packed, struct err *err)
+static struct matmul *cpu_matmul_open(struct backend *self, const struct gemm *gemm, bool packed, struct err *err)
 {
-    const struct cpu *cpu = s_cpu(self);
+    const struct cpu *cpu = cpu_cpu(self);
     return matmul_open(team_threads(cpu->team), cpu->precision, gemm, packed, err);
 }
 
-static bool s_watch(struct backend *self, struct sharing *sharing, struct err *err)
+static bool cpu_watch(struct backend *self, struct sharing *sharing, struct err *err)
 {
-    return team_watch(s_cpu(self)->team, sharing, err);
+    return team_watch(cpu_cpu(self)->team, sharing, err);
 }
 
 /* Wait until every thread has come: a job that is empty would be over before the first is awake. */
-static void s_meet(void *context, int thread, int part, int parts)
+static void cpu_meet(void *context, int thread, int part, int parts)
 {
     atomic_int *here = context;
     (void)thread, (void)part;
@@ -222,28 +222,28 @@ static void s_meet(void *context, int thread, int part, int parts)
         sched_yield();
 }
 
-static void s_call_all(struct backend *self)
+static void cpu_call_all(struct backend *self)
 {
-    struct team *team = s_cpu(self)->team;
+    struct team *team = cpu_cpu(self)->team;
     atomic_int here = 0;
-    team_run(team, team_threads(team), team_threads(team), s_meet, &here);
+    team_run(team, team_threads(team), team_threads(team), cpu_meet, &here);
 }
 
-static const struct backend_table s_table = {
+static const struct backend_table cpu_table = {
     .name = "cpu",
-    .version = s_version,
-    .isa = s_isa,
-    .threads = s_threads,
-    .close = s_close,
-    .check = s_check,
-    .alloc = s_alloc,
-    .free = s_free,
-    .upload = s_copy,
-    .download = s_copy,
-    .zero = s_zero,
-    .gemm = s_gemm,
-    .pack = s_pack,
-    .unpack = s_unpack,
+    .version = cpu_version,
+    .isa = cpu_isa,
+    .threads = cpu_count_threads,
+    .close = cpu_close,
+    .check = cpu_check,
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .upload = cpu_copy,
+    .download = cpu_copy,
+    .zero = cpu_zero,
+    .gemm = cpu_gemm,
+    .pack = cpu_pack,
+    .unpack = cpu_unpack,
     .gather = cpu_gather,
     .scatter_add = cpu_scatter_add,
     .zero_rows = cpu_zero_rows,
@@ -273,11 +273,11 @@ static const struct backend_table s_table = {
     .adam = cpu_adam,
     .quantise = cpu_quantise,
     .dequantise = cpu_dequantise,
-    .matmul_open = s_matmul_open,
+    .matmul_open = cpu_matmul_open,
     .matmul_run = matmul_run,
     .matmul_close = matmul_close,
-    .watch = s_watch,
-    .call_all = s_call_all,
+    .watch = cpu_watch,
+    .call_all = cpu_call_all,
 };
 
 struct backend *cpu_open(int threads, enum precision precision, struct err *err)
@@ -296,7 +296,7 @@ struct backend *cpu_open(int threads, enum precision precision, struct err *err)
         err_set(err, ERR_MEMORY, "no memory for the CPU backend");
         return NULL;
     }
-    cpu->backend.op = &s_table;
+    cpu->backend.op = &cpu_table;
     cpu->vector = vector;
     cpu->precision = precision;
     cpu->fma = precision == PRECISION_FP32 ? fma_table(vector->isa) : NULL;

@@ -14,12 +14,12 @@ enum { GRAIN = 1024 };
 /* sum_squares: the block that backend.h fixes. */
 enum { SQUARES_BLOCK = 64 * 1024 };
 
-static void s_by_elements(struct backend *self, size_t count, cpu_part *part, void *arguments)
+static void elements_by_elements(struct backend *self, size_t count, cpu_part *part, void *arguments)
 {
     cpu_cut((struct cpu *)self, count, GRAIN, count, part, arguments);
 }
 
-static void s_sigmoid_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void elements_sigmoid_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     float *x = arguments;
     cpu->vector->sigmoid(s.count, x + s.first);
@@ -27,7 +27,7 @@ static void s_sigmoid_part(const struct cpu *cpu, void *arguments, struct slice 
 
 void cpu_sigmoid(struct backend *self, float *x, size_t count)
 {
-    s_by_elements(self, count, s_sigmoid_part, x);
+    elements_by_elements(self, count, elements_sigmoid_part, x);
 }
 
 struct sigmoid_backward {
@@ -35,7 +35,7 @@ struct sigmoid_backward {
     float *dy;
 };
 
-static void s_sigmoid_backward_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void elements_sigmoid_backward_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct sigmoid_backward *a = arguments;
     cpu->vector->sigmoid_backward(s.count, a->y + s.first, a->dy + s.first);
@@ -44,7 +44,7 @@ static void s_sigmoid_backward_part(const struct cpu *cpu, void *arguments, stru
 void cpu_sigmoid_backward(struct backend *self, const float *y, float *dy, size_t count)
 {
     struct sigmoid_backward a = {y, dy};
-    s_by_elements(self, count, s_sigmoid_backward_part, &a);
+    elements_by_elements(self, count, elements_sigmoid_backward_part, &a);
 }
 
 struct squares {
@@ -53,7 +53,7 @@ struct squares {
     double *partial; /* of each block */
 };
 
-static void s_squares_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void elements_squares_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct squares *a = arguments;
     for (size_t b = s.first; b < s.first + s.count; b++) {
@@ -71,7 +71,7 @@ double cpu_sum_squares(struct backend *self, const float *x, size_t count)
     double sum = 0.0;
     if (partial == NULL)
         return 0.0;
-    cpu_cut(cpu, blocks, 1, count, s_squares_part, &a);
+    cpu_cut(cpu, blocks, 1, count, elements_squares_part, &a);
     for (size_t b = 0; b < blocks; b++)
         sum += partial[b];
     return sum;
@@ -86,7 +86,7 @@ struct norms {
 };
 
 /* From the last: a model's largest tensor stands there, and the others fill the time it takes. */
-static void s_norms_part(void *context, int thread, int part, int parts)
+static void elements_norms_part(void *context, int thread, int part, int parts)
 {
     const struct norms *a = context;
     int i = parts - 1 - part;
@@ -105,7 +105,7 @@ void cpu_norms_float(struct backend *self, const float *const *x, const size_t *
         elements += sizes[i];
     }
     if (!cpu->failed)
-        team_run(cpu->team, cpu_threads_for(cpu, elements, (size_t)count), count, s_norms_part, &a);
+        team_run(cpu->team, cpu_threads_for(cpu, elements, (size_t)count), count, elements_norms_part, &a);
 }
 
 struct update {
@@ -117,7 +117,7 @@ struct update {
     float step, root;
 };
 
-static void s_sgd_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void elements_sgd_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct update *a = arguments;
     cpu->vector->sgd(s.count, a->p + s.first, a->g + s.first, a->scale, a->lr, a->decay);
@@ -126,10 +126,10 @@ static void s_sgd_part(const struct cpu *cpu, void *arguments, struct slice s)
 void cpu_sgd(struct backend *self, float *p, const float *g, size_t count, float scale, float lr, float decay)
 {
     struct update a = {.p = p, .g = g, .scale = scale, .lr = lr, .decay = decay};
-    s_by_elements(self, count, s_sgd_part, &a);
+    elements_by_elements(self, count, elements_sgd_part, &a);
 }
 
-static void s_adam_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void elements_adam_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct update *a = arguments;
     cpu->vector->adam(s.count, a->p + s.first, a->g + s.first, a->m + s.first, a->v + s.first, a->scale, a->adam,
@@ -142,7 +142,7 @@ void cpu_adam(struct backend *self, float *p, const float *g, float *m, float *v
     struct update a = {.p = p, .m = m, .v = v, .g = g, .scale = scale, .adam = adam};
     a.step = (float)((double)adam->lr / (1.0 - pow((double)adam->beta1, (double)adam->t)));
     a.root = (float)(1.0 / sqrt(1.0 - pow((double)adam->beta2, (double)adam->t)));
-    s_by_elements(self, count, s_adam_part, &a);
+    elements_by_elements(self, count, elements_adam_part, &a);
 }
 
 struct quantise {
@@ -158,7 +158,7 @@ struct quantise {
 enum { QUANTISE_BLOCK = 2048 };
 
 /* How many of `count` elements from `at` on were added before one that cannot be. */
-static size_t s_quantise_block(const struct cpu *cpu, const struct quantise *a, size_t at, size_t count)
+static size_t elements_quantise_block(const struct cpu *cpu, const struct quantise *a, size_t at, size_t count)
 {
     size_t good = count;
     if (!a->accumulate)
@@ -168,14 +168,14 @@ static size_t s_quantise_block(const struct cpu *cpu, const struct quantise *a, 
     return good;
 }
 
-static void s_quantise_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void elements_quantise_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     struct quantise *a = arguments;
     size_t at = s.first, end = s.first + s.count, bad = a->bad;
     for (size_t next = at; at == next && at < end;) {
         size_t count = end - at < QUANTISE_BLOCK ? end - at : QUANTISE_BLOCK;
         next = at + count;
-        at += s_quantise_block(cpu, a, at, count);
+        at += elements_quantise_block(cpu, a, at, count);
     }
     while (at < end && at < bad && !atomic_compare_exchange_weak(&a->bad, &bad, at))
         ;
@@ -186,7 +186,7 @@ void cpu_quantise(struct backend *self, const float *x, const float *y, size_t c
 {
     struct quantise a = {.x = {x, y}, .below = below, .accumulate = accumulate, .sum = sum, .bad = count};
     a.addends = y != NULL ? 2 : 1;
-    s_by_elements(self, count, s_quantise_part, &a);
+    elements_by_elements(self, count, elements_quantise_part, &a);
     if (a.bad < count) {
         struct err err;
         bool second = y != NULL && fabsf(x[a.bad]) < below;
@@ -201,7 +201,7 @@ struct dequantise {
     float *x;
 };
 
-static void s_dequantise_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void elements_dequantise_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct dequantise *a = arguments;
     cpu->vector->dequantise(s.count, a->sum + s.first, a->x + s.first);
@@ -210,5 +210,5 @@ static void s_dequantise_part(const struct cpu *cpu, void *arguments, struct sli
 void cpu_dequantise(struct backend *self, const int64_t *sum, size_t count, float *x)
 {
     struct dequantise a = {sum, x};
-    s_by_elements(self, count, s_dequantise_part, &a);
+    elements_by_elements(self, count, elements_dequantise_part, &a);
 }

@@ -21,7 +21,7 @@ struct inputs {
     int fresh_capacity;
 };
 
-static size_t s_least(size_t a, size_t b)
+static size_t inputs_least(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
@@ -29,7 +29,7 @@ static size_t s_least(size_t a, size_t b)
 struct inputs *cpu_inputs_open(struct backend *self, const struct inputs_of *of, struct err *err)
 {
     struct inputs *inputs = calloc(1, sizeof *inputs);
-    size_t row = (size_t)of->G * sizeof(float), rows = s_least((size_t)of->V, ROOM / row + 1);
+    size_t row = (size_t)of->G * sizeof(float), rows = inputs_least((size_t)of->V, ROOM / row + 1);
     if (inputs != NULL) {
         inputs->of = *of;
         inputs->capacity = (int)rows;
@@ -57,7 +57,7 @@ void cpu_inputs_close(struct backend *self, struct inputs *inputs)
     free(inputs);
 }
 
-static bool s_forget(struct inputs *inputs, int count)
+static bool inputs_forget(struct inputs *inputs, int count)
 {
     memset(inputs->row_of, 0, (size_t)inputs->of.V * sizeof *inputs->row_of);
     inputs->used = 0;
@@ -69,7 +69,7 @@ static bool s_forget(struct inputs *inputs, int count)
     return inputs->rows != NULL;
 }
 
-static bool s_reserve_fresh(struct inputs *inputs, int count)
+static bool inputs_reserve_fresh(struct inputs *inputs, int count)
 {
     if (count <= inputs->fresh_capacity)
         return true;
@@ -82,16 +82,17 @@ static bool s_reserve_fresh(struct inputs *inputs, int count)
 }
 
 /* Room for the new ones among the tokens; a token that stands there twice is counted twice. */
-static bool s_make_room(struct inputs *inputs, const int32_t *token, int count)
+static bool inputs_make_room(struct inputs *inputs, const int32_t *token, int count)
 {
     int fresh = 0;
     for (int n = 0; n < count; n++)
         fresh += inputs->row_of[token[n]] == 0;
-    return (fresh <= inputs->capacity - inputs->used || s_forget(inputs, count)) && s_reserve_fresh(inputs, count);
+    return (fresh <= inputs->capacity - inputs->used || inputs_forget(inputs, count)) &&
+           inputs_reserve_fresh(inputs, count);
 }
 
 /* Rows for the new ones among the tokens, in one product. */
-static bool s_compute(struct cpu *cpu, struct inputs *inputs, const int32_t *token, int count, struct err *err)
+static bool inputs_compute(struct cpu *cpu, struct inputs *inputs, const int32_t *token, int count, struct err *err)
 {
     const struct inputs_of *of = &inputs->of;
     int fresh = 0;
@@ -123,10 +124,10 @@ const float *cpu_inputs_rows(struct backend *self, struct inputs *inputs, const 
     struct err err;
     if (cpu->failed)
         return NULL;
-    bool ok = s_make_room(inputs, token, count);
+    bool ok = inputs_make_room(inputs, token, count);
     if (!ok)
         err_set(&err, ERR_MEMORY, "no memory for the inputs of %d tokens", count);
-    if (!ok || !s_compute(cpu, inputs, token, count, &err)) {
+    if (!ok || !inputs_compute(cpu, inputs, token, count, &err)) {
         cpu_fail(cpu, &err);
         return NULL;
     }

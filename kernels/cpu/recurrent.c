@@ -25,13 +25,13 @@ struct pass {
     atomic_bool failed;
 };
 
-static int s_gates(const struct recurrent *layer)
+static int recurrent_gates(const struct recurrent *layer)
 {
     return layer->cell == CELL_LSTM ? 4 * layer->H : layer->H;
 }
 
 /* Rows of `width` floats; from NULL = zeros, to NULL = nowhere. */
-static void s_copy(float *to, const float *from, int rows, int width)
+static void recurrent_copy(float *to, const float *from, int rows, int width)
 {
     size_t size = rows > 0 ? (size_t)rows * (size_t)width * sizeof *to : 0;
     if (to == NULL || size == 0)
@@ -43,25 +43,25 @@ static void s_copy(float *to, const float *from, int rows, int width)
 }
 
 /* Row `row` of a matrix that may be absent. */
-static const float *s_row(const float *matrix, int row, int width)
+static const float *recurrent_row(const float *matrix, int row, int width)
 {
     return matrix != NULL ? matrix + (size_t)row * (size_t)width : NULL;
 }
 
-static float *s_row_of(float *matrix, int row, int width)
+static float *recurrent_row_of(float *matrix, int row, int width)
 {
     return matrix != NULL ? matrix + (size_t)row * (size_t)width : NULL;
 }
 
 /* Rows running at step t, none behind the last. */
-static int s_running(const struct sequence *seq, int t)
+static int recurrent_running(const struct sequence *seq, int t)
 {
     return t < seq->T ? seq->rows[t] : 0;
 }
 
 /* Where the rows of part `part` begin: parts get about the same number of positions, not of rows, since long rows
  * come first. */
-static int s_first_row(const struct sequence *seq, int part, int parts)
+static int recurrent_first_row(const struct sequence *seq, int part, int parts)
 {
     int64_t wanted = (int64_t)seq->N * part / parts, positions = 0;
     int row = 0, steps = seq->T;
@@ -80,7 +80,7 @@ static int s_first_row(const struct sequence *seq, int part, int parts)
     return row < seq->B ? row : seq->B;
 }
 
-static int s_threads(const struct cpu *cpu, const struct sequence *seq)
+static int recurrent_threads(const struct cpu *cpu, const struct sequence *seq)
 {
     int units = (seq->B + ROWS_UNIT - 1) / ROWS_UNIT;
     return units < 2 ? 1 : units < team_threads(cpu->team) ? units : team_threads(cpu->team);
@@ -89,49 +89,52 @@ static int s_threads(const struct cpu *cpu, const struct sequence *seq)
 /* ---- forward ---- */
 
 /* Step t of rows first..first+rows-1; the last of them that end here hand their state over. */
-static bool s_forward_step(const struct pass *pass, int thread, int t, int first, int rows, int next)
+static bool recurrent_forward_step(const struct pass *pass, int thread, int t, int first, int rows, int next)
 {
     const struct recurrent *layer = pass->layer;
     const struct sequence *seq = layer->seq;
     const struct vector_table *vector = pass->cpu->vector;
     int H = layer->H, at = seq->offset[t] + first, before = t > 0 ? seq->offset[t - 1] + first : first;
     bool lstm = layer->cell == CELL_LSTM, ok = true;
-    const float *h_before = s_row(t > 0 ? layer->h : layer->h0, before, H);
-    float *gates = s_row_of(layer->gates, at, pass->G), *h = s_row_of(layer->h, at, H);
+    const float *h_before = recurrent_row(t > 0 ? layer->h : layer->h0, before, H);
+    float *gates = recurrent_row_of(layer->gates, at, pass->G), *h = recurrent_row_of(layer->h, at, H);
 
     if (h_before != NULL)
         ok = multiplier_rows(pass->cpu->multiplier, pass->packed, thread, rows, h_before, gates);
     else
-        s_copy(gates, NULL, rows, pass->G);
-    s_copy(s_row_of(layer->h_before, at, H), h_before, rows, H);
+        recurrent_copy(gates, NULL, rows, pass->G);
+    recurrent_copy(recurrent_row_of(layer->h_before, at, H), h_before, rows, H);
     if (lstm) {
         vector->lstm_forward(rows, H, gates, layer->input, layer->slot + at,
-                             s_row(t > 0 ? layer->c : layer->c0, before, H), s_row_of(layer->c, at, H), h);
-        s_copy(s_row_of(layer->c_last, first + next, H), s_row(layer->c, at + next, H), rows - next, H);
+                             recurrent_row(t > 0 ? layer->c : layer->c0, before, H), recurrent_row_of(layer->c, at, H),
+                             h);
+        recurrent_copy(recurrent_row_of(layer->c_last, first + next, H), recurrent_row(layer->c, at + next, H),
+                       rows - next, H);
     } else {
         vector->rnn_forward(rows, H, gates, layer->input, layer->slot + at);
-        s_copy(h, gates, rows, H);
+        recurrent_copy(h, gates, rows, H);
     }
-    s_copy(s_row_of(layer->h_last, first + next, H), s_row(layer->h, at + next, H), rows - next, H);
+    recurrent_copy(recurrent_row_of(layer->h_last, first + next, H), recurrent_row(layer->h, at + next, H), rows - next,
+                   H);
     return ok;
 }
 
 /* How many of rows first..last-1 run at step t. */
-static int s_mine(const struct sequence *seq, int t, int first, int last)
+static int recurrent_mine(const struct sequence *seq, int t, int first, int last)
 {
-    int rows = s_running(seq, t) < last ? s_running(seq, t) : last;
+    int rows = recurrent_running(seq, t) < last ? recurrent_running(seq, t) : last;
     return rows > first ? rows - first : 0;
 }
 
-static bool s_forward_rows(const struct pass *pass, int thread, int first, int last)
+static bool recurrent_forward_rows(const struct pass *pass, int thread, int first, int last)
 {
     const struct sequence *seq = pass->layer->seq;
     bool ok = true;
     for (int t = 0; t < seq->T && ok; t++) {
-        int rows = s_mine(seq, t, first, last);
+        int rows = recurrent_mine(seq, t, first, last);
         if (rows == 0)
             break;
-        ok = s_forward_step(pass, thread, t, first, rows, s_mine(seq, t + 1, first, last));
+        ok = recurrent_forward_step(pass, thread, t, first, rows, recurrent_mine(seq, t + 1, first, last));
     }
     return ok;
 }
@@ -139,31 +142,31 @@ static bool s_forward_rows(const struct pass *pass, int thread, int first, int l
 /* ---- backward ---- */
 
 /* Step t of rows first..first+rows-1, of which `next` run on at step t + 1: gates become dgates. */
-static bool s_backward_step(const struct pass *pass, int thread, int t, int first, int rows, int next)
+static bool recurrent_backward_step(const struct pass *pass, int thread, int t, int first, int rows, int next)
 {
     const struct recurrent *layer = pass->layer;
     const struct recurrent_gradient *gradient = pass->gradient;
     const struct sequence *seq = layer->seq;
     const struct vector_table *vector = pass->cpu->vector;
     int H = layer->H, at = seq->offset[t] + first, before = t > 0 ? seq->offset[t - 1] + first : first;
-    float *dh = s_row_of(pass->dh, first, H), *dc = s_row_of(pass->dc, first, H);
-    float *gates = s_row_of(layer->gates, at, pass->G);
+    float *dh = recurrent_row_of(pass->dh, first, H), *dc = recurrent_row_of(pass->dc, first, H);
+    float *gates = recurrent_row_of(layer->gates, at, pass->G);
     bool ok = next == 0 || multiplier_rows(pass->cpu->multiplier, pass->packed, thread, next,
-                                           s_row(layer->gates, seq->offset[t + 1] + first, pass->G), dh);
+                                           recurrent_row(layer->gates, seq->offset[t + 1] + first, pass->G), dh);
 
-    s_copy(s_row_of(dh, next, H), s_row(gradient->dh_last, first + next, H), rows - next, H);
-    s_copy(s_row_of(dc, next, H), s_row(gradient->dc_last, first + next, H), rows - next, H);
+    recurrent_copy(recurrent_row_of(dh, next, H), recurrent_row(gradient->dh_last, first + next, H), rows - next, H);
+    recurrent_copy(recurrent_row_of(dc, next, H), recurrent_row(gradient->dc_last, first + next, H), rows - next, H);
     if (gradient->dh != NULL)
-        vector->add((size_t)rows * (size_t)H, dh, s_row(gradient->dh, at, H));
+        vector->add((size_t)rows * (size_t)H, dh, recurrent_row(gradient->dh, at, H));
     if (layer->cell == CELL_LSTM)
-        vector->lstm_backward(rows, H, gates, s_row(t > 0 ? layer->c : layer->c0, before, H), s_row(layer->c, at, H),
-                              dh, dc);
+        vector->lstm_backward(rows, H, gates, recurrent_row(t > 0 ? layer->c : layer->c0, before, H),
+                              recurrent_row(layer->c, at, H), dh, dc);
     else
         vector->rnn_backward(rows, H, gates, dh);
     return ok;
 }
 
-static bool s_backward_rows(const struct pass *pass, int thread, int first, int last)
+static bool recurrent_backward_rows(const struct pass *pass, int thread, int first, int last)
 {
     const struct recurrent *layer = pass->layer;
     const struct recurrent_gradient *gradient = pass->gradient;
@@ -171,31 +174,32 @@ static bool s_backward_rows(const struct pass *pass, int thread, int first, int 
     int H = layer->H;
     bool ok = true;
     for (int t = seq->T - 1; t >= 0 && ok; t--) {
-        int rows = s_mine(seq, t, first, last);
+        int rows = recurrent_mine(seq, t, first, last);
         if (rows > 0)
-            ok = s_backward_step(pass, thread, t, first, rows, s_mine(seq, t + 1, first, last));
+            ok = recurrent_backward_step(pass, thread, t, first, rows, recurrent_mine(seq, t + 1, first, last));
     }
     if (ok && gradient->dh0 != NULL)
         ok = multiplier_rows(pass->cpu->multiplier, pass->packed, thread, last - first,
-                             s_row(layer->gates, first, pass->G), s_row_of(gradient->dh0, first, H));
+                             recurrent_row(layer->gates, first, pass->G), recurrent_row_of(gradient->dh0, first, H));
     if (layer->cell == CELL_LSTM)
-        s_copy(s_row_of(gradient->dc0, first, H), s_row(pass->dc, first, H), last - first, H);
+        recurrent_copy(recurrent_row_of(gradient->dc0, first, H), recurrent_row(pass->dc, first, H), last - first, H);
     return ok;
 }
 
 /* ---- the operations ---- */
 
-static void s_run_part(void *context, int thread, int part, int parts)
+static void recurrent_run_part(void *context, int thread, int part, int parts)
 {
     struct pass *pass = context;
     const struct sequence *seq = pass->layer->seq;
-    int first = s_first_row(seq, part, parts), last = s_first_row(seq, part + 1, parts);
-    if (first < last && !(pass->gradient != NULL ? s_backward_rows : s_forward_rows)(pass, thread, first, last))
+    int first = recurrent_first_row(seq, part, parts), last = recurrent_first_row(seq, part + 1, parts);
+    if (first < last &&
+        !(pass->gradient != NULL ? recurrent_backward_rows : recurrent_forward_rows)(pass, thread, first, last))
         pass->failed = true;
 }
 
 /* Pack W_hh, cut the rows over threads and take them through the sequence. */
-static void s_run(struct pass *pass, bool needs_packed)
+static void recurrent_run(struct pass *pass, bool needs_packed)
 {
     struct cpu *cpu = pass->cpu;
     const struct recurrent *layer = pass->layer;
@@ -212,9 +216,9 @@ static void s_run(struct pass *pass, bool needs_packed)
             return;
         }
     }
-    int threads = s_threads(cpu, layer->seq), most = layer->seq->B / PART_ROWS;
+    int threads = recurrent_threads(cpu, layer->seq), most = layer->seq->B / PART_ROWS;
     int parts = most < threads ? threads : cpu_parts_for(threads, (size_t)most);
-    team_run(cpu->team, threads, parts, s_run_part, pass);
+    team_run(cpu->team, threads, parts, recurrent_run_part, pass);
     if (pass->failed) {
         err_set(&err, ERR_FAILED, "a matrix product of a recurrent layer failed");
         cpu_fail(cpu, &err);
@@ -224,16 +228,16 @@ static void s_run(struct pass *pass, bool needs_packed)
 void cpu_recurrent_forward(struct backend *self, const struct recurrent *layer)
 {
     struct cpu *cpu = (struct cpu *)self;
-    struct pass pass = {.cpu = cpu, .layer = layer, .G = s_gates(layer)};
+    struct pass pass = {.cpu = cpu, .layer = layer, .G = recurrent_gates(layer)};
     if (!cpu->failed && layer->seq->T > 0)
-        s_run(&pass, layer->h0 != NULL || layer->seq->T > 1);
+        recurrent_run(&pass, layer->h0 != NULL || layer->seq->T > 1);
 }
 
 void cpu_recurrent_backward(struct backend *self, const struct recurrent *layer,
                             const struct recurrent_gradient *gradient)
 {
     struct cpu *cpu = (struct cpu *)self;
-    struct pass pass = {.cpu = cpu, .layer = layer, .gradient = gradient, .G = s_gates(layer)};
+    struct pass pass = {.cpu = cpu, .layer = layer, .gradient = gradient, .G = recurrent_gates(layer)};
     size_t size = (size_t)layer->seq->B * (size_t)layer->H;
     if (cpu->failed || layer->seq->T <= 0)
         return;
@@ -241,5 +245,5 @@ void cpu_recurrent_backward(struct backend *self, const struct recurrent *layer,
     if (pass.dh == NULL)
         return;
     pass.dc = pass.dh + size;
-    s_run(&pass, gradient->dh0 != NULL || layer->seq->T > 1);
+    recurrent_run(&pass, gradient->dh0 != NULL || layer->seq->T > 1);
 }

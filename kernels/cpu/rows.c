@@ -7,12 +7,12 @@
 /* column_sum and fold: columns that go together; column_sum: rows that are summed first. */
 enum { SUM_COLUMNS = 128, SUM_ROWS = 64 };
 
-static void s_by_rows(struct backend *self, int rows, int width, cpu_part *part, void *arguments)
+static void rows_by_rows(struct backend *self, int rows, int width, cpu_part *part, void *arguments)
 {
     cpu_cut((struct cpu *)self, (size_t)rows, 1, (size_t)rows * (size_t)width, part, arguments);
 }
 
-static void s_by_columns(struct backend *self, int rows, int width, cpu_part *part, void *arguments)
+static void rows_by_columns(struct backend *self, int rows, int width, cpu_part *part, void *arguments)
 {
     cpu_cut((struct cpu *)self, (size_t)width, SUM_COLUMNS, (size_t)rows * (size_t)width, part, arguments);
 }
@@ -24,7 +24,7 @@ struct gather {
     float *out;
 };
 
-static void s_gather_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void rows_gather_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct gather *a = arguments;
     (void)cpu;
@@ -35,7 +35,7 @@ static void s_gather_part(const struct cpu *cpu, void *arguments, struct slice s
 void cpu_gather(struct backend *self, const float *table, const int32_t *index, int count, int width, float *out)
 {
     struct gather a = {table, index, (size_t)width, out};
-    s_by_rows(self, count, width, s_gather_part, &a);
+    rows_by_rows(self, count, width, rows_gather_part, &a);
 }
 
 struct scatter {
@@ -45,7 +45,7 @@ struct scatter {
     float *table;
 };
 
-static void s_scatter_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void rows_scatter_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct scatter *a = arguments;
     for (size_t r = s.first; r < s.first + s.count; r++)
@@ -55,10 +55,10 @@ static void s_scatter_part(const struct cpu *cpu, void *arguments, struct slice 
 void cpu_scatter_add(struct backend *self, const float *rows, const int32_t *index, int count, int width, float *table)
 {
     struct scatter a = {rows, index, (size_t)width, table};
-    s_by_rows(self, count, width, s_scatter_part, &a);
+    rows_by_rows(self, count, width, rows_scatter_part, &a);
 }
 
-static void s_zero_rows_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void rows_zero_rows_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct scatter *a = arguments;
     (void)cpu;
@@ -69,7 +69,7 @@ static void s_zero_rows_part(const struct cpu *cpu, void *arguments, struct slic
 void cpu_zero_rows(struct backend *self, const int32_t *index, int count, int width, float *table)
 {
     struct scatter a = {.index = index, .width = (size_t)width, .table = table};
-    s_by_rows(self, count, width, s_zero_rows_part, &a);
+    rows_by_rows(self, count, width, rows_zero_rows_part, &a);
 }
 
 struct fold {
@@ -80,7 +80,7 @@ struct fold {
 };
 
 /* Some columns, so that each sum runs over n in order. */
-static void s_fold_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void rows_fold_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct fold *a = arguments;
     for (size_t u = 0; u < a->U; u++)
@@ -92,11 +92,11 @@ static void s_fold_part(const struct cpu *cpu, void *arguments, struct slice s)
 void cpu_fold(struct backend *self, const float *rows, const int32_t *slot, int N, int U, int width, float *out)
 {
     struct fold a = {rows, slot, (size_t)N, (size_t)U, (size_t)width, out};
-    s_by_columns(self, N, width, s_fold_part, &a);
+    rows_by_columns(self, N, width, rows_fold_part, &a);
 }
 
-static void s_column_block(const struct cpu *cpu, const float *rows, size_t count, size_t width, size_t columns,
-                           float *out)
+static void rows_column_block(const struct cpu *cpu, const float *rows, size_t count, size_t width, size_t columns,
+                              float *out)
 {
     float partial[SUM_COLUMNS];
     for (size_t first = 0; first < count; first += SUM_ROWS) {
@@ -115,21 +115,21 @@ struct column_sum {
     float *out;
 };
 
-static void s_column_sum_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void rows_column_sum_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct column_sum *a = arguments;
     for (size_t at = s.first; at < s.first + s.count; at += SUM_COLUMNS) {
         size_t columns = at + SUM_COLUMNS < a->width ? SUM_COLUMNS : a->width - at;
         if (!a->accumulate)
             memset(a->out + at, 0, columns * sizeof *a->out);
-        s_column_block(cpu, a->rows + at, a->count, a->width, columns, a->out + at);
+        rows_column_block(cpu, a->rows + at, a->count, a->width, columns, a->out + at);
     }
 }
 
 void cpu_column_sum(struct backend *self, const float *rows, int count, int width, bool accumulate, float *out)
 {
     struct column_sum a = {rows, (size_t)count, (size_t)width, accumulate, out};
-    s_by_columns(self, count, width, s_column_sum_part, &a);
+    rows_by_columns(self, count, width, rows_column_sum_part, &a);
 }
 
 struct cross_entropy {
@@ -141,7 +141,7 @@ struct cross_entropy {
     int32_t *predicted;
 };
 
-static void s_cross_entropy_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void rows_cross_entropy_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct cross_entropy *a = arguments;
     cpu->vector->cross_entropy((int)s.count, a->V, a->logits + s.first * (size_t)a->V, a->target + s.first, a->gradient,
@@ -153,7 +153,7 @@ void cpu_cross_entropy(struct backend *self, float *logits, const int32_t *targe
                        float *loss, int32_t *predicted)
 {
     struct cross_entropy a = {logits, target, V, gradient, loss, predicted};
-    s_by_rows(self, N, V, s_cross_entropy_part, &a);
+    rows_by_rows(self, N, V, rows_cross_entropy_part, &a);
 }
 
 struct largest {
@@ -163,7 +163,7 @@ struct largest {
     int32_t *index;
 };
 
-static void s_argmax_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void rows_argmax_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct largest *a = arguments;
     cpu->vector->argmax((int)s.count, a->V, a->logits + s.first * (size_t)a->V, a->index + s.first);
@@ -172,11 +172,11 @@ static void s_argmax_part(const struct cpu *cpu, void *arguments, struct slice s
 void cpu_argmax(struct backend *self, const float *logits, int N, int V, int32_t *index)
 {
     struct largest a = {.logits = logits, .V = V, .index = index};
-    s_by_rows(self, N, V, s_argmax_part, &a);
+    rows_by_rows(self, N, V, rows_argmax_part, &a);
 }
 
 /* Insertion into the k best so far; almost every logit loses its first comparison. */
-static void s_top_k_row(const float *logits, int V, int k, float *values, int32_t *index)
+static void rows_top_k_row(const float *logits, int V, int k, float *values, int32_t *index)
 {
     int held = 0;
     for (int v = 0; v < V; v++) {
@@ -192,20 +192,20 @@ static void s_top_k_row(const float *logits, int V, int k, float *values, int32_
     }
 }
 
-static void s_top_k_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void rows_top_k_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct largest *a = arguments;
     size_t k = (size_t)a->k;
     (void)cpu;
     for (size_t n = s.first; n < s.first + s.count; n++)
-        s_top_k_row(a->logits + n * (size_t)a->V, a->V, a->k, a->values + n * k, a->index + n * k);
+        rows_top_k_row(a->logits + n * (size_t)a->V, a->V, a->k, a->values + n * k, a->index + n * k);
 }
 
 void cpu_top_k(struct backend *self, const float *logits, int N, int V, int k, float *values, int32_t *index)
 {
     struct largest a = {logits, V, k, values, index};
     if (k >= 1 && k <= V) {
-        s_by_rows(self, N, V, s_top_k_part, &a);
+        rows_by_rows(self, N, V, rows_top_k_part, &a);
         return;
     }
     struct err err;

@@ -17,7 +17,7 @@ typedef uint64_t line __attribute__((vector_size(64)));
 enum { LINES = 8 };
 
 /* All lines together by or; eight side by side, so that none waits for another. */
-static inline __attribute__((always_inline)) uint64_t s_read(const char *memory, size_t blocks)
+static inline __attribute__((always_inline)) uint64_t sweep_read(const char *memory, size_t blocks)
 {
     line all[LINES] = {{0}};
     for (size_t i = 0; i < blocks; i++)
@@ -33,28 +33,28 @@ static inline __attribute__((always_inline)) uint64_t s_read(const char *memory,
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx512f"))) static uint64_t s_read_wide(const char *memory, size_t blocks)
+__attribute__((target("avx512f"))) static uint64_t sweep_read_wide(const char *memory, size_t blocks)
 {
-    return s_read(memory, blocks);
+    return sweep_read(memory, blocks);
 }
 #endif
 
-static uint64_t s_read_plain(const char *memory, size_t blocks)
+static uint64_t sweep_read_plain(const char *memory, size_t blocks)
 {
-    return s_read(memory, blocks);
+    return sweep_read(memory, blocks);
 }
 
-static void s_part(void *context, int thread, int part, int parts)
+static void sweep_part(void *context, int thread, int part, int parts)
 {
     struct sweep *sweep = context;
     size_t first = sweep->blocks * (size_t)part / (size_t)parts,
            last = sweep->blocks * ((size_t)part + 1) / (size_t)parts;
     const char *memory = sweep->memory + first * LINES * sizeof(line);
-    uint64_t (*read)(const char *, size_t) = s_read_plain;
+    uint64_t (*read)(const char *, size_t) = sweep_read_plain;
     (void)thread;
 #if defined(__x86_64__)
     if (strcmp(sweep->cpu->vector->isa, "avx512") == 0)
-        read = s_read_wide;
+        read = sweep_read_wide;
 #endif
     sweep->seen |= read(memory, last - first);
 }
@@ -64,5 +64,5 @@ void cpu_sweep(struct backend *self, const void *memory, size_t bytes)
     struct cpu *cpu = (struct cpu *)self;
     struct sweep sweep = {.cpu = cpu, .memory = memory, .blocks = bytes / (LINES * sizeof(line))};
     int threads = team_threads(cpu->team);
-    team_run(cpu->team, threads, threads, s_part, &sweep);
+    team_run(cpu->team, threads, threads, sweep_part, &sweep);
 }

@@ -59,17 +59,17 @@ struct team {
 
 /* ---- waiting ---- */
 
-static void s_sleep(_Atomic int32_t *word, int32_t value)
+static void team_sleep(_Atomic int32_t *word, int32_t value)
 {
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
 }
 
-static void s_wake(_Atomic int32_t *word)
+static void team_wake(_Atomic int32_t *word)
 {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-static void s_pause(void)
+static void team_pause(void)
 {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -79,14 +79,14 @@ static void s_pause(void)
 }
 
 /* Wait awake, for a while, until `word` is `value`; acquires, so that what was written before that can be read. */
-static bool s_spin(_Atomic int32_t *word, int32_t value)
+static bool team_spin(_Atomic int32_t *word, int32_t value)
 {
     int64_t end = clock_ns() + SPIN_NS;
     do {
         for (int i = 0; i < PAUSES; i++) {
             if (atomic_load_explicit(word, memory_order_acquire) == value)
                 return true;
-            s_pause();
+            team_pause();
         }
     } while (clock_ns() < end);
     return false;
@@ -94,7 +94,7 @@ static bool s_spin(_Atomic int32_t *word, int32_t value)
 
 /* ---- a job ---- */
 
-static void s_part(struct team *team, int thread, int part)
+static void team_part(struct team *team, int thread, int part)
 {
     struct watch *watch = team->watch;
     int64_t begin = watch != NULL ? watch_now() : 0;
@@ -103,41 +103,41 @@ static void s_part(struct team *team, int thread, int part)
         watch_part(watch, part, watch_now() - begin);
 }
 
-static void s_take_parts(struct team *team, int thread)
+static void team_take_parts(struct team *team, int thread)
 {
     /* Relaxed: a part is taken once whatever the order; the gate hands over what the work reads and writes. */
     for (int part; (part = atomic_fetch_add_explicit(&team->next, 1, memory_order_relaxed)) < team->parts;)
-        s_part(team, thread, part);
+        team_part(team, thread, part);
 }
 
 /* ---- a mate ---- */
 
 /* Return when the bell was rung. */
-static void s_await_bell(struct mate *mate)
+static void team_await_bell(struct mate *mate)
 {
-    if (!mate->team->spins || !s_spin(&mate->bell, RUNG)) {
+    if (!mate->team->spins || !team_spin(&mate->bell, RUNG)) {
         int32_t idle = IDLE;
         /* Relaxed: going to sleep hands nothing over. */
         atomic_compare_exchange_strong_explicit(&mate->bell, &idle, ASLEEP, memory_order_relaxed, memory_order_relaxed);
         while (atomic_load_explicit(&mate->bell, memory_order_relaxed) != RUNG)
-            s_sleep(&mate->bell, ASLEEP);
+            team_sleep(&mate->bell, ASLEEP);
     }
     /* Acquire, of the last ring: where the caller rang once more before this, that ring is answered too, since `over`
      * and the gate are looked at after it. */
     atomic_exchange_explicit(&mate->bell, IDLE, memory_order_acquire);
 }
 
-/* Release: see s_await_bell. The mate's answer, ASLEEP or not, stands in the same word, so no stronger order is needed.
+/* Release: see team_await_bell. The mate's answer, ASLEEP or not, stands in the same word, so no stronger order is needed.
  */
-static void s_ring(struct mate *mate)
+static void team_ring(struct mate *mate)
 {
     if (atomic_exchange_explicit(&mate->bell, RUNG, memory_order_release) == ASLEEP)
-        s_wake(&mate->bell);
+        team_wake(&mate->bell);
 }
 
 /* Two threads on one core while another idles is what some kernels leave for seconds, since neither sleeps for long.
  * Leave the caller's core by leaving it out of the affinity for a moment; where the mate then is, it stays. */
-static void s_keep_apart(int core)
+static void team_keep_apart(int core)
 {
     cpu_set_t all, others;
     if (core < 0 || sched_getcpu() != core || sched_getaffinity(0, sizeof all, &all) != 0)
@@ -148,49 +148,49 @@ static void s_keep_apart(int core)
         sched_setaffinity(0, sizeof all, &all);
 }
 
-static void *s_mate(void *argument)
+static void *team_mate(void *argument)
 {
     struct mate *mate = argument;
     struct team *team = mate->team;
     if (team->begin != NULL)
         team->begin();
     for (;;) {
-        s_await_bell(mate);
+        team_await_bell(mate);
         if (atomic_load_explicit(&team->over, memory_order_relaxed))
             return NULL;
         /* Acquire: where the gate is open, the job is to be seen. */
         if ((atomic_fetch_add_explicit(&team->gate, 1, memory_order_acquire) & CLOSED) == 0) {
             if (team->spins)
-                s_keep_apart(team->core);
-            s_take_parts(team, mate->number);
+                team_keep_apart(team->core);
+            team_take_parts(team, mate->number);
         }
         /* Release: the caller is to see what the work wrote. Each change of the gate continues the releases before it,
          * so that reading the last value acquires from all of them. */
         if (atomic_fetch_sub_explicit(&team->gate, 1, memory_order_release) == (CLOSED | CALLER_ASLEEP | 1))
-            s_wake(&team->gate);
+            team_wake(&team->gate);
     }
 }
 
 /* ---- the caller ---- */
 
-static void s_await_end(struct team *team)
+static void team_await_end(struct team *team)
 {
     int32_t gate;
-    if (team->spins && s_spin(&team->gate, CLOSED))
+    if (team->spins && team_spin(&team->gate, CLOSED))
         return;
     /* Relaxed, as with a bell. Who comes out last wakes; where nobody is inside, the loop does not sleep. */
     atomic_fetch_or_explicit(&team->gate, CALLER_ASLEEP, memory_order_relaxed);
     while ((gate = atomic_load_explicit(&team->gate, memory_order_acquire)) != (CLOSED | CALLER_ASLEEP))
-        s_sleep(&team->gate, gate);
+        team_sleep(&team->gate, gate);
     atomic_fetch_and_explicit(&team->gate, ~CALLER_ASLEEP, memory_order_relaxed);
 }
 
 /* The job that stands in the team, by the caller and as many mates. */
-static void s_run(struct team *team, int mates)
+static void team_run_mates(struct team *team, int mates)
 {
     if (mates < 1) {
         for (int part = 0; part < team->parts; part++)
-            s_part(team, 0, part);
+            team_part(team, 0, part);
         return;
     }
     /* Relaxed: opening the gate releases it. A latecomer who found the gate closed may still be on its way out, so the
@@ -198,10 +198,10 @@ static void s_run(struct team *team, int mates)
     atomic_store_explicit(&team->next, 0, memory_order_relaxed);
     atomic_fetch_and_explicit(&team->gate, ~CLOSED, memory_order_release);
     for (int i = 0; i < mates; i++)
-        s_ring(&team->mates[i]);
-    s_take_parts(team, 0);
+        team_ring(&team->mates[i]);
+    team_take_parts(team, 0);
     atomic_fetch_or_explicit(&team->gate, CLOSED, memory_order_relaxed);
-    s_await_end(team);
+    team_await_end(team);
 }
 
 void team_run(struct team *team, int threads, int parts, team_work *work, void *context)
@@ -213,7 +213,7 @@ void team_run(struct team *team, int threads, int parts, team_work *work, void *
     team->core = sched_getcpu();
     if (team->watch != NULL)
         watch_begin(team->watch, parts);
-    s_run(team, mates);
+    team_run_mates(team, mates);
     if (team->watch != NULL)
         watch_end(team->watch, mates + 1, parts);
 }
@@ -243,7 +243,7 @@ int team_cores(void)
 }
 
 /* Threads inherit what their maker blocks. */
-static bool s_start(struct team *team, struct err *err)
+static bool team_start(struct team *team, struct err *err)
 {
     sigset_t all, before;
     sigfillset(&all);
@@ -254,7 +254,7 @@ static bool s_start(struct team *team, struct err *err)
         atomic_init(&mate->bell, IDLE);
         mate->team = team;
         mate->number = team->started;
-        failed = pthread_create(&mate->thread, NULL, s_mate, mate);
+        failed = pthread_create(&mate->thread, NULL, team_mate, mate);
         team->started += failed == 0;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -278,7 +278,7 @@ struct team *team_open(int threads, void (*begin)(void), struct err *err)
     atomic_init(&team->gate, CLOSED);
     if (begin != NULL)
         begin();
-    if (!s_start(team, err))
+    if (!team_start(team, err))
         team_close(&team);
     return team;
 }
@@ -291,7 +291,7 @@ void team_close(struct team **team)
         return;
     atomic_store_explicit(&gone->over, true, memory_order_relaxed);
     for (int i = 0; i < gone->started - 1; i++)
-        s_ring(&gone->mates[i]);
+        team_ring(&gone->mates[i]);
     for (int i = 0; i < gone->started - 1; i++)
         pthread_join(gone->mates[i].thread, NULL);
     watch_close(&gone->watch);

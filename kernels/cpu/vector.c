@@ -9,7 +9,7 @@ extern const struct vector_table vector_avx512, vector_avx2;
 #endif
 
 /* Best first. A machine that can run one can run all that follow, so a machine's tables are a tail of this list. */
-static const struct vector_table *const s_tables[] = {
+static const struct vector_table *const vector_each_table[] = {
 #if defined(__x86_64__)
     &vector_avx512,
     &vector_avx2,
@@ -17,10 +17,10 @@ static const struct vector_table *const s_tables[] = {
     &vector_scalar,
 };
 
-enum { TABLES = sizeof s_tables / sizeof s_tables[0] };
+enum { TABLES = sizeof vector_each_table / sizeof vector_each_table[0] };
 
-/* How many of s_tables, from the first on, this machine cannot run. */
-static size_t s_beyond(void)
+/* How many of vector_each_table, from the first on, this machine cannot run. */
+static size_t vector_beyond(void)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
@@ -35,9 +35,9 @@ static size_t s_beyond(void)
 
 const struct vector_table *const *vector_tables(size_t *count)
 {
-    const size_t beyond = s_beyond();
+    const size_t beyond = vector_beyond();
     *count = TABLES - beyond;
-    return s_tables + beyond;
+    return vector_each_table + beyond;
 }
 
 const struct vector_table *vector_best(struct err *err)

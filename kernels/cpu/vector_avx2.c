@@ -26,7 +26,7 @@ static inline vec vec_set(float x)
 }
 
 /* All bits of the first `lanes` lanes. */
-static inline __m256i s_first(int lanes)
+static inline __m256i vector_first(int lanes)
 {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
@@ -35,7 +35,7 @@ static inline vec vec_load(const float *from, int lanes, float fill)
 {
     if (lanes == VEC_LANES)
         return _mm256_loadu_ps(from);
-    const __m256i first = s_first(lanes);
+    const __m256i first = vector_first(lanes);
     return _mm256_blendv_ps(_mm256_set1_ps(fill), _mm256_maskload_ps(from, first), _mm256_castsi256_ps(first));
 }
 
@@ -44,7 +44,7 @@ static inline void vec_store(float *to, int lanes, vec x)
     if (lanes == VEC_LANES)
         _mm256_storeu_ps(to, x);
     else
-        _mm256_maskstore_ps(to, s_first(lanes), x);
+        _mm256_maskstore_ps(to, vector_first(lanes), x);
 }
 
 static inline vec vec_add(vec a, vec b)
@@ -134,24 +134,24 @@ static inline vec_sum vec_sum_zero(void)
     return (vec_sum){_mm256_setzero_pd(), _mm256_setzero_pd()};
 }
 
-static inline __m256d s_low(vec x)
+static inline __m256d vector_low(vec x)
 {
     return _mm256_cvtps_pd(_mm256_castps256_ps128(x));
 }
 
-static inline __m256d s_high(vec x)
+static inline __m256d vector_high(vec x)
 {
     return _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1));
 }
 
 static inline vec_sum vec_sum_add(vec_sum sum, vec x)
 {
-    return (vec_sum){_mm256_add_pd(sum.low, s_low(x)), _mm256_add_pd(sum.high, s_high(x))};
+    return (vec_sum){_mm256_add_pd(sum.low, vector_low(x)), _mm256_add_pd(sum.high, vector_high(x))};
 }
 
 static inline vec_sum vec_sum_add_square(vec_sum sum, vec x)
 {
-    const __m256d low = s_low(x), high = s_high(x);
+    const __m256d low = vector_low(x), high = vector_high(x);
     return (vec_sum){_mm256_fmadd_pd(low, low, sum.low), _mm256_fmadd_pd(high, high, sum.high)};
 }
 
@@ -172,9 +172,9 @@ static inline bool vec_quantise(const float *x, float below, int64_t *sum)
     const __m256d scale = _mm256_set1_pd(1 / (double)BACKEND_QUANTUM), shift = _mm256_set1_pd(0x1.8p52);
     const __m256i bias = _mm256_castpd_si256(shift);
     const __m256i low =
-        _mm256_sub_epi64(_mm256_castpd_si256(_mm256_add_pd(_mm256_mul_pd(s_low(value), scale), shift)), bias);
+        _mm256_sub_epi64(_mm256_castpd_si256(_mm256_add_pd(_mm256_mul_pd(vector_low(value), scale), shift)), bias);
     const __m256i high =
-        _mm256_sub_epi64(_mm256_castpd_si256(_mm256_add_pd(_mm256_mul_pd(s_high(value), scale), shift)), bias);
+        _mm256_sub_epi64(_mm256_castpd_si256(_mm256_add_pd(_mm256_mul_pd(vector_high(value), scale), shift)), bias);
     __m256i *const to = (__m256i *)sum;
     _mm256_storeu_si256(to, _mm256_add_epi64(_mm256_loadu_si256(to), low));
     _mm256_storeu_si256(to + 1, _mm256_add_epi64(_mm256_loadu_si256(to + 1), high));

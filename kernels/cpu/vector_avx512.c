@@ -25,7 +25,7 @@ static inline vec vec_set(float x)
     return _mm512_set1_ps(x);
 }
 
-static inline __mmask16 s_first(int lanes)
+static inline __mmask16 vector_avx512_first(int lanes)
 {
     return (__mmask16)((1u << lanes) - 1);
 }
@@ -34,7 +34,7 @@ static inline vec vec_load(const float *from, int lanes, float fill)
 {
     if (lanes == VEC_LANES)
         return _mm512_loadu_ps(from);
-    return _mm512_mask_loadu_ps(_mm512_set1_ps(fill), s_first(lanes), from);
+    return _mm512_mask_loadu_ps(_mm512_set1_ps(fill), vector_avx512_first(lanes), from);
 }
 
 static inline void vec_store(float *to, int lanes, vec x)
@@ -42,7 +42,7 @@ static inline void vec_store(float *to, int lanes, vec x)
     if (lanes == VEC_LANES)
         _mm512_storeu_ps(to, x);
     else
-        _mm512_mask_storeu_ps(to, s_first(lanes), x);
+        _mm512_mask_storeu_ps(to, vector_avx512_first(lanes), x);
 }
 
 static inline vec vec_add(vec a, vec b)
@@ -131,24 +131,24 @@ static inline vec_sum vec_sum_zero(void)
     return (vec_sum){_mm512_setzero_pd(), _mm512_setzero_pd()};
 }
 
-static inline __m512d s_low(vec x)
+static inline __m512d vector_avx512_low(vec x)
 {
     return _mm512_cvtps_pd(_mm512_castps512_ps256(x));
 }
 
-static inline __m512d s_high(vec x)
+static inline __m512d vector_avx512_high(vec x)
 {
     return _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1));
 }
 
 static inline vec_sum vec_sum_add(vec_sum sum, vec x)
 {
-    return (vec_sum){_mm512_add_pd(sum.low, s_low(x)), _mm512_add_pd(sum.high, s_high(x))};
+    return (vec_sum){_mm512_add_pd(sum.low, vector_avx512_low(x)), _mm512_add_pd(sum.high, vector_avx512_high(x))};
 }
 
 static inline vec_sum vec_sum_add_square(vec_sum sum, vec x)
 {
-    const __m512d low = s_low(x), high = s_high(x);
+    const __m512d low = vector_avx512_low(x), high = vector_avx512_high(x);
     return (vec_sum){_mm512_fmadd_pd(low, low, sum.low), _mm512_fmadd_pd(high, high, sum.high)};
 }
 
@@ -167,8 +167,8 @@ static inline bool vec_quantise(const float *x, float below, int64_t *sum)
     if (vec_less(vec_abs(value), vec_set(below)) != 0xffff)
         return false;
     const __m512d scale = _mm512_set1_pd(1 / (double)BACKEND_QUANTUM);
-    const __m512i low = _mm512_cvtpd_epi64(_mm512_mul_pd(s_low(value), scale));
-    const __m512i high = _mm512_cvtpd_epi64(_mm512_mul_pd(s_high(value), scale));
+    const __m512i low = _mm512_cvtpd_epi64(_mm512_mul_pd(vector_avx512_low(value), scale));
+    const __m512i high = _mm512_cvtpd_epi64(_mm512_mul_pd(vector_avx512_high(value), scale));
     _mm512_storeu_si512(sum, _mm512_add_epi64(_mm512_loadu_si512(sum), low));
     _mm512_storeu_si512(sum + 8, _mm512_add_epi64(_mm512_loadu_si512(sum + 8), high));
     return true;

@@ -37,24 +37,24 @@
 #define STEP static inline __attribute__((always_inline)) void
 
 /* A row of LSTM gates: each pointer is to H floats. */
-struct s_gates {
+struct vector_gates {
     float *i, *f, *g, *o;
 };
 
-static inline struct s_gates s_gates_of(float *gates, size_t row, size_t H)
+static inline struct vector_gates vector_gates_of(float *gates, size_t row, size_t H)
 {
     float *at = gates + row * 4 * H;
-    return (struct s_gates){at, at + H, at + 2 * H, at + 3 * H};
+    return (struct vector_gates){at, at + H, at + 2 * H, at + 3 * H};
 }
 
-STEP s_lstm_forward_step(struct s_gates gate, const float *input, size_t H, const float *c_before, float *c, float *h,
-                         size_t at, int lanes)
+STEP vector_lstm_forward_step(struct vector_gates gate, const float *input, size_t H, const float *c_before, float *c,
+                              float *h, size_t at, int lanes)
 {
     input += at;
-    const vec i = s_sigmoid(vec_add(vec_load(gate.i + at, lanes, 0), vec_load(input, lanes, 0)));
-    const vec f = s_sigmoid(vec_add(vec_load(gate.f + at, lanes, 0), vec_load(input + H, lanes, 0)));
-    const vec g = s_tanh(vec_add(vec_load(gate.g + at, lanes, 0), vec_load(input + 2 * H, lanes, 0)));
-    const vec o = s_sigmoid(vec_add(vec_load(gate.o + at, lanes, 0), vec_load(input + 3 * H, lanes, 0)));
+    const vec i = vector_sigmoid(vec_add(vec_load(gate.i + at, lanes, 0), vec_load(input, lanes, 0)));
+    const vec f = vector_sigmoid(vec_add(vec_load(gate.f + at, lanes, 0), vec_load(input + H, lanes, 0)));
+    const vec g = vector_tanh(vec_add(vec_load(gate.g + at, lanes, 0), vec_load(input + 2 * H, lanes, 0)));
+    const vec o = vector_sigmoid(vec_add(vec_load(gate.o + at, lanes, 0), vec_load(input + 3 * H, lanes, 0)));
     vec_store(gate.i + at, lanes, i);
     vec_store(gate.f + at, lanes, f);
     vec_store(gate.g + at, lanes, g);
@@ -63,32 +63,32 @@ STEP s_lstm_forward_step(struct s_gates gate, const float *input, size_t H, cons
     const vec before = c_before != NULL ? vec_load(c_before + at, lanes, 0) : vec_set(0.0f);
     const vec after = vec_fma(f, before, vec_mul(i, g));
     vec_store(c + at, lanes, after);
-    vec_store(h + at, lanes, vec_mul(o, s_tanh(after)));
+    vec_store(h + at, lanes, vec_mul(o, vector_tanh(after)));
 }
 
-static void s_lstm_forward(int rows, int H, float *gates, const float *input, const int32_t *slot,
-                           const float *c_before, float *c, float *h)
+static void vector_lstm_forward(int rows, int H, float *gates, const float *input, const int32_t *slot,
+                                const float *c_before, float *c, float *h)
 {
     const size_t width = (size_t)H;
     for (size_t r = 0; r < (size_t)rows; r++) {
-        const struct s_gates gate = s_gates_of(gates, r, width);
+        const struct vector_gates gate = vector_gates_of(gates, r, width);
         const float *added = input + (size_t)slot[r] * 4 * width;
         const float *before = c_before != NULL ? c_before + r * width : NULL;
-        FOR_VECTORS(width, s_lstm_forward_step, gate, added, width, before, c + r * width, h + r * width);
+        FOR_VECTORS(width, vector_lstm_forward_step, gate, added, width, before, c + r * width, h + r * width);
     }
 }
 
 /* With C = tanh(c): dc += dh o (1 - C^2); do = dh C; di = dc g; df = dc c_before; dg = dc i; dc_before = dc f; then
  * each through its nonlinearity: y (1 - y) for sigmoid, 1 - y^2 for tanh. */
-STEP s_lstm_backward_step(struct s_gates gate, const float *c_before, const float *c, const float *dh, float *dc,
-                          size_t at, int lanes)
+STEP vector_lstm_backward_step(struct vector_gates gate, const float *c_before, const float *c, const float *dh,
+                               float *dc, size_t at, int lanes)
 {
     const vec one = vec_set(1.0f);
     const vec i = vec_load(gate.i + at, lanes, 0), f = vec_load(gate.f + at, lanes, 0);
     const vec g = vec_load(gate.g + at, lanes, 0), o = vec_load(gate.o + at, lanes, 0);
     const vec before = c_before != NULL ? vec_load(c_before + at, lanes, 0) : vec_set(0.0f);
     const vec from_above = vec_load(dh + at, lanes, 0);
-    const vec state = s_tanh(vec_load(c + at, lanes, 0));
+    const vec state = vector_tanh(vec_load(c + at, lanes, 0));
 
     const vec through = vec_mul(vec_mul(from_above, o), vec_nfma(state, state, one));
     const vec cell = vec_add(vec_load(dc + at, lanes, 0), through);
@@ -99,47 +99,47 @@ STEP s_lstm_backward_step(struct s_gates gate, const float *c_before, const floa
     vec_store(gate.o + at, lanes, vec_mul(vec_mul(from_above, state), vec_mul(o, vec_sub(one, o))));
 }
 
-static void s_lstm_backward(int rows, int H, float *gates, const float *c_before, const float *c, const float *dh,
-                            float *dc)
+static void vector_lstm_backward(int rows, int H, float *gates, const float *c_before, const float *c, const float *dh,
+                                 float *dc)
 {
     const size_t width = (size_t)H;
     for (size_t r = 0; r < (size_t)rows; r++) {
-        const struct s_gates gate = s_gates_of(gates, r, width);
+        const struct vector_gates gate = vector_gates_of(gates, r, width);
         const float *before = c_before != NULL ? c_before + r * width : NULL;
-        FOR_VECTORS(width, s_lstm_backward_step, gate, before, c + r * width, dh + r * width, dc + r * width);
+        FOR_VECTORS(width, vector_lstm_backward_step, gate, before, c + r * width, dh + r * width, dc + r * width);
     }
 }
 
-STEP s_rnn_forward_step(float *gate, const float *input, size_t at, int lanes)
+STEP vector_rnn_forward_step(float *gate, const float *input, size_t at, int lanes)
 {
-    vec_store(gate + at, lanes, s_tanh(vec_add(vec_load(gate + at, lanes, 0), vec_load(input + at, lanes, 0))));
+    vec_store(gate + at, lanes, vector_tanh(vec_add(vec_load(gate + at, lanes, 0), vec_load(input + at, lanes, 0))));
 }
 
-static void s_rnn_forward(int rows, int H, float *gates, const float *input, const int32_t *slot)
+static void vector_rnn_forward(int rows, int H, float *gates, const float *input, const int32_t *slot)
 {
     const size_t width = (size_t)H;
     for (size_t r = 0; r < (size_t)rows; r++)
-        FOR_VECTORS(width, s_rnn_forward_step, gates + r * width, input + (size_t)slot[r] * width);
+        FOR_VECTORS(width, vector_rnn_forward_step, gates + r * width, input + (size_t)slot[r] * width);
 }
 
-STEP s_rnn_backward_step(float *gates, const float *dh, size_t at, int lanes)
+STEP vector_rnn_backward_step(float *gates, const float *dh, size_t at, int lanes)
 {
     const vec h = vec_load(gates + at, lanes, 0);
     vec_store(gates + at, lanes, vec_mul(vec_load(dh + at, lanes, 0), vec_nfma(h, h, vec_set(1.0f))));
 }
 
-static void s_rnn_backward(int rows, int H, float *gates, const float *dh)
+static void vector_rnn_backward(int rows, int H, float *gates, const float *dh)
 {
-    FOR_VECTORS((size_t)rows * (size_t)H, s_rnn_backward_step, gates, dh);
+    FOR_VECTORS((size_t)rows * (size_t)H, vector_rnn_backward_step, gates, dh);
 }
 
 /* For each lane the largest value so far and the index of the vector it was first seen in. */
-struct s_largest {
+struct vector_largest {
     vec value;
     vec_int at;
 };
 
-STEP s_largest_step(struct s_largest *largest, const float *x, size_t at, int lanes)
+STEP vector_largest_step(struct vector_largest *largest, const float *x, size_t at, int lanes)
 {
     const vec value = vec_load(x + at, lanes, -INFINITY);
     const vec_mask larger = vec_less(largest->value, value);
@@ -149,23 +149,23 @@ STEP s_largest_step(struct s_largest *largest, const float *x, size_t at, int la
 
 /* The first index of the largest of x[0..V); NaN is never larger, and a row without any number above -inf gives 0. Four
  * vectors are looked at side by side, so that none waits for the comparison before it. */
-static inline int32_t s_largest(int V, const float *x, float *value)
+static inline int32_t vector_largest(int V, const float *x, float *value)
 {
-    struct s_largest a = {vec_set(-INFINITY), vec_int_set(0)}, b = a, c = a, d = a;
+    struct vector_largest a = {vec_set(-INFINITY), vec_int_set(0)}, b = a, c = a, d = a;
     const size_t width = (size_t)V;
     size_t at = 0;
     for (; at + 4 * VEC_LANES <= width; at += 4 * VEC_LANES) {
-        s_largest_step(&a, x, at, VEC_LANES);
-        s_largest_step(&b, x, at + VEC_LANES, VEC_LANES);
-        s_largest_step(&c, x, at + 2 * VEC_LANES, VEC_LANES);
-        s_largest_step(&d, x, at + 3 * VEC_LANES, VEC_LANES);
+        vector_largest_step(&a, x, at, VEC_LANES);
+        vector_largest_step(&b, x, at + VEC_LANES, VEC_LANES);
+        vector_largest_step(&c, x, at + 2 * VEC_LANES, VEC_LANES);
+        vector_largest_step(&d, x, at + 3 * VEC_LANES, VEC_LANES);
     }
     for (; at + VEC_LANES <= width; at += VEC_LANES)
-        s_largest_step(&a, x, at, VEC_LANES);
+        vector_largest_step(&a, x, at, VEC_LANES);
     if (at < width)
-        s_largest_step(&a, x, at, (int)(width - at));
+        vector_largest_step(&a, x, at, (int)(width - at));
 
-    const struct s_largest chain[] = {a, b, c, d};
+    const struct vector_largest chain[] = {a, b, c, d};
     int32_t best = 0;
     *value = -INFINITY;
     for (int k = 0; k < 4; k++) {
@@ -184,25 +184,25 @@ static inline int32_t s_largest(int V, const float *x, float *value)
     return best;
 }
 
-static void s_argmax(int rows, int V, const float *logits, int32_t *index)
+static void vector_argmax(int rows, int V, const float *logits, int32_t *index)
 {
     for (size_t r = 0; r < (size_t)rows; r++) {
         float value;
-        index[r] = s_largest(V, logits + r * (size_t)V, &value);
+        index[r] = vector_largest(V, logits + r * (size_t)V, &value);
     }
 }
 
-STEP s_exp_step(const float *x, vec most, float *to, vec *y, size_t at, int lanes)
+STEP vector_exp_step(const float *x, vec most, float *to, vec *y, size_t at, int lanes)
 {
-    *y = s_exp_small(vec_sub(vec_load(x + at, lanes, -INFINITY), most));
+    *y = vector_exp_small(vec_sub(vec_load(x + at, lanes, -INFINITY), most));
     if (to != NULL)
         vec_store(to + at, lanes, *y);
 }
 
 /* The sum of exp(x - most), and each of them at `to` unless that is NULL. Four vectors are added as floats before they
  * are widened. Arithmetic is the limit here, so the row that comes next is asked for meanwhile. */
-static inline __attribute__((always_inline)) double s_exp_sum(size_t width, const float *x, vec most, float *to,
-                                                              const float *next)
+static inline __attribute__((always_inline)) double vector_exp_sum(size_t width, const float *x, vec most, float *to,
+                                                                   const float *next)
 {
     vec_sum sum = vec_sum_zero();
     vec y[4];
@@ -211,92 +211,92 @@ static inline __attribute__((always_inline)) double s_exp_sum(size_t width, cons
         for (size_t k = 0; k < 4; k++) {
             if (VEC_LANES > 1)
                 __builtin_prefetch(next + at + k * VEC_LANES, 0, 2);
-            s_exp_step(x, most, to, &y[k], at + k * VEC_LANES, VEC_LANES);
+            vector_exp_step(x, most, to, &y[k], at + k * VEC_LANES, VEC_LANES);
         }
         sum = vec_sum_add(sum, vec_add(vec_add(y[0], y[1]), vec_add(y[2], y[3])));
     }
     for (; at < width; at += VEC_LANES) {
-        s_exp_step(x, most, to, &y[0], at, width - at < VEC_LANES ? (int)(width - at) : VEC_LANES);
+        vector_exp_step(x, most, to, &y[0], at, width - at < VEC_LANES ? (int)(width - at) : VEC_LANES);
         sum = vec_sum_add(sum, y[0]);
     }
     return vec_sum_total(sum);
 }
 
-STEP s_scale_step(float *x, vec scale, size_t at, int lanes)
+STEP vector_scale_step(float *x, vec scale, size_t at, int lanes)
 {
     vec_store(x + at, lanes, vec_mul(vec_load(x + at, lanes, 0), scale));
 }
 
-static void s_cross_entropy(int rows, int V, float *logits, const int32_t *target, bool gradient, float *loss,
-                            int32_t *predicted)
+static void vector_cross_entropy(int rows, int V, float *logits, const int32_t *target, bool gradient, float *loss,
+                                 int32_t *predicted)
 {
     for (size_t r = 0; r < (size_t)rows; r++) {
         float *x = logits + r * (size_t)V;
         float most;
-        const int32_t best = s_largest(V, x, &most);
+        const int32_t best = vector_largest(V, x, &most);
         if (predicted != NULL)
             predicted[r] = best;
 
         const double behind = (double)most - (double)x[target[r]];
         const float *next = r + 1 < (size_t)rows ? x + V : x;
-        const double sum = gradient ? s_exp_sum((size_t)V, x, vec_set(most), x, next)
-                                    : s_exp_sum((size_t)V, x, vec_set(most), NULL, next);
+        const double sum = gradient ? vector_exp_sum((size_t)V, x, vec_set(most), x, next)
+                                    : vector_exp_sum((size_t)V, x, vec_set(most), NULL, next);
         if (loss != NULL)
             loss[r] = (float)(log(sum) + behind);
         if (gradient) {
-            FOR_VECTORS(V, s_scale_step, x, vec_set((float)(1.0 / sum)));
+            FOR_VECTORS(V, vector_scale_step, x, vec_set((float)(1.0 / sum)));
             x[target[r]] -= 1.0f;
         }
     }
 }
 
-STEP s_add_step(float *to, const float *from, size_t at, int lanes)
+STEP vector_add_step(float *to, const float *from, size_t at, int lanes)
 {
     vec_store(to + at, lanes, vec_add(vec_load(to + at, lanes, 0), vec_load(from + at, lanes, 0)));
 }
 
-static void s_add(size_t count, float *to, const float *from)
+static void vector_add(size_t count, float *to, const float *from)
 {
-    FOR_VECTORS(count, s_add_step, to, from);
+    FOR_VECTORS(count, vector_add_step, to, from);
 }
 
-STEP s_sigmoid_step(float *x, size_t at, int lanes)
+STEP vector_sigmoid_step(float *x, size_t at, int lanes)
 {
-    vec_store(x + at, lanes, s_sigmoid(vec_load(x + at, lanes, 0)));
+    vec_store(x + at, lanes, vector_sigmoid(vec_load(x + at, lanes, 0)));
 }
 
-static void s_sigmoid_forward(size_t count, float *x)
+static void vector_sigmoid_forward(size_t count, float *x)
 {
-    FOR_VECTORS(count, s_sigmoid_step, x);
+    FOR_VECTORS(count, vector_sigmoid_step, x);
 }
 
-STEP s_sigmoid_backward_step(const float *y, float *dy, size_t at, int lanes)
+STEP vector_sigmoid_backward_step(const float *y, float *dy, size_t at, int lanes)
 {
     const vec value = vec_load(y + at, lanes, 0);
     const vec slope = vec_mul(value, vec_sub(vec_set(1.0f), value));
     vec_store(dy + at, lanes, vec_mul(vec_load(dy + at, lanes, 0), slope));
 }
 
-static void s_sigmoid_backward(size_t count, const float *y, float *dy)
+static void vector_sigmoid_backward(size_t count, const float *y, float *dy)
 {
-    FOR_VECTORS(count, s_sigmoid_backward_step, y, dy);
+    FOR_VECTORS(count, vector_sigmoid_backward_step, y, dy);
 }
 
-STEP s_square_step(vec_sum *sum, const float *x, size_t at, int lanes)
+STEP vector_square_step(vec_sum *sum, const float *x, size_t at, int lanes)
 {
     *sum = vec_sum_add_square(*sum, vec_load(x + at, lanes, 0));
 }
 
 /* Lane l sums the elements l, l + VEC_LANES, ... in that order; the lanes are added at the end. */
-static double s_sum_squares(size_t count, const float *x)
+static double vector_sum_squares(size_t count, const float *x)
 {
     vec_sum sum = vec_sum_zero();
-    FOR_VECTORS(count, s_square_step, &sum, x);
+    FOR_VECTORS(count, vector_square_step, &sum, x);
     return vec_sum_total(sum);
 }
 
 /* One chain of additions a lane, so that no other order can give these bits. */
-static float s_sum_squares_float(size_t count, const float *x, float scale)
+static float vector_sum_squares_float(size_t count, const float *x, float scale)
 {
     typedef float lanes __attribute__((vector_size(32)));
     enum { LANES = sizeof(lanes) / sizeof(float) };
@@ -316,20 +316,20 @@ static float s_sum_squares_float(size_t count, const float *x, float scale)
     return total;
 }
 
-STEP s_sgd_step(float *p, const float *g, vec scale, vec lr, vec decay, size_t at, int lanes)
+STEP vector_sgd_step(float *p, const float *g, vec scale, vec lr, vec decay, size_t at, int lanes)
 {
     const vec old = vec_load(p + at, lanes, 0);
     const vec slope = vec_fma(decay, old, vec_mul(scale, vec_load(g + at, lanes, 0)));
     vec_store(p + at, lanes, vec_sub(old, vec_mul(lr, slope)));
 }
 
-static void s_sgd(size_t count, float *p, const float *g, float scale, float lr, float decay)
+static void vector_sgd(size_t count, float *p, const float *g, float scale, float lr, float decay)
 {
-    FOR_VECTORS(count, s_sgd_step, p, g, vec_set(scale), vec_set(lr), vec_set(decay));
+    FOR_VECTORS(count, vector_sgd_step, p, g, vec_set(scale), vec_set(lr), vec_set(decay));
 }
 
 /* What an Adam step has in common for all elements. */
-struct s_adam {
+struct vector_adam {
     vec scale, decay, fresh1, beta2, fresh2, root, eps, step;
 };
 
@@ -337,7 +337,7 @@ struct s_adam {
  * from page to page. Asking beyond an array's end does no harm. */
 enum { ADAM_AHEAD = 256 };
 
-STEP s_ask_ahead(const float *x, bool change)
+STEP vector_ask_ahead(const float *x, bool change)
 {
     if (VEC_LANES == 1)
         return;
@@ -348,12 +348,12 @@ STEP s_ask_ahead(const float *x, bool change)
 }
 
 /* In the order of torch.optim.Adam: lerp, mul and addcmul, sqrt, addcdiv. */
-STEP s_adam_step(const struct s_adam *k, float *p, const float *g, float *m, float *v, size_t at, int lanes)
+STEP vector_adam_step(const struct vector_adam *k, float *p, const float *g, float *m, float *v, size_t at, int lanes)
 {
-    s_ask_ahead(p + at, true);
-    s_ask_ahead(m + at, true);
-    s_ask_ahead(v + at, true);
-    s_ask_ahead(g + at, false);
+    vector_ask_ahead(p + at, true);
+    vector_ask_ahead(m + at, true);
+    vector_ask_ahead(v + at, true);
+    vector_ask_ahead(g + at, false);
     const vec old = vec_load(p + at, lanes, 0), m_old = vec_load(m + at, lanes, 0), v_old = vec_load(v + at, lanes, 0);
     const vec slope = vec_fma(k->decay, old, vec_mul(k->scale, vec_load(g + at, lanes, 0)));
     const vec m_new = vec_fma(k->fresh1, vec_sub(slope, m_old), m_old);
@@ -364,10 +364,10 @@ STEP s_adam_step(const struct s_adam *k, float *p, const float *g, float *m, flo
     vec_store(p + at, lanes, vec_sub(old, vec_div(vec_mul(k->step, m_new), below)));
 }
 
-static void s_adam(size_t count, float *p, const float *g, float *m, float *v, float scale, const struct adam *adam,
-                   float step, float root)
+static void vector_adam(size_t count, float *p, const float *g, float *m, float *v, float scale,
+                        const struct adam *adam, float step, float root)
 {
-    const struct s_adam k = {
+    const struct vector_adam k = {
         .scale = vec_set(scale),
         .decay = vec_set((float)adam->decay),
         .fresh1 = vec_set((float)(1.0 - adam->beta1)),
@@ -377,11 +377,11 @@ static void s_adam(size_t count, float *p, const float *g, float *m, float *v, f
         .eps = vec_set((float)adam->eps),
         .step = vec_set(step),
     };
-    FOR_VECTORS(count, s_adam_step, &k, p, g, m, v);
+    FOR_VECTORS(count, vector_adam_step, &k, p, g, m, v);
 }
 
 /* False when x is not finite, or not below. x 2^40 is exact in double. */
-static inline bool s_quantise_one(float x, float below, int64_t *sum)
+static inline bool vector_quantise_one(float x, float below, int64_t *sum)
 {
     if (!(fabsf(x) < below))
         return false;
@@ -389,7 +389,7 @@ static inline bool s_quantise_one(float x, float below, int64_t *sum)
     return true;
 }
 
-static size_t s_quantise(size_t count, const float *x, float below, int64_t *sum)
+static size_t vector_quantise(size_t count, const float *x, float below, int64_t *sum)
 {
     size_t i = 0;
     while (i < count) {
@@ -399,13 +399,13 @@ static size_t s_quantise(size_t count, const float *x, float below, int64_t *sum
         }
         const size_t end = count - i < VEC_LANES ? count : i + VEC_LANES;
         for (; i < end; i++)
-            if (!s_quantise_one(x[i], below, sum + i))
+            if (!vector_quantise_one(x[i], below, sum + i))
                 return i;
     }
     return count;
 }
 
-static void s_dequantise(size_t count, const int64_t *sum, float *x)
+static void vector_dequantise(size_t count, const int64_t *sum, float *x)
 {
     size_t i = 0;
     for (; i + VEC_LANES <= count; i += VEC_LANES)
@@ -420,7 +420,7 @@ typedef uint32_t wide_bits __attribute__((vector_size(64)));
 typedef uint16_t half_bits __attribute__((vector_size(32)));
 enum { WIDE = sizeof(wide_bits) / sizeof(uint32_t) };
 
-STEP s_rounded(const float *x, wide_bits *out)
+STEP vector_rounded(const float *x, wide_bits *out)
 {
     wide_bits bits;
     memcpy(&bits, x, sizeof bits);
@@ -429,30 +429,30 @@ STEP s_rounded(const float *x, wide_bits *out)
     *out = (is_nan & quiet) | (~is_nan & rounded);
 }
 
-static inline void s_round_bits(const float *x, uint16_t *half)
+static inline void vector_round_bits(const float *x, uint16_t *half)
 {
     wide_bits rounded;
-    s_rounded(x, &rounded);
+    vector_rounded(x, &rounded);
     const half_bits out = __builtin_convertvector(rounded, half_bits);
     memcpy(half, &out, sizeof out);
 }
 
-static void s_to_bf16(size_t count, const float *x, uint16_t *half)
+static void vector_to_bf16(size_t count, const float *x, uint16_t *half)
 {
     size_t i = 0;
     for (; i + WIDE <= count; i += WIDE)
-        s_round_bits(x + i, half + i);
+        vector_round_bits(x + i, half + i);
     if (i < count) {
         float rest[WIDE] = {0};
         uint16_t rounded[WIDE];
         memcpy(rest, x + i, (count - i) * sizeof *x);
-        s_round_bits(rest, rounded);
+        vector_round_bits(rest, rounded);
         memcpy(half + i, rounded, (count - i) * sizeof *half);
     }
 }
 
 /* m[i][j] becomes m[j][i], in four rounds that each lay two rows i and i + 8 into one another. */
-STEP s_transpose(wide_bits m[WIDE])
+STEP vector_transpose(wide_bits m[WIDE])
 {
     for (int round = 0; round < 4; round++) {
         wide_bits from[WIDE];
@@ -467,44 +467,44 @@ STEP s_transpose(wide_bits m[WIDE])
 
 /* 16 columns of 32 rows of a: as rows of the result, which lie `width` apart. Two neighbours k make 32 bits, so that
  * turning moves both at a time. */
-STEP s_turn_block(const float *a, size_t stride, size_t width, uint16_t *half)
+STEP vector_turn_block(const float *a, size_t stride, size_t width, uint16_t *half)
 {
     wide_bits m[WIDE];
     for (size_t pair = 0; pair < WIDE; pair++) {
         wide_bits low, high;
-        s_rounded(a + 2 * pair * stride, &low);
-        s_rounded(a + (2 * pair + 1) * stride, &high);
+        vector_rounded(a + 2 * pair * stride, &low);
+        vector_rounded(a + (2 * pair + 1) * stride, &high);
         m[pair] = low | high << 16;
     }
-    s_transpose(m);
+    vector_transpose(m);
     for (size_t r = 0; r < WIDE; r++)
         memcpy(half + r * width, &m[r], sizeof m[r]);
 }
 
 /* A block that is not whole goes through one that is, filled up with zeros. */
-static void s_turn_rest(size_t rows, size_t depth, const float *a, size_t stride, size_t room, size_t width,
-                        uint16_t *half)
+static void vector_turn_rest(size_t rows, size_t depth, const float *a, size_t stride, size_t room, size_t width,
+                             uint16_t *half)
 {
     enum { DEPTH = 2 * WIDE };
     float whole[DEPTH][WIDE] = {{0}};
     uint16_t turned[WIDE][DEPTH];
     for (size_t k = 0; k < depth; k++)
         memcpy(whole[k], a + k * stride, rows * sizeof *a);
-    s_turn_block(whole[0], WIDE, DEPTH, turned[0]);
+    vector_turn_block(whole[0], WIDE, DEPTH, turned[0]);
     for (size_t r = 0; r < rows; r++)
         memcpy(half + r * width, turned[r], room * sizeof *half);
 }
 
 /* Ask for the block that comes next: below this one, or beside the last one at the top. Lines far apart are nothing
  * that the processor foresees. */
-STEP s_ask_for_block(const float *next, size_t stride)
+STEP vector_ask_for_block(const float *next, size_t stride)
 {
     if (VEC_LANES > 1)
         for (size_t k = 0; k < (size_t)2 * WIDE; k++)
             __builtin_prefetch(next + k * stride, 0, 3);
 }
 
-static void s_turn_to_bf16(size_t rows, size_t depth, const float *a, size_t stride, size_t width, uint16_t *half)
+static void vector_turn_to_bf16(size_t rows, size_t depth, const float *a, size_t stride, size_t width, uint16_t *half)
 {
     enum { DEPTH = 2 * WIDE };
     for (size_t k = 0; k < width; k += DEPTH) {
@@ -514,31 +514,31 @@ static void s_turn_to_bf16(size_t rows, size_t depth, const float *a, size_t str
             const float *from = a + (here > 0 ? k * stride + r : 0);
             uint16_t *to = half + r * width + k;
             if (here == DEPTH && r + WIDE <= rows) {
-                s_ask_for_block(k + 2 * DEPTH <= depth ? from + DEPTH * stride : a + rows + r, stride);
-                s_turn_block(from, stride, width, to);
+                vector_ask_for_block(k + 2 * DEPTH <= depth ? from + DEPTH * stride : a + rows + r, stride);
+                vector_turn_block(from, stride, width, to);
             } else
-                s_turn_rest(rows - r < WIDE ? rows - r : WIDE, here, from, stride, room, width, to);
+                vector_turn_rest(rows - r < WIDE ? rows - r : WIDE, here, from, stride, room, width, to);
         }
     }
 }
 
 const struct vector_table VECTOR_TABLE = {
     .isa = VECTOR_ISA,
-    .lstm_forward = s_lstm_forward,
-    .lstm_backward = s_lstm_backward,
-    .rnn_forward = s_rnn_forward,
-    .rnn_backward = s_rnn_backward,
-    .cross_entropy = s_cross_entropy,
-    .argmax = s_argmax,
-    .add = s_add,
-    .sigmoid = s_sigmoid_forward,
-    .sigmoid_backward = s_sigmoid_backward,
-    .sum_squares = s_sum_squares,
-    .sum_squares_float = s_sum_squares_float,
-    .sgd = s_sgd,
-    .adam = s_adam,
-    .quantise = s_quantise,
-    .dequantise = s_dequantise,
-    .to_bf16 = s_to_bf16,
-    .turn_to_bf16 = s_turn_to_bf16,
+    .lstm_forward = vector_lstm_forward,
+    .lstm_backward = vector_lstm_backward,
+    .rnn_forward = vector_rnn_forward,
+    .rnn_backward = vector_rnn_backward,
+    .cross_entropy = vector_cross_entropy,
+    .argmax = vector_argmax,
+    .add = vector_add,
+    .sigmoid = vector_sigmoid_forward,
+    .sigmoid_backward = vector_sigmoid_backward,
+    .sum_squares = vector_sum_squares,
+    .sum_squares_float = vector_sum_squares_float,
+    .sgd = vector_sgd,
+    .adam = vector_adam,
+    .quantise = vector_quantise,
+    .dequantise = vector_dequantise,
+    .to_bf16 = vector_to_bf16,
+    .turn_to_bf16 = vector_turn_to_bf16,
 };

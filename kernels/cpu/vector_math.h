@@ -6,7 +6,7 @@
 
 /* exp of what is not large, that is 88.37626 at most: x = n ln 2 + r with |r| <= ln 2 / 2, and e^r = 1 + r + r^2 q(r),
  * which is right to 3e-9 (Cody & Waite 1980). Results that would be subnormal are 0. */
-static inline vec s_exp_small(vec x)
+static inline vec vector_exp_small(vec x)
 {
     const vec least = vec_set(-87.33654f);
     /* ln 2 in two parts: n times the first is exact. */
@@ -25,17 +25,17 @@ static inline vec s_exp_small(vec x)
 }
 
 /* exp: infinite beyond the largest x for which n is at most 127. */
-static inline vec s_exp(vec x)
+static inline vec vector_exp(vec x)
 {
-    return vec_select(vec_less(vec_set(88.37626f), x), vec_set(INFINITY), s_exp_small(x));
+    return vec_select(vec_less(vec_set(88.37626f), x), vec_set(INFINITY), vector_exp_small(x));
 }
 
 /* tanh: x + x^3 p(x^2) for |x| < 0.625, where p is right to 4e-9; 1 - 2 / (e^2|x| + 1) with the sign of x elsewhere. */
-static inline vec s_tanh(vec x)
+static inline vec vector_tanh(vec x)
 {
     const vec one = vec_set(1.0f), two = vec_set(2.0f);
     const vec size = vec_abs(x);
-    const vec large = vec_sub(one, vec_div(two, vec_add(s_exp(vec_add(size, size)), one)));
+    const vec large = vec_sub(one, vec_div(two, vec_add(vector_exp(vec_add(size, size)), one)));
 
     const vec square = vec_mul(x, x);
     vec p = vec_set(-5.69738307967782e-3f);
@@ -48,8 +48,8 @@ static inline vec s_tanh(vec x)
     return vec_select(vec_less(size, vec_set(0.625f)), small, vec_sign(large, x));
 }
 
-static inline vec s_sigmoid(vec x)
+static inline vec vector_sigmoid(vec x)
 {
     const vec one = vec_set(1.0f);
-    return vec_div(one, vec_add(one, s_exp(vec_sub(vec_set(0.0f), x))));
+    return vec_div(one, vec_add(one, vector_exp(vec_sub(vec_set(0.0f), x))));
 }

@@ -17,14 +17,14 @@ typedef bool vec_mask;
 typedef int32_t vec_int;
 typedef double vec_sum; /* one running sum in double for each lane */
 
-static inline uint32_t s_bits(float x)
+static inline uint32_t vector_bits(float x)
 {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
     return bits;
 }
 
-static inline float s_float(uint32_t bits)
+static inline float vector_float(uint32_t bits)
 {
     float x;
     memcpy(&x, &bits, sizeof x);
@@ -93,17 +93,17 @@ static inline vec vec_sign(vec size, vec sign)
 }
 
 /* 1.5 * 2^23: adding it leaves no room for a fraction, and the integer in the lowest bits. */
-static const float s_shift = 12582912.0f;
+static const float vector_shift = 12582912.0f;
 
 /* Ties to even, for |a| < 2^22; anything beyond. */
 static inline vec vec_round(vec a)
 {
-    return a + s_shift - s_shift;
+    return a + vector_shift - vector_shift;
 }
 
 static inline vec vec_scale(vec a, vec n)
 {
-    return a * s_float((s_bits(n + s_shift) + 127u) << 23);
+    return a * vector_float((vector_bits(n + vector_shift) + 127u) << 23);
 }
 
 static inline vec_mask vec_less(vec a, vec b)

@@ -41,14 +41,14 @@ void watch_close(struct watch **watch)
     *watch = NULL;
 }
 
-static int s_apart(int parts)
+static int watch_apart(int parts)
 {
     return parts < PARTS_APART ? parts : PARTS_APART;
 }
 
 void watch_begin(struct watch *watch, int parts)
 {
-    for (int part = 0; part < s_apart(parts); part++)
+    for (int part = 0; part < watch_apart(parts); part++)
         atomic_store_explicit(&watch->part_ns[part], 0, memory_order_relaxed);
     watch->begin = clock_ns();
 }
@@ -68,11 +68,11 @@ void watch_part(struct watch *watch, int part, int64_t ns)
 }
 
 /* Deal the parts out in their order, each to the thread that is free first, and return when the last ends. */
-static int64_t s_deal(struct watch *watch, int threads, int parts, int64_t *sum)
+static int64_t watch_deal(struct watch *watch, int threads, int parts, int64_t *sum)
 {
     int64_t longest = 0;
     memset(watch->busy, 0, (size_t)threads * sizeof *watch->busy);
-    for (int part = 0; part < s_apart(parts); part++) {
+    for (int part = 0; part < watch_apart(parts); part++) {
         int64_t ns = atomic_load_explicit(&watch->part_ns[part], memory_order_relaxed);
         int free_first = 0;
         for (int thread = 1; thread < threads; thread++)
@@ -90,7 +90,7 @@ void watch_end(struct watch *watch, int threads, int parts)
 {
     struct sharing *sharing = watch->sharing;
     sharing->inside_ns += clock_ns() - watch->begin;
-    sharing->longest_ns += s_deal(watch, threads, parts, &sharing->work_ns);
+    sharing->longest_ns += watch_deal(watch, threads, parts, &sharing->work_ns);
     if (threads > 1) {
         sharing->jobs++;
         sharing->parts += (uint64_t)parts;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct option_row s_options[] = {
+static const struct option_row config_rows[] = {
 #define FIELD(section, name) .key = #section "." #name, .offset = offsetof(struct config, section##_##name)
 #define OPTION_INT(section, name, value, low, high, units, set, other, text)                                           \
     {FIELD(section, name), .type = OPTION_TYPE_INT, .least = (low),   .most = (high),                                  \
@@ -40,14 +40,14 @@ enum { CHOICE_LONGEST = 31 };
 const struct option_row *config_options(size_t *count)
 {
     *count = CONFIG_OPTIONS;
-    return s_options;
+    return config_rows;
 }
 
 const struct option_row *config_option(const char *key)
 {
     for (size_t i = 0; i < CONFIG_OPTIONS; i++)
-        if (strcmp(s_options[i].key, key) == 0)
-            return &s_options[i];
+        if (strcmp(config_rows[i].key, key) == 0)
+            return &config_rows[i];
     return NULL;
 }
 
@@ -69,7 +69,7 @@ void config_defaults(struct config *config)
 }
 
 /* The index of the choice that is `text`, or -1. */
-static int s_choice_index(const char *choices, const char *text)
+static int config_choice_index(const char *choices, const char *text)
 {
     size_t size = strlen(text);
     for (int index = 0;; index++) {
@@ -82,14 +82,14 @@ static int s_choice_index(const char *choices, const char *text)
     }
 }
 
-static void s_choice_name(const char *choices, int index, char name[CHOICE_LONGEST + 1])
+static void config_choice_name(const char *choices, int index, char name[CHOICE_LONGEST + 1])
 {
     for (; index > 0; index--)
         choices += strcspn(choices, "|") + 1;
     snprintf(name, CHOICE_LONGEST + 1, "%.*s", (int)strcspn(choices, "|"), choices);
 }
 
-static bool s_set_int(const struct option_row *row, const char *text, int64_t *field, struct err *err)
+static bool config_set_int(const struct option_row *row, const char *text, int64_t *field, struct err *err)
 {
     const char *digits = text[0] == '-' ? text + 1 : text;
     errno = 0;
@@ -102,7 +102,7 @@ static bool s_set_int(const struct option_row *row, const char *text, int64_t *f
     return true;
 }
 
-static bool s_set_real(const struct option_row *row, const char *text, double *field, struct err *err)
+static bool config_set_real(const struct option_row *row, const char *text, double *field, struct err *err)
 {
     char *end = NULL;
     errno = 0;
@@ -117,7 +117,7 @@ static bool s_set_real(const struct option_row *row, const char *text, double *f
     return true;
 }
 
-static bool s_set_bool(const struct option_row *row, const char *text, bool *field, struct err *err)
+static bool config_set_bool(const struct option_row *row, const char *text, bool *field, struct err *err)
 {
     bool is_true = strcmp(text, "true") == 0;
     if (!is_true && strcmp(text, "false") != 0)
@@ -126,7 +126,7 @@ static bool s_set_bool(const struct option_row *row, const char *text, bool *fie
     return true;
 }
 
-static bool s_set_text(const struct option_row *row, const char *text, char *field, struct err *err)
+static bool config_set_text(const struct option_row *row, const char *text, char *field, struct err *err)
 {
     size_t size = strlen(text);
     if (size >= CONFIG_TEXT)
@@ -143,24 +143,24 @@ static bool s_set_text(const struct option_row *row, const char *text, char *fie
     return true;
 }
 
-static bool s_set_choice(const struct option_row *row, const char *text, int *field, struct err *err)
+static bool config_set_choice(const struct option_row *row, const char *text, int *field, struct err *err)
 {
-    int index = s_choice_index(row->choices, text);
+    int index = config_choice_index(row->choices, text);
     if (index < 0)
         return err_set(err, ERR_USAGE, "%s: \"%s\" is not one of %s", row->key, typed_show(text).shown, row->choices);
     *field = index;
     return true;
 }
 
-static bool s_unknown_key(const char *key, struct err *err)
+static bool config_unknown_key(const char *key, struct err *err)
 {
     const char *dot = strrchr(key, '.');
     struct suggest whole = suggest_begin(key), last = suggest_begin(dot == NULL ? key : dot + 1);
     for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
-        suggest_offer(&whole, s_options[i].key, s_options[i].key);
-        suggest_offer(&last, strchr(s_options[i].key, '.') + 1, s_options[i].key);
-        if (s_options[i].alias != NULL)
-            suggest_offer(&last, s_options[i].alias, s_options[i].key);
+        suggest_offer(&whole, config_rows[i].key, config_rows[i].key);
+        suggest_offer(&last, strchr(config_rows[i].key, '.') + 1, config_rows[i].key);
+        if (config_rows[i].alias != NULL)
+            suggest_offer(&last, config_rows[i].alias, config_rows[i].key);
     }
     const char *best = config_foreign(dot == NULL ? key : dot + 1);
     if (best == NULL)
@@ -174,25 +174,25 @@ bool config_set(struct config *config, const char *key, const char *text, struct
 {
     const struct option_row *row = config_option(key);
     if (row == NULL)
-        return s_unknown_key(key, err);
+        return config_unknown_key(key, err);
     void *field = (char *)config + row->offset;
     switch (row->type) {
     case OPTION_TYPE_INT:
-        return s_set_int(row, text, field, err);
+        return config_set_int(row, text, field, err);
     case OPTION_TYPE_REAL:
-        return s_set_real(row, text, field, err);
+        return config_set_real(row, text, field, err);
     case OPTION_TYPE_BOOL:
-        return s_set_bool(row, text, field, err);
+        return config_set_bool(row, text, field, err);
     case OPTION_TYPE_TEXT:
-        return s_set_text(row, text, field, err);
+        return config_set_text(row, text, field, err);
     case OPTION_TYPE_CHOICE:
-        return s_set_choice(row, text, field, err);
+        return config_set_choice(row, text, field, err);
     }
     return err_set(err, ERR_FAILED, "%s has a type that is not known", key);
 }
 
 /* The shortest text that strtod reads back to the same bits; 17 digits always do. */
-static void s_get_real(double value, struct buffer *out)
+static void config_get_real(double value, struct buffer *out)
 {
     char text[40];
     for (int digits = 6; digits <= 17; digits++) {
@@ -212,7 +212,7 @@ void config_get(const struct config *config, const struct option_row *row, struc
         buffer_format(out, "%lld", (long long)*(const int64_t *)field);
         break;
     case OPTION_TYPE_REAL:
-        s_get_real(*(const double *)field, out);
+        config_get_real(*(const double *)field, out);
         break;
     case OPTION_TYPE_BOOL:
         buffer_text(out, *(const bool *)field ? "true" : "false");
@@ -221,7 +221,7 @@ void config_get(const struct config *config, const struct option_row *row, struc
         buffer_text(out, field);
         break;
     case OPTION_TYPE_CHOICE:
-        s_choice_name(row->choices, *(const int *)field, name);
+        config_choice_name(row->choices, *(const int *)field, name);
         buffer_text(out, name);
         break;
     }
@@ -229,7 +229,7 @@ void config_get(const struct config *config, const struct option_row *row, struc
 
 /* A YAML double-quoted scalar. Escaped are the characters that YAML does not take as they are, and those it would
  * fold. */
-static void s_dump_text(const char *text, struct buffer *out)
+static void config_dump_text(const char *text, struct buffer *out)
 {
     buffer_text(out, "\"");
     size_t size = strlen(text);
@@ -255,7 +255,7 @@ void config_dump(const struct config *config, struct buffer *out)
     const char *section = "";
     size_t section_size = 0;
     for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
-        const struct option_row *row = &s_options[i];
+        const struct option_row *row = &config_rows[i];
         size_t size = strcspn(row->key, ".");
         if (size != section_size || memcmp(section, row->key, size) != 0) {
             section = row->key;
@@ -264,7 +264,7 @@ void config_dump(const struct config *config, struct buffer *out)
         }
         buffer_format(out, "  %s: ", row->key + size + 1);
         if (row->type == OPTION_TYPE_TEXT)
-            s_dump_text((const char *)config + row->offset, out);
+            config_dump_text((const char *)config + row->offset, out);
         else
             config_get(config, row, out);
         buffer_text(out, "\n");

@@ -31,12 +31,12 @@ struct scan {
 enum { NAME_LONGEST = 63 };
 
 /* What stands between "--" and "=" (or the end), cut where it is longer than any name. */
-static void s_name(const char *argument, char name[NAME_LONGEST + 1])
+static void arguments_name(const char *argument, char name[NAME_LONGEST + 1])
 {
     snprintf(name, NAME_LONGEST + 1, "%.*s", (int)strcspn(argument + 2, "="), argument + 2);
 }
 
-static const struct option_row *s_find(const char *name, unsigned command)
+static const struct option_row *arguments_find(const char *name, unsigned command)
 {
     size_t count;
     const struct option_row *rows = config_options(&count);
@@ -47,20 +47,20 @@ static const struct option_row *s_find(const char *name, unsigned command)
     return NULL;
 }
 
-static bool s_exists(const char *name)
+static bool arguments_exists(const char *name)
 {
-    return s_find(name, COMMAND_ALL) != NULL;
+    return arguments_find(name, COMMAND_ALL) != NULL;
 }
 
 /* The option that another tool's name means, where the command has it; NULL = none. */
-static const char *s_translated(const char *name, unsigned command)
+static const char *arguments_translated(const char *name, unsigned command)
 {
     const char *key = config_foreign(name);
-    return key != NULL && s_find(key, command) != NULL ? key : NULL;
+    return key != NULL && arguments_find(key, command) != NULL ? key : NULL;
 }
 
 /* Offer the names of the command's options; only those that can be off, where the name began with "no-". */
-static const char *s_meant(const struct scan *scan, const char *name, bool off)
+static const char *arguments_meant(const struct scan *scan, const char *name, bool off)
 {
     static const char *const always[] = {"config", "dump-config", "help"};
     const char *dot = strrchr(name, '.');
@@ -81,41 +81,41 @@ static const char *s_meant(const struct scan *scan, const char *name, bool off)
 }
 
 /* Names of other tools for the length of training, in steps. */
-static const char *const s_lengths[] = {"steps",          "num_steps", "train_steps",
-                                        "training_steps", "max_steps", "max_update"};
+static const char *const arguments_lengths[] = {"steps",          "num_steps", "train_steps",
+                                                "training_steps", "max_steps", "max_update"};
 
 /* A number of steps, for which no option is near: log.steps is something else. */
-static bool s_counts_steps(const char *name)
+static bool arguments_counts_steps(const char *name)
 {
     return strcmp(name, "steps") == 0 || strstr(name, "_steps") != NULL || strstr(name, "-steps") != NULL;
 }
 
-static bool s_is_length(const char *name)
+static bool arguments_is_length(const char *name)
 {
-    for (size_t i = 0; i < sizeof s_lengths / sizeof s_lengths[0]; i++)
-        if (config_same_letters(s_lengths[i], name))
+    for (size_t i = 0; i < sizeof arguments_lengths / sizeof arguments_lengths[0]; i++)
+        if (config_same_letters(arguments_lengths[i], name))
             return true;
     return false;
 }
 
-static bool s_unknown(const struct scan *scan, const char *argument, const char *name, struct err *err)
+static bool arguments_unknown(const struct scan *scan, const char *argument, const char *name, struct err *err)
 {
     bool off = strncmp(name, "no-", 3) == 0;
-    const char *best = off ? NULL : s_translated(name, scan->command);
-    const char *what = s_exists(name) ? "is an option of other commands" : "is not an option";
+    const char *best = off ? NULL : arguments_translated(name, scan->command);
+    const char *what = arguments_exists(name) ? "is an option of other commands" : "is not an option";
     struct typed typed = typed_show(argument);
     typed.shown[strcspn(typed.shown, "=")] = '\0';
-    if (best == NULL && s_is_length(name) && s_find("train.epochs", scan->command) != NULL)
+    if (best == NULL && arguments_is_length(name) && arguments_find("train.epochs", scan->command) != NULL)
         return err_set(err, ERR_USAGE, "%s %s; training is counted in epochs: see --train.epochs", typed.shown, what);
-    if (best == NULL && !s_counts_steps(name))
-        best = s_meant(scan, off ? name + 3 : name, off);
+    if (best == NULL && !arguments_counts_steps(name))
+        best = arguments_meant(scan, off ? name + 3 : name, off);
     if (best == NULL)
         return err_set(err, ERR_USAGE, "%s %s; see \"lstmq help %s\"", typed.shown, what, scan->argv[0]);
     return err_set(err, ERR_USAGE, "%s %s; did you mean --%s%s?", typed.shown, what, off ? "no-" : "", best);
 }
 
 /* The value of an option that must have one: behind its "=", or the next argument unless that is an option itself. */
-static bool s_value(struct scan *scan, const char *argument, const char **value, struct err *err)
+static bool arguments_value(struct scan *scan, const char *argument, const char **value, struct err *err)
 {
     const char *equals = strchr(argument, '=');
     const char *next = scan->at < scan->argc ? scan->argv[scan->at] : NULL;
@@ -130,41 +130,41 @@ static bool s_value(struct scan *scan, const char *argument, const char **value,
     return true;
 }
 
-static bool s_bool_value(struct scan *scan, const char *argument, const char **value, struct err *err)
+static bool arguments_bool_value(struct scan *scan, const char *argument, const char **value, struct err *err)
 {
     const char *next = scan->at < scan->argc ? scan->argv[scan->at] : "";
     if (strchr(argument, '=') != NULL || strcmp(next, "true") == 0 || strcmp(next, "false") == 0)
-        return s_value(scan, argument, value, err);
+        return arguments_value(scan, argument, value, err);
     *value = "true";
     return true;
 }
 
-static bool s_long_option(struct scan *scan, const char *argument, struct item *item, struct err *err)
+static bool arguments_long_option(struct scan *scan, const char *argument, struct item *item, struct err *err)
 {
     char name[NAME_LONGEST + 1];
     bool has_value = strchr(argument, '=') != NULL;
-    s_name(argument, name);
+    arguments_name(argument, name);
     if (strcmp(name, "config") == 0) {
         item->kind = ITEM_CONFIG;
-        return s_value(scan, argument, &item->value, err);
+        return arguments_value(scan, argument, &item->value, err);
     }
     if (strcmp(name, "help") == 0 || strcmp(name, "dump-config") == 0) {
         item->kind = name[0] == 'h' ? ITEM_HELP : ITEM_DUMP;
         return !has_value || err_set(err, ERR_USAGE, "--%s takes no value", name);
     }
     item->kind = ITEM_OPTION;
-    item->row = s_find(name, scan->command);
+    item->row = arguments_find(name, scan->command);
     if (item->row != NULL)
-        return item->row->type == OPTION_TYPE_BOOL ? s_bool_value(scan, argument, &item->value, err)
-                                                   : s_value(scan, argument, &item->value, err);
-    item->row = strncmp(name, "no-", 3) == 0 ? s_find(name + 3, scan->command) : NULL;
+        return item->row->type == OPTION_TYPE_BOOL ? arguments_bool_value(scan, argument, &item->value, err)
+                                                   : arguments_value(scan, argument, &item->value, err);
+    item->row = strncmp(name, "no-", 3) == 0 ? arguments_find(name + 3, scan->command) : NULL;
     if (item->row == NULL || item->row->type != OPTION_TYPE_BOOL)
-        return s_unknown(scan, argument, name, err);
+        return arguments_unknown(scan, argument, name, err);
     item->value = "false";
     return !has_value || err_set(err, ERR_USAGE, "--%s takes no value", name);
 }
 
-static bool s_next(struct scan *scan, struct item *item, struct err *err)
+static bool arguments_next(struct scan *scan, struct item *item, struct err *err)
 {
     *item = (struct item){.kind = ITEM_END};
     if (scan->at >= scan->argc)
@@ -177,7 +177,7 @@ static bool s_next(struct scan *scan, struct item *item, struct err *err)
     }
     if (strcmp(argument, "--") == 0) {
         scan->words_only = true;
-        return s_next(scan, item, err);
+        return arguments_next(scan, item, err);
     }
     if (strcmp(argument, "-h") == 0) {
         item->kind = ITEM_HELP;
@@ -186,16 +186,17 @@ static bool s_next(struct scan *scan, struct item *item, struct err *err)
     if (argument[1] != '-')
         return err_set(err, ERR_USAGE, "%s is not an option; see \"lstmq help %s\"", typed_show(argument).shown,
                        scan->argv[0]);
-    return s_long_option(scan, argument, item, err);
+    return arguments_long_option(scan, argument, item, err);
 }
 
 /* A first time over the arguments: the file, the request, and whether there is anything that is not understood. */
-static bool s_survey(struct scan scan, const char **file, int most_words, enum config_request *what, struct err *err)
+static bool arguments_survey(struct scan scan, const char **file, int most_words, enum config_request *what,
+                             struct err *err)
 {
     int words = 0;
     struct item item;
     do {
-        if (!s_next(&scan, &item, err))
+        if (!arguments_next(&scan, &item, err))
             return false;
         if (item.kind == ITEM_HELP) {
             *what = CONFIG_HELP;
@@ -222,7 +223,7 @@ bool config_arguments(struct config *config, unsigned command, int argc, char **
     size_t count;
     *words = 0;
     *what = CONFIG_RUN;
-    if (!s_survey(scan, &file, most_words, what, err))
+    if (!arguments_survey(scan, &file, most_words, what, err))
         return false;
     if (*what == CONFIG_HELP)
         return true;
@@ -230,7 +231,7 @@ bool config_arguments(struct config *config, unsigned command, int argc, char **
         return false;
     struct item item;
     do {
-        if (!s_next(&scan, &item, err))
+        if (!arguments_next(&scan, &item, err))
             return false;
         if (item.kind == ITEM_OPTION && !config_set(config, item.row->key, item.value, err))
             return false;

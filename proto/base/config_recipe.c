@@ -25,7 +25,7 @@ struct recipes {
 };
 
 /* DIR of DIR/bin/lstmq, or "". */
-static void s_prefix(char prefix[PATH_MAX])
+static void recipe_prefix(char prefix[PATH_MAX])
 {
     ssize_t size = readlink("/proc/self/exe", prefix, PATH_MAX - 1);
     prefix[size < 0 ? 0 : size] = '\0';
@@ -36,14 +36,14 @@ static void s_prefix(char prefix[PATH_MAX])
     }
 }
 
-static void s_folders(struct folders *folders)
+static void recipe_folders(struct folders *folders)
 {
     memset(folders, 0, sizeof *folders);
     const char *chosen = getenv("LSTMQ_RECIPES");
     if (chosen != NULL && strlen(chosen) < PATH_MAX)
         strcpy(folders->path[0], chosen);
     static const char share[] = "/share/lstmq/recipes";
-    s_prefix(folders->path[1]);
+    recipe_prefix(folders->path[1]);
     if (folders->path[1][0] != '\0' && strlen(folders->path[1]) + sizeof share <= PATH_MAX)
         strcat(folders->path[1], share);
     else
@@ -53,14 +53,14 @@ static void s_folders(struct folders *folders)
 #endif
 }
 
-static bool s_is_file(const char *path)
+static bool recipe_is_file(const char *path)
 {
     struct stat status;
     return stat(path, &status) == 0 && !S_ISDIR(status.st_mode);
 }
 
 /* FOLDER/NAME.yaml, or FOLDER/NAME where the name has the ending itself. */
-static bool s_find(const struct folders *folders, const char *name, char path[PATH_MAX])
+static bool recipe_find(const struct folders *folders, const char *name, char path[PATH_MAX])
 {
     size_t size = strlen(name);
     const char *ending = size > 5 && strcmp(name + size - 5, ".yaml") == 0 ? "" : ".yaml";
@@ -68,13 +68,13 @@ static bool s_find(const struct folders *folders, const char *name, char path[PA
         if (folders->path[i][0] == '\0')
             continue;
         int length = snprintf(path, PATH_MAX, "%s/%s%s", folders->path[i], name, ending);
-        if (length > 0 && length < PATH_MAX && s_is_file(path))
+        if (length > 0 && length < PATH_MAX && recipe_is_file(path))
             return true;
     }
     return false;
 }
 
-static void s_add(struct recipes *recipes, const char *name, size_t size)
+static void recipe_add(struct recipes *recipes, const char *name, size_t size)
 {
     size_t at = 0;
     int order = 1;
@@ -94,7 +94,7 @@ static void s_add(struct recipes *recipes, const char *name, size_t size)
     recipes->name[at][size] = '\0';
 }
 
-static void s_list(const struct folders *folders, struct recipes *recipes)
+static void recipe_list(const struct folders *folders, struct recipes *recipes)
 {
     recipes->count = 0;
     for (int i = 0; i < RECIPE_FOLDERS; i++) {
@@ -104,18 +104,18 @@ static void s_list(const struct folders *folders, struct recipes *recipes)
         for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
             size_t size = strlen(entry->d_name);
             if (size > 5 && strcmp(entry->d_name + size - 5, ".yaml") == 0)
-                s_add(recipes, entry->d_name, size - 5);
+                recipe_add(recipes, entry->d_name, size - 5);
         }
         closedir(folder);
     }
 }
 
-static bool s_no_recipe(const struct folders *folders, const char *name, struct err *err)
+static bool recipe_no_recipe(const struct folders *folders, const char *name, struct err *err)
 {
     struct recipes recipes;
     char list[ERR_TEXT / 2] = "", question[RECIPE_LONGEST + 32] = "";
     struct suggest suggest = suggest_begin(name);
-    s_list(folders, &recipes);
+    recipe_list(folders, &recipes);
     for (size_t i = 0; i < recipes.count; i++) {
         size_t used = strlen(list);
         suggest_offer(&suggest, recipes.name[i], recipes.name[i]);
@@ -127,7 +127,7 @@ static bool s_no_recipe(const struct folders *folders, const char *name, struct 
                    question[0] != '\0' ? " Recipes:" : "; recipes:", recipes.count == 0 ? "none found" : list);
 }
 
-static bool s_read(const char *path, struct buffer *text, struct err *err)
+static bool recipe_read(const char *path, struct buffer *text, struct err *err)
 {
     FILE *file = fopen(path, "rbe");
     if (file == NULL)
@@ -146,15 +146,15 @@ static bool s_read(const char *path, struct buffer *text, struct err *err)
 bool config_load(struct config *config, const char *path, struct config_given *given, struct err *err)
 {
     char found[PATH_MAX];
-    if (strchr(path, '/') == NULL && !s_is_file(path)) {
+    if (strchr(path, '/') == NULL && !recipe_is_file(path)) {
         struct folders folders;
-        s_folders(&folders);
-        if (!s_find(&folders, path, found))
-            return s_no_recipe(&folders, path, err);
+        recipe_folders(&folders);
+        if (!recipe_find(&folders, path, found))
+            return recipe_no_recipe(&folders, path, err);
         path = found;
     }
     struct buffer text = {0};
-    bool ok = s_read(path, &text, err) &&
+    bool ok = recipe_read(path, &text, err) &&
               config_parse(config, text.size > 0 ? text.data : "", text.size, typed_show(path).shown, given, err);
     buffer_free(&text);
     return ok;

@@ -22,17 +22,17 @@ struct reading {
     size_t section_line[CONFIG_OPTIONS]; /* the same of a section, at the place of its first row         */
 };
 
-static size_t s_line(const yaml_event_t *event)
+static size_t yaml_line(const yaml_event_t *event)
 {
     return event->start_mark.line + 1;
 }
 
-static bool s_fail(const struct reading *reading, size_t line, struct err *err)
+static bool yaml_fail(const struct reading *reading, size_t line, struct err *err)
 {
     return err_context(err, "%s:%zu", reading->name, line);
 }
 
-static bool s_parser_failure(const struct reading *reading, struct err *err)
+static bool yaml_parser_failure(const struct reading *reading, struct err *err)
 {
     const yaml_parser_t *parser = &reading->parser;
     if (parser->error == YAML_MEMORY_ERROR)
@@ -44,10 +44,10 @@ static bool s_parser_failure(const struct reading *reading, struct err *err)
             line += reading->yaml[i] == '\n';
     }
     err_set(err, ERR_USAGE, "not YAML: %s", parser->problem != NULL ? parser->problem : "cannot be read");
-    return s_fail(reading, line, err);
+    return yaml_fail(reading, line, err);
 }
 
-static const char *s_not_taken(const yaml_event_t *event)
+static const char *yaml_not_taken(const yaml_event_t *event)
 {
     switch (event->type) {
     case YAML_ALIAS_EVENT:
@@ -66,21 +66,21 @@ static const char *s_not_taken(const yaml_event_t *event)
 }
 
 /* The next event, which the caller deletes; nothing to delete when false. */
-static bool s_next(struct reading *reading, yaml_event_t *event, struct err *err)
+static bool yaml_next(struct reading *reading, yaml_event_t *event, struct err *err)
 {
     if (!yaml_parser_parse(&reading->parser, event))
-        return s_parser_failure(reading, err);
-    const char *what = s_not_taken(event);
+        return yaml_parser_failure(reading, err);
+    const char *what = yaml_not_taken(event);
     if (what == NULL)
         return true;
     err_set(err, ERR_USAGE, "%s is not taken here: options are \"section:\" and, below it, \"name: value\"", what);
-    s_fail(reading, s_line(event), err);
+    yaml_fail(reading, yaml_line(event), err);
     yaml_event_delete(event);
     return false;
 }
 
 /* The text of a scalar, which lives as long as the event. NULL for another event, or a text with a NUL in it. */
-static const char *s_text(const yaml_event_t *event)
+static const char *yaml_text(const yaml_event_t *event)
 {
     if (event->type != YAML_SCALAR_EVENT)
         return NULL;
@@ -88,13 +88,13 @@ static const char *s_text(const yaml_event_t *event)
     return strlen(text) == event->data.scalar.length ? text : NULL;
 }
 
-static bool s_is_empty(const yaml_event_t *event)
+static bool yaml_is_empty(const yaml_event_t *event)
 {
     return event->type == YAML_SCALAR_EVENT && event->data.scalar.length == 0 && event->data.scalar.plain_implicit;
 }
 
 /* The place of the first row of a section; CONFIG_OPTIONS where there is no such section. */
-static size_t s_section(const char *name)
+static size_t yaml_section(const char *name)
 {
     size_t count, size = strlen(name), i = 0;
     const struct option_row *rows = config_options(&count);
@@ -103,7 +103,7 @@ static size_t s_section(const char *name)
     return i;
 }
 
-static bool s_unknown_section(const char *name, struct err *err)
+static bool yaml_unknown_section(const char *name, struct err *err)
 {
     if (config_option(name) != NULL)
         return err_set(err, ERR_USAGE, "%s takes one value, not a mapping", name);
@@ -130,7 +130,7 @@ static bool s_unknown_section(const char *name, struct err *err)
 }
 
 /* Remember that `what` stands on `line`; false where it stood on another before. */
-static bool s_first_time(size_t *seen, size_t line, const char *what, struct err *err)
+static bool yaml_first_time(size_t *seen, size_t line, const char *what, struct err *err)
 {
     if (*seen != 0)
         return err_set(err, ERR_USAGE, "%s is given again (first on line %zu)", what, *seen);
@@ -138,55 +138,55 @@ static bool s_first_time(size_t *seen, size_t line, const char *what, struct err
     return true;
 }
 
-static bool s_value(struct reading *reading, const char *key, size_t key_line, const yaml_event_t *event,
-                    struct err *err)
+static bool yaml_value(struct reading *reading, const char *key, size_t key_line, const yaml_event_t *event,
+                       struct err *err)
 {
-    const char *text = s_text(event);
+    const char *text = yaml_text(event);
     const struct option_row *row = config_option(key);
     size_t count;
-    if (row == NULL && s_section(key) < CONFIG_OPTIONS)
+    if (row == NULL && yaml_section(key) < CONFIG_OPTIONS)
         err_set(err, ERR_USAGE, "%s is a section: its options stand below it, one on a line, indented", key);
     else if (row != NULL && text == NULL)
         err_set(err, ERR_USAGE, "%s: a NUL stands in the value", key);
-    else if (row != NULL && !s_first_time(&reading->option_line[row - config_options(&count)], key_line, key, err))
+    else if (row != NULL && !yaml_first_time(&reading->option_line[row - config_options(&count)], key_line, key, err))
         ;
     else if (config_set(reading->config, key, text == NULL ? "" : text, err))
         return true;
-    return s_fail(reading, key_line, err);
+    return yaml_fail(reading, key_line, err);
 }
 
 /* The pairs of a mapping up to its end. `section` is NULL at the top. */
-static bool s_mapping(struct reading *reading, const char *section, struct err *err);
+static bool yaml_mapping(struct reading *reading, const char *section, struct err *err);
 
 /* What stands behind a key: an option's value, or at the top a section's mapping. */
-static bool s_behind_key(struct reading *reading, const char *section, const char *key, size_t line, struct err *err)
+static bool yaml_behind_key(struct reading *reading, const char *section, const char *key, size_t line, struct err *err)
 {
     yaml_event_t event;
-    if (!s_next(reading, &event, err))
+    if (!yaml_next(reading, &event, err))
         return false;
     bool ok;
-    size_t place = section == NULL ? s_section(key) : CONFIG_OPTIONS;
-    if (place < CONFIG_OPTIONS && (event.type == YAML_MAPPING_START_EVENT || s_is_empty(&event))) {
-        ok = s_first_time(&reading->section_line[place], line, key, err) || s_fail(reading, line, err);
-        ok = ok && (s_is_empty(&event) || s_mapping(reading, key, err));
+    size_t place = section == NULL ? yaml_section(key) : CONFIG_OPTIONS;
+    if (place < CONFIG_OPTIONS && (event.type == YAML_MAPPING_START_EVENT || yaml_is_empty(&event))) {
+        ok = yaml_first_time(&reading->section_line[place], line, key, err) || yaml_fail(reading, line, err);
+        ok = ok && (yaml_is_empty(&event) || yaml_mapping(reading, key, err));
     } else if (event.type == YAML_MAPPING_START_EVENT) {
-        ok = s_unknown_section(key, err) || s_fail(reading, line, err);
+        ok = yaml_unknown_section(key, err) || yaml_fail(reading, line, err);
     } else {
-        ok = s_value(reading, key, line, &event, err);
+        ok = yaml_value(reading, key, line, &event, err);
     }
     yaml_event_delete(&event);
     return ok;
 }
 
-static bool s_mapping(struct reading *reading, const char *section, struct err *err)
+static bool yaml_mapping(struct reading *reading, const char *section, struct err *err)
 {
     for (;;) {
         yaml_event_t event;
         char key[KEY_LONGEST + 1];
-        if (!s_next(reading, &event, err))
+        if (!yaml_next(reading, &event, err))
             return false;
-        size_t line = s_line(&event);
-        const char *text = s_text(&event);
+        size_t line = yaml_line(&event);
+        const char *text = yaml_text(&event);
         bool end = event.type == YAML_MAPPING_END_EVENT;
         if (text != NULL)
             snprintf(key, sizeof key, "%s%s%s", section == NULL ? "" : section, section == NULL ? "" : ".", text);
@@ -195,30 +195,30 @@ static bool s_mapping(struct reading *reading, const char *section, struct err *
             return true;
         if (text == NULL) {
             err_set(err, ERR_USAGE, "a key is plain text");
-            return s_fail(reading, line, err);
+            return yaml_fail(reading, line, err);
         }
-        if (!s_behind_key(reading, section, key, line, err))
+        if (!yaml_behind_key(reading, section, key, line, err))
             return false;
     }
 }
 
 /* Stream start, nothing or one document of nothing or one mapping, stream end. */
-static bool s_stream(struct reading *reading, struct err *err)
+static bool yaml_stream(struct reading *reading, struct err *err)
 {
     unsigned documents = 0;
     for (;;) {
         yaml_event_t event;
-        if (!s_next(reading, &event, err))
+        if (!yaml_next(reading, &event, err))
             return false;
         bool ok = true, end = event.type == YAML_STREAM_END_EVENT;
         if (event.type == YAML_DOCUMENT_START_EVENT && documents++ > 0) {
             err_set(err, ERR_USAGE, "a second document");
-            ok = s_fail(reading, s_line(&event), err);
+            ok = yaml_fail(reading, yaml_line(&event), err);
         } else if (event.type == YAML_MAPPING_START_EVENT) {
-            ok = s_mapping(reading, NULL, err);
-        } else if (event.type == YAML_SCALAR_EVENT && !s_is_empty(&event)) {
+            ok = yaml_mapping(reading, NULL, err);
+        } else if (event.type == YAML_SCALAR_EVENT && !yaml_is_empty(&event)) {
             err_set(err, ERR_USAGE, "options are expected, as \"section:\" and, below it, \"name: value\"");
-            ok = s_fail(reading, s_line(&event), err);
+            ok = yaml_fail(reading, yaml_line(&event), err);
         }
         yaml_event_delete(&event);
         if (!ok || end)
@@ -234,7 +234,7 @@ bool config_parse(struct config *config, const char *yaml, size_t size, const ch
     if (!yaml_parser_initialize(&reading.parser))
         return err_set(err, ERR_MEMORY, "%s: out of memory", name);
     yaml_parser_set_input_string(&reading.parser, (const unsigned char *)yaml, size);
-    bool ok = s_stream(&reading, err);
+    bool ok = yaml_stream(&reading, err);
     yaml_parser_delete(&reading.parser);
     if (ok)
         memcpy(config, &filled, sizeof filled);

@@ -9,7 +9,7 @@
 
 /* Names and pieces of damaged input stand in errors; "?" takes the place of what is not UTF-8, a character cut at the
  * end included, and of control characters. */
-static void s_make_one_line(char *text)
+static void err_make_one_line(char *text)
 {
     size_t size = strlen(text);
     uint32_t code = 0;
@@ -28,7 +28,7 @@ bool err_vset(struct err *err, enum err_code code, const char *format, va_list a
         return false;
     err->code = code;
     vsnprintf(err->text, sizeof err->text, format, args);
-    s_make_one_line(err->text);
+    err_make_one_line(err->text);
     return false;
 }
 
@@ -52,7 +52,7 @@ bool err_errno(struct err *err, enum err_code code, const char *format, ...)
         size_t used = strlen(err->text);
         snprintf(err->text + used, sizeof err->text - used, ": %s%s", strerror(saved),
                  saved == EMFILE ? "; raise ulimit -n" : "");
-        s_make_one_line(err->text);
+        err_make_one_line(err->text);
     }
     return false;
 }
@@ -78,7 +78,7 @@ bool err_context(struct err *err, const char *format, ...)
         length = room;
     memcpy(err->text + used, text, length);
     err->text[used + length] = '\0';
-    s_make_one_line(err->text);
+    err_make_one_line(err->text);
     return false;
 }
 

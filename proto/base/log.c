@@ -11,7 +11,7 @@
 
 enum { STAMP = 40 };
 
-static const char *const s_levels[] = {"debug", "info", "warn", "error"};
+static const char *const log_levels[] = {"debug", "info", "warn", "error"};
 
 static struct {
     const char *role;
@@ -20,43 +20,43 @@ static struct {
     void (*clear)(void *);
     void *context;
     pthread_mutex_t lock;
-} s_log = {.role = "lstmq", .least = LOG_INFO, .lock = PTHREAD_MUTEX_INITIALIZER};
+} log_log = {.role = "lstmq", .least = LOG_INFO, .lock = PTHREAD_MUTEX_INITIALIZER};
 
 void log_open(const char *role, enum log_level least)
 {
-    s_log.role = role;
-    s_log.least = least;
+    log_log.role = role;
+    log_log.least = least;
 }
 
 void log_use_json(bool json)
 {
-    s_log.json = json;
+    log_log.json = json;
 }
 
 bool log_uses_json(void)
 {
-    return s_log.json;
+    return log_log.json;
 }
 
 void log_before(void (*clear)(void *), void *context)
 {
-    pthread_mutex_lock(&s_log.lock);
-    s_log.clear = clear;
-    s_log.context = context;
-    pthread_mutex_unlock(&s_log.lock);
+    pthread_mutex_lock(&log_log.lock);
+    log_log.clear = clear;
+    log_log.context = context;
+    pthread_mutex_unlock(&log_log.lock);
 }
 
-static void s_write(const char *line, size_t size)
+static void log_write(const char *line, size_t size)
 {
-    pthread_mutex_lock(&s_log.lock);
-    if (s_log.clear != NULL)
-        s_log.clear(s_log.context);
+    pthread_mutex_lock(&log_log.lock);
+    if (log_log.clear != NULL)
+        log_log.clear(log_log.context);
     ssize_t ignored = write(STDERR_FILENO, line, size);
     (void)ignored;
-    pthread_mutex_unlock(&s_log.lock);
+    pthread_mutex_unlock(&log_log.lock);
 }
 
-static void s_stamp(char stamp[STAMP])
+static void log_stamp(char stamp[STAMP])
 {
     struct timespec now;
     struct tm utc;
@@ -66,17 +66,17 @@ static void s_stamp(char stamp[STAMP])
     snprintf(stamp + used, STAMP - used, ".%03dZ", (int)(now.tv_nsec / 1000000));
 }
 
-static void s_write_json(enum log_level level, const char *event, const struct log_field *fields, const char *format,
-                         va_list args)
+static void log_write_json(enum log_level level, const char *event, const struct log_field *fields, const char *format,
+                           va_list args)
 {
     struct log_json json;
     char stamp[STAMP], sentence[LOG_SENTENCE];
     const size_t most = LOG_LINE - LOG_SENTENCE; /* of the fields, so that the sentence has space too */
-    s_stamp(stamp);
+    log_stamp(stamp);
     log_json_open(&json);
     log_json_add(&json, &LOG_TEXT("time", stamp), most);
-    log_json_add(&json, &LOG_TEXT("level", s_levels[level]), most);
-    log_json_add(&json, &LOG_TEXT("role", s_log.role), most);
+    log_json_add(&json, &LOG_TEXT("level", log_levels[level]), most);
+    log_json_add(&json, &LOG_TEXT("role", log_log.role), most);
     log_json_add(&json, &LOG_INT("pid", (int64_t)getpid()), most);
     log_json_add(&json, &LOG_TEXT("event", event), most);
     for (; fields != NULL && fields->name != NULL; fields++)
@@ -85,51 +85,51 @@ static void s_write_json(enum log_level level, const char *event, const struct l
     json.cut = json.cut || size >= (int)sizeof sentence;
     log_json_add(&json, &LOG_TEXT("text", size < 0 ? "" : sentence), LOG_LINE);
     log_json_close(&json);
-    s_write(json.text, json.size);
+    log_write(json.text, json.size);
 }
 
-static void s_write_text(enum log_level level, const char *format, va_list args)
+static void log_write_text(enum log_level level, const char *format, va_list args)
 {
     char line[LOG_SENTENCE], stamp[STAMP];
-    s_stamp(stamp);
+    log_stamp(stamp);
     size_t used =
-        (size_t)snprintf(line, sizeof line, "%s %s %s[%ld] ", stamp, s_levels[level], s_log.role, (long)getpid());
+        (size_t)snprintf(line, sizeof line, "%s %s %s[%ld] ", stamp, log_levels[level], log_log.role, (long)getpid());
     int text = vsnprintf(line + used, sizeof line - used - 1, format, args);
     if (text > 0)
         used += (size_t)text;
     if (used > sizeof line - 2)
         used = sizeof line - 2;
     line[used++] = '\n';
-    s_write(line, used);
+    log_write(line, used);
 }
 
-static void s_put(enum log_level level, const char *event, const struct log_field *fields, const char *format,
-                  va_list args)
+static void log_put(enum log_level level, const char *event, const struct log_field *fields, const char *format,
+                    va_list args)
 {
-    if (s_log.json)
-        s_write_json(level, event, fields, format, args);
+    if (log_log.json)
+        log_write_json(level, event, fields, format, args);
     else
-        s_write_text(level, format, args);
+        log_write_text(level, format, args);
 }
 
 void log_event(enum log_level level, const char *event, const struct log_field *fields, const char *format, ...)
 {
     va_list args;
-    if (level < s_log.least || level >= LOG_OFF)
+    if (level < log_log.least || level >= LOG_OFF)
         return;
     va_start(args, format);
-    s_put(level, event, fields, format, args);
+    log_put(level, event, fields, format, args);
     va_end(args);
 }
 
 void log_fact(const char *event, const struct log_field *fields, const char *format, ...)
 {
     va_list args;
-    enum log_level level = s_log.json ? LOG_INFO : LOG_DEBUG;
-    if (level < s_log.least)
+    enum log_level level = log_log.json ? LOG_INFO : LOG_DEBUG;
+    if (level < log_log.least)
         return;
     va_start(args, format);
-    s_put(level, event, fields, format, args);
+    log_put(level, event, fields, format, args);
     va_end(args);
 }
 
@@ -137,8 +137,8 @@ void log_say(enum log_level level, const char *event, const struct log_field *fi
 {
     va_list args;
     va_start(args, format);
-    if (s_log.json) {
-        s_write_json(level, event, fields, format, args);
+    if (log_log.json) {
+        log_write_json(level, event, fields, format, args);
     } else {
         vfprintf(stderr, format, args);
         fputc('\n', stderr);

@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char s_cut[] = ",\"cut\":true";
+static const char log_cut[] = ",\"cut\":true";
 
-enum { END = sizeof s_cut + sizeof "}\n" }; /* bytes kept for the end */
+enum { END = sizeof log_cut + sizeof "}\n" }; /* bytes kept for the end */
 
 void log_json_open(struct log_json *json)
 {
@@ -19,7 +19,7 @@ void log_json_open(struct log_json *json)
     json->cut = false;
 }
 
-static bool s_put(struct log_json *json, const char *bytes, size_t size, size_t most)
+static bool log_json_put(struct log_json *json, const char *bytes, size_t size, size_t most)
 {
     if (json->size + size > most)
         return false;
@@ -29,7 +29,7 @@ static bool s_put(struct log_json *json, const char *bytes, size_t size, size_t 
 }
 
 /* The bytes of the next character as a JSON string has them, in `out`; the bytes read. */
-static size_t s_escape(const char *text, size_t size, char out[8], size_t *out_size)
+static size_t log_escape(const char *text, size_t size, char out[8], size_t *out_size)
 {
     uint32_t code;
     size_t length = utf8_next(text, size, &code);
@@ -51,7 +51,7 @@ static size_t s_escape(const char *text, size_t size, char out[8], size_t *out_s
     return length;
 }
 
-static bool s_put_string(struct log_json *json, const char *text, size_t most)
+static bool log_put_string(struct log_json *json, const char *text, size_t most)
 {
     size_t left = strlen(text);
     if (json->size + 2 > most)
@@ -59,8 +59,8 @@ static bool s_put_string(struct log_json *json, const char *text, size_t most)
     json->text[json->size++] = '"';
     while (left > 0) {
         char piece[8];
-        size_t size, read = s_escape(text, left, piece, &size);
-        if (!s_put(json, piece, size, most - 1)) {
+        size_t size, read = log_escape(text, left, piece, &size);
+        if (!log_json_put(json, piece, size, most - 1)) {
             json->cut = true;
             break;
         }
@@ -71,7 +71,7 @@ static bool s_put_string(struct log_json *json, const char *text, size_t most)
     return true;
 }
 
-static bool s_put_value(struct log_json *json, const struct log_field *field, size_t most)
+static bool log_put_value(struct log_json *json, const struct log_field *field, size_t most)
 {
     char number[40];
     switch (field->kind) {
@@ -89,11 +89,11 @@ static bool s_put_value(struct log_json *json, const struct log_field *field, si
         break;
     case LOG_KIND_TEXT:
         if (field->text != NULL)
-            return s_put_string(json, field->text, most);
+            return log_put_string(json, field->text, most);
         snprintf(number, sizeof number, "null");
         break;
     }
-    return s_put(json, number, strlen(number), most);
+    return log_json_put(json, number, strlen(number), most);
 }
 
 void log_json_add(struct log_json *json, const struct log_field *field, size_t most)
@@ -102,9 +102,9 @@ void log_json_add(struct log_json *json, const struct log_field *field, size_t m
     if (most > LOG_LINE - END)
         most = LOG_LINE - END;
     bool first = before == 1;
-    if (s_put(json, ",", first ? 0 : 1, most) && s_put(json, "\"", 1, most) &&
-        s_put(json, field->name, strlen(field->name), most) && s_put(json, "\":", 2, most) &&
-        s_put_value(json, field, most))
+    if (log_json_put(json, ",", first ? 0 : 1, most) && log_json_put(json, "\"", 1, most) &&
+        log_json_put(json, field->name, strlen(field->name), most) && log_json_put(json, "\":", 2, most) &&
+        log_put_value(json, field, most))
         return;
     json->size = before;
     json->cut = true;
@@ -113,6 +113,6 @@ void log_json_add(struct log_json *json, const struct log_field *field, size_t m
 void log_json_close(struct log_json *json)
 {
     if (json->cut)
-        s_put(json, s_cut, sizeof s_cut - 1, LOG_LINE);
-    s_put(json, "}\n", 2, LOG_LINE);
+        log_json_put(json, log_cut, sizeof log_cut - 1, LOG_LINE);
+    log_json_put(json, "}\n", 2, LOG_LINE);
 }

@@ -5,7 +5,7 @@
 
 enum { MT_N = 624, MT_M = 397 };
 
-static void s_seed_word(struct mt19937 *mt, uint32_t seed)
+static void random_seed_word(struct mt19937 *mt, uint32_t seed)
 {
     mt->state[0] = seed;
     for (uint32_t i = 1; i < MT_N; i++)
@@ -20,7 +20,7 @@ void mt19937_seed(struct mt19937 *mt, uint64_t seed)
     uint32_t *state = mt->state;
     unsigned i = 1, j = 0;
 
-    s_seed_word(mt, 19650218u);
+    random_seed_word(mt, 19650218u);
     for (unsigned k = 0; k < MT_N; k++) {
         state[i] = (state[i] ^ ((state[i - 1] ^ (state[i - 1] >> 30)) * 1664525u)) + key[j] + j;
         j = (j + 1) % words;
@@ -42,7 +42,7 @@ void mt19937_seed(struct mt19937 *mt, uint64_t seed)
     mt->gauss_next = 0.0;
 }
 
-static void s_refill(struct mt19937 *mt)
+static void random_refill(struct mt19937 *mt)
 {
     uint32_t *state = mt->state;
     for (unsigned i = 0; i < MT_N; i++) {
@@ -55,7 +55,7 @@ static void s_refill(struct mt19937 *mt)
 uint32_t mt19937_next(struct mt19937 *mt)
 {
     if (mt->index >= MT_N)
-        s_refill(mt);
+        random_refill(mt);
     uint32_t y = mt->state[mt->index++];
     y ^= y >> 11;
     y ^= (y << 7) & 0x9d2c5680u;

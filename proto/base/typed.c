@@ -31,13 +31,13 @@ struct typed typed_show(const char *text)
     return typed;
 }
 
-static size_t s_least(size_t a, size_t b)
+static size_t typed_least(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
 
 /* Edits from `a` to `b`, both at most SUGGEST_LONGEST bytes: three rows of the usual table. */
-static size_t s_edits(const char *a, size_t a_size, const char *b, size_t b_size)
+static size_t typed_edits(const char *a, size_t a_size, const char *b, size_t b_size)
 {
     size_t rows[3][SUGGEST_LONGEST + 1];
     for (size_t j = 0; j <= b_size; j++)
@@ -47,9 +47,9 @@ static size_t s_edits(const char *a, size_t a_size, const char *b, size_t b_size
         row[0] = i;
         for (size_t j = 1; j <= b_size; j++) {
             size_t changed = above[j - 1] + (a[i - 1] != b[j - 1]);
-            row[j] = s_least(changed, s_least(above[j], row[j - 1]) + 1);
+            row[j] = typed_least(changed, typed_least(above[j], row[j - 1]) + 1);
             if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                row[j] = s_least(row[j], above_that[j - 2] + 1);
+                row[j] = typed_least(row[j], above_that[j - 2] + 1);
         }
     }
     return rows[a_size % 3][b_size];
@@ -65,7 +65,7 @@ void suggest_offer(struct suggest *suggest, const char *seen, const char *name)
     size_t typed_size = strlen(suggest->typed), seen_size = strlen(seen);
     if (typed_size == 0 || typed_size > SUGGEST_LONGEST || seen_size > SUGGEST_LONGEST)
         return;
-    size_t cost = s_edits(suggest->typed, typed_size, seen, seen_size);
+    size_t cost = typed_edits(suggest->typed, typed_size, seen, seen_size);
     if (cost > (typed_size + 2) / 3 || (suggest->best != NULL && cost >= suggest->cost))
         return;
     suggest->best = name;

@@ -55,7 +55,7 @@ void command_outlive_readers(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static void s_open_log(const struct command *self, const struct config *config)
+static void command_open_log(const struct command *self, const struct config *config)
 {
     log_open(self->name, (enum log_level)config->log_level);
     log_use_json(config->log_format == 1);
@@ -71,14 +71,14 @@ bool command_arguments(const struct command *self, int argc, char **argv, struct
         *given = (struct config_given){0};
     if (!config_arguments(config, self->bit, argc, argv, self->words, words, what, given, err))
         return false;
-    s_open_log(self, config);
+    command_open_log(self, config);
     return true;
 }
 
 bool command_answer(const struct command *self, const struct config *config, enum config_request what, bool *done,
                     struct err *err)
 {
-    s_open_log(self, config);
+    command_open_log(self, config);
     *done = what != CONFIG_RUN;
     if (!*done)
         return true;

@@ -97,13 +97,13 @@ struct page {
     bool bold;
 };
 
-static struct page s_page(struct help_style style, struct buffer *out)
+static struct page help_page(struct help_style style, struct buffer *out)
 {
     size_t width = style.width < PAGE_WIDEST ? style.width : PAGE_WIDEST;
     return (struct page){.out = out, .width = width, .bold = style.bold};
 }
 
-static size_t s_columns(const char *text, size_t size)
+static size_t help_columns(const char *text, size_t size)
 {
     size_t columns = 0;
     for (size_t i = 0; i < size; i++)
@@ -113,31 +113,31 @@ static size_t s_columns(const char *text, size_t size)
 
 /* Bytes of the word at `text` that go on one line of `space` columns: all of them, or as many of its choices a|b|c as
  * fit. A word without choices stays whole. */
-static size_t s_piece(const char *text, size_t space)
+static size_t help_piece(const char *text, size_t space)
 {
     size_t size = strcspn(text, " \n"), piece = 0;
-    if (s_columns(text, size) <= space)
+    if (help_columns(text, size) <= space)
         return size;
     for (size_t i = 0; i < size; i++)
-        if (text[i] == '|' && (piece == 0 || s_columns(text, i + 1) <= space))
+        if (text[i] == '|' && (piece == 0 || help_columns(text, i + 1) <= space))
             piece = i + 1;
     return piece == 0 ? size : piece;
 }
 
-/* How s_wrap lays out a text. */
+/* How help_wrap lays out a text. */
 struct wrap {
     size_t column, indent; /* where the cursor stands; where further lines begin   */
     const char *more;      /* what a line ends with where the text goes on: "", " \\" */
 };
 
 /* Words of `text`, each line at most page->width columns wide. */
-static void s_wrap(const struct page *page, struct wrap wrap, const char *text)
+static void help_wrap(const struct page *page, struct wrap wrap, const char *text)
 {
     size_t column = wrap.column, more = strlen(wrap.more);
     size_t space = page->width > wrap.indent + more ? page->width - wrap.indent - more : 1;
     for (bool first = true, split = false;; first = false) {
         text += strspn(text, " \n");
-        size_t size = s_piece(text, space), columns = s_columns(text, size), gap = first || split ? 0 : 1;
+        size_t size = help_piece(text, space), columns = help_columns(text, size), gap = first || split ? 0 : 1;
         if (size == 0)
             break;
         bool last = text[size + strspn(text + size, " \n")] == '\0';
@@ -156,40 +156,40 @@ static void s_wrap(const struct page *page, struct wrap wrap, const char *text)
     buffer_text(page->out, "\n");
 }
 
-static void s_text(const struct page *page, const char *text)
+static void help_text(const struct page *page, const char *text)
 {
-    s_wrap(page, (struct wrap){.more = ""}, text);
+    help_wrap(page, (struct wrap){.more = ""}, text);
 }
 
 /* `left` at column 2, `right` wrapped at `at`, on the next line where the left is too long. */
-static void s_row(const struct page *page, const char *left, const char *right, size_t at)
+static void help_row(const struct page *page, const char *left, const char *right, size_t at)
 {
-    size_t columns = 2 + s_columns(left, strlen(left));
+    size_t columns = 2 + help_columns(left, strlen(left));
     buffer_text(page->out, "  ");
     if (columns + 2 > at) {
-        s_wrap(page, (struct wrap){.column = 2, .indent = HANGING - 2, .more = ""}, left);
+        help_wrap(page, (struct wrap){.column = 2, .indent = HANGING - 2, .more = ""}, left);
         columns = 0;
     } else {
         buffer_text(page->out, left);
     }
     buffer_format(page->out, "%*s", (int)(at - columns), "");
-    s_wrap(page, (struct wrap){.column = at, .indent = at, .more = ""}, right);
+    help_wrap(page, (struct wrap){.column = at, .indent = at, .more = ""}, right);
 }
 
-static void s_heading(const struct page *page, const char *text, size_t size)
+static void help_heading(const struct page *page, const char *text, size_t size)
 {
     buffer_format(page->out, page->bold ? "\n\033[1m%.*s\033[0m\n" : "\n%.*s\n", (int)size, text);
 }
 
 /* A command as it is typed, behind two spaces; broken as a shell reads it where `more` is " \\". */
-static void s_typed(const struct page *page, const char *text, const char *more)
+static void help_typed(const struct page *page, const char *text, const char *more)
 {
     buffer_text(page->out, "  ");
-    s_wrap(page, (struct wrap){.column = 2, .indent = HANGING, .more = more}, text);
+    help_wrap(page, (struct wrap){.column = 2, .indent = HANGING, .more = more}, text);
 }
 
 /* Paragraphs are parted by an empty line; a line that begins with a space is a command. */
-static void s_paragraphs(const struct page *page, const char *text)
+static void help_paragraphs(const struct page *page, const char *text)
 {
     while (*text != '\0') {
         const char *end = strstr(text, "\n\n");
@@ -199,9 +199,9 @@ static void s_paragraphs(const struct page *page, const char *text)
         buffer_text(page->out, "\n");
         if (buffer_ok(&paragraph, NULL) && text[0] == ' ')
             for (char *line = strtok(paragraph.data, "\n"); line != NULL; line = strtok(NULL, "\n"))
-                s_typed(page, line, " \\");
+                help_typed(page, line, " \\");
         else if (buffer_ok(&paragraph, NULL))
-            s_text(page, paragraph.data);
+            help_text(page, paragraph.data);
         page->out->failed |= paragraph.failed;
         buffer_free(&paragraph);
         text += end == NULL ? size : size + 2;
@@ -209,14 +209,14 @@ static void s_paragraphs(const struct page *page, const char *text)
 }
 
 /* Where the help of an option begins. */
-static size_t s_option_column(const struct page *page)
+static size_t help_option_column(const struct page *page)
 {
     if (page->width >= 100)
         return 40;
     return page->width >= 72 ? 30 : HANGING;
 }
 
-static void s_option(const struct page *page, const struct option_row *row)
+static void help_option(const struct page *page, const struct option_row *row)
 {
     struct buffer left = {0}, right = {0}, value = {0}, limits = {0};
     help_value(row, &value);
@@ -233,24 +233,24 @@ static void s_option(const struct page *page, const struct option_row *row)
         buffer_format(&right, " (%s)", limits.data);
     page->out->failed |= left.failed || right.failed || value.failed || limits.failed;
     if (!page->out->failed)
-        s_row(page, left.data, right.data, s_option_column(page));
+        help_row(page, left.data, right.data, help_option_column(page));
     buffer_free(&left);
     buffer_free(&right);
     buffer_free(&value);
     buffer_free(&limits);
 }
 
-static void s_always(const struct page *page)
+static void help_common(const struct page *page)
 {
     static const char title[] = "every command";
-    s_heading(page, title, strlen(title));
+    help_heading(page, title, strlen(title));
     for (size_t i = 0; i < sizeof help_always / sizeof help_always[0]; i++) {
         struct buffer left = {0};
         buffer_format(&left, "--%s%s%s", help_always[i].option, help_always[i].value[0] != '\0' ? " " : "",
                       help_always[i].value);
         page->out->failed |= left.failed;
         if (!left.failed)
-            s_row(page, left.data, help_always[i].help, s_option_column(page));
+            help_row(page, left.data, help_always[i].help, help_option_column(page));
         buffer_free(&left);
     }
 }
@@ -271,7 +271,7 @@ void help_may_change(unsigned commands, struct buffer *out)
     buffer_text(out, ".");
 }
 
-static void s_resume(const struct page *page, const struct command *command)
+static void help_resume(const struct page *page, const struct command *command)
 {
     static const char title[] = "with --resume";
     struct buffer text = {0};
@@ -280,15 +280,15 @@ static void s_resume(const struct page *page, const struct command *command)
     help_may_change(command->bit, &text);
     page->out->failed |= text.failed;
     if (!page->out->failed) {
-        s_heading(page, title, strlen(title));
+        help_heading(page, title, strlen(title));
         buffer_text(page->out, "  ");
-        s_wrap(page, (struct wrap){.column = 2, .indent = 2, .more = ""}, text.data);
+        help_wrap(page, (struct wrap){.column = 2, .indent = 2, .more = ""}, text.data);
     }
     buffer_free(&text);
 }
 
 /* What the command is, and how it is typed. */
-static void s_opening(const struct page *page, const struct command *command)
+static void help_opening(const struct page *page, const struct command *command)
 {
     static const char usage[] = "usage";
     struct buffer title = {0}, typed = {0};
@@ -296,9 +296,9 @@ static void s_opening(const struct page *page, const struct command *command)
     buffer_format(&typed, "lstmq %s %s", command->name, command->synopsis);
     page->out->failed |= title.failed || typed.failed;
     if (!page->out->failed) {
-        s_text(page, title.data);
-        s_heading(page, usage, strlen(usage));
-        s_typed(page, typed.data, "");
+        help_text(page, title.data);
+        help_heading(page, usage, strlen(usage));
+        help_typed(page, typed.data, "");
     }
     buffer_free(&title);
     buffer_free(&typed);
@@ -308,36 +308,37 @@ void help_command(const struct command *command, struct help_style style, struct
 {
     size_t count;
     const struct option_row *rows = config_options(&count);
-    struct page page = s_page(style, out);
-    s_opening(&page, command);
-    s_paragraphs(&page, command->description);
+    struct page page = help_page(style, out);
+    help_opening(&page, command);
+    help_paragraphs(&page, command->description);
     for (size_t i = 0; i < count; i++) {
         if ((rows[i].commands & command->bit) == 0)
             continue;
         if (help_opens_section(i, command->bit))
-            s_heading(&page, rows[i].key, strcspn(rows[i].key, "."));
-        s_option(&page, &rows[i]);
+            help_heading(&page, rows[i].key, strcspn(rows[i].key, "."));
+        help_option(&page, &rows[i]);
     }
-    s_resume(&page, command);
-    s_always(&page);
+    help_resume(&page, command);
+    help_common(&page);
 }
 
 void help_overview(const struct command *table, size_t count, struct help_style style, struct buffer *out)
 {
     static const char commands[] = "commands", statuses[] = "exit status";
-    struct page page = s_page(style, out);
-    s_text(&page, "lstmq - " HELP_SUMMARY);
+    struct page page = help_page(style, out);
+    help_text(&page, "lstmq - " HELP_SUMMARY);
     buffer_text(out, "\n");
-    s_text(&page, "usage: lstmq COMMAND [options]");
-    s_heading(&page, commands, strlen(commands));
+    help_text(&page, "usage: lstmq COMMAND [options]");
+    help_heading(&page, commands, strlen(commands));
     for (size_t i = 0; i < count; i++)
-        s_row(&page, table[i].name, table[i].summary, COMMAND_COLUMN);
-    s_heading(&page, statuses, strlen(statuses));
+        help_row(&page, table[i].name, table[i].summary, COMMAND_COLUMN);
+    help_heading(&page, statuses, strlen(statuses));
     for (size_t i = 0; i < sizeof help_statuses / sizeof help_statuses[0]; i++) {
         char status[16];
         snprintf(status, sizeof status, "%d", help_statuses[i].status);
-        s_row(&page, status, help_statuses[i].help, STATUS_COLUMN);
+        help_row(&page, status, help_statuses[i].help, STATUS_COLUMN);
     }
     buffer_text(out, "\n");
-    s_text(&page, "\"lstmq help COMMAND\" explains a command and all its options, \"lstmq --version\" what this is.");
+    help_text(&page,
+              "\"lstmq help COMMAND\" explains a command and all its options, \"lstmq --version\" what this is.");
 }

@@ -8,14 +8,14 @@
 enum { WIDEST = 10000 };
 
 /* 0 = unknown */
-static size_t s_columns_of(int descriptor)
+static size_t terminal_columns_of(int descriptor)
 {
     struct winsize size;
     return ioctl(descriptor, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
 /* $COLUMNS; 0 = not set, or no width that a terminal has. */
-static size_t s_columns_wanted(void)
+static size_t terminal_columns_wanted(void)
 {
     const char *text = getenv("COLUMNS");
     char *end = NULL;
@@ -27,9 +27,9 @@ static size_t s_columns_wanted(void)
 
 size_t terminal_width(void)
 {
-    size_t wanted = s_columns_wanted(), width = s_columns_of(STDOUT_FILENO);
+    size_t wanted = terminal_columns_wanted(), width = terminal_columns_of(STDOUT_FILENO);
     if (width == 0)
-        width = s_columns_of(STDERR_FILENO);
+        width = terminal_columns_of(STDERR_FILENO);
     if (wanted > 0 && (width == 0 || wanted < width))
         return wanted;
     return width > 0 ? width : TERMINAL_WIDTH;

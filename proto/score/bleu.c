@@ -19,7 +19,7 @@ struct token {
     size_t place; /* in the hypothesis, or behind it in the reference */
 };
 
-static int s_by_text(const void *left, const void *right)
+static int bleu_by_text(const void *left, const void *right)
 {
     const struct token *a = left, *b = right;
     int order = memcmp(a->text, b->text, a->size < b->size ? a->size : b->size);
@@ -28,7 +28,7 @@ static int s_by_text(const void *left, const void *right)
     return a->size < b->size ? -1 : a->size > b->size;
 }
 
-static size_t s_list_tokens(const struct buffer *text, struct token *tokens, size_t count)
+static size_t bleu_list_tokens(const struct buffer *text, struct token *tokens, size_t count)
 {
     const char *next = text->data, *end = next + text->size;
     for (size_t size; (size = word_next(&next, end)) > 0; next += size, count++)
@@ -37,27 +37,27 @@ static size_t s_list_tokens(const struct buffer *text, struct token *tokens, siz
 }
 
 /* Number the tokens from 1 by their text: units[place]. Leaves them sorted. */
-static void s_number_tokens(struct token *tokens, size_t count, uint32_t *units)
+static void bleu_number_tokens(struct token *tokens, size_t count, uint32_t *units)
 {
-    qsort(tokens, count, sizeof *tokens, s_by_text);
+    qsort(tokens, count, sizeof *tokens, bleu_by_text);
     uint32_t number = 0;
     for (size_t i = 0; i < count; i++) {
-        number += i == 0 || s_by_text(&tokens[i - 1], &tokens[i]) != 0;
+        number += i == 0 || bleu_by_text(&tokens[i - 1], &tokens[i]) != 0;
         units[tokens[i].place] = number;
     }
 }
 
-static bool s_add_tokenised(struct bleu *bleu, const struct buffer *hypothesis, const struct buffer *reference,
-                            struct err *err)
+static bool bleu_add_tokenised(struct bleu *bleu, const struct buffer *hypothesis, const struct buffer *reference,
+                               struct err *err)
 {
     size_t most = word_count(hypothesis->data, hypothesis->size) + word_count(reference->data, reference->size);
     struct token *tokens = calloc(most + 1, sizeof *tokens);
     uint32_t *units = calloc(most + 1, sizeof *units);
     bool ok = tokens != NULL && units != NULL;
     if (ok) {
-        size_t count = s_list_tokens(hypothesis, tokens, 0);
-        size_t all = s_list_tokens(reference, tokens, count);
-        s_number_tokens(tokens, all, units);
+        size_t count = bleu_list_tokens(hypothesis, tokens, 0);
+        size_t all = bleu_list_tokens(reference, tokens, count);
+        bleu_number_tokens(tokens, all, units);
         ok = ngram_match(units, count, units + count, all - count, BLEU_ORDER, bleu->right, err);
         for (unsigned n = 1; ok && n <= BLEU_ORDER; n++)
             bleu->total[n - 1] += ngram_count(count, n);
@@ -78,7 +78,7 @@ bool bleu_add(struct bleu *bleu, const char *hypothesis, const char *reference, 
     buffer_reserve(&second, 0);
     tokenise13a(hypothesis, &first);
     tokenise13a(reference, &second);
-    bool ok = buffer_ok(&first, err) && buffer_ok(&second, err) && s_add_tokenised(bleu, &first, &second, err);
+    bool ok = buffer_ok(&first, err) && buffer_ok(&second, err) && bleu_add_tokenised(bleu, &first, &second, err);
     buffer_free(&first);
     buffer_free(&second);
     return ok;

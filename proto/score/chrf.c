@@ -9,7 +9,7 @@
 static const double BETA_SQUARED = 4; /* beta 2: recall weighs twice as much as precision */
 
 /* The characters of `text` but for white space, as units for ngram_match (a code point plus one fits 21 bits). */
-static size_t s_list_characters(const char *text, size_t size, uint32_t *units)
+static size_t chrf_list_characters(const char *text, size_t size, uint32_t *units)
 {
     const unsigned char *next = (const unsigned char *)text, *end = next + size;
     size_t count = 0;
@@ -27,8 +27,8 @@ bool chrf_add(struct chrf *chrf, const char *hypothesis, const char *reference, 
     uint32_t *units = malloc((hypothesis_size + reference_size + 1) * sizeof *units);
     if (units == NULL)
         return err_set(err, ERR_MEMORY, "out of memory for %zu characters", hypothesis_size + reference_size);
-    size_t ours = s_list_characters(hypothesis, hypothesis_size, units);
-    size_t theirs = s_list_characters(reference, reference_size, units + ours);
+    size_t ours = chrf_list_characters(hypothesis, hypothesis_size, units);
+    size_t theirs = chrf_list_characters(reference, reference_size, units + ours);
     bool ok = ngram_match(units, ours, units + ours, theirs, CHRF_ORDER, chrf->right, err);
     for (unsigned n = 1; ok && n <= CHRF_ORDER; n++) {
         uint64_t expected = ngram_count(theirs, n);

@@ -12,13 +12,13 @@ struct key {
     unsigned __int128 units;
 };
 
-static int s_by_units(const void *left, const void *right)
+static int ngram_by_units(const void *left, const void *right)
 {
     unsigned __int128 a = ((const struct key *)left)->units, b = ((const struct key *)right)->units;
     return a < b ? -1 : a > b;
 }
 
-static void s_make_keys(const uint32_t *units, size_t size, unsigned order, struct key *keys)
+static void ngram_make_keys(const uint32_t *units, size_t size, unsigned order, struct key *keys)
 {
     unsigned bits = NGRAM_BITS(order);
     unsigned __int128 key = 0;
@@ -26,11 +26,11 @@ static void s_make_keys(const uint32_t *units, size_t size, unsigned order, stru
         key = key >> bits | (unsigned __int128)units[i] << (bits * (order - 1));
         keys[i].units = key;
     }
-    qsort(keys, size, sizeof *keys, s_by_units);
+    qsort(keys, size, sizeof *keys, ngram_by_units);
 }
 
-static uint64_t s_match(const struct key *first, size_t first_size, const struct key *second, size_t second_size,
-                        unsigned order, unsigned n)
+static uint64_t ngram_count_matches(const struct key *first, size_t first_size, const struct key *second,
+                                    size_t second_size, unsigned order, unsigned n)
 {
     unsigned bits = NGRAM_BITS(order), shift = bits * (order - n);
     unsigned __int128 unit = ((unsigned __int128)1 << bits) - 1;
@@ -52,10 +52,10 @@ bool ngram_match(const uint32_t *first, size_t first_size, const uint32_t *secon
     struct key *keys = malloc((first_size + second_size) * sizeof *keys);
     if (keys == NULL)
         return err_set(err, ERR_MEMORY, "out of memory for %zu n-grams", first_size + second_size);
-    s_make_keys(first, first_size, order, keys);
-    s_make_keys(second, second_size, order, keys + first_size);
+    ngram_make_keys(first, first_size, order, keys);
+    ngram_make_keys(second, second_size, order, keys + first_size);
     for (unsigned n = 1; n <= order; n++)
-        right[n - 1] += s_match(keys, first_size, keys + first_size, second_size, order, n);
+        right[n - 1] += ngram_count_matches(keys, first_size, keys + first_size, second_size, order, n);
     free(keys);
     return true;
 }

@@ -11,25 +11,25 @@
 
 enum { GROWTH = 3 }; /* a pass writes at most three bytes for one */
 
-static bool s_is_digit(unsigned char byte)
+static bool tokenise_is_digit(unsigned char byte)
 {
     return byte >= '0' && byte <= '9';
 }
 
-static bool s_is_stop(unsigned char byte)
+static bool tokenise_is_stop(unsigned char byte)
 {
     return byte == '.' || byte == ',';
 }
 
 /* ASCII punctuation but for apostrophe, comma, hyphen and period, and the space itself. */
-static bool s_is_symbol(unsigned char byte)
+static bool tokenise_is_symbol(unsigned char byte)
 {
     return (byte >= ' ' && byte <= '&') || (byte >= '(' && byte <= '+') || byte == '/' ||
            (byte >= ':' && byte <= '@') || (byte >= '[' && byte <= '`') || (byte >= '{' && byte <= '~');
 }
 
 /* Replace each `from` by `to`, which is no longer, in place; returns the new size. */
-static size_t s_replace(char *text, size_t size, const char *from, const char *to)
+static size_t tokenise_replace(char *text, size_t size, const char *from, const char *to)
 {
     size_t from_size = strlen(from), to_size = strlen(to), out = 0;
     for (size_t i = 0; i < size;) {
@@ -45,11 +45,11 @@ static size_t s_replace(char *text, size_t size, const char *from, const char *t
 }
 
 /* symbol -> space symbol space */
-static size_t s_split_symbols(const char *in, size_t size, char *out)
+static size_t tokenise_split_symbols(const char *in, size_t size, char *out)
 {
     char *start = out;
     for (size_t i = 0; i < size; i++) {
-        bool symbol = s_is_symbol((unsigned char)in[i]);
+        bool symbol = tokenise_is_symbol((unsigned char)in[i]);
         if (symbol)
             *out++ = ' ';
         *out++ = in[i];
@@ -60,12 +60,12 @@ static size_t s_split_symbols(const char *in, size_t size, char *out)
 }
 
 /* non-digit, stop -> non-digit space stop space */
-static size_t s_split_stops_behind(const char *in, size_t size, char *out)
+static size_t tokenise_split_stops_behind(const char *in, size_t size, char *out)
 {
     char *start = out;
     for (size_t i = 0; i < size; i++) {
         *out++ = in[i];
-        if (i + 1 < size && !s_is_digit((unsigned char)in[i]) && s_is_stop((unsigned char)in[i + 1])) {
+        if (i + 1 < size && !tokenise_is_digit((unsigned char)in[i]) && tokenise_is_stop((unsigned char)in[i + 1])) {
             *out++ = ' ';
             *out++ = in[++i];
             *out++ = ' ';
@@ -75,11 +75,11 @@ static size_t s_split_stops_behind(const char *in, size_t size, char *out)
 }
 
 /* stop, non-digit -> space stop space non-digit */
-static size_t s_split_stops_before(const char *in, size_t size, char *out)
+static size_t tokenise_split_stops_before(const char *in, size_t size, char *out)
 {
     char *start = out;
     for (size_t i = 0; i < size; i++) {
-        if (i + 1 < size && s_is_stop((unsigned char)in[i]) && !s_is_digit((unsigned char)in[i + 1])) {
+        if (i + 1 < size && tokenise_is_stop((unsigned char)in[i]) && !tokenise_is_digit((unsigned char)in[i + 1])) {
             *out++ = ' ';
             *out++ = in[i++];
             *out++ = ' ';
@@ -90,12 +90,12 @@ static size_t s_split_stops_before(const char *in, size_t size, char *out)
 }
 
 /* digit, hyphen -> digit space hyphen space */
-static size_t s_split_hyphens(const char *in, size_t size, char *out)
+static size_t tokenise_split_hyphens(const char *in, size_t size, char *out)
 {
     char *start = out;
     for (size_t i = 0; i < size; i++) {
         *out++ = in[i];
-        if (i + 1 < size && s_is_digit((unsigned char)in[i]) && in[i + 1] == '-') {
+        if (i + 1 < size && tokenise_is_digit((unsigned char)in[i]) && in[i + 1] == '-') {
             *out++ = ' ';
             *out++ = in[++i];
             *out++ = ' ';
@@ -105,7 +105,7 @@ static size_t s_split_hyphens(const char *in, size_t size, char *out)
 }
 
 /* Bytes of `text` without the white space at its end. */
-static size_t s_stripped_size(const char *text, size_t size)
+static size_t tokenise_stripped_size(const char *text, size_t size)
 {
     const unsigned char *start = (const unsigned char *)text, *next = start, *end = start + size, *last = start;
     while (next < end)
@@ -114,7 +114,7 @@ static size_t s_stripped_size(const char *text, size_t size)
     return (size_t)(last - start);
 }
 
-static void s_join_tokens(const char *text, size_t size, struct buffer *out)
+static void tokenise_join_tokens(const char *text, size_t size, struct buffer *out)
 {
     const unsigned char *next = (const unsigned char *)text, *end = next + size;
     bool first = true, space = true;
@@ -135,16 +135,16 @@ void tokenise13a(const char *text, struct buffer *out)
 {
     static const char *const replacements[][2] = {{"<skipped>", ""}, {"-\n", ""},   {"\n", " "},  {"&quot;", "\""},
                                                   {"&amp;", "&"},    {"&lt;", "<"}, {"&gt;", ">"}};
-    static size_t (*const passes[])(const char *, size_t, char *) = {s_split_symbols, s_split_stops_behind,
-                                                                     s_split_stops_before, s_split_hyphens};
-    size_t size = s_stripped_size(text, strlen(text));
+    static size_t (*const passes[])(const char *, size_t, char *) = {
+        tokenise_split_symbols, tokenise_split_stops_behind, tokenise_split_stops_before, tokenise_split_hyphens};
+    size_t size = tokenise_stripped_size(text, strlen(text));
     struct buffer from = {0}, to = {0};
     buffer_append(&from, " ", 1);
     buffer_append(&from, text, size);
     if (from.failed)
         goto done;
     for (size_t i = 0; i < sizeof replacements / sizeof *replacements; i++)
-        from.size = 1 + s_replace(from.data + 1, from.size - 1, replacements[i][0], replacements[i][1]);
+        from.size = 1 + tokenise_replace(from.data + 1, from.size - 1, replacements[i][0], replacements[i][1]);
     buffer_append(&from, " ", 1);
     for (size_t i = 0; i < sizeof passes / sizeof *passes; i++) {
         buffer_clear(&to);
@@ -156,7 +156,7 @@ void tokenise13a(const char *text, struct buffer *out)
         from = to;
         to = swap;
     }
-    s_join_tokens(from.data, from.size, out);
+    tokenise_join_tokens(from.data, from.size, out);
 done:
     out->failed = out->failed || from.failed || to.failed;
     buffer_free(&from);

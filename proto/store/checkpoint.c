@@ -28,7 +28,7 @@ struct checkpoint_writer {
     struct open_file files[MANIFEST_FILES];
 };
 
-static bool s_is_there(const char *path)
+static bool checkpoint_is_there(const char *path)
 {
     struct stat about;
     return lstat(path, &about) == 0;
@@ -36,7 +36,7 @@ static bool s_is_there(const char *path)
 
 /* Settle what a crash left: partial folders and links go; a replaced one goes when its successor is there, or else gets
  * its name back. */
-static bool s_settle(const char *run, const struct step_folder *folder, struct err *err)
+static bool checkpoint_settle(const char *run, const struct step_folder *folder, struct err *err)
 {
     char path[FILE_PATH], committed[FILE_PATH];
     if (folder->kind == STEP_COMMITTED)
@@ -44,7 +44,7 @@ static bool s_settle(const char *run, const struct step_folder *folder, struct e
     if (folder->kind == STEP_REPLACED) {
         if (!path_join(path, run, folder->name, err) || !step_path(committed, run, folder->step, STEP_COMMITTED, err))
             return false;
-        if (!s_is_there(committed)) {
+        if (!checkpoint_is_there(committed)) {
             if (rename(path, committed) != 0)
                 return err_errno(err, ERR_IO, "%s: cannot rename", path);
             return folder_sync(run, err);
@@ -53,7 +53,7 @@ static bool s_settle(const char *run, const struct step_folder *folder, struct e
     return step_retire(run, folder, err);
 }
 
-static bool s_settle_all(const char *run, struct err *err)
+static bool checkpoint_settle_all(const char *run, struct err *err)
 {
     struct step_folder *folders;
     size_t count;
@@ -63,7 +63,7 @@ static bool s_settle_all(const char *run, struct err *err)
         return false;
     bool ok = true;
     for (size_t i = 0; ok && i < count; i++)
-        ok = s_settle(run, &folders[i], err);
+        ok = checkpoint_settle(run, &folders[i], err);
     free(folders);
     return ok;
 }
@@ -83,7 +83,8 @@ struct checkpoint_writer *checkpoint_begin(const char *run, uint64_t step, struc
         err_set(err, ERR_IO, "a path of more than %d bytes: %.200s...", FILE_PATH - 1, run);
         goto fail;
     }
-    if (!step_path(writer->partial, run, step, STEP_PARTIAL, err) || !folder_make(run, err) || !s_settle_all(run, err))
+    if (!step_path(writer->partial, run, step, STEP_PARTIAL, err) || !folder_make(run, err) ||
+        !checkpoint_settle_all(run, err))
         goto fail;
     if (mkdir(writer->partial, 0777) != 0) {
         err_errno(err, ERR_IO, "%s: cannot make folder", writer->partial);
@@ -97,7 +98,7 @@ fail:
 }
 
 /* Close what is open and give all memory back. */
-static void s_destroy(struct checkpoint_writer **writer)
+static void checkpoint_destroy(struct checkpoint_writer **writer)
 {
     struct checkpoint_writer *self = *writer;
     for (size_t i = 0; i < MANIFEST_FILES; i++) {
@@ -116,10 +117,10 @@ void checkpoint_abandon(struct checkpoint_writer **writer)
     /* What cannot be removed now is removed by the next checkpoint_begin. */
     if (!(*writer)->renamed)
         folder_remove((*writer)->partial, NULL);
-    s_destroy(writer);
+    checkpoint_destroy(writer);
 }
 
-static bool s_file_begin(struct checkpoint_writer *writer, const char *name, struct err *err)
+static bool checkpoint_file_begin(struct checkpoint_writer *writer, const char *name, struct err *err)
 {
     char path[FILE_PATH];
     if (!manifest_name_ok(name))
@@ -144,7 +145,7 @@ static bool s_file_begin(struct checkpoint_writer *writer, const char *name, str
 bool checkpoint_write(struct checkpoint_writer *writer, const char *file, const void *bytes, size_t size,
                       struct err *err)
 {
-    if (manifest_find(&writer->manifest, file) == NULL && !s_file_begin(writer, file, err))
+    if (manifest_find(&writer->manifest, file) == NULL && !checkpoint_file_begin(writer, file, err))
         return false;
     size_t i = (size_t)(manifest_find(&writer->manifest, file) - writer->manifest.entries);
     if (size == 0)
@@ -158,7 +159,7 @@ bool checkpoint_write(struct checkpoint_writer *writer, const char *file, const 
 
 /* Each file to the disk, then the manifest, which is what makes the folder a checkpoint; its atomic write ends with the
  * fsync of the folder, and so of all names in it. */
-static bool s_seal(struct checkpoint_writer *writer, struct err *err)
+static bool checkpoint_seal(struct checkpoint_writer *writer, struct err *err)
 {
     for (size_t i = 0; i < writer->manifest.count; i++) {
         struct manifest_entry *entry = &writer->manifest.entries[i];
@@ -178,7 +179,7 @@ static bool s_seal(struct checkpoint_writer *writer, struct err *err)
 }
 
 /* The step is there already: the two folders change places, so that at each moment one of them has the name. */
-static bool s_exchange(struct checkpoint_writer *writer, const char *committed, struct err *err)
+static bool checkpoint_exchange(struct checkpoint_writer *writer, const char *committed, struct err *err)
 {
     if (renameat2(AT_FDCWD, writer->partial, AT_FDCWD, committed, RENAME_EXCHANGE) == 0) {
         writer->renamed = true;
@@ -201,7 +202,7 @@ static bool s_exchange(struct checkpoint_writer *writer, const char *committed, 
     return true;
 }
 
-static bool s_publish(struct checkpoint_writer *writer, struct err *err)
+static bool checkpoint_publish(struct checkpoint_writer *writer, struct err *err)
 {
     char committed[FILE_PATH], latest[FILE_PATH], name[STEP_NAME];
     step_name(name, writer->step, STEP_COMMITTED);
@@ -211,7 +212,7 @@ static bool s_publish(struct checkpoint_writer *writer, struct err *err)
         writer->renamed = true;
     else if (errno != EEXIST && errno != ENOTEMPTY)
         return err_errno(err, ERR_IO, "%s: cannot rename to %s", writer->partial, committed);
-    else if (!s_exchange(writer, committed, err))
+    else if (!checkpoint_exchange(writer, committed, err))
         return false;
     return folder_sync(writer->run, err) && link_replace(latest, name, err);
 }
@@ -219,13 +220,13 @@ static bool s_publish(struct checkpoint_writer *writer, struct err *err)
 bool checkpoint_commit(struct checkpoint_writer **writer, struct err *err)
 {
     struct checkpoint_writer *self = *writer;
-    if (!s_seal(self, err) || !s_publish(self, err)) {
+    if (!checkpoint_seal(self, err) || !checkpoint_publish(self, err)) {
         checkpoint_abandon(writer);
         return false;
     }
     /* The predecessor of the same step, if there was one; should this fail, the next checkpoint_begin does it. */
-    s_settle_all(self->run, NULL);
-    s_destroy(writer);
+    checkpoint_settle_all(self->run, NULL);
+    checkpoint_destroy(writer);
     return true;
 }
 
@@ -236,14 +237,14 @@ bool checkpoint_mark_best(const char *run, uint64_t step, struct err *err)
     if (!path_join(committed, run, name, err) || !path_join(manifest, committed, MANIFEST_FILE, err) ||
         !path_join(best, run, STEP_BEST, err))
         return false;
-    if (!s_is_there(manifest))
+    if (!checkpoint_is_there(manifest))
         return err_set(err, ERR_FAILED, "%s: no such checkpoint to mark as best", committed);
     return link_replace(best, name, err);
 }
 
 bool checkpoint_sweep(const char *run, size_t keep, struct err *err)
 {
-    if (!s_settle_all(run, err))
+    if (!checkpoint_settle_all(run, err))
         return false;
     struct step_folder *folders;
     size_t count, kept = 0;

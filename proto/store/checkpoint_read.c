@@ -15,19 +15,19 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-static const char s_model[] = "model.safetensors", s_moments[] = "optimizer.safetensors";
-static const char *const s_required[] = {s_model, "state.json", "src.vocab", "tgt.vocab"};
+static const char checkpoint_model[] = "model.safetensors", checkpoint_moments[] = "optimizer.safetensors";
+static const char *const checkpoint_required[] = {checkpoint_model, "state.json", "src.vocab", "tgt.vocab"};
 
 enum { SCAN_BYTES = 1 << 16 };
 
-static const char *s_last_part(const char *path)
+static const char *checkpoint_last_part(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash == NULL ? path : slash + 1;
 }
 
 /* FOLDER/NAME is there, whatever it is. */
-static bool s_holds(const char *folder, const char *name)
+static bool checkpoint_holds(const char *folder, const char *name)
 {
     char path[FILE_PATH];
     struct stat about;
@@ -49,7 +49,7 @@ bool checkpoint_file(const struct checkpoint *checkpoint, const char *file, stru
     return true;
 }
 
-static bool s_read_state(struct checkpoint *checkpoint, struct err *err)
+static bool checkpoint_read_state(struct checkpoint *checkpoint, struct err *err)
 {
     char path[FILE_PATH];
     struct buffer text = {0};
@@ -60,13 +60,13 @@ static bool s_read_state(struct checkpoint *checkpoint, struct err *err)
     if (!ok)
         return false;
     struct step_folder folder;
-    if (step_parse(s_last_part(checkpoint->path), &folder) && folder.step != checkpoint->state.step)
+    if (step_parse(checkpoint_last_part(checkpoint->path), &folder) && folder.step != checkpoint->state.step)
         return err_set(err, ERR_DATA, "%s: is of step %" PRIu64 ", which its folder is not", path,
                        checkpoint->state.step);
     return true;
 }
 
-static struct vocab *s_read_vocab(const struct checkpoint *checkpoint, const char *file, struct err *err)
+static struct vocab *checkpoint_read_vocab(const struct checkpoint *checkpoint, const char *file, struct err *err)
 {
     char path[FILE_PATH];
     struct buffer text = {0};
@@ -78,7 +78,7 @@ static struct vocab *s_read_vocab(const struct checkpoint *checkpoint, const cha
 }
 
 /* The first `most` bytes of a file, or all of it, appended to `out`. */
-static bool s_read_head(int fd, const char *path, size_t most, struct buffer *out, struct err *err)
+static bool checkpoint_read_head(int fd, const char *path, size_t most, struct buffer *out, struct err *err)
 {
     while (out->size < most) {
         char *end = buffer_reserve(out, most - out->size);
@@ -107,12 +107,12 @@ bool checkpoint_tensors(const char *folder, const char *file, struct safetensors
     struct buffer head = {0};
     bool ok = fstat(fd, &about) == 0 || err_errno(err, ERR_IO, "%s: cannot stat", path);
     uint64_t size = ok ? (uint64_t)about.st_size : 0;
-    ok = ok && s_read_head(fd, path, SAFETENSORS_LENGTH, &head, err);
+    ok = ok && checkpoint_read_head(fd, path, SAFETENSORS_LENGTH, &head, err);
     if (ok && head.size == SAFETENSORS_LENGTH) {
         uint64_t header = safetensors_header_size(head.data);
         /* A length that cannot be is named by the parser. */
         if (header <= size && header <= SAFETENSORS_HEADER_MOST)
-            ok = s_read_head(fd, path, (size_t)header, &head, err);
+            ok = checkpoint_read_head(fd, path, (size_t)header, &head, err);
     }
     ok = ok && safetensors_parse(head.data == NULL ? "" : head.data, head.size, size, path, tensors, err);
     buffer_free(&head);
@@ -122,7 +122,7 @@ bool checkpoint_tensors(const char *folder, const char *file, struct safetensors
 
 /* The place of the first of `count` float32 that is NaN or, where those count too, infinite; `count` where all are
  * good. */
-static size_t s_first_bad(const unsigned char *bytes, size_t count, bool infinite)
+static size_t checkpoint_first_bad(const unsigned char *bytes, size_t count, bool infinite)
 {
     const uint32_t infinity = 0x7f800000;
     uint32_t least_bad = infinite ? infinity : infinity + 1;
@@ -137,7 +137,8 @@ static size_t s_first_bad(const unsigned char *bytes, size_t count, bool infinit
 
 /* One tensor, of which `fd` stands at the first byte. Moments may be infinite: a square that is too large for float32
  * stops a parameter and does no other harm. NaN spreads to everything. */
-static bool s_scan_tensor(int fd, const char *path, const struct tensor_entry *tensor, bool infinite, struct err *err)
+static bool checkpoint_scan_tensor(int fd, const char *path, const struct tensor_entry *tensor, bool infinite,
+                                   struct err *err)
 {
     unsigned char chunk[SCAN_BYTES];
     size_t held = 0;
@@ -149,7 +150,7 @@ static bool s_scan_tensor(int fd, const char *path, const struct tensor_entry *t
         if (got == 0)
             return err_set(err, ERR_DATA, "%s: tensor %s: cut short", path, tensor->name);
         held += got;
-        size_t count = held / sizeof(float), bad = s_first_bad(chunk, count, infinite);
+        size_t count = held / sizeof(float), bad = checkpoint_first_bad(chunk, count, infinite);
         if (bad < count)
             return err_set(err, ERR_DATA,
                            "%s: tensor %s: element %" PRIu64 " is not a finite number: training diverged before this "
@@ -163,7 +164,7 @@ static bool s_scan_tensor(int fd, const char *path, const struct tensor_entry *t
 }
 
 /* A run that diverged has whole files full of NaN, which translate to empty lines. */
-static bool s_scan(const char *path, const struct safetensors *tensors, bool infinite, struct err *err)
+static bool checkpoint_scan(const char *path, const struct safetensors *tensors, bool infinite, struct err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
@@ -174,7 +175,7 @@ static bool s_scan(const char *path, const struct safetensors *tensors, bool inf
         if (strcmp(tensor->dtype, "F32") != 0)
             continue;
         ok = lseek(fd, (off_t)(tensors->header_size + tensor->offset), SEEK_SET) >= 0
-                 ? s_scan_tensor(fd, path, tensor, infinite, err)
+                 ? checkpoint_scan_tensor(fd, path, tensor, infinite, err)
                  : err_errno(err, ERR_IO, "%s: cannot read", path);
     }
     close(fd);
@@ -182,7 +183,7 @@ static bool s_scan(const char *path, const struct safetensors *tensors, bool inf
 }
 
 /* The checksum says that the bytes are those that were written; the parser, that they are a tensor file. */
-static bool s_check_tensors(const struct checkpoint *checkpoint, const char *file, struct err *err)
+static bool checkpoint_check_tensors(const struct checkpoint *checkpoint, const char *file, struct err *err)
 {
     char path[FILE_PATH];
     const char *suffix = strrchr(file, '.');
@@ -191,45 +192,48 @@ static bool s_check_tensors(const struct checkpoint *checkpoint, const char *fil
         return true;
     bool ok = path_join(path, checkpoint->path, file, err) && checkpoint_tensors(checkpoint->path, file, &tensors, err);
     if (ok) {
-        ok = s_scan(path, &tensors, strcmp(file, s_moments) != 0, err);
+        ok = checkpoint_scan(path, &tensors, strcmp(file, checkpoint_moments) != 0, err);
         safetensors_free(&tensors);
     }
     return ok;
 }
 
-static bool s_verify(struct checkpoint *checkpoint, struct err *err)
+static bool checkpoint_verify(struct checkpoint *checkpoint, struct err *err)
 {
     const struct manifest *manifest = &checkpoint->manifest;
     if (!manifest_load(&checkpoint->manifest, checkpoint->path, err))
         return false;
-    for (size_t i = 0; i < sizeof s_required / sizeof *s_required; i++) {
-        if (manifest_find(manifest, s_required[i]) == NULL)
-            return err_set(err, ERR_DATA, "%s/%s: does not list %s", checkpoint->path, MANIFEST_FILE, s_required[i]);
+    for (size_t i = 0; i < sizeof checkpoint_required / sizeof *checkpoint_required; i++) {
+        if (manifest_find(manifest, checkpoint_required[i]) == NULL)
+            return err_set(err, ERR_DATA, "%s/%s: does not list %s", checkpoint->path, MANIFEST_FILE,
+                           checkpoint_required[i]);
     }
-    checkpoint->resumable = manifest_find(manifest, s_moments) != NULL && s_holds(checkpoint->path, s_moments);
+    checkpoint->resumable =
+        manifest_find(manifest, checkpoint_moments) != NULL && checkpoint_holds(checkpoint->path, checkpoint_moments);
     for (size_t i = 0; i < manifest->count; i++) {
         const char *name = manifest->entries[i].name;
-        if (!checkpoint->resumable && strcmp(name, s_moments) == 0)
+        if (!checkpoint->resumable && strcmp(name, checkpoint_moments) == 0)
             continue;
-        if (!manifest_check(&manifest->entries[i], checkpoint->path, err) || !s_check_tensors(checkpoint, name, err))
+        if (!manifest_check(&manifest->entries[i], checkpoint->path, err) ||
+            !checkpoint_check_tensors(checkpoint, name, err))
             return false;
     }
     return true;
 }
 
 /* Fill `checkpoint` from the folder, or leave nothing in it. */
-static bool s_load(struct checkpoint *checkpoint, const char *folder, struct err *err)
+static bool checkpoint_load(struct checkpoint *checkpoint, const char *folder, struct err *err)
 {
     *checkpoint = (struct checkpoint){0};
     int length = snprintf(checkpoint->path, sizeof checkpoint->path, "%s", folder);
     if (length < 0 || (size_t)length >= sizeof checkpoint->path)
         return err_set(err, ERR_IO, "a path of more than %d bytes: %.200s...", CHECKPOINT_PATH - 1, folder);
-    if (!s_verify(checkpoint, err) || !s_read_state(checkpoint, err))
+    if (!checkpoint_verify(checkpoint, err) || !checkpoint_read_state(checkpoint, err))
         goto fail;
-    checkpoint->src = s_read_vocab(checkpoint, "src.vocab", err);
+    checkpoint->src = checkpoint_read_vocab(checkpoint, "src.vocab", err);
     if (checkpoint->src == NULL)
         goto fail;
-    checkpoint->tgt = s_read_vocab(checkpoint, "tgt.vocab", err);
+    checkpoint->tgt = checkpoint_read_vocab(checkpoint, "tgt.vocab", err);
     if (checkpoint->tgt == NULL)
         goto fail;
     return true;
@@ -247,10 +251,11 @@ void checkpoint_close(struct checkpoint *checkpoint)
 }
 
 /* What RUN/LINK leads to. *found = false when there is no such link. */
-static bool s_follow(char folder[CHECKPOINT_PATH], const char *run, const char *link, bool *found, struct err *err)
+static bool checkpoint_follow(char folder[CHECKPOINT_PATH], const char *run, const char *link, bool *found,
+                              struct err *err)
 {
     char path[FILE_PATH], target[FILE_PATH], replaced[2 * FILE_PATH];
-    *found = s_holds(run, link);
+    *found = checkpoint_holds(run, link);
     if (!*found)
         return true;
     if (!path_join(path, run, link, err))
@@ -272,7 +277,7 @@ static bool s_follow(char folder[CHECKPOINT_PATH], const char *run, const char *
 
 /* The newest committed checkpoint by name. A crash between the rename of a run's first checkpoint and its link leads
  * here. */
-static bool s_newest_name(char folder[CHECKPOINT_PATH], const char *run, bool *found, struct err *err)
+static bool checkpoint_newest_name(char folder[CHECKPOINT_PATH], const char *run, bool *found, struct err *err)
 {
     struct step_folder *folders;
     size_t count;
@@ -300,16 +305,16 @@ bool checkpoint_locate(char folder[CHECKPOINT_PATH], const char *path, const cha
         return err_errno(err, ERR_IO, "%s: no checkpoint and no run", path);
     if (!S_ISDIR(about.st_mode))
         return err_set(err, ERR_DATA, "%s: not a folder: neither a checkpoint nor a run", path);
-    if (s_holds(path, MANIFEST_FILE) || step_parse(s_last_part(real), &step)) {
+    if (checkpoint_holds(path, MANIFEST_FILE) || step_parse(checkpoint_last_part(real), &step)) {
         memcpy(folder, real, sizeof real);
         return true;
     }
     bool found;
-    if (!s_follow(folder, path, link, &found, err))
+    if (!checkpoint_follow(folder, path, link, &found, err))
         return false;
-    if (!found && strcmp(link, STEP_LATEST) != 0 && !s_follow(folder, path, STEP_LATEST, &found, err))
+    if (!found && strcmp(link, STEP_LATEST) != 0 && !checkpoint_follow(folder, path, STEP_LATEST, &found, err))
         return false;
-    if (!found && !s_newest_name(folder, path, &found, err))
+    if (!found && !checkpoint_newest_name(folder, path, &found, err))
         return false;
     if (!found)
         return err_set(err, ERR_DATA, "%s: neither a checkpoint (no %s) nor a run with one (no %s, no %s)", path,
@@ -318,7 +323,7 @@ bool checkpoint_locate(char folder[CHECKPOINT_PATH], const char *path, const cha
 }
 
 /* Append to err where the newest whole checkpoint older than `folder` is. */
-static void s_offer_older(const char *folder, struct err *err)
+static void checkpoint_offer_older(const char *folder, struct err *err)
 {
     char run[FILE_PATH], path[FILE_PATH];
     struct step_folder own, *folders;
@@ -326,11 +331,11 @@ static void s_offer_older(const char *folder, struct err *err)
     struct checkpoint *other = err == NULL ? NULL : malloc(sizeof *other);
     if (other == NULL)
         return;
-    if (step_parse(s_last_part(folder), &own) && path_parent(run, folder, NULL) &&
+    if (step_parse(checkpoint_last_part(folder), &own) && path_parent(run, folder, NULL) &&
         steps_list(run, &folders, &count, NULL)) {
         for (size_t i = 0; i < count; i++) {
             if (folders[i].kind == STEP_PARTIAL || folders[i].step >= own.step ||
-                !path_join(path, run, folders[i].name, NULL) || !s_load(other, path, NULL))
+                !path_join(path, run, folders[i].name, NULL) || !checkpoint_load(other, path, NULL))
                 continue;
             checkpoint_close(other);
             size_t used = strlen(err->text);
@@ -351,7 +356,7 @@ bool checkpoint_open(struct checkpoint *checkpoint, const char *path, const char
         return false;
     for (;;) {
         struct err why = {0};
-        if (s_load(checkpoint, folder, &why))
+        if (checkpoint_load(checkpoint, folder, &why))
             return true;
         /* A training run may have moved the link on and swept this one away while it was read. */
         if (checkpoint_locate(again, path, link, NULL) && strcmp(again, folder) != 0) {
@@ -359,14 +364,14 @@ bool checkpoint_open(struct checkpoint *checkpoint, const char *path, const char
             continue;
         }
         if (why.code == ERR_DATA)
-            s_offer_older(folder, &why);
+            checkpoint_offer_older(folder, &why);
         return err_set(err, why.code, "%s", why.text);
     }
 }
 
-static bool s_load_resumable(struct checkpoint *checkpoint, const char *folder, struct err *err)
+static bool checkpoint_load_resumable(struct checkpoint *checkpoint, const char *folder, struct err *err)
 {
-    if (!s_load(checkpoint, folder, err))
+    if (!checkpoint_load(checkpoint, folder, err))
         return false;
     if (checkpoint->resumable)
         return true;
@@ -374,7 +379,7 @@ static bool s_load_resumable(struct checkpoint *checkpoint, const char *folder, 
     return err_set(err, ERR_DATA,
                    "%s/%s: missing: the checkpoint translates, but training cannot go on from it; copy the file "
                    "back, or begin again with --run.overwrite or in another --run.dir",
-                   folder, s_moments);
+                   folder, checkpoint_moments);
 }
 
 bool checkpoint_latest(struct checkpoint *checkpoint, const char *run, bool *found, struct err *err)
@@ -390,7 +395,7 @@ bool checkpoint_latest(struct checkpoint *checkpoint, const char *run, bool *fou
     for (size_t i = 0; !*found && why.code != ERR_MEMORY && i < count; i++) {
         if (folders[i].kind == STEP_PARTIAL)
             continue;
-        *found = path_join(path, run, folders[i].name, &why) && s_load_resumable(checkpoint, path, &why);
+        *found = path_join(path, run, folders[i].name, &why) && checkpoint_load_resumable(checkpoint, path, &why);
         if (*found)
             break;
         damaged++;
@@ -420,7 +425,7 @@ bool checkpoint_latest_state(struct checkpoint_state *state, const char *run, bo
             continue;
         checkpoint = (struct checkpoint){0};
         *found = path_join(checkpoint.path, run, folders[i].name, &why) &&
-                 manifest_load(&checkpoint.manifest, checkpoint.path, &why) && s_read_state(&checkpoint, &why);
+                 manifest_load(&checkpoint.manifest, checkpoint.path, &why) && checkpoint_read_state(&checkpoint, &why);
         damaged += !*found;
     }
     free(folders);

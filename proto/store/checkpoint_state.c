@@ -20,7 +20,7 @@
 
 enum { STATE_FORMAT = 1 };
 
-static const size_t s_state_most = (size_t)1 << 24; /* bytes of a state.json that are read */
+static const size_t checkpoint_state_most = (size_t)1 << 24; /* bytes of a state.json that are read */
 
 enum field_type { FIELD_COUNT, FIELD_REAL, FIELD_BOOL, FIELD_TEXT };
 
@@ -40,7 +40,7 @@ struct field {
 #key, FIELD_TEXT, offsetof(struct checkpoint_state, key), sizeof((struct checkpoint_state *)0)->key            \
     }
 
-static const struct field s_fields[] = {
+static const struct field checkpoint_fields[] = {
     TEXT_FIELD(version),
     TEXT_FIELD(created),
     FIELD(step, FIELD_COUNT, step),
@@ -57,18 +57,18 @@ static const struct field s_fields[] = {
     TEXT_FIELD(dataset),
 };
 
-static const struct field s_best_fields[] = {
+static const struct field checkpoint_best_fields[] = {
     FIELD(score, FIELD_REAL, best_score),
     FIELD(epoch, FIELD_COUNT, best_epoch),
     FIELD(step, FIELD_COUNT, best_step),
 };
 
 enum {
-    FIELDS = sizeof s_fields / sizeof *s_fields,
-    BEST_FIELDS = sizeof s_best_fields / sizeof *s_best_fields,
+    FIELDS = sizeof checkpoint_fields / sizeof *checkpoint_fields,
+    BEST_FIELDS = sizeof checkpoint_best_fields / sizeof *checkpoint_best_fields,
 };
 
-static json_t *s_real_json(double value)
+static json_t *checkpoint_real_json(double value)
 {
     if (isnan(value))
         return json_string("nan");
@@ -77,14 +77,14 @@ static json_t *s_real_json(double value)
     return json_real(value);
 }
 
-static json_t *s_field_json(const struct checkpoint_state *state, const struct field *field)
+static json_t *checkpoint_field_json(const struct checkpoint_state *state, const struct field *field)
 {
     const char *at = (const char *)state + field->offset;
     switch (field->type) {
     case FIELD_COUNT:
         return json_integer((json_int_t) * (const uint64_t *)(const void *)at);
     case FIELD_REAL:
-        return s_real_json(*(const double *)(const void *)at);
+        return checkpoint_real_json(*(const double *)(const void *)at);
     case FIELD_BOOL:
         return json_boolean(*(const bool *)(const void *)at);
     case FIELD_TEXT:
@@ -93,11 +93,11 @@ static json_t *s_field_json(const struct checkpoint_state *state, const struct f
     return NULL;
 }
 
-static json_t *s_fields_json(const struct checkpoint_state *state, const struct field *fields, size_t count)
+static json_t *checkpoint_fields_json(const struct checkpoint_state *state, const struct field *fields, size_t count)
 {
     json_t *object = json_object();
     for (size_t i = 0; i < count; i++) {
-        if (json_object_set_new(object, fields[i].key, s_field_json(state, &fields[i])) != 0) {
+        if (json_object_set_new(object, fields[i].key, checkpoint_field_json(state, &fields[i])) != 0) {
             json_decref(object);
             return NULL;
         }
@@ -105,7 +105,7 @@ static json_t *s_fields_json(const struct checkpoint_state *state, const struct 
     return object;
 }
 
-static json_t *s_option_json(const struct config *config, const struct option_row *row)
+static json_t *checkpoint_option_json(const struct config *config, const struct option_row *row)
 {
     struct buffer text = {0};
     config_get(config, row, &text);
@@ -117,7 +117,7 @@ static json_t *s_option_json(const struct config *config, const struct option_ro
             json = json_integer((json_int_t)strtoll(value, NULL, 10));
             break;
         case OPTION_TYPE_REAL:
-            json = s_real_json(strtod(value, NULL));
+            json = checkpoint_real_json(strtod(value, NULL));
             break;
         case OPTION_TYPE_BOOL:
             json = json_boolean(strcmp(value, "true") == 0);
@@ -132,13 +132,13 @@ static json_t *s_option_json(const struct config *config, const struct option_ro
     return json;
 }
 
-static json_t *s_config_json(const struct config *config)
+static json_t *checkpoint_config_json(const struct config *config)
 {
     size_t count;
     const struct option_row *rows = config_options(&count);
     json_t *object = json_object();
     for (size_t i = 0; i < count; i++) {
-        if (json_object_set_new(object, rows[i].key, s_option_json(config, &rows[i])) != 0) {
+        if (json_object_set_new(object, rows[i].key, checkpoint_option_json(config, &rows[i])) != 0) {
             json_decref(object);
             return NULL;
         }
@@ -146,16 +146,16 @@ static json_t *s_config_json(const struct config *config)
     return object;
 }
 
-static json_t *s_state_json(const struct checkpoint_state *state)
+static json_t *checkpoint_state_json(const struct checkpoint_state *state)
 {
     json_t *root = json_object();
-    json_t *fields = s_fields_json(state, s_fields, FIELDS);
-    json_t *best = state->has_best ? s_fields_json(state, s_best_fields, BEST_FIELDS) : json_null();
+    json_t *fields = checkpoint_fields_json(state, checkpoint_fields, FIELDS);
+    json_t *best = state->has_best ? checkpoint_fields_json(state, checkpoint_best_fields, BEST_FIELDS) : json_null();
     bool ok = json_object_set_new(root, "format", json_integer(STATE_FORMAT)) == 0;
     ok = ok && json_object_update(root, fields) == 0;
     json_decref(fields);
     if (json_object_set_new(root, "best", best) != 0 || !ok ||
-        json_object_set_new(root, "config", s_config_json(&state->config)) != 0) {
+        json_object_set_new(root, "config", checkpoint_config_json(&state->config)) != 0) {
         json_decref(root);
         return NULL;
     }
@@ -164,10 +164,10 @@ static json_t *s_state_json(const struct checkpoint_state *state)
 
 void checkpoint_state_write(const struct checkpoint_state *state, struct buffer *out)
 {
-    json_print(s_state_json(state), out);
+    json_print(checkpoint_state_json(state), out);
 }
 
-static bool s_real_read(json_t *json, double *value)
+static bool checkpoint_real_read(json_t *json, double *value)
 {
     if (json_is_real(json)) {
         *value = json_real_value(json);
@@ -187,8 +187,8 @@ static bool s_real_read(json_t *json, double *value)
     return true;
 }
 
-static bool s_field_read(json_t *json, const struct field *field, const char *name, struct checkpoint_state *state,
-                         struct err *err)
+static bool checkpoint_field_read(json_t *json, const struct field *field, const char *name,
+                                  struct checkpoint_state *state, struct err *err)
 {
     char *at = (char *)state + field->offset;
     if (json == NULL)
@@ -200,7 +200,7 @@ static bool s_field_read(json_t *json, const struct field *field, const char *na
         *(uint64_t *)(void *)at = (uint64_t)json_integer_value(json);
         return true;
     case FIELD_REAL:
-        if (!s_real_read(json, (double *)(void *)at))
+        if (!checkpoint_real_read(json, (double *)(void *)at))
             return err_set(err, ERR_DATA, "%s: \"%s\" is not a real number", name, field->key);
         return true;
     case FIELD_BOOL:
@@ -218,17 +218,17 @@ static bool s_field_read(json_t *json, const struct field *field, const char *na
     return false;
 }
 
-static bool s_fields_read(json_t *object, const struct field *fields, size_t count, const char *name,
-                          struct checkpoint_state *state, struct err *err)
+static bool checkpoint_fields_read(json_t *object, const struct field *fields, size_t count, const char *name,
+                                   struct checkpoint_state *state, struct err *err)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!s_field_read(json_object_get(object, fields[i].key), &fields[i], name, state, err))
+        if (!checkpoint_field_read(json_object_get(object, fields[i].key), &fields[i], name, state, err))
             return false;
     }
     return true;
 }
 
-static bool s_is_field(const char *key, const struct field *fields, size_t count)
+static bool checkpoint_is_field(const char *key, const struct field *fields, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (strcmp(fields[i].key, key) == 0)
@@ -237,12 +237,12 @@ static bool s_is_field(const char *key, const struct field *fields, size_t count
     return false;
 }
 
-static bool s_unknown(const char *key, const char *name, struct err *err)
+static bool checkpoint_unknown(const char *key, const char *name, struct err *err)
 {
     return err_set(err, ERR_DATA, "%s: unknown key \"%.80s\" (a newer lstmq may have written this)", name, key);
 }
 
-static bool s_best_read(json_t *best, const char *name, struct checkpoint_state *state, struct err *err)
+static bool checkpoint_best_read(json_t *best, const char *name, struct checkpoint_state *state, struct err *err)
 {
     state->has_best = !json_is_null(best);
     if (best == NULL)
@@ -255,14 +255,14 @@ static bool s_best_read(json_t *best, const char *name, struct checkpoint_state 
     json_t *value;
     json_object_foreach(best, key, value)
     {
-        if (!s_is_field(key, s_best_fields, BEST_FIELDS))
-            return s_unknown(key, name, err);
+        if (!checkpoint_is_field(key, checkpoint_best_fields, BEST_FIELDS))
+            return checkpoint_unknown(key, name, err);
     }
-    return s_fields_read(best, s_best_fields, BEST_FIELDS, name, state, err);
+    return checkpoint_fields_read(best, checkpoint_best_fields, BEST_FIELDS, name, state, err);
 }
 
 /* The text that config_set takes for a row; false when the JSON is of another type. */
-static bool s_option_text(json_t *json, const struct option_row *row, struct buffer *text)
+static bool checkpoint_option_text(json_t *json, const struct option_row *row, struct buffer *text)
 {
     double real;
     buffer_text(text, "");
@@ -273,7 +273,7 @@ static bool s_option_text(json_t *json, const struct option_row *row, struct buf
         buffer_format(text, "%" JSON_INTEGER_FORMAT, json_integer_value(json));
         return true;
     case OPTION_TYPE_REAL:
-        if (!s_real_read(json, &real))
+        if (!checkpoint_real_read(json, &real))
             return false;
         buffer_format(text, "%.*g", JSON_PRINT_DIGITS, real);
         return true;
@@ -289,15 +289,16 @@ static bool s_option_text(json_t *json, const struct option_row *row, struct buf
     return false;
 }
 
-static bool s_option_read(const char *key, json_t *json, const char *name, struct config *config, struct err *err)
+static bool checkpoint_option_read(const char *key, json_t *json, const char *name, struct config *config,
+                                   struct err *err)
 {
     static const char *const kinds[] = {"a whole number", "a real number", "true or false", "a string", "a string"};
     const struct option_row *row = config_option(key);
     if (row == NULL)
-        return s_unknown(key, name, err);
+        return checkpoint_unknown(key, name, err);
     struct buffer text = {0};
     struct err why = {0};
-    bool ok = s_option_text(json, row, &text);
+    bool ok = checkpoint_option_text(json, row, &text);
     if (!ok)
         err_set(err, ERR_DATA, "%s: \"%s\" is not %s", name, key, kinds[row->type]);
     else if (text.failed)
@@ -308,7 +309,7 @@ static bool s_option_read(const char *key, json_t *json, const char *name, struc
     return ok;
 }
 
-static bool s_config_read(json_t *object, const char *name, struct config *config, struct err *err)
+static bool checkpoint_config_read(json_t *object, const char *name, struct config *config, struct err *err)
 {
     const char *key;
     json_t *value;
@@ -317,14 +318,14 @@ static bool s_config_read(json_t *object, const char *name, struct config *confi
         return err_set(err, ERR_DATA, "%s: \"config\" is missing or not an object", name);
     json_object_foreach(object, key, value)
     {
-        if (!s_option_read(key, value, name, config, err))
+        if (!checkpoint_option_read(key, value, name, config, err))
             return false;
     }
     return true;
 }
 
 /* What no writer's state can be, whatever its types. */
-static bool s_sense(const struct checkpoint_state *state, const char *name, struct err *err)
+static bool checkpoint_sense(const struct checkpoint_state *state, const char *name, struct err *err)
 {
     if (state->epoch < 1)
         return err_set(err, ERR_DATA, "%s: \"epoch\" is 0; epochs are counted from 1", name);
@@ -339,7 +340,7 @@ static bool s_sense(const struct checkpoint_state *state, const char *name, stru
     return true;
 }
 
-static bool s_state_read(json_t *root, const char *name, struct checkpoint_state *state, struct err *err)
+static bool checkpoint_state_state_read(json_t *root, const char *name, struct checkpoint_state *state, struct err *err)
 {
     if (!json_is_object(root))
         return err_set(err, ERR_DATA, "%s: not a JSON object", name);
@@ -354,13 +355,14 @@ static bool s_state_read(json_t *root, const char *name, struct checkpoint_state
     json_t *value;
     json_object_foreach(root, key, value)
     {
-        if (!s_is_field(key, s_fields, FIELDS) && strcmp(key, "format") != 0 && strcmp(key, "best") != 0 &&
-            strcmp(key, "config") != 0)
-            return s_unknown(key, name, err);
+        if (!checkpoint_is_field(key, checkpoint_fields, FIELDS) && strcmp(key, "format") != 0 &&
+            strcmp(key, "best") != 0 && strcmp(key, "config") != 0)
+            return checkpoint_unknown(key, name, err);
     }
-    return s_fields_read(root, s_fields, FIELDS, name, state, err) &&
-           s_best_read(json_object_get(root, "best"), name, state, err) &&
-           s_config_read(json_object_get(root, "config"), name, &state->config, err) && s_sense(state, name, err);
+    return checkpoint_fields_read(root, checkpoint_fields, FIELDS, name, state, err) &&
+           checkpoint_best_read(json_object_get(root, "best"), name, state, err) &&
+           checkpoint_config_read(json_object_get(root, "config"), name, &state->config, err) &&
+           checkpoint_sense(state, name, err);
 }
 
 bool checkpoint_state_read(const char *text, size_t size, const char *name, struct checkpoint_state *state,
@@ -371,7 +373,7 @@ bool checkpoint_state_read(const char *text, size_t size, const char *name, stru
     json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
     if (root == NULL)
         return err_set(err, ERR_DATA, "%s:%d: %s", name, error.line, error.text);
-    bool ok = s_state_read(root, name, state, err);
+    bool ok = checkpoint_state_state_read(root, name, state, err);
     json_decref(root);
     return ok;
 }
@@ -380,7 +382,7 @@ bool checkpoint_state_load(struct checkpoint_state *state, const char *folder, s
 {
     char path[FILE_PATH];
     struct buffer text = {0};
-    bool ok = path_join(path, folder, "state.json", err) && file_read(path, s_state_most, &text, err) &&
+    bool ok = path_join(path, folder, "state.json", err) && file_read(path, checkpoint_state_most, &text, err) &&
               checkpoint_state_read(text.data == NULL ? "" : text.data, text.size, path, state, err);
     buffer_free(&text);
     return ok;

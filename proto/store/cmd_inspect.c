@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-static bool s_inspect(const char *path, bool json, struct inspection *found, struct err *err)
+static bool inspect_inspect(const char *path, bool json, struct inspection *found, struct err *err)
 {
     struct buffer page = {0};
     if (!inspect_read(found, path, err))
@@ -38,7 +38,7 @@ bool cmd_inspect(const struct command *self, int argc, char **argv, struct err *
     struct inspection *found = malloc(sizeof *found);
     if (found == NULL)
         return err_set(err, ERR_MEMORY, "out of memory for an inspection");
-    bool ok = s_inspect(argv[1], config.output_json, found, err);
+    bool ok = inspect_inspect(argv[1], config.output_json, found, err);
     free(found);
     return ok;
 }

@@ -40,7 +40,7 @@ bool path_parent(char parent[FILE_PATH], const char *path, struct err *err)
 }
 
 /* Where the bytes of `path` wait until they are whole: .NAME.partial in the same folder. */
-static bool s_partial(char partial[FILE_PATH], const char *path, struct err *err)
+static bool file_partial(char partial[FILE_PATH], const char *path, struct err *err)
 {
     const char *slash = strrchr(path, '/');
     size_t folder = slash == NULL ? 0 : (size_t)(slash - path) + 1;
@@ -65,7 +65,7 @@ bool file_write_all(int fd, const void *bytes, size_t size)
     return true;
 }
 
-static bool s_sync(int fd)
+static bool file_sync(int fd)
 {
     while (fsync(fd) != 0) {
         if (errno != EINTR)
@@ -76,7 +76,7 @@ static bool s_sync(int fd)
 
 bool file_sync_close(int fd)
 {
-    bool synced = s_sync(fd);
+    bool synced = file_sync(fd);
     int saved = errno;
     bool closed = close(fd) == 0;
     if (!synced)
@@ -130,7 +130,7 @@ bool file_read(const char *path, size_t most, struct buffer *out, struct err *er
 bool file_write_atomic(const char *path, const void *bytes, size_t size, struct err *err)
 {
     char partial[FILE_PATH], parent[FILE_PATH];
-    if (!s_partial(partial, path, err) || !path_parent(parent, path, err))
+    if (!file_partial(partial, path, err) || !path_parent(parent, path, err))
         return false;
     int fd = open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE);
     if (fd < 0)
@@ -184,7 +184,7 @@ bool folder_sync(const char *path, struct err *err)
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_errno(err, ERR_IO, "%s: cannot open folder", path);
-    bool synced = s_sync(fd);
+    bool synced = file_sync(fd);
     /* EINVAL: a file system whose folders have no fsync of their own. */
     if (!synced && errno == EINVAL)
         synced = true;
@@ -194,7 +194,7 @@ bool folder_sync(const char *path, struct err *err)
     return synced;
 }
 
-static bool s_make_one(const char *path, struct err *err)
+static bool file_make_one(const char *path, struct err *err)
 {
     char parent[FILE_PATH];
     if (mkdir(path, FOLDER_MODE) == 0)
@@ -223,14 +223,14 @@ bool folder_make(const char *path, struct err *err)
             continue;
         memcpy(part, path, end);
         part[end] = '\0';
-        if (!s_make_one(part, err))
+        if (!file_make_one(part, err))
             return false;
     }
     return true;
 }
 
 /* Remove what is in the folder `fd`, which is closed. `path` is what errors call it. */
-static bool s_empty(int fd, const char *path, struct err *err)
+static bool file_empty(int fd, const char *path, struct err *err)
 {
     DIR *folder = fdopendir(fd);
     if (folder == NULL) {
@@ -252,7 +252,7 @@ static bool s_empty(int fd, const char *path, struct err *err)
             continue;
         int inner = openat(dirfd(folder), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         bool is_folder = inner >= 0;
-        if (is_folder && !s_empty(inner, path, err)) {
+        if (is_folder && !file_empty(inner, path, err)) {
             ok = false;
             break;
         }
@@ -272,7 +272,7 @@ bool folder_remove(const char *path, struct err *err)
         return true;
     if (fd < 0)
         return err_errno(err, ERR_IO, "%s: cannot open folder", path);
-    if (!s_empty(fd, path, err))
+    if (!file_empty(fd, path, err))
         return false;
     if (rmdir(path) != 0 && errno != ENOENT)
         return err_errno(err, ERR_IO, "%s: cannot remove folder", path);
@@ -282,7 +282,7 @@ bool folder_remove(const char *path, struct err *err)
 bool link_replace(const char *path, const char *target, struct err *err)
 {
     char partial[FILE_PATH], parent[FILE_PATH];
-    if (!s_partial(partial, path, err) || !path_parent(parent, path, err))
+    if (!file_partial(partial, path, err) || !path_parent(parent, path, err))
         return false;
     if (unlink(partial) != 0 && errno != ENOENT)
         return err_errno(err, ERR_IO, "%s: cannot remove", partial);

@@ -9,18 +9,18 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static void s_blame(struct inspection *found, const struct err *why)
+static void inspect_blame(struct inspection *found, const struct err *why)
 {
     if (found->reason[0] == '\0')
         snprintf(found->reason, sizeof found->reason, "%s", why->text);
 }
 
-static void s_read_files(struct inspection *found)
+static void inspect_read_files(struct inspection *found)
 {
     struct manifest manifest;
     struct err why = {0};
     if (!manifest_load(&manifest, found->folder, &why)) {
-        s_blame(found, &why);
+        inspect_blame(found, &why);
         return;
     }
     for (size_t i = 0; i < manifest.count; i++) {
@@ -30,22 +30,22 @@ static void s_read_files(struct inspection *found)
             found->reason[0] == '\0' && !found->resumable && strcmp(file->entry.name, "optimizer.safetensors") == 0;
         if (!file->absent && !manifest_check(&file->entry, found->folder, &why)) {
             snprintf(file->reason, sizeof file->reason, "%s", why.text);
-            s_blame(found, &why);
+            inspect_blame(found, &why);
         }
     }
     found->file_count = manifest.count;
 }
 
 /* What a file says although the checkpoint as a whole may be damaged. */
-static void s_read_state(struct inspection *found)
+static void inspect_read_state(struct inspection *found)
 {
     struct err why = {0};
     found->has_state = checkpoint_state_load(&found->state, found->folder, &why);
     if (!found->has_state)
-        s_blame(found, &why);
+        inspect_blame(found, &why);
 }
 
-static size_t s_read_words(struct inspection *found, const char *file)
+static size_t inspect_read_words(struct inspection *found, const char *file)
 {
     char path[FILE_PATH];
     struct buffer text = {0};
@@ -55,7 +55,7 @@ static size_t s_read_words(struct inspection *found, const char *file)
         vocab = vocab_read(text.data == NULL ? "" : text.data, text.size, path, &why);
     size_t words = vocab == NULL ? 0 : vocab_size(vocab);
     if (vocab == NULL)
-        s_blame(found, &why);
+        inspect_blame(found, &why);
     vocab_destroy(&vocab);
     buffer_free(&text);
     return words;
@@ -69,17 +69,18 @@ uint64_t inspect_elements(const struct tensor_entry *tensor)
     return elements;
 }
 
-static void s_read_model(struct inspection *found)
+static void inspect_read_model(struct inspection *found)
 {
     struct err why = {0};
     if (!checkpoint_tensors(found->folder, "model.safetensors", &found->model, &why))
-        s_blame(found, &why);
+        inspect_blame(found, &why);
     for (size_t i = 0; i < found->model.count; i++)
         found->parameters += inspect_elements(&found->model.tensors[i]);
 }
 
 /* Whether RUN/LINK marks that checkpoint: as a link, or, in a copy of a run, as a folder of the same step. */
-static bool s_is_marked(const char *run, const char *link, const struct inspect_row *row, struct checkpoint *checkpoint)
+static bool inspect_is_marked(const char *run, const char *link, const struct inspect_row *row,
+                              struct checkpoint *checkpoint)
 {
     char path[FILE_PATH];
     struct stat about;
@@ -90,12 +91,12 @@ static bool s_is_marked(const char *run, const char *link, const struct inspect_
     return checkpoint_state_load(&checkpoint->state, path, NULL) && checkpoint->state.step == row->step;
 }
 
-static void s_read_row(struct inspect_row *row, const char *run, struct checkpoint *checkpoint)
+static void inspect_read_row(struct inspect_row *row, const char *run, struct checkpoint *checkpoint)
 {
     char path[FILE_PATH];
     struct err why = {0};
-    row->latest = s_is_marked(run, STEP_LATEST, row, checkpoint);
-    row->best = s_is_marked(run, STEP_BEST, row, checkpoint);
+    row->latest = inspect_is_marked(run, STEP_LATEST, row, checkpoint);
+    row->best = inspect_is_marked(run, STEP_BEST, row, checkpoint);
     if (!path_join(path, run, row->name, &why) || !checkpoint_open(checkpoint, path, STEP_LATEST, &why)) {
         snprintf(row->reason, sizeof row->reason, "%s", why.text);
         return;
@@ -107,7 +108,7 @@ static void s_read_row(struct inspect_row *row, const char *run, struct checkpoi
     checkpoint_close(checkpoint);
 }
 
-static bool s_read_run(struct inspection *found, struct err *err)
+static bool inspect_read_run(struct inspection *found, struct err *err)
 {
     struct step_folder *folders;
     size_t count;
@@ -124,7 +125,7 @@ static bool s_read_run(struct inspection *found, struct err *err)
         struct inspect_row *row = &found->rows[found->row_count++];
         memcpy(row->name, folders[i].name, sizeof row->name);
         row->step = folders[i].step;
-        s_read_row(row, found->run, checkpoint);
+        inspect_read_row(row, found->run, checkpoint);
     }
     free(checkpoint);
     free(folders);
@@ -132,7 +133,7 @@ static bool s_read_run(struct inspection *found, struct err *err)
 }
 
 /* What only checkpoint_open checks: required files, the step in the folder's name. */
-static bool s_read_whole(struct inspection *found, struct err *err)
+static bool inspect_read_whole(struct inspection *found, struct err *err)
 {
     struct checkpoint *checkpoint = malloc(sizeof *checkpoint);
     struct err why = {0};
@@ -142,13 +143,13 @@ static bool s_read_whole(struct inspection *found, struct err *err)
         found->resumable = checkpoint->resumable;
         checkpoint_close(checkpoint);
     } else {
-        s_blame(found, &why);
+        inspect_blame(found, &why);
     }
     free(checkpoint);
     return true;
 }
 
-static bool s_look(struct inspection *found, const char *path, struct err *err)
+static bool inspect_look(struct inspection *found, const char *path, struct err *err)
 {
     char real[FILE_PATH];
     if (!checkpoint_locate(found->folder, path, STEP_BEST, err))
@@ -157,23 +158,23 @@ static bool s_look(struct inspection *found, const char *path, struct err *err)
         return err_errno(err, ERR_IO, "%s: cannot follow", path);
     if (strcmp(real, found->folder) != 0) {
         memcpy(found->run, real, sizeof real);
-        if (!s_read_run(found, err))
+        if (!inspect_read_run(found, err))
             return false;
     }
-    if (!s_read_whole(found, err))
+    if (!inspect_read_whole(found, err))
         return false;
-    s_read_files(found);
-    s_read_state(found);
-    s_read_model(found);
-    found->src_words = s_read_words(found, "src.vocab");
-    found->tgt_words = s_read_words(found, "tgt.vocab");
+    inspect_read_files(found);
+    inspect_read_state(found);
+    inspect_read_model(found);
+    found->src_words = inspect_read_words(found, "src.vocab");
+    found->tgt_words = inspect_read_words(found, "tgt.vocab");
     return true;
 }
 
 bool inspect_read(struct inspection *found, const char *path, struct err *err)
 {
     *found = (struct inspection){0};
-    if (s_look(found, path, err))
+    if (inspect_look(found, path, err))
         return true;
     inspect_free(found);
     return false;

@@ -8,7 +8,7 @@
 
 enum { NUMBER_TEXT = 32, SHAPE_TEXT = TENSOR_DIMS * 24 };
 
-static void s_shown(struct buffer *out, const char *text)
+static void inspect_shown(struct buffer *out, const char *text)
 {
     size_t from = out->size;
     buffer_text(out, text);
@@ -26,7 +26,7 @@ static void s_shown(struct buffer *out, const char *text)
 }
 
 /* 1234567 as "1,234,567". */
-static const char *s_grouped(char text[NUMBER_TEXT], uint64_t number)
+static const char *inspect_grouped(char text[NUMBER_TEXT], uint64_t number)
 {
     char digits[NUMBER_TEXT];
     int length = snprintf(digits, sizeof digits, "%" PRIu64, number);
@@ -40,7 +40,7 @@ static const char *s_grouped(char text[NUMBER_TEXT], uint64_t number)
     return text;
 }
 
-static const char *s_bytes(char text[NUMBER_TEXT], uint64_t bytes)
+static const char *inspect_bytes(char text[NUMBER_TEXT], uint64_t bytes)
 {
     static const char *const units[] = {"kB", "MB", "GB", "TB"};
     if (bytes < 1000) {
@@ -57,7 +57,7 @@ static const char *s_bytes(char text[NUMBER_TEXT], uint64_t bytes)
     return text;
 }
 
-static void s_option(const struct config *config, const char *key, struct buffer *value)
+static void inspect_option(const struct config *config, const char *key, struct buffer *value)
 {
     size_t count;
     const struct option_row *rows = config_options(&count);
@@ -68,13 +68,13 @@ static void s_option(const struct config *config, const char *key, struct buffer
     }
 }
 
-static void s_run_text(const struct inspection *found, struct buffer *out)
+static void inspect_run_text(const struct inspection *found, struct buffer *out)
 {
     char size[NUMBER_TEXT], step[NUMBER_TEXT];
     if (found->run[0] == '\0')
         return;
     buffer_text(out, "Run ");
-    s_shown(out, found->run);
+    inspect_shown(out, found->run);
     buffer_format(out, "\n  %-18s %11s %13s %10s  %s\n", "checkpoint", "epochs done", "step", "size", "verdict");
     for (size_t i = 0; i < found->row_count; i++) {
         const struct inspect_row *row = &found->rows[i];
@@ -88,72 +88,73 @@ static void s_run_text(const struct inspection *found, struct buffer *out)
             buffer_format(out, "%11" PRIu64 " ", row->epoch - 1);
         else
             buffer_format(out, "%11s ", "-");
-        buffer_format(out, "%13s %10s  %s%s\n", s_grouped(step, row->step), whole ? s_bytes(size, row->size) : "-",
-                      whole ? "whole" : "DAMAGED", links);
+        buffer_format(out, "%13s %10s  %s%s\n", inspect_grouped(step, row->step),
+                      whole ? inspect_bytes(size, row->size) : "-", whole ? "whole" : "DAMAGED", links);
     }
     buffer_text(out, "\n");
 }
 
-static void s_fact(struct buffer *out, const char *name)
+static void inspect_fact(struct buffer *out, const char *name)
 {
     buffer_format(out, "  %-12s ", name);
 }
 
-static void s_model_text(const struct inspection *found, struct buffer *out)
+static void inspect_model_text(const struct inspection *found, struct buffer *out)
 {
     const struct config *config = &found->state.config;
     char one[NUMBER_TEXT], other[NUMBER_TEXT];
     struct buffer cell = {0};
-    s_fact(out, "languages");
-    s_shown(out, config->data_src_lang);
+    inspect_fact(out, "languages");
+    inspect_shown(out, config->data_src_lang);
     buffer_text(out, " to ");
-    s_shown(out, config->data_tgt_lang);
+    inspect_shown(out, config->data_tgt_lang);
     buffer_text(out, "\n");
-    s_option(config, "model.cell", &cell);
-    s_fact(out, "model");
+    inspect_option(config, "model.cell", &cell);
+    inspect_fact(out, "model");
     buffer_format(out, "%s, embedding %" PRId64 ", hidden %" PRId64 ", layers %" PRId64 "\n",
                   cell.failed ? "?" : cell.data, config->model_embed, config->model_hidden, config->model_layers);
     buffer_free(&cell);
-    s_fact(out, "words");
-    buffer_format(out, "%s source, %s target\n", s_grouped(one, found->src_words), s_grouped(other, found->tgt_words));
-    s_fact(out, "parameters");
-    buffer_format(out, "%s in %zu tensors\n", s_grouped(one, found->parameters), found->model.count);
+    inspect_fact(out, "words");
+    buffer_format(out, "%s source, %s target\n", inspect_grouped(one, found->src_words),
+                  inspect_grouped(other, found->tgt_words));
+    inspect_fact(out, "parameters");
+    buffer_format(out, "%s in %zu tensors\n", inspect_grouped(one, found->parameters), found->model.count);
 }
 
-static void s_progress_text(const struct inspection *found, struct buffer *out)
+static void inspect_progress_text(const struct inspection *found, struct buffer *out)
 {
     const struct checkpoint_state *state = &found->state;
     char one[NUMBER_TEXT], other[NUMBER_TEXT];
-    s_fact(out, "step");
-    buffer_format(out, "%s (%s)\n", s_grouped(one, state->step),
+    inspect_fact(out, "step");
+    buffer_format(out, "%s (%s)\n", inspect_grouped(one, state->step),
                   found->reason[0] == '\0' && !found->resumable ? "cannot be resumed: optimizer.safetensors is absent"
                   : state->finished                             ? "finished"
                                                                 : "can be resumed");
-    s_fact(out, "epochs done");
-    buffer_format(out, "%s of %" PRId64, s_grouped(one, state->epoch - 1), state->config.train_epochs);
+    inspect_fact(out, "epochs done");
+    buffer_format(out, "%s of %" PRId64, inspect_grouped(one, state->epoch - 1), state->config.train_epochs);
     if (state->epoch_step > 0)
-        buffer_format(out, ", and %s steps of the next", s_grouped(other, state->epoch_step));
+        buffer_format(out, ", and %s steps of the next", inspect_grouped(other, state->epoch_step));
     buffer_text(out, "\n");
-    s_fact(out, "best score");
+    inspect_fact(out, "best score");
     if (state->has_best) {
         struct buffer metric = {0};
-        s_option(&state->config, "train.keep_best", &metric);
+        inspect_option(&state->config, "train.keep_best", &metric);
         buffer_format(out, "%s %.6g, epoch %" PRIu64 ", step %s\n", metric.failed ? "?" : metric.data,
-                      state->best_score, state->best_epoch, s_grouped(one, state->best_step));
+                      state->best_score, state->best_epoch, inspect_grouped(one, state->best_step));
         buffer_free(&metric);
     } else {
         buffer_text(out, "none yet\n");
     }
-    s_fact(out, "dataset");
+    inspect_fact(out, "dataset");
     buffer_format(out, "%s\n", state->dataset[0] == '\0' ? "-" : state->dataset);
-    s_fact(out, "written");
-    s_shown(out, state->created);
+    inspect_fact(out, "written");
+    inspect_shown(out, state->created);
     buffer_text(out, " by lstmq ");
-    s_shown(out, state->version);
+    inspect_shown(out, state->version);
     buffer_text(out, "\n");
 }
 
-static void s_files_text(const struct inspection *found, struct buffer *out)
+static void inspect_files_text(const struct inspection *found, struct buffer *out)
 {
     char size[NUMBER_TEXT];
     if (found->file_count == 0)
@@ -161,15 +162,15 @@ static void s_files_text(const struct inspection *found, struct buffer *out)
     buffer_format(out, "\n  %-28s %14s  %-16s  %s\n", "file", "bytes", "xxh3", "verdict");
     for (size_t i = 0; i < found->file_count; i++) {
         const struct inspect_file *file = &found->files[i];
-        buffer_format(out, "  %-28s %14s  %016" PRIx64 "  %s\n", file->entry.name, s_grouped(size, file->entry.size),
-                      file->entry.xxh3,
+        buffer_format(out, "  %-28s %14s  %016" PRIx64 "  %s\n", file->entry.name,
+                      inspect_grouped(size, file->entry.size), file->entry.xxh3,
                       file->absent              ? "absent"
                       : file->reason[0] == '\0' ? "whole"
                                                 : "DAMAGED");
     }
 }
 
-static void s_tensors_text(const struct inspection *found, struct buffer *out)
+static void inspect_tensors_text(const struct inspection *found, struct buffer *out)
 {
     if (found->model.count == 0)
         return;
@@ -183,14 +184,14 @@ static void s_tensors_text(const struct inspection *found, struct buffer *out)
                 (size_t)snprintf(shape + used, sizeof shape - used, "%s%" PRIu64, d > 0 ? " x " : "", tensor->shape[d]);
         size_t begin = out->size;
         buffer_text(out, "  ");
-        s_shown(out, tensor->name);
+        inspect_shown(out, tensor->name);
         buffer_format(out, "%*s %-5s %20s %14s\n", (int)(out->size - begin < 36 ? 36 - (out->size - begin) : 0), "",
-                      tensor->dtype, shape, s_grouped(elements, inspect_elements(tensor)));
+                      tensor->dtype, shape, inspect_grouped(elements, inspect_elements(tensor)));
     }
 }
 
 /* Configuration that differs from what lstmq does unasked, one option a line, with the default behind it. */
-static void s_changed_text(const struct config *config, const struct config *defaults, struct buffer *out)
+static void inspect_changed_text(const struct config *config, const struct config *defaults, struct buffer *out)
 {
     size_t count;
     const struct option_row *rows = config_options(&count);
@@ -205,7 +206,7 @@ static void s_changed_text(const struct config *config, const struct config *def
             continue;
         buffer_format(out, "  %-22s ", rows[i].key);
         size_t begin = out->size;
-        s_shown(out, value.data);
+        inspect_shown(out, value.data);
         buffer_format(out, "%*s %s\n", (int)(out->size - begin < 28 ? 28 - (out->size - begin) : 0), "",
                       usual.size == 0 ? "-" : usual.data);
     }
@@ -214,7 +215,7 @@ static void s_changed_text(const struct config *config, const struct config *def
 }
 
 /* The rest of what a training run reads, two options a line. */
-static void s_default_text(const struct config *config, const struct config *defaults, struct buffer *out)
+static void inspect_default_text(const struct config *config, const struct config *defaults, struct buffer *out)
 {
     size_t count, shown = 0, width = 0;
     const struct option_row *rows = config_options(&count);
@@ -244,20 +245,20 @@ static void s_default_text(const struct config *config, const struct config *def
 
 void inspect_text(const struct inspection *found, struct buffer *out)
 {
-    s_run_text(found, out);
+    inspect_run_text(found, out);
     buffer_text(out, "Checkpoint ");
-    s_shown(out, found->folder);
+    inspect_shown(out, found->folder);
     buffer_format(out, "\n  %-12s %s\n", "verdict", found->reason[0] == '\0' ? "whole" : "DAMAGED");
     if (found->has_state) {
-        s_model_text(found, out);
-        s_progress_text(found, out);
+        inspect_model_text(found, out);
+        inspect_progress_text(found, out);
     }
-    s_files_text(found, out);
-    s_tensors_text(found, out);
+    inspect_files_text(found, out);
+    inspect_tensors_text(found, out);
     if (found->has_state) {
         struct config defaults;
         config_defaults(&defaults);
-        s_changed_text(&found->state.config, &defaults, out);
-        s_default_text(&found->state.config, &defaults, out);
+        inspect_changed_text(&found->state.config, &defaults, out);
+        inspect_default_text(&found->state.config, &defaults, out);
     }
 }

@@ -18,7 +18,7 @@ void json_print(json_t *root, struct buffer *out)
 }
 
 /* Bytes of the nan, inf, -nan or -inf at `text`; 0 = other text. */
-static size_t s_no_number(const char *text)
+static size_t json_no_number(const char *text)
 {
     size_t sign = text[0] == '-';
     return strncmp(text + sign, "nan", 3) == 0 || strncmp(text + sign, "inf", 3) == 0 ? sign + 3 : 0;
@@ -32,7 +32,7 @@ void json_print_nulls(struct buffer *text)
         return;
     for (size_t i = 0; i < text->size;) {
         const char *at = text->data + i;
-        size_t size = quoted ? 0 : s_no_number(at);
+        size_t size = quoted ? 0 : json_no_number(at);
         if (size > 0) {
             buffer_text(&out, "null");
         } else {

@@ -39,7 +39,7 @@ const struct manifest_entry *manifest_find(const struct manifest *manifest, cons
     return NULL;
 }
 
-static void s_tail(char tail[TAIL + 1], const void *body, size_t size)
+static void manifest_tail(char tail[TAIL + 1], const void *body, size_t size)
 {
     snprintf(tail, TAIL + 1, "\"xxh3\": \"%016" PRIx64 "\"}\n", (uint64_t)XXH3_64bits(body, size));
 }
@@ -57,11 +57,11 @@ void manifest_write(const struct manifest *manifest, struct buffer *out)
     if (out->failed)
         return;
     char tail[TAIL + 1];
-    s_tail(tail, out->data + begin, out->size - begin);
+    manifest_tail(tail, out->data + begin, out->size - begin);
     buffer_text(out, tail);
 }
 
-static bool s_hash_text(const char *text, uint64_t *hash)
+static bool manifest_hash_text(const char *text, uint64_t *hash)
 {
     if (strlen(text) != HASH_DIGITS || strspn(text, "0123456789abcdef") != HASH_DIGITS)
         return false;
@@ -69,7 +69,8 @@ static bool s_hash_text(const char *text, uint64_t *hash)
     return true;
 }
 
-static bool s_entry_read(const char *file, json_t *about, const char *name, struct manifest *manifest, struct err *err)
+static bool manifest_entry_read(const char *file, json_t *about, const char *name, struct manifest *manifest,
+                                struct err *err)
 {
     if (!manifest_name_ok(file))
         return err_set(err, ERR_DATA, "%s: \"%.80s\" is not the name of a checkpoint's file", name, file);
@@ -80,7 +81,7 @@ static bool s_entry_read(const char *file, json_t *about, const char *name, stru
     const char *hash = json_string_value(json_object_get(about, "xxh3"));
     if (!json_is_integer(size) || json_integer_value(size) < 0)
         return err_set(err, ERR_DATA, "%s: %s: \"size\" is not a number of bytes", name, file);
-    if (hash == NULL || !s_hash_text(hash, &entry->xxh3))
+    if (hash == NULL || !manifest_hash_text(hash, &entry->xxh3))
         return err_set(err, ERR_DATA, "%s: %s: \"xxh3\" is not 16 hexadecimal digits", name, file);
     strcpy(entry->name, file);
     entry->size = (uint64_t)json_integer_value(size);
@@ -88,7 +89,7 @@ static bool s_entry_read(const char *file, json_t *about, const char *name, stru
     return true;
 }
 
-static bool s_files_read(json_t *root, const char *name, struct manifest *manifest, struct err *err)
+static bool manifest_files_read(json_t *root, const char *name, struct manifest *manifest, struct err *err)
 {
     json_t *format = json_object_get(root, "format");
     json_t *files = json_object_get(root, "files");
@@ -101,15 +102,15 @@ static bool s_files_read(json_t *root, const char *name, struct manifest *manife
     json_t *about;
     json_object_foreach(files, file, about)
     {
-        if (!s_entry_read(file, about, name, manifest, err))
+        if (!manifest_entry_read(file, about, name, manifest, err))
             return false;
     }
     return true;
 }
 
 /* The text must be the one that manifest_write makes: a reader that took more would have to say what it means. */
-static bool s_compare_written(const char *text, size_t size, const char *name, const struct manifest *manifest,
-                              struct err *err)
+static bool manifest_compare_written(const char *text, size_t size, const char *name, const struct manifest *manifest,
+                                     struct err *err)
 {
     struct buffer written = {0};
     manifest_write(manifest, &written);
@@ -126,14 +127,15 @@ bool manifest_read(const char *text, size_t size, const char *name, struct manif
     *manifest = (struct manifest){0};
     if (size < TAIL)
         return err_set(err, ERR_DATA, "%s: cut short: %zu bytes", name, size);
-    s_tail(tail, text, size - TAIL);
+    manifest_tail(tail, text, size - TAIL);
     if (memcmp(text + size - TAIL, tail, TAIL) != 0)
         return err_set(err, ERR_DATA, "%s: damaged: it does not end with the checksum of its own content", name);
     json_error_t error;
     json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
     if (root == NULL)
         return err_set(err, ERR_DATA, "%s:%d: %s", name, error.line, error.text);
-    bool ok = s_files_read(root, name, manifest, err) && s_compare_written(text, size, name, manifest, err);
+    bool ok =
+        manifest_files_read(root, name, manifest, err) && manifest_compare_written(text, size, name, manifest, err);
     json_decref(root);
     return ok;
 }
@@ -153,7 +155,7 @@ bool manifest_load(struct manifest *manifest, const char *folder, struct err *er
 }
 
 /* The hash of what is left to read, and how much that was. */
-static bool s_hash_file(int fd, const char *path, uint64_t *hash, uint64_t *size, struct err *err)
+static bool manifest_hash_file(int fd, const char *path, uint64_t *hash, uint64_t *size, struct err *err)
 {
     XXH3_state_t *state = XXH3_createState();
     char *chunk = malloc(CHECK_CHUNK);
@@ -176,7 +178,7 @@ static bool s_hash_file(int fd, const char *path, uint64_t *hash, uint64_t *size
     return ok;
 }
 
-static bool s_check_open(int fd, const char *path, const struct manifest_entry *entry, struct err *err)
+static bool manifest_check_open(int fd, const char *path, const struct manifest_entry *entry, struct err *err)
 {
     struct stat about;
     if (fstat(fd, &about) != 0)
@@ -185,7 +187,7 @@ static bool s_check_open(int fd, const char *path, const struct manifest_entry *
         return err_set(err, ERR_DATA, "%s: not a plain file", path);
     uint64_t size = (uint64_t)about.st_size;
     uint64_t hash = 0;
-    if (size == entry->size && !s_hash_file(fd, path, &hash, &size, err))
+    if (size == entry->size && !manifest_hash_file(fd, path, &hash, &size, err))
         return false;
     if (size != entry->size)
         return err_set(err, ERR_DATA, "%s: damaged: %" PRIu64 " bytes instead of %" PRIu64, path, size, entry->size);
@@ -205,7 +207,7 @@ bool manifest_check(const struct manifest_entry *entry, const char *folder, stru
         return err_set(err, ERR_DATA, "%s: missing", path);
     if (fd < 0)
         return err_errno(err, ERR_IO, "%s: cannot open", path);
-    bool ok = s_check_open(fd, path, entry, err);
+    bool ok = manifest_check_open(fd, path, entry, err);
     close(fd);
     return ok;
 }

@@ -13,27 +13,27 @@ enum { HEADER_ALIGN = 8 };
 static const struct {
     const char *name;
     uint64_t bytes;
-} s_dtypes[] = {
+} safetensors_dtypes[] = {
     {"F32", 4},  {"F64", 8},     {"F16", 2},     {"BF16", 2},    {"I64", 8}, {"I32", 4},
     {"I16", 2},  {"I8", 1},      {"U64", 8},     {"U32", 4},     {"U16", 2}, {"U8", 1},
     {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1}, {"C64", 8},
 };
 
 /* 0 for a dtype that is not one. */
-static uint64_t s_dtype_bytes(const char *dtype)
+static uint64_t safetensors_dtype_bytes(const char *dtype)
 {
-    for (size_t i = 0; i < sizeof s_dtypes / sizeof *s_dtypes; i++) {
-        if (strcmp(s_dtypes[i].name, dtype) == 0)
-            return s_dtypes[i].bytes;
+    for (size_t i = 0; i < sizeof safetensors_dtypes / sizeof *safetensors_dtypes; i++) {
+        if (strcmp(safetensors_dtypes[i].name, dtype) == 0)
+            return safetensors_dtypes[i].bytes;
     }
     return 0;
 }
 
 /* Bytes that dtype and shape ask for; false when they do not fit into 63 bits, which is what JSON's integers have
  * here. */
-static bool s_tensor_bytes(const struct tensor_entry *entry, uint64_t *bytes)
+static bool safetensors_tensor_bytes(const struct tensor_entry *entry, uint64_t *bytes)
 {
-    uint64_t size = s_dtype_bytes(entry->dtype);
+    uint64_t size = safetensors_dtype_bytes(entry->dtype);
     bool empty = false;
     for (int i = 0; i < entry->dims; i++)
         empty = empty || entry->shape[i] == 0;
@@ -46,7 +46,7 @@ static bool s_tensor_bytes(const struct tensor_entry *entry, uint64_t *bytes)
     return true;
 }
 
-static json_t *s_entry_json(const struct tensor_entry *entry)
+static json_t *safetensors_entry_json(const struct tensor_entry *entry)
 {
     json_t *shape = json_array();
     for (int i = 0; shape != NULL && i < entry->dims; i++)
@@ -55,30 +55,30 @@ static json_t *s_entry_json(const struct tensor_entry *entry)
                      (json_int_t)entry->offset, (json_int_t)(entry->offset + entry->size));
 }
 
-static bool s_place(struct tensor_entry *entry, uint64_t offset, struct err *err)
+static bool safetensors_place(struct tensor_entry *entry, uint64_t offset, struct err *err)
 {
     if (entry->name[0] == '\0' || memchr(entry->name, '\0', sizeof entry->name) == NULL ||
         strcmp(entry->name, METADATA) == 0)
         return err_set(err, ERR_USAGE, "\"%.63s\" cannot be the name of a tensor", entry->name);
-    if (s_dtype_bytes(entry->dtype) == 0)
+    if (safetensors_dtype_bytes(entry->dtype) == 0)
         return err_set(err, ERR_USAGE, "tensor %s: no dtype \"%.7s\"", entry->name, entry->dtype);
     if (entry->dims < 0 || entry->dims > TENSOR_DIMS)
         return err_set(err, ERR_USAGE, "tensor %s: %d dimensions", entry->name, entry->dims);
     entry->offset = offset;
-    if (!s_tensor_bytes(entry, &entry->size) || entry->size > (uint64_t)INT64_MAX - offset)
+    if (!safetensors_tensor_bytes(entry, &entry->size) || entry->size > (uint64_t)INT64_MAX - offset)
         return err_set(err, ERR_USAGE, "tensor %s: too large", entry->name);
     return true;
 }
 
-static bool s_table_json(json_t *table, struct tensor_entry *entries, size_t count, struct err *err)
+static bool safetensors_table_json(json_t *table, struct tensor_entry *entries, size_t count, struct err *err)
 {
     uint64_t offset = 0;
     for (size_t i = 0; i < count; i++) {
-        if (!s_place(&entries[i], offset, err))
+        if (!safetensors_place(&entries[i], offset, err))
             return false;
         if (json_object_get(table, entries[i].name) != NULL)
             return err_set(err, ERR_USAGE, "tensor %s: named twice", entries[i].name);
-        if (json_object_set_new(table, entries[i].name, s_entry_json(&entries[i])) != 0)
+        if (json_object_set_new(table, entries[i].name, safetensors_entry_json(&entries[i])) != 0)
             return err_set(err, ERR_USAGE, "tensor %s: out of memory, or a name that is not UTF-8", entries[i].name);
         offset += entries[i].size;
     }
@@ -91,7 +91,7 @@ bool safetensors_header(struct tensor_entry *entries, size_t count, struct buffe
     if (table == NULL)
         return err_set(err, ERR_MEMORY, "out of memory for a table of %zu tensors", count);
     char *text = NULL;
-    bool ok = s_table_json(table, entries, count, err);
+    bool ok = safetensors_table_json(table, entries, count, err);
     if (ok)
         text = json_dumps(table, JSON_COMPACT);
     json_decref(table);
@@ -123,7 +123,7 @@ uint64_t safetensors_header_size(const void *bytes)
 }
 
 /* A number of elements or bytes. */
-static bool s_count_read(json_t *value, uint64_t *count)
+static bool safetensors_count_read(json_t *value, uint64_t *count)
 {
     if (!json_is_integer(value) || json_integer_value(value) < 0)
         return false;
@@ -131,18 +131,18 @@ static bool s_count_read(json_t *value, uint64_t *count)
     return true;
 }
 
-static bool s_dtype_read(json_t *value, const char *name, struct tensor_entry *entry, struct err *err)
+static bool safetensors_dtype_read(json_t *value, const char *name, struct tensor_entry *entry, struct err *err)
 {
     const char *dtype = json_string_value(value);
     if (dtype == NULL)
         return err_set(err, ERR_DATA, "%s: tensor %s: \"dtype\" is missing or not a string", name, entry->name);
-    if (s_dtype_bytes(dtype) == 0)
+    if (safetensors_dtype_bytes(dtype) == 0)
         return err_set(err, ERR_DATA, "%s: tensor %s: unknown dtype \"%.40s\"", name, entry->name, dtype);
     strcpy(entry->dtype, dtype);
     return true;
 }
 
-static bool s_shape_read(json_t *value, const char *name, struct tensor_entry *entry, struct err *err)
+static bool safetensors_shape_read(json_t *value, const char *name, struct tensor_entry *entry, struct err *err)
 {
     if (!json_is_array(value))
         return err_set(err, ERR_DATA, "%s: tensor %s: \"shape\" is missing or not an array", name, entry->name);
@@ -152,24 +152,24 @@ static bool s_shape_read(json_t *value, const char *name, struct tensor_entry *e
                        TENSOR_DIMS);
     entry->dims = (int)dims;
     for (size_t i = 0; i < dims; i++) {
-        if (!s_count_read(json_array_get(value, i), &entry->shape[i]))
+        if (!safetensors_count_read(json_array_get(value, i), &entry->shape[i]))
             return err_set(err, ERR_DATA, "%s: tensor %s: dimension %zu of its shape is not a whole number from 0",
                            name, entry->name, i);
     }
     return true;
 }
 
-static bool s_offsets_read(json_t *value, const char *name, struct tensor_entry *entry, struct err *err)
+static bool safetensors_offsets_read(json_t *value, const char *name, struct tensor_entry *entry, struct err *err)
 {
     uint64_t from, to, needed;
-    if (json_array_size(value) != 2 || !s_count_read(json_array_get(value, 0), &from) ||
-        !s_count_read(json_array_get(value, 1), &to))
+    if (json_array_size(value) != 2 || !safetensors_count_read(json_array_get(value, 0), &from) ||
+        !safetensors_count_read(json_array_get(value, 1), &to))
         return err_set(err, ERR_DATA, "%s: tensor %s: \"data_offsets\" is not two whole numbers from 0", name,
                        entry->name);
     if (to < from)
         return err_set(err, ERR_DATA, "%s: tensor %s: ends at %" PRIu64 ", before it begins at %" PRIu64, name,
                        entry->name, to, from);
-    if (!s_tensor_bytes(entry, &needed))
+    if (!safetensors_tensor_bytes(entry, &needed))
         return err_set(err, ERR_DATA, "%s: tensor %s: its shape is too large to be", name, entry->name);
     entry->offset = from;
     entry->size = to - from;
@@ -179,7 +179,8 @@ static bool s_offsets_read(json_t *value, const char *name, struct tensor_entry 
     return true;
 }
 
-static bool s_tensor_read(const char *key, json_t *about, const char *name, struct tensor_entry *entry, struct err *err)
+static bool safetensors_tensor_read(const char *key, json_t *about, const char *name, struct tensor_entry *entry,
+                                    struct err *err)
 {
     size_t length = strlen(key);
     if (length == 0 || length >= sizeof entry->name)
@@ -194,12 +195,12 @@ static bool s_tensor_read(const char *key, json_t *about, const char *name, stru
         if (strcmp(field, "dtype") != 0 && strcmp(field, "shape") != 0 && strcmp(field, "data_offsets") != 0)
             return err_set(err, ERR_DATA, "%s: tensor %s: unknown key \"%.80s\"", name, key, field);
     }
-    return s_dtype_read(json_object_get(about, "dtype"), name, entry, err) &&
-           s_shape_read(json_object_get(about, "shape"), name, entry, err) &&
-           s_offsets_read(json_object_get(about, "data_offsets"), name, entry, err);
+    return safetensors_dtype_read(json_object_get(about, "dtype"), name, entry, err) &&
+           safetensors_shape_read(json_object_get(about, "shape"), name, entry, err) &&
+           safetensors_offsets_read(json_object_get(about, "data_offsets"), name, entry, err);
 }
 
-static bool s_metadata_check(json_t *metadata, const char *name, struct err *err)
+static bool safetensors_metadata_check(json_t *metadata, const char *name, struct err *err)
 {
     const char *key;
     json_t *value;
@@ -214,7 +215,7 @@ static bool s_metadata_check(json_t *metadata, const char *name, struct err *err
 }
 
 /* An empty tensor stands before the one that begins at the same place. */
-static int s_by_offset(const void *a, const void *b)
+static int safetensors_by_offset(const void *a, const void *b)
 {
     const struct tensor_entry *one = a, *other = b;
     if (one->offset != other->offset)
@@ -224,7 +225,7 @@ static int s_by_offset(const void *a, const void *b)
     return strcmp(one->name, other->name);
 }
 
-static bool s_check_order(const struct safetensors *file, const char *name, struct err *err)
+static bool safetensors_check_order(const struct safetensors *file, const char *name, struct err *err)
 {
     uint64_t end = 0;
     for (size_t i = 0; i < file->count; i++) {
@@ -245,7 +246,7 @@ static bool s_check_order(const struct safetensors *file, const char *name, stru
     return true;
 }
 
-static bool s_table_read(json_t *table, const char *name, struct safetensors *file, struct err *err)
+static bool safetensors_table_read(json_t *table, const char *name, struct safetensors *file, struct err *err)
 {
     const char *key;
     json_t *value;
@@ -256,16 +257,16 @@ static bool s_table_read(json_t *table, const char *name, struct safetensors *fi
     json_object_foreach(table, key, value)
     {
         if (strcmp(key, METADATA) == 0) {
-            if (!s_metadata_check(value, name, err))
+            if (!safetensors_metadata_check(value, name, err))
                 return false;
             continue;
         }
-        if (!s_tensor_read(key, value, name, &file->tensors[file->count], err))
+        if (!safetensors_tensor_read(key, value, name, &file->tensors[file->count], err))
             return false;
         file->count++;
     }
-    qsort(file->tensors, file->count, sizeof *file->tensors, s_by_offset);
-    return s_check_order(file, name, err);
+    qsort(file->tensors, file->count, sizeof *file->tensors, safetensors_by_offset);
+    return safetensors_check_order(file, name, err);
 }
 
 bool safetensors_parse(const void *bytes, size_t size, uint64_t file_size, const char *name, struct safetensors *file,
@@ -290,7 +291,7 @@ bool safetensors_parse(const void *bytes, size_t size, uint64_t file_size, const
         return err_set(err, ERR_DATA, "%s: header byte %d: %s", name, error.position, error.text);
     file->header_size = header;
     file->data_size = file_size - header;
-    bool ok = s_table_read(table, name, file, err);
+    bool ok = safetensors_table_read(table, name, file, err);
     json_decref(table);
     if (!ok)
         safetensors_free(file);

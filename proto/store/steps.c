@@ -71,7 +71,7 @@ bool step_is_linked(const char *run, const char *link, const char *name)
            leads_to.st_dev == own.st_dev && leads_to.st_ino == own.st_ino;
 }
 
-static int s_newest_first(const void *a, const void *b)
+static int steps_newest_first(const void *a, const void *b)
 {
     const struct step_folder *one = a, *other = b;
     if (one->step != other->step)
@@ -79,7 +79,7 @@ static int s_newest_first(const void *a, const void *b)
     return (int)one->kind - (int)other->kind;
 }
 
-static bool s_add(struct step_folder **folders, size_t *count, size_t *capacity, const struct step_folder *folder)
+static bool steps_add(struct step_folder **folders, size_t *count, size_t *capacity, const struct step_folder *folder)
 {
     if (*count == *capacity) {
         size_t more = *capacity == 0 ? 16 : *capacity * 2;
@@ -113,7 +113,7 @@ bool steps_list(const char *run, struct step_folder **folders, size_t *count, st
             break;
         }
         struct step_folder folder;
-        if (step_parse(entry->d_name, &folder) && !s_add(folders, count, &capacity, &folder))
+        if (step_parse(entry->d_name, &folder) && !steps_add(folders, count, &capacity, &folder))
             ok = err_set(err, ERR_MEMORY, "%s: out of memory for its %zu checkpoints", run, *count);
     }
     closedir(open_run);
@@ -124,6 +124,6 @@ bool steps_list(const char *run, struct step_folder **folders, size_t *count, st
         return false;
     }
     if (*count > 0)
-        qsort(*folders, *count, sizeof **folders, s_newest_first);
+        qsort(*folders, *count, sizeof **folders, steps_newest_first);
     return true;
 }

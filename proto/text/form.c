@@ -22,7 +22,7 @@ struct mark {
     }
 
 /* UTF-32's mark begins with UTF-16's, so it stands before it. */
-static const struct mark s_marks[] = {
+static const struct mark form_marks[] = {
     MARK("\x1F\x8B", 0, FORM_GZIP, "gzip data", "gzip -dc"),
     MARK("PK\3\4", 0, FORM_ZIP, "a zip archive", "unzip -p"),
     MARK("PK\5\6", 0, FORM_ZIP, "a zip archive", "unzip -p"),
@@ -44,14 +44,14 @@ static const struct mark s_marks[] = {
 };
 
 /* bzip2's three letters may begin a sentence; a block's or the end's mark follows its level. */
-static bool s_is_bzip2(const char *bytes, size_t size)
+static bool form_is_bzip2(const char *bytes, size_t size)
 {
     return size >= 10 && bytes[3] >= '1' && bytes[3] <= '9' &&
            (memcmp(bytes + 4, "1AY&SY", 6) == 0 || memcmp(bytes + 4, "\x17\x72\x45\x38\x50\x90", 6) == 0);
 }
 
 /* Every four bytes are a code point, the first byte the highest (`big`) or the lowest. */
-static bool s_is_utf32(const unsigned char *bytes, size_t size, bool big)
+static bool form_is_utf32(const unsigned char *bytes, size_t size, bool big)
 {
     for (size_t i = 0; i + 4 <= size; i += 4) {
         const unsigned char *unit = bytes + i;
@@ -65,7 +65,7 @@ static bool s_is_utf32(const unsigned char *bytes, size_t size, bool big)
 
 /* No low byte is 0, and the high byte is: in three units in four, as of Latin letters, or at each of several line ends,
  * as in any script. A text with some NULs in it has line ends without one. */
-static bool s_is_utf16(const unsigned char *bytes, size_t size, bool big)
+static bool form_is_utf16(const unsigned char *bytes, size_t size, bool big)
 {
     size_t units = size / 2, latin = 0, ends = 0, feeds = 0;
     for (size_t i = 0; i < units; i++) {
@@ -81,22 +81,22 @@ static bool s_is_utf16(const unsigned char *bytes, size_t size, bool big)
 
 struct form form_of(const char *bytes, size_t size)
 {
-    for (size_t i = 0; i < sizeof s_marks / sizeof *s_marks; i++) {
-        const struct mark *mark = &s_marks[i];
+    for (size_t i = 0; i < sizeof form_marks / sizeof *form_marks; i++) {
+        const struct mark *mark = &form_marks[i];
         if (size < mark->at + mark->size || memcmp(bytes + mark->at, mark->bytes, mark->size) != 0)
             continue;
-        if (bytes[0] != 'B' || mark->at != 0 || s_is_bzip2(bytes, size))
+        if (bytes[0] != 'B' || mark->at != 0 || form_is_bzip2(bytes, size))
             return mark->form;
     }
     size = size < FORM_BYTES ? size : FORM_BYTES;
     const unsigned char *units = (const unsigned char *)bytes;
-    if (s_is_utf32(units, size, false))
+    if (form_is_utf32(units, size, false))
         return (struct form){FORM_OTHER, "UTF-32 text", "iconv -f UTF-32LE -t UTF-8"};
-    if (s_is_utf32(units, size, true))
+    if (form_is_utf32(units, size, true))
         return (struct form){FORM_OTHER, "UTF-32 text", "iconv -f UTF-32BE -t UTF-8"};
-    if (s_is_utf16(units, size, false))
+    if (form_is_utf16(units, size, false))
         return (struct form){FORM_OTHER, "UTF-16 text", "iconv -f UTF-16LE -t UTF-8"};
-    if (s_is_utf16(units, size, true))
+    if (form_is_utf16(units, size, true))
         return (struct form){FORM_OTHER, "UTF-16 text", "iconv -f UTF-16BE -t UTF-8"};
     return (struct form){.kind = FORM_TEXT};
 }

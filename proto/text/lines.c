@@ -40,7 +40,7 @@ struct lines {
 };
 
 /* Up to `size` bytes of the file, 0 at its end, negative on failure. */
-static ssize_t s_read_file(struct lines *lines, void *bytes, size_t size, struct err *err)
+static ssize_t lines_read_file(struct lines *lines, void *bytes, size_t size, struct err *err)
 {
     ssize_t got;
     do
@@ -51,7 +51,7 @@ static ssize_t s_read_file(struct lines *lines, void *bytes, size_t size, struct
     return got;
 }
 
-static bool s_gzip_damaged(const struct lines *lines, const char *how, struct err *err)
+static bool lines_gzip_damaged(const struct lines *lines, const char *how, struct err *err)
 {
     return err_set(err, ERR_DATA, "%s: damaged gzip file (%s); check it with gzip -t and get it again", lines->path,
                    how);
@@ -59,13 +59,13 @@ static bool s_gzip_damaged(const struct lines *lines, const char *how, struct er
 
 /* Uncompressed bytes into [end, capacity); none at the end of the file. Zero bytes between members, and behind the
  * last, are padding, as tapes and some downloads have it. */
-static bool s_fill_gzip(struct lines *lines, struct err *err)
+static bool lines_fill_gzip(struct lines *lines, struct err *err)
 {
     z_stream *inflater = &lines->inflater;
     size_t before = lines->end;
     while (lines->end == before) {
         if (inflater->avail_in == 0 && !lines->file_ended) {
-            ssize_t got = s_read_file(lines, lines->source, lines->capacity, err);
+            ssize_t got = lines_read_file(lines, lines->source, lines->capacity, err);
             if (got < 0)
                 return false;
             lines->file_ended = got == 0;
@@ -95,21 +95,21 @@ static bool s_fill_gzip(struct lines *lines, struct err *err)
         if (status == Z_MEM_ERROR)
             return err_set(err, ERR_MEMORY, "%s: out of memory while uncompressing", lines->path);
         if (status == Z_BUF_ERROR && lines->file_ended)
-            return s_gzip_damaged(lines, "it ends too early", err);
+            return lines_gzip_damaged(lines, "it ends too early", err);
         if (status != Z_OK && status != Z_BUF_ERROR)
-            return s_gzip_damaged(lines, inflater->msg == NULL ? "unreadable" : inflater->msg, err);
+            return lines_gzip_damaged(lines, inflater->msg == NULL ? "unreadable" : inflater->msg, err);
     }
     return true;
 }
 
 /* Move what is unread to the front and read more text behind it; text_ended when there is none. */
-static bool s_fill(struct lines *lines, struct err *err)
+static bool lines_fill(struct lines *lines, struct err *err)
 {
     memmove(lines->held, lines->held + lines->at, lines->end - lines->at);
     lines->end -= lines->at;
     lines->at = 0;
     if (lines->gzip)
-        return s_fill_gzip(lines, err);
+        return lines_fill_gzip(lines, err);
     if (lines->zip != NULL) {
         size_t size;
         if (!zip_read(lines->zip, lines->held + lines->end, lines->capacity - lines->end, &size, err))
@@ -118,7 +118,7 @@ static bool s_fill(struct lines *lines, struct err *err)
         lines->text_ended = size == 0;
         return true;
     }
-    ssize_t got = s_read_file(lines, lines->held + lines->end, lines->capacity - lines->end, err);
+    ssize_t got = lines_read_file(lines, lines->held + lines->end, lines->capacity - lines->end, err);
     if (got < 0)
         return false;
     lines->end += (size_t)got;
@@ -127,16 +127,16 @@ static bool s_fill(struct lines *lines, struct err *err)
 }
 
 /* Read until the form of the text is sure. */
-static bool s_fill_first(struct lines *lines, struct err *err)
+static bool lines_fill_first(struct lines *lines, struct err *err)
 {
     while (lines->end < FORM_BYTES && !lines->text_ended)
-        if (!s_fill(lines, err))
+        if (!lines_fill(lines, err))
             return false;
     return true;
 }
 
 /* What was read into `held` is gzip's. */
-static bool s_begin_gzip(struct lines *lines, struct err *err)
+static bool lines_begin_gzip(struct lines *lines, struct err *err)
 {
     if (inflateInit2(&lines->inflater, GZIP_ONLY) != Z_OK)
         return err_set(err, ERR_MEMORY, "%s: out of memory while uncompressing", lines->path);
@@ -148,14 +148,14 @@ static bool s_begin_gzip(struct lines *lines, struct err *err)
     return true;
 }
 
-static bool s_is_named(const struct lines *lines, const char *suffix)
+static bool lines_is_named(const struct lines *lines, const char *suffix)
 {
     size_t length = strlen(lines->path), size = strlen(suffix);
     return length > size && strcmp(lines->path + length - size, suffix) == 0;
 }
 
 /* The name of the file as a shell takes it, where that is simple. */
-static const char *s_shell_name(const struct lines *lines)
+static const char *lines_shell_name(const struct lines *lines)
 {
     static const char safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./+,-";
     size_t length = strlen(lines->path);
@@ -164,21 +164,21 @@ static const char *s_shell_name(const struct lines *lines)
 }
 
 /* Find out what the file is by its first bytes, and drop a BOM. */
-static bool s_begin(struct lines *lines, struct err *err)
+static bool lines_begin(struct lines *lines, struct err *err)
 {
-    if (!s_fill_first(lines, err))
+    if (!lines_fill_first(lines, err))
         return false;
     if (lines->end == 0)
         return err_set(err, ERR_DATA, "%s: the file is empty; it should hold one sentence or pair a line", lines->path);
     struct form form = form_of(lines->held, lines->end), outer = form;
     if (form.kind == FORM_GZIP || form.kind == FORM_ZIP) {
-        if (form.kind == FORM_GZIP && !s_begin_gzip(lines, err))
+        if (form.kind == FORM_GZIP && !lines_begin_gzip(lines, err))
             return false;
         if (form.kind == FORM_ZIP && (lines->zip = zip_open(lines->fd, lines->path, err)) == NULL)
             return false;
         lines->text_ended = false;
         lines->end = 0;
-        if (!s_fill_first(lines, err))
+        if (!lines_fill_first(lines, err))
             return false;
         if (lines->end == 0)
             return err_set(err, ERR_DATA, "%s: nothing is in this %s", lines->path,
@@ -190,10 +190,10 @@ static bool s_begin(struct lines *lines, struct err *err)
     }
     if (form.kind != FORM_TEXT)
         return err_set(err, ERR_DATA, "%s: this is %s; make it plain UTF-8 text: %s %s > NEW", lines->path, form.name,
-                       form.command, s_shell_name(lines));
-    if (outer.kind == FORM_TEXT && (s_is_named(lines, ".gz") || s_is_named(lines, ".zip")))
+                       form.command, lines_shell_name(lines));
+    if (outer.kind == FORM_TEXT && (lines_is_named(lines, ".gz") || lines_is_named(lines, ".zip")))
         return err_set(err, ERR_DATA, "%s: not a %s file in spite of its name; rename or replace it", lines->path,
-                       s_is_named(lines, ".gz") ? "gzip" : "zip");
+                       lines_is_named(lines, ".gz") ? "gzip" : "zip");
     if (lines->end >= 3 && memcmp(lines->held, "\xEF\xBB\xBF", 3) == 0)
         lines->at = 3;
     return true;
@@ -223,7 +223,7 @@ struct lines *lines_open(const char *path, size_t longest, struct err *err)
         lines_close(&lines);
         return NULL;
     }
-    if (!s_begin(lines, err))
+    if (!lines_begin(lines, err))
         lines_close(&lines);
     return lines;
 }
@@ -276,7 +276,7 @@ size_t line_end_size(const char *text, size_t size, bool last)
 }
 
 /* Pass over what is left of a line, and take its end. */
-static bool s_end_line(struct lines *lines, struct line *line, struct err *err)
+static bool lines_end_line(struct lines *lines, struct line *line, struct err *err)
 {
     for (;;) {
         const char *from = lines->held + lines->at;
@@ -289,7 +289,7 @@ static bool s_end_line(struct lines *lines, struct line *line, struct err *err)
         line->end = size == 0 || (lone && file_end) ? LINE_END_FILE : lone ? LINE_END_CR : LINE_END_LF;
         if (size > 0 || lines->text_ended)
             return true;
-        if (!s_fill(lines, err))
+        if (!lines_fill(lines, err))
             return false;
     }
 }
@@ -305,7 +305,7 @@ bool lines_next(struct lines *lines, struct line *line, bool *end, struct err *e
         if (lines->text_ended || size > lines->longest ||
             (feed != NULL && line_end_size(feed, unread - size, false) > 0))
             break;
-        if (!s_fill(lines, err))
+        if (!lines_fill(lines, err))
             return false;
     }
     *end = lines->text_ended && lines->at == lines->end;
@@ -315,7 +315,7 @@ bool lines_next(struct lines *lines, struct line *line, bool *end, struct err *e
     *line = (struct line){.text = lines->held + lines->at, .size = size, .number = lines->number};
     lines->at += size;
     if (size <= lines->longest)
-        return s_end_line(lines, line, err);
+        return lines_end_line(lines, line, err);
     *line = (struct line){.text = "", .number = lines->number, .too_long = true};
-    return s_end_line(lines, line, err);
+    return lines_end_line(lines, line, err);
 }

@@ -12,7 +12,7 @@
 #include <utf8proc.h>
 
 /* What the notebook's rule does with a byte of ASCII: 0 drops it, ' ' is white space, all else is what is written. */
-static const unsigned char s_notebook[128] = {
+static const unsigned char normalise_notebook_map[128] = {
     ['\t'] = ' ', ['\n'] = ' ', ['\v'] = ' ', ['\f'] = ' ',  ['\r'] = ' ', [0x1C] = ' ', [0x1D] = ' ', [0x1E] = ' ',
     [0x1F] = ' ', [' '] = ' ',  ['!'] = '!',  ['\''] = '\'', ['-'] = '-',  ['.'] = '.',  ['?'] = '?',  ['A'] = 'a',
     ['B'] = 'b',  ['C'] = 'c',  ['D'] = 'd',  ['E'] = 'e',   ['F'] = 'f',  ['G'] = 'g',  ['H'] = 'h',  ['I'] = 'i',
@@ -57,18 +57,18 @@ bool utf8_valid(const char *text, size_t size, size_t *at)
 }
 
 /* One character under the notebook's rule: 0 dropped, ' ' white space, else the code point to write. */
-static uint32_t s_notebook_character(uint32_t code)
+static uint32_t normalise_notebook_character(uint32_t code)
 {
     if (unicode_space(code))
         return ' ';
     uint32_t lower = (uint32_t)utf8proc_tolower((utf8proc_int32_t)code);
     if (lower < 0x80)
-        return s_notebook[lower];
+        return normalise_notebook_map[lower];
     return lower >= 0xC0 && lower <= 0xFF ? lower : 0;
 }
 
 /* Letters, digits, and marks that belong to letters. Variation selectors are marks too, of emoji above all. */
-static bool s_is_letter(uint32_t code)
+static bool normalise_is_letter(uint32_t code)
 {
     utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
     bool selector = (code >= 0xFE00 && code <= 0xFE0F) || (code >= 0xE0100 && code <= 0xE01EF);
@@ -78,7 +78,7 @@ static bool s_is_letter(uint32_t code)
 
 /* Letters in what the notebook's rule wrote, × and ÷ among them. Of the bytes that it writes, those of a-z and the first
  * byte of à-ÿ have this bit set, and no others. */
-static uint64_t s_written_letters(const char *text, const char *end)
+static uint64_t normalise_written_letters(const char *text, const char *end)
 {
     uint64_t letters = 0, eight;
     for (; end - text >= 8; text += 8) {
@@ -91,8 +91,8 @@ static uint64_t s_written_letters(const char *text, const char *end)
 }
 
 /* `count` may be NULL. Only a character that is removed costs a look at its category; of ASCII, only digits count. */
-static char *s_normalise_notebook(const unsigned char *next, const unsigned char *end, char *out,
-                                  struct normalise_count *count)
+static char *normalise_notebook(const unsigned char *next, const unsigned char *end, char *out,
+                                struct normalise_count *count)
 {
     char *start = out;
     bool space = false;
@@ -100,7 +100,7 @@ static char *s_normalise_notebook(const unsigned char *next, const unsigned char
     while (next < end) {
         uint32_t code;
         if (*next < 0x80) {
-            code = s_notebook[*next++];
+            code = normalise_notebook_map[*next++];
         } else if (*next == LATIN_LEAD && end - next >= 2 && (next[1] & 0xC0) == 0x80) {
             uint32_t second = next[1];
             if (second < 0x9F && second != LATIN_TIMES)
@@ -109,8 +109,8 @@ static char *s_normalise_notebook(const unsigned char *next, const unsigned char
             next += 2;
         } else {
             uint32_t read = unicode_next(&next, end);
-            code = s_notebook_character(read);
-            removed += code == 0 && s_is_letter(read);
+            code = normalise_notebook_character(read);
+            removed += code == 0 && normalise_is_letter(read);
         }
         if (code == 0) {
             removed += next[-1] >= '0' && next[-1] <= '9';
@@ -131,13 +131,13 @@ static char *s_normalise_notebook(const unsigned char *next, const unsigned char
     }
     if (count != NULL) {
         count->removed += removed;
-        count->letters += removed + s_written_letters(start, out);
+        count->letters += removed + normalise_written_letters(start, out);
     }
     return out;
 }
 
 /* Fold white space and control characters only. `out` may be where `next` stands, or before it. */
-static char *s_fold_space(const unsigned char *next, const unsigned char *end, char *out)
+static char *normalise_fold_space(const unsigned char *next, const unsigned char *end, char *out)
 {
     char *start = out;
     bool space = false;
@@ -156,7 +156,7 @@ static char *s_fold_space(const unsigned char *next, const unsigned char *end, c
     return out;
 }
 
-static bool s_is_nfc_for_sure(const unsigned char *text, size_t size)
+static bool normalise_is_nfc_for_sure(const unsigned char *text, size_t size)
 {
     for (size_t i = 0; i < size; i++)
         if (text[i] >= NFC_SAFE_LEAD)
@@ -166,7 +166,7 @@ static bool s_is_nfc_for_sure(const unsigned char *text, size_t size)
 
 /* Compose `text` in the free room of `out`, so that no other memory is needed. Returns its bytes, which stand behind
  * out->size and are not counted in it, or NULL when there is no memory. */
-static unsigned char *s_compose(const char *text, size_t size, struct buffer *out, size_t *composed)
+static unsigned char *normalise_compose(const char *text, size_t size, struct buffer *out, size_t *composed)
 {
     const utf8proc_option_t options = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
     const size_t unit = sizeof(utf8proc_int32_t);
@@ -201,22 +201,22 @@ void normalise_counted(enum normalise rule, const char *text, size_t size, struc
                        struct normalise_count *count)
 {
     const unsigned char *bytes = (const unsigned char *)text;
-    if (rule == NORMALISE_NFC && !s_is_nfc_for_sure(bytes, size))
-        bytes = s_compose(text, size, out, &size);
+    if (rule == NORMALISE_NFC && !normalise_is_nfc_for_sure(bytes, size))
+        bytes = normalise_compose(text, size, out, &size);
     char *start = bytes == NULL ? NULL : buffer_reserve(out, bytes == (const unsigned char *)text ? size : 0);
     if (start == NULL)
         return;
     const unsigned char *last = bytes + size;
-    char *end =
-        rule == NORMALISE_NOTEBOOK ? s_normalise_notebook(bytes, last, start, count) : s_fold_space(bytes, last, start);
+    char *end = rule == NORMALISE_NOTEBOOK ? normalise_notebook(bytes, last, start, count)
+                                           : normalise_fold_space(bytes, last, start);
     *end = '\0';
     out->size += (size_t)(end - start);
 }
 
 /* A character that was removed, as a terminal can show it: "U+200B" where it is no visible character. A mark needs a
  * character before it to stand on. */
-static bool s_show(const unsigned char *character, const unsigned char *end, uint32_t code, bool after_visible,
-                   struct buffer *out)
+static bool normalise_show(const unsigned char *character, const unsigned char *end, uint32_t code, bool after_visible,
+                           struct buffer *out)
 {
     utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
     bool mark = category >= UTF8PROC_CATEGORY_MN && category <= UTF8PROC_CATEGORY_ME;
@@ -235,14 +235,14 @@ void normalise_removed(enum normalise rule, const char *text, size_t size, struc
     while (rule == NORMALISE_NOTEBOOK && next < end) {
         const unsigned char *character = next;
         uint32_t code = unicode_next(&next, end);
-        if (s_notebook_character(code) != 0) {
+        if (normalise_notebook_character(code) != 0) {
             in_run = after_visible = false;
             continue;
         }
         if (!in_run && out->size > 0)
             buffer_append(out, " ", 1);
         in_run = true;
-        after_visible = s_show(character, next, code, after_visible, out);
+        after_visible = normalise_show(character, next, code, after_visible, out);
     }
 }
 

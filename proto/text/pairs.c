@@ -1,6 +1,6 @@
 /* pairs.c - from lines to pairs: check, split, normalise into the arena, keep or take back.
  *
- * s_add decides about every pair, whether it came from a TSV line or from two parallel lines; s_bad_line about every
+ * pairs_add decides about every pair, whether it came from a TSV line or from two parallel lines; pairs_bad_line about every
  * line that cannot be used. Both sides are normalised straight into the arena; a pair outside the token limits is
  * undone by setting the arena's size back. */
 #include "proto/text/pairs.h"
@@ -31,7 +31,7 @@ struct placed {
 enum { FAULT_TEXT = 256 }; /* bytes of the message about a bad line */
 
 /* The message about a line that is not UTF-8: the first bad byte, and how to convert the file. */
-static void s_name_encoding(const struct line *line, size_t at, char *text, size_t size)
+static void pairs_name_encoding(const struct line *line, size_t at, char *text, size_t size)
 {
     unsigned byte = (unsigned char)line->text[at];
     const char *encoding = form_encoding(line->text, line->size);
@@ -45,7 +45,7 @@ static void s_name_encoding(const struct line *line, size_t at, char *text, size
 }
 
 /* The fault of a line without a look at its neighbours; NULL = none. */
-static const char *s_line_fault(const struct line *line, char *text, size_t size)
+static const char *pairs_line_fault(const struct line *line, char *text, size_t size)
 {
     size_t at;
     if (line->too_long) {
@@ -57,12 +57,12 @@ static const char *s_line_fault(const struct line *line, char *text, size_t size
     if (line->text[at] == '\0')
         snprintf(text, size, "a NUL at byte %zu; remove it, or convert the file if it is UTF-16", at + 1);
     else
-        s_name_encoding(line, at, text, size);
+        pairs_name_encoding(line, at, text, size);
     return text;
 }
 
 /* Keep the first word that lost a letter, as an example. */
-static bool s_keep_example(struct pairs_loss *loss, enum normalise rule, const struct side *side, struct err *err)
+static bool pairs_keep_example(struct pairs_loss *loss, enum normalise rule, const struct side *side, struct err *err)
 {
     if (loss->count.removed == 0 || loss->first[0] != '\0')
         return true;
@@ -88,8 +88,8 @@ static bool s_keep_example(struct pairs_loss *loss, enum normalise rule, const s
 }
 
 /* Normalise one side into the arena, NUL behind it. */
-static void s_add_side(struct pairs *pairs, enum normalise rule, const struct side *side, struct pairs_loss *loss,
-                       struct placed *placed)
+static void pairs_add_side(struct pairs *pairs, enum normalise rule, const struct side *side, struct pairs_loss *loss,
+                           struct placed *placed)
 {
     struct buffer *arena = &pairs->text;
     placed->start = arena->size;
@@ -102,7 +102,7 @@ static void s_add_side(struct pairs *pairs, enum normalise rule, const struct si
 }
 
 /* The newest pair's target as it was written. */
-static bool s_keep_raw(struct pairs *pairs, const struct side *tgt, struct err *err)
+static bool pairs_keep_raw(struct pairs *pairs, const struct side *tgt, struct err *err)
 {
     if (pairs->raw.size > UINT32_MAX)
         return err_set(err, ERR_DATA, "more than 4 GiB of target sentences; train on a part of them");
@@ -112,15 +112,15 @@ static bool s_keep_raw(struct pairs *pairs, const struct side *tgt, struct err *
     return buffer_ok(&pairs->raw, err);
 }
 
-static bool s_add(struct pairs *pairs, const struct pairs_source *source, const struct side *src,
-                  const struct side *tgt, struct err *err)
+static bool pairs_add(struct pairs *pairs, const struct pairs_source *source, const struct side *src,
+                      const struct side *tgt, struct err *err)
 {
     size_t before = pairs->text.size;
     struct placed at[2] = {0};
-    s_add_side(pairs, source->rule, src, &pairs->src_loss, &at[0]);
-    s_add_side(pairs, source->rule, tgt, &pairs->tgt_loss, &at[1]);
-    if (!buffer_ok(&pairs->text, err) || !s_keep_example(&pairs->src_loss, source->rule, src, err) ||
-        !s_keep_example(&pairs->tgt_loss, source->rule, tgt, err))
+    pairs_add_side(pairs, source->rule, src, &pairs->src_loss, &at[0]);
+    pairs_add_side(pairs, source->rule, tgt, &pairs->tgt_loss, &at[1]);
+    if (!buffer_ok(&pairs->text, err) || !pairs_keep_example(&pairs->src_loss, source->rule, src, err) ||
+        !pairs_keep_example(&pairs->tgt_loss, source->rule, tgt, err))
         return false;
     if (at[0].words < source->min_tokens || at[0].words > source->max_tokens || at[1].words < source->min_tokens ||
         at[1].words > source->max_tokens) {
@@ -142,12 +142,12 @@ static bool s_add(struct pairs *pairs, const struct pairs_source *source, const 
                                                  .tgt = (uint32_t)at[1].start,
                                                  .src_size = (uint32_t)at[0].size,
                                                  .tgt_size = (uint32_t)at[1].size};
-    return !source->keep_raw || s_keep_raw(pairs, tgt, err);
+    return !source->keep_raw || pairs_keep_raw(pairs, tgt, err);
 }
 
 /* Count a bad line and go on, or fail: what data.on_bad_line says. */
-static bool s_bad_line(struct pairs *pairs, const struct pairs_source *source, const char *path, uint64_t number,
-                       const char *fault, struct err *err)
+static bool pairs_bad_line(struct pairs *pairs, const struct pairs_source *source, const char *path, uint64_t number,
+                           const char *fault, struct err *err)
 {
     if (source->on_bad_line == BAD_LINE_FAIL)
         return err_set(err, ERR_DATA, "%s:%llu: %s, or leave such lines out with --data.on_bad_line skip", path,
@@ -156,7 +156,7 @@ static bool s_bad_line(struct pairs *pairs, const struct pairs_source *source, c
         snprintf(pairs->first_bad, sizeof pairs->first_bad, "%s:%llu: %s", path, (unsigned long long)number, fault);
     pairs->bad++;
     const struct side none = {"", 0, path, number};
-    return !source->keep_places || s_add(pairs, source, &none, &none, err);
+    return !source->keep_places || pairs_add(pairs, source, &none, &none, err);
 }
 
 /* The line before, where a CR without LF joins the next one to it. */
@@ -168,12 +168,12 @@ struct joint {
     uint64_t dropped;
 };
 
-static const char s_joined[] = "a CR without LF joins this line to one without a TAB. Remove the CR";
+static const char pairs_joined[] = "a CR without LF joins this line to one without a TAB. Remove the CR";
 
 /* The line before, `number`, was taken and turns out to be bad. Where bad lines are errors, the error names the line
  * without a TAB instead. */
-static bool s_take_back(struct pairs *pairs, const struct pairs_source *source, const struct joint *before,
-                        uint64_t number, struct err *err)
+static bool pairs_take_back(struct pairs *pairs, const struct pairs_source *source, const struct joint *before,
+                            uint64_t number, struct err *err)
 {
     if (!before->good || source->on_bad_line == BAD_LINE_FAIL)
         return true;
@@ -181,13 +181,13 @@ static bool s_take_back(struct pairs *pairs, const struct pairs_source *source, 
     pairs->raw.size = before->raw;
     pairs->count = before->count;
     pairs->dropped = before->dropped;
-    return s_bad_line(pairs, source, source->pairs, number, s_joined, err);
+    return pairs_bad_line(pairs, source, source->pairs, number, pairs_joined, err);
 }
 
-static const char *s_tab_fault(const struct joint *before, const struct line *line, const char *tab)
+static const char *pairs_tab_fault(const struct joint *before, const struct line *line, const char *tab)
 {
     if (tab != NULL)
-        return before->joined && before->cut ? s_joined : NULL;
+        return before->joined && before->cut ? pairs_joined : NULL;
     if (line->size > 0 && line->end == LINE_END_CR)
         return "no TAB; a line is SOURCE TAB TARGET, and this one ends in a CR without LF. Correct it";
     if (line->size > 0 && before->joined)
@@ -197,16 +197,16 @@ static const char *s_tab_fault(const struct joint *before, const struct line *li
 
 /* A line without a TAB is bad. So are its neighbours where a CR without LF joins them: it may stand within a sentence,
  * and they would be parts of sentences. */
-static bool s_add_tsv_line(struct pairs *pairs, const struct pairs_source *source, const struct line *line,
-                           struct joint *joint, struct err *err)
+static bool pairs_add_tsv_line(struct pairs *pairs, const struct pairs_source *source, const struct line *line,
+                               struct joint *joint, struct err *err)
 {
     char text[FAULT_TEXT];
-    const char *fault = s_line_fault(line, text, sizeof text);
+    const char *fault = pairs_line_fault(line, text, sizeof text);
     const char *tab = fault == NULL ? memchr(line->text, '\t', line->size) : NULL;
     bool cut = fault == NULL && tab == NULL && line->size > 0;
     struct joint before = *joint;
     if (fault == NULL)
-        fault = s_tab_fault(&before, line, tab);
+        fault = pairs_tab_fault(&before, line, tab);
     *joint = (struct joint){.joined = line->end == LINE_END_CR,
                             .cut = cut,
                             .good = fault == NULL,
@@ -214,21 +214,21 @@ static bool s_add_tsv_line(struct pairs *pairs, const struct pairs_source *sourc
                             .raw = pairs->raw.size,
                             .count = pairs->count,
                             .dropped = pairs->dropped};
-    if (cut && before.joined && !s_take_back(pairs, source, &before, line->number - 1, err))
+    if (cut && before.joined && !pairs_take_back(pairs, source, &before, line->number - 1, err))
         return false;
     if (fault != NULL)
-        return s_bad_line(pairs, source, source->pairs, line->number, fault, err);
+        return pairs_bad_line(pairs, source, source->pairs, line->number, fault, err);
     const char *last = line->text + line->size, *tgt = tab + 1;
     const char *second = memchr(tgt, '\t', (size_t)(last - tgt));
     const char *tgt_end = second == NULL ? last : second;
     const struct side sides[2] = {{line->text, (size_t)(tab - line->text), source->pairs, line->number},
                                   {tgt, (size_t)(tgt_end - tgt), source->pairs, line->number}};
-    return s_add(pairs, source, &sides[0], &sides[1], err);
+    return pairs_add(pairs, source, &sides[0], &sides[1], err);
 }
 
 /* Empty lines at the end of a TSV file are no lines; before a line that is not empty they are bad ones. So they
  * wait. */
-static bool s_read_tsv(struct pairs *pairs, const struct pairs_source *source, struct lines *lines, struct err *err)
+static bool pairs_read_tsv(struct pairs *pairs, const struct pairs_source *source, struct lines *lines, struct err *err)
 {
     struct line line;
     struct joint joint = {0};
@@ -246,18 +246,18 @@ static bool s_read_tsv(struct pairs *pairs, const struct pairs_source *source, s
         }
         for (pairs->lines += empty; empty > 0; empty--) {
             struct line skipped = {.text = "", .number = first_empty++};
-            if (!s_add_tsv_line(pairs, source, &skipped, &joint, err))
+            if (!pairs_add_tsv_line(pairs, source, &skipped, &joint, err))
                 return false;
         }
         pairs->lines++;
-        if (!s_add_tsv_line(pairs, source, &line, &joint, err))
+        if (!pairs_add_tsv_line(pairs, source, &line, &joint, err))
             return false;
     }
 }
 
 /* In parallel files a CR that stands within a sentence would shift all pairs behind it, so a file ends its lines in one
  * way. */
-static bool s_check_end(const char *path, const struct line *line, enum line_end *usual, struct err *err)
+static bool pairs_check_end(const char *path, const struct line *line, enum line_end *usual, struct err *err)
 {
     if (*usual == LINE_END_FILE)
         *usual = line->end;
@@ -270,23 +270,23 @@ static bool s_check_end(const char *path, const struct line *line, enum line_end
                    line->end == LINE_END_CR ? "LF" : "a CR without LF");
 }
 
-static bool s_add_parallel_lines(struct pairs *pairs, const struct pairs_source *source, const struct line *src,
-                                 const struct line *tgt, struct err *err)
+static bool pairs_add_parallel_lines(struct pairs *pairs, const struct pairs_source *source, const struct line *src,
+                                     const struct line *tgt, struct err *err)
 {
     char text[FAULT_TEXT];
-    const char *fault = s_line_fault(src, text, sizeof text);
+    const char *fault = pairs_line_fault(src, text, sizeof text);
     if (fault != NULL)
-        return s_bad_line(pairs, source, source->src, src->number, fault, err);
-    fault = s_line_fault(tgt, text, sizeof text);
+        return pairs_bad_line(pairs, source, source->src, src->number, fault, err);
+    fault = pairs_line_fault(tgt, text, sizeof text);
     if (fault != NULL)
-        return s_bad_line(pairs, source, source->tgt, tgt->number, fault, err);
+        return pairs_bad_line(pairs, source, source->tgt, tgt->number, fault, err);
     const struct side sides[2] = {{src->text, src->size, source->src, src->number},
                                   {tgt->text, tgt->size, source->tgt, tgt->number}};
-    return s_add(pairs, source, &sides[0], &sides[1], err);
+    return pairs_add(pairs, source, &sides[0], &sides[1], err);
 }
 
-static bool s_read_parallel(struct pairs *pairs, const struct pairs_source *source, struct lines *src,
-                            struct lines *tgt, struct err *err)
+static bool pairs_read_parallel(struct pairs *pairs, const struct pairs_source *source, struct lines *src,
+                                struct lines *tgt, struct err *err)
 {
     enum line_end src_usual = LINE_END_FILE, tgt_usual = LINE_END_FILE;
     for (;;) {
@@ -296,8 +296,8 @@ static bool s_read_parallel(struct pairs *pairs, const struct pairs_source *sour
             return false;
         if (src_end && tgt_end)
             return true;
-        if ((!src_end && !s_check_end(source->src, &src_line, &src_usual, err)) ||
-            (!tgt_end && !s_check_end(source->tgt, &tgt_line, &tgt_usual, err)))
+        if ((!src_end && !pairs_check_end(source->src, &src_line, &src_usual, err)) ||
+            (!tgt_end && !pairs_check_end(source->tgt, &tgt_line, &tgt_usual, err)))
             return false;
         if (src_end || tgt_end) {
             uint64_t shorter = src_end ? tgt_line.number - 1 : src_line.number - 1;
@@ -306,25 +306,25 @@ static bool s_read_parallel(struct pairs *pairs, const struct pairs_source *sour
                            src_end ? source->tgt : source->src);
         }
         pairs->lines++;
-        if (!s_add_parallel_lines(pairs, source, &src_line, &tgt_line, err))
+        if (!pairs_add_parallel_lines(pairs, source, &src_line, &tgt_line, err))
             return false;
     }
 }
 
-static bool s_is_given(const char *path)
+static bool pairs_is_given(const char *path)
 {
     return path != NULL && path[0] != '\0';
 }
 
-static bool s_read_source(struct pairs *pairs, const struct pairs_source *source, struct err *err)
+static bool pairs_read_source(struct pairs *pairs, const struct pairs_source *source, struct err *err)
 {
-    bool tsv = s_is_given(source->pairs);
+    bool tsv = pairs_is_given(source->pairs);
     struct lines *first = lines_open(tsv ? source->pairs : source->src, PAIRS_LINE, err);
     if (first == NULL)
         return false;
     struct lines *second = tsv ? NULL : lines_open(source->tgt, PAIRS_LINE, err);
-    bool ok = (tsv || second != NULL) &&
-              (tsv ? s_read_tsv(pairs, source, first, err) : s_read_parallel(pairs, source, first, second, err));
+    bool ok = (tsv || second != NULL) && (tsv ? pairs_read_tsv(pairs, source, first, err)
+                                              : pairs_read_parallel(pairs, source, first, second, err));
     lines_close(&second);
     lines_close(&first);
     return ok;
@@ -340,7 +340,7 @@ const char *pairs_loss_show(const struct pairs_loss *loss, const char *side, cha
     return text;
 }
 
-static bool s_refuse_loss(const struct pairs_loss *loss, const char *side, struct err *err)
+static bool pairs_refuse_loss(const struct pairs_loss *loss, const char *side, struct err *err)
 {
     char text[PAIRS_LOSS_TEXT];
     if (loss->count.removed * 100 <= loss->count.letters * PAIRS_LOSS)
@@ -350,8 +350,8 @@ static bool s_refuse_loss(const struct pairs_loss *loss, const char *side, struc
 }
 
 /* The error where no pair is left. */
-static bool s_no_pairs(const struct pairs *pairs, const struct pairs_source *source, const struct pairs *before,
-                       struct err *err)
+static bool pairs_no_pairs(const struct pairs *pairs, const struct pairs_source *source, const struct pairs *before,
+                           struct err *err)
 {
     const bool targets = pairs->tgt_loss.count.removed > pairs->src_loss.count.removed;
     const struct pairs_loss *loss = targets ? &pairs->tgt_loss : &pairs->src_loss;
@@ -364,22 +364,22 @@ static bool s_no_pairs(const struct pairs *pairs, const struct pairs_source *sou
     else if (source->max_tokens == SIZE_MAX)
         lost[0] = '\0';
     return err_set(err, ERR_DATA, "%s: none of %" PRIu64 " lines is a usable pair (%" PRIu64 " bad%s)%s",
-                   s_is_given(source->pairs) ? source->pairs : source->src, pairs->lines - before->lines,
+                   pairs_is_given(source->pairs) ? source->pairs : source->src, pairs->lines - before->lines,
                    pairs->bad - before->bad, limits, lost);
 }
 
 bool pairs_read(struct pairs *pairs, const struct pairs_source *source, struct err *err)
 {
-    bool parallel = s_is_given(source->src) && s_is_given(source->tgt);
-    if (s_is_given(source->pairs) ? s_is_given(source->src) || s_is_given(source->tgt) : !parallel)
+    bool parallel = pairs_is_given(source->src) && pairs_is_given(source->tgt);
+    if (pairs_is_given(source->pairs) ? pairs_is_given(source->src) || pairs_is_given(source->tgt) : !parallel)
         return err_set(err, ERR_USAGE, "give either one file of pairs, or one of source and one of target sentences");
     const struct pairs before = *pairs;
-    if (!s_read_source(pairs, source, err))
+    if (!pairs_read_source(pairs, source, err))
         return false;
     if (source->refuse_loss &&
-        (!s_refuse_loss(&pairs->src_loss, "sources", err) || !s_refuse_loss(&pairs->tgt_loss, "targets", err)))
+        (!pairs_refuse_loss(&pairs->src_loss, "sources", err) || !pairs_refuse_loss(&pairs->tgt_loss, "targets", err)))
         return false;
-    return pairs->count > before.count || s_no_pairs(pairs, source, &before, err);
+    return pairs->count > before.count || pairs_no_pairs(pairs, source, &before, err);
 }
 
 void pairs_free(struct pairs *pairs)

@@ -12,7 +12,7 @@
 
 enum { MARKERS = 4, FIRST_ENTRIES = 1024, NO_ENTRY = UINT32_MAX };
 
-static const char *const s_markers[MARKERS] = {"<pad>", "<sos>", "<eos>", "<unk>"};
+static const char *const vocab_markers[MARKERS] = {"<pad>", "<sos>", "<eos>", "<unk>"};
 
 struct entry {
     uint64_t count;
@@ -30,7 +30,7 @@ struct vocab {
 };
 
 /* Eight bytes a step through a multiplication whose high half is folded in; words are short, so two or three steps. */
-static uint64_t s_hash_word(const char *word, size_t size)
+static uint64_t vocab_hash_word(const char *word, size_t size)
 {
     uint64_t hash = size * 0x9E3779B97F4A7C15u;
     while (size > 0) {
@@ -49,18 +49,18 @@ static uint64_t s_hash_word(const char *word, size_t size)
     return hash;
 }
 
-static bool s_is_marker(const char *word, size_t size)
+static bool vocab_is_marker(const char *word, size_t size)
 {
     if (size != 5 || word[0] != '<')
         return false;
     for (int i = 0; i < MARKERS; i++)
-        if (memcmp(word, s_markers[i], 5) == 0)
+        if (memcmp(word, vocab_markers[i], 5) == 0)
             return true;
     return false;
 }
 
 /* The slot that holds the word, or the empty one where it belongs. */
-static uint32_t *s_find_slot(const struct vocab *vocab, const char *word, size_t size, uint64_t hash)
+static uint32_t *vocab_find_slot(const struct vocab *vocab, const char *word, size_t size, uint64_t hash)
 {
     for (size_t at = hash & vocab->mask;; at = (at + 1) & vocab->mask) {
         uint32_t *slot = &vocab->slots[at];
@@ -73,7 +73,7 @@ static uint32_t *s_find_slot(const struct vocab *vocab, const char *word, size_t
 }
 
 /* Make all slots anew, with room for `capacity` entries. */
-static bool s_index_entries(struct vocab *vocab, size_t capacity, struct err *err)
+static bool vocab_index_entries(struct vocab *vocab, size_t capacity, struct err *err)
 {
     size_t slots = 2 * FIRST_ENTRIES;
     while (slots < 2 * capacity)
@@ -89,15 +89,15 @@ static bool s_index_entries(struct vocab *vocab, size_t capacity, struct err *er
     for (size_t i = 0; i < vocab->count; i++) {
         const struct entry *entry = &vocab->entries[i];
         const char *word = vocab->text.data + entry->word;
-        if (!s_is_marker(word, entry->size))
-            *s_find_slot(vocab, word, entry->size, entry->hash) = (uint32_t)i;
+        if (!vocab_is_marker(word, entry->size))
+            *vocab_find_slot(vocab, word, entry->size, entry->hash) = (uint32_t)i;
     }
     return true;
 }
 
 /* Add a word at the end of entries, without a slot. */
-static bool s_append_entry(struct vocab *vocab, const char *word, size_t size, uint64_t hash, uint64_t count,
-                           struct err *err)
+static bool vocab_append_entry(struct vocab *vocab, const char *word, size_t size, uint64_t hash, uint64_t count,
+                               struct err *err)
 {
     if (vocab->count == vocab->capacity) {
         size_t capacity = vocab->capacity == 0 ? FIRST_ENTRIES : 2 * vocab->capacity;
@@ -126,7 +126,7 @@ struct vocab *vocab_new(struct err *err)
         err_set(err, ERR_MEMORY, "out of memory for a vocabulary");
         return NULL;
     }
-    if (!s_index_entries(vocab, FIRST_ENTRIES, err))
+    if (!vocab_index_entries(vocab, FIRST_ENTRIES, err))
         vocab_destroy(&vocab);
     return vocab;
 }
@@ -146,10 +146,10 @@ bool vocab_count(struct vocab *vocab, const char *text, size_t size, struct err 
 {
     const char *end = text + size;
     for (size_t length; (length = word_next(&text, end)) > 0; text += length) {
-        if (s_is_marker(text, length))
+        if (vocab_is_marker(text, length))
             continue;
-        uint64_t hash = s_hash_word(text, length);
-        uint32_t *slot = s_find_slot(vocab, text, length, hash);
+        uint64_t hash = vocab_hash_word(text, length);
+        uint32_t *slot = vocab_find_slot(vocab, text, length, hash);
         if (*slot != NO_ENTRY) {
             vocab->entries[*slot].count++;
             continue;
@@ -157,9 +157,9 @@ bool vocab_count(struct vocab *vocab, const char *text, size_t size, struct err 
         if (!word_fits(text, length))
             return err_set(err, ERR_DATA, "a word that no vocabulary can hold: \"%.*s\"", (int)length, text);
         *slot = (uint32_t)vocab->count;
-        if (!s_append_entry(vocab, text, length, hash, 1, err))
+        if (!vocab_append_entry(vocab, text, length, hash, 1, err))
             return false;
-        if (2 * vocab->count > vocab->mask && !s_index_entries(vocab, 2 * vocab->count, err))
+        if (2 * vocab->count > vocab->mask && !vocab_index_entries(vocab, 2 * vocab->count, err))
             return false;
     }
     return true;
@@ -171,7 +171,7 @@ struct ranked {
     const char *word;
 };
 
-static int s_by_rank(const void *left, const void *right)
+static int vocab_by_rank(const void *left, const void *right)
 {
     const struct ranked *a = left, *b = right;
     if (a->entry.count != b->entry.count)
@@ -192,20 +192,20 @@ bool vocab_close(struct vocab *vocab, enum unknown unknown, size_t limit, struct
         return err_set(err, ERR_MEMORY, "out of memory for a vocabulary of %zu words", words);
     for (size_t i = 0; i < words; i++)
         ranked[i] = (struct ranked){vocab->entries[i], vocab->text.data + vocab->entries[i].word};
-    qsort(ranked, words, sizeof *ranked, s_by_rank);
+    qsort(ranked, words, sizeof *ranked, vocab_by_rank);
 
     struct buffer text = vocab->text;
     vocab->text = (struct buffer){0};
     vocab->count = 0;
     bool ok = true;
     for (size_t i = 0; ok && i < markers; i++)
-        ok = s_append_entry(vocab, s_markers[i], strlen(s_markers[i]), 0, 0, err);
+        ok = vocab_append_entry(vocab, vocab_markers[i], strlen(vocab_markers[i]), 0, 0, err);
     for (size_t i = 0; ok && i < words && vocab->count < limit; i++)
-        ok = s_append_entry(vocab, ranked[i].word, ranked[i].entry.size, ranked[i].entry.hash, ranked[i].entry.count,
-                            err);
+        ok = vocab_append_entry(vocab, ranked[i].word, ranked[i].entry.size, ranked[i].entry.hash,
+                                ranked[i].entry.count, err);
     free(ranked);
     buffer_free(&text);
-    return ok && s_index_entries(vocab, vocab->count, err);
+    return ok && vocab_index_entries(vocab, vocab->count, err);
 }
 
 size_t vocab_size(const struct vocab *vocab)
@@ -215,7 +215,7 @@ size_t vocab_size(const struct vocab *vocab)
 
 uint16_t vocab_id(const struct vocab *vocab, const char *word, size_t size, bool *known)
 {
-    uint32_t found = *s_find_slot(vocab, word, size, s_hash_word(word, size));
+    uint32_t found = *vocab_find_slot(vocab, word, size, vocab_hash_word(word, size));
     if (known != NULL)
         *known = found != NO_ENTRY;
     return found == NO_ENTRY ? ID_UNKNOWN : (uint16_t)found;
@@ -274,10 +274,10 @@ void vocab_write(const struct vocab *vocab, struct buffer *out)
 }
 
 /* What is wrong with the word on a line of a vocabulary file; NULL when nothing is. */
-static const char *s_word_fault(const struct vocab *vocab, size_t id, const char *word, size_t size)
+static const char *vocab_word_fault(const struct vocab *vocab, size_t id, const char *word, size_t size)
 {
     if (id < MARKERS - 1) {
-        bool right = size == strlen(s_markers[id]) && memcmp(word, s_markers[id], size) == 0;
+        bool right = size == strlen(vocab_markers[id]) && memcmp(word, vocab_markers[id], size) == 0;
         return right ? NULL : "the first three lines of a vocabulary are <pad>, <sos> and <eos>";
     }
     if (size == 0)
@@ -286,14 +286,15 @@ static const char *s_word_fault(const struct vocab *vocab, size_t id, const char
         return "invalid UTF-8 or a NUL";
     if (!word_fits(word, size))
         return "white space in a word; a line holds one word";
-    if (s_is_marker(word, size))
-        return id == ID_UNKNOWN && memcmp(word, s_markers[ID_UNKNOWN], size) == 0 ? NULL : "a marker among the words";
-    if (*s_find_slot(vocab, word, size, s_hash_word(word, size)) != NO_ENTRY)
+    if (vocab_is_marker(word, size))
+        return id == ID_UNKNOWN && memcmp(word, vocab_markers[ID_UNKNOWN], size) == 0 ? NULL
+                                                                                      : "a marker among the words";
+    if (*vocab_find_slot(vocab, word, size, vocab_hash_word(word, size)) != NO_ENTRY)
         return "a repeated word";
     return id >= VOCAB_MOST ? "too many words for 16-bit ids" : NULL;
 }
 
-static bool s_read_words(struct vocab *vocab, const char *text, size_t size, const char *name, struct err *err)
+static bool vocab_read_words(struct vocab *vocab, const char *text, size_t size, const char *name, struct err *err)
 {
     const char *end = text + size;
     while (text < end) {
@@ -301,15 +302,15 @@ static bool s_read_words(struct vocab *vocab, const char *text, size_t size, con
         size_t id = vocab->count, length = (size_t)((feed == NULL ? end : feed) - text);
         const char *fault = feed == NULL ? "the last line has no end; the file was cut" : NULL;
         if (fault == NULL)
-            fault = s_word_fault(vocab, id, text, length);
+            fault = vocab_word_fault(vocab, id, text, length);
         if (fault != NULL)
             return err_set(err, ERR_DATA, "%s:%zu: %s", name, id + 1, fault);
-        uint64_t hash = s_hash_word(text, length);
-        if (!s_is_marker(text, length))
-            *s_find_slot(vocab, text, length, hash) = (uint32_t)id;
-        if (!s_append_entry(vocab, text, length, hash, 0, err))
+        uint64_t hash = vocab_hash_word(text, length);
+        if (!vocab_is_marker(text, length))
+            *vocab_find_slot(vocab, text, length, hash) = (uint32_t)id;
+        if (!vocab_append_entry(vocab, text, length, hash, 0, err))
             return false;
-        if (2 * vocab->count > vocab->mask && !s_index_entries(vocab, 2 * vocab->count, err))
+        if (2 * vocab->count > vocab->mask && !vocab_index_entries(vocab, 2 * vocab->count, err))
             return false;
         text = feed + 1;
     }
@@ -321,7 +322,7 @@ static bool s_read_words(struct vocab *vocab, const char *text, size_t size, con
 struct vocab *vocab_read(const char *text, size_t size, const char *name, struct err *err)
 {
     struct vocab *vocab = vocab_new(err);
-    if (vocab != NULL && !s_read_words(vocab, text, size, name, err))
+    if (vocab != NULL && !vocab_read_words(vocab, text, size, name, err))
         vocab_destroy(&vocab);
     return vocab;
 }

@@ -3,7 +3,7 @@
 
 #include "proto/wire/auth/curve.h"
 
-static bool s_print(const struct curve_public *public, const char *folder, struct err *err)
+static bool keygen_print(const struct curve_public *public, const char *folder, struct err *err)
 {
     struct buffer page = {0};
     buffer_format(&page, "%s/%s.key  secret, stays here\n%s/%s.pub  public, role %s: %s\n", folder, public->name,
@@ -28,7 +28,7 @@ bool cmd_keygen(const struct command *self, int argc, char **argv, struct err *e
     bool ok = curve_generate(&keys, argv[1], (enum curve_role)config.keygen_role, err) &&
               curve_write(&keys, config.keygen_out, config.keygen_force, err);
     if (ok)
-        ok = s_print(&keys.public, config.keygen_out, err);
+        ok = keygen_print(&keys.public, config.keygen_out, err);
     curve_clear(&keys);
     return ok;
 }

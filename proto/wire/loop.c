@@ -57,7 +57,7 @@ void loop_destroy(struct loop **loop)
     *loop = NULL;
 }
 
-static bool s_grow(struct loop *loop, struct err *err)
+static bool loop_grow(struct loop *loop, struct err *err)
 {
     if (loop->count < loop->capacity)
         return true;
@@ -74,9 +74,9 @@ static bool s_grow(struct loop *loop, struct err *err)
     return true;
 }
 
-static uint64_t s_add(struct loop *loop, struct source source, struct err *err)
+static uint64_t loop_add(struct loop *loop, struct source source, struct err *err)
 {
-    if (!s_grow(loop, err))
+    if (!loop_grow(loop, err))
         return 0;
     source.id = loop->next_id++;
     loop->sources[loop->count++] = source;
@@ -86,13 +86,13 @@ static uint64_t s_add(struct loop *loop, struct source source, struct err *err)
 uint64_t loop_add_socket(struct loop *loop, void *socket, loop_handler *handler, void *context, struct err *err)
 {
     struct source source = {.socket = socket, .fd = -1, .due_ms = -1, .handler = handler, .context = context};
-    return s_add(loop, source, err);
+    return loop_add(loop, source, err);
 }
 
 uint64_t loop_add_fd(struct loop *loop, int fd, loop_handler *handler, void *context, struct err *err)
 {
     struct source source = {.fd = fd, .due_ms = -1, .handler = handler, .context = context};
-    return s_add(loop, source, err);
+    return loop_add(loop, source, err);
 }
 
 uint64_t loop_add_timer(struct loop *loop, int64_t delay_ms, int64_t every_ms, loop_handler *handler, void *context,
@@ -101,7 +101,7 @@ uint64_t loop_add_timer(struct loop *loop, int64_t delay_ms, int64_t every_ms, l
     struct source source = {.fd = -1, .handler = handler, .context = context};
     source.due_ms = clock_ms() + (delay_ms > 0 ? delay_ms : 0);
     source.every_ms = every_ms > 0 ? every_ms : 0;
-    return s_add(loop, source, err);
+    return loop_add(loop, source, err);
 }
 
 void loop_remove(struct loop *loop, uint64_t id)
@@ -116,7 +116,7 @@ void loop_stop(struct loop *loop)
     loop->stopped = true;
 }
 
-static void s_sweep(struct loop *loop)
+static void loop_sweep(struct loop *loop)
 {
     size_t kept = 0;
     for (size_t i = 0; i < loop->count; i++)
@@ -126,7 +126,7 @@ static void s_sweep(struct loop *loop)
 }
 
 /* Milliseconds until the first timer is due; -1 = there is none. */
-static long s_timeout(const struct loop *loop)
+static long loop_timeout(const struct loop *loop)
 {
     int64_t first = -1;
     for (size_t i = 0; i < loop->count; i++)
@@ -139,7 +139,7 @@ static long s_timeout(const struct loop *loop)
 }
 
 /* Wait for a source or a timer. A timer keeps an item that is never ready, so that item i belongs to source i. */
-static bool s_wait(struct loop *loop, struct err *err)
+static bool loop_wait(struct loop *loop, struct err *err)
 {
     if (loop->count == 0)
         return err_set(err, ERR_FAILED, "the event loop has nothing to wait for");
@@ -150,7 +150,7 @@ static bool s_wait(struct loop *loop, struct err *err)
         loop->items[i].events = source->due_ms < 0 ? ZMQ_POLLIN : 0;
         polled += source->due_ms < 0;
     }
-    long timeout = s_timeout(loop);
+    long timeout = loop_timeout(loop);
     int ready = zmq_poll(loop->items, polled == 0 ? 0 : (int)loop->count, timeout);
     if (ready >= 0 || zmq_errno() == EINTR)
         return true;
@@ -158,22 +158,22 @@ static bool s_wait(struct loop *loop, struct err *err)
 }
 
 /* Call a handler on a copy of its source: the handler may move the array. */
-static bool s_call(struct loop *loop, size_t index, struct err *err)
+static bool loop_call(struct loop *loop, size_t index, struct err *err)
 {
     struct source source = loop->sources[index];
     return source.handler(source.context, err);
 }
 
-static bool s_call_ready(struct loop *loop, size_t count, struct err *err)
+static bool loop_call_ready(struct loop *loop, size_t count, struct err *err)
 {
     for (size_t i = 0; i < count && !loop->stopped; i++)
-        if (loop->items[i].revents != 0 && loop->sources[i].handler != NULL && !s_call(loop, i, err))
+        if (loop->items[i].revents != 0 && loop->sources[i].handler != NULL && !loop_call(loop, i, err))
             return false;
     return true;
 }
 
 /* The first of `count` sources that is a timer due at `now`, or `count`. */
-static size_t s_due(const struct loop *loop, size_t count, int64_t now)
+static size_t loop_due(const struct loop *loop, size_t count, int64_t now)
 {
     size_t first = count;
     for (size_t i = 0; i < count; i++) {
@@ -186,10 +186,10 @@ static size_t s_due(const struct loop *loop, size_t count, int64_t now)
 }
 
 /* Call each due timer once, the longest due first. Ticks that were missed are left out, not made up for. */
-static bool s_call_due(struct loop *loop, size_t count, struct err *err)
+static bool loop_call_due(struct loop *loop, size_t count, struct err *err)
 {
     int64_t now = clock_ms();
-    for (size_t i = s_due(loop, count, now); i < count && !loop->stopped; i = s_due(loop, count, now)) {
+    for (size_t i = loop_due(loop, count, now); i < count && !loop->stopped; i = loop_due(loop, count, now)) {
         struct source *timer = &loop->sources[i];
         struct source called = *timer;
         if (timer->every_ms == 0)
@@ -206,9 +206,9 @@ bool loop_run(struct loop *loop, struct err *err)
 {
     bool good = true;
     while (good && !loop->stopped) {
-        s_sweep(loop);
+        loop_sweep(loop);
         size_t count = loop->count;
-        good = s_wait(loop, err) && s_call_ready(loop, count, err) && s_call_due(loop, count, err);
+        good = loop_wait(loop, err) && loop_call_ready(loop, count, err) && loop_call_due(loop, count, err);
     }
     loop->stopped = false;
     return good;
@@ -218,7 +218,7 @@ bool loop_run(struct loop *loop, struct err *err)
 
 /* Block or unblock the signals that end a process in this thread: 0, or the errno of why not. A blocked signal reaches
  * a signalfd even where it is ignored, so an ignored SIGHUP is left alone. */
-static int s_mask(int how, sigset_t *signals)
+static int loop_mask(int how, sigset_t *signals)
 {
     struct sigaction hangup;
     sigemptyset(signals);
@@ -232,7 +232,7 @@ static int s_mask(int how, sigset_t *signals)
 int loop_signal_fd(struct err *err)
 {
     sigset_t signals;
-    errno = s_mask(SIG_BLOCK, &signals);
+    errno = loop_mask(SIG_BLOCK, &signals);
     int fd = errno == 0 ? signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK) : -1;
     if (fd < 0)
         err_errno(err, ERR_IO, "cannot take signals");
@@ -255,15 +255,15 @@ const char *loop_signal_cause(int signal)
     return signal == SIGINT ? "interrupted" : signal == SIGHUP ? "the terminal was closed" : "stop requested";
 }
 
-static bool s_unblock(void *context, struct err *err)
+static bool loop_unblock(void *context, struct err *err)
 {
     sigset_t signals;
     (void)context;
-    errno = s_mask(SIG_UNBLOCK, &signals);
+    errno = loop_mask(SIG_UNBLOCK, &signals);
     return errno == 0 || err_errno(err, ERR_FAILED, "cannot give signals back");
 }
 
 bool loop_signal_yield(struct loop *loop, struct err *err)
 {
-    return loop_add_timer(loop, ONE_WISH_MS, 0, s_unblock, NULL, err) != 0;
+    return loop_add_timer(loop, ONE_WISH_MS, 0, loop_unblock, NULL, err) != 0;
 }

@@ -13,7 +13,7 @@ bool socket_error(struct err *err, const char *what)
 }
 
 /* zmq_send that goes on after a signal. */
-static bool s_send_frame(void *socket, const void *data, size_t size, int flags)
+static bool message_send_frame(void *socket, const void *data, size_t size, int flags)
 {
     int sent;
     do {
@@ -24,9 +24,9 @@ static bool s_send_frame(void *socket, const void *data, size_t size, int flags)
 
 /* The first frame decides: libzmq counts its queues in whole messages, so when that one has room the others have
  * too. */
-static bool s_send_first(void *socket, const struct frame *frame, int flags, struct err *err)
+static bool message_send_first(void *socket, const struct frame *frame, int flags, struct err *err)
 {
-    if (s_send_frame(socket, frame->data, frame->size, flags | ZMQ_SNDMORE))
+    if (message_send_frame(socket, frame->data, frame->size, flags | ZMQ_SNDMORE))
         return true;
     if (zmq_errno() == EAGAIN)
         return err_set(err, ERR_FULL, "the socket's queue is full");
@@ -35,7 +35,8 @@ static bool s_send_first(void *socket, const struct frame *frame, int flags, str
     return socket_error(err, "cannot send");
 }
 
-static bool s_send(void *socket, const struct route *to, const struct message *message, int flags, struct err *err)
+static bool message_send_frames(void *socket, const struct route *to, const struct message *message, int flags,
+                                struct err *err)
 {
     struct message_frames *frames = message_encode(message, err);
     if (frames == NULL)
@@ -45,10 +46,10 @@ static bool s_send(void *socket, const struct route *to, const struct message *m
     if (to != NULL)
         list[count++] = (struct frame){to->id, to->size};
     count += message_frames_list(frames, list + count);
-    bool sent = s_send_first(socket, &list[0], flags, err);
+    bool sent = message_send_first(socket, &list[0], flags, err);
     for (size_t i = 1; sent && i < count; i++) {
         /* Not waiting here: a PAIR whose peer leaves in the middle of a message would wait for ever. */
-        if (!s_send_frame(socket, list[i].data, list[i].size, ZMQ_DONTWAIT | (i + 1 < count ? ZMQ_SNDMORE : 0)))
+        if (!message_send_frame(socket, list[i].data, list[i].size, ZMQ_DONTWAIT | (i + 1 < count ? ZMQ_SNDMORE : 0)))
             sent = socket_error(err, "cannot send the rest of a message");
     }
     message_frames_destroy(&frames);
@@ -57,16 +58,16 @@ static bool s_send(void *socket, const struct route *to, const struct message *m
 
 bool message_send(void *socket, const struct route *to, const struct message *message, struct err *err)
 {
-    return s_send(socket, to, message, ZMQ_DONTWAIT, err);
+    return message_send_frames(socket, to, message, ZMQ_DONTWAIT, err);
 }
 
 bool message_send_wait(void *socket, const struct route *to, const struct message *message, struct err *err)
 {
-    return s_send(socket, to, message, 0, err);
+    return message_send_frames(socket, to, message, 0, err);
 }
 
 /* zmq_msg_recv into a fresh part, going on after a signal. */
-static bool s_receive_part(void *socket, zmq_msg_t *part, int flags)
+static bool message_receive_part(void *socket, zmq_msg_t *part, int flags)
 {
     zmq_msg_init(part);
     int size;
@@ -94,8 +95,8 @@ uint64_t message_wire_bytes(uint64_t size, bool curve)
 
 /* Take the rest of a multipart message. Frames beyond MESSAGE_FRAMES, and all from where the message is too large,
  * are let go one by one. The socket hands over whole messages, so none of this waits for a peer. */
-static bool s_receive_rest(void *socket, zmq_msg_t *part, struct message_frames *frames, struct arrival *arrival,
-                           struct err *err)
+static bool message_receive_rest(void *socket, zmq_msg_t *part, struct message_frames *frames, struct arrival *arrival,
+                                 struct err *err)
 {
     for (;;) {
         bool more = zmq_msg_more(part) != 0;
@@ -110,13 +111,13 @@ static bool s_receive_rest(void *socket, zmq_msg_t *part, struct message_frames 
         zmq_msg_close(part);
         if (!more)
             return true;
-        if (!s_receive_part(socket, part, 0))
+        if (!message_receive_part(socket, part, 0))
             return socket_error(err, "cannot receive the rest of a message");
     }
 }
 
 /* Whether what arrived may be decoded at all. */
-static bool s_arrival_allowed(const struct arrival *arrival, struct err *err)
+static bool message_arrival_allowed(const struct arrival *arrival, struct err *err)
 {
     if (arrival->frames > MESSAGE_FRAMES)
         return err_set(err, ERR_PROTOCOL, "%zu frames are above %d", arrival->frames, MESSAGE_FRAMES);
@@ -127,7 +128,7 @@ static bool s_arrival_allowed(const struct arrival *arrival, struct err *err)
 }
 
 /* A property that the handler of keys gave the connection; "" where it gave none. */
-static void s_property(zmq_msg_t *part, const char *name, char *text, size_t size)
+static void message_property(zmq_msg_t *part, const char *name, char *text, size_t size)
 {
     const char *value = zmq_msg_gets(part, name);
     snprintf(text, size, "%s", value != NULL && strlen(value) < size ? value : "");
@@ -135,7 +136,7 @@ static void s_property(zmq_msg_t *part, const char *name, char *text, size_t siz
 
 /* Take a ROUTER's first frame, the peer's id, and go on to the second. A message of the id alone leaves nothing to
  * decode. */
-static bool s_receive_route(void *socket, zmq_msg_t *part, struct route *from, struct err *err)
+static bool message_receive_route(void *socket, zmq_msg_t *part, struct route *from, struct err *err)
 {
     size_t size = zmq_msg_size(part);
     bool more = zmq_msg_more(part) != 0;
@@ -147,10 +148,10 @@ static bool s_receive_route(void *socket, zmq_msg_t *part, struct route *from, s
     from->bytes = 0;
     if (!more)
         return err_set(err, ERR_PROTOCOL, "0 frames are no message: a header and a body are the least");
-    if (!s_receive_part(socket, part, 0))
+    if (!message_receive_part(socket, part, 0))
         return socket_error(err, "cannot receive");
-    s_property(part, "User-Id", from->key, sizeof from->key);
-    s_property(part, ROUTE_ROLE, from->role, sizeof from->role);
+    message_property(part, "User-Id", from->key, sizeof from->key);
+    message_property(part, ROUTE_ROLE, from->role, sizeof from->role);
     from->fd = zmq_msg_get(part, ZMQ_SRCFD);
     return true;
 }
@@ -160,14 +161,14 @@ bool message_receive(void *socket, struct route *from, bool wait, struct message
     *message = (struct message){0};
     *got = false;
     zmq_msg_t part;
-    if (!s_receive_part(socket, &part, wait ? 0 : ZMQ_DONTWAIT))
+    if (!message_receive_part(socket, &part, wait ? 0 : ZMQ_DONTWAIT))
         return zmq_errno() == EAGAIN ? true : socket_error(err, "cannot receive");
-    if (from != NULL && !s_receive_route(socket, &part, from, err))
+    if (from != NULL && !message_receive_route(socket, &part, from, err))
         return false;
     struct message_frames local = {0}; /* keeps the promise to consume everything when memory is short */
     struct message_frames *frames = message_frames_new(err);
     struct arrival arrival = {.curve = from != NULL && from->key[0] != '\0'};
-    bool whole = s_receive_rest(socket, &part, frames != NULL ? frames : &local, &arrival, err);
+    bool whole = message_receive_rest(socket, &part, frames != NULL ? frames : &local, &arrival, err);
     if (from != NULL)
         from->bytes = arrival.wire;
     if (frames == NULL) {
@@ -179,7 +180,7 @@ bool message_receive(void *socket, struct route *from, bool wait, struct message
         zmq_msg_t *kept = &frames->parts[frames->count];
         frames->list[frames->count] = (struct frame){zmq_msg_data(kept), zmq_msg_size(kept)};
     }
-    *got = whole && s_arrival_allowed(&arrival, err) && message_decode_owned(frames, message, err);
+    *got = whole && message_arrival_allowed(&arrival, err) && message_decode_owned(frames, message, err);
     if (!*got)
         message_frames_destroy(&frames);
     return *got;

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-static bool s_text_allowed(const struct field *field, const struct text *text, struct err *err)
+static bool message_text_allowed(const struct field *field, const struct text *text, struct err *err)
 {
     if (text->size < field->least || text->size > field->most)
         return err_set(err, ERR_PROTOCOL, "field %s: %zu bytes are not %" PRIu64 "..%" PRIu64, field->name, text->size,
@@ -24,11 +24,11 @@ static bool s_text_allowed(const struct field *field, const struct text *text, s
     return true;
 }
 
-static bool s_field_allowed(const struct message *message, const struct field *field, struct err *err)
+static bool message_field_allowed(const struct message *message, const struct field *field, struct err *err)
 {
     const void *place = (const char *)message + field->offset;
     if (field->kind == FIELD_LINE || field->kind == FIELD_TEXT)
-        return s_text_allowed(field, place, err);
+        return message_text_allowed(field, place, err);
     if (field->kind == FIELD_REAL) {
         double real;
         memcpy(&real, place, sizeof real);
@@ -43,8 +43,8 @@ static bool s_field_allowed(const struct message *message, const struct field *f
 }
 
 /* Lengths of `count` rows, each least..ROW_LENGTH, added to *sum. */
-static bool s_lengths_allowed(const char *name, const uint16_t *lengths, uint32_t count, unsigned least, uint64_t *sum,
-                              struct err *err)
+static bool message_lengths_allowed(const char *name, const uint16_t *lengths, uint32_t count, unsigned least,
+                                    uint64_t *sum, struct err *err)
 {
     for (uint32_t row = 0; row < count; row++) {
         if (lengths[row] < least || lengths[row] > ROW_LENGTH)
@@ -55,22 +55,22 @@ static bool s_lengths_allowed(const char *name, const uint16_t *lengths, uint32_
     return true;
 }
 
-static bool s_ids_add_up(uint64_t sum, size_t id_count, struct err *err)
+static bool message_ids_add_up(uint64_t sum, size_t id_count, struct err *err)
 {
     if (sum != id_count)
         return err_set(err, ERR_PROTOCOL, "field id_count: %zu is not the sum of the lengths, %" PRIu64, id_count, sum);
     return true;
 }
 
-static bool s_rows_allowed(const struct rows *rows, struct err *err)
+static bool message_rows_allowed(const struct rows *rows, struct err *err)
 {
     uint64_t sum = 0;
-    return s_lengths_allowed("src_lengths", rows->src_lengths, rows->count, 1, &sum, err) &&
-           s_lengths_allowed("tgt_lengths", rows->tgt_lengths, rows->count, 1, &sum, err) &&
-           s_ids_add_up(sum, rows->id_count, err);
+    return message_lengths_allowed("src_lengths", rows->src_lengths, rows->count, 1, &sum, err) &&
+           message_lengths_allowed("tgt_lengths", rows->tgt_lengths, rows->count, 1, &sum, err) &&
+           message_ids_add_up(sum, rows->id_count, err);
 }
 
-static bool s_shards_allowed(const struct span *span, struct err *err)
+static bool message_shards_allowed(const struct span *span, struct err *err)
 {
     uint64_t rows = 0;
     for (uint32_t i = 0; i < span->shard_count; i++) {
@@ -93,7 +93,7 @@ static bool s_shards_allowed(const struct span *span, struct err *err)
     return true;
 }
 
-static bool s_steps_allowed(const struct span *span, struct err *err)
+static bool message_steps_allowed(const struct span *span, struct err *err)
 {
     uint64_t distinct = 0;
     for (uint32_t step = 0; step < span->steps; step++) {
@@ -108,7 +108,7 @@ static bool s_steps_allowed(const struct span *span, struct err *err)
 }
 
 /* A side's distinct ids rise, so that none is there twice. */
-static bool s_distinct_allowed(const struct span *span, struct err *err)
+static bool message_distinct_allowed(const struct span *span, struct err *err)
 {
     size_t at = 0;
     for (uint32_t side = 0; side < 2 * span->steps; side++) {
@@ -123,13 +123,13 @@ static bool s_distinct_allowed(const struct span *span, struct err *err)
     return true;
 }
 
-static bool s_span_allowed(const struct span *span, struct err *err)
+static bool message_span_allowed(const struct span *span, struct err *err)
 {
-    return s_steps_allowed(span, err) && s_distinct_allowed(span, err) && s_shards_allowed(span, err) &&
-           s_rows_allowed(&span->rows, err);
+    return message_steps_allowed(span, err) && message_distinct_allowed(span, err) &&
+           message_shards_allowed(span, err) && message_rows_allowed(&span->rows, err);
 }
 
-static bool s_results_allowed(const struct step_result *results, uint32_t steps, struct err *err)
+static bool message_results_allowed(const struct step_result *results, uint32_t steps, struct err *err)
 {
     for (uint32_t step = 0; step < steps; step++) {
         const struct step_result *result = &results[step];
@@ -145,18 +145,18 @@ static bool s_results_allowed(const struct step_result *results, uint32_t steps,
     return true;
 }
 
-static bool s_scored_allowed(const struct scored *scored, struct err *err)
+static bool message_scored_allowed(const struct scored *scored, struct err *err)
 {
     if (scored->forced_correct > scored->tokens)
         return err_set(err, ERR_PROTOCOL, "field forced_correct: %" PRIu64 " is above tokens", scored->forced_correct);
     if (scored->free_correct > scored->tokens)
         return err_set(err, ERR_PROTOCOL, "field free_correct: %" PRIu64 " is above tokens", scored->free_correct);
     uint64_t sum = 0;
-    return s_lengths_allowed("lengths", scored->lengths, scored->rows, 0, &sum, err) &&
-           s_ids_add_up(sum, scored->id_count, err);
+    return message_lengths_allowed("lengths", scored->lengths, scored->rows, 0, &sum, err) &&
+           message_ids_add_up(sum, scored->id_count, err);
 }
 
-static bool s_state_allowed(const struct state *state, struct err *err)
+static bool message_state_allowed(const struct state *state, struct err *err)
 {
     if (state->offset > state->total || state->size > state->total - state->offset)
         return err_set(err, ERR_PROTOCOL, "field size: %zu bytes at %" PRIu64 " end after %" PRIu64, state->size,
@@ -164,7 +164,7 @@ static bool s_state_allowed(const struct state *state, struct err *err)
     return true;
 }
 
-static bool s_generation_allowed(const struct generation *generation, struct err *err)
+static bool message_generation_allowed(const struct generation *generation, struct err *err)
 {
     if (generation->rank >= generation->size)
         return err_set(err, ERR_PROTOCOL, "field rank: %u is not below size, %u", generation->rank, generation->size);
@@ -176,7 +176,7 @@ static bool s_generation_allowed(const struct generation *generation, struct err
 }
 
 /* Results are of steps that were done. */
-static bool s_held_allowed(uint32_t held, uint64_t step, uint32_t steps, struct err *err)
+static bool message_held_allowed(uint32_t held, uint64_t step, uint32_t steps, struct err *err)
 {
     if (steps > (held ? step : 0))
         return err_set(err, ERR_PROTOCOL, "field steps: results of %u steps, of %" PRIu64 " that are held", steps,
@@ -185,27 +185,27 @@ static bool s_held_allowed(uint32_t held, uint64_t step, uint32_t steps, struct 
 }
 
 /* What fields and bulk frames must be to each other. */
-static bool s_whole_allowed(const struct message *message, struct err *err)
+static bool message_whole_allowed(const struct message *message, struct err *err)
 {
     switch (message->type) {
     case MESSAGE_HELLO:
-        return s_held_allowed(message->hello.held, message->hello.step, message->hello.steps, err) &&
-               s_results_allowed(message->hello.results, message->hello.steps, err);
+        return message_held_allowed(message->hello.held, message->hello.step, message->hello.steps, err) &&
+               message_results_allowed(message->hello.results, message->hello.steps, err);
     case MESSAGE_STOPPED:
-        return s_held_allowed(message->stopped.held, message->stopped.step, message->stopped.steps, err) &&
-               s_results_allowed(message->stopped.results, message->stopped.steps, err);
+        return message_held_allowed(message->stopped.held, message->stopped.step, message->stopped.steps, err) &&
+               message_results_allowed(message->stopped.results, message->stopped.steps, err);
     case MESSAGE_GENERATION:
-        return s_generation_allowed(&message->generation, err);
+        return message_generation_allowed(&message->generation, err);
     case MESSAGE_STATE:
-        return s_state_allowed(&message->state, err);
+        return message_state_allowed(&message->state, err);
     case MESSAGE_SPAN:
-        return s_span_allowed(&message->span, err);
+        return message_span_allowed(&message->span, err);
     case MESSAGE_REPORT:
-        return s_results_allowed(message->report.results, message->report.steps, err);
+        return message_results_allowed(message->report.results, message->report.steps, err);
     case MESSAGE_VALIDATE:
-        return s_rows_allowed(&message->validate.rows, err);
+        return message_rows_allowed(&message->validate.rows, err);
     case MESSAGE_SCORED:
-        return s_scored_allowed(&message->scored, err);
+        return message_scored_allowed(&message->scored, err);
     default:
         return true;
     }
@@ -218,7 +218,7 @@ bool message_check(const struct message *message, struct err *err)
         return err_set(err, ERR_PROTOCOL, "message type %d is unknown", (int)message->type);
     bool allowed = true;
     for (size_t i = 0; allowed && i < row->field_count; i++)
-        allowed = s_field_allowed(message, &row->fields[i], err);
-    allowed = allowed && s_whole_allowed(message, err);
+        allowed = message_field_allowed(message, &row->fields[i], err);
+    allowed = allowed && message_whole_allowed(message, err);
     return allowed || err_context(err, "%s", row->name);
 }

@@ -8,7 +8,7 @@
 
 _Static_assert(2 + 5 <= MESSAGE_FRAMES, "SPAN, the message with the most frames, fits");
 
-static bool s_map_size_allowed(const struct frame *frame, const char *name, struct err *err)
+static bool message_map_size_allowed(const struct frame *frame, const char *name, struct err *err)
 {
     if (frame->size > MESSAGE_MAP)
         return err_set(err, ERR_PROTOCOL, "%s: %zu bytes are above %d", name, frame->size, MESSAGE_MAP);
@@ -16,9 +16,9 @@ static bool s_map_size_allowed(const struct frame *frame, const char *name, stru
 }
 
 /* Read the header: the version first, since all that follows depends on it. */
-static bool s_header(const struct frame *frame, uint64_t *type, struct err *err)
+static bool message_header(const struct frame *frame, uint64_t *type, struct err *err)
 {
-    if (!s_map_size_allowed(frame, "header", err))
+    if (!message_map_size_allowed(frame, "header", err))
         return false;
     struct pack_reader reader;
     uint64_t major, minor;
@@ -38,7 +38,8 @@ static bool s_header(const struct frame *frame, uint64_t *type, struct err *err)
 
 /* Take one field out of the body. The table's ranges of narrow fields fit their types; a wider value is refused
  * here. */
-static bool s_field(struct pack_reader *reader, const struct field *field, struct message *message, struct err *err)
+static bool message_field(struct pack_reader *reader, const struct field *field, struct message *message,
+                          struct err *err)
 {
     char *place = (char *)message + field->offset;
     if (field->kind == FIELD_LINE || field->kind == FIELD_TEXT) {
@@ -65,22 +66,23 @@ static bool s_field(struct pack_reader *reader, const struct field *field, struc
     return true;
 }
 
-static bool s_body(const struct frame *frame, const struct message_row *row, struct message *message, struct err *err)
+static bool message_body(const struct frame *frame, const struct message_row *row, struct message *message,
+                         struct err *err)
 {
-    if (!s_map_size_allowed(frame, "body", err))
+    if (!message_map_size_allowed(frame, "body", err))
         return false;
     struct pack_reader reader;
     pack_open(&reader, frame->data, frame->size);
     bool allowed = true;
     for (size_t i = 0; allowed && i < row->field_count; i++)
-        allowed = s_field(&reader, &row->fields[i], message, err);
+        allowed = message_field(&reader, &row->fields[i], message, err);
     return pack_close(&reader, allowed ? err : NULL) && allowed;
 }
 
 /* Point the message at its bulk frames, after a copy where the bytes do not lie as their type wants: libzmq hands
  * out frames from the middle of what it read. */
-static bool s_bulk(struct message_frames *frames, const struct message_row *row, struct message *message,
-                   struct err *err)
+static bool message_bulk(struct message_frames *frames, const struct message_row *row, struct message *message,
+                         struct err *err)
 {
     if (frames->count != 2 + row->bulk_count)
         return err_set(err, ERR_PROTOCOL, "%zu frames instead of %zu", frames->count, 2 + row->bulk_count);
@@ -103,7 +105,7 @@ static bool s_bulk(struct message_frames *frames, const struct message_row *row,
     return true;
 }
 
-static bool s_decode(struct message_frames *frames, struct message *message, struct err *err)
+static bool message_decode_decode(struct message_frames *frames, struct message *message, struct err *err)
 {
     uint64_t type, total = 0;
     if (frames->count < 2)
@@ -113,11 +115,11 @@ static bool s_decode(struct message_frames *frames, struct message *message, str
         total += frames->list[i].size;
     if (total > MESSAGE_BYTES)
         return err_set(err, ERR_PROTOCOL, "a message of %" PRIu64 " bytes is above %d", total, MESSAGE_BYTES);
-    if (!s_header(&frames->list[0], &type, err))
+    if (!message_header(&frames->list[0], &type, err))
         return false;
     const struct message_row *row = message_row(type);
     message->type = (enum message_type)type;
-    if (!s_body(&frames->list[1], row, message, err) || !s_bulk(frames, row, message, err))
+    if (!message_body(&frames->list[1], row, message, err) || !message_bulk(frames, row, message, err))
         return err_context(err, "%s", row->name);
     return message_check(message, err);
 }
@@ -125,7 +127,7 @@ static bool s_decode(struct message_frames *frames, struct message *message, str
 bool message_decode_owned(struct message_frames *frames, struct message *message, struct err *err)
 {
     *message = (struct message){0};
-    if (!s_decode(frames, message, err)) {
+    if (!message_decode_decode(frames, message, err)) {
         *message = (struct message){0};
         return false;
     }
@@ -152,7 +154,7 @@ bool message_decode(const struct frame *list, size_t count, struct message *mess
 bool message_peek(const struct frame *header, enum message_type *type, struct err *err)
 {
     uint64_t number;
-    if (!s_header(header, &number, err))
+    if (!message_header(header, &number, err))
         return false;
     *type = (enum message_type)number;
     return true;

@@ -35,7 +35,7 @@ size_t message_frames_list(const struct message_frames *frames, struct frame lis
     return frames->count;
 }
 
-static void s_pack_header(struct buffer *out, enum message_type type)
+static void message_pack_header(struct buffer *out, enum message_type type)
 {
     msgpack_packer packer;
     pack_begin(&packer, out, 2);
@@ -47,7 +47,7 @@ static void s_pack_header(struct buffer *out, enum message_type type)
     msgpack_pack_uint64(&packer, (uint64_t)type);
 }
 
-static void s_pack_body(struct buffer *out, const struct message_row *row, const struct message *message)
+static void message_pack_body(struct buffer *out, const struct message_row *row, const struct message *message)
 {
     msgpack_packer packer;
     pack_begin(&packer, out, row->field_count);
@@ -75,7 +75,7 @@ static void s_pack_body(struct buffer *out, const struct message_row *row, const
 
 /* Texts for people come from anywhere, an err cut in the middle of a character included: make them what a peer
  * accepts. */
-static void s_clean_line(struct text *text, struct buffer *out)
+static void message_clean_line(struct text *text, struct buffer *out)
 {
     const uint8_t *bytes = (const uint8_t *)text->data;
     for (size_t at = 0; at < text->size;) {
@@ -91,23 +91,23 @@ static void s_clean_line(struct text *text, struct buffer *out)
     *text = (struct text){out->data == NULL ? "" : out->data, out->size};
 }
 
-static void s_clean(struct message *message, struct buffer *out)
+static void message_clean(struct message *message, struct buffer *out)
 {
     if (message->type == MESSAGE_ERROR)
-        s_clean_line(&message->error.text, out);
+        message_clean_line(&message->error.text, out);
     else if (message->type == MESSAGE_DISMISS)
-        s_clean_line(&message->dismiss.reason, out);
+        message_clean_line(&message->dismiss.reason, out);
 }
 
-static bool s_encode(struct message_frames *frames, const struct message *given, struct err *err)
+static bool message_encode_encode(struct message_frames *frames, const struct message *given, struct err *err)
 {
     struct message message = *given;
-    s_clean(&message, &frames->line);
+    message_clean(&message, &frames->line);
     if (!message_check(&message, err))
         return false;
     const struct message_row *row = message_row((uint64_t)message.type);
-    s_pack_header(&frames->header, message.type);
-    s_pack_body(&frames->body, row, &message);
+    message_pack_header(&frames->header, message.type);
+    message_pack_body(&frames->body, row, &message);
     if (!buffer_ok(&frames->line, err) || !buffer_ok(&frames->header, err) || !buffer_ok(&frames->body, err))
         return false;
     frames->list[0] = (struct frame){frames->header.data, frames->header.size};
@@ -130,7 +130,7 @@ static bool s_encode(struct message_frames *frames, const struct message *given,
 struct message_frames *message_encode(const struct message *message, struct err *err)
 {
     struct message_frames *frames = message_frames_new(err);
-    if (frames != NULL && !s_encode(frames, message, err))
+    if (frames != NULL && !message_encode_encode(frames, message, err))
         message_frames_destroy(&frames);
     return frames;
 }

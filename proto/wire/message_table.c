@@ -50,7 +50,7 @@ _Static_assert(sizeof(enum generation_source) == sizeof(uint32_t), "an enum is r
         name, type, sizeof(c_type), _Alignof(c_type), AT(place), count                                                 \
     }
 
-static const struct field s_hello[] = {
+static const struct field message_hello[] = {
     LINE("build", hello.build, MESSAGE_NAME),
     LINE("backend", hello.backend, MESSAGE_NAME),
     LINE("backend_version", hello.backend_version, MESSAGE_NAME),
@@ -66,11 +66,11 @@ static const struct field s_hello[] = {
     COUNTER("branch", hello.branch),
     U32("steps", hello.steps, 0, SPAN_STEPS),
 };
-static const struct bulk s_hello_bulk[] = {
+static const struct bulk message_hello_bulk[] = {
     BULK("results", "step_result", struct step_result, hello.results, "steps"),
 };
 
-static const struct field s_welcome[] = {
+static const struct field message_welcome[] = {
     U64("run", welcome.run, 1, COUNTER_MOST),
     U64("worker", welcome.worker, 1, COUNTER_MOST),
     {"config", FIELD_TEXT, AT(welcome.config), 0, MESSAGE_CONFIG},
@@ -78,7 +78,7 @@ static const struct field s_welcome[] = {
     U32("tgt_vocab", welcome.tgt_vocab, 1, 65535),
 };
 
-static const struct field s_generation[] = {
+static const struct field message_generation[] = {
     COUNTER("generation", generation.generation),
     U32("rank", generation.rank, 0, RANKS_MOST - 1),
     U32("size", generation.size, 1, RANKS_MOST),
@@ -88,27 +88,27 @@ static const struct field s_generation[] = {
     U32("root", generation.root, 0, RANKS_MOST - 1),
 };
 
-static const struct field s_state[] = {
+static const struct field message_state[] = {
     COUNTER("step", state.step),
     U32("file", state.file, MESSAGE_STATE_MODEL, MESSAGE_STATE_OPTIMIZER),
     U64("offset", state.offset, 0, FILE_MOST),
     U64("total", state.total, 1, FILE_MOST),
     {"size", FIELD_SIZE, AT(state.size), 1, STATE_PIECE},
 };
-static const struct bulk s_state_bulk[] = {
+static const struct bulk message_state_bulk[] = {
     BULK("bytes", "u8", uint8_t, state.bytes, "size"),
 };
 
-static const struct field s_ready[] = {
+static const struct field message_ready[] = {
     COUNTER("generation", ready.generation),
     COUNTER("step", ready.step),
 };
 
-static const struct field s_credit[] = {
+static const struct field message_credit[] = {
     U32("units", credit.units, 1, 1024),
 };
 
-static const struct field s_span[] = {
+static const struct field message_span[] = {
     COUNTER("generation", span.generation),
     COUNTER("span", span.span),
     COUNTER("first_step", span.first_step),
@@ -118,7 +118,7 @@ static const struct field s_span[] = {
     {"id_count", FIELD_SIZE, AT(span.rows.id_count), 0, IDS_MOST},
     {"distinct_count", FIELD_SIZE, AT(span.distinct_count), 0, IDS_MOST},
 };
-static const struct bulk s_span_bulk[] = {
+static const struct bulk message_span_bulk[] = {
     BULK("of", "span_step", struct span_step, span.of, "steps"),
     BULK("shards", "span_shard", struct span_shard, span.shards, "shard_count"),
     BULK("src_lengths", "u16", uint16_t, span.rows.src_lengths, "row_count"),
@@ -127,29 +127,29 @@ static const struct bulk s_span_bulk[] = {
     BULK("distinct", "u16", uint16_t, span.distinct, "distinct_count"),
 };
 
-static const struct field s_report[] = {
+static const struct field message_report[] = {
     COUNTER("generation", report.generation),  COUNTER("span", report.span),           COUNTER("rows", report.rows),
     COUNTER("busy_ns", report.busy_ns),        COUNTER("waited_ns", report.waited_ns), COUNTER("hash", report.hash),
     U32("steps", report.steps, 1, SPAN_STEPS),
 };
-static const struct bulk s_report_bulk[] = {
+static const struct bulk message_report_bulk[] = {
     BULK("results", "step_result", struct step_result, report.results, "steps"),
 };
 
-static const struct field s_validate[] = {
+static const struct field message_validate[] = {
     COUNTER("generation", validate.generation),
     COUNTER("request", validate.request),
     U32("what", validate.what, 1, VALIDATE_FORCED | VALIDATE_FREE | VALIDATE_TRANSLATE),
     U32("row_count", validate.rows.count, 0, ROWS_MOST),
     {"id_count", FIELD_SIZE, AT(validate.rows.id_count), 0, IDS_MOST},
 };
-static const struct bulk s_validate_bulk[] = {
+static const struct bulk message_validate_bulk[] = {
     BULK("src_lengths", "u16", uint16_t, validate.rows.src_lengths, "row_count"),
     BULK("tgt_lengths", "u16", uint16_t, validate.rows.tgt_lengths, "row_count"),
     BULK("ids", "u16", uint16_t, validate.rows.ids, "id_count"),
 };
 
-static const struct field s_scored[] = {
+static const struct field message_scored[] = {
     COUNTER("request", scored.request),
     COUNTER("tokens", scored.tokens),
     REAL("forced_loss_sum", scored.forced_loss_sum),
@@ -159,74 +159,74 @@ static const struct field s_scored[] = {
     U32("row_count", scored.rows, 0, ROWS_MOST),
     {"id_count", FIELD_SIZE, AT(scored.id_count), 0, IDS_MOST},
 };
-static const struct bulk s_scored_bulk[] = {
+static const struct bulk message_scored_bulk[] = {
     BULK("lengths", "u16", uint16_t, scored.lengths, "row_count"),
     BULK("ids", "u16", uint16_t, scored.ids, "id_count"),
 };
 
-static const struct field s_save[] = {
+static const struct field message_save[] = {
     COUNTER("generation", save.generation),
     COUNTER("step", save.step),
 };
 
-static const struct field s_dismiss[] = {
+static const struct field message_dismiss[] = {
     LINE("reason", dismiss.reason, MESSAGE_LINE),
 };
 
-static const struct field s_leave[] = {
+static const struct field message_leave[] = {
     COUNTER("step", leave.step),
 };
 
-static const struct field s_error[] = {
+static const struct field message_error[] = {
     U32("code", error.code, ERR_FAILED, ERR_DIVERGED),
     LINE("text", error.text, MESSAGE_LINE),
 };
 
-static const struct field s_ping[] = {
+static const struct field message_ping[] = {
     COUNTER("time", ping.time),
 };
 
-static const struct field s_pong[] = {
+static const struct field message_pong[] = {
     COUNTER("time", pong.time),
 };
 
-static const struct field s_stop[] = {
+static const struct field message_stop[] = {
     COUNTER("generation", stop.generation),
 };
 
-static const struct field s_stopped[] = {
+static const struct field message_stopped[] = {
     COUNTER("generation", stopped.generation),
     U32("held", stopped.held, 0, 1),
     COUNTER("step", stopped.step),
     COUNTER("branch", stopped.branch),
     U32("steps", stopped.steps, 0, SPAN_STEPS),
 };
-static const struct bulk s_stopped_bulk[] = {
+static const struct bulk message_stopped_bulk[] = {
     BULK("results", "step_result", struct step_result, stopped.results, "steps"),
 };
 
-static const struct field s_endpoint[] = {
+static const struct field message_endpoint[] = {
     COUNTER("generation", endpoint.generation),
     LINE("address", endpoint.address, MESSAGE_LINE),
 };
 
-static const struct field s_peers[] = {
+static const struct field message_peers[] = {
     COUNTER("generation", peers.generation),
     {"size", FIELD_SIZE, AT(peers.size), 1, PEERS_BYTES},
 };
-static const struct bulk s_peers_bulk[] = {
+static const struct bulk message_peers_bulk[] = {
     BULK("lines", "u8", char, peers.lines, "size"),
 };
 
-static const struct field s_resign[] = {
+static const struct field message_resign[] = {
     COUNTER("step", resign.step),
 };
 
-static const struct field s_ask[] = {
+static const struct field message_ask[] = {
     U32("detail", ask.detail, 0, 1),
 };
 
-static const struct field s_status[] = {
+static const struct field message_status[] = {
     {"json", FIELD_TEXT, AT(status.json), 0, MESSAGE_JSON},
 };
 
@@ -240,35 +240,35 @@ static const struct field s_status[] = {
         name, fields, COUNT(fields), bulk, COUNT(bulk)                                                                 \
     }
 
-static const struct message_row s_rows[MESSAGE_TYPES] = {
-    [MESSAGE_HELLO] = BULK_ROW("HELLO", s_hello, s_hello_bulk),
-    [MESSAGE_WELCOME] = ROW("WELCOME", s_welcome),
-    [MESSAGE_GENERATION] = ROW("GENERATION", s_generation),
-    [MESSAGE_STATE] = BULK_ROW("STATE", s_state, s_state_bulk),
-    [MESSAGE_READY] = ROW("READY", s_ready),
-    [MESSAGE_CREDIT] = ROW("CREDIT", s_credit),
-    [MESSAGE_SPAN] = BULK_ROW("SPAN", s_span, s_span_bulk),
-    [MESSAGE_REPORT] = BULK_ROW("REPORT", s_report, s_report_bulk),
-    [MESSAGE_VALIDATE] = BULK_ROW("VALIDATE", s_validate, s_validate_bulk),
-    [MESSAGE_SCORED] = BULK_ROW("SCORED", s_scored, s_scored_bulk),
-    [MESSAGE_SAVE] = ROW("SAVE", s_save),
-    [MESSAGE_DISMISS] = ROW("DISMISS", s_dismiss),
-    [MESSAGE_LEAVE] = ROW("LEAVE", s_leave),
-    [MESSAGE_ERROR] = ROW("ERROR", s_error),
-    [MESSAGE_PING] = ROW("PING", s_ping),
-    [MESSAGE_PONG] = ROW("PONG", s_pong),
-    [MESSAGE_STOP] = ROW("STOP", s_stop),
-    [MESSAGE_STOPPED] = BULK_ROW("STOPPED", s_stopped, s_stopped_bulk),
-    [MESSAGE_ENDPOINT] = ROW("ENDPOINT", s_endpoint),
-    [MESSAGE_PEERS] = BULK_ROW("PEERS", s_peers, s_peers_bulk),
-    [MESSAGE_RESIGN] = ROW("RESIGN", s_resign),
-    [MESSAGE_ASK] = ROW("ASK", s_ask),
-    [MESSAGE_STATUS] = ROW("STATUS", s_status),
+static const struct message_row message_rows[MESSAGE_TYPES] = {
+    [MESSAGE_HELLO] = BULK_ROW("HELLO", message_hello, message_hello_bulk),
+    [MESSAGE_WELCOME] = ROW("WELCOME", message_welcome),
+    [MESSAGE_GENERATION] = ROW("GENERATION", message_generation),
+    [MESSAGE_STATE] = BULK_ROW("STATE", message_state, message_state_bulk),
+    [MESSAGE_READY] = ROW("READY", message_ready),
+    [MESSAGE_CREDIT] = ROW("CREDIT", message_credit),
+    [MESSAGE_SPAN] = BULK_ROW("SPAN", message_span, message_span_bulk),
+    [MESSAGE_REPORT] = BULK_ROW("REPORT", message_report, message_report_bulk),
+    [MESSAGE_VALIDATE] = BULK_ROW("VALIDATE", message_validate, message_validate_bulk),
+    [MESSAGE_SCORED] = BULK_ROW("SCORED", message_scored, message_scored_bulk),
+    [MESSAGE_SAVE] = ROW("SAVE", message_save),
+    [MESSAGE_DISMISS] = ROW("DISMISS", message_dismiss),
+    [MESSAGE_LEAVE] = ROW("LEAVE", message_leave),
+    [MESSAGE_ERROR] = ROW("ERROR", message_error),
+    [MESSAGE_PING] = ROW("PING", message_ping),
+    [MESSAGE_PONG] = ROW("PONG", message_pong),
+    [MESSAGE_STOP] = ROW("STOP", message_stop),
+    [MESSAGE_STOPPED] = BULK_ROW("STOPPED", message_stopped, message_stopped_bulk),
+    [MESSAGE_ENDPOINT] = ROW("ENDPOINT", message_endpoint),
+    [MESSAGE_PEERS] = BULK_ROW("PEERS", message_peers, message_peers_bulk),
+    [MESSAGE_RESIGN] = ROW("RESIGN", message_resign),
+    [MESSAGE_ASK] = ROW("ASK", message_ask),
+    [MESSAGE_STATUS] = ROW("STATUS", message_status),
 };
 
 const struct message_row *message_row(uint64_t type)
 {
-    return type < MESSAGE_TYPES && s_rows[type].name != NULL ? &s_rows[type] : NULL;
+    return type < MESSAGE_TYPES && message_rows[type].name != NULL ? &message_rows[type] : NULL;
 }
 
 const char *message_name(enum message_type type)

@@ -14,7 +14,7 @@ struct head {
     uint64_t objects; /* that follow and belong to this container                    */
 };
 
-static uint64_t s_big_endian(const uint8_t *bytes, size_t size)
+static uint64_t pack_big_endian(const uint8_t *bytes, size_t size)
 {
     uint64_t value = 0;
     for (size_t i = 0; i < size; i++)
@@ -22,7 +22,7 @@ static uint64_t s_big_endian(const uint8_t *bytes, size_t size)
     return value;
 }
 
-static void s_container(struct head *head, bool map, uint64_t items)
+static void pack_container(struct head *head, bool map, uint64_t items)
 {
     head->kind = map ? HEAD_MAP : HEAD_ARRAY;
     head->items = items;
@@ -30,7 +30,7 @@ static void s_container(struct head *head, bool map, uint64_t items)
 }
 
 /* Heads of one byte: the kind and the count share it. False where the byte announces a longer head. */
-static bool s_short_head(uint8_t lead, struct head *head)
+static bool pack_short_head(uint8_t lead, struct head *head)
 {
     *head = (struct head){.size = 1};
     if (lead <= 0x7f || lead >= 0xe0 || lead == 0xc0 || lead == 0xc2 || lead == 0xc3)
@@ -41,13 +41,13 @@ static bool s_short_head(uint8_t lead, struct head *head)
         head->payload = lead & 0x1fU;
         head->kind = HEAD_TEXT;
     } else {
-        s_container(head, lead < 0x90, lead & 0x0fU);
+        pack_container(head, lead < 0x90, lead & 0x0fU);
     }
     return true;
 }
 
 /* Read the head at `bytes`, of which `left` remain. */
-static bool s_head(const uint8_t *bytes, size_t left, struct head *head, struct err *err)
+static bool pack_head(const uint8_t *bytes, size_t left, struct head *head, struct err *err)
 {
     /* For 0xc4..0xdf: bytes of the length that follows the lead byte, and bytes of payload beside that length. */
     static const uint8_t lengths[] = {1, 2, 4, 1, 2, 4, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -56,15 +56,15 @@ static bool s_head(const uint8_t *bytes, size_t left, struct head *head, struct 
     uint8_t lead = bytes[0];
     if (lead == 0xc1)
         return err_set(err, ERR_PROTOCOL, "the byte 0xc1 starts no object");
-    if (s_short_head(lead, head))
+    if (pack_short_head(lead, head))
         return true;
     size_t row = lead - 0xc4U;
     head->size = 1 + (size_t)lengths[row];
     if (head->size > left)
         return err_set(err, ERR_PROTOCOL, "the frame ends inside an object");
-    uint64_t length = s_big_endian(bytes + 1, lengths[row]);
+    uint64_t length = pack_big_endian(bytes + 1, lengths[row]);
     if (lead >= 0xdc) {
-        s_container(head, lead >= 0xde, length);
+        pack_container(head, lead >= 0xde, length);
     } else {
         head->kind = lead >= 0xd9 ? HEAD_TEXT : HEAD_SCALAR;
         head->payload = length + (row < sizeof fixed ? fixed[row] : 0);
@@ -89,7 +89,7 @@ size_t pack_character(const uint8_t *bytes, size_t size)
     return overlong || surrogate || beyond ? 0 : length;
 }
 
-static bool s_is_utf8(const uint8_t *bytes, size_t size)
+static bool pack_is_utf8(const uint8_t *bytes, size_t size)
 {
     for (size_t at = 0; at < size;) {
         size_t length = pack_character(bytes + at, size - at);
@@ -101,7 +101,7 @@ static bool s_is_utf8(const uint8_t *bytes, size_t size)
 }
 
 /* What must hold of a head and its payload, `left` bytes after the head remaining. */
-static bool s_head_allowed(const struct head *head, const uint8_t *payload, size_t left, struct err *err)
+static bool pack_head_allowed(const struct head *head, const uint8_t *payload, size_t left, struct err *err)
 {
     if (head->payload > left)
         return err_set(err, ERR_PROTOCOL, "the frame ends inside an object");
@@ -111,13 +111,13 @@ static bool s_head_allowed(const struct head *head, const uint8_t *payload, size
     if (head->kind == HEAD_MAP && head->items > PACK_FIELDS)
         return err_set(err, ERR_PROTOCOL, "a map of %llu fields is above %d", (unsigned long long)head->items,
                        PACK_FIELDS);
-    if (head->kind == HEAD_TEXT && !s_is_utf8(payload, (size_t)head->payload))
+    if (head->kind == HEAD_TEXT && !pack_is_utf8(payload, (size_t)head->payload))
         return err_set(err, ERR_PROTOCOL, "text is not UTF-8");
     return true;
 }
 
 /* Walk over all objects in `bytes` and allow exactly one, whole, within the limits. */
-static bool s_guard(const uint8_t *bytes, size_t size, struct err *err)
+static bool pack_guard(const uint8_t *bytes, size_t size, struct err *err)
 {
     uint64_t pending[PACK_DEPTH + 1] = {1}; /* objects still to come at each level; level 0 is the frame */
     size_t level = 0, at = 0;
@@ -125,10 +125,10 @@ static bool s_guard(const uint8_t *bytes, size_t size, struct err *err)
         if (at == size)
             return err_set(err, ERR_PROTOCOL, "the frame ends before its object does");
         struct head head = {0};
-        if (!s_head(bytes + at, size - at, &head, err))
+        if (!pack_head(bytes + at, size - at, &head, err))
             return false;
         at += head.size;
-        if (!s_head_allowed(&head, bytes + at, size - at, err))
+        if (!pack_head_allowed(&head, bytes + at, size - at, err))
             return false;
         at += (size_t)head.payload;
         pending[level]--;
@@ -146,17 +146,17 @@ static bool s_guard(const uint8_t *bytes, size_t size, struct err *err)
 }
 
 /* msgpack-c gives an empty text no address, which memcmp must not see. */
-static bool s_same_text(const msgpack_object_str *a, const msgpack_object_str *b)
+static bool pack_same_text(const msgpack_object_str *a, const msgpack_object_str *b)
 {
     return a->size == b->size && (a->size == 0 || memcmp(a->ptr, b->ptr, a->size) == 0);
 }
 
 /* Keys of every map inside must be text and differ. The guard has bounded the depth and the number of fields. */
-static bool s_keys_allowed(const msgpack_object *object, struct err *err)
+static bool pack_keys_allowed(const msgpack_object *object, struct err *err)
 {
     if (object->type == MSGPACK_OBJECT_ARRAY) {
         for (uint32_t i = 0; i < object->via.array.size; i++)
-            if (!s_keys_allowed(&object->via.array.ptr[i], err))
+            if (!pack_keys_allowed(&object->via.array.ptr[i], err))
                 return false;
         return true;
     }
@@ -168,10 +168,10 @@ static bool s_keys_allowed(const msgpack_object *object, struct err *err)
         if (key->type != MSGPACK_OBJECT_STR)
             return err_set(err, ERR_PROTOCOL, "the key of field %u is not text", i + 1);
         for (uint32_t j = 0; j < i; j++)
-            if (s_same_text(&key->via.str, &map->ptr[j].key.via.str))
+            if (pack_same_text(&key->via.str, &map->ptr[j].key.via.str))
                 return err_set(err, ERR_PROTOCOL, "field %.*s is repeated",
                                key->via.str.size > 64 ? 64 : (int)key->via.str.size, key->via.str.ptr);
-        if (!s_keys_allowed(&map->ptr[i].val, err))
+        if (!pack_keys_allowed(&map->ptr[i].val, err))
             return false;
     }
     return true;
@@ -181,7 +181,7 @@ void pack_open(struct pack_reader *reader, const void *data, size_t size)
 {
     msgpack_unpacked_init(&reader->unpacked);
     reader->err = (struct err){0};
-    reader->failed = !s_guard(data, size, &reader->err);
+    reader->failed = !pack_guard(data, size, &reader->err);
     if (reader->failed)
         return;
     size_t end = 0;
@@ -193,10 +193,10 @@ void pack_open(struct pack_reader *reader, const void *data, size_t size)
     else if (reader->unpacked.data.type != MSGPACK_OBJECT_MAP)
         reader->failed = !err_set(&reader->err, ERR_PROTOCOL, "not a map");
     else
-        reader->failed = !s_keys_allowed(&reader->unpacked.data, &reader->err);
+        reader->failed = !pack_keys_allowed(&reader->unpacked.data, &reader->err);
 }
 
-static void s_fail(struct pack_reader *reader, const char *key, const char *what)
+static void pack_fail(struct pack_reader *reader, const char *key, const char *what)
 {
     if (!reader->failed)
         err_set(&reader->err, ERR_PROTOCOL, "field %s: %s", key, what);
@@ -204,7 +204,7 @@ static void s_fail(struct pack_reader *reader, const char *key, const char *what
 }
 
 /* The value of `key`, or NULL and the reader in error. */
-static const msgpack_object *s_value(struct pack_reader *reader, const char *key)
+static const msgpack_object *pack_value(struct pack_reader *reader, const char *key)
 {
     if (reader->failed)
         return NULL;
@@ -215,24 +215,24 @@ static const msgpack_object *s_value(struct pack_reader *reader, const char *key
         if (name->size == size && memcmp(name->ptr, key, size) == 0)
             return &map->ptr[i].val;
     }
-    s_fail(reader, key, "missing");
+    pack_fail(reader, key, "missing");
     return NULL;
 }
 
 uint64_t pack_uint(struct pack_reader *reader, const char *key)
 {
-    const msgpack_object *value = s_value(reader, key);
+    const msgpack_object *value = pack_value(reader, key);
     if (value == NULL)
         return 0;
     if (value->type == MSGPACK_OBJECT_POSITIVE_INTEGER)
         return value->via.u64;
-    s_fail(reader, key, "not an unsigned integer");
+    pack_fail(reader, key, "not an unsigned integer");
     return 0;
 }
 
 double pack_real(struct pack_reader *reader, const char *key)
 {
-    const msgpack_object *value = s_value(reader, key);
+    const msgpack_object *value = pack_value(reader, key);
     if (value == NULL)
         return 0;
     switch (value->type) {
@@ -244,25 +244,25 @@ double pack_real(struct pack_reader *reader, const char *key)
     case MSGPACK_OBJECT_NEGATIVE_INTEGER:
         return (double)value->via.i64;
     default:
-        s_fail(reader, key, "not a number");
+        pack_fail(reader, key, "not a number");
         return 0;
     }
 }
 
 struct text pack_text(struct pack_reader *reader, const char *key)
 {
-    const msgpack_object *value = s_value(reader, key);
+    const msgpack_object *value = pack_value(reader, key);
     if (value != NULL && value->type == MSGPACK_OBJECT_STR)
         return (struct text){value->via.str.ptr, value->via.str.size};
     if (value != NULL)
-        s_fail(reader, key, "not text");
+        pack_fail(reader, key, "not text");
     return (struct text){"", 0};
 }
 
 void pack_version(struct pack_reader *reader, const char *key, uint64_t *major, uint64_t *minor)
 {
     *major = *minor = 0;
-    const msgpack_object *value = s_value(reader, key);
+    const msgpack_object *value = pack_value(reader, key);
     if (value == NULL)
         return;
     const msgpack_object *pair = value->type == MSGPACK_OBJECT_ARRAY ? value->via.array.ptr : NULL;
@@ -273,7 +273,7 @@ void pack_version(struct pack_reader *reader, const char *key, uint64_t *major, 
         *major = pair[0].via.u64;
         *minor = pair[1].via.u64;
     } else {
-        s_fail(reader, key, "not [major, minor]");
+        pack_fail(reader, key, "not [major, minor]");
     }
 }
 
@@ -285,7 +285,7 @@ bool pack_close(struct pack_reader *reader, struct err *err)
     return !reader->failed;
 }
 
-static int s_write(void *out, const char *bytes, size_t size)
+static int pack_write(void *out, const char *bytes, size_t size)
 {
     buffer_append(out, bytes, size);
     return 0;
@@ -293,7 +293,7 @@ static int s_write(void *out, const char *bytes, size_t size)
 
 void pack_begin(msgpack_packer *packer, struct buffer *out, size_t count)
 {
-    msgpack_packer_init(packer, out, s_write);
+    msgpack_packer_init(packer, out, pack_write);
     msgpack_pack_map(packer, count);
 }
 

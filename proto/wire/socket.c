@@ -26,36 +26,36 @@ struct address {
     bool literal6; /* an IPv6 address */
 };
 
-static const char s_tcp[] = "tcp://", s_ipc[] = "ipc://", s_inproc[] = "inproc://";
+static const char socket_tcp[] = "tcp://", socket_ipc[] = "ipc://", socket_inproc[] = "inproc://";
 
-static bool s_begins(const char *text, const char *start)
+static bool socket_begins(const char *text, const char *start)
 {
     return strncmp(text, start, strlen(start)) == 0;
 }
 
 /* A path or white space is a typing mistake; libzmq takes an address of this side before a semicolon. */
-static const char s_not_in_host[] = "/\\@;?# \t\r\n", s_not_in_name[] = ":[]/\\@;?# \t\r\n";
+static const char socket_not_in_host[] = "/\\@;?# \t\r\n", socket_not_in_name[] = ":[]/\\@;?# \t\r\n";
 
-static bool s_is_number(const char *port)
+static bool socket_is_number(const char *port)
 {
     return port[0] != '\0' && port[strspn(port, "0123456789")] == '\0';
 }
 
 /* libzmq takes a number beyond 65535 for another one. */
-static bool s_is_port(const char *port)
+static bool socket_is_port(const char *port)
 {
-    return strcmp(port, "*") == 0 || (s_is_number(port) && strtol(port, NULL, 10) <= UINT16_MAX);
+    return strcmp(port, "*") == 0 || (socket_is_number(port) && strtol(port, NULL, 10) <= UINT16_MAX);
 }
 
-static bool s_not_an_endpoint(const char *endpoint, const char *detail, struct err *err)
+static bool socket_not_an_endpoint(const char *endpoint, const char *detail, struct err *err)
 {
     return err_set(err, ERR_USAGE, "\"%s\" is not an endpoint: use tcp://HOST:PORT%s", typed_show(endpoint).shown,
                    detail);
 }
 
-static bool s_parse_tcp(const char *endpoint, struct address *address, struct err *err)
+static bool socket_parse_tcp(const char *endpoint, struct address *address, struct err *err)
 {
-    const char *host = endpoint + strlen(s_tcp), *colon = strrchr(host, ':');
+    const char *host = endpoint + strlen(socket_tcp), *colon = strrchr(host, ':');
     size_t size = colon == NULL ? 0 : (size_t)(colon - host), digits = colon == NULL ? 0 : strlen(colon + 1);
     *address = (struct address){0};
     bool bracketed = size > 2 && host[0] == '[' && host[size - 1] == ']';
@@ -73,29 +73,31 @@ static bool s_parse_tcp(const char *endpoint, struct address *address, struct er
         if (zone != NULL)
             *zone = '%';
         good = address->literal6 == bracketed &&
-               strpbrk(address->host, bracketed ? s_not_in_host : s_not_in_name) == NULL && s_is_port(address->port);
+               strpbrk(address->host, bracketed ? socket_not_in_host : socket_not_in_name) == NULL &&
+               socket_is_port(address->port);
     }
-    const char *detail = address->literal6 && !bracketed                           ? ", with the address in brackets"
-                         : s_is_number(address->port) && !s_is_port(address->port) ? ", with a port of at most 65535"
-                                                                                   : "";
-    return good || s_not_an_endpoint(endpoint, detail, err);
+    const char *detail = address->literal6 && !bracketed ? ", with the address in brackets"
+                         : socket_is_number(address->port) && !socket_is_port(address->port)
+                             ? ", with a port of at most 65535"
+                             : "";
+    return good || socket_not_an_endpoint(endpoint, detail, err);
 }
 
 /* Any endpoint; `address` is filled in for tcp only. */
-static bool s_parse(const char *endpoint, struct address *address, struct err *err)
+static bool socket_parse(const char *endpoint, struct address *address, struct err *err)
 {
     if (strlen(endpoint) >= SOCKET_ENDPOINT)
         return err_set(err, ERR_USAGE, "\"%s\" is longer than the %d bytes of an endpoint", typed_show(endpoint).shown,
                        SOCKET_ENDPOINT - 1);
-    if (s_begins(endpoint, s_tcp))
-        return s_parse_tcp(endpoint, address, err);
+    if (socket_begins(endpoint, socket_tcp))
+        return socket_parse_tcp(endpoint, address, err);
     *address = (struct address){0};
-    bool local = (s_begins(endpoint, s_ipc) && endpoint[strlen(s_ipc)] != '\0') ||
-                 (s_begins(endpoint, s_inproc) && endpoint[strlen(s_inproc)] != '\0');
-    return local || s_not_an_endpoint(endpoint, "", err);
+    bool local = (socket_begins(endpoint, socket_ipc) && endpoint[strlen(socket_ipc)] != '\0') ||
+                 (socket_begins(endpoint, socket_inproc) && endpoint[strlen(socket_inproc)] != '\0');
+    return local || socket_not_an_endpoint(endpoint, "", err);
 }
 
-static bool s_is_loopback(const struct address *address)
+static bool socket_is_loopback(const struct address *address)
 {
     struct in_addr four;
     struct in6_addr six;
@@ -122,17 +124,17 @@ bool socket_raise_files(int needed, struct err *err)
 }
 
 /* A wildcard host or port can be bound, not connected to. */
-static bool s_is_wildcard(const struct address *address)
+static bool socket_is_wildcard(const struct address *address)
 {
     return strcmp(address->host, "*") == 0 || strcmp(address->port, "*") == 0 || strtol(address->port, NULL, 10) == 0;
 }
 
 /* An endpoint to connect to. */
-static bool s_parse_target(const char *endpoint, struct address *address, struct err *err)
+static bool socket_parse_target(const char *endpoint, struct address *address, struct err *err)
 {
-    if (!s_parse(endpoint, address, err))
+    if (!socket_parse(endpoint, address, err))
         return false;
-    if (!s_begins(endpoint, s_tcp) || !s_is_wildcard(address))
+    if (!socket_begins(endpoint, socket_tcp) || !socket_is_wildcard(address))
         return true;
     return err_set(err, ERR_USAGE, "%s is where one may listen: to connect, name the host and its port",
                    typed_show(endpoint).shown);
@@ -141,17 +143,17 @@ static bool s_parse_target(const char *endpoint, struct address *address, struct
 bool socket_check(const char *endpoint, bool binds, struct err *err)
 {
     struct address address;
-    if (s_begins(endpoint, s_inproc))
-        return s_not_an_endpoint(endpoint, " or ipc://PATH", err);
-    return binds ? s_parse(endpoint, &address, err) : s_parse_target(endpoint, &address, err);
+    if (socket_begins(endpoint, socket_inproc))
+        return socket_not_an_endpoint(endpoint, " or ipc://PATH", err);
+    return binds ? socket_parse(endpoint, &address, err) : socket_parse_target(endpoint, &address, err);
 }
 
 bool socket_check_host(const char *endpoint, struct err *err)
 {
     struct address address;
     struct addrinfo *found = NULL;
-    if (!s_begins(endpoint, s_tcp) || !s_parse_tcp(endpoint, &address, NULL) || strcmp(address.host, "*") == 0 ||
-        if_nametoindex(address.host) != 0)
+    if (!socket_begins(endpoint, socket_tcp) || !socket_parse_tcp(endpoint, &address, NULL) ||
+        strcmp(address.host, "*") == 0 || if_nametoindex(address.host) != 0)
         return true;
     int unknown = getaddrinfo(address.host, NULL, NULL, &found);
     if (found != NULL)
@@ -163,14 +165,14 @@ bool socket_check_host(const char *endpoint, struct err *err)
 bool socket_is_local(const char *endpoint)
 {
     struct address address;
-    if (s_begins(endpoint, s_tcp))
-        return s_parse_tcp(endpoint, &address, NULL) && s_is_loopback(&address);
-    return s_begins(endpoint, s_ipc) || s_begins(endpoint, s_inproc);
+    if (socket_begins(endpoint, socket_tcp))
+        return socket_parse_tcp(endpoint, &address, NULL) && socket_is_loopback(&address);
+    return socket_begins(endpoint, socket_ipc) || socket_begins(endpoint, socket_inproc);
 }
 
 /* Whether libzmq has to look at IPv6 for this host. For a name only where it has no IPv4 address: many a "localhost"
  * has both, and servers mostly bind the older one. */
-static bool s_wants_ipv6(const struct address *address, bool binds)
+static bool socket_wants_ipv6(const struct address *address, bool binds)
 {
     struct in_addr four;
     if (address->literal6 || inet_pton(AF_INET, address->host, &four) == 1)
@@ -186,44 +188,44 @@ static bool s_wants_ipv6(const struct address *address, bool binds)
     return has_new;
 }
 
-static bool s_set(void *socket, int option, int value)
+static bool socket_set(void *socket, int option, int value)
 {
     return zmq_setsockopt(socket, option, &value, sizeof value) == 0;
 }
 
 /* What both kinds have. */
-static bool s_configure(void *socket, const struct socket_options *options, struct err *err)
+static bool socket_configure(void *socket, const struct socket_options *options, struct err *err)
 {
     int queue = options->queue > 0 ? options->queue : SOCKET_QUEUE;
     int64_t most = options->most_bytes > 0 ? (int64_t)options->most_bytes : MESSAGE_BYTES;
-    if (s_set(socket, ZMQ_LINGER, SOCKET_LINGER_MS) && s_set(socket, ZMQ_SNDHWM, queue) &&
-        s_set(socket, ZMQ_RCVHWM, SOCKET_QUEUE_IN) && s_set(socket, ZMQ_HANDSHAKE_IVL, SOCKET_HANDSHAKE_MS) &&
-        s_set(socket, ZMQ_TCP_KEEPALIVE, 0) && s_set(socket, ZMQ_HEARTBEAT_IVL, 0) &&
+    if (socket_set(socket, ZMQ_LINGER, SOCKET_LINGER_MS) && socket_set(socket, ZMQ_SNDHWM, queue) &&
+        socket_set(socket, ZMQ_RCVHWM, SOCKET_QUEUE_IN) && socket_set(socket, ZMQ_HANDSHAKE_IVL, SOCKET_HANDSHAKE_MS) &&
+        socket_set(socket, ZMQ_TCP_KEEPALIVE, 0) && socket_set(socket, ZMQ_HEARTBEAT_IVL, 0) &&
         zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof most) == 0)
         return true;
     return socket_error(err, "cannot set up a socket");
 }
 
-static bool s_configure_router(void *socket, const struct socket_options *options, struct err *err)
+static bool socket_configure_router(void *socket, const struct socket_options *options, struct err *err)
 {
-    if (!s_set(socket, ZMQ_ROUTER_MANDATORY, 1) || !s_set(socket, ZMQ_ROUTER_HANDOVER, 0) ||
-        !s_set(socket, ZMQ_BACKLOG, 1024))
+    if (!socket_set(socket, ZMQ_ROUTER_MANDATORY, 1) || !socket_set(socket, ZMQ_ROUTER_HANDOVER, 0) ||
+        !socket_set(socket, ZMQ_BACKLOG, 1024))
         return socket_error(err, "cannot set up a socket");
     if (options->keys != NULL)
         return zap_set_server(options->zap, socket, options->keys, options->domain, err);
     return options->zap == NULL || zap_set_open(options->zap, socket, err);
 }
 
-static bool s_configure_dealer(void *socket, const struct socket_options *options, struct err *err)
+static bool socket_configure_dealer(void *socket, const struct socket_options *options, struct err *err)
 {
-    if (!s_set(socket, ZMQ_IMMEDIATE, 1) || !s_set(socket, ZMQ_RECONNECT_IVL, SOCKET_RECONNECT_MS) ||
-        !s_set(socket, ZMQ_RECONNECT_IVL_MAX, SOCKET_RECONNECT_MOST_MS) ||
-        !s_set(socket, ZMQ_CONNECT_TIMEOUT, SOCKET_HANDSHAKE_MS))
+    if (!socket_set(socket, ZMQ_IMMEDIATE, 1) || !socket_set(socket, ZMQ_RECONNECT_IVL, SOCKET_RECONNECT_MS) ||
+        !socket_set(socket, ZMQ_RECONNECT_IVL_MAX, SOCKET_RECONNECT_MOST_MS) ||
+        !socket_set(socket, ZMQ_CONNECT_TIMEOUT, SOCKET_HANDSHAKE_MS))
         return socket_error(err, "cannot set up a socket");
     return options->keys == NULL || curve_set_client(socket, options->keys, options->server_key, err);
 }
 
-static void *s_open(int type, const struct socket_options *options, struct err *err)
+static void *socket_open(int type, const struct socket_options *options, struct err *err)
 {
     void *socket = zmq_socket(options->context, type);
     if (socket == NULL) {
@@ -231,16 +233,16 @@ static void *s_open(int type, const struct socket_options *options, struct err *
         return NULL;
     }
     bool router = type == ZMQ_ROUTER;
-    if (!s_configure(socket, options, err) ||
-        !(router ? s_configure_router(socket, options, err) : s_configure_dealer(socket, options, err)))
+    if (!socket_configure(socket, options, err) ||
+        !(router ? socket_configure_router(socket, options, err) : socket_configure_dealer(socket, options, err)))
         socket_close(&socket);
     return socket;
 }
 
 /* Who may listen where. */
-static bool s_may_bind(const struct socket_options *options, const char *endpoint, struct err *err)
+static bool socket_may_bind(const struct socket_options *options, const char *endpoint, struct err *err)
 {
-    if (options->zap == NULL && (options->keys != NULL || !s_begins(endpoint, s_inproc)))
+    if (options->zap == NULL && (options->keys != NULL || !socket_begins(endpoint, socket_inproc)))
         return err_set(err, ERR_FAILED, "%s: a socket that listens needs the handler of keys", endpoint);
     if (options->keys != NULL || socket_is_local(endpoint))
         return true;
@@ -257,17 +259,18 @@ static bool s_may_bind(const struct socket_options *options, const char *endpoin
 }
 
 /* An endpoint as libzmq takes it in a bind, and whether it needs IPv6. */
-static bool s_bindable(void *socket, const char *endpoint, struct address address, char text[SOCKET_ENDPOINT + 8],
-                       struct err *err)
+static bool socket_bindable(void *socket, const char *endpoint, struct address address, char text[SOCKET_ENDPOINT + 8],
+                            struct err *err)
 {
     snprintf(text, SOCKET_ENDPOINT + 8, "%s", endpoint);
-    if (!s_begins(endpoint, s_tcp))
+    if (!socket_begins(endpoint, socket_tcp))
         return true;
     const char *port = strcmp(address.port, "0") == 0 ? "*" : address.port;
     if (strcmp(address.host, "localhost") == 0)
         strcpy(address.host, "127.0.0.1");
     snprintf(text, SOCKET_ENDPOINT + 8, address.literal6 ? "tcp://[%s]:%s" : "tcp://%s:%s", address.host, port);
-    return s_set(socket, ZMQ_IPV6, s_wants_ipv6(&address, true)) || socket_error(err, "cannot set up a socket");
+    return socket_set(socket, ZMQ_IPV6, socket_wants_ipv6(&address, true)) ||
+           socket_error(err, "cannot set up a socket");
 }
 
 void *socket_bind(const struct socket_options *options, const char *endpoint, char bound[SOCKET_ENDPOINT],
@@ -275,13 +278,13 @@ void *socket_bind(const struct socket_options *options, const char *endpoint, ch
 {
     char text[SOCKET_ENDPOINT + 8];
     struct address address;
-    if (!s_parse(endpoint, &address, err) || !s_may_bind(options, endpoint, err))
+    if (!socket_parse(endpoint, &address, err) || !socket_may_bind(options, endpoint, err))
         return NULL;
-    void *socket = s_open(ZMQ_ROUTER, options, err);
+    void *socket = socket_open(ZMQ_ROUTER, options, err);
     if (socket == NULL)
         return NULL;
     size_t size = SOCKET_ENDPOINT;
-    bool ok = s_bindable(socket, endpoint, address, text, err) &&
+    bool ok = socket_bindable(socket, endpoint, address, text, err) &&
               (options->watch == NULL || watch_socket(options->watch, socket, err));
     if (ok && zmq_bind(socket, text) != 0)
         ok = err_set(err, ERR_USAGE, "cannot bind %s: %s", typed_show(endpoint).shown, zmq_strerror(zmq_errno()));
@@ -300,15 +303,16 @@ void *socket_bind(const struct socket_options *options, const char *endpoint, ch
 void *socket_connect(const struct socket_options *options, const char *endpoint, struct err *err)
 {
     struct address address;
-    bool tcp = s_begins(endpoint, s_tcp);
-    if (!s_parse_target(endpoint, &address, err))
+    bool tcp = socket_begins(endpoint, socket_tcp);
+    if (!socket_parse_target(endpoint, &address, err))
         return NULL;
-    void *socket = s_open(ZMQ_DEALER, options, err);
+    void *socket = socket_open(ZMQ_DEALER, options, err);
     if (socket == NULL)
         return NULL;
     struct monitor *monitor = options->monitor != NULL ? monitor_new(options->context, socket, err) : NULL;
     bool ok = options->monitor == NULL || monitor != NULL;
-    if (ok && ((tcp && !s_set(socket, ZMQ_IPV6, s_wants_ipv6(&address, false))) || zmq_connect(socket, endpoint) != 0))
+    if (ok && ((tcp && !socket_set(socket, ZMQ_IPV6, socket_wants_ipv6(&address, false))) ||
+               zmq_connect(socket, endpoint) != 0))
         ok = err_set(err, ERR_USAGE, "cannot connect to %s: %s", typed_show(endpoint).shown, zmq_strerror(zmq_errno()));
     if (!ok) {
         monitor_destroy(&monitor);
@@ -327,7 +331,7 @@ void socket_close(void **socket)
 }
 
 /* Try to connect once. Returns 0 or the errno. */
-static int s_try(const struct addrinfo *to)
+static int socket_try(const struct addrinfo *to)
 {
     int fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int failure = fd >= 0 && connect(fd, to->ai_addr, to->ai_addrlen) == 0 ? 0 : errno;
@@ -350,13 +354,13 @@ void socket_explain(const char *endpoint, struct err *err)
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
     int failure = ECONNREFUSED;
-    if (s_begins(endpoint, s_tcp) && s_parse_tcp(endpoint, &address, NULL)) {
+    if (socket_begins(endpoint, socket_tcp) && socket_parse_tcp(endpoint, &address, NULL)) {
         int unknown = getaddrinfo(address.host, address.port, &hints, &found);
         if (unknown != 0) {
             err_set(err, ERR_FAILED, "%s cannot be reached: %s", endpoint, gai_strerror(unknown));
             return;
         }
-        failure = s_try(found);
+        failure = socket_try(found);
         freeaddrinfo(found);
     }
     if (failure == ECONNREFUSED)

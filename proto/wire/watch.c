@@ -10,7 +10,7 @@
  *
  * A connection whose handshake fails is closed within a millisecond, before the look can ask the kernel whose it was.
  * So no connection may be read before its peer is noted: the listening socket is given a SO_RCVLOWAT that no greeting
- * reaches, accepted sockets inherit it, and s_accepted takes it back.
+ * reaches, accepted sockets inherit it, and watch_accepted takes it back.
  *
  * A message that is read when its connection has gone counts for nobody, or for whom the descriptor was given to since:
  * that one may be trusted for it, or cut off and come again. */
@@ -73,13 +73,13 @@ struct watch {
     int64_t keys_ms;     /* when to look at the list next   */
 };
 
-static struct connection *s_find(const struct watch *watch, int fd)
+static struct connection *watch_find(const struct watch *watch, int fd)
 {
     bool known = fd >= 0 && (size_t)fd < watch->capacity && watch->connections[fd].open;
     return known ? &watch->connections[fd] : NULL;
 }
 
-static void s_address(const struct connection *connection, char text[ADDRESS_TEXT])
+static void watch_address(const struct connection *connection, char text[ADDRESS_TEXT])
 {
     char host[INET6_ADDRSTRLEN] = "";
     const struct sockaddr_in *four = (const struct sockaddr_in *)&connection->peer;
@@ -94,7 +94,7 @@ static void s_address(const struct connection *connection, char text[ADDRESS_TEX
 
 /* ---- cutting ---- */
 
-static void s_peer(int fd, struct sockaddr_storage *peer)
+static void watch_peer(int fd, struct sockaddr_storage *peer)
 {
     socklen_t size = sizeof *peer;
     memset(peer, 0, sizeof *peer);
@@ -102,7 +102,7 @@ static void s_peer(int fd, struct sockaddr_storage *peer)
         memset(peer, 0, sizeof *peer);
 }
 
-static uint64_t s_cookie(int fd)
+static uint64_t watch_cookie(int fd)
 {
     uint64_t cookie = 0;
     socklen_t size = sizeof cookie;
@@ -110,33 +110,33 @@ static uint64_t s_cookie(int fd)
 }
 
 /* Whether the descriptor is still that of the connection. */
-static bool s_is_same(const struct connection *connection, int fd)
+static bool watch_is_same(const struct connection *connection, int fd)
 {
     struct sockaddr_storage peer;
-    s_peer(fd, &peer);
+    watch_peer(fd, &peer);
     return peer.ss_family != 0 && memcmp(&peer, &connection->peer, sizeof peer) == 0 &&
-           s_cookie(fd) == connection->cookie;
+           watch_cookie(fd) == connection->cookie;
 }
 
 /* Reset a connection; libzmq sees the error and drops what it kept. Not by shutdown(2): libzmq would still read all that
  * the kernel has received. Connecting to nowhere gives that back too (tcp_disconnect in Linux). */
-static void s_reset(int fd)
+static void watch_reset(int fd)
 {
     const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
     if (connect(fd, &nowhere, sizeof nowhere) != 0)
         shutdown(fd, SHUT_RDWR);
 }
 
-static void s_cut(struct watch *watch, int fd, const char *reason)
+static void watch_cut(struct watch *watch, int fd, const char *reason)
 {
     struct connection *connection = &watch->connections[fd];
     char address[ADDRESS_TEXT];
     connection->cut = true;
     watch->strangers -= !connection->trusted;
-    if (!s_is_same(connection, fd))
+    if (!watch_is_same(connection, fd))
         return;
-    s_address(connection, address);
-    s_reset(fd);
+    watch_address(connection, address);
+    watch_reset(fd);
     watch->counts.cut++;
     refusal_log(&watch->refusals, address, "%s", reason);
 }
@@ -144,7 +144,7 @@ static void s_cut(struct watch *watch, int fd, const char *reason)
 /* ---- events ---- */
 
 /* A line for the next look: the log is the loop thread's. */
-static void s_say(struct watch *watch, const char *address, const char *reason)
+static void watch_say(struct watch *watch, const char *address, const char *reason)
 {
     if (watch->line_count == LINES) {
         watch->unsaid++;
@@ -155,7 +155,7 @@ static void s_say(struct watch *watch, const char *address, const char *reason)
     snprintf(line->reason, sizeof line->reason, "%s", reason);
 }
 
-static bool s_grow(struct watch *watch, int fd)
+static bool watch_grow(struct watch *watch, int fd)
 {
     if ((size_t)fd < watch->capacity)
         return true;
@@ -171,9 +171,9 @@ static bool s_grow(struct watch *watch, int fd)
     return true;
 }
 
-static void s_forget(struct watch *watch, int fd)
+static void watch_forget(struct watch *watch, int fd)
 {
-    struct connection *connection = s_find(watch, fd);
+    struct connection *connection = watch_find(watch, fd);
     if (connection == NULL)
         return;
     watch->strangers -= !connection->trusted && !connection->cut;
@@ -182,45 +182,45 @@ static void s_forget(struct watch *watch, int fd)
 }
 
 /* With fewer unread bytes than these the socket is not readable, except for its end. */
-static void s_read_from(int fd, int bytes)
+static void watch_read_from(int fd, int bytes)
 {
     setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
 }
 
 /* A new connection; what the descriptor was before is over. Without memory for it, it is not watched. */
-static void s_accepted(struct watch *watch, int fd)
+static void watch_accepted(struct watch *watch, int fd)
 {
     struct sockaddr_storage peer;
     watch->counts.accepted++;
-    s_peer(fd, &peer);
-    s_read_from(fd, 1);
-    if (fd < 0 || !s_grow(watch, fd))
+    watch_peer(fd, &peer);
+    watch_read_from(fd, 1);
+    if (fd < 0 || !watch_grow(watch, fd))
         return;
-    s_forget(watch, fd);
+    watch_forget(watch, fd);
     struct connection *connection = &watch->connections[fd];
     connection->open = true;
     connection->number = watch->counts.accepted;
-    connection->cookie = s_cookie(fd);
+    connection->cookie = watch_cookie(fd);
     connection->peer = peer;
     watch->counts.connections++;
     watch->strangers++;
 }
 
-static void s_disconnected(struct watch *watch, int fd)
+static void watch_disconnected(struct watch *watch, int fd)
 {
-    struct connection *connection = s_find(watch, fd), unknown = {0};
+    struct connection *connection = watch_find(watch, fd), unknown = {0};
     char address[ADDRESS_TEXT];
     if (watch->failure[0] != '\0' && (connection == NULL || !connection->cut)) {
-        s_address(connection == NULL ? &unknown : connection, address);
+        watch_address(connection == NULL ? &unknown : connection, address);
         watch->counts.refused++;
-        s_say(watch, address, watch->failure);
+        watch_say(watch, address, watch->failure);
     }
     watch->failure[0] = '\0';
     watch->counts.lost += connection != NULL && connection->trusted;
-    s_forget(watch, fd);
+    watch_forget(watch, fd);
 }
 
-static void s_failed_protocol(struct watch *watch, unsigned code)
+static void watch_failed_protocol(struct watch *watch, unsigned code)
 {
     const char *what = "it does not speak ZeroMQ's protocol as it should";
     if (code == ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH)
@@ -230,7 +230,7 @@ static void s_failed_protocol(struct watch *watch, unsigned code)
     snprintf(watch->failure, sizeof watch->failure, "%s (%08x)", what, code);
 }
 
-static void s_failed(struct watch *watch, unsigned code)
+static void watch_failed(struct watch *watch, unsigned code)
 {
     const char *what = "it went, or said nothing for too long, before it was through the handshake";
     if (code == EMSGSIZE)
@@ -238,35 +238,35 @@ static void s_failed(struct watch *watch, unsigned code)
     snprintf(watch->failure, sizeof watch->failure, "%s", what);
 }
 
-static void s_event(struct watch *watch, uint16_t event, uint32_t value)
+static void watch_event(struct watch *watch, uint16_t event, uint32_t value)
 {
     if (event == ZMQ_EVENT_ACCEPTED)
-        s_accepted(watch, (int)value);
+        watch_accepted(watch, (int)value);
     else if (event == ZMQ_EVENT_DISCONNECTED || event == ZMQ_EVENT_CLOSED)
-        s_disconnected(watch, (int)value);
+        watch_disconnected(watch, (int)value);
     else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
-        s_failed_protocol(watch, value);
+        watch_failed_protocol(watch, value);
     else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL)
-        s_failed(watch, value);
+        watch_failed(watch, value);
     else if (event == ZMQ_EVENT_LISTENING)
-        s_read_from((int)value, HOLD_BYTES);
+        watch_read_from((int)value, HOLD_BYTES);
     else if (event == ZMQ_EVENT_ACCEPT_FAILED)
-        s_say(watch, REFUSAL_NO_ADDRESS, value != 0 ? zmq_strerror((int)value) : "of another user's process");
+        watch_say(watch, REFUSAL_NO_ADDRESS, value != 0 ? zmq_strerror((int)value) : "of another user's process");
 }
 
 /* Take in all events that wait. They are taken faster than a network thread can make more. */
-static void s_take_events(struct watch *watch)
+static void watch_take_events(struct watch *watch)
 {
     uint16_t event;
     uint32_t value;
     while (watch->monitor != NULL && monitor_pair_take(watch->monitor, &event, &value))
-        s_event(watch, event, value);
+        watch_event(watch, event, value);
 }
 
 /* ---- looking ---- */
 
 /* Bytes that libzmq has taken for a connection and not given out; what the kernel still holds is not ours yet. */
-static uint64_t s_kept(const struct watch *watch, struct connection *connection, int fd)
+static uint64_t watch_kept(const struct watch *watch, struct connection *connection, int fd)
 {
     struct tcp_info info = {0};
     socklen_t size = sizeof info;
@@ -285,7 +285,7 @@ static uint64_t s_kept(const struct watch *watch, struct connection *connection,
 }
 
 /* The stranger that has been there for longest; -1 where there is none. */
-static int s_oldest(const struct watch *watch)
+static int watch_oldest(const struct watch *watch)
 {
     int oldest = -1;
     for (size_t fd = 0; fd < watch->capacity; fd++) {
@@ -297,18 +297,18 @@ static int s_oldest(const struct watch *watch)
 }
 
 /* Who sits here for longest without a word makes room. */
-static void s_make_room(struct watch *watch)
+static void watch_make_room(struct watch *watch)
 {
     while (watch->strangers > watch->strangers_most) {
-        int oldest = s_oldest(watch);
+        int oldest = watch_oldest(watch);
         if (oldest < 0)
             return;
-        s_cut(watch, oldest, "too many connections that have not said who they are");
+        watch_cut(watch, oldest, "too many connections that have not said who they are");
     }
 }
 
 /* Cut those that keep most until the rest of their kind is within `most` bytes. */
-static void s_shrink(struct watch *watch, bool trusted, uint64_t sum, uint64_t most)
+static void watch_shrink(struct watch *watch, bool trusted, uint64_t sum, uint64_t most)
 {
     while (sum > most) {
         size_t largest = watch->capacity;
@@ -321,34 +321,34 @@ static void s_shrink(struct watch *watch, bool trusted, uint64_t sum, uint64_t m
         if (largest == watch->capacity)
             return;
         sum -= watch->connections[largest].kept;
-        s_cut(watch, (int)largest, "it is one of those that send messages without an end");
+        watch_cut(watch, (int)largest, "it is one of those that send messages without an end");
     }
 }
 
 /* Cut each that is above its own limit, then of each kind those that keep most. */
-static void s_hold(struct watch *watch)
+static void watch_hold(struct watch *watch)
 {
     uint64_t sums[2] = {0, 0};
     for (size_t fd = 0; fd < watch->capacity; fd++) {
         struct connection *connection = &watch->connections[fd];
         if (!connection->open || connection->cut)
             continue;
-        connection->kept = s_kept(watch, connection, (int)fd);
+        connection->kept = watch_kept(watch, connection, (int)fd);
         if (connection->rejected && !connection->trusted)
-            s_cut(watch, (int)fd, "what it sends is nothing that is sent here");
+            watch_cut(watch, (int)fd, "what it sends is nothing that is sent here");
         else if (connection->kept > (connection->trusted ? WATCH_ONE : WATCH_STRANGER))
-            s_cut(watch, (int)fd,
-                  connection->trusted ? "it sends a message without an end"
-                                      : "it sends more than its first message may have");
+            watch_cut(watch, (int)fd,
+                      connection->trusted ? "it sends a message without an end"
+                                          : "it sends more than its first message may have");
         else
             sums[connection->trusted] += connection->kept;
     }
     watch->counts.kept = sums[0] + sums[1];
-    s_shrink(watch, false, sums[0], watch->strangers_kept);
-    s_shrink(watch, true, sums[1], WATCH_ALL);
+    watch_shrink(watch, false, sums[0], watch->strangers_kept);
+    watch_shrink(watch, true, sums[1], WATCH_ALL);
 }
 
-static void s_tell(struct watch *watch)
+static void watch_tell(struct watch *watch)
 {
     for (size_t i = 0; i < watch->line_count; i++)
         refusal_log(&watch->refusals, watch->lines[i].address, "%s", watch->lines[i].reason);
@@ -359,7 +359,7 @@ static void s_tell(struct watch *watch)
 }
 
 /* Cut peers whose key has left the list. */
-static void s_hold_to_list(struct watch *watch)
+static void watch_hold_to_list(struct watch *watch)
 {
     int64_t now = clock_ms();
     if (watch->allow == NULL || now < watch->keys_ms)
@@ -377,20 +377,20 @@ static void s_hold_to_list(struct watch *watch)
             continue;
         curve_show(connection->key, shown);
         snprintf(reason, sizeof reason, "key %s was removed from the list of keys", shown);
-        s_cut(watch, (int)fd, reason);
+        watch_cut(watch, (int)fd, reason);
     }
 }
 
-static bool s_look(void *context, struct err *err)
+static bool watch_look(void *context, struct err *err)
 {
     struct watch *watch = context;
     (void)err;
     pthread_mutex_lock(&watch->lock);
-    s_take_events(watch);
-    s_tell(watch);
-    s_hold_to_list(watch);
-    s_make_room(watch);
-    s_hold(watch);
+    watch_take_events(watch);
+    watch_tell(watch);
+    watch_hold_to_list(watch);
+    watch_make_room(watch);
+    watch_hold(watch);
     pthread_mutex_unlock(&watch->lock);
     return true;
 }
@@ -398,7 +398,7 @@ static bool s_look(void *context, struct err *err)
 /* ---- public ---- */
 
 /* A quarter of the files that the process may open is for strangers. */
-static size_t s_strangers_most(void)
+static size_t watch_strangers_most(void)
 {
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur / 4 > WATCH_CONNECTIONS)
@@ -408,17 +408,17 @@ static size_t s_strangers_most(void)
 
 /* ZMTP's greeting is 64 bytes; behind it come READY, or CURVE's HELLO and INITIATE with what READY has. Without CURVE a
  * stranger can send empty frames, each 32 times as large here as on the wire; with it no frames at all. */
-static void s_set_limits(struct watch *watch)
+static void watch_set_limits(struct watch *watch)
 {
     int mechanism = ZMQ_NULL;
     size_t size = sizeof mechanism;
     zmq_getsockopt(watch->socket, ZMQ_MECHANISM, &mechanism, &size);
     watch->handshake = mechanism == ZMQ_CURVE ? 1024 : 192;
     watch->strangers_kept = mechanism == ZMQ_CURVE ? WATCH_STRANGERS : WATCH_STRANGERS / 4;
-    watch->strangers_most = s_strangers_most();
+    watch->strangers_most = watch_strangers_most();
 }
 
-static bool s_start(struct watch *watch, void *socket, struct err *err)
+static bool watch_start(struct watch *watch, void *socket, struct err *err)
 {
     const int events = ZMQ_EVENT_LISTENING | ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_ACCEPT_FAILED | ZMQ_EVENT_DISCONNECTED |
                        ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
@@ -426,11 +426,11 @@ static bool s_start(struct watch *watch, void *socket, struct err *err)
     if (watch->monitor == NULL)
         return false;
     watch->socket = socket;
-    s_set_limits(watch);
+    watch_set_limits(watch);
     return true;
 }
 
-static void s_end(struct watch *watch)
+static void watch_finish(struct watch *watch)
 {
     monitor_pair_close(watch->socket, &watch->monitor);
     watch->socket = NULL;
@@ -444,8 +444,8 @@ static void s_end(struct watch *watch)
 bool watch_socket(struct watch *watch, void *socket, struct err *err)
 {
     pthread_mutex_lock(&watch->lock);
-    s_end(watch);
-    bool done = s_start(watch, socket, err);
+    watch_finish(watch);
+    bool done = watch_start(watch, socket, err);
     pthread_mutex_unlock(&watch->lock);
     return done;
 }
@@ -453,14 +453,14 @@ bool watch_socket(struct watch *watch, void *socket, struct err *err)
 void watch_bound(struct watch *watch)
 {
     pthread_mutex_lock(&watch->lock);
-    s_take_events(watch);
+    watch_take_events(watch);
     pthread_mutex_unlock(&watch->lock);
 }
 
 void watch_leave(struct watch *watch)
 {
     pthread_mutex_lock(&watch->lock);
-    s_end(watch);
+    watch_finish(watch);
     pthread_mutex_unlock(&watch->lock);
 }
 
@@ -475,7 +475,7 @@ struct watch *watch_new(void *zmq_context, struct loop *loop, struct err *err)
     watch->loop = loop;
     watch->refusals.loop = loop;
     pthread_mutex_init(&watch->lock, NULL);
-    watch->timer = loop_add_timer(loop, WATCH_EVERY_MS, WATCH_EVERY_MS, s_look, watch, err);
+    watch->timer = loop_add_timer(loop, WATCH_EVERY_MS, WATCH_EVERY_MS, watch_look, watch, err);
     if (watch->timer == 0)
         watch_destroy(&watch);
     return watch;
@@ -497,8 +497,8 @@ void watch_destroy(struct watch **watch)
 void watch_received(struct watch *watch, const struct route *from)
 {
     pthread_mutex_lock(&watch->lock);
-    s_take_events(watch);
-    struct connection *connection = s_find(watch, from->fd);
+    watch_take_events(watch);
+    struct connection *connection = watch_find(watch, from->fd);
     if (connection != NULL) {
         connection->given += from->bytes;
         memcpy(connection->key, from->key, sizeof connection->key);
@@ -520,7 +520,7 @@ bool watch_knows(const struct watch *watch, const struct route *from)
 void watch_trust(struct watch *watch, const struct route *from)
 {
     pthread_mutex_lock(&watch->lock);
-    struct connection *connection = s_find(watch, from->fd);
+    struct connection *connection = watch_find(watch, from->fd);
     if (connection != NULL && !connection->trusted) {
         connection->trusted = true;
         watch->strangers -= !connection->cut;
@@ -531,7 +531,7 @@ void watch_trust(struct watch *watch, const struct route *from)
 void watch_reject(struct watch *watch, const struct route *from)
 {
     pthread_mutex_lock(&watch->lock);
-    struct connection *connection = s_find(watch, from->fd);
+    struct connection *connection = watch_find(watch, from->fd);
     if (connection != NULL)
         connection->rejected = true;
     pthread_mutex_unlock(&watch->lock);

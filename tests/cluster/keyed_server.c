@@ -26,7 +26,7 @@ struct server {
     uint64_t hellos;
 };
 
-static bool s_stop(void *context, struct err *err)
+static bool keyed_server_stop(void *context, struct err *err)
 {
     struct server *server = context;
     (void)err;
@@ -35,7 +35,7 @@ static bool s_stop(void *context, struct err *err)
 }
 
 /* Whether the sender's key is there and has the role; without keys everybody has every role. */
-static bool s_has_role(struct server *server, const struct route *from, enum curve_role role)
+static bool keyed_server_has_role(struct server *server, const struct route *from, enum curve_role role)
 {
     if (!server->keyring.used)
         return true;
@@ -43,7 +43,7 @@ static bool s_has_role(struct server *server, const struct route *from, enum cur
     return known != NULL && known->role == role;
 }
 
-static void s_answer(struct server *server, const struct route *from)
+static void keyed_server_answer(struct server *server, const struct route *from)
 {
     char json[128];
     struct watch_counts watch = watch_counts(server->watch);
@@ -57,7 +57,7 @@ static void s_answer(struct server *server, const struct route *from)
         log_event(LOG_WARN, "unanswered", LOG_FIELDS(LOG_TEXT("reason", err.text)), "no answer: %s", err.text);
 }
 
-static bool s_ready(void *context, struct err *err)
+static bool keyed_server_ready(void *context, struct err *err)
 {
     struct server *server = context;
     struct message message;
@@ -75,18 +75,18 @@ static bool s_ready(void *context, struct err *err)
             message_close(&message);
             continue;
         }
-        if (message.type == MESSAGE_HELLO && s_has_role(server, &from, ROLE_TRAIN)) {
+        if (message.type == MESSAGE_HELLO && keyed_server_has_role(server, &from, ROLE_TRAIN)) {
             server->hellos++;
             watch_trust(server->watch, &from);
         } else if (message.type == MESSAGE_ASK) {
-            s_answer(server, &from);
+            keyed_server_answer(server, &from);
         }
         message_close(&message);
     }
     return true;
 }
 
-static bool s_open(struct server *server, const struct config *config, struct err *err)
+static bool keyed_server_open(struct server *server, const struct config *config, struct err *err)
 {
     char bound[SOCKET_ENDPOINT];
     server->loop = loop_new(err);
@@ -114,11 +114,11 @@ static bool s_open(struct server *server, const struct config *config, struct er
         return false;
     printf("%s\n", bound);
     fflush(stdout);
-    return loop_add_socket(server->loop, server->socket, s_ready, server, err) != 0 &&
-           loop_add_fd(server->loop, server->signals, s_stop, server, err) != 0;
+    return loop_add_socket(server->loop, server->socket, keyed_server_ready, server, err) != 0 &&
+           loop_add_fd(server->loop, server->signals, keyed_server_stop, server, err) != 0;
 }
 
-static void s_close(struct server *server)
+static void keyed_server_close(struct server *server)
 {
     if (server->watch != NULL)
         watch_destroy(&server->watch);
@@ -148,10 +148,10 @@ int main(int argc, char **argv)
         }
     }
     log_use_json(config.log_format == 1);
-    ok = ok && s_open(&server, &config, &err) &&
-         loop_add_timer(server.loop, strtol(argv[1], NULL, 10) * 1000, 0, s_stop, &server, &err) != 0 &&
+    ok = ok && keyed_server_open(&server, &config, &err) &&
+         loop_add_timer(server.loop, strtol(argv[1], NULL, 10) * 1000, 0, keyed_server_stop, &server, &err) != 0 &&
          loop_run(server.loop, &err);
-    s_close(&server);
+    keyed_server_close(&server);
     if (!ok)
         fprintf(stderr, "keyed_server: %s\n", err.text);
     return ok ? 0 : err_exit_status(err.code);

@@ -34,46 +34,46 @@ struct crowd {
     uint16_t lengths[1 << 16]; /* of translations: all 0 */
 };
 
-static bool s_say(struct worker *worker, const struct message *message, struct err *err)
+static bool many_workers_say(struct worker *worker, const struct message *message, struct err *err)
 {
     return message_send_wait(worker->socket, NULL, message, err);
 }
 
-static bool s_credit(struct worker *worker, uint32_t units, struct err *err)
+static bool many_workers_credit(struct worker *worker, uint32_t units, struct err *err)
 {
-    return s_say(worker, &(struct message){.type = MESSAGE_CREDIT, .credit = {.units = units}}, err);
+    return many_workers_say(worker, &(struct message){.type = MESSAGE_CREDIT, .credit = {.units = units}}, err);
 }
 
-static bool s_hello(struct worker *worker, struct err *err)
+static bool many_workers_hello(struct worker *worker, struct err *err)
 {
-    return s_say(worker, &(struct message){.type = MESSAGE_HELLO, .hello = dummy_hello()}, err);
+    return many_workers_say(worker, &(struct message){.type = MESSAGE_HELLO, .hello = dummy_hello()}, err);
 }
 
-static bool s_ready(struct worker *worker, struct err *err)
+static bool many_workers_ready(struct worker *worker, struct err *err)
 {
     const struct message ready = {.type = MESSAGE_READY,
                                   .ready = {.generation = worker->generation, .step = worker->step}};
     worker->working = true;
-    return s_say(worker, &ready, err) && s_credit(worker, CREDIT, err);
+    return many_workers_say(worker, &ready, err) && many_workers_credit(worker, CREDIT, err);
 }
 
 /* The place where nobody will look for it. */
-static bool s_endpoint(struct worker *worker, struct err *err)
+static bool many_workers_endpoint(struct worker *worker, struct err *err)
 {
     const struct message endpoint = {.type = MESSAGE_ENDPOINT,
                                      .endpoint = {.generation = worker->generation, .address = {"tcp://0:1", 9}}};
-    return s_say(worker, &endpoint, err);
+    return many_workers_say(worker, &endpoint, err);
 }
 
-static bool s_generation(struct worker *worker, const struct generation *generation, struct err *err)
+static bool many_workers_generation(struct worker *worker, const struct generation *generation, struct err *err)
 {
     worker->generation = generation->generation;
     worker->step = generation->step;
     worker->working = false;
-    return generation->size > 1 ? s_endpoint(worker, err) : s_ready(worker, err);
+    return generation->size > 1 ? many_workers_endpoint(worker, err) : many_workers_ready(worker, err);
 }
 
-static bool s_span(struct crowd *crowd, struct worker *worker, const struct span *span, struct err *err)
+static bool many_workers_span(struct crowd *crowd, struct worker *worker, const struct span *span, struct err *err)
 {
     for (uint32_t row = 0; row < span->rows.count; row++)
         crowd->tokens += span->rows.tgt_lengths[row];
@@ -90,10 +90,11 @@ static bool s_span(struct crowd *crowd, struct worker *worker, const struct span
                                               .rows = span->rows.count,
                                               .results = crowd->results,
                                               .steps = span->steps}};
-    return s_say(worker, &report, err) && s_credit(worker, 1, err);
+    return many_workers_say(worker, &report, err) && many_workers_credit(worker, 1, err);
 }
 
-static bool s_validate(struct crowd *crowd, struct worker *worker, const struct validate *validate, struct err *err)
+static bool many_workers_validate(struct crowd *crowd, struct worker *worker, const struct validate *validate,
+                                  struct err *err)
 {
     bool translate = (validate->what & VALIDATE_TRANSLATE) != 0;
     const struct message scored = {.type = MESSAGE_SCORED,
@@ -101,10 +102,10 @@ static bool s_validate(struct crowd *crowd, struct worker *worker, const struct 
                                               .tokens = 1,
                                               .lengths = crowd->lengths,
                                               .rows = translate ? validate->rows.count : 0}};
-    return s_say(worker, &scored, err) && s_credit(worker, 1, err);
+    return many_workers_say(worker, &scored, err) && many_workers_credit(worker, 1, err);
 }
 
-static bool s_save(struct worker *worker, struct err *err)
+static bool many_workers_save(struct worker *worker, struct err *err)
 {
     struct buffer bytes = {0};
     bool done = dummy_state(&bytes, 1, err);
@@ -113,13 +114,13 @@ static bool s_save(struct worker *worker, struct err *err)
             .type = MESSAGE_STATE,
             .state = {
                 .step = worker->step, .file = file, .total = bytes.size, .bytes = bytes.data, .size = bytes.size}};
-        done = s_say(worker, &piece, err);
+        done = many_workers_say(worker, &piece, err);
     }
     buffer_free(&bytes);
     return done;
 }
 
-static bool s_stopped(struct worker *worker, struct err *err)
+static bool many_workers_stopped(struct worker *worker, struct err *err)
 {
     const struct message stopped = {.type = MESSAGE_STOPPED,
                                     .stopped = {.generation = worker->generation,
@@ -127,30 +128,31 @@ static bool s_stopped(struct worker *worker, struct err *err)
                                                 .step = worker->step,
                                                 .branch = worker->generation}};
     worker->working = false;
-    return s_say(worker, &stopped, err);
+    return many_workers_say(worker, &stopped, err);
 }
 
-static bool s_answer(struct crowd *crowd, struct worker *worker, const struct message *message, struct err *err)
+static bool many_workers_answer(struct crowd *crowd, struct worker *worker, const struct message *message,
+                                struct err *err)
 {
     switch (message->type) {
     case MESSAGE_GENERATION:
-        return s_generation(worker, &message->generation, err);
+        return many_workers_generation(worker, &message->generation, err);
     case MESSAGE_PEERS:
-        return s_ready(worker, err);
+        return many_workers_ready(worker, err);
     case MESSAGE_SPAN:
-        return s_span(crowd, worker, &message->span, err);
+        return many_workers_span(crowd, worker, &message->span, err);
     case MESSAGE_VALIDATE:
-        return s_validate(crowd, worker, &message->validate, err);
+        return many_workers_validate(crowd, worker, &message->validate, err);
     case MESSAGE_SAVE:
-        return s_save(worker, err);
+        return many_workers_save(worker, err);
     case MESSAGE_STOP:
-        return s_stopped(worker, err);
+        return many_workers_stopped(worker, err);
     case MESSAGE_PING:
-        return s_say(worker, &(struct message){.type = MESSAGE_PONG, .pong = message->ping}, err);
+        return many_workers_say(worker, &(struct message){.type = MESSAGE_PONG, .pong = message->ping}, err);
     case MESSAGE_DISMISS:
         worker->left = true;
         crowd->left++;
-        return s_say(worker, &(struct message){.type = MESSAGE_LEAVE, .leave = {.step = worker->step}}, err);
+        return many_workers_say(worker, &(struct message){.type = MESSAGE_LEAVE, .leave = {.step = worker->step}}, err);
     case MESSAGE_ERROR:
         return err_set(err, ERR_FAILED, "the coordinator said: %.*s", (int)message->error.text.size,
                        message->error.text.data);
@@ -160,13 +162,13 @@ static bool s_answer(struct crowd *crowd, struct worker *worker, const struct me
 }
 
 /* All that waits for one worker. */
-static bool s_serve(struct crowd *crowd, struct worker *worker, struct err *err)
+static bool many_workers_serve(struct crowd *crowd, struct worker *worker, struct err *err)
 {
     for (bool got = true; got;) {
         struct message message;
         if (!message_receive(worker->socket, NULL, false, &message, &got, err))
             return false;
-        bool done = !got || s_answer(crowd, worker, &message, err);
+        bool done = !got || many_workers_answer(crowd, worker, &message, err);
         message_close(&message);
         if (!done)
             return false;
@@ -174,7 +176,7 @@ static bool s_serve(struct crowd *crowd, struct worker *worker, struct err *err)
     return true;
 }
 
-static void s_tell(const struct crowd *crowd)
+static void many_workers_tell(const struct crowd *crowd)
 {
     int working = 0;
     for (int i = 0; i < crowd->count; i++)
@@ -184,7 +186,7 @@ static void s_tell(const struct crowd *crowd)
     fflush(stdout);
 }
 
-static bool s_run(struct crowd *crowd, struct err *err)
+static bool many_workers_run(struct crowd *crowd, struct err *err)
 {
     int64_t next = clock_ms() + TELL_MS;
     while (crowd->left < crowd->count) {
@@ -193,23 +195,23 @@ static bool s_run(struct crowd *crowd, struct err *err)
         if (zmq_poll(crowd->items, crowd->count, TELL_MS) < 0)
             return socket_error(err, "cannot wait");
         for (int i = 0; i < crowd->count; i++)
-            if (crowd->items[i].revents != 0 && !s_serve(crowd, &crowd->workers[i], err))
+            if (crowd->items[i].revents != 0 && !many_workers_serve(crowd, &crowd->workers[i], err))
                 return err_context(err, "worker %d", i);
         if (clock_ms() >= next) {
-            s_tell(crowd);
+            many_workers_tell(crowd);
             next += TELL_MS;
         }
     }
     return true;
 }
 
-static bool s_join(struct crowd *crowd, void *context, const char *endpoint, struct err *err)
+static bool many_workers_join(struct crowd *crowd, void *context, const char *endpoint, struct err *err)
 {
     const struct socket_options options = {.context = context};
     for (int i = 0; i < crowd->count; i++) {
         struct worker *worker = &crowd->workers[i];
         worker->socket = socket_connect(&options, endpoint, err);
-        if (worker->socket == NULL || !s_hello(worker, err))
+        if (worker->socket == NULL || !many_workers_hello(worker, err))
             return false;
         crowd->items[i] = (zmq_pollitem_t){.socket = worker->socket, .events = ZMQ_POLLIN};
     }
@@ -237,9 +239,9 @@ int main(int argc, char **argv)
     crowd.pause_ms = pause_ms;
     crowd.workers = calloc((size_t)count, sizeof *crowd.workers);
     crowd.items = calloc((size_t)count, sizeof *crowd.items);
-    bool done =
-        crowd.workers != NULL && crowd.items != NULL && s_join(&crowd, context, argv[1], &err) && s_run(&crowd, &err);
-    s_tell(&crowd);
+    bool done = crowd.workers != NULL && crowd.items != NULL && many_workers_join(&crowd, context, argv[1], &err) &&
+                many_workers_run(&crowd, &err);
+    many_workers_tell(&crowd);
     for (int i = 0; i < count; i++)
         socket_close(&crowd.workers[i].socket);
     zmq_ctx_term(context);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool s_run(struct bench_ring *bench, struct err *err)
+static bool ring_speed_run(struct bench_ring *bench, struct err *err)
 {
     char line[64];
     while (fgets(line, sizeof line, stdin) != NULL) {
@@ -38,7 +38,7 @@ int main(int argc, char **argv)
     options.bind = argv[4];
     options.keys = argc > 5 && strcmp(argv[5], "keys") == 0;
     struct bench_ring *bench = bench_ring_open(&options, &err);
-    bool ok = bench != NULL && s_run(bench, &err);
+    bool ok = bench != NULL && ring_speed_run(bench, &err);
     bench_ring_close(&bench);
     if (!ok)
         fprintf(stderr, "ring_speed: %s\n", err.text);

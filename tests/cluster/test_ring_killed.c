@@ -40,7 +40,7 @@ struct answer {
     enum err_code code;                 /* what ended them */
 };
 
-static bool s_read(int fd, void *to, size_t size)
+static bool ring_killed_read(int fd, void *to, size_t size)
 {
     for (ssize_t got; size > 0; to = (char *)to + got, size -= (size_t)got)
         if ((got = read(fd, to, size)) <= 0)
@@ -48,7 +48,7 @@ static bool s_read(int fd, void *to, size_t size)
     return true;
 }
 
-static bool s_write(int fd, const void *from, size_t size)
+static bool ring_killed_write(int fd, const void *from, size_t size)
 {
     return send(fd, from, size, MSG_NOSIGNAL) == (ssize_t)size;
 }
@@ -60,20 +60,20 @@ struct process {
     struct collective *ring;
 };
 
-static void *s_loop(void *argument)
+static void *ring_killed_loop(void *argument)
 {
     struct process *process = argument;
     struct order order;
-    while (s_read(process->line, &order, sizeof order)) {
+    while (ring_killed_read(process->line, &order, sizeof order)) {
         if (order.what == ABORT)
             process->ring->op->abort(process->ring, order.generation);
-        else if (!s_write(process->inner[1], &order, sizeof order))
+        else if (!ring_killed_write(process->inner[1], &order, sizeof order))
             break;
     }
     _exit(0);
 }
 
-static uint32_t s_sums(struct process *process, const struct order *order, int64_t *data, struct err *err)
+static uint32_t ring_killed_sums(struct process *process, const struct order *order, int64_t *data, struct err *err)
 {
     const char *endpoints[RANKS];
     for (int i = 0; i < RANKS; i++)
@@ -96,7 +96,7 @@ static uint32_t s_sums(struct process *process, const struct order *order, int64
     return order->sums;
 }
 
-static void s_process(int line)
+static void ring_killed_process(int line)
 {
     struct err err = {0};
     struct process process = {.line = line};
@@ -106,17 +106,17 @@ static void s_process(int line)
     pthread_t loop;
     process.ring = ring_open(&options, &err);
     if (data == NULL || process.ring == NULL || socketpair(AF_UNIX, SOCK_STREAM, 0, process.inner) != 0 ||
-        pthread_create(&loop, NULL, s_loop, &process) != 0)
+        pthread_create(&loop, NULL, ring_killed_loop, &process) != 0)
         _exit(1);
-    while (s_read(process.inner[0], &order, sizeof order)) {
+    while (ring_killed_read(process.inner[0], &order, sizeof order)) {
         struct answer answer = {0};
         err = (struct err){0};
         if (order.what == LISTEN)
             process.ring->op->listen(process.ring, order.generation, answer.endpoint, &err);
         else
-            answer.sums = s_sums(&process, &order, data, &err);
+            answer.sums = ring_killed_sums(&process, &order, data, &err);
         answer.code = err.code;
-        if (!s_write(line, &answer, sizeof answer))
+        if (!ring_killed_write(line, &answer, sizeof answer))
             break;
     }
     _exit(0);
@@ -130,7 +130,7 @@ struct cluster {
     bool alive[RANKS];
 };
 
-static void s_open(struct cluster *cluster)
+static void ring_killed_open(struct cluster *cluster)
 {
     for (int i = 0; i < RANKS; i++) {
         int pair[2];
@@ -140,7 +140,7 @@ static void s_open(struct cluster *cluster)
             for (int other = 0; other < i; other++)
                 close(cluster->line[other]);
             close(pair[0]);
-            s_process(pair[1]);
+            ring_killed_process(pair[1]);
         }
         close(pair[1]);
         cluster->line[i] = pair[0];
@@ -148,7 +148,7 @@ static void s_open(struct cluster *cluster)
     }
 }
 
-static void s_close(struct cluster *cluster)
+static void ring_killed_close(struct cluster *cluster)
 {
     for (int i = 0; i < RANKS; i++) {
         close(cluster->line[i]);
@@ -156,60 +156,60 @@ static void s_close(struct cluster *cluster)
     }
 }
 
-static void s_tell(struct cluster *cluster, const struct order *order)
+static void ring_killed_tell(struct cluster *cluster, const struct order *order)
 {
     struct order each = *order;
     each.rank = 0;
     for (int i = 0; i < RANKS; i++)
         if (cluster->alive[i]) {
-            assert_true(s_write(cluster->line[i], &each, sizeof each));
+            assert_true(ring_killed_write(cluster->line[i], &each, sizeof each));
             each.rank++;
         }
 }
 
-static struct answer s_hear(struct cluster *cluster, int process)
+static struct answer ring_killed_hear(struct cluster *cluster, int process)
 {
     struct answer answer;
     struct pollfd readable = {.fd = cluster->line[process], .events = POLLIN};
     assert_int_equal(poll(&readable, 1, 300000), 1);
-    assert_true(s_read(cluster->line[process], &answer, sizeof answer));
+    assert_true(ring_killed_read(cluster->line[process], &answer, sizeof answer));
     return answer;
 }
 
 /* Both phases of the rendezvous; then the ranks sum. */
-static void s_begin(struct cluster *cluster, uint64_t generation, uint32_t sums)
+static void ring_killed_begin(struct cluster *cluster, uint64_t generation, uint32_t sums)
 {
     struct order order = {.what = LISTEN, .generation = generation, .sums = sums};
-    s_tell(cluster, &order);
+    ring_killed_tell(cluster, &order);
     for (int i = 0; i < RANKS; i++)
         if (cluster->alive[i])
-            memcpy(order.endpoints[order.size++], s_hear(cluster, i).endpoint, COLLECTIVE_ENDPOINT);
+            memcpy(order.endpoints[order.size++], ring_killed_hear(cluster, i).endpoint, COLLECTIVE_ENDPOINT);
     order.what = CONNECT;
-    s_tell(cluster, &order);
+    ring_killed_tell(cluster, &order);
 }
 
-static void s_all_sum(struct cluster *cluster, uint64_t generation)
+static void ring_killed_all_sum(struct cluster *cluster, uint64_t generation)
 {
-    s_begin(cluster, generation, SUMS);
+    ring_killed_begin(cluster, generation, SUMS);
     for (int i = 0; i < RANKS; i++)
         if (cluster->alive[i])
-            assert_int_equal(s_hear(cluster, i).sums, SUMS);
+            assert_int_equal(ring_killed_hear(cluster, i).sums, SUMS);
 }
 
 /* Returns how long the last of the others took to let go, ms. */
-static int64_t s_lose_one(struct cluster *cluster, int victim, uint64_t generation, int after_ms)
+static int64_t ring_killed_lose_one(struct cluster *cluster, int victim, uint64_t generation, int after_ms)
 {
-    s_begin(cluster, generation, UINT32_MAX);
+    ring_killed_begin(cluster, generation, UINT32_MAX);
     struct timespec moment = {.tv_nsec = after_ms * 1000000L};
     nanosleep(&moment, NULL);
     kill(cluster->pid[victim], SIGKILL);
     cluster->alive[victim] = false;
     int64_t begin = clock_ms();
     struct order abort = {.what = ABORT, .generation = generation};
-    s_tell(cluster, &abort);
+    ring_killed_tell(cluster, &abort);
     for (int i = 0; i < RANKS; i++)
         if (cluster->alive[i])
-            assert_int_equal(s_hear(cluster, i).code, ERR_ABORTED);
+            assert_int_equal(ring_killed_hear(cluster, i).code, ERR_ABORTED);
     return clock_ms() - begin;
 }
 
@@ -220,12 +220,12 @@ static void the_ranks_that_are_left_go_on_after_one_was_killed(void **state)
     for (int victim = 0; victim < RANKS; victim++)
         for (int after_ms = 0; after_ms < 40; after_ms += 13) {
             struct cluster cluster;
-            s_open(&cluster);
-            s_all_sum(&cluster, 1);
-            int64_t ms = s_lose_one(&cluster, victim, 2, after_ms);
+            ring_killed_open(&cluster);
+            ring_killed_all_sum(&cluster, 1);
+            int64_t ms = ring_killed_lose_one(&cluster, victim, 2, after_ms);
             longest = ms > longest ? ms : longest;
-            s_all_sum(&cluster, 3);
-            s_close(&cluster);
+            ring_killed_all_sum(&cluster, 3);
+            ring_killed_close(&cluster);
         }
     print_message("the others let go within %d ms\n", (int)longest);
     if (getenv("LSTMQ_FULL") != NULL)
@@ -237,20 +237,20 @@ static void a_frozen_rank_comes_back_into_a_later_generation(void **state)
 {
     (void)state;
     struct cluster cluster;
-    s_open(&cluster);
-    s_begin(&cluster, 1, UINT32_MAX);
+    ring_killed_open(&cluster);
+    ring_killed_begin(&cluster, 1, UINT32_MAX);
     kill(cluster.pid[1], SIGSTOP);
     struct order abort = {.what = ABORT, .generation = 1};
-    s_tell(&cluster, &abort);
-    assert_int_equal(s_hear(&cluster, 0).code, ERR_ABORTED);
-    assert_int_equal(s_hear(&cluster, 2).code, ERR_ABORTED);
+    ring_killed_tell(&cluster, &abort);
+    assert_int_equal(ring_killed_hear(&cluster, 0).code, ERR_ABORTED);
+    assert_int_equal(ring_killed_hear(&cluster, 2).code, ERR_ABORTED);
     cluster.alive[1] = false;
-    s_all_sum(&cluster, 2);
+    ring_killed_all_sum(&cluster, 2);
     kill(cluster.pid[1], SIGCONT);
-    assert_int_equal(s_hear(&cluster, 1).code, ERR_ABORTED);
+    assert_int_equal(ring_killed_hear(&cluster, 1).code, ERR_ABORTED);
     cluster.alive[1] = true;
-    s_all_sum(&cluster, 3);
-    s_close(&cluster);
+    ring_killed_all_sum(&cluster, 3);
+    ring_killed_close(&cluster);
 }
 
 int main(void)

@@ -22,45 +22,45 @@ struct peer {
     bool restored; /* STATE, both files, came to the end */
 };
 
-static struct peer s_peers[PEERS];
-static uint32_t s_connections;
+static struct peer fuzz_coordinator_peers[PEERS];
+static uint32_t fuzz_coordinator_connections;
 
 /* ---- a peer's connection ---- */
 
 /* A new one has a new id, as a ROUTER gives it, and nothing of the old one's is in it. */
-static void s_connect(struct peer *peer)
+static void fuzz_coordinator_connect(struct peer *peer)
 {
     static const uint8_t mark = 1;
-    uint32_t number = ++s_connections;
+    uint32_t number = ++fuzz_coordinator_connections;
     wire_clear(&peer->line);
     peer->line.most = STAGE_QUEUE;
     peer->socket = (struct wire_socket){.in = &peer->line, .out = &stage.heard, .id = {mark}};
     memcpy(peer->socket.id + 1, &number, sizeof number);
-    stage.router.peers[peer - s_peers] = &peer->socket;
+    stage.router.peers[peer - fuzz_coordinator_peers] = &peer->socket;
 }
 
 /* What it said before may still be heard. */
-static void s_disconnect(struct peer *peer)
+static void fuzz_coordinator_disconnect(struct peer *peer)
 {
-    stage.router.peers[peer - s_peers] = NULL;
+    stage.router.peers[peer - fuzz_coordinator_peers] = NULL;
 }
 
-static bool s_is_connected(const struct peer *peer)
+static bool fuzz_coordinator_is_connected(const struct peer *peer)
 {
-    return stage.router.peers[peer - s_peers] != NULL;
+    return stage.router.peers[peer - fuzz_coordinator_peers] != NULL;
 }
 
-static void s_say(struct peer *peer, const struct message *message)
+static void fuzz_coordinator_say(struct peer *peer, const struct message *message)
 {
     struct err err;
-    if (s_is_connected(peer))
+    if (fuzz_coordinator_is_connected(peer))
         message_send(&peer->socket, NULL, message, &err);
     stage_take();
 }
 
 /* ---- what a peer would say ---- */
 
-static const struct step_result *s_results(const struct peer *peer)
+static const struct step_result *fuzz_coordinator_results(const struct peer *peer)
 {
     static struct step_result results[SPAN_STEPS];
     for (size_t i = 0; i < 4; i++)
@@ -69,7 +69,7 @@ static const struct step_result *s_results(const struct peer *peer)
     return results;
 }
 
-static struct state s_state(const struct peer *peer, uint32_t file)
+static struct state fuzz_coordinator_state(const struct peer *peer, uint32_t file)
 {
     static struct buffer bytes;
     must(bytes.size > 0 || dummy_state(&bytes, 1, NULL));
@@ -77,7 +77,7 @@ static struct state s_state(const struct peer *peer, uint32_t file)
         .step = peer->step, .file = file, .total = bytes.size, .bytes = bytes.data, .size = bytes.size};
 }
 
-static struct scored s_scored(const struct peer *peer)
+static struct scored fuzz_coordinator_scored(const struct peer *peer)
 {
     static const uint16_t lengths[256], ids[1024];
     uint32_t rows = (peer->what & VALIDATE_TRANSLATE) != 0 && peer->rows <= 256 ? peer->rows : 0;
@@ -90,23 +90,23 @@ static struct scored s_scored(const struct peer *peer)
                            .rows = rows};
 }
 
-static struct hello s_hello(const struct peer *peer)
+static struct hello fuzz_coordinator_hello(const struct peer *peer)
 {
     struct hello hello = dummy_hello();
     hello.run = peer->run;
     hello.worker = peer->worker;
     hello.step = peer->step;
     hello.branch = peer->generation;
-    hello.results = s_results(peer);
+    hello.results = fuzz_coordinator_results(peer);
     return hello;
 }
 
-static struct message s_message(const struct peer *peer, enum message_type type)
+static struct message fuzz_coordinator_message(const struct peer *peer, enum message_type type)
 {
     static const struct text address = {"tcp://127.0.0.1:1", 17};
     struct message message = {.type = type};
     if (type == MESSAGE_HELLO)
-        message.hello = s_hello(peer);
+        message.hello = fuzz_coordinator_hello(peer);
     else if (type == MESSAGE_ENDPOINT)
         message.endpoint = (struct endpoint){peer->generation, address};
     else if (type == MESSAGE_READY)
@@ -117,18 +117,18 @@ static struct message s_message(const struct peer *peer, enum message_type type)
         message.report = (struct report){.generation = peer->generation,
                                          .span = peer->span,
                                          .hash = peer->step + 1,
-                                         .results = s_results(peer),
+                                         .results = fuzz_coordinator_results(peer),
                                          .steps = peer->span_steps};
     else if (type == MESSAGE_SCORED)
-        message.scored = s_scored(peer);
+        message.scored = fuzz_coordinator_scored(peer);
     else if (type == MESSAGE_STATE)
-        message.state = s_state(peer, MESSAGE_STATE_MODEL);
+        message.state = fuzz_coordinator_state(peer, MESSAGE_STATE_MODEL);
     else if (type == MESSAGE_STOPPED)
         message.stopped = (struct stopped){.generation = peer->generation,
                                            .held = 1,
                                            .step = peer->step,
                                            .branch = peer->generation,
-                                           .results = s_results(peer)};
+                                           .results = fuzz_coordinator_results(peer)};
     else if (type == MESSAGE_PONG)
         message.pong.time = peer->time;
     else if (type == MESSAGE_ERROR)
@@ -136,15 +136,15 @@ static struct message s_message(const struct peer *peer, enum message_type type)
     return message;
 }
 
-static void s_say_plain(struct peer *peer, enum message_type type)
+static void fuzz_coordinator_say_plain(struct peer *peer, enum message_type type)
 {
-    struct message message = s_message(peer, type);
-    s_say(peer, &message);
+    struct message message = fuzz_coordinator_message(peer, type);
+    fuzz_coordinator_say(peer, &message);
 }
 
 /* ---- hearing, and answering as a worker should ---- */
 
-static void s_note_span(struct peer *peer, const struct span *span)
+static void fuzz_coordinator_note_span(struct peer *peer, const struct span *span)
 {
     peer->span = span->span;
     peer->span_steps = span->steps;
@@ -152,14 +152,14 @@ static void s_note_span(struct peer *peer, const struct span *span)
     peer->step = span->first_step + span->steps;
 }
 
-static void s_note(struct peer *peer, const struct message *message)
+static void fuzz_coordinator_note(struct peer *peer, const struct message *message)
 {
     if (message->type == MESSAGE_WELCOME)
         peer->run = message->welcome.run, peer->worker = message->welcome.worker;
     else if (message->type == MESSAGE_GENERATION)
         peer->generation = message->generation.generation, peer->step = message->generation.step;
     else if (message->type == MESSAGE_SPAN)
-        s_note_span(peer, &message->span);
+        fuzz_coordinator_note_span(peer, &message->span);
     else if (message->type == MESSAGE_VALIDATE)
         peer->request = message->validate.request, peer->rows = message->validate.rows.count,
         peer->what = message->validate.what;
@@ -173,64 +173,64 @@ static void s_note(struct peer *peer, const struct message *message)
 }
 
 /* False when nothing waits. */
-static bool s_hear(struct peer *peer, struct message *message)
+static bool fuzz_coordinator_hear(struct peer *peer, struct message *message)
 {
     struct err err;
     bool got;
     must(message_receive(&peer->socket, NULL, false, message, &got, &err));
     if (got)
-        s_note(peer, message);
+        fuzz_coordinator_note(peer, message);
     return got;
 }
 
-static void s_begin_work(struct peer *peer)
+static void fuzz_coordinator_begin_work(struct peer *peer)
 {
-    s_say_plain(peer, MESSAGE_READY);
-    s_say_plain(peer, MESSAGE_CREDIT);
+    fuzz_coordinator_say_plain(peer, MESSAGE_READY);
+    fuzz_coordinator_say_plain(peer, MESSAGE_CREDIT);
 }
 
-static void s_answer_generation(struct peer *peer, const struct generation *generation)
+static void fuzz_coordinator_answer_generation(struct peer *peer, const struct generation *generation)
 {
     if (generation->size > 1)
-        s_say_plain(peer, MESSAGE_ENDPOINT);
+        fuzz_coordinator_say_plain(peer, MESSAGE_ENDPOINT);
     if (generation->source != SOURCE_STATE)
-        s_begin_work(peer);
+        fuzz_coordinator_begin_work(peer);
 }
 
-static void s_answer_save(struct peer *peer)
+static void fuzz_coordinator_answer_save(struct peer *peer)
 {
     for (uint32_t file = 0; file <= MESSAGE_STATE_OPTIMIZER; file++) {
-        struct message message = {.type = MESSAGE_STATE, .state = s_state(peer, file)};
-        s_say(peer, &message);
+        struct message message = {.type = MESSAGE_STATE, .state = fuzz_coordinator_state(peer, file)};
+        fuzz_coordinator_say(peer, &message);
     }
 }
 
-static void s_answer(struct peer *peer, const struct message *message)
+static void fuzz_coordinator_answer(struct peer *peer, const struct message *message)
 {
     static const enum message_type plain[MESSAGE_TYPES] = {
         [MESSAGE_SPAN] = MESSAGE_REPORT,  [MESSAGE_VALIDATE] = MESSAGE_SCORED, [MESSAGE_PING] = MESSAGE_PONG,
         [MESSAGE_STOP] = MESSAGE_STOPPED, [MESSAGE_DISMISS] = MESSAGE_LEAVE,   [MESSAGE_ERROR] = MESSAGE_HELLO};
     if (message->type == MESSAGE_GENERATION)
-        s_answer_generation(peer, &message->generation);
+        fuzz_coordinator_answer_generation(peer, &message->generation);
     else if (message->type == MESSAGE_STATE && peer->restored)
-        s_begin_work(peer);
+        fuzz_coordinator_begin_work(peer);
     else if (message->type == MESSAGE_SAVE)
-        s_answer_save(peer);
+        fuzz_coordinator_answer_save(peer);
     else if (plain[message->type] != 0)
-        s_say_plain(peer, plain[message->type]);
+        fuzz_coordinator_say_plain(peer, plain[message->type]);
     if (message->type == MESSAGE_SPAN || message->type == MESSAGE_VALIDATE)
-        s_say_plain(peer, MESSAGE_CREDIT);
+        fuzz_coordinator_say_plain(peer, MESSAGE_CREDIT);
 }
 
 /* Hear up to `most` messages, and answer them. False when nothing waited. */
-static bool s_work(struct peer *peer, int most, bool answer)
+static bool fuzz_coordinator_work(struct peer *peer, int most, bool answer)
 {
     struct message message;
     bool any = false;
-    for (; most > 0 && s_hear(peer, &message); most--) {
+    for (; most > 0 && fuzz_coordinator_hear(peer, &message); most--) {
         any = true;
         if (answer)
-            s_answer(peer, &message);
+            fuzz_coordinator_answer(peer, &message);
         message_close(&message);
     }
     return any;
@@ -238,7 +238,7 @@ static bool s_work(struct peer *peer, int most, bool answer)
 
 /* ---- moves ---- */
 
-static void s_move_say(struct peer *peer, bool change)
+static void fuzz_coordinator_move_say(struct peer *peer, bool change)
 {
     static const enum message_type types[] = {MESSAGE_HELLO,  MESSAGE_ENDPOINT, MESSAGE_READY,   MESSAGE_CREDIT,
                                               MESSAGE_REPORT, MESSAGE_SCORED,   MESSAGE_STATE,   MESSAGE_RESIGN,
@@ -246,14 +246,14 @@ static void s_move_say(struct peer *peer, bool change)
                                               MESSAGE_PONG,   MESSAGE_STATUS};
     if (change && script_byte() % 16 == 15)
         peer->tokens = script_byte() % 2; /* of the results it will say */
-    struct message message = s_message(peer, types[script_byte() % (sizeof types / sizeof *types)]);
+    struct message message = fuzz_coordinator_message(peer, types[script_byte() % (sizeof types / sizeof *types)]);
     for (int changes = change ? 1 + script_byte() % 3 : 0; changes > 0; changes--)
         script_change(&message, message.type == MESSAGE_STATE ? 0 : 63);
-    s_say(peer, &message);
+    fuzz_coordinator_say(peer, &message);
 }
 
 /* Frames as they stand: each with its size before it, in a byte. */
-static void s_move_raw(struct peer *peer)
+static void fuzz_coordinator_move_raw(struct peer *peer)
 {
     for (int frames = 1 + script_byte() % 10; frames > 0; frames--) {
         size_t size = script_byte();
@@ -268,23 +268,23 @@ static void s_move_raw(struct peer *peer)
     stage_take();
 }
 
-static void s_move(void)
+static void fuzz_coordinator_move(void)
 {
     uint8_t code = script_byte();
-    struct peer *peer = &s_peers[code / 16 % PEERS];
+    struct peer *peer = &fuzz_coordinator_peers[code / 16 % PEERS];
     switch (code % 16) {
     case 0:
-        s_disconnect(peer);
-        s_connect(peer);
+        fuzz_coordinator_disconnect(peer);
+        fuzz_coordinator_connect(peer);
         break;
     case 1:
         stage_wait(20 * script_byte());
         break;
     case 2:
-        s_move_raw(peer);
+        fuzz_coordinator_move_raw(peer);
         break;
     case 3:
-        s_work(peer, 1 + script_byte() % 8, false);
+        fuzz_coordinator_work(peer, 1 + script_byte() % 8, false);
         break;
     case 4:
         stage_must(trainer_interrupt(stage.scene.trainer, &stage.err));
@@ -295,61 +295,61 @@ static void s_move(void)
     case 6:
     case 7:
     case 8:
-        s_move_say(peer, false);
+        fuzz_coordinator_move_say(peer, false);
         break;
     case 9:
     case 10:
     case 11:
     case 12:
-        s_move_say(peer, true);
+        fuzz_coordinator_move_say(peer, true);
         break;
     default:
-        s_work(peer, 1 + script_byte() % 8, true);
+        fuzz_coordinator_work(peer, 1 + script_byte() % 8, true);
     }
     stage_take();
 }
 
 /* Those of the script are gone, one comes who works. */
-static void s_finish(void)
+static void fuzz_coordinator_finish(void)
 {
-    struct peer *peer = &s_peers[0];
+    struct peer *peer = &fuzz_coordinator_peers[0];
     for (int i = 0; i < PEERS; i++)
-        s_disconnect(&s_peers[i]);
+        fuzz_coordinator_disconnect(&fuzz_coordinator_peers[i]);
     for (int64_t past = 0; past < 2 * stage.scene.config.cluster_timeout && !stage_is_over(); past += 250)
         stage_wait(250);
     if (stage_is_over())
         return;
-    s_connect(peer);
+    fuzz_coordinator_connect(peer);
     peer->run = peer->worker = 0;
-    s_say_plain(peer, MESSAGE_HELLO);
+    fuzz_coordinator_say_plain(peer, MESSAGE_HELLO);
     for (int rounds = 0; rounds < PATIENCE && !stage_is_over(); rounds++) {
-        s_work(peer, 1, true);
+        fuzz_coordinator_work(peer, 1, true);
         stage_wait(50);
     }
     must(stage_is_over() && !stage.ended);
-    s_disconnect(peer);
+    fuzz_coordinator_disconnect(peer);
 }
 
-static void s_begin(void)
+static void fuzz_coordinator_begin(void)
 {
     stage.now_ms = CLOCK_BEGINS_MS;
     clock_hands = &stage.now_ms;
     stage.ended = false;
-    s_connections = 0;
+    fuzz_coordinator_connections = 0;
     stage_open(false);
     for (int i = 0; i < PEERS; i++) {
-        memset(&s_peers[i].run, 0, sizeof s_peers[i] - offsetof(struct peer, run));
-        s_peers[i].tokens = s_peers[i].span_steps = 1;
-        s_connect(&s_peers[i]);
+        memset(&fuzz_coordinator_peers[i].run, 0, sizeof fuzz_coordinator_peers[i] - offsetof(struct peer, run));
+        fuzz_coordinator_peers[i].tokens = fuzz_coordinator_peers[i].span_steps = 1;
+        fuzz_coordinator_connect(&fuzz_coordinator_peers[i]);
     }
 }
 
 /* Nothing is left for the next input, what nobody read neither. */
-static void s_end(void)
+static void fuzz_coordinator_end(void)
 {
     for (int i = 0; i < PEERS; i++) {
-        s_disconnect(&s_peers[i]);
-        wire_clear(&s_peers[i].line);
+        fuzz_coordinator_disconnect(&fuzz_coordinator_peers[i]);
+        wire_clear(&fuzz_coordinator_peers[i].line);
     }
     stage_close();
     wire_clear(&stage.heard);
@@ -364,11 +364,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         stage_make();
     script = data;
     script_left = size;
-    s_begin();
+    fuzz_coordinator_begin();
     for (int moves = 0; moves < MOVES_MOST && script_left > 0 && !stage_is_over(); moves++)
-        s_move();
+        fuzz_coordinator_move();
     if (!stage_is_over())
-        s_finish();
-    s_end();
+        fuzz_coordinator_finish();
+    fuzz_coordinator_end();
     return 0;
 }

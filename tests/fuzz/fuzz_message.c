@@ -45,7 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 }
 
 /* Write a sample in the form of an input. */
-static size_t s_sample(uint8_t *data, size_t room, enum message_type type)
+static size_t fuzz_message_sample(uint8_t *data, size_t room, enum message_type type)
 {
     struct err err;
     struct message message = sample_message(type);
@@ -67,6 +67,6 @@ static size_t s_sample(uint8_t *data, size_t room, enum message_type type)
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t room, unsigned seed)
 {
     if (seed % 16 == 0)
-        size = s_sample(data, room, (enum message_type)(1 + seed / 16 % (MESSAGE_TYPES - 1)));
+        size = fuzz_message_sample(data, room, (enum message_type)(1 + seed / 16 % (MESSAGE_TYPES - 1)));
     return LLVMFuzzerMutate(data, size, room);
 }

@@ -30,9 +30,9 @@ struct file {
 };
 
 /* The files of a process, emptied rather than closed between inputs: making one costs more than reading it. */
-static struct file s_files[2];
+static struct file fuzz_pairs_files[2];
 
-static const char *s_write(struct file *file, const void *bytes, size_t size)
+static const char *fuzz_pairs_write(struct file *file, const void *bytes, size_t size)
 {
     if (file->path[0] == '\0') {
         file->fd = memfd_create("pairs", MFD_CLOEXEC);
@@ -43,7 +43,7 @@ static const char *s_write(struct file *file, const void *bytes, size_t size)
     return file->path;
 }
 
-static const char *s_write_gzip(struct file *file, const uint8_t *bytes, size_t size)
+static const char *fuzz_pairs_write_gzip(struct file *file, const uint8_t *bytes, size_t size)
 {
     z_stream deflater = {0};
     must(deflateInit2(&deflater, Z_BEST_SPEED, Z_DEFLATED, GZIP_WRITE, 1, Z_DEFAULT_STRATEGY) == Z_OK);
@@ -55,14 +55,15 @@ static const char *s_write_gzip(struct file *file, const uint8_t *bytes, size_t 
     deflater.next_out = out;
     deflater.avail_out = (uInt)room;
     must(deflate(&deflater, Z_FINISH) == Z_STREAM_END);
-    const char *path = s_write(file, out, deflater.total_out);
+    const char *path = fuzz_pairs_write(file, out, deflater.total_out);
     deflateEnd(&deflater);
     free(in);
     free(out);
     return path;
 }
 
-static void s_check_side(const struct pairs *pairs, const struct pairs_source *source, uint32_t start, uint32_t size)
+static void fuzz_pairs_check_side(const struct pairs *pairs, const struct pairs_source *source, uint32_t start,
+                                  uint32_t size)
 {
     const char *text = pairs->text.data + start;
     must((size_t)start + size < pairs->text.size && text[size] == '\0');
@@ -72,7 +73,7 @@ static void s_check_side(const struct pairs *pairs, const struct pairs_source *s
 }
 
 /* What came out of a source, and that each line is accounted for. The caller frees the pairs. */
-static bool s_read(struct pairs *pairs, const struct pairs_source *source)
+static bool fuzz_pairs_read(struct pairs *pairs, const struct pairs_source *source)
 {
     struct err err = {0};
     *pairs = (struct pairs){0};
@@ -91,43 +92,43 @@ static bool s_read(struct pairs *pairs, const struct pairs_source *source)
     }
     must(!ok || (pairs->count > 0 && pairs->lines == pairs->count + pairs->bad + pairs->dropped));
     for (size_t i = 0; i < pairs->count; i++) {
-        s_check_side(pairs, source, pairs->items[i].src, pairs->items[i].src_size);
-        s_check_side(pairs, source, pairs->items[i].tgt, pairs->items[i].tgt_size);
+        fuzz_pairs_check_side(pairs, source, pairs->items[i].src, pairs->items[i].src_size);
+        fuzz_pairs_check_side(pairs, source, pairs->items[i].tgt, pairs->items[i].tgt_size);
     }
     return ok;
 }
 
-static void s_check_same(const struct pairs *one, const struct pairs *other)
+static void fuzz_pairs_check_same(const struct pairs *one, const struct pairs *other)
 {
     must(one->count == other->count && one->lines == other->lines && one->bad == other->bad);
     must(one->dropped == other->dropped && one->text.size == other->text.size);
     must(one->text.size == 0 || memcmp(one->text.data, other->text.data, one->text.size) == 0);
 }
 
-static void s_read_tsv(struct pairs_source *source, const uint8_t *data, size_t size)
+static void fuzz_pairs_read_tsv(struct pairs_source *source, const uint8_t *data, size_t size)
 {
     struct pairs plain, packed;
-    source->pairs = s_write(&s_files[0], data, size);
-    bool ok = s_read(&plain, source);
+    source->pairs = fuzz_pairs_write(&fuzz_pairs_files[0], data, size);
+    bool ok = fuzz_pairs_read(&plain, source);
     enum form_kind kind = form_of((const char *)data, size).kind;
     if (kind != FORM_GZIP && kind != FORM_ZIP) {
-        source->pairs = s_write_gzip(&s_files[0], data, size);
-        must(s_read(&packed, source) == ok);
-        s_check_same(&plain, &packed);
+        source->pairs = fuzz_pairs_write_gzip(&fuzz_pairs_files[0], data, size);
+        must(fuzz_pairs_read(&packed, source) == ok);
+        fuzz_pairs_check_same(&plain, &packed);
         pairs_free(&packed);
     }
     pairs_free(&plain);
 }
 
-static void s_read_parallel(struct pairs_source *source, const uint8_t *data, size_t size)
+static void fuzz_pairs_read_parallel(struct pairs_source *source, const uint8_t *data, size_t size)
 {
     struct pairs pairs;
     const uint8_t *border = size == 0 ? NULL : memchr(data, 0xFF, size);
     size_t first = border == NULL ? size : (size_t)(border - data);
-    source->src = s_write(&s_files[0], data, first);
-    source->tgt =
-        border == NULL ? s_write(&s_files[1], data, size) : s_write(&s_files[1], border + 1, size - first - 1);
-    s_read(&pairs, source);
+    source->src = fuzz_pairs_write(&fuzz_pairs_files[0], data, first);
+    source->tgt = border == NULL ? fuzz_pairs_write(&fuzz_pairs_files[1], data, size)
+                                 : fuzz_pairs_write(&fuzz_pairs_files[1], border + 1, size - first - 1);
+    fuzz_pairs_read(&pairs, source);
     pairs_free(&pairs);
 }
 
@@ -145,8 +146,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .refuse_loss = (choice & CHOICE_LIMITS) != 0,
     };
     if ((choice & CHOICE_PARALLEL) != 0)
-        s_read_parallel(&source, data, size);
+        fuzz_pairs_read_parallel(&source, data, size);
     else
-        s_read_tsv(&source, data, size);
+        fuzz_pairs_read_tsv(&source, data, size);
     return 0;
 }

@@ -10,7 +10,7 @@
 
 enum { DATA_SIZE = 4 };
 
-static void s_check_table(const struct safetensors *file, uint64_t file_size)
+static void fuzz_safetensors_check_table(const struct safetensors *file, uint64_t file_size)
 {
     uint64_t end = 0;
     must(file->header_size + file->data_size == file_size);
@@ -24,7 +24,7 @@ static void s_check_table(const struct safetensors *file, uint64_t file_size)
 }
 
 /* The table as a header of our own, parsed again. */
-static void s_check_round(struct safetensors *file)
+static void fuzz_safetensors_check_round(struct safetensors *file)
 {
     struct err err = {0};
     struct buffer header = {0};
@@ -57,8 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     buffer_append(&bytes, data, size);
     char *exact = fuzz_copy((const uint8_t *)bytes.data, bytes.size);
     if (safetensors_parse(exact, bytes.size, bytes.size + data_size, "fuzz.safetensors", &file, &err)) {
-        s_check_table(&file, bytes.size + data_size);
-        s_check_round(&file);
+        fuzz_safetensors_check_table(&file, bytes.size + data_size);
+        fuzz_safetensors_check_round(&file);
         safetensors_free(&file);
     } else {
         must_refuse(&err, ERR_DATA);

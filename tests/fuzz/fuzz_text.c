@@ -11,7 +11,7 @@
 #include "proto/text/normalise.h"
 
 /* Single spaces, none at either end. */
-static bool s_is_folded(const struct buffer *text)
+static bool fuzz_text_is_folded(const struct buffer *text)
 {
     for (size_t i = 0; i < text->size; i++)
         if (text->data[i] == ' ' && (i == 0 || i + 1 == text->size || text->data[i + 1] == ' '))
@@ -19,7 +19,7 @@ static bool s_is_folded(const struct buffer *text)
     return true;
 }
 
-static void s_check_words(const struct buffer *text)
+static void fuzz_text_check_words(const struct buffer *text)
 {
     const char *next = text->data, *end = next + text->size;
     size_t words = 0;
@@ -30,14 +30,14 @@ static void s_check_words(const struct buffer *text)
     must(words == word_count(text->data, text->size));
 }
 
-static void s_check_rule(enum normalise rule, const char *text, size_t size)
+static void fuzz_text_check_rule(enum normalise rule, const char *text, size_t size)
 {
     struct buffer once = {0}, twice = {0};
     normalise(rule, text, size, &once);
     must(!once.failed && once.data != NULL && once.data[once.size] == '\0');
-    must(utf8_valid(once.data, once.size, NULL) && s_is_folded(&once));
+    must(utf8_valid(once.data, once.size, NULL) && fuzz_text_is_folded(&once));
     must(rule == NORMALISE_NFC || once.size <= size);
-    s_check_words(&once);
+    fuzz_text_check_words(&once);
     normalise(rule, once.data, once.size, &twice);
     must(twice.size == once.size && memcmp(once.data, twice.data, once.size) == 0);
     buffer_free(&once);
@@ -45,7 +45,7 @@ static void s_check_rule(enum normalise rule, const char *text, size_t size)
 }
 
 /* What is removed is counted and listed, and nothing else is. */
-static void s_check_removed(enum normalise rule, const char *text, size_t size)
+static void fuzz_text_check_removed(enum normalise rule, const char *text, size_t size)
 {
     struct buffer plain = {0}, counted = {0}, removed = {0};
     struct normalise_count count = {0};
@@ -55,7 +55,8 @@ static void s_check_removed(enum normalise rule, const char *text, size_t size)
     normalise_removed(rule, text, size, &removed);
     must(!removed.failed && count.removed <= count.letters && (count.removed == 0 || removed.size > 0));
     if (removed.size > 0) {
-        must(rule == NORMALISE_NOTEBOOK && utf8_valid(removed.data, removed.size, NULL) && s_is_folded(&removed));
+        must(rule == NORMALISE_NOTEBOOK && utf8_valid(removed.data, removed.size, NULL) &&
+             fuzz_text_is_folded(&removed));
         must(is_one_line(removed.data, removed.size));
     }
     buffer_free(&plain);
@@ -63,7 +64,7 @@ static void s_check_removed(enum normalise rule, const char *text, size_t size)
     buffer_free(&removed);
 }
 
-static void s_check_scores(const char *text)
+static void fuzz_text_check_scores(const char *text)
 {
     struct bleu bleu = {0};
     struct chrf chrf = {0};
@@ -84,8 +85,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *text = fuzz_copy(data, size);
     if (utf8_valid(text, size, &bad)) {
         for (int rule = NORMALISE_NOTEBOOK; rule <= NORMALISE_NONE; rule++) {
-            s_check_rule((enum normalise)rule, text, size);
-            s_check_removed((enum normalise)rule, text, size);
+            fuzz_text_check_rule((enum normalise)rule, text, size);
+            fuzz_text_check_removed((enum normalise)rule, text, size);
         }
     } else {
         must(bad < size && utf8_valid(text, bad, NULL));
@@ -99,8 +100,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     string[size] = '\0';
     struct buffer tokens = {0};
     tokenise13a(string, &tokens);
-    must(!tokens.failed && s_is_folded(&tokens));
-    s_check_scores(string);
+    must(!tokens.failed && fuzz_text_is_folded(&tokens));
+    fuzz_text_check_scores(string);
     buffer_free(&tokens);
     free(string);
     return 0;

@@ -5,7 +5,7 @@
 #include "proto/text/normalise.h"
 #include "proto/text/vocab.h"
 
-static void s_check_words(const struct vocab *vocab)
+static void fuzz_vocab_check_words(const struct vocab *vocab)
 {
     must(vocab_size(vocab) > ID_UNKNOWN && vocab_size(vocab) <= VOCAB_MOST);
     for (size_t id = 0; id < vocab_size(vocab); id++) {
@@ -18,7 +18,7 @@ static void s_check_words(const struct vocab *vocab)
 }
 
 /* All words as one sentence, there and back: as many as fit. */
-static void s_check_sentence(const struct vocab *vocab)
+static void fuzz_vocab_check_sentence(const struct vocab *vocab)
 {
     enum { LENGTH = 64 };
     uint16_t ids[LENGTH], again[LENGTH];
@@ -47,8 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         vocab_write(vocab, &written);
         must(written.size == size && memcmp(written.data, text, size) == 0);
         buffer_free(&written);
-        s_check_words(vocab);
-        s_check_sentence(vocab);
+        fuzz_vocab_check_words(vocab);
+        fuzz_vocab_check_sentence(vocab);
         vocab_destroy(&vocab);
     }
     free(text);

@@ -25,20 +25,20 @@ struct desk {
     unsigned kind; /* of configuration */
 };
 
-static struct desk s_desk;
-static struct buffer s_configs[KINDS];
-static struct buffer s_files[FILES]; /* a state as a worker of the first kind sent it */
-static bool s_learning;
-static int s_moves, s_rounds;
-static struct config s_own;
+static struct desk fuzz_worker_desk;
+static struct buffer fuzz_worker_configs[KINDS];
+static struct buffer fuzz_worker_files[FILES]; /* a state as a worker of the first kind sent it */
+static bool fuzz_worker_learning;
+static int fuzz_worker_moves, fuzz_worker_rounds;
+static struct config fuzz_worker_own;
 
 /* ---- what would be said ---- */
 
-static struct message s_welcome(void)
+static struct message fuzz_worker_welcome(void)
 {
-    const struct buffer *config = &s_configs[s_desk.kind];
+    const struct buffer *config = &fuzz_worker_configs[fuzz_worker_desk.kind];
     return (struct message){.type = MESSAGE_WELCOME,
-                            .welcome = {.run = s_desk.run,
+                            .welcome = {.run = fuzz_worker_desk.run,
                                         .worker = 1,
                                         .config = {config->data, config->size},
                                         .src_vocab = SRC_WORDS,
@@ -46,43 +46,44 @@ static struct message s_welcome(void)
 }
 
 /* The next one. A byte says who is in it, and where its state comes from. */
-static struct message s_generation(void)
+static struct message fuzz_worker_generation(void)
 {
     uint8_t shape = script_byte();
     uint32_t size = 1 + shape % 4 % 3, rank = shape / 4 % size;
     enum generation_source source = shape / 16 % 4;
     return (struct message){.type = MESSAGE_GENERATION,
-                            .generation = {.generation = s_desk.generation + 1,
+                            .generation = {.generation = fuzz_worker_desk.generation + 1,
                                            .rank = rank,
                                            .size = size,
-                                           .step = s_desk.step,
+                                           .step = fuzz_worker_desk.step,
                                            .source = size == 1 && source == SOURCE_PEER ? SOURCE_SEED : source,
                                            .broadcast = size > 1 && (source == SOURCE_PEER || shape >= 128),
                                            .root = source == SOURCE_PEER ? (rank + 1) % size : 0}};
 }
 
-static struct message s_peers(void)
+static struct message fuzz_worker_peers(void)
 {
     static const char lines[] = "tcp://x:1\ntcp://x:2\ntcp://x:3\n";
-    return (struct message){.type = MESSAGE_PEERS,
-                            .peers = {.generation = s_desk.generation, .lines = lines, .size = 10 * s_desk.size}};
+    return (struct message){
+        .type = MESSAGE_PEERS,
+        .peers = {.generation = fuzz_worker_desk.generation, .lines = lines, .size = 10 * fuzz_worker_desk.size}};
 }
 
-static struct message s_state(void)
+static struct message fuzz_worker_state(void)
 {
-    const struct buffer *file = &s_files[s_desk.file];
-    size_t left = file->size - (size_t)s_desk.offset, size = left > 200 && script_byte() % 2 ? 200 : left;
+    const struct buffer *file = &fuzz_worker_files[fuzz_worker_desk.file];
+    size_t left = file->size - (size_t)fuzz_worker_desk.offset, size = left > 200 && script_byte() % 2 ? 200 : left;
     return (struct message){.type = MESSAGE_STATE,
-                            .state = {.step = s_desk.step,
-                                      .file = s_desk.file,
-                                      .offset = s_desk.offset,
+                            .state = {.step = fuzz_worker_desk.step,
+                                      .file = fuzz_worker_desk.file,
+                                      .offset = fuzz_worker_desk.offset,
                                       .total = file->size,
-                                      .bytes = file->data + s_desk.offset,
+                                      .bytes = file->data + fuzz_worker_desk.offset,
                                       .size = size}};
 }
 
 /* As many as a byte says, of lengths and ids that bytes say; now and then an id that there is no word of. */
-static struct rows s_rows(void)
+static struct rows fuzz_worker_rows(void)
 {
     static uint16_t src[ROWS], tgt[ROWS], ids[2 * ROWS * LENGTH];
     uint8_t shape = script_byte();
@@ -99,29 +100,29 @@ static struct rows s_rows(void)
 }
 
 /* One step or two, of one shard each; in a generation of several with all ids announced, or nearly all. */
-static struct message s_span(void)
+static struct message fuzz_worker_span(void)
 {
     static struct span_step of[2];
     static struct span_shard shards[2];
     static uint16_t distinct[2 * (SRC_WORDS + TGT_WORDS)];
-    struct rows rows = s_rows();
+    struct rows rows = fuzz_worker_rows();
     uint8_t shape = script_byte();
-    uint32_t steps = 1 + shape % 2, src = s_desk.size > 1 ? SRC_WORDS - (shape == 255) : 0;
-    uint32_t tgt = s_desk.size > 1 ? TGT_WORDS - (shape == 254) : 0;
+    uint32_t steps = 1 + shape % 2, src = fuzz_worker_desk.size > 1 ? SRC_WORDS - (shape == 255) : 0;
+    uint32_t tgt = fuzz_worker_desk.size > 1 ? TGT_WORDS - (shape == 254) : 0;
     size_t count = 0;
     for (uint32_t step = 0; step < steps; step++) {
         uint32_t before = step * rows.count / steps, after = (step + 1) * rows.count / steps;
         of[step] = (struct span_step){.tokens = 1 + shape / 2 % 8, .src_distinct = src, .tgt_distinct = tgt};
-        shards[step] = (struct span_shard){.step = step, .shard = s_desk.rank, .rows = after - before};
+        shards[step] = (struct span_shard){.step = step, .shard = fuzz_worker_desk.rank, .rows = after - before};
         for (uint16_t id = 0; id < src; id++)
             distinct[count++] = id;
         for (uint16_t id = 0; id < tgt; id++)
             distinct[count++] = id;
     }
     return (struct message){.type = MESSAGE_SPAN,
-                            .span = {.generation = s_desk.generation,
-                                     .span = s_desk.span,
-                                     .first_step = s_desk.step,
+                            .span = {.generation = fuzz_worker_desk.generation,
+                                     .span = fuzz_worker_desk.span,
+                                     .first_step = fuzz_worker_desk.step,
                                      .steps = steps,
                                      .of = of,
                                      .shards = shards,
@@ -131,29 +132,31 @@ static struct message s_span(void)
                                      .rows = rows}};
 }
 
-static struct message s_message(enum message_type type)
+static struct message fuzz_worker_message(enum message_type type)
 {
     struct message message = {.type = type};
     switch (type) {
     case MESSAGE_WELCOME:
-        return s_welcome();
+        return fuzz_worker_welcome();
     case MESSAGE_GENERATION:
-        return s_generation();
+        return fuzz_worker_generation();
     case MESSAGE_PEERS:
-        return s_peers();
+        return fuzz_worker_peers();
     case MESSAGE_STATE:
-        return s_state();
+        return fuzz_worker_state();
     case MESSAGE_SPAN:
-        return s_span();
+        return fuzz_worker_span();
     case MESSAGE_VALIDATE:
-        message.validate = (struct validate){
-            .generation = s_desk.generation, .request = s_desk.request, .what = script_byte() % 8, .rows = s_rows()};
+        message.validate = (struct validate){.generation = fuzz_worker_desk.generation,
+                                             .request = fuzz_worker_desk.request,
+                                             .what = script_byte() % 8,
+                                             .rows = fuzz_worker_rows()};
         return message;
     case MESSAGE_SAVE:
-        message.save = (struct save){.generation = s_desk.generation, .step = s_desk.step};
+        message.save = (struct save){.generation = fuzz_worker_desk.generation, .step = fuzz_worker_desk.step};
         return message;
     case MESSAGE_STOP:
-        message.stop.generation = s_desk.generation;
+        message.stop.generation = fuzz_worker_desk.generation;
         return message;
     case MESSAGE_DISMISS:
         message.dismiss.reason = (struct text){"the end", 7};
@@ -171,62 +174,64 @@ static struct message s_message(enum message_type type)
 
 /* ---- what was said ---- */
 
-static void s_note_state(const struct message *message)
+static void fuzz_worker_note_state(const struct message *message)
 {
-    if (s_desk.offset + message->state.size < message->state.total) {
-        s_desk.offset += message->state.size;
+    if (fuzz_worker_desk.offset + message->state.size < message->state.total) {
+        fuzz_worker_desk.offset += message->state.size;
         return;
     }
-    s_desk.offset = 0;
-    s_desk.state_due = s_desk.file == MESSAGE_STATE_MODEL;
-    s_desk.file = s_desk.file == MESSAGE_STATE_MODEL ? MESSAGE_STATE_OPTIMIZER : MESSAGE_STATE_MODEL;
+    fuzz_worker_desk.offset = 0;
+    fuzz_worker_desk.state_due = fuzz_worker_desk.file == MESSAGE_STATE_MODEL;
+    fuzz_worker_desk.file =
+        fuzz_worker_desk.file == MESSAGE_STATE_MODEL ? MESSAGE_STATE_OPTIMIZER : MESSAGE_STATE_MODEL;
 }
 
-static void s_note_generation(const struct generation *generation)
+static void fuzz_worker_note_generation(const struct generation *generation)
 {
-    s_desk.generation = generation->generation;
-    s_desk.size = generation->size <= 3 ? generation->size : 3;
-    s_desk.rank = generation->rank;
-    s_desk.step = generation->step;
-    s_desk.in_generation = true;
-    s_desk.peers_due = generation->size > 1;
-    s_desk.state_due = generation->source == SOURCE_STATE;
-    s_desk.ready = false;
-    s_desk.file = 0;
-    s_desk.offset = s_desk.span = 0;
+    fuzz_worker_desk.generation = generation->generation;
+    fuzz_worker_desk.size = generation->size <= 3 ? generation->size : 3;
+    fuzz_worker_desk.rank = generation->rank;
+    fuzz_worker_desk.step = generation->step;
+    fuzz_worker_desk.in_generation = true;
+    fuzz_worker_desk.peers_due = generation->size > 1;
+    fuzz_worker_desk.state_due = generation->source == SOURCE_STATE;
+    fuzz_worker_desk.ready = false;
+    fuzz_worker_desk.file = 0;
+    fuzz_worker_desk.offset = fuzz_worker_desk.span = 0;
 }
 
-static void s_say(const struct message *message)
+static void fuzz_worker_say(const struct message *message)
 {
     struct err err;
     if (host.link == NULL || host.link->deaf || !message_send(&host.coordinator, NULL, message, &err))
         return;
-    s_desk.told = s_desk.told || message->type == MESSAGE_ERROR;
+    fuzz_worker_desk.told = fuzz_worker_desk.told || message->type == MESSAGE_ERROR;
     if (message->type == MESSAGE_WELCOME)
-        s_desk.welcomed = true;
+        fuzz_worker_desk.welcomed = true;
     else if (message->type == MESSAGE_GENERATION)
-        s_note_generation(&message->generation);
+        fuzz_worker_note_generation(&message->generation);
     else if (message->type == MESSAGE_PEERS)
-        s_desk.peers_due = false;
-    else if (message->type == MESSAGE_STATE && s_desk.state_due)
-        s_note_state(message);
+        fuzz_worker_desk.peers_due = false;
+    else if (message->type == MESSAGE_STATE && fuzz_worker_desk.state_due)
+        fuzz_worker_note_state(message);
     else if (message->type == MESSAGE_SPAN)
-        s_desk.step += message->span.steps, s_desk.span++;
+        fuzz_worker_desk.step += message->span.steps, fuzz_worker_desk.span++;
     else if (message->type == MESSAGE_VALIDATE)
-        s_desk.request++;
+        fuzz_worker_desk.request++;
     else if (message->type == MESSAGE_STOP)
-        s_desk.in_generation = s_desk.ready = false;
+        fuzz_worker_desk.in_generation = fuzz_worker_desk.ready = false;
 }
 
-static void s_note_hello(const struct hello *hello)
+static void fuzz_worker_note_hello(const struct hello *hello)
 {
-    s_desk.welcomed = s_desk.in_generation = s_desk.ready = s_desk.left = s_desk.failed = false;
-    s_desk.greeted = host.links;
-    s_desk.step = hello->held ? hello->step : 0;
+    fuzz_worker_desk.welcomed = fuzz_worker_desk.in_generation = fuzz_worker_desk.ready = fuzz_worker_desk.left =
+        fuzz_worker_desk.failed = false;
+    fuzz_worker_desk.greeted = host.links;
+    fuzz_worker_desk.step = hello->held ? hello->step : 0;
 }
 
 /* All that waits. A worker says nothing that could not be read. */
-static void s_hear(void)
+static void fuzz_worker_hear(void)
 {
     struct message message;
     struct err err;
@@ -235,52 +240,52 @@ static void s_hear(void)
         if (!got)
             return;
         if (message.type == MESSAGE_HELLO)
-            s_note_hello(&message.hello);
+            fuzz_worker_note_hello(&message.hello);
         else if (message.type == MESSAGE_READY)
-            s_desk.ready = true;
+            fuzz_worker_desk.ready = true;
         else if (message.type == MESSAGE_STOPPED)
-            s_desk.step = message.stopped.step;
+            fuzz_worker_desk.step = message.stopped.step;
         else if (message.type == MESSAGE_LEAVE)
-            s_desk.left = true;
+            fuzz_worker_desk.left = true;
         else if (message.type == MESSAGE_ERROR)
-            s_desk.failed = true;
-        else if (message.type == MESSAGE_STATE && s_learning)
-            buffer_append(&s_files[message.state.file], message.state.bytes, message.state.size);
+            fuzz_worker_desk.failed = true;
+        else if (message.type == MESSAGE_STATE && fuzz_worker_learning)
+            buffer_append(&fuzz_worker_files[message.state.file], message.state.bytes, message.state.size);
         message_close(&message);
     }
 }
 
 /* ---- moves ---- */
 
-static enum message_type s_next(void)
+static enum message_type fuzz_worker_next(void)
 {
     static const enum message_type work[] = {MESSAGE_SPAN, MESSAGE_VALIDATE, MESSAGE_SPAN, MESSAGE_SAVE,
                                              MESSAGE_SPAN, MESSAGE_VALIDATE, MESSAGE_STOP, MESSAGE_PING};
-    if (!s_desk.welcomed)
+    if (!fuzz_worker_desk.welcomed)
         return MESSAGE_WELCOME;
-    if (!s_desk.in_generation)
+    if (!fuzz_worker_desk.in_generation)
         return MESSAGE_GENERATION;
-    if (s_desk.peers_due)
+    if (fuzz_worker_desk.peers_due)
         return MESSAGE_PEERS;
-    if (s_desk.state_due)
+    if (fuzz_worker_desk.state_due)
         return MESSAGE_STATE;
-    return s_desk.ready ? work[script_byte() % 8] : MESSAGE_PING;
+    return fuzz_worker_desk.ready ? work[script_byte() % 8] : MESSAGE_PING;
 }
 
-static void s_move_next(int most)
+static void fuzz_worker_move_next(int most)
 {
     for (; most > 0 && !host.loop_over; most--) {
-        struct message message = s_message(s_next());
-        s_say(&message);
-        s_hear();
+        struct message message = fuzz_worker_message(fuzz_worker_next());
+        fuzz_worker_say(&message);
+        fuzz_worker_hear();
     }
 }
 
 /* A network of thousands of words or of hundreds of units shows nothing that a small one does not, and would take most of
  * the time. */
-static void s_shrink(struct welcome *welcome)
+static void fuzz_worker_shrink(struct welcome *welcome)
 {
-    const struct buffer *own = &s_configs[s_desk.kind];
+    const struct buffer *own = &fuzz_worker_configs[fuzz_worker_desk.kind];
     struct config config;
     struct err ignored;
     config_defaults(&config);
@@ -291,19 +296,19 @@ static void s_shrink(struct welcome *welcome)
     welcome->tgt_vocab = welcome->tgt_vocab < VOCAB_MOST ? welcome->tgt_vocab : VOCAB_MOST;
 }
 
-static void s_move_say(int changes)
+static void fuzz_worker_move_say(int changes)
 {
-    struct message message = s_message(1 + script_byte() % (MESSAGE_TYPES - 1));
+    struct message message = fuzz_worker_message(1 + script_byte() % (MESSAGE_TYPES - 1));
     for (; changes > 0; changes--)
         script_change(&message, 0);
     if (message.type == MESSAGE_WELCOME)
-        s_shrink(&message.welcome);
-    s_say(&message);
+        fuzz_worker_shrink(&message.welcome);
+    fuzz_worker_say(&message);
 }
 
 /* Frames as they stand: each with its size before it, in a byte. WELCOME alone is left out, whose configuration could ask
  * for a network of gigabytes: a coordinator is believed in that. */
-static void s_move_raw(void)
+static void fuzz_worker_move_raw(void)
 {
     struct wire_line *line = &host.lines[HOST_TO_WORKER];
     int frames = 1 + script_byte() % 10;
@@ -320,140 +325,142 @@ static void s_move_raw(void)
     if (host.link == NULL || host.link->deaf || line->messages >= line->most ||
         (message_peek(&(struct frame){parts[0], sizes[0]}, &type, NULL) && type == MESSAGE_WELCOME))
         return;
-    s_desk.told = s_desk.told || type == MESSAGE_ERROR;
+    fuzz_worker_desk.told = fuzz_worker_desk.told || type == MESSAGE_ERROR;
     line->messages++;
     for (int i = 0; i < frames; i++)
         wire_put(line, parts[i], sizes[i], i + 1 < frames);
 }
 
-static void s_move_news(void)
+static void fuzz_worker_move_news(void)
 {
     static const uint16_t events[] = {ZMQ_EVENT_HANDSHAKE_SUCCEEDED, ZMQ_EVENT_DISCONNECTED,
                                       ZMQ_EVENT_HANDSHAKE_FAILED_AUTH, ZMQ_EVENT_CONNECTED};
     uint16_t event = events[script_byte() % 4];
     if (event == ZMQ_EVENT_DISCONNECTED)
-        s_desk.broken = host.links;
+        fuzz_worker_desk.broken = host.links;
     host_news(event);
 }
 
-static void s_move(void)
+static void fuzz_worker_move(void)
 {
     uint8_t code = script_byte();
     switch (code % 16) {
     case 0:
-        s_move_news();
+        fuzz_worker_move_news();
         break;
     case 1:
         host_round(20 * script_byte());
         break;
     case 2:
-        s_move_raw();
+        fuzz_worker_move_raw();
         break;
     case 3:
-        s_hear();
+        fuzz_worker_hear();
         break;
     case 4: /* another configuration, perhaps of another run */
-        s_desk.kind = code / 16 % KINDS;
-        s_desk.run = 1 + code / 64;
+        fuzz_worker_desk.kind = code / 16 % KINDS;
+        fuzz_worker_desk.run = 1 + code / 64;
         break;
     case 5:
     case 6:
     case 7:
-        s_move_say(0);
+        fuzz_worker_move_say(0);
         break;
     case 8:
     case 9:
     case 10:
-        s_move_say(1 + code / 16 % 3);
+        fuzz_worker_move_say(1 + code / 16 % 3);
         break;
     default:
-        s_move_next(1 + code / 16 % 4);
+        fuzz_worker_move_next(1 + code / 16 % 4);
     }
 }
 
 /* The script is over: the worker is dismissed on a connection that stands. */
-static void s_dismiss(void)
+static void fuzz_worker_dismiss(void)
 {
-    struct message dismiss = s_message(MESSAGE_DISMISS);
-    s_hear();
+    struct message dismiss = fuzz_worker_message(MESSAGE_DISMISS);
+    fuzz_worker_hear();
     if (host.link != NULL && host.link->deaf)
         host_news(ZMQ_EVENT_HANDSHAKE_SUCCEEDED);
-    else if (s_rounds % 8 == 0)
-        s_say(&dismiss);
+    else if (fuzz_worker_rounds % 8 == 0)
+        fuzz_worker_say(&dismiss);
 }
 
 static bool host_step(void)
 {
-    bool moves = script_left > 0 && s_moves < MOVES_MOST;
+    bool moves = script_left > 0 && fuzz_worker_moves < MOVES_MOST;
     if (moves) {
-        s_moves++;
-        s_move();
+        fuzz_worker_moves++;
+        fuzz_worker_move();
     } else {
-        s_rounds++;
-        s_dismiss();
+        fuzz_worker_rounds++;
+        fuzz_worker_dismiss();
     }
     host_round(1);
-    return s_rounds < END_ROUNDS;
+    return fuzz_worker_rounds < END_ROUNDS;
 }
 
 /* ---- life ---- */
 
 /* Whether the last that it said was why it goes. It need not say so where the connection was not there, or had not been
  * greeted, where it heard of the end itself, or where its loop failed, which speaks for nobody. */
-static bool s_took_its_leave(bool done)
+static bool fuzz_worker_took_its_leave(bool done)
 {
-    s_hear();
-    bool could_speak = s_desk.greeted == host.links && s_desk.broken != host.links;
-    return s_desk.left || !could_speak || (!done && (s_desk.failed || s_desk.told || !host.loop_good));
+    fuzz_worker_hear();
+    bool could_speak = fuzz_worker_desk.greeted == host.links && fuzz_worker_desk.broken != host.links;
+    return fuzz_worker_desk.left || !could_speak ||
+           (!done && (fuzz_worker_desk.failed || fuzz_worker_desk.told || !host.loop_good));
 }
 
-static void s_run(const uint8_t *data, size_t size)
+static void fuzz_worker_run(const uint8_t *data, size_t size)
 {
-    const struct worker_options options = {.zmq_context = &host, .endpoint = "tcp://127.0.0.1:1", .config = &s_own};
+    const struct worker_options options = {
+        .zmq_context = &host, .endpoint = "tcp://127.0.0.1:1", .config = &fuzz_worker_own};
     struct err err = {0};
     script = data;
     script_left = size;
-    s_desk = (struct desk){.run = 1, .size = 1};
-    s_moves = s_rounds = 0;
+    fuzz_worker_desk = (struct desk){.run = 1, .size = 1};
+    fuzz_worker_moves = fuzz_worker_rounds = 0;
     host_begin();
     bool done = worker_run(&options, &err);
     must(done || (err.code != ERR_NONE && err.code != ERR_ABORTED));
     if (!done)
         must_refuse(&err, err.code);
-    must(host.session_over && s_took_its_leave(done));
+    must(host.session_over && fuzz_worker_took_its_leave(done));
     host_end();
 }
 
 /* What differs from the defaults alone: all of it would take the reader of YAML a third of an input's time. */
-static void s_make_config(unsigned kind)
+static void fuzz_worker_make_config(unsigned kind)
 {
     static const char *const reduces[KINDS] = {"exact", "fp32", "exact", "bf16"};
-    buffer_format(&s_configs[kind],
+    buffer_format(&fuzz_worker_configs[kind],
                   "data:\n  length: 6\nmodel:\n  cell: %s\n  embed: 2\n  hidden: 3\n  encoder_padding: %s\n"
                   "train:\n  shards: 4\n  reduce: %s\n",
                   kind % 2 ? "rnn" : "lstm", kind == 2 ? "true" : "false", reduces[kind]);
 }
 
-static void s_make(void)
+static void fuzz_worker_make(void)
 {
     /* The link stands, HELLO; WELCOME; GENERATION from the seed, READY and CREDIT; SAVE. */
     static const uint8_t save[] = {0, 0, 0, 0, 3, 3, 11, 11, 0, 0, 0, 3, 3, 11, 3};
     log_open("fuzz", LOG_OFF);
     for (unsigned kind = 0; kind < KINDS; kind++)
-        s_make_config(kind);
-    config_defaults(&s_own);
-    s_own.train_threads = 1;
-    snprintf(s_own.worker_bind, sizeof s_own.worker_bind, "127.0.0.1");
-    s_learning = true;
-    s_run(save, sizeof save);
-    s_learning = false;
-    must(s_files[0].size > 0 && s_files[1].size > 0);
+        fuzz_worker_make_config(kind);
+    config_defaults(&fuzz_worker_own);
+    fuzz_worker_own.train_threads = 1;
+    snprintf(fuzz_worker_own.worker_bind, sizeof fuzz_worker_own.worker_bind, "127.0.0.1");
+    fuzz_worker_learning = true;
+    fuzz_worker_run(save, sizeof save);
+    fuzz_worker_learning = false;
+    must(fuzz_worker_files[0].size > 0 && fuzz_worker_files[1].size > 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (s_configs[0].size == 0)
-        s_make();
-    s_run(data, size);
+    if (fuzz_worker_configs[0].size == 0)
+        fuzz_worker_make();
+    fuzz_worker_run(data, size);
     return 0;
 }

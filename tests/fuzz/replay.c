@@ -19,7 +19,7 @@ size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t room)
     return size < room ? size : room;
 }
 
-static bool s_run_file(const char *path)
+static bool replay_run_file(const char *path)
 {
     static uint8_t bytes[INPUT_MOST];
     FILE *file = fopen(path, "rbe");
@@ -35,17 +35,17 @@ static bool s_run_file(const char *path)
     return ok;
 }
 
-static bool s_run(const char *path)
+static bool replay_run(const char *path)
 {
     DIR *folder = opendir(path);
     if (folder == NULL)
-        return s_run_file(path);
+        return replay_run_file(path);
     bool ok = true;
     for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
         char inside[PATH_MOST];
         int length = snprintf(inside, sizeof inside, "%s/%s", path, entry->d_name);
         if (entry->d_name[0] != '.' && length > 0 && length < PATH_MOST)
-            ok = s_run_file(inside) && ok;
+            ok = replay_run_file(inside) && ok;
     }
     closedir(folder);
     return ok;
@@ -57,6 +57,6 @@ int main(int argc, char **argv)
     if (argc < 2)
         fprintf(stderr, "%s FILE|FOLDER...: run the fuzz target on each input\n", argv[0]);
     for (int i = 1; i < argc; i++)
-        ok = s_run(argv[i]) && ok;
+        ok = replay_run(argv[i]) && ok;
     return ok ? 0 : 1;
 }

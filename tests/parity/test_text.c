@@ -30,32 +30,32 @@ struct text {
     size_t taken;
 };
 
-static int s_missed;
+static int text_missed;
 
-static void s_die(const struct err *err)
+static void text_die(const struct err *err)
 {
     fprintf(stderr, "%s\n", err->text);
     exit(1);
 }
 
-static void s_check(const char *what, bool ok)
+static void text_check(const char *what, bool ok)
 {
     printf("  %s %s\n", ok ? "ok  " : "MISS", what);
-    s_missed += !ok;
+    text_missed += !ok;
 }
 
-static const char *s_src(const struct text *text, size_t i)
+static const char *text_src(const struct text *text, size_t i)
 {
     return text->pairs.text.data + text->pairs.items[text->order[i]].src;
 }
 
-static const char *s_tgt(const struct text *text, size_t i)
+static const char *text_tgt(const struct text *text, size_t i)
 {
     return text->pairs.text.data + text->pairs.items[text->order[i]].tgt;
 }
 
 /* Read, shuffle, take, count: the notebook's order of things. */
-static void s_read(struct text *text, const char *path, size_t take)
+static void text_read(struct text *text, const char *path, size_t take)
 {
     struct err err = {0};
     const struct pairs_source source = {.pairs = path,
@@ -65,7 +65,7 @@ static void s_read(struct text *text, const char *path, size_t take)
                                         .min_tokens = MIN_TOKENS,
                                         .max_tokens = MAX_TOKENS};
     if (!pairs_read(&text->pairs, &source, &err))
-        s_die(&err);
+        text_die(&err);
     text->order = malloc(text->pairs.count * sizeof *text->order);
     text->src = vocab_new(&err);
     text->tgt = vocab_new(&err);
@@ -78,15 +78,15 @@ static void s_read(struct text *text, const char *path, size_t take)
     mt19937_shuffle(&mt, text->order, text->pairs.count);
     text->taken = take == 0 || take > text->pairs.count ? text->pairs.count : take;
     for (size_t i = 0; i < text->taken; i++)
-        if (!vocab_count(text->src, s_src(text, i), strlen(s_src(text, i)), &err) ||
-            !vocab_count(text->tgt, s_tgt(text, i), strlen(s_tgt(text, i)), &err))
-            s_die(&err);
+        if (!vocab_count(text->src, text_src(text, i), strlen(text_src(text, i)), &err) ||
+            !vocab_count(text->tgt, text_tgt(text, i), strlen(text_tgt(text, i)), &err))
+            text_die(&err);
     if (!vocab_close(text->src, UNKNOWN_FREQUENT, VOCAB_LIMIT, &err) ||
         !vocab_close(text->tgt, UNKNOWN_FREQUENT, VOCAB_LIMIT, &err))
-        s_die(&err);
+        text_die(&err);
 }
 
-static void s_free(struct text *text)
+static void text_free(struct text *text)
 {
     vocab_destroy(&text->src);
     vocab_destroy(&text->tgt);
@@ -94,15 +94,15 @@ static void s_free(struct text *text)
     free(text->order);
 }
 
-static void s_check_count(const json_t *expected, const char *field, size_t value)
+static void text_check_count(const json_t *expected, const char *field, size_t value)
 {
     char what[128];
     const json_t *wanted = json_object_get(expected, field);
     snprintf(what, sizeof what, "%s %zu", field, value);
-    s_check(what, json_is_integer(wanted) && (size_t)json_integer_value(wanted) == value);
+    text_check(what, json_is_integer(wanted) && (size_t)json_integer_value(wanted) == value);
 }
 
-static void s_check_row(const json_t *expected, const char *field, const struct vocab *vocab, const char *sentence)
+static void text_check_row(const json_t *expected, const char *field, const struct vocab *vocab, const char *sentence)
 {
     uint16_t ids[LENGTH] = {0};
     vocab_encode(vocab, sentence, strlen(sentence), LENGTH, ids, NULL, NULL);
@@ -110,24 +110,24 @@ static void s_check_row(const json_t *expected, const char *field, const struct 
     bool ok = json_array_size(row) == LENGTH;
     for (size_t i = 0; ok && i < LENGTH; i++)
         ok = json_integer_value(json_array_get(row, i)) == ids[i];
-    s_check(field, ok);
+    text_check(field, ok);
 }
 
-static bool s_is(const json_t *value, const char *text)
+static bool text_is(const json_t *value, const char *text)
 {
     return json_is_string(value) && strcmp(json_string_value(value), text) == 0;
 }
 
-static void s_check_words(const json_t *expected, const char *field, const struct vocab *vocab)
+static void text_check_words(const json_t *expected, const char *field, const struct vocab *vocab)
 {
     const json_t *words = json_object_get(expected, field);
     bool ok = json_array_size(words) == 7;
     for (uint16_t i = 0; ok && i < 7; i++)
-        ok = s_is(json_array_get(words, i), vocab_word(vocab, (uint16_t)(ID_UNKNOWN + i)));
-    s_check(field, ok);
+        ok = text_is(json_array_get(words, i), vocab_word(vocab, (uint16_t)(ID_UNKNOWN + i)));
+    text_check(field, ok);
 }
 
-static void s_compare(const char *expected_path, const char *pairs_path)
+static void text_compare(const char *expected_path, const char *pairs_path)
 {
     json_error_t why;
     json_t *expected = json_load_file(expected_path, 0, &why);
@@ -136,39 +136,39 @@ static void s_compare(const char *expected_path, const char *pairs_path)
         exit(1);
     }
     struct text text = {0};
-    s_read(&text, pairs_path, (size_t)json_integer_value(json_object_get(expected, "pairs")));
-    s_check_count(expected, "lines", text.pairs.lines);
-    s_check_count(expected, "kept", text.pairs.count);
-    s_check_count(expected, "pairs", text.taken);
-    s_check_count(expected, "src_vocab", vocab_size(text.src));
-    s_check_count(expected, "tgt_vocab", vocab_size(text.tgt));
+    text_read(&text, pairs_path, (size_t)json_integer_value(json_object_get(expected, "pairs")));
+    text_check_count(expected, "lines", text.pairs.lines);
+    text_check_count(expected, "kept", text.pairs.count);
+    text_check_count(expected, "pairs", text.taken);
+    text_check_count(expected, "src_vocab", vocab_size(text.src));
+    text_check_count(expected, "tgt_vocab", vocab_size(text.tgt));
     const json_t *first = json_object_get(expected, "first_pair");
-    s_check("first_pair",
-            s_is(json_array_get(first, 0), s_src(&text, 0)) && s_is(json_array_get(first, 1), s_tgt(&text, 0)));
-    s_check_row(expected, "first_src_row", text.src, s_src(&text, 0));
-    s_check_row(expected, "first_tgt_row", text.tgt, s_tgt(&text, 0));
-    s_check_words(expected, "src_words_3_10", text.src);
-    s_check_words(expected, "tgt_words_3_10", text.tgt);
-    s_free(&text);
+    text_check("first_pair", text_is(json_array_get(first, 0), text_src(&text, 0)) &&
+                                 text_is(json_array_get(first, 1), text_tgt(&text, 0)));
+    text_check_row(expected, "first_src_row", text.src, text_src(&text, 0));
+    text_check_row(expected, "first_tgt_row", text.tgt, text_tgt(&text, 0));
+    text_check_words(expected, "src_words_3_10", text.src);
+    text_check_words(expected, "tgt_words_3_10", text.tgt);
+    text_free(&text);
     json_decref(expected);
 }
 
 /* The best of ten starts on all pairs, since a machine is never quite alone: read, normalise, shuffle, count, encode. */
-static void s_check_start(const char *path)
+static void text_check_start(const char *path)
 {
     double best = 1e9;
     for (int i = 0; i < 10 && best > START_SECONDS / 2; i++) {
         int64_t begin = clock_ns();
         struct text text = {0};
-        s_read(&text, path, 0);
+        text_read(&text, path, 0);
         uint16_t ids[LENGTH];
         for (size_t k = 0; k < text.taken; k++) {
-            vocab_encode(text.src, s_src(&text, k), strlen(s_src(&text, k)), LENGTH, ids, NULL, NULL);
-            vocab_encode(text.tgt, s_tgt(&text, k), strlen(s_tgt(&text, k)), LENGTH, ids, NULL, NULL);
+            vocab_encode(text.src, text_src(&text, k), strlen(text_src(&text, k)), LENGTH, ids, NULL, NULL);
+            vocab_encode(text.tgt, text_tgt(&text, k), strlen(text_tgt(&text, k)), LENGTH, ids, NULL, NULL);
         }
         double seconds = (double)(clock_ns() - begin) / 1e9;
         best = seconds < best ? seconds : best;
-        s_free(&text);
+        text_free(&text);
     }
     char what[128];
     snprintf(what, sizeof what, "start %.3f s (limit %.1f)", best, START_SECONDS);
@@ -176,28 +176,28 @@ static void s_check_start(const char *path)
     printf("  not judged with sanitizers: %s\n", what);
 #else
     if (getenv("LSTMQ_FULL") != NULL)
-        s_check(what, best <= START_SECONDS);
+        text_check(what, best <= START_SECONDS);
     else
         printf("       %s\n", what);
 #endif
 }
 
-static int s_skip(const char *why)
+static int text_skip(const char *why)
 {
     printf("skipped: %s\n", why);
     return SKIPPED;
 }
 
-static int s_reference(void)
+static int text_reference(void)
 {
     const char *reference = getenv("LSTMQ_REFERENCE"), *data = getenv("LSTMQ_DATA");
     if (reference == NULL || data == NULL)
-        return s_skip("LSTMQ_REFERENCE and LSTMQ_DATA name no folders");
+        return text_skip("LSTMQ_REFERENCE and LSTMQ_DATA name no folders");
     char expected[1024], zip[1024], command[4096], folder[] = "/tmp/lstmq-text-XXXXXX", pairs[64];
     snprintf(expected, sizeof expected, "%s/notebook_curve.json", reference);
     snprintf(zip, sizeof zip, "%s/fra-eng.zip", data);
     if (access(expected, R_OK) != 0 || access(zip, R_OK) != 0)
-        return s_skip("no notebook_curve.json in LSTMQ_REFERENCE, or no fra-eng.zip in LSTMQ_DATA");
+        return text_skip("no notebook_curve.json in LSTMQ_REFERENCE, or no fra-eng.zip in LSTMQ_DATA");
     if (mkdtemp(folder) == NULL)
         return 1;
     snprintf(pairs, sizeof pairs, "%s/fra.txt", folder);
@@ -206,13 +206,13 @@ static int s_reference(void)
     struct stat status = {0};
     int result = 1;
     if (system(command) != 0 || stat(pairs, &status) != 0) {
-        result = s_skip("neither unzip nor python3 could unpack fra-eng.zip");
+        result = text_skip("neither unzip nor python3 could unpack fra-eng.zip");
     } else if (status.st_size != REAL_BYTES) {
-        result = s_skip("this fra-eng.zip is another edition than the curve's");
+        result = text_skip("this fra-eng.zip is another edition than the curve's");
     } else {
-        s_compare(expected, pairs);
-        s_check_start(pairs);
-        result = s_missed > 0;
+        text_compare(expected, pairs);
+        text_check_start(pairs);
+        result = text_missed > 0;
     }
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
     return system(command) == 0 ? result : 1;
@@ -221,11 +221,11 @@ static int s_reference(void)
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "tiny") == 0) {
-        s_compare(LSTMQ_PARITY "/tiny_text.json", LSTMQ_PARITY "/tiny.tsv");
-        return s_missed > 0;
+        text_compare(LSTMQ_PARITY "/tiny_text.json", LSTMQ_PARITY "/tiny.tsv");
+        return text_missed > 0;
     }
     if (argc == 2 && strcmp(argv[1], "reference") == 0)
-        return s_reference();
+        return text_reference();
     fprintf(stderr, "usage: test_text tiny|reference\n");
     return 2;
 }

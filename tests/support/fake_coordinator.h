@@ -25,7 +25,7 @@ struct member {
     struct worker_options options;
     void *context; /* its own where it connects over TCP */
     pthread_t thread;
-    struct err err; /* what ended worker_run; its thread's until s_member_join */
+    struct err err; /* what ended worker_run; its thread's until fake_member_join */
     bool running, done;
     struct route route;
     struct hello hello;                 /* numbers only          */
@@ -49,14 +49,14 @@ struct fake {
 
 /* ---- workers ---- */
 
-static void *s_member_run(void *context)
+static void *fake_member_run(void *context)
 {
     struct member *member = context;
     member->done = worker_run(&member->options, &member->err);
     return NULL;
 }
 
-static void s_member_start(struct fake *fake, int i)
+static void fake_member_start(struct fake *fake, int i)
 {
     struct member *member = &fake->members[i];
     bool local = fake->hub != NULL;
@@ -66,11 +66,11 @@ static void s_member_start(struct fake *fake, int i)
                                               .config = &fake->config,
                                               .hub = fake->hub};
     member->running = true;
-    assert_int_equal(pthread_create(&member->thread, NULL, s_member_run, member), 0);
+    assert_int_equal(pthread_create(&member->thread, NULL, fake_member_run, member), 0);
 }
 
 /* Returns what worker_run returned. */
-static bool s_member_join(struct member *member)
+static bool fake_member_join(struct member *member)
 {
     pthread_join(member->thread, NULL);
     if (member->context != NULL)
@@ -83,7 +83,7 @@ static bool s_member_join(struct member *member)
 
 /* ---- the socket ---- */
 
-static void s_fake_bind(struct fake *fake, const char *endpoint)
+static void fake_bind(struct fake *fake, const char *endpoint)
 {
     const int patience = PATIENCE_MS, linger = 0, mandatory = 1;
     size_t size = sizeof fake->endpoint;
@@ -101,7 +101,7 @@ static void s_fake_bind(struct fake *fake, const char *endpoint)
     zmq_getsockopt(fake->socket, ZMQ_LAST_ENDPOINT, fake->endpoint, &size);
 }
 
-static void s_fake_open(struct fake *fake, bool local, enum reduce reduce)
+static void fake_open(struct fake *fake, bool local, enum reduce reduce)
 {
     struct err err;
     memset(fake, 0, sizeof *fake);
@@ -115,10 +115,10 @@ static void s_fake_open(struct fake *fake, bool local, enum reduce reduce)
     fake->config.worker_silence = PATIENCE_MS; /* it has no clock, so it does not say that it is there */
     fake->context = zmq_ctx_new();
     fake->hub = local ? local_hub_new(&err) : NULL;
-    s_fake_bind(fake, local ? "inproc://fake-coordinator" : "tcp://127.0.0.1:*");
+    fake_bind(fake, local ? "inproc://fake-coordinator" : "tcp://127.0.0.1:*");
 }
 
-static void s_fake_close(struct fake *fake)
+static void fake_close(struct fake *fake)
 {
     zmq_close(fake->socket);
     zmq_ctx_term(fake->context);
@@ -126,14 +126,14 @@ static void s_fake_close(struct fake *fake)
         local_hub_destroy(&fake->hub);
 }
 
-static void s_say(struct fake *fake, int to, const struct message *message)
+static void fake_coordinator_say(struct fake *fake, int to, const struct message *message)
 {
     struct err err;
     if (!message_send_wait(fake->socket, &fake->members[to].route, message, &err))
         fail_msg("to member %d: %s", to, err.text);
 }
 
-static int s_who(const struct fake *fake, const struct route *route)
+static int fake_who(const struct fake *fake, const struct route *route)
 {
     for (int i = 0; i < MEMBERS; i++)
         if (fake->members[i].running && fake->members[i].route.size == route->size &&
@@ -143,7 +143,7 @@ static int s_who(const struct fake *fake, const struct route *route)
 }
 
 /* Take in the next message but CREDIT. Returns its type; *who is the member, or -1 on a new connection. */
-static enum message_type s_hear(struct fake *fake, int *who)
+static enum message_type fake_hear(struct fake *fake, int *who)
 {
     for (;;) {
         struct message message;
@@ -153,7 +153,7 @@ static enum message_type s_hear(struct fake *fake, int *who)
         if (!message_receive(fake->socket, &route, true, &message, &got, &err) || !got)
             fail_msg("nothing was heard: %s", err.text);
         enum message_type type = message.type;
-        *who = s_who(fake, &route);
+        *who = fake_who(fake, &route);
         struct member *member = *who >= 0 ? &fake->members[*who] : NULL;
         if (type == MESSAGE_HELLO && member == NULL) {
             /* The first that has none, or has lost its connection. */
@@ -191,10 +191,10 @@ static enum message_type s_hear(struct fake *fake, int *who)
 }
 
 /* The next message is of this type. Returns whose. */
-static int s_expect(struct fake *fake, enum message_type type)
+static int fake_expect(struct fake *fake, enum message_type type)
 {
     int who;
-    enum message_type found = s_hear(fake, &who);
+    enum message_type found = fake_hear(fake, &who);
     if (found != type)
         fail_msg("%s instead of %s: %s", message_name(found), message_name(type),
                  found == MESSAGE_ERROR && who >= 0 ? fake->members[who].said.text : "");
@@ -202,11 +202,11 @@ static int s_expect(struct fake *fake, enum message_type type)
 }
 
 /* One such message from each of `count` members. */
-static void s_expect_all(struct fake *fake, enum message_type type, uint32_t count)
+static void fake_expect_all(struct fake *fake, enum message_type type, uint32_t count)
 {
     bool heard[MEMBERS] = {false};
     for (uint32_t i = 0; i < count; i++) {
-        int who = s_expect(fake, type);
+        int who = fake_expect(fake, type);
         assert_in_range(who, 0, MEMBERS - 1);
         assert_false(heard[who]);
         heard[who] = true;
@@ -215,31 +215,31 @@ static void s_expect_all(struct fake *fake, enum message_type type, uint32_t cou
 
 /* ---- beginnings ---- */
 
-static void s_welcome(struct fake *fake, int to)
+static void fake_welcome(struct fake *fake, int to)
 {
     struct buffer config = {0};
     config_dump(&fake->config, &config);
-    s_say(fake, to,
-          &(struct message){.type = MESSAGE_WELCOME,
-                            .welcome = {.run = RUN,
-                                        .worker = (uint64_t)to + 1,
-                                        .config = {config.data, config.size},
-                                        .src_vocab = SRC_WORDS,
-                                        .tgt_vocab = TGT_WORDS}});
+    fake_coordinator_say(fake, to,
+                         &(struct message){.type = MESSAGE_WELCOME,
+                                           .welcome = {.run = RUN,
+                                                       .worker = (uint64_t)to + 1,
+                                                       .config = {config.data, config.size},
+                                                       .src_vocab = SRC_WORDS,
+                                                       .tgt_vocab = TGT_WORDS}});
     buffer_free(&config);
 }
 
-static void s_start(struct fake *fake, int first, int count)
+static void fake_start(struct fake *fake, int first, int count)
 {
     for (int i = first; i < first + count; i++) {
-        s_member_start(fake, i);
-        assert_int_equal(s_expect(fake, MESSAGE_HELLO), i);
-        s_welcome(fake, i);
+        fake_member_start(fake, i);
+        assert_int_equal(fake_expect(fake, MESSAGE_HELLO), i);
+        fake_welcome(fake, i);
     }
 }
 
 /* GENERATION to all of `size` ranks; rank r gets source[r]. */
-static void s_announce(struct fake *fake, uint32_t size, uint64_t step, const enum generation_source *source)
+static void fake_announce(struct fake *fake, uint32_t size, uint64_t step, const enum generation_source *source)
 {
     fake->generation++;
     fake->span = 0;
@@ -248,36 +248,37 @@ static void s_announce(struct fake *fake, uint32_t size, uint64_t step, const en
     for (uint32_t r = 0; r < size; r++)
         broadcast = broadcast || source[r] == SOURCE_PEER;
     for (uint32_t r = 0; r < size; r++)
-        s_say(fake, (int)r,
-              &(struct message){.type = MESSAGE_GENERATION,
-                                .generation = {.generation = fake->generation,
-                                               .rank = r,
-                                               .size = size,
-                                               .step = step,
-                                               .source = source[r],
-                                               .broadcast = broadcast}});
+        fake_coordinator_say(fake, (int)r,
+                             &(struct message){.type = MESSAGE_GENERATION,
+                                               .generation = {.generation = fake->generation,
+                                                              .rank = r,
+                                                              .size = size,
+                                                              .step = step,
+                                                              .source = source[r],
+                                                              .broadcast = broadcast}});
 }
 
-static void s_peers(struct fake *fake)
+static void fake_peers(struct fake *fake)
 {
     struct buffer lines = {0};
     for (uint32_t r = 0; r < fake->size; r++)
         buffer_format(&lines, "%s\n", fake->members[r].endpoint);
     for (uint32_t r = 0; r < fake->size; r++)
-        s_say(fake, (int)r,
-              &(struct message){.type = MESSAGE_PEERS,
-                                .peers = {.generation = fake->generation, .lines = lines.data, .size = lines.size}});
+        fake_coordinator_say(
+            fake, (int)r,
+            &(struct message){.type = MESSAGE_PEERS,
+                              .peers = {.generation = fake->generation, .lines = lines.data, .size = lines.size}});
     buffer_free(&lines);
 }
 
-static void s_generation(struct fake *fake, uint32_t size, uint64_t step, const enum generation_source *source)
+static void fake_generation(struct fake *fake, uint32_t size, uint64_t step, const enum generation_source *source)
 {
-    s_announce(fake, size, step, source);
+    fake_announce(fake, size, step, source);
     if (size > 1) {
-        s_expect_all(fake, MESSAGE_ENDPOINT, size);
-        s_peers(fake);
+        fake_expect_all(fake, MESSAGE_ENDPOINT, size);
+        fake_peers(fake);
     }
-    s_expect_all(fake, MESSAGE_READY, size);
+    fake_expect_all(fake, MESSAGE_READY, size);
 }
 
 /* ---- work ---- */
@@ -290,7 +291,7 @@ struct made {
     struct span_step of;
 };
 
-static void s_make(struct made *made, uint64_t step)
+static void fake_make(struct made *made, uint64_t step)
 {
     struct mt19937 random;
     bool src[SRC_WORDS] = {false}, tgt[TGT_WORDS] = {false};
@@ -321,11 +322,11 @@ static void s_make(struct made *made, uint64_t step)
 }
 
 /* The span of one step to one rank: its shards, each ceil(STEP_ROWS / V) rows or what is left of them. */
-static void s_send_span(struct fake *fake, uint32_t rank, uint64_t step)
+static void fake_send_span(struct fake *fake, uint32_t rank, uint64_t step)
 {
     struct made made;
     struct span_shard shards[64];
-    s_make(&made, step);
+    fake_make(&made, step);
     uint32_t V = (uint32_t)fake->config.train_shards, W = fake->size, length = (STEP_ROWS + V - 1) / V;
     uint32_t each = (V + W - 1) / W, first = rank * each < V ? rank * each : V;
     uint32_t end = first + each < V ? first + each : V, count = 0, row = first * length, rows = 0;
@@ -337,32 +338,32 @@ static void s_send_span(struct fake *fake, uint32_t rank, uint64_t step)
     }
     if (W == 1)
         made.of.src_distinct = made.of.tgt_distinct = 0;
-    s_say(fake, (int)rank,
-          &(struct message){.type = MESSAGE_SPAN,
-                            .span = {.generation = fake->generation,
-                                     .span = fake->span,
-                                     .first_step = step,
-                                     .steps = 1,
-                                     .of = &made.of,
-                                     .shards = shards,
-                                     .shard_count = count,
-                                     .distinct = made.distinct,
-                                     .distinct_count = made.of.src_distinct + made.of.tgt_distinct,
-                                     .rows = {.count = rows,
-                                              .src_lengths = made.src_lengths + row,
-                                              .tgt_lengths = made.tgt_lengths + row,
-                                              .ids = made.ids + made.at[row],
-                                              .id_count = made.at[row + rows] - made.at[row]}}});
+    fake_coordinator_say(fake, (int)rank,
+                         &(struct message){.type = MESSAGE_SPAN,
+                                           .span = {.generation = fake->generation,
+                                                    .span = fake->span,
+                                                    .first_step = step,
+                                                    .steps = 1,
+                                                    .of = &made.of,
+                                                    .shards = shards,
+                                                    .shard_count = count,
+                                                    .distinct = made.distinct,
+                                                    .distinct_count = made.of.src_distinct + made.of.tgt_distinct,
+                                                    .rows = {.count = rows,
+                                                             .src_lengths = made.src_lengths + row,
+                                                             .tgt_lengths = made.tgt_lengths + row,
+                                                             .ids = made.ids + made.at[row],
+                                                             .id_count = made.at[row + rows] - made.at[row]}}});
 }
 
 /* Steps first..end-1, one a span, each reported by all ranks, and alike. */
-static inline void s_steps(struct fake *fake, uint64_t first, uint64_t end)
+static inline void fake_steps(struct fake *fake, uint64_t first, uint64_t end)
 {
     for (uint64_t step = first; step < end; step++) {
         for (uint32_t r = 0; r < fake->size; r++)
-            s_send_span(fake, r, step);
+            fake_send_span(fake, r, step);
         fake->span++;
-        s_expect_all(fake, MESSAGE_REPORT, fake->size);
+        fake_expect_all(fake, MESSAGE_REPORT, fake->size);
         for (uint32_t r = 1; r < fake->size; r++) {
             assert_memory_equal(fake->members[r].results, fake->members[0].results, sizeof(struct step_result));
             assert_int_equal(fake->members[r].report.hash, fake->members[0].report.hash);
@@ -371,22 +372,23 @@ static inline void s_steps(struct fake *fake, uint64_t first, uint64_t end)
 }
 
 /* SAVE: the member's two files, in its `state`. */
-static inline void s_save(struct fake *fake, int who, uint64_t step)
+static inline void fake_coordinator_save(struct fake *fake, int who, uint64_t step)
 {
     struct buffer *state = fake->members[who].state;
     buffer_clear(&state[0]);
     buffer_clear(&state[1]);
-    s_say(fake, who, &(struct message){.type = MESSAGE_SAVE, .save = {.generation = fake->generation, .step = step}});
+    fake_coordinator_say(
+        fake, who, &(struct message){.type = MESSAGE_SAVE, .save = {.generation = fake->generation, .step = step}});
     /* A header and three arenas; each smaller than a piece. */
     for (int piece = 0; piece < 5; piece++)
-        assert_int_equal(s_expect(fake, MESSAGE_STATE), who);
+        assert_int_equal(fake_expect(fake, MESSAGE_STATE), who);
 }
 
-static inline void s_dismiss(struct fake *fake, int who)
+static inline void fake_dismiss(struct fake *fake, int who)
 {
-    s_say(fake, who, &(struct message){.type = MESSAGE_DISMISS, .dismiss = {.reason = {"done", 4}}});
-    assert_int_equal(s_expect(fake, MESSAGE_LEAVE), who);
-    if (!s_member_join(&fake->members[who]))
+    fake_coordinator_say(fake, who, &(struct message){.type = MESSAGE_DISMISS, .dismiss = {.reason = {"done", 4}}});
+    assert_int_equal(fake_expect(fake, MESSAGE_LEAVE), who);
+    if (!fake_member_join(&fake->members[who]))
         fail_msg("member %d: %s", who, fake->members[who].err.text);
 }
 

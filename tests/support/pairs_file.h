@@ -15,16 +15,16 @@
 #include <cmocka.h>
 #include <zlib.h>
 
-static char s_folder[] = "/tmp/lstmq-pairs-XXXXXX";
-static char s_path[3][64];
+static char pairs_file_folder[] = "/tmp/lstmq-pairs-XXXXXX";
+static char pairs_file_path[3][64];
 
 static inline int make_folder(void **state)
 {
     (void)state;
-    if (mkdtemp(s_folder) == NULL)
+    if (mkdtemp(pairs_file_folder) == NULL)
         return -1;
     for (int i = 0; i < 3; i++)
-        snprintf(s_path[i], sizeof s_path[i], "%s/%s", s_folder,
+        snprintf(pairs_file_path[i], sizeof pairs_file_path[i], "%s/%s", pairs_file_folder,
                  (const char *[]){"pairs.tsv", "text.src", "text.tgt"}[i]);
     return 0;
 }
@@ -33,14 +33,14 @@ static inline int remove_files(void **state)
 {
     (void)state;
     for (int i = 0; i < 3; i++)
-        unlink(s_path[i]);
+        unlink(pairs_file_path[i]);
     return 0;
 }
 
 static inline int remove_folder(void **state)
 {
     (void)state;
-    return rmdir(s_folder);
+    return rmdir(pairs_file_folder);
 }
 
 static inline void write_file(const char *path, const void *bytes, size_t size)
@@ -76,7 +76,7 @@ static inline unsigned char *gzip(const char *text, size_t size, size_t *packed_
 
 static inline struct pairs_source tsv_source(enum on_bad_line on_bad_line)
 {
-    return (struct pairs_source){.pairs = s_path[0],
+    return (struct pairs_source){.pairs = pairs_file_path[0],
                                  .src = "",
                                  .tgt = "",
                                  .rule = NORMALISE_NOTEBOOK,
@@ -88,8 +88,8 @@ static inline struct pairs_source parallel_source(enum on_bad_line on_bad_line)
 {
     struct pairs_source source = tsv_source(on_bad_line);
     source.pairs = "";
-    source.src = s_path[1];
-    source.tgt = s_path[2];
+    source.src = pairs_file_path[1];
+    source.tgt = pairs_file_path[2];
     return source;
 }
 

@@ -13,13 +13,13 @@
 
 static struct {
     char folder[40], pairs[64], run[64], run_too[64];
-} s_place;
+} scene_place_place;
 
 /* 25 pairs. With what scene_configure (trainer_scene.h) sets 20 are to train on and 5 to validate with: 7 steps an epoch, and
  * 2 validation requests. */
 static inline bool place_write_pairs(void)
 {
-    FILE *file = fopen(s_place.pairs, "we");
+    FILE *file = fopen(scene_place_place.pairs, "we");
     if (file == NULL)
         return false;
     for (int i = 0; i < 25; i++)
@@ -31,25 +31,25 @@ static inline int place_make(void **state)
 {
     (void)state;
     log_open("test", LOG_OFF);
-    snprintf(s_place.folder, sizeof s_place.folder, "/tmp/lstmq-scene-XXXXXX");
-    if (mkdtemp(s_place.folder) == NULL)
+    snprintf(scene_place_place.folder, sizeof scene_place_place.folder, "/tmp/lstmq-scene-XXXXXX");
+    if (mkdtemp(scene_place_place.folder) == NULL)
         return -1;
-    snprintf(s_place.pairs, sizeof s_place.pairs, "%s/pairs.tsv", s_place.folder);
-    snprintf(s_place.run, sizeof s_place.run, "%s/run", s_place.folder);
-    snprintf(s_place.run_too, sizeof s_place.run_too, "%s/run-too", s_place.folder);
+    snprintf(scene_place_place.pairs, sizeof scene_place_place.pairs, "%s/pairs.tsv", scene_place_place.folder);
+    snprintf(scene_place_place.run, sizeof scene_place_place.run, "%s/run", scene_place_place.folder);
+    snprintf(scene_place_place.run_too, sizeof scene_place_place.run_too, "%s/run-too", scene_place_place.folder);
     return place_write_pairs() ? 0 : -1;
 }
 
 static inline int place_clear(void **state)
 {
     (void)state;
-    return folder_remove(s_place.run, NULL) && folder_remove(s_place.run_too, NULL) ? 0 : -1;
+    return folder_remove(scene_place_place.run, NULL) && folder_remove(scene_place_place.run_too, NULL) ? 0 : -1;
 }
 
 static inline int place_remove(void **state)
 {
     (void)state;
-    return folder_remove(s_place.folder, NULL) ? 0 : -1;
+    return folder_remove(scene_place_place.folder, NULL) ? 0 : -1;
 }
 
 #endif

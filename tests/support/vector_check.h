@@ -15,12 +15,12 @@
 
 #include <cmocka.h>
 
-static const int s_sizes[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 257};
-enum { SIZES = sizeof s_sizes / sizeof s_sizes[0], GUARD = 33 };
+static const int check_sizes[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 257};
+enum { SIZES = sizeof check_sizes / sizeof check_sizes[0], GUARD = 33 };
 
 typedef const struct vector_table table;
 
-static inline float *s_array(size_t count)
+static inline float *check_array(size_t count)
 {
     float *base = malloc((count + (size_t)2 * GUARD) * sizeof *base);
     assert_non_null(base);
@@ -29,7 +29,7 @@ static inline float *s_array(size_t count)
     return base + GUARD;
 }
 
-static inline void s_free(float *x, size_t count)
+static inline void check_free(float *x, size_t count)
 {
     for (size_t i = 1; i <= GUARD; i++)
         if (x[-(ptrdiff_t)i] != -12345.0f || x[count + i - 1] != -12345.0f)
@@ -38,43 +38,43 @@ static inline void s_free(float *x, size_t count)
 }
 
 /* `count` values in -size .. size that depend on `seed` only. */
-static inline float *s_random(size_t count, uint64_t seed, double size)
+static inline float *check_random(size_t count, uint64_t seed, double size)
 {
-    float *x = s_array(count);
+    float *x = check_array(count);
     for (size_t i = 0; i < count; i++)
         x[i] = (float)(((double)(splitmix(seed * 1000003 + i) >> 11) * 0x1p-52 - 1.0) * size);
     return x;
 }
 
-static inline float *s_copy(const float *x, size_t count)
+static inline float *check_copy(const float *x, size_t count)
 {
-    float *copy = s_array(count);
+    float *copy = check_array(count);
     memcpy(copy, x, count * sizeof *x);
     return copy;
 }
 
-static inline void s_near(const char *what, const float *x, const double *right, size_t count, double relative,
-                          double absolute)
+static inline void vector_check_near(const char *what, const float *x, const double *right, size_t count,
+                                     double relative, double absolute)
 {
     for (size_t i = 0; i < count; i++)
         if (!(fabs((double)x[i] - right[i]) <= relative * fabs(right[i]) + absolute))
             fail_msg("%s: element %zu of %zu is %.9g, not %.9g", what, i, count, (double)x[i], right[i]);
 }
 
-static inline void s_same_bits(const char *what, const void *a, const void *b, size_t bytes)
+static inline void check_same_bits(const char *what, const void *a, const void *b, size_t bytes)
 {
     if (memcmp(a, b, bytes) != 0)
         fail_msg("%s: the bits differ", what);
 }
 
-static inline double *s_doubles(size_t count)
+static inline double *check_doubles(size_t count)
 {
     double *x = calloc(count, sizeof *x);
     assert_non_null(x);
     return x;
 }
 
-static inline void s_each_table(void (*check)(table *t))
+static inline void check_each_table(void (*check)(table *t))
 {
     size_t count;
     const struct vector_table *const *tables = vector_tables(&count);
@@ -88,7 +88,7 @@ static inline void s_each_table(void (*check)(table *t))
     static void name(void **state)                                                                                     \
     {                                                                                                                  \
         (void)state;                                                                                                   \
-        s_each_table(name##_of);                                                                                       \
+        check_each_table(name##_of);                                                                                   \
     }                                                                                                                  \
     static void name##_of(table *t)
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct report_sample s_samples[] = {
+static const struct report_sample report_sample_samples[] = {
     {"where is the station ?", "où est la gare ?", "où est la gare ?"},
     {"this is a small cat .", "c'est un petit chat .", "c'est un petit <b>chat</b> ."},
     {"how are you ?", NULL, "comment allez-vous ?"},
@@ -65,8 +65,8 @@ int main(int argc, char **argv)
         .parameters = 4548132,
         .best_epoch = epochs > 1 ? 43 : 0,
         .status = epochs > 1 ? "finished" : "training",
-        .samples = s_samples,
-        .sample_count = epochs ? sizeof s_samples / sizeof *s_samples : 0,
+        .samples = report_sample_samples,
+        .sample_count = epochs ? sizeof report_sample_samples / sizeof *report_sample_samples : 0,
     };
     if (!metrics_write(argv[1], epochs) || !report_write(argv[1], &facts, &err)) {
         fprintf(stderr, "%s\n", err.text);

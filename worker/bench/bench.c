@@ -6,13 +6,13 @@
 /* Runs before the first that counts, the fewest that count, and the most that are kept. */
 enum { WARM_UP = 2, RUNS_LEAST = 3, RUNS_MOST = 100000 };
 
-static int s_by_time(const void *a, const void *b)
+static int bench_by_time(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return x < y ? -1 : x > y;
 }
 
-static bool s_run(const struct work *work, double *ms, struct err *err)
+static bool bench_run(const struct work *work, double *ms, struct err *err)
 {
     if (work->prepare != NULL && !work->prepare(work->context, err))
         return false;
@@ -28,12 +28,12 @@ bool bench_time(const struct work *work, double seconds, struct timing *timing, 
     size_t count = 0;
     bool ok = runs != NULL || err_set(err, ERR_MEMORY, "no memory for a measurement");
     for (int i = 0; ok && i < WARM_UP; i++)
-        ok = s_run(work, &unused, err);
+        ok = bench_run(work, &unused, err);
     int64_t end = clock_ns() + (int64_t)(seconds * 1e9);
     while (ok && count < RUNS_MOST && (count < RUNS_LEAST || clock_ns() < end))
-        ok = s_run(work, &runs[count++], err);
+        ok = bench_run(work, &runs[count++], err);
     if (ok) {
-        qsort(runs, count, sizeof *runs, s_by_time);
+        qsort(runs, count, sizeof *runs, bench_by_time);
         *timing = (struct timing){.median = runs[count / 2], .least = runs[0], .most = runs[count - 1], .runs = count};
     }
     free(runs);

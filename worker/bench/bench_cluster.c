@@ -12,7 +12,7 @@
 #include <zmq.h>
 
 enum { SIZES = 3, SPAN = 8, RING_SUMS = 8, HOP_SUMS = 200, PINGS = 10, HANDSHAKE = 6, PEER_LINE = 25 };
-static const int s_workers[SIZES] = {8, 64, 512};
+static const int bench_cluster_workers[SIZES] = {8, 64, 512};
 
 #define VOLUME_FORMULA "2 (W - 1) / W x 4 P"
 #define SUM_FORMULA    "volume / ring + 2 (W - 1) hop"
@@ -30,7 +30,7 @@ struct cluster {
 
 /* ---- the ring ---- */
 
-static bool s_burst(size_t count, uint32_t sums, double *seconds, struct err *err)
+static bool bench_cluster_burst(size_t count, uint32_t sums, double *seconds, struct err *err)
 {
     const struct bench_ring_options options = {
         .ranks = 2, .count = count, .element = ELEMENT_F32, .bind = "tcp://127.0.0.1"};
@@ -43,10 +43,11 @@ static bool s_burst(size_t count, uint32_t sums, double *seconds, struct err *er
 }
 
 /* Of two ranks each sends all of its bytes once, in two hops. */
-static bool s_measure_ring(struct cluster *cluster, struct err *err)
+static bool bench_cluster_measure_ring(struct cluster *cluster, struct err *err)
 {
     double whole, least;
-    if (!s_burst(1, HOP_SUMS, &least, err) || !s_burst((size_t)cluster->parameters, RING_SUMS, &whole, err))
+    if (!bench_cluster_burst(1, HOP_SUMS, &least, err) ||
+        !bench_cluster_burst((size_t)cluster->parameters, RING_SUMS, &whole, err))
         return false;
     cluster->hop = least / 2;
     cluster->ring = sizeof(float) * cluster->parameters / (whole > least ? whole - least : whole);
@@ -60,7 +61,7 @@ struct pass {
     const struct message *message;
 };
 
-static bool s_pass(void *context, struct err *err)
+static bool bench_cluster_pass(void *context, struct err *err)
 {
     struct pass *pass = context;
     struct route from;
@@ -73,7 +74,7 @@ static bool s_pass(void *context, struct err *err)
     return true;
 }
 
-static bool s_open(struct pass *pass, struct err *err)
+static bool bench_cluster_open(struct pass *pass, struct err *err)
 {
     char endpoint[256];
     size_t size = sizeof endpoint;
@@ -87,7 +88,7 @@ static bool s_open(struct pass *pass, struct err *err)
     return true;
 }
 
-static void s_close(struct pass *pass)
+static void bench_cluster_close(struct pass *pass)
 {
     if (pass->router != NULL)
         zmq_close(pass->router);
@@ -97,20 +98,20 @@ static void s_close(struct pass *pass)
         zmq_ctx_term(pass->context);
 }
 
-static bool s_time(struct cluster *cluster, struct pass *pass, const struct message *message, double *seconds,
-                   struct err *err)
+static bool bench_cluster_time(struct cluster *cluster, struct pass *pass, const struct message *message,
+                               double *seconds, struct err *err)
 {
     struct timing timing;
     pass->message = message;
-    if (!bench_time(&(struct work){.run = s_pass, .context = pass}, cluster->bench->config.bench_seconds / SPAN,
-                    &timing, err))
+    if (!bench_time(&(struct work){.run = bench_cluster_pass, .context = pass},
+                    cluster->bench->config.bench_seconds / SPAN, &timing, err))
         return false;
     *seconds = timing.median / 1e3;
     return true;
 }
 
 /* How many ids are below `limit` among `count` of a language: that of rank r comes with a chance as 1 / r. */
-static double s_distinct(double limit, double count)
+static double bench_cluster_distinct(double limit, double count)
 {
     double sum = 0, expected = 0;
     for (double rank = 1; rank < limit; rank++)
@@ -127,8 +128,8 @@ static double s_distinct(double limit, double count)
 }
 
 /* A SPAN of a worker: SPAN steps of train.batch rows, with `distinct` ids a step. */
-static bool s_time_span(struct cluster *cluster, struct pass *pass, const struct bench_data *data, int size,
-                        struct err *err)
+static bool bench_cluster_time_span(struct cluster *cluster, struct pass *pass, const struct bench_data *data, int size,
+                                    struct err *err)
 {
     uint32_t batch = (uint32_t)cluster->bench->config.train_batch, each = (uint32_t)cluster->distinct[size];
     uint16_t *distinct = malloc(SPAN * (each + 1) * sizeof *distinct);
@@ -150,28 +151,28 @@ static bool s_time_span(struct cluster *cluster, struct pass *pass, const struct
                                              .distinct = distinct,
                                              .distinct_count = SPAN * each,
                                              .rows = data->rows}};
-    bool ok = s_time(cluster, pass, &message, &cluster->span[size], err);
+    bool ok = bench_cluster_time(cluster, pass, &message, &cluster->span[size], err);
     cluster->bytes[size] = sizeof *of + sizeof *shards + sizeof *distinct * (double)each +
                            2 * ((double)data->rows.id_count / SPAN + 2 * (double)batch);
     free(distinct);
     return ok;
 }
 
-static bool s_time_peers(struct cluster *cluster, struct pass *pass, int size, struct err *err)
+static bool bench_cluster_time_peers(struct cluster *cluster, struct pass *pass, int size, struct err *err)
 {
-    size_t bytes = (size_t)s_workers[size] * PEER_LINE;
+    size_t bytes = (size_t)bench_cluster_workers[size] * PEER_LINE;
     char *lines = malloc(bytes);
     if (lines == NULL)
         return err_set(err, ERR_MEMORY, "no memory for endpoints");
-    for (int i = 0; i < s_workers[size]; i++)
+    for (int i = 0; i < bench_cluster_workers[size]; i++)
         memcpy(lines + i * PEER_LINE, "tcp://192.168.10.12:5757\n", PEER_LINE);
     const struct message message = {.type = MESSAGE_PEERS, .peers = {.lines = lines, .size = bytes}};
-    bool ok = s_time(cluster, pass, &message, &cluster->peers[size], err);
+    bool ok = bench_cluster_time(cluster, pass, &message, &cluster->peers[size], err);
     free(lines);
     return ok;
 }
 
-static bool s_measure_messages(struct cluster *cluster, struct err *err)
+static bool bench_cluster_measure_messages(struct cluster *cluster, struct err *err)
 {
     struct pass pass = {0};
     struct bench_data data;
@@ -183,13 +184,15 @@ static bool s_measure_messages(struct cluster *cluster, struct err *err)
     if (!bench_data_draw(&data, config, src, tgt, SPAN * (size_t)config->train_batch, err))
         return false;
     double ids = (double)data.rows.id_count / 2 / SPAN;
-    bool ok = s_open(&pass, err) && s_time(cluster, &pass, &ping, &cluster->control, err) &&
-              s_time(cluster, &pass, &report, &cluster->report, err);
+    bool ok = bench_cluster_open(&pass, err) && bench_cluster_time(cluster, &pass, &ping, &cluster->control, err) &&
+              bench_cluster_time(cluster, &pass, &report, &cluster->report, err);
     for (int size = 0; ok && size < SIZES; size++) {
-        cluster->distinct[size] = s_distinct(src, s_workers[size] * ids) + s_distinct(tgt, s_workers[size] * ids);
-        ok = s_time_span(cluster, &pass, &data, size, err) && s_time_peers(cluster, &pass, size, err);
+        cluster->distinct[size] = bench_cluster_distinct(src, bench_cluster_workers[size] * ids) +
+                                  bench_cluster_distinct(tgt, bench_cluster_workers[size] * ids);
+        ok = bench_cluster_time_span(cluster, &pass, &data, size, err) &&
+             bench_cluster_time_peers(cluster, &pass, size, err);
     }
-    s_close(&pass);
+    bench_cluster_close(&pass);
     bench_data_free(&data);
     return ok;
 }
@@ -197,31 +200,31 @@ static bool s_measure_messages(struct cluster *cluster, struct err *err)
 /* ---- what follows ---- */
 
 /* Seconds of the coordinator for a step of all workers: a SPAN, a REPORT and a CREDIT for each and SPAN steps. */
-static double s_feeding(const struct cluster *cluster, int size)
+static double bench_cluster_feeding(const struct cluster *cluster, int size)
 {
-    return s_workers[size] * (cluster->span[size] + cluster->report + cluster->control) / SPAN;
+    return bench_cluster_workers[size] * (cluster->span[size] + cluster->report + cluster->control) / SPAN;
 }
 
-static double s_volume(const struct cluster *cluster, int size)
+static double bench_cluster_volume(const struct cluster *cluster, int size)
 {
-    double workers = s_workers[size];
+    double workers = bench_cluster_workers[size];
     return 2 * (workers - 1) / workers * sizeof(float) * cluster->parameters;
 }
 
-static double s_sum(const struct cluster *cluster, int size)
+static double bench_cluster_sum(const struct cluster *cluster, int size)
 {
-    return s_volume(cluster, size) / cluster->ring + 2 * (s_workers[size] - 1) * cluster->hop;
+    return bench_cluster_volume(cluster, size) / cluster->ring + 2 * (bench_cluster_workers[size] - 1) * cluster->hop;
 }
 
-static double s_change(const struct cluster *cluster, int size)
+static double bench_cluster_change(const struct cluster *cluster, int size)
 {
-    return s_workers[size] * (HANDSHAKE * cluster->control + cluster->peers[size]) +
-           3 * sizeof(float) * cluster->parameters / cluster->ring + (s_workers[size] - 1) * cluster->hop;
+    return bench_cluster_workers[size] * (HANDSHAKE * cluster->control + cluster->peers[size]) +
+           3 * sizeof(float) * cluster->parameters / cluster->ring + (bench_cluster_workers[size] - 1) * cluster->hop;
 }
 
-static double s_alive(const struct cluster *cluster, int size)
+static double bench_cluster_alive(const struct cluster *cluster, int size)
 {
-    return 2 * PINGS * s_workers[size] * cluster->control;
+    return 2 * PINGS * bench_cluster_workers[size] * cluster->control;
 }
 
 struct line {
@@ -230,28 +233,28 @@ struct line {
     double scale;
 };
 
-static double s_span_us(const struct cluster *cluster, int size)
+static double bench_cluster_span_us(const struct cluster *cluster, int size)
 {
     return cluster->span[size];
 }
 
-static double s_bytes(const struct cluster *cluster, int size)
+static double bench_cluster_bytes(const struct cluster *cluster, int size)
 {
     return cluster->bytes[size];
 }
 
-static const struct line s_lines[] = {
-    {"alive", "10 PINGs and PONGs a second", "% of a core", s_alive, 100},
-    {"span_us", "a SPAN of 8 steps", "us", s_span_us, 1e6},
-    {"feed_us", "W (SPAN + REPORT + CREDIT) / 8", "us a step", s_feeding, 1e6},
-    {"span_kb", "rows and ids a worker and step", "KB", s_bytes, 1e-3},
-    {"volume_mb", VOLUME_FORMULA, "MB a rank", s_volume, 1e-6},
-    {"sum_ms", SUM_FORMULA, "ms a step", s_sum, 1e3},
-    {"change_ms", "a generation's change", "ms", s_change, 1e3},
+static const struct line bench_cluster_lines[] = {
+    {"alive", "10 PINGs and PONGs a second", "% of a core", bench_cluster_alive, 100},
+    {"span_us", "a SPAN of 8 steps", "us", bench_cluster_span_us, 1e6},
+    {"feed_us", "W (SPAN + REPORT + CREDIT) / 8", "us a step", bench_cluster_feeding, 1e6},
+    {"span_kb", "rows and ids a worker and step", "KB", bench_cluster_bytes, 1e-3},
+    {"volume_mb", VOLUME_FORMULA, "MB a rank", bench_cluster_volume, 1e-6},
+    {"sum_ms", SUM_FORMULA, "ms a step", bench_cluster_sum, 1e3},
+    {"change_ms", "a generation's change", "ms", bench_cluster_change, 1e3},
 };
-enum { LINES = sizeof s_lines / sizeof *s_lines };
+enum { LINES = sizeof bench_cluster_lines / sizeof *bench_cluster_lines };
 
-static void s_print(const struct cluster *cluster, struct buffer *out)
+static void bench_cluster_print(const struct cluster *cluster, struct buffer *out)
 {
     buffer_format(out, "cluster: W workers of %d rows a step; P %.0f parameters\n",
                   (int)cluster->bench->config.train_batch, cluster->parameters);
@@ -261,29 +264,30 @@ static void s_print(const struct cluster *cluster, struct buffer *out)
                   1e6 * cluster->hop);
     buffer_format(out, "  %-32s", "W");
     for (int size = 0; size < SIZES; size++)
-        buffer_format(out, " %9d", s_workers[size]);
+        buffer_format(out, " %9d", bench_cluster_workers[size]);
     buffer_text(out, "\n");
     for (int i = 0; i < LINES; i++) {
-        buffer_format(out, "  %-32s", s_lines[i].text);
+        buffer_format(out, "  %-32s", bench_cluster_lines[i].text);
         for (int size = 0; size < SIZES; size++)
-            buffer_format(out, " %9.1f", s_lines[i].scale * s_lines[i].value(cluster, size));
-        buffer_format(out, "  %s\n", s_lines[i].unit);
+            buffer_format(out, " %9.1f", bench_cluster_lines[i].scale * bench_cluster_lines[i].value(cluster, size));
+        buffer_format(out, "  %s\n", bench_cluster_lines[i].unit);
     }
     buffer_text(out, "  change: " CHANGE_FORMULA "\n");
 }
 
-static void s_print_json(const struct cluster *cluster, struct buffer *out)
+static void bench_cluster_print_json(const struct cluster *cluster, struct buffer *out)
 {
     buffer_format(out,
                   "\"cluster\": {\"volume\": \"" VOLUME_FORMULA "\", \"sum\": \"" SUM_FORMULA
                   "\", \"change\": \"" CHANGE_FORMULA "\", \"parameters\": %.0f, \"control_us\": %.6g, "
                   "\"report_us\": %.6g, \"ring_gb_per_s\": %.6g, \"hop_us\": %.6g, \"workers\": [%d, %d, %d]",
                   cluster->parameters, 1e6 * cluster->control, 1e6 * cluster->report, cluster->ring / 1e9,
-                  1e6 * cluster->hop, s_workers[0], s_workers[1], s_workers[2]);
+                  1e6 * cluster->hop, bench_cluster_workers[0], bench_cluster_workers[1], bench_cluster_workers[2]);
     for (int i = 0; i < LINES; i++) {
-        buffer_format(out, ", \"%s\": [", s_lines[i].key);
+        buffer_format(out, ", \"%s\": [", bench_cluster_lines[i].key);
         for (int size = 0; size < SIZES; size++)
-            buffer_format(out, "%s%.6g", size > 0 ? ", " : "", s_lines[i].scale * s_lines[i].value(cluster, size));
+            buffer_format(out, "%s%.6g", size > 0 ? ", " : "",
+                          bench_cluster_lines[i].scale * bench_cluster_lines[i].value(cluster, size));
         buffer_text(out, "]");
     }
     buffer_text(out, "}");
@@ -298,11 +302,11 @@ bool bench_cluster(struct bench *bench, struct err *err)
         return false;
     cluster.parameters = (double)model->elements;
     model_destroy(&model);
-    if (!s_measure_ring(&cluster, err) || !s_measure_messages(&cluster, err))
+    if (!bench_cluster_measure_ring(&cluster, err) || !bench_cluster_measure_messages(&cluster, err))
         return false;
     if (bench->config.output_json)
-        s_print_json(&cluster, &bench->out);
+        bench_cluster_print_json(&cluster, &bench->out);
     else
-        s_print(&cluster, &bench->out);
+        bench_cluster_print(&cluster, &bench->out);
     return true;
 }

@@ -21,22 +21,22 @@ enum { LENGTH_SUM = 8000 };
  * notebook's. */
 static const double ZIPF_OFFSET = 2.0;
 
-static int s_vocab(const struct config *config, int vocab)
+static int bench_data_vocab(const struct config *config, int vocab)
 {
     return config->data_vocab_limit < vocab ? (int)config->data_vocab_limit : vocab;
 }
 
 int bench_src_vocab(const struct config *config)
 {
-    return s_vocab(config, NOTEBOOK_SRC_VOCAB);
+    return bench_data_vocab(config, NOTEBOOK_SRC_VOCAB);
 }
 
 int bench_tgt_vocab(const struct config *config)
 {
-    return s_vocab(config, NOTEBOOK_TGT_VOCAB);
+    return bench_data_vocab(config, NOTEBOOK_TGT_VOCAB);
 }
 
-static bool s_alloc(struct bench_data *data, size_t count, size_t length, struct err *err)
+static bool bench_data_alloc(struct bench_data *data, size_t count, size_t length, struct err *err)
 {
     *data = (struct bench_data){
         .src_lengths = malloc(count * sizeof *data->src_lengths),
@@ -60,7 +60,7 @@ void bench_data_free(struct bench_data *data)
 }
 
 /* The rows that the arrays hold, and what follows from them. */
-static void s_close(struct bench_data *data, size_t count)
+static void bench_data_close(struct bench_data *data, size_t count)
 {
     size_t at = 0;
     data->tgt_tokens = 0;
@@ -76,7 +76,7 @@ static void s_close(struct bench_data *data, size_t count)
                                .id_count = at};
 }
 
-static int s_draw_length(struct mt19937 *mt, const uint16_t *weights)
+static int bench_data_draw_length(struct mt19937 *mt, const uint16_t *weights)
 {
     uint32_t at = mt19937_below(mt, LENGTH_SUM);
     int length = 0;
@@ -86,7 +86,7 @@ static int s_draw_length(struct mt19937 *mt, const uint16_t *weights)
 }
 
 /* The running sum of the words' weights. */
-static double *s_zipf(int vocab, struct err *err)
+static double *bench_data_zipf(int vocab, struct err *err)
 {
     int words = vocab - ID_UNKNOWN;
     double *sums = malloc((size_t)words * sizeof *sums), sum = 0;
@@ -99,7 +99,7 @@ static double *s_zipf(int vocab, struct err *err)
     return sums;
 }
 
-static uint16_t s_draw_word(struct mt19937 *mt, const double *sums, int vocab)
+static uint16_t bench_data_draw_word(struct mt19937 *mt, const double *sums, int vocab)
 {
     int words = vocab - ID_UNKNOWN, low = 0, high = words - 1;
     double at = mt19937_double(mt) * sums[words - 1];
@@ -114,16 +114,16 @@ static uint16_t s_draw_word(struct mt19937 *mt, const double *sums, int vocab)
 }
 
 /* One sentence, markers included, cut to `most` ids; without <sos> unless `start`. */
-static uint16_t s_draw_sentence(struct mt19937 *mt, const uint16_t *lengths, const double *sums, int vocab, int most,
-                                bool start, uint16_t *ids)
+static uint16_t bench_data_draw_sentence(struct mt19937 *mt, const uint16_t *lengths, const double *sums, int vocab,
+                                         int most, bool start, uint16_t *ids)
 {
-    int length = s_draw_length(mt, lengths), used = 0;
+    int length = bench_data_draw_length(mt, lengths), used = 0;
     if (length > most)
         length = most;
     if (start)
         ids[used++] = ID_SOS;
     for (int i = 0; i < length - 2; i++)
-        ids[used++] = s_draw_word(mt, sums, vocab);
+        ids[used++] = bench_data_draw_word(mt, sums, vocab);
     ids[used++] = ID_EOS;
     return (uint16_t)used;
 }
@@ -134,28 +134,28 @@ bool bench_data_draw(struct bench_data *data, const struct config *config, int s
     int most = (int)config->data_length;
     struct mt19937 mt;
     *data = (struct bench_data){0};
-    double *src = s_zipf(src_vocab, err), *tgt = src != NULL ? s_zipf(tgt_vocab, err) : NULL;
-    bool ok = tgt != NULL && s_alloc(data, count, SHORTEST + LENGTHS, err);
+    double *src = bench_data_zipf(src_vocab, err), *tgt = src != NULL ? bench_data_zipf(tgt_vocab, err) : NULL;
+    bool ok = tgt != NULL && bench_data_alloc(data, count, SHORTEST + LENGTHS, err);
     if (ok) {
         uint16_t *at = data->ids;
         mt19937_seed(&mt, (uint64_t)config->train_seed);
         for (size_t r = 0; r < count; r++) {
-            at += data->src_lengths[r] = s_draw_sentence(&mt, SRC_LENGTHS, src, src_vocab, most, true, at);
+            at += data->src_lengths[r] = bench_data_draw_sentence(&mt, SRC_LENGTHS, src, src_vocab, most, true, at);
             at += data->tgt_lengths[r] =
-                s_draw_sentence(&mt, TGT_LENGTHS, tgt, tgt_vocab, most, config->data_target_start, at);
+                bench_data_draw_sentence(&mt, TGT_LENGTHS, tgt, tgt_vocab, most, config->data_target_start, at);
         }
-        s_close(data, count);
+        bench_data_close(data, count);
     }
     free(src);
     free(tgt);
     return ok;
 }
 
-static bool s_encode(struct bench_data *data, const struct translator *translator, const struct pairs *pairs,
-                     struct err *err)
+static bool bench_data_encode(struct bench_data *data, const struct translator *translator, const struct pairs *pairs,
+                              struct err *err)
 {
     size_t length = (size_t)translator->config.data_length;
-    if (!s_alloc(data, pairs->count, length, err))
+    if (!bench_data_alloc(data, pairs->count, length, err))
         return false;
     uint16_t *at = data->ids;
     for (size_t r = 0; r < pairs->count; r++) {
@@ -171,7 +171,7 @@ static bool s_encode(struct bench_data *data, const struct translator *translato
         data->tgt_lengths[r] = (uint16_t)n;
         at += n;
     }
-    s_close(data, pairs->count);
+    bench_data_close(data, pairs->count);
     return true;
 }
 
@@ -189,7 +189,7 @@ bool bench_data_read(struct bench_data *data, const struct translator *translato
         .max_tokens = SIZE_MAX,
     };
     *data = (struct bench_data){0};
-    bool ok = pairs_read(&pairs, &from, err) && s_encode(data, translator, &pairs, err);
+    bool ok = pairs_read(&pairs, &from, err) && bench_data_encode(data, translator, &pairs, err);
     pairs_free(&pairs);
     return ok;
 }
@@ -200,7 +200,7 @@ struct placed {
     uint16_t src, tgt;
 };
 
-static int s_by_length(const void *a, const void *b)
+static int bench_data_by_length(const void *a, const void *b)
 {
     const struct placed *x = a, *y = b;
     if (x->src != y->src)
@@ -222,7 +222,7 @@ bool bench_data_sort(struct bench_data *data, struct err *err)
     }
     for (size_t r = 0; r < count; r++)
         order[r] = (struct placed){.at = data->at[r], .src = data->src_lengths[r], .tgt = data->tgt_lengths[r]};
-    qsort(order, count, sizeof *order, s_by_length);
+    qsort(order, count, sizeof *order, bench_data_by_length);
     for (size_t r = 0; r < count; r++) {
         size_t n = (size_t)order[r].src + order[r].tgt;
         memcpy(ids + used, data->ids + order[r].at, n * sizeof *ids);
@@ -233,6 +233,6 @@ bool bench_data_sort(struct bench_data *data, struct err *err)
     free(order);
     free(data->ids);
     data->ids = ids;
-    s_close(data, count);
+    bench_data_close(data, count);
     return true;
 }

@@ -19,18 +19,18 @@ struct kernel {
     double flops, bytes;
 };
 
-static bool s_check(const struct kernels *kernels, struct err *err)
+static bool bench_kernels_check(const struct kernels *kernels, struct err *err)
 {
     return kernels->backend->op->check(kernels->backend, err);
 }
 
-static struct recurrent s_encoder(const struct kernels *kernels)
+static struct recurrent bench_kernels_encoder(const struct kernels *kernels)
 {
     return network_layer(kernels->shape, &kernels->training.model->weights.encoder, &kernels->network->encoder,
                          &kernels->batch->src);
 }
 
-static struct recurrent s_decoder(const struct kernels *kernels)
+static struct recurrent bench_kernels_decoder(const struct kernels *kernels)
 {
     struct recurrent layer = network_layer(kernels->shape, &kernels->training.model->weights.decoder,
                                            &kernels->network->decoder, &kernels->batch->tgt);
@@ -39,48 +39,48 @@ static struct recurrent s_decoder(const struct kernels *kernels)
     return layer;
 }
 
-static bool s_encoder_forward(void *context, struct err *err)
+static bool bench_kernels_encoder_forward(void *context, struct err *err)
 {
     struct kernels *kernels = context;
-    struct recurrent layer = s_encoder(kernels);
+    struct recurrent layer = bench_kernels_encoder(kernels);
     kernels->backend->op->recurrent_forward(kernels->backend, &layer);
-    return s_check(kernels, err);
+    return bench_kernels_check(kernels, err);
 }
 
-static bool s_encoder_backward(void *context, struct err *err)
+static bool bench_kernels_encoder_backward(void *context, struct err *err)
 {
     struct kernels *kernels = context;
-    struct recurrent layer = s_encoder(kernels);
+    struct recurrent layer = bench_kernels_encoder(kernels);
     bool lstm = kernels->shape->cell == CELL_LSTM;
     kernels->backend->op->recurrent_backward(
         kernels->backend, &layer,
         &(struct recurrent_gradient){.dh_last = kernels->network->dh_last,
                                      .dc_last = lstm ? kernels->network->dc_last : NULL});
-    return s_check(kernels, err);
+    return bench_kernels_check(kernels, err);
 }
 
-static bool s_decoder_forward(void *context, struct err *err)
+static bool bench_kernels_decoder_forward(void *context, struct err *err)
 {
     struct kernels *kernels = context;
-    struct recurrent layer = s_decoder(kernels);
+    struct recurrent layer = bench_kernels_decoder(kernels);
     kernels->backend->op->recurrent_forward(kernels->backend, &layer);
-    return s_check(kernels, err);
+    return bench_kernels_check(kernels, err);
 }
 
-static bool s_decoder_backward(void *context, struct err *err)
+static bool bench_kernels_decoder_backward(void *context, struct err *err)
 {
     struct kernels *kernels = context;
-    struct recurrent layer = s_decoder(kernels);
+    struct recurrent layer = bench_kernels_decoder(kernels);
     const struct network *network = kernels->network;
     bool lstm = kernels->shape->cell == CELL_LSTM;
     kernels->backend->op->recurrent_backward(
         kernels->backend, &layer,
         &(struct recurrent_gradient){.dh = network->dh, .dh0 = network->dh0, .dc0 = lstm ? network->dc0 : NULL});
-    return s_check(kernels, err);
+    return bench_kernels_check(kernels, err);
 }
 
 /* Logits as the step had them: cross_entropy leaves its gradient in their place. */
-static bool s_logits(void *context, struct err *err)
+static bool bench_kernels_logits(void *context, struct err *err)
 {
     struct kernels *kernels = context;
     const struct weights *weights = &kernels->training.model->weights;
@@ -92,81 +92,81 @@ static bool s_logits(void *context, struct err *err)
                                                                 .bias = weights->projection_bias,
                                                                 .c = kernels->network->logits,
                                                                 .transpose_b = true});
-    return s_check(kernels, err);
+    return bench_kernels_check(kernels, err);
 }
 
-static bool s_cross_entropy(void *context, struct err *err)
+static bool bench_kernels_cross_entropy(void *context, struct err *err)
 {
     struct kernels *kernels = context;
     const struct network *network = kernels->network;
     kernels->backend->op->cross_entropy(kernels->backend, network->logits, kernels->batch->target, kernels->tile,
                                         kernels->shape->tgt_vocab, true, network->loss, network->predicted);
-    return s_check(kernels, err);
+    return bench_kernels_check(kernels, err);
 }
 
-static bool s_argmax(void *context, struct err *err)
+static bool bench_kernels_argmax(void *context, struct err *err)
 {
     struct kernels *kernels = context;
     const struct network *network = kernels->network;
     kernels->backend->op->argmax(kernels->backend, network->logits, kernels->tile, kernels->shape->tgt_vocab,
                                  network->predicted);
-    return s_check(kernels, err);
+    return bench_kernels_check(kernels, err);
 }
 
-static bool s_column_sum(void *context, struct err *err)
+static bool bench_kernels_column_sum(void *context, struct err *err)
 {
     struct kernels *kernels = context;
     kernels->backend->op->column_sum(kernels->backend, kernels->network->logits, kernels->tile,
                                      kernels->shape->tgt_vocab, false, kernels->training.gradient_of.projection_bias);
-    return s_check(kernels, err);
+    return bench_kernels_check(kernels, err);
 }
 
-static bool s_gather(void *context, struct err *err)
+static bool bench_kernels_gather(void *context, struct err *err)
 {
     struct kernels *kernels = context;
     const struct batch_side *side = &kernels->batch->tgt;
     kernels->backend->op->gather(kernels->backend, kernels->training.model->weights.decoder.embedding, side->distinct,
                                  side->U, kernels->shape->E, kernels->network->decoder.x);
-    return s_check(kernels, err);
+    return bench_kernels_check(kernels, err);
 }
 
-static bool s_scatter_add(void *context, struct err *err)
+static bool bench_kernels_scatter_add(void *context, struct err *err)
 {
     struct kernels *kernels = context;
     const struct batch_side *side = &kernels->batch->tgt;
     kernels->backend->op->scatter_add(kernels->backend, kernels->network->decoder.x, side->distinct, side->real,
                                       kernels->shape->E, kernels->training.gradient_of.decoder.embedding);
-    return s_check(kernels, err);
+    return bench_kernels_check(kernels, err);
 }
 
-static bool s_fold(void *context, struct err *err)
+static bool bench_kernels_fold(void *context, struct err *err)
 {
     struct kernels *kernels = context;
     const struct batch_side *side = &kernels->batch->tgt;
     kernels->backend->op->fold(kernels->backend, kernels->network->decoder.gates, side->slot, side->seq.N, side->U,
                                kernels->shape->G, kernels->network->dinput);
-    return s_check(kernels, err);
+    return bench_kernels_check(kernels, err);
 }
 
-static bool s_sum_squares(void *context, struct err *err)
+static bool bench_kernels_sum_squares(void *context, struct err *err)
 {
     struct kernels *kernels = context;
     kernels->backend->op->sum_squares(kernels->backend, kernels->training.gradient, kernels->training.model->elements);
-    return s_check(kernels, err);
+    return bench_kernels_check(kernels, err);
 }
 
 /* One tensor as large as all of them: the order of the sum costs the same. */
-static bool s_norms_float(void *context, struct err *err)
+static bool bench_kernels_norms_float(void *context, struct err *err)
 {
     struct kernels *kernels = context;
     const float *tensors[1] = {kernels->training.gradient};
     size_t sizes[1] = {kernels->training.model->elements};
     float norms[1];
     kernels->backend->op->norms_float(kernels->backend, tensors, sizes, 1, 1.0f, norms);
-    return s_check(kernels, err);
+    return bench_kernels_check(kernels, err);
 }
 
-static bool s_adam(void *context, struct err *err)
+static bool bench_kernels_adam(void *context, struct err *err)
 {
     struct kernels *kernels = context;
     const struct training *training = &kernels->training;
@@ -175,11 +175,11 @@ static bool s_adam(void *context, struct err *err)
     adam.decay = optimiser->decay;
     kernels->backend->op->adam(kernels->backend, training->model->parameters, training->gradient, optimiser->m,
                                optimiser->v, training->model->elements, 1e-3f, &adam);
-    return s_check(kernels, err);
+    return bench_kernels_check(kernels, err);
 }
 
-static bool s_time(struct bench *bench, struct kernels *kernels, const struct kernel *kernel, bool first,
-                   struct err *err)
+static bool bench_kernels_time(struct bench *bench, struct kernels *kernels, const struct kernel *kernel, bool first,
+                               struct err *err)
 {
     struct timing timing;
     struct work work = {.prepare = kernel->prepare, .run = kernel->run, .context = kernels};
@@ -199,7 +199,7 @@ static bool s_time(struct bench *bench, struct kernels *kernels, const struct ke
     return true;
 }
 
-static bool s_operations(struct bench *bench, struct kernels *kernels, struct err *err)
+static bool bench_kernels_operations(struct bench *bench, struct kernels *kernels, struct err *err)
 {
     const struct batch *batch = kernels->batch;
     double G = kernels->shape->G, H = kernels->shape->H, E = kernels->shape->E, V = kernels->shape->tgt_vocab;
@@ -207,28 +207,29 @@ static bool s_operations(struct bench *bench, struct kernels *kernels, struct er
            real = batch->tgt.real, n = batch->tgt.seq.N, src = batch->src.seq.N, F = sizeof(float);
     struct step_counts counts = products_count(&kernels->training);
     const struct kernel list[] = {
-        {"encoder forward", NULL, s_encoder_forward, src, G, 2 * counts.m * G * H, 0},
-        {"decoder forward", NULL, s_decoder_forward, n, G, 2 * n * G * H, 0},
-        {"decoder backward", s_decoder_forward, s_decoder_backward, n, G, 2 * n * G * H, 0},
-        {"encoder backward", s_encoder_forward, s_encoder_backward, src, G, 2 * counts.m * G * H, 0},
-        {"cross_entropy", s_logits, s_cross_entropy, tile, V, 0, 2 * F * tile * V},
-        {"argmax", s_logits, s_argmax, tile, V, 0, F * tile * V},
-        {"column_sum", NULL, s_column_sum, tile, V, 0, F * tile * V},
-        {"fold", s_decoder_forward, s_fold, n, G, 0, F * (n + U) * G},
-        {"gather", NULL, s_gather, U, E, 0, 2 * F * U * E},
-        {"scatter_add", NULL, s_scatter_add, real, E, 0, 3 * F * real * E},
-        {"sum_squares", NULL, s_sum_squares, elements, 1, 0, F * elements},
-        {"norms_float", NULL, s_norms_float, elements, 1, 0, F * elements},
-        {"adam", NULL, s_adam, elements, 1, 0, 7 * F * elements},
+        {"encoder forward", NULL, bench_kernels_encoder_forward, src, G, 2 * counts.m * G * H, 0},
+        {"decoder forward", NULL, bench_kernels_decoder_forward, n, G, 2 * n * G * H, 0},
+        {"decoder backward", bench_kernels_decoder_forward, bench_kernels_decoder_backward, n, G, 2 * n * G * H, 0},
+        {"encoder backward", bench_kernels_encoder_forward, bench_kernels_encoder_backward, src, G,
+         2 * counts.m * G * H, 0},
+        {"cross_entropy", bench_kernels_logits, bench_kernels_cross_entropy, tile, V, 0, 2 * F * tile * V},
+        {"argmax", bench_kernels_logits, bench_kernels_argmax, tile, V, 0, F * tile * V},
+        {"column_sum", NULL, bench_kernels_column_sum, tile, V, 0, F * tile * V},
+        {"fold", bench_kernels_decoder_forward, bench_kernels_fold, n, G, 0, F * (n + U) * G},
+        {"gather", NULL, bench_kernels_gather, U, E, 0, 2 * F * U * E},
+        {"scatter_add", NULL, bench_kernels_scatter_add, real, E, 0, 3 * F * real * E},
+        {"sum_squares", NULL, bench_kernels_sum_squares, elements, 1, 0, F * elements},
+        {"norms_float", NULL, bench_kernels_norms_float, elements, 1, 0, F * elements},
+        {"adam", NULL, bench_kernels_adam, elements, 1, 0, 7 * F * elements},
     };
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
-        if (!(list[i].run == s_adam && kernels->training.optimiser.m == NULL) &&
-            !s_time(bench, kernels, &list[i], i == 0, err))
+        if (!(list[i].run == bench_kernels_adam && kernels->training.optimiser.m == NULL) &&
+            !bench_kernels_time(bench, kernels, &list[i], i == 0, err))
             return false;
     return true;
 }
 
-static bool s_products(struct bench *bench, struct kernels *kernels, struct err *err)
+static bool bench_kernels_products(struct bench *bench, struct kernels *kernels, struct err *err)
 {
     struct step_counts counts = products_count(&kernels->training);
     struct product list[PRODUCTS];
@@ -254,7 +255,7 @@ static bool s_products(struct bench *bench, struct kernels *kernels, struct err 
     return true;
 }
 
-static bool s_measure(struct bench *bench, struct kernels *kernels, struct err *err)
+static bool bench_kernels_measure(struct bench *bench, struct kernels *kernels, struct err *err)
 {
     struct buffer *out = &bench->out;
     bool json = bench->config.output_json;
@@ -265,14 +266,14 @@ static bool s_measure(struct bench *bench, struct kernels *kernels, struct err *
                       "kernels: on the arrays of a step of %d drawn pairs; median and least run\n\n"
                       "  %-17s %5s x %4s x %-4s %8s %8s %9s %9s\n",
                       kernels->batch->B, "product", "M", "N", "K", "ms", "least", "GFLOP/s", "oneDNN's");
-    if (!s_products(bench, kernels, err))
+    if (!bench_kernels_products(bench, kernels, err))
         return false;
     if (json)
         buffer_text(out, "], \"operations\": [");
     else
         buffer_format(out, "\n  %-17s %9s x %-9s  %9s %9s %8s\n", "operation", "rows", "columns", "ms", "least",
                       "rate");
-    if (!s_operations(bench, kernels, err))
+    if (!bench_kernels_operations(bench, kernels, err))
         return false;
     if (json)
         buffer_text(out, "]}");
@@ -292,7 +293,7 @@ bool bench_kernels(struct bench *bench, struct err *err)
         kernels.batch = &kernels.training.batch;
         kernels.shape = &kernels.training.model->shape;
         kernels.tile = network_logit_tile(kernels.batch->tgt.seq.N);
-        ok = s_measure(bench, &kernels, err);
+        ok = bench_kernels_measure(bench, &kernels, err);
         training_close(&kernels.training);
     }
     bench_data_free(&data);

@@ -18,7 +18,7 @@ const struct phase_name phase_names[PHASES] = {
 };
 
 /* Of a packed sequence that starts with no state: the positions that multiply one. */
-static double s_with_state(const struct sequence *seq)
+static double bench_products_with_state(const struct sequence *seq)
 {
     return seq->N - seq->B;
 }
@@ -26,8 +26,10 @@ static double s_with_state(const struct sequence *seq)
 struct step_counts products_count(const struct training *training)
 {
     const struct batch *batch = &training->batch;
-    return (struct step_counts){
-        .n = batch->tgt.seq.N, .m = s_with_state(&batch->src.seq), .u = batch->src.real, .v = batch->tgt.real};
+    return (struct step_counts){.n = batch->tgt.seq.N,
+                                .m = bench_products_with_state(&batch->src.seq),
+                                .u = batch->src.real,
+                                .v = batch->tgt.real};
 }
 
 void products_list(const struct model_shape *shape, const struct step_counts *counts, struct product list[PRODUCTS])
@@ -71,7 +73,7 @@ struct product_run {
     struct gemm gemm;
 };
 
-static bool s_run(void *context, struct err *err)
+static bool bench_products_run(void *context, struct err *err)
 {
     struct product_run *run = context;
     run->backend->op->gemm(run->backend, &run->gemm);
@@ -79,7 +81,7 @@ static bool s_run(void *context, struct err *err)
 }
 
 /* `count` floats in (-1, 1): zeroes could be quicker than what a step multiplies. */
-static float *s_operand(struct backend *backend, size_t count, struct err *err)
+static float *bench_products_operand(struct backend *backend, size_t count, struct err *err)
 {
     float *host = malloc(count * sizeof *host), *operand = NULL;
     if (host == NULL) {
@@ -100,15 +102,15 @@ struct library_run {
     struct matmul *matmul;
 };
 
-static bool s_run_library(void *context, struct err *err)
+static bool bench_products_run_library(void *context, struct err *err)
 {
     struct library_run *run = context;
     return run->backend->op->matmul_run(run->matmul, err);
 }
 
 /* The quicker of both ways; a way that the library has not is left out. */
-static bool s_time_library(struct backend *backend, const struct gemm *gemm, double seconds, double *ms,
-                           struct err *err)
+static bool bench_products_time_library(struct backend *backend, const struct gemm *gemm, double seconds, double *ms,
+                                        struct err *err)
 {
     bool ok = true;
     *ms = 0;
@@ -118,7 +120,7 @@ static bool s_time_library(struct backend *backend, const struct gemm *gemm, dou
                                   .matmul = backend->op->matmul_open(backend, gemm, packed == 1, err)};
         if (run.matmul == NULL)
             continue;
-        ok = bench_time(&(struct work){.run = s_run_library, .context = &run}, seconds, &timing, err);
+        ok = bench_time(&(struct work){.run = bench_products_run_library, .context = &run}, seconds, &timing, err);
         if (ok && (*ms == 0 || timing.median < *ms))
             *ms = timing.median;
         backend->op->matmul_close(&run.matmul);
@@ -130,9 +132,10 @@ bool product_time(struct backend *backend, const struct product *product, double
                   struct err *err)
 {
     size_t M = (size_t)product->M, N = (size_t)product->N, K = (size_t)product->K;
-    float *a = s_operand(backend, M * K, err), *b = NULL, *c = NULL, *bias = NULL;
-    bool ok = a != NULL && (b = s_operand(backend, K * N, err)) != NULL &&
-              (bias = s_operand(backend, N, err)) != NULL && (c = s_operand(backend, M * N, err)) != NULL;
+    float *a = bench_products_operand(backend, M * K, err), *b = NULL, *c = NULL, *bias = NULL;
+    bool ok = a != NULL && (b = bench_products_operand(backend, K * N, err)) != NULL &&
+              (bias = bench_products_operand(backend, N, err)) != NULL &&
+              (c = bench_products_operand(backend, M * N, err)) != NULL;
     if (ok) {
         struct product_run run = {.backend = backend,
                                   .gemm = {.M = product->M,
@@ -144,8 +147,8 @@ bool product_time(struct backend *backend, const struct product *product, double
                                            .c = c,
                                            .transpose_a = product->transpose_a,
                                            .transpose_b = product->transpose_b}};
-        ok = bench_time(&(struct work){.run = s_run, .context = &run}, seconds / 3, &speed->own, err) &&
-             s_time_library(backend, &run.gemm, seconds / 3, &speed->library, err);
+        ok = bench_time(&(struct work){.run = bench_products_run, .context = &run}, seconds / 3, &speed->own, err) &&
+             bench_products_time_library(backend, &run.gemm, seconds / 3, &speed->library, err);
     }
     float *operands[] = {a, b, c, bias};
     for (int i = 0; i < 4; i++)

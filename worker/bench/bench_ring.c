@@ -36,7 +36,7 @@ struct endpoints {
     char text[BENCH_RING_RANKS][COLLECTIVE_ENDPOINT];
 };
 
-static bool s_read(int fd, void *to, size_t size)
+static bool bench_ring_read(int fd, void *to, size_t size)
 {
     for (ssize_t got; size > 0; to = (char *)to + got, size -= (size_t)got)
         if ((got = read(fd, to, size)) <= 0)
@@ -44,7 +44,7 @@ static bool s_read(int fd, void *to, size_t size)
     return true;
 }
 
-static bool s_write(int fd, const void *from, size_t size)
+static bool bench_ring_write(int fd, const void *from, size_t size)
 {
     for (ssize_t put; size > 0; from = (const char *)from + put, size -= (size_t)put)
         if ((put = send(fd, from, size, MSG_NOSIGNAL)) <= 0)
@@ -63,46 +63,47 @@ struct member {
     int line;
 };
 
-static double s_cpu_ms(void)
+static double bench_ring_cpu_ms(void)
 {
     struct timespec time;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
     return (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6;
 }
 
-static int s_by_size(const void *a, const void *b)
+static int bench_ring_by_size(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
 /* The ranks set out together: behind a sum of one element. */
-static bool s_burst(struct member *member, uint32_t sums, struct times *times)
+static bool bench_ring_time_burst(struct member *member, uint32_t sums, struct times *times)
 {
     struct err err;
     double *ms = calloc(sums, sizeof *ms);
     bool ok = ms != NULL && collective_sum(member->ring, member->options->element, member->data, 1, &err);
-    double cpu = s_cpu_ms();
+    double cpu = bench_ring_cpu_ms();
     for (uint32_t i = 0; ok && i < sums; i++) {
         int64_t begin = clock_ns();
         ok = collective_sum(member->ring, member->options->element, member->data, member->options->count, &err);
         ms[i] = (double)(clock_ns() - begin) / 1e6;
     }
-    times->cpu_ms = (s_cpu_ms() - cpu) / sums;
+    times->cpu_ms = (bench_ring_cpu_ms() - cpu) / sums;
     if (ok)
-        qsort(ms, sums, sizeof *ms, s_by_size);
+        qsort(ms, sums, sizeof *ms, bench_ring_by_size);
     times->ms = ok ? ms[sums / 2] : 0;
     free(ms);
     return ok;
 }
 
-static bool s_join(struct member *member)
+static bool bench_ring_join(struct member *member)
 {
     struct err err;
     struct endpoints all = {0};
     const char *texts[BENCH_RING_RANKS], *keys[BENCH_RING_RANKS];
     if (!member->ring->op->listen(member->ring, 1, all.text[member->rank], &err) ||
-        !s_write(member->line, all.text[member->rank], COLLECTIVE_ENDPOINT) || !s_read(member->line, &all, sizeof all))
+        !bench_ring_write(member->line, all.text[member->rank], COLLECTIVE_ENDPOINT) ||
+        !bench_ring_read(member->line, &all, sizeof all))
         return false;
     for (uint32_t i = 0; i < member->options->ranks; i++) {
         texts[i] = all.text[i];
@@ -117,7 +118,7 @@ static bool s_join(struct member *member)
     return member->ring->op->connect(member->ring, &group, &err);
 }
 
-static void *s_loop(void *loop)
+static void *bench_ring_loop(void *loop)
 {
     struct err err;
     loop_run(loop, &err);
@@ -125,7 +126,7 @@ static void *s_loop(void *loop)
 }
 
 /* The loop of a worker, which lets nobody but the predecessor in. */
-static struct zap *s_check_keys(struct member *member, void *zmq_context)
+static struct zap *bench_ring_check_keys(struct member *member, void *zmq_context)
 {
     struct err err;
     pthread_t thread;
@@ -135,10 +136,10 @@ static struct zap *s_check_keys(struct member *member, void *zmq_context)
     if (zap == NULL)
         return NULL;
     zap_set_ring(zap, member->keys[predecessor].public.key);
-    return pthread_create(&thread, NULL, s_loop, loop) == 0 ? zap : NULL;
+    return pthread_create(&thread, NULL, bench_ring_loop, loop) == 0 ? zap : NULL;
 }
 
-static void s_member(struct member *member)
+static void bench_ring_member(struct member *member)
 {
     struct err err;
     uint32_t sums;
@@ -146,15 +147,15 @@ static void s_member(struct member *member)
     struct ring_options options = {.zmq_context = context, .bind = member->options->bind};
     if (member->keys != NULL) {
         options.keys = &member->keys[member->rank];
-        options.zap = s_check_keys(member, context);
+        options.zap = bench_ring_check_keys(member, context);
     }
     size_t bytes = member->options->count * sizeof(int64_t);
     member->data = calloc(1, bytes + sizeof(int64_t));
     member->ring = ring_open(&options, &err);
-    if (member->data != NULL && member->ring != NULL && s_join(member))
-        while (s_read(member->line, &sums, sizeof sums)) {
+    if (member->data != NULL && member->ring != NULL && bench_ring_join(member))
+        while (bench_ring_read(member->line, &sums, sizeof sums)) {
             struct times times;
-            if (!s_burst(member, sums, &times) || !s_write(member->line, &times, sizeof times))
+            if (!bench_ring_time_burst(member, sums, &times) || !bench_ring_write(member->line, &times, sizeof times))
                 break;
         }
     /* The parent sees the line closed. Other ranks may be gone, so nothing is waited for. */
@@ -163,7 +164,7 @@ static void s_member(struct member *member)
 
 /* ---- the parent ---- */
 
-static bool s_fork(struct bench_ring *bench, uint32_t rank, struct err *err)
+static bool bench_ring_fork(struct bench_ring *bench, uint32_t rank, struct err *err)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
@@ -175,7 +176,7 @@ static bool s_fork(struct bench_ring *bench, uint32_t rank, struct err *err)
         close(pair[0]);
         struct member member = {.options = &bench->options, .rank = rank, .line = pair[1]};
         member.keys = bench->options.keys ? bench->keys : NULL;
-        s_member(&member);
+        bench_ring_member(&member);
     }
     int failed = errno;
     close(pair[1]);
@@ -192,14 +193,14 @@ static bool s_fork(struct bench_ring *bench, uint32_t rank, struct err *err)
 }
 
 /* Hand the endpoints round. */
-static bool s_introduce(struct bench_ring *bench, struct err *err)
+static bool bench_ring_introduce(struct bench_ring *bench, struct err *err)
 {
     struct endpoints all = {0};
     for (uint32_t i = 0; i < bench->opened; i++)
-        if (!s_read(bench->line[i], all.text[i], COLLECTIVE_ENDPOINT))
+        if (!bench_ring_read(bench->line[i], all.text[i], COLLECTIVE_ENDPOINT))
             return err_set(err, ERR_FAILED, "rank %u of the ring cannot listen at %s", i, bench->options.bind);
     for (uint32_t i = 0; i < bench->opened; i++)
-        if (!s_write(bench->line[i], &all, sizeof all))
+        if (!bench_ring_write(bench->line[i], &all, sizeof all))
             return err_set(err, ERR_FAILED, "rank %u of the ring has ended", i);
     return true;
 }
@@ -220,8 +221,8 @@ struct bench_ring *bench_ring_open(const struct bench_ring_options *options, str
     for (uint32_t rank = 0; ok && options->keys && rank < options->ranks; rank++)
         ok = curve_generate(&bench->keys[rank], "rank", ROLE_TRAIN, err);
     for (uint32_t rank = 0; ok && rank < options->ranks; rank++)
-        ok = s_fork(bench, rank, err);
-    if (!ok || !s_introduce(bench, err))
+        ok = bench_ring_fork(bench, rank, err);
+    if (!ok || !bench_ring_introduce(bench, err))
         bench_ring_close(&bench);
     return bench;
 }
@@ -232,11 +233,11 @@ bool bench_ring_burst(struct bench_ring *bench, uint32_t sums, struct bench_ring
         return err_set(err, ERR_USAGE, "a burst has 1 to %d sums", SUMS_MOST);
     *result = (struct bench_ring_result){0};
     for (uint32_t i = 0; i < bench->opened; i++)
-        if (!s_write(bench->line[i], &sums, sizeof sums))
+        if (!bench_ring_write(bench->line[i], &sums, sizeof sums))
             return err_set(err, ERR_FAILED, "rank %u of the ring has ended", i);
     for (uint32_t i = 0; i < bench->opened; i++) {
         struct times times;
-        if (!s_read(bench->line[i], &times, sizeof times))
+        if (!bench_ring_read(bench->line[i], &times, sizeof times))
             return err_set(err, ERR_FAILED, "rank %u of the ring failed", i);
         result->cpu_ms += times.cpu_ms;
         if (i == 0)

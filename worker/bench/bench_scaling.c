@@ -16,7 +16,7 @@ enum { READ_FLOATS = 32 << 20 };
 
 /* ---- bytes ---- */
 
-static void s_count_bytes(struct scaling *scaling, const struct bench_steps *steps)
+static void bench_scaling_count_bytes(struct scaling *scaling, const struct bench_steps *steps)
 {
     const struct model_shape *shape = &steps->training.model->shape;
     const struct step_counts *counts = &steps->counts;
@@ -48,7 +48,7 @@ static void s_count_bytes(struct scaling *scaling, const struct bench_steps *ste
 /* ---- counting ---- */
 
 /* One round of the batches, watched, with the threads of place `at`. */
-static bool s_watch(struct scaling *scaling, int at, struct bench_steps *steps, struct err *err)
+static bool bench_scaling_watch(struct scaling *scaling, int at, struct bench_steps *steps, struct err *err)
 {
     struct backend *backend = steps->training.backend;
     struct sharing sharing = {0};
@@ -71,8 +71,8 @@ static bool s_watch(struct scaling *scaling, int at, struct bench_steps *steps, 
     return ok;
 }
 
-static bool s_open(struct bench_steps *steps, struct bench *own, const struct bench *bench, int threads,
-                   struct bench_data *data, struct err *err)
+static bool bench_scaling_open(struct bench_steps *steps, struct bench *own, const struct bench *bench, int threads,
+                               struct bench_data *data, struct err *err)
 {
     *steps = (struct bench_steps){0};
     *own = (struct bench){.config = bench->config};
@@ -81,13 +81,13 @@ static bool s_open(struct bench_steps *steps, struct bench *own, const struct be
     return own->backend != NULL && bench_steps_open(steps, own, data, err);
 }
 
-static void s_close(struct bench_steps *steps, struct bench *own)
+static void bench_scaling_close(struct bench_steps *steps, struct bench *own)
 {
     bench_steps_close(steps);
     backend_close(&own->backend);
 }
 
-static void s_call(struct scaling *scaling, struct backend *backend)
+static void bench_scaling_call(struct scaling *scaling, struct backend *backend)
 {
     for (int i = 0; i < CALLS; i++)
         backend->op->call_all(backend);
@@ -98,7 +98,8 @@ static void s_call(struct scaling *scaling, struct backend *backend)
 }
 
 /* Steps of one thread, and where there are cores for them of two, in turns. */
-static bool s_take_turns(struct bench_steps *one, struct bench_steps *two, bool both, double seconds, struct err *err)
+static bool bench_scaling_take_turns(struct bench_steps *one, struct bench_steps *two, bool both, double seconds,
+                                     struct err *err)
 {
     struct timing unused;
     bool ok = true;
@@ -111,17 +112,19 @@ static bool s_take_turns(struct bench_steps *one, struct bench_steps *two, bool 
 }
 
 /* One and two threads: their shares, and their times. */
-static bool s_time(struct scaling *scaling, const struct bench *bench, struct bench_data *data, struct err *err)
+static bool bench_scaling_time(struct scaling *scaling, const struct bench *bench, struct bench_data *data,
+                               struct err *err)
 {
     struct bench_steps one, two = {0};
     struct bench own_one, own_two = {0};
     bool both = bench->backend->op->threads(bench->backend) > 1;
-    bool ok = s_open(&one, &own_one, bench, scaling_threads[ONE], data, err) &&
-              s_open(&two, &own_two, bench, scaling_threads[TWO], data, err) && s_watch(scaling, ONE, &one, err) &&
-              s_watch(scaling, TWO, &two, err) && s_take_turns(&one, &two, both, bench->config.bench_seconds, err);
+    bool ok = bench_scaling_open(&one, &own_one, bench, scaling_threads[ONE], data, err) &&
+              bench_scaling_open(&two, &own_two, bench, scaling_threads[TWO], data, err) &&
+              bench_scaling_watch(scaling, ONE, &one, err) && bench_scaling_watch(scaling, TWO, &two, err) &&
+              bench_scaling_take_turns(&one, &two, both, bench->config.bench_seconds, err);
     if (ok) {
-        s_call(scaling, own_two.backend);
-        s_count_bytes(scaling, &one);
+        bench_scaling_call(scaling, own_two.backend);
+        bench_scaling_count_bytes(scaling, &one);
         scaling->tokens = one.counts.n;
         scaling->step[ONE] = scaling->rest = bench_steps_ms(&one);
         scaling->measured = both ? bench_steps_ms(&two) : 0;
@@ -130,18 +133,19 @@ static bool s_time(struct scaling *scaling, const struct bench *bench, struct be
             scaling->rest -= scaling->phase[i].one;
         }
     }
-    s_close(&two, &own_two);
-    s_close(&one, &own_one);
+    bench_scaling_close(&two, &own_two);
+    bench_scaling_close(&one, &own_one);
     return ok;
 }
 
-static bool s_count(struct scaling *scaling, int at, const struct bench *bench, struct bench_data *data,
-                    struct err *err)
+static bool bench_scaling_count(struct scaling *scaling, int at, const struct bench *bench, struct bench_data *data,
+                                struct err *err)
 {
     struct bench_steps steps;
     struct bench own;
-    bool ok = s_open(&steps, &own, bench, scaling_threads[at], data, err) && s_watch(scaling, at, &steps, err);
-    s_close(&steps, &own);
+    bool ok = bench_scaling_open(&steps, &own, bench, scaling_threads[at], data, err) &&
+              bench_scaling_watch(scaling, at, &steps, err);
+    bench_scaling_close(&steps, &own);
     return ok;
 }
 
@@ -152,7 +156,7 @@ struct reading {
     float *memory;
 };
 
-static bool s_read(void *context, struct err *err)
+static bool bench_scaling_read(void *context, struct err *err)
 {
     struct reading *reading = context;
     struct backend *backend = reading->backend;
@@ -160,32 +164,32 @@ static bool s_read(void *context, struct err *err)
     return backend->op->check(backend, err);
 }
 
-static bool s_read_speed(struct backend *backend, double seconds, double *speed, struct err *err)
+static bool bench_scaling_read_speed(struct backend *backend, double seconds, double *speed, struct err *err)
 {
     struct timing timing = {0};
     struct reading reading = {.backend = backend};
     reading.memory = backend->op->alloc(backend, READ_FLOATS * sizeof(float), err);
-    bool ok =
-        reading.memory != NULL && bench_time(&(struct work){.run = s_read, .context = &reading}, seconds, &timing, err);
+    bool ok = reading.memory != NULL &&
+              bench_time(&(struct work){.run = bench_scaling_read, .context = &reading}, seconds, &timing, err);
     if (reading.memory != NULL)
         backend->op->free(backend, reading.memory);
     *speed = ok ? READ_FLOATS * sizeof(float) / timing.median / 1e6 : 0;
     return ok;
 }
 
-static bool s_memory(struct scaling *scaling, const struct bench *bench, struct err *err)
+static bool bench_scaling_memory(struct scaling *scaling, const struct bench *bench, struct err *err)
 {
     double seconds = bench->config.bench_seconds / ROUNDS;
     struct backend *one = backend_open(bench->config.train_device, 1, PRECISION_FP32, err);
-    bool ok = one != NULL && s_read_speed(one, seconds, &scaling->read_one, err) &&
-              s_read_speed(bench->backend, seconds, &scaling->read, err);
+    bool ok = one != NULL && bench_scaling_read_speed(one, seconds, &scaling->read_one, err) &&
+              bench_scaling_read_speed(bench->backend, seconds, &scaling->read, err);
     backend_close(&one);
     return ok;
 }
 
 /* ---- prediction ---- */
 
-static void s_predict(struct scaling *scaling)
+static void bench_scaling_predict(struct scaling *scaling)
 {
     for (int at = TWO; at < SCALES; at++) {
         double others = scaling_threads[at] - 1;
@@ -211,17 +215,17 @@ bool scaling_measure(struct scaling *scaling, const struct bench *bench, struct 
         return true;
     for (int i = 0; i < PHASES; i++)
         scaling->phase[i].flops = flops[i];
-    bool ok = s_time(scaling, bench, data, err);
+    bool ok = bench_scaling_time(scaling, bench, data, err);
     for (int at = TWO + 1; at < SCALES && ok; at++)
-        ok = s_count(scaling, at, bench, data, err);
-    ok = ok && s_memory(scaling, bench, err);
-    s_predict(scaling);
+        ok = bench_scaling_count(scaling, at, bench, data, err);
+    ok = ok && bench_scaling_memory(scaling, bench, err);
+    bench_scaling_predict(scaling);
     return ok;
 }
 
 /* ---- what is shown ---- */
 
-static double s_serial(const struct scaling *scaling)
+static double bench_scaling_serial(const struct scaling *scaling)
 {
     double serial = scaling->rest;
     for (int i = 0; i < PHASES; i++)
@@ -230,7 +234,7 @@ static double s_serial(const struct scaling *scaling)
 }
 
 /* Of the thread that has most, in a step. */
-static double s_busiest_flops(const struct scaling *scaling, int at)
+static double bench_scaling_busiest_flops(const struct scaling *scaling, int at)
 {
     double sum = 0;
     for (int i = 0; i < PHASES; i++)
@@ -238,7 +242,7 @@ static double s_busiest_flops(const struct scaling *scaling, int at)
     return sum;
 }
 
-static double s_busiest_bytes(const struct scaling *scaling, int at)
+static double bench_scaling_busiest_bytes(const struct scaling *scaling, int at)
 {
     double sum = 0;
     for (int i = 0; i < PHASES; i++) {
@@ -248,7 +252,7 @@ static double s_busiest_bytes(const struct scaling *scaling, int at)
     return sum;
 }
 
-static double s_bytes(const struct scaling *scaling)
+static double bench_scaling_bytes(const struct scaling *scaling)
 {
     double sum = 0;
     for (int i = 0; i < PHASES; i++)
@@ -256,7 +260,7 @@ static double s_bytes(const struct scaling *scaling)
     return sum;
 }
 
-static double s_jobs(const struct scaling *scaling, int at)
+static double bench_scaling_jobs(const struct scaling *scaling, int at)
 {
     double sum = 0;
     for (int i = 0; i < PHASES; i++)
@@ -264,19 +268,19 @@ static double s_jobs(const struct scaling *scaling, int at)
     return sum;
 }
 
-static double s_tokens(const struct scaling *scaling, int at)
+static double bench_scaling_tokens(const struct scaling *scaling, int at)
 {
     return 1e3 * scaling->tokens / scaling->step[at];
 }
 
 /* GB/s that all threads together want. */
-static double s_wanted(const struct scaling *scaling, int at)
+static double bench_scaling_wanted(const struct scaling *scaling, int at)
 {
-    return s_bytes(scaling) / scaling->step[at] / 1e6;
+    return bench_scaling_bytes(scaling) / scaling->step[at] / 1e6;
 }
 
 /* A figure in the six columns it has: with fewer decimals, then in thousands, where it would take more. */
-static void s_figure(struct buffer *out, double figure, int decimals)
+static void bench_scaling_figure(struct buffer *out, double figure, int decimals)
 {
     while (decimals > 0 && figure >= (decimals == 1 ? 9999.95 : 999.995))
         decimals--;
@@ -287,31 +291,31 @@ static void s_figure(struct buffer *out, double figure, int decimals)
 }
 
 /* A row with a figure for each number of threads. */
-static void s_row(const struct scaling *scaling, struct buffer *out, const char *name, int decimals,
-                  double (*figure)(const struct scaling *, int))
+static void bench_scaling_row(const struct scaling *scaling, struct buffer *out, const char *name, int decimals,
+                              double (*figure)(const struct scaling *, int))
 {
     buffer_format(out, "  %-49s", name);
     for (int at = 0; at < SCALES; at++)
-        s_figure(out, figure(scaling, at), decimals);
+        bench_scaling_figure(out, figure(scaling, at), decimals);
     buffer_text(out, "\n");
 }
 
-static double s_gigaflop(const struct scaling *scaling, int at)
+static double bench_scaling_gigaflop(const struct scaling *scaling, int at)
 {
-    return s_busiest_flops(scaling, at) / 1e9;
+    return bench_scaling_busiest_flops(scaling, at) / 1e9;
 }
 
-static double s_megabytes(const struct scaling *scaling, int at)
+static double bench_scaling_megabytes(const struct scaling *scaling, int at)
 {
-    return s_busiest_bytes(scaling, at) / 1e6;
+    return bench_scaling_busiest_bytes(scaling, at) / 1e6;
 }
 
-static double s_step(const struct scaling *scaling, int at)
+static double bench_scaling_step(const struct scaling *scaling, int at)
 {
     return scaling->step[at];
 }
 
-static void s_print_phases(const struct scaling *scaling, struct buffer *out)
+static void bench_scaling_print_phases(const struct scaling *scaling, struct buffer *out)
 {
     buffer_format(out, "\n  %-22s %5s %7s %13s %25s\n", "scaling, by counting", "", "serial", "largest share",
                   "ms with threads");
@@ -324,23 +328,24 @@ static void s_print_phases(const struct scaling *scaling, struct buffer *out)
         buffer_format(out, "  %-22s %5.1f %7.3f %6.3f %6.3f", phase_names[i].name, phase->bytes / 1e6, phase->serial,
                       phase->share[SCALES - 2], phase->share[SCALES - 1]);
         for (int at = 0; at < SCALES; at++)
-            s_figure(out, phase->ms[at], 2);
+            bench_scaling_figure(out, phase->ms[at], 2);
         buffer_text(out, "\n");
     }
 }
 
 void scaling_print(const struct scaling *scaling, struct buffer *out)
 {
-    s_print_phases(scaling, out);
-    s_row(scaling, out, "step, ms", 2, s_step);
-    s_row(scaling, out, "target tokens/s, predicted (1: measured)", 0, s_tokens);
-    s_row(scaling, out, "busiest thread, GFLOP of products", 2, s_gigaflop);
-    s_row(scaling, out, "busiest thread, MB read and written", 1, s_megabytes);
-    s_row(scaling, out, "all threads, GB/s wanted", 1, s_wanted);
-    s_row(scaling, out, "jobs handed to more than one thread", 1, s_jobs);
+    bench_scaling_print_phases(scaling, out);
+    bench_scaling_row(scaling, out, "step, ms", 2, bench_scaling_step);
+    bench_scaling_row(scaling, out, "target tokens/s, predicted (1: measured)", 0, bench_scaling_tokens);
+    bench_scaling_row(scaling, out, "busiest thread, GFLOP of products", 2, bench_scaling_gigaflop);
+    bench_scaling_row(scaling, out, "busiest thread, MB read and written", 1, bench_scaling_megabytes);
+    bench_scaling_row(scaling, out, "all threads, GB/s wanted", 1, bench_scaling_wanted);
+    bench_scaling_row(scaling, out, "jobs handed to more than one thread", 1, bench_scaling_jobs);
     buffer_text(out, "  " SCALING_FORMULA ",\n");
-    buffer_format(out, "  serial in all %.3f ms, %.1f %% of one thread's step; call %.2f us\n", s_serial(scaling),
-                  100 * s_serial(scaling) / scaling->step[ONE], 1e3 * scaling->call);
+    buffer_format(out, "  serial in all %.3f ms, %.1f %% of one thread's step; call %.2f us\n",
+                  bench_scaling_serial(scaling), 100 * bench_scaling_serial(scaling) / scaling->step[ONE],
+                  1e3 * scaling->call);
     if (scaling->measured > 0)
         buffer_format(out, "  two threads measured: %.2f ms, predicted %.2f: %+.1f %%\n", scaling->measured,
                       scaling->step[TWO], 100 * (scaling->step[TWO] / scaling->measured - 1));
@@ -350,7 +355,7 @@ void scaling_print(const struct scaling *scaling, struct buffer *out)
                   scaling->read_one, scaling->read);
 }
 
-static void s_json_list(struct buffer *out, const char *key, const double *list)
+static void bench_scaling_json_list(struct buffer *out, const char *key, const double *list)
 {
     buffer_format(out, ", \"%s\": [", key);
     for (int at = 0; at < SCALES; at++)
@@ -363,30 +368,31 @@ void scaling_json(const struct scaling *scaling, struct buffer *out)
     double tokens[SCALES], wanted[SCALES], flops[SCALES], bytes[SCALES], threads[SCALES];
     for (int at = 0; at < SCALES; at++) {
         threads[at] = scaling_threads[at];
-        tokens[at] = s_tokens(scaling, at);
-        wanted[at] = s_wanted(scaling, at);
-        flops[at] = s_gigaflop(scaling, at);
-        bytes[at] = s_megabytes(scaling, at);
+        tokens[at] = bench_scaling_tokens(scaling, at);
+        wanted[at] = bench_scaling_wanted(scaling, at);
+        flops[at] = bench_scaling_gigaflop(scaling, at);
+        bytes[at] = bench_scaling_megabytes(scaling, at);
     }
     buffer_format(out,
                   "\"scaling\": {\"formula\": \"" SCALING_FORMULA "\", \"serial_ms\": %.6g, \"rest_ms\": %.6g, "
                   "\"call_ms\": %.6g, \"read_one_gb_per_s\": %.6g, \"read_gb_per_s\": %.6g, "
                   "\"measured_two_ms\": %.6g",
-                  s_serial(scaling), scaling->rest, scaling->call, scaling->read_one, scaling->read, scaling->measured);
-    s_json_list(out, "threads", threads);
-    s_json_list(out, "ms", scaling->step);
-    s_json_list(out, "tgt_tok_per_s", tokens);
-    s_json_list(out, "busiest_gflop", flops);
-    s_json_list(out, "busiest_mb", bytes);
-    s_json_list(out, "gb_per_s_wanted", wanted);
+                  bench_scaling_serial(scaling), scaling->rest, scaling->call, scaling->read_one, scaling->read,
+                  scaling->measured);
+    bench_scaling_json_list(out, "threads", threads);
+    bench_scaling_json_list(out, "ms", scaling->step);
+    bench_scaling_json_list(out, "tgt_tok_per_s", tokens);
+    bench_scaling_json_list(out, "busiest_gflop", flops);
+    bench_scaling_json_list(out, "busiest_mb", bytes);
+    bench_scaling_json_list(out, "gb_per_s_wanted", wanted);
     buffer_text(out, ", \"phases\": {");
     for (int i = 0; i < PHASES; i++) {
         const struct scaling_phase *phase = &scaling->phase[i];
         buffer_format(out, "%s\"%s\": {\"gflop\": %.6g, \"mb\": %.6g, \"serial_ms\": %.6g", i > 0 ? ", " : "",
                       phase_names[i].key, phase->flops / 1e9, phase->bytes / 1e6, phase->serial);
-        s_json_list(out, "share", phase->share);
-        s_json_list(out, "jobs", phase->jobs);
-        s_json_list(out, "ms", phase->ms);
+        bench_scaling_json_list(out, "share", phase->share);
+        bench_scaling_json_list(out, "jobs", phase->jobs);
+        bench_scaling_json_list(out, "ms", phase->ms);
         buffer_text(out, "}");
     }
     buffer_text(out, "}}");

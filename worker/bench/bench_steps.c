@@ -15,7 +15,7 @@ bool bench_steps_take(void *context, struct err *err)
     return true;
 }
 
-static bool s_warm_up(struct bench_steps *steps, struct err *err)
+static bool bench_steps_warm_up(struct bench_steps *steps, struct err *err)
 {
     struct step_counts *mean = &steps->counts;
     for (int i = 0; i < BENCH_STEPS; i++) {
@@ -35,7 +35,7 @@ bool bench_steps_open(struct bench_steps *steps, const struct bench *bench, stru
     *steps = (struct bench_steps){.data = data};
     if (!bench_training_open(&steps->training, bench, data, err))
         return false;
-    if (!s_warm_up(steps, err)) {
+    if (!bench_steps_warm_up(steps, err)) {
         bench_steps_close(steps);
         return false;
     }

@@ -20,7 +20,7 @@ struct train_bench {
 
 /* The products of a mean step, each timed alone: no step can be faster than their sum without doing less or computing
  * them faster. */
-static bool s_products(struct train_bench *bench, double seconds, struct err *err)
+static bool bench_train_products(struct train_bench *bench, double seconds, struct err *err)
 {
     struct product list[PRODUCTS];
     products_list(&bench->steps.training.model->shape, &bench->steps.counts, list);
@@ -36,7 +36,7 @@ static bool s_products(struct train_bench *bench, double seconds, struct err *er
     return true;
 }
 
-static void s_add(struct timing *sum, const struct timing *round)
+static void bench_train_add(struct timing *sum, const struct timing *round)
 {
     sum->median += round->median / ROUNDS;
     sum->least = sum->runs == 0 || round->least < sum->least ? round->least : sum->least;
@@ -44,7 +44,7 @@ static void s_add(struct timing *sum, const struct timing *round)
     sum->runs += round->runs;
 }
 
-static bool s_measure(struct train_bench *bench, double seconds, struct err *err)
+static bool bench_train_measure(struct train_bench *bench, double seconds, struct err *err)
 {
     const struct model_shape *shape = &bench->steps.training.model->shape;
     struct product list[PRODUCTS];
@@ -53,9 +53,9 @@ static bool s_measure(struct train_bench *bench, double seconds, struct err *err
         struct timing round;
         ok = bench_time(&(struct work){.run = bench_steps_take, .context = &bench->steps}, seconds / ROUNDS, &round,
                         err) &&
-             s_products(bench, seconds, err);
+             bench_train_products(bench, seconds, err);
         if (ok)
-            s_add(&bench->step, &round);
+            bench_train_add(&bench->step, &round);
     }
     products_list(shape, &bench->steps.counts, list);
     for (int i = 0; i < PRODUCTS; i++)
@@ -64,12 +64,12 @@ static bool s_measure(struct train_bench *bench, double seconds, struct err *err
     return ok;
 }
 
-static double s_gigaflops(double flops, double ms)
+static double bench_train_gigaflops(double flops, double ms)
 {
     return ms > 0 ? flops / ms / 1e6 : 0;
 }
 
-static void s_print_phases(const struct train_bench *bench, struct buffer *out)
+static void bench_train_print_phases(const struct train_bench *bench, struct buffer *out)
 {
     double mean = bench_steps_ms(&bench->steps), rest = mean;
     buffer_format(out, "\n  %-22s %8s %6s %8s %9s %9s %9s\n", "phase", "ms", "%", "GFLOP", "GFLOP/s", "alone",
@@ -79,15 +79,16 @@ static void s_print_phases(const struct train_bench *bench, struct buffer *out)
         rest -= ms;
         buffer_format(out, "  %-22s %8.3f %6.1f", phase_names[i].name, ms, 100 * ms / mean);
         if (flops > 0)
-            buffer_format(out, " %8.3f %9.1f %9.1f %9.1f", flops / 1e9, s_gigaflops(flops, ms),
-                          s_gigaflops(flops, bench->phase_own[i]), s_gigaflops(flops, bench->phase_library[i]));
+            buffer_format(out, " %8.3f %9.1f %9.1f %9.1f", flops / 1e9, bench_train_gigaflops(flops, ms),
+                          bench_train_gigaflops(flops, bench->phase_own[i]),
+                          bench_train_gigaflops(flops, bench->phase_library[i]));
         buffer_text(out, "\n");
     }
     buffer_format(out, "  %-22s %8.3f %6.1f\n", "rest", rest, 100 * rest / mean);
     buffer_format(out, "  %-22s %8.3f %6.1f\n", "mean step", mean, 100.0);
 }
 
-static void s_print(const struct train_bench *bench, struct buffer *out)
+static void bench_train_print(const struct train_bench *bench, struct buffer *out)
 {
     const struct model_shape *shape = &bench->steps.training.model->shape;
     const struct step_counts *counts = &bench->steps.counts;
@@ -100,21 +101,21 @@ static void s_print(const struct train_bench *bench, struct buffer *out)
                   "");
     buffer_format(out, "  %17s n %.1f target positions, m %.1f encoder positions,\n", "", counts->n, counts->m);
     buffer_format(out, "  %17s u %.1f and v %.1f distinct inputs of either\n", "", counts->u, counts->v);
-    buffer_format(out, "  in a step     %9.1f GFLOP/s\n", s_gigaflops(bench->flops, ms));
+    buffer_format(out, "  in a step     %9.1f GFLOP/s\n", bench_train_gigaflops(bench->flops, ms));
     buffer_format(out, "  alone         %9.1f GFLOP/s by our products: %.2f ms, %.0f tokens/s\n",
-                  s_gigaflops(bench->flops, bench->own), bench->own, 1e3 * counts->n / bench->own);
+                  bench_train_gigaflops(bench->flops, bench->own), bench->own, 1e3 * counts->n / bench->own);
     if (bench->library > 0)
         buffer_format(out,
                       "  oneDNN        %9.1f GFLOP/s on the same shapes: %.2f ms, %.0f tokens/s\n"
                       "  of roofline   %9.1f %%, oneDNN's time for the products over the step's\n",
-                      s_gigaflops(bench->flops, bench->library), bench->library, 1e3 * counts->n / bench->library,
-                      100 * bench->library / ms);
-    s_print_phases(bench, out);
+                      bench_train_gigaflops(bench->flops, bench->library), bench->library,
+                      1e3 * counts->n / bench->library, 100 * bench->library / ms);
+    bench_train_print_phases(bench, out);
     if (bench->scales)
         scaling_print(&bench->scaling, out);
 }
 
-static void s_print_json(const struct train_bench *bench, struct buffer *out)
+static void bench_train_print_json(const struct train_bench *bench, struct buffer *out)
 {
     const struct model_shape *shape = &bench->steps.training.model->shape;
     const struct step_counts *counts = &bench->steps.counts;
@@ -128,9 +129,9 @@ static void s_print_json(const struct train_bench *bench, struct buffer *out)
                   "\"formula\": \"" PRODUCTS_FORMULA "\", \"n\": %.6g, \"m\": %.6g, \"u\": %.6g, \"v\": %.6g, "
                   "\"gflop\": %.6g, \"gflop_per_s\": %.6g, \"gemm_gflop_per_s\": %.6g, \"gemm_ms\": %.6g, "
                   "\"onednn_gflop_per_s\": %.6g, \"onednn_ms\": %.6g, \"roofline_fraction\": %.6g, \"phases\": {",
-                  counts->n, counts->m, counts->u, counts->v, bench->flops / 1e9, s_gigaflops(bench->flops, ms),
-                  s_gigaflops(bench->flops, bench->own), bench->own, s_gigaflops(bench->flops, bench->library),
-                  bench->library, bench->library / ms);
+                  counts->n, counts->m, counts->u, counts->v, bench->flops / 1e9,
+                  bench_train_gigaflops(bench->flops, ms), bench_train_gigaflops(bench->flops, bench->own), bench->own,
+                  bench_train_gigaflops(bench->flops, bench->library), bench->library, bench->library / ms);
     double rest = bench_steps_ms(&bench->steps);
     for (int i = 0; i < PHASES; i++) {
         double phase = bench_steps_phase_ms(&bench->steps, i);
@@ -155,12 +156,13 @@ bool bench_train(struct bench *bench, struct err *err)
     if (!bench_data_draw(&data, &bench->config, bench_src_vocab(&bench->config), bench_tgt_vocab(&bench->config), pairs,
                          err))
         return false;
-    bool ok = bench_steps_open(&run.steps, bench, &data, err) && s_measure(&run, bench->config.bench_seconds, err) &&
+    bool ok = bench_steps_open(&run.steps, bench, &data, err) &&
+              bench_train_measure(&run, bench->config.bench_seconds, err) &&
               scaling_measure(&run.scaling, bench, &data, run.phase_flops, &run.scales, err);
     if (ok && bench->config.output_json)
-        s_print_json(&run, &bench->out);
+        bench_train_print_json(&run, &bench->out);
     else if (ok)
-        s_print(&run, &bench->out);
+        bench_train_print(&run, &bench->out);
     bench_steps_close(&run.steps);
     bench_data_free(&data);
     return ok;

@@ -31,7 +31,7 @@ struct speed {
     int64_t ns;
 };
 
-static bool s_decode(struct decoding *decoding, size_t first, size_t count, struct err *err)
+static bool bench_translate_decode(struct decoding *decoding, size_t first, size_t count, struct err *err)
 {
     const struct model_shape *shape = &decoding->model->shape;
     const struct bench_data *data = &decoding->data;
@@ -43,7 +43,8 @@ static bool s_decode(struct decoding *decoding, size_t first, size_t count, stru
 }
 
 /* Decode batches of `size` until the time is over, at least one round of a few. */
-static bool s_measure(struct decoding *decoding, size_t size, double seconds, struct speed *speed, struct err *err)
+static bool bench_translate_measure(struct decoding *decoding, size_t size, double seconds, struct speed *speed,
+                                    struct err *err)
 {
     size_t rows = decoding->data.rows.count, batches = (rows + size - 1) / size;
     struct mt19937 mt;
@@ -52,12 +53,12 @@ static bool s_measure(struct decoding *decoding, size_t size, double seconds, st
         decoding->order[i] = (uint32_t)i;
     mt19937_shuffle(&mt, decoding->order, batches);
     *speed = (struct speed){0};
-    if (!s_decode(decoding, 0, size < rows ? size : rows, err))
+    if (!bench_translate_decode(decoding, 0, size < rows ? size : rows, err))
         return false;
     int64_t begin = clock_ns(), end = begin + (int64_t)(seconds * 1e9);
     for (size_t i = 0; i < 3 || clock_ns() < end; i++) {
         size_t first = decoding->order[i % batches] * size, count = rows - first < size ? rows - first : size;
-        if (!s_decode(decoding, first, count, err))
+        if (!bench_translate_decode(decoding, first, count, err))
             return false;
         speed->sentences += count;
         for (size_t r = first; r < first + count; r++)
@@ -67,7 +68,7 @@ static bool s_measure(struct decoding *decoding, size_t size, double seconds, st
     return true;
 }
 
-static void s_print(struct bench *bench, size_t size, const struct speed *speed, bool first)
+static void bench_translate_print(struct bench *bench, size_t size, const struct speed *speed, bool first)
 {
     double seconds = (double)speed->ns / 1e9;
     double sentences = (double)speed->sentences / seconds, tokens = (double)speed->tokens / seconds;
@@ -88,7 +89,7 @@ struct reading {
     size_t again; /* what is read again at every step, and stands in the caches where they can hold it */
 };
 
-static struct reading s_reading(const struct decoding *decoding)
+static struct reading bench_translate_reading(const struct decoding *decoding)
 {
     const struct model_shape *shape = &decoding->model->shape;
     struct backend *backend = decoding->model->backend;
@@ -110,7 +111,7 @@ struct sweep {
     size_t bytes;
 };
 
-static bool s_sweep(void *context, struct err *err)
+static bool bench_translate_sweep(void *context, struct err *err)
 {
     const struct sweep *sweep = context;
     (void)err;
@@ -120,14 +121,15 @@ static bool s_sweep(void *context, struct err *err)
 
 /* How much is read for a target token, and the share of the speed at which the same threads only read a buffer as large
  * as what each step reads again. */
-static bool s_bandwidth(struct bench *bench, const struct decoding *decoding, double tokens_per_s, struct err *err)
+static bool bench_translate_bandwidth(struct bench *bench, const struct decoding *decoding, double tokens_per_s,
+                                      struct err *err)
 {
     struct backend *backend = decoding->model->backend;
     if (backend->op->sweep == NULL || decoding->decoder.shorter.projection == NULL)
         return true;
-    struct reading reading = s_reading(decoding);
+    struct reading reading = bench_translate_reading(decoding);
     struct sweep sweep = {.backend = backend, .bytes = reading.again / 512 * 512};
-    struct work work = {.run = s_sweep, .context = &sweep};
+    struct work work = {.run = bench_translate_sweep, .context = &sweep};
     struct timing timing;
     void *memory = backend->op->alloc(backend, sweep.bytes, err);
     sweep.memory = memory;
@@ -157,7 +159,7 @@ static bool s_bandwidth(struct bench *bench, const struct decoding *decoding, do
     return true;
 }
 
-static bool s_sizes(struct bench *bench, struct decoding *decoding, struct err *err)
+static bool bench_translate_sizes(struct bench *bench, struct decoding *decoding, struct err *err)
 {
     size_t largest = (size_t)bench->config.translate_batch;
     const size_t sizes[] = {ONE, SOME, largest};
@@ -177,21 +179,21 @@ static bool s_sizes(struct bench *bench, struct decoding *decoding, struct err *
         struct speed speed;
         if (i < 2 && sizes[i] >= largest)
             continue;
-        if (!s_measure(decoding, sizes[i], bench->config.bench_seconds, &speed, err))
+        if (!bench_translate_measure(decoding, sizes[i], bench->config.bench_seconds, &speed, err))
             return false;
-        s_print(bench, sizes[i], &speed, first);
+        bench_translate_print(bench, sizes[i], &speed, first);
         if (sizes[i] == ONE)
             alone = (double)speed.tokens * 1e9 / (double)speed.ns;
         first = false;
     }
     buffer_text(&bench->out, json ? "]" : "");
-    bool ok = alone <= 0 || s_bandwidth(bench, decoding, alone, err);
+    bool ok = alone <= 0 || bench_translate_bandwidth(bench, decoding, alone, err);
     buffer_text(&bench->out, json ? "}" : "");
     return ok;
 }
 
 /* The model of --model, or one before training. */
-static bool s_open_model(struct decoding *decoding, const struct bench *bench, struct err *err)
+static bool bench_translate_open_model(struct decoding *decoding, const struct bench *bench, struct err *err)
 {
     if (bench->config.translate_model[0] != '\0') {
         if (!translator_open(&decoding->translator, &bench->config, err))
@@ -206,7 +208,7 @@ static bool s_open_model(struct decoding *decoding, const struct bench *bench, s
     return decoding->own != NULL && model_init(decoding->own, (uint64_t)bench->config.train_seed, err);
 }
 
-static bool s_open_data(struct decoding *decoding, const struct bench *bench, struct err *err)
+static bool bench_translate_open_data(struct decoding *decoding, const struct bench *bench, struct err *err)
 {
     bool given = bench->config.data_pairs[0] != '\0' || bench->config.data_src[0] != '\0';
     bool ok = given ? bench_data_read(&decoding->data, &decoding->translator, &bench->config, err)
@@ -226,11 +228,11 @@ static bool s_open_data(struct decoding *decoding, const struct bench *bench, st
 bool bench_translate(struct bench *bench, struct err *err)
 {
     struct decoding decoding = {0};
-    bool ok = s_open_model(&decoding, bench, err) && s_open_data(&decoding, bench, err);
+    bool ok = bench_translate_open_model(&decoding, bench, err) && bench_translate_open_data(&decoding, bench, err);
     if (ok) {
         decoding.batch.backend = decoding.model->backend;
         decoding.decoder = (struct decoder){.model = decoding.model, .network = {.model = decoding.model}};
-        ok = decoder_pack(&decoding.decoder, err) && s_sizes(bench, &decoding, err);
+        ok = decoder_pack(&decoding.decoder, err) && bench_translate_sizes(bench, &decoding, err);
         decoder_free(&decoding.decoder);
         batch_free(&decoding.batch);
     }

@@ -13,7 +13,7 @@
  * line behind them. */
 enum { LINK_QUEUE = 4 };
 
-static bool s_set(void *socket, int option, int value)
+static bool link_set(void *socket, int option, int value)
 {
     return zmq_setsockopt(socket, option, &value, sizeof value) == 0;
 }
@@ -32,7 +32,7 @@ void link_close(struct link *link, int linger_ms)
 {
     monitor_destroy(&link->monitor);
     if (link->socket != NULL) {
-        s_set(link->socket, ZMQ_LINGER, linger_ms);
+        link_set(link->socket, ZMQ_LINGER, linger_ms);
         zmq_close(link->socket);
     }
     *link = (struct link){0};
@@ -49,7 +49,7 @@ bool link_listen(struct link *link, enum monitor_news *news, struct err *err)
 }
 
 /* "tcp://HOST:PORT" in two; brackets around an IPv6 address are taken off. */
-static bool s_host_and_port(const char *endpoint, char host[256], char port[16], struct err *err)
+static bool link_host_and_port(const char *endpoint, char host[256], char port[16], struct err *err)
 {
     const char *begin = strncmp(endpoint, "tcp://", 6) == 0 ? endpoint + 6 : NULL;
     const char *colon = begin != NULL ? strrchr(begin, ':') : NULL;
@@ -63,7 +63,7 @@ static bool s_host_and_port(const char *endpoint, char host[256], char port[16],
 }
 
 /* A UDP socket that is connected sends nothing, but knows its own address. */
-static bool s_own_address(const struct addrinfo *to, char *text, size_t size)
+static bool link_own_address(const struct addrinfo *to, char *text, size_t size)
 {
     struct sockaddr_storage own;
     socklen_t length = sizeof own;
@@ -80,7 +80,7 @@ static bool s_own_address(const struct addrinfo *to, char *text, size_t size)
 bool link_local_address(const char *endpoint, char address[LINK_ADDRESS], struct err *err)
 {
     char host[256], port[16], text[LINK_ADDRESS - 2];
-    if (!s_host_and_port(endpoint, host, port, err))
+    if (!link_host_and_port(endpoint, host, port, err))
         return false;
     struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *list = NULL;
     int failed = getaddrinfo(host, port, &hints, &list);
@@ -88,7 +88,7 @@ bool link_local_address(const char *endpoint, char address[LINK_ADDRESS], struct
         return err_set(err, ERR_IO, "%s: %s", host, gai_strerror(failed));
     bool found = false;
     for (const struct addrinfo *to = list; to != NULL && !found; to = to->ai_next)
-        found = s_own_address(to, text, sizeof text);
+        found = link_own_address(to, text, sizeof text);
     freeaddrinfo(list);
     if (!found)
         return err_errno(err, ERR_IO, "%s: no way to it from here", endpoint);

@@ -11,7 +11,7 @@ void parcel_drop(struct parcel *parcel)
     parcel->count = 0;
 }
 
-static bool s_receive_part(void *socket, zmq_msg_t *part, int flags)
+static bool parcel_receive_part(void *socket, zmq_msg_t *part, int flags)
 {
     zmq_msg_init(part);
     int size;
@@ -27,7 +27,7 @@ bool parcel_receive(void *socket, bool wait, struct parcel *parcel, struct err *
 {
     zmq_msg_t part;
     size_t frames = 0, bytes = 0;
-    if (!s_receive_part(socket, &part, wait ? 0 : ZMQ_DONTWAIT))
+    if (!parcel_receive_part(socket, &part, wait ? 0 : ZMQ_DONTWAIT))
         return zmq_errno() == EAGAIN ? true : socket_error(err, "cannot receive");
     for (bool more = true; more;) {
         more = zmq_msg_more(&part) != 0;
@@ -39,7 +39,7 @@ bool parcel_receive(void *socket, bool wait, struct parcel *parcel, struct err *
             zmq_msg_move(kept, &part);
         }
         zmq_msg_close(&part);
-        if (more && !s_receive_part(socket, &part, 0)) {
+        if (more && !parcel_receive_part(socket, &part, 0)) {
             parcel_drop(parcel);
             return socket_error(err, "cannot receive the rest of a message");
         }
@@ -52,7 +52,7 @@ bool parcel_receive(void *socket, bool wait, struct parcel *parcel, struct err *
 }
 
 /* Whether frame i went out; the first decides for all: libzmq counts its queues in whole messages. */
-static bool s_send_part(void *socket, struct parcel *parcel, size_t i)
+static bool parcel_send_part(void *socket, struct parcel *parcel, size_t i)
 {
     int sent;
     do {
@@ -64,7 +64,7 @@ static bool s_send_part(void *socket, struct parcel *parcel, size_t i)
 bool parcel_send(void *socket, struct parcel *parcel, struct err *err)
 {
     for (size_t i = 0; i < parcel->count; i++) {
-        if (s_send_part(socket, parcel, i))
+        if (parcel_send_part(socket, parcel, i))
             continue;
         if (i == 0 && zmq_errno() == EAGAIN)
             return err_set(err, ERR_FULL, "the socket's queue is full");

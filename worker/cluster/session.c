@@ -21,19 +21,19 @@ bool session_send(struct session *session, const struct message *message, struct
     return message_send_wait(session->socket, NULL, message, err);
 }
 
-static struct text s_text(const char *text)
+static struct text session_text(const char *text)
 {
     return (struct text){.data = text, .size = strlen(text)};
 }
 
-static bool s_signal(struct session *session, enum worker_signal signal, struct err *err)
+static bool session_signal(struct session *session, enum worker_signal signal, struct err *err)
 {
     const char byte = (char)signal;
     return zmq_send(session->socket, &byte, 1, 0) == 1 || socket_error(err, "cannot signal");
 }
 
 /* Forget the generation: nothing of it is waited for any more. */
-static void s_leave_generation(struct session *session)
+static void session_leave_generation(struct session *session)
 {
     session->ready = session->peers_due = session->state_due = false;
     session_forget_incoming(session);
@@ -41,32 +41,32 @@ static void s_leave_generation(struct session *session)
 
 /* The others cannot be summed with, and who is to blame is not for this rank to say: it takes its leave and comes again
  * as a new worker, with what it holds. */
-static bool s_come_again(struct session *session, const struct err *why, struct err *err)
+static bool session_come_again(struct session *session, const struct err *why, struct err *err)
 {
-    struct message message = {.type = MESSAGE_ERROR, .error = {.code = ERR_FAILED, .text = s_text(why->text)}};
+    struct message message = {.type = MESSAGE_ERROR, .error = {.code = ERR_FAILED, .text = session_text(why->text)}};
     log_event(LOG_WARN, "joining_again",
               LOG_FIELDS(LOG_TEXT("reason", why->text), LOG_COUNT("generation", session->generation.generation)),
               "%s; joining again", why->text);
-    s_leave_generation(session);
+    session_leave_generation(session);
     /* Work that waits is of the connection that is given up. */
     shared_stop(session->shared, session->generation.generation);
-    return session_send(session, &message, err) && s_signal(session, SIGNAL_AGAIN, err);
+    return session_send(session, &message, err) && session_signal(session, SIGNAL_AGAIN, err);
 }
 
 bool session_give_up(struct session *session, struct err *err)
 {
     if (err->code == ERR_ABORTED) {
-        s_leave_generation(session);
+        session_leave_generation(session);
         return true;
     }
     const struct err why = *err;
-    return session->training.reducer.failed && session->options->hub == NULL && s_come_again(session, &why, err);
+    return session->training.reducer.failed && session->options->hub == NULL && session_come_again(session, &why, err);
 }
 
 /* ---- HELLO, WELCOME ---- */
 
 /* The results of the last steps, in order. Returns their number. */
-static uint32_t s_history(struct session *session)
+static uint32_t session_history(struct session *session)
 {
     uint64_t first = session->training.step - session->history_count;
     for (uint32_t i = 0; i < session->history_count; i++)
@@ -74,36 +74,36 @@ static uint32_t s_history(struct session *session)
     return session->history_count;
 }
 
-static bool s_hello(struct session *session, struct err *err)
+static bool session_hello(struct session *session, struct err *err)
 {
     const struct config *config = session->options->config;
     struct backend *backend = session->backend;
     char host[MESSAGE_NAME + 1] = "";
     gethostname(host, MESSAGE_NAME);
-    s_leave_generation(session);
+    session_leave_generation(session);
     session->greeted = true;
     struct message message = {
         .type = MESSAGE_HELLO,
-        .hello = {.build = s_text(LSTMQ_VERSION "+" LSTMQ_COMMIT),
-                  .backend = s_text(backend->op->name),
-                  .backend_version = s_text(backend->op->version(backend)),
-                  .isa = s_text(backend->op->isa(backend)),
-                  .precision = s_text(config->train_precision == PRECISION_BF16 ? "bf16" : "fp32"),
+        .hello = {.build = session_text(LSTMQ_VERSION "+" LSTMQ_COMMIT),
+                  .backend = session_text(backend->op->name),
+                  .backend_version = session_text(backend->op->version(backend)),
+                  .isa = session_text(backend->op->isa(backend)),
+                  .precision = session_text(config->train_precision == PRECISION_BF16 ? "bf16" : "fp32"),
                   .threads = (uint32_t)backend->op->threads(backend),
-                  .host = s_text(host),
+                  .host = session_text(host),
                   .pid = (uint32_t)getpid(),
                   .run = session->run,
                   .worker = session->worker,
                   .held = session->held,
                   .step = session->held ? session->training.step : 0,
                   .branch = session->held ? session->branch : 0,
-                  .steps = session->held ? s_history(session) : 0,
+                  .steps = session->held ? session_history(session) : 0,
                   .results = session->results},
     };
     return session_send(session, &message, err);
 }
 
-static void s_close_run(struct session *session)
+static void session_close_run(struct session *session)
 {
     session_close_collective(session);
     if (session->run != 0) {
@@ -117,11 +117,11 @@ static void s_close_run(struct session *session)
 }
 
 /* A run that is not the last one: nothing of that one counts any more, the numbers of its generations neither. */
-static bool s_open_run(struct session *session, const struct welcome *welcome, struct err *err)
+static bool session_open_run(struct session *session, const struct welcome *welcome, struct err *err)
 {
     struct config config;
     config_defaults(&config);
-    s_close_run(session);
+    session_close_run(session);
     shared_begin(session->shared);
     if (!config_parse(&config, welcome->config.data, welcome->config.size, "WELCOME: config", NULL, err) ||
         !training_open(&session->training, session->backend, &config, (int)welcome->src_vocab, (int)welcome->tgt_vocab,
@@ -133,12 +133,12 @@ static bool s_open_run(struct session *session, const struct welcome *welcome, s
     return true;
 }
 
-static bool s_welcome(struct session *session, const struct welcome *welcome, struct err *err)
+static bool session_welcome(struct session *session, const struct welcome *welcome, struct err *err)
 {
     if (!session->greeted)
         return err_set(err, ERR_PROTOCOL, "WELCOME came without a HELLO before it");
     session->greeted = false;
-    if (welcome->run != session->run && !s_open_run(session, welcome, err))
+    if (welcome->run != session->run && !session_open_run(session, welcome, err))
         return false;
     const struct model_shape *shape = &session->training.model->shape;
     if (welcome->src_vocab != (uint32_t)shape->src_vocab || welcome->tgt_vocab != (uint32_t)shape->tgt_vocab)
@@ -149,22 +149,22 @@ static bool s_welcome(struct session *session, const struct welcome *welcome, st
 
 /* ---- the end of a generation, of a run, of the conversation ---- */
 
-static bool s_stop(struct session *session, const struct stop *stop, struct err *err)
+static bool session_stop(struct session *session, const struct stop *stop, struct err *err)
 {
-    s_leave_generation(session);
+    session_leave_generation(session);
     struct message message = {
         .type = MESSAGE_STOPPED,
         .stopped = {.generation = stop->generation,
                     .held = session->held,
                     .step = session->held ? session->training.step : 0,
                     .branch = session->held ? session->branch : 0,
-                    .steps = session->held ? s_history(session) : 0,
+                    .steps = session->held ? session_history(session) : 0,
                     .results = session->results},
     };
     return session_send(session, &message, err);
 }
 
-static bool s_dismiss(struct session *session, struct err *err)
+static bool session_dismiss(struct session *session, struct err *err)
 {
     struct message leave = {.type = MESSAGE_LEAVE, .leave = {.step = session->training.step}};
     session->dismissed = true;
@@ -172,7 +172,7 @@ static bool s_dismiss(struct session *session, struct err *err)
     return session_send(session, &leave, err);
 }
 
-static bool s_told(struct session *session, const struct failure *failure, struct err *err)
+static bool session_told(struct session *session, const struct failure *failure, struct err *err)
 {
     session->told = true;
     return err_set(err, failure->code == ERR_DIVERGED ? ERR_DIVERGED : ERR_FAILED, "the coordinator: %.*s",
@@ -182,7 +182,7 @@ static bool s_told(struct session *session, const struct failure *failure, struc
 /* ---- messages ---- */
 
 /* Whether the message belongs to a generation that was stopped while it waited. */
-static bool s_is_too_late(const struct session *session, const struct message *message)
+static bool session_is_too_late(const struct session *session, const struct message *message)
 {
     switch (message->type) {
     case MESSAGE_GENERATION:
@@ -202,13 +202,13 @@ static bool s_is_too_late(const struct session *session, const struct message *m
     }
 }
 
-static bool s_handle(struct session *session, const struct message *message, struct err *err)
+static bool session_handle(struct session *session, const struct message *message, struct err *err)
 {
-    if (s_is_too_late(session, message))
+    if (session_is_too_late(session, message))
         return true;
     switch (message->type) {
     case MESSAGE_WELCOME:
-        return s_welcome(session, &message->welcome, err);
+        return session_welcome(session, &message->welcome, err);
     case MESSAGE_GENERATION:
         return session_generation(session, &message->generation, err);
     case MESSAGE_PEERS:
@@ -222,18 +222,18 @@ static bool s_handle(struct session *session, const struct message *message, str
     case MESSAGE_SAVE:
         return session_save(session, &message->save, err);
     case MESSAGE_STOP:
-        return s_stop(session, &message->stop, err);
+        return session_stop(session, &message->stop, err);
     case MESSAGE_DISMISS:
-        return s_dismiss(session, err);
+        return session_dismiss(session, err);
     case MESSAGE_ERROR:
-        return s_told(session, &message->error, err);
+        return session_told(session, &message->error, err);
     default:
         return err_set(err, ERR_PROTOCOL, "%s is not for a worker", message_name(message->type));
     }
 }
 
 /* A parcel from the loop thread: its signal, or a message that it handed on. */
-static bool s_open_parcel(struct session *session, struct parcel *parcel, struct err *err)
+static bool session_open_parcel(struct session *session, struct parcel *parcel, struct err *err)
 {
     struct frame frames[MESSAGE_FRAMES];
     struct message message;
@@ -241,21 +241,21 @@ static bool s_open_parcel(struct session *session, struct parcel *parcel, struct
     if (signal == SIGNAL_END)
         session->ended = true;
     if (signal != 0)
-        return signal != SIGNAL_HELLO || s_hello(session, err);
+        return signal != SIGNAL_HELLO || session_hello(session, err);
     if (!message_decode(frames, parcel_frames(parcel, frames), &message, err))
         return false;
-    bool handled = s_handle(session, &message, err);
+    bool handled = session_handle(session, &message, err);
     message_close(&message);
     return handled;
 }
 
-static bool s_converse(struct session *session, struct err *err)
+static bool session_converse(struct session *session, struct err *err)
 {
     while (!session->dismissed && !session->ended) {
         struct parcel parcel = {.count = 0};
         if (!parcel_receive(session->socket, true, &parcel, err))
             return false;
-        bool ok = s_open_parcel(session, &parcel, err);
+        bool ok = session_open_parcel(session, &parcel, err);
         parcel_drop(&parcel);
         if (!ok)
             return false;
@@ -264,17 +264,18 @@ static bool s_converse(struct session *session, struct err *err)
 }
 
 /* The coordinator should know why, unless it was the one to say so; it may be gone. */
-static void s_say_error(struct session *session, const struct err *why)
+static void session_say_error(struct session *session, const struct err *why)
 {
     atomic_store(&session->shared->parts, true);
-    struct message message = {.type = MESSAGE_ERROR, .error = {.code = (uint32_t)why->code, .text = s_text(why->text)}};
+    struct message message = {.type = MESSAGE_ERROR,
+                              .error = {.code = (uint32_t)why->code, .text = session_text(why->text)}};
     struct err ignored;
     session_send(session, &message, &ignored);
 }
 
 /* ---- life ---- */
 
-static bool s_open(struct session *session, const char *endpoint, struct err *err)
+static bool session_open(struct session *session, const char *endpoint, struct err *err)
 {
     const struct config *config = session->options->config;
     const int queue = SESSION_QUEUE;
@@ -291,10 +292,10 @@ static bool s_open(struct session *session, const char *endpoint, struct err *er
     return session->backend != NULL;
 }
 
-static void s_close(struct session *session)
+static void session_close(struct session *session)
 {
     struct err ignored;
-    s_close_run(session);
+    session_close_run(session);
     session_forget_incoming(session);
     free(session->history);
     free(session->results);
@@ -303,7 +304,7 @@ static void s_close(struct session *session)
     if (session->backend != NULL)
         backend_close(&session->backend);
     if (session->socket != NULL) {
-        s_signal(session, SIGNAL_ENDED, &ignored);
+        session_signal(session, SIGNAL_ENDED, &ignored);
         zmq_close(session->socket);
     }
 }
@@ -312,9 +313,9 @@ bool session_run(const struct worker_options *options, struct worker_shared *sha
                  struct err *err)
 {
     struct session session = {.options = options, .shared = shared};
-    bool ok = s_open(&session, endpoint, err) && s_converse(&session, err);
+    bool ok = session_open(&session, endpoint, err) && session_converse(&session, err);
     if (!ok && !session.told && session.socket != NULL)
-        s_say_error(&session, err);
-    s_close(&session);
+        session_say_error(&session, err);
+    session_close(&session);
     return ok;
 }

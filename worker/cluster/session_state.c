@@ -28,7 +28,7 @@ void session_forget_incoming(struct session *session)
 }
 
 /* The state is now the one after `step` steps, of which none was done here. */
-static void s_hold(struct session *session, uint64_t step)
+static void session_hold(struct session *session, uint64_t step)
 {
     session->held = true;
     session->branch = session->generation.generation;
@@ -41,7 +41,7 @@ static void s_hold(struct session *session, uint64_t step)
 
 /* Where others reach this host: as asked for, else where the coordinator is reached from. Who reaches the coordinator by
  * loopback has the others on this host, where local sockets and the memory beside them cost a third of the time. */
-static bool s_bind(const struct session *session, char bind[COLLECTIVE_ENDPOINT], struct err *err)
+static bool session_bind(const struct session *session, char bind[COLLECTIVE_ENDPOINT], struct err *err)
 {
     const char *endpoint = session->options->endpoint, *asked = session->options->config->worker_bind;
     char address[LINK_ADDRESS] = "", here[LINK_ADDRESS + 16];
@@ -61,14 +61,14 @@ static bool s_bind(const struct session *session, char bind[COLLECTIVE_ENDPOINT]
 }
 
 /* A collective is opened for the first generation that has others in it, and kept. */
-static bool s_open_collective(struct session *session, struct err *err)
+static bool session_open_collective(struct session *session, struct err *err)
 {
     char bind[COLLECTIVE_ENDPOINT];
     if (session->collective != NULL)
         return true;
     if (session->options->hub != NULL) {
         session->collective = local_open(session->options->hub, err);
-    } else if (s_bind(session, bind, err)) {
+    } else if (session_bind(session, bind, err)) {
         const struct keyring *keyring = session->options->keyring;
         const struct ring_options ring = {.zmq_context = session->options->zmq_context,
                                           .bind = bind,
@@ -91,11 +91,11 @@ void session_close_collective(struct session *session)
     collective_close(&session->collective);
 }
 
-static bool s_say_endpoint(struct session *session, struct err *err)
+static bool session_say_endpoint(struct session *session, struct err *err)
 {
     char endpoint[COLLECTIVE_ENDPOINT];
     uint64_t generation = session->generation.generation;
-    if (!s_open_collective(session, err) ||
+    if (!session_open_collective(session, err) ||
         !session->collective->op->listen(session->collective, generation, endpoint, err))
         return session_give_up(session, err);
     fault_point("rendezvous-listen");
@@ -110,7 +110,7 @@ static bool s_say_endpoint(struct session *session, struct err *err)
 
 /* The root's parameters and moments become everybody's. A state that is half another's is none; but who holds the same is
  * given what it has, and has it still when the root dies in the middle. */
-static bool s_sync(struct session *session, struct err *err)
+static bool session_sync(struct session *session, struct err *err)
 {
     const struct generation *generation = &session->generation;
     bool root = generation->rank == generation->root, same = generation->source == SOURCE_HELD;
@@ -118,11 +118,11 @@ static bool s_sync(struct session *session, struct err *err)
     if (!state_broadcast(&session->training, generation->root, err))
         return false;
     if (!root && !same)
-        s_hold(session, generation->step);
+        session_hold(session, generation->step);
     return true;
 }
 
-static bool s_ready(struct session *session, struct err *err)
+static bool session_ready(struct session *session, struct err *err)
 {
     const struct generation *generation = &session->generation;
     bool alone = generation->size == 1;
@@ -131,7 +131,7 @@ static bool s_ready(struct session *session, struct err *err)
     reducer_join(&session->training.reducer, alone ? NULL : session->collective, generation->rank, generation->size);
     if (!alone && !reducer_meet(&session->training.reducer, err))
         return session_give_up(session, err);
-    if (!alone && generation->broadcast != 0 && !s_sync(session, err))
+    if (!alone && generation->broadcast != 0 && !session_sync(session, err))
         return session_give_up(session, err);
     session->ready = true;
     struct message ready = {.type = MESSAGE_READY,
@@ -160,20 +160,20 @@ bool session_peers(struct session *session, const struct peers *peers, struct er
         return session_give_up(session, err);
     fault_point("rendezvous-connect");
     session->peers_due = false;
-    return s_ready(session, err);
+    return session_ready(session, err);
 }
 
 /* ---- the state ---- */
 
 /* What the configuration's seed draws. */
-static bool s_seed(struct session *session, struct err *err)
+static bool session_seed(struct session *session, struct err *err)
 {
     struct training *training = &session->training;
     session->held = false;
     optimiser_reset(&training->optimiser);
     if (!model_init(training->model, (uint64_t)training->config.train_seed, err))
         return false;
-    s_hold(session, session->generation.step);
+    session_hold(session, session->generation.step);
     return true;
 }
 
@@ -197,13 +197,13 @@ bool session_generation(struct session *session, const struct generation *genera
                        generation->step);
     if (generation->source == SOURCE_HELD)
         session->branch = generation->generation;
-    if (generation->source == SOURCE_SEED && !s_seed(session, err))
+    if (generation->source == SOURCE_SEED && !session_seed(session, err))
         return false;
-    return session->peers_due ? s_say_endpoint(session, err) : s_ready(session, err);
+    return session->peers_due ? session_say_endpoint(session, err) : session_ready(session, err);
 }
 
 /* Both files are whole: they become the state. */
-static bool s_adopt(struct session *session, struct err *err)
+static bool session_adopt(struct session *session, struct err *err)
 {
     struct incoming *model = &session->incoming[MESSAGE_STATE_MODEL];
     struct incoming *optimiser = &session->incoming[MESSAGE_STATE_OPTIMIZER];
@@ -214,9 +214,9 @@ static bool s_adopt(struct session *session, struct err *err)
     session_forget_incoming(session);
     if (!ok)
         return false;
-    s_hold(session, session->generation.step);
+    session_hold(session, session->generation.step);
     session->state_due = false;
-    return s_ready(session, err);
+    return session_ready(session, err);
 }
 
 bool session_state(struct session *session, const struct state *state, struct err *err)
@@ -246,5 +246,5 @@ bool session_state(struct session *session, const struct state *state, struct er
     const struct incoming *both = session->incoming;
     bool whole = both[0].bytes != NULL && both[1].bytes != NULL && both[0].received == both[0].total &&
                  both[1].received == both[1].total;
-    return !whole || s_adopt(session, err);
+    return !whole || session_adopt(session, err);
 }

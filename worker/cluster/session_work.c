@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool s_in_generation(const struct session *session, uint64_t generation, const char *name, struct err *err)
+static bool session_in_generation(const struct session *session, uint64_t generation, const char *name, struct err *err)
 {
     if (!session->ready || generation != session->generation.generation)
         return err_set(err, ERR_PROTOCOL, "%s of generation %" PRIu64 " came in generation %" PRIu64 "%s", name,
@@ -21,7 +21,7 @@ static bool s_in_generation(const struct session *session, uint64_t generation, 
     return true;
 }
 
-static bool s_return_credit(struct session *session, struct err *err)
+static bool session_return_credit(struct session *session, struct err *err)
 {
     struct message credit = {.type = MESSAGE_CREDIT, .credit = {.units = 1}};
     return session_send(session, &credit, err);
@@ -29,7 +29,7 @@ static bool s_return_credit(struct session *session, struct err *err)
 
 /* ---- spans ---- */
 
-static void s_remember(struct session *session, const struct step_result *result)
+static void session_remember(struct session *session, const struct step_result *result)
 {
     struct training *training = &session->training;
     session->history[(training->step - 1) % SESSION_HISTORY] = *result;
@@ -39,12 +39,12 @@ static void s_remember(struct session *session, const struct step_result *result
 }
 
 /* Do the steps, until the last or the generation's end. What was done stays done. */
-static bool s_steps(struct session *session, const struct span *span, struct span_cursor *at, struct err *err)
+static bool session_steps(struct session *session, const struct span *span, struct span_cursor *at, struct err *err)
 {
     for (uint32_t offset = 0; offset < span->steps && !session_is_over(session); offset++) {
         if (!train_step(&session->training, span, offset, at, &session->results[offset], err))
             return false;
-        s_remember(session, &session->results[offset]);
+        session_remember(session, &session->results[offset]);
         fault_point("step");
     }
     return true;
@@ -60,7 +60,7 @@ void session_unpack(struct session *session)
 bool session_span(struct session *session, const struct span *span, struct err *err)
 {
     struct training *training = &session->training;
-    if (!s_in_generation(session, span->generation, "SPAN", err))
+    if (!session_in_generation(session, span->generation, "SPAN", err))
         return false;
     if (span->first_step != training->step)
         return err_set(err, ERR_PROTOCOL, "SPAN begins at step %" PRIu64 ", this worker is at %" PRIu64,
@@ -69,7 +69,7 @@ bool session_span(struct session *session, const struct span *span, struct err *
     int64_t began = clock_ns();
     uint64_t waited = training->reducer.waited_ns;
     struct span_cursor at = {0};
-    if (!s_steps(session, span, &at, err))
+    if (!session_steps(session, span, &at, err))
         return session_give_up(session, err);
     if (training->step != span->first_step + span->steps)
         return true;
@@ -85,12 +85,12 @@ bool session_span(struct session *session, const struct span *span, struct err *
                    .results = session->results,
                    .steps = span->steps},
     };
-    return session_send(session, &report, err) && s_return_credit(session, err);
+    return session_send(session, &report, err) && session_return_credit(session, err);
 }
 
 /* ---- validation ---- */
 
-static bool s_reserve_translations(struct session *session, size_t rows, size_t limit, struct err *err)
+static bool session_reserve_translations(struct session *session, size_t rows, size_t limit, struct err *err)
 {
     if (rows * limit > session->id_capacity) {
         free(session->ids);
@@ -108,11 +108,11 @@ static bool s_reserve_translations(struct session *session, size_t rows, size_t 
 }
 
 /* Translate, and with VALIDATE_FREE score the decoder's own path. Ids are closed up to what SCORED wants. */
-static bool s_validate_free(struct session *session, const struct validate *validate, struct scored *scored,
-                            struct err *err)
+static bool session_validate_free(struct session *session, const struct validate *validate, struct scored *scored,
+                                  struct err *err)
 {
     size_t limit = (size_t)session->training.config.data_length, rows = validate->rows.count, used = 0;
-    if (!s_reserve_translations(session, rows, limit, err))
+    if (!session_reserve_translations(session, rows, limit, err))
         return false;
     struct decode_result result = {.ids = session->ids, .lengths = session->lengths};
     bool score = (validate->what & VALIDATE_FREE) != 0;
@@ -136,7 +136,8 @@ static bool s_validate_free(struct session *session, const struct validate *vali
     return true;
 }
 
-static bool s_score(struct session *session, const struct validate *validate, struct scored *scored, struct err *err)
+static bool session_score(struct session *session, const struct validate *validate, struct scored *scored,
+                          struct err *err)
 {
     struct training *training = &session->training;
     const struct model_shape *shape = &training->model->shape;
@@ -155,11 +156,11 @@ static bool s_score(struct session *session, const struct validate *validate, st
         return true;
     if (session_is_over(session))
         return err_set(err, ERR_ABORTED, "the generation is over");
-    return s_validate_free(session, validate, scored, err);
+    return session_validate_free(session, validate, scored, err);
 }
 
 /* SCORED cannot carry other numbers. The coordinator adds the epoch to the error. */
-static bool s_is_finite(const struct scored *scored, struct err *err)
+static bool session_is_finite(const struct scored *scored, struct err *err)
 {
     return (isfinite(scored->forced_loss_sum) && isfinite(scored->free_loss_sum)) ||
            err_set(err, ERR_DIVERGED, "validation loss is not finite; lower train.lr or set train.clip");
@@ -167,19 +168,19 @@ static bool s_is_finite(const struct scored *scored, struct err *err)
 
 bool session_validate(struct session *session, const struct validate *validate, struct err *err)
 {
-    if (!s_in_generation(session, validate->generation, "VALIDATE", err))
+    if (!session_in_generation(session, validate->generation, "VALIDATE", err))
         return false;
     struct message message = {.type = MESSAGE_SCORED, .scored = {.request = validate->request}};
     if (validate->rows.count > 0 &&
-        (!s_score(session, validate, &message.scored, err) || !s_is_finite(&message.scored, err)))
+        (!session_score(session, validate, &message.scored, err) || !session_is_finite(&message.scored, err)))
         return session_give_up(session, err);
-    return session_send(session, &message, err) && s_return_credit(session, err);
+    return session_send(session, &message, err) && session_return_credit(session, err);
 }
 
 /* ---- a checkpoint's state ---- */
 
-static bool s_send_piece(void *context, int file, uint64_t offset, uint64_t total, const void *bytes, size_t size,
-                         struct err *err)
+static bool session_send_piece(void *context, int file, uint64_t offset, uint64_t total, const void *bytes, size_t size,
+                               struct err *err)
 {
     struct session *session = context;
     struct message piece = {
@@ -200,11 +201,11 @@ static bool s_send_piece(void *context, int file, uint64_t offset, uint64_t tota
 
 bool session_save(struct session *session, const struct save *save, struct err *err)
 {
-    if (!s_in_generation(session, save->generation, "SAVE", err))
+    if (!session_in_generation(session, save->generation, "SAVE", err))
         return false;
     if (save->step != session->training.step)
         return err_set(err, ERR_PROTOCOL, "SAVE of step %" PRIu64 ", this worker is at %" PRIu64, save->step,
                        session->training.step);
-    return (state_check(&session->training, err) && state_save(&session->training, s_send_piece, session, err)) ||
+    return (state_check(&session->training, err) && state_save(&session->training, session_send_piece, session, err)) ||
            session_give_up(session, err);
 }

@@ -66,21 +66,21 @@ struct worker {
     struct err err;
 };
 
-static bool s_on_link(void *context, struct err *err);
-static bool s_on_session(void *context, struct err *err);
+static bool worker_on_link(void *context, struct err *err);
+static bool worker_on_session(void *context, struct err *err);
 
 /* ---- lanes ---- */
 
-static bool s_watch(struct worker *worker, struct lane *lane, struct err *err)
+static bool worker_watch(struct worker *worker, struct lane *lane, struct err *err)
 {
     bool inward = lane == &worker->inward;
     lane->source = loop_add_socket(worker->loop, inward ? worker->link.socket : worker->pair,
-                                   inward ? s_on_link : s_on_session, worker, err);
+                                   inward ? worker_on_link : worker_on_session, worker, err);
     return lane->source != 0;
 }
 
 /* RESIGN, as soon as the link has room for it: a state on its way fills the queue for as long as it takes. */
-static bool s_resign(struct worker *worker, struct err *err)
+static bool worker_resign(struct worker *worker, struct err *err)
 {
     if (!worker->resigns || !worker->welcomed || atomic_load(&worker->shared.parts))
         return true;
@@ -93,12 +93,12 @@ static bool s_resign(struct worker *worker, struct err *err)
 }
 
 /* What is said to the coordinator lets a RESIGN that is due go first. */
-static bool s_try(struct worker *worker, struct lane *lane, struct err *err)
+static bool worker_try(struct worker *worker, struct lane *lane, struct err *err)
 {
     bool inward = lane == &worker->inward;
     if (lane->waiting.count == 0)
         return true;
-    if (!inward && !s_resign(worker, err))
+    if (!inward && !worker_resign(worker, err))
         return false;
     bool state = !inward && parcel_type(&lane->waiting) == MESSAGE_STATE;
     if (!parcel_send(inward ? worker->pair : worker->link.socket, &lane->waiting, err))
@@ -108,7 +108,7 @@ static bool s_try(struct worker *worker, struct lane *lane, struct err *err)
     return true;
 }
 
-static bool s_on_retry(void *context, struct err *err)
+static bool worker_on_retry(void *context, struct err *err)
 {
     struct worker *worker = context;
     struct lane *const lanes[] = {&worker->inward, &worker->outward};
@@ -117,10 +117,10 @@ static bool s_on_retry(void *context, struct err *err)
         struct lane *lane = lanes[i];
         if (!lane->blocked)
             continue;
-        if (!s_try(worker, lane, err))
+        if (!worker_try(worker, lane, err))
             return false;
         lane->blocked = lane->waiting.count > 0;
-        if (!lane->blocked && !s_watch(worker, lane, err))
+        if (!lane->blocked && !worker_watch(worker, lane, err))
             return false;
         blocked = blocked || lane->blocked;
     }
@@ -132,51 +132,51 @@ static bool s_on_retry(void *context, struct err *err)
 }
 
 /* Send what waits in the lane, or stop reading its other end until it can be sent. */
-static bool s_pass(struct worker *worker, struct lane *lane, struct err *err)
+static bool worker_pass(struct worker *worker, struct lane *lane, struct err *err)
 {
-    if (!s_try(worker, lane, err))
+    if (!worker_try(worker, lane, err))
         return false;
     if (lane->waiting.count == 0 || lane->blocked)
         return true;
     lane->blocked = true;
     loop_remove(worker->loop, lane->source);
     if (worker->retry == 0)
-        worker->retry = loop_add_timer(worker->loop, RETRY_MS, RETRY_MS, s_on_retry, worker, err);
+        worker->retry = loop_add_timer(worker->loop, RETRY_MS, RETRY_MS, worker_on_retry, worker, err);
     return worker->retry != 0;
 }
 
 /* A signal takes the place of a message that still waits: it is of a connection that broke, or comes too late. */
-static bool s_signal(struct worker *worker, enum worker_signal signal, struct err *err)
+static bool worker_send_signal(struct worker *worker, enum worker_signal signal, struct err *err)
 {
     if (parcel_signalled(&worker->inward.waiting) == SIGNAL_HELLO)
         worker->hellos--;
     parcel_drop(&worker->inward.waiting);
     worker->hellos += signal == SIGNAL_HELLO;
-    return parcel_signal(&worker->inward.waiting, (char)signal, err) && s_pass(worker, &worker->inward, err);
+    return parcel_signal(&worker->inward.waiting, (char)signal, err) && worker_pass(worker, &worker->inward, err);
 }
 
 /* ---- the connection ---- */
 
-static bool s_connected(struct worker *worker, struct err *err)
+static bool worker_connected(struct worker *worker, struct err *err)
 {
     worker->heard_ms = clock_ms();
     patience_rest(&worker->patience);
     if (worker->link.monitor != NULL)
         log_event(LOG_INFO, "connected", LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint)),
                   "connected to the coordinator at %s", worker->options->endpoint);
-    return s_signal(worker, SIGNAL_HELLO, err);
+    return worker_send_signal(worker, SIGNAL_HELLO, err);
 }
 
-static bool s_reconnect(struct worker *worker, struct err *err);
+static bool worker_reconnect(struct worker *worker, struct err *err);
 
-static bool s_on_monitor(void *context, struct err *err)
+static bool worker_on_monitor(void *context, struct err *err)
 {
     struct worker *worker = context;
     enum monitor_news news;
     if (!link_listen(&worker->link, &news, err))
         return false;
     if (news == MONITOR_STANDS)
-        return s_connected(worker, err);
+        return worker_connected(worker, err);
     if (news == MONITOR_REFUSED)
         patience_refused(&worker->patience, monitor_is_spent(worker->link.monitor));
     else if (news == MONITOR_UNREACHED)
@@ -185,10 +185,10 @@ static bool s_on_monitor(void *context, struct err *err)
         return true;
     log_event(LOG_WARN, "connection_broken", LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint)),
               "the connection to the coordinator broke; connecting again");
-    return s_reconnect(worker, err);
+    return worker_reconnect(worker, err);
 }
 
-static bool s_connect(struct worker *worker, struct err *err)
+static bool worker_connect(struct worker *worker, struct err *err)
 {
     const struct worker_options *options = worker->options;
     struct socket_options socket = {.context = options->zmq_context};
@@ -199,17 +199,17 @@ static bool s_connect(struct worker *worker, struct err *err)
     patience_begin(&worker->patience);
     if (!link_open(&worker->link, socket, options->endpoint, err))
         return false;
-    if (!worker->inward.blocked && !s_watch(worker, &worker->inward, err))
+    if (!worker->inward.blocked && !worker_watch(worker, &worker->inward, err))
         return false;
     if (worker->link.monitor != NULL &&
         (worker->monitor =
-             loop_add_socket(worker->loop, monitor_socket(worker->link.monitor), s_on_monitor, worker, err)) == 0)
+             loop_add_socket(worker->loop, monitor_socket(worker->link.monitor), worker_on_monitor, worker, err)) == 0)
         return false;
-    return !worker->link.stands || s_connected(worker, err);
+    return !worker->link.stands || worker_connected(worker, err);
 }
 
 /* End what goes on, let the connection go with all that lies in it, and make another. */
-static bool s_reconnect(struct worker *worker, struct err *err)
+static bool worker_reconnect(struct worker *worker, struct err *err)
 {
     if (worker->in_generation)
         shared_stop(&worker->shared, worker->generation.generation);
@@ -222,11 +222,11 @@ static bool s_reconnect(struct worker *worker, struct err *err)
         loop_remove(worker->loop, worker->inward.source);
     loop_remove(worker->loop, worker->monitor);
     link_close(&worker->link, LAST_WORDS_MS);
-    return s_connect(worker, err);
+    return worker_connect(worker, err);
 }
 
 /* The same for a connection that stands, which must not go on for ever. */
-static bool s_again(struct worker *worker, const struct err *why, struct err *err)
+static bool worker_again(struct worker *worker, const struct err *why, struct err *err)
 {
     int64_t now = clock_ms(), *oldest = &worker->again_ms[worker->again % AGAIN_MOST];
     if (worker->again >= AGAIN_MOST && now - *oldest < AGAIN_WITHIN_MS) {
@@ -235,18 +235,18 @@ static bool s_again(struct worker *worker, const struct err *why, struct err *er
     }
     *oldest = now;
     worker->again++;
-    return s_reconnect(worker, err);
+    return worker_reconnect(worker, err);
 }
 
 /* ---- from the coordinator ---- */
 
-static bool s_decode(struct parcel *parcel, struct message *message)
+static bool worker_decode(struct parcel *parcel, struct message *message)
 {
     struct frame frames[MESSAGE_FRAMES];
     return message_decode(frames, parcel_frames(parcel, frames), message, NULL);
 }
 
-static void s_pong(struct worker *worker, const struct ping *ping)
+static void worker_pong(struct worker *worker, const struct ping *ping)
 {
     struct message pong = {.type = MESSAGE_PONG, .pong = {.time = ping->time}};
     struct err ignored; /* a full queue says as well that there is somebody */
@@ -254,7 +254,7 @@ static void s_pong(struct worker *worker, const struct ping *ping)
 }
 
 /* The rank before this one may come in. What does not fit is for the session to refuse. */
-static void s_let_in(struct worker *worker, const struct peers *peers)
+static void worker_let_in(struct worker *worker, const struct peers *peers)
 {
     uint32_t rank = worker->generation.rank, size = worker->generation.size;
     struct roll roll;
@@ -267,17 +267,17 @@ static void s_let_in(struct worker *worker, const struct peers *peers)
 
 /* Do what cannot wait for the compute thread. *mine: it need not hear of it; *forgotten: the coordinator does not know
  * this worker any more. */
-static void s_look(struct worker *worker, struct parcel *parcel, bool *mine, struct err *forgotten)
+static void worker_look(struct worker *worker, struct parcel *parcel, bool *mine, struct err *forgotten)
 {
     enum message_type type = parcel_type(parcel);
     struct message message;
     bool matters = type == MESSAGE_PING || type == MESSAGE_STOP || type == MESSAGE_GENERATION ||
                    type == MESSAGE_PEERS || type == MESSAGE_WELCOME || type == MESSAGE_ERROR;
     /* What cannot be read is for the session to refuse. */
-    if (!matters || !s_decode(parcel, &message))
+    if (!matters || !worker_decode(parcel, &message))
         return;
     if (type == MESSAGE_PING) {
-        s_pong(worker, &message.ping);
+        worker_pong(worker, &message.ping);
         *mine = true;
     } else if (type == MESSAGE_STOP) {
         shared_stop(&worker->shared, message.stop.generation);
@@ -285,7 +285,7 @@ static void s_look(struct worker *worker, struct parcel *parcel, bool *mine, str
         worker->generation = message.generation;
         worker->in_generation = true;
     } else if (type == MESSAGE_PEERS) {
-        s_let_in(worker, &message.peers);
+        worker_let_in(worker, &message.peers);
     } else if (type == MESSAGE_WELCOME) {
         worker->welcomed = true;
         log_event(worker->link.monitor != NULL ? LOG_INFO : LOG_DEBUG, "joined",
@@ -298,7 +298,7 @@ static void s_look(struct worker *worker, struct parcel *parcel, bool *mine, str
     message_close(&message);
 }
 
-static bool s_on_link(void *context, struct err *err)
+static bool worker_on_link(void *context, struct err *err)
 {
     struct worker *worker = context;
     struct parcel *parcel = &worker->inward.waiting;
@@ -313,9 +313,9 @@ static bool s_on_link(void *context, struct err *err)
         parcel_drop(parcel);
         return err_set(err, ERR_PROTOCOL, "the coordinator sent one byte, which is no message");
     }
-    s_look(worker, parcel, &mine, &forgotten);
+    worker_look(worker, parcel, &mine, &forgotten);
     if (!mine)
-        return s_pass(worker, &worker->inward, err);
+        return worker_pass(worker, &worker->inward, err);
     parcel_drop(parcel);
     if (forgotten.code == ERR_NONE || atomic_load(&worker->shared.parts))
         return true;
@@ -323,12 +323,12 @@ static bool s_on_link(void *context, struct err *err)
               LOG_FIELDS(LOG_TEXT("reason", forgotten.text),
                          LOG_COUNT("generation", worker->in_generation ? worker->generation.generation : 0)),
               "%s; joining again", forgotten.text);
-    return s_again(worker, &forgotten, err);
+    return worker_again(worker, &forgotten, err);
 }
 
 /* ---- from the compute thread ---- */
 
-static bool s_ended(struct worker *worker)
+static bool worker_ended(struct worker *worker)
 {
     worker->ended = true;
     loop_stop(worker->loop);
@@ -336,14 +336,14 @@ static bool s_ended(struct worker *worker)
 }
 
 /* Whether a message may go out: what was said to a connection that broke may not. */
-static bool s_may_go(struct worker *worker, struct parcel *parcel)
+static bool worker_may_go(struct worker *worker, struct parcel *parcel)
 {
     if (worker->hellos > 0 && parcel_type(parcel) == MESSAGE_HELLO)
         return --worker->hellos == 0 && worker->link.stands;
     return worker->hellos == 0 && worker->link.stands;
 }
 
-static bool s_on_session(void *context, struct err *err)
+static bool worker_on_session(void *context, struct err *err)
 {
     struct worker *worker = context;
     struct parcel *parcel = &worker->outward.waiting;
@@ -352,22 +352,22 @@ static bool s_on_session(void *context, struct err *err)
     if (parcel->count == 0)
         return true;
     char signal = parcel_signalled(parcel);
-    if (signal == 0 && s_may_go(worker, parcel))
-        return s_pass(worker, &worker->outward, err);
+    if (signal == 0 && worker_may_go(worker, parcel))
+        return worker_pass(worker, &worker->outward, err);
     parcel_drop(parcel);
     if (signal == SIGNAL_ENDED)
-        return s_ended(worker);
+        return worker_ended(worker);
     if (signal != SIGNAL_AGAIN || !worker->link.stands || worker->hellos > 0)
         return true;
     struct err why;
     err_set(&why, ERR_FAILED, "the other workers cannot be reached");
-    return s_again(worker, &why, err);
+    return worker_again(worker, &why, err);
 }
 
 /* ---- time and signals ---- */
 
 /* Whether one who was signalled to end waits no longer: there is nobody to let it go, or it was not let go in time. */
-static bool s_waited(const struct worker *worker, int64_t now)
+static bool worker_waited(const struct worker *worker, int64_t now)
 {
     if (!worker->link.stands)
         return true;
@@ -379,32 +379,32 @@ static bool s_waited(const struct worker *worker, int64_t now)
     return true;
 }
 
-static bool s_on_tick(void *context, struct err *err)
+static bool worker_on_tick(void *context, struct err *err)
 {
     struct worker *worker = context;
     int64_t now = clock_ms(), silence_ms = worker->options->config->worker_silence;
     bool replace;
-    if (!s_resign(worker, err))
+    if (!worker_resign(worker, err))
         return false;
-    if (worker->resigned_ms != 0 && s_waited(worker, now)) {
+    if (worker->resigned_ms != 0 && worker_waited(worker, now)) {
         loop_stop(worker->loop);
         return true;
     }
     if (worker->link.monitor == NULL || atomic_load(&worker->shared.parts))
         return true;
     if (!worker->link.stands)
-        return patience_tick(&worker->patience, &replace, err) && (!replace || s_reconnect(worker, err));
+        return patience_tick(&worker->patience, &replace, err) && (!replace || worker_reconnect(worker, err));
     if (silence_ms > 0 && now - worker->heard_ms > silence_ms) {
         log_event(LOG_WARN, "coordinator_silent",
                   LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint), LOG_INT("ms", now - worker->heard_ms)),
                   "nothing was heard from the coordinator for %" PRId64 " ms (worker.silence); connecting again",
                   now - worker->heard_ms);
-        return s_reconnect(worker, err);
+        return worker_reconnect(worker, err);
     }
     return true;
 }
 
-static bool s_on_signal(void *context, struct err *err)
+static bool worker_on_signal(void *context, struct err *err)
 {
     struct worker *worker = context;
     int signal = loop_signal_take(worker->signals);
@@ -417,45 +417,45 @@ static bool s_on_signal(void *context, struct err *err)
     worker->resigns = true;
     if (!worker->welcomed)
         loop_stop(worker->loop);
-    return s_resign(worker, err) && loop_signal_yield(worker->loop, err);
+    return worker_resign(worker, err) && loop_signal_yield(worker->loop, err);
 }
 
 /* ---- life ---- */
 
 enum { PAIR_NAME = 64 };
 
-static void s_name_pair(const struct worker *worker, char name[PAIR_NAME])
+static void worker_name_pair(const struct worker *worker, char name[PAIR_NAME])
 {
     snprintf(name, PAIR_NAME, "inproc://lstmq-worker-%p", (const void *)worker);
 }
 
-static void *s_compute(void *context)
+static void *worker_compute(void *context)
 {
     struct worker *worker = context;
     char endpoint[PAIR_NAME];
-    s_name_pair(worker, endpoint);
+    worker_name_pair(worker, endpoint);
     worker->done = session_run(worker->options, &worker->shared, endpoint, &worker->err);
     return NULL;
 }
 
-static bool s_open_pair(struct worker *worker, struct err *err)
+static bool worker_open_pair(struct worker *worker, struct err *err)
 {
     const int linger = 0, queue = QUEUE, one = 1;
     char endpoint[PAIR_NAME];
-    s_name_pair(worker, endpoint);
+    worker_name_pair(worker, endpoint);
     worker->pair = zmq_socket(worker->options->zmq_context, ZMQ_PAIR);
     if (worker->pair == NULL || zmq_setsockopt(worker->pair, ZMQ_LINGER, &linger, sizeof linger) != 0 ||
         zmq_setsockopt(worker->pair, ZMQ_SNDHWM, &queue, sizeof queue) != 0 ||
         zmq_setsockopt(worker->pair, ZMQ_RCVHWM, &one, sizeof one) != 0 || zmq_bind(worker->pair, endpoint) != 0)
         return socket_error(err, "cannot join the worker's threads");
-    errno = pthread_create(&worker->thread, NULL, s_compute, worker);
+    errno = pthread_create(&worker->thread, NULL, worker_compute, worker);
     worker->started = errno == 0;
     return worker->started || err_errno(err, ERR_FAILED, "cannot start the compute thread");
 }
 
 /* Who comes into the ring's place, and what they leave there, is for the loop thread to see to. Within a process nobody
  * comes whom it did not start. */
-static bool s_open_guards(struct worker *worker, struct err *err)
+static bool worker_open_guards(struct worker *worker, struct err *err)
 {
     const struct worker_options *options = worker->options;
     if (strncmp(options->endpoint, "inproc://", 9) == 0)
@@ -466,20 +466,21 @@ static bool s_open_guards(struct worker *worker, struct err *err)
     return worker->shared.watch != NULL;
 }
 
-static bool s_open(struct worker *worker, struct err *err)
+static bool worker_open(struct worker *worker, struct err *err)
 {
     if (worker->options->signals && (worker->signals = loop_signal_fd(err)) < 0)
         return false;
     worker->loop = loop_new(err);
-    if (worker->loop == NULL || !s_open_guards(worker, err))
+    if (worker->loop == NULL || !worker_open_guards(worker, err))
         return false;
-    return s_open_pair(worker, err) && s_watch(worker, &worker->outward, err) && s_connect(worker, err) &&
-           loop_add_timer(worker->loop, TICK_MS, TICK_MS, s_on_tick, worker, err) != 0 &&
-           (worker->signals < 0 || loop_add_fd(worker->loop, worker->signals, s_on_signal, worker, err) != 0);
+    return worker_open_pair(worker, err) && worker_watch(worker, &worker->outward, err) &&
+           worker_connect(worker, err) &&
+           loop_add_timer(worker->loop, TICK_MS, TICK_MS, worker_on_tick, worker, err) != 0 &&
+           (worker->signals < 0 || loop_add_fd(worker->loop, worker->signals, worker_on_signal, worker, err) != 0);
 }
 
 /* The compute thread says what it failed of; this is of the loop. The coordinator may be gone. */
-static void s_say_error(struct worker *worker, const struct err *why)
+static void worker_say_error(struct worker *worker, const struct err *why)
 {
     const struct message message = {.type = MESSAGE_ERROR,
                                     .error = {.code = (uint32_t)why->code, .text = {why->text, strlen(why->text)}}};
@@ -490,7 +491,7 @@ static void s_say_error(struct worker *worker, const struct err *why)
 
 /* Let the compute thread come to its end, in the middle of whatever it does, and hear it out: it may wait for room to
  * speak. */
-static void s_end_compute(struct worker *worker)
+static void worker_end_compute(struct worker *worker)
 {
     struct err failure = {0};
     shared_stop(&worker->shared, UINT64_MAX);
@@ -511,7 +512,7 @@ static void s_end_compute(struct worker *worker)
         pthread_join(worker->thread, NULL);
 }
 
-static void s_close(struct worker *worker)
+static void worker_close(struct worker *worker)
 {
     parcel_drop(&worker->outward.waiting);
     link_close(&worker->link, LAST_WORDS_MS);
@@ -542,11 +543,11 @@ bool worker_run(const struct worker_options *options, struct err *err)
     struct worker worker = {.options = options, .signals = -1, .patience = {.options = options}};
     pthread_mutex_init(&worker.shared.lock, NULL);
     struct err why = {0};
-    bool ok = s_open(&worker, &why) && loop_run(worker.loop, &why);
+    bool ok = worker_open(&worker, &why) && loop_run(worker.loop, &why);
     if (!ok)
-        s_say_error(&worker, &why);
-    s_end_compute(&worker);
-    s_close(&worker);
+        worker_say_error(&worker, &why);
+    worker_end_compute(&worker);
+    worker_close(&worker);
     if (ok && worker.ended && !worker.done) {
         why = worker.err;
         ok = false;

@@ -32,20 +32,20 @@ size_t element_size_sent(enum collective_element element, bool complete)
 #define WIDE
 #endif
 
-static void s_add_f32(float *restrict to, const float_sent *restrict from, size_t count)
+static void element_add_f32(float *restrict to, const float_sent *restrict from, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         to[i] += from[i];
 }
 
 /* Unsigned, so that a sum beyond the range wraps as the header says. */
-static void s_add_i64(int64_t *restrict to, const int64_sent *restrict from, size_t count)
+static void element_add_i64(int64_t *restrict to, const int64_sent *restrict from, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         to[i] = (int64_t)((uint64_t)to[i] + (uint64_t)from[i]);
 }
 
-static float s_widen(uint16_t half)
+static float collective_element_widen(uint16_t half)
 {
     uint32_t bits = (uint32_t)half << 16;
     float value;
@@ -53,7 +53,7 @@ static float s_widen(uint16_t half)
     return value;
 }
 
-static uint16_t s_round(float value)
+static uint16_t collective_element_round(float value)
 {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
@@ -62,36 +62,36 @@ static uint16_t s_round(float value)
     return (uint16_t)((bits & 0x7FFFFFFF) > 0x7F800000 ? quiet : rounded);
 }
 
-static void s_add_bf16(float *restrict to, const bf16_sent *restrict from, size_t count)
+static void element_add_bf16(float *restrict to, const bf16_sent *restrict from, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        to[i] += s_widen(from[i]);
+        to[i] += collective_element_widen(from[i]);
 }
 
 void element_add(enum collective_element element, void *to, const void *from, size_t count)
 {
     if (element == ELEMENT_I64 || element == ELEMENT_I64_F32)
-        s_add_i64(to, from, count);
+        element_add_i64(to, from, count);
     else
-        s_add_f32(to, from, count);
+        element_add_f32(to, from, count);
 }
 
 void element_add_sent(enum collective_element element, void *to, const void *sent, size_t count)
 {
     if (element == ELEMENT_F32_BF16)
-        s_add_bf16(to, sent, count);
+        element_add_bf16(to, sent, count);
     else
         element_add(element, to, sent, count);
 }
 
-WIDE static void s_fold_sent(float *restrict to, const int64_t *restrict sum, const int64_sent *restrict sent,
-                             float scale, size_t count)
+WIDE static void element_fold_sent(float *restrict to, const int64_t *restrict sum, const int64_sent *restrict sent,
+                                   float scale, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         to[i] = (float)(int64_t)((uint64_t)sum[i] + (uint64_t)sent[i]) * scale;
 }
 
-WIDE static void s_fold_own(float *restrict to, const int64_t *restrict sum, float scale, size_t count)
+WIDE static void element_fold_own(float *restrict to, const int64_t *restrict sum, float scale, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         to[i] = (float)sum[i] * scale;
@@ -100,21 +100,21 @@ WIDE static void s_fold_own(float *restrict to, const int64_t *restrict sum, flo
 void element_fold(float *floats, const int64_t *sum, const void *sent, float scale, size_t count)
 {
     if (sent != NULL)
-        s_fold_sent(floats, sum, sent, scale, count);
+        element_fold_sent(floats, sum, sent, scale, count);
     else
-        s_fold_own(floats, sum, scale, count);
+        element_fold_own(floats, sum, scale, count);
 }
 
 void element_round(void *to, const float *from, size_t count)
 {
     uint16_t *halves = to;
     for (size_t i = 0; i < count; i++)
-        halves[i] = s_round(from[i]);
+        halves[i] = collective_element_round(from[i]);
 }
 
 void element_widen(float *to, const void *sent, size_t count)
 {
     const bf16_sent *halves = sent;
     for (size_t i = 0; i < count; i++)
-        to[i] = s_widen(halves[i]);
+        to[i] = collective_element_widen(halves[i]);
 }

@@ -66,7 +66,7 @@ struct local {
     struct err failure;
 };
 
-static struct local *s_local(struct collective *self)
+static struct local *local_local(struct collective *self)
 {
     return (struct local *)(void *)self;
 }
@@ -100,14 +100,14 @@ void local_hub_destroy(struct local_hub **hub)
     free(gone);
 }
 
-static void s_free_group(struct group *group)
+static void local_free_group(struct group *group)
 {
     free(group->brought);
     free(group->present);
     free(group);
 }
 
-static struct group *s_new_group(const struct collective_group *about)
+static struct group *local_new_group(const struct collective_group *about)
 {
     struct group *group = calloc(1, sizeof *group);
     if (group == NULL)
@@ -118,17 +118,17 @@ static struct group *s_new_group(const struct collective_group *about)
     group->present = calloc(about->size, sizeof *group->present);
     if (group->brought != NULL && group->present != NULL)
         return group;
-    s_free_group(group);
+    local_free_group(group);
     return NULL;
 }
 
 /* The group of a generation, made by whoever comes first. Under the hub's lock. */
-static struct group *s_find_group(struct local_hub *hub, const struct collective_group *about, struct err *err)
+static struct group *local_find_group(struct local_hub *hub, const struct collective_group *about, struct err *err)
 {
     struct group *group = hub->groups;
     while (group != NULL && group->generation != about->generation)
         group = group->next;
-    if (group == NULL && (group = s_new_group(about)) == NULL) {
+    if (group == NULL && (group = local_new_group(about)) == NULL) {
         err_set(err, ERR_MEMORY, "no memory for %u ranks", about->size);
         return NULL;
     }
@@ -144,40 +144,40 @@ static struct group *s_find_group(struct local_hub *hub, const struct collective
     return NULL;
 }
 
-static void s_remove_group(struct local_hub *hub, struct group *gone)
+static void local_remove_group(struct local_hub *hub, struct group *gone)
 {
     struct group **at = &hub->groups;
     while (*at != gone)
         at = &(*at)->next;
     *at = gone->next;
-    s_free_group(gone);
+    local_free_group(gone);
 }
 
 /* ---- meetings ---- */
 
-static bool s_is_complete(const struct group *group, uint64_t meeting)
+static bool local_is_complete(const struct group *group, uint64_t meeting)
 {
     return atomic_load_explicit(&group->arrived, memory_order_acquire) >= meeting * group->size;
 }
 
-static bool s_over(struct local *local, struct err *err)
+static bool local_over(struct local *local, struct err *err)
 {
     return err_set(err, ERR_ABORTED, "generation %" PRIu64 " was ended", local->generation);
 }
 
-static bool s_spin(const struct group *group, uint64_t meeting)
+static bool local_spin(const struct group *group, uint64_t meeting)
 {
     int64_t end = clock_ns() + SPIN_NS;
     do {
         for (int i = 0; i < 16; i++)
-            if (s_is_complete(group, meeting) || atomic_load(&group->over))
+            if (local_is_complete(group, meeting) || atomic_load(&group->over))
                 return true;
     } while (clock_ns() < end);
     return false;
 }
 
 /* Wait until the hub moves. False and err when patience ends. Under the lock. */
-static bool s_sleep(struct local *local, const struct timespec *end, struct err *err)
+static bool local_sleep(struct local *local, const struct timespec *end, struct err *err)
 {
     struct local_hub *hub = local->hub;
     if (local->patience_ms <= 0) {
@@ -189,14 +189,14 @@ static bool s_sleep(struct local *local, const struct timespec *end, struct err 
 }
 
 /* Arrive at the next meeting and wait for all. What a rank wrote before is seen by all after. */
-static bool s_meet(struct local *local, struct err *err)
+static bool local_meet(struct local *local, struct err *err)
 {
     struct local_hub *hub = local->hub;
     struct group *group = local->group;
     uint64_t meeting = ++local->meetings;
     bool last = atomic_fetch_add_explicit(&group->arrived, 1, memory_order_acq_rel) + 1 == meeting * group->size;
-    if (!last && s_spin(group, meeting))
-        return s_is_complete(group, meeting) || s_over(local, err);
+    if (!last && local_spin(group, meeting))
+        return local_is_complete(group, meeting) || local_over(local, err);
 
     int64_t end_ns = clock_ns() + local->patience_ms * 1000000;
     struct timespec end = {.tv_sec = end_ns / 1000000000, .tv_nsec = end_ns % 1000000000};
@@ -204,26 +204,26 @@ static bool s_meet(struct local *local, struct err *err)
     pthread_mutex_lock(&hub->lock);
     if (last)
         pthread_cond_broadcast(&hub->moved);
-    while (ok && !s_is_complete(group, meeting))
-        ok = atomic_load(&group->over) ? s_over(local, err) : s_sleep(local, &end, err);
+    while (ok && !local_is_complete(group, meeting))
+        ok = atomic_load(&group->over) ? local_over(local, err) : local_sleep(local, &end, err);
     pthread_mutex_unlock(&hub->lock);
     return ok;
 }
 
 /* ---- adding ---- */
 
-/* Between s_enter and s_leave others' memory may be touched. */
-static bool s_enter(struct local *local, struct err *err)
+/* Between local_enter and local_leave others' memory may be touched. */
+static bool local_enter(struct local *local, struct err *err)
 {
     struct group *group = local->group;
     pthread_mutex_lock(&local->hub->lock);
     bool over = atomic_load(&group->over);
     group->inside += !over;
     pthread_mutex_unlock(&local->hub->lock);
-    return !over || s_over(local, err);
+    return !over || local_over(local, err);
 }
 
-static void s_leave(struct local *local)
+static void local_leave(struct local *local)
 {
     pthread_mutex_lock(&local->hub->lock);
     if (--local->group->inside == 0 && atomic_load(&local->group->over))
@@ -232,7 +232,7 @@ static void s_leave(struct local *local)
 }
 
 /* All ranks see the same, so all refuse. */
-static bool s_agree(const struct group *group, struct err *err)
+static bool local_agree(const struct group *group, struct err *err)
 {
     const struct brought *first = group->brought;
     for (uint32_t rank = 1; rank < group->size; rank++) {
@@ -246,7 +246,7 @@ static bool s_agree(const struct group *group, struct err *err)
 }
 
 /* Elements [begin, end) of all ranks. */
-static void s_add_block(const struct group *group, size_t begin, size_t end)
+static void local_add_block(const struct group *group, size_t begin, size_t end)
 {
     const struct brought *first = group->brought;
     enum collective_element element = (enum collective_element)first->kind;
@@ -264,7 +264,7 @@ static void s_add_block(const struct group *group, size_t begin, size_t end)
         memcpy(group->brought[rank].data + offset, first->data + offset, (end - begin) * width);
 }
 
-static void s_copy_block(const struct group *group, uint32_t to, size_t begin, size_t end)
+static void local_copy_block(const struct group *group, uint32_t to, size_t begin, size_t end)
 {
     const struct brought *root = &group->brought[group->brought[to].root];
     if (root != &group->brought[to])
@@ -272,7 +272,7 @@ static void s_copy_block(const struct group *group, uint32_t to, size_t begin, s
 }
 
 /* This rank's part: of a sum its slice in all memories, of a copy all in its own. */
-static bool s_do_part(struct local *local, struct err *err)
+static bool local_do_part(struct local *local, struct err *err)
 {
     const struct group *group = local->group;
     const struct brought *mine = &group->brought[local->rank];
@@ -284,36 +284,36 @@ static bool s_do_part(struct local *local, struct err *err)
     for (size_t i = first; i < last; i++) {
         size_t begin = i * block, end = begin + block < mine->count ? begin + block : mine->count;
         if (atomic_load_explicit(&group->over, memory_order_relaxed))
-            return s_over(local, err);
+            return local_over(local, err);
         if (copy)
-            s_copy_block(group, local->rank, begin, end);
+            local_copy_block(group, local->rank, begin, end);
         else
-            s_add_block(group, begin, end);
+            local_add_block(group, begin, end);
     }
     return true;
 }
 
-static bool s_operate(struct local *local, const struct brought *operation, struct err *err)
+static bool local_operate(struct local *local, const struct brought *operation, struct err *err)
 {
     struct group *group = local->group;
     if (group->size == 1) {
         if (operation->kind == ELEMENT_I64_F32)
             element_fold(operation->result, (const int64_t *)(const void *)operation->data, NULL, operation->scale,
                          operation->count);
-        return !atomic_load(&group->over) || s_over(local, err);
+        return !atomic_load(&group->over) || local_over(local, err);
     }
     group->brought[local->rank] = *operation;
-    if (!s_meet(local, err) || !s_enter(local, err))
+    if (!local_meet(local, err) || !local_enter(local, err))
         return false;
-    bool ok = s_agree(group, err) && s_do_part(local, err);
-    s_leave(local);
-    return ok && s_meet(local, err);
+    bool ok = local_agree(group, err) && local_do_part(local, err);
+    local_leave(local);
+    return ok && local_meet(local, err);
 }
 
 /* ---- the end of a generation ---- */
 
 /* End the group, for all, and wait until nobody touches this rank's memory. */
-static void s_end_group(struct local *local)
+static void local_end_group(struct local *local)
 {
     struct local_hub *hub = local->hub;
     struct group *group = local->group;
@@ -326,21 +326,21 @@ static void s_end_group(struct local *local)
         pthread_cond_wait(&hub->moved, &hub->lock);
     local->group = NULL;
     if (++group->left == group->joined)
-        s_remove_group(hub, group);
+        local_remove_group(hub, group);
     pthread_mutex_unlock(&hub->lock);
 }
 
-static bool s_fail(struct local *local, struct err *err)
+static bool local_fail(struct local *local, struct err *err)
 {
     local->failure = *err;
     local->done = local->started;
-    s_end_group(local);
+    local_end_group(local);
     return false;
 }
 
-static void s_abort(struct collective *self, uint64_t generation)
+static void local_abort(struct collective *self, uint64_t generation)
 {
-    struct local_hub *hub = s_local(self)->hub;
+    struct local_hub *hub = local_local(self)->hub;
     pthread_mutex_lock(&hub->lock);
     if (hub->over < collective_after(generation))
         hub->over = collective_after(generation);
@@ -353,11 +353,12 @@ static void s_abort(struct collective *self, uint64_t generation)
 
 /* ---- the table ---- */
 
-static bool s_listen(struct collective *self, uint64_t generation, char endpoint[COLLECTIVE_ENDPOINT], struct err *err)
+static bool local_listen(struct collective *self, uint64_t generation, char endpoint[COLLECTIVE_ENDPOINT],
+                         struct err *err)
 {
-    struct local *local = s_local(self);
+    struct local *local = local_local(self);
     (void)err;
-    s_end_group(local);
+    local_end_group(local);
     local->failure = (struct err){0};
     local->done = local->started;
     local->generation = generation;
@@ -366,9 +367,9 @@ static bool s_listen(struct collective *self, uint64_t generation, char endpoint
     return true;
 }
 
-static bool s_connect(struct collective *self, const struct collective_group *about, struct err *err)
+static bool local_connect(struct collective *self, const struct collective_group *about, struct err *err)
 {
-    struct local *local = s_local(self);
+    struct local *local = local_local(self);
     if (!local->listened || about->generation != local->generation)
         return err_set(err, ERR_PROTOCOL, "the peers of generation %" PRIu64 " came, which nobody listens for",
                        about->generation);
@@ -379,7 +380,7 @@ static bool s_connect(struct collective *self, const struct collective_group *ab
     local->patience_ms = about->patience_ms;
     local->meetings = 0;
     pthread_mutex_lock(&local->hub->lock);
-    struct group *group = s_find_group(local->hub, about, err);
+    struct group *group = local_find_group(local->hub, about, err);
     if (group != NULL) {
         group->joined++;
         group->present[about->rank] = true;
@@ -389,7 +390,7 @@ static bool s_connect(struct collective *self, const struct collective_group *ab
     return group != NULL;
 }
 
-static bool s_start(struct local *local, const struct brought *operation, uint64_t *handle, struct err *err)
+static bool local_start(struct local *local, const struct brought *operation, uint64_t *handle, struct err *err)
 {
     if (local->failure.code != ERR_NONE) {
         *err = local->failure;
@@ -404,65 +405,65 @@ static bool s_start(struct local *local, const struct brought *operation, uint64
     return true;
 }
 
-static bool s_all_reduce(struct collective *self, enum collective_element element, void *data, size_t count,
-                         uint64_t *handle, struct err *err)
+static bool local_all_reduce(struct collective *self, enum collective_element element, void *data, size_t count,
+                             uint64_t *handle, struct err *err)
 {
     struct brought operation = {.kind = (int)element, .data = data, .count = count};
     if (element == ELEMENT_I64_F32)
         return err_set(err, ERR_PROTOCOL, "integers that become floats are folded");
-    return s_start(s_local(self), &operation, handle, err);
+    return local_start(local_local(self), &operation, handle, err);
 }
 
-static bool s_fold(struct collective *self, int64_t *data, size_t count, float scale, float *result, uint64_t *handle,
-                   struct err *err)
+static bool local_fold(struct collective *self, int64_t *data, size_t count, float scale, float *result,
+                       uint64_t *handle, struct err *err)
 {
     struct brought operation = {
         .kind = ELEMENT_I64_F32, .data = (uint8_t *)data, .count = count, .result = result, .scale = scale};
-    return s_start(s_local(self), &operation, handle, err);
+    return local_start(local_local(self), &operation, handle, err);
 }
 
-static bool s_broadcast(struct collective *self, void *data, size_t bytes, uint32_t root, uint64_t *handle,
-                        struct err *err)
+static bool local_broadcast(struct collective *self, void *data, size_t bytes, uint32_t root, uint64_t *handle,
+                            struct err *err)
 {
-    struct local *local = s_local(self);
+    struct local *local = local_local(self);
     struct brought operation = {.kind = KIND_BYTES, .root = root, .data = data, .count = bytes};
     if (local->group != NULL && root >= local->group->size)
         return err_set(err, ERR_PROTOCOL, "rank %u of %u cannot broadcast", root, local->group->size);
-    return s_start(local, &operation, handle, err);
+    return local_start(local, &operation, handle, err);
 }
 
-static bool s_wait(struct collective *self, uint64_t handle, struct err *err)
+static bool local_wait(struct collective *self, uint64_t handle, struct err *err)
 {
-    struct local *local = s_local(self);
+    struct local *local = local_local(self);
     if (local->failure.code != ERR_NONE) {
         *err = local->failure;
         return false;
     }
     while (local->done < handle) {
-        if (!s_operate(local, &local->operations[(local->done + 1) % COLLECTIVE_OPERATIONS], err))
-            return s_fail(local, err);
+        if (!local_operate(local, &local->operations[(local->done + 1) % COLLECTIVE_OPERATIONS], err))
+            return local_fail(local, err);
         local->done++;
     }
     return true;
 }
 
-static void s_close(struct collective *self)
+static void local_close(struct collective *self)
 {
-    struct local *local = s_local(self);
-    s_end_group(local);
+    struct local *local = local_local(self);
+    local_end_group(local);
     free(local);
 }
 
-static const struct collective_table s_table = {
+static const struct collective_table local_table = {
     .name = "local",
-    .listen = s_listen,
-    .connect = s_connect,
-    .all_reduce = s_all_reduce,
-    .fold = s_fold,
-    .broadcast = s_broadcast,
-    .wait = s_wait,
-    .abort = s_abort,
-    .close = s_close,
+    .listen = local_listen,
+    .connect = local_connect,
+    .all_reduce = local_all_reduce,
+    .fold = local_fold,
+    .broadcast = local_broadcast,
+    .wait = local_wait,
+    .abort = local_abort,
+    .close = local_close,
 };
 
 struct collective *local_open(struct local_hub *hub, struct err *err)
@@ -472,7 +473,7 @@ struct collective *local_open(struct local_hub *hub, struct err *err)
         err_set(err, ERR_MEMORY, "no memory for a rank");
         return NULL;
     }
-    local->base.op = &s_table;
+    local->base.op = &local_table;
     local->hub = hub;
     return &local->base;
 }

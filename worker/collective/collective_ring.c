@@ -39,7 +39,7 @@ enum {
     BIND_MS = 2000,
 };
 
-static struct ring *s_ring(struct collective *self)
+static struct ring *collective_ring_ring(struct collective *self)
 {
     return (struct ring *)(void *)self;
 }
@@ -54,7 +54,7 @@ void ring_ring(struct ring *ring)
     (void)written;
 }
 
-static void s_silence(struct ring *ring)
+static void ring_silence(struct ring *ring)
 {
     uint64_t rung;
     ssize_t size = read(ring->bell, &rung, sizeof rung);
@@ -62,7 +62,7 @@ static void s_silence(struct ring *ring)
 }
 
 /* The frames of an operation that have not come back. From here on the bell is rung when they have. */
-static unsigned s_lent(struct ring *ring, const struct ring_operation *operation)
+static unsigned ring_lent(struct ring *ring, const struct ring_operation *operation)
 {
     pthread_mutex_lock(&ring->lock);
     unsigned lent = operation->lent;
@@ -73,7 +73,7 @@ static unsigned s_lent(struct ring *ring, const struct ring_operation *operation
 
 /* ---- the end of a generation ---- */
 
-static void s_close_socket(void **socket, int linger)
+static void ring_close_socket(void **socket, int linger)
 {
     if (*socket == NULL)
         return;
@@ -82,23 +82,23 @@ static void s_close_socket(void **socket, int linger)
     *socket = NULL;
 }
 
-static void s_end(struct ring *ring)
+static void ring_end(struct ring *ring)
 {
     if (ring->watch != NULL && ring->from != NULL)
         watch_leave(ring->watch);
     bool well =
         ring->done == ring->started && ring->failure.code == ERR_NONE && atomic_load(&ring->over) <= ring->generation;
     ring_line_close(ring);
-    s_close_socket(&ring->to, well ? LINGER_MS : 0);
-    s_close_socket(&ring->from, 0);
+    ring_close_socket(&ring->to, well ? LINGER_MS : 0);
+    ring_close_socket(&ring->from, 0);
     ring_memory_destroy(&ring->here);
     ring_memory_destroy(&ring->there);
     while (ring->done < ring->started) {
         struct ring_operation *operation = ring_operation_of(ring, ring->done + 1);
-        while (s_lent(ring, operation) > 0) {
+        while (ring_lent(ring, operation) > 0) {
             struct pollfd bell = {.fd = ring->bell, .events = POLLIN};
             poll(&bell, 1, -1);
-            s_silence(ring);
+            ring_silence(ring);
         }
         if (operation->scratch != NULL)
             operation->scratch->used = false;
@@ -108,14 +108,14 @@ static void s_end(struct ring *ring)
 }
 
 /* Whatever fails ends the generation. Returns false. */
-static bool s_fail(struct ring *ring, struct err *err)
+static bool ring_fail(struct ring *ring, struct err *err)
 {
     ring->failure = *err;
-    s_end(ring);
+    ring_end(ring);
     return false;
 }
 
-static bool s_is_over(struct ring *ring, struct err *err)
+static bool ring_is_over(struct ring *ring, struct err *err)
 {
     if (atomic_load(&ring->over) <= ring->generation)
         return false;
@@ -123,9 +123,9 @@ static bool s_is_over(struct ring *ring, struct err *err)
     return true;
 }
 
-static void s_abort(struct collective *self, uint64_t generation)
+static void ring_abort(struct collective *self, uint64_t generation)
 {
-    struct ring *ring = s_ring(self);
+    struct ring *ring = collective_ring_ring(self);
     uint64_t over = atomic_load(&ring->over), wanted = collective_after(generation);
     while (over < wanted && !atomic_compare_exchange_weak(&ring->over, &over, wanted))
         continue;
@@ -134,13 +134,13 @@ static void s_abort(struct collective *self, uint64_t generation)
 
 /* ---- sockets ---- */
 
-static bool s_zmq_error(struct err *err, const char *what, const char *endpoint)
+static bool ring_zmq_error(struct err *err, const char *what, const char *endpoint)
 {
     return err_set(err, ERR_IO, "cannot %s %s: %s", what, endpoint, zmq_strerror(zmq_errno()));
 }
 
 /* Options that every socket of a ring has, then its own limit of messages. */
-static bool s_set(void *socket, const char *endpoint, int queue_option, int queue)
+static bool ring_set(void *socket, const char *endpoint, int queue_option, int queue)
 {
     int linger = 0, ipv6 = strchr(endpoint, '[') != NULL, reconnect = RECONNECT_MS;
     /* A neighbour that is not connected is no place for frames: without this they would wait for it, lent. */
@@ -159,15 +159,15 @@ static bool s_set(void *socket, const char *endpoint, int queue_option, int queu
 
 /* Ready to bind: whoever connects is asked for its key. A local socket can be watched only by number of connections, so it
  * lets in the user's own processes alone, who could as well end this one. */
-static bool s_set_server(struct ring *ring, const char *place, struct err *err)
+static bool ring_set_server(struct ring *ring, const char *place, struct err *err)
 {
     const int backlog = BACKLOG;
     const uid_t user = geteuid();
     bool local = strncmp(place, "ipc://", 6) == 0;
-    if (!s_set(ring->from, place, ZMQ_RCVHWM, QUEUE_RECEIVED) ||
+    if (!ring_set(ring->from, place, ZMQ_RCVHWM, QUEUE_RECEIVED) ||
         zmq_setsockopt(ring->from, ZMQ_BACKLOG, &backlog, sizeof backlog) != 0 ||
         (local && zmq_setsockopt(ring->from, ZMQ_IPC_FILTER_UID, &user, sizeof user) != 0))
-        return s_zmq_error(err, "listen at", place);
+        return ring_zmq_error(err, "listen at", place);
     if (ring->keys != NULL && !zap_set_server(ring->zap, ring->from, ring->keys, ZAP_RING, err))
         return false;
     if (ring->keys == NULL && ring->zap != NULL && !zap_set_open(ring->zap, ring->from, err))
@@ -176,11 +176,12 @@ static bool s_set_server(struct ring *ring, const char *place, struct err *err)
 }
 
 /* Ready to connect to the successor, and to nobody who only says so. */
-static bool s_set_client(struct ring *ring, const struct collective_group *group, const char *endpoint, struct err *err)
+static bool ring_set_client(struct ring *ring, const struct collective_group *group, const char *endpoint,
+                            struct err *err)
 {
     uint32_t successor = (group->rank + 1) % group->size, predecessor = (group->rank + group->size - 1) % group->size;
-    if (!s_set(ring->to, endpoint, ZMQ_SNDHWM, QUEUE_SENT))
-        return s_zmq_error(err, "connect to", endpoint);
+    if (!ring_set(ring->to, endpoint, ZMQ_SNDHWM, QUEUE_SENT))
+        return ring_zmq_error(err, "connect to", endpoint);
     if (ring->keys == NULL)
         return true;
     if (group->public_keys == NULL || !curve_is_key(group->public_keys[successor]) ||
@@ -191,28 +192,29 @@ static bool s_set_client(struct ring *ring, const struct collective_group *group
 }
 
 /* Bind the place that others are told. A port that is still this rank's own, of the generation before, is waited for. */
-static bool s_bind(struct ring *ring, const char *place, struct err *err)
+static bool ring_bind(struct ring *ring, const char *place, struct err *err)
 {
     int64_t until = clock_ms() + BIND_MS;
     while (zmq_bind(ring->from, place) != 0) {
         int code = zmq_errno();
-        if (s_is_over(ring, err))
+        if (ring_is_over(ring, err))
             return false;
         if (code != EADDRINUSE || clock_ms() >= until)
             return err_set(err, ERR_IO, "cannot listen at %s: %s", place, zmq_strerror(code));
         struct pollfd bell = {.fd = ring->bell, .events = POLLIN};
         if (poll(&bell, 1, BIND_EVERY_MS) > 0)
-            s_silence(ring);
+            ring_silence(ring);
     }
     return true;
 }
 
-static bool s_listen(struct collective *self, uint64_t generation, char endpoint[COLLECTIVE_ENDPOINT], struct err *err)
+static bool ring_listen(struct collective *self, uint64_t generation, char endpoint[COLLECTIVE_ENDPOINT],
+                        struct err *err)
 {
-    struct ring *ring = s_ring(self);
+    struct ring *ring = collective_ring_ring(self);
     char place[COLLECTIVE_ENDPOINT + 8];
     size_t size = COLLECTIVE_ENDPOINT;
-    s_end(ring);
+    ring_end(ring);
     ring->failure = (struct err){0};
     ring->generation = generation;
     ring->neighbour = -1;
@@ -221,15 +223,15 @@ static bool s_listen(struct collective *self, uint64_t generation, char endpoint
     if (strcmp(ring->bind, "ipc://@") == 0 && ring->keys == NULL)
         ring->here = ring_memory_new(place, sizeof place);
     ring->from = zmq_socket(ring->zmq_context, ZMQ_PULL);
-    bool bound = ring->from == NULL ? s_zmq_error(err, "listen at", place)
-                                    : s_set_server(ring, place, err) && s_bind(ring, place, err);
+    bool bound = ring->from == NULL ? ring_zmq_error(err, "listen at", place)
+                                    : ring_set_server(ring, place, err) && ring_bind(ring, place, err);
     if (!bound)
-        return s_fail(ring, err);
+        return ring_fail(ring, err);
     return zmq_getsockopt(ring->from, ZMQ_LAST_ENDPOINT, endpoint, &size) == 0 ||
-           s_zmq_error(err, "listen at", place) || s_fail(ring, err);
+           ring_zmq_error(err, "listen at", place) || ring_fail(ring, err);
 }
 
-static bool s_check_group(const struct ring *ring, const struct collective_group *group, struct err *err)
+static bool ring_check_group(const struct ring *ring, const struct collective_group *group, struct err *err)
 {
     if (ring->from == NULL || group->generation != ring->generation)
         return err_set(err, ERR_PROTOCOL, "the peers of generation %" PRIu64 " came, which nobody listens for",
@@ -239,11 +241,11 @@ static bool s_check_group(const struct ring *ring, const struct collective_group
     return true;
 }
 
-static bool s_connect(struct collective *self, const struct collective_group *group, struct err *err)
+static bool ring_connect(struct collective *self, const struct collective_group *group, struct err *err)
 {
-    struct ring *ring = s_ring(self);
-    if (!s_check_group(ring, group, err))
-        return s_fail(ring, err);
+    struct ring *ring = collective_ring_ring(self);
+    if (!ring_check_group(ring, group, err))
+        return ring_fail(ring, err);
     ring->rank = group->rank;
     ring->patience_ms = group->patience_ms;
     ring->first = ring->done = ring->started;
@@ -252,16 +254,16 @@ static bool s_connect(struct collective *self, const struct collective_group *gr
         uint32_t successor = (group->rank + 1) % group->size;
         const char *endpoint = group->endpoints[successor];
         if (!ring_place_check(group->endpoints, group->rank, group->size, err))
-            return s_fail(ring, err);
+            return ring_fail(ring, err);
         ring->copies = strncmp(endpoint, "inproc:", 7) == 0;
         ring->to = zmq_socket(ring->zmq_context, ZMQ_PUSH);
-        if (ring->to != NULL && !s_set_client(ring, group, endpoint, err))
-            return s_fail(ring, err);
+        if (ring->to != NULL && !ring_set_client(ring, group, endpoint, err))
+            return ring_fail(ring, err);
         if (ring->to != NULL && !ring->copies && !ring_line_open(ring, err))
-            return s_fail(ring, err);
+            return ring_fail(ring, err);
         if (ring->to == NULL || zmq_connect(ring->to, endpoint) != 0) {
-            s_zmq_error(err, "connect to", endpoint);
-            return s_fail(ring, err);
+            ring_zmq_error(err, "connect to", endpoint);
+            return ring_fail(ring, err);
         }
         if (ring->keys == NULL)
             ring->there = ring_memory_find(endpoint);
@@ -273,7 +275,7 @@ static bool s_connect(struct collective *self, const struct collective_group *gr
 /* ---- operations ---- */
 
 /* Where bf16 waits to be sent: the first memory that is free, grown where it is too small. */
-static struct ring_scratch *s_scratch(struct ring *ring, size_t bytes, struct err *err)
+static struct ring_scratch *collective_ring_scratch(struct ring *ring, size_t bytes, struct err *err)
 {
     struct ring_scratch *scratch = ring->scratch;
     while (scratch->used)
@@ -292,11 +294,11 @@ static struct ring_scratch *s_scratch(struct ring *ring, size_t bytes, struct er
 }
 
 /* Operations whose data went and came, and whose frames are back, are done. */
-static void s_finish(struct ring *ring)
+static void ring_finish(struct ring *ring)
 {
     while (ring->done < ring->started) {
         struct ring_operation *operation = ring_operation_of(ring, ring->done + 1);
-        if (!ring_flow_done(operation) || s_lent(ring, operation) > 0)
+        if (!ring_flow_done(operation) || ring_lent(ring, operation) > 0)
             return;
         if (operation->scratch != NULL)
             operation->scratch->used = false;
@@ -305,17 +307,17 @@ static void s_finish(struct ring *ring)
 }
 
 /* All that can be done without waiting. */
-static bool s_progress(struct ring *ring, struct err *err)
+static bool ring_progress(struct ring *ring, struct err *err)
 {
     for (bool moved = true; moved;)
-        if (s_is_over(ring, err) || !ring_flow(ring, &moved, err))
+        if (ring_is_over(ring, err) || !ring_flow(ring, &moved, err))
             return false;
-    s_finish(ring);
+    ring_finish(ring);
     return true;
 }
 
 /* Room for an operation, or NULL and err. */
-static struct ring_operation *s_operation(struct ring *ring, void *data, size_t count, struct err *err)
+static struct ring_operation *collective_ring_operation(struct ring *ring, void *data, size_t count, struct err *err)
 {
     if (ring->failure.code != ERR_NONE) {
         *err = ring->failure;
@@ -335,17 +337,17 @@ static struct ring_operation *s_operation(struct ring *ring, void *data, size_t 
     return operation;
 }
 
-static bool s_start(struct ring *ring, uint64_t *handle, struct err *err)
+static bool ring_start(struct ring *ring, uint64_t *handle, struct err *err)
 {
     *handle = ++ring->started;
-    return s_progress(ring, err) || s_fail(ring, err);
+    return ring_progress(ring, err) || ring_fail(ring, err);
 }
 
-static bool s_all_reduce(struct collective *self, enum collective_element element, void *data, size_t count,
-                         uint64_t *handle, struct err *err)
+static bool ring_all_reduce(struct collective *self, enum collective_element element, void *data, size_t count,
+                            uint64_t *handle, struct err *err)
 {
-    struct ring *ring = s_ring(self);
-    struct ring_operation *operation = s_operation(ring, data, count, err);
+    struct ring *ring = collective_ring_ring(self);
+    struct ring_operation *operation = collective_ring_operation(ring, data, count, err);
     if (operation == NULL)
         return false;
     if (element == ELEMENT_I64_F32)
@@ -353,19 +355,19 @@ static bool s_all_reduce(struct collective *self, enum collective_element elemen
     operation->kind = (uint8_t)element;
     size_t sent = element_size_sent(element, true);
     if (sent != element_size(element) && ring->size > 1) {
-        operation->scratch = s_scratch(ring, count * sent, err);
+        operation->scratch = collective_ring_scratch(ring, count * sent, err);
         if (operation->scratch == NULL)
             return false;
     }
     ring_flow_all_reduce(operation);
-    return s_start(ring, handle, err);
+    return ring_start(ring, handle, err);
 }
 
-static bool s_fold(struct collective *self, int64_t *data, size_t count, float scale, float *result, uint64_t *handle,
-                   struct err *err)
+static bool ring_fold(struct collective *self, int64_t *data, size_t count, float scale, float *result,
+                      uint64_t *handle, struct err *err)
 {
-    struct ring *ring = s_ring(self);
-    struct ring_operation *operation = s_operation(ring, data, count, err);
+    struct ring *ring = collective_ring_ring(self);
+    struct ring_operation *operation = collective_ring_operation(ring, data, count, err);
     if (operation == NULL)
         return false;
     operation->kind = ELEMENT_I64_F32;
@@ -374,26 +376,26 @@ static bool s_fold(struct collective *self, int64_t *data, size_t count, float s
     if (ring->size == 1)
         element_fold(result, data, NULL, scale, count);
     ring_flow_all_reduce(operation);
-    return s_start(ring, handle, err);
+    return ring_start(ring, handle, err);
 }
 
-static bool s_broadcast(struct collective *self, void *data, size_t bytes, uint32_t root, uint64_t *handle,
-                        struct err *err)
+static bool ring_broadcast(struct collective *self, void *data, size_t bytes, uint32_t root, uint64_t *handle,
+                           struct err *err)
 {
-    struct ring *ring = s_ring(self);
-    struct ring_operation *operation = s_operation(ring, data, bytes, err);
+    struct ring *ring = collective_ring_ring(self);
+    struct ring_operation *operation = collective_ring_operation(ring, data, bytes, err);
     if (operation == NULL)
         return false;
     if (root >= ring->size)
         return err_set(err, ERR_PROTOCOL, "rank %u of %u cannot broadcast", root, ring->size);
     ring_flow_broadcast(operation, root);
-    return s_start(ring, handle, err);
+    return ring_start(ring, handle, err);
 }
 
 /* ---- waiting ---- */
 
 /* Milliseconds until patience ends; -1 = never. */
-static bool s_patience(struct ring *ring, long *left, struct err *err)
+static bool ring_patience(struct ring *ring, long *left, struct err *err)
 {
     bool broken = ring_line_is_broken(ring);
     int64_t patience_ms = ring->patience_ms;
@@ -409,11 +411,11 @@ static bool s_patience(struct ring *ring, long *left, struct err *err)
                                 patience_ms, broken ? ", since a connection between them broke" : "");
 }
 
-/* Sleep until something may have changed. What s_finish last saw lent rings the bell. */
-static bool s_sleep(struct ring *ring, struct err *err)
+/* Sleep until something may have changed. What ring_finish last saw lent rings the bell. */
+static bool ring_sleep(struct ring *ring, struct err *err)
 {
     long left;
-    if (!s_patience(ring, &left, err))
+    if (!ring_patience(ring, &left, err))
         return false;
     zmq_pollitem_t items[] = {
         {.fd = ring->bell, .events = ZMQ_POLLIN},
@@ -425,34 +427,34 @@ static bool s_sleep(struct ring *ring, struct err *err)
     if (zmq_poll(items, 3, left) < 0 && zmq_errno() != EINTR)
         return err_set(err, ERR_IO, "cannot wait for the ring: %s", zmq_strerror(zmq_errno()));
     if (items[0].revents != 0)
-        s_silence(ring);
+        ring_silence(ring);
     return true;
 }
 
-static bool s_wait(struct collective *self, uint64_t handle, struct err *err)
+static bool ring_wait(struct collective *self, uint64_t handle, struct err *err)
 {
-    struct ring *ring = s_ring(self);
+    struct ring *ring = collective_ring_ring(self);
     if (ring->failure.code != ERR_NONE) {
         *err = ring->failure;
         return false;
     }
     ring->moved_ms = clock_ms();
     for (;;) {
-        if (!s_progress(ring, err))
-            return s_fail(ring, err);
+        if (!ring_progress(ring, err))
+            return ring_fail(ring, err);
         if (ring->done >= handle)
             return true;
-        if (!s_sleep(ring, err))
-            return s_fail(ring, err);
+        if (!ring_sleep(ring, err))
+            return ring_fail(ring, err);
     }
 }
 
 /* ---- open and close ---- */
 
-static void s_close(struct collective *self)
+static void ring_close(struct collective *self)
 {
-    struct ring *ring = s_ring(self);
-    s_end(ring);
+    struct ring *ring = collective_ring_ring(self);
+    ring_end(ring);
     for (size_t i = 0; i < COLLECTIVE_OPERATIONS; i++)
         free(ring->scratch[i].elements);
     if (ring->bell >= 0)
@@ -461,20 +463,20 @@ static void s_close(struct collective *self)
     free(ring);
 }
 
-static const struct collective_table s_table = {
+static const struct collective_table ring_table = {
     .name = "ring",
-    .listen = s_listen,
-    .connect = s_connect,
-    .all_reduce = s_all_reduce,
-    .fold = s_fold,
-    .broadcast = s_broadcast,
-    .wait = s_wait,
-    .abort = s_abort,
-    .close = s_close,
+    .listen = ring_listen,
+    .connect = ring_connect,
+    .all_reduce = ring_all_reduce,
+    .fold = ring_fold,
+    .broadcast = ring_broadcast,
+    .wait = ring_wait,
+    .abort = ring_abort,
+    .close = ring_close,
 };
 
 /* Others must be able to connect to what listen says. */
-static bool s_check_bind(const char *bind, struct err *err)
+static bool ring_check_bind(const char *bind, struct err *err)
 {
     if (strlen(bind) + 8 > COLLECTIVE_ENDPOINT)
         return err_set(err, ERR_USAGE, "%s: the address is longer than %d bytes", bind, COLLECTIVE_ENDPOINT - 8);
@@ -487,7 +489,7 @@ static bool s_check_bind(const char *bind, struct err *err)
 
 struct collective *ring_open(const struct ring_options *options, struct err *err)
 {
-    if (!s_check_bind(options->bind, err))
+    if (!ring_check_bind(options->bind, err))
         return NULL;
     if (options->keys != NULL && options->zap == NULL) {
         err_set(err, ERR_USAGE, "a ring with keys needs somebody who checks those of others");
@@ -498,7 +500,7 @@ struct collective *ring_open(const struct ring_options *options, struct err *err
         err_set(err, ERR_MEMORY, "no memory for a ring");
         return NULL;
     }
-    ring->base.op = &s_table;
+    ring->base.op = &ring_table;
     ring->zmq_context = options->zmq_context;
     ring->keys = options->keys;
     ring->zap = options->zap;
@@ -508,7 +510,7 @@ struct collective *ring_open(const struct ring_options *options, struct err *err
     ring->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (ring->bell < 0) {
         err_errno(err, ERR_IO, "cannot make the ring's bell");
-        s_close(&ring->base);
+        ring_close(&ring->base);
         return NULL;
     }
     return &ring->base;

@@ -17,7 +17,7 @@ struct piece {
     size_t begin, count;
 };
 
-static size_t s_less(size_t a, size_t b)
+static size_t ring_flow_less(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
@@ -25,25 +25,25 @@ static size_t s_less(size_t a, size_t b)
 /* ---- steps, segments, chunks ---- */
 
 /* For size - 1 steps segments are added to, then they are complete. */
-static bool s_is_complete(const struct ring_operation *operation, uint32_t step)
+static bool ring_flow_is_complete(const struct ring_operation *operation, uint32_t step)
 {
     return step + 1 >= operation->ring->size;
 }
 
-static size_t s_size_sent(const struct ring_operation *operation, uint32_t step)
+static size_t ring_flow_size_sent(const struct ring_operation *operation, uint32_t step)
 {
     return operation->all_reduce
-               ? element_size_sent((enum collective_element)operation->kind, s_is_complete(operation, step))
+               ? element_size_sent((enum collective_element)operation->kind, ring_flow_is_complete(operation, step))
                : 1;
 }
 
-static size_t s_size(const struct ring_operation *operation)
+static size_t ring_flow_size(const struct ring_operation *operation)
 {
     return operation->all_reduce ? element_size((enum collective_element)operation->kind) : 1;
 }
 
 /* What a step is about; at step s a rank receives what it sends at s + 1. */
-static struct piece s_segment(const struct ring_operation *operation, uint32_t step, bool receive)
+static struct piece ring_flow_segment(const struct ring_operation *operation, uint32_t step, bool receive)
 {
     const struct ring *ring = operation->ring;
     size_t count = operation->count;
@@ -51,31 +51,32 @@ static struct piece s_segment(const struct ring_operation *operation, uint32_t s
         return (struct piece){0, count};
     uint32_t index = (ring->rank + 2 * ring->size - step - (receive ? 1 : 0)) % ring->size;
     size_t length = ((count + ring->size - 1) / ring->size + ALIGN - 1) / ALIGN * ALIGN;
-    size_t begin = s_less(count, index * length);
-    return (struct piece){begin, s_less(count - begin, length)};
+    size_t begin = ring_flow_less(count, index * length);
+    return (struct piece){begin, ring_flow_less(count - begin, length)};
 }
 
-static struct piece s_chunk(const struct ring_operation *operation, struct ring_place place, bool receive)
+static struct piece ring_flow_chunk(const struct ring_operation *operation, struct ring_place place, bool receive)
 {
-    struct piece segment = s_segment(operation, place.step, receive);
+    struct piece segment = ring_flow_segment(operation, place.step, receive);
     /* As many elements whether complete or not, since a chunk goes on when it has come. */
-    size_t most = RING_CHUNK / s_size_sent(operation, 0);
-    size_t offset = s_less(segment.count, place.chunk * most);
-    return (struct piece){segment.begin + offset, s_less(segment.count - offset, most)};
+    size_t most = RING_CHUNK / ring_flow_size_sent(operation, 0);
+    size_t offset = ring_flow_less(segment.count, place.chunk * most);
+    return (struct piece){segment.begin + offset, ring_flow_less(segment.count - offset, most)};
 }
 
 /* Go on to the next chunk that has elements, from `place` on. */
-static void s_settle(const struct ring_operation *operation, struct ring_place *place, uint32_t end, bool receive)
+static void ring_flow_settle(const struct ring_operation *operation, struct ring_place *place, uint32_t end,
+                             bool receive)
 {
-    while (place->step < end && s_chunk(operation, *place, receive).count == 0)
+    while (place->step < end && ring_flow_chunk(operation, *place, receive).count == 0)
         *place = (struct ring_place){.step = place->step + 1};
 }
 
-static void s_begin(struct ring_operation *operation)
+static void ring_flow_begin(struct ring_operation *operation)
 {
     operation->lent = 0;
-    s_settle(operation, &operation->send, operation->send_end, false);
-    s_settle(operation, &operation->receive, operation->receive_end, true);
+    ring_flow_settle(operation, &operation->send, operation->send_end, false);
+    ring_flow_settle(operation, &operation->receive, operation->receive_end, true);
 }
 
 void ring_flow_all_reduce(struct ring_operation *operation)
@@ -84,7 +85,7 @@ void ring_flow_all_reduce(struct ring_operation *operation)
     operation->all_reduce = true;
     operation->send = operation->receive = (struct ring_place){0};
     operation->send_end = operation->receive_end = steps;
-    s_begin(operation);
+    ring_flow_begin(operation);
 }
 
 void ring_flow_broadcast(struct ring_operation *operation, uint32_t root)
@@ -97,7 +98,7 @@ void ring_flow_broadcast(struct ring_operation *operation, uint32_t root)
     operation->send_end = behind + 1 < ring->size ? behind + 1 : behind;
     operation->receive = (struct ring_place){.step = behind > 0 ? behind - 1 : 0};
     operation->receive_end = behind;
-    s_begin(operation);
+    ring_flow_begin(operation);
 }
 
 bool ring_flow_done(const struct ring_operation *operation)
@@ -106,7 +107,7 @@ bool ring_flow_done(const struct ring_operation *operation)
 }
 
 /* Whether the chunk to send next is here: that of step 0 is the rank's own, a later one came the step before. */
-static bool s_here(const struct ring_operation *operation)
+static bool ring_flow_here(const struct ring_operation *operation)
 {
     struct ring_place send = operation->send, receive = operation->receive;
     return send.step < operation->send_end && (send.step == 0 || receive.step >= send.step ||
@@ -114,19 +115,19 @@ static bool s_here(const struct ring_operation *operation)
 }
 
 /* The operation whose turn it is: neighbours send and receive in order. NULL = none. */
-static struct ring_operation *s_sending(struct ring *ring)
+static struct ring_operation *ring_flow_sending(struct ring *ring)
 {
     if (ring->cut)
         return NULL;
     for (uint64_t handle = ring->done + 1; handle <= ring->started; handle++) {
         struct ring_operation *operation = ring_operation_of(ring, handle);
         if (operation->send.step < operation->send_end)
-            return s_here(operation) ? operation : NULL;
+            return ring_flow_here(operation) ? operation : NULL;
     }
     return NULL;
 }
 
-static struct ring_operation *s_receiving(struct ring *ring)
+static struct ring_operation *ring_flow_receiving(struct ring *ring)
 {
     for (uint64_t handle = ring->done + 1; handle <= ring->started; handle++) {
         struct ring_operation *operation = ring_operation_of(ring, handle);
@@ -138,19 +139,19 @@ static struct ring_operation *s_receiving(struct ring *ring)
 
 bool ring_flow_may_send(struct ring *ring)
 {
-    return s_sending(ring) != NULL;
+    return ring_flow_sending(ring) != NULL;
 }
 
 bool ring_flow_may_receive(struct ring *ring)
 {
-    return s_receiving(ring) != NULL;
+    return ring_flow_receiving(ring) != NULL;
 }
 
 /* ---- sending ---- */
 
 /* A frame comes back, in whatever thread of ZeroMQ's. The owner looks at `lent` under the lock, so the ring still
  * stands until this has unlocked. */
-static void s_return(void *data, void *hint)
+static void ring_flow_return(void *data, void *hint)
 {
     (void)data;
     struct ring_operation *operation = hint;
@@ -162,15 +163,16 @@ static void s_return(void *data, void *hint)
 }
 
 /* Where the elements lie as they are sent. */
-static uint8_t *s_sent_from(const struct ring_operation *operation, struct piece chunk)
+static uint8_t *ring_flow_sent_from(const struct ring_operation *operation, struct piece chunk)
 {
-    uint8_t *data = operation->data + chunk.begin * s_size(operation);
-    bool complete = s_is_complete(operation, operation->send.step);
+    uint8_t *data = operation->data + chunk.begin * ring_flow_size(operation);
+    bool complete = ring_flow_is_complete(operation, operation->send.step);
     if (operation->result != NULL && complete)
         return (uint8_t *)(operation->result + chunk.begin);
     if (operation->scratch == NULL)
         return data;
-    uint8_t *rounded = operation->scratch->elements + chunk.begin * s_size_sent(operation, operation->send.step);
+    uint8_t *rounded =
+        operation->scratch->elements + chunk.begin * ring_flow_size_sent(operation, operation->send.step);
     if (!complete)
         element_round(rounded, (const float *)(const void *)data, chunk.count);
     return rounded;
@@ -178,7 +180,7 @@ static uint8_t *s_sent_from(const struct ring_operation *operation, struct piece
 
 /* A message of `bytes` at `data`, which is lent to ZeroMQ rather than copied wherever nobody else would read it. False
  * where there is no memory for it: there is no message then. */
-static bool s_lend(struct ring_operation *operation, zmq_msg_t *message, uint8_t *data, size_t bytes)
+static bool ring_flow_lend(struct ring_operation *operation, zmq_msg_t *message, uint8_t *data, size_t bytes)
 {
     struct ring *ring = operation->ring;
     if (ring->copies) {
@@ -187,7 +189,7 @@ static bool s_lend(struct ring_operation *operation, zmq_msg_t *message, uint8_t
         memcpy(zmq_msg_data(message), data, bytes);
         return true;
     }
-    if (zmq_msg_init_data(message, data, bytes, s_return, operation) != 0)
+    if (zmq_msg_init_data(message, data, bytes, ring_flow_return, operation) != 0)
         return false;
     pthread_mutex_lock(&ring->lock);
     operation->lent++;
@@ -196,21 +198,21 @@ static bool s_lend(struct ring_operation *operation, zmq_msg_t *message, uint8_t
 }
 
 /* The second frame: the elements, or the number of the tray into which they were put. False as above. */
-static bool s_fill(struct ring_operation *operation, zmq_msg_t *message, uint8_t *elements, size_t bytes)
+static bool ring_flow_fill(struct ring_operation *operation, zmq_msg_t *message, uint8_t *elements, size_t bytes)
 {
     struct ring_memory *there = operation->ring->there;
     uint32_t tray;
     if (there == NULL || bytes < RING_TRAY_LEAST || !ring_memory_put(there, elements, bytes, &tray))
-        return s_lend(operation, message, elements, bytes);
+        return ring_flow_lend(operation, message, elements, bytes);
     if (zmq_msg_init_size(message, RING_TRAY_NUMBER) != 0)
         return false;
     ring_tray_write(tray, zmq_msg_data(message));
     return true;
 }
 
-static bool s_send(struct ring *ring, struct ring_operation *operation, bool *moved, struct err *err)
+static bool ring_flow_send(struct ring *ring, struct ring_operation *operation, bool *moved, struct err *err)
 {
-    struct piece chunk = s_chunk(operation, operation->send, false);
+    struct piece chunk = ring_flow_chunk(operation, operation->send, false);
     struct ring_frame frame = {.kind = operation->kind,
                                .step = (uint16_t)operation->send.step,
                                .generation = ring->generation,
@@ -227,8 +229,8 @@ static bool s_send(struct ring *ring, struct ring_operation *operation, bool *mo
                        zmq_strerror(zmq_errno()));
     }
     zmq_msg_t message;
-    bool filled = s_fill(operation, &message, s_sent_from(operation, chunk),
-                         chunk.count * s_size_sent(operation, operation->send.step));
+    bool filled = ring_flow_fill(operation, &message, ring_flow_sent_from(operation, chunk),
+                                 chunk.count * ring_flow_size_sent(operation, operation->send.step));
     int sent = filled ? zmq_msg_send(&message, ring->to, ZMQ_DONTWAIT) : -1;
     while (filled && sent < 0 && zmq_errno() == EINTR)
         sent = zmq_msg_send(&message, ring->to, ZMQ_DONTWAIT);
@@ -241,7 +243,7 @@ static bool s_send(struct ring *ring, struct ring_operation *operation, bool *mo
                err_set(err, ERR_IO, "cannot send to rank %u: %s", (ring->rank + 1) % ring->size, zmq_strerror(code));
     }
     operation->send.chunk++;
-    s_settle(operation, &operation->send, operation->send_end, false);
+    ring_flow_settle(operation, &operation->send, operation->send_end, false);
     ring->moved_ms = clock_ms();
     *moved = true;
     return true;
@@ -249,7 +251,7 @@ static bool s_send(struct ring *ring, struct ring_operation *operation, bool *mo
 
 /* ---- receiving ---- */
 
-/* A message as it came; ends in s_drop. */
+/* A message as it came; ends in ring_flow_drop. */
 struct arrival {
     zmq_msg_t head, body;
     const void *elements; /* in the body, or in the tray of which it is the number */
@@ -258,7 +260,7 @@ struct arrival {
 };
 
 /* False where none is there. */
-static bool s_take(struct ring *ring, struct arrival *arrival)
+static bool ring_flow_take(struct ring *ring, struct arrival *arrival)
 {
     void *socket = ring->from;
     bool curve = ring->keys != NULL;
@@ -287,14 +289,14 @@ static bool s_take(struct ring *ring, struct arrival *arrival)
     return true;
 }
 
-static void s_drop(struct arrival *arrival)
+static void ring_flow_drop(struct arrival *arrival)
 {
     zmq_msg_close(&arrival->head);
     zmq_msg_close(&arrival->body);
 }
 
 /* Of an earlier generation, or, where keys are used, from somebody who is not the predecessor. */
-static bool s_is_stale(const struct ring *ring, struct arrival *arrival, const struct ring_frame *frame)
+static bool ring_flow_is_stale(const struct ring *ring, struct arrival *arrival, const struct ring_frame *frame)
 {
     if (ring->predecessor[0] != '\0') {
         const char *key = zmq_msg_gets(&arrival->head, "User-Id");
@@ -305,7 +307,7 @@ static bool s_is_stale(const struct ring *ring, struct arrival *arrival, const s
 }
 
 /* Where the elements of a message lie that should have so many bytes of them; NULL where it has not. */
-static const void *s_elements(const struct ring *ring, struct arrival *arrival, size_t bytes)
+static const void *ring_flow_elements(const struct ring *ring, struct arrival *arrival, size_t bytes)
 {
     const void *body = zmq_msg_data(&arrival->body);
     size_t size = zmq_msg_size(&arrival->body);
@@ -316,12 +318,13 @@ static const void *s_elements(const struct ring *ring, struct arrival *arrival, 
 }
 
 /* Whether it is the one message that may come now. */
-static bool s_check(const struct ring_operation *operation, struct arrival *arrival, const struct ring_frame *frame,
-                    struct err *err)
+static bool ring_flow_check(const struct ring_operation *operation, struct arrival *arrival,
+                            const struct ring_frame *frame, struct err *err)
 {
     const struct ring *ring = operation->ring;
     uint32_t predecessor = (ring->rank + ring->size - 1) % ring->size;
-    size_t bytes = s_chunk(operation, operation->receive, true).count * s_size_sent(operation, operation->receive.step);
+    size_t bytes = ring_flow_chunk(operation, operation->receive, true).count *
+                   ring_flow_size_sent(operation, operation->receive.step);
     if (frame->generation != ring->generation || frame->rank != predecessor)
         return err_set(err, ERR_PROTOCOL,
                        "the ring got a frame of rank %u, generation %" PRIu64 ", in place of %u, %" PRIu64, frame->rank,
@@ -335,7 +338,7 @@ static bool s_check(const struct ring_operation *operation, struct arrival *arri
     if (frame->step != operation->receive.step || frame->chunk != operation->receive.chunk)
         return err_set(err, ERR_PROTOCOL, "rank %u sent chunk %u of step %u in place of %u of %u", predecessor,
                        frame->chunk, frame->step, operation->receive.chunk, operation->receive.step);
-    arrival->elements = s_elements(ring, arrival, bytes);
+    arrival->elements = ring_flow_elements(ring, arrival, bytes);
     if (arrival->elements == NULL)
         return err_set(err, ERR_PROTOCOL, "rank %u sent %zu bytes in %d frames in place of %zu in 2", predecessor,
                        zmq_msg_size(&arrival->body), arrival->parts, bytes);
@@ -343,7 +346,7 @@ static bool s_check(const struct ring_operation *operation, struct arrival *arri
 }
 
 /* Integers are added to integers, until the sum is complete and becomes a float. */
-static void s_put_folded(const struct ring_operation *operation, struct piece chunk, const void *sent)
+static void ring_flow_put_folded(const struct ring_operation *operation, struct piece chunk, const void *sent)
 {
     const struct ring *ring = operation->ring;
     int64_t *data = (int64_t *)(void *)operation->data + chunk.begin;
@@ -357,7 +360,7 @@ static void s_put_folded(const struct ring_operation *operation, struct piece ch
 }
 
 /* Rounded sums: kept as they travel, so that every rank has the same. */
-static void s_put_rounded(const struct ring_operation *operation, struct piece chunk, const void *sent)
+static void ring_flow_put_rounded(const struct ring_operation *operation, struct piece chunk, const void *sent)
 {
     const struct ring *ring = operation->ring;
     enum collective_element element = (enum collective_element)operation->kind;
@@ -373,21 +376,21 @@ static void s_put_rounded(const struct ring_operation *operation, struct piece c
         element_widen(data, rounded, chunk.count);
 }
 
-static void s_put(const struct ring_operation *operation, struct piece chunk, const void *sent)
+static void ring_flow_put(const struct ring_operation *operation, struct piece chunk, const void *sent)
 {
-    uint8_t *to = operation->data + chunk.begin * s_size(operation);
+    uint8_t *to = operation->data + chunk.begin * ring_flow_size(operation);
     if (operation->result != NULL)
-        s_put_folded(operation, chunk, sent);
+        ring_flow_put_folded(operation, chunk, sent);
     else if (operation->scratch != NULL)
-        s_put_rounded(operation, chunk, sent);
+        ring_flow_put_rounded(operation, chunk, sent);
     else if (operation->all_reduce && operation->receive.step + 1 < operation->ring->size)
         element_add_sent((enum collective_element)operation->kind, to, sent, chunk.count);
     else
-        memcpy(to, sent, chunk.count * s_size(operation));
+        memcpy(to, sent, chunk.count * ring_flow_size(operation));
 }
 
 /* A message that begins with no line of a ring. Who is not the predecessor is cut off for it, and nothing is lost. */
-static bool s_refuse(struct ring *ring, const struct arrival *arrival, struct err *err)
+static bool ring_flow_refuse(struct ring *ring, const struct arrival *arrival, struct err *err)
 {
     if (ring->watch == NULL || ring->copies || (arrival->from.fd >= 0 && arrival->from.fd == ring->neighbour))
         return err_set(err, ERR_PROTOCOL, "the ring got a frame that is none of its own");
@@ -396,59 +399,59 @@ static bool s_refuse(struct ring *ring, const struct arrival *arrival, struct er
 }
 
 /* The message that was due: whoever sent it is the predecessor. */
-static void s_accept(struct ring_operation *operation, struct arrival *arrival)
+static void ring_flow_accept(struct ring_operation *operation, struct arrival *arrival)
 {
     struct ring *ring = operation->ring;
     if (ring->watch != NULL) /* each time: it may have come again, and been given the same descriptor */
         watch_trust(ring->watch, &arrival->from);
     ring->neighbour = arrival->from.fd;
-    s_put(operation, s_chunk(operation, operation->receive, true), arrival->elements);
+    ring_flow_put(operation, ring_flow_chunk(operation, operation->receive, true), arrival->elements);
     if (arrival->elements != zmq_msg_data(&arrival->body))
         ring_memory_empty(ring->here, ring_tray_read(zmq_msg_data(&arrival->body)));
     operation->receive.chunk++;
-    s_settle(operation, &operation->receive, operation->receive_end, true);
+    ring_flow_settle(operation, &operation->receive, operation->receive_end, true);
     ring->moved_ms = clock_ms();
 }
 
-static bool s_look_at(struct ring_operation *operation, struct arrival *arrival, struct err *err)
+static bool ring_flow_look_at(struct ring_operation *operation, struct arrival *arrival, struct err *err)
 {
     struct ring *ring = operation->ring;
     struct ring_frame frame;
     bool known = ring_frame_read(zmq_msg_data(&arrival->head), zmq_msg_size(&arrival->head), &frame);
     if (!known)
         frame = (struct ring_frame){.generation = ring->generation};
-    if (s_is_stale(ring, arrival, &frame))
+    if (ring_flow_is_stale(ring, arrival, &frame))
         return true;
     if (!known)
-        return s_refuse(ring, arrival, err);
-    if (!s_check(operation, arrival, &frame, err))
+        return ring_flow_refuse(ring, arrival, err);
+    if (!ring_flow_check(operation, arrival, &frame, err))
         return false;
-    s_accept(operation, arrival);
+    ring_flow_accept(operation, arrival);
     return true;
 }
 
-static bool s_receive(struct ring *ring, struct ring_operation *operation, bool *moved, struct err *err)
+static bool ring_flow_receive(struct ring *ring, struct ring_operation *operation, bool *moved, struct err *err)
 {
     struct arrival arrival;
-    if (!s_take(ring, &arrival)) {
+    if (!ring_flow_take(ring, &arrival)) {
         int code = zmq_errno();
-        s_drop(&arrival);
+        ring_flow_drop(&arrival);
         return code == EAGAIN || code == EINTR || err_set(err, ERR_IO, "cannot receive: %s", zmq_strerror(code));
     }
     *moved = true;
     if (ring->watch != NULL)
         watch_received(ring->watch, &arrival.from);
-    bool ok = s_look_at(operation, &arrival, err);
-    s_drop(&arrival);
+    bool ok = ring_flow_look_at(operation, &arrival, err);
+    ring_flow_drop(&arrival);
     return ok;
 }
 
 bool ring_flow(struct ring *ring, bool *moved, struct err *err)
 {
     *moved = false;
-    struct ring_operation *operation = s_sending(ring);
-    if (operation != NULL && !s_send(ring, operation, moved, err))
+    struct ring_operation *operation = ring_flow_sending(ring);
+    if (operation != NULL && !ring_flow_send(ring, operation, moved, err))
         return false;
-    operation = s_receiving(ring);
-    return operation == NULL || s_receive(ring, operation, moved, err);
+    operation = ring_flow_receiving(ring);
+    return operation == NULL || ring_flow_receive(ring, operation, moved, err);
 }

@@ -32,7 +32,7 @@ void ring_line_close(struct ring *ring)
 
 /* Take in what the monitor says. A connection that ends before it stood has taken nothing with it: frames wait until it
  * does. */
-static void s_take_events(struct ring *ring)
+static void ring_line_take_events(struct ring *ring)
 {
     uint16_t event;
     uint32_t value;
@@ -48,7 +48,7 @@ bool ring_line_is_broken(struct ring *ring)
 {
     if (ring->broken || ring->line == NULL || clock_ms() - ring->moved_ms < RING_LOOK_MS)
         return ring->broken;
-    s_take_events(ring);
+    ring_line_take_events(ring);
     ring->broken = ring->broken || ring->cut || (ring->watch != NULL && watch_counts(ring->watch).lost != ring->lost);
     if (ring->broken)
         ring->moved_ms = clock_ms();

@@ -45,13 +45,13 @@ struct ring_memory {
     struct shared *shared;
 };
 
-static uint8_t *s_tray(const struct ring_memory *memory, uint32_t tray)
+static uint8_t *ring_memory_tray(const struct ring_memory *memory, uint32_t tray)
 {
     return (uint8_t *)memory->shared + TRAYS_AT + (size_t)tray * RING_CHUNK;
 }
 
 /* Takes over the descriptor, which may be -1. */
-static struct ring_memory *s_map(int file)
+static struct ring_memory *ring_memory_map(int file)
 {
     struct ring_memory *memory = malloc(sizeof *memory);
     void *at = file >= 0 ? mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) : MAP_FAILED;
@@ -75,7 +75,7 @@ struct ring_memory *ring_memory_new(char *place, size_t size)
         close(file);
         return NULL;
     }
-    struct ring_memory *memory = s_map(file);
+    struct ring_memory *memory = ring_memory_map(file);
     size_t length = strlen(place), added = (size_t)snprintf(more, sizeof more, "-%d", file);
     if (memory != NULL && (length + added >= size || length + added >= sizeof memory->shared->place))
         ring_memory_destroy(&memory);
@@ -87,7 +87,7 @@ struct ring_memory *ring_memory_new(char *place, size_t size)
 }
 
 /* The number between *end and the dash before it, to which *end is moved. -1 where there is none. */
-static long long s_number(const char *place, const char **end)
+static long long ring_memory_number(const char *place, const char **end)
 {
     const char *at = *end;
     while (at > place && at[-1] >= '0' && at[-1] <= '9')
@@ -99,16 +99,16 @@ static long long s_number(const char *place, const char **end)
 }
 
 /* The numbers at the end of a place, its process and descriptor. */
-static bool s_read(const char *place, long long *process, long long *file)
+static bool ring_memory_read(const char *place, long long *process, long long *file)
 {
     const char *end = place + strlen(place);
-    *file = s_number(place, &end);
-    *process = *file >= 0 && s_number(place, &end) >= 0 ? s_number(place, &end) : -1;
+    *file = ring_memory_number(place, &end);
+    *process = *file >= 0 && ring_memory_number(place, &end) >= 0 ? ring_memory_number(place, &end) : -1;
     return *process > 0;
 }
 
 /* A descriptor of another process, when that is the memory of a ring and nothing else: others are not so much as opened. */
-static int s_open(long long process, long long file)
+static int ring_memory_open(long long process, long long file)
 {
     char path[64], name[64];
     struct stat stat;
@@ -130,9 +130,9 @@ static int s_open(long long process, long long file)
 struct ring_memory *ring_memory_find(const char *place)
 {
     long long process, file;
-    if (!s_read(place, &process, &file))
+    if (!ring_memory_read(place, &process, &file))
         return NULL;
-    struct ring_memory *memory = s_map(s_open(process, file));
+    struct ring_memory *memory = ring_memory_map(ring_memory_open(process, file));
     /* Its maker has long written it when it tells its place. */
     if (memory != NULL && strncmp(memory->shared->place, place, sizeof memory->shared->place) != 0)
         ring_memory_destroy(&memory);
@@ -156,7 +156,7 @@ bool ring_memory_put(struct ring_memory *memory, const void *elements, size_t by
         _Atomic uint32_t *filled = &memory->shared->filled[*tray];
         if (atomic_load_explicit(filled, memory_order_acquire) != 0)
             continue;
-        memcpy(s_tray(memory, *tray), elements, bytes);
+        memcpy(ring_memory_tray(memory, *tray), elements, bytes);
         atomic_store_explicit(filled, 1, memory_order_release);
         return true;
     }
@@ -166,7 +166,7 @@ bool ring_memory_put(struct ring_memory *memory, const void *elements, size_t by
 const void *ring_memory_at(const struct ring_memory *memory, uint32_t tray)
 {
     bool there = tray < RING_TRAYS && atomic_load_explicit(&memory->shared->filled[tray], memory_order_acquire) == 1;
-    return there ? s_tray(memory, tray) : NULL;
+    return there ? ring_memory_tray(memory, tray) : NULL;
 }
 
 void ring_memory_empty(struct ring_memory *memory, uint32_t tray)

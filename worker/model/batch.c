@@ -33,7 +33,7 @@ void batch_free(struct batch *batch)
     *batch = (struct batch){.backend = backend};
 }
 
-static bool s_grow(int32_t **block, size_t *capacity, size_t needed, struct err *err)
+static bool batch_grow(int32_t **block, size_t *capacity, size_t needed, struct err *err)
 {
     if (needed <= *capacity)
         return true;
@@ -46,7 +46,7 @@ static bool s_grow(int32_t **block, size_t *capacity, size_t needed, struct err 
     return true;
 }
 
-static bool s_reserve(struct batch *batch, size_t ids, size_t steps, int rows, size_t vocab, struct err *err)
+static bool batch_reserve(struct batch *batch, size_t ids, size_t steps, int rows, size_t vocab, struct err *err)
 {
     if (ids > batch->capacity) {
         size_t wanted = ids + ids / 4;
@@ -54,7 +54,7 @@ static bool s_reserve(struct batch *batch, size_t ids, size_t steps, int rows, s
         if (batch->device != NULL)
             backend->op->free(backend, batch->device);
         batch->device = NULL;
-        if (s_grow(&batch->host, &batch->capacity, wanted, err))
+        if (batch_grow(&batch->host, &batch->capacity, wanted, err))
             batch->device = backend->op->alloc(backend, wanted * sizeof(int32_t), err);
         if (batch->device == NULL) {
             batch->capacity = 0;
@@ -68,12 +68,12 @@ static bool s_reserve(struct batch *batch, size_t ids, size_t steps, int rows, s
         batch->row_of = row_of;
         batch->row_capacity = rows;
     }
-    return s_grow(&batch->shape, &batch->shape_capacity, steps, err) &&
-           s_grow(&batch->place, &batch->place_capacity, vocab, err);
+    return batch_grow(&batch->shape, &batch->shape_capacity, steps, err) &&
+           batch_grow(&batch->place, &batch->place_capacity, vocab, err);
 }
 
 /* order[i] = the row that stands i-th when rows are sorted by falling length, ties in their own order. */
-static void s_sort(const uint16_t *lengths, int count, int longest, int32_t *order, int32_t *scratch)
+static void batch_sort(const uint16_t *lengths, int count, int longest, int32_t *order, int32_t *scratch)
 {
     memset(scratch, 0, (size_t)(longest + 1) * sizeof *scratch);
     for (int r = 0; r < count; r++)
@@ -89,8 +89,8 @@ static void s_sort(const uint16_t *lengths, int count, int longest, int32_t *ord
 }
 
 /* Fill rows[T] and offset[T] for rows of these lengths (each at least 1); pad_to as in batch_pack. */
-static void s_shape(struct sequence *seq, int32_t *rows, int32_t *offset, const uint16_t *lengths, int count,
-                    int longest, int pad_to)
+static void batch_shape(struct sequence *seq, int32_t *rows, int32_t *offset, const uint16_t *lengths, int count,
+                        int longest, int pad_to)
 {
     int T = pad_to > 0 ? pad_to : longest;
     if (pad_to > 0) {
@@ -112,7 +112,7 @@ static void s_shape(struct sequence *seq, int32_t *rows, int32_t *offset, const 
 }
 
 /* Turn `slot`, which holds ids, into places in `distinct`; ids in the order of their first position, <pad> last. */
-static void s_distinct(struct batch_side *side, int32_t *slot, int32_t *distinct, int32_t *place)
+static void batch_distinct(struct batch_side *side, int32_t *slot, int32_t *distinct, int32_t *place)
 {
     int U = 0;
     bool padded = false;
@@ -144,8 +144,8 @@ struct layout {
     int src_vocab, tgt_vocab;
 };
 
-static bool s_place_source(const struct sequence *seq, const struct layout *to, int r, const uint16_t *ids, int length,
-                           int steps, struct err *err)
+static bool batch_place_source(const struct sequence *seq, const struct layout *to, int r, const uint16_t *ids,
+                               int length, int steps, struct err *err)
 {
     for (int t = 0; t < steps; t++) {
         int32_t id = t < length ? ids[t] : ID_PAD;
@@ -156,8 +156,8 @@ static bool s_place_source(const struct sequence *seq, const struct layout *to, 
     return true;
 }
 
-static bool s_place_target(const struct sequence *seq, const struct layout *to, int r, const uint16_t *ids, int length,
-                           struct err *err)
+static bool batch_place_target(const struct sequence *seq, const struct layout *to, int r, const uint16_t *ids,
+                               int length, struct err *err)
 {
     for (int t = 0; t < length; t++) {
         int32_t id = ids[t];
@@ -171,7 +171,7 @@ static bool s_place_target(const struct sequence *seq, const struct layout *to, 
     return true;
 }
 
-static int s_longest(const uint16_t *lengths, int count)
+static int batch_longest(const uint16_t *lengths, int count)
 {
     int longest = 0;
     for (int r = 0; r < count; r++)
@@ -187,13 +187,13 @@ struct extent {
     size_t block; /* int32 that go to the backend */
 };
 
-static struct extent s_measure(const struct rows *rows, uint32_t first, uint32_t count, int pad_to)
+static struct extent batch_measure(const struct rows *rows, uint32_t first, uint32_t count, int pad_to)
 {
     size_t B = count, src_ids = 0;
     for (uint32_t r = first; r < first + count; r++)
         src_ids += rows->src_lengths[r];
-    struct extent extent = {.src_longest = s_longest(rows->src_lengths + first, (int)count),
-                            .tgt_longest = s_longest(rows->tgt_lengths + first, (int)count)};
+    struct extent extent = {.src_longest = batch_longest(rows->src_lengths + first, (int)count),
+                            .tgt_longest = batch_longest(rows->tgt_lengths + first, (int)count)};
     extent.src_T = (size_t)(pad_to > 0 ? pad_to : extent.src_longest);
     extent.tgt_T = (size_t)extent.tgt_longest;
     extent.src_N = pad_to > 0 ? B * (size_t)pad_to : src_ids;
@@ -202,7 +202,7 @@ static struct extent s_measure(const struct rows *rows, uint32_t first, uint32_t
     return extent;
 }
 
-static struct layout s_lay(int32_t *host, const struct extent *extent, int B)
+static struct layout batch_lay(int32_t *host, const struct extent *extent, int B)
 {
     struct layout to = {.src_slot = host};
     to.src_distinct = to.src_slot + extent->src_N;
@@ -215,13 +215,13 @@ static struct layout s_lay(int32_t *host, const struct extent *extent, int B)
 }
 
 /* The order of both sides' rows, and what follows from it. `memory` has room for 4 B and, at `counts`, any length. */
-static void s_order(struct batch *batch, struct layout *to, const uint16_t *src_lengths, const uint16_t *tgt_lengths,
-                    const struct extent *extent, int32_t *counts, int32_t *memory)
+static void batch_order(struct batch *batch, struct layout *to, const uint16_t *src_lengths,
+                        const uint16_t *tgt_lengths, const struct extent *extent, int32_t *counts, int32_t *memory)
 {
     int B = batch->B;
     int32_t *src_order = memory, *tgt_order = src_order + B, *src_place = tgt_order + B, *tgt_place = src_place + B;
-    s_sort(src_lengths, B, extent->src_longest, src_order, counts);
-    s_sort(tgt_lengths, B, extent->tgt_longest, tgt_order, counts);
+    batch_sort(src_lengths, B, extent->src_longest, src_order, counts);
+    batch_sort(tgt_lengths, B, extent->tgt_longest, tgt_order, counts);
     for (int i = 0; i < B; i++) {
         src_place[src_order[i]] = i;
         tgt_place[tgt_order[i]] = i;
@@ -235,7 +235,7 @@ static void s_order(struct batch *batch, struct layout *to, const uint16_t *src_
     to->tgt_place = tgt_place;
 }
 
-static void s_upload(struct batch *batch, const struct layout *to, size_t block)
+static void batch_upload(struct batch *batch, const struct layout *to, size_t block)
 {
     int32_t *device = batch->device;
     const int32_t *host = batch->host;
@@ -257,7 +257,7 @@ bool batch_pack(struct batch *batch, const struct rows *rows, uint32_t first, ui
 {
     int B = (int)count;
     const uint16_t *src_lengths = rows->src_lengths + first, *tgt_lengths = rows->tgt_lengths + first;
-    const struct extent extent = s_measure(rows, first, count, pad_to);
+    const struct extent extent = batch_measure(rows, first, count, pad_to);
     if (pad_to > 0 && extent.src_longest > pad_to)
         return err_set(err, ERR_DATA, "a source of %d ids does not fit %d positions", extent.src_longest, pad_to);
     if (extent.block > INT32_MAX)
@@ -265,27 +265,27 @@ bool batch_pack(struct batch *batch, const struct rows *rows, uint32_t first, ui
     size_t shapes = 2 * (extent.src_T + extent.tgt_T);
     size_t counts = (extent.src_T > extent.tgt_T ? extent.src_T : extent.tgt_T) + 1;
     size_t vocab = (size_t)(src_vocab > tgt_vocab ? src_vocab : tgt_vocab);
-    if (!s_reserve(batch, extent.block, shapes + counts + 4 * (size_t)B, B, vocab, err))
+    if (!batch_reserve(batch, extent.block, shapes + counts + 4 * (size_t)B, B, vocab, err))
         return false;
 
     batch->B = B;
     int32_t *src_shape = batch->shape, *tgt_shape = src_shape + 2 * extent.src_T;
-    struct layout to = s_lay(batch->host, &extent, B);
+    struct layout to = batch_lay(batch->host, &extent, B);
     to.src_vocab = src_vocab;
     to.tgt_vocab = tgt_vocab;
-    s_shape(&batch->src.seq, src_shape, src_shape + extent.src_T, src_lengths, B, extent.src_longest, pad_to);
-    s_shape(&batch->tgt.seq, tgt_shape, tgt_shape + extent.tgt_T, tgt_lengths, B, extent.tgt_longest, 0);
-    s_order(batch, &to, src_lengths, tgt_lengths, &extent, src_shape + shapes, src_shape + shapes + counts);
+    batch_shape(&batch->src.seq, src_shape, src_shape + extent.src_T, src_lengths, B, extent.src_longest, pad_to);
+    batch_shape(&batch->tgt.seq, tgt_shape, tgt_shape + extent.tgt_T, tgt_lengths, B, extent.tgt_longest, 0);
+    batch_order(batch, &to, src_lengths, tgt_lengths, &extent, src_shape + shapes, src_shape + shapes + counts);
     const uint16_t *id = rows->ids + at;
     for (int r = 0; r < B; r++) {
         int steps = pad_to > 0 ? pad_to : src_lengths[r];
-        if (!s_place_source(&batch->src.seq, &to, r, id, src_lengths[r], steps, err) ||
-            !s_place_target(&batch->tgt.seq, &to, r, id + src_lengths[r], tgt_lengths[r], err))
+        if (!batch_place_source(&batch->src.seq, &to, r, id, src_lengths[r], steps, err) ||
+            !batch_place_target(&batch->tgt.seq, &to, r, id + src_lengths[r], tgt_lengths[r], err))
             return false;
         id += src_lengths[r] + tgt_lengths[r];
     }
-    s_distinct(&batch->src, to.src_slot, to.src_distinct, batch->place);
-    s_distinct(&batch->tgt, to.tgt_slot, to.tgt_distinct, batch->place);
-    s_upload(batch, &to, extent.block);
+    batch_distinct(&batch->src, to.src_slot, to.src_distinct, batch->place);
+    batch_distinct(&batch->tgt, to.tgt_slot, to.tgt_distinct, batch->place);
+    batch_upload(batch, &to, extent.block);
     return true;
 }

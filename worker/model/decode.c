@@ -32,7 +32,8 @@ struct host_arrays {
     int count;       /* live rows */
 };
 
-static size_t s_lay(struct step_arrays *step, const struct model_shape *shape, const struct step_size *size, char *base)
+static size_t decode_lay(struct step_arrays *step, const struct model_shape *shape, const struct step_size *size,
+                         char *base)
 {
     size_t B = size->B, E = (size_t)shape->E, H = (size_t)shape->H, G = (size_t)shape->G;
     struct arena arena = {.base = base};
@@ -57,7 +58,7 @@ static size_t s_lay(struct step_arrays *step, const struct model_shape *shape, c
     return arena.used;
 }
 
-static size_t s_lay_host(struct host_arrays *host, const struct step_size *size, char *base)
+static size_t decode_lay_host(struct host_arrays *host, const struct step_size *size, char *base)
 {
     size_t B = size->B;
     struct arena arena = {.base = base};
@@ -72,12 +73,12 @@ static size_t s_lay_host(struct host_arrays *host, const struct step_size *size,
     return arena.used;
 }
 
-static bool s_reserve(struct decoder *decoder, const struct step_size *size, struct step_arrays *step,
-                      struct host_arrays *host, struct err *err)
+static bool decode_reserve(struct decoder *decoder, const struct step_size *size, struct step_arrays *step,
+                           struct host_arrays *host, struct err *err)
 {
     struct backend *backend = decoder->model->backend;
     const struct model_shape *shape = &decoder->model->shape;
-    size_t needed = s_lay(step, shape, size, NULL);
+    size_t needed = decode_lay(step, shape, size, NULL);
     if (needed > decoder->arena_size) {
         if (decoder->arena != NULL)
             backend->op->free(backend, decoder->arena);
@@ -87,7 +88,7 @@ static bool s_reserve(struct decoder *decoder, const struct step_size *size, str
             return err_context(err, "decoding %zu rows", size->B);
         decoder->arena_size = needed;
     }
-    size_t host_needed = s_lay_host(host, size, NULL);
+    size_t host_needed = decode_lay_host(host, size, NULL);
     if (host_needed > decoder->host_size) {
         free(decoder->host);
         decoder->host = malloc(host_needed);
@@ -95,13 +96,13 @@ static bool s_reserve(struct decoder *decoder, const struct step_size *size, str
         if (decoder->host == NULL)
             return err_set(err, ERR_MEMORY, "no memory to decode %zu rows", size->B);
     }
-    s_lay(step, shape, size, decoder->arena);
-    s_lay_host(host, size, decoder->host);
+    decode_lay(step, shape, size, decoder->arena);
+    decode_lay_host(host, size, decoder->host);
     return true;
 }
 
-static struct inputs_of s_inputs_of(const struct model_shape *shape, const struct side_weights *weights, int V,
-                                    const struct packed *packed)
+static struct inputs_of decode_inputs_of(const struct model_shape *shape, const struct side_weights *weights, int V,
+                                         const struct packed *packed)
 {
     return (struct inputs_of){.V = V,
                               .E = shape->E,
@@ -112,7 +113,7 @@ static struct inputs_of s_inputs_of(const struct model_shape *shape, const struc
                               .packed = packed};
 }
 
-static bool s_open_shorter(struct decoder *decoder, struct err *err)
+static bool decode_open_shorter(struct decoder *decoder, struct err *err)
 {
     const struct model *model = decoder->model;
     const struct model_shape *shape = &model->shape;
@@ -120,8 +121,8 @@ static bool s_open_shorter(struct decoder *decoder, struct err *err)
     const struct decoder_packed *packed = &decoder->packed;
     struct decoder_short *shorter = &decoder->shorter;
     struct backend *backend = model->backend;
-    struct inputs_of encoder = s_inputs_of(shape, &weights->encoder, shape->src_vocab, packed->encoder_ih);
-    struct inputs_of target = s_inputs_of(shape, &weights->decoder, shape->tgt_vocab, packed->decoder_ih);
+    struct inputs_of encoder = decode_inputs_of(shape, &weights->encoder, shape->src_vocab, packed->encoder_ih);
+    struct inputs_of target = decode_inputs_of(shape, &weights->decoder, shape->tgt_vocab, packed->decoder_ih);
     return (shorter->encoder_inputs = backend->op->inputs_open(backend, &encoder, err)) != NULL &&
            (shorter->decoder_inputs = backend->op->inputs_open(backend, &target, err)) != NULL &&
            (shorter->encoder = backend->op->single_open(backend, shape->cell, weights->encoder.w_hh, shape->H,
@@ -133,7 +134,7 @@ static bool s_open_shorter(struct decoder *decoder, struct err *err)
                NULL;
 }
 
-static void s_close_shorter(struct decoder *decoder)
+static void decode_close_shorter(struct decoder *decoder)
 {
     struct backend *backend = decoder->model->backend;
     struct decoder_short *shorter = &decoder->shorter;
@@ -174,7 +175,7 @@ bool decoder_pack(struct decoder *decoder, struct err *err)
     }
     decoder->network.encoder_ih = decoder->packed.encoder_ih;
     decoder->network.encoder_hh = decoder->packed.encoder_hh;
-    if (model->backend->op->likeliest == NULL || s_open_shorter(decoder, err))
+    if (model->backend->op->likeliest == NULL || decode_open_shorter(decoder, err))
         return true;
     decoder_unpack(decoder);
     return false;
@@ -185,7 +186,7 @@ void decoder_unpack(struct decoder *decoder)
     struct backend *backend = decoder->model->backend;
     struct packed *packed[] = {decoder->packed.encoder_ih, decoder->packed.encoder_hh, decoder->packed.decoder_ih,
                                decoder->packed.decoder_hh, decoder->packed.projection};
-    s_close_shorter(decoder);
+    decode_close_shorter(decoder);
     for (size_t i = 0; i < sizeof packed / sizeof packed[0]; i++)
         if (packed[i] != NULL)
             backend->op->unpack(backend, packed[i]);
@@ -204,8 +205,8 @@ void decoder_free(struct decoder *decoder)
 }
 
 /* The encoder's last states, into h0 and c0 of the network or, for one sentence alone, into the first ones of `step`. */
-static bool s_encode(struct decoder *decoder, const struct batch *batch, struct step_arrays *step,
-                     struct host_arrays *host, struct err *err)
+static bool decode_encode(struct decoder *decoder, const struct batch *batch, struct step_arrays *step,
+                          struct host_arrays *host, struct err *err)
 {
     struct backend *backend = decoder->model->backend;
     const struct decoder_short *shorter = &decoder->shorter;
@@ -231,8 +232,8 @@ static bool s_encode(struct decoder *decoder, const struct batch *batch, struct 
 }
 
 /* All rows live, <sos> as their first input. */
-static void s_begin(struct decoder *decoder, const struct batch *batch, struct step_arrays *step,
-                    struct host_arrays *host)
+static void decode_begin(struct decoder *decoder, const struct batch *batch, struct step_arrays *step,
+                         struct host_arrays *host)
 {
     struct backend *backend = decoder->model->backend;
     int B = batch->B;
@@ -247,7 +248,7 @@ static void s_begin(struct decoder *decoder, const struct batch *batch, struct s
 }
 
 /* The input's part of the gates: a table of which row slot[i] is that of token i. */
-static const float *s_inputs(struct decoder *decoder, struct step_arrays *step, int count)
+static const float *decode_inputs(struct decoder *decoder, struct step_arrays *step, int count)
 {
     const struct model_shape *shape = &decoder->model->shape;
     const struct side_weights *weights = &decoder->model->weights.decoder;
@@ -268,7 +269,7 @@ static const float *s_inputs(struct decoder *decoder, struct step_arrays *step, 
 }
 
 /* From state[now] to state[1 - now], which is also h. */
-static void s_recur(struct decoder *decoder, struct step_arrays *step, const float *input, int count, int now)
+static void decode_recur(struct decoder *decoder, struct step_arrays *step, const float *input, int count, int now)
 {
     const struct model_shape *shape = &decoder->model->shape;
     struct backend *backend = decoder->model->backend;
@@ -292,7 +293,7 @@ static void s_recur(struct decoder *decoder, struct step_arrays *step, const flo
 }
 
 /* The ids that a step's states predict, and with `score` their loss. */
-static void s_predict(struct decoder *decoder, struct step_arrays *step, const float *h, int count, bool score)
+static void decode_predict(struct decoder *decoder, struct step_arrays *step, const float *h, int count, bool score)
 {
     const struct model *model = decoder->model;
     struct backend *backend = model->backend;
@@ -318,31 +319,31 @@ static void s_predict(struct decoder *decoder, struct step_arrays *step, const f
 
 /* One step of the live rows: from tokens and state[now] to the likeliest ids and the next state. Returns where that is.
  * One row alone keeps its state in place. */
-static int s_step(struct decoder *decoder, struct step_arrays *step, int count, int now, bool score)
+static int decode_step(struct decoder *decoder, struct step_arrays *step, int count, int now, bool score)
 {
     struct backend *backend = decoder->model->backend;
-    const float *input = s_inputs(decoder, step, count);
+    const float *input = decode_inputs(decoder, step, count);
     if (count == 1 && decoder->shorter.decoder != NULL)
         backend->op->single_run(backend, decoder->shorter.decoder, input, step->slot, 1, step->state_h[now],
                                 step->state_c[now]);
     else {
-        s_recur(decoder, step, input, count, now);
+        decode_recur(decoder, step, input, count, now);
         now = 1 - now;
     }
-    s_predict(decoder, step, step->state_h[now], count, score);
+    decode_predict(decoder, step, step->state_h[now], count, score);
     return now;
 }
 
 /* The reference's id of row r at step t, or <pad> beyond its end. */
-static int32_t s_reference(const struct batch *batch, int r, int t)
+static int32_t decode_reference(const struct batch *batch, int r, int t)
 {
     const struct sequence *seq = &batch->tgt.seq;
     return t < seq->T && r < seq->rows[t] ? batch->host_target[seq->offset[t] + r] : ID_PAD;
 }
 
 /* Take in what a step predicted. Live rows that go on move to the front; host->keep says where they were. */
-static void s_take_in(const struct batch *batch, struct host_arrays *host, int t, int limit, bool score,
-                      struct decode_result *result)
+static void decode_take_in(const struct batch *batch, struct host_arrays *host, int t, int limit, bool score,
+                           struct decode_result *result)
 {
     int kept = 0;
     for (int i = 0; i < host->count; i++) {
@@ -358,7 +359,7 @@ static void s_take_in(const struct batch *batch, struct host_arrays *host, int t
             result->tokens++;
             result->correct += id == host->target[i];
         }
-        bool goes_on = !host->ended[r] || (score && s_reference(batch, r, t + 1) != ID_PAD);
+        bool goes_on = !host->ended[r] || (score && decode_reference(batch, r, t + 1) != ID_PAD);
         if (result->stops != NULL)
             goes_on = t + 1 < result->stops[row];
         if (!goes_on)
@@ -373,8 +374,8 @@ static void s_take_in(const struct batch *batch, struct host_arrays *host, int t
 
 /* Put the states of the kept rows at the front of the same array pair, through the other one. Returns where the states
  * are now. */
-static int s_compact(struct decoder *decoder, struct step_arrays *step, const struct host_arrays *host, int before,
-                     int now)
+static int decode_compact(struct decoder *decoder, struct step_arrays *step, const struct host_arrays *host, int before,
+                          int now)
 {
     struct backend *backend = decoder->model->backend;
     int H = decoder->model->shape.H, count = host->count;
@@ -397,11 +398,11 @@ bool decode_greedy(struct decoder *decoder, const struct batch *batch, int limit
     const struct step_size size = {.B = (size_t)batch->B,
                                    .S = batch->B == 1 ? (size_t)batch->src.seq.T : 0,
                                    .logits = score || decoder->shorter.projection == NULL};
-    if (!s_reserve(decoder, &size, &step, &host, err) || !s_encode(decoder, batch, &step, &host, err))
+    if (!decode_reserve(decoder, &size, &step, &host, err) || !decode_encode(decoder, batch, &step, &host, err))
         return false;
     result->loss_sum = 0;
     result->tokens = result->correct = 0;
-    s_begin(decoder, batch, &step, &host);
+    decode_begin(decoder, batch, &step, &host);
 
     int now = 0;
     for (int t = 0; t < limit && host.count > 0; t++) {
@@ -409,17 +410,17 @@ bool decode_greedy(struct decoder *decoder, const struct batch *batch, int limit
         size_t ids = (size_t)count * sizeof(int32_t);
         if (score) {
             for (int i = 0; i < count; i++)
-                host.target[i] = s_reference(batch, host.live[i], t);
+                host.target[i] = decode_reference(batch, host.live[i], t);
             backend->op->upload(backend, step.target, host.target, ids);
         }
-        now = s_step(decoder, &step, count, now, score);
+        now = decode_step(decoder, &step, count, now, score);
         backend->op->download(backend, host.predicted, step.predicted, ids);
         if (score)
             backend->op->download(backend, host.loss, step.loss, (size_t)count * sizeof(float));
         if (!backend->op->check(backend, err))
             return false;
-        s_take_in(batch, &host, t, limit, score, result);
-        now = s_compact(decoder, &step, &host, count, now);
+        decode_take_in(batch, &host, t, limit, score, result);
+        now = decode_compact(decoder, &step, &host, count, now);
     }
     if (result->ended != NULL)
         for (int r = 0; r < batch->B; r++)

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void s_add(struct model *model, const char *side, const char *name, int rows, int columns, enum init_rule init,
-                  double bound)
+static void model_add(struct model *model, const char *side, const char *name, int rows, int columns,
+                      enum init_rule init, double bound)
 {
     struct tensor *tensor = &model->tensors[model->tensor_count++];
     snprintf(tensor->name, sizeof tensor->name, "%s.%s", side, name);
@@ -24,7 +24,7 @@ static void s_add(struct model *model, const char *side, const char *name, int r
     model->elements += tensor->size;
 }
 
-static void s_add_side(struct model *model, const char *side, int V)
+static void model_add_side(struct model *model, const char *side, int V)
 {
     const struct model_shape *shape = &model->shape;
     bool lstm = shape->cell == CELL_LSTM;
@@ -33,10 +33,10 @@ static void s_add_side(struct model *model, const char *side, int V)
     /* Xavier's bound of one gate, a matrix [H, E] or [H, H] (Glorot & Bengio 2010). */
     double bound_ih = sqrt(6.0 / (shape->E + shape->H));
     double bound_hh = sqrt(6.0 / (shape->H + shape->H));
-    s_add(model, side, "embedding", V, shape->E, INIT_NORMAL, 0);
-    s_add(model, layer, "weight_ih_l0", shape->G, shape->E, INIT_UNIFORM, bound_ih);
-    s_add(model, layer, "weight_hh_l0", shape->G, shape->H, lstm ? INIT_UNIFORM : INIT_ORTHOGONAL, bound_hh);
-    s_add(model, layer, "bias_ih_l0", shape->G, 1, INIT_ZERO, 0);
+    model_add(model, side, "embedding", V, shape->E, INIT_NORMAL, 0);
+    model_add(model, layer, "weight_ih_l0", shape->G, shape->E, INIT_UNIFORM, bound_ih);
+    model_add(model, layer, "weight_hh_l0", shape->G, shape->H, lstm ? INIT_UNIFORM : INIT_ORTHOGONAL, bound_hh);
+    model_add(model, layer, "bias_ih_l0", shape->G, 1, INIT_ZERO, 0);
 }
 
 struct weights model_weights(const struct model *model, float *arena)
@@ -71,10 +71,10 @@ struct model *model_new(struct backend *backend, const struct config *config, in
         .tgt_vocab = tgt_vocab,
     };
     double bound = 1.0 / sqrt(H);
-    s_add_side(model, "encoder", src_vocab);
-    s_add_side(model, "decoder", tgt_vocab);
-    s_add(model, "projection", "weight", tgt_vocab, H, INIT_UNIFORM, bound);
-    s_add(model, "projection", "bias", tgt_vocab, 1, INIT_UNIFORM, bound);
+    model_add_side(model, "encoder", src_vocab);
+    model_add_side(model, "decoder", tgt_vocab);
+    model_add(model, "projection", "weight", tgt_vocab, H, INIT_UNIFORM, bound);
+    model_add(model, "projection", "bias", tgt_vocab, 1, INIT_UNIFORM, bound);
 
     model->parameters = backend->op->alloc(backend, model->elements * sizeof(float), err);
     if (model->parameters == NULL) {
@@ -96,20 +96,20 @@ void model_destroy(struct model **model)
     *model = NULL;
 }
 
-static void s_draw_normal(struct mt19937 *random, const struct tensor *tensor, float *out)
+static void model_draw_normal(struct mt19937 *random, const struct tensor *tensor, float *out)
 {
     for (size_t i = 0; i < tensor->size; i++)
         out[i] = (float)mt19937_gauss(random);
     memset(out, 0, (size_t)tensor->shape[1] * sizeof(float));
 }
 
-static void s_draw_uniform(struct mt19937 *random, const struct tensor *tensor, float *out)
+static void model_draw_uniform(struct mt19937 *random, const struct tensor *tensor, float *out)
 {
     for (size_t i = 0; i < tensor->size; i++)
         out[i] = (float)(tensor->bound * (2.0 * mt19937_double(random) - 1.0));
 }
 
-static double s_dot(const double *a, const double *b, int n)
+static double model_dot(const double *a, const double *b, int n)
 {
     double sum = 0;
     for (int i = 0; i < n; i++)
@@ -118,7 +118,7 @@ static double s_dot(const double *a, const double *b, int n)
 }
 
 /* Modified Gram-Schmidt in double. */
-static bool s_draw_orthogonal(struct mt19937 *random, const struct tensor *tensor, float *out, struct err *err)
+static bool model_draw_orthogonal(struct mt19937 *random, const struct tensor *tensor, float *out, struct err *err)
 {
     int n = tensor->shape[0];
     double *q = malloc(tensor->size * sizeof(double));
@@ -130,11 +130,11 @@ static bool s_draw_orthogonal(struct mt19937 *random, const struct tensor *tenso
         double *row = q + (size_t)i * (size_t)n;
         for (int j = 0; j < i; j++) {
             const double *above = q + (size_t)j * (size_t)n;
-            double share = s_dot(row, above, n);
+            double share = model_dot(row, above, n);
             for (int k = 0; k < n; k++)
                 row[k] -= share * above[k];
         }
-        double length = sqrt(s_dot(row, row, n));
+        double length = sqrt(model_dot(row, row, n));
         for (int k = 0; k < n; k++)
             row[k] /= length;
     }
@@ -159,13 +159,13 @@ bool model_init(struct model *model, uint64_t seed, struct err *err)
         case INIT_ZERO:
             break;
         case INIT_NORMAL:
-            s_draw_normal(&random, tensor, out);
+            model_draw_normal(&random, tensor, out);
             break;
         case INIT_UNIFORM:
-            s_draw_uniform(&random, tensor, out);
+            model_draw_uniform(&random, tensor, out);
             break;
         case INIT_ORTHOGONAL:
-            ok = s_draw_orthogonal(&random, tensor, out, err);
+            ok = model_draw_orthogonal(&random, tensor, out, err);
             break;
         }
     }

@@ -17,8 +17,8 @@ int network_logit_tile(int positions)
     return tiles > 0 ? (positions + tiles - 1) / tiles : 0;
 }
 
-static void s_lay_side(struct network_side *side, const struct batch_side *batch, const struct model_shape *shape,
-                       struct arena *arena)
+static void network_lay_side(struct network_side *side, const struct batch_side *batch, const struct model_shape *shape,
+                             struct arena *arena)
 {
     size_t U = (size_t)batch->U, N = (size_t)batch->seq.N, B = (size_t)batch->seq.B;
     size_t E = (size_t)shape->E, H = (size_t)shape->H, G = (size_t)shape->G;
@@ -35,15 +35,15 @@ static void s_lay_side(struct network_side *side, const struct batch_side *batch
 }
 
 /* Give every array its place from `base`; with base NULL this only measures. Returns the bytes needed. */
-static size_t s_lay(struct network *network, const struct batch *batch, char *base)
+static size_t network_lay(struct network *network, const struct batch *batch, char *base)
 {
     const struct model_shape *shape = &network->model->shape;
     size_t N = (size_t)batch->tgt.seq.N, B = (size_t)batch->B, H = (size_t)shape->H;
     size_t U = (size_t)(batch->src.U > batch->tgt.U ? batch->src.U : batch->tgt.U);
     size_t tile = (size_t)network_logit_tile(batch->tgt.seq.N);
     struct arena arena = {.base = base};
-    s_lay_side(&network->encoder, &batch->src, shape, &arena);
-    s_lay_side(&network->decoder, &batch->tgt, shape, &arena);
+    network_lay_side(&network->encoder, &batch->src, shape, &arena);
+    network_lay_side(&network->decoder, &batch->tgt, shape, &arena);
     network->logits = arena_take(&arena, tile * (size_t)shape->tgt_vocab, sizeof(float));
     network->dh = arena_take(&arena, N * H, sizeof(float));
     network->dh0 = arena_take(&arena, B * H, sizeof(float));
@@ -56,10 +56,10 @@ static size_t s_lay(struct network *network, const struct batch *batch, char *ba
     return arena.used;
 }
 
-static bool s_reserve(struct network *network, const struct batch *batch, struct err *err)
+static bool network_reserve(struct network *network, const struct batch *batch, struct err *err)
 {
     struct backend *backend = network->model->backend;
-    size_t needed = s_lay(network, batch, NULL);
+    size_t needed = network_lay(network, batch, NULL);
     if (needed > network->arena_size) {
         size_t wanted = needed + needed / 8;
         if (network->arena != NULL)
@@ -82,7 +82,7 @@ static bool s_reserve(struct network *network, const struct batch *batch, struct
         if (!allocated)
             return err_set(err, ERR_MEMORY, "no memory for the losses of %zu positions", positions);
     }
-    s_lay(network, batch, network->arena);
+    network_lay(network, batch, network->arena);
     return true;
 }
 
@@ -116,9 +116,9 @@ struct recurrent network_layer(const struct model_shape *shape, const struct sid
 }
 
 /* Look up and project the distinct inputs: x = embedding[ids], input = x W_ih^T + b. */
-static void s_input_forward(struct backend *backend, const struct model_shape *shape,
-                            const struct side_weights *weights, const struct packed *packed_ih,
-                            const struct network_side *side, const struct batch_side *batch)
+static void network_input_forward(struct backend *backend, const struct model_shape *shape,
+                                  const struct side_weights *weights, const struct packed *packed_ih,
+                                  const struct network_side *side, const struct batch_side *batch)
 {
     backend->op->gather(backend, weights->embedding, batch->distinct, batch->U, shape->E, side->x);
     backend->op->gemm(backend, &(struct gemm){.M = batch->U,
@@ -134,9 +134,9 @@ static void s_input_forward(struct backend *backend, const struct model_shape *s
 
 /* From the gates' gradient to W_hh, b, W_ih and the embedding. <pad> is a zero row that stays zero: it counts for b
  * alone. */
-static void s_input_backward(struct network *network, const struct side_weights *weights,
-                             const struct network_side *side, const struct batch_side *batch,
-                             const struct side_weights *gradient, bool accumulate)
+static void network_input_backward(struct network *network, const struct side_weights *weights,
+                                   const struct network_side *side, const struct batch_side *batch,
+                                   const struct side_weights *gradient, bool accumulate)
 {
     struct backend *backend = network->model->backend;
     const struct model_shape *shape = &network->model->shape;
@@ -166,12 +166,12 @@ static void s_input_backward(struct network *network, const struct side_weights 
     backend->op->scatter_add(backend, side->x, batch->distinct, batch->real, E, gradient->embedding);
 }
 
-static void s_encoder_forward(struct network *network, const struct batch *batch)
+static void network_encoder_forward(struct network *network, const struct batch *batch)
 {
     const struct model *model = network->model;
     struct backend *backend = model->backend;
     const struct model_shape *shape = &model->shape;
-    s_input_forward(backend, shape, &model->weights.encoder, network->encoder_ih, &network->encoder, &batch->src);
+    network_input_forward(backend, shape, &model->weights.encoder, network->encoder_ih, &network->encoder, &batch->src);
     phase_end(network->phases, PHASE_INPUT);
     struct recurrent layer = network_layer(shape, &model->weights.encoder, &network->encoder, &batch->src);
     layer.packed_hh = network->encoder_hh;
@@ -182,7 +182,7 @@ static void s_encoder_forward(struct network *network, const struct batch *batch
     phase_end(network->phases, PHASE_RECURRENCE);
 }
 
-static struct recurrent s_decoder(const struct network *network, const struct batch *batch)
+static struct recurrent network_decoder(const struct network *network, const struct batch *batch)
 {
     const struct model *model = network->model;
     struct recurrent layer = network_layer(&model->shape, &model->weights.decoder, &network->decoder, &batch->tgt);
@@ -191,18 +191,19 @@ static struct recurrent s_decoder(const struct network *network, const struct ba
     return layer;
 }
 
-static void s_decoder_forward(struct network *network, const struct batch *batch)
+static void network_decoder_forward(struct network *network, const struct batch *batch)
 {
     const struct model *model = network->model;
-    s_input_forward(model->backend, &model->shape, &model->weights.decoder, NULL, &network->decoder, &batch->tgt);
+    network_input_forward(model->backend, &model->shape, &model->weights.decoder, NULL, &network->decoder, &batch->tgt);
     phase_end(network->phases, PHASE_INPUT);
-    struct recurrent layer = s_decoder(network, batch);
+    struct recurrent layer = network_decoder(network, batch);
     model->backend->op->recurrent_forward(model->backend, &layer);
     phase_end(network->phases, PHASE_RECURRENCE);
 }
 
 /* Projection, softmax, cross-entropy and their gradients, a tile of positions at a time. */
-static void s_loss(struct network *network, const struct batch *batch, const struct weights *gradient, bool accumulate)
+static void network_loss(struct network *network, const struct batch *batch, const struct weights *gradient,
+                         bool accumulate)
 {
     const struct model *model = network->model;
     struct backend *backend = model->backend;
@@ -245,20 +246,21 @@ static void s_loss(struct network *network, const struct batch *batch, const str
     }
 }
 
-static void s_backward(struct network *network, const struct batch *batch, const struct weights *gradient,
-                       bool accumulate)
+static void network_backward(struct network *network, const struct batch *batch, const struct weights *gradient,
+                             bool accumulate)
 {
     const struct model *model = network->model;
     struct backend *backend = model->backend;
     int H = model->shape.H;
     bool lstm = model->shape.cell == CELL_LSTM;
 
-    struct recurrent decoder = s_decoder(network, batch);
+    struct recurrent decoder = network_decoder(network, batch);
     backend->op->recurrent_backward(
         backend, &decoder,
         &(struct recurrent_gradient){.dh = network->dh, .dh0 = network->dh0, .dc0 = lstm ? network->dc0 : NULL});
     phase_end(network->phases, PHASE_RECURRENCE_BACKWARD);
-    s_input_backward(network, &model->weights.decoder, &network->decoder, &batch->tgt, &gradient->decoder, accumulate);
+    network_input_backward(network, &model->weights.decoder, &network->decoder, &batch->tgt, &gradient->decoder,
+                           accumulate);
     phase_end(network->phases, PHASE_INPUT_GRADIENT);
 
     backend->op->gather(backend, network->dh0, batch->tgt_row, batch->B, H, network->dh_last);
@@ -269,7 +271,8 @@ static void s_backward(struct network *network, const struct batch *batch, const
         backend, &encoder,
         &(struct recurrent_gradient){.dh_last = network->dh_last, .dc_last = lstm ? network->dc_last : NULL});
     phase_end(network->phases, PHASE_RECURRENCE_BACKWARD);
-    s_input_backward(network, &model->weights.encoder, &network->encoder, &batch->src, &gradient->encoder, accumulate);
+    network_input_backward(network, &model->weights.encoder, &network->encoder, &batch->src, &gradient->encoder,
+                           accumulate);
     phase_end(network->phases, PHASE_INPUT_GRADIENT);
 }
 
@@ -277,13 +280,13 @@ bool network_run(struct network *network, const struct batch *batch, const struc
                  struct network_result *result, struct err *err)
 {
     struct backend *backend = network->model->backend;
-    if (!s_reserve(network, batch, err))
+    if (!network_reserve(network, batch, err))
         return false;
-    s_encoder_forward(network, batch);
-    s_decoder_forward(network, batch);
-    s_loss(network, batch, gradient, accumulate);
+    network_encoder_forward(network, batch);
+    network_decoder_forward(network, batch);
+    network_loss(network, batch, gradient, accumulate);
     if (gradient != NULL)
-        s_backward(network, batch, gradient, accumulate);
+        network_backward(network, batch, gradient, accumulate);
 
     int N = batch->tgt.seq.N;
     backend->op->download(backend, network->host_loss, network->loss, (size_t)N * sizeof(float));
@@ -298,8 +301,8 @@ bool network_run(struct network *network, const struct batch *batch, const struc
 
 bool network_encode(struct network *network, const struct batch *batch, struct err *err)
 {
-    if (!s_reserve(network, batch, err))
+    if (!network_reserve(network, batch, err))
         return false;
-    s_encoder_forward(network, batch);
+    network_encoder_forward(network, batch);
     return network->model->backend->op->check(network->model->backend, err);
 }

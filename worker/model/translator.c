@@ -24,7 +24,7 @@ struct work {
     bool *ended;
 };
 
-static bool s_load(struct translator *translator, struct err *err)
+static bool translator_load(struct translator *translator, struct err *err)
 {
     const struct checkpoint *checkpoint = &translator->checkpoint;
     static const char file[] = "model.safetensors";
@@ -53,7 +53,7 @@ bool translator_open(struct translator *translator, const struct config *command
     translator->config.translate_batch = command->translate_batch;
     translator->backend =
         backend_open(command->train_device, (int)command->train_threads, (enum precision)command->train_precision, err);
-    if (translator->backend == NULL || !s_load(translator, err)) {
+    if (translator->backend == NULL || !translator_load(translator, err)) {
         translator_close(translator);
         return false;
     }
@@ -78,7 +78,7 @@ void translator_close(struct translator *translator)
     checkpoint_close(&translator->checkpoint);
 }
 
-static void s_work_free(struct work *work)
+static void translator_work_free(struct work *work)
 {
     free(work->sources);
     free(work->ids);
@@ -90,7 +90,7 @@ static void s_work_free(struct work *work)
     free(work->ended);
 }
 
-static bool s_work_open(const struct translator *translator, struct work *work, size_t count, struct err *err)
+static bool translator_work_open(const struct translator *translator, struct work *work, size_t count, struct err *err)
 {
     size_t length = (size_t)translator->config.data_length, batch = (size_t)translator->config.translate_batch;
     *work = (struct work){.sources = calloc(count + 1, sizeof *work->sources)};
@@ -104,14 +104,14 @@ static bool s_work_open(const struct translator *translator, struct work *work, 
     work->ended = malloc(batch * sizeof *work->ended);
     if (work->sources == NULL || work->src_lengths == NULL || work->tgt_lengths == NULL || work->row_ids == NULL ||
         work->out == NULL || work->out_lengths == NULL || work->ended == NULL) {
-        s_work_free(work);
+        translator_work_free(work);
         return err_set(err, ERR_MEMORY, "no memory for %zu sentences", count);
     }
     return true;
 }
 
 /* Room for one more source of `length` ids. */
-static uint16_t *s_reserve_ids(struct work *work, size_t length, struct err *err)
+static uint16_t *translator_reserve_ids(struct work *work, size_t length, struct err *err)
 {
     if (work->id_count + length > work->id_capacity) {
         size_t wanted = 2 * work->id_capacity + length;
@@ -126,8 +126,8 @@ static uint16_t *s_reserve_ids(struct work *work, size_t length, struct err *err
     return work->ids + work->id_count;
 }
 
-static bool s_encode(const struct translator *translator, const char *sentence, size_t index, struct buffer *text,
-                     struct work *work, struct translation *translation, struct err *err)
+static bool translator_encode(const struct translator *translator, const char *sentence, size_t index,
+                              struct buffer *text, struct work *work, struct translation *translation, struct err *err)
 {
     size_t length = (size_t)translator->config.data_length, full, unknown;
     buffer_clear(text);
@@ -137,7 +137,7 @@ static bool s_encode(const struct translator *translator, const char *sentence, 
     *translation = (struct translation){.words = (uint32_t)word_count(text->data, text->size)};
     if (translation->words == 0)
         return true;
-    uint16_t *ids = s_reserve_ids(work, length, err);
+    uint16_t *ids = translator_reserve_ids(work, length, err);
     if (ids == NULL)
         return false;
     size_t used = vocab_encode(translator->checkpoint.src, text->data, text->size, length, ids, &full, &unknown);
@@ -149,7 +149,7 @@ static bool s_encode(const struct translator *translator, const char *sentence, 
     return true;
 }
 
-static int s_by_length(const void *a, const void *b)
+static int translator_by_length(const void *a, const void *b)
 {
     const struct source *x = a, *y = b;
     if (x->length != y->length)
@@ -157,8 +157,8 @@ static int s_by_length(const void *a, const void *b)
     return x->index < y->index ? -1 : 1;
 }
 
-static bool s_decode(struct translator *translator, struct work *work, size_t first, size_t count,
-                     struct translation *translations, struct buffer *texts, struct err *err)
+static bool translator_decode(struct translator *translator, struct work *work, size_t first, size_t count,
+                              struct translation *translations, struct buffer *texts, struct err *err)
 {
     size_t used = 0, limit = (size_t)translator->limit;
     for (size_t i = 0; i < count; i++) {
@@ -195,24 +195,24 @@ bool translator_run(struct translator *translator, const char *const *sentences,
 {
     struct work work;
     struct buffer text = {0};
-    if (!s_work_open(translator, &work, count, err))
+    if (!translator_work_open(translator, &work, count, err))
         return false;
     uint32_t empty = (uint32_t)texts->size;
     buffer_append(texts, "", 1);
     bool ok = true;
     for (size_t i = 0; ok && i < count; i++) {
-        ok = s_encode(translator, sentences[i], i, &text, &work, &translations[i], err);
+        ok = translator_encode(translator, sentences[i], i, &text, &work, &translations[i], err);
         translations[i].text = empty;
     }
     if (ok && work.count > 0)
-        qsort(work.sources, work.count, sizeof *work.sources, s_by_length);
+        qsort(work.sources, work.count, sizeof *work.sources, translator_by_length);
     size_t batch = (size_t)translator->config.translate_batch;
     for (size_t first = 0; ok && first < work.count; first += batch) {
         size_t rows = work.count - first < batch ? work.count - first : batch;
-        ok = s_decode(translator, &work, first, rows, translations, texts, err);
+        ok = translator_decode(translator, &work, first, rows, translations, texts, err);
     }
     buffer_free(&text);
-    s_work_free(&work);
+    translator_work_free(&work);
     return ok && buffer_ok(texts, err);
 }
 

@@ -14,7 +14,7 @@ static const double ADAM_BETA1 = 0.9, ADAM_BETA2 = 0.999, ADAM_EPS = 1e-8;
 static const double CLIP_EPS = 1e-6;
 
 /* Rows of the embeddings among the first `tensors` of the table. */
-static size_t s_embedding_rows(const struct model *model, int tensors)
+static size_t optimiser_embedding_rows(const struct model *model, int tensors)
 {
     size_t rows = 0;
     for (int i = 0; i < tensors; i++)
@@ -22,7 +22,7 @@ static size_t s_embedding_rows(const struct model *model, int tensors)
     return rows;
 }
 
-static bool s_alloc(const struct model *model, float **arena, struct err *err)
+static bool optimiser_alloc(const struct model *model, float **arena, struct err *err)
 {
     *arena = model->backend->op->alloc(model->backend, model->elements * sizeof(float), err);
     return *arena != NULL || err_context(err, "moments of the optimiser");
@@ -40,12 +40,12 @@ bool optimiser_open(struct optimiser *optimiser, const struct model *model, cons
         .clip = config->train_clip,
     };
     if (optimiser->rule == OPTIMIZER_ADAM &&
-        (!s_alloc(model, &optimiser->m, err) || !s_alloc(model, &optimiser->v, err))) {
+        (!optimiser_alloc(model, &optimiser->m, err) || !optimiser_alloc(model, &optimiser->v, err))) {
         optimiser_close(optimiser);
         return false;
     }
     if (optimiser->decay == 0) {
-        optimiser->touched = calloc(s_embedding_rows(model, model->tensor_count), sizeof *optimiser->touched);
+        optimiser->touched = calloc(optimiser_embedding_rows(model, model->tensor_count), sizeof *optimiser->touched);
         if (optimiser->touched == NULL) {
             optimiser_close(optimiser);
             return err_set(err, ERR_MEMORY, "no memory for the optimiser");
@@ -77,23 +77,24 @@ void optimiser_reset(struct optimiser *optimiser)
         if (moments[i] != NULL)
             model->backend->op->zero(model->backend, moments[i], model->elements * sizeof(float));
     if (optimiser->touched != NULL)
-        memset(optimiser->touched, 0, s_embedding_rows(model, model->tensor_count) * sizeof *optimiser->touched);
+        memset(optimiser->touched, 0,
+               optimiser_embedding_rows(model, model->tensor_count) * sizeof *optimiser->touched);
 }
 
 /* The marks of an embedding's rows. */
-static bool *s_marks(const struct optimiser *optimiser, int tensor)
+static bool *optimiser_marks(const struct optimiser *optimiser, int tensor)
 {
-    return optimiser->touched + s_embedding_rows(optimiser->model, tensor);
+    return optimiser->touched + optimiser_embedding_rows(optimiser->model, tensor);
 }
 
 /* The step's rows will be updated from now on. */
-static void s_touch(struct optimiser *optimiser, const struct step_rows *rows)
+static void optimiser_touch(struct optimiser *optimiser, const struct step_rows *rows)
 {
     if (optimiser->touched == NULL)
         return;
     for (int i = 0; i < rows->embeddings; i++) {
         const struct row_list *list = &rows->lists[i];
-        bool *marks = s_marks(optimiser, (int)(list->tensor - optimiser->model->tensors));
+        bool *marks = optimiser_marks(optimiser, (int)(list->tensor - optimiser->model->tensors));
         for (int r = 0; r < list->count; r++)
             marks[list->host[r]] = true;
     }
@@ -111,7 +112,7 @@ bool optimiser_find_touched(struct optimiser *optimiser, struct err *err)
         float *values = malloc(tensor->size * sizeof *values);
         if (values == NULL)
             return err_set(err, ERR_MEMORY, "no memory to look through the moments");
-        bool *marks = s_marks(optimiser, i);
+        bool *marks = optimiser_marks(optimiser, i);
         size_t width = (size_t)tensor->shape[1];
         /* A row with zero moments, never touched or long faded, loses nothing by being left out. */
         const float *arenas[] = {optimiser->m, optimiser->v};
@@ -127,8 +128,8 @@ bool optimiser_find_touched(struct optimiser *optimiser, struct err *err)
     return true;
 }
 
-static void s_update(struct optimiser *optimiser, const float *gradient, size_t offset, size_t count, float scale,
-                     const struct adam *adam)
+static void optimiser_update(struct optimiser *optimiser, const float *gradient, size_t offset, size_t count,
+                             float scale, const struct adam *adam)
 {
     const struct model *model = optimiser->model;
     struct backend *backend = model->backend;
@@ -141,11 +142,11 @@ static void s_update(struct optimiser *optimiser, const float *gradient, size_t 
 }
 
 /* Update the rows of an embedding that were ever touched, in runs. */
-static void s_update_touched(struct optimiser *optimiser, int tensor, const float *gradient, float scale,
-                             const struct adam *adam)
+static void optimiser_update_touched(struct optimiser *optimiser, int tensor, const float *gradient, float scale,
+                                     const struct adam *adam)
 {
     const struct tensor *row = &optimiser->model->tensors[tensor];
-    const bool *marks = s_marks(optimiser, tensor);
+    const bool *marks = optimiser_marks(optimiser, tensor);
     int rows = row->shape[0];
     size_t width = (size_t)row->shape[1];
     for (int first = 0; first < rows;) {
@@ -153,8 +154,8 @@ static void s_update_touched(struct optimiser *optimiser, int tensor, const floa
         while (end < rows && marks[end])
             end++;
         if (end > first)
-            s_update(optimiser, gradient, row->offset + (size_t)first * width, (size_t)(end - first) * width, scale,
-                     adam);
+            optimiser_update(optimiser, gradient, row->offset + (size_t)first * width, (size_t)(end - first) * width,
+                             scale, adam);
         first = end + 1;
     }
 }
@@ -171,17 +172,17 @@ struct part_of_gradient {
     size_t size;
 };
 
-static size_t s_list_size(const struct row_list *list)
+static size_t optimiser_list_size(const struct row_list *list)
 {
     return (size_t)list->count * (size_t)list->tensor->shape[1];
 }
 
-static bool s_reserve_rows(struct optimiser *optimiser, const struct step_rows *rows, struct err *err)
+static bool optimiser_reserve_rows(struct optimiser *optimiser, const struct step_rows *rows, struct err *err)
 {
     struct backend *backend = optimiser->model->backend;
     size_t needed = 0;
     for (int i = 0; i < rows->embeddings; i++)
-        needed += s_list_size(&rows->lists[i]);
+        needed += optimiser_list_size(&rows->lists[i]);
     if (needed <= optimiser->gathered_size)
         return true;
     if (optimiser->gathered != NULL)
@@ -194,8 +195,8 @@ static bool s_reserve_rows(struct optimiser *optimiser, const struct step_rows *
 }
 
 /* Each tensor's part of the gradient, in table order: of an embedding the listed rows, back to back. */
-static void s_parts(const struct optimiser *optimiser, const float *gradient, const struct step_rows *rows,
-                    struct part_of_gradient parts[MODEL_TENSORS])
+static void optimiser_parts(const struct optimiser *optimiser, const float *gradient, const struct step_rows *rows,
+                            struct part_of_gradient parts[MODEL_TENSORS])
 {
     const struct model *model = optimiser->model;
     float *to = optimiser->gathered;
@@ -208,12 +209,12 @@ static void s_parts(const struct optimiser *optimiser, const float *gradient, co
         const struct tensor *tensor = list->tensor;
         model->backend->op->gather(model->backend, gradient + tensor->offset, list->index, list->count,
                                    tensor->shape[1], to);
-        parts[tensor - model->tensors] = (struct part_of_gradient){to, s_list_size(list)};
-        to += s_list_size(list);
+        parts[tensor - model->tensors] = (struct part_of_gradient){to, optimiser_list_size(list)};
+        to += optimiser_list_size(list);
     }
 }
 
-static double s_norm_double(const struct optimiser *optimiser, const struct part_of_gradient *parts)
+static double optimiser_norm_double(const struct optimiser *optimiser, const struct part_of_gradient *parts)
 {
     const struct model *model = optimiser->model;
     double sum = 0;
@@ -223,8 +224,8 @@ static double s_norm_double(const struct optimiser *optimiser, const struct part
 }
 
 /* A row keeps its elements' lanes when it is moved by multiples of all lanes; else whole embeddings are summed. */
-static double s_norm_float(const struct optimiser *optimiser, const float *gradient,
-                           const struct part_of_gradient *parts, float scale)
+static double optimiser_norm_float(const struct optimiser *optimiser, const float *gradient,
+                                   const struct part_of_gradient *parts, float scale)
 {
     const struct model *model = optimiser->model;
     const float *x[MODEL_TENSORS];
@@ -244,15 +245,15 @@ static double s_norm_float(const struct optimiser *optimiser, const float *gradi
 }
 
 /* The norm of scale * gradient. */
-static bool s_norm(struct optimiser *optimiser, const float *gradient, const struct step_rows *rows, double scale,
-                   double *norm, struct err *err)
+static bool optimiser_norm(struct optimiser *optimiser, const float *gradient, const struct step_rows *rows,
+                           double scale, double *norm, struct err *err)
 {
     struct part_of_gradient parts[MODEL_TENSORS];
-    if (!s_reserve_rows(optimiser, rows, err))
+    if (!optimiser_reserve_rows(optimiser, rows, err))
         return false;
-    s_parts(optimiser, gradient, rows, parts);
-    *norm = optimiser->norm == NORM_DOUBLE ? scale * s_norm_double(optimiser, parts)
-                                           : s_norm_float(optimiser, gradient, parts, (float)scale);
+    optimiser_parts(optimiser, gradient, rows, parts);
+    *norm = optimiser->norm == NORM_DOUBLE ? scale * optimiser_norm_double(optimiser, parts)
+                                           : optimiser_norm_float(optimiser, gradient, parts, (float)scale);
     return true;
 }
 
@@ -261,9 +262,9 @@ bool optimiser_step(struct optimiser *optimiser, const float *gradient, const st
 {
     const struct model *model = optimiser->model;
     double scale = 1.0 / tokens;
-    if (!s_norm(optimiser, gradient, rows, scale, norm, err))
+    if (!optimiser_norm(optimiser, gradient, rows, scale, norm, err))
         return false;
-    s_touch(optimiser, rows);
+    optimiser_touch(optimiser, rows);
     if (!isfinite(*norm))
         return err_set(err, ERR_DIVERGED, "step %llu: the gradient is not finite; lower train.lr or set train.clip",
                        (unsigned long long)t);
@@ -279,15 +280,15 @@ bool optimiser_step(struct optimiser *optimiser, const float *gradient, const st
                         .decay = optimiser->decay,
                         .t = t};
     if (optimiser->touched == NULL) {
-        s_update(optimiser, gradient, 0, model->elements, (float)scale, &adam);
+        optimiser_update(optimiser, gradient, 0, model->elements, (float)scale, &adam);
         return true;
     }
     for (int i = 0; i < model->tensor_count; i++) {
         const struct tensor *tensor = &model->tensors[i];
         if (tensor->embedding)
-            s_update_touched(optimiser, i, gradient, (float)scale, &adam);
+            optimiser_update_touched(optimiser, i, gradient, (float)scale, &adam);
         else
-            s_update(optimiser, gradient, tensor->offset, tensor->size, (float)scale, &adam);
+            optimiser_update(optimiser, gradient, tensor->offset, tensor->size, (float)scale, &adam);
     }
     return true;
 }

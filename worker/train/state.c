@@ -13,8 +13,8 @@
 static const char *const MOMENTS[] = {"exp_avg.", "exp_avg_sq."};
 
 /* One file: a header, then arenas one after the other. */
-static bool s_save_file(const struct model *model, int file, struct tensor_entry *entries, size_t count,
-                        float *const *arenas, int arena_count, state_sink *sink, void *context, struct err *err)
+static bool state_save_file(const struct model *model, int file, struct tensor_entry *entries, size_t count,
+                            float *const *arenas, int arena_count, state_sink *sink, void *context, struct err *err)
 {
     struct backend *backend = model->backend;
     size_t arena_bytes = model->elements * sizeof(float);
@@ -46,18 +46,18 @@ bool state_save(const struct training *training, state_sink *sink, void *context
     size_t count = (size_t)model->tensor_count;
     struct tensor_entry entries[2 * MODEL_TENSORS];
     if (!model_entries(model, "", entries, err) ||
-        !s_save_file(model, MESSAGE_STATE_MODEL, entries, count, &model->parameters, 1, sink, context, err))
+        !state_save_file(model, MESSAGE_STATE_MODEL, entries, count, &model->parameters, 1, sink, context, err))
         return false;
 
     float *const moments[] = {training->optimiser.m, training->optimiser.v};
     bool adam = moments[0] != NULL;
     return model_entries(model, MOMENTS[0], entries, err) && model_entries(model, MOMENTS[1], entries + count, err) &&
-           s_save_file(model, MESSAGE_STATE_OPTIMIZER, entries, adam ? 2 * count : 0, moments, adam ? 2 : 0, sink,
-                       context, err);
+           state_save_file(model, MESSAGE_STATE_OPTIMIZER, entries, adam ? 2 * count : 0, moments, adam ? 2 : 0, sink,
+                           context, err);
 }
 
-static bool s_same_shape(const struct tensor_entry *wanted, const struct tensor_entry *found, const char *name,
-                         struct err *err)
+static bool state_same_shape(const struct tensor_entry *wanted, const struct tensor_entry *found, const char *name,
+                             struct err *err)
 {
     bool same = wanted->dims == found->dims && strcmp(wanted->dtype, found->dtype) == 0;
     for (int d = 0; same && d < wanted->dims; d++)
@@ -73,8 +73,8 @@ static bool s_same_shape(const struct tensor_entry *wanted, const struct tensor_
 }
 
 /* Copy the tensors named PREFIX + table name into an arena. */
-static bool s_load_arena(const struct model *model, const struct safetensors *file, const void *bytes,
-                         const char *prefix, float *arena, const char *name, struct err *err)
+static bool state_load_arena(const struct model *model, const struct safetensors *file, const void *bytes,
+                             const char *prefix, float *arena, const char *name, struct err *err)
 {
     struct tensor_entry wanted[MODEL_TENSORS];
     if (!model_entries(model, prefix, wanted, err))
@@ -83,7 +83,7 @@ static bool s_load_arena(const struct model *model, const struct safetensors *fi
         const struct tensor_entry *found = safetensors_find(file, wanted[i].name);
         if (found == NULL)
             return err_set(err, ERR_DATA, "%s: tensor %s is missing", name, wanted[i].name);
-        if (!s_same_shape(&wanted[i], found, name, err))
+        if (!state_same_shape(&wanted[i], found, name, err))
             return false;
         const char *data = (const char *)bytes + file->header_size + found->offset;
         model->backend->op->upload(model->backend, arena + model->tensors[i].offset, data, found->size);
@@ -91,8 +91,8 @@ static bool s_load_arena(const struct model *model, const struct safetensors *fi
     return true;
 }
 
-static bool s_parse(const void *bytes, size_t size, size_t count, const char *name, struct safetensors *file,
-                    struct err *err)
+static bool state_parse(const void *bytes, size_t size, size_t count, const char *name, struct safetensors *file,
+                        struct err *err)
 {
     if (!safetensors_parse(bytes, size, size, name, file, err))
         return false;
@@ -107,9 +107,9 @@ static bool s_parse(const void *bytes, size_t size, size_t count, const char *na
 bool state_load_model(struct model *model, const void *bytes, size_t size, const char *name, struct err *err)
 {
     struct safetensors file;
-    if (!s_parse(bytes, size, (size_t)model->tensor_count, name, &file, err))
+    if (!state_parse(bytes, size, (size_t)model->tensor_count, name, &file, err))
         return false;
-    bool ok = s_load_arena(model, &file, bytes, "", model->parameters, name, err);
+    bool ok = state_load_arena(model, &file, bytes, "", model->parameters, name, err);
     safetensors_free(&file);
     return ok;
 }
@@ -120,10 +120,10 @@ bool state_load_optimiser(struct optimiser *optimiser, const void *bytes, size_t
     const struct model *model = optimiser->model;
     bool adam = optimiser->m != NULL;
     struct safetensors file;
-    if (!s_parse(bytes, size, adam ? 2 * (size_t)model->tensor_count : 0, name, &file, err))
+    if (!state_parse(bytes, size, adam ? 2 * (size_t)model->tensor_count : 0, name, &file, err))
         return false;
-    bool ok = !adam || (s_load_arena(model, &file, bytes, MOMENTS[0], optimiser->m, name, err) &&
-                        s_load_arena(model, &file, bytes, MOMENTS[1], optimiser->v, name, err));
+    bool ok = !adam || (state_load_arena(model, &file, bytes, MOMENTS[0], optimiser->m, name, err) &&
+                        state_load_arena(model, &file, bytes, MOMENTS[1], optimiser->v, name, err));
     safetensors_free(&file);
     return ok && optimiser_find_touched(optimiser, err);
 }

@@ -6,16 +6,17 @@
 
 enum { WORD = 64 };
 
-static size_t s_words(const struct tensor *tensor)
+static size_t step_rows_words(const struct tensor *tensor)
 {
     return ((size_t)tensor->shape[0] + WORD - 1) / WORD;
 }
 
-static bool s_open_list(struct row_list *list, struct backend *backend, const struct tensor *tensor, struct err *err)
+static bool step_rows_open_list(struct row_list *list, struct backend *backend, const struct tensor *tensor,
+                                struct err *err)
 {
     size_t rows = (size_t)tensor->shape[0];
     list->tensor = tensor;
-    list->marks = calloc(s_words(tensor), sizeof *list->marks);
+    list->marks = calloc(step_rows_words(tensor), sizeof *list->marks);
     list->host = malloc(rows * sizeof *list->host);
     if (list->marks == NULL || list->host == NULL)
         return err_set(err, ERR_MEMORY, "no memory for the rows of %s", tensor->name);
@@ -29,7 +30,7 @@ bool step_rows_open(struct step_rows *rows, const struct model *model, struct er
     for (int i = 0; i < model->tensor_count; i++) {
         if (!model->tensors[i].embedding)
             continue;
-        if (!s_open_list(&rows->lists[rows->embeddings++], model->backend, &model->tensors[i], err)) {
+        if (!step_rows_open_list(&rows->lists[rows->embeddings++], model->backend, &model->tensors[i], err)) {
             step_rows_close(rows);
             return false;
         }
@@ -49,7 +50,7 @@ void step_rows_close(struct step_rows *rows)
     *rows = (struct step_rows){0};
 }
 
-static const struct row_list *s_list(const struct step_rows *rows, int tensor)
+static const struct row_list *step_rows_of_tensor(const struct step_rows *rows, int tensor)
 {
     const struct row_list *list = rows->lists;
     while (list->tensor != &rows->model->tensors[tensor])
@@ -59,14 +60,14 @@ static const struct row_list *s_list(const struct step_rows *rows, int tensor)
 
 void step_rows_add(struct step_rows *rows, int tensor, const int32_t *ids, int count)
 {
-    const struct row_list *list = s_list(rows, tensor);
+    const struct row_list *list = step_rows_of_tensor(rows, tensor);
     for (int i = 0; i < count; i++)
         list->marks[ids[i] / WORD] |= UINT64_C(1) << (ids[i] % WORD);
 }
 
 bool step_rows_have(const struct step_rows *rows, int tensor, const int32_t *ids, int count)
 {
-    const struct row_list *list = s_list(rows, tensor);
+    const struct row_list *list = step_rows_of_tensor(rows, tensor);
     for (int i = 0; i < count; i++)
         if ((list->marks[ids[i] / WORD] >> (ids[i] % WORD) & 1) == 0)
             return false;
@@ -78,7 +79,7 @@ void step_rows_list(struct step_rows *rows)
     struct backend *backend = rows->model->backend;
     for (int i = 0; i < rows->embeddings; i++) {
         struct row_list *list = &rows->lists[i];
-        size_t words = s_words(list->tensor);
+        size_t words = step_rows_words(list->tensor);
         list->count = 0;
         for (size_t w = 0; w < words; w++)
             for (uint64_t left = list->marks[w]; left != 0; left &= left - 1)
@@ -103,7 +104,7 @@ void step_rows_clear(struct step_rows *rows, float *gradient)
     step_rows_zero(rows, gradient);
     for (int i = 0; i < rows->embeddings; i++) {
         struct row_list *list = &rows->lists[i];
-        memset(list->marks, 0, s_words(list->tensor) * sizeof *list->marks);
+        memset(list->marks, 0, step_rows_words(list->tensor) * sizeof *list->marks);
         list->count = 0;
     }
 }

@@ -55,7 +55,8 @@ void training_close(struct training *training)
 /* ---- batch ---- */
 
 /* The ids that a side of the step has on any rank, rising; <pad> has no gradient. */
-static bool s_add_distinct(struct training *training, int tensor, const uint16_t *ids, uint32_t count, struct err *err)
+static bool step_add_distinct(struct training *training, int tensor, const uint16_t *ids, uint32_t count,
+                              struct err *err)
 {
     int rows = training->model->tensors[tensor].shape[0];
     if (count > 0 && ids[count - 1] >= rows)
@@ -69,20 +70,20 @@ static bool s_add_distinct(struct training *training, int tensor, const uint16_t
 }
 
 /* The rows of the embeddings that all ranks' batches look up, from the span. */
-static bool s_rows_of_all(struct training *training, const struct span *span, uint32_t offset, struct span_cursor *at,
-                          struct err *err)
+static bool step_rows_of_all(struct training *training, const struct span *span, uint32_t offset,
+                             struct span_cursor *at, struct err *err)
 {
     const struct span_step *of = &span->of[offset];
     const uint16_t *src = span->distinct + at->distinct, *tgt = src + of->src_distinct;
     at->distinct += (size_t)of->src_distinct + of->tgt_distinct;
-    return s_add_distinct(training, TENSOR_SRC_EMBEDDING, src, of->src_distinct, err) &&
-           s_add_distinct(training, TENSOR_TGT_EMBEDDING, tgt, of->tgt_distinct, err);
+    return step_add_distinct(training, TENSOR_SRC_EMBEDDING, src, of->src_distinct, err) &&
+           step_add_distinct(training, TENSOR_TGT_EMBEDDING, tgt, of->tgt_distinct, err);
 }
 
 /* The same of a rank that is alone, from the step's rows: sources, and what the decoder reads, <sos> and all of a target
  * but its last id. */
-static bool s_rows_of_own(struct training *training, const struct rows *rows, uint32_t count,
-                          const struct span_cursor *at, struct err *err)
+static bool step_rows_of_own(struct training *training, const struct rows *rows, uint32_t count,
+                             const struct span_cursor *at, struct err *err)
 {
     const struct model_shape *shape = &training->model->shape;
     const uint16_t *ids = rows->ids + at->id;
@@ -105,7 +106,7 @@ static bool s_rows_of_own(struct training *training, const struct rows *rows, ui
 }
 
 /* Rows of this worker's shards in the step. */
-static uint32_t s_row_count(const struct span *span, uint32_t offset, const struct span_cursor *at)
+static uint32_t step_row_count(const struct span *span, uint32_t offset, const struct span_cursor *at)
 {
     uint32_t count = 0;
     for (uint32_t i = at->shard; i < span->shard_count && span->shards[i].step == offset; i++)
@@ -114,17 +115,17 @@ static uint32_t s_row_count(const struct span *span, uint32_t offset, const stru
 }
 
 /* What is known of the step before it is computed. */
-static bool s_begin(struct training *training, const struct span *span, uint32_t offset, struct span_cursor *at,
-                    struct err *err)
+static bool step_begin(struct training *training, const struct span *span, uint32_t offset, struct span_cursor *at,
+                       struct err *err)
 {
     bool known;
     if (training->other != NULL)
         step_rows_zero(&training->rows, training->other);
     step_rows_clear(&training->rows, training->gradient);
     if (training->reducer.collective != NULL)
-        known = s_rows_of_all(training, span, offset, at, err);
+        known = step_rows_of_all(training, span, offset, at, err);
     else
-        known = s_rows_of_own(training, &span->rows, s_row_count(span, offset, at), at, err);
+        known = step_rows_of_own(training, &span->rows, step_row_count(span, offset, at), at, err);
     if (!known)
         return false;
     step_rows_list(&training->rows);
@@ -132,8 +133,8 @@ static bool s_begin(struct training *training, const struct span *span, uint32_t
 }
 
 /* Pack the next `count` rows. */
-static bool s_pack(struct training *training, const struct rows *rows, uint32_t count, struct span_cursor *at,
-                   struct err *err)
+static bool step_pack(struct training *training, const struct rows *rows, uint32_t count, struct span_cursor *at,
+                      struct err *err)
 {
     const struct model_shape *shape = &training->model->shape;
     struct batch *batch = &training->batch;
@@ -152,8 +153,8 @@ static bool s_pack(struct training *training, const struct rows *rows, uint32_t 
 /* ---- the step ---- */
 
 /* Batch, forward, backward: shard by shard where their gradients are rounded one by one, else all at once. */
-static bool s_compute(struct training *training, const struct span *span, uint32_t offset, struct span_cursor *at,
-                      struct err *err)
+static bool step_compute(struct training *training, const struct span *span, uint32_t offset, struct span_cursor *at,
+                         struct err *err)
 {
     bool exact = training->reducer.how == REDUCE_EXACT;
     const size_t shard_before = at->shard;
@@ -161,14 +162,14 @@ static bool s_compute(struct training *training, const struct span *span, uint32
     bool second = false; /* of two shards that the reducer takes together */
     while (at->shard < span->shard_count && span->shards[at->shard].step == offset) {
         const struct span_shard *shard = &span->shards[at->shard];
-        uint32_t count = exact ? shard->rows : s_row_count(span, offset, at);
+        uint32_t count = exact ? shard->rows : step_row_count(span, offset, at);
         struct network_result figures;
         do
             at->shard++;
         while (!exact && at->shard < span->shard_count && span->shards[at->shard].step == offset);
         if (count == 0)
             continue;
-        if (!s_pack(training, &span->rows, count, at, err) ||
+        if (!step_pack(training, &span->rows, count, at, err) ||
             !network_run(&training->network, &training->batch, second ? &training->other_of : &training->gradient_of,
                          false, &figures, err) ||
             !reducer_add(&training->reducer, second ? training->other : training->gradient, shard->shard, &figures,
@@ -185,7 +186,7 @@ static bool s_compute(struct training *training, const struct span *span, uint32
 }
 
 /* All-reduce: what one rank has becomes what all have, and must be the whole batch. */
-static bool s_all_reduce(struct training *training, uint32_t tokens, struct step_result *result, struct err *err)
+static bool step_all_reduce(struct training *training, uint32_t tokens, struct step_result *result, struct err *err)
 {
     if (!reducer_end(&training->reducer, training->gradient, result, err))
         return false;
@@ -200,8 +201,8 @@ bool train_step(struct training *training, const struct span *span, uint32_t off
     phase_begin(training->network.phases);
 
     /* batch, forward, backward; all-reduce */
-    if (!s_begin(training, span, offset, at, err) || !s_compute(training, span, offset, at, err) ||
-        !s_all_reduce(training, span->of[offset].tokens, result, err))
+    if (!step_begin(training, span, offset, at, err) || !step_compute(training, span, offset, at, err) ||
+        !step_all_reduce(training, span->of[offset].tokens, result, err))
         return err_context(err, "step %llu", (unsigned long long)training->step + 1);
 
     /* The gradient may be finite all the same, and REPORT cannot carry such a loss. */

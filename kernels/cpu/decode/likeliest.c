@@ -70,18 +70,18 @@ size_t cpu_projection_bytes(struct backend *self, const struct projection *proje
 
 /* ---- screening ---- */
 
-static struct screen_state *s_state(const struct search *search, int part, int n)
+static struct screen_state *likeliest_state(const struct search *search, int part, int n)
 {
     return &search->states[(size_t)part * (size_t)search->N + (size_t)n];
 }
 
-static void s_round_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void likeliest_round_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct search *search = arguments;
     const struct projection *projection = search->projection;
     (void)cpu;
     for (size_t n = s.first; n < s.first + s.count; n++) {
-        struct screen_state *state = s_state(search, 0, (int)n);
+        struct screen_state *state = likeliest_state(search, 0, (int)n);
         bool good = projection->kernels->round(projection->screen, search->h + n * (size_t)projection->H,
                                                search->codes + n * search->width, state);
         search->index[n] = good ? 0 : -1;
@@ -90,7 +90,7 @@ static void s_round_part(const struct cpu *cpu, void *arguments, struct slice s)
         state->least = -INFINITY;
         state->count = 0;
         for (int part = 1; part < search->parts; part++) {
-            struct screen_state *other = s_state(search, part, (int)n);
+            struct screen_state *other = likeliest_state(search, part, (int)n);
             struct screen_candidate *own = other->candidates;
             *other = *state;
             other->candidates = own;
@@ -98,7 +98,7 @@ static void s_round_part(const struct cpu *cpu, void *arguments, struct slice s)
     }
 }
 
-static void s_screen_part(void *context, int thread, int part, int parts)
+static void likeliest_screen_part(void *context, int thread, int part, int parts)
 {
     const struct search *search = context;
     const struct screen *screen = search->projection->screen;
@@ -110,7 +110,7 @@ static void s_screen_part(void *context, int thread, int part, int parts)
         int end = at + group < last ? at + group : last;
         for (int n = 0; n < search->N; n += SCREEN_ROWS) {
             int rows = search->N - n < SCREEN_ROWS ? search->N - n : SCREEN_ROWS;
-            search->projection->kernels->rows(screen, at, end, rows, s_state(search, part, n));
+            search->projection->kernels->rows(screen, at, end, rows, likeliest_state(search, part, n));
         }
     }
 }
@@ -118,14 +118,14 @@ static void s_screen_part(void *context, int thread, int part, int parts)
 /* ---- candidates ---- */
 
 /* The candidates of state n that reach the best lower bound of all parts; -1 when there were too many. */
-static int s_gather(const struct search *search, int n, int32_t *index)
+static int likeliest_gather(const struct search *search, int n, int32_t *index)
 {
     float least = -INFINITY;
     int count = 0;
     for (int part = 0; part < search->parts; part++)
-        least = fmaxf(least, s_state(search, part, n)->least);
+        least = fmaxf(least, likeliest_state(search, part, n)->least);
     for (int part = 0; part < search->parts; part++) {
-        const struct screen_state *state = s_state(search, part, n);
+        const struct screen_state *state = likeliest_state(search, part, n);
         if (state->count > SCREEN_CANDIDATES)
             return -1;
         for (int i = 0; i < state->count; i++)
@@ -138,7 +138,7 @@ static int s_gather(const struct search *search, int n, int32_t *index)
     return count;
 }
 
-static void s_choose_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void likeliest_choose_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct search *search = arguments;
     const struct projection *projection = search->projection;
@@ -146,7 +146,7 @@ static void s_choose_part(const struct cpu *cpu, void *arguments, struct slice s
     for (size_t n = s.first; n < s.first + s.count; n++) {
         int32_t index[SCREEN_CANDIDATES];
         float logits[SCREEN_CANDIDATES];
-        int count = search->index[n] < 0 ? -1 : s_gather(search, (int)n, index), best = 0;
+        int count = search->index[n] < 0 ? -1 : likeliest_gather(search, (int)n, index), best = 0;
         if (count > 1)
             projection->kernels->exact(projection->screen, search->h + n * (size_t)projection->H, count, index, logits);
         for (int i = 1; i < count; i++)
@@ -159,8 +159,8 @@ static void s_choose_part(const struct cpu *cpu, void *arguments, struct slice s
 /* ---- the long way ---- */
 
 /* The ids of `count` states by their logits; `index` is as argmax has it. */
-static void s_by_logits(struct cpu *cpu, const struct projection *projection, const float *h, int count, float *logits,
-                        int32_t *index)
+static void likeliest_by_logits(struct cpu *cpu, const struct projection *projection, const float *h, int count,
+                                float *logits, int32_t *index)
 {
     struct err err;
     const struct gemm gemm = {.M = count,
@@ -179,7 +179,8 @@ static void s_by_logits(struct cpu *cpu, const struct projection *projection, co
     cpu_argmax(&cpu->backend, logits, count, projection->V, index);
 }
 
-static void s_long_way(struct cpu *cpu, const struct projection *projection, const float *h, int N, int32_t *index)
+static void likeliest_long_way(struct cpu *cpu, const struct projection *projection, const float *h, int N,
+                               int32_t *index)
 {
     size_t H = (size_t)projection->H, most = N < LONG_WAY ? (size_t)N : LONG_WAY;
     float *logits = cpu_scratch(cpu, most * ((size_t)projection->V + H + 2) * sizeof *logits);
@@ -195,7 +196,7 @@ static void s_long_way(struct cpu *cpu, const struct projection *projection, con
                 place[count++] = n;
             }
         if (count > 0)
-            s_by_logits(cpu, projection, states, count, logits, found);
+            likeliest_by_logits(cpu, projection, states, count, logits, found);
         for (int i = 0; i < count; i++)
             index[place[i]] = cpu->failed ? 0 : found[i];
     }
@@ -204,7 +205,7 @@ static void s_long_way(struct cpu *cpu, const struct projection *projection, con
 /* ---- the operation ---- */
 
 /* States, codes and candidates of `search` in the backend's scratch. */
-static bool s_lay(struct cpu *cpu, struct search *search)
+static bool likeliest_lay(struct cpu *cpu, struct search *search)
 {
     size_t states = (size_t)search->parts * (size_t)search->N;
     size_t codes = ((size_t)search->N * search->width + 63) / 64 * 64;
@@ -235,11 +236,11 @@ void cpu_likeliest(struct backend *self, const struct projection *projection, co
         /* One state's blocks stay with a thread from step to step, in its cache. */
         search.parts = N > SCREEN_ROWS ? cpu_parts_for(threads, blocks) : threads;
         search.width = (size_t)projection->screen->quads * SCREEN_TERMS;
-        if (!s_lay(cpu, &search))
+        if (!likeliest_lay(cpu, &search))
             return;
-        cpu_cut(cpu, (size_t)N, 1, elements, s_round_part, &search);
-        team_run(cpu->team, threads, search.parts, s_screen_part, &search);
-        cpu_cut(cpu, (size_t)N, 1, 4 * elements, s_choose_part, &search);
+        cpu_cut(cpu, (size_t)N, 1, elements, likeliest_round_part, &search);
+        team_run(cpu->team, threads, search.parts, likeliest_screen_part, &search);
+        cpu_cut(cpu, (size_t)N, 1, 4 * elements, likeliest_choose_part, &search);
     }
-    s_long_way(cpu, projection, h, N, index);
+    likeliest_long_way(cpu, projection, h, N, index);
 }

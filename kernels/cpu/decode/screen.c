@@ -11,17 +11,17 @@ static const double LARGEST_BIAS = 1e30;
 enum { MOST_TERMS = 4096 };
 
 /* Stands for gamma(K + 1), and as much again and more for the roundings of the bound itself. */
-static double s_gamma(int K)
+static double screen_gamma(int K)
 {
     return (K + 64) * (double)FLT_EPSILON;
 }
 
-static float s_up(double x)
+static float screen_up(double x)
 {
     return nextafterf((float)x, INFINITY);
 }
 
-static size_t s_code_at(const struct screen *screen, int v, int k)
+static size_t screen_code_at(const struct screen *screen, int v, int k)
 {
     size_t block = (size_t)(v / SCREEN_BLOCK), lane = (size_t)(v % SCREEN_BLOCK);
     size_t quad = (size_t)(k / SCREEN_TERMS), term = (size_t)(k % SCREEN_TERMS);
@@ -31,7 +31,7 @@ static size_t s_code_at(const struct screen *screen, int v, int k)
 /* ---- weights ---- */
 
 /* Round row v of W. False where it holds something not finite or too large. */
-static bool s_round_row(struct screen *screen, int v)
+static bool screen_round_row(struct screen *screen, int v)
 {
     struct screen_block *block = &screen->block[v / SCREEN_BLOCK];
     int lane = v % SCREEN_BLOCK;
@@ -48,7 +48,7 @@ static bool s_round_row(struct screen *screen, int v)
     for (int k = 0; k < screen->K; k++) {
         double code = fmin(fmax(rint((double)w[k] / (double)scale), -SCREEN_MOST), SCREEN_MOST);
         double rest = (double)w[k] - code * (double)scale;
-        screen->codes[s_code_at(screen, v, k)] = (int8_t)code;
+        screen->codes[screen_code_at(screen, v, k)] = (int8_t)code;
         sum += (int32_t)code;
         codes += code * code;
         error += rest * rest;
@@ -56,9 +56,9 @@ static bool s_round_row(struct screen *screen, int v)
     block->scale[lane] = scale;
     block->bias[lane] = screen->bias[v];
     block->start[lane] = -SCREEN_OFFSET * sum;
-    double of_state = (sqrt(error) + s_gamma(screen->K) * sqrt(square)) / (double)scale * (double)SCREEN_SAFE;
-    block->of_state = fmaxf(block->of_state, s_up(of_state));
-    block->of_rest = fmaxf(block->of_rest, s_up(sqrt(codes) * (double)SCREEN_SAFE));
+    double of_state = (sqrt(error) + screen_gamma(screen->K) * sqrt(square)) / (double)scale * (double)SCREEN_SAFE;
+    block->of_state = fmaxf(block->of_state, screen_up(of_state));
+    block->of_rest = fmaxf(block->of_rest, screen_up(sqrt(codes) * (double)SCREEN_SAFE));
     screen->slack = fmaxf(screen->slack, fabsf(screen->bias[v]));
     return true;
 }
@@ -83,8 +83,9 @@ struct screen *screen_open(const float *w, const float *bias, int V, int K, stru
         screen->block[v / SCREEN_BLOCK].bias[v % SCREEN_BLOCK] = -FLT_MAX;
     screen->usable = V > 0 && K > 0 && K <= MOST_TERMS;
     for (int v = 0; v < V && screen->usable; v++)
-        screen->usable = s_round_row(screen, v);
-    screen->slack = s_up((double)screen->slack * s_gamma(K) + (K + 64) * (double)FLT_MIN * (double)SCREEN_LONGEST);
+        screen->usable = screen_round_row(screen, v);
+    screen->slack =
+        screen_up((double)screen->slack * screen_gamma(K) + (K + 64) * (double)FLT_MIN * (double)SCREEN_LONGEST);
     return screen;
 }
 
@@ -101,7 +102,7 @@ void screen_close(struct screen **screen)
 /* ---- candidates ---- */
 
 /* Drop what the best lower bound has left behind. */
-static void s_prune(struct screen_state *state)
+static void screen_prune(struct screen_state *state)
 {
     int kept = 0;
     for (int i = 0; i < state->count; i++)
@@ -125,7 +126,7 @@ void screen_note(const struct screen *screen, const struct screen_block *block, 
         if (first + lane >= screen->V || !(upper[lane] >= state->least))
             continue;
         if (state->count == SCREEN_CANDIDATES)
-            s_prune(state);
+            screen_prune(state);
         if (state->count < SCREEN_CANDIDATES)
             state->candidates[state->count] = (struct screen_candidate){first + lane, upper[lane]};
         state->count++;

@@ -15,8 +15,8 @@ enum { LANES = 16, VECTORS = SCREEN_BLOCK / LANES };
 #define STEP static inline __attribute__((always_inline)) void
 
 /* Sums of `blocks` blocks for `rows` states. */
-STEP s_sums(const struct screen *screen, int first, int blocks, int rows, const struct screen_state *states,
-            __m512i (*sums)[VECTORS])
+STEP screen_sums(const struct screen *screen, int first, int blocks, int rows, const struct screen_state *states,
+                 __m512i (*sums)[VECTORS])
 {
     const size_t size = (size_t)screen->quads * SCREEN_BLOCK * SCREEN_TERMS;
     const int8_t *codes = screen->codes + (size_t)first * size;
@@ -43,7 +43,7 @@ STEP s_sums(const struct screen *screen, int first, int blocks, int rows, const 
 }
 
 /* The upper bounds of one state's logits of a block; those that reach its least are noted. */
-STEP s_bounds(const struct screen *screen, int index, const __m512i *sums, struct screen_state *state)
+STEP screen_bounds(const struct screen *screen, int index, const __m512i *sums, struct screen_state *state)
 {
     const struct screen_block *block = &screen->block[index];
     const float wide = block->of_state * state->norm + block->of_rest * state->rest;
@@ -64,60 +64,60 @@ STEP s_bounds(const struct screen *screen, int index, const __m512i *sums, struc
     }
 }
 
-STEP s_tile(const struct screen *screen, int first, int blocks, int rows, struct screen_state *states)
+STEP screen_tile(const struct screen *screen, int first, int blocks, int rows, struct screen_state *states)
 {
     __m512i sums[SCREEN_ROWS][VECTORS];
-    s_sums(screen, first, blocks, rows, states, sums);
+    screen_sums(screen, first, blocks, rows, states, sums);
     for (int b = 0; b < blocks; b++)
         for (int r = 0; r < rows; r++)
-            s_bounds(screen, first + b, sums[b * rows + r], &states[r]);
+            screen_bounds(screen, first + b, sums[b * rows + r], &states[r]);
 }
 
-static void s_rows(const struct screen *screen, int first, int last, int rows, struct screen_state *states)
+static void screen_rows(const struct screen *screen, int first, int last, int rows, struct screen_state *states)
 {
     enum { PAIR = 2 };
     int at = first;
     /* One state alone takes four blocks at a time, so that no sum waits for the one before it. */
     for (; rows == 1 && at + 2 * PAIR <= last; at += 2 * PAIR)
-        s_tile(screen, at, 2 * PAIR, 1, states);
+        screen_tile(screen, at, 2 * PAIR, 1, states);
     for (; rows == PAIR && at + PAIR <= last; at += PAIR)
-        s_tile(screen, at, PAIR, PAIR, states);
+        screen_tile(screen, at, PAIR, PAIR, states);
     for (; at < last; at++)
         switch (rows) {
         case 1:
-            s_tile(screen, at, 1, 1, states);
+            screen_tile(screen, at, 1, 1, states);
             break;
         case 2:
-            s_tile(screen, at, 1, 2, states);
+            screen_tile(screen, at, 1, 2, states);
             break;
         case 3:
-            s_tile(screen, at, 1, 3, states);
+            screen_tile(screen, at, 1, 3, states);
             break;
         case 4:
-            s_tile(screen, at, 1, 4, states);
+            screen_tile(screen, at, 1, 4, states);
             break;
         case 5:
-            s_tile(screen, at, 1, 5, states);
+            screen_tile(screen, at, 1, 5, states);
             break;
         default:
-            s_tile(screen, at, 1, SCREEN_ROWS, states);
+            screen_tile(screen, at, 1, SCREEN_ROWS, states);
             break;
         }
 }
 
 /* ---- states ---- */
 
-static inline __mmask16 s_left(int count)
+static inline __mmask16 screen_left(int count)
 {
     return (__mmask16)(count >= LANES ? 0xffffu : (1u << count) - 1u);
 }
 
-static bool s_round(const struct screen *screen, const float *h, uint8_t *codes, struct screen_state *state)
+static bool screen_round(const struct screen *screen, const float *h, uint8_t *codes, struct screen_state *state)
 {
     const int K = screen->K;
     __m512 most = _mm512_setzero_ps(), square = most, rest = most;
     for (int k = 0; k < K; k += LANES) {
-        const __m512 x = _mm512_maskz_loadu_ps(s_left(K - k), h + k);
+        const __m512 x = _mm512_maskz_loadu_ps(screen_left(K - k), h + k);
         most = _mm512_max_ps(most, _mm512_abs_ps(x));
         square = _mm512_fmadd_ps(x, x, square);
     }
@@ -129,13 +129,13 @@ static bool s_round(const struct screen *screen, const float *h, uint8_t *codes,
     const __m512 steps = _mm512_set1_ps(step), inverse = _mm512_set1_ps(1.0f / step),
                  limit = _mm512_set1_ps(SCREEN_MOST);
     for (int k = 0; k < K; k += LANES) {
-        const __m512 x = _mm512_maskz_loadu_ps(s_left(K - k), h + k);
+        const __m512 x = _mm512_maskz_loadu_ps(screen_left(K - k), h + k);
         __m512 code = _mm512_roundscale_ps(_mm512_mul_ps(x, inverse), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
         code = _mm512_max_ps(_mm512_min_ps(code, limit), _mm512_sub_ps(_mm512_setzero_ps(), limit));
         const __m512 d = _mm512_fnmadd_ps(code, steps, x);
         rest = _mm512_fmadd_ps(d, d, rest);
         const __m512i whole = _mm512_add_epi32(_mm512_cvtps_epi32(code), _mm512_set1_epi32(SCREEN_OFFSET));
-        _mm512_mask_cvtepi32_storeu_epi8(codes + k, s_left(screen->quads * SCREEN_TERMS - k), whole);
+        _mm512_mask_cvtepi32_storeu_epi8(codes + k, screen_left(screen->quads * SCREEN_TERMS - k), whole);
     }
     state->codes = codes;
     state->step = step;
@@ -149,7 +149,7 @@ static bool s_round(const struct screen *screen, const float *h, uint8_t *codes,
 /* Chains side by side: one alone would wait for each of its additions. */
 enum { CHAINS = 4 };
 
-static void s_exact(const struct screen *screen, const float *h, int count, const int32_t *index, float *logits)
+static void screen_exact(const struct screen *screen, const float *h, int count, const int32_t *index, float *logits)
 {
     for (int first = 0; first < count; first += CHAINS) {
         const float *row[CHAINS];
@@ -167,6 +167,6 @@ static void s_exact(const struct screen *screen, const float *h, int count, cons
     }
 }
 
-const struct screen_kernels screen_vnni = {.rows = s_rows, .exact = s_exact, .round = s_round};
+const struct screen_kernels screen_vnni = {.rows = screen_rows, .exact = screen_exact, .round = screen_round};
 
 #endif

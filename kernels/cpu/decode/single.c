@@ -51,24 +51,24 @@ struct sequence_of_one {
     int T;
 };
 
-static int s_gates(const struct single *single)
+static int single_gates(const struct single *single)
 {
     return single->cell == CELL_LSTM ? GATES : 1;
 }
 
 /* Floats of a strip of W_hh. */
-static size_t s_strip_size(const struct single *single)
+static size_t single_strip_size(const struct single *single)
 {
-    return (size_t)(s_gates(single) * UNITS) * (size_t)single->H;
+    return (size_t)(single_gates(single) * UNITS) * (size_t)single->H;
 }
 
 /* ---- a step ---- */
 
 /* gates = W_hh h for one strip. */
-static void s_strip_product(const struct single *single, int strip, const float *h, float *gates)
+static void single_strip_product(const struct single *single, int strip, const float *h, float *gates)
 {
-    int columns = s_gates(single) * UNITS, width = columns < single->fma->width ? columns : single->fma->width;
-    const float *w = single->w + (size_t)strip * s_strip_size(single);
+    int columns = single_gates(single) * UNITS, width = columns < single->fma->width ? columns : single->fma->width;
+    const float *w = single->w + (size_t)strip * single_strip_size(single);
     for (int at = 0; at < columns; at += width)
         single->fma->tile(&(struct fma_tile){.rows = 1,
                                              .columns = width,
@@ -81,17 +81,17 @@ static void s_strip_product(const struct single *single, int strip, const float 
 }
 
 /* The strip's part of an input's row [G], gate by gate. */
-static void s_strip_input(const struct single *single, int strip, const float *input, float *out)
+static void single_strip_input(const struct single *single, int strip, const float *input, float *out)
 {
     int first = strip * UNITS, units = single->H - first < UNITS ? single->H - first : UNITS;
-    for (int gate = 0; gate < s_gates(single); gate++) {
+    for (int gate = 0; gate < single_gates(single); gate++) {
         memcpy(out + gate * UNITS, input + (size_t)gate * (size_t)single->H + first, (size_t)units * sizeof *out);
         memset(out + gate * UNITS + units, 0, (size_t)(UNITS - units) * sizeof *out);
     }
 }
 
 /* Strips of one share, step t. Units beyond H have gates of W_hh h + input = 0 and stay zero. */
-static void s_share_step(const struct sequence_of_one *run, const struct share *share, int t)
+static void single_share_step(const struct sequence_of_one *run, const struct share *share, int t)
 {
     static const int32_t first_row = 0;
     const struct single *single = run->single;
@@ -99,8 +99,8 @@ static void s_share_step(const struct sequence_of_one *run, const struct share *
     const float *row = run->input + (size_t)run->slot[t] * (size_t)single->G, *before = single->h[t % 2];
     for (int strip = share->first; strip < share->first + share->count; strip++) {
         float gates[GATES * UNITS], input[GATES * UNITS], *h = single->h[1 - t % 2] + strip * UNITS;
-        s_strip_product(single, strip, before, gates);
-        s_strip_input(single, strip, row, input);
+        single_strip_product(single, strip, before, gates);
+        single_strip_input(single, strip, row, input);
         if (single->cell == CELL_LSTM) {
             float *c = single->c + strip * UNITS;
             vector->lstm_forward(1, UNITS, gates, input, &first_row, c, c, h);
@@ -114,20 +114,20 @@ static void s_share_step(const struct sequence_of_one *run, const struct share *
 /* ---- the steps ---- */
 
 /* Do step t of a share, unless somebody has begun it. */
-static void s_try(const struct sequence_of_one *run, struct share *share, int t)
+static void single_try(const struct sequence_of_one *run, struct share *share, int t)
 {
     /* Relaxed: a share is begun once whatever the order; `done` hands over what was computed. */
     int begun = t;
     if (!atomic_compare_exchange_strong_explicit(&share->begun, &begun, t + 1, memory_order_relaxed,
                                                  memory_order_relaxed))
         return;
-    s_share_step(run, share, t);
+    single_share_step(run, share, t);
     /* Release: whoever has seen all shares of a step may read its states. Each addition continues the releases before
      * it. */
     atomic_fetch_add_explicit(&run->single->done, 1, memory_order_release);
 }
 
-static void s_pause(void)
+static void single_pause(void)
 {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -135,12 +135,12 @@ static void s_pause(void)
 }
 
 /* Wait until step t is done; take over what nobody begins. Returns whether there was anything to take over. */
-static bool s_await(const struct sequence_of_one *run, int t, int patience)
+static bool single_await(const struct sequence_of_one *run, int t, int patience)
 {
     struct single *single = run->single;
     bool alone = false;
     for (int looks = 0; atomic_load_explicit(&single->done, memory_order_acquire) < (t + 1) * single->shares; looks++) {
-        s_pause();
+        single_pause();
         if (looks % YIELD == YIELD - 1)
             sched_yield();
         if (looks != patience)
@@ -148,14 +148,14 @@ static bool s_await(const struct sequence_of_one *run, int t, int patience)
         for (int i = 0; i < single->shares; i++)
             if (atomic_load_explicit(&single->share[i].begun, memory_order_relaxed) == t) {
                 alone = true;
-                s_try(run, &single->share[i], t);
+                single_try(run, &single->share[i], t);
             }
     }
     return alone;
 }
 
 /* A thread's way through a sequence. Who comes late begins at the step in progress. */
-static void s_steps_part(void *context, int thread, int part, int parts)
+static void single_steps_part(void *context, int thread, int part, int parts)
 {
     const struct sequence_of_one *run = context;
     struct single *single = run->single;
@@ -166,16 +166,16 @@ static void s_steps_part(void *context, int thread, int part, int parts)
         int t = atomic_load_explicit(&single->done, memory_order_acquire) / single->shares;
         if (t >= run->T)
             return;
-        s_try(run, &single->share[thread % single->shares], t);
-        if (s_await(run, t, patience))
+        single_try(run, &single->share[thread % single->shares], t);
+        if (single_await(run, t, patience))
             patience = 0;
     }
 }
 
 /* ---- where there is no table of tiles ---- */
 
-static void s_plain(struct cpu *cpu, const struct single *single, const float *input, const int32_t *slot, int T,
-                    float *h, float *c)
+static void single_plain(struct cpu *cpu, const struct single *single, const float *input, const int32_t *slot, int T,
+                         float *h, float *c)
 {
     size_t steps = (size_t)T, H = (size_t)single->H;
     float *memory = calloc(steps * ((size_t)single->G + 2 * H) + 2 * steps, sizeof *memory);
@@ -211,7 +211,7 @@ static void s_plain(struct cpu *cpu, const struct single *single, const float *i
 
 /* ---- the operation ---- */
 
-static void s_copy(float *to, const float *from, int count)
+static void single_copy(float *to, const float *from, int count)
 {
     memcpy(to, from, (size_t)count * sizeof *to);
 }
@@ -223,31 +223,31 @@ void cpu_single_run(struct backend *self, struct single *single, const float *in
     if (cpu->failed || T <= 0)
         return;
     if (single->fma == NULL) {
-        s_plain(cpu, single, input, slot, T, h, c);
+        single_plain(cpu, single, input, slot, T, h, c);
         return;
     }
     struct sequence_of_one run = {.cpu = cpu, .single = single, .input = input, .slot = slot, .T = T};
-    s_copy(single->h[0], h, single->H);
+    single_copy(single->h[0], h, single->H);
     if (single->cell == CELL_LSTM)
-        s_copy(single->c, c, single->H);
+        single_copy(single->c, c, single->H);
     /* Relaxed: team_run releases. */
     atomic_store_explicit(&single->done, 0, memory_order_relaxed);
     for (int i = 0; i < single->shares; i++)
         atomic_store_explicit(&single->share[i].begun, 0, memory_order_relaxed);
-    team_run(cpu->team, single->shares, single->shares, s_steps_part, &run);
-    s_copy(h, single->h[T % 2], single->H);
+    team_run(cpu->team, single->shares, single->shares, single_steps_part, &run);
+    single_copy(h, single->h[T % 2], single->H);
     if (single->cell == CELL_LSTM)
-        s_copy(c, single->c, single->H);
+        single_copy(c, single->c, single->H);
 }
 
 /* ---- life ---- */
 
 /* Rows of W_hh that are a strip's columns, gate by gate, then turned into panels. */
-static void s_pack_strip(struct single *single, int strip, float *rows)
+static void single_pack_strip(struct single *single, int strip, float *rows)
 {
-    int columns = s_gates(single) * UNITS, width = columns < single->fma->width ? columns : single->fma->width;
+    int columns = single_gates(single) * UNITS, width = columns < single->fma->width ? columns : single->fma->width;
     size_t H = (size_t)single->H;
-    float *to = single->w + (size_t)strip * s_strip_size(single);
+    float *to = single->w + (size_t)strip * single_strip_size(single);
     for (int column = 0; column < columns; column++) {
         int gate = column / UNITS, unit = strip * UNITS + column % UNITS;
         if (unit < single->H)
@@ -261,9 +261,9 @@ static void s_pack_strip(struct single *single, int strip, float *rows)
                 rows[(size_t)column * H + k];
 }
 
-static bool s_pack(struct single *single, struct err *err)
+static bool single_pack(struct single *single, struct err *err)
 {
-    size_t strip = s_strip_size(single), strips = (size_t)single->strips, units = strips * UNITS;
+    size_t strip = single_strip_size(single), strips = (size_t)single->strips, units = strips * UNITS;
     float *rows = malloc(strip * sizeof *rows);
     single->memory = aligned_alloc(CACHE_LINE, (strips * strip + 3 * units) * sizeof *single->w);
     if (rows == NULL || single->memory == NULL) {
@@ -276,7 +276,7 @@ static bool s_pack(struct single *single, struct err *err)
     single->c = single->h[1] + units;
     memset(single->h[0], 0, 3 * units * sizeof *single->w);
     for (int i = 0; i < single->strips; i++)
-        s_pack_strip(single, i, rows);
+        single_pack_strip(single, i, rows);
     free(rows);
     return true;
 }
@@ -293,12 +293,12 @@ struct single *cpu_single_open(struct backend *self, enum cell cell, const float
     memset(single, 0, sizeof *single);
     single->cell = cell;
     single->H = H;
-    single->G = s_gates(single) * H;
+    single->G = single_gates(single) * H;
     single->w_hh = w_hh;
     single->packed = packed;
     single->fma = cpu->fma;
     single->strips = (H + UNITS - 1) / UNITS;
-    size_t worth = s_strip_size(single) * (size_t)single->strips / WORTH, most = (size_t)team_threads(cpu->team);
+    size_t worth = single_strip_size(single) * (size_t)single->strips / WORTH, most = (size_t)team_threads(cpu->team);
     most = worth < most ? worth : most;
     most = most < (size_t)single->strips ? most : (size_t)single->strips;
     single->shares = most < 2 ? 1 : most < MOST_THREADS ? (int)most : MOST_THREADS;
@@ -309,7 +309,7 @@ struct single *cpu_single_open(struct backend *self, enum cell cell, const float
         atomic_init(&single->share[i].begun, 0);
     }
     atomic_init(&single->done, 0);
-    if (single->fma != NULL && !s_pack(single, err))
+    if (single->fma != NULL && !single_pack(single, err))
         cpu_single_close(self, single);
     else
         return single;

@@ -7,7 +7,7 @@
 extern const struct fma_table fma_avx512, fma_avx2;
 #endif
 
-static const struct fma_table *const s_tables[] = {
+static const struct fma_table *const fma_tables[] = {
 #if defined(__x86_64__)
     &fma_avx512,
     &fma_avx2,
@@ -17,7 +17,7 @@ static const struct fma_table *const s_tables[] = {
 
 const struct fma_table *fma_table(const char *isa)
 {
-    const struct fma_table *const *table = s_tables;
+    const struct fma_table *const *table = fma_tables;
     while (*table != NULL && strcmp((*table)->isa, isa) != 0)
         table++;
     return *table;

@@ -12,7 +12,7 @@
 
 typedef __m256 vec;
 
-static inline __m256i s_first(int lanes)
+static inline __m256i fma_first(int lanes)
 {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
@@ -29,7 +29,7 @@ static inline vec vec_zero(void)
 
 static inline vec vec_load(const float *from, int lanes)
 {
-    return lanes == VEC_LANES ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, s_first(lanes));
+    return lanes == VEC_LANES ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, fma_first(lanes));
 }
 
 static inline void vec_store(float *to, int lanes, vec x)
@@ -37,7 +37,7 @@ static inline void vec_store(float *to, int lanes, vec x)
     if (lanes == VEC_LANES)
         _mm256_storeu_ps(to, x);
     else
-        _mm256_maskstore_ps(to, s_first(lanes), x);
+        _mm256_maskstore_ps(to, fma_first(lanes), x);
 }
 
 static inline vec vec_add(vec a, vec b)

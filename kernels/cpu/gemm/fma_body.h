@@ -27,18 +27,18 @@
 enum { B_AHEAD = 8 };
 
 /* Lanes of vector v that are columns. */
-INLINE int s_lanes(int columns, int v, int vectors)
+INLINE int fma_lanes(int columns, int v, int vectors)
 {
     return v < vectors - 1 ? VEC_LANES : columns - v * VEC_LANES;
 }
 
-INLINE vec s_start(const float *c, const float *bias, bool accumulate, int lanes)
+INLINE vec fma_start(const float *c, const float *bias, bool accumulate, int lanes)
 {
     const vec sum = accumulate ? vec_load(c, lanes) : vec_zero();
     return bias != NULL ? vec_add(sum, vec_load(bias, lanes)) : sum;
 }
 
-INLINE void s_tile(const struct fma_tile *t, const int rows, const int vectors)
+INLINE void fma_compute_tile(const struct fma_tile *t, const int rows, const int vectors)
 {
     const size_t a_row = t->a_row, a_k = t->a_k, b_k = t->b_k, c_row = t->c_row;
     const int columns = t->columns, K = t->K;
@@ -49,8 +49,8 @@ INLINE void s_tile(const struct fma_tile *t, const int rows, const int vectors)
     for (int r = 0; r < rows; r++)
         UNROLL
     for (int v = 0; v < vectors; v++)
-        sum[r][v] = s_start(c + (size_t)r * c_row + v * VEC_LANES, t->bias != NULL ? t->bias + v * VEC_LANES : NULL,
-                            t->accumulate, s_lanes(columns, v, vectors));
+        sum[r][v] = fma_start(c + (size_t)r * c_row + v * VEC_LANES, t->bias != NULL ? t->bias + v * VEC_LANES : NULL,
+                              t->accumulate, fma_lanes(columns, v, vectors));
     for (int k = 0; k < K; k++) {
         vec row[VECTORS];
         UNROLL
@@ -73,20 +73,20 @@ INLINE void s_tile(const struct fma_tile *t, const int rows, const int vectors)
     for (int r = 0; r < rows; r++)
         UNROLL
     for (int v = 0; v < vectors; v++)
-        vec_store(c + (size_t)r * c_row + v * VEC_LANES, s_lanes(columns, v, vectors), sum[r][v]);
+        vec_store(c + (size_t)r * c_row + v * VEC_LANES, fma_lanes(columns, v, vectors), sum[r][v]);
 }
 
 #define TILE(rows, vectors)                                                                                            \
-    static void s_tile_##rows##_##vectors(const struct fma_tile *t)                                                    \
+    static void fma_tile_##rows##_##vectors(const struct fma_tile *t)                                                  \
     {                                                                                                                  \
-        s_tile(t, rows, vectors);                                                                                      \
+        fma_compute_tile(t, rows, vectors);                                                                            \
     }
 #define TILES(vectors)                                                                                                 \
     TILE(1, vectors) TILE(2, vectors) TILE(3, vectors) TILE(4, vectors) TILE(5, vectors) TILE(6, vectors)
 #define TILE_NAMES(vectors)                                                                                            \
     {                                                                                                                  \
-        s_tile_1_##vectors, s_tile_2_##vectors, s_tile_3_##vectors, s_tile_4_##vectors, s_tile_5_##vectors,            \
-            s_tile_6_##vectors                                                                                         \
+        fma_tile_1_##vectors, fma_tile_2_##vectors, fma_tile_3_##vectors, fma_tile_4_##vectors, fma_tile_5_##vectors,  \
+            fma_tile_6_##vectors                                                                                       \
     }
 
 TILES(1)
@@ -96,7 +96,7 @@ TILES(3)
 TILES(4)
 #endif
 
-static void s_any_tile(const struct fma_tile *t)
+static void fma_any_tile(const struct fma_tile *t)
 {
     static void (*const tiles[VECTORS][FMA_ROWS])(const struct fma_tile *) = {
         TILE_NAMES(1),
@@ -109,7 +109,7 @@ static void s_any_tile(const struct fma_tile *t)
     tiles[(t->columns - 1) / VEC_LANES][t->rows - 1](t);
 }
 
-static void s_copy(size_t K, size_t columns, const float *from, size_t from_k, float *to, size_t to_k)
+static void fma_copy(size_t K, size_t columns, const float *from, size_t from_k, float *to, size_t to_k)
 {
     const size_t whole = columns / VEC_LANES * VEC_LANES;
     for (size_t k = 0; k < K; k++) {
@@ -123,7 +123,7 @@ static void s_copy(size_t K, size_t columns, const float *from, size_t from_k, f
 }
 
 /* VEC_LANES rows of a panel, or the last `height` of them, from `count` stored rows of B. */
-INLINE void s_turn_square(int count, int height, const float *from, size_t from_row, float *to)
+INLINE void fma_turn_square(int count, int height, const float *from, size_t from_row, float *to)
 {
     vec square[VEC_LANES];
     UNROLL
@@ -136,18 +136,19 @@ INLINE void s_turn_square(int count, int height, const float *from, size_t from_
             vec_store(to + k * WIDTH, VEC_LANES, square[k]);
 }
 
-static void s_turn(size_t K, size_t columns, const float *from, size_t from_row, float *to)
+static void fma_turn(size_t K, size_t columns, const float *from, size_t from_row, float *to)
 {
     for (size_t j = 0; j < WIDTH; j += VEC_LANES) {
         const int count = j >= columns ? 0 : columns - j < VEC_LANES ? (int)(columns - j) : VEC_LANES;
         const float *rows = count > 0 ? from + j * from_row : from;
         size_t k = 0;
         for (; k + VEC_LANES <= K && count == VEC_LANES; k += VEC_LANES)
-            s_turn_square(VEC_LANES, VEC_LANES, rows + k, from_row, to + k * WIDTH + j);
+            fma_turn_square(VEC_LANES, VEC_LANES, rows + k, from_row, to + k * WIDTH + j);
         for (; k < K; k += VEC_LANES)
-            s_turn_square(count, K - k < VEC_LANES ? (int)(K - k) : VEC_LANES, rows + k, from_row, to + k * WIDTH + j);
+            fma_turn_square(count, K - k < VEC_LANES ? (int)(K - k) : VEC_LANES, rows + k, from_row,
+                            to + k * WIDTH + j);
     }
 }
 
 const struct fma_table FMA_TABLE = {
-    .isa = FMA_ISA, .width = WIDTH, .lanes = VEC_LANES, .tile = s_any_tile, .copy = s_copy, .turn = s_turn};
+    .isa = FMA_ISA, .width = WIDTH, .lanes = VEC_LANES, .tile = fma_any_tile, .copy = fma_copy, .turn = fma_turn};

@@ -64,18 +64,18 @@ struct block {
 };
 
 /* Where part `part` of 0..count-1 begins, at a multiple of `unit`. */
-static int s_cut(int count, int unit, int part, int parts)
+static int fma_product_cut(int count, int unit, int part, int parts)
 {
     int64_t units = (count + unit - 1) / unit, at = units * part / parts * unit;
     return at < count ? (int)at : count;
 }
 
-static int s_least(int a, int b)
+static int fma_product_least(int a, int b)
 {
     return a < b ? a : b;
 }
 
-static int s_pieces(int count, int most)
+static int fma_product_pieces(int count, int most)
 {
     return count > 0 ? (count + most - 1) / most : 1;
 }
@@ -83,8 +83,8 @@ static int s_pieces(int count, int most)
 /* ---- packing ---- */
 
 /* Panel `panel` of B, rows k..k+depth-1, dense. */
-static void s_pack_panel(const struct fma_table *table, const float *b, int N, int K, bool transposed, int panel, int k,
-                         int depth, float *to)
+static void fma_product_pack_panel(const struct fma_table *table, const float *b, int N, int K, bool transposed,
+                                   int panel, int k, int depth, float *to)
 {
     size_t width = (size_t)table->width, n = (size_t)panel * width, stride = transposed ? (size_t)K : (size_t)N;
     size_t columns = (size_t)N - n < width ? (size_t)N - n : width;
@@ -102,34 +102,34 @@ struct packing {
     float *to;
 };
 
-static void s_pack_part(void *context, int thread, int part, int parts)
+static void fma_product_pack_part(void *context, int thread, int part, int parts)
 {
     const struct packing *p = context;
     size_t size = (size_t)p->K * (size_t)p->table->width;
     (void)thread, (void)parts;
-    s_pack_panel(p->table, p->b, p->N, p->K, p->transposed, part, 0, p->K, p->to + (size_t)part * size);
+    fma_product_pack_panel(p->table, p->b, p->N, p->K, p->transposed, part, 0, p->K, p->to + (size_t)part * size);
 }
 
-static int s_threads(const struct fma_products *products, double work)
+static int fma_product_threads(const struct fma_products *products, double work)
 {
     return work < 2.0 ? 1 : work < products->threads ? (int)work : products->threads;
 }
 
 /* Whether B can be read where it lies. */
-static bool s_lies_well(const struct fma_table *table, int N, bool transposed)
+static bool fma_product_lies_well(const struct fma_table *table, int N, bool transposed)
 {
     return !transposed && N % table->lanes == 0 && N <= ROW_MOST;
 }
 
-static bool s_pack(const struct fma_products *products, const float *b, int N, int K, bool transposed,
-                   struct fma_packed *packed, struct err *err)
+static bool fma_product_pack(const struct fma_products *products, const float *b, int N, int K, bool transposed,
+                             struct fma_packed *packed, struct err *err)
 {
     const struct fma_table *table = products->table;
     size_t width = (size_t)table->width;
-    int panels = s_pieces(N, table->width);
+    int panels = fma_product_pieces(N, table->width);
     packed->N = N;
     packed->K = K;
-    if (s_lies_well(table, N, transposed)) {
+    if (fma_product_lies_well(table, N, transposed)) {
         packed->b = b;
         packed->panel = width;
         packed->row = (size_t)N;
@@ -141,18 +141,19 @@ static bool s_pack(const struct fma_products *products, const float *b, int N, i
         return false;
     packed->b = area_floats(&packed->memory);
     struct packing packing = {table, b, N, K, transposed, area_floats(&packed->memory)};
-    team_run(products->team, s_threads(products, (double)N * (double)K / PACK_WORTH), panels, s_pack_part, &packing);
+    team_run(products->team, fma_product_threads(products, (double)N * (double)K / PACK_WORTH), panels,
+             fma_product_pack_part, &packing);
     return true;
 }
 
 /* ---- a part of a product ---- */
 
 /* Rows first..first+count-1 of C, by tiles as even as can be. Element r, k of A is a[r * a_row + k * a_k]. */
-static void s_multiply(const struct fma_table *table, const struct gemm *g, const struct block *block, int first,
-                       int count, const float *a, size_t a_row, size_t a_k)
+static void fma_product_multiply(const struct fma_table *table, const struct gemm *g, const struct block *block,
+                                 int first, int count, const float *a, size_t a_row, size_t a_k)
 {
     size_t N = (size_t)g->N;
-    int tiles = s_pieces(count, FMA_ROWS);
+    int tiles = fma_product_pieces(count, FMA_ROWS);
     struct fma_tile tile = {.K = block->depth,
                             .a_row = a_row,
                             .a_k = a_k,
@@ -160,12 +161,12 @@ static void s_multiply(const struct fma_table *table, const struct gemm *g, cons
                             .c_row = N,
                             .accumulate = g->accumulate || block->k > 0};
     for (int i = 0; i < tiles; i++) {
-        int row = s_cut(count, 1, i, tiles);
-        tile.rows = s_cut(count, 1, i + 1, tiles) - row;
+        int row = fma_product_cut(count, 1, i, tiles);
+        tile.rows = fma_product_cut(count, 1, i + 1, tiles) - row;
         tile.a = a + (size_t)row * a_row;
         for (int p = block->first; p < block->last; p++) {
             int n = p * table->width;
-            tile.columns = s_least(table->width, g->N - n);
+            tile.columns = fma_product_least(table->width, g->N - n);
             tile.b = block->b + (size_t)(p - block->first) * block->panel;
             tile.bias = g->bias != NULL && block->k == 0 ? g->bias + n : NULL;
             tile.c = g->c + (size_t)(first + row) * N + (size_t)n;
@@ -175,22 +176,23 @@ static void s_multiply(const struct fma_table *table, const struct gemm *g, cons
 }
 
 /* The same from an A that is stored transposed: strip by strip. */
-static void s_multiply_strips(const struct fma_table *table, const struct gemm *g, const struct block *block, int first,
-                              int count, float *strip)
+static void fma_product_multiply_strips(const struct fma_table *table, const struct gemm *g, const struct block *block,
+                                        int first, int count, float *strip)
 {
-    int strips = s_pieces(count, STRIP);
+    int strips = fma_product_pieces(count, STRIP);
     size_t M = (size_t)g->M, depth = (size_t)block->depth;
     for (int i = 0; i < strips; i++) {
-        int row = first + s_cut(count, STRIP_UNIT, i, strips), next = first + s_cut(count, STRIP_UNIT, i + 1, strips);
+        int row = first + fma_product_cut(count, STRIP_UNIT, i, strips),
+            next = first + fma_product_cut(count, STRIP_UNIT, i + 1, strips);
         if (row == next)
             continue;
         table->copy(depth, (size_t)(next - row), g->a + (size_t)block->k * M + (size_t)row, M, strip, STRIP);
-        s_multiply(table, g, block, row, next - row, strip, 1, STRIP);
+        fma_product_multiply(table, g, block, row, next - row, strip, 1, STRIP);
     }
 }
 
 /* Where the block's panels lie; packed into `memory` unless they are already. */
-static void s_find_block(const struct job *job, struct block *block, float *memory)
+static void fma_product_find_block(const struct job *job, struct block *block, float *memory)
 {
     const struct fma_table *table = job->products->table;
     const struct gemm *g = job->gemm;
@@ -205,57 +207,59 @@ static void s_find_block(const struct job *job, struct block *block, float *memo
     block->row = (size_t)table->width;
     block->panel = (size_t)block->depth * block->row;
     for (int p = block->first; p < block->last; p++)
-        s_pack_panel(table, g->b, g->N, g->K, g->transpose_b, p, block->k, block->depth,
-                     memory + (size_t)(p - block->first) * block->panel);
+        fma_product_pack_panel(table, g->b, g->N, g->K, g->transpose_b, p, block->k, block->depth,
+                               memory + (size_t)(p - block->first) * block->panel);
 }
 
 /* Rows first..last-1 of C, panels from..to-1. */
-static void s_region(const struct job *job, int thread, int first, int last, int from, int to)
+static void fma_product_region(const struct job *job, int thread, int first, int last, int from, int to)
 {
     const struct gemm *g = job->gemm;
     const struct fma_table *table = job->products->table;
     float *memory = area_floats(&job->products->scratch[thread]);
-    int groups = s_pieces(to - from, job->width), depths = s_pieces(g->K, job->depth);
+    int groups = fma_product_pieces(to - from, job->width), depths = fma_product_pieces(g->K, job->depth);
     for (int i = 0; i < groups; i++)
         for (int j = 0; j < depths; j++) {
-            struct block block = {.first = from + s_cut(to - from, 1, i, groups),
-                                  .last = from + s_cut(to - from, 1, i + 1, groups),
-                                  .k = s_cut(g->K, 1, j, depths)};
-            block.depth = s_cut(g->K, 1, j + 1, depths) - block.k;
-            s_find_block(job, &block, memory);
+            struct block block = {.first = from + fma_product_cut(to - from, 1, i, groups),
+                                  .last = from + fma_product_cut(to - from, 1, i + 1, groups),
+                                  .k = fma_product_cut(g->K, 1, j, depths)};
+            block.depth = fma_product_cut(g->K, 1, j + 1, depths) - block.k;
+            fma_product_find_block(job, &block, memory);
             if (g->transpose_a)
-                s_multiply_strips(table, g, &block, first, last - first, memory + job->packing);
+                fma_product_multiply_strips(table, g, &block, first, last - first, memory + job->packing);
             else
-                s_multiply(table, g, &block, first, last - first, g->a + (size_t)first * (size_t)g->K + (size_t)block.k,
-                           (size_t)g->K, 1);
+                fma_product_multiply(table, g, &block, first, last - first,
+                                     g->a + (size_t)first * (size_t)g->K + (size_t)block.k, (size_t)g->K, 1);
         }
 }
 
-static void s_part(void *context, int thread, int part, int parts)
+static void fma_product_part(void *context, int thread, int part, int parts)
 {
     const struct job *job = context;
     int M = job->gemm->M, unit = job->gemm->transpose_a ? STRIP_UNIT : 1;
     if (job->by_columns)
-        s_region(job, thread, 0, M, s_cut(job->panels, 1, part, parts), s_cut(job->panels, 1, part + 1, parts));
+        fma_product_region(job, thread, 0, M, fma_product_cut(job->panels, 1, part, parts),
+                           fma_product_cut(job->panels, 1, part + 1, parts));
     else
-        s_region(job, thread, s_cut(M, unit, part, parts), s_cut(M, unit, part + 1, parts), 0, job->panels);
+        fma_product_region(job, thread, fma_product_cut(M, unit, part, parts),
+                           fma_product_cut(M, unit, part + 1, parts), 0, job->panels);
 }
 
 /* ---- a product ---- */
 
-static int s_parts(const struct job *job, int threads)
+static int fma_product_parts(const struct job *job, int threads)
 {
     const struct gemm *g = job->gemm;
     if (job->by_columns) {
-        int most = s_pieces(job->panels, PART_PANELS), even = s_least(job->panels, threads * PARTS);
+        int most = fma_product_pieces(job->panels, PART_PANELS), even = fma_product_least(job->panels, threads * PARTS);
         return most > even ? most : even;
     }
     double b = (double)g->N * (double)g->K;
-    return s_least(b > B_LARGE ? threads : threads * PARTS, s_pieces(g->M, STRIP_UNIT));
+    return fma_product_least(b > B_LARGE ? threads : threads * PARTS, fma_product_pieces(g->M, STRIP_UNIT));
 }
 
 /* For every thread of the team: one that comes late to a job may find its parts taken and take some of the next. */
-static bool s_reserve_scratch(struct fma_products *products, const struct job *job, struct err *err)
+static bool fma_product_reserve_scratch(struct fma_products *products, const struct job *job, struct err *err)
 {
     size_t strip = job->gemm->transpose_a ? (size_t)STRIP * (size_t)job->depth : 0;
     size_t size = (job->packing + strip) * sizeof(float);
@@ -268,23 +272,23 @@ static bool s_reserve_scratch(struct fma_products *products, const struct job *j
 bool fma_products_run(struct fma_products *products, const struct gemm *gemm, const struct fma_packed *packed,
                       struct err *err)
 {
-    int threads = s_threads(products, (double)gemm->M * (double)gemm->N * (double)gemm->K / WORTH);
+    int threads = fma_product_threads(products, (double)gemm->M * (double)gemm->N * (double)gemm->K / WORTH);
     struct job job = {.products = products, .gemm = gemm, .packed = packed};
-    job.panels = s_pieces(gemm->N, products->table->width);
+    job.panels = fma_product_pieces(gemm->N, products->table->width);
     job.by_columns = !gemm->transpose_a && gemm->N > gemm->M;
-    job.depth = s_pieces(gemm->K, s_pieces(gemm->K, DEPTH));
-    if (packed == NULL && (!job.by_columns || s_lies_well(products->table, gemm->N, gemm->transpose_b))) {
-        if (!s_pack(products, gemm->b, gemm->N, gemm->K, gemm->transpose_b, &products->own, err))
+    job.depth = fma_product_pieces(gemm->K, fma_product_pieces(gemm->K, DEPTH));
+    if (packed == NULL && (!job.by_columns || fma_product_lies_well(products->table, gemm->N, gemm->transpose_b))) {
+        if (!fma_product_pack(products, gemm->b, gemm->N, gemm->K, gemm->transpose_b, &products->own, err))
             return false;
         job.packed = &products->own;
     }
     int fit = BLOCK / (job.depth * products->table->width);
-    job.width = s_least(job.panels, fit > 1 ? fit : 1);
+    job.width = fma_product_least(job.panels, fit > 1 ? fit : 1);
     if (job.packed == NULL)
         job.packing = (size_t)job.width * (size_t)job.depth * (size_t)products->table->width;
-    if (!s_reserve_scratch(products, &job, err))
+    if (!fma_product_reserve_scratch(products, &job, err))
         return false;
-    team_run(products->team, threads, s_parts(&job, threads), s_part, &job);
+    team_run(products->team, threads, fma_product_parts(&job, threads), fma_product_part, &job);
     return true;
 }
 
@@ -293,12 +297,12 @@ void fma_products_rows(const struct fma_products *products, const struct fma_pac
 {
     const struct fma_table *table = products->table;
     const struct gemm gemm = {.M = rows, .N = packed->N, .K = packed->K, .a = a, .c = c};
-    const struct block block = {.last = s_pieces(packed->N, table->width),
+    const struct block block = {.last = fma_product_pieces(packed->N, table->width),
                                 .depth = packed->K,
                                 .b = packed->b,
                                 .panel = packed->panel,
                                 .row = packed->row};
-    s_multiply(table, &gemm, &block, 0, rows, a, (size_t)packed->K, 1);
+    fma_product_multiply(table, &gemm, &block, 0, rows, a, (size_t)packed->K, 1);
 }
 
 /* ---- a B that is used again ---- */
@@ -309,7 +313,7 @@ struct fma_packed *fma_products_keep(struct fma_products *products, const float 
     struct fma_packed *packed = calloc(1, sizeof *packed);
     if (packed == NULL)
         err_set(err, ERR_MEMORY, "no memory for a packed matrix");
-    else if (!s_pack(products, b, N, K, transposed, packed, err))
+    else if (!fma_product_pack(products, b, N, K, transposed, packed, err))
         fma_packed_destroy(&packed);
     return packed;
 }
@@ -326,7 +330,7 @@ void fma_packed_destroy(struct fma_packed **packed)
 struct fma_packed *fma_products_pack(struct fma_products *products, const float *b, int N, int K, bool transposed,
                                      struct err *err)
 {
-    return s_pack(products, b, N, K, transposed, &products->own, err) ? &products->own : NULL;
+    return fma_product_pack(products, b, N, K, transposed, &products->own, err) ? &products->own : NULL;
 }
 
 /* ---- life ---- */

@@ -19,7 +19,7 @@ struct multiplier {
 };
 
 /* K = 0: C is the bias, or what was there. */
-static void s_empty_sum(const struct gemm *gemm)
+static void gemm_empty_sum(const struct gemm *gemm)
 {
     for (int i = 0; i < gemm->M; i++)
         for (int j = 0; j < gemm->N; j++) {
@@ -34,7 +34,7 @@ bool multiplier_run(struct multiplier *multiplier, const struct gemm *gemm, stru
     if (gemm->M <= 0 || gemm->N <= 0)
         return true;
     if (gemm->K <= 0) {
-        s_empty_sum(gemm);
+        gemm_empty_sum(gemm);
         return true;
     }
     return multiplier->fma != NULL ? fma_products_run(multiplier->fma, gemm, packed->fma, err)

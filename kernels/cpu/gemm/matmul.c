@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 enum { A, B, BIAS, C, MATRICES };
-static const int s_arg_id[MATRICES] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST};
+static const int matmul_arg_id[MATRICES] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST};
 
 struct matmul {
     int threads;
@@ -20,25 +20,25 @@ struct matmul {
     void *copy[2];                  /* of A and B; NULL = used where they lie */
 };
 
-static void *s_unchanged(const void *pointer)
+static void *matmul_unchanged(const void *pointer)
 {
     return (void *)(uintptr_t)pointer;
 }
 
 /* How A and B are stored, in `type`. */
-static dnnl_status_t s_stored(const struct gemm *g, int which, dnnl_data_type_t type, struct layout *layout)
+static dnnl_status_t matmul_stored(const struct gemm *g, int which, dnnl_data_type_t type, struct layout *layout)
 {
     if (which == A)
         return layout_matrix(layout, type, g->M, g->K, g->transpose_a ? g->M : g->K, g->transpose_a);
     return layout_matrix(layout, type, g->K, g->N, g->transpose_b ? g->K : g->N, g->transpose_b);
 }
 
-static dnnl_status_t s_layouts(struct matmul *matmul, const struct gemm *g, dnnl_data_type_t type, bool packed)
+static dnnl_status_t matmul_layouts(struct matmul *matmul, const struct gemm *g, dnnl_data_type_t type, bool packed)
 {
     const dnnl_dims_t dims = {g->K, g->N};
-    dnnl_status_t status = s_stored(g, A, type, &matmul->layout[A]);
+    dnnl_status_t status = matmul_stored(g, A, type, &matmul->layout[A]);
     if (status == dnnl_success)
-        status = packed ? layout_any(&matmul->layout[B], type, dims) : s_stored(g, B, type, &matmul->layout[B]);
+        status = packed ? layout_any(&matmul->layout[B], type, dims) : matmul_stored(g, B, type, &matmul->layout[B]);
     if (status == dnnl_success && g->bias != NULL)
         status = layout_matrix(&matmul->layout[BIAS], dnnl_f32, 1, g->N, g->N, false);
     if (status == dnnl_success)
@@ -46,11 +46,11 @@ static dnnl_status_t s_layouts(struct matmul *matmul, const struct gemm *g, dnnl
     return status;
 }
 
-static dnnl_status_t s_compile(struct matmul *matmul, const struct gemm *g, dnnl_data_type_t type, bool packed)
+static dnnl_status_t matmul_compile(struct matmul *matmul, const struct gemm *g, dnnl_data_type_t type, bool packed)
 {
     struct layout *layout = matmul->layout;
     dnnl_primitive_desc_t desc = NULL;
-    dnnl_status_t status = s_layouts(matmul, g, type, packed);
+    dnnl_status_t status = matmul_layouts(matmul, g, type, packed);
     if (status == dnnl_success)
         status = onednn_describe_matmul(&desc, matmul->engine, &layout[A], &layout[B],
                                         g->bias != NULL ? &layout[BIAS] : NULL, &layout[C], NULL);
@@ -65,7 +65,8 @@ static dnnl_status_t s_compile(struct matmul *matmul, const struct gemm *g, dnnl
     return status;
 }
 
-static dnnl_status_t s_reorder(const struct matmul *matmul, const struct layout *from, const float *stored, int which)
+static dnnl_status_t matmul_reorder(const struct matmul *matmul, const struct layout *from, const float *stored,
+                                    int which)
 {
     dnnl_primitive_desc_t desc = NULL;
     dnnl_primitive_t reorder = NULL;
@@ -76,7 +77,7 @@ static dnnl_status_t s_reorder(const struct matmul *matmul, const struct layout 
     if (status == dnnl_success)
         status = layout_memory(&source, from, matmul->engine);
     if (status == dnnl_success)
-        status = dnnl_memory_set_data_handle(source, s_unchanged(stored));
+        status = dnnl_memory_set_data_handle(source, matmul_unchanged(stored));
     if (status == dnnl_success) {
         const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, matmul->memory[which]}};
         status = dnnl_primitive_execute(reorder, matmul->stream, 2, args);
@@ -91,7 +92,7 @@ static dnnl_status_t s_reorder(const struct matmul *matmul, const struct layout 
 }
 
 /* A copy of A or B as the primitive takes it. */
-static dnnl_status_t s_copy(struct matmul *matmul, const struct gemm *g, int which)
+static dnnl_status_t matmul_copy(struct matmul *matmul, const struct gemm *g, int which)
 {
     struct layout stored = {0};
     size_t size = (layout_size(&matmul->layout[which]) + 4095) / 4096 * 4096;
@@ -100,16 +101,16 @@ static dnnl_status_t s_copy(struct matmul *matmul, const struct gemm *g, int whi
         return dnnl_out_of_memory;
     dnnl_status_t status = dnnl_memory_set_data_handle(matmul->memory[which], matmul->copy[which]);
     if (status == dnnl_success)
-        status = s_stored(g, which, dnnl_f32, &stored);
+        status = matmul_stored(g, which, dnnl_f32, &stored);
     if (status == dnnl_success)
-        status = s_reorder(matmul, &stored, which == A ? g->a : g->b, which);
+        status = matmul_reorder(matmul, &stored, which == A ? g->a : g->b, which);
     layout_drop(&stored);
     return status;
 }
 
-static dnnl_status_t s_memories(struct matmul *matmul, const struct gemm *g, bool copy_a, bool copy_b)
+static dnnl_status_t matmul_memories(struct matmul *matmul, const struct gemm *g, bool copy_a, bool copy_b)
 {
-    void *handle[MATRICES] = {s_unchanged(g->a), s_unchanged(g->b), s_unchanged(g->bias), g->c};
+    void *handle[MATRICES] = {matmul_unchanged(g->a), matmul_unchanged(g->b), matmul_unchanged(g->bias), g->c};
     dnnl_status_t status = dnnl_success;
     for (int i = 0; i < MATRICES && status == dnnl_success; i++) {
         if (handle[i] == NULL)
@@ -117,7 +118,7 @@ static dnnl_status_t s_memories(struct matmul *matmul, const struct gemm *g, boo
         status = layout_memory(&matmul->memory[i], &matmul->layout[i], matmul->engine);
         if (status == dnnl_success)
             status = (i == A && copy_a) || (i == B && copy_b)
-                         ? s_copy(matmul, g, i)
+                         ? matmul_copy(matmul, g, i)
                          : dnnl_memory_set_data_handle(matmul->memory[i], handle[i]);
     }
     return status;
@@ -136,9 +137,9 @@ struct matmul *matmul_open(int threads, enum precision type, const struct gemm *
     if (status == dnnl_success)
         status = dnnl_stream_create(&matmul->stream, matmul->engine, dnnl_stream_default_flags);
     if (status == dnnl_success)
-        status = s_compile(matmul, gemm, onednn_type(type), packed);
+        status = matmul_compile(matmul, gemm, onednn_type(type), packed);
     if (status == dnnl_success)
-        status = s_memories(matmul, gemm, rounded, rounded || packed);
+        status = matmul_memories(matmul, gemm, rounded, rounded || packed);
     panels_single_thread();
     if (!onednn_check(status, err))
         matmul_close(&matmul);
@@ -151,7 +152,7 @@ bool matmul_run(struct matmul *matmul, struct err *err)
     int count = 0;
     for (int i = 0; i < MATRICES; i++)
         if (matmul->memory[i] != NULL)
-            args[count++] = (dnnl_exec_arg_t){s_arg_id[i], matmul->memory[i]};
+            args[count++] = (dnnl_exec_arg_t){matmul_arg_id[i], matmul->memory[i]};
     panels_threads(matmul->threads);
     dnnl_status_t status = dnnl_primitive_execute(matmul->primitive, matmul->stream, count, args);
     if (status == dnnl_success)

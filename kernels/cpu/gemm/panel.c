@@ -16,7 +16,8 @@ enum { PLAIN_ROWS = 16, PLAIN_MOST = PANEL_MOST };
 enum { BUCKETS = 64 };
 
 enum { ARG_A, ARG_B, ARG_BIAS, ARG_C, ARG_SCRATCH, ARGS };
-static const int s_arg_id[ARGS] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD};
+static const int panel_arg_id[ARGS] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST,
+                                       DNNL_ARG_SCRATCHPAD};
 
 /* A compiled shape. Each thread has memory objects of its own. */
 struct tile {
@@ -49,7 +50,7 @@ struct panels {
 
 /* ---- tiles ---- */
 
-static dnnl_status_t s_attributes(dnnl_primitive_attr_t *attr, bool accumulate)
+static dnnl_status_t panel_attributes(dnnl_primitive_attr_t *attr, bool accumulate)
 {
     dnnl_post_ops_t ops = NULL;
     dnnl_status_t status = dnnl_primitive_attr_create(attr);
@@ -68,7 +69,7 @@ static dnnl_status_t s_attributes(dnnl_primitive_attr_t *attr, bool accumulate)
 }
 
 /* Layouts of a tile's matrices; `layout[ARG_B]` is the panel's. */
-static dnnl_status_t s_tile_layouts(const struct panel_shape *shape, int rows, struct layout *layout)
+static dnnl_status_t panel_tile_layouts(const struct panel_shape *shape, int rows, struct layout *layout)
 {
     dnnl_status_t status = layout_matrix(&layout[ARG_A], onednn_type(shape->type), rows, shape->K, shape->K, false);
     if (status == dnnl_success)
@@ -78,11 +79,11 @@ static dnnl_status_t s_tile_layouts(const struct panel_shape *shape, int rows, s
     return status;
 }
 
-static dnnl_status_t s_tile_describe(dnnl_primitive_desc_t *desc, dnnl_engine_t engine, const struct layout *layout,
-                                     bool bias, bool accumulate)
+static dnnl_status_t panel_tile_describe(dnnl_primitive_desc_t *desc, dnnl_engine_t engine, const struct layout *layout,
+                                         bool bias, bool accumulate)
 {
     dnnl_primitive_attr_t attr = NULL;
-    dnnl_status_t status = s_attributes(&attr, accumulate);
+    dnnl_status_t status = panel_attributes(&attr, accumulate);
     if (status == dnnl_success)
         status = onednn_describe_matmul(desc, engine, &layout[ARG_A], &layout[ARG_B], bias ? &layout[ARG_BIAS] : NULL,
                                         &layout[ARG_C], attr);
@@ -91,7 +92,7 @@ static dnnl_status_t s_tile_describe(dnnl_primitive_desc_t *desc, dnnl_engine_t 
     return status;
 }
 
-static void s_tile_drop(struct tile *tile, int threads)
+static void panel_tile_drop(struct tile *tile, int threads)
 {
     for (int i = 0; tile->memory != NULL && i < threads * ARGS; i++)
         if (tile->memory[i / ARGS][i % ARGS] != NULL)
@@ -102,8 +103,8 @@ static void s_tile_drop(struct tile *tile, int threads)
     *tile = (struct tile){0};
 }
 
-static dnnl_status_t s_tile_memory(const struct panels *panels, struct tile *tile, const struct layout *layout,
-                                   bool bias)
+static dnnl_status_t panel_tile_memory(const struct panels *panels, struct tile *tile, const struct layout *layout,
+                                       bool bias)
 {
     dnnl_status_t status = dnnl_success;
     tile->memory = calloc((size_t)panels->threads, sizeof *tile->memory);
@@ -116,22 +117,22 @@ static dnnl_status_t s_tile_memory(const struct panels *panels, struct tile *til
     return status;
 }
 
-static dnnl_status_t s_tile_compile(const struct panels *panels, const struct panel *panel, int rows, bool bias,
-                                    bool accumulate, struct tile *tile)
+static dnnl_status_t panel_tile_compile(const struct panels *panels, const struct panel *panel, int rows, bool bias,
+                                        bool accumulate, struct tile *tile)
 {
     struct layout layout[ARGS] = {0};
     dnnl_primitive_desc_t desc = NULL;
-    dnnl_status_t status = s_tile_layouts(&panel->shape, rows, layout);
+    dnnl_status_t status = panel_tile_layouts(&panel->shape, rows, layout);
     layout[ARG_B] = panel->code->layout;
     if (status == dnnl_success)
-        status = s_tile_describe(&desc, panels->engine, layout, bias, accumulate);
+        status = panel_tile_describe(&desc, panels->engine, layout, bias, accumulate);
     if (status == dnnl_success)
         status = dnnl_primitive_create(&tile->primitive, desc);
     if (status == dnnl_success)
         status = layout_query(&layout[ARG_SCRATCH], desc, dnnl_query_scratchpad_md);
     if (status == dnnl_success) {
         tile->scratch = layout_size(&layout[ARG_SCRATCH]);
-        status = s_tile_memory(panels, tile, layout, bias);
+        status = panel_tile_memory(panels, tile, layout, bias);
     }
     if (desc != NULL)
         dnnl_primitive_desc_destroy(desc);
@@ -139,7 +140,7 @@ static dnnl_status_t s_tile_compile(const struct panels *panels, const struct pa
         if (i != ARG_B)
             layout_drop(&layout[i]);
     if (status != dnnl_success)
-        s_tile_drop(tile, panels->threads);
+        panel_tile_drop(tile, panels->threads);
     return status;
 }
 
@@ -150,7 +151,7 @@ bool panel_prepare(struct panels *panels, struct panel *panel, int rows, bool bi
         struct tile *tile = &panel->code->tile[size / panel->unit - 1][bias][accumulate];
         if (tile->primitive != NULL || (size > panel->unit && size > rows))
             continue;
-        status = s_tile_compile(panels, panel, size, bias, accumulate, tile);
+        status = panel_tile_compile(panels, panel, size, bias, accumulate, tile);
         if (tile->scratch > panel->scratch)
             panel->scratch = tile->scratch;
     }
@@ -170,7 +171,7 @@ bool panel_tile(const struct panels *panels, const struct panel *panel, int thre
             continue;
         if (dnnl_memory_set_data_handle(memory, handle[i]) != dnnl_success)
             return false;
-        args[count].arg = s_arg_id[i];
+        args[count].arg = panel_arg_id[i];
         args[count++].memory = memory;
     }
     return dnnl_primitive_execute(tile->primitive, panels->stream, count, args) == dnnl_success;
@@ -178,7 +179,7 @@ bool panel_tile(const struct panels *panels, const struct panel *panel, int thre
 
 /* ---- packing ---- */
 
-static dnnl_status_t s_pack_compile(const struct panels *panels, struct panel *panel, const struct layout *from)
+static dnnl_status_t panel_pack_compile(const struct panels *panels, struct panel *panel, const struct layout *from)
 {
     struct panel_code *code = panel->code;
     dnnl_primitive_desc_t desc = NULL;
@@ -211,11 +212,11 @@ bool panel_pack(const struct panels *panels, const struct panel *panel, int thre
 
 /* ---- panels ---- */
 
-static void s_panel_destroy(struct panel *panel, int threads)
+static void panel_destroy(struct panel *panel, int threads)
 {
     struct panel_code *code = panel->code;
     for (int i = 0; i < PANEL_SIZES * 4; i++)
-        s_tile_drop(&code->tile[i / 4][i / 2 % 2][i % 2], threads);
+        panel_tile_drop(&code->tile[i / 4][i / 2 % 2][i % 2], threads);
     if (code->pack != NULL)
         dnnl_primitive_destroy(code->pack);
     for (int thread = 0; code->pack_memory != NULL && thread < threads; thread++) {
@@ -231,18 +232,18 @@ static void s_panel_destroy(struct panel *panel, int threads)
 }
 
 /* Ask oneDNN how it wants B for the largest tile, and which implementation that is. */
-static dnnl_status_t s_panel_ask(struct panel *panel, dnnl_engine_t engine, bool *brgemm)
+static dnnl_status_t panel_ask(struct panel *panel, dnnl_engine_t engine, bool *brgemm)
 {
     const struct panel_shape *shape = &panel->shape;
     const dnnl_dims_t dims = {shape->K, shape->N};
     struct layout layout[ARGS] = {0};
     dnnl_primitive_desc_t desc = NULL;
     const char *name = "";
-    dnnl_status_t status = s_tile_layouts(shape, PANEL_MOST, layout);
+    dnnl_status_t status = panel_tile_layouts(shape, PANEL_MOST, layout);
     if (status == dnnl_success)
         status = layout_any(&layout[ARG_B], onednn_type(shape->type), dims);
     if (status == dnnl_success)
-        status = s_tile_describe(&desc, engine, layout, false, false);
+        status = panel_tile_describe(&desc, engine, layout, false, false);
     if (status == dnnl_success)
         status = dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name);
     if (status == dnnl_success)
@@ -255,20 +256,20 @@ static dnnl_status_t s_panel_ask(struct panel *panel, dnnl_engine_t engine, bool
     return status;
 }
 
-static dnnl_status_t s_panel_compile(const struct panels *panels, struct panel *panel)
+static dnnl_status_t panel_compile(const struct panels *panels, struct panel *panel)
 {
     const struct panel_shape *shape = &panel->shape;
     struct panel_code *code = panel->code;
     struct layout stored = {0};
     bool brgemm;
-    dnnl_status_t status = s_panel_ask(panel, panels->engine, &brgemm);
+    dnnl_status_t status = panel_ask(panel, panels->engine, &brgemm);
     panel->unit = brgemm ? PANEL_UNIT : shape->large ? PLAIN_MOST : PLAIN_ROWS;
     panel->most = brgemm ? PANEL_MOST : panel->unit;
     if (status == dnnl_success)
         status = layout_matrix(&stored, dnnl_f32, shape->K, shape->N, shape->ldb, shape->transposed);
     if (status == dnnl_success && (brgemm || !shape->large || shape->type != PRECISION_FP32)) {
         panel->size = (layout_size(&code->layout) + 4095) / 4096 * 4096;
-        status = s_pack_compile(panels, panel, &stored);
+        status = panel_pack_compile(panels, panel, &stored);
         layout_drop(&stored);
     } else {
         layout_drop(&code->layout);
@@ -277,7 +278,7 @@ static dnnl_status_t s_panel_compile(const struct panels *panels, struct panel *
     return status;
 }
 
-static struct panel *s_panel_make(struct panels *panels, const struct panel_shape *shape, struct err *err)
+static struct panel *panel_make(struct panels *panels, const struct panel_shape *shape, struct err *err)
 {
     struct panel *panel = calloc(1, sizeof *panel);
     struct panel_code *code = calloc(1, sizeof *code);
@@ -289,13 +290,13 @@ static struct panel *s_panel_make(struct panels *panels, const struct panel_shap
     }
     panel->shape = *shape;
     panel->code = code;
-    if (onednn_check(s_panel_compile(panels, panel), err))
+    if (onednn_check(panel_compile(panels, panel), err))
         return panel;
-    s_panel_destroy(panel, panels->threads);
+    panel_destroy(panel, panels->threads);
     return NULL;
 }
 
-static void s_forget_oldest(struct panels *panels)
+static void panel_forget_oldest(struct panels *panels)
 {
     struct panel **oldest = NULL;
     for (size_t i = 0; i < BUCKETS; i++)
@@ -304,11 +305,11 @@ static void s_forget_oldest(struct panels *panels)
                 oldest = at;
     struct panel *gone = *oldest;
     *oldest = gone->next;
-    s_panel_destroy(gone, panels->threads);
+    panel_destroy(gone, panels->threads);
     panels->count--;
 }
 
-static bool s_same(const struct panel_shape *a, const struct panel_shape *b)
+static bool panel_same(const struct panel_shape *a, const struct panel_shape *b)
 {
     return a->N == b->N && a->K == b->K && a->ldb == b->ldb && a->transposed == b->transposed && a->large == b->large &&
            a->type == b->type;
@@ -318,14 +319,14 @@ struct panel *panels_get(struct panels *panels, const struct panel_shape *shape,
 {
     uint64_t hash = ((uint64_t)shape->N << 32 | (uint64_t)shape->K) * 0x9E3779B97F4A7C15u;
     struct panel **head = &panels->bucket[(hash >> 32) % BUCKETS], *panel = *head;
-    while (panel != NULL && !s_same(&panel->shape, shape))
+    while (panel != NULL && !panel_same(&panel->shape, shape))
         panel = panel->next;
     if (panel == NULL) {
-        panel = s_panel_make(panels, shape, err);
+        panel = panel_make(panels, shape, err);
         if (panel == NULL)
             return NULL;
         if (panels->count >= PANELS)
-            s_forget_oldest(panels);
+            panel_forget_oldest(panels);
         panel->next = *head;
         *head = panel;
         panels->count++;
@@ -361,7 +362,7 @@ void panels_close(struct panels **panels)
         while (gone->bucket[i] != NULL) {
             struct panel *panel = gone->bucket[i];
             gone->bucket[i] = panel->next;
-            s_panel_destroy(panel, gone->threads);
+            panel_destroy(panel, gone->threads);
         }
     if (gone->stream != NULL)
         dnnl_stream_destroy(gone->stream);

@@ -63,7 +63,7 @@ struct run {
     atomic_bool failed;
 };
 
-static int s_least(int a, int b)
+static int panel_product_least(int a, int b)
 {
     return a < b ? a : b;
 }
@@ -71,69 +71,70 @@ static int s_least(int a, int b)
 /* ---- a tile ---- */
 
 /* A thread's scratch: a tile of C, one of A as it comes, one of A in bf16, oneDNN's part. */
-static size_t s_scratch_a(const struct panel *panel)
+static size_t panel_product_scratch_a(const struct panel *panel)
 {
     return area_round((size_t)panel->most * (size_t)panel->shape.N * sizeof(float), 4096);
 }
 
-static size_t s_scratch_half(const struct panel *panel)
+static size_t panel_product_scratch_half(const struct panel *panel)
 {
-    return s_scratch_a(panel) + area_round((size_t)panel->most * (size_t)panel->shape.K * sizeof(float), 4096);
+    return panel_product_scratch_a(panel) +
+           area_round((size_t)panel->most * (size_t)panel->shape.K * sizeof(float), 4096);
 }
 
-static size_t s_scratch_theirs(const struct panel *panel)
+static size_t panel_product_scratch_theirs(const struct panel *panel)
 {
     size_t half = panel->shape.type == PRECISION_BF16 ? (size_t)panel->most * (size_t)panel->shape.K : 0;
-    return s_scratch_half(panel) + area_round(half * sizeof(uint16_t), 4096);
+    return panel_product_scratch_half(panel) + area_round(half * sizeof(uint16_t), 4096);
 }
 
 /* Rows of the tile that takes `rows` rows. */
-static int s_height(const struct panel *panel, int rows)
+static int panel_product_height(const struct panel *panel, int rows)
 {
     return rows < panel->unit ? panel->unit : rows;
 }
 
-static float *s_floats(char *memory)
+static float *panel_product_floats(char *memory)
 {
     return (float *)(void *)memory;
 }
 
 /* rows x width floats; stored rows are `from_stride` and `to_stride` apart. */
-static void s_copy(float *to, size_t to_stride, const float *from, size_t from_stride, int rows, int width)
+static void panel_product_copy(float *to, size_t to_stride, const float *from, size_t from_stride, int rows, int width)
 {
     for (int r = 0; r < rows; r++)
         memcpy(to + (size_t)r * to_stride, from + (size_t)r * from_stride, (size_t)width * sizeof *to);
 }
 
 /* out[r][k] = a[k][r] for `rows` x K of `height` x `width`; the rest is zero. `stride` is the stored row of a. */
-static void s_turn(const float *a, size_t stride, int rows, int K, int height, int width, float *out)
+static void panel_product_turn(const float *a, size_t stride, int rows, int K, int height, int width, float *out)
 {
     enum { STRIP = 16 };
     if (rows < height || K < width)
         memset(out, 0, (size_t)height * (size_t)width * sizeof *out);
     for (int first = 0; first < rows; first += STRIP) {
-        int last = s_least(first + STRIP, rows);
+        int last = panel_product_least(first + STRIP, rows);
         for (int k = 0; k < K; k++)
             for (int r = first; r < last; r++)
                 out[(size_t)r * (size_t)width + (size_t)k] = a[(size_t)k * stride + (size_t)r];
     }
 }
 
-static uint16_t *s_halves(char *memory)
+static uint16_t *panel_product_halves(char *memory)
 {
     return (uint16_t *)(void *)memory;
 }
 
 /* `rows` rows of A, stored `lda` apart, as a tile of `height` rows takes them: dense, padded with zeros, of the panel's
  * type. */
-static const void *s_plain_a(const struct run *run, const struct panel *panel, int thread, int rows, const float *a,
-                             size_t lda)
+static const void *panel_product_plain_a(const struct run *run, const struct panel *panel, int thread, int rows,
+                                         const float *a, size_t lda)
 {
     const struct panel_products *products = run->products;
     char *scratch = products->scratch[thread].memory;
-    size_t K = (size_t)panel->shape.K, missing = (size_t)(s_height(panel, rows) - rows) * K;
+    size_t K = (size_t)panel->shape.K, missing = (size_t)(panel_product_height(panel, rows) - rows) * K;
     if (panel->shape.type == PRECISION_BF16) {
-        uint16_t *half = s_halves(scratch + s_scratch_half(panel));
+        uint16_t *half = panel_product_halves(scratch + panel_product_scratch_half(panel));
         for (int r = 0; r < rows; r++)
             products->vector->to_bf16(K, a + (size_t)r * lda, half + (size_t)r * K);
         memset(half + (size_t)rows * K, 0, missing * sizeof *half);
@@ -141,58 +142,59 @@ static const void *s_plain_a(const struct run *run, const struct panel *panel, i
     }
     if (missing == 0 && lda == K)
         return a;
-    float *own = s_floats(scratch + s_scratch_a(panel));
-    s_copy(own, K, a, lda, rows, (int)K);
+    float *own = panel_product_floats(scratch + panel_product_scratch_a(panel));
+    panel_product_copy(own, K, a, lda, rows, (int)K);
     memset(own + (size_t)rows * K, 0, missing * sizeof *own);
     return own;
 }
 
 /* The same from a transposed A: `depth` of its rows, of which `rows` columns become rows. */
-static const void *s_turned_a(const struct run *run, const struct panel *panel, int thread, int rows, const float *a,
-                              int depth)
+static const void *panel_product_turned_a(const struct run *run, const struct panel *panel, int thread, int rows,
+                                          const float *a, int depth)
 {
     const struct panel_products *products = run->products;
     char *scratch = products->scratch[thread].memory;
     size_t K = (size_t)panel->shape.K, stride = (size_t)run->gemm->M;
-    int height = s_height(panel, rows);
+    int height = panel_product_height(panel, rows);
     if (panel->shape.type == PRECISION_BF16) {
-        uint16_t *half = s_halves(scratch + s_scratch_half(panel));
+        uint16_t *half = panel_product_halves(scratch + panel_product_scratch_half(panel));
         products->vector->turn_to_bf16((size_t)rows, (size_t)depth, a, stride, K, half);
         memset(half + (size_t)rows * K, 0, (size_t)(height - rows) * K * sizeof *half);
         return half;
     }
-    float *own = s_floats(scratch + s_scratch_a(panel));
-    s_turn(a, stride, rows, depth, height, panel->shape.K, own);
+    float *own = panel_product_floats(scratch + panel_product_scratch_a(panel));
+    panel_product_turn(a, stride, rows, depth, height, panel->shape.K, own);
     return own;
 }
 
 /* `rows` rows of C (+)= A B (+ bias) in one tile; stored rows of C are ldc apart. What is not dense, or fewer rows than
  * a unit, goes through copies. */
-static bool s_tile(const struct panel_products *products, const struct panel_packed *packed, const struct block *block,
-                   int thread, int rows, const void *tile_a, const float *bias, bool accumulate, float *c, size_t ldc)
+static bool panel_product_tile(const struct panel_products *products, const struct panel_packed *packed,
+                               const struct block *block, int thread, int rows, const void *tile_a, const float *bias,
+                               bool accumulate, float *c, size_t ldc)
 {
     const struct panel *panel = block->panel;
-    char *scratch = products->scratch[thread].memory, *theirs = scratch + s_scratch_theirs(panel);
-    int N = panel->shape.N, height = s_height(panel, rows);
+    char *scratch = products->scratch[thread].memory, *theirs = scratch + panel_product_scratch_theirs(panel);
+    int N = panel->shape.N, height = panel_product_height(panel, rows);
     const void *tile_b = panel->size > 0 ? (const void *)(packed->memory.memory + block->at) : block->b;
     if (bias != NULL)
         bias += block->n;
     if (rows == height && ldc == (size_t)N)
         return panel_tile(products->panels, panel, thread, rows, tile_a, tile_b, bias, accumulate, c, theirs);
 
-    float *own_c = s_floats(scratch);
+    float *own_c = panel_product_floats(scratch);
     if (accumulate) {
-        s_copy(own_c, (size_t)N, c, ldc, rows, N);
+        panel_product_copy(own_c, (size_t)N, c, ldc, rows, N);
         memset(own_c + (size_t)rows * (size_t)N, 0, (size_t)(height - rows) * (size_t)N * sizeof *own_c);
     }
     bool ok = panel_tile(products->panels, panel, thread, height, tile_a, tile_b, bias, accumulate, own_c, theirs);
-    s_copy(c, ldc, own_c, (size_t)N, rows, N);
+    panel_product_copy(c, ldc, own_c, (size_t)N, rows, N);
     return ok;
 }
 
 /* How many of `rows` rows the next tile takes: even parts, each a multiple of the unit, until less than a unit is left.
  */
-static int s_next_rows(const struct panel *panel, int rows)
+static int panel_product_next_rows(const struct panel *panel, int rows)
 {
     int tiles = (rows + panel->most - 1) / panel->most;
     int even = (rows / tiles + panel->unit - 1) / panel->unit * panel->unit;
@@ -204,7 +206,7 @@ static int s_next_rows(const struct panel *panel, int rows)
 /* ---- a thread's part of a product ---- */
 
 /* Rows first..last-1 of A [M, K] times one column of blocks. */
-static bool s_plain(const struct run *run, int column, int thread, int first, int last)
+static bool panel_product_plain(const struct run *run, int column, int thread, int first, int last)
 {
     const struct gemm *g = run->gemm;
     const struct panel_packed *packed = run->packed;
@@ -213,77 +215,81 @@ static bool s_plain(const struct run *run, int column, int thread, int first, in
     for (int i = 0; i < packed->rows && ok; i++) {
         const struct block *block = &packed->blocks[column * packed->rows + i];
         for (int row = first, rows; row < last && ok; row += rows) {
-            rows = s_next_rows(block->panel, last - row);
-            const void *a =
-                s_plain_a(run, block->panel, thread, rows, g->a + (size_t)row * lda + (size_t)block->k, lda);
-            ok = s_tile(run->products, packed, block, thread, rows, a, i == 0 ? g->bias : NULL, i > 0 || g->accumulate,
-                        g->c + (size_t)row * (size_t)g->N + (size_t)block->n, (size_t)g->N);
+            rows = panel_product_next_rows(block->panel, last - row);
+            const void *a = panel_product_plain_a(run, block->panel, thread, rows,
+                                                  g->a + (size_t)row * lda + (size_t)block->k, lda);
+            ok = panel_product_tile(run->products, packed, block, thread, rows, a, i == 0 ? g->bias : NULL,
+                                    i > 0 || g->accumulate, g->c + (size_t)row * (size_t)g->N + (size_t)block->n,
+                                    (size_t)g->N);
         }
     }
     return ok;
 }
 
 /* Rows first..last-1 of C under a transposed A: a tile's chunks of A are turned one after the other. */
-static bool s_turned(const struct run *run, int column, int thread, int first, int last)
+static bool panel_product_turned(const struct run *run, int column, int thread, int first, int last)
 {
     const struct gemm *g = run->gemm;
     const struct panel_packed *packed = run->packed;
     const struct block *blocks = &packed->blocks[column * packed->rows];
     bool ok = true;
     for (int row = first, rows; row < last && ok; row += rows) {
-        rows = s_next_rows(blocks[0].panel, last - row);
+        rows = panel_product_next_rows(blocks[0].panel, last - row);
         for (int i = 0; i < packed->rows && ok; i++) {
-            const void *a = s_turned_a(run, blocks[i].panel, thread, rows,
+            const void *a =
+                panel_product_turned_a(run, blocks[i].panel, thread, rows,
                                        g->a + (size_t)blocks[i].k * (size_t)g->M + (size_t)row, blocks[i].height);
-            ok = s_tile(run->products, packed, &blocks[i], thread, rows, a, i == 0 ? g->bias : NULL,
-                        i > 0 || g->accumulate, g->c + (size_t)row * (size_t)g->N + (size_t)blocks[i].n, (size_t)g->N);
+            ok = panel_product_tile(run->products, packed, &blocks[i], thread, rows, a, i == 0 ? g->bias : NULL,
+                                    i > 0 || g->accumulate, g->c + (size_t)row * (size_t)g->N + (size_t)blocks[i].n,
+                                    (size_t)g->N);
         }
     }
     return ok;
 }
 
-static bool s_pack_block(const struct panel_products *products, const struct panel_packed *packed, int index,
-                         int thread)
+static bool panel_product_pack_block(const struct panel_products *products, const struct panel_packed *packed,
+                                     int index, int thread)
 {
     const struct block *block = &packed->blocks[index];
     return panel_pack(products->panels, block->panel, thread, block->b, packed->memory.memory + block->at);
 }
 
 /* Where the part of thread `thread` in `count` things begins. */
-static int s_cut(int count, int thread, int threads)
+static int panel_product_cut(int count, int thread, int threads)
 {
     return (int)((int64_t)count * thread / threads);
 }
 
-static void s_pack_part(void *context, int thread, int part, int parts)
+static void panel_product_pack_part(void *context, int thread, int part, int parts)
 {
     struct run *run = context;
     (void)parts;
-    if (!s_pack_block(run->products, run->packed, part, thread))
+    if (!panel_product_pack_block(run->products, run->packed, part, thread))
         run->failed = true;
 }
 
 /* A part is a column of blocks, or rows of C. */
-static void s_multiply_part(void *context, int thread, int part, int parts)
+static void panel_product_multiply_part(void *context, int thread, int part, int parts)
 {
     struct run *run = context;
     const struct panel_packed *packed = run->packed;
     int unit = packed->blocks[0].panel->unit, M = run->gemm->M, units = (M + unit - 1) / unit;
     int column = run->by_columns ? part : 0, end = run->by_columns ? part + 1 : packed->columns;
-    int first = run->by_columns ? 0 : s_cut(units, part, parts) * unit;
-    int last = run->by_columns ? M : s_least(s_cut(units, part + 1, parts) * unit, M);
+    int first = run->by_columns ? 0 : panel_product_cut(units, part, parts) * unit;
+    int last = run->by_columns ? M : panel_product_least(panel_product_cut(units, part + 1, parts) * unit, M);
     bool ok = true;
     for (; column < end && ok; column++) {
         for (int i = 0; run->packs && i < packed->rows && ok; i++)
-            ok = s_pack_block(run->products, packed, column * packed->rows + i, thread);
-        ok = ok && (run->gemm->transpose_a ? s_turned : s_plain)(run, column, thread, first, last);
+            ok = panel_product_pack_block(run->products, packed, column * packed->rows + i, thread);
+        ok = ok &&
+             (run->gemm->transpose_a ? panel_product_turned : panel_product_plain)(run, column, thread, first, last);
     }
     if (!ok)
         run->failed = true;
 }
 
 /* How many parts: the columns, or even shares of the rows, at best as many as a tile has. */
-static int s_parts(const struct run *run, int threads)
+static int panel_product_parts(const struct run *run, int threads)
 {
     int tiles = run->gemm->M / PANEL_MOST, most = threads * PARTS;
     if (run->by_columns)
@@ -294,14 +300,15 @@ static int s_parts(const struct run *run, int threads)
 /* ---- cutting B ---- */
 
 /* Rows k..k+rows-1 of B, plain and padded with zeros to `height` rows, in memory of ours. */
-static bool s_stage(struct panel_products *products, const struct gemm *g, int k, int rows, int height, struct err *err)
+static bool panel_product_stage(struct panel_products *products, const struct gemm *g, int k, int rows, int height,
+                                struct err *err)
 {
     size_t N = (size_t)g->N;
     if (!area_reserve(&products->stage, (size_t)K_CHUNK * N * sizeof(float), err))
         return false;
-    float *stage = s_floats(products->stage.memory);
+    float *stage = panel_product_floats(products->stage.memory);
     if (g->transpose_b)
-        s_turn(g->b + k, (size_t)g->K, rows, g->N, rows, g->N, stage);
+        panel_product_turn(g->b + k, (size_t)g->K, rows, g->N, rows, g->N, stage);
     else
         memcpy(stage, g->b + (size_t)k * N, (size_t)rows * N * sizeof *stage);
     memset(stage + (size_t)rows * N, 0, (size_t)(height - rows) * N * sizeof *stage);
@@ -310,8 +317,8 @@ static bool s_stage(struct panel_products *products, const struct gemm *g, int k
 
 /* The panel of a block that is `width` wide and begins at block->k, block->n; staged: its rows were padded to `height`.
  */
-static bool s_block(struct panel_products *products, const struct gemm *g, int width, int height, bool staged,
-                    struct block *block, struct err *err)
+static bool panel_product_block(struct panel_products *products, const struct gemm *g, int width, int height,
+                                bool staged, struct block *block, struct err *err)
 {
     struct panel_shape shape = {
         .N = width,
@@ -324,7 +331,7 @@ static bool s_block(struct panel_products *products, const struct gemm *g, int w
     block->panel = panels_get(products->panels, &shape, err);
     size_t n = (size_t)block->n, k = (size_t)block->k;
     if (staged)
-        block->b = s_floats(products->stage.memory) + n;
+        block->b = panel_product_floats(products->stage.memory) + n;
     else
         block->b = shape.transposed ? g->b + n * (size_t)g->K + k : g->b + k * (size_t)g->N + n;
     return block->panel != NULL;
@@ -332,15 +339,15 @@ static bool s_block(struct panel_products *products, const struct gemm *g, int w
 
 /* The block of `height` rows at k, n. The last chunk under a transposed A is padded: to a multiple of K_UNIT, or to a
  * whole chunk where its panel would not take the same tiles of A as those before it. */
-static bool s_cut_block(struct panel_products *products, const struct gemm *g, const struct block *before, int width,
-                        struct block *block, struct err *err)
+static bool panel_product_cut_block(struct panel_products *products, const struct gemm *g, const struct block *before,
+                                    int width, struct block *block, struct err *err)
 {
     int padded = (int)area_round((size_t)block->height, K_UNIT);
     if (!g->transpose_a || padded == block->height)
-        return s_block(products, g, width, block->height, false, block, err);
+        return panel_product_block(products, g, width, block->height, false, block, err);
     for (;;) {
-        if (!s_stage(products, g, block->k, block->height, padded, err) ||
-            !s_block(products, g, width, padded, true, block, err))
+        if (!panel_product_stage(products, g, block->k, block->height, padded, err) ||
+            !panel_product_block(products, g, width, padded, true, block, err))
             return false;
         if (before == NULL || padded == K_CHUNK ||
             (block->panel->unit == before->panel->unit && block->panel->most == before->panel->most))
@@ -349,7 +356,7 @@ static bool s_cut_block(struct panel_products *products, const struct gemm *g, c
     }
 }
 
-static bool s_reserve_blocks(struct panel_packed *packed, size_t count, struct err *err)
+static bool panel_product_reserve_blocks(struct panel_packed *packed, size_t count, struct err *err)
 {
     if (count <= packed->capacity)
         return true;
@@ -362,7 +369,8 @@ static bool s_reserve_blocks(struct panel_packed *packed, size_t count, struct e
 }
 
 /* Cut B of a product into blocks and find each a place. */
-static bool s_cut_b(struct panel_products *products, const struct gemm *g, struct panel_packed *packed, struct err *err)
+static bool panel_product_cut_b(struct panel_products *products, const struct gemm *g, struct panel_packed *packed,
+                                struct err *err)
 {
     int width = g->N >= LARGE ? N_BLOCK : g->N;
     int height = g->transpose_a ? K_CHUNK : g->K >= LARGE ? K_BLOCK : g->K;
@@ -371,14 +379,15 @@ static bool s_cut_b(struct panel_products *products, const struct gemm *g, struc
     packed->K = g->K;
     packed->columns = (g->N + width - 1) / width;
     packed->rows = (g->K + height - 1) / height;
-    if (!s_reserve_blocks(packed, (size_t)packed->columns * (size_t)packed->rows, err))
+    if (!panel_product_reserve_blocks(packed, (size_t)packed->columns * (size_t)packed->rows, err))
         return false;
     for (int i = 0; i < packed->columns * packed->rows; i++) {
         struct block *block = &packed->blocks[i];
         int row = i % packed->rows;
         *block = (struct block){.n = i / packed->rows * width, .k = row * height, .at = size};
-        block->height = s_least(height, g->K - block->k);
-        if (!s_cut_block(products, g, row > 0 ? block - 1 : NULL, s_least(width, g->N - block->n), block, err))
+        block->height = panel_product_least(height, g->K - block->k);
+        if (!panel_product_cut_block(products, g, row > 0 ? block - 1 : NULL,
+                                     panel_product_least(width, g->N - block->n), block, err))
             return false;
         size += block->panel->size;
     }
@@ -387,8 +396,8 @@ static bool s_cut_b(struct panel_products *products, const struct gemm *g, struc
 
 /* ---- a product ---- */
 
-static bool s_prepare(struct panel_products *products, const struct panel_packed *packed, const struct gemm *g,
-                      struct err *err)
+static bool panel_product_prepare(struct panel_products *products, const struct panel_packed *packed,
+                                  const struct gemm *g, struct err *err)
 {
     bool ok = true;
     for (int i = 0; i < packed->columns * packed->rows && ok; i++) {
@@ -396,56 +405,57 @@ static bool s_prepare(struct panel_products *products, const struct panel_packed
         bool first = i % packed->rows == 0;
         ok = panel_prepare(products->panels, panel, g->M, first && g->bias != NULL, !first || g->accumulate, err);
         for (int thread = 0; thread < products->threads && ok; thread++)
-            ok = area_reserve(&products->scratch[thread], s_scratch_theirs(panel) + panel->scratch, err);
+            ok = area_reserve(&products->scratch[thread], panel_product_scratch_theirs(panel) + panel->scratch, err);
     }
     return ok;
 }
 
-static int s_threads(const struct panel_products *products, double work)
+static int panel_product_threads(const struct panel_products *products, double work)
 {
     return work < 2.0 ? 1 : work < products->threads ? (int)work : products->threads;
 }
 
-static bool s_failed(const struct gemm *g, struct err *err)
+static bool panel_product_failed(const struct gemm *g, struct err *err)
 {
     return err_set(err, ERR_FAILED, "a matrix product of %d x %d x %d failed", g->M, g->N, g->K);
 }
 
-static bool s_pack_all(struct run *run, struct err *err)
+static bool panel_product_pack_all(struct run *run, struct err *err)
 {
     struct panel_products *products = run->products;
     double elements = (double)run->packed->N * (double)run->packed->K;
-    team_run(products->team, s_threads(products, elements / PACK_WORTH), run->packed->columns * run->packed->rows,
-             s_pack_part, run);
-    return !run->failed || s_failed(run->gemm, err);
+    team_run(products->team, panel_product_threads(products, elements / PACK_WORTH),
+             run->packed->columns * run->packed->rows, panel_product_pack_part, run);
+    return !run->failed || panel_product_failed(run->gemm, err);
 }
 
 bool panel_products_run(struct panel_products *products, const struct gemm *gemm, const struct panel_packed *packed,
                         struct err *err)
 {
     struct run run = {.products = products, .gemm = gemm, .packed = packed};
-    int threads = s_threads(products, (double)gemm->M * (double)gemm->N * (double)gemm->K / WORTH);
+    int threads = panel_product_threads(products, (double)gemm->M * (double)gemm->N * (double)gemm->K / WORTH);
     if (run.packed == NULL) {
-        if (!s_cut_b(products, gemm, &products->own, err))
+        if (!panel_product_cut_b(products, gemm, &products->own, err))
             return false;
         run.packed = &products->own;
     }
     run.by_columns = !gemm->transpose_a && run.packed->columns >= PARTS * threads;
     run.packs = run.by_columns && packed == NULL;
-    if (!s_prepare(products, run.packed, gemm, err) || (packed == NULL && !run.packs && !s_pack_all(&run, err)))
+    if (!panel_product_prepare(products, run.packed, gemm, err) ||
+        (packed == NULL && !run.packs && !panel_product_pack_all(&run, err)))
         return false;
-    team_run(products->team, threads, s_parts(&run, threads), s_multiply_part, &run);
-    return !run.failed || s_failed(gemm, err);
+    team_run(products->team, threads, panel_product_parts(&run, threads), panel_product_multiply_part, &run);
+    return !run.failed || panel_product_failed(gemm, err);
 }
 
 /* ---- a B that is used again ---- */
 
-static bool s_pack_whole(struct panel_products *products, const float *b, int N, int K, bool transposed,
-                         struct panel_packed *packed, struct err *err)
+static bool panel_product_pack_whole(struct panel_products *products, const float *b, int N, int K, bool transposed,
+                                     struct panel_packed *packed, struct err *err)
 {
     const struct gemm gemm = {.M = PANEL_MOST, .N = N, .K = K, .b = b, .transpose_b = transposed};
     struct run run = {.products = products, .gemm = &gemm, .packed = packed};
-    return s_cut_b(products, &gemm, packed, err) && s_pack_all(&run, err);
+    return panel_product_cut_b(products, &gemm, packed, err) && panel_product_pack_all(&run, err);
 }
 
 struct panel_packed *panel_products_keep(struct panel_products *products, const float *b, int N, int K, bool transposed,
@@ -454,7 +464,7 @@ struct panel_packed *panel_products_keep(struct panel_products *products, const 
     struct panel_packed *packed = calloc(1, sizeof *packed);
     if (packed == NULL)
         err_set(err, ERR_MEMORY, "no memory for a packed matrix");
-    else if (!s_pack_whole(products, b, N, K, transposed, packed, err))
+    else if (!panel_product_pack_whole(products, b, N, K, transposed, packed, err))
         panel_packed_destroy(&packed);
     return packed;
 }
@@ -472,14 +482,14 @@ void panel_packed_destroy(struct panel_packed **packed)
 struct panel_packed *panel_products_pack(struct panel_products *products, const float *b, int N, int K, bool transposed,
                                          struct err *err)
 {
-    return s_pack_whole(products, b, N, K, transposed, &products->own, err) ? &products->own : NULL;
+    return panel_product_pack_whole(products, b, N, K, transposed, &products->own, err) ? &products->own : NULL;
 }
 
 bool panel_products_prepare(struct panel_products *products, const struct panel_packed *packed, int rows,
                             struct err *err)
 {
     const struct gemm gemm = {.M = rows};
-    return s_prepare(products, packed, &gemm, err);
+    return panel_product_prepare(products, packed, &gemm, err);
 }
 
 bool panel_products_rows(struct panel_products *products, const struct panel_packed *packed, int thread, int rows,
@@ -489,7 +499,7 @@ bool panel_products_rows(struct panel_products *products, const struct panel_pac
     const struct run run = {.products = products, .gemm = &gemm, .packed = packed};
     bool ok = true;
     for (int column = 0; column < packed->columns && ok; column++)
-        ok = s_plain(&run, column, thread, 0, rows);
+        ok = panel_product_plain(&run, column, thread, 0, rows);
     return ok;
 }
 

@@ -37,7 +37,7 @@ struct allow {
 
 /* ---- reading ---- */
 
-static bool s_add(struct keys *keys, const struct curve_public *public, struct err *err)
+static bool allow_add(struct keys *keys, const struct curve_public *public, struct err *err)
 {
     if (keys->count == KEYS_MOST)
         return err_set(err, ERR_DATA, "more than %d keys", KEYS_MOST);
@@ -53,7 +53,7 @@ static bool s_add(struct keys *keys, const struct curve_public *public, struct e
     return true;
 }
 
-static bool s_parse(char *text, struct keys *keys, struct err *err)
+static bool allow_parse(char *text, struct keys *keys, struct err *err)
 {
     for (size_t number = 1; text != NULL; number++) {
         char *line = text, *end = strpbrk(text, "\r\n");
@@ -64,14 +64,14 @@ static bool s_parse(char *text, struct keys *keys, struct err *err)
         struct curve_public public;
         if (*line == '\0' || *line == '#')
             continue;
-        if (!curve_parse_public(line, &public, err) || !s_add(keys, &public, err))
+        if (!curve_parse_public(line, &public, err) || !allow_add(keys, &public, err))
             return err_context(err, "line %zu", number);
     }
     return true;
 }
 
 /* A list that other users may write to protects nothing. */
-static bool s_safe(const char *path, const struct stat *about, struct err *err)
+static bool allow_safe(const char *path, const struct stat *about, struct err *err)
 {
     if ((about->st_mode & S_IWOTH) == 0)
         return true;
@@ -79,12 +79,12 @@ static bool s_safe(const char *path, const struct stat *about, struct err *err)
 }
 
 /* All of a regular file as a string. */
-static bool s_slurp(int fd, const char *path, struct buffer *text, struct err *err)
+static bool allow_slurp(int fd, const char *path, struct buffer *text, struct err *err)
 {
     struct stat about;
     if (fstat(fd, &about) != 0 || !S_ISREG(about.st_mode) || about.st_size > FILE_MOST)
         return err_set(err, ERR_DATA, "%s: not a file of keys", path);
-    if (!s_safe(path, &about, err))
+    if (!allow_safe(path, &about, err))
         return false;
     size_t room = (size_t)about.st_size + 1;
     char *bytes = buffer_reserve(text, room);
@@ -98,27 +98,27 @@ static bool s_slurp(int fd, const char *path, struct buffer *text, struct err *e
     return strlen(text->data) == text->size || err_set(err, ERR_DATA, "%s: not a file of keys", path);
 }
 
-static bool s_read_file(const char *path, struct keys *keys, struct err *err)
+static bool allow_read_file(const char *path, struct keys *keys, struct err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return err_errno(err, ERR_USAGE, "%s: cannot open", path);
     struct buffer text = {0};
-    bool ok = s_slurp(fd, path, &text, err) && (s_parse(text.data, keys, err) || err_context(err, "%s", path));
+    bool ok = allow_slurp(fd, path, &text, err) && (allow_parse(text.data, keys, err) || err_context(err, "%s", path));
     close(fd);
     buffer_free(&text);
     return ok;
 }
 
-static int s_is_public(const struct dirent *entry)
+static int allow_is_public(const struct dirent *entry)
 {
     size_t size = strlen(entry->d_name);
     return entry->d_name[0] != '.' && size > 4 && strcmp(entry->d_name + size - 4, ".pub") == 0;
 }
 
 /* Call `each` on the path of every .pub file of the folder, in order of name, or on `path` itself where it is a file. */
-static bool s_walk(const char *path, bool (*each)(const char *path, void *context, struct err *err), void *context,
-                   struct err *err)
+static bool allow_walk(const char *path, bool (*each)(const char *path, void *context, struct err *err), void *context,
+                       struct err *err)
 {
     struct stat about;
     if (stat(path, &about) != 0)
@@ -126,7 +126,7 @@ static bool s_walk(const char *path, bool (*each)(const char *path, void *contex
     if (!S_ISDIR(about.st_mode))
         return each(path, context, err);
     struct dirent **entries;
-    int count = s_safe(path, &about, err) ? scandir(path, &entries, s_is_public, alphasort) : -2;
+    int count = allow_safe(path, &about, err) ? scandir(path, &entries, allow_is_public, alphasort) : -2;
     if (count < 0)
         return count == -1 ? err_errno(err, ERR_IO, "%s: cannot read the list of keys", path) : false;
     bool ok = true;
@@ -141,22 +141,22 @@ static bool s_walk(const char *path, bool (*each)(const char *path, void *contex
     return ok;
 }
 
-static bool s_read_each(const char *path, void *keys, struct err *err)
+static bool allow_read_each(const char *path, void *keys, struct err *err)
 {
-    return s_read_file(path, keys, err);
+    return allow_read_file(path, keys, err);
 }
 
-static int s_by_key(const void *a, const void *b)
+static int allow_by_key(const void *a, const void *b)
 {
     return strcmp(((const struct curve_public *)a)->key, ((const struct curve_public *)b)->key);
 }
 
-static bool s_read(const char *path, struct keys *keys, struct err *err)
+static bool allow_read(const char *path, struct keys *keys, struct err *err)
 {
     *keys = (struct keys){0};
-    bool ok = s_walk(path, s_read_each, keys, err);
+    bool ok = allow_walk(path, allow_read_each, keys, err);
     if (ok && keys->count > 0)
-        qsort(keys->all, keys->count, sizeof *keys->all, s_by_key);
+        qsort(keys->all, keys->count, sizeof *keys->all, allow_by_key);
     for (size_t i = 1; ok && i < keys->count; i++) {
         const struct curve_public *a = &keys->all[i - 1], *b = &keys->all[i];
         if (strcmp(a->key, b->key) == 0 && a->role != b->role)
@@ -177,42 +177,42 @@ struct traits {
 };
 
 /* FNV-1a (Fowler, Noll, Vo). */
-static void s_mix(uint64_t *state, const void *bytes, size_t size)
+static void allow_mix(uint64_t *state, const void *bytes, size_t size)
 {
     for (size_t i = 0; i < size; i++)
         *state = (*state ^ ((const uint8_t *)bytes)[i]) * 0x100000001b3;
 }
 
-static bool s_mix_each(const char *path, void *context, struct err *err)
+static bool allow_mix_each(const char *path, void *context, struct err *err)
 {
     struct traits *found = context;
     struct stat about;
     (void)err;
-    s_mix(&found->state, path, strlen(path) + 1);
+    allow_mix(&found->state, path, strlen(path) + 1);
     if (stat(path, &about) != 0)
         return true;
     const int64_t traits[] = {(int64_t)about.st_ino, about.st_size,        about.st_mtim.tv_sec,
                               about.st_mtim.tv_nsec, about.st_ctim.tv_sec, about.st_ctim.tv_nsec};
-    s_mix(&found->state, traits, sizeof traits);
+    allow_mix(&found->state, traits, sizeof traits);
     if (about.st_ctim.tv_sec > found->newest)
         found->newest = about.st_ctim.tv_sec;
     return true;
 }
 
-static struct traits s_traits(const char *path)
+static struct traits allow_traits(const char *path)
 {
     struct traits found = {.state = 0xcbf29ce484222325};
-    return s_walk(path, s_mix_each, &found, NULL) ? found : (struct traits){0};
+    return allow_walk(path, allow_mix_each, &found, NULL) ? found : (struct traits){0};
 }
 
 /* Note what the files look like before they are read: what changes meanwhile is read again. */
-static void s_note(struct allow *allow, const struct traits *found)
+static void allow_note(struct allow *allow, const struct traits *found)
 {
     allow->state = found->state;
     allow->fresh = found->newest + FRESH_S >= time(NULL);
 }
 
-static bool s_same(const struct keys *a, const struct keys *b)
+static bool allow_same(const struct keys *a, const struct keys *b)
 {
     for (size_t i = 0; i < a->count && i < b->count; i++)
         if (strcmp(a->all[i].key, b->all[i].key) != 0 || strcmp(a->all[i].name, b->all[i].name) != 0 ||
@@ -223,21 +223,21 @@ static bool s_same(const struct keys *a, const struct keys *b)
 
 void allow_refresh(struct allow *allow)
 {
-    struct traits found = s_traits(allow->path);
+    struct traits found = allow_traits(allow->path);
     bool changed = found.state != allow->state;
     if (!changed && !allow->fresh)
         return;
-    s_note(allow, &found);
+    allow_note(allow, &found);
     struct keys keys;
     struct err err = {0};
-    if (!s_read(allow->path, &keys, &err)) {
+    if (!allow_read(allow->path, &keys, &err)) {
         if (changed)
             log_event(LOG_WARN, "keys_unreadable",
                       LOG_FIELDS(LOG_TEXT("path", allow->path), LOG_TEXT("reason", err.text)),
                       "%s; the list of keys stays as it was", err.text);
         return;
     }
-    changed = changed || !s_same(&keys, &allow->keys);
+    changed = changed || !allow_same(&keys, &allow->keys);
     free(allow->keys.all);
     allow->keys = keys;
     if (changed)
@@ -246,7 +246,7 @@ void allow_refresh(struct allow *allow)
 }
 
 /* allow_refresh, at most LOOKS_A_SECOND times a second. */
-static void s_look(struct allow *allow)
+static void allow_look(struct allow *allow)
 {
     int64_t now = clock_ms();
     if (now - allow->second_ms >= 1000) {
@@ -268,9 +268,9 @@ struct allow *allow_open(const char *path, struct err *err)
     }
     int length = snprintf(allow->path, sizeof allow->path, "%s", path);
     bool ok = length < PATH_MOST || err_set(err, ERR_USAGE, "a path of more than %d bytes", PATH_MOST - 1);
-    struct traits found = ok ? s_traits(path) : (struct traits){0};
-    s_note(allow, &found);
-    if (!ok || !s_read(path, &allow->keys, err)) {
+    struct traits found = ok ? allow_traits(path) : (struct traits){0};
+    allow_note(allow, &found);
+    if (!ok || !allow_read(path, &allow->keys, err)) {
         free(allow);
         return NULL;
     }
@@ -287,24 +287,24 @@ void allow_close(struct allow **allow)
     *allow = NULL;
 }
 
-static const struct curve_public *s_find(const struct allow *allow, const char *key)
+static const struct curve_public *allow_find_key(const struct allow *allow, const char *key)
 {
     struct curve_public wanted;
     if (allow->keys.count == 0 || strlen(key) >= CURVE_KEY)
         return NULL;
     snprintf(wanted.key, sizeof wanted.key, "%s", key);
-    return bsearch(&wanted, allow->keys.all, allow->keys.count, sizeof wanted, s_by_key);
+    return bsearch(&wanted, allow->keys.all, allow->keys.count, sizeof wanted, allow_by_key);
 }
 
 const struct curve_public *allow_find(struct allow *allow, const char *key)
 {
-    s_look(allow);
-    return s_find(allow, key);
+    allow_look(allow);
+    return allow_find_key(allow, key);
 }
 
 bool allow_has(const struct allow *allow, const char *key, const char *role)
 {
-    const struct curve_public *known = s_find(allow, key);
+    const struct curve_public *known = allow_find_key(allow, key);
     return known != NULL && strcmp(curve_role_name(known->role), role) == 0;
 }
 

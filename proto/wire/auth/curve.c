@@ -14,11 +14,11 @@
 
 enum { PATH_MOST = 4096, FILE_MOST = 4096, KEY_CHARS = CURVE_KEY - 1 };
 
-static const char *const s_roles[ROLES] = {"train", "serve", "client", "admin"};
+static const char *const curve_roles[ROLES] = {"train", "serve", "client", "admin"};
 
 const char *curve_role_name(enum curve_role role)
 {
-    return s_roles[role];
+    return curve_roles[role];
 }
 
 void curve_clear(struct curve_keys *keys)
@@ -47,7 +47,7 @@ void curve_show(const char *key, char shown[CURVE_SHOWN])
     snprintf(shown, CURVE_SHOWN, "%.7s...", key);
 }
 
-static bool s_name_allowed(const char *name)
+static bool curve_name_allowed(const char *name)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     size_t size = strlen(name);
@@ -56,7 +56,7 @@ static bool s_name_allowed(const char *name)
 
 bool curve_generate(struct curve_keys *keys, const char *name, enum curve_role role, struct err *err)
 {
-    if (!s_name_allowed(name))
+    if (!curve_name_allowed(name))
         return err_set(err, ERR_USAGE,
                        "\"%s\" is no name of a key: 1 to %d letters, digits, dots, dashes and underscores",
                        typed_show(name).shown, CURVE_NAME - 1);
@@ -69,7 +69,7 @@ bool curve_generate(struct curve_keys *keys, const char *name, enum curve_role r
 
 /* ---- files ---- */
 
-static bool s_path(char path[PATH_MOST], const char *folder, const char *name, const char *suffix, struct err *err)
+static bool curve_path(char path[PATH_MOST], const char *folder, const char *name, const char *suffix, struct err *err)
 {
     int length = snprintf(path, PATH_MOST, "%s/%s.%s", folder, name, suffix);
     if (length >= PATH_MOST)
@@ -78,7 +78,7 @@ static bool s_path(char path[PATH_MOST], const char *folder, const char *name, c
 }
 
 /* A file that was not there before, whole and durable, or none. */
-static bool s_create(const char *path, const char *text, mode_t mode, struct err *err)
+static bool curve_create(const char *path, const char *text, mode_t mode, struct err *err)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     if (fd < 0 && errno == EEXIST)
@@ -97,7 +97,7 @@ static bool s_create(const char *path, const char *text, mode_t mode, struct err
     return good;
 }
 
-static bool s_absent(const char *path, bool force, struct err *err)
+static bool curve_absent(const char *path, bool force, struct err *err)
 {
     struct stat about;
     if (lstat(path, &about) != 0)
@@ -108,7 +108,7 @@ static bool s_absent(const char *path, bool force, struct err *err)
 }
 
 /* What was created must also be found after a crash. */
-static bool s_sync_folder(const char *folder, struct err *err)
+static bool curve_sync_folder(const char *folder, struct err *err)
 {
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool good = fd >= 0 && fsync(fd) == 0;
@@ -125,20 +125,20 @@ bool curve_write(const struct curve_keys *keys, const char *folder, bool force, 
     const struct curve_public *public = &keys->public;
     if (mkdir(folder, 0700) != 0 && errno != EEXIST)
         return err_errno(err, ERR_IO, "%s: cannot create", folder);
-    if (!s_path(secret_path, folder, public->name, "key", err) ||
-        !s_path(public_path, folder, public->name, "pub", err))
+    if (!curve_path(secret_path, folder, public->name, "key", err) ||
+        !curve_path(public_path, folder, public->name, "pub", err))
         return false;
-    if (!s_absent(secret_path, force, err) || !s_absent(public_path, force, err))
+    if (!curve_absent(secret_path, force, err) || !curve_absent(public_path, force, err))
         return false;
     snprintf(text, sizeof text,
              "# lstmq secret key: it stays where it is used, readable by its owner only\n%s %s %s\nsecret %s\n",
-             s_roles[public->role], public->key, public->name, keys->secret);
-    bool good = s_create(secret_path, text, 0600, err);
+             curve_roles[public->role], public->key, public->name, keys->secret);
+    bool good = curve_create(secret_path, text, 0600, err);
     explicit_bzero(text, sizeof text);
     if (!good)
         return false;
-    snprintf(text, sizeof text, "# lstmq public key\n%s %s %s\n", s_roles[public->role], public->key, public->name);
-    if (s_create(public_path, text, 0644, err) && s_sync_folder(folder, err))
+    snprintf(text, sizeof text, "# lstmq public key\n%s %s %s\n", curve_roles[public->role], public->key, public->name);
+    if (curve_create(public_path, text, 0644, err) && curve_sync_folder(folder, err))
         return true;
     unlink(secret_path);
     return false;
@@ -147,7 +147,7 @@ bool curve_write(const struct curve_keys *keys, const char *folder, bool force, 
 /* ---- reading ---- */
 
 /* The word at *at, which moves behind it: into `word` where it fits, else "". */
-static void s_word(const char **at, char *word, size_t room)
+static void curve_word(const char **at, char *word, size_t room)
 {
     *at += strspn(*at, " \t");
     size_t size = strcspn(*at, " \t\r");
@@ -159,24 +159,24 @@ bool curve_parse_public(const char *line, struct curve_public *public, struct er
 {
     char role[16];
     enum curve_role found = ROLES;
-    s_word(&line, role, sizeof role);
+    curve_word(&line, role, sizeof role);
     for (int i = 0; i < ROLES; i++)
-        if (strcmp(role, s_roles[i]) == 0)
+        if (strcmp(role, curve_roles[i]) == 0)
             found = (enum curve_role)i;
     *public = (struct curve_public){.role = found};
-    s_word(&line, public->key, sizeof public->key);
-    s_word(&line, public->name, sizeof public->name);
+    curve_word(&line, public->key, sizeof public->key);
+    curve_word(&line, public->name, sizeof public->name);
     if (found == ROLES)
         return err_set(err, ERR_DATA, "a key begins with its role: train, serve, client or admin");
     if (!curve_is_key(public->key))
         return err_set(err, ERR_DATA, "the second word is no public key: %d characters of Z85", KEY_CHARS);
-    if (!s_name_allowed(public->name) || line[strspn(line, " \t\r")] != '\0')
+    if (!curve_name_allowed(public->name) || line[strspn(line, " \t\r")] != '\0')
         return err_set(err, ERR_DATA, "the third and last word is the key's name");
     return true;
 }
 
 /* The whole file, NUL-terminated, and its mode. */
-static bool s_load(const char *path, char text[FILE_MOST], mode_t *mode, struct err *err)
+static bool curve_load(const char *path, char text[FILE_MOST], mode_t *mode, struct err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
@@ -197,7 +197,7 @@ static bool s_load(const char *path, char text[FILE_MOST], mode_t *mode, struct 
 }
 
 /* The next line of *text that is neither empty nor a comment, cut off in place; NULL at the end. */
-static char *s_line(char **text)
+static char *curve_line(char **text)
 {
     while (**text != '\0') {
         char *line = *text, *end = line + strcspn(line, "\r\n");
@@ -211,7 +211,7 @@ static char *s_line(char **text)
 }
 
 /* A file of the wrong kind: name the file beside it, which has the same name but for its end. */
-static bool s_other_kind(const char *path, const char *kind, const char *own, const char *needed, struct err *err)
+static bool curve_other_kind(const char *path, const char *kind, const char *own, const char *needed, struct err *err)
 {
     size_t size = strlen(path), suffix = strlen(own);
     if (size <= suffix || strcmp(path + size - suffix, own) != 0)
@@ -219,24 +219,24 @@ static bool s_other_kind(const char *path, const char *kind, const char *own, co
     return err_set(err, ERR_USAGE, "this is a %s key; give %.*s%s", kind, (int)(size - suffix), path, needed);
 }
 
-static bool s_is_secret(const char *line)
+static bool curve_is_secret(const char *line)
 {
     return strncmp(line, "secret", 6) == 0 && (line[6] == ' ' || line[6] == '\t');
 }
 
-static bool s_parse_pair(const char *path, char *text, struct curve_keys *keys, struct err *err)
+static bool curve_parse_pair(const char *path, char *text, struct curve_keys *keys, struct err *err)
 {
-    char *first = s_line(&text), *second = s_line(&text), word[16], derived[CURVE_KEY];
+    char *first = curve_line(&text), *second = curve_line(&text), word[16], derived[CURVE_KEY];
     if (first != NULL && second == NULL && curve_parse_public(first, &keys->public, NULL))
-        return s_other_kind(path, "public", ".pub", ".key", err);
-    if (first == NULL || second == NULL || s_line(&text) != NULL)
+        return curve_other_kind(path, "public", ".pub", ".key", err);
+    if (first == NULL || second == NULL || curve_line(&text) != NULL)
         return err_set(err, ERR_DATA,
                        "not a secret key file: it has the line of the public key and the line of the secret one");
     if (!curve_parse_public(first, &keys->public, err))
         return false;
     const char *at = second;
-    s_word(&at, word, sizeof word);
-    s_word(&at, keys->secret, sizeof keys->secret);
+    curve_word(&at, word, sizeof word);
+    curve_word(&at, keys->secret, sizeof keys->secret);
     if (strcmp(word, "secret") != 0 || !curve_is_key(keys->secret) || at[strspn(at, " \t\r")] != '\0')
         return err_set(err, ERR_DATA, "the second line is not \"secret KEY\", a key being %d characters of Z85",
                        KEY_CHARS);
@@ -251,8 +251,8 @@ bool curve_read(const char *path, struct curve_keys *keys, struct err *err)
 {
     char text[FILE_MOST];
     mode_t mode;
-    bool good = s_load(path, text, &mode, err);
-    if (good && !s_parse_pair(path, text, keys, err))
+    bool good = curve_load(path, text, &mode, err);
+    if (good && !curve_parse_pair(path, text, keys, err))
         good = err_context(err, "%s", path);
     if (good && (mode & 077) != 0)
         good = err_set(err, ERR_USAGE, "%s: others can read this secret key (mode %03o); run: chmod 600 %s", path,
@@ -267,12 +267,12 @@ bool curve_read_public(const char *path, struct curve_public *public, struct err
 {
     char text[FILE_MOST];
     mode_t mode;
-    bool good = s_load(path, text, &mode, err);
+    bool good = curve_load(path, text, &mode, err);
     if (!good)
         return false;
-    char *rest = text, *line = s_line(&rest), *more = s_line(&rest);
-    if (more != NULL && s_is_secret(more) && curve_parse_public(line, public, NULL))
-        good = s_other_kind(path, "secret", ".key", ".pub", err) || err_context(err, "%s", path);
+    char *rest = text, *line = curve_line(&rest), *more = curve_line(&rest);
+    if (more != NULL && curve_is_secret(more) && curve_parse_public(line, public, NULL))
+        good = curve_other_kind(path, "secret", ".key", ".pub", err) || err_context(err, "%s", path);
     else if (line == NULL || more != NULL)
         good = err_set(err, ERR_DATA, "%s: not a public key file: it has one line beside comments", path);
     else if (!curve_parse_public(line, public, err))
@@ -283,14 +283,14 @@ bool curve_read_public(const char *path, struct curve_public *public, struct err
 
 /* ---- sockets ---- */
 
-static bool s_set(void *socket, int option, const void *value, size_t size, struct err *err)
+static bool curve_set(void *socket, int option, const void *value, size_t size, struct err *err)
 {
     return zmq_setsockopt(socket, option, value, size) == 0 || socket_error(err, "cannot set a socket's keys");
 }
 
 bool curve_set_client(void *socket, const struct curve_keys *keys, const char *server_key, struct err *err)
 {
-    return s_set(socket, ZMQ_CURVE_SERVERKEY, server_key, CURVE_KEY, err) &&
-           s_set(socket, ZMQ_CURVE_PUBLICKEY, keys->public.key, CURVE_KEY, err) &&
-           s_set(socket, ZMQ_CURVE_SECRETKEY, keys->secret, CURVE_KEY, err);
+    return curve_set(socket, ZMQ_CURVE_SERVERKEY, server_key, CURVE_KEY, err) &&
+           curve_set(socket, ZMQ_CURVE_PUBLICKEY, keys->public.key, CURVE_KEY, err) &&
+           curve_set(socket, ZMQ_CURVE_SECRETKEY, keys->secret, CURVE_KEY, err);
 }

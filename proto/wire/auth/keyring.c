@@ -2,7 +2,7 @@
 #include "proto/wire/auth/keyring.h"
 
 /* True where both or none are given. */
-static bool s_together(const char *key, const char *other, const char *name, struct err *err)
+static bool keyring_together(const char *key, const char *other, const char *name, struct err *err)
 {
     if ((key[0] == '\0') == (other[0] == '\0'))
         return true;
@@ -11,7 +11,7 @@ static bool s_together(const char *key, const char *other, const char *name, str
     return err_set(err, ERR_USAGE, "curve.%s needs --curve.key beside it; \"lstmq keygen\" makes one", name);
 }
 
-static bool s_own(struct keyring *keyring, const char *path, struct err *err)
+static bool keyring_own(struct keyring *keyring, const char *path, struct err *err)
 {
     keyring->used = curve_read(path, &keyring->own, err);
     return keyring->used || err_context(err, "curve.key");
@@ -20,11 +20,11 @@ static bool s_own(struct keyring *keyring, const char *path, struct err *err)
 bool keyring_open_server(struct keyring *keyring, const struct config *config, struct err *err)
 {
     *keyring = (struct keyring){0};
-    if (!s_together(config->curve_key, config->curve_allow, "allow", err))
+    if (!keyring_together(config->curve_key, config->curve_allow, "allow", err))
         return false;
     if (config->curve_key[0] == '\0')
         return true;
-    if (!s_own(keyring, config->curve_key, err))
+    if (!keyring_own(keyring, config->curve_key, err))
         return false;
     keyring->allow = allow_open(config->curve_allow, err);
     if (keyring->allow != NULL)
@@ -36,11 +36,11 @@ bool keyring_open_server(struct keyring *keyring, const struct config *config, s
 bool keyring_open_client(struct keyring *keyring, const struct config *config, struct err *err)
 {
     *keyring = (struct keyring){0};
-    if (!s_together(config->curve_key, config->curve_server, "server", err))
+    if (!keyring_together(config->curve_key, config->curve_server, "server", err))
         return false;
     if (config->curve_key[0] == '\0')
         return true;
-    if (!s_own(keyring, config->curve_key, err))
+    if (!keyring_own(keyring, config->curve_key, err))
         return false;
     if (curve_read_public(config->curve_server, &keyring->server, err))
         return true;

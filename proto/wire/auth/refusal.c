@@ -10,7 +10,7 @@
 
 enum { LINES_A_SECOND = 10, SECOND_MS = 1000, TELL_MS = 5000, REPEAT_MS = 60000 };
 
-static bool s_tell(void *context, struct err *err)
+static bool refusal_tell(void *context, struct err *err)
 {
     struct refusals *refusals = context;
     (void)err;
@@ -27,11 +27,11 @@ void refusals_close(struct refusals *refusals)
     if (refusals->timer == 0)
         return;
     loop_remove(refusals->loop, refusals->timer);
-    s_tell(refusals, NULL);
+    refusal_tell(refusals, NULL);
 }
 
 /* FNV-1a (Fowler, Noll, Vo). */
-static uint64_t s_hash(uint64_t hash, const char *text, size_t size)
+static uint64_t refusal_hash(uint64_t hash, const char *text, size_t size)
 {
     for (size_t i = 0; i < size; i++)
         hash = (hash ^ (unsigned char)text[i]) * 0x100000001b3;
@@ -39,11 +39,12 @@ static uint64_t s_hash(uint64_t hash, const char *text, size_t size)
 }
 
 /* Whether this line was logged a short while ago. It takes the place of the line that fell to its slot before. */
-static bool s_is_repeated(struct refusals *refusals, const char *address, const char *reason, int64_t now)
+static bool refusal_is_repeated(struct refusals *refusals, const char *address, const char *reason, int64_t now)
 {
     const char *port = strrchr(address, ':');
-    uint64_t hash = s_hash(0xcbf29ce484222325, address, port == NULL ? strlen(address) : (size_t)(port - address));
-    hash = s_hash(hash, reason, strlen(reason));
+    uint64_t hash =
+        refusal_hash(0xcbf29ce484222325, address, port == NULL ? strlen(address) : (size_t)(port - address));
+    hash = refusal_hash(hash, reason, strlen(reason));
     size_t slot = hash % REFUSALS_REMEMBERED;
     bool repeated = refusals->recent[slot].hash == hash && refusals->recent[slot].ms != 0 &&
                     now - refusals->recent[slot].ms < REPEAT_MS;
@@ -55,7 +56,7 @@ static bool s_is_repeated(struct refusals *refusals, const char *address, const 
 }
 
 /* Whether this second has room for a line. */
-static bool s_has_room(struct refusals *refusals, int64_t now)
+static bool refusal_has_room(struct refusals *refusals, int64_t now)
 {
     if (refusals->lines == 0 || now - refusals->since_ms >= SECOND_MS) {
         refusals->since_ms = now;
@@ -72,7 +73,7 @@ void refusal_log(struct refusals *refusals, const char *address, const char *for
     vsnprintf(reason, sizeof reason, format, args);
     va_end(args);
     int64_t now = clock_ms();
-    if (!s_has_room(refusals, now) || s_is_repeated(refusals, address, reason, now)) {
+    if (!refusal_has_room(refusals, now) || refusal_is_repeated(refusals, address, reason, now)) {
         refusal_count(refusals, 1);
         return;
     }
@@ -89,5 +90,5 @@ void refusal_count(struct refusals *refusals, uint64_t more)
     refusals->total += more;
     refusals->unlogged += more;
     if (refusals->timer == 0)
-        refusals->timer = loop_add_timer(refusals->loop, TELL_MS, 0, s_tell, refusals, NULL);
+        refusals->timer = loop_add_timer(refusals->loop, TELL_MS, 0, refusal_tell, refusals, NULL);
 }

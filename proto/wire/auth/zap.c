@@ -26,7 +26,7 @@
 enum { ASKER, DELIMITER, VERSION, REQUEST_ID, DOMAIN, ADDRESS, ROUTING_ID, MECHANISM, KEY, REQUEST_FRAMES };
 
 /* The domain of a socket without keys. */
-static const char s_open[] = "open";
+static const char zap_open[] = "open";
 
 enum { KEY_BYTES = 32, REQUESTS_A_ROUND = 256, ROLE_PROPERTY = 32 };
 
@@ -40,10 +40,10 @@ struct zap {
     uint64_t accepted;
 };
 
-static const char *const s_domains[ZAP_DOMAINS] = {"train", "ring", "serve", "admin"};
+static const char *const zap_domains[ZAP_DOMAINS] = {"train", "ring", "serve", "admin"};
 
 /* The roles that each domain takes, as a set. */
-static const unsigned s_roles[ZAP_DOMAINS] = {
+static const unsigned zap_roles[ZAP_DOMAINS] = {
     [ZAP_TRAIN] = 1U << ROLE_TRAIN | 1U << ROLE_ADMIN,
     [ZAP_SERVE] = 1U << ROLE_SERVE | 1U << ROLE_CLIENT | 1U << ROLE_ADMIN,
     [ZAP_ADMIN] = 1U << ROLE_ADMIN,
@@ -54,19 +54,19 @@ struct request {
     size_t count; /* initialised */
 };
 
-static void s_request_close(struct request *request)
+static void zap_request_close(struct request *request)
 {
     for (size_t i = 0; i < request->count; i++)
         zmq_msg_close(&request->frames[i]);
 }
 
-static bool s_is(zmq_msg_t *frame, const char *text)
+static bool zap_is(zmq_msg_t *frame, const char *text)
 {
     return zmq_msg_size(frame) == strlen(text) && memcmp(zmq_msg_data(frame), text, strlen(text)) == 0;
 }
 
 /* Take a whole message; frames beyond those of a request are let go. False where there is none. */
-static bool s_receive(void *socket, struct request *request, bool *whole)
+static bool zap_receive(void *socket, struct request *request, bool *whole)
 {
     *request = (struct request){0};
     bool more = true;
@@ -88,24 +88,25 @@ static bool s_receive(void *socket, struct request *request, bool *whole)
     return true;
 }
 
-static bool s_is_request(struct request *request)
+static bool zap_is_request(struct request *request)
 {
-    return s_is(&request->frames[DELIMITER], "") && s_is(&request->frames[VERSION], "1.0");
+    return zap_is(&request->frames[DELIMITER], "") && zap_is(&request->frames[VERSION], "1.0");
 }
 
-static bool s_has_key(struct request *request)
+static bool zap_has_key(struct request *request)
 {
-    return request->count == REQUEST_FRAMES && s_is(&request->frames[MECHANISM], "CURVE") &&
+    return request->count == REQUEST_FRAMES && zap_is(&request->frames[MECHANISM], "CURVE") &&
            zmq_msg_size(&request->frames[KEY]) == KEY_BYTES;
 }
 
-static bool s_is_open(struct request *request)
+static bool zap_is_open(struct request *request)
 {
-    return request->count == KEY && s_is(&request->frames[MECHANISM], "NULL") && s_is(&request->frames[DOMAIN], s_open);
+    return request->count == KEY && zap_is(&request->frames[MECHANISM], "NULL") &&
+           zap_is(&request->frames[DOMAIN], zap_open);
 }
 
 /* The peer's address as one word; it comes from libzmq, so "?" is for what it should never send. */
-static void s_address(struct request *request, char address[64])
+static void zap_address(struct request *request, char address[64])
 {
     zmq_msg_t *frame = &request->frames[ADDRESS];
     size_t size = zmq_msg_size(frame) < 63 ? zmq_msg_size(frame) : 63;
@@ -117,10 +118,10 @@ static void s_address(struct request *request, char address[64])
 }
 
 /* Whether `key` may use the request's domain; the reason for the log where not. */
-static bool s_judge(struct zap *zap, struct request *request, const char *key, char *reason, size_t room)
+static bool zap_judge(struct zap *zap, struct request *request, const char *key, char *reason, size_t room)
 {
     int domain = 0;
-    while (domain < ZAP_DOMAINS && !s_is(&request->frames[DOMAIN], s_domains[domain]))
+    while (domain < ZAP_DOMAINS && !zap_is(&request->frames[DOMAIN], zap_domains[domain]))
         domain++;
     char shown[CURVE_SHOWN];
     curve_show(key, shown);
@@ -133,15 +134,15 @@ static bool s_judge(struct zap *zap, struct request *request, const char *key, c
         snprintf(reason, room, "key %s is not the key of this rank's neighbour", shown);
     else if (known == NULL)
         snprintf(reason, room, "key %s is not on the list of keys", shown);
-    else if ((s_roles[domain] & 1U << known->role) != 0)
+    else if ((zap_roles[domain] & 1U << known->role) != 0)
         return true;
     else
         snprintf(reason, room, "key %s (%s) has the role %s, which is not for \"%s\"", shown, known->name,
-                 curve_role_name(known->role), s_domains[domain]);
+                 curve_role_name(known->role), zap_domains[domain]);
     return false;
 }
 
-static bool s_send(void *socket, zmq_msg_t *copied, const char *text, bool more)
+static bool zap_send(void *socket, zmq_msg_t *copied, const char *text, bool more)
 {
     int flags = ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0);
     if (copied != NULL)
@@ -151,7 +152,7 @@ static bool s_send(void *socket, zmq_msg_t *copied, const char *text, bool more)
 
 /* The role that the list has for a key, as ZAP has a property: sizes before name and value. A ring's keys have none.
  * Returns its size. */
-static size_t s_role_property(struct zap *zap, const char *key, uint8_t property[ROLE_PROPERTY])
+static size_t zap_role_property(struct zap *zap, const char *key, uint8_t property[ROLE_PROPERTY])
 {
     static const char name[] = ROUTE_ROLE;
     const struct curve_public *known = zap_find(zap, key);
@@ -168,50 +169,50 @@ static size_t s_role_property(struct zap *zap, const char *key, uint8_t property
 }
 
 /* An asker that has gone meanwhile is no failure: the ROUTER drops what is for it. */
-static void s_reply(struct zap *zap, struct request *request, bool good, const char *user)
+static void zap_reply(struct zap *zap, struct request *request, bool good, const char *user)
 {
     uint8_t property[ROLE_PROPERTY];
-    size_t size = s_role_property(zap, user, property);
-    bool sent = s_send(zap->socket, &request->frames[ASKER], NULL, true) && s_send(zap->socket, NULL, "", true) &&
-                s_send(zap->socket, NULL, "1.0", true) &&
-                s_send(zap->socket, &request->frames[REQUEST_ID], NULL, true) &&
-                s_send(zap->socket, NULL, good ? "200" : "300", true) &&
-                s_send(zap->socket, NULL, good ? "OK" : "not allowed", true) && s_send(zap->socket, NULL, user, true) &&
-                zmq_send(zap->socket, property, size, ZMQ_DONTWAIT) >= 0;
+    size_t size = zap_role_property(zap, user, property);
+    bool sent = zap_send(zap->socket, &request->frames[ASKER], NULL, true) && zap_send(zap->socket, NULL, "", true) &&
+                zap_send(zap->socket, NULL, "1.0", true) &&
+                zap_send(zap->socket, &request->frames[REQUEST_ID], NULL, true) &&
+                zap_send(zap->socket, NULL, good ? "200" : "300", true) &&
+                zap_send(zap->socket, NULL, good ? "OK" : "not allowed", true) &&
+                zap_send(zap->socket, NULL, user, true) && zmq_send(zap->socket, property, size, ZMQ_DONTWAIT) >= 0;
     if (!sent)
         log_event(LOG_WARN, "admission_failed", LOG_FIELDS(LOG_TEXT("reason", zmq_strerror(zmq_errno()))),
                   "cannot answer whether a peer may connect: %s", zmq_strerror(zmq_errno()));
 }
 
-static void s_answer(struct zap *zap, struct request *request)
+static void zap_answer(struct zap *zap, struct request *request)
 {
     char address[64], key[CURVE_KEY] = "", reason[256] = "it has no key";
-    bool good = s_is_request(request);
-    if (good && s_has_key(request))
+    bool good = zap_is_request(request);
+    if (good && zap_has_key(request))
         good = zmq_z85_encode(key, zmq_msg_data(&request->frames[KEY]), KEY_BYTES) != NULL &&
-               s_judge(zap, request, key, reason, sizeof reason);
+               zap_judge(zap, request, key, reason, sizeof reason);
     else
-        good = good && s_is_open(request);
-    s_address(request, address);
+        good = good && zap_is_open(request);
+    zap_address(request, address);
     if (good)
         zap->accepted++;
     else
         refusal_log(&zap->refusals, address, "%s", reason);
-    s_reply(zap, request, good, good ? key : "");
+    zap_reply(zap, request, good, good ? key : "");
 }
 
 /* So many requests a round that a flood leaves time for the loop's other sources. */
-static bool s_ready(void *context, struct err *err)
+static bool zap_ready(void *context, struct err *err)
 {
     struct zap *zap = context;
     struct request request;
     bool whole = false;
     (void)err;
     for (int i = 0; i < REQUESTS_A_ROUND; i++) {
-        bool got = s_receive(zap->socket, &request, &whole);
+        bool got = zap_receive(zap->socket, &request, &whole);
         if (got && whole)
-            s_answer(zap, &request);
-        s_request_close(&request);
+            zap_answer(zap, &request);
+        zap_request_close(&request);
         if (!got)
             break;
     }
@@ -236,7 +237,7 @@ struct zap *zap_new(void *zmq_context, struct loop *loop, struct allow *allow, s
         zmq_bind(zap->socket, ZAP_ENDPOINT) != 0)
         socket_error(err, "cannot bind the handler of keys");
     else
-        zap->source = loop_add_socket(loop, zap->socket, s_ready, zap, err);
+        zap->source = loop_add_socket(loop, zap->socket, zap_ready, zap, err);
     if (zap->source == 0)
         zap_destroy(&zap);
     return zap;
@@ -254,7 +255,7 @@ void zap_destroy(struct zap **zap)
     *zap = NULL;
 }
 
-static bool s_set(void *socket, int option, const void *value, size_t size, struct err *err)
+static bool zap_set(void *socket, int option, const void *value, size_t size, struct err *err)
 {
     return zmq_setsockopt(socket, option, value, size) == 0 || socket_error(err, "cannot set a socket's keys");
 }
@@ -264,15 +265,15 @@ bool zap_set_server(struct zap *zap, void *socket, const struct curve_keys *keys
 {
     const int on = 1;
     (void)zap; /* asked for because the socket must not be without it */
-    return s_set(socket, ZMQ_CURVE_SERVER, &on, sizeof on, err) &&
-           s_set(socket, ZMQ_CURVE_SECRETKEY, keys->secret, CURVE_KEY, err) &&
-           s_set(socket, ZMQ_ZAP_DOMAIN, s_domains[domain], strlen(s_domains[domain]), err);
+    return zap_set(socket, ZMQ_CURVE_SERVER, &on, sizeof on, err) &&
+           zap_set(socket, ZMQ_CURVE_SECRETKEY, keys->secret, CURVE_KEY, err) &&
+           zap_set(socket, ZMQ_ZAP_DOMAIN, zap_domains[domain], strlen(zap_domains[domain]), err);
 }
 
 bool zap_set_open(struct zap *zap, void *socket, struct err *err)
 {
     (void)zap;
-    return s_set(socket, ZMQ_ZAP_DOMAIN, s_open, strlen(s_open), err);
+    return zap_set(socket, ZMQ_ZAP_DOMAIN, zap_open, strlen(zap_open), err);
 }
 
 void zap_set_ring(struct zap *zap, const char *key)

@@ -21,8 +21,8 @@
 
 #include <cmocka.h>
 
-static const char s_trainers_end[] = "inproc://test-trainers-end";
-static const char s_workers_end[] = "inproc://test-workers-end";
+static const char conversation_trainers_end[] = "inproc://test-trainers-end";
+static const char conversation_workers_end[] = "inproc://test-workers-end";
 
 enum { MESSAGES = 4096, SIDES = 2, FILES = 2, UNITS = 16 };
 
@@ -104,8 +104,8 @@ static void *run_relay(void *context)
 {
     struct relay *relay = context;
     void *trainer = zmq_socket(relay->context, ZMQ_DEALER), *worker = zmq_socket(relay->context, ZMQ_DEALER);
-    zmq_connect(trainer, s_trainers_end);
-    zmq_bind(worker, s_workers_end);
+    zmq_connect(trainer, conversation_trainers_end);
+    zmq_bind(worker, conversation_workers_end);
     zmq_pollitem_t items[] = {{.socket = trainer, .events = ZMQ_POLLIN}, {.socket = worker, .events = ZMQ_POLLIN}};
     bool open = true;
     while (open && zmq_poll(items, 2, -1) > 0) {
@@ -123,7 +123,7 @@ static void *run_worker(void *context)
 {
     struct part *part = context;
     const struct worker_options options = {
-        .zmq_context = part->relay.context, .endpoint = s_workers_end, .config = &part->scene.config};
+        .zmq_context = part->relay.context, .endpoint = conversation_workers_end, .config = &part->scene.config};
     part->worker_done = worker_run(&options, &part->worker_err);
     return NULL;
 }
@@ -134,7 +134,7 @@ static struct part *begin(void)
     struct part *part = calloc(1, sizeof *part);
     assert_non_null(part);
     struct config *config = &part->scene.config;
-    scene_configure(config, s_place.pairs, s_place.run);
+    scene_configure(config, scene_place_place.pairs, scene_place_place.run);
     config->model_embed = 16;
     config->model_hidden = 256;
     config->train_checkpoint_every = 5;
@@ -156,7 +156,7 @@ static void converse(struct part *part)
     struct err err = {0};
     if (!scene_open_data(scene, &err) || !scene_open_run(scene, &err))
         fail_msg("%s", err.text);
-    void *context = zmq_ctx_new(), *socket = scene_router(context, s_trainers_end);
+    void *context = zmq_ctx_new(), *socket = scene_router(context, conversation_trainers_end);
     part->relay.context = context;
     assert_non_null(socket);
     if (!scene_open_trainer(scene, socket, NULL, NULL, &err))

@@ -33,7 +33,7 @@ static void a_state_of_a_number_that_was_not_given_is_none(void **state)
 }
 
 /* The host of the coordinator before crashed in the run's first moments, and took all numbers out of the journal. */
-static void s_crash(struct scene *scene)
+static void fleet_crash(struct scene *scene)
 {
     fleet_close(&scene->fleet);
     journal_close(&scene->journal);
@@ -62,7 +62,7 @@ static void no_number_is_given_again_that_the_journal_has_lost(void **state)
     scene_hello(scene, 1, 0, 0, 0);
     uint64_t generation = scene->fleet.generation, last = scene->fleet.members[1]->id;
     assert_int_equal(scene->begun, 1);
-    s_crash(scene);
+    fleet_crash(scene);
     scene_hello(scene, 0, last, END, 4);
     assert_int_equal(scene->begun, 2);
     assert_true(scene->held);
@@ -86,7 +86,7 @@ static void a_state_that_leads_nowhere_takes_nothing_from_the_others(void **stat
 /* ---- more than one course ---- */
 
 /* What GENERATION tells worker `who` of where its state comes from. */
-static enum generation_source s_source(struct scene *scene, int who)
+static enum generation_source fleet_source(struct scene *scene, int who)
 {
     struct message message;
     bool got = true;
@@ -102,7 +102,7 @@ static enum generation_source s_source(struct scene *scene, int who)
 }
 
 /* A generation of two from step FIRST + 2 is there; then the third comes, with a step more. */
-static const struct member *s_one_step_ahead(struct scene *scene, enum reduce reduce)
+static const struct member *fleet_one_step_ahead(struct scene *scene, enum reduce reduce)
 {
     scene->config.train_reduce = reduce;
     scene->fleet.generation = 3;
@@ -117,14 +117,14 @@ static const struct member *s_one_step_ahead(struct scene *scene, enum reduce re
 static void in_floats_a_step_that_the_others_do_again_is_none(void **state)
 {
     struct scene *scene = *state;
-    assert_false(s_one_step_ahead(scene, REDUCE_FP32)->held);
+    assert_false(fleet_one_step_ahead(scene, REDUCE_FP32)->held);
     assert_int_equal(scene->results_end, 0);
 }
 
 static void in_exact_sums_it_is_the_same_as_theirs(void **state)
 {
     struct scene *scene = *state;
-    assert_true(s_one_step_ahead(scene, REDUCE_EXACT)->held);
+    assert_true(fleet_one_step_ahead(scene, REDUCE_EXACT)->held);
     assert_int_equal(scene->results_end, FIRST + 3);
 }
 
@@ -140,9 +140,9 @@ static void states_of_one_step_and_two_courses_are_two_states(void **state)
     assert_true(scene_come(scene, 2, 5, FIRST + 2, 7, 0));
     assert_true(scene->held);
     assert_int_equal(scene->step, FIRST + 2);
-    assert_int_equal(s_source(scene, 0), SOURCE_PEER);
-    assert_int_equal(s_source(scene, 1), SOURCE_HELD);
-    assert_int_equal(s_source(scene, 2), SOURCE_PEER);
+    assert_int_equal(fleet_source(scene, 0), SOURCE_PEER);
+    assert_int_equal(fleet_source(scene, 1), SOURCE_HELD);
+    assert_int_equal(fleet_source(scene, 2), SOURCE_PEER);
 }
 
 static void in_floats_other_results_are_another_course_and_in_exact_sums_a_fault(void **state)
@@ -195,7 +195,7 @@ static void a_worker_that_comes_again_is_what_it_was_no_more(void **state)
 
 /* ---- dismissed ---- */
 
-static void s_dismiss(struct scene *scene, bool meeting)
+static void test_fleet_dismiss(struct scene *scene, bool meeting)
 {
     scene_begin_generation(scene, meeting);
     const struct message stopped = {.type = MESSAGE_STOPPED, .stopped = {.generation = scene->fleet.generation}};
@@ -217,16 +217,16 @@ static void s_dismiss(struct scene *scene, bool meeting)
 
 static void who_has_not_been_told_the_others_is_stopped_before_it_is_dismissed(void **state)
 {
-    s_dismiss(*state, false);
+    test_fleet_dismiss(*state, false);
 }
 
 static void who_meets_the_others_is_stopped_before_it_is_dismissed(void **state)
 {
-    s_dismiss(*state, true);
+    test_fleet_dismiss(*state, true);
 }
 
 /* The coordinator's socket learns what its peers did meanwhile: a send alone looks only now and then. */
-static void s_notice(const struct scene *scene)
+static void fleet_notice(const struct scene *scene)
 {
     int events;
     size_t size = sizeof events;
@@ -250,7 +250,7 @@ static void what_found_no_room_is_said_later_in_its_order(void **state)
     while ((type = scene_heard(scene, 0)) != 0 && pings-- > 0)
         assert_int_equal(type, MESSAGE_PING);
     assert_int_equal(pings, 0);
-    s_notice(scene);
+    fleet_notice(scene);
     assert_true(generation_ask_again(&scene->fleet, member, NULL));
     assert_int_equal(scene_heard(scene, 0), MESSAGE_STOP);
     assert_int_equal(scene_heard(scene, 0), MESSAGE_DISMISS);
@@ -261,7 +261,7 @@ static void what_found_no_room_is_said_later_in_its_order(void **state)
 /* ---- errors that end the run ---- */
 
 /* Worker 0 says that training diverged, and whether the run goes on. */
-static bool s_diverge(struct scene *scene, struct err *err)
+static bool fleet_diverge(struct scene *scene, struct err *err)
 {
     const struct message error = {.type = MESSAGE_ERROR,
                                   .error = {.code = ERR_DIVERGED, .text = {"loss is not finite", 18}}};
@@ -277,7 +277,7 @@ static void a_diverged_run_is_abandoned_in_the_middle_of_its_work(void **state)
     struct scene *scene = *state;
     struct err err = {0};
     scene_begin_generation(scene, true);
-    assert_false(s_diverge(scene, &err));
+    assert_false(fleet_diverge(scene, &err));
     assert_int_equal(err.code, ERR_DIVERGED);
     assert_string_equal(err.text, "loss is not finite");
     assert_true(fleet_abandon(&scene->fleet, "training failed", NULL));
@@ -297,7 +297,7 @@ static void the_last_worker_that_diverges_leaves_an_empty_fleet(void **state)
     struct scene *scene = *state;
     struct err err = {0};
     scene_hello(scene, 0, 0, 0, 0);
-    assert_false(s_diverge(scene, &err));
+    assert_false(fleet_diverge(scene, &err));
     scene->emptied = false;
     assert_true(fleet_abandon(&scene->fleet, "training failed", NULL));
     assert_true(scene->emptied);
@@ -310,13 +310,13 @@ static void an_error_read_after_its_worker_was_lost_still_counts(void **state)
     struct err err = {0};
     scene_begin_generation(scene, true);
     assert_true(roster_lose(&scene->fleet, scene->fleet.members[0], "has lost its connection", NULL));
-    assert_false(s_diverge(scene, &err));
+    assert_false(fleet_diverge(scene, &err));
     assert_int_equal(err.code, ERR_DIVERGED);
 }
 
 static void an_error_of_one_that_was_never_a_member_does_not_count(void **state)
 {
-    assert_true(s_diverge(*state, NULL));
+    assert_true(fleet_diverge(*state, NULL));
 }
 
 /* Within a process a failed worker says ERROR and closes; the coordinator may send to it before it reads that. */
@@ -334,7 +334,7 @@ static void a_send_to_a_failed_worker_leaves_its_error_to_be_read(void **state)
     snprintf(expected, sizeof expected, "worker %d: no memory", (int)member->id);
     assert_true(message_send(scene->workers[0], NULL, &error, NULL));
     assert_int_equal(zmq_disconnect(scene->workers[0], scene_endpoint), 0);
-    s_notice(scene);
+    fleet_notice(scene);
     assert_true(fleet_send(&scene->fleet, member, &ping, &sent, &err));
     assert_false(sent);
     assert_false(fleet_receive(&scene->fleet, &got, &err));

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-static const char s_endpoint[] = "inproc://test-generation";
+static const char test_generation_endpoint[] = "inproc://test-generation";
 
 /* A coordinator's socket, and one worker that reads when it is asked to. */
 struct scene {
@@ -19,7 +19,7 @@ struct scene {
     struct member member;
 };
 
-static int s_open(void **state)
+static int generation_open(void **state)
 {
     static struct scene scene;
     int one = 1, none = 0;
@@ -34,18 +34,18 @@ static int s_open(void **state)
            zmq_setsockopt(scene.router, ZMQ_SNDHWM, &one, sizeof one) |
            zmq_setsockopt(scene.router, ZMQ_LINGER, &none, sizeof none) |
            zmq_setsockopt(scene.worker, ZMQ_RCVHWM, &one, sizeof one) |
-           zmq_setsockopt(scene.worker, ZMQ_ROUTING_ID, "worker", 6) | zmq_bind(scene.router, s_endpoint) |
-           zmq_connect(scene.worker, s_endpoint);
+           zmq_setsockopt(scene.worker, ZMQ_ROUTING_ID, "worker", 6) |
+           zmq_bind(scene.router, test_generation_endpoint) | zmq_connect(scene.worker, test_generation_endpoint);
 }
 
-static int s_close(void **state)
+static int generation_close(void **state)
 {
     struct scene *scene = *state;
     return zmq_close(scene->worker) | zmq_close(scene->router) | zmq_ctx_term(scene->context);
 }
 
 /* Pings until no more fit. */
-static int s_fill(struct scene *scene)
+static int generation_fill(struct scene *scene)
 {
     const struct message ping = {.type = MESSAGE_PING};
     bool sent = true;
@@ -55,7 +55,7 @@ static int s_fill(struct scene *scene)
     return count;
 }
 
-static enum message_type s_hear(struct scene *scene)
+static enum message_type generation_hear(struct scene *scene)
 {
     struct message message;
     bool got;
@@ -68,19 +68,19 @@ static enum message_type s_hear(struct scene *scene)
 static void a_full_queue_delays_a_stop_and_loses_none(void **state)
 {
     struct scene *scene = *state;
-    int pings = s_fill(scene);
+    int pings = generation_fill(scene);
     assert_true(pings > 0);
     assert_true(generation_ask(&scene->fleet, &scene->member, MEMBER_STOPPING, NULL, NULL));
     assert_int_equal(scene->member.phase, MEMBER_STOPPING);
     assert_true(scene->member.unasked);
     for (; pings > 0; pings--)
-        assert_int_equal(s_hear(scene), MESSAGE_PING);
+        assert_int_equal(generation_hear(scene), MESSAGE_PING);
     while (scene->member.unasked) /* the queue's room shows a moment later */
         assert_true(generation_ask_again(&scene->fleet, &scene->member, NULL));
     assert_true(generation_ask_again(&scene->fleet, &scene->member, NULL));
-    assert_int_equal(s_hear(scene), MESSAGE_STOP);
+    assert_int_equal(generation_hear(scene), MESSAGE_STOP);
     assert_true(generation_ask(&scene->fleet, &scene->member, MEMBER_LEAVING, "the end", NULL));
-    assert_int_equal(s_hear(scene), MESSAGE_DISMISS);
+    assert_int_equal(generation_hear(scene), MESSAGE_DISMISS);
 }
 
 /* Dismissed in the middle of a rendezvous: what was on its way is nobody's fault. */
@@ -108,7 +108,8 @@ static void an_endpoint_that_was_not_asked_for_breaks_the_protocol(void **state)
     assert_int_equal(err.code, ERR_PROTOCOL);
 }
 
-static bool s_count_answers(void *context, struct member *member, const struct message *message, struct err *err)
+static bool generation_count_answers(void *context, struct member *member, const struct message *message,
+                                     struct err *err)
 {
     (void)member, (void)err;
     *(int *)context += message->type == MESSAGE_PONG;
@@ -124,13 +125,13 @@ static void who_had_no_room_is_offered_work_again_once_it_reads(void **state)
     bool got;
     scene->member.phase = MEMBER_WORKING;
     scene->fleet.phase = FLEET_WORK;
-    scene->fleet.owner = (struct fleet_owner){.context = &answers, .answer = s_count_answers};
+    scene->fleet.owner = (struct fleet_owner){.context = &answers, .answer = generation_count_answers};
     scene->fleet.members = members;
     scene->fleet.count = 1;
-    int pings = s_fill(scene);
+    int pings = generation_fill(scene);
     assert_true(scene->member.full);
     for (; pings > 0; pings--)
-        assert_int_equal(s_hear(scene), MESSAGE_PING);
+        assert_int_equal(generation_hear(scene), MESSAGE_PING);
     const struct message pong = {.type = MESSAGE_PONG};
     for (int i = 0; i < 2; i++) {
         assert_true(message_send(scene->worker, NULL, &pong, &err));
@@ -161,7 +162,7 @@ static void an_upload_waits_for_its_receiver_and_goes_as_fast_as_it_can(void **s
 
 int main(void)
 {
-#define RUN(name) cmocka_unit_test_setup_teardown(name, s_open, s_close)
+#define RUN(name) cmocka_unit_test_setup_teardown(name, generation_open, generation_close)
     const struct CMUnitTest tests[] = {
         RUN(a_full_queue_delays_a_stop_and_loses_none),
         RUN(what_was_said_before_a_dismissal_was_heard_is_passed_over),

@@ -1,16 +1,16 @@
 /* Who goes with what: a fleet whose workers want to end, with states that nobody else holds and no checkpoint has. */
 #include "tests/support/fleet_scene.h"
 
-static const struct message s_resign = {.type = MESSAGE_RESIGN};
+static const struct message resign_resign = {.type = MESSAGE_RESIGN};
 
-static void s_ready(struct scene *scene, int who)
+static void resign_ready(struct scene *scene, int who)
 {
     scene_tell(scene, who,
                &(struct message){.type = MESSAGE_READY,
                                  .ready = {.generation = scene->fleet.generation, .step = scene->fleet.start.step}});
 }
 
-static void s_stopped(struct scene *scene, int who)
+static void resign_stopped(struct scene *scene, int who)
 {
     scene_tell(scene, who,
                &(struct message){.type = MESSAGE_STOPPED,
@@ -21,7 +21,7 @@ static void s_stopped(struct scene *scene, int who)
 }
 
 /* Worker `who` hears of a generation of itself alone, is to be saved from at once, and is let go when that is over. */
-static void s_saves_and_goes(struct scene *scene, int who)
+static void resign_saves_and_goes(struct scene *scene, int who)
 {
     struct message message;
     bool got;
@@ -33,40 +33,40 @@ static void s_saves_and_goes(struct scene *scene, int who)
     assert_true(scene->held);
     assert_int_equal(scene->step, END);
     scene->wound_up = false;
-    s_ready(scene, who);
+    resign_ready(scene, who);
     assert_true(scene->wound_up);
     scene->unsaved = false;
     assert_true(fleet_end(&scene->fleet, NULL));
     assert_int_equal(scene_heard(scene, who), MESSAGE_STOP);
-    s_stopped(scene, who);
+    resign_stopped(scene, who);
     assert_int_equal(scene_heard(scene, who), MESSAGE_DISMISS);
     scene_tell(scene, who, &scene_leave);
     assert_int_equal(scene->fleet.lost, 0);
 }
 
 /* `count` wait, the first with the state of END, the others of `step`; the first resigns. */
-static void s_one_waits_and_resigns(struct scene *scene, int count, uint64_t step)
+static void resign_one_waits_and_resigns(struct scene *scene, int count, uint64_t step)
 {
     scene->fleet.least = WORKERS + 1;
     for (int who = 0; who < count; who++) {
         scene_hello(scene, who, 5 - (uint64_t)who, who == 0 ? END : step, 0);
         assert_int_equal(scene_heard(scene, who), MESSAGE_WELCOME);
     }
-    scene_tell(scene, 0, &s_resign);
+    scene_tell(scene, 0, &resign_resign);
 }
 
 static void one_who_waits_is_saved_from_before_it_goes(void **state)
 {
     struct scene *scene = *state;
     scene->unsaved = true;
-    s_one_waits_and_resigns(scene, 1, 0);
-    s_saves_and_goes(scene, 0);
+    resign_one_waits_and_resigns(scene, 1, 0);
+    resign_saves_and_goes(scene, 0);
     assert_int_equal(scene->fleet.count, 0);
 }
 
 static void one_who_waits_goes_at_once_where_all_is_saved(void **state)
 {
-    s_one_waits_and_resigns(*state, 1, 0);
+    resign_one_waits_and_resigns(*state, 1, 0);
     assert_int_equal(scene_heard(*state, 0), MESSAGE_DISMISS);
 }
 
@@ -74,7 +74,7 @@ static void one_who_waits_goes_at_once_where_another_holds_as_much(void **state)
 {
     struct scene *scene = *state;
     scene->unsaved = true;
-    s_one_waits_and_resigns(scene, 2, END);
+    resign_one_waits_and_resigns(scene, 2, END);
     assert_int_equal(scene_heard(scene, 0), MESSAGE_DISMISS);
     assert_int_equal(scene->begun, 0);
 }
@@ -83,8 +83,8 @@ static void one_who_waits_is_saved_from_where_the_others_hold_less(void **state)
 {
     struct scene *scene = *state;
     scene->unsaved = true;
-    s_one_waits_and_resigns(scene, 2, END - 1);
-    s_saves_and_goes(scene, 0);
+    resign_one_waits_and_resigns(scene, 2, END - 1);
+    resign_saves_and_goes(scene, 0);
     assert_int_equal(scene_heard(scene, 1), 0);
 }
 
@@ -96,14 +96,14 @@ static void one_who_resigns_while_it_stops_is_saved_from_before_it_goes(void **s
     scene_hello(scene, 0, 5, END, 0);
     assert_int_equal(scene_heard(scene, 0), MESSAGE_WELCOME);
     assert_int_equal(scene_heard(scene, 0), MESSAGE_GENERATION);
-    s_ready(scene, 0);
+    resign_ready(scene, 0);
     assert_false(scene->wound_up);
     assert_true(fleet_end(&scene->fleet, NULL));
     assert_int_equal(scene_heard(scene, 0), MESSAGE_STOP);
-    scene_tell(scene, 0, &s_resign);
+    scene_tell(scene, 0, &resign_resign);
     assert_int_equal(scene_heard(scene, 0), 0);
-    s_stopped(scene, 0);
-    s_saves_and_goes(scene, 0);
+    resign_stopped(scene, 0);
+    resign_saves_and_goes(scene, 0);
 }
 
 /* There is no second try, or whoever has nowhere to save to would never be let go. */
@@ -111,12 +111,12 @@ static void one_whose_state_could_not_be_saved_goes_nevertheless(void **state)
 {
     struct scene *scene = *state;
     scene->unsaved = true;
-    s_one_waits_and_resigns(scene, 1, 0);
+    resign_one_waits_and_resigns(scene, 1, 0);
     assert_int_equal(scene_heard(scene, 0), MESSAGE_GENERATION);
-    s_ready(scene, 0);
+    resign_ready(scene, 0);
     assert_true(fleet_end(&scene->fleet, NULL));
     assert_int_equal(scene_heard(scene, 0), MESSAGE_STOP);
-    s_stopped(scene, 0);
+    resign_stopped(scene, 0);
     assert_int_equal(scene_heard(scene, 0), MESSAGE_DISMISS);
     assert_int_equal(scene->begun, 1);
 }
@@ -128,13 +128,13 @@ static void where_one_dies_while_it_is_saved_from_the_other_is_there(void **stat
     struct scene *scene = *state;
     scene->unsaved = true;
     scene_begin_generation(scene, true);
-    s_ready(scene, 0), s_ready(scene, 1);
+    resign_ready(scene, 0), resign_ready(scene, 1);
     assert_true(generation_end(&scene->fleet, NULL));
     for (int who = 0; who < 2; who++) {
         assert_int_equal(scene_heard(scene, who), MESSAGE_STOP);
-        scene_tell(scene, who, &s_resign);
+        scene_tell(scene, who, &resign_resign);
     }
-    s_stopped(scene, 0), s_stopped(scene, 1);
+    resign_stopped(scene, 0), resign_stopped(scene, 1);
     assert_true(generation_consider(&scene->fleet, NULL)); /* as time passes */
     assert_int_equal(scene_heard(scene, 0), MESSAGE_GENERATION);
     assert_int_equal(scene_heard(scene, 1), 0);
@@ -143,7 +143,7 @@ static void where_one_dies_while_it_is_saved_from_the_other_is_there(void **stat
     scene->fleet.lost = 0;
     scene->fleet.least = 1;
     assert_int_equal(scene_heard(scene, 2), 0);
-    s_saves_and_goes(scene, 1);
+    resign_saves_and_goes(scene, 1);
     assert_int_equal(scene_heard(scene, 2), MESSAGE_GENERATION);
     assert_false(scene->held);
 }

@@ -22,11 +22,11 @@ struct scene {
     struct status_facts facts;
 };
 
-static struct scene s_scene;
+static struct scene status_scene;
 
-static struct scene *s_set(size_t count)
+static struct scene *status_set(size_t count)
 {
-    struct scene *scene = &s_scene;
+    struct scene *scene = &status_scene;
     memset(scene, 0, sizeof *scene);
     config_defaults(&scene->config);
     scene->config.train_epochs = 50;
@@ -50,7 +50,7 @@ static struct scene *s_set(size_t count)
     return scene;
 }
 
-static json_t *s_written(const struct scene *scene, bool detail)
+static json_t *status_written(const struct scene *scene, bool detail)
 {
     struct buffer text = {0};
     status_write(&scene->facts, detail, &text);
@@ -62,7 +62,7 @@ static json_t *s_written(const struct scene *scene, bool detail)
     return object;
 }
 
-static json_int_t s_integer(const json_t *object, const char *key)
+static json_int_t test_status_integer(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
     assert_true(json_is_integer(value));
@@ -71,23 +71,23 @@ static json_int_t s_integer(const json_t *object, const char *key)
 
 static void a_status_says_where_the_run_stands(void **state)
 {
-    struct scene *scene = s_set(4);
+    struct scene *scene = status_set(4);
     (void)state;
     scene->members[2].phase = MEMBER_WAITING;
     scene->members[3].phase = MEMBER_STOPPING;
-    json_t *object = s_written(scene, false);
+    json_t *object = status_written(scene, false);
     assert_string_equal(json_string_value(json_object_get(object, "phase")), "training");
     assert_string_equal(json_string_value(json_object_get(object, "run")), "runs/\"first\"\n");
-    assert_int_equal(s_integer(object, "step"), 120);
-    assert_int_equal(s_integer(object, "epoch"), 2);
-    assert_int_equal(s_integer(object, "epoch_step"), 7);
-    assert_int_equal(s_integer(object, "epoch_steps"), 113);
-    assert_int_equal(s_integer(object, "epochs"), 50);
-    assert_int_equal(s_integer(object, "saved_step"), 113);
-    assert_int_equal(s_integer(object, "generation"), 3);
-    assert_int_equal(s_integer(object, "workers"), 2);
-    assert_int_equal(s_integer(object, "waiting"), 2);
-    assert_int_equal(s_integer(object, "lost"), 1);
+    assert_int_equal(test_status_integer(object, "step"), 120);
+    assert_int_equal(test_status_integer(object, "epoch"), 2);
+    assert_int_equal(test_status_integer(object, "epoch_step"), 7);
+    assert_int_equal(test_status_integer(object, "epoch_steps"), 113);
+    assert_int_equal(test_status_integer(object, "epochs"), 50);
+    assert_int_equal(test_status_integer(object, "saved_step"), 113);
+    assert_int_equal(test_status_integer(object, "generation"), 3);
+    assert_int_equal(test_status_integer(object, "workers"), 2);
+    assert_int_equal(test_status_integer(object, "waiting"), 2);
+    assert_int_equal(test_status_integer(object, "lost"), 1);
     assert_true(json_real_value(json_object_get(object, "tgt_tok_per_s")) == 4500);
     assert_null(json_object_get(object, "members"));
     json_decref(object);
@@ -95,9 +95,9 @@ static void a_status_says_where_the_run_stands(void **state)
 
 static void the_best_epoch_is_null_until_there_is_one(void **state)
 {
-    struct scene *scene = s_set(0);
+    struct scene *scene = status_set(0);
     (void)state;
-    json_t *object = s_written(scene, true);
+    json_t *object = status_written(scene, true);
     assert_true(json_is_null(json_object_get(object, "best_score")) &&
                 json_is_null(json_object_get(object, "best_epoch")));
     assert_string_equal(json_string_value(json_object_get(object, "best_metric")), "val_loss");
@@ -106,16 +106,16 @@ static void the_best_epoch_is_null_until_there_is_one(void **state)
     scene->state.has_best = true;
     scene->state.best_score = 0.25;
     scene->state.best_epoch = 1;
-    object = s_written(scene, false);
+    object = status_written(scene, false);
     assert_true(json_real_value(json_object_get(object, "best_score")) == 0.25);
-    assert_int_equal(s_integer(object, "best_epoch"), 1);
+    assert_int_equal(test_status_integer(object, "best_epoch"), 1);
     json_decref(object);
 }
 
 /* NaN and infinities are no JSON, and a speed of 0 would be a figure. */
 static void a_figure_that_does_not_exist_is_null(void **state)
 {
-    struct scene *scene = s_set(0);
+    struct scene *scene = status_set(0);
     const struct {
         uint64_t tokens;
         double seconds, best;
@@ -126,7 +126,7 @@ static void a_figure_that_does_not_exist_is_null(void **state)
         scene->facts.train_seconds = cases[i].seconds;
         scene->state.has_best = true;
         scene->state.best_score = cases[i].best;
-        json_t *object = s_written(scene, true);
+        json_t *object = status_written(scene, true);
         assert_true(json_is_null(json_object_get(object, "tgt_tok_per_s")));
         assert_true(json_is_null(json_object_get(object, "best_score")));
         json_decref(object);
@@ -136,15 +136,15 @@ static void a_figure_that_does_not_exist_is_null(void **state)
 static void a_member_has_a_rank_while_it_is_in_a_generation(void **state)
 {
     static const char *const phases[] = {"waiting", "entering", "syncing", "working", "stopping", "leaving"};
-    struct scene *scene = s_set(6);
+    struct scene *scene = status_set(6);
     (void)state;
     for (int i = 0; i < 6; i++)
         scene->members[i].phase = (enum member_phase)i;
-    json_t *object = s_written(scene, true), *members = json_object_get(object, "members");
+    json_t *object = status_written(scene, true), *members = json_object_get(object, "members");
     for (int i = 0; i < 6; i++) {
         const json_t *member = json_array_get(members, (size_t)i), *rank = json_object_get(member, "rank");
         assert_string_equal(json_string_value(json_object_get(member, "phase")), phases[i]);
-        assert_int_equal(s_integer(member, "worker"), i + 1);
+        assert_int_equal(test_status_integer(member, "worker"), i + 1);
         assert_true(i >= 1 && i <= 3 ? json_integer_value(rank) == i : json_is_null(rank));
         assert_true(json_real_value(json_object_get(member, "busy_seconds")) == 1.5);
     }
@@ -153,7 +153,7 @@ static void a_member_has_a_rank_while_it_is_in_a_generation(void **state)
 
 static void a_status_of_many_members_fits_its_message(void **state)
 {
-    struct scene *scene = s_set(MANY);
+    struct scene *scene = status_set(MANY);
     (void)state;
     for (size_t i = 0; i < MANY; i++) {
         struct member *member = &scene->members[i];
@@ -162,8 +162,8 @@ static void a_status_of_many_members_fits_its_message(void **state)
         member->id = member->steps = member->rows = INT64_MAX - i;
         member->busy_ns = member->waited_ns = UINT64_MAX;
     }
-    json_t *object = s_written(scene, true);
-    assert_int_equal(s_integer(object, "workers"), MANY);
+    json_t *object = status_written(scene, true);
+    assert_int_equal(test_status_integer(object, "workers"), MANY);
     assert_true(json_array_size(json_object_get(object, "members")) > 0);
     json_decref(object);
 }

@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-static const char s_endpoint[] = "inproc://test-trainer";
+static const char trainer_endpoint[] = "inproc://test-trainer";
 
 /* One part of a run: from run_open to the worker's leave. */
 struct part {
@@ -40,9 +40,9 @@ struct part {
 
 static void begin(struct part *part, const char *run)
 {
-    *part = (struct part){.fake = {.endpoint = s_endpoint, .credit = 2}};
+    *part = (struct part){.fake = {.endpoint = trainer_endpoint, .credit = 2}};
     struct config *config = &part->scene.config;
-    scene_configure(config, s_place.pairs, run);
+    scene_configure(config, scene_place_place.pairs, run);
     config->train_span = 4;
     config->train_shards = 1;
     config->train_valid_decode = VALID_FREE;
@@ -53,7 +53,7 @@ static void say_hello_too(struct part *part)
     int linger = 0;
     part->other = zmq_socket(part->fake.context, ZMQ_DEALER);
     assert_int_equal(zmq_setsockopt(part->other, ZMQ_LINGER, &linger, sizeof linger), 0);
-    assert_int_equal(zmq_connect(part->other, s_endpoint), 0);
+    assert_int_equal(zmq_connect(part->other, trainer_endpoint), 0);
     fake_say(part->other, &(struct message){.type = MESSAGE_HELLO, .hello = dummy_hello()});
 }
 
@@ -96,7 +96,7 @@ static void train(struct part *part)
     if (!scene_open_data(scene, err) || !scene_open_run(scene, err))
         fail_msg("%s", err->text);
     part->fake.context = zmq_ctx_new();
-    void *socket = scene_router(part->fake.context, s_endpoint);
+    void *socket = scene_router(part->fake.context, trainer_endpoint);
     assert_non_null(socket);
     if (!scene_open_trainer(scene, socket, part->journal, part->ledger, err))
         fail_msg("%s", err->text);
@@ -126,7 +126,7 @@ static void a_run_says_its_messages_in_order(void **state)
 {
     struct part part;
     (void)state;
-    begin(&part, s_place.run);
+    begin(&part, scene_place_place.run);
     train(&part);
     assert_true(part.ok);
     assert_int_equal(part.outcome, TRAINER_FINISHED);
@@ -141,7 +141,7 @@ static void no_work_is_sent_without_credit(void **state)
 {
     struct part part;
     (void)state;
-    begin(&part, s_place.run);
+    begin(&part, scene_place_place.run);
     part.fake.credit = 1;
     part.scene.config.train_span = 1;
     train(&part);
@@ -155,7 +155,7 @@ static void spans_end_at_checkpoints_and_epochs(void **state)
 {
     struct part part;
     (void)state;
-    begin(&part, s_place.run);
+    begin(&part, scene_place_place.run);
     part.scene.config.train_epochs = 1;
     part.scene.config.train_checkpoint_every = 3;
     part.scene.config.train_bleu = false;
@@ -198,23 +198,23 @@ static void compare_with_unbroken(uint64_t at_step, uint64_t at_score, const cha
 {
     struct part whole, first, second;
     struct buffer expected = {0}, found = {0};
-    begin(&whole, s_place.run);
+    begin(&whole, scene_place_place.run);
     train(&whole);
     assert_true(whole.ok);
-    begin(&first, s_place.run_too);
+    begin(&first, scene_place_place.run_too);
     first.interrupt_at_step = at_step;
     first.interrupt_at_score = at_score;
     train(&first);
     assert_true(first.ok);
     assert_int_equal(first.outcome, TRAINER_INTERRUPTED);
     end(&first);
-    begin(&second, s_place.run_too);
+    begin(&second, scene_place_place.run_too);
     second.scene.config.run_resume = true;
     train(&second);
     assert_true(second.ok);
     assert_int_equal(second.outcome, TRAINER_FINISHED);
     assert_memory_equal(second.fake.heard.data, resumed_as, strlen(resumed_as));
-    assert_int_equal(outcome_of(s_place.run, &expected), outcome_of(s_place.run_too, &found));
+    assert_int_equal(outcome_of(scene_place_place.run, &expected), outcome_of(scene_place_place.run_too, &found));
     assert_string_equal(found.data, expected.data);
     buffer_free(&expected);
     buffer_free(&found);
@@ -239,7 +239,7 @@ static void open_journal(struct journal *journal, struct ledger *ledger, bool re
 {
     const struct journal_origin origin = {.options = 1, .pairs = 2};
     ledger_begin(ledger, 7);
-    assert_true(journal_open(journal, s_place.run_too, resume, &origin, ledger, NULL));
+    assert_true(journal_open(journal, scene_place_place.run_too, resume, &origin, ledger, NULL));
 }
 
 /* Behind the checkpoint of an epoch that is not closed its journal has results of the next one, after which nobody holds the
@@ -251,7 +251,7 @@ static void results_that_a_first_generation_begins_before_are_in_the_journal_no_
     struct journal journal;
     struct ledger ledger = {0};
     (void)state;
-    begin(&first, s_place.run_too);
+    begin(&first, scene_place_place.run_too);
     first.interrupt_at_score = 1;
     train(&first);
     assert_true(first.ok);
@@ -261,7 +261,7 @@ static void results_that_a_first_generation_begins_before_are_in_the_journal_no_
     journal_close(&journal);
     open_journal(&journal, &ledger, true);
     assert_int_equal(ledger_end(&ledger), 9);
-    begin(&second, s_place.run_too);
+    begin(&second, scene_place_place.run_too);
     second.scene.config.run_resume = true;
     second.scene.config.cluster_settle = 0;
     second.interrupt_at_score = 1;
@@ -283,7 +283,7 @@ static void an_interruption_saves_after_the_spans_in_flight(void **state)
 {
     struct part part;
     (void)state;
-    begin(&part, s_place.run);
+    begin(&part, scene_place_place.run);
     part.scene.config.train_span = 1;
     part.interrupt_at_step = 2;
     train(&part);
@@ -301,7 +301,7 @@ static void a_step_that_is_told_of_while_another_is_saved_is_not_saved(void **st
     (void)state;
     for (int ahead = 0; ahead < 2; ahead++) {
         struct part part;
-        begin(&part, ahead ? s_place.run_too : s_place.run);
+        begin(&part, ahead ? scene_place_place.run_too : scene_place_place.run);
         part.scene.config.train_span = 1;
         part.interrupt_at_step = 2;
         part.ahead = ahead == 1;
@@ -324,7 +324,7 @@ static void patience_ends_a_run_and_the_best_epoch_stays(void **state)
     struct part part;
     char target[64] = "", path[128];
     (void)state;
-    begin(&part, s_place.run);
+    begin(&part, scene_place_place.run);
     part.scene.config.train_epochs = 50;
     part.scene.config.train_patience = 2;
     part.scene.config.train_keep = 1;
@@ -333,10 +333,10 @@ static void patience_ends_a_run_and_the_best_epoch_stays(void **state)
     assert_true(part.ok);
     assert_int_equal(part.outcome, TRAINER_FINISHED);
     assert_int_equal(part.fake.step, 3 * 7);
-    snprintf(path, sizeof path, "%s/best", s_place.run);
+    snprintf(path, sizeof path, "%s/best", scene_place_place.run);
     assert_true(readlink(path, target, sizeof target - 1) > 0);
     assert_string_equal(target, "step-00000007");
-    snprintf(path, sizeof path, "%s/step-00000014", s_place.run);
+    snprintf(path, sizeof path, "%s/step-00000014", scene_place_place.run);
     assert_int_not_equal(access(path, F_OK), 0);
     end(&part);
 }
@@ -348,7 +348,7 @@ static void a_failed_checkpoint_does_not_end_a_run(void **state)
     struct rlimit limit, small;
     struct metrics metrics = {0};
     (void)state;
-    begin(&part, s_place.run);
+    begin(&part, scene_place_place.run);
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
     small = (struct rlimit){.rlim_cur = 1 << 20, .rlim_max = limit.rlim_max};
@@ -368,7 +368,7 @@ static void a_workers_error_ends_the_run_with_its_code(void **state)
 {
     struct part part;
     (void)state;
-    begin(&part, s_place.run);
+    begin(&part, scene_place_place.run);
     part.fake.fail_at = 5;
     train(&part);
     assert_false(part.ok);
@@ -381,7 +381,7 @@ static void a_diverged_validation_names_the_epoch(void **state)
 {
     struct part part;
     (void)state;
-    begin(&part, s_place.run);
+    begin(&part, scene_place_place.run);
     part.fake.diverges = true;
     train(&part);
     assert_false(part.ok);
@@ -398,8 +398,8 @@ static void a_diverged_run_of_a_cluster_ends_once(void **state)
     const struct journal_origin origin = {.options = 1, .pairs = 2};
     (void)state;
     ledger_begin(&ledger, 0);
-    assert_true(journal_open(&journal, s_place.run, false, &origin, &ledger, NULL));
-    begin(&part, s_place.run);
+    assert_true(journal_open(&journal, scene_place_place.run, false, &origin, &ledger, NULL));
+    begin(&part, scene_place_place.run);
     part.scene.config.cluster_settle = 0;
     part.fake.diverges = true;
     part.journal = &journal;
@@ -418,7 +418,7 @@ static void a_stranger_is_refused_and_the_run_goes_on(void **state)
 {
     struct part part;
     (void)state;
-    begin(&part, s_place.run);
+    begin(&part, scene_place_place.run);
     part.stranger = true;
     train(&part);
     assert_true(part.ok);
@@ -432,7 +432,7 @@ static void an_epochs_record_follows_the_definitions(void **state)
     struct part part;
     struct metrics metrics = {0};
     (void)state;
-    begin(&part, s_place.run);
+    begin(&part, scene_place_place.run);
     part.scene.config.train_epochs = 1;
     part.scene.config.train_loss_mean = MEAN_BATCH;
     train(&part);

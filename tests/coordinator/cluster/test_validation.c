@@ -23,7 +23,7 @@ struct place {
     struct validation validation;
 };
 
-static int s_open(void **state)
+static int test_validation_open(void **state)
 {
     static struct place place;
     place = (struct place){.folder = "/tmp/lstmq-validation-XXXXXX"};
@@ -41,13 +41,13 @@ static int s_open(void **state)
     return fclose(file);
 }
 
-static int s_close(void **state)
+static int test_validation_close(void **state)
 {
     struct place *place = *state;
     return folder_remove(place->folder, NULL) ? 0 : -1;
 }
 
-static void s_begin(struct place *place, int64_t length)
+static void test_validation_begin(struct place *place, int64_t length)
 {
     struct config *config = &place->scene.config;
     struct err err = {0};
@@ -64,14 +64,14 @@ static void s_begin(struct place *place, int64_t length)
     validation_begin(&place->validation);
 }
 
-static void s_end(struct place *place)
+static void validation_end(struct place *place)
 {
     validation_close(&place->validation);
     scene_close_data(&place->scene);
 }
 
 /* What a worker would say of these rows: a third of a nat for each token, and empty translations. */
-static struct scored s_answer(const struct validate *request)
+static struct scored validation_answer(const struct validate *request)
 {
     static const uint16_t lengths[BATCH];
     struct scored scored = {.request = request->request, .lengths = lengths, .rows = request->rows.count};
@@ -83,7 +83,7 @@ static struct scored s_answer(const struct validate *request)
 }
 
 /* Every request, in order, and the largest answer that it allows; its answers in `answers`. */
-static uint32_t s_ask_all(struct place *place, struct scored *answers, uint32_t most, size_t *largest)
+static uint32_t validation_ask_all(struct place *place, struct scored *answers, uint32_t most, size_t *largest)
 {
     const struct dataset *dataset = &place->scene.dataset;
     uint32_t count = 0, row = dataset->train;
@@ -93,7 +93,7 @@ static uint32_t s_ask_all(struct place *place, struct scored *answers, uint32_t 
         if (!more)
             break;
         assert_true(count < most);
-        answers[count++] = s_answer(&request);
+        answers[count++] = validation_answer(&request);
         size_t bytes = (size_t)request.rows.count * (size_t)place->scene.config.data_length * sizeof(uint16_t);
         *largest = bytes > *largest ? bytes : *largest;
         if ((request.what & VALIDATE_FORCED) == 0)
@@ -107,7 +107,8 @@ static uint32_t s_ask_all(struct place *place, struct scored *answers, uint32_t 
     return count;
 }
 
-static struct epoch_record s_record(struct place *place, const struct scored *answers, uint32_t count, bool backwards)
+static struct epoch_record test_validation_record(struct place *place, const struct scored *answers, uint32_t count,
+                                                  bool backwards)
 {
     struct epoch_record record = {0};
     for (uint32_t i = 0; i < count; i++) {
@@ -124,14 +125,14 @@ static void an_answer_fits_what_is_kept_of_a_worker(void **state)
     struct place *place = *state;
     struct scored answers[16];
     size_t largest = 0;
-    s_begin(place, LONG);
+    test_validation_begin(place, LONG);
     /* 4500 rows in three parts, 500 in one, and the samples. */
-    assert_int_equal(s_ask_all(place, answers, 16, &largest), 3 + 1 + 1);
+    assert_int_equal(validation_ask_all(place, answers, 16, &largest), 3 + 1 + 1);
     assert_true(largest <= ANSWER);
     assert_int_equal(answers[0].rows, 1500);
     assert_int_equal(answers[2].rows, 1500);
     assert_int_equal(answers[3].rows, 500);
-    s_end(place);
+    validation_end(place);
 }
 
 static void a_batch_whose_answer_fits_is_one_request(void **state)
@@ -139,11 +140,11 @@ static void a_batch_whose_answer_fits_is_one_request(void **state)
     struct place *place = *state;
     struct scored answers[16];
     size_t largest = 0;
-    s_begin(place, SHORT);
-    assert_int_equal(s_ask_all(place, answers, 16, &largest), 1 + 1 + 1);
+    test_validation_begin(place, SHORT);
+    assert_int_equal(validation_ask_all(place, answers, 16, &largest), 1 + 1 + 1);
     assert_int_equal(answers[0].rows, BATCH);
     assert_int_equal(answers[1].rows, VALID - BATCH);
-    s_end(place);
+    validation_end(place);
 }
 
 /* Of batches, not of requests; and the same bits in whatever order the answers come. */
@@ -156,10 +157,10 @@ static void the_record_is_of_batches_however_they_are_cut(void **state)
         for (int backwards = 0; backwards < 2; backwards++) {
             struct scored answers[16];
             size_t largest = 0;
-            s_begin(place, lengths[cut]);
-            uint32_t count = s_ask_all(place, answers, 16, &largest);
-            records[cut][backwards] = s_record(place, answers, count, backwards);
-            s_end(place);
+            test_validation_begin(place, lengths[cut]);
+            uint32_t count = validation_ask_all(place, answers, 16, &largest);
+            records[cut][backwards] = test_validation_record(place, answers, count, backwards);
+            validation_end(place);
         }
     for (int cut = 0; cut < 2; cut++) {
         const struct epoch_record *record = records[cut];
@@ -177,5 +178,5 @@ int main(void)
         cmocka_unit_test(a_batch_whose_answer_fits_is_one_request),
         cmocka_unit_test(the_record_is_of_batches_however_they_are_cut),
     };
-    return cmocka_run_group_tests_name("validation", tests, s_open, s_close);
+    return cmocka_run_group_tests_name("validation", tests, test_validation_open, test_validation_close);
 }

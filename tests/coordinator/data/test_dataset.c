@@ -12,17 +12,17 @@
 
 #include <cmocka.h>
 
-static char s_folder[] = "/tmp/lstmq-dataset-XXXXXX";
-static char s_pairs[64], s_valid[64];
+static char dataset_folder[] = "/tmp/lstmq-dataset-XXXXXX";
+static char dataset_pairs[64], dataset_valid[64];
 
 static int make_files(void **state)
 {
     (void)state;
-    if (mkdtemp(s_folder) == NULL)
+    if (mkdtemp(dataset_folder) == NULL)
         return -1;
-    snprintf(s_pairs, sizeof s_pairs, "%s/pairs.tsv", s_folder);
-    snprintf(s_valid, sizeof s_valid, "%s/valid.tsv", s_folder);
-    FILE *pairs = fopen(s_pairs, "w"), *valid = fopen(s_valid, "w");
+    snprintf(dataset_pairs, sizeof dataset_pairs, "%s/pairs.tsv", dataset_folder);
+    snprintf(dataset_valid, sizeof dataset_valid, "%s/valid.tsv", dataset_folder);
+    FILE *pairs = fopen(dataset_pairs, "w"), *valid = fopen(dataset_valid, "w");
     if (pairs == NULL || valid == NULL)
         return -1;
     for (int i = 0; i < 40; i++) /* each source twice */
@@ -34,7 +34,7 @@ static int make_files(void **state)
 static int remove_files(void **state)
 {
     (void)state;
-    return folder_remove(s_folder, NULL) ? 0 : -1;
+    return folder_remove(dataset_folder, NULL) ? 0 : -1;
 }
 
 static struct config options(void)
@@ -43,7 +43,7 @@ static struct config options(void)
     config_defaults(&config);
     config.data_valid_fraction = 0.1;
     config.data_normalise = NORMALISE_NONE; /* digits count */
-    snprintf(config.data_pairs, sizeof config.data_pairs, "%s", s_pairs);
+    snprintf(config.data_pairs, sizeof config.data_pairs, "%s", dataset_pairs);
     return config;
 }
 
@@ -148,7 +148,7 @@ static void a_validation_set_of_its_own_leaves_the_training_pairs_alone(void **s
     struct config config = options();
     struct dataset dataset;
     (void)state;
-    snprintf(config.data_valid_pairs, sizeof config.data_valid_pairs, "%s", s_valid);
+    snprintf(config.data_valid_pairs, sizeof config.data_valid_pairs, "%s", dataset_valid);
     assert_true(read_pairs(&dataset, &config, NULL));
     assert_int_equal(dataset.train, 40);
     assert_int_equal(dataset.valid, 2);

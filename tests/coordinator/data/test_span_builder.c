@@ -23,17 +23,17 @@ struct bench {
     struct backend *backend;
 };
 
-static char s_folder[] = "/tmp/lstmq-span-XXXXXX";
+static char span_builder_folder[] = "/tmp/lstmq-span-XXXXXX";
 
-static int s_open(void **state)
+static int test_span_builder_open(void **state)
 {
     static struct bench bench;
     struct mt19937 stream;
     char pairs[64];
     *state = &bench;
-    if (mkdtemp(s_folder) == NULL)
+    if (mkdtemp(span_builder_folder) == NULL)
         return -1;
-    snprintf(pairs, sizeof pairs, "%s/pairs.tsv", s_folder);
+    snprintf(pairs, sizeof pairs, "%s/pairs.tsv", span_builder_folder);
     FILE *file = fopen(pairs, "w");
     if (file == NULL)
         return -1;
@@ -54,17 +54,18 @@ static int s_open(void **state)
                : -1;
 }
 
-static int s_close(void **state)
+static int test_span_builder_close(void **state)
 {
     struct bench *bench = *state;
     span_builder_close(&bench->builder);
     plan_close(&bench->plan);
     dataset_free(&bench->dataset);
     backend_close(&bench->backend);
-    return folder_remove(s_folder, NULL) ? 0 : -1;
+    return folder_remove(span_builder_folder, NULL) ? 0 : -1;
 }
 
-static void s_build(struct bench *bench, uint64_t step, uint32_t steps, uint32_t rank, uint32_t size, struct span *span)
+static void span_builder_build(struct bench *bench, uint64_t step, uint32_t steps, uint32_t rank, uint32_t size,
+                               struct span *span)
 {
     struct share share = plan_share(SHARDS, rank, size);
     assert_true(span_build(&bench->builder, step, steps, share, size > 1, span, NULL));
@@ -72,7 +73,7 @@ static void s_build(struct bench *bench, uint64_t step, uint32_t steps, uint32_t
 }
 
 /* Named ids of a side: rising, so that none stands there twice. */
-static void s_name(uint8_t *named, const uint16_t *ids, uint32_t count)
+static void span_builder_name(uint8_t *named, const uint16_t *ids, uint32_t count)
 {
     memset(named, 0, UINT16_MAX + 1);
     for (uint32_t i = 0; i < count; i++) {
@@ -82,7 +83,7 @@ static void s_name(uint8_t *named, const uint16_t *ids, uint32_t count)
 }
 
 /* What a worker looks up must be named; it is marked as needed. */
-static void s_look_up(uint8_t *named, const struct batch_side *side)
+static void span_builder_look_up(uint8_t *named, const struct batch_side *side)
 {
     for (int i = 0; i < side->U; i++) {
         assert_int_not_equal(named[side->host_distinct[i]], 0);
@@ -92,7 +93,7 @@ static void s_look_up(uint8_t *named, const struct batch_side *side)
 
 /* The rows of all shards of a step, as the ranks of a generation of `size` pack them, look up what was named, and
  * between them all of it. */
-static void s_check_step(struct bench *bench, uint64_t step, uint32_t size)
+static void span_builder_check_step(struct bench *bench, uint64_t step, uint32_t size)
 {
     static uint8_t src[UINT16_MAX + 1], tgt[UINT16_MAX + 1];
     struct batch batch = {.backend = bench->backend};
@@ -101,17 +102,17 @@ static void s_check_step(struct bench *bench, uint64_t step, uint32_t size)
     for (uint32_t rank = 0; rank < size; rank++) {
         uint32_t row = 0;
         size_t at = 0;
-        s_build(bench, step, 1, rank, size, &span);
+        span_builder_build(bench, step, 1, rank, size, &span);
         if (rank == 0) {
-            s_name(src, span.distinct, span.of[0].src_distinct);
-            s_name(tgt, span.distinct + span.of[0].src_distinct, span.of[0].tgt_distinct);
+            span_builder_name(src, span.distinct, span.of[0].src_distinct);
+            span_builder_name(tgt, span.distinct + span.of[0].src_distinct, span.of[0].tgt_distinct);
         }
         for (uint32_t i = 0; i < span.shard_count; i++) {
             uint32_t rows = span.shards[i].rows;
             if (rows > 0) {
                 assert_true(batch_pack(&batch, &span.rows, row, rows, at, 0, src_vocab, tgt_vocab, NULL));
-                s_look_up(src, &batch.src);
-                s_look_up(tgt, &batch.tgt);
+                span_builder_look_up(src, &batch.src);
+                span_builder_look_up(tgt, &batch.tgt);
             }
             at += rows_ids(&span.rows, row, rows);
             row += rows;
@@ -126,7 +127,7 @@ static void what_any_shard_looks_up_is_named_and_nothing_else(void **state)
 {
     struct bench *bench = *state;
     for (uint64_t step = 0; step < 2 * plan_steps(&bench->plan); step++)
-        s_check_step(bench, step, 2 + (uint32_t)(step % 3));
+        span_builder_check_step(bench, step, 2 + (uint32_t)(step % 3));
 }
 
 static void all_ranks_are_told_the_same_of_a_step_however_late_they_ask(void **state)
@@ -135,13 +136,13 @@ static void all_ranks_are_told_the_same_of_a_step_however_late_they_ask(void **s
     struct span span;
     uint16_t first[4096];
     const uint64_t later = SPAN_KEPT; /* shares its place among what is kept */
-    s_build(bench, 0, 3, 0, 2, &span);
+    span_builder_build(bench, 0, 3, 0, 2, &span);
     size_t count = span.distinct_count;
     struct span_step of[3] = {span.of[0], span.of[1], span.of[2]};
     assert_in_range(count, 1, sizeof first / sizeof *first);
     memcpy(first, span.distinct, count * sizeof *first);
-    s_check_step(bench, later, 2);
-    s_build(bench, 0, 3, 1, 2, &span);
+    span_builder_check_step(bench, later, 2);
+    span_builder_build(bench, 0, 3, 1, 2, &span);
     assert_int_equal(span.distinct_count, count);
     assert_memory_equal(span.distinct, first, count * sizeof *first);
     assert_memory_equal(span.of, of, sizeof of);
@@ -151,14 +152,14 @@ static void who_computes_alone_is_told_no_ids(void **state)
 {
     struct bench *bench = *state;
     struct span span;
-    s_build(bench, 0, 2, 0, 2, &span);
+    span_builder_build(bench, 0, 2, 0, 2, &span);
     uint32_t tokens = span.of[1].tokens;
-    s_build(bench, 0, 2, 0, 1, &span);
+    span_builder_build(bench, 0, 2, 0, 1, &span);
     assert_int_equal(span.distinct_count, 0);
     assert_int_equal(span.of[1].src_distinct + span.of[1].tgt_distinct, 0);
     assert_int_equal(span.of[1].tokens, tokens);
     assert_int_equal(span.rows.count, 2 * BATCH);
-    s_build(bench, 0, 2, 0, 2, &span);
+    span_builder_build(bench, 0, 2, 0, 2, &span);
     assert_int_not_equal(span.distinct_count, 0);
 }
 
@@ -169,5 +170,5 @@ int main(void)
         cmocka_unit_test(all_ranks_are_told_the_same_of_a_step_however_late_they_ask),
         cmocka_unit_test(who_computes_alone_is_told_no_ids),
     };
-    return cmocka_run_group_tests_name("span_builder", tests, s_open, s_close);
+    return cmocka_run_group_tests_name("span_builder", tests, test_span_builder_open, test_span_builder_close);
 }

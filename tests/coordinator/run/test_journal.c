@@ -26,63 +26,63 @@ struct life {
     struct ledger ledger;
 };
 
-static const struct journal_origin s_origin = {.options = 0x0123456789abcdef, .pairs = 0xfedcba9876543210};
+static const struct journal_origin test_journal_origin = {.options = 0x0123456789abcdef, .pairs = 0xfedcba9876543210};
 
-static char s_folder[] = "/tmp/lstmq-journal-XXXXXX";
-static char s_path[64];
+static char journal_folder[] = "/tmp/lstmq-journal-XXXXXX";
+static char journal_path[64];
 
-static int s_make(void **state)
+static int journal_make(void **state)
 {
     (void)state;
     log_open("test", LOG_OFF);
-    if (mkdtemp(s_folder) == NULL)
+    if (mkdtemp(journal_folder) == NULL)
         return -1;
-    snprintf(s_path, sizeof s_path, "%s/journal", s_folder);
+    snprintf(journal_path, sizeof journal_path, "%s/journal", journal_folder);
     return 0;
 }
 
-static int s_remove_all(void **state)
+static int journal_remove_all(void **state)
 {
     (void)state;
-    return folder_remove(s_folder, NULL) ? 0 : -1;
+    return folder_remove(journal_folder, NULL) ? 0 : -1;
 }
 
-static int s_remove(void **state)
+static int test_journal_remove(void **state)
 {
     (void)state;
-    unlink(s_path);
+    unlink(journal_path);
     return 0;
 }
 
-static void s_begin(struct life *life, bool resume, uint64_t first)
+static void journal_begin(struct life *life, bool resume, uint64_t first)
 {
     *life = (struct life){.journal = {.file = -1}};
     ledger_begin(&life->ledger, first);
-    assert_true(journal_open(&life->journal, s_folder, resume, &s_origin, &life->ledger, NULL));
+    assert_true(journal_open(&life->journal, journal_folder, resume, &test_journal_origin, &life->ledger, NULL));
 }
 
-static void s_end(struct life *life)
+static void journal_end(struct life *life)
 {
     journal_close(&life->journal);
     ledger_free(&life->ledger);
 }
 
-static struct step_result s_result(uint64_t step)
+static struct step_result journal_result(uint64_t step)
 {
     return (struct step_result){.loss_sum = (double)step, .grad_norm = 0.5, .tokens = 7, .correct = 3};
 }
 
 /* Steps first..first+count-1 are known from now on. */
-static void s_results(struct life *life, uint64_t first, uint32_t count)
+static void test_journal_results(struct life *life, uint64_t first, uint32_t count)
 {
     struct step_result results[16];
     for (uint32_t i = 0; i < count; i++)
-        results[i] = s_result(first + i);
+        results[i] = journal_result(first + i);
     assert_true(ledger_put(&life->ledger, first, results, count, NULL));
     journal_results(&life->journal, first, results, count);
 }
 
-static void s_numbers(struct life *life, uint64_t generation, uint64_t workers, uint32_t ranks)
+static void test_journal_numbers(struct life *life, uint64_t generation, uint64_t workers, uint32_t ranks)
 {
     life->journal.generation = generation;
     life->journal.workers = workers;
@@ -90,49 +90,49 @@ static void s_numbers(struct life *life, uint64_t generation, uint64_t workers, 
     journal_numbers(&life->journal);
 }
 
-static void s_holds(const struct life *life, uint64_t first, uint64_t end)
+static void journal_holds(const struct life *life, uint64_t first, uint64_t end)
 {
     assert_int_equal(life->ledger.first, first);
     assert_int_equal(ledger_end(&life->ledger), end);
     for (uint64_t step = first; step < end; step++) {
-        struct step_result right = s_result(step);
+        struct step_result right = journal_result(step);
         assert_memory_equal(&life->ledger.results[step - first], &right, sizeof right);
     }
 }
 
-static off_t s_size(void)
+static off_t journal_size(void)
 {
     struct stat found;
-    assert_int_equal(stat(s_path, &found), 0);
+    assert_int_equal(stat(journal_path, &found), 0);
     return found.st_size;
 }
 
 /* A life with generation 2 of 3 ranks, 5 workers named, and the results of 4 steps. Returns its run's identity. */
-static uint64_t s_live(void)
+static uint64_t journal_live(void)
 {
     struct life life;
-    s_begin(&life, false, FIRST);
-    s_numbers(&life, 1, 3, 3);
-    s_results(&life, FIRST, 2);
-    s_numbers(&life, 2, 5, 3);
-    s_results(&life, FIRST + 2, 2);
+    journal_begin(&life, false, FIRST);
+    test_journal_numbers(&life, 1, 3, 3);
+    test_journal_results(&life, FIRST, 2);
+    test_journal_numbers(&life, 2, 5, 3);
+    test_journal_results(&life, FIRST + 2, 2);
     uint64_t run = life.journal.run;
-    s_end(&life);
-    assert_int_equal(s_size(), (HEAD + 6) * RECORD);
+    journal_end(&life);
+    assert_int_equal(journal_size(), (HEAD + 6) * RECORD);
     return run;
 }
 
-static void s_write(const void *bytes, size_t size)
+static void journal_write(const void *bytes, size_t size)
 {
-    FILE *file = fopen(s_path, "wb");
+    FILE *file = fopen(journal_path, "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(bytes, 1, size, file), size);
     assert_int_equal(fclose(file), 0);
 }
 
-static void s_flip(long at)
+static void journal_flip(long at)
 {
-    FILE *file = fopen(s_path, "r+b");
+    FILE *file = fopen(journal_path, "r+b");
     assert_non_null(file);
     assert_int_equal(fseek(file, at, SEEK_SET), 0);
     int byte = fgetc(file);
@@ -142,33 +142,33 @@ static void s_flip(long at)
 }
 
 /* What is there is not believed: another run begins. */
-static void s_begins_anew(uint64_t not_run)
+static void journal_begins_anew(uint64_t not_run)
 {
     struct life life;
-    s_begin(&life, true, FIRST);
+    journal_begin(&life, true, FIRST);
     assert_false(life.journal.resumed);
     assert_in_range(life.journal.run, 1, INT64_MAX);
     assert_int_not_equal(life.journal.run, not_run);
-    s_holds(&life, FIRST, FIRST);
-    s_end(&life);
-    assert_int_equal(s_size(), HEAD * RECORD);
+    journal_holds(&life, FIRST, FIRST);
+    journal_end(&life);
+    assert_int_equal(journal_size(), HEAD * RECORD);
 }
 
 static void what_was_written_is_read_again(void **state)
 {
     struct life life;
     (void)state;
-    uint64_t run = s_live();
+    uint64_t run = journal_live();
     for (int again = 0; again < 2; again++) {
-        s_begin(&life, true, FIRST);
+        journal_begin(&life, true, FIRST);
         assert_true(life.journal.resumed);
         assert_int_equal(life.journal.run, run);
         assert_int_equal(life.journal.generation, 2);
         assert_int_equal(life.journal.workers, 5);
         assert_int_equal(life.journal.ranks, 3);
-        s_holds(&life, FIRST, FIRST + 4);
-        s_end(&life);
-        assert_int_equal(s_size(), (HEAD + 4) * RECORD);
+        journal_holds(&life, FIRST, FIRST + 4);
+        journal_end(&life);
+        assert_int_equal(journal_size(), (HEAD + 4) * RECORD);
     }
 }
 
@@ -176,10 +176,10 @@ static void results_older_than_the_checkpoint_are_left_out(void **state)
 {
     struct life life;
     (void)state;
-    s_live();
-    s_begin(&life, true, FIRST + 3);
-    s_holds(&life, FIRST + 3, FIRST + 4);
-    s_end(&life);
+    journal_live();
+    journal_begin(&life, true, FIRST + 3);
+    journal_holds(&life, FIRST + 3, FIRST + 4);
+    journal_end(&life);
 }
 
 static void a_cut_takes_back_what_came_before_it(void **state)
@@ -187,48 +187,48 @@ static void a_cut_takes_back_what_came_before_it(void **state)
     struct life life;
     struct step_result other = {.loss_sum = -1};
     (void)state;
-    s_begin(&life, false, FIRST);
-    s_results(&life, FIRST, 4);
+    journal_begin(&life, false, FIRST);
+    test_journal_results(&life, FIRST, 4);
     ledger_cut(&life.ledger, FIRST + 2);
     journal_cut(&life.journal, FIRST + 2);
     journal_results(&life.journal, FIRST + 2, &other, 1);
-    s_end(&life);
-    s_begin(&life, true, FIRST);
+    journal_end(&life);
+    journal_begin(&life, true, FIRST);
     assert_int_equal(ledger_end(&life.ledger), FIRST + 3);
     assert_memory_equal(&life.ledger.results[2], &other, sizeof other);
-    s_end(&life);
+    journal_end(&life);
 }
 
 static void without_resume_another_run_begins(void **state)
 {
     struct life life;
     (void)state;
-    uint64_t run = s_live();
-    s_begin(&life, false, 0);
+    uint64_t run = journal_live();
+    journal_begin(&life, false, 0);
     assert_false(life.journal.resumed);
     assert_int_not_equal(life.journal.run, run);
     assert_int_equal(life.journal.generation + life.journal.workers, 0);
-    s_holds(&life, 0, 0);
-    s_end(&life);
+    journal_holds(&life, 0, 0);
+    journal_end(&life);
 }
 
 static void a_tail_that_is_not_whole_is_left_out(void **state)
 {
     struct life life;
     (void)state;
-    uint64_t run = s_live();
+    uint64_t run = journal_live();
     for (off_t cut = 1; cut < RECORD; cut += 23) {
-        s_remove(NULL);
-        run = s_live();
-        assert_int_equal(truncate(s_path, s_size() - cut), 0);
-        s_begin(&life, true, FIRST);
+        test_journal_remove(NULL);
+        run = journal_live();
+        assert_int_equal(truncate(journal_path, journal_size() - cut), 0);
+        journal_begin(&life, true, FIRST);
         assert_int_equal(life.journal.run, run);
-        s_holds(&life, FIRST, FIRST + 3);
-        s_results(&life, FIRST + 3, 1);
-        s_end(&life);
-        s_begin(&life, true, FIRST);
-        s_holds(&life, FIRST, FIRST + 4);
-        s_end(&life);
+        journal_holds(&life, FIRST, FIRST + 3);
+        test_journal_results(&life, FIRST + 3, 1);
+        journal_end(&life);
+        journal_begin(&life, true, FIRST);
+        journal_holds(&life, FIRST, FIRST + 4);
+        journal_end(&life);
     }
 }
 
@@ -237,18 +237,18 @@ static void a_flipped_bit_ends_what_is_believed(void **state)
     struct life life;
     (void)state;
     for (long byte = 0; byte < RECORD; byte++) {
-        uint64_t run = s_live();
-        s_flip((HEAD + 4) * RECORD + byte);
-        s_begin(&life, true, FIRST);
+        uint64_t run = journal_live();
+        journal_flip((HEAD + 4) * RECORD + byte);
+        journal_begin(&life, true, FIRST);
         assert_int_equal(life.journal.run, run);
         assert_int_equal(life.journal.workers, 5);
-        s_holds(&life, FIRST, FIRST + 2);
-        s_end(&life);
-        s_remove(NULL);
-        run = s_live();
-        s_flip(byte);
-        s_begins_anew(run);
-        s_remove(NULL);
+        journal_holds(&life, FIRST, FIRST + 2);
+        journal_end(&life);
+        test_journal_remove(NULL);
+        run = journal_live();
+        journal_flip(byte);
+        journal_begins_anew(run);
+        test_journal_remove(NULL);
     }
 }
 
@@ -257,15 +257,15 @@ static void what_is_no_journal_is_replaced(void **state)
     static char junk[5 * RECORD];
     (void)state;
     memset(junk, 'x', sizeof junk);
-    s_write("", 0);
-    s_begins_anew(0);
-    s_write(junk, RECORD - 1);
-    s_begins_anew(0);
-    s_write(junk, sizeof junk);
-    s_begins_anew(0);
+    journal_write("", 0);
+    journal_begins_anew(0);
+    journal_write(junk, RECORD - 1);
+    journal_begins_anew(0);
+    journal_write(junk, sizeof junk);
+    journal_begins_anew(0);
     memset(junk, 0, sizeof junk);
-    s_write(junk, sizeof junk);
-    s_begins_anew(0);
+    journal_write(junk, sizeof junk);
+    journal_begins_anew(0);
 }
 
 static void a_journal_of_another_format_is_replaced(void **state)
@@ -273,8 +273,8 @@ static void a_journal_of_another_format_is_replaced(void **state)
     char bytes[8 * RECORD];
     struct buffer read = {0};
     (void)state;
-    uint64_t run = s_live();
-    assert_true(file_read(s_path, sizeof bytes, &read, NULL));
+    uint64_t run = journal_live();
+    assert_true(file_read(journal_path, sizeof bytes, &read, NULL));
     assert_int_equal(read.data[16], 2);
     memcpy(bytes, read.data, sizeof bytes);
     buffer_free(&read);
@@ -282,8 +282,8 @@ static void a_journal_of_another_format_is_replaced(void **state)
         bytes[16] = other;
         uint32_t check = (uint32_t)XXH3_64bits_withSeed(bytes + 8, RECORD - 8, 1);
         memcpy(bytes + 4, &check, sizeof check);
-        s_write(bytes, sizeof bytes);
-        s_begins_anew(run);
+        journal_write(bytes, sizeof bytes);
+        journal_begins_anew(run);
     }
 }
 
@@ -291,35 +291,35 @@ static void what_the_run_was_begun_with_is_told(void **state)
 {
     struct journal_origin found = {0};
     (void)state;
-    assert_false(journal_origin(s_folder, &found));
-    s_live();
-    assert_true(journal_origin(s_folder, &found));
-    assert_memory_equal(&found, &s_origin, sizeof found);
-    s_flip(24);
-    assert_false(journal_origin(s_folder, &found));
-    s_flip(24);
-    assert_int_equal(truncate(s_path, HEAD * RECORD - 1), 0);
-    assert_false(journal_origin(s_folder, &found));
+    assert_false(journal_origin(journal_folder, &found));
+    journal_live();
+    assert_true(journal_origin(journal_folder, &found));
+    assert_memory_equal(&found, &test_journal_origin, sizeof found);
+    journal_flip(24);
+    assert_false(journal_origin(journal_folder, &found));
+    journal_flip(24);
+    assert_int_equal(truncate(journal_path, HEAD * RECORD - 1), 0);
+    assert_false(journal_origin(journal_folder, &found));
 }
 
 /* Its workers hold another run's state, however it came that its journal lies here. */
 static void a_journal_of_a_run_that_was_begun_otherwise_is_replaced(void **state)
 {
-    const struct journal_origin others[] = {{s_origin.options ^ 1, s_origin.pairs},
-                                            {s_origin.options, s_origin.pairs ^ 1}};
+    const struct journal_origin others[] = {{test_journal_origin.options ^ 1, test_journal_origin.pairs},
+                                            {test_journal_origin.options, test_journal_origin.pairs ^ 1}};
     (void)state;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         struct life life = {.journal = {.file = -1}};
         struct journal_origin found;
-        uint64_t run = s_live();
+        uint64_t run = journal_live();
         ledger_begin(&life.ledger, FIRST);
-        assert_true(journal_open(&life.journal, s_folder, true, &others[i], &life.ledger, NULL));
+        assert_true(journal_open(&life.journal, journal_folder, true, &others[i], &life.ledger, NULL));
         assert_false(life.journal.resumed);
         assert_int_not_equal(life.journal.run, run);
         assert_int_equal(life.journal.generation + life.journal.workers, 0);
-        s_holds(&life, FIRST, FIRST);
-        s_end(&life);
-        assert_true(journal_origin(s_folder, &found));
+        journal_holds(&life, FIRST, FIRST);
+        journal_end(&life);
+        assert_true(journal_origin(journal_folder, &found));
         assert_memory_equal(&found, &others[i], sizeof found);
     }
 }
@@ -328,21 +328,21 @@ static void a_new_file_with_what_counts_takes_the_place_of_the_old(void **state)
 {
     struct life life;
     (void)state;
-    s_begin(&life, false, FIRST);
-    s_numbers(&life, 4, 9, 2);
-    s_results(&life, FIRST, 10);
+    journal_begin(&life, false, FIRST);
+    test_journal_numbers(&life, 4, 9, 2);
+    test_journal_results(&life, FIRST, 10);
     ledger_begin(&life.ledger, FIRST + 10);
     journal_restart(&life.journal, &life.ledger);
-    assert_int_equal(s_size(), HEAD * RECORD);
-    s_results(&life, FIRST + 10, 1);
+    assert_int_equal(journal_size(), HEAD * RECORD);
+    test_journal_results(&life, FIRST + 10, 1);
     uint64_t run = life.journal.run;
-    s_end(&life);
-    s_begin(&life, true, FIRST + 10);
+    journal_end(&life);
+    journal_begin(&life, true, FIRST + 10);
     assert_int_equal(life.journal.run, run);
     assert_int_equal(life.journal.generation, 4);
     assert_int_equal(life.journal.workers, 9);
-    s_holds(&life, FIRST + 10, FIRST + 11);
-    s_end(&life);
+    journal_holds(&life, FIRST + 10, FIRST + 11);
+    journal_end(&life);
 }
 
 /* Whatever else is written, and wherever the coordinator is killed. */
@@ -350,23 +350,23 @@ static void numbers_never_fall(void **state)
 {
     struct life life;
     (void)state;
-    s_begin(&life, false, FIRST);
+    journal_begin(&life, false, FIRST);
     for (uint64_t number = 1; number < 12; number++) {
-        s_numbers(&life, number, 2 * number, 1);
+        test_journal_numbers(&life, number, 2 * number, 1);
         if (number % 2 == 0)
-            s_results(&life, ledger_end(&life.ledger), 2);
+            test_journal_results(&life, ledger_end(&life.ledger), 2);
         if (number % 3 == 0) {
             ledger_cut(&life.ledger, FIRST + 1);
             journal_cut(&life.journal, FIRST + 1);
         }
         if (number % 4 == 0)
             journal_restart(&life.journal, &life.ledger);
-        s_end(&life);
-        s_begin(&life, true, FIRST);
+        journal_end(&life);
+        journal_begin(&life, true, FIRST);
         assert_int_equal(life.journal.generation, number);
         assert_int_equal(life.journal.workers, 2 * number);
     }
-    s_end(&life);
+    journal_end(&life);
 }
 
 /* As those of a peer that says HELLO again and again. */
@@ -374,21 +374,21 @@ static void numbers_that_change_without_end_take_no_more_room(void **state)
 {
     struct life life;
     (void)state;
-    s_begin(&life, false, FIRST);
+    journal_begin(&life, false, FIRST);
     for (uint64_t number = 1; number < 1000; number++) {
-        s_numbers(&life, 1, number, 1);
+        test_journal_numbers(&life, 1, number, 1);
         if (number % 100 == 0)
-            s_results(&life, ledger_end(&life.ledger), 9); /* so that some records lie across two pages */
+            test_journal_results(&life, ledger_end(&life.ledger), 9); /* so that some records lie across two pages */
     }
-    assert_in_range(s_size(), 0, (HEAD + 9 * 9 + 2 * 10) * RECORD);
-    s_end(&life);
-    s_begin(&life, true, FIRST);
+    assert_in_range(journal_size(), 0, (HEAD + 9 * 9 + 2 * 10) * RECORD);
+    journal_end(&life);
+    journal_begin(&life, true, FIRST);
     assert_int_equal(life.journal.workers, 999);
-    s_holds(&life, FIRST, FIRST + 81);
-    s_end(&life);
+    journal_holds(&life, FIRST, FIRST + 81);
+    journal_end(&life);
 }
 
-static struct rlimit s_limit(rlim_t most)
+static struct rlimit journal_limit(rlim_t most)
 {
     struct rlimit before, limit;
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
@@ -402,20 +402,20 @@ static void what_a_full_disk_cut_short_is_written_over(void **state)
     struct life life;
     (void)state;
     signal(SIGXFSZ, SIG_IGN);
-    s_begin(&life, false, FIRST);
-    s_numbers(&life, 1, 1, 1);
-    struct rlimit before = s_limit((HEAD + 2) * RECORD + 20);
-    s_results(&life, FIRST, 2);
+    journal_begin(&life, false, FIRST);
+    test_journal_numbers(&life, 1, 1, 1);
+    struct rlimit before = journal_limit((HEAD + 2) * RECORD + 20);
+    test_journal_results(&life, FIRST, 2);
     assert_true(life.journal.complained);
-    assert_int_equal(s_size(), (HEAD + 2) * RECORD + 20);
-    s_limit(before.rlim_cur);
-    s_numbers(&life, 2, 3, 1);
+    assert_int_equal(journal_size(), (HEAD + 2) * RECORD + 20);
+    journal_limit(before.rlim_cur);
+    test_journal_numbers(&life, 2, 3, 1);
     assert_false(life.journal.complained);
-    s_end(&life);
-    s_begin(&life, true, FIRST);
+    journal_end(&life);
+    journal_begin(&life, true, FIRST);
     assert_int_equal(life.journal.workers, 3);
-    s_holds(&life, FIRST, FIRST);
-    s_end(&life);
+    journal_holds(&life, FIRST, FIRST);
+    journal_end(&life);
 }
 
 static void a_file_that_cannot_be_replaced_goes_on(void **state)
@@ -423,36 +423,36 @@ static void a_file_that_cannot_be_replaced_goes_on(void **state)
     struct life life;
     (void)state;
     signal(SIGXFSZ, SIG_IGN);
-    s_begin(&life, false, FIRST);
-    s_numbers(&life, 1, 1, 1);
-    s_results(&life, FIRST, 2);
+    journal_begin(&life, false, FIRST);
+    test_journal_numbers(&life, 1, 1, 1);
+    test_journal_results(&life, FIRST, 2);
     uint64_t run = life.journal.run;
-    struct rlimit before = s_limit(RECORD);
+    struct rlimit before = journal_limit(RECORD);
     journal_restart(&life.journal, &life.ledger);
-    s_limit(before.rlim_cur);
-    s_results(&life, FIRST + 2, 1);
-    s_end(&life);
-    s_begin(&life, true, FIRST);
+    journal_limit(before.rlim_cur);
+    test_journal_results(&life, FIRST + 2, 1);
+    journal_end(&life);
+    journal_begin(&life, true, FIRST);
     assert_int_equal(life.journal.run, run);
-    s_holds(&life, FIRST, FIRST + 3);
-    s_end(&life);
+    journal_holds(&life, FIRST, FIRST + 3);
+    journal_end(&life);
 }
 
 static void a_run_that_ended_leaves_none(void **state)
 {
     struct life life;
     (void)state;
-    assert_false(journal_is_there(s_folder));
-    s_begin(&life, false, FIRST);
-    assert_true(journal_is_there(s_folder));
+    assert_false(journal_is_there(journal_folder));
+    journal_begin(&life, false, FIRST);
+    assert_true(journal_is_there(journal_folder));
     journal_remove(&life.journal);
-    assert_false(journal_is_there(s_folder));
-    s_end(&life);
+    assert_false(journal_is_there(journal_folder));
+    journal_end(&life);
 }
 
 int main(void)
 {
-#define RUN(name) cmocka_unit_test_teardown(name, s_remove)
+#define RUN(name) cmocka_unit_test_teardown(name, test_journal_remove)
     const struct CMUnitTest tests[] = {
         RUN(what_was_written_is_read_again),
         RUN(results_older_than_the_checkpoint_are_left_out),
@@ -471,5 +471,5 @@ int main(void)
         RUN(a_file_that_cannot_be_replaced_goes_on),
         RUN(a_run_that_ended_leaves_none),
     };
-    return cmocka_run_group_tests_name("journal", tests, s_make, s_remove_all);
+    return cmocka_run_group_tests_name("journal", tests, journal_make, journal_remove_all);
 }

@@ -10,31 +10,31 @@
 
 enum { FIRST = 100, MANY = 3000 };
 
-static struct step_result s_result(uint64_t step)
+static struct step_result ledger_result(uint64_t step)
 {
     return (struct step_result){.loss_sum = (double)step, .grad_norm = 0.5, .tokens = 7, .correct = 3};
 }
 
 /* Steps first..first+steps-1, as they always come out. */
-static bool s_put(struct ledger *ledger, uint64_t first, uint32_t steps, struct err *err)
+static bool test_ledger_put(struct ledger *ledger, uint64_t first, uint32_t steps, struct err *err)
 {
     static struct step_result results[MANY];
     for (uint32_t i = 0; i < steps; i++)
-        results[i] = s_result(first + i);
+        results[i] = ledger_result(first + i);
     return ledger_put(ledger, first, results, steps, err);
 }
 
-static void s_holds(const struct ledger *ledger, uint64_t first, uint64_t end)
+static void ledger_holds(const struct ledger *ledger, uint64_t first, uint64_t end)
 {
     assert_int_equal(ledger->first, first);
     assert_int_equal(ledger_end(ledger), end);
     for (uint64_t step = first; step < end; step++) {
-        struct step_result right = s_result(step);
+        struct step_result right = ledger_result(step);
         assert_memory_equal(&ledger->results[step - first], &right, sizeof right);
     }
 }
 
-static int s_open(void **state)
+static int ledger_open(void **state)
 {
     static struct ledger ledger;
     ledger_begin(&ledger, FIRST);
@@ -42,7 +42,7 @@ static int s_open(void **state)
     return 0;
 }
 
-static int s_close(void **state)
+static int ledger_close(void **state)
 {
     ledger_free(*state);
     return 0;
@@ -51,29 +51,29 @@ static int s_close(void **state)
 static void results_lie_in_the_order_of_their_steps(void **state)
 {
     struct ledger *ledger = *state;
-    s_holds(ledger, FIRST, FIRST);
-    assert_true(s_put(ledger, FIRST, 3, NULL));
-    assert_true(s_put(ledger, FIRST + 3, MANY, NULL));
-    s_holds(ledger, FIRST, FIRST + 3 + MANY);
+    ledger_holds(ledger, FIRST, FIRST);
+    assert_true(test_ledger_put(ledger, FIRST, 3, NULL));
+    assert_true(test_ledger_put(ledger, FIRST + 3, MANY, NULL));
+    ledger_holds(ledger, FIRST, FIRST + 3 + MANY);
 }
 
 static void what_is_said_again_counts_once(void **state)
 {
     struct ledger *ledger = *state;
-    assert_true(s_put(ledger, FIRST, 4, NULL));
-    assert_true(s_put(ledger, FIRST, 4, NULL));
-    assert_true(s_put(ledger, FIRST + 2, 4, NULL));
-    s_holds(ledger, FIRST, FIRST + 6);
+    assert_true(test_ledger_put(ledger, FIRST, 4, NULL));
+    assert_true(test_ledger_put(ledger, FIRST, 4, NULL));
+    assert_true(test_ledger_put(ledger, FIRST + 2, 4, NULL));
+    ledger_holds(ledger, FIRST, FIRST + 6);
 }
 
 static void results_that_leave_a_gap_are_passed_over(void **state)
 {
     struct ledger *ledger = *state;
-    assert_true(s_put(ledger, FIRST + 1, 2, NULL));
-    s_holds(ledger, FIRST, FIRST);
-    assert_true(s_put(ledger, FIRST, 2, NULL));
-    assert_true(s_put(ledger, FIRST + 5, 2, NULL));
-    s_holds(ledger, FIRST, FIRST + 2);
+    assert_true(test_ledger_put(ledger, FIRST + 1, 2, NULL));
+    ledger_holds(ledger, FIRST, FIRST);
+    assert_true(test_ledger_put(ledger, FIRST, 2, NULL));
+    assert_true(test_ledger_put(ledger, FIRST + 5, 2, NULL));
+    ledger_holds(ledger, FIRST, FIRST + 2);
 }
 
 static void results_of_before_the_ledger_are_passed_over(void **state)
@@ -81,51 +81,51 @@ static void results_of_before_the_ledger_are_passed_over(void **state)
     struct ledger *ledger = *state;
     struct step_result other = {.loss_sum = -1};
     assert_true(ledger_put(ledger, FIRST - 1, &other, 1, NULL));
-    assert_true(s_put(ledger, FIRST - 3, 5, NULL));
-    s_holds(ledger, FIRST, FIRST + 2);
+    assert_true(test_ledger_put(ledger, FIRST - 3, 5, NULL));
+    ledger_holds(ledger, FIRST, FIRST + 2);
 }
 
 static void who_says_something_else_is_found_out_and_the_first_is_believed(void **state)
 {
     struct ledger *ledger = *state;
     struct err err = {0};
-    struct step_result results[2] = {s_result(FIRST + 1), s_result(FIRST + 2)};
-    assert_true(s_put(ledger, FIRST, 4, NULL));
+    struct step_result results[2] = {ledger_result(FIRST + 1), ledger_result(FIRST + 2)};
+    assert_true(test_ledger_put(ledger, FIRST, 4, NULL));
     results[1].correct++;
     assert_false(ledger_put(ledger, FIRST + 1, results, 2, &err));
     assert_int_equal(err.code, ERR_FAILED);
     assert_non_null(strstr(err.text, "step 103"));
-    s_holds(ledger, FIRST, FIRST + 4);
+    ledger_holds(ledger, FIRST, FIRST + 4);
 }
 
 static void after_a_cut_a_step_may_come_out_differently(void **state)
 {
     struct ledger *ledger = *state;
     struct step_result other = {.loss_sum = -1};
-    assert_true(s_put(ledger, FIRST, 5, NULL));
+    assert_true(test_ledger_put(ledger, FIRST, 5, NULL));
     ledger_cut(ledger, FIRST + 9);
-    s_holds(ledger, FIRST, FIRST + 5);
+    ledger_holds(ledger, FIRST, FIRST + 5);
     ledger_cut(ledger, FIRST + 2);
-    s_holds(ledger, FIRST, FIRST + 2);
+    ledger_holds(ledger, FIRST, FIRST + 2);
     assert_true(ledger_put(ledger, FIRST + 2, &other, 1, NULL));
     assert_int_equal(ledger_end(ledger), FIRST + 3);
     ledger_cut(ledger, FIRST - 50);
-    s_holds(ledger, FIRST, FIRST);
+    ledger_holds(ledger, FIRST, FIRST);
 }
 
 static void a_ledger_that_begins_anew_has_forgotten(void **state)
 {
     struct ledger *ledger = *state;
-    assert_true(s_put(ledger, FIRST, 5, NULL));
+    assert_true(test_ledger_put(ledger, FIRST, 5, NULL));
     ledger_begin(ledger, FIRST + 5);
-    s_holds(ledger, FIRST + 5, FIRST + 5);
-    assert_true(s_put(ledger, FIRST + 4, 2, NULL));
-    s_holds(ledger, FIRST + 5, FIRST + 6);
+    ledger_holds(ledger, FIRST + 5, FIRST + 5);
+    assert_true(test_ledger_put(ledger, FIRST + 4, 2, NULL));
+    ledger_holds(ledger, FIRST + 5, FIRST + 6);
 }
 
 int main(void)
 {
-#define RUN(name) cmocka_unit_test_setup_teardown(name, s_open, s_close)
+#define RUN(name) cmocka_unit_test_setup_teardown(name, ledger_open, ledger_close)
     const struct CMUnitTest tests[] = {
         RUN(results_lie_in_the_order_of_their_steps),
         RUN(what_is_said_again_counts_once),

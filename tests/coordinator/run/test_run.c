@@ -19,26 +19,26 @@
 
 #include <cmocka.h>
 
-static char s_folder[] = "/tmp/lstmq-run-XXXXXX";
+static char run_folder[] = "/tmp/lstmq-run-XXXXXX";
 
 static int make_folder(void **state)
 {
     (void)state;
     log_open("test", LOG_OFF);
-    return mkdtemp(s_folder) == NULL ? -1 : 0;
+    return mkdtemp(run_folder) == NULL ? -1 : 0;
 }
 
 static int remove_folder(void **state)
 {
     (void)state;
-    return folder_remove(s_folder, NULL) ? 0 : -1;
+    return folder_remove(run_folder, NULL) ? 0 : -1;
 }
 
 static struct config options(void)
 {
     struct config config;
     config_defaults(&config);
-    snprintf(config.run_dir, sizeof config.run_dir, "%s/deep/run", s_folder);
+    snprintf(config.run_dir, sizeof config.run_dir, "%s/deep/run", run_folder);
     return config;
 }
 

@@ -16,7 +16,7 @@
 
 /* ---- help ---- */
 
-static struct backend *s_open(int threads)
+static struct backend *test_backend_open(int threads)
 {
     struct err err = {.text = ""};
     struct backend *backend = backend_open("cpu", threads, PRECISION_FP32, &err);
@@ -26,7 +26,7 @@ static struct backend *s_open(int threads)
     return backend;
 }
 
-static void s_close(struct backend *backend)
+static void test_backend_close(struct backend *backend)
 {
     struct err err = {.text = ""};
     if (!backend->op->check(backend, &err))
@@ -36,35 +36,35 @@ static void s_close(struct backend *backend)
 }
 
 /* Uniform in ±1. */
-static void s_fill(float *x, size_t count, uint64_t seed)
+static void backend_fill(float *x, size_t count, uint64_t seed)
 {
     for (size_t i = 0; i < count; i++)
         x[i] = (float)((double)(splitmix(seed * 1000003 + i) >> 11) * 0x1p-52 - 1.0);
 }
 
-static void *s_zeroed(size_t count, size_t size)
+static void *backend_zeroed(size_t count, size_t size)
 {
     void *memory = calloc(count > 0 ? count : 1, size);
     assert_non_null(memory);
     return memory;
 }
 
-static float *s_random(size_t count, uint64_t seed)
+static float *backend_random(size_t count, uint64_t seed)
 {
-    float *x = s_zeroed(count, sizeof *x);
-    s_fill(x, count, seed);
+    float *x = backend_zeroed(count, sizeof *x);
+    backend_fill(x, count, seed);
     return x;
 }
 
-static int32_t *s_below(size_t count, int limit, uint64_t seed)
+static int32_t *backend_below(size_t count, int limit, uint64_t seed)
 {
-    int32_t *x = s_zeroed(count, sizeof *x);
+    int32_t *x = backend_zeroed(count, sizeof *x);
     for (size_t i = 0; i < count; i++)
         x[i] = (int32_t)(splitmix(seed * 7919 + i) % (uint64_t)limit);
     return x;
 }
 
-static void s_near(double got, double want, double slack)
+static void backend_near(double got, double want, double slack)
 {
     if (!(fabs(got - want) <= slack))
         fail_msg("%.9g, not %.9g", got, want);
@@ -87,28 +87,28 @@ static void unknown_devices_and_precisions_are_usage_errors(void **state)
         assert_true(strstr(backend->op->isa(backend), "bf16") != NULL ||
                     strstr(backend->op->isa(backend), "amx") != NULL ||
                     strstr(backend->op->isa(backend), "fp16") != NULL);
-        s_close(backend);
+        test_backend_close(backend);
     }
 }
 
 static void a_backend_says_what_it_is(void **state)
 {
     (void)state;
-    struct backend *backend = s_open(1);
+    struct backend *backend = test_backend_open(1);
     assert_string_equal(backend->op->name, "cpu");
     assert_non_null(strstr(backend_describe(), backend->op->version(backend)));
     assert_non_null(strstr(backend_describe(), backend->op->isa(backend)));
-    s_close(backend);
+    test_backend_close(backend);
     struct err err;
     backend = backend_open("cpu", 0, PRECISION_FP32, &err);
     assert_true(backend->op->threads(backend) >= 1);
-    s_close(backend);
+    test_backend_close(backend);
 }
 
 static void memory_is_aligned_zeroed_and_refused_when_absurd(void **state)
 {
     (void)state;
-    struct backend *backend = s_open(1);
+    struct backend *backend = test_backend_open(1);
     const struct backend_table *op = backend->op;
     struct err err;
     for (size_t bytes = 0; bytes < 300; bytes += 37) {
@@ -126,13 +126,13 @@ static void memory_is_aligned_zeroed_and_refused_when_absurd(void **state)
     }
     assert_null(op->alloc(backend, SIZE_MAX - 5, &err));
     assert_int_equal(err.code, ERR_MEMORY);
-    s_close(backend);
+    test_backend_close(backend);
 }
 
 static void the_first_failure_is_kept_until_it_is_asked_for(void **state)
 {
     (void)state;
-    struct backend *backend = s_open(2);
+    struct backend *backend = test_backend_open(2);
     const struct backend_table *op = backend->op;
     struct err err = {.text = ""};
     static float x[70000], y[1] = {1};
@@ -150,7 +150,7 @@ static void the_first_failure_is_kept_until_it_is_asked_for(void **state)
     assert_true(y[0] != 1.0f);
     op->top_k(backend, x, 1, 4, 5, y, (int32_t[5]){0});
     assert_false(op->check(backend, &err));
-    s_close(backend);
+    test_backend_close(backend);
 }
 
 /* ---- rows ---- */
@@ -159,12 +159,12 @@ static void rows_are_gathered_and_scattered(void **state)
 {
     (void)state;
     for (int threads = 1; threads <= 3; threads++) {
-        struct backend *backend = s_open(threads);
+        struct backend *backend = test_backend_open(threads);
         const struct backend_table *op = backend->op;
         enum { ROWS = 900, WIDTH = 37, COUNT = 700 };
-        float *table = s_random(ROWS * WIDTH, 1), *before = s_random(ROWS * WIDTH, 1),
-              *out = s_random(COUNT * WIDTH, 2);
-        int32_t *index = s_zeroed(COUNT, sizeof *index);
+        float *table = backend_random(ROWS * WIDTH, 1), *before = backend_random(ROWS * WIDTH, 1),
+              *out = backend_random(COUNT * WIDTH, 2);
+        int32_t *index = backend_zeroed(COUNT, sizeof *index);
         for (int i = 0; i < COUNT; i++)
             index[i] = i * 7 % ROWS;
         op->scatter_add(backend, out, index, COUNT, WIDTH, table);
@@ -184,7 +184,7 @@ static void rows_are_gathered_and_scattered(void **state)
         free(before);
         free(out);
         free(index);
-        s_close(backend);
+        test_backend_close(backend);
     }
 }
 
@@ -192,16 +192,17 @@ static void folding_adds_rows_of_a_slot_in_order(void **state)
 {
     (void)state;
     enum { N = 400, U = 33, W = 301 };
-    float *rows = s_random(N * W, 1), *want = s_zeroed((U + 1) * W, sizeof *want), *out = s_random((U + 1) * W, 3);
-    int32_t *slot = s_below(N, U, 5);
+    float *rows = backend_random(N * W, 1), *want = backend_zeroed((U + 1) * W, sizeof *want),
+          *out = backend_random((U + 1) * W, 3);
+    int32_t *slot = backend_below(N, U, 5);
     for (size_t n = 0; n < N; n++)
         for (size_t j = 0; j < W; j++)
             want[(size_t)slot[n] * W + j] += rows[n * W + j];
     for (int threads = 1; threads <= 3; threads++) {
-        struct backend *backend = s_open(threads);
+        struct backend *backend = test_backend_open(threads);
         backend->op->fold(backend, rows, slot, N, U + 1, W, out);
         assert_memory_equal(out, want, (U + 1) * W * sizeof *out);
-        s_close(backend);
+        test_backend_close(backend);
     }
     free(rows);
     free(want);
@@ -215,22 +216,23 @@ static void columns_are_summed(void **state)
     static const int shapes[][2] = {{1, 1}, {4, 3}, {63, 128}, {64, 129}, {65, 1000}, {700, 77}, {0, 5}};
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
         size_t count = (size_t)shapes[s][0], W = (size_t)shapes[s][1];
-        float *rows = s_random(count * W, 1), *first = s_random(W, 2), *out = s_zeroed(W, sizeof *out);
+        float *rows = backend_random(count * W, 1), *first = backend_random(W, 2),
+              *out = backend_zeroed(W, sizeof *out);
         for (int threads = 1; threads <= 3; threads++) {
-            struct backend *backend = s_open(threads);
-            s_fill(out, W, 2);
+            struct backend *backend = test_backend_open(threads);
+            backend_fill(out, W, 2);
             backend->op->column_sum(backend, rows, (int)count, (int)W, false, out);
             backend->op->column_sum(backend, rows, (int)count, (int)W, true, out);
             for (size_t j = 0; j < W; j++) {
                 double sum = 0.0;
                 for (size_t r = 0; r < count; r++)
                     sum += (double)rows[r * W + j];
-                s_near((double)out[j], 2.0 * sum, 1e-6 * (double)(count + 1));
+                backend_near((double)out[j], 2.0 * sum, 1e-6 * (double)(count + 1));
             }
             if (threads == 1)
                 memcpy(first, out, W * sizeof *out);
             assert_memory_equal(first, out, W * sizeof *out);
-            s_close(backend);
+            test_backend_close(backend);
         }
         free(rows);
         free(first);
@@ -240,7 +242,7 @@ static void columns_are_summed(void **state)
 
 /* ---- logits ---- */
 
-static void s_softmax(const float *logits, size_t V, double *p, double *log_sum)
+static void backend_softmax(const float *logits, size_t V, double *p, double *log_sum)
 {
     double most = -DBL_MAX, sum = 0.0;
     for (size_t v = 0; v < V; v++)
@@ -252,7 +254,7 @@ static void s_softmax(const float *logits, size_t V, double *p, double *log_sum)
     *log_sum = most + log(sum);
 }
 
-static int32_t s_largest(const float *logits, size_t V)
+static int32_t backend_largest(const float *logits, size_t V)
 {
     size_t at = 0;
     for (size_t v = 1; v < V; v++)
@@ -267,25 +269,25 @@ static void cross_entropy_is_the_loss_its_gradient_and_the_guess(void **state)
     static const int shapes[][2] = {{1, 1}, {3, 2}, {5, 17}, {70, 301}, {9, 7844}};
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
         size_t N = (size_t)shapes[s][0], V = (size_t)shapes[s][1];
-        float *logits = s_random(N * V, 1), *work = s_zeroed(N * V, sizeof *work),
-              *first = s_zeroed(N * V, sizeof *first);
-        float *loss = s_zeroed(N, sizeof *loss);
-        int32_t *target = s_below(N, (int)V, 2), *predicted = s_zeroed(N, sizeof *predicted);
-        double *p = s_zeroed(V, sizeof *p), log_sum;
+        float *logits = backend_random(N * V, 1), *work = backend_zeroed(N * V, sizeof *work),
+              *first = backend_zeroed(N * V, sizeof *first);
+        float *loss = backend_zeroed(N, sizeof *loss);
+        int32_t *target = backend_below(N, (int)V, 2), *predicted = backend_zeroed(N, sizeof *predicted);
+        double *p = backend_zeroed(V, sizeof *p), log_sum;
         for (size_t i = 0; i < N * V; i++)
             logits[i] *= 8.0f;
         for (int threads = 1; threads <= 3; threads++) {
-            struct backend *backend = s_open(threads);
+            struct backend *backend = test_backend_open(threads);
             memcpy(work, logits, N * V * sizeof *work);
             backend->op->cross_entropy(backend, work, target, (int)N, (int)V, false, NULL, NULL);
             assert_memory_equal(work, logits, N * V * sizeof *work);
             backend->op->cross_entropy(backend, work, target, (int)N, (int)V, true, loss, predicted);
             for (size_t n = 0; n < N; n++) {
-                s_softmax(logits + n * V, V, p, &log_sum);
-                s_near((double)loss[n], log_sum - (double)logits[n * V + (size_t)target[n]], 3e-6);
-                assert_int_equal(predicted[n], s_largest(logits + n * V, V));
+                backend_softmax(logits + n * V, V, p, &log_sum);
+                backend_near((double)loss[n], log_sum - (double)logits[n * V + (size_t)target[n]], 3e-6);
+                assert_int_equal(predicted[n], backend_largest(logits + n * V, V));
                 for (size_t v = 0; v < V; v++)
-                    s_near((double)work[n * V + v], p[v] - (v == (size_t)target[n] ? 1.0 : 0.0), 1e-6);
+                    backend_near((double)work[n * V + v], p[v] - (v == (size_t)target[n] ? 1.0 : 0.0), 1e-6);
             }
             if (threads == 1)
                 memcpy(first, work, N * V * sizeof *work);
@@ -294,7 +296,7 @@ static void cross_entropy_is_the_loss_its_gradient_and_the_guess(void **state)
             memcpy(work, logits + (N - 1) * V, V * sizeof *work);
             backend->op->cross_entropy(backend, work, target + N - 1, 1, (int)V, true, loss, NULL);
             assert_memory_equal(first + (N - 1) * V, work, V * sizeof *work);
-            s_close(backend);
+            test_backend_close(backend);
         }
         free(logits);
         free(work);
@@ -311,11 +313,11 @@ static void cross_entropy_agrees_with_finite_differences(void **state)
 {
     (void)state;
     enum { V = 13 };
-    struct backend *backend = s_open(1);
+    struct backend *backend = test_backend_open(1);
     float logits[V], work[V], up, down;
     const int32_t target = 4;
     const float d = 1e-2f;
-    s_fill(logits, V, 1);
+    backend_fill(logits, V, 1);
     memcpy(work, logits, sizeof work);
     backend->op->cross_entropy(backend, work, &target, 1, V, true, NULL, NULL);
     for (int v = 0; v < V; v++) {
@@ -325,26 +327,26 @@ static void cross_entropy_agrees_with_finite_differences(void **state)
         logits[v] = kept - d;
         backend->op->cross_entropy(backend, logits, &target, 1, V, false, &down, NULL);
         logits[v] = kept;
-        s_near((double)work[v], ((double)up - (double)down) / (2.0 * (double)d), 1e-4);
+        backend_near((double)work[v], ((double)up - (double)down) / (2.0 * (double)d), 1e-4);
     }
-    s_close(backend);
+    test_backend_close(backend);
 }
 
 static void argmax_and_top_k_prefer_the_lower_index(void **state)
 {
     (void)state;
     enum { N = 41, V = 777, K = 9 };
-    float *logits = s_random(N * V, 1), values[N * K];
+    float *logits = backend_random(N * V, 1), values[N * K];
     int32_t index[N * K], best[N];
     for (size_t i = 0; i < N * V; i++)
         logits[i] = roundf(logits[i] * 20.0f);
     for (int threads = 1; threads <= 3; threads++) {
-        struct backend *backend = s_open(threads);
+        struct backend *backend = test_backend_open(threads);
         backend->op->argmax(backend, logits, N, V, best);
         backend->op->top_k(backend, logits, N, V, K, values, index);
         for (size_t n = 0; n < N; n++) {
             const float *row = logits + n * V;
-            assert_int_equal(best[n], s_largest(row, V));
+            assert_int_equal(best[n], backend_largest(row, V));
             assert_int_equal(index[n * K], best[n]);
             for (size_t k = 0; k < K; k++) {
                 size_t rank = 0, at = (size_t)index[n * K + k];
@@ -354,7 +356,7 @@ static void argmax_and_top_k_prefer_the_lower_index(void **state)
                 assert_int_equal(rank, k);
             }
         }
-        s_close(backend);
+        test_backend_close(backend);
     }
     free(logits);
 }
@@ -367,25 +369,25 @@ static void elements_are_computed_as_defined(void **state)
 {
     (void)state;
     const struct adam adam = {.lr = 0.01f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .decay = 0.02f, .t = 3};
-    float *g = s_random(MANY, 1), *p = s_zeroed(MANY, sizeof *p), *m = s_zeroed(MANY, sizeof *m),
-          *v = s_zeroed(MANY, sizeof *v);
-    float *first = s_zeroed(MANY, sizeof *first);
+    float *g = backend_random(MANY, 1), *p = backend_zeroed(MANY, sizeof *p), *m = backend_zeroed(MANY, sizeof *m),
+          *v = backend_zeroed(MANY, sizeof *v);
+    float *first = backend_zeroed(MANY, sizeof *first);
     double square = 0.0, whole = 0.0;
     for (size_t i = 0; i < MANY; i++)
         square += (double)g[i] * (double)g[i];
     for (int threads = 1; threads <= 3; threads++) {
-        struct backend *backend = s_open(threads);
+        struct backend *backend = test_backend_open(threads);
         const struct backend_table *op = backend->op;
         double sum = op->sum_squares(backend, g, MANY);
-        s_near(sum, square, 1e-6 * square);
+        backend_near(sum, square, 1e-6 * square);
         if (threads == 1)
             whole = sum;
         assert_memory_equal(&sum, &whole, sizeof sum);
         assert_true(op->sum_squares(backend, g, 0) == 0.0);
 
-        s_fill(p, MANY, 2);
-        s_fill(m, MANY, 3);
-        s_fill(v, MANY, 4);
+        backend_fill(p, MANY, 2);
+        backend_fill(m, MANY, 3);
+        backend_fill(v, MANY, 4);
         for (size_t i = 0; i < MANY; i++)
             v[i] = fabsf(v[i]);
         op->adam(backend, p, g, m, v, MANY, 0.5f, &adam);
@@ -396,9 +398,9 @@ static void elements_are_computed_as_defined(void **state)
             double d = 0.5 * (double)g[i] + 0.02 * (double)before[0];
             double m1 = 0.9 * (double)before[1] + 0.1 * d, v1 = 0.999 * fabs((double)before[2]) + 0.001 * d * d;
             double want = (double)before[0] - 0.01 * (m1 / (1 - pow(0.9, 3))) / (sqrt(v1 / (1 - pow(0.999, 3))) + 1e-8);
-            s_near((double)m[i], m1, 1e-6);
-            s_near((double)v[i], v1, 1e-6);
-            s_near((double)p[i], want, 2e-6);
+            backend_near((double)m[i], m1, 1e-6);
+            backend_near((double)v[i], v1, 1e-6);
+            backend_near((double)p[i], want, 2e-6);
         }
         op->sgd(backend, p, g, MANY, 0.5f, 0.1f, 0.01f);
         op->sigmoid(backend, p, MANY);
@@ -406,7 +408,7 @@ static void elements_are_computed_as_defined(void **state)
         if (threads == 1)
             memcpy(first, m, MANY * sizeof *m);
         assert_memory_equal(first, m, MANY * sizeof *m);
-        s_close(backend);
+        test_backend_close(backend);
     }
     free(g);
     free(p);
@@ -418,32 +420,32 @@ static void elements_are_computed_as_defined(void **state)
 static void small_steps_are_computed_as_defined(void **state)
 {
     (void)state;
-    struct backend *backend = s_open(2);
+    struct backend *backend = test_backend_open(2);
     float p[5] = {1, -2, 3, 0.5f, 0}, g[5] = {4, 2, -1, 0, 8}, x[5], dy[5] = {1, 2, 3, 4, 5};
     memcpy(x, p, sizeof x);
     backend->op->sgd(backend, p, g, 5, 0.25f, 0.5f, 0.1f);
     backend->op->sigmoid(backend, x, 5);
     for (size_t i = 0; i < 5; i++) {
         static const double was[5] = {1, -2, 3, 0.5, 0};
-        s_near((double)p[i], was[i] - 0.5 * (0.25 * (double)g[i] + 0.1 * was[i]), 1e-6);
-        s_near((double)x[i], 1.0 / (1.0 + exp(-was[i])), 1e-6);
+        backend_near((double)p[i], was[i] - 0.5 * (0.25 * (double)g[i] + 0.1 * was[i]), 1e-6);
+        backend_near((double)x[i], 1.0 / (1.0 + exp(-was[i])), 1e-6);
     }
     backend->op->sigmoid_backward(backend, x, dy, 5);
     for (size_t i = 0; i < 5; i++)
-        s_near((double)dy[i], (double)(i + 1) * (double)x[i] * (1.0 - (double)x[i]), 1e-6);
-    s_close(backend);
+        backend_near((double)dy[i], (double)(i + 1) * (double)x[i] * (1.0 - (double)x[i]), 1e-6);
+    test_backend_close(backend);
 }
 
 static void exact_sums_round_to_even_and_come_back(void **state)
 {
     (void)state;
-    float *x = s_random(MANY, 1), *y = s_random(MANY, 2), *back = s_zeroed(MANY, sizeof *back);
-    int64_t *sum = s_zeroed(MANY, sizeof *sum), *pairs = s_zeroed(MANY, sizeof *pairs);
+    float *x = backend_random(MANY, 1), *y = backend_random(MANY, 2), *back = backend_zeroed(MANY, sizeof *back);
+    int64_t *sum = backend_zeroed(MANY, sizeof *sum), *pairs = backend_zeroed(MANY, sizeof *pairs);
     x[1] = 0x1p-41f;
     x[2] = 3 * 0x1p-41f;
     x[3] = -4194303.5f;
     y[1] = y[2] = 0;
-    struct backend *backend = s_open(3);
+    struct backend *backend = test_backend_open(3);
     for (size_t i = 0; i < MANY; i++)
         sum[i] = -7;
     backend->op->quantise(backend, x, NULL, MANY, 0x1p22f, false, sum);
@@ -459,7 +461,7 @@ static void exact_sums_round_to_even_and_come_back(void **state)
     backend->op->dequantise(backend, sum, MANY, back);
     for (size_t i = 0; i < MANY; i++)
         assert_true(back[i] == (float)((double)sum[i] * 0x1p-40));
-    s_close(backend);
+    test_backend_close(backend);
     free(x);
     free(y);
     free(back);
@@ -470,7 +472,7 @@ static void exact_sums_round_to_even_and_come_back(void **state)
 static void a_sum_of_two_fails_at_the_first_element_that_either_has(void **state)
 {
     (void)state;
-    struct backend *backend = s_open(2);
+    struct backend *backend = test_backend_open(2);
     static float x[70000], y[70000];
     static int64_t sum[70000];
     const char *const says[] = {"element 100 is inf", "element 99 is 5e+06"};
@@ -482,7 +484,7 @@ static void a_sum_of_two_fails_at_the_first_element_that_either_has(void **state
         assert_non_null(strstr(err.text, says[i]));
         y[99] = y[101] = 5e6f;
     }
-    s_close(backend);
+    test_backend_close(backend);
 }
 
 static void the_or_gate_is_learnt(void **state)

@@ -21,7 +21,7 @@
 
 extern char **environ;
 
-static float *s_floats(size_t count)
+static float *gemm_floats(size_t count)
 {
     float *x = aligned_alloc(64, (count * sizeof *x + 63) / 64 * 64 + 64);
     assert_non_null(x);
@@ -29,9 +29,9 @@ static float *s_floats(size_t count)
 }
 
 /* In -1..1, in all 24 bits; so plain that it is computed by vectors: there are many. */
-static float *s_random(size_t count, uint32_t seed)
+static float *gemm_random(size_t count, uint32_t seed)
 {
-    float *x = s_floats(count);
+    float *x = gemm_floats(count);
     for (size_t i = 0; i < count; i++) {
         uint32_t bits = ((uint32_t)i + seed * 1000003u) * 2654435761u;
         bits = (bits ^ bits >> 15) * 0x2c1b3c6du;
@@ -42,9 +42,9 @@ static float *s_random(size_t count, uint32_t seed)
 }
 
 /* A rows x columns matrix stored by columns, in place of one stored by rows, which is given back. */
-static float *s_turned(float *x, size_t rows, size_t columns)
+static float *gemm_turned(float *x, size_t rows, size_t columns)
 {
-    float *turned = s_floats(rows * columns);
+    float *turned = gemm_floats(rows * columns);
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < columns; j++)
             turned[j * rows + i] = x[i * columns + j];
@@ -58,15 +58,15 @@ struct problem {
 };
 
 /* The same A and B for all flags, stored one way or the other. */
-static struct problem s_problem(int M, int N, int K, int flags)
+static struct problem gemm_problem(int M, int N, int K, int flags)
 {
     size_t m = (size_t)M, n = (size_t)N, k = (size_t)K;
     struct problem p = {
-        .a = s_random(m * k, 1), .b = s_random(n * k, 2), .bias = s_random(n, 3), .c = s_random(m * n, 4)};
+        .a = gemm_random(m * k, 1), .b = gemm_random(n * k, 2), .bias = gemm_random(n, 3), .c = gemm_random(m * n, 4)};
     if ((flags & 1) != 0)
-        p.a = s_turned(p.a, m, k);
+        p.a = gemm_turned(p.a, m, k);
     if ((flags & 2) != 0)
-        p.b = s_turned(p.b, k, n);
+        p.b = gemm_turned(p.b, k, n);
     p.g = (struct gemm){.M = M, .N = N, .K = K, .a = p.a, .b = p.b, .c = p.c};
     p.g.transpose_a = (flags & 1) != 0;
     p.g.transpose_b = (flags & 2) != 0;
@@ -75,7 +75,7 @@ static struct problem s_problem(int M, int N, int K, int flags)
     return p;
 }
 
-static void s_problem_free(struct problem *p)
+static void gemm_problem_free(struct problem *p)
 {
     free(p->a);
     free(p->b);
@@ -85,35 +85,35 @@ static void s_problem_free(struct problem *p)
 
 /* Teams of 1, 2 and 3 threads, for all tests. */
 enum { TEAMS = 3 };
-static struct team *s_team[TEAMS];
+static struct team *gemm_team[TEAMS];
 
-static int s_open_teams(void **state)
+static int gemm_open_teams(void **state)
 {
     (void)state;
     struct err err;
     for (int i = 0; i < TEAMS; i++)
-        if ((s_team[i] = team_open(i + 1, panels_single_thread, &err)) == NULL)
+        if ((gemm_team[i] = team_open(i + 1, panels_single_thread, &err)) == NULL)
             return -1;
     return 0;
 }
 
-static int s_close_teams(void **state)
+static int gemm_close_teams(void **state)
 {
     (void)state;
     for (int i = 0; i < TEAMS; i++)
-        team_close(&s_team[i]);
+        team_close(&gemm_team[i]);
     return 0;
 }
 
-static struct multiplier *s_open(int threads)
+static struct multiplier *gemm_open(int threads)
 {
     struct err err;
-    struct multiplier *multiplier = multiplier_open(s_team[threads - 1], PRECISION_FP32, vector_best(&err), &err);
+    struct multiplier *multiplier = multiplier_open(gemm_team[threads - 1], PRECISION_FP32, vector_best(&err), &err);
     assert_non_null(multiplier);
     return multiplier;
 }
 
-static void s_run(struct multiplier *multiplier, const struct gemm *g)
+static void gemm_run(struct multiplier *multiplier, const struct gemm *g)
 {
     struct err err = {.text = ""};
     if (!multiplier_run(multiplier, g, &err))
@@ -121,7 +121,7 @@ static void s_run(struct multiplier *multiplier, const struct gemm *g)
 }
 
 /* Whether the bits are those of the chain of fused multiply-adds that backend.h defines. */
-static bool s_exact(void)
+static bool gemm_exact(void)
 {
     struct err err;
     return fma_table(vector_best(&err)->isa) != NULL;
@@ -140,7 +140,7 @@ struct truth {
 /* Rows of A B in double, and of C as backend.h defines it: compiled twice, since fmaf is a call where the processor is
  * not known to have the instruction, and there are hundreds of millions. */
 #define ROWS(suffix, attributes)                                                                                       \
-    attributes static void s_product##suffix(const struct gemm *g, double *restrict sum)                               \
+    attributes static void gemm_product##suffix(const struct gemm *g, double *restrict sum)                            \
     {                                                                                                                  \
         size_t M = (size_t)g->M, N = (size_t)g->N, K = (size_t)g->K;                                                   \
         for (size_t i = 0; i < M; i++, sum += N) {                                                                     \
@@ -151,7 +151,7 @@ struct truth {
                     sum[j] += (double)g->a[i * K + k] * (double)g->b[k * N + j];                                       \
         }                                                                                                              \
     }                                                                                                                  \
-    attributes static void s_chain##suffix(const struct gemm *g, float *restrict sum)                                  \
+    attributes static void gemm_chain##suffix(const struct gemm *g, float *restrict sum)                               \
     {                                                                                                                  \
         size_t M = (size_t)g->M, N = (size_t)g->N, K = (size_t)g->K;                                                   \
         for (size_t i = 0; i < M; i++, sum += N) {                                                                     \
@@ -173,48 +173,48 @@ struct rows {
     void (*chain)(const struct gemm *g, float *restrict sum);
 };
 
-static struct rows s_rows(void)
+static struct rows gemm_rows(void)
 {
 #ifdef __x86_64__
     if (__builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2"))
-        return (struct rows){s_product_fma, s_chain_fma};
+        return (struct rows){gemm_product_fma, gemm_chain_fma};
 #endif
-    return (struct rows){s_product_plain, s_chain_plain};
+    return (struct rows){gemm_product_plain, gemm_chain_plain};
 }
 
-static struct truth s_truth(int M, int N, int K)
+static struct truth gemm_truth(int M, int N, int K)
 {
-    struct truth truth = {.plain = s_problem(M, N, K, 0)};
+    struct truth truth = {.plain = gemm_problem(M, N, K, 0)};
     truth.product = malloc((size_t)M * (size_t)N * sizeof *truth.product);
     assert_non_null(truth.product);
-    s_rows().product(&truth.plain.g, truth.product);
+    gemm_rows().product(&truth.plain.g, truth.product);
     return truth;
 }
 
-static void s_truth_free(struct truth *truth)
+static void gemm_truth_free(struct truth *truth)
 {
-    s_problem_free(&truth->plain);
+    gemm_problem_free(&truth->plain);
     free(truth->product);
     for (int i = 0; i < 4; i++)
         free(truth->chain[i]);
 }
 
 /* C under these flags. */
-static const float *s_chain_of(struct truth *truth, int flags)
+static const float *gemm_chain_of(struct truth *truth, int flags)
 {
     struct gemm g = truth->plain.g;
     float **chain = &truth->chain[flags / 4];
     if (*chain == NULL) {
-        *chain = s_floats((size_t)g.M * (size_t)g.N);
+        *chain = gemm_floats((size_t)g.M * (size_t)g.N);
         g.bias = (flags & 4) != 0 ? truth->plain.bias : NULL;
         g.accumulate = (flags & 8) != 0;
-        s_rows().chain(&g, *chain);
+        gemm_rows().chain(&g, *chain);
     }
     return *chain;
 }
 
 /* C against the sum in double. */
-static void s_compare_double(const struct problem *p, const struct truth *truth)
+static void gemm_compare_double(const struct problem *p, const struct truth *truth)
 {
     size_t N = (size_t)p->g.N, size = (size_t)p->g.M * N;
     const double most = 2e-6 * sqrt((double)p->g.K + 1.0);
@@ -227,30 +227,30 @@ static void s_compare_double(const struct problem *p, const struct truth *truth)
     }
 }
 
-static void s_compare(struct multiplier *multiplier, struct truth *truth, int flags)
+static void gemm_compare(struct multiplier *multiplier, struct truth *truth, int flags)
 {
     const struct gemm *g = &truth->plain.g;
-    struct problem p = s_problem(g->M, g->N, g->K, flags);
+    struct problem p = gemm_problem(g->M, g->N, g->K, flags);
     size_t N = (size_t)g->N, size = (size_t)g->M * N;
-    s_run(multiplier, &p.g);
-    s_compare_double(&p, truth);
-    const float *chain = s_exact() ? s_chain_of(truth, flags) : p.c;
+    gemm_run(multiplier, &p.g);
+    gemm_compare_double(&p, truth);
+    const float *chain = gemm_exact() ? gemm_chain_of(truth, flags) : p.c;
     for (size_t i = 0; i < size; i++)
         if (p.c[i] != chain[i])
             fail_msg("%dx%dx%d at %zu,%zu: %.9g is not the chain's bits, %.9g", g->M, g->N, g->K, i / N, i % N,
                      (double)p.c[i], (double)chain[i]);
-    s_problem_free(&p);
+    gemm_problem_free(&p);
 }
 
 /* 1 to a few, around 8, 16, 64 and 256 where tiles and chunks end, and beyond. */
-static const int s_shapes[][3] = {{1, 1, 1},     {4, 3, 2},     {3, 5, 7},       {1, 17, 256},
-                                  {7, 9, 16},    {8, 8, 8},     {9, 31, 33},     {16, 64, 15},
-                                  {17, 65, 129}, {63, 5, 255},  {64, 16, 256},   {65, 33, 257},
-                                  {130, 7, 515}, {71, 77, 300}, {70, 2100, 280}, {20, 70, 1300}};
-enum { SHAPES = sizeof s_shapes / sizeof s_shapes[0] };
+static const int gemm_shapes[][3] = {{1, 1, 1},     {4, 3, 2},     {3, 5, 7},       {1, 17, 256},
+                                     {7, 9, 16},    {8, 8, 8},     {9, 31, 33},     {16, 64, 15},
+                                     {17, 65, 129}, {63, 5, 255},  {64, 16, 256},   {65, 33, 257},
+                                     {130, 7, 515}, {71, 77, 300}, {70, 2100, 280}, {20, 70, 1300}};
+enum { SHAPES = sizeof gemm_shapes / sizeof gemm_shapes[0] };
 
 /* Of this process. */
-static int s_count_threads(void)
+static int gemm_count_threads(void)
 {
     DIR *folder = opendir("/proc/self/task");
     int count = 0;
@@ -265,48 +265,48 @@ static int s_count_threads(void)
 static void no_threads_run_but_the_team(void **state)
 {
     (void)state;
-    int before = s_count_threads();
-    struct multiplier *multiplier = s_open(2);
-    struct truth truth = s_truth(130, 1100, 600);
+    int before = gemm_count_threads();
+    struct multiplier *multiplier = gemm_open(2);
+    struct truth truth = gemm_truth(130, 1100, 600);
     for (int flags = 0; flags < 4; flags++)
-        s_compare(multiplier, &truth, flags);
-    assert_int_equal(s_count_threads(), before);
-    s_truth_free(&truth);
+        gemm_compare(multiplier, &truth, flags);
+    assert_int_equal(gemm_count_threads(), before);
+    gemm_truth_free(&truth);
     multiplier_close(&multiplier);
 }
 
 static void every_kind_of_product_is_the_sum_it_should_be(void **state)
 {
     (void)state;
-    struct multiplier *multipliers[] = {s_open(1), s_open(2)};
+    struct multiplier *multipliers[] = {gemm_open(1), gemm_open(2)};
     for (int s = 0; s < SHAPES; s++) {
-        struct truth truth = s_truth(s_shapes[s][0], s_shapes[s][1], s_shapes[s][2]);
+        struct truth truth = gemm_truth(gemm_shapes[s][0], gemm_shapes[s][1], gemm_shapes[s][2]);
         for (int flags = 0; flags < 16; flags++)
             for (int i = 0; i < 2; i++)
-                s_compare(multipliers[i], &truth, flags);
-        s_truth_free(&truth);
+                gemm_compare(multipliers[i], &truth, flags);
+        gemm_truth_free(&truth);
     }
     for (int i = 0; i < 2; i++)
         multiplier_close(&multipliers[i]);
 }
 
 /* One thread's C against that of two and of three. */
-static void s_compare_threads(struct multiplier *multipliers[TEAMS], int M, int N, int K, int flags)
+static void gemm_compare_threads(struct multiplier *multipliers[TEAMS], int M, int N, int K, int flags)
 {
     size_t size = (size_t)M * (size_t)N;
-    struct problem p = s_problem(M, N, K, flags);
-    float *before = s_floats(size), *one = s_floats(size);
+    struct problem p = gemm_problem(M, N, K, flags);
+    float *before = gemm_floats(size), *one = gemm_floats(size);
     memcpy(before, p.c, size * sizeof *before);
-    s_run(multipliers[0], &p.g);
+    gemm_run(multipliers[0], &p.g);
     memcpy(one, p.c, size * sizeof *one);
     for (int i = 1; i < TEAMS; i++) {
         memcpy(p.c, before, size * sizeof *before);
-        s_run(multipliers[i], &p.g);
+        gemm_run(multipliers[i], &p.g);
         assert_memory_equal(one, p.c, size * sizeof *one);
     }
     free(before);
     free(one);
-    s_problem_free(&p);
+    gemm_problem_free(&p);
 }
 
 static void any_number_of_threads_gives_the_same_bits(void **state)
@@ -316,10 +316,10 @@ static void any_number_of_threads_gives_the_same_bits(void **state)
                                     {64, 256, 1024}, {77, 128, 900},  {41, 2100, 100}};
     struct multiplier *multipliers[TEAMS];
     for (int i = 0; i < TEAMS; i++)
-        multipliers[i] = s_open(i + 1);
+        multipliers[i] = gemm_open(i + 1);
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
         for (int flags = 0; flags < 16; flags++)
-            s_compare_threads(multipliers, shapes[s][0], shapes[s][1], shapes[s][2], flags);
+            gemm_compare_threads(multipliers, shapes[s][0], shapes[s][1], shapes[s][2], flags);
     for (int i = 0; i < TEAMS; i++)
         multiplier_close(&multipliers[i]);
 }
@@ -331,14 +331,14 @@ static void a_row_does_not_depend_on_the_other_rows(void **state)
     static const int shapes[][2] = {{1024, 256}, {256, 1024}, {300, 77},   {77, 300},
                                     {33, 2100},  {2000, 128}, {7844, 256}, {256, 7844}};
     enum { ROWS = 150 };
-    struct multiplier *multiplier = s_open(2);
+    struct multiplier *multiplier = gemm_open(2);
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
         for (int flags = 0; flags < 16; flags += 14) {
             size_t N = (size_t)shapes[s][0], K = (size_t)shapes[s][1];
-            struct problem all = s_problem(ROWS, shapes[s][0], shapes[s][1], flags);
-            struct problem some = s_problem(ROWS, shapes[s][0], shapes[s][1], flags);
-            float *before = s_random(ROWS * N, 4);
-            s_run(multiplier, &all.g);
+            struct problem all = gemm_problem(ROWS, shapes[s][0], shapes[s][1], flags);
+            struct problem some = gemm_problem(ROWS, shapes[s][0], shapes[s][1], flags);
+            float *before = gemm_random(ROWS * N, 4);
+            gemm_run(multiplier, &all.g);
             static const int parts[][2] = {{0, 1},   {149, 1}, {3, 5},   {10, 8},  {1, 16}, {20, 23},
                                            {31, 32}, {5, 40},  {40, 64}, {11, 71}, {2, 129}};
             for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
@@ -348,13 +348,13 @@ static void a_row_does_not_depend_on_the_other_rows(void **state)
                 g.a += first * K;
                 g.c += first * N;
                 memcpy(g.c, before + first * N, rows * N * sizeof *g.c);
-                s_run(multiplier, &g);
+                gemm_run(multiplier, &g);
                 if (memcmp(g.c, all.c + first * N, rows * N * sizeof *g.c) != 0)
                     fail_msg("%zux%zu flags %d: rows %zu..%zu differ alone", N, K, flags, first, first + rows - 1);
             }
             free(before);
-            s_problem_free(&all);
-            s_problem_free(&some);
+            gemm_problem_free(&all);
+            gemm_problem_free(&some);
         }
     multiplier_close(&multiplier);
 }
@@ -368,7 +368,7 @@ struct halves {
 };
 
 /* Rows 0 to 40 of 75, then the others. */
-static void s_multiply_half(void *context, int thread, int part, int parts)
+static void gemm_multiply_half(void *context, int thread, int part, int parts)
 {
     struct halves *x = context;
     int first = part * 41, rows = part == 0 ? 41 : 75 - 41;
@@ -382,19 +382,19 @@ static void a_packed_matrix_gives_the_bits_of_a_product(void **state)
 {
     (void)state;
     struct err err;
-    struct multiplier *multiplier = s_open(2);
+    struct multiplier *multiplier = gemm_open(2);
     for (int flags = 0; flags <= 2; flags += 2) {
-        struct problem x = s_problem(75, 100, 36, flags), y = s_problem(75, 100, 36, flags);
-        s_run(multiplier, &x.g);
+        struct problem x = gemm_problem(75, 100, 36, flags), y = gemm_problem(75, 100, 36, flags);
+        gemm_run(multiplier, &x.g);
         const struct packed *packed = multiplier_pack(multiplier, y.b, 100, 36, y.g.transpose_b, &err);
         assert_non_null(packed);
         assert_true(multiplier_prepare(multiplier, packed, 75, &err));
         struct halves halves = {.multiplier = multiplier, .packed = packed, .a = y.a, .c = y.c};
-        team_run(s_team[1], 2, 2, s_multiply_half, &halves);
+        team_run(gemm_team[1], 2, 2, gemm_multiply_half, &halves);
         assert_false(halves.failed);
         assert_memory_equal(x.c, y.c, 75 * 100 * sizeof *x.c);
-        s_problem_free(&x);
-        s_problem_free(&y);
+        gemm_problem_free(&x);
+        gemm_problem_free(&y);
     }
     multiplier_close(&multiplier);
 }
@@ -405,30 +405,30 @@ static void a_kept_matrix_serves_many_products(void **state)
     (void)state;
     static const int wide[] = {40, 2100};
     struct err err;
-    struct multiplier *multiplier = s_open(2);
+    struct multiplier *multiplier = gemm_open(2);
     for (int i = 0; i < 2; i++)
         for (int flags = 0; flags <= 2; flags += 2) {
-            struct problem first = s_problem(1, wide[i], 36, flags);
+            struct problem first = gemm_problem(1, wide[i], 36, flags);
             struct packed *packed = multiplier_keep(multiplier, first.b, wide[i], 36, flags != 0, &err);
             assert_non_null(packed);
             for (int M = 1; M < 150; M += 37) {
-                struct problem x = s_problem(M, wide[i], 36, flags | 4), y = s_problem(M, wide[i], 36, flags | 4);
-                s_run(multiplier, &x.g);
+                struct problem x = gemm_problem(M, wide[i], 36, flags | 4), y = gemm_problem(M, wide[i], 36, flags | 4);
+                gemm_run(multiplier, &x.g);
                 y.g.b = NULL;
                 y.g.packed = packed;
-                s_run(multiplier, &y.g);
+                gemm_run(multiplier, &y.g);
                 assert_memory_equal(x.c, y.c, (size_t)M * (size_t)wide[i] * sizeof *x.c);
-                s_problem_free(&x);
-                s_problem_free(&y);
+                gemm_problem_free(&x);
+                gemm_problem_free(&y);
             }
             packed_destroy(&packed);
-            s_problem_free(&first);
+            gemm_problem_free(&first);
         }
     multiplier_close(&multiplier);
 }
 
 /* x rounded to bf16: 8 significant bits, ties to even. */
-static float s_bf16(float x)
+static float gemm_bf16(float x)
 {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
@@ -437,14 +437,14 @@ static float s_bf16(float x)
     return x;
 }
 
-static struct truth s_rounded_truth(int M, int N, int K)
+static struct truth gemm_rounded_truth(int M, int N, int K)
 {
-    struct truth truth = s_truth(M, N, K);
+    struct truth truth = gemm_truth(M, N, K);
     for (size_t i = 0; i < (size_t)M * (size_t)K; i++)
-        truth.plain.a[i] = s_bf16(truth.plain.a[i]);
+        truth.plain.a[i] = gemm_bf16(truth.plain.a[i]);
     for (size_t i = 0; i < (size_t)N * (size_t)K; i++)
-        truth.plain.b[i] = s_bf16(truth.plain.b[i]);
-    s_rows().product(&truth.plain.g, truth.product);
+        truth.plain.b[i] = gemm_bf16(truth.plain.b[i]);
+    gemm_rows().product(&truth.plain.g, truth.product);
     return truth;
 }
 
@@ -454,17 +454,17 @@ static void bf16_rounds_the_factors_and_nothing_else(void **state)
     struct err err;
     if (!panels_have_bf16())
         skip();
-    struct multiplier *multiplier = multiplier_open(s_team[1], PRECISION_BF16, vector_best(&err), &err);
+    struct multiplier *multiplier = multiplier_open(gemm_team[1], PRECISION_BF16, vector_best(&err), &err);
     assert_non_null(multiplier);
     for (int s = 0; s < SHAPES; s++) {
-        struct truth truth = s_rounded_truth(s_shapes[s][0], s_shapes[s][1], s_shapes[s][2]);
+        struct truth truth = gemm_rounded_truth(gemm_shapes[s][0], gemm_shapes[s][1], gemm_shapes[s][2]);
         for (int flags = 0; flags < 16; flags += 5) {
-            struct problem p = s_problem(s_shapes[s][0], s_shapes[s][1], s_shapes[s][2], flags);
-            s_run(multiplier, &p.g);
-            s_compare_double(&p, &truth);
-            s_problem_free(&p);
+            struct problem p = gemm_problem(gemm_shapes[s][0], gemm_shapes[s][1], gemm_shapes[s][2], flags);
+            gemm_run(multiplier, &p.g);
+            gemm_compare_double(&p, &truth);
+            gemm_problem_free(&p);
         }
-        s_truth_free(&truth);
+        gemm_truth_free(&truth);
     }
     multiplier_close(&multiplier);
 }
@@ -472,16 +472,16 @@ static void bf16_rounds_the_factors_and_nothing_else(void **state)
 static void a_row_that_is_not_finite_stays_alone(void **state)
 {
     (void)state;
-    struct multiplier *multiplier = s_open(1);
-    struct problem p = s_problem(21, 40, 30, 2);
+    struct multiplier *multiplier = gemm_open(1);
+    struct problem p = gemm_problem(21, 40, 30, 2);
     for (size_t k = 0; k < 30; k++)
         p.a[19 * 30 + k] = NAN;
-    s_run(multiplier, &p.g);
+    gemm_run(multiplier, &p.g);
     p.g.M = 18;
-    s_run(multiplier, &p.g);
+    gemm_run(multiplier, &p.g);
     for (size_t i = 0; i < 21 * 40; i++)
         assert_true(isfinite(p.c[i]) == (i / 40 != 19));
-    s_problem_free(&p);
+    gemm_problem_free(&p);
     multiplier_close(&multiplier);
 }
 
@@ -489,11 +489,11 @@ static void a_sum_over_nothing_is_the_bias(void **state)
 {
     (void)state;
     float c[2] = {1, 2}, bias[2] = {10, 20};
-    struct multiplier *multiplier = s_open(1);
-    s_run(multiplier, &(struct gemm){.M = 1, .N = 2, .K = 0, .c = c, .bias = bias, .accumulate = true});
+    struct multiplier *multiplier = gemm_open(1);
+    gemm_run(multiplier, &(struct gemm){.M = 1, .N = 2, .K = 0, .c = c, .bias = bias, .accumulate = true});
     assert_true(c[0] == 11.0f && c[1] == 22.0f);
-    s_run(multiplier, &(struct gemm){.M = 0, .N = 2, .K = 5, .c = c});
-    s_run(multiplier, &(struct gemm){.M = 1, .N = 2, .K = 0, .c = c});
+    gemm_run(multiplier, &(struct gemm){.M = 0, .N = 2, .K = 5, .c = c});
+    gemm_run(multiplier, &(struct gemm){.M = 1, .N = 2, .K = 0, .c = c});
     assert_true(c[0] == 0.0f && c[1] == 0.0f);
     multiplier_close(&multiplier);
 }
@@ -502,11 +502,11 @@ static void a_sum_over_nothing_is_the_bias(void **state)
 static void shapes_that_were_forgotten_are_compiled_again(void **state)
 {
     (void)state;
-    struct multiplier *multiplier = s_open(1);
+    struct multiplier *multiplier = gemm_open(1);
     for (int i = 0; i < 303; i++) {
-        struct truth truth = s_truth(3, 1 + i % 300, 2);
-        s_compare(multiplier, &truth, 0);
-        s_truth_free(&truth);
+        struct truth truth = gemm_truth(3, 1 + i % 300, 2);
+        gemm_compare(multiplier, &truth, 0);
+        gemm_truth_free(&truth);
     }
     multiplier_close(&multiplier);
 }
@@ -517,7 +517,7 @@ struct again {
     pid_t child;
 };
 
-static void s_begin_again(struct again *again)
+static void gemm_begin_again(struct again *again)
 {
     char *argv[] = {(char *)(uintptr_t) "test_gemm", NULL};
     setenv("LSTMQ_ISA", again->isa, 1);
@@ -529,7 +529,7 @@ static void s_begin_again(struct again *again)
     assert_int_equal(failed, 0);
 }
 
-static void s_end_again(const struct again *again)
+static void gemm_end_again(const struct again *again)
 {
     int status = 0;
     assert_int_equal(waitpid(again->child, &status, 0), again->child);
@@ -562,12 +562,12 @@ static void all_of_it_holds_on_lesser_instruction_sets(void **state)
                 continue;
             assert_true(begun < MOST);
             if (begun >= AT_A_TIME)
-                s_end_again(&runs[begun - AT_A_TIME]);
+                gemm_end_again(&runs[begun - AT_A_TIME]);
             runs[begun] = (struct again){.isa = tables[i]->isa, .most = sets[j]};
-            s_begin_again(&runs[begun++]);
+            gemm_begin_again(&runs[begun++]);
         }
     for (size_t i = begun < AT_A_TIME ? 0 : begun - AT_A_TIME; i < begun; i++)
-        s_end_again(&runs[i]);
+        gemm_end_again(&runs[i]);
 }
 
 int main(void)
@@ -585,5 +585,5 @@ int main(void)
         cmocka_unit_test(shapes_that_were_forgotten_are_compiled_again),
         cmocka_unit_test(all_of_it_holds_on_lesser_instruction_sets),
     };
-    return cmocka_run_group_tests(tests, s_open_teams, s_close_teams);
+    return cmocka_run_group_tests(tests, gemm_open_teams, gemm_close_teams);
 }

@@ -20,7 +20,7 @@ struct fixture {
     int32_t *index, *expected;
 };
 
-static void *s_alloc(struct backend *backend, size_t size)
+static void *likeliest_alloc(struct backend *backend, size_t size)
 {
     struct err err;
     void *memory = backend->op->alloc(backend, size, &err);
@@ -29,28 +29,28 @@ static void *s_alloc(struct backend *backend, size_t size)
 }
 
 /* Normal deviates times `scale`. */
-static void s_fill(struct mt19937 *random, float *x, size_t count, double scale)
+static void likeliest_fill(struct mt19937 *random, float *x, size_t count, double scale)
 {
     for (size_t i = 0; i < count; i++)
         x[i] = (float)(scale * mt19937_gauss(random));
 }
 
-static void s_open(struct fixture *fixture, int threads, int V, int H, int N)
+static void likeliest_open(struct fixture *fixture, int threads, int V, int H, int N)
 {
     struct err err;
     *fixture = (struct fixture){.V = V, .H = H, .N = N};
     fixture->backend = backend_open("cpu", threads, PRECISION_FP32, &err);
     assert_non_null(fixture->backend);
     size_t v = (size_t)V, k = (size_t)H, n = (size_t)N;
-    fixture->w = s_alloc(fixture->backend, v * k * sizeof(float));
-    fixture->bias = s_alloc(fixture->backend, v * sizeof(float));
-    fixture->h = s_alloc(fixture->backend, n * k * sizeof(float));
-    fixture->logits = s_alloc(fixture->backend, n * v * sizeof(float));
-    fixture->index = s_alloc(fixture->backend, n * sizeof(int32_t));
-    fixture->expected = s_alloc(fixture->backend, n * sizeof(int32_t));
+    fixture->w = likeliest_alloc(fixture->backend, v * k * sizeof(float));
+    fixture->bias = likeliest_alloc(fixture->backend, v * sizeof(float));
+    fixture->h = likeliest_alloc(fixture->backend, n * k * sizeof(float));
+    fixture->logits = likeliest_alloc(fixture->backend, n * v * sizeof(float));
+    fixture->index = likeliest_alloc(fixture->backend, n * sizeof(int32_t));
+    fixture->expected = likeliest_alloc(fixture->backend, n * sizeof(int32_t));
 }
 
-static void s_close(struct fixture *fixture)
+static void likeliest_close(struct fixture *fixture)
 {
     void *memory[] = {fixture->w, fixture->bias, fixture->h, fixture->logits, fixture->index, fixture->expected};
     for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++)
@@ -59,7 +59,7 @@ static void s_close(struct fixture *fixture)
 }
 
 /* Ask for all states together and one by one. */
-static void s_check(struct fixture *fixture)
+static void likeliest_check(struct fixture *fixture)
 {
     struct backend *backend = fixture->backend;
     struct err err = {0};
@@ -99,23 +99,23 @@ static void it_is_that_of_all_logits_for_any_shape(void **state)
         for (size_t i = 0; i < sizeof V / sizeof V[0]; i++)
             for (size_t j = 0; j < sizeof H / sizeof H[0]; j++) {
                 struct fixture fixture;
-                s_open(&fixture, threads, V[i], H[j], 1 + (int)mt19937_below(&random, 20));
-                s_fill(&random, fixture.w, (size_t)V[i] * (size_t)H[j], 0.1);
-                s_fill(&random, fixture.bias, (size_t)V[i], 0.1);
-                s_fill(&random, fixture.h, (size_t)fixture.N * (size_t)H[j], 0.7);
-                s_check(&fixture);
-                s_close(&fixture);
+                likeliest_open(&fixture, threads, V[i], H[j], 1 + (int)mt19937_below(&random, 20));
+                likeliest_fill(&random, fixture.w, (size_t)V[i] * (size_t)H[j], 0.1);
+                likeliest_fill(&random, fixture.bias, (size_t)V[i], 0.1);
+                likeliest_fill(&random, fixture.h, (size_t)fixture.N * (size_t)H[j], 0.7);
+                likeliest_check(&fixture);
+                likeliest_close(&fixture);
             }
 }
 
 enum { WIDE = 700, DEEP = 64, STATES = 13 };
 
-static void s_open_drawn(struct fixture *fixture, struct mt19937 *random, double w, double bias, double h)
+static void likeliest_open_drawn(struct fixture *fixture, struct mt19937 *random, double w, double bias, double h)
 {
-    s_open(fixture, 2, WIDE, DEEP, STATES);
-    s_fill(random, fixture->w, (size_t)WIDE * DEEP, w);
-    s_fill(random, fixture->bias, WIDE, bias);
-    s_fill(random, fixture->h, (size_t)STATES * DEEP, h);
+    likeliest_open(fixture, 2, WIDE, DEEP, STATES);
+    likeliest_fill(random, fixture->w, (size_t)WIDE * DEEP, w);
+    likeliest_fill(random, fixture->bias, WIDE, bias);
+    likeliest_fill(random, fixture->h, (size_t)STATES * DEEP, h);
 }
 
 /* The best row once more further on, and the same but for one last bit of one weight or of the bias. */
@@ -126,7 +126,7 @@ static void the_first_of_equals_and_the_better_by_a_bit_are_found(void **state)
     mt19937_seed(&random, 2);
     for (int round = 0; round < 200; round++) {
         struct fixture fixture;
-        s_open_drawn(&fixture, &random, 0.1, 0.1, 1);
+        likeliest_open_drawn(&fixture, &random, 0.1, 0.1, 1);
         int from = (int)mt19937_below(&random, WIDE), copies = 1 + (int)mt19937_below(&random, 5);
         float *best = fixture.w + (size_t)from * DEEP;
         for (int k = 0; k < DEEP; k++)
@@ -141,8 +141,8 @@ static void the_first_of_equals_and_the_better_by_a_bit_are_found(void **state)
             if (round % 3 == 2)
                 fixture.bias[to] = nextafterf(fixture.bias[to], round % 2 ? INFINITY : -INFINITY);
         }
-        s_check(&fixture);
-        s_close(&fixture);
+        likeliest_check(&fixture);
+        likeliest_close(&fixture);
     }
 }
 
@@ -155,18 +155,18 @@ static void rows_that_are_all_alike_give_the_first(void **state)
     mt19937_seed(&random, 3);
     for (size_t i = 0; i < sizeof scales / sizeof scales[0]; i++) {
         struct fixture fixture;
-        s_open_drawn(&fixture, &random, scales[i][0], scales[i][1], scales[i][2]);
-        s_check(&fixture);
-        s_close(&fixture);
+        likeliest_open_drawn(&fixture, &random, scales[i][0], scales[i][1], scales[i][2]);
+        likeliest_check(&fixture);
+        likeliest_close(&fixture);
     }
     struct fixture fixture;
-    s_open_drawn(&fixture, &random, 0.1, 0, 1);
+    likeliest_open_drawn(&fixture, &random, 0.1, 0, 1);
     for (int v = 1; v < WIDE; v++)
         memcpy(fixture.w + (size_t)v * DEEP, fixture.w, DEEP * sizeof(float));
-    s_check(&fixture);
+    likeliest_check(&fixture);
     for (int n = 0; n < STATES; n++)
         assert_int_equal(fixture.expected[n], 0);
-    s_close(&fixture);
+    likeliest_close(&fixture);
 }
 
 /* Rows and states from the least floats to beyond the largest. */
@@ -180,14 +180,14 @@ static void numbers_of_any_size_are_compared_rightly(void **state)
     for (int w = 0; w < SIZES; w++)
         for (int h = 0; h < SIZES; h++) {
             struct fixture fixture;
-            s_open_drawn(&fixture, &random, sizes[w], w % 2 ? 0 : 0.1, sizes[h]);
-            s_check(&fixture);
+            likeliest_open_drawn(&fixture, &random, sizes[w], w % 2 ? 0 : 0.1, sizes[h]);
+            likeliest_check(&fixture);
             /* And rows, and elements of one, that differ in size by far. */
             for (int v = 0; v < WIDE; v++)
                 for (int k = 0; k < DEEP; k++)
                     fixture.w[(size_t)v * DEEP + (size_t)k] *= (float)(v % 7 == 0 ? 1e-6 : k % 9 == 0 ? 1e3 : 1);
-            s_check(&fixture);
-            s_close(&fixture);
+            likeliest_check(&fixture);
+            likeliest_close(&fixture);
         }
 }
 
@@ -200,7 +200,7 @@ static void what_is_not_a_number_goes_the_long_way(void **state)
     for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++)
         for (int where = 0; where < 4; where++) {
             struct fixture fixture;
-            s_open_drawn(&fixture, &random, 0.1, 0.1, 1);
+            likeliest_open_drawn(&fixture, &random, 0.1, 0.1, 1);
             if (where == 0)
                 fixture.w[(size_t)5 * DEEP + 3] = odd[i];
             if (where == 1)
@@ -209,8 +209,8 @@ static void what_is_not_a_number_goes_the_long_way(void **state)
                 fixture.h[(size_t)4 * DEEP + 9] = odd[i];
             for (int v = 0; where == 3 && v < WIDE; v++)
                 fixture.bias[v] = odd[i];
-            s_check(&fixture);
-            s_close(&fixture);
+            likeliest_check(&fixture);
+            likeliest_close(&fixture);
         }
 }
 
@@ -225,7 +225,7 @@ static void few_candidates_are_left_and_the_largest_among_them(void **state)
     struct mt19937 random;
     struct err err;
     mt19937_seed(&random, 6);
-    s_open_drawn(&fixture, &random, 0.1, 0.1, 1);
+    likeliest_open_drawn(&fixture, &random, 0.1, 0.1, 1);
     for (int n = 0; n < STATES; n++) {
         float *row = fixture.w + (size_t)(50 * n) * DEEP;
         for (int k = 0; k < DEEP; k++)
@@ -249,7 +249,7 @@ static void few_candidates_are_left_and_the_largest_among_them(void **state)
         assert_in_range(reaching, 1, 3);
     }
     screen_close(&screen);
-    s_close(&fixture);
+    likeliest_close(&fixture);
 }
 
 int main(void)

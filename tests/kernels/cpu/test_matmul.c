@@ -12,7 +12,7 @@
 
 enum { M = 37, N = 70, K = 45 };
 
-static float *s_operand(struct backend *backend, size_t count, uint64_t seed)
+static float *matmul_operand(struct backend *backend, size_t count, uint64_t seed)
 {
     struct err err = {0};
     float *operand = backend->op->alloc(backend, count * sizeof(float), &err);
@@ -23,11 +23,12 @@ static float *s_operand(struct backend *backend, size_t count, uint64_t seed)
 }
 
 /* The largest difference between the library's product and ours. */
-static double s_difference(struct backend *backend, bool transpose_a, bool transpose_b, bool bias, bool packed)
+static double matmul_difference(struct backend *backend, bool transpose_a, bool transpose_b, bool bias, bool packed)
 {
     struct err err = {0};
-    float *a = s_operand(backend, M * K, 1), *b = s_operand(backend, K * N, 2), *row = s_operand(backend, N, 3);
-    float *ours = s_operand(backend, M * N, 4), *theirs = s_operand(backend, M * N, 5);
+    float *a = matmul_operand(backend, M * K, 1), *b = matmul_operand(backend, K * N, 2),
+          *row = matmul_operand(backend, N, 3);
+    float *ours = matmul_operand(backend, M * N, 4), *theirs = matmul_operand(backend, M * N, 5);
     struct gemm gemm = {.M = M, .N = N, .K = K, .a = a, .b = b, .bias = bias ? row : NULL, .c = ours};
     gemm.transpose_a = transpose_a;
     gemm.transpose_b = transpose_b;
@@ -47,7 +48,7 @@ static double s_difference(struct backend *backend, bool transpose_a, bool trans
     return worst;
 }
 
-static void s_all(enum precision precision, double limit)
+static void matmul_all(enum precision precision, double limit)
 {
     struct err err = {0};
     struct backend *backend = backend_open("cpu", 2, precision, &err);
@@ -57,7 +58,7 @@ static void s_all(enum precision precision, double limit)
     }
     assert_non_null(backend);
     for (int i = 0; i < 16; i++) {
-        double worst = s_difference(backend, i & 1, i & 2, i & 4, i & 8);
+        double worst = matmul_difference(backend, i & 1, i & 2, i & 4, i & 8);
         if (worst > limit)
             fail_msg("case %d differs by %g", i, worst);
     }
@@ -67,13 +68,13 @@ static void s_all(enum precision precision, double limit)
 static void the_librarys_product_is_ours(void **state)
 {
     (void)state;
-    s_all(PRECISION_FP32, 1e-5);
+    matmul_all(PRECISION_FP32, 1e-5);
 }
 
 static void so_it_is_in_bf16(void **state)
 {
     (void)state;
-    s_all(PRECISION_BF16, 1e-5);
+    matmul_all(PRECISION_BF16, 1e-5);
 }
 
 int main(void)

@@ -30,13 +30,13 @@ struct trial {
     float dh0[MOST_B * MOST_H], dc0[MOST_B * MOST_H], dw[MOST_G * MOST_H], dinput[MOST_U * MOST_G];
 };
 
-static void s_fill(float *x, size_t count, uint64_t seed, double scale)
+static void recurrent_fill(float *x, size_t count, uint64_t seed, double scale)
 {
     for (size_t i = 0; i < count; i++)
         x[i] = (float)(((double)(splitmix(seed * 1000003 + i) >> 11) * 0x1p-52 - 1.0) * scale);
 }
 
-static struct trial *s_trial(enum cell cell, int H, const int32_t *rows, int T, bool starts)
+static struct trial *recurrent_trial(enum cell cell, int H, const int32_t *rows, int T, bool starts)
 {
     struct trial *x = calloc(1, sizeof *x);
     assert_non_null(x);
@@ -53,17 +53,17 @@ static struct trial *s_trial(enum cell cell, int H, const int32_t *rows, int T, 
         .B = rows[0], .T = T, .N = x->offset[T - 1] + rows[T - 1], .rows = x->rows, .offset = x->offset};
     for (int n = 0; n < x->seq.N; n++)
         x->slot[n] = (int32_t)(splitmix((uint64_t)n) % MOST_U);
-    s_fill(x->input, MOST_U * MOST_G, 1, 1.5);
-    s_fill(x->w_hh, MOST_G * MOST_H, 2, 0.6);
-    s_fill(x->h0, MOST_B * MOST_H, 3, 1.0);
-    s_fill(x->c0, MOST_B * MOST_H, 4, 1.0);
-    s_fill(x->dh, MOST_N * MOST_H, 5, 1.0);
-    s_fill(x->dh_last, MOST_B * MOST_H, 6, 1.0);
-    s_fill(x->dc_last, MOST_B * MOST_H, 7, 1.0);
+    recurrent_fill(x->input, MOST_U * MOST_G, 1, 1.5);
+    recurrent_fill(x->w_hh, MOST_G * MOST_H, 2, 0.6);
+    recurrent_fill(x->h0, MOST_B * MOST_H, 3, 1.0);
+    recurrent_fill(x->c0, MOST_B * MOST_H, 4, 1.0);
+    recurrent_fill(x->dh, MOST_N * MOST_H, 5, 1.0);
+    recurrent_fill(x->dh_last, MOST_B * MOST_H, 6, 1.0);
+    recurrent_fill(x->dc_last, MOST_B * MOST_H, 7, 1.0);
     return x;
 }
 
-static struct recurrent s_layer(struct trial *x)
+static struct recurrent recurrent_layer(struct trial *x)
 {
     bool lstm = x->cell == CELL_LSTM;
     return (struct recurrent){.cell = x->cell,
@@ -82,15 +82,15 @@ static struct recurrent s_layer(struct trial *x)
                               .c_last = lstm ? x->c_last : NULL};
 }
 
-static void s_forward(struct backend *backend, struct trial *x)
+static void test_recurrent_forward(struct backend *backend, struct trial *x)
 {
-    const struct recurrent layer = s_layer(x);
+    const struct recurrent layer = recurrent_layer(x);
     backend->op->recurrent_forward(backend, &layer);
 }
 
-static void s_backward(struct backend *backend, struct trial *x)
+static void test_recurrent_backward(struct backend *backend, struct trial *x)
 {
-    const struct recurrent layer = s_layer(x);
+    const struct recurrent layer = recurrent_layer(x);
     const struct recurrent_gradient gradient = {.dh = x->dh,
                                                 .dh_last = x->dh_last,
                                                 .dc_last = x->cell == CELL_LSTM ? x->dc_last : NULL,
@@ -104,7 +104,7 @@ static void s_backward(struct backend *backend, struct trial *x)
     backend->op->fold(backend, x->gates, x->slot, x->seq.N, x->U, x->G, x->dinput);
 }
 
-static struct backend *s_open(int threads)
+static struct backend *recurrent_open(int threads)
 {
     struct err err = {.text = ""};
     struct backend *backend = backend_open("cpu", threads, PRECISION_FP32, &err);
@@ -113,7 +113,7 @@ static struct backend *s_open(int threads)
     return backend;
 }
 
-static void s_close(struct backend *backend)
+static void recurrent_close(struct backend *backend)
 {
     struct err err = {.text = ""};
     if (!backend->op->check(backend, &err))
@@ -123,13 +123,13 @@ static void s_close(struct backend *backend)
 
 /* ---- the twin ---- */
 
-static double s_sigmoid(double x)
+static double recurrent_sigmoid(double x)
 {
     return 1.0 / (1.0 + exp(-x));
 }
 
 /* One step of row r in double; h and c [H] are the row's state. */
-static void s_twin_step(const struct trial *x, int n, double *h, double *c)
+static void recurrent_twin_step(const struct trial *x, int n, double *h, double *c)
 {
     size_t H = (size_t)x->H, G = (size_t)x->G;
     double gate[MOST_G];
@@ -143,13 +143,13 @@ static void s_twin_step(const struct trial *x, int n, double *h, double *c)
             h[j] = tanh(gate[j]);
             continue;
         }
-        c[j] = s_sigmoid(gate[H + j]) * c[j] + s_sigmoid(gate[j]) * tanh(gate[2 * H + j]);
-        h[j] = s_sigmoid(gate[3 * H + j]) * tanh(c[j]);
+        c[j] = recurrent_sigmoid(gate[H + j]) * c[j] + recurrent_sigmoid(gate[j]) * tanh(gate[2 * H + j]);
+        h[j] = recurrent_sigmoid(gate[3 * H + j]) * tanh(c[j]);
     }
 }
 
 /* The loss: each output times its weight. With `compare`, also each state against the backend's. */
-static double s_twin(const struct trial *x, bool compare)
+static double recurrent_twin(const struct trial *x, bool compare)
 {
     size_t H = (size_t)x->H;
     double loss = 0.0;
@@ -163,7 +163,7 @@ static double s_twin(const struct trial *x, bool compare)
             size_t n = (size_t)(x->seq.offset[t] + r);
             for (size_t j = 0; j < H && compare; j++)
                 assert_true(fabs(h[j] - (double)x->h_before[n * H + j]) < 3e-6);
-            s_twin_step(x, (int)n, h, c);
+            recurrent_twin_step(x, (int)n, h, c);
             for (size_t j = 0; j < H; j++) {
                 loss += h[j] * (double)x->dh[n * H + j];
                 assert_true(!compare || fabs(h[j] - (double)x->h[n * H + j]) < 3e-6);
@@ -180,15 +180,15 @@ static double s_twin(const struct trial *x, bool compare)
 }
 
 /* d loss / d value[i] for each `stride`-th i, by finite differences of the twin, against `got`. */
-static void s_differences(struct trial *x, float *value, const float *got, size_t count, size_t stride,
-                          const char *what)
+static void recurrent_differences(struct trial *x, float *value, const float *got, size_t count, size_t stride,
+                                  const char *what)
 {
     for (size_t i = 0; i < count; i += stride) {
         const float kept = value[i], d = 1e-3f;
         value[i] = kept + d;
-        double up = s_twin(x, false), upper = (double)value[i];
+        double up = recurrent_twin(x, false), upper = (double)value[i];
         value[i] = kept - d;
-        double down = s_twin(x, false), lower = (double)value[i];
+        double down = recurrent_twin(x, false), lower = (double)value[i];
         value[i] = kept;
         double want = (up - down) / (upper - lower);
         if (!(fabs((double)got[i] - want) < 2e-5 * (1.0 + fabs(want))))
@@ -198,17 +198,18 @@ static void s_differences(struct trial *x, float *value, const float *got, size_
 
 /* ---- the tests ---- */
 
-static const int32_t s_falling[] = {9, 9, 5, 4, 1, 1}, s_level[] = {3, 3, 3}, s_single[] = {1},
-                     s_wide[] = {37, 20, 19, 8, 7, 7, 2};
+static const int32_t recurrent_falling[] = {9, 9, 5, 4, 1, 1}, recurrent_level[] = {3, 3, 3}, recurrent_single[] = {1},
+                     recurrent_wide[] = {37, 20, 19, 8, 7, 7, 2};
 static const struct {
     const int32_t *rows;
     int T, H;
-} s_shapes[] = {{s_falling, 6, 5}, {s_level, 3, 16}, {s_single, 1, 3}, {s_wide, 7, 37}};
-enum { SHAPES = sizeof s_shapes / sizeof s_shapes[0] };
+} recurrent_shapes[] = {
+    {recurrent_falling, 6, 5}, {recurrent_level, 3, 16}, {recurrent_single, 1, 3}, {recurrent_wide, 7, 37}};
+enum { SHAPES = sizeof recurrent_shapes / sizeof recurrent_shapes[0] };
 
-static struct trial *s_shape(int i, enum cell cell, bool starts)
+static struct trial *recurrent_shape(int i, enum cell cell, bool starts)
 {
-    return s_trial(cell, s_shapes[i].H, s_shapes[i].rows, s_shapes[i].T, starts);
+    return recurrent_trial(cell, recurrent_shapes[i].H, recurrent_shapes[i].rows, recurrent_shapes[i].T, starts);
 }
 
 static void states_are_those_of_the_formula(void **state)
@@ -216,12 +217,12 @@ static void states_are_those_of_the_formula(void **state)
     (void)state;
     for (int threads = 1; threads <= 3; threads++)
         for (int i = 0; i < SHAPES * 4; i++) {
-            struct backend *backend = s_open(threads);
-            struct trial *x = s_shape(i / 4, i % 2 == 0 ? CELL_LSTM : CELL_RNN, i / 2 % 2 == 0);
-            s_forward(backend, x);
-            s_twin(x, true);
+            struct backend *backend = recurrent_open(threads);
+            struct trial *x = recurrent_shape(i / 4, i % 2 == 0 ? CELL_LSTM : CELL_RNN, i / 2 % 2 == 0);
+            test_recurrent_forward(backend, x);
+            recurrent_twin(x, true);
             free(x);
-            s_close(backend);
+            recurrent_close(backend);
         }
 }
 
@@ -229,18 +230,18 @@ static void gradients_agree_with_finite_differences(void **state)
 {
     (void)state;
     for (int i = 0; i < SHAPES * 2; i++) {
-        struct backend *backend = s_open(2);
-        struct trial *x = s_shape(i / 2, i % 2 == 0 ? CELL_LSTM : CELL_RNN, true);
+        struct backend *backend = recurrent_open(2);
+        struct trial *x = recurrent_shape(i / 2, i % 2 == 0 ? CELL_LSTM : CELL_RNN, true);
         size_t H = (size_t)x->H, G = (size_t)x->G, B = (size_t)x->seq.B;
-        s_forward(backend, x);
-        s_backward(backend, x);
-        s_differences(x, x->w_hh, x->dw, G * H, 1 + G * H / 40, "w_hh");
-        s_differences(x, x->input, x->dinput, (size_t)x->U * G, 1 + (size_t)x->U * G / 40, "input");
-        s_differences(x, x->h0, x->dh0, B * H, 1 + B * H / 30, "h0");
+        test_recurrent_forward(backend, x);
+        test_recurrent_backward(backend, x);
+        recurrent_differences(x, x->w_hh, x->dw, G * H, 1 + G * H / 40, "w_hh");
+        recurrent_differences(x, x->input, x->dinput, (size_t)x->U * G, 1 + (size_t)x->U * G / 40, "input");
+        recurrent_differences(x, x->h0, x->dh0, B * H, 1 + B * H / 30, "h0");
         if (x->cell == CELL_LSTM)
-            s_differences(x, x->c0, x->dc0, B * H, 1 + B * H / 30, "c0");
+            recurrent_differences(x, x->c0, x->dc0, B * H, 1 + B * H / 30, "c0");
         free(x);
-        s_close(backend);
+        recurrent_close(backend);
     }
 }
 
@@ -248,19 +249,19 @@ static void absent_gradients_are_zeros(void **state)
 {
     (void)state;
     for (int cell = CELL_LSTM; cell <= CELL_RNN; cell++) {
-        struct backend *backend = s_open(2);
-        struct trial *x = s_shape(0, (enum cell)cell, false), *y = s_shape(0, (enum cell)cell, false);
+        struct backend *backend = recurrent_open(2);
+        struct trial *x = recurrent_shape(0, (enum cell)cell, false), *y = recurrent_shape(0, (enum cell)cell, false);
         memset(x->dh, 0, sizeof x->dh);
         memset(x->dc_last, 0, sizeof x->dc_last);
-        s_forward(backend, x);
-        s_forward(backend, y);
-        s_backward(backend, x);
-        const struct recurrent layer = s_layer(y);
+        test_recurrent_forward(backend, x);
+        test_recurrent_forward(backend, y);
+        test_recurrent_backward(backend, x);
+        const struct recurrent layer = recurrent_layer(y);
         backend->op->recurrent_backward(backend, &layer, &(struct recurrent_gradient){.dh_last = y->dh_last});
         assert_memory_equal(x->gates, y->gates, sizeof x->gates);
         free(x);
         free(y);
-        s_close(backend);
+        recurrent_close(backend);
     }
 }
 
@@ -268,20 +269,20 @@ static void any_number_of_threads_gives_the_same_bits(void **state)
 {
     (void)state;
     for (int i = 0; i < SHAPES * 2; i++) {
-        struct trial *x = s_shape(i / 2, i % 2 == 0 ? CELL_LSTM : CELL_RNN, true);
-        struct backend *one = s_open(1);
-        s_forward(one, x);
-        s_backward(one, x);
-        s_close(one);
+        struct trial *x = recurrent_shape(i / 2, i % 2 == 0 ? CELL_LSTM : CELL_RNN, true);
+        struct backend *one = recurrent_open(1);
+        test_recurrent_forward(one, x);
+        test_recurrent_backward(one, x);
+        recurrent_close(one);
         for (int threads = 2; threads <= 5; threads++) {
-            struct trial *y = s_shape(i / 2, i % 2 == 0 ? CELL_LSTM : CELL_RNN, true);
-            struct backend *many = s_open(threads);
-            s_forward(many, y);
-            s_backward(many, y);
+            struct trial *y = recurrent_shape(i / 2, i % 2 == 0 ? CELL_LSTM : CELL_RNN, true);
+            struct backend *many = recurrent_open(threads);
+            test_recurrent_forward(many, y);
+            test_recurrent_backward(many, y);
             x->seq = y->seq;
             assert_memory_equal(x, y, sizeof *x);
             free(y);
-            s_close(many);
+            recurrent_close(many);
         }
         free(x);
     }
@@ -293,13 +294,13 @@ static void a_row_does_not_depend_on_its_company(void **state)
     (void)state;
     enum { H = 37, B = 40, T = 3 };
     static const int32_t all[T] = {B, B, B};
-    struct backend *backend = s_open(2);
+    struct backend *backend = recurrent_open(2);
     for (int cell = CELL_LSTM; cell <= CELL_RNN; cell++) {
-        struct trial *x = s_trial((enum cell)cell, H, all, T, true);
-        s_forward(backend, x);
+        struct trial *x = recurrent_trial((enum cell)cell, H, all, T, true);
+        test_recurrent_forward(backend, x);
         for (int32_t few = 1; few < B; few += 6) {
-            struct trial *y = s_trial((enum cell)cell, H, &few, 1, true);
-            struct recurrent layer = s_layer(y);
+            struct trial *y = recurrent_trial((enum cell)cell, H, &few, 1, true);
+            struct recurrent layer = recurrent_layer(y);
             layer.h_before = NULL;
             layer.h_last = y->h0; /* a step's last state may take the place of its first */
             layer.c_last = cell == CELL_LSTM ? y->c0 : NULL;
@@ -312,7 +313,7 @@ static void a_row_does_not_depend_on_its_company(void **state)
         }
         free(x);
     }
-    s_close(backend);
+    recurrent_close(backend);
 }
 
 int main(void)

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-static void *s_alloc(struct backend *backend, size_t size)
+static void *single_alloc(struct backend *backend, size_t size)
 {
     struct err err;
     void *memory = backend->op->alloc(backend, size, &err);
@@ -17,9 +17,9 @@ static void *s_alloc(struct backend *backend, size_t size)
     return memory;
 }
 
-static float *s_draw(struct backend *backend, struct mt19937 *random, size_t count, double scale)
+static float *single_draw(struct backend *backend, struct mt19937 *random, size_t count, double scale)
 {
-    float *x = s_alloc(backend, count * sizeof *x);
+    float *x = single_alloc(backend, count * sizeof *x);
     for (size_t i = 0; i < count; i++)
         x[i] = (float)(scale * mt19937_gauss(random));
     return x;
@@ -37,7 +37,7 @@ struct row {
     int32_t *slot;                 /* [STEPS] */
 };
 
-static void s_general(const struct row *row, int T, float *h, float *c)
+static void single_general(const struct row *row, int T, float *h, float *c)
 {
     struct backend *backend = row->backend;
     size_t H = (size_t)row->H;
@@ -47,8 +47,8 @@ static void s_general(const struct row *row, int T, float *h, float *c)
         offset[t] = t;
     }
     struct sequence seq = {.B = 1, .T = T, .N = T, .rows = rows, .offset = offset};
-    float *gates = s_alloc(backend, STEPS * (size_t)row->G * sizeof(float));
-    float *all = s_alloc(backend, 2 * STEPS * H * sizeof(float));
+    float *gates = single_alloc(backend, STEPS * (size_t)row->G * sizeof(float));
+    float *all = single_alloc(backend, 2 * STEPS * H * sizeof(float));
     bool lstm = row->cell == CELL_LSTM;
     backend->op->recurrent_forward(backend, &(struct recurrent){.cell = row->cell,
                                                                 .seq = &seq,
@@ -68,7 +68,7 @@ static void s_general(const struct row *row, int T, float *h, float *c)
 }
 
 /* T steps in runs of `run`. */
-static void s_check_row(const struct row *row, struct single *single, int T, int run)
+static void single_check_row(const struct row *row, struct single *single, int T, int run)
 {
     struct backend *backend = row->backend;
     float h[LARGEST], c[LARGEST], expected_h[LARGEST], expected_c[LARGEST];
@@ -78,14 +78,14 @@ static void s_check_row(const struct row *row, struct single *single, int T, int
     memcpy(c, row->c0, size);
     for (int t = 0; t < T; t += run)
         backend->op->single_run(backend, single, row->input, row->slot + t, T - t < run ? T - t : run, h, c);
-    s_general(row, T, expected_h, expected_c);
+    single_general(row, T, expected_h, expected_c);
     assert_true(backend->op->check(backend, &err));
     assert_memory_equal(h, expected_h, size);
     if (row->cell == CELL_LSTM)
         assert_memory_equal(c, expected_c, size);
 }
 
-static void s_check_cell(enum cell cell, int H, int threads)
+static void single_check_cell(enum cell cell, int H, int threads)
 {
     struct mt19937 random;
     struct err err;
@@ -94,18 +94,18 @@ static void s_check_cell(enum cell cell, int H, int threads)
     assert_non_null(row.backend);
     mt19937_seed(&random, (uint64_t)H);
     size_t G = (size_t)row.G, width = (size_t)H;
-    row.w_hh = s_draw(row.backend, &random, G * width, 0.2);
-    row.input = s_draw(row.backend, &random, TABLE * G, 1);
-    row.h0 = s_draw(row.backend, &random, width, 0.5);
-    row.c0 = s_draw(row.backend, &random, width, 1);
-    row.slot = s_alloc(row.backend, STEPS * sizeof *row.slot);
+    row.w_hh = single_draw(row.backend, &random, G * width, 0.2);
+    row.input = single_draw(row.backend, &random, TABLE * G, 1);
+    row.h0 = single_draw(row.backend, &random, width, 0.5);
+    row.c0 = single_draw(row.backend, &random, width, 1);
+    row.slot = single_alloc(row.backend, STEPS * sizeof *row.slot);
     for (int t = 0; t < STEPS; t++)
         row.slot[t] = (int32_t)mt19937_below(&random, TABLE);
     struct single *single = row.backend->op->single_open(row.backend, cell, row.w_hh, H, NULL, &err);
     assert_non_null(single);
-    s_check_row(&row, single, STEPS, STEPS);
-    s_check_row(&row, single, STEPS, 1);
-    s_check_row(&row, single, STEPS - 1, 3);
+    single_check_row(&row, single, STEPS, STEPS);
+    single_check_row(&row, single, STEPS, 1);
+    single_check_row(&row, single, STEPS - 1, 3);
     row.backend->op->single_close(row.backend, single);
     void *memory[] = {row.w_hh, row.input, row.h0, row.c0, row.slot};
     for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++)
@@ -119,8 +119,8 @@ static void one_row_alone_has_the_states_of_the_general_recurrence(void **state)
     static const int widths[] = {1, 5, 16, 17, 48, 100, 256, LARGEST};
     for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++)
         for (int threads = 1; threads <= 4; threads++) {
-            s_check_cell(CELL_LSTM, widths[i], threads);
-            s_check_cell(CELL_RNN, widths[i], threads);
+            single_check_cell(CELL_LSTM, widths[i], threads);
+            single_check_cell(CELL_RNN, widths[i], threads);
         }
 }
 
@@ -133,23 +133,23 @@ struct inputs_fixture {
     float *embedding, *w_ih, *bias;
 };
 
-static void s_open_inputs(struct inputs_fixture *fixture, int V, int E, int G)
+static void single_open_inputs(struct inputs_fixture *fixture, int V, int E, int G)
 {
     struct mt19937 random;
     struct err err;
     mt19937_seed(&random, 7);
     fixture->backend = backend_open("cpu", 2, PRECISION_FP32, &err);
     assert_non_null(fixture->backend);
-    fixture->embedding = s_draw(fixture->backend, &random, (size_t)V * (size_t)E, 1);
-    fixture->w_ih = s_draw(fixture->backend, &random, (size_t)G * (size_t)E, 0.1);
-    fixture->bias = s_draw(fixture->backend, &random, (size_t)G, 0.1);
+    fixture->embedding = single_draw(fixture->backend, &random, (size_t)V * (size_t)E, 1);
+    fixture->w_ih = single_draw(fixture->backend, &random, (size_t)G * (size_t)E, 0.1);
+    fixture->bias = single_draw(fixture->backend, &random, (size_t)G, 0.1);
     fixture->of = (struct inputs_of){
         .V = V, .E = E, .G = G, .embedding = fixture->embedding, .w_ih = fixture->w_ih, .bias = fixture->bias};
     fixture->inputs = fixture->backend->op->inputs_open(fixture->backend, &fixture->of, &err);
     assert_non_null(fixture->inputs);
 }
 
-static void s_close_inputs(struct inputs_fixture *fixture)
+static void single_close_inputs(struct inputs_fixture *fixture)
 {
     struct backend *backend = fixture->backend;
     backend->op->inputs_close(backend, fixture->inputs);
@@ -160,14 +160,14 @@ static void s_close_inputs(struct inputs_fixture *fixture)
 }
 
 /* Ask for tokens and compare with gather and gemm of the same. */
-static void s_check_inputs(struct inputs_fixture *fixture, int32_t *token, int count)
+static void single_check_inputs(struct inputs_fixture *fixture, int32_t *token, int count)
 {
     struct backend *backend = fixture->backend;
     struct err err;
     int E = fixture->of.E, G = fixture->of.G;
-    float *x = s_alloc(backend, (size_t)count * (size_t)E * sizeof *x);
-    float *expected = s_alloc(backend, (size_t)count * (size_t)G * sizeof *expected);
-    int32_t *slot = s_alloc(backend, (size_t)count * sizeof *slot);
+    float *x = single_alloc(backend, (size_t)count * (size_t)E * sizeof *x);
+    float *expected = single_alloc(backend, (size_t)count * (size_t)G * sizeof *expected);
+    int32_t *slot = single_alloc(backend, (size_t)count * sizeof *slot);
     const float *rows = backend->op->inputs_rows(backend, fixture->inputs, token, count, slot);
     backend->op->gather(backend, fixture->embedding, token, count, E, x);
     backend->op->gemm(backend, &(struct gemm){.M = count,
@@ -187,12 +187,12 @@ static void s_check_inputs(struct inputs_fixture *fixture, int32_t *token, int c
     backend->op->free(backend, slot);
 }
 
-static void s_ask(struct inputs_fixture *fixture, struct mt19937 *random, int count)
+static void single_ask(struct inputs_fixture *fixture, struct mt19937 *random, int count)
 {
-    int32_t *token = s_alloc(fixture->backend, (size_t)count * sizeof *token);
+    int32_t *token = single_alloc(fixture->backend, (size_t)count * sizeof *token);
     for (int n = 0; n < count; n++)
         token[n] = (int32_t)mt19937_below(random, (uint32_t)fixture->of.V);
-    s_check_inputs(fixture, token, count);
+    single_check_inputs(fixture, token, count);
     fixture->backend->op->free(fixture->backend, token);
 }
 
@@ -202,10 +202,10 @@ static void a_remembered_input_is_that_of_the_product(void **state)
     struct inputs_fixture fixture;
     struct mt19937 random;
     mt19937_seed(&random, 8);
-    s_open_inputs(&fixture, 50, 19, 44);
+    single_open_inputs(&fixture, 50, 19, 44);
     for (int round = 0; round < 100; round++)
-        s_ask(&fixture, &random, 1 + (int)mt19937_below(&random, 70));
-    s_close_inputs(&fixture);
+        single_ask(&fixture, &random, 1 + (int)mt19937_below(&random, 70));
+    single_close_inputs(&fixture);
 }
 
 /* Rows of 64 KiB: there is room for a few hundred of them, then for as many as one call asks for. */
@@ -215,12 +215,12 @@ static void inputs_beyond_the_room_are_forgotten_and_come_back(void **state)
     struct inputs_fixture fixture;
     struct mt19937 random;
     mt19937_seed(&random, 9);
-    s_open_inputs(&fixture, 2000, 2, 16 * 1024);
+    single_open_inputs(&fixture, 2000, 2, 16 * 1024);
     for (int round = 0; round < 8; round++)
-        s_ask(&fixture, &random, 100);
-    s_ask(&fixture, &random, 500);
-    s_ask(&fixture, &random, 3);
-    s_close_inputs(&fixture);
+        single_ask(&fixture, &random, 100);
+    single_ask(&fixture, &random, 500);
+    single_ask(&fixture, &random, 3);
+    single_close_inputs(&fixture);
 }
 
 int main(void)

@@ -26,7 +26,7 @@ struct tally {
     uint64_t input, sum[4 * MOST];
 };
 
-static void s_tally(void *context, int thread, int part, int parts)
+static void team_tally(void *context, int thread, int part, int parts)
 {
     struct tally *tally = context;
     (void)thread;
@@ -35,7 +35,7 @@ static void s_tally(void *context, int thread, int part, int parts)
     tally->sum[part] += tally->input * (uint64_t)(part + 1);
 }
 
-static struct team *s_open(int threads)
+static struct team *test_team_open(int threads)
 {
     struct err err = {.text = ""};
     struct team *team = team_open(threads, NULL, &err);
@@ -46,7 +46,7 @@ static struct team *s_open(int threads)
 }
 
 /* The state of a thread of this process, as ps shows it: 'R' runs, 'S' sleeps. */
-static char s_state(pid_t thread)
+static char team_state(pid_t thread)
 {
     char path[64], line[512] = "";
     snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)thread);
@@ -60,13 +60,13 @@ static char s_state(pid_t thread)
 }
 
 /* Until every thread of this process but this one sleeps. */
-static void s_await_sleep(void)
+static void team_await_sleep(void)
 {
     DIR *tasks = opendir("/proc/self/task");
     assert_non_null(tasks);
     for (struct dirent *entry; (entry = readdir(tasks)) != NULL;) {
         pid_t thread = (pid_t)atoi(entry->d_name);
-        while (thread > 0 && thread != gettid() && s_state(thread) != 'S')
+        while (thread > 0 && thread != gettid() && team_state(thread) != 'S')
             sched_yield();
     }
     closedir(tasks);
@@ -79,7 +79,7 @@ struct meeting {
     bool signals_blocked[MOST];
 };
 
-static void s_meet(void *context, int thread, int part, int parts)
+static void team_meet(void *context, int thread, int part, int parts)
 {
     struct meeting *meeting = context;
     sigset_t mask;
@@ -96,10 +96,10 @@ static void every_part_runs_once(void **state)
 {
     (void)state;
     for (int size = 1; size <= MOST; size++) {
-        struct team *team = s_open(size);
+        struct team *team = test_team_open(size);
         for (int parts = 0; parts <= 4 * MOST; parts++) {
             struct tally tally = {.input = 3};
-            team_run(team, 1 + parts % size, parts, s_tally, &tally);
+            team_run(team, 1 + parts % size, parts, team_tally, &tally);
             for (int i = 0; i < 4 * MOST; i++) {
                 assert_int_equal(tally.calls[i], i < parts);
                 assert_int_equal(tally.parts[i], i < parts ? parts : 0);
@@ -116,14 +116,14 @@ static void thousands_of_jobs_in_a_row_lose_nothing(void **state)
     (void)state;
     static const int sizes[] = {2, 3, MOST};
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
-        struct team *team = s_open(sizes[s]);
+        struct team *team = test_team_open(sizes[s]);
         struct tally tally = {.input = 0};
         int expected[4 * MOST] = {0};
         uint64_t sum[4 * MOST] = {0};
         for (int job = 0; job < 20000; job++) {
             int parts = 1 + job * 7 % (4 * sizes[s]);
             tally.input = (uint64_t)job;
-            team_run(team, sizes[s], parts, s_tally, &tally);
+            team_run(team, sizes[s], parts, team_tally, &tally);
             for (int i = 0; i < parts; i++) {
                 expected[i]++;
                 sum[i] += (uint64_t)job * (uint64_t)(i + 1);
@@ -139,12 +139,12 @@ static void all_threads_come_when_there_is_work_for_all(void **state)
 {
     (void)state;
     for (int size = 2; size <= MOST; size += 3) {
-        struct team *team = s_open(size);
+        struct team *team = test_team_open(size);
         for (int job = 0; job < 20; job++) {
             struct meeting meeting = {.here = 0};
             if (job % 2 != 0)
-                s_await_sleep();
-            team_run(team, size, size, s_meet, &meeting);
+                team_await_sleep();
+            team_run(team, size, size, team_meet, &meeting);
             for (int i = 0; i < size; i++) {
                 assert_int_equal(meeting.seen[i], 1);
                 assert_int_equal(meeting.signals_blocked[i], i > 0);
@@ -154,13 +154,13 @@ static void all_threads_come_when_there_is_work_for_all(void **state)
     }
 }
 
-static sem_t s_gate;
-static pid_t s_caller;
+static sem_t team_gate;
+static pid_t team_caller;
 
-static void s_begin_late(void)
+static void team_begin_late(void)
 {
-    if (gettid() != s_caller)
-        sem_wait(&s_gate);
+    if (gettid() != team_caller)
+        sem_wait(&team_gate);
 }
 
 /* Threads that have not even begun stand for those that the system has put aside. */
@@ -168,23 +168,23 @@ static void a_job_does_not_wait_for_a_thread_that_is_away(void **state)
 {
     (void)state;
     struct err err = {.text = ""};
-    s_caller = gettid();
-    assert_int_equal(sem_init(&s_gate, 0, 0), 0);
-    struct team *team = team_open(3, s_begin_late, &err);
+    team_caller = gettid();
+    assert_int_equal(sem_init(&team_gate, 0, 0), 0);
+    struct team *team = team_open(3, team_begin_late, &err);
     assert_non_null(team);
     for (int job = 0; job < 100; job++) {
         struct tally tally = {.input = 1};
-        team_run(team, 3, 8, s_tally, &tally);
+        team_run(team, 3, 8, team_tally, &tally);
         for (int i = 0; i < 8; i++)
             assert_int_equal(tally.calls[i], 1);
     }
-    sem_post(&s_gate);
-    sem_post(&s_gate);
+    sem_post(&team_gate);
+    sem_post(&team_gate);
     struct meeting meeting = {.here = 0};
-    team_run(team, 3, 3, s_meet, &meeting);
+    team_run(team, 3, 3, team_meet, &meeting);
     assert_true(meeting.seen[1] == 1 && meeting.seen[2] == 1);
     team_close(&team);
-    sem_destroy(&s_gate);
+    sem_destroy(&team_gate);
 }
 
 struct patience {
@@ -192,11 +192,11 @@ struct patience {
     pid_t caller;
 };
 
-static void s_wait_for_the_caller(void *context, int thread, int part, int parts)
+static void team_wait_for_the_caller(void *context, int thread, int part, int parts)
 {
     struct patience *patience = context;
-    s_meet(&patience->meeting, thread, part, parts);
-    while (thread > 0 && s_state(patience->caller) != 'S')
+    team_meet(&patience->meeting, thread, part, parts);
+    while (thread > 0 && team_state(patience->caller) != 'S')
         sched_yield();
 }
 
@@ -204,10 +204,10 @@ static void a_caller_that_waits_long_sleeps_and_wakes(void **state)
 {
     (void)state;
     for (int size = 2; size <= 4; size++) {
-        struct team *team = s_open(size);
+        struct team *team = test_team_open(size);
         for (int job = 0; job < 20; job++) {
             struct patience patience = {.caller = gettid()};
-            team_run(team, size, size, s_wait_for_the_caller, &patience);
+            team_run(team, size, size, team_wait_for_the_caller, &patience);
         }
         team_close(&team);
     }
@@ -220,14 +220,14 @@ static void a_team_is_closed_whatever_it_does(void **state)
     struct team *team = NULL;
     team_close(&team);
     for (int i = 0; i < 200; i++) {
-        team = s_open(1 + i % 4); /* just started */
+        team = test_team_open(1 + i % 4); /* just started */
         team_close(&team);
-        team = s_open(1 + i % 4); /* just done */
-        team_run(team, 1 + i % 4, 8, s_tally, &tally);
+        team = test_team_open(1 + i % 4); /* just done */
+        team_run(team, 1 + i % 4, 8, team_tally, &tally);
         team_close(&team);
     }
-    team = s_open(3);
-    s_await_sleep();
+    team = test_team_open(3);
+    team_await_sleep();
     team_close(&team);
 }
 

@@ -5,24 +5,24 @@
 FOR_TABLES(add_sigmoid_and_their_backward_are_right)
 {
     for (size_t i = 0; i < SIZES; i++) {
-        const size_t count = (size_t)s_sizes[i];
-        float *x = s_random(count, 1, 5.0), *y = s_random(count, 2, 5.0);
-        double *sum = s_doubles(count), *slope = s_doubles(count), *value = s_doubles(count);
+        const size_t count = (size_t)check_sizes[i];
+        float *x = check_random(count, 1, 5.0), *y = check_random(count, 2, 5.0);
+        double *sum = check_doubles(count), *slope = check_doubles(count), *value = check_doubles(count);
         for (size_t j = 0; j < count; j++) {
             value[j] = 1.0 / (1.0 + exp(-(double)x[j]));
             slope[j] = (double)y[j] * value[j] * (1.0 - value[j]);
             sum[j] = (double)y[j] + (double)x[j];
         }
-        float *to = s_copy(y, count);
+        float *to = check_copy(y, count);
         t->add(count, to, x);
-        s_near("add", to, sum, count, 6e-8, 0);
+        vector_check_near("add", to, sum, count, 6e-8, 0);
         t->sigmoid(count, x);
-        s_near("sigmoid", x, value, count, 3e-7, 0);
+        vector_check_near("sigmoid", x, value, count, 3e-7, 0);
         t->sigmoid_backward(count, x, y);
-        s_near("sigmoid_backward", y, slope, count, 1e-5, 0);
-        s_free(x, count);
-        s_free(y, count);
-        s_free(to, count);
+        vector_check_near("sigmoid_backward", y, slope, count, 1e-5, 0);
+        check_free(x, count);
+        check_free(y, count);
+        check_free(to, count);
         free(sum);
         free(slope);
         free(value);
@@ -32,15 +32,15 @@ FOR_TABLES(add_sigmoid_and_their_backward_are_right)
 FOR_TABLES(sgd_is_right)
 {
     for (size_t i = 0; i < SIZES; i++) {
-        const size_t count = (size_t)s_sizes[i];
-        float *p = s_random(count, 1, 1.0), *g = s_random(count, 2, 9.0);
-        double *right = s_doubles(count);
+        const size_t count = (size_t)check_sizes[i];
+        float *p = check_random(count, 1, 1.0), *g = check_random(count, 2, 9.0);
+        double *right = check_doubles(count);
         for (size_t j = 0; j < count; j++)
             right[j] = (double)p[j] - 0.1 * (0.5 * (double)g[j] + 0.01 * (double)p[j]);
         t->sgd(count, p, g, 0.5f, 0.1f, 0.01f);
-        s_near("sgd", p, right, count, 1e-6, 1e-7);
-        s_free(p, count);
-        s_free(g, count);
+        vector_check_near("sgd", p, right, count, 1e-6, 1e-7);
+        check_free(p, count);
+        check_free(g, count);
         free(right);
     }
 }
@@ -50,13 +50,13 @@ FOR_TABLES(adam_follows_its_definition)
 {
     const struct adam adam = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = 0.01};
     for (size_t i = 0; i < SIZES; i++) {
-        const size_t count = (size_t)s_sizes[i];
-        float *p = s_random(count, 1, 1.0), *m = s_random(count, 2, 0.0), *v = s_random(count, 2, 0.0);
-        double *rp = s_doubles(count), *rm = s_doubles(count), *rv = s_doubles(count);
+        const size_t count = (size_t)check_sizes[i];
+        float *p = check_random(count, 1, 1.0), *m = check_random(count, 2, 0.0), *v = check_random(count, 2, 0.0);
+        double *rp = check_doubles(count), *rm = check_doubles(count), *rv = check_doubles(count);
         for (size_t j = 0; j < count; j++)
             rp[j] = (double)p[j];
         for (int step = 1; step <= 5; step++) {
-            float *g = s_random(count, 10 + (uint64_t)step, 1.0);
+            float *g = check_random(count, 10 + (uint64_t)step, 1.0);
             const double left1 = 1.0 - pow(adam.beta1, step), left2 = 1.0 - pow(adam.beta2, step);
             for (size_t j = 0; j < count; j++) {
                 const double slope = 0.25 * (double)g[j] + adam.decay * rp[j];
@@ -65,14 +65,14 @@ FOR_TABLES(adam_follows_its_definition)
                 rp[j] -= adam.lr * (rm[j] / left1) / (sqrt(rv[j] / left2) + adam.eps);
             }
             t->adam(count, p, g, m, v, 0.25f, &adam, (float)(adam.lr / left1), (float)(1.0 / sqrt(left2)));
-            s_free(g, count);
+            check_free(g, count);
         }
-        s_near("m", m, rm, count, 1e-6, 2e-8);
-        s_near("v", v, rv, count, 1e-6, 0);
-        s_near("p", p, rp, count, 1e-6, 3e-8);
-        s_free(p, count);
-        s_free(m, count);
-        s_free(v, count);
+        vector_check_near("m", m, rm, count, 1e-6, 2e-8);
+        vector_check_near("v", v, rv, count, 1e-6, 0);
+        vector_check_near("p", p, rp, count, 1e-6, 3e-8);
+        check_free(p, count);
+        check_free(m, count);
+        check_free(v, count);
         free(rp);
         free(rm);
         free(rv);
@@ -87,16 +87,16 @@ struct flat {
 
 enum { FLAT = 203 };
 
-static struct flat s_flat(void)
+static struct flat vector_flat_flat(void)
 {
-    struct flat f = {s_random(FLAT, 1, 3), s_random(FLAT, 2, 3), s_random(FLAT, 3, 3),
-                     s_random(FLAT, 4, 3), s_random(FLAT, 5, 3), s_random(FLAT, 6, 3),
-                     s_random(FLAT, 7, 0), s_array(FLAT),        calloc(FLAT, sizeof(int64_t))};
+    struct flat f = {check_random(FLAT, 1, 3), check_random(FLAT, 2, 3), check_random(FLAT, 3, 3),
+                     check_random(FLAT, 4, 3), check_random(FLAT, 5, 3), check_random(FLAT, 6, 3),
+                     check_random(FLAT, 7, 0), check_array(FLAT),        calloc(FLAT, sizeof(int64_t))};
     assert_non_null(f.sum);
     return f;
 }
 
-static void s_flat_run(table *t, struct flat *f, const float *g, size_t first, size_t count)
+static void vector_flat_run(table *t, struct flat *f, const float *g, size_t first, size_t count)
 {
     const struct adam adam = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
     t->add(count, f->add + first, g + first);
@@ -108,49 +108,49 @@ static void s_flat_run(table *t, struct flat *f, const float *g, size_t first, s
     t->dequantise(count, f->sum + first, f->whole + first);
 }
 
-static void s_flat_free(struct flat *f)
+static void vector_flat_free(struct flat *f)
 {
     float *all[] = {f->add, f->sigmoid, f->slope, f->sgd, f->p, f->m, f->v, f->whole};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        s_free(all[i], FLAT);
+        check_free(all[i], FLAT);
     free(f->sum);
 }
 
 FOR_TABLES(slices_give_the_bits_of_the_whole)
 {
-    float *g = s_random(FLAT, 8, 2.0);
-    struct flat whole = s_flat();
-    s_flat_run(t, &whole, g, 0, FLAT);
+    float *g = check_random(FLAT, 8, 2.0);
+    struct flat whole = vector_flat_flat();
+    vector_flat_run(t, &whole, g, 0, FLAT);
     for (size_t cut = 0; cut <= FLAT; cut += 5) {
-        struct flat parts = s_flat();
-        s_flat_run(t, &parts, g, 0, cut);
-        s_flat_run(t, &parts, g, cut, FLAT - cut);
+        struct flat parts = vector_flat_flat();
+        vector_flat_run(t, &parts, g, 0, cut);
+        vector_flat_run(t, &parts, g, cut, FLAT - cut);
         float *const *one = &whole.add, *const *other = &parts.add;
         for (size_t i = 0; i < 8; i++)
-            s_same_bits("a slice", one[i], other[i], FLAT * sizeof(float));
-        s_same_bits("a slice of quantise", whole.sum, parts.sum, FLAT * sizeof(int64_t));
-        s_flat_free(&parts);
+            check_same_bits("a slice", one[i], other[i], FLAT * sizeof(float));
+        check_same_bits("a slice of quantise", whole.sum, parts.sum, FLAT * sizeof(int64_t));
+        vector_flat_free(&parts);
     }
-    s_flat_free(&whole);
-    s_free(g, FLAT);
+    vector_flat_free(&whole);
+    check_free(g, FLAT);
 }
 
 FOR_TABLES(a_sum_of_squares_has_the_precision_of_double)
 {
     for (size_t i = 0; i <= SIZES; i++) {
-        const size_t count = i < SIZES ? (size_t)s_sizes[i] : 65536;
-        float *x = s_random(count, 4, 1e3), *elsewhere = s_array(count + 1);
+        const size_t count = i < SIZES ? (size_t)check_sizes[i] : 65536;
+        float *x = check_random(count, 4, 1e3), *elsewhere = check_array(count + 1);
         memcpy(elsewhere + 1, x, count * sizeof *x);
         long double right = 0.0L;
         for (size_t j = 0; j < count; j++)
             right += (long double)x[j] * (long double)x[j];
         const double sum = t->sum_squares(count, x), again = t->sum_squares(count, elsewhere + 1);
         assert_true(fabsl((long double)sum - right) <= 1e-12L * right);
-        s_same_bits("sum_squares at another address", &sum, &again, sizeof sum);
+        check_same_bits("sum_squares at another address", &sum, &again, sizeof sum);
         x[count / 2] = NAN;
         assert_true(isnan(t->sum_squares(count, x)));
-        s_free(x, count);
-        s_free(elsewhere, count + 1);
+        check_free(x, count);
+        check_free(elsewhere, count + 1);
     }
     assert_true(t->sum_squares(0, NULL) == 0.0);
 }
@@ -159,8 +159,8 @@ FOR_TABLES(a_sum_of_squares_has_the_precision_of_double)
 FOR_TABLES(a_sum_of_squares_in_floats_has_its_lanes_whatever_the_table)
 {
     for (size_t i = 0; i <= SIZES; i++) {
-        const size_t count = i < SIZES ? (size_t)s_sizes[i] : 65536, whole = count / 8 * 8;
-        float *x = s_random(count, 5, 1e2);
+        const size_t count = i < SIZES ? (size_t)check_sizes[i] : 65536, whole = count / 8 * 8;
+        float *x = check_random(count, 5, 1e2);
         volatile float lane[8] = {0}, scaled, square;
         for (size_t j = 0; j < whole; j++) {
             scaled = 0.3f * x[j];
@@ -175,7 +175,7 @@ FOR_TABLES(a_sum_of_squares_in_floats_has_its_lanes_whatever_the_table)
             lane[0] += square;
         }
         assert_true(t->sum_squares_float(count, x, 0.3f) == lane[0]);
-        s_free(x, count);
+        check_free(x, count);
     }
     assert_true(t->sum_squares_float(0, NULL, 1.0f) == 0.0f);
 }
@@ -208,7 +208,7 @@ FOR_TABLES(quantise_rounds_ties_to_even_and_adds)
     };
     enum { KNOWN = sizeof known / sizeof known[0], COUNT = 53 };
     for (size_t i = 0; i < KNOWN; i++) {
-        float *x = s_array(COUNT), *back = s_array(COUNT);
+        float *x = check_array(COUNT), *back = check_array(COUNT);
         int64_t sum[COUNT];
         for (size_t j = 0; j < COUNT; j++) {
             x[j] = (float)known[i].x;
@@ -220,8 +220,8 @@ FOR_TABLES(quantise_rounds_ties_to_even_and_adds)
             assert_true(sum[j] == known[i].sum + (int64_t)j - 20);
             assert_true(back[j] == (float)sum[j] / 0x1p40f);
         }
-        s_free(x, COUNT);
-        s_free(back, COUNT);
+        check_free(x, COUNT);
+        check_free(back, COUNT);
     }
 }
 
@@ -235,14 +235,14 @@ FOR_TABLES(quantise_stops_at_what_it_cannot_hold)
                {-0x1p22f, 0x1p22f}, {3e38f, 0x1p23f},    {512.0f, 512.0f},     {-600.0f, 512.0f}};
     for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++)
         for (size_t place = 0; place < COUNT; place++) {
-            float *x = s_random(COUNT, 5, 100.0);
+            float *x = check_random(COUNT, 5, 100.0);
             int64_t sum[COUNT] = {0}, right[COUNT] = {0};
             for (size_t j = 0; j < place; j++)
                 right[j] = (int64_t)llrint((double)x[j] * 0x1p40);
             x[place] = odd[i].x;
             assert_int_equal(t->quantise(COUNT, x, odd[i].below, sum), place);
-            s_same_bits("sums up to the place", sum, right, sizeof sum);
-            s_free(x, COUNT);
+            check_same_bits("sums up to the place", sum, right, sizeof sum);
+            check_free(x, COUNT);
         }
 }
 
@@ -272,7 +272,7 @@ FOR_TABLES(bf16_is_rounded_to_even_and_keeps_nan)
     };
     enum { CASES = sizeof bits / sizeof bits[0] };
     for (size_t count = 0; count <= 40; count++) {
-        float *x = s_array(count);
+        float *x = check_array(count);
         uint16_t half[41];
         for (size_t i = 0; i < count; i++)
             memcpy(&x[i], &bits[i % CASES][0], sizeof *x);
@@ -281,15 +281,15 @@ FOR_TABLES(bf16_is_rounded_to_even_and_keeps_nan)
         for (size_t i = 0; i < count; i++)
             assert_int_equal(half[i], bits[i % CASES][1]);
         assert_int_equal(half[count], 0xabcd);
-        s_free(x, count);
+        check_free(x, count);
     }
 }
 
 /* Against the scalar rounding of each element; whole blocks, and what is left of one on any side. */
-static void s_check_turned(table *t, size_t rows, size_t depth, size_t width)
+static void vector_flat_check_turned(table *t, size_t rows, size_t depth, size_t width)
 {
     const size_t stride = rows + 3, count = rows * width;
-    float *a = s_random(depth * stride, rows * 100 + depth, 7.0);
+    float *a = check_random(depth * stride, rows * 100 + depth, 7.0);
     uint16_t *half = malloc((count + 1) * sizeof *half), right;
     assert_non_null(half);
     memset(half, 0xab, (count + 1) * sizeof *half);
@@ -302,7 +302,7 @@ static void s_check_turned(table *t, size_t rows, size_t depth, size_t width)
         }
     assert_int_equal(half[count], 0xabab);
     free(half);
-    s_free(a, depth * stride);
+    check_free(a, depth * stride);
 }
 
 FOR_TABLES(bf16_is_turned_as_it_is_rounded)
@@ -311,7 +311,7 @@ FOR_TABLES(bf16_is_turned_as_it_is_rounded)
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
         for (size_t d = 0; d < sizeof depths / sizeof *depths; d++)
             for (size_t m = 0; m < sizeof more / sizeof *more; m++)
-                s_check_turned(t, rows[r], depths[d], depths[d] + more[m]);
+                vector_flat_check_turned(t, rows[r], depths[d], depths[d] + more[m]);
 }
 
 FOR_TABLES(nothing_happens_to_no_elements)

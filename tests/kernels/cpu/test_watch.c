@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-static struct sharing s_dealt(int threads, const int64_t *ns, int parts)
+static struct sharing watch_dealt(int threads, const int64_t *ns, int parts)
 {
     struct err err = {0};
     struct sharing sharing = {0};
@@ -29,7 +29,7 @@ static void parts_go_to_the_thread_that_is_free_first(void **state)
 {
     (void)state;
     const int64_t ns[] = {50, 10, 10, 10, 40};
-    struct sharing two = s_dealt(2, ns, 5), one = s_dealt(1, ns, 5), eight = s_dealt(8, ns, 5);
+    struct sharing two = watch_dealt(2, ns, 5), one = watch_dealt(1, ns, 5), eight = watch_dealt(8, ns, 5);
     assert_int_equal(two.work_ns, 120);
     assert_int_equal(two.longest_ns, 70);
     assert_int_equal(two.jobs, 1);
@@ -46,11 +46,11 @@ static void more_parts_than_are_told_apart_lose_no_time(void **state)
     static int64_t ns[MANY];
     for (int i = 0; i < MANY; i++)
         ns[i] = 3;
-    assert_int_equal(s_dealt(4, ns, MANY).work_ns, 3 * MANY);
+    assert_int_equal(watch_dealt(4, ns, MANY).work_ns, 3 * MANY);
 }
 
 /* Keeps the processor busy for a while, more of it the higher the part. */
-static void s_busy(void *context, int thread, int part, int parts)
+static void watch_busy(void *context, int thread, int part, int parts)
 {
     (void)context, (void)thread, (void)parts;
     for (int64_t end = watch_now() + (part + 1) * 200000; watch_now() < end;)
@@ -64,13 +64,13 @@ static void a_watched_team_counts_its_jobs(void **state)
     struct sharing sharing = {0};
     struct team *team = team_open(3, NULL, &err);
     assert_non_null(team);
-    team_run(team, 3, 3, s_busy, NULL);
+    team_run(team, 3, 3, watch_busy, NULL);
     assert_int_equal(sharing.work_ns, 0);
     assert_true(team_watch(team, &sharing, &err));
-    team_run(team, 3, 4, s_busy, NULL);
-    team_run(team, 1, 2, s_busy, NULL);
+    team_run(team, 3, 4, watch_busy, NULL);
+    team_run(team, 1, 2, watch_busy, NULL);
     assert_true(team_watch(team, NULL, &err));
-    team_run(team, 3, 3, s_busy, NULL);
+    team_run(team, 3, 3, watch_busy, NULL);
     team_close(&team);
     assert_int_equal(sharing.jobs, 1);
     assert_int_equal(sharing.parts, 4);

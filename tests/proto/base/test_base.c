@@ -150,7 +150,7 @@ static const struct drawn {
     uint32_t shuffled[12]; /* shuffle(list(range(12)))                              */
     uint32_t below[7];     /* randrange of 1, 2, 3, 10, 1000, 2^31 + 1, 2^32 - 1     */
     uint32_t bits[4];      /* getrandbits of 1, 7, 16, 31                            */
-} s_drawn[] = {
+} base_drawn[] = {
     {0u,
      {3626764237u, 1654615998u, 3255389356u, 3823568514u},
      4065999976u,
@@ -190,8 +190,8 @@ static void each_draw_is_cpythons(void **state)
     (void)state;
     static const uint32_t limits[] = {1, 2, 3, 10, 1000, 2147483649u, 4294967295u};
     static const unsigned widths[] = {1, 7, 16, 31};
-    for (size_t s = 0; s < sizeof s_drawn / sizeof s_drawn[0]; s++) {
-        const struct drawn *drawn = &s_drawn[s];
+    for (size_t s = 0; s < sizeof base_drawn / sizeof base_drawn[0]; s++) {
+        const struct drawn *drawn = &base_drawn[s];
         struct mt19937 mt;
         mt19937_seed(&mt, drawn->seed);
         for (int i = 0; i < 4; i++)
@@ -214,28 +214,28 @@ static void each_draw_is_cpythons(void **state)
 static void gauss_is_cpythons_and_seeding_forgets_its_second_value(void **state)
 {
     (void)state;
-    for (size_t s = 0; s < sizeof s_drawn / sizeof s_drawn[0]; s++) {
+    for (size_t s = 0; s < sizeof base_drawn / sizeof base_drawn[0]; s++) {
         struct mt19937 mt;
-        mt19937_seed(&mt, s_drawn[s].seed);
+        mt19937_seed(&mt, base_drawn[s].seed);
         mt19937_gauss(&mt);
-        mt19937_seed(&mt, s_drawn[s].seed);
+        mt19937_seed(&mt, base_drawn[s].seed);
         /* Another C library's sine may differ in the last bit. */
         for (int i = 0; i < 4; i++)
-            assert_true(fabs(mt19937_gauss(&mt) - s_drawn[s].gauss[i]) < 1e-15);
+            assert_true(fabs(mt19937_gauss(&mt) - base_drawn[s].gauss[i]) < 1e-15);
     }
 }
 
 static void shuffle_is_cpythons(void **state)
 {
     (void)state;
-    for (size_t s = 0; s < sizeof s_drawn / sizeof s_drawn[0]; s++) {
+    for (size_t s = 0; s < sizeof base_drawn / sizeof base_drawn[0]; s++) {
         struct mt19937 mt;
         uint32_t items[12];
         for (uint32_t i = 0; i < 12; i++)
             items[i] = i;
-        mt19937_seed(&mt, s_drawn[s].seed);
+        mt19937_seed(&mt, base_drawn[s].seed);
         mt19937_shuffle(&mt, items, 12);
-        assert_memory_equal(items, s_drawn[s].shuffled, sizeof items);
+        assert_memory_equal(items, base_drawn[s].shuffled, sizeof items);
     }
 }
 
@@ -332,7 +332,7 @@ static void what_was_typed_is_shown_in_one_safe_line(void **state)
     assert_string_equal(typed.shown + strspn(typed.shown, "\xc3\xa9"), "...");
 }
 
-static const char *s_meant(const char *typed)
+static const char *base_meant(const char *typed)
 {
     static const char *const names[] = {"train", "translate", "evaluate", "inspect", "bench", "or-gate", "help"};
     struct suggest suggest = suggest_begin(typed);
@@ -345,21 +345,21 @@ static void the_name_that_was_meant_is_found(void **state)
 {
     (void)state;
     char text[300];
-    assert_string_equal(s_meant("trian"), "train");
-    assert_string_equal(s_meant("tran"), "train");
-    assert_string_equal(s_meant("trainn"), "train");
-    assert_string_equal(s_meant("transalte"), "translate");
-    assert_string_equal(s_meant("or_gate"), "or-gate");
-    assert_null(s_meant("serve"));
+    assert_string_equal(base_meant("trian"), "train");
+    assert_string_equal(base_meant("tran"), "train");
+    assert_string_equal(base_meant("trainn"), "train");
+    assert_string_equal(base_meant("transalte"), "translate");
+    assert_string_equal(base_meant("or_gate"), "or-gate");
+    assert_null(base_meant("serve"));
     /* Two letters that changed places are one edit, where a name so short allows no more. */
     struct suggest swapped = suggest_begin("rl");
     suggest_offer(&swapped, "lr", "lr");
     assert_string_equal(suggest_best(&swapped), "lr");
-    assert_null(s_meant("x"));
-    assert_null(s_meant(""));
+    assert_null(base_meant("x"));
+    assert_null(base_meant(""));
     memset(text, 'x', sizeof text);
     text[sizeof text - 1] = '\0';
-    assert_null(s_meant(text));
+    assert_null(base_meant(text));
 }
 
 /* stderr into a file while the log speaks. */
@@ -368,7 +368,7 @@ struct capture {
     int kept;
 };
 
-static void s_capture(struct capture *capture)
+static void base_capture(struct capture *capture)
 {
     strcpy(capture->path, "/tmp/lstmq-log-XXXXXX");
     int file = mkstemp(capture->path);
@@ -379,7 +379,7 @@ static void s_capture(struct capture *capture)
     close(file);
 }
 
-static void s_captured(struct capture *capture, struct buffer *text)
+static void base_captured(struct capture *capture, struct buffer *text)
 {
     dup2(capture->kept, STDERR_FILENO);
     close(capture->kept);
@@ -401,11 +401,11 @@ static void a_log_line_has_time_level_role_and_pid(void **state)
     struct buffer text = {0};
     char pattern[128];
     regex_t regex;
-    s_capture(&capture);
+    base_capture(&capture);
     log_open("worker", LOG_WARN);
     log_event(LOG_INFO, "less", NULL, "not important enough");
     log_event(LOG_WARN, "worker_left", LOG_FIELDS(LOG_INT("worker", 3)), "worker %d left", 3);
-    s_captured(&capture, &text);
+    base_captured(&capture, &text);
     snprintf(pattern, sizeof pattern,
              "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{3}Z warn worker[[]%ld[]] worker 3 left\n$",
              (long)getpid());
@@ -420,11 +420,11 @@ static void nothing_is_logged_when_off(void **state)
     (void)state;
     struct capture capture;
     struct buffer text = {0};
-    s_capture(&capture);
+    base_capture(&capture);
     log_open("worker", LOG_OFF);
     log_event(LOG_ERROR, "silence", NULL, "silence");
     log_event(LOG_OFF, "silence", NULL, "silence");
-    s_captured(&capture, &text);
+    base_captured(&capture, &text);
     assert_int_equal(text.size, 0);
     buffer_free(&text);
 }
@@ -437,10 +437,10 @@ static void a_long_line_is_cut_and_ends(void **state)
     char longest[5000];
     memset(longest, 'x', sizeof longest - 1);
     longest[sizeof longest - 1] = '\0';
-    s_capture(&capture);
+    base_capture(&capture);
     log_event(LOG_INFO, "long", NULL, "%s", longest);
     log_event(LOG_INFO, "next", NULL, "next");
-    s_captured(&capture, &text);
+    base_captured(&capture, &text);
     char *end = strchr(text.data, '\n');
     assert_non_null(end);
     assert_true(end - text.data < 2048);
@@ -448,12 +448,12 @@ static void a_long_line_is_cut_and_ends(void **state)
     buffer_free(&text);
 }
 
-static void s_count(void *context)
+static void base_count(void *context)
 {
     (*(int *)context)++;
 }
 
-static void *s_log_many(void *unused)
+static void *base_log_many(void *unused)
 {
     (void)unused;
     for (int i = 0; i < 250; i++)
@@ -468,14 +468,14 @@ static void lines_of_many_threads_stay_whole_and_the_hook_runs_before_each(void 
     struct buffer text = {0};
     pthread_t threads[4];
     int cleared = 0, lines = 0;
-    s_capture(&capture);
-    log_before(s_count, &cleared);
+    base_capture(&capture);
+    log_before(base_count, &cleared);
     for (int i = 0; i < 4; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, s_log_many, NULL), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, base_log_many, NULL), 0);
     for (int i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
     log_before(NULL, NULL);
-    s_captured(&capture, &text);
+    base_captured(&capture, &text);
     static const char ending[] = "] abcdefghijklmnopqrstuvwxyz";
     for (char *line = strtok(text.data, "\n"); line != NULL; line = strtok(NULL, "\n"), lines++)
         assert_string_equal(strchr(line, ']'), ending);

@@ -11,25 +11,25 @@
 
 #include <cmocka.h>
 
-static bool s_parse(struct config *config, const char *yaml, struct err *err)
+static bool test_config_parse(struct config *config, const char *yaml, struct err *err)
 {
     config_defaults(config);
     return config_parse(config, yaml, strlen(yaml), "file", NULL, err);
 }
 
 /* That `yaml` is refused with this text, and leaves the configuration as it was. */
-static void s_refused(const char *yaml, const char *text)
+static void config_refused(const char *yaml, const char *text)
 {
     struct config config, untouched;
     struct err err = {0};
     config_defaults(&untouched);
-    assert_false(s_parse(&config, yaml, &err));
+    assert_false(test_config_parse(&config, yaml, &err));
     assert_string_equal(err.text, text);
     assert_int_equal(err.code, ERR_USAGE);
     assert_memory_equal(&config, &untouched, sizeof config);
 }
 
-static void s_not_set(const char *key, const char *value, const char *text)
+static void config_not_set(const char *key, const char *value, const char *text)
 {
     struct config config, untouched;
     struct err err = {0};
@@ -98,9 +98,9 @@ static void choices_are_the_enums_of_the_header(void **state)
     assert_int_equal(config.run_progress, PROGRESS_PLAIN);
     assert_true(config_set(&config, "train.reduce", "exact", NULL));
     assert_int_equal(config.train_reduce, REDUCE_EXACT);
-    s_not_set("model.cell", "ls", "model.cell: \"ls\" is not one of lstm|rnn");
-    s_not_set("model.cell", "lstm|rnn", "model.cell: \"lstm|rnn\" is not one of lstm|rnn");
-    s_not_set("model.cell", "", "model.cell: \"\" is not one of lstm|rnn");
+    config_not_set("model.cell", "ls", "model.cell: \"ls\" is not one of lstm|rnn");
+    config_not_set("model.cell", "lstm|rnn", "model.cell: \"lstm|rnn\" is not one of lstm|rnn");
+    config_not_set("model.cell", "", "model.cell: \"\" is not one of lstm|rnn");
 }
 
 static void a_whole_number_is_nothing_but_one_in_its_range(void **state)
@@ -120,7 +120,7 @@ static void a_whole_number_is_nothing_but_one_in_its_range(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char text[128];
         snprintf(text, sizeof text, "train.batch: \"%s\" is not a whole number from 1 to 65536", bad[i]);
-        s_not_set("train.batch", bad[i], text);
+        config_not_set("train.batch", bad[i], text);
     }
 }
 
@@ -138,7 +138,7 @@ static void a_number_is_finite_and_in_its_range(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char text[128];
         snprintf(text, sizeof text, "train.lr: \"%s\" is not a number from 0 to 1000", bad[i]);
-        s_not_set("train.lr", bad[i], text);
+        config_not_set("train.lr", bad[i], text);
     }
 }
 
@@ -151,8 +151,8 @@ static void a_switch_is_true_or_false(void **state)
     assert_true(config.run_resume);
     assert_true(config_set(&config, "run.resume", "false", NULL));
     assert_false(config.run_resume);
-    s_not_set("run.resume", "yes", "run.resume: \"yes\" is neither true nor false");
-    s_not_set("run.resume", "", "run.resume: \"\" is neither true nor false");
+    config_not_set("run.resume", "yes", "run.resume: \"yes\" is neither true nor false");
+    config_not_set("run.resume", "", "run.resume: \"\" is neither true nor false");
 }
 
 static void a_text_fits_and_is_utf8(void **state)
@@ -162,7 +162,7 @@ static void a_text_fits_and_is_utf8(void **state)
     char text[CONFIG_TEXT + 1];
     memset(text, 'x', sizeof text);
     text[CONFIG_TEXT] = '\0';
-    s_not_set("data.pairs", text, "data.pairs: a text of 1024 bytes; 1023 is the most");
+    config_not_set("data.pairs", text, "data.pairs: a text of 1024 bytes; 1023 is the most");
     text[CONFIG_TEXT - 1] = '\0';
     config_defaults(&config);
     config_defaults(&fresh);
@@ -171,20 +171,20 @@ static void a_text_fits_and_is_utf8(void **state)
     /* A shorter text leaves nothing of a longer one behind. */
     assert_true(config_set(&config, "data.pairs", "", NULL));
     assert_memory_equal(&config, &fresh, sizeof config);
-    s_not_set("data.pairs", "caf\xe9", "data.pairs: \"caf?\" is not valid UTF-8 (byte 4)");
+    config_not_set("data.pairs", "caf\xe9", "data.pairs: \"caf?\" is not valid UTF-8 (byte 4)");
 }
 
 static void an_unknown_key_names_the_one_that_was_meant(void **state)
 {
     (void)state;
-    s_not_set("train.bach", "3", "unknown key \"train.bach\"; did you mean \"train.batch\"?");
-    s_not_set("batch", "3", "unknown key \"batch\"; did you mean \"train.batch\"?");
-    s_not_set("data.lr", "3", "unknown key \"data.lr\"; did you mean \"train.lr\"?");
-    s_not_set("learning_rate", "3", "unknown key \"learning_rate\"; did you mean \"train.lr\"?");
-    s_not_set("model.rnn-size", "3", "unknown key \"model.rnn-size\"; did you mean \"model.hidden\"?");
-    s_not_set("qqqqqqqq.zzzzzz", "3", "unknown key \"qqqqqqqq.zzzzzz\"");
-    s_not_set("", "3", "unknown key \"\"");
-    s_not_set("a\nb\xff", "3", "unknown key \"a?b?\"");
+    config_not_set("train.bach", "3", "unknown key \"train.bach\"; did you mean \"train.batch\"?");
+    config_not_set("batch", "3", "unknown key \"batch\"; did you mean \"train.batch\"?");
+    config_not_set("data.lr", "3", "unknown key \"data.lr\"; did you mean \"train.lr\"?");
+    config_not_set("learning_rate", "3", "unknown key \"learning_rate\"; did you mean \"train.lr\"?");
+    config_not_set("model.rnn-size", "3", "unknown key \"model.rnn-size\"; did you mean \"model.hidden\"?");
+    config_not_set("qqqqqqqq.zzzzzz", "3", "unknown key \"qqqqqqqq.zzzzzz\"");
+    config_not_set("", "3", "unknown key \"\"");
+    config_not_set("a\nb\xff", "3", "unknown key \"a?b?\"");
 }
 
 static void numbers_survive_the_round_trip_to_the_bit(void **state)
@@ -213,7 +213,7 @@ static void numbers_survive_the_round_trip_to_the_bit(void **state)
 }
 
 /* Another configuration: each option at another value than its default. */
-static void s_other(struct config *config)
+static void config_other(struct config *config)
 {
     size_t count;
     const struct option_row *rows = config_options(&count);
@@ -252,9 +252,9 @@ static void a_dump_reads_back_to_the_same_bytes(void **state)
         struct err err = {0};
         config_defaults(&config);
         if (other)
-            s_other(&config);
+            config_other(&config);
         config_dump(&config, &yaml);
-        if (!s_parse(&again, yaml.data, &err))
+        if (!test_config_parse(&again, yaml.data, &err))
             fail_msg("%s\n%s", err.text, yaml.data);
         assert_memory_equal(&again, &config, sizeof config);
         buffer_free(&yaml);
@@ -266,13 +266,14 @@ static void sections_and_whole_keys_are_read(void **state)
     (void)state;
     struct config config;
     struct err err = {0};
-    assert_true(s_parse(
+    assert_true(test_config_parse(
         &config, "# a comment\ntrain:\n  batch: 32 # behind\n  lr: 1e-3\nmodel: {cell: rnn, hidden: \"64\"}\n", &err));
     assert_int_equal(config.train_batch, 32);
     assert_true(config.train_lr == 0.001);
     assert_int_equal(config.model_cell, CELL_RNN);
     assert_int_equal(config.model_hidden, 64);
-    assert_true(s_parse(&config, "\xef\xbb\xbftrain.batch: 16\r\nrun.dir: 'runs/a b'\r\ntrain:\r\n  lr: 2\r\n", &err));
+    assert_true(test_config_parse(&config,
+                                  "\xef\xbb\xbftrain.batch: 16\r\nrun.dir: 'runs/a b'\r\ntrain:\r\n  lr: 2\r\n", &err));
     assert_int_equal(config.train_batch, 16);
     assert_string_equal(config.run_dir, "runs/a b");
     assert_true(config.train_lr == 2.0);
@@ -287,7 +288,7 @@ static void a_file_that_says_nothing_changes_nothing(void **state)
     struct err err = {0};
     config_defaults(&defaults);
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        if (!s_parse(&config, texts[i], &err))
+        if (!test_config_parse(&config, texts[i], &err))
             fail_msg("%s", err.text);
         assert_memory_equal(&config, &defaults, sizeof config);
     }
@@ -296,28 +297,29 @@ static void a_file_that_says_nothing_changes_nothing(void **state)
 static void errors_in_yaml_name_the_line(void **state)
 {
     (void)state;
-    s_refused("train:\n  batch: 3\n  bach: 4\n", "file:3: unknown key \"train.bach\"; did you mean \"train.batch\"?");
-    s_refused("train:\n  batch: many\n", "file:2: train.batch: \"many\" is not a whole number from 1 to 65536");
-    s_refused("\n\ntrian:\n  batch: 3\n", "file:3: unknown section \"trian\"; did you mean \"train\"?");
-    s_refused("zzzzzzzz:\n  batch: 3\n", "file:1: unknown section \"zzzzzzzz\"");
-    s_refused("train: 3\n", "file:1: train is a section: its options stand below it, one on a line, indented");
-    s_refused("train:\n  batch: {a: 1}\n", "file:2: train.batch takes one value, not a mapping");
-    s_refused("train.batch: {a: 1}\n", "file:1: train.batch takes one value, not a mapping");
-    s_refused("train:\n  model:\n    cell: rnn\n", "file:2: unknown section \"train.model\"");
-    s_refused("words\n", "file:1: options are expected, as \"section:\" and, below it, \"name: value\"");
-    s_refused("run:\n  dir: \"a\\0b\"\n", "file:2: run.dir: a NUL stands in the value");
-    s_refused("\"train.batch\\0x\": 3\n", "file:1: a key is plain text");
-    s_refused("train.batch: 3\n---\ntrain.batch: 4\n", "file:2: a second document");
-    s_refused("{{a: b}: c}\n", "file:1: a key is plain text");
+    config_refused("train:\n  batch: 3\n  bach: 4\n",
+                   "file:3: unknown key \"train.bach\"; did you mean \"train.batch\"?");
+    config_refused("train:\n  batch: many\n", "file:2: train.batch: \"many\" is not a whole number from 1 to 65536");
+    config_refused("\n\ntrian:\n  batch: 3\n", "file:3: unknown section \"trian\"; did you mean \"train\"?");
+    config_refused("zzzzzzzz:\n  batch: 3\n", "file:1: unknown section \"zzzzzzzz\"");
+    config_refused("train: 3\n", "file:1: train is a section: its options stand below it, one on a line, indented");
+    config_refused("train:\n  batch: {a: 1}\n", "file:2: train.batch takes one value, not a mapping");
+    config_refused("train.batch: {a: 1}\n", "file:1: train.batch takes one value, not a mapping");
+    config_refused("train:\n  model:\n    cell: rnn\n", "file:2: unknown section \"train.model\"");
+    config_refused("words\n", "file:1: options are expected, as \"section:\" and, below it, \"name: value\"");
+    config_refused("run:\n  dir: \"a\\0b\"\n", "file:2: run.dir: a NUL stands in the value");
+    config_refused("\"train.batch\\0x\": 3\n", "file:1: a key is plain text");
+    config_refused("train.batch: 3\n---\ntrain.batch: 4\n", "file:2: a second document");
+    config_refused("{{a: b}: c}\n", "file:1: a key is plain text");
 }
 
 static void a_key_that_is_given_again_is_refused(void **state)
 {
     (void)state;
-    s_refused("train:\n  batch: 3\n  lr: 1\n  batch: 3\n", "file:4: train.batch is given again (first on line 2)");
-    s_refused("train.batch: 3\ntrain:\n  batch: 3\n", "file:3: train.batch is given again (first on line 1)");
-    s_refused("train:\n  batch: 3\nmodel:\n  cell: rnn\ntrain:\n  lr: 1\n",
-              "file:5: train is given again (first on line 1)");
+    config_refused("train:\n  batch: 3\n  lr: 1\n  batch: 3\n", "file:4: train.batch is given again (first on line 2)");
+    config_refused("train.batch: 3\ntrain:\n  batch: 3\n", "file:3: train.batch is given again (first on line 1)");
+    config_refused("train:\n  batch: 3\nmodel:\n  cell: rnn\ntrain:\n  lr: 1\n",
+                   "file:5: train is given again (first on line 1)");
 }
 
 static void what_yaml_has_beside_scalars_and_mappings_is_refused(void **state)
@@ -337,7 +339,7 @@ static void what_yaml_has_beside_scalars_and_mappings_is_refused(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char text[256];
         snprintf(text, sizeof text, "%s%s", rows[i][1], rest);
-        s_refused(rows[i][0], text);
+        config_refused(rows[i][0], text);
     }
 }
 
@@ -355,7 +357,7 @@ static void what_is_not_yaml_is_refused_with_its_line(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct config config;
         struct err err = {0};
-        assert_false(s_parse(&config, rows[i][0], &err));
+        assert_false(test_config_parse(&config, rows[i][0], &err));
         if (strncmp(err.text, rows[i][1], strlen(rows[i][1])) != 0)
             fail_msg("\"%s\" is not \"%s...\"", err.text, rows[i][1]);
         assert_int_equal(err.code, ERR_USAGE);
@@ -368,7 +370,7 @@ static void every_cut_and_every_flipped_bit_of_a_dump_is_borne(void **state)
     struct config config, other;
     struct buffer yaml = {0};
     struct err err;
-    s_other(&other);
+    config_other(&other);
     config_dump(&other, &yaml);
     for (size_t size = 0; size < yaml.size; size += 7) {
         config_defaults(&config);
@@ -389,7 +391,7 @@ struct place {
     char was[4096];
 };
 
-static void s_write(const char *path, const char *text)
+static void config_write(const char *path, const char *text)
 {
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
@@ -397,24 +399,24 @@ static void s_write(const char *path, const char *text)
     fclose(file);
 }
 
-static int s_enter(void **state)
+static int config_enter(void **state)
 {
     static struct place place;
     strcpy(place.folder, "/tmp/lstmq-config-XXXXXX");
     if (getcwd(place.was, sizeof place.was) == NULL || mkdtemp(place.folder) == NULL || chdir(place.folder) != 0)
         return -1;
     mkdir("recipes", 0700);
-    s_write("recipes/small.yaml", "train.batch: 5\n");
-    s_write("recipes/notebook.yaml", "train.batch: 6\n");
-    s_write("recipes/broken.yaml", "train:\n  bach: 6\n");
-    s_write("here.yaml", "train.batch: 7\n");
-    s_write("readme.txt", "not a recipe\n");
+    config_write("recipes/small.yaml", "train.batch: 5\n");
+    config_write("recipes/notebook.yaml", "train.batch: 6\n");
+    config_write("recipes/broken.yaml", "train:\n  bach: 6\n");
+    config_write("here.yaml", "train.batch: 7\n");
+    config_write("readme.txt", "not a recipe\n");
     setenv("LSTMQ_RECIPES", "recipes", 1);
     *state = &place;
     return 0;
 }
 
-static int s_leave(void **state)
+static int config_leave(void **state)
 {
     struct place *place = *state;
     static const char *const files[] = {
@@ -427,7 +429,7 @@ static int s_leave(void **state)
     return chdir(place->was) != 0 || rmdir(place->folder) != 0;
 }
 
-static int64_t s_loaded_batch(const char *path)
+static int64_t config_loaded_batch(const char *path)
 {
     struct config config;
     struct err err = {0};
@@ -440,13 +442,13 @@ static int64_t s_loaded_batch(const char *path)
 static void a_file_wins_over_a_recipe_and_the_chosen_folder_over_the_others(void **state)
 {
     (void)state;
-    assert_int_equal(s_loaded_batch("here.yaml"), 7);
-    assert_int_equal(s_loaded_batch("./here.yaml"), 7);
-    assert_int_equal(s_loaded_batch("small"), 5);
-    assert_int_equal(s_loaded_batch("small.yaml"), 5);
-    assert_int_equal(s_loaded_batch("notebook"), 6);
-    s_write("small", "train.batch: 8\n");
-    assert_int_equal(s_loaded_batch("small"), 8);
+    assert_int_equal(config_loaded_batch("here.yaml"), 7);
+    assert_int_equal(config_loaded_batch("./here.yaml"), 7);
+    assert_int_equal(config_loaded_batch("small"), 5);
+    assert_int_equal(config_loaded_batch("small.yaml"), 5);
+    assert_int_equal(config_loaded_batch("notebook"), 6);
+    config_write("small", "train.batch: 8\n");
+    assert_int_equal(config_loaded_batch("small"), 8);
 }
 
 static void the_recipes_of_the_sources_are_found_and_valid(void **state)
@@ -527,5 +529,5 @@ int main(void)
         cmocka_unit_test(a_missing_recipe_lists_those_there_are),
         cmocka_unit_test(a_file_that_cannot_be_used_is_named),
     };
-    return cmocka_run_group_tests(tests, s_enter, s_leave);
+    return cmocka_run_group_tests(tests, config_enter, config_leave);
 }

@@ -10,10 +10,10 @@
 
 #include <cmocka.h>
 
-static const char s_yaml[] = "/tmp/lstmq-resume.yaml";
+static const char config_resume_yaml[] = "/tmp/lstmq-resume.yaml";
 
 /* A value of the row that is not that of `config`. */
-static void s_change(struct config *config, const struct option_row *row)
+static void config_resume_change(struct config *config, const struct option_row *row)
 {
     char *field = (char *)config + row->offset;
     switch (row->type) {
@@ -35,7 +35,7 @@ static void s_change(struct config *config, const struct option_row *row)
     }
 }
 
-static bool s_equal(const struct config *one, const struct config *other, const struct option_row *row)
+static bool config_resume_equal(const struct config *one, const struct config *other, const struct option_row *row)
 {
     struct buffer first = {0}, second = {0};
     config_get(one, row, &first);
@@ -46,7 +46,7 @@ static bool s_equal(const struct config *one, const struct config *other, const 
     return equal;
 }
 
-static void s_rule(const char *key, enum option_resume rule)
+static void test_config_resume_rule(const char *key, enum option_resume rule)
 {
     if (config_resume_rule(config_option(key)) != rule)
         fail_msg("%s has another rule", key);
@@ -61,11 +61,11 @@ static void the_rules_know_the_options_that_shape_a_run(void **state)
                                              "log.level",    "cluster.bind",   "data.pairs",    "curve.key"};
     static const char *const not_kept[] = {"run.dir", "run.resume", "run.overwrite"};
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
-        s_rule(same[i], RESUME_SAME);
+        test_config_resume_rule(same[i], RESUME_SAME);
     for (size_t i = 0; i < sizeof may_change / sizeof *may_change; i++)
-        s_rule(may_change[i], RESUME_MAY_CHANGE);
+        test_config_resume_rule(may_change[i], RESUME_MAY_CHANGE);
     for (size_t i = 0; i < sizeof not_kept / sizeof *not_kept; i++)
-        s_rule(not_kept[i], RESUME_NOT_KEPT);
+        test_config_resume_rule(not_kept[i], RESUME_NOT_KEPT);
 }
 
 static void an_option_that_is_not_given_is_the_runs(void **state)
@@ -77,13 +77,13 @@ static void an_option_that_is_not_given_is_the_runs(void **state)
     struct config run, config;
     config_defaults(&run);
     for (size_t i = 0; i < count; i++)
-        s_change(&run, &rows[i]);
+        config_resume_change(&run, &rows[i]);
     config_defaults(&config);
     const struct config before = config;
     assert_true(config_resume(&config, &none, &run, "runs/first", NULL));
     for (size_t i = 0; i < count; i++) {
         bool kept = config_resume_rule(&rows[i]) != RESUME_NOT_KEPT;
-        if (!s_equal(&config, kept ? &run : &before, &rows[i]))
+        if (!config_resume_equal(&config, kept ? &run : &before, &rows[i]))
             fail_msg("%s", rows[i].key);
     }
 }
@@ -102,7 +102,7 @@ static void an_option_that_is_given_agrees_or_may_change(void **state)
         given.row[i] = true;
         if (!config_resume(&config, &given, &run, "runs/first", &err))
             fail_msg("%s: %s", rows[i].key, err.text);
-        s_change(&config, &rows[i]);
+        config_resume_change(&config, &rows[i]);
         const struct config changed = config;
         bool taken = config_resume(&config, &given, &run, "runs/first", &err);
         assert_memory_equal(&config, &changed, sizeof config);
@@ -128,7 +128,7 @@ static void a_refusal_names_the_option_and_both_values(void **state)
 }
 
 /* The paths after a run with `had` goes on with `key` given as "new". */
-static void s_goes_on(struct config *config, const char *const *had, const char *key)
+static void config_resume_goes_on(struct config *config, const char *const *had, const char *key)
 {
     size_t count;
     struct config run;
@@ -148,33 +148,34 @@ static void a_way_to_name_pairs_replaces_the_other(void **state)
     static const char *const pairs[] = {"data.pairs", "data.valid_pairs", NULL};
     static const char *const sides[] = {"data.src", "data.tgt", "data.valid_src", "data.valid_tgt", NULL};
     struct config config;
-    s_goes_on(&config, sides, "data.pairs");
+    config_resume_goes_on(&config, sides, "data.pairs");
     assert_string_equal(config.data_pairs, "new");
     assert_string_equal(config.data_src, "");
     assert_string_equal(config.data_tgt, "");
     assert_string_equal(config.data_valid_src, "old");
-    s_goes_on(&config, sides, "data.valid_pairs");
+    config_resume_goes_on(&config, sides, "data.valid_pairs");
     assert_string_equal(config.data_valid_src, "");
     assert_string_equal(config.data_valid_tgt, "");
     assert_string_equal(config.data_src, "old");
-    s_goes_on(&config, pairs, "data.tgt");
+    config_resume_goes_on(&config, pairs, "data.tgt");
     assert_string_equal(config.data_pairs, "");
     assert_string_equal(config.data_valid_pairs, "old");
-    s_goes_on(&config, pairs, "data.valid_src");
+    config_resume_goes_on(&config, pairs, "data.valid_src");
     assert_string_equal(config.data_valid_pairs, "");
     assert_string_equal(config.data_pairs, "old");
-    s_goes_on(&config, sides, "data.src");
+    config_resume_goes_on(&config, sides, "data.src");
     assert_string_equal(config.data_tgt, "old");
 }
 
 static void what_a_file_and_a_command_line_give_is_known(void **state)
 {
     (void)state;
-    FILE *file = fopen(s_yaml, "wb");
+    FILE *file = fopen(config_resume_yaml, "wb");
     assert_non_null(file);
     fputs("train:\n  lr: 0.5\nmodel.hidden: 256\n", file);
     fclose(file);
-    char *argv[] = {"train", "--epochs", "7", "--config", (char *)(size_t)s_yaml, "--no-train.bleu", "--run.dir=x"};
+    char *argv[] = {"train",           "--epochs",   "7", "--config", (char *)(size_t)config_resume_yaml,
+                    "--no-train.bleu", "--run.dir=x"};
     static const char *const expected[] = {"model.hidden", "train.epochs", "train.lr", "train.bleu", "run.dir"};
     struct config config;
     struct config_given given = {0};
@@ -182,7 +183,7 @@ static void what_a_file_and_a_command_line_give_is_known(void **state)
     int words;
     config_defaults(&config);
     assert_true(config_arguments(&config, COMMAND_TRAIN, 7, argv, 0, &words, &what, &given, NULL));
-    unlink(s_yaml);
+    unlink(config_resume_yaml);
     size_t count, found = 0;
     const struct option_row *rows = config_options(&count);
     for (size_t i = 0; i < count; i++)

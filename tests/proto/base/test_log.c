@@ -14,17 +14,17 @@
 
 #include <cmocka.h>
 
-static FILE *s_file;
-static int s_kept;
+static FILE *log_file;
+static int log_kept;
 
 /* stderr goes into a file from here to log_taken. */
 static void log_take(bool json)
 {
-    s_file = tmpfile();
-    assert_non_null(s_file);
+    log_file = tmpfile();
+    assert_non_null(log_file);
     fflush(stderr);
-    s_kept = dup(STDERR_FILENO);
-    dup2(fileno(s_file), STDERR_FILENO);
+    log_kept = dup(STDERR_FILENO);
+    dup2(fileno(log_file), STDERR_FILENO);
     log_open("worker", LOG_INFO);
     log_use_json(json);
 }
@@ -35,14 +35,14 @@ static char *log_taken(void)
     char *text = calloc(1, 1 << 20);
     assert_non_null(text);
     fflush(stderr);
-    dup2(s_kept, STDERR_FILENO);
-    close(s_kept);
+    dup2(log_kept, STDERR_FILENO);
+    close(log_kept);
     log_use_json(false);
     log_open("lstmq", LOG_INFO);
-    rewind(s_file);
-    size_t size = fread(text, 1, (1 << 20) - 1, s_file);
+    rewind(log_file);
+    size_t size = fread(text, 1, (1 << 20) - 1, log_file);
     text[size] = '\0';
-    fclose(s_file);
+    fclose(log_file);
     return text;
 }
 

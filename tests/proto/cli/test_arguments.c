@@ -12,38 +12,38 @@
 
 enum { ARGUMENTS_MOST = 16 };
 
-static char s_folder[64];
+static char arguments_folder[64];
 
 /* A recipe to be found: seven, a batch of seven. */
-static int s_enter(void **state)
+static int arguments_enter(void **state)
 {
     (void)state;
     char path[96];
-    strcpy(s_folder, "/tmp/lstmq-arguments-XXXXXX");
-    if (mkdtemp(s_folder) == NULL)
+    strcpy(arguments_folder, "/tmp/lstmq-arguments-XXXXXX");
+    if (mkdtemp(arguments_folder) == NULL)
         return -1;
-    snprintf(path, sizeof path, "%s/seven.yaml", s_folder);
+    snprintf(path, sizeof path, "%s/seven.yaml", arguments_folder);
     FILE *file = fopen(path, "wb");
     if (file == NULL)
         return -1;
     fputs("train.batch: 7\n", file);
     fclose(file);
-    return setenv("LSTMQ_RECIPES", s_folder, 1);
+    return setenv("LSTMQ_RECIPES", arguments_folder, 1);
 }
 
-static int s_leave(void **state)
+static int arguments_leave(void **state)
 {
     (void)state;
     char path[96];
-    snprintf(path, sizeof path, "%s/seven.yaml", s_folder);
+    snprintf(path, sizeof path, "%s/seven.yaml", arguments_folder);
     unlink(path);
     unsetenv("LSTMQ_RECIPES");
-    return rmdir(s_folder);
+    return rmdir(arguments_folder);
 }
 
 /* Arguments parted by "|": "train|--batch|3". The words that are left come back joined by "|". */
-static bool s_arguments(struct config *config, unsigned command, const char *line, char words[256],
-                        enum config_request *what, struct err *err)
+static bool arguments_arguments(struct config *config, unsigned command, const char *line, char words[256],
+                                enum config_request *what, struct err *err)
 {
     static char text[4096];
     char *argv[ARGUMENTS_MOST];
@@ -59,13 +59,13 @@ static bool s_arguments(struct config *config, unsigned command, const char *lin
     return ok;
 }
 
-static void s_train_refused(const char *line, const char *text)
+static void arguments_train_refused(const char *line, const char *text)
 {
     struct config config;
     struct err err = {0};
     enum config_request what;
     char words[256];
-    assert_false(s_arguments(&config, COMMAND_TRAIN, line, words, &what, &err));
+    assert_false(arguments_arguments(&config, COMMAND_TRAIN, line, words, &what, &err));
     assert_string_equal(err.text, text);
     assert_int_equal(err.code, ERR_USAGE);
 }
@@ -77,18 +77,18 @@ static void a_command_line_is_read_in_order(void **state)
     struct err err = {0};
     enum config_request what;
     char words[256];
-    assert_true(
-        s_arguments(&config, COMMAND_TRAIN, "train|one|--train.batch|3|--lr=0.25|two|--batch|4", words, &what, &err));
+    assert_true(arguments_arguments(&config, COMMAND_TRAIN, "train|one|--train.batch|3|--lr=0.25|two|--batch|4", words,
+                                    &what, &err));
     assert_int_equal(what, CONFIG_RUN);
     assert_int_equal(config.train_batch, 4);
     assert_true(config.train_lr == 0.25);
     assert_string_equal(words, "one|two");
-    assert_true(s_arguments(&config, COMMAND_TRAIN, "train", words, &what, &err));
+    assert_true(arguments_arguments(&config, COMMAND_TRAIN, "train", words, &what, &err));
     assert_string_equal(words, "");
-    assert_true(s_arguments(&config, COMMAND_TRAIN, "train|--data.pairs|-|-|--|--batch", words, &what, &err));
+    assert_true(arguments_arguments(&config, COMMAND_TRAIN, "train|--data.pairs|-|-|--|--batch", words, &what, &err));
     assert_string_equal(config.data_pairs, "-");
     assert_string_equal(words, "-|--batch");
-    assert_true(s_arguments(&config, COMMAND_TRAIN, "train|--run.dir=|--data.pairs=--a=b", words, &what, &err));
+    assert_true(arguments_arguments(&config, COMMAND_TRAIN, "train|--run.dir=|--data.pairs=--a=b", words, &what, &err));
     assert_string_equal(config.run_dir, "");
     assert_string_equal(config.data_pairs, "--a=b");
 }
@@ -115,7 +115,7 @@ static void a_switch_needs_no_value(void **state)
         struct err err = {0};
         enum config_request what;
         char words[256];
-        if (!s_arguments(&config, COMMAND_TRAIN, rows[i].line, words, &what, &err))
+        if (!arguments_arguments(&config, COMMAND_TRAIN, rows[i].line, words, &what, &err))
             fail_msg("%s: %s", rows[i].line, err.text);
         assert_int_equal(config.run_resume, rows[i].resume);
         assert_string_equal(words, rows[i].words);
@@ -129,9 +129,9 @@ static void the_command_line_wins_over_the_file_wherever_it_stands(void **state)
     struct err err = {0};
     enum config_request what;
     char words[256];
-    assert_true(s_arguments(&config, COMMAND_TRAIN, "train|--batch|3|--config|seven", words, &what, &err));
+    assert_true(arguments_arguments(&config, COMMAND_TRAIN, "train|--batch|3|--config|seven", words, &what, &err));
     assert_int_equal(config.train_batch, 3);
-    assert_true(s_arguments(&config, COMMAND_TRAIN, "train|--config=seven|--lr|3", words, &what, &err));
+    assert_true(arguments_arguments(&config, COMMAND_TRAIN, "train|--config=seven|--lr|3", words, &what, &err));
     assert_int_equal(config.train_batch, 7);
     assert_true(config.train_lr == 3.0);
 }
@@ -143,11 +143,11 @@ static void help_and_dump_are_reported(void **state)
     struct err err = {0};
     enum config_request what;
     char words[256];
-    assert_true(s_arguments(&config, COMMAND_TRAIN, "train|--batch|3|--help|--nonsense", words, &what, &err));
+    assert_true(arguments_arguments(&config, COMMAND_TRAIN, "train|--batch|3|--help|--nonsense", words, &what, &err));
     assert_int_equal(what, CONFIG_HELP);
-    assert_true(s_arguments(&config, COMMAND_TRAIN, "train|--config|./nope|-h", words, &what, &err));
+    assert_true(arguments_arguments(&config, COMMAND_TRAIN, "train|--config|./nope|-h", words, &what, &err));
     assert_int_equal(what, CONFIG_HELP);
-    assert_true(s_arguments(&config, COMMAND_TRAIN, "train|--dump-config|--batch|3", words, &what, &err));
+    assert_true(arguments_arguments(&config, COMMAND_TRAIN, "train|--dump-config|--batch|3", words, &what, &err));
     assert_int_equal(what, CONFIG_DUMP);
     assert_int_equal(config.train_batch, 3);
 }
@@ -155,26 +155,26 @@ static void help_and_dump_are_reported(void **state)
 static void what_is_wrong_on_a_command_line_is_named(void **state)
 {
     (void)state;
-    s_train_refused("train|--bach|3", "--bach is not an option; did you mean --batch?");
-    s_train_refused("train|--bach=3", "--bach is not an option; did you mean --batch?");
-    s_train_refused("train|--train.bach=3", "--train.bach is not an option; did you mean --train.batch?");
-    s_train_refused("train|--layers=3", "--layers is not an option; did you mean --model.layers?");
-    s_train_refused("train|--zzzzzzzz", "--zzzzzzzz is not an option; see \"lstmq help train\"");
-    s_train_refused("train|--train.batc", "--train.batc is not an option; did you mean --train.batch?");
-    s_train_refused("train|--no-bleu", "--no-bleu is not an option; did you mean --no-train.bleu?");
-    s_train_refused("train|--no-batch", "--no-batch is not an option; see \"lstmq help train\"");
-    s_train_refused("train|--no-resume=true", "--no-resume takes no value");
-    s_train_refused("train|--help=x", "--help takes no value");
-    s_train_refused("train|--json", "--json is an option of other commands; see \"lstmq help train\"");
-    s_train_refused("train|--batch", "--batch needs a value");
-    s_train_refused("train|--batch|--lr|3", "--batch needs a value");
-    s_train_refused("train|--batch=", "train.batch: \"\" is not a whole number from 1 to 65536");
-    s_train_refused("train|--resume=maybe", "run.resume: \"maybe\" is neither true nor false");
-    s_train_refused("train|--config", "--config needs a value");
-    s_train_refused("train|--config|a|--config|b", "--config is given twice");
-    s_train_refused("train|-b|3", "-b is not an option; see \"lstmq help train\"");
-    s_train_refused("train|a|b|c", "unexpected \"c\"; see \"lstmq help train\"");
-    s_train_refused("train|--=3", "-- is not an option; see \"lstmq help train\"");
+    arguments_train_refused("train|--bach|3", "--bach is not an option; did you mean --batch?");
+    arguments_train_refused("train|--bach=3", "--bach is not an option; did you mean --batch?");
+    arguments_train_refused("train|--train.bach=3", "--train.bach is not an option; did you mean --train.batch?");
+    arguments_train_refused("train|--layers=3", "--layers is not an option; did you mean --model.layers?");
+    arguments_train_refused("train|--zzzzzzzz", "--zzzzzzzz is not an option; see \"lstmq help train\"");
+    arguments_train_refused("train|--train.batc", "--train.batc is not an option; did you mean --train.batch?");
+    arguments_train_refused("train|--no-bleu", "--no-bleu is not an option; did you mean --no-train.bleu?");
+    arguments_train_refused("train|--no-batch", "--no-batch is not an option; see \"lstmq help train\"");
+    arguments_train_refused("train|--no-resume=true", "--no-resume takes no value");
+    arguments_train_refused("train|--help=x", "--help takes no value");
+    arguments_train_refused("train|--json", "--json is an option of other commands; see \"lstmq help train\"");
+    arguments_train_refused("train|--batch", "--batch needs a value");
+    arguments_train_refused("train|--batch|--lr|3", "--batch needs a value");
+    arguments_train_refused("train|--batch=", "train.batch: \"\" is not a whole number from 1 to 65536");
+    arguments_train_refused("train|--resume=maybe", "run.resume: \"maybe\" is neither true nor false");
+    arguments_train_refused("train|--config", "--config needs a value");
+    arguments_train_refused("train|--config|a|--config|b", "--config is given twice");
+    arguments_train_refused("train|-b|3", "-b is not an option; see \"lstmq help train\"");
+    arguments_train_refused("train|a|b|c", "unexpected \"c\"; see \"lstmq help train\"");
+    arguments_train_refused("train|--=3", "-- is not an option; see \"lstmq help train\"");
 }
 
 static void an_option_of_another_command_is_refused(void **state)
@@ -184,9 +184,9 @@ static void an_option_of_another_command_is_refused(void **state)
     struct err err = {0};
     enum config_request what;
     char words[256];
-    assert_false(s_arguments(&config, COMMAND_TRANSLATE, "translate|--batch|3", words, &what, &err));
+    assert_false(arguments_arguments(&config, COMMAND_TRANSLATE, "translate|--batch|3", words, &what, &err));
     assert_string_equal(err.text, "--batch is an option of other commands; did you mean --translate.batch?");
-    assert_true(s_arguments(&config, COMMAND_TRANSLATE, "translate|--config|seven", words, &what, &err));
+    assert_true(arguments_arguments(&config, COMMAND_TRANSLATE, "translate|--config|seven", words, &what, &err));
     assert_int_equal(config.train_batch, 7);
 }
 
@@ -241,5 +241,5 @@ int main(void)
         cmocka_unit_test(a_page_of_help_is_as_wide_as_the_terminal),
         cmocka_unit_test(a_command_that_is_broken_is_still_one_command),
     };
-    return cmocka_run_group_tests(tests, s_enter, s_leave);
+    return cmocka_run_group_tests(tests, arguments_enter, arguments_leave);
 }

@@ -23,7 +23,7 @@ struct corpus {
     double bleu, chrf;
 };
 
-static const struct corpus s_corpora[] = {
+static const struct corpus bleu_corpora[] = {
     {{{"le chat dort ici .", "le chat dort ici ."}}, 100, 100},
     {{{"le chat dort sur le tapis .", "le chat est sur le tapis ."},
       {"je ne sais pas !", "je ne le sais pas !"},
@@ -58,16 +58,16 @@ static void check_near(double value, double expected)
 static void scores_are_those_of_sacrebleu(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof s_corpora / sizeof *s_corpora; i++) {
+    for (size_t i = 0; i < sizeof bleu_corpora / sizeof *bleu_corpora; i++) {
         struct bleu bleu = {0};
         struct chrf chrf = {0};
-        for (int k = 0; k < SENTENCES && s_corpora[i].sentences[k].hypothesis != NULL; k++) {
-            const struct sentence *sentence = &s_corpora[i].sentences[k];
+        for (int k = 0; k < SENTENCES && bleu_corpora[i].sentences[k].hypothesis != NULL; k++) {
+            const struct sentence *sentence = &bleu_corpora[i].sentences[k];
             assert_true(bleu_add(&bleu, sentence->hypothesis, sentence->reference, NULL));
             assert_true(chrf_add(&chrf, sentence->hypothesis, sentence->reference, NULL));
         }
-        check_near(bleu_score(&bleu), s_corpora[i].bleu);
-        check_near(chrf_score(&chrf), s_corpora[i].chrf);
+        check_near(bleu_score(&bleu), bleu_corpora[i].bleu);
+        check_near(chrf_score(&chrf), bleu_corpora[i].chrf);
     }
 }
 
@@ -110,7 +110,7 @@ static void a_corpus_is_the_sum_of_its_sentences(void **state)
     (void)state;
     struct bleu forward = {0}, backward = {0};
     struct chrf forward_chrf = {0}, backward_chrf = {0};
-    const struct sentence *sentences = s_corpora[1].sentences;
+    const struct sentence *sentences = bleu_corpora[1].sentences;
     for (int i = 0; i < SENTENCES; i++) {
         const struct sentence *one = &sentences[i], *other = &sentences[SENTENCES - 1 - i];
         assert_true(bleu_add(&forward, one->hypothesis, one->reference, NULL));

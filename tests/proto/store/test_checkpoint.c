@@ -8,23 +8,23 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-static struct checkpoint s_checkpoint; /* too large for a stack that a sanitizer watches */
+static struct checkpoint checkpoint_checkpoint; /* too large for a stack that a sanitizer watches */
 
-static void s_path(char path[FILE_PATH], const char *run, const char *name)
+static void checkpoint_path(char path[FILE_PATH], const char *run, const char *name)
 {
     assert_true(path_join(path, run, name, NULL));
 }
 
-static bool s_open(const char *path, struct err *err)
+static bool test_checkpoint_open(const char *path, struct err *err)
 {
-    if (!checkpoint_open(&s_checkpoint, path, "latest", err))
+    if (!checkpoint_open(&checkpoint_checkpoint, path, "latest", err))
         return false;
-    checkpoint_close(&s_checkpoint);
+    checkpoint_close(&checkpoint_checkpoint);
     return true;
 }
 
 /* Write a file again as it is given, without manifest or fsync. */
-static void s_overwrite(const char *path, const void *bytes, size_t size)
+static void checkpoint_overwrite(const char *path, const void *bytes, size_t size)
 {
     int fd = open(path, O_WRONLY | O_TRUNC);
     assert_true(fd >= 0 && file_write_all(fd, bytes, size));
@@ -36,14 +36,15 @@ static void a_committed_checkpoint_comes_back(void **state)
     struct err err = {0};
     const char *run = *state;
     assert_ok(fixture_write(run, 1200, 'a', &err), err);
-    assert_ok(checkpoint_open(&s_checkpoint, run, "latest", &err), err);
-    assert_true(fixture_is(&s_checkpoint, 1200, 'a'));
-    assert_false(fixture_is(&s_checkpoint, 1200, 'b'));
-    assert_non_null(strstr(s_checkpoint.path, "/step-00001200"));
-    assert_int_equal(vocab_size(s_checkpoint.src), 5);
-    assert_string_equal(vocab_word(s_checkpoint.tgt, 4), "un-a");
-    assert_err(checkpoint_file(&s_checkpoint, "other", &(struct buffer){0}, &err), err, ERR_DATA, "has no other");
-    checkpoint_close(&s_checkpoint);
+    assert_ok(checkpoint_open(&checkpoint_checkpoint, run, "latest", &err), err);
+    assert_true(fixture_is(&checkpoint_checkpoint, 1200, 'a'));
+    assert_false(fixture_is(&checkpoint_checkpoint, 1200, 'b'));
+    assert_non_null(strstr(checkpoint_checkpoint.path, "/step-00001200"));
+    assert_int_equal(vocab_size(checkpoint_checkpoint.src), 5);
+    assert_string_equal(vocab_word(checkpoint_checkpoint.tgt, 4), "un-a");
+    assert_err(checkpoint_file(&checkpoint_checkpoint, "other", &(struct buffer){0}, &err), err, ERR_DATA,
+               "has no other");
+    checkpoint_close(&checkpoint_checkpoint);
 }
 
 static void every_number_of_the_state_survives_to_the_bit(void **unused)
@@ -98,7 +99,7 @@ static void every_number_of_the_state_survives_to_the_bit(void **unused)
 }
 
 /* `from` replaced by `to` once in the text of a good state. */
-static bool s_read_changed(const char *from, const char *to, struct err *err)
+static bool checkpoint_read_changed(const char *from, const char *to, struct err *err)
 {
     struct checkpoint_state state;
     struct buffer text = {0}, changed = {0};
@@ -156,13 +157,13 @@ static void a_state_that_makes_no_sense_is_named(void **unused)
         {"{", "[", "state.json:"},
     };
     struct err err = {0};
-    assert_ok(s_read_changed("\"step\"", "\"step\"", &err), err);
+    assert_ok(checkpoint_read_changed("\"step\"", "\"step\"", &err), err);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        assert_err(s_read_changed(cases[i].from, cases[i].to, &err), err, ERR_DATA, cases[i].part);
+        assert_err(checkpoint_read_changed(cases[i].from, cases[i].to, &err), err, ERR_DATA, cases[i].part);
         assert_ptr_equal(strstr(err.text, "state.json:"), err.text);
     }
     /* An older lstmq had fewer options. */
-    assert_ok(s_read_changed("\"model.layers\": 1,", "", &err), err);
+    assert_ok(checkpoint_read_changed("\"model.layers\": 1,", "", &err), err);
 }
 
 static void each_flipped_byte_is_seen(void **state)
@@ -170,24 +171,24 @@ static void each_flipped_byte_is_seen(void **state)
     struct err err = {0};
     char folder[FILE_PATH], path[FILE_PATH];
     assert_ok(fixture_write(*state, 12, 'a', &err), err);
-    s_path(folder, *state, "step-00000012");
+    checkpoint_path(folder, *state, "step-00000012");
     static const int masks[] = {0x01, 0x20, 0x80};
     for (int f = 0; f <= FIXTURE_FILES; f++) {
         struct buffer bytes = {0};
-        s_path(path, folder, f < FIXTURE_FILES ? fixture_files[f] : "manifest.json");
+        checkpoint_path(path, folder, f < FIXTURE_FILES ? fixture_files[f] : "manifest.json");
         assert_ok(file_read(path, 1 << 20, &bytes, &err), err);
         int fd = open(path, O_WRONLY);
         assert_true(fd >= 0);
         for (size_t i = 0; i < bytes.size; i++) {
             char flipped = (char)(bytes.data[i] ^ masks[i % 3]);
             assert_int_equal(pwrite(fd, &flipped, 1, (off_t)i), 1);
-            assert_err(s_open(folder, &err), err, ERR_DATA, path);
+            assert_err(test_checkpoint_open(folder, &err), err, ERR_DATA, path);
             assert_int_equal(pwrite(fd, bytes.data + i, 1, (off_t)i), 1);
         }
         close(fd);
         buffer_free(&bytes);
     }
-    assert_ok(s_open(folder, &err), err);
+    assert_ok(test_checkpoint_open(folder, &err), err);
 }
 
 static void each_truncation_and_each_missing_file_is_seen(void **state)
@@ -195,34 +196,34 @@ static void each_truncation_and_each_missing_file_is_seen(void **state)
     struct err err = {0};
     char folder[FILE_PATH], path[FILE_PATH];
     assert_ok(fixture_write(*state, 12, 'a', &err), err);
-    s_path(folder, *state, "step-00000012");
+    checkpoint_path(folder, *state, "step-00000012");
     for (int f = 0; f <= FIXTURE_FILES; f++) {
         struct buffer bytes = {0};
-        s_path(path, folder, f < FIXTURE_FILES ? fixture_files[f] : "manifest.json");
+        checkpoint_path(path, folder, f < FIXTURE_FILES ? fixture_files[f] : "manifest.json");
         assert_ok(file_read(path, 1 << 20, &bytes, &err), err);
         for (size_t size = bytes.size; size-- > 0;) {
             assert_int_equal(truncate(path, (off_t)size), 0);
-            assert_err(s_open(folder, &err), err, ERR_DATA, path);
+            assert_err(test_checkpoint_open(folder, &err), err, ERR_DATA, path);
         }
         assert_int_equal(unlink(path), 0);
         if (f < FIXTURE_FILES && strcmp(fixture_files[f], "optimizer.safetensors") == 0) {
-            assert_ok(s_open(folder, &err), err); /* translating needs none */
+            assert_ok(test_checkpoint_open(folder, &err), err); /* translating needs none */
         } else {
-            assert_err(s_open(folder, &err), err, ERR_DATA, ": missing");
+            assert_err(test_checkpoint_open(folder, &err), err, ERR_DATA, ": missing");
             assert_non_null(strstr(err.text, path));
         }
         int fd = open(path, O_WRONLY | O_CREAT, 0600);
         assert_true(fd >= 0);
         close(fd);
         buffer_append(&bytes, "x", 1);
-        s_overwrite(path, bytes.data, bytes.size);
-        assert_err(s_open(folder, &err), err, ERR_DATA, path);
-        s_overwrite(path, bytes.data, bytes.size - 1);
+        checkpoint_overwrite(path, bytes.data, bytes.size);
+        assert_err(test_checkpoint_open(folder, &err), err, ERR_DATA, path);
+        checkpoint_overwrite(path, bytes.data, bytes.size - 1);
         buffer_free(&bytes);
     }
-    s_path(path, folder, "notes.txt"); /* nobody's */
+    checkpoint_path(path, folder, "notes.txt"); /* nobody's */
     assert_ok(file_write_atomic(path, "mine", 4, &err), err);
-    assert_ok(s_open(folder, &err), err);
+    assert_ok(test_checkpoint_open(folder, &err), err);
 }
 
 /* Files may carry the right checksums and still not be a checkpoint. */
@@ -250,7 +251,7 @@ static void a_whole_folder_of_wrong_files_is_refused(void **state)
             buffer_free(&bytes);
         }
         assert_ok(checkpoint_commit(&writer, &err), err);
-        assert_err(s_open(*state, &err), err, ERR_DATA, cases[c].part);
+        assert_err(test_checkpoint_open(*state, &err), err, ERR_DATA, cases[c].part);
     }
 }
 
@@ -261,19 +262,19 @@ static void without_its_moments_a_checkpoint_opens_but_training_cannot_go_on(voi
     bool found;
     for (uint64_t step = 1; step <= 2; step++)
         assert_ok(fixture_write(*state, step, 'a', &err), err);
-    s_path(path, *state, "step-00000002/optimizer.safetensors");
+    checkpoint_path(path, *state, "step-00000002/optimizer.safetensors");
     assert_int_equal(unlink(path), 0);
-    assert_ok(checkpoint_open(&s_checkpoint, *state, "latest", &err), err);
-    assert_int_equal(s_checkpoint.state.step, 2);
-    assert_false(s_checkpoint.resumable);
-    checkpoint_close(&s_checkpoint);
-    assert_ok(checkpoint_latest(&s_checkpoint, *state, &found, &err), err);
-    assert_int_equal(s_checkpoint.state.step, 1);
-    assert_true(s_checkpoint.resumable);
-    checkpoint_close(&s_checkpoint);
-    s_path(path, *state, "step-00000001/optimizer.safetensors");
+    assert_ok(checkpoint_open(&checkpoint_checkpoint, *state, "latest", &err), err);
+    assert_int_equal(checkpoint_checkpoint.state.step, 2);
+    assert_false(checkpoint_checkpoint.resumable);
+    checkpoint_close(&checkpoint_checkpoint);
+    assert_ok(checkpoint_latest(&checkpoint_checkpoint, *state, &found, &err), err);
+    assert_int_equal(checkpoint_checkpoint.state.step, 1);
+    assert_true(checkpoint_checkpoint.resumable);
+    checkpoint_close(&checkpoint_checkpoint);
+    checkpoint_path(path, *state, "step-00000001/optimizer.safetensors");
     assert_int_equal(unlink(path), 0);
-    assert_err(checkpoint_latest(&s_checkpoint, *state, &found, &err), err, ERR_DATA, path);
+    assert_err(checkpoint_latest(&checkpoint_checkpoint, *state, &found, &err), err, ERR_DATA, path);
     assert_non_null(strstr(err.text, "copy the file back"));
 }
 
@@ -292,15 +293,15 @@ static void numbers_that_are_not_finite_are_named(void **state)
         for (int element = 0; element < 8; element++) {
             struct err err = {0};
             char run[FILE_PATH], part[64];
-            s_path(run, *state, "run");
+            checkpoint_path(run, *state, "run");
             assert_ok(folder_remove(run, &err), err);
             assert_ok(fixture_write_value(run, 12, cases[c].file, element, cases[c].value, &err), err);
             snprintf(part, sizeof part, "%s: tensor %s: element %d is not", cases[c].file,
                      element < 6 ? "weight" : "bias", element < 6 ? element : element - 6);
             if (cases[c].opens)
-                assert_ok(s_open(run, &err), err);
+                assert_ok(test_checkpoint_open(run, &err), err);
             else
-                assert_err(s_open(run, &err), err, ERR_DATA, part);
+                assert_err(test_checkpoint_open(run, &err), err, ERR_DATA, part);
         }
     }
 }
@@ -311,24 +312,24 @@ static void a_damaged_checkpoint_offers_the_next_older_one(void **state)
     char path[FILE_PATH];
     bool found;
     const char *run = *state;
-    assert_ok(checkpoint_latest(&s_checkpoint, run, &found, &err), err);
+    assert_ok(checkpoint_latest(&checkpoint_checkpoint, run, &found, &err), err);
     assert_false(found);
     for (uint64_t step = 1; step <= 3; step++)
         assert_ok(fixture_write(run, step, 'a', &err), err);
-    s_path(path, run, "step-00000003/model.safetensors");
+    checkpoint_path(path, run, "step-00000003/model.safetensors");
     assert_int_equal(truncate(path, 100), 0);
-    assert_err(s_open(run, &err), err, ERR_DATA, "model.safetensors: damaged: 100 bytes instead of");
+    assert_err(test_checkpoint_open(run, &err), err, ERR_DATA, "model.safetensors: damaged: 100 bytes instead of");
     assert_non_null(strstr(err.text, "the newest older one that is whole: "));
     assert_non_null(strstr(err.text, "/step-00000002"));
     assert_true(fixture_latest_is(run, 2, 'a'));
-    s_path(path, run, "step-00000002/state.json");
+    checkpoint_path(path, run, "step-00000002/state.json");
     assert_int_equal(unlink(path), 0);
     assert_true(fixture_latest_is(run, 1, 'a'));
-    s_path(path, run, "step-00000001/manifest.json");
+    checkpoint_path(path, run, "step-00000001/manifest.json");
     assert_int_equal(unlink(path), 0);
-    assert_err(checkpoint_latest(&s_checkpoint, run, &found, &err), err, ERR_DATA,
+    assert_err(checkpoint_latest(&checkpoint_checkpoint, run, &found, &err), err, ERR_DATA,
                "training can go on from none of its checkpoints (3 tried)");
-    assert_err(s_open(run, &err), err, ERR_DATA, "damaged");
+    assert_err(test_checkpoint_open(run, &err), err, ERR_DATA, "damaged");
     assert_null(strstr(err.text, "older"));
 }
 
@@ -339,11 +340,11 @@ static void a_step_done_again_replaces_the_old_one(void **state)
     assert_ok(checkpoint_mark_best(*state, 5, &err), err);
     assert_ok(fixture_write(*state, 5, 'b', &err), err);
     assert_true(fixture_latest_is(*state, 5, 'b'));
-    assert_ok(checkpoint_open(&s_checkpoint, *state, "best", &err), err);
-    assert_true(fixture_is(&s_checkpoint, 5, 'b'));
-    checkpoint_close(&s_checkpoint);
+    assert_ok(checkpoint_open(&checkpoint_checkpoint, *state, "best", &err), err);
+    assert_true(fixture_is(&checkpoint_checkpoint, 5, 'b'));
+    checkpoint_close(&checkpoint_checkpoint);
     char path[FILE_PATH];
-    s_path(path, *state, ".step-00000005.partial");
+    checkpoint_path(path, *state, ".step-00000005.partial");
     assert_int_equal(access(path, F_OK), -1);
 }
 
@@ -351,29 +352,30 @@ static void links_lead_to_checkpoints(void **state)
 {
     struct err err = {0};
     char path[FILE_PATH];
-    assert_err(checkpoint_open(&s_checkpoint, *state, "best", &err), err, ERR_DATA, "neither a checkpoint");
-    s_path(path, *state, "absent");
-    assert_err(checkpoint_open(&s_checkpoint, path, "best", &err), err, ERR_IO, "absent: no checkpoint and no run");
+    assert_err(checkpoint_open(&checkpoint_checkpoint, *state, "best", &err), err, ERR_DATA, "neither a checkpoint");
+    checkpoint_path(path, *state, "absent");
+    assert_err(checkpoint_open(&checkpoint_checkpoint, path, "best", &err), err, ERR_IO,
+               "absent: no checkpoint and no run");
     assert_err(checkpoint_mark_best(*state, 1, &err), err, ERR_FAILED, "step-00000001: no such checkpoint");
     for (uint64_t step = 1; step <= 3; step++) {
         assert_ok(fixture_write(*state, step, 'a', &err), err);
-        assert_ok(checkpoint_open(&s_checkpoint, *state, "best", &err), err);
-        assert_int_equal(s_checkpoint.state.step, step == 3 ? 2 : step); /* best falls back on latest */
-        checkpoint_close(&s_checkpoint);
+        assert_ok(checkpoint_open(&checkpoint_checkpoint, *state, "best", &err), err);
+        assert_int_equal(checkpoint_checkpoint.state.step, step == 3 ? 2 : step); /* best falls back on latest */
+        checkpoint_close(&checkpoint_checkpoint);
         if (step == 2)
             assert_ok(checkpoint_mark_best(*state, 2, &err), err);
     }
-    s_path(path, *state, "latest");
-    assert_ok(checkpoint_open(&s_checkpoint, path, "best", &err), err);
-    assert_int_equal(s_checkpoint.state.step, 3);
-    checkpoint_close(&s_checkpoint);
+    checkpoint_path(path, *state, "latest");
+    assert_ok(checkpoint_open(&checkpoint_checkpoint, path, "best", &err), err);
+    assert_int_equal(checkpoint_checkpoint.state.step, 3);
+    checkpoint_close(&checkpoint_checkpoint);
     assert_int_equal(unlink(path), 0); /* as after a crash right before the link is made */
-    assert_ok(checkpoint_open(&s_checkpoint, *state, "latest", &err), err);
-    assert_int_equal(s_checkpoint.state.step, 3);
-    checkpoint_close(&s_checkpoint);
-    s_path(path, *state, "step-00000002");
+    assert_ok(checkpoint_open(&checkpoint_checkpoint, *state, "latest", &err), err);
+    assert_int_equal(checkpoint_checkpoint.state.step, 3);
+    checkpoint_close(&checkpoint_checkpoint);
+    checkpoint_path(path, *state, "step-00000002");
     assert_ok(folder_remove(path, &err), err);
-    assert_err(checkpoint_open(&s_checkpoint, *state, "best", &err), err, ERR_DATA,
+    assert_err(checkpoint_open(&checkpoint_checkpoint, *state, "best", &err), err, ERR_DATA,
                "best: names step-00000002, which is");
 }
 
@@ -382,19 +384,19 @@ static void a_renamed_checkpoint_is_still_one_but_not_of_another_step(void **sta
     struct err err = {0};
     char path[FILE_PATH], other[FILE_PATH];
     assert_ok(fixture_write(*state, 5, 'a', &err), err);
-    s_path(path, *state, "step-00000005");
-    s_path(other, *state, "step-00000006");
+    checkpoint_path(path, *state, "step-00000005");
+    checkpoint_path(other, *state, "step-00000006");
     assert_int_equal(rename(path, other), 0);
-    assert_err(s_open(other, &err), err, ERR_DATA, "is of step 5, which its folder is not");
-    s_path(path, *state, "english-french");
+    assert_err(test_checkpoint_open(other, &err), err, ERR_DATA, "is of step 5, which its folder is not");
+    checkpoint_path(path, *state, "english-french");
     assert_int_equal(rename(other, path), 0);
-    assert_ok(s_open(path, &err), err);
+    assert_ok(test_checkpoint_open(path, &err), err);
 }
 
-static bool s_is_there(const char *run, const char *name)
+static bool test_checkpoint_is_there(const char *run, const char *name)
 {
     char path[FILE_PATH];
-    s_path(path, run, name);
+    checkpoint_path(path, run, name);
     return access(path, F_OK) == 0;
 }
 
@@ -405,20 +407,20 @@ static void a_sweep_keeps_the_newest_and_what_is_linked(void **state)
     for (uint64_t step = 1; step <= 6; step++)
         assert_ok(fixture_write(*state, step, 'a', &err), err);
     assert_ok(checkpoint_mark_best(*state, 2, &err), err);
-    s_path(path, *state, ".step-00000009.partial/left");
+    checkpoint_path(path, *state, ".step-00000009.partial/left");
     assert_ok(folder_make(path, &err), err);
-    s_path(path, *state, "step-00000006.replaced");
+    checkpoint_path(path, *state, "step-00000006.replaced");
     assert_ok(folder_make(path, &err), err);
-    s_path(path, *state, "step-by-step");
+    checkpoint_path(path, *state, "step-by-step");
     assert_ok(folder_make(path, &err), err);
     assert_ok(checkpoint_sweep(*state, 2, &err), err);
     static const char *const stay[] = {"step-00000006", "step-00000005", "step-00000002", "step-by-step"};
     static const char *const go[] = {"step-00000004",          "step-00000003",          "step-00000001",
                                      ".step-00000009.partial", ".step-00000001.partial", "step-00000006.replaced"};
     for (size_t i = 0; i < sizeof stay / sizeof *stay; i++)
-        assert_true(s_is_there(*state, stay[i]));
+        assert_true(test_checkpoint_is_there(*state, stay[i]));
     for (size_t i = 0; i < sizeof go / sizeof *go; i++)
-        assert_false(s_is_there(*state, go[i]));
+        assert_false(test_checkpoint_is_there(*state, go[i]));
     assert_true(fixture_latest_is(*state, 6, 'a'));
 }
 
@@ -428,12 +430,12 @@ static void a_sweep_keeps_what_a_link_written_otherwise_names(void **state)
     char target[FILE_PATH], path[FILE_PATH];
     for (uint64_t step = 1; step <= 3; step++)
         assert_ok(fixture_write(*state, step, 'a', &err), err);
-    s_path(target, *state, "step-00000001/");
-    s_path(path, *state, "best");
+    checkpoint_path(target, *state, "step-00000001/");
+    checkpoint_path(path, *state, "best");
     assert_int_equal(symlink(target, path), 0);
     assert_ok(checkpoint_sweep(*state, 1, &err), err);
     fixture_links_are(*state, 3, 'a', 1, 'a');
-    assert_false(s_is_there(*state, "step-00000002"));
+    assert_false(test_checkpoint_is_there(*state, "step-00000002"));
 }
 
 static void a_replaced_checkpoint_without_successor_gets_its_name_back(void **state)
@@ -441,22 +443,22 @@ static void a_replaced_checkpoint_without_successor_gets_its_name_back(void **st
     struct err err = {0};
     char path[FILE_PATH], replaced[FILE_PATH];
     assert_ok(fixture_write(*state, 5, 'a', &err), err);
-    s_path(path, *state, "step-00000005");
-    s_path(replaced, *state, "step-00000005.replaced");
+    checkpoint_path(path, *state, "step-00000005");
+    checkpoint_path(replaced, *state, "step-00000005.replaced");
     assert_int_equal(rename(path, replaced), 0);
     assert_true(fixture_latest_is(*state, 5, 'a'));
-    assert_ok(s_open(*state, &err), err);
+    assert_ok(test_checkpoint_open(*state, &err), err);
     assert_ok(fixture_write(*state, 6, 'b', &err), err);
-    assert_true(s_is_there(*state, "step-00000005"));
-    assert_false(s_is_there(*state, "step-00000005.replaced"));
-    assert_ok(s_open(path, &err), err);
+    assert_true(test_checkpoint_is_there(*state, "step-00000005"));
+    assert_false(test_checkpoint_is_there(*state, "step-00000005.replaced"));
+    assert_ok(test_checkpoint_open(path, &err), err);
 }
 
 static void a_writer_takes_no_other_names_and_leaves_nothing_when_abandoned(void **state)
 {
     struct err err = {0};
     char run[FILE_PATH];
-    s_path(run, *state, "runs/new");
+    checkpoint_path(run, *state, "runs/new");
     struct checkpoint_writer *writer = checkpoint_begin(run, 5, &err);
     assert_non_null(writer);
     static const char *const names[] = {"", ".hidden", "../escape", "a/b", "manifest.json", "sp ace"};
@@ -470,8 +472,8 @@ static void a_writer_takes_no_other_names_and_leaves_nothing_when_abandoned(void
     checkpoint_abandon(&writer);
     assert_null(writer);
     checkpoint_abandon(&writer);
-    assert_false(s_is_there(run, ".step-00000005.partial"));
-    assert_false(s_is_there(run, "step-00000005"));
+    assert_false(test_checkpoint_is_there(run, ".step-00000005.partial"));
+    assert_false(test_checkpoint_is_there(run, "step-00000005"));
 }
 
 static void equal_states_are_equal_files(void **state)
@@ -479,12 +481,12 @@ static void equal_states_are_equal_files(void **state)
     struct err err = {0};
     char one[FILE_PATH], other[FILE_PATH];
     struct buffer first = {0}, second = {0};
-    s_path(one, *state, "one");
-    s_path(other, *state, "other");
+    checkpoint_path(one, *state, "one");
+    checkpoint_path(other, *state, "other");
     assert_ok(fixture_write(one, 5, 'a', &err), err);
     assert_ok(fixture_write(other, 5, 'a', &err), err);
-    s_path(one, *state, "one/step-00000005/manifest.json");
-    s_path(other, *state, "other/step-00000005/manifest.json");
+    checkpoint_path(one, *state, "one/step-00000005/manifest.json");
+    checkpoint_path(other, *state, "other/step-00000005/manifest.json");
     assert_ok(file_read(one, 10000, &first, &err), err);
     assert_ok(file_read(other, 10000, &second, &err), err);
     assert_string_equal(first.data, second.data); /* which holds the checksum of every other file */

@@ -26,14 +26,14 @@ struct scene {
     char new_letter;
 };
 
-static bool s_checkpoint(const char *run, const struct scene *scene)
+static bool crash_checkpoint(const char *run, const struct scene *scene)
 {
     return fixture_write(run, scene->new_step, scene->new_letter, NULL) &&
            checkpoint_mark_best(run, scene->new_step, NULL) && checkpoint_sweep(run, 1, NULL);
 }
 
 /* What --resume does first in a copy of a run. */
-static bool s_settle(const char *run, const struct scene *scene)
+static bool crash_settle(const char *run, const struct scene *scene)
 {
     (void)scene;
     return links_settle(run, NULL) && links_restore(run, 2, 1, NULL);
@@ -41,7 +41,7 @@ static bool s_settle(const char *run, const struct scene *scene)
 
 typedef bool action(const char *run, const struct scene *scene);
 
-static void s_child(action *act, const char *run, const struct scene *scene)
+static void crash_child(action *act, const char *run, const struct scene *scene)
 {
     if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
         _exit(NOT_PERMITTED);
@@ -50,13 +50,13 @@ static void s_child(action *act, const char *run, const struct scene *scene)
 }
 
 /* Run the child up to its n-th stop. False when it ended before, which it must do well. */
-static bool s_kill_at(action *act, const char *run, const struct scene *scene, int n)
+static bool crash_kill_at(action *act, const char *run, const struct scene *scene, int n)
 {
     int status;
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0)
-        s_child(act, run, scene);
+        crash_child(act, run, scene);
     assert_int_equal(waitpid(child, &status, 0), child);
     if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_PERMITTED) {
         print_message("skipped: ptrace is not permitted here\n");
@@ -81,7 +81,7 @@ static bool s_kill_at(action *act, const char *run, const struct scene *scene, i
 }
 
 /* Names that a crash may leave and a checkpoint must clear away. */
-static int s_leftovers(const char *run)
+static int crash_leftovers(const char *run)
 {
     DIR *folder = opendir(run);
     int count = 0;
@@ -93,7 +93,7 @@ static int s_leftovers(const char *run)
 }
 
 /* Nothing that has the name of a checkpoint is less than one. */
-static void s_all_whole(const char *run)
+static void crash_all_whole(const char *run)
 {
     static struct checkpoint checkpoint;
     struct step_folder *folders;
@@ -112,13 +112,13 @@ static void s_all_whole(const char *run)
 }
 
 /* What must hold after a crash; true when the new checkpoint is the one to go on from. */
-static bool s_survives(const char *run, const struct scene *scene, int n)
+static bool crash_survives(const char *run, const struct scene *scene, int n)
 {
     static struct checkpoint checkpoint;
     bool found;
     struct err err = {0};
     assert_ok(checkpoint_latest(&checkpoint, run, &found, &err), err);
-    s_all_whole(run);
+    crash_all_whole(run);
     bool is_new = found && fixture_is(&checkpoint, scene->new_step, scene->new_letter);
     bool is_old = found && fixture_is(&checkpoint, scene->old_step, scene->old_letter);
     if (found)
@@ -133,11 +133,11 @@ static bool s_survives(const char *run, const struct scene *scene, int n)
     assert_ok(fixture_write(run, 9, 'z', &err), err);
     assert_true(fixture_latest_is(run, 9, 'z'));
     assert_ok(checkpoint_sweep(run, 2, &err), err);
-    assert_int_equal(s_leftovers(run), 0);
+    assert_int_equal(crash_leftovers(run), 0);
     return is_new;
 }
 
-static void s_play(const char *folder, const struct scene *scene)
+static void crash_play(const char *folder, const struct scene *scene)
 {
     char run[FILE_PATH];
     struct err err = {0};
@@ -151,8 +151,8 @@ static void s_play(const char *folder, const struct scene *scene)
             assert_ok(fixture_write(run, scene->old_step, scene->old_letter, &err), err);
             assert_ok(checkpoint_mark_best(run, scene->old_step, &err), err);
         }
-        alive = s_kill_at(s_checkpoint, run, scene, n);
-        bool is_new = s_survives(run, scene, n);
+        alive = crash_kill_at(crash_checkpoint, run, scene, n);
+        bool is_new = crash_survives(run, scene, n);
         assert_true(is_new || !was_new); /* there is one moment at which the new one counts */
         was_new = is_new;
     }
@@ -162,21 +162,21 @@ static void s_play(const char *folder, const struct scene *scene)
 
 static void a_killed_first_checkpoint_is_there_whole_or_not_at_all(void **state)
 {
-    s_play(*state, &(struct scene){0, 0, 1, 'a'});
+    crash_play(*state, &(struct scene){0, 0, 1, 'a'});
 }
 
 static void a_killed_checkpoint_leaves_the_one_before(void **state)
 {
-    s_play(*state, &(struct scene){1, 'a', 2, 'b'});
+    crash_play(*state, &(struct scene){1, 'a', 2, 'b'});
 }
 
 static void a_killed_checkpoint_of_the_same_step_leaves_one_of_the_two(void **state)
 {
-    s_play(*state, &(struct scene){2, 'b', 2, 'c'});
+    crash_play(*state, &(struct scene){2, 'b', 2, 'c'});
 }
 
 /* A copy of a run with checkpoints 1 (best) and 2 (latest), killed at each stop while its links are made again. */
-static void s_play_copy(const char *folder, const char *without)
+static void crash_play_copy(const char *folder, const char *without)
 {
     char run[FILE_PATH], gone[FILE_PATH];
     struct err err = {0};
@@ -187,7 +187,7 @@ static void s_play_copy(const char *folder, const char *without)
         fixture_copy(run);
         assert_true(path_join(gone, run, without, NULL));
         assert_ok(folder_remove(gone, &err), err);
-        alive = s_kill_at(s_settle, run, NULL, n);
+        alive = crash_kill_at(crash_settle, run, NULL, n);
         static struct checkpoint checkpoint;
         assert_ok(checkpoint_open(&checkpoint, run, "best", &err), err); /* a reader, meanwhile */
         checkpoint_close(&checkpoint);
@@ -195,8 +195,8 @@ static void s_play_copy(const char *folder, const char *without)
         assert_true(fixture_latest_is(run, 2, 'b'));
         assert_ok(links_restore(run, 2, 1, &err), err);
         assert_ok(checkpoint_sweep(run, 1, &err), err);
-        assert_int_equal(s_leftovers(run), 0);
-        s_all_whole(run);
+        assert_int_equal(crash_leftovers(run), 0);
+        crash_all_whole(run);
         fixture_links_are(run, 2, 'b', 1, 'a');
     }
     print_message("killed at %d stops\n", n - 1);
@@ -206,7 +206,7 @@ static void a_killed_settling_of_a_copy_loses_no_checkpoint(void **state)
 {
     static const char *const without[] = {"nothing", "step-00000001"};
     for (size_t i = 0; i < sizeof without / sizeof *without; i++)
-        s_play_copy(*state, without[i]);
+        crash_play_copy(*state, without[i]);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)

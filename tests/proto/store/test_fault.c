@@ -32,39 +32,39 @@ static struct {
     bool tracing;
     char trace[TRACE_MOST][TRACE_TEXT]; /* "fsync /tmp/...", in order                */
     int traced;
-} s_disk;
+} fault_disk;
 
 /* Whether the call at hand is to fail. `grows`: it needs room, so a full disk refuses it. */
-static bool s_fails(bool grows)
+static bool fault_fails(bool grows)
 {
-    if (s_disk.fault == FAULT_NONE)
+    if (fault_disk.fault == FAULT_NONE)
         return false;
-    bool due = ++s_disk.calls == s_disk.at;
-    if (s_disk.fault == FAULT_KILL && due)
+    bool due = ++fault_disk.calls == fault_disk.at;
+    if (fault_disk.fault == FAULT_KILL && due)
         raise(SIGKILL);
-    bool full = s_disk.fault == FAULT_FULL && grows && s_disk.calls >= s_disk.at;
-    bool fails = full || (s_disk.fault == FAULT_ONCE && due);
-    s_disk.hit = s_disk.hit || fails;
+    bool full = fault_disk.fault == FAULT_FULL && grows && fault_disk.calls >= fault_disk.at;
+    bool fails = full || (fault_disk.fault == FAULT_ONCE && due);
+    fault_disk.hit = fault_disk.hit || fails;
     if (fails)
-        errno = s_disk.error;
+        errno = fault_disk.error;
     return fails;
 }
 
-static void s_trace(const char *call, const char *path)
+static void fault_trace(const char *call, const char *path)
 {
-    if (s_disk.tracing && s_disk.traced < TRACE_MOST)
-        snprintf(s_disk.trace[s_disk.traced++], TRACE_TEXT, "%s %s", call, path);
+    if (fault_disk.tracing && fault_disk.traced < TRACE_MOST)
+        snprintf(fault_disk.trace[fault_disk.traced++], TRACE_TEXT, "%s %s", call, path);
 }
 
-static void s_trace_fd(const char *call, int fd)
+static void fault_trace_fd(const char *call, int fd)
 {
     char link[64], path[TRACE_TEXT / 2];
-    if (!s_disk.tracing)
+    if (!fault_disk.tracing)
         return;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, path, sizeof path - 1);
     path[length < 0 ? 0 : length] = '\0';
-    s_trace(call, path);
+    fault_trace(call, path);
 }
 
 int __real_open(const char *path, int flags, ...);
@@ -97,93 +97,93 @@ int __wrap_open(const char *path, int flags, ...)
     va_start(args, flags);
     mode_t mode = (flags & O_CREAT) != 0 ? va_arg(args, mode_t) : 0;
     va_end(args);
-    return s_fails((flags & O_CREAT) != 0) ? -1 : __real_open(path, flags, mode);
+    return fault_fails((flags & O_CREAT) != 0) ? -1 : __real_open(path, flags, mode);
 }
 
 ssize_t __wrap_write(int fd, const void *bytes, size_t size)
 {
-    if (s_fails(true)) {
+    if (fault_fails(true)) {
         /* A disk fills up in the middle of a write: part of it gets there, the next call fails. */
-        s_disk.hit_data = true;
-        if (s_disk.fault != FAULT_FULL || size < 2 || s_disk.calls != s_disk.at)
+        fault_disk.hit_data = true;
+        if (fault_disk.fault != FAULT_FULL || size < 2 || fault_disk.calls != fault_disk.at)
             return -1;
         size /= 2;
     }
-    s_trace_fd("write", fd);
+    fault_trace_fd("write", fd);
     return __real_write(fd, bytes, size);
 }
 
 int __wrap_fsync(int fd)
 {
-    s_trace_fd("fsync", fd);
-    if (!s_fails(true))
+    fault_trace_fd("fsync", fd);
+    if (!fault_fails(true))
         return __real_fsync(fd);
-    s_disk.hit_data = true;
+    fault_disk.hit_data = true;
     return -1;
 }
 
 int __wrap_close(int fd)
 {
     bool written = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY;
-    if (!s_fails(false))
+    if (!fault_fails(false))
         return __real_close(fd);
-    s_disk.hit_data = s_disk.hit_data || written;
+    fault_disk.hit_data = fault_disk.hit_data || written;
     __real_close(fd);
-    errno = s_disk.error;
+    errno = fault_disk.error;
     return -1;
 }
 
 int __wrap_mkdir(const char *path, mode_t mode)
 {
-    return s_fails(true) ? -1 : __real_mkdir(path, mode);
+    return fault_fails(true) ? -1 : __real_mkdir(path, mode);
 }
 
 int __wrap_rename(const char *from, const char *to)
 {
-    s_trace("rename", to);
-    return s_fails(false) ? -1 : __real_rename(from, to);
+    fault_trace("rename", to);
+    return fault_fails(false) ? -1 : __real_rename(from, to);
 }
 
 int __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
 {
-    if (s_disk.no_exchange) {
+    if (fault_disk.no_exchange) {
         errno = EINVAL;
         return -1;
     }
-    return s_fails(false) ? -1 : __real_renameat2(from_fd, from, to_fd, to, flags);
+    return fault_fails(false) ? -1 : __real_renameat2(from_fd, from, to_fd, to, flags);
 }
 
 int __wrap_symlink(const char *target, const char *path)
 {
-    return s_fails(true) ? -1 : __real_symlink(target, path);
+    return fault_fails(true) ? -1 : __real_symlink(target, path);
 }
 
 int __wrap_unlink(const char *path)
 {
-    return s_fails(false) ? -1 : __real_unlink(path);
+    return fault_fails(false) ? -1 : __real_unlink(path);
 }
 
 int __wrap_unlinkat(int fd, const char *path, int flags)
 {
-    return s_fails(false) ? -1 : __real_unlinkat(fd, path, flags);
+    return fault_fails(false) ? -1 : __real_unlinkat(fd, path, flags);
 }
 
 int __wrap_rmdir(const char *path)
 {
-    return s_fails(false) ? -1 : __real_rmdir(path);
+    return fault_fails(false) ? -1 : __real_rmdir(path);
 }
 
-static void s_arm(enum fault fault, int error, int at)
+static void fault_arm(enum fault fault, int error, int at)
 {
-    s_disk.fault = fault;
-    s_disk.error = error;
-    s_disk.at = at;
-    s_disk.calls = 0;
-    s_disk.hit = false;
-    s_disk.hit_data = false;
+    fault_disk.fault = fault;
+    fault_disk.error = error;
+    fault_disk.at = at;
+    fault_disk.calls = 0;
+    fault_disk.hit = false;
+    fault_disk.hit_data = false;
 }
 
-static int s_partials(const char *run)
+static int fault_partials(const char *run)
 {
     DIR *folder = opendir(run);
     int count = 0;
@@ -194,7 +194,7 @@ static int s_partials(const char *run)
     return count;
 }
 
-static void s_prepare(char run[FILE_PATH], const char *folder, bool again)
+static void fault_prepare(char run[FILE_PATH], const char *folder, bool again)
 {
     struct err err = {0};
     assert_true(path_join(run, folder, "run", NULL));
@@ -205,17 +205,17 @@ static void s_prepare(char run[FILE_PATH], const char *folder, bool again)
 }
 
 /* Let each call in turn fail while step 2 is written (again, in place of letter b). */
-static void s_fail_each(const char *folder, enum fault fault, int error, bool again)
+static void fault_fail_each(const char *folder, enum fault fault, int error, bool again)
 {
     char run[FILE_PATH];
     int failures = 0;
     for (int n = 1; n < CALLS_MOST; n++) {
         struct err err = {0};
-        s_prepare(run, folder, again);
-        s_arm(fault, error, n);
+        fault_prepare(run, folder, again);
+        fault_arm(fault, error, n);
         bool ok = fixture_write(run, 2, 'c', &err);
-        bool hit = s_disk.hit, hit_data = s_disk.hit_data;
-        s_arm(FAULT_NONE, 0, 0);
+        bool hit = fault_disk.hit, hit_data = fault_disk.hit_data;
+        fault_arm(FAULT_NONE, 0, 0);
         failures += !ok;
         assert_false(ok && hit_data);
         if (!ok && (strstr(err.text, run) == NULL || strstr(err.text, strerror(error)) == NULL || err.code != ERR_IO))
@@ -223,11 +223,11 @@ static void s_fail_each(const char *folder, enum fault fault, int error, bool ag
         bool is_new = fixture_latest_is(run, 2, 'c');
         if (ok ? !is_new : !is_new && !fixture_latest_is(run, again ? 2 : 1, again ? 'b' : 'a'))
             fail_msg("call %d fails (%s): the last good checkpoint is gone", n, err.text);
-        if (fault == FAULT_FULL && !ok && s_partials(run) != 0 && !is_new)
+        if (fault == FAULT_FULL && !ok && fault_partials(run) != 0 && !is_new)
             fail_msg("call %d fails (%s): something partial is left", n, err.text);
         assert_ok(fixture_write(run, 3, 'd', &err), err);
         assert_true(fixture_latest_is(run, 3, 'd'));
-        assert_int_equal(s_partials(run), 0);
+        assert_int_equal(fault_partials(run), 0);
         if (!hit) {
             assert_true(ok);
             break;
@@ -240,14 +240,14 @@ static void s_fail_each(const char *folder, enum fault fault, int error, bool ag
 
 static void a_full_disk_fails_the_checkpoint_and_leaves_the_last_good_one(void **state)
 {
-    s_fail_each(*state, FAULT_FULL, ENOSPC, false);
-    s_fail_each(*state, FAULT_FULL, ENOSPC, true);
+    fault_fail_each(*state, FAULT_FULL, ENOSPC, false);
+    fault_fail_each(*state, FAULT_FULL, ENOSPC, true);
 }
 
 static void a_broken_disk_fails_the_checkpoint_and_leaves_the_last_good_one(void **state)
 {
-    s_fail_each(*state, FAULT_ONCE, EIO, false);
-    s_fail_each(*state, FAULT_ONCE, EIO, true);
+    fault_fail_each(*state, FAULT_ONCE, EIO, false);
+    fault_fail_each(*state, FAULT_ONCE, EIO, true);
 }
 
 /* Where folders cannot change places, the old one has another name between two renames. */
@@ -259,12 +259,12 @@ static void without_an_exchange_of_folders_a_kill_still_leaves_one_of_the_two(vo
         struct err err = {0};
         char replaced[FILE_PATH], committed[FILE_PATH];
         int status;
-        s_prepare(run, *state, true);
+        fault_prepare(run, *state, true);
         pid_t child = fork();
         assert_true(child >= 0);
         if (child == 0) {
-            s_disk.no_exchange = true;
-            s_arm(FAULT_KILL, 0, n);
+            fault_disk.no_exchange = true;
+            fault_arm(FAULT_KILL, 0, n);
             _exit(fixture_write(run, 2, 'c', NULL) ? 0 : 1);
         }
         assert_int_equal(waitpid(child, &status, 0), child);
@@ -297,8 +297,8 @@ static void without_an_exchange_a_killed_settling_of_a_copy_loses_nothing(void *
         pid_t child = fork();
         assert_true(child >= 0);
         if (child == 0) {
-            s_disk.no_exchange = true;
-            s_arm(FAULT_KILL, 0, n);
+            fault_disk.no_exchange = true;
+            fault_arm(FAULT_KILL, 0, n);
             _exit(links_settle(run, NULL) && links_restore(run, 2, 1, NULL) ? 0 : 1);
         }
         assert_int_equal(waitpid(child, &status, 0), child);
@@ -310,7 +310,7 @@ static void without_an_exchange_a_killed_settling_of_a_copy_loses_nothing(void *
         assert_ok(links_settle(run, &err), err);
         assert_true(fixture_latest_is(run, 2, 'b'));
         fixture_links_are(run, 2, 'b', 1, 'a');
-        assert_int_equal(s_partials(run), 0);
+        assert_int_equal(fault_partials(run), 0);
     }
 }
 
@@ -322,25 +322,25 @@ static void a_broken_disk_fails_the_settling_of_a_copy_and_loses_nothing(void **
     for (int n = 1; hit && n < CALLS_MOST; n++) {
         struct err err = {0};
         fixture_copy(run);
-        s_arm(FAULT_ONCE, EIO, n);
+        fault_arm(FAULT_ONCE, EIO, n);
         bool ok = links_settle(run, &err);
-        hit = s_disk.hit;
-        s_arm(FAULT_NONE, 0, 0);
+        hit = fault_disk.hit;
+        fault_arm(FAULT_NONE, 0, 0);
         if (!ok && strstr(err.text, strerror(EIO)) == NULL)
             fail_msg("call %d fails, and the error is \"%s\"", n, err.text);
         assert_ok(links_settle(run, &err), err);
         fixture_links_are(run, 2, 'b', 1, 'a');
-        assert_int_equal(s_partials(run), 0);
+        assert_int_equal(fault_partials(run), 0);
     }
 }
 
 /* The place of the last trace line that is "CALL ...END", from `from` on. -1 where there is none. */
-static int s_last(const char *call, const char *end)
+static int fault_last(const char *call, const char *end)
 {
-    for (int i = s_disk.traced - 1; i >= 0; i--) {
-        size_t length = strlen(s_disk.trace[i]);
-        if (strncmp(s_disk.trace[i], call, strlen(call)) == 0 && length >= strlen(end) &&
-            strcmp(s_disk.trace[i] + length - strlen(end), end) == 0)
+    for (int i = fault_disk.traced - 1; i >= 0; i--) {
+        size_t length = strlen(fault_disk.trace[i]);
+        if (strncmp(fault_disk.trace[i], call, strlen(call)) == 0 && length >= strlen(end) &&
+            strcmp(fault_disk.trace[i] + length - strlen(end), end) == 0)
             return i;
     }
     return -1;
@@ -349,30 +349,31 @@ static int s_last(const char *call, const char *end)
 static void everything_is_durable_before_it_gets_its_name(void **state)
 {
     struct err err = {0};
-    s_disk.tracing = true;
-    s_disk.traced = 0;
+    fault_disk.tracing = true;
+    fault_disk.traced = 0;
     assert_ok(fixture_write(*state, 2, 'a', &err), err);
-    s_disk.tracing = false;
+    fault_disk.tracing = false;
     char name[FILE_PATH];
-    int manifest = s_last("write", "/.manifest.json.partial");
+    int manifest = fault_last("write", "/.manifest.json.partial");
     for (int i = 0; i < FIXTURE_FILES; i++) {
         snprintf(name, sizeof name, "/.step-00000002.partial/%s", fixture_files[i]);
-        assert_true(s_last("write", name) >= 0);
-        assert_true(s_last("write", name) < s_last("fsync", name));
-        assert_true(s_last("fsync", name) < manifest);
+        assert_true(fault_last("write", name) >= 0);
+        assert_true(fault_last("write", name) < fault_last("fsync", name));
+        assert_true(fault_last("fsync", name) < manifest);
     }
-    int named = s_last("rename", "/manifest.json");
-    int folder = s_last("fsync", "/.step-00000002.partial");
-    int committed = s_last("rename", "/step-00000002");
-    int latest = s_last("rename", "/latest");
-    assert_true(manifest < s_last("fsync", "/.manifest.json.partial"));
-    assert_true(s_last("fsync", "/.manifest.json.partial") < named);
+    int named = fault_last("rename", "/manifest.json");
+    int folder = fault_last("fsync", "/.step-00000002.partial");
+    int committed = fault_last("rename", "/step-00000002");
+    int latest = fault_last("rename", "/latest");
+    assert_true(manifest < fault_last("fsync", "/.manifest.json.partial"));
+    assert_true(fault_last("fsync", "/.manifest.json.partial") < named);
     assert_true(named < folder && folder < committed && committed < latest);
     bool between = false;
     for (int i = committed; i < latest; i++)
-        between = between || (strncmp(s_disk.trace[i], "fsync", 5) == 0 && strstr(s_disk.trace[i], *state) != NULL);
+        between =
+            between || (strncmp(fault_disk.trace[i], "fsync", 5) == 0 && strstr(fault_disk.trace[i], *state) != NULL);
     assert_true(between); /* the run's folder, so that the link never names what a power cut can take away */
-    assert_true(s_last("fsync", *state) > latest);
+    assert_true(fault_last("fsync", *state) > latest);
 }
 
 static void half_a_line_is_taken_back(void **state)
@@ -382,9 +383,9 @@ static void half_a_line_is_taken_back(void **state)
     struct buffer text = {0};
     assert_true(path_join(path, *state, "metrics.jsonl", NULL));
     assert_ok(file_append(path, "one\n", 4, &err), err);
-    s_arm(FAULT_FULL, ENOSPC, 2);
+    fault_arm(FAULT_FULL, ENOSPC, 2);
     bool ok = file_append(path, "two two two\n", 12, &err);
-    s_arm(FAULT_NONE, 0, 0);
+    fault_arm(FAULT_NONE, 0, 0);
     assert_false(ok);
     assert_non_null(strstr(err.text, "metrics.jsonl: cannot append: No space left on device"));
     assert_ok(file_read(path, 100, &text, &err), err);
@@ -411,7 +412,7 @@ static void a_real_full_disk_keeps_the_last_good_checkpoint(void **state)
     struct err full = {0}, later = {0};
     bool second = fixture_write(run, 2, 'b', &full);
     bool kept = fixture_latest_is(run, 1, 'a');
-    int partials = s_partials(run);
+    int partials = fault_partials(run);
     unlink(filler);
     bool third = fixture_write(run, 2, 'b', &later) && fixture_latest_is(run, 2, 'b');
     assert_int_equal(umount(*state), 0);

@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-static void s_expect(const char *path, const char *text)
+static void file_expect(const char *path, const char *text)
 {
     struct buffer found = {0};
     struct err err = {0};
@@ -21,7 +21,7 @@ static void a_written_file_replaces_the_old_one(void **state)
     assert_true(path_join(path, *state, "report.html", &err));
     assert_ok(file_write_atomic(path, "old", 3, &err), err);
     assert_ok(file_write_atomic(path, "newer", 5, &err), err);
-    s_expect(path, "newer");
+    file_expect(path, "newer");
     assert_true(path_join(path, *state, ".report.html.partial", &err));
     assert_int_equal(access(path, F_OK), -1);
 }
@@ -63,7 +63,7 @@ static void lines_are_appended(void **state)
     assert_true(path_join(path, *state, "metrics.jsonl", NULL));
     assert_ok(file_append(path, "one\n", 4, &err), err);
     assert_ok(file_append(path, "two\n", 4, &err), err);
-    s_expect(path, "one\ntwo\n");
+    file_expect(path, "one\ntwo\n");
 }
 
 static void folders_are_made_and_removed_with_what_is_in_them(void **state)
@@ -82,7 +82,7 @@ static void folders_are_made_and_removed_with_what_is_in_them(void **state)
     assert_int_equal(symlink(*state, inner), 0);
     assert_ok(folder_remove(path, &err), err);
     assert_int_equal(access(path, F_OK), -1);
-    s_expect(outside, "kept"); /* a link inside is removed, not followed */
+    file_expect(outside, "kept"); /* a link inside is removed, not followed */
     assert_ok(folder_remove(path, &err), err);
     assert_err(folder_remove(outside, &err), err, ERR_IO, "kept: cannot open folder");
 }

@@ -5,7 +5,7 @@
 #include <sys/wait.h>
 
 /* Run `lstmq inspect PATH OPTIONS`; what it prints on either stream into `out`, its exit status returned. */
-static int s_inspect(const char *path, const char *options, struct buffer *out)
+static int test_inspect_inspect(const char *path, const char *options, struct buffer *out)
 {
     char command[3 * FILE_PATH], chunk[4096];
     snprintf(command, sizeof command, "'%s' inspect '%s' %s", LSTMQ_BINARY, path, options);
@@ -19,7 +19,7 @@ static int s_inspect(const char *path, const char *options, struct buffer *out)
     return WEXITSTATUS(status);
 }
 
-static void s_damage(const char *run)
+static void test_inspect_damage(const char *run)
 {
     char path[FILE_PATH];
     assert_true(path_join(path, run, "step-00000002/model.safetensors", NULL));
@@ -30,7 +30,7 @@ static void s_damage(const char *run)
     assert_int_equal(fclose(file), 0);
 }
 
-static void s_make_run(const char *run)
+static void inspect_make_run(const char *run)
 {
     struct err err = {0};
     for (uint64_t step = 1; step <= 2; step++)
@@ -41,8 +41,8 @@ static void s_make_run(const char *run)
 static void a_page_fits_80_columns_and_names_what_there_is(void **state)
 {
     struct buffer out = {0};
-    s_make_run(*state);
-    assert_int_equal(s_inspect(*state, "2>&1", &out), 0);
+    inspect_make_run(*state);
+    assert_int_equal(test_inspect_inspect(*state, "2>&1", &out), 0);
     static const char *const parts[] = {
         "step-00000002",    "whole, latest\n", "whole, best\n",         "verdict      whole\n",
         "en to fr",         "5 source",        "8 in 2 tensors",        "2 x 3",
@@ -65,9 +65,9 @@ static void json_holds_the_same_for_programs(void **state)
 {
     struct buffer out = {0};
     char path[FILE_PATH];
-    s_make_run(*state);
+    inspect_make_run(*state);
     assert_true(path_join(path, *state, "latest", NULL));
-    assert_int_equal(s_inspect(path, "--json", &out), 0);
+    assert_int_equal(test_inspect_inspect(path, "--json", &out), 0);
     json_t *root = json_loadb(out.data, out.size, 0, NULL);
     assert_non_null(root);
     assert_true(json_is_true(json_object_get(root, "whole")));
@@ -84,16 +84,17 @@ static void damage_is_shown_and_is_an_error(void **state)
 {
     struct buffer out = {0};
     char path[FILE_PATH];
-    s_make_run(*state);
-    s_damage(*state);
-    assert_int_equal(s_inspect(*state, "2>&1", &out), 3); /* the best one is whole, another one of the run is not */
+    inspect_make_run(*state);
+    test_inspect_damage(*state);
+    assert_int_equal(test_inspect_inspect(*state, "2>&1", &out),
+                     3); /* the best one is whole, another one of the run is not */
     assert_non_null(strstr(out.data, "DAMAGED, latest"));
     assert_non_null(strstr(out.data, "model.safetensors: damaged: checksum"));
     assert_true(path_join(path, *state, "step-00000002", NULL));
-    assert_int_equal(s_inspect(path, "2>/dev/null", &out), 3);
+    assert_int_equal(test_inspect_inspect(path, "2>/dev/null", &out), 3);
     assert_non_null(strstr(out.data, "verdict      DAMAGED"));
     assert_non_null(strstr(out.data, "2 x 3"));
-    assert_int_equal(s_inspect(path, "--json 2>/dev/null", &out), 3);
+    assert_int_equal(test_inspect_inspect(path, "--json 2>/dev/null", &out), 3);
     json_t *root = json_loadb(out.data, out.size, 0, NULL);
     assert_non_null(root);
     assert_true(json_is_false(json_object_get(root, "whole")));
@@ -110,7 +111,7 @@ static void a_copy_with_folders_for_links_is_marked_by_step(void **state)
     char run[FILE_PATH];
     assert_true(path_join(run, *state, "run", NULL));
     fixture_copy(run);
-    assert_int_equal(s_inspect(run, "2>&1", &out), 0);
+    assert_int_equal(test_inspect_inspect(run, "2>&1", &out), 0);
     assert_non_null(strstr(out.data, "whole, latest\n"));
     assert_non_null(strstr(out.data, "whole, best\n"));
     buffer_free(&out);
@@ -119,11 +120,11 @@ static void a_copy_with_folders_for_links_is_marked_by_step(void **state)
 static void what_is_no_checkpoint_is_named(void **state)
 {
     struct buffer out = {0};
-    assert_int_equal(s_inspect(*state, "2>&1", &out), 3);
+    assert_int_equal(test_inspect_inspect(*state, "2>&1", &out), 3);
     assert_non_null(strstr(out.data, "neither a checkpoint"));
-    assert_int_equal(s_inspect("/nowhere", "2>&1", &out), 1);
+    assert_int_equal(test_inspect_inspect("/nowhere", "2>&1", &out), 1);
     assert_non_null(strstr(out.data, "/nowhere: no checkpoint and no run: No such file"));
-    assert_int_equal(s_inspect(*state, "another 2>&1", &out), 2);
+    assert_int_equal(test_inspect_inspect(*state, "another 2>&1", &out), 2);
     buffer_free(&out);
 }
 

@@ -4,15 +4,15 @@
 #include "proto/base/log.h"
 #include "proto/store/links.h"
 
-static void s_path(char path[FILE_PATH], const char *run, const char *name)
+static void links_path(char path[FILE_PATH], const char *run, const char *name)
 {
     assert_true(path_join(path, run, name, NULL));
 }
 
-static bool s_is_there(const char *run, const char *name)
+static bool links_is_there(const char *run, const char *name)
 {
     char path[FILE_PATH];
-    s_path(path, run, name);
+    links_path(path, run, name);
     return access(path, F_OK) == 0;
 }
 
@@ -22,9 +22,9 @@ static void a_copy_gets_its_links_again(void **state)
     for (size_t i = 0; i < sizeof without / sizeof *without; i++) {
         struct err err = {0};
         char run[FILE_PATH], path[FILE_PATH];
-        s_path(run, *state, "run");
+        links_path(run, *state, "run");
         fixture_copy(run);
-        s_path(path, run, without[i]);
+        links_path(path, run, without[i]);
         assert_ok(folder_remove(path, &err), err);
         assert_ok(links_settle(run, &err), err);
         assert_ok(links_restore(run, 2, 1, &err), err);
@@ -42,13 +42,13 @@ static void a_run_without_links_keeps_its_best_checkpoint(void **state)
     char path[FILE_PATH];
     for (uint64_t step = 1; step <= 3; step++)
         assert_ok(fixture_write(*state, step, (char)('a' + step), &err), err);
-    s_path(path, *state, "latest");
+    links_path(path, *state, "latest");
     assert_int_equal(unlink(path), 0);
     assert_ok(links_settle(*state, &err), err);
     assert_ok(links_restore(*state, 3, 1, &err), err);
     assert_ok(checkpoint_sweep(*state, 1, &err), err);
     fixture_links_are(*state, 3, 'd', 1, 'b');
-    s_path(path, *state, "step-00000001");
+    links_path(path, *state, "step-00000001");
     assert_ok(folder_remove(path, &err), err);
     assert_ok(links_restore(*state, 3, 1, &err), err); /* with a warning: the best one is not there */
 }
@@ -59,7 +59,7 @@ static void a_copy_takes_the_place_of_a_damaged_checkpoint(void **state)
     char run[FILE_PATH], path[FILE_PATH];
     static const char *const files[] = {"model.safetensors", "manifest.json", "optimizer.safetensors"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        s_path(run, *state, "run");
+        links_path(run, *state, "run");
         fixture_copy(run);
         assert_true((size_t)snprintf(path, sizeof path, "%s/step-00000001/%s", run, files[i]) < sizeof path);
         assert_int_equal(unlink(path), 0);
@@ -72,30 +72,30 @@ static void a_folder_in_the_place_of_a_link_is_named_where_it_cannot_be_settled(
 {
     struct err err = {0};
     char run[FILE_PATH], path[FILE_PATH];
-    s_path(run, *state, "run");
+    links_path(run, *state, "run");
     fixture_copy(run);
-    s_path(path, run, "best/model.safetensors");
+    links_path(path, run, "best/model.safetensors");
     assert_int_equal(truncate(path, 100), 0);
     assert_ok(links_settle(run, &err), err); /* the whole one is beside it */
     fixture_links_are(run, 2, 'b', 1, 'a');
 
     fixture_copy(run);
     assert_int_equal(truncate(path, 100), 0);
-    s_path(path, run, "step-00000001");
+    links_path(path, run, "step-00000001");
     assert_ok(folder_remove(path, &err), err);
     assert_err(links_settle(run, &err), err, ERR_DATA, "/run/best: a folder in the place of a link, and damaged: move");
-    assert_true(s_is_there(run, "best/state.json"));
+    assert_true(links_is_there(run, "best/state.json"));
 
     fixture_copy(run);
-    s_path(path, run, "step-00000001");
+    links_path(path, run, "step-00000001");
     assert_ok(folder_remove(path, &err), err);
     char other[FILE_PATH], twin[FILE_PATH];
-    s_path(other, *state, "other");
+    links_path(other, *state, "other");
     assert_ok(fixture_write(other, 1, 'x', &err), err);
-    s_path(twin, other, "step-00000001");
+    links_path(twin, other, "step-00000001");
     assert_int_equal(rename(twin, path), 0);
     assert_err(links_settle(run, &err), err, ERR_DATA, "are different checkpoints of step 1: move one of them away");
-    assert_true(s_is_there(run, "best/state.json") && s_is_there(run, "step-00000001/state.json"));
+    assert_true(links_is_there(run, "best/state.json") && links_is_there(run, "step-00000001/state.json"));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 
 /* A file: its header's text, and so many bytes of tensors behind it. */
-static void s_file(struct buffer *out, const void *header, size_t length, size_t data)
+static void safetensors_file(struct buffer *out, const void *header, size_t length, size_t data)
 {
     buffer_clear(out);
     for (int i = 0; i < SAFETENSORS_LENGTH; i++) {
@@ -16,10 +16,10 @@ static void s_file(struct buffer *out, const void *header, size_t length, size_t
         buffer_append(out, "x", 1);
 }
 
-static bool s_parse(const char *header, size_t data, struct safetensors *file, struct err *err)
+static bool test_safetensors_parse(const char *header, size_t data, struct safetensors *file, struct err *err)
 {
     struct buffer bytes = {0};
-    s_file(&bytes, header, strlen(header), data);
+    safetensors_file(&bytes, header, strlen(header), data);
     bool ok = safetensors_parse(bytes.data, bytes.size, bytes.size, "m.safetensors", file, err);
     buffer_free(&bytes);
     return ok;
@@ -105,7 +105,7 @@ static void what_the_format_allows_is_read(void **unused)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct safetensors file;
         struct err err = {0};
-        assert_ok(s_parse(cases[i].header, cases[i].data, &file, &err), err);
+        assert_ok(test_safetensors_parse(cases[i].header, cases[i].data, &file, &err), err);
         assert_int_equal(file.count, cases[i].count);
         for (size_t t = 1; t < file.count; t++)
             assert_int_equal(file.tensors[t].offset, file.tensors[t - 1].offset + file.tensors[t - 1].size);
@@ -165,7 +165,7 @@ static void each_violation_is_named(void **unused)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct safetensors file;
         struct err err;
-        assert_err(s_parse(cases[i].header, cases[i].data, &file, &err), err, ERR_DATA, cases[i].part);
+        assert_err(test_safetensors_parse(cases[i].header, cases[i].data, &file, &err), err, ERR_DATA, cases[i].part);
         assert_null(strstr(err.text, "m.safetensors") == err.text ? NULL : err.text);
         assert_null(file.tensors);
     }

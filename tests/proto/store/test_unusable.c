@@ -5,7 +5,7 @@
 #include <sys/wait.h>
 
 /* Run a command of lstmq with an empty input; what it prints on either stream into `out`, its exit status returned. */
-static int s_lstmq(struct buffer *out, const char *format, const char *run, const char *pairs)
+static int unusable_lstmq(struct buffer *out, const char *format, const char *run, const char *pairs)
 {
     char command[4 * FILE_PATH], chunk[4096];
     int size = snprintf(command, sizeof command, "'%s' ", LSTMQ_BINARY);
@@ -21,13 +21,13 @@ static int s_lstmq(struct buffer *out, const char *format, const char *run, cons
     return WEXITSTATUS(status);
 }
 
-static void s_expect(const struct buffer *out, const char *part)
+static void unusable_expect(const struct buffer *out, const char *part)
 {
     if (out->data == NULL || strstr(out->data, part) == NULL)
         fail_msg("no \"%s\" in\n%s", part, out->data == NULL ? "" : out->data);
 }
 
-static void s_places(char run[FILE_PATH], char pairs[FILE_PATH], const char *folder)
+static void unusable_places(char run[FILE_PATH], char pairs[FILE_PATH], const char *folder)
 {
     struct err err = {0};
     static const char text[] = "one\tun\ntwo\tdeux\nthree\ttrois\n";
@@ -35,20 +35,20 @@ static void s_places(char run[FILE_PATH], char pairs[FILE_PATH], const char *fol
     assert_ok(file_write_atomic(pairs, text, sizeof text - 1, &err), err);
 }
 
-static const char s_resume[] = "train --run.dir '%s' --data.pairs '%s' --resume --run.progress none";
+static const char unusable_resume[] = "train --run.dir '%s' --data.pairs '%s' --resume --run.progress none";
 
 static void parameters_that_are_not_finite_are_refused_by_name(void **state)
 {
     static const char *const commands[] = {"translate --model '%s'", "evaluate --model '%s' --data.pairs '%s'",
-                                           "inspect '%s'", s_resume};
+                                           "inspect '%s'", unusable_resume};
     struct err err = {0};
     struct buffer out = {0};
     char run[FILE_PATH], pairs[FILE_PATH];
-    s_places(run, pairs, *state);
+    unusable_places(run, pairs, *state);
     assert_ok(fixture_write_value(run, 7, "model.safetensors", 6, NAN, &err), err);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        assert_int_equal(s_lstmq(&out, commands[i], run, pairs), 3);
-        s_expect(&out, "/step-00000007/model.safetensors: tensor bias: element 0 is not a finite number");
+        assert_int_equal(unusable_lstmq(&out, commands[i], run, pairs), 3);
+        unusable_expect(&out, "/step-00000007/model.safetensors: tensor bias: element 0 is not a finite number");
     }
     buffer_free(&out);
 }
@@ -58,19 +58,19 @@ static void without_its_moments_only_resume_refuses_by_name(void **state)
     struct err err = {0};
     struct buffer out = {0};
     char run[FILE_PATH], pairs[FILE_PATH], moments[FILE_PATH];
-    s_places(run, pairs, *state);
+    unusable_places(run, pairs, *state);
     assert_ok(fixture_write(run, 7, 'a', &err), err);
     assert_true(path_join(moments, run, "step-00000007/optimizer.safetensors", NULL));
     assert_int_equal(unlink(moments), 0);
-    assert_int_equal(s_lstmq(&out, "inspect '%s'", run, pairs), 0);
-    s_expect(&out, "  absent\n");
-    s_expect(&out, "(cannot be resumed: optimizer.safetensors is absent)");
-    assert_int_equal(s_lstmq(&out, "inspect '%s' --json", run, pairs), 0);
-    s_expect(&out, "\"absent\": true");
-    s_expect(&out, "\"resumable\": false");
-    assert_int_equal(s_lstmq(&out, s_resume, run, pairs), 3);
-    s_expect(&out,
-             "/step-00000007/optimizer.safetensors: missing: the checkpoint translates, but training cannot go on");
+    assert_int_equal(unusable_lstmq(&out, "inspect '%s'", run, pairs), 0);
+    unusable_expect(&out, "  absent\n");
+    unusable_expect(&out, "(cannot be resumed: optimizer.safetensors is absent)");
+    assert_int_equal(unusable_lstmq(&out, "inspect '%s' --json", run, pairs), 0);
+    unusable_expect(&out, "\"absent\": true");
+    unusable_expect(&out, "\"resumable\": false");
+    assert_int_equal(unusable_lstmq(&out, unusable_resume, run, pairs), 3);
+    unusable_expect(
+        &out, "/step-00000007/optimizer.safetensors: missing: the checkpoint translates, but training cannot go on");
     buffer_free(&out);
 }
 

@@ -106,7 +106,7 @@ static void one_byte_encodings_are_guessed_only_without_utf_8(void **state)
 }
 
 /* 80 lines "i see TAB je vois", or the like, in fra.txt: 1,200 bytes. */
-static const unsigned char s_archive[] = {
+static const unsigned char form_archive[] = {
     0x50, 0x4B, 0x03, 0x04, 0x14, 0x00, 0x00, 0x00, 0x08, 0x00, 0x50, 0x06, 0x7D, 0x5D, 0x41, 0x47, 0x58, 0x8F, 0x24,
     0x00, 0x00, 0x00, 0xB0, 0x04, 0x00, 0x00, 0x07, 0x00, 0x00, 0x00, 0x66, 0x72, 0x61, 0x2E, 0x74, 0x78, 0x74, 0xCB,
     0x54, 0x28, 0x4E, 0x4D, 0xE5, 0xCC, 0x4A, 0x55, 0x28, 0xCB, 0xCF, 0x2C, 0xE6, 0xAA, 0xCC, 0x2F, 0x05, 0xF3, 0x4B,
@@ -148,7 +148,7 @@ static void an_archive_is_read_whole_in_pieces_of_any_size(void **state)
     for (size_t piece = 1; piece <= TEXT_BYTES; piece = 3 * piece + 1) {
         char text[TEXT_BYTES];
         struct err err = {0};
-        assert_true(read_archive(s_archive, sizeof s_archive, piece, text, &err));
+        assert_true(read_archive(form_archive, sizeof form_archive, piece, text, &err));
         assert_memory_equal(text, "i see\tje vois\n", 14);
         assert_memory_equal(text + TEXT_BYTES - 1, "\n", 1);
     }
@@ -157,10 +157,10 @@ static void an_archive_is_read_whole_in_pieces_of_any_size(void **state)
 static void a_cut_archive_is_refused(void **state)
 {
     (void)state;
-    for (size_t size = 0; size < sizeof s_archive; size++) {
+    for (size_t size = 0; size < sizeof form_archive; size++) {
         char text[TEXT_BYTES];
         struct err err = {0};
-        assert_false(read_archive(s_archive, size, TEXT_BYTES, text, &err));
+        assert_false(read_archive(form_archive, size, TEXT_BYTES, text, &err));
         assert_int_equal(err.code, ERR_DATA);
         assert_non_null(strstr(err.text, "pairs.zip: damaged zip archive"));
     }
@@ -171,12 +171,12 @@ static void a_changed_archive_is_refused_or_gives_the_same_text(void **state)
 {
     (void)state;
     char right[TEXT_BYTES], text[TEXT_BYTES];
-    unsigned char bytes[sizeof s_archive];
+    unsigned char bytes[sizeof form_archive];
     struct err err = {0};
     size_t refused = 0;
-    assert_true(read_archive(s_archive, sizeof s_archive, TEXT_BYTES, right, &err));
+    assert_true(read_archive(form_archive, sizeof form_archive, TEXT_BYTES, right, &err));
     for (size_t i = 0; i < 8 * sizeof bytes; i++) {
-        memcpy(bytes, s_archive, sizeof bytes);
+        memcpy(bytes, form_archive, sizeof bytes);
         bytes[i / 8] ^= (unsigned char)(1 << i % 8);
         if (read_archive(bytes, sizeof bytes, 100, text, &err)) {
             assert_memory_equal(text, right, TEXT_BYTES);

@@ -20,11 +20,11 @@ static struct vocab *make(const char *const *texts, size_t count, enum unknown u
     return vocab;
 }
 
-static const char *const s_texts[] = {"b a c a", "é b a z", "", "zz <eos> <unk>"};
+static const char *const vocab_texts[] = {"b a c a", "é b a z", "", "zz <eos> <unk>"};
 
 static struct vocab *make_small(enum unknown unknown, size_t limit)
 {
-    return make(s_texts, sizeof s_texts / sizeof *s_texts, unknown, limit);
+    return make(vocab_texts, sizeof vocab_texts / sizeof *vocab_texts, unknown, limit);
 }
 
 static void check_words(const struct vocab *vocab, const char *expected)

@@ -21,7 +21,7 @@ struct scene {
 };
 
 /* Write over the one file, without another length or another time of its contents. */
-static void s_write(const struct scene *scene, const struct curve_keys *keys)
+static void allow_write(const struct scene *scene, const struct curve_keys *keys)
 {
     const struct timespec times[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
     char line[160];
@@ -33,7 +33,7 @@ static void s_write(const struct scene *scene, const struct curve_keys *keys)
     close(fd);
 }
 
-static int s_open(void **state)
+static int test_allow_open(void **state)
 {
     static struct scene scene;
     struct err err = {0};
@@ -42,14 +42,14 @@ static int s_open(void **state)
     snprintf(scene.path, sizeof scene.path, "%s/name.pub", scene.folder);
     assert_true(curve_generate(&scene.one, "one", ROLE_TRAIN, &err));
     assert_true(curve_generate(&scene.other, "other", ROLE_TRAIN, &err));
-    s_write(&scene, &scene.one);
+    allow_write(&scene, &scene.one);
     scene.allow = allow_open(scene.folder, &err);
     assert_non_null(scene.allow);
     *state = &scene;
     return 0;
 }
 
-static int s_close(void **state)
+static int test_allow_close(void **state)
 {
     struct scene *scene = *state;
     allow_close(&scene->allow);
@@ -75,7 +75,7 @@ static void a_change_of_the_same_size_and_second_is_seen(void **state)
     for (int i = 0; i < 200; i++) {
         const struct curve_keys *in = i % 2 == 0 ? &scene->other : &scene->one;
         const struct curve_keys *out = i % 2 == 0 ? &scene->one : &scene->other;
-        s_write(scene, in);
+        allow_write(scene, in);
         allow_refresh(scene->allow);
         assert_true(allow_has(scene->allow, in->public.key, "train"));
         assert_false(allow_has(scene->allow, out->public.key, "train"));
@@ -123,10 +123,11 @@ static void a_list_that_cannot_be_read_stays_as_it_was(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_key_has_the_role_that_the_list_gives_it, s_open, s_close),
-        cmocka_unit_test_setup_teardown(a_change_of_the_same_size_and_second_is_seen, s_open, s_close),
-        cmocka_unit_test_setup_teardown(keys_stand_on_lines_that_end_in_any_way, s_open, s_close),
-        cmocka_unit_test_setup_teardown(a_list_that_cannot_be_read_stays_as_it_was, s_open, s_close),
+        cmocka_unit_test_setup_teardown(a_key_has_the_role_that_the_list_gives_it, test_allow_open, test_allow_close),
+        cmocka_unit_test_setup_teardown(a_change_of_the_same_size_and_second_is_seen, test_allow_open,
+                                        test_allow_close),
+        cmocka_unit_test_setup_teardown(keys_stand_on_lines_that_end_in_any_way, test_allow_open, test_allow_close),
+        cmocka_unit_test_setup_teardown(a_list_that_cannot_be_read_stays_as_it_was, test_allow_open, test_allow_close),
     };
     log_open("test", LOG_OFF);
     return cmocka_run_group_tests_name("allow", tests, NULL, NULL);

@@ -34,7 +34,7 @@ struct scene {
 
 /* ---- the loop ---- */
 
-static bool s_check(void *context, struct err *err)
+static bool connections_check(void *context, struct err *err)
 {
     struct scene *scene = context;
     struct watch_counts counts = watch_counts(scene->watch);
@@ -44,47 +44,47 @@ static bool s_check(void *context, struct err *err)
     return true;
 }
 
-static void s_run(struct scene *scene, int looks, bool (*enough)(const struct watch_counts *, uint64_t),
-                  uint64_t wanted)
+static void connections_run(struct scene *scene, int looks, bool (*enough)(const struct watch_counts *, uint64_t),
+                            uint64_t wanted)
 {
     struct err err = {0};
     scene->looks = looks;
     scene->enough = enough;
     scene->wanted = wanted;
-    uint64_t timer = loop_add_timer(scene->loop, 0, WATCH_EVERY_MS, s_check, scene, &err);
+    uint64_t timer = loop_add_timer(scene->loop, 0, WATCH_EVERY_MS, connections_check, scene, &err);
     assert_true(loop_run(scene->loop, &err));
     loop_remove(scene->loop, timer);
 }
 
-static bool s_never(const struct watch_counts *counts, uint64_t wanted)
+static bool connections_never(const struct watch_counts *counts, uint64_t wanted)
 {
     (void)counts, (void)wanted;
     return false;
 }
 
-static bool s_has_accepted(const struct watch_counts *counts, uint64_t wanted)
+static bool connections_has_accepted(const struct watch_counts *counts, uint64_t wanted)
 {
     return counts->accepted >= wanted;
 }
 
-static bool s_is_alone(const struct watch_counts *counts, uint64_t wanted)
+static bool connections_is_alone(const struct watch_counts *counts, uint64_t wanted)
 {
     return counts->connections == wanted;
 }
 
-static bool s_keeps(const struct watch_counts *counts, uint64_t wanted)
+static bool connections_keeps(const struct watch_counts *counts, uint64_t wanted)
 {
     return counts->kept >= wanted || counts->cut > 0;
 }
 
-static bool s_has_cut(const struct watch_counts *counts, uint64_t wanted)
+static bool connections_has_cut(const struct watch_counts *counts, uint64_t wanted)
 {
     return counts->cut >= wanted;
 }
 
 /* ---- sockets ---- */
 
-static void s_open(struct scene *scene, const char *endpoint)
+static void connections_open(struct scene *scene, const char *endpoint)
 {
     struct err err = {0};
     const int linger = 0, patience = WAIT_MS;
@@ -102,7 +102,7 @@ static void s_open(struct scene *scene, const char *endpoint)
     zmq_getsockopt(scene->router, ZMQ_LAST_ENDPOINT, scene->bound, &size);
 }
 
-static void s_close(struct scene *scene)
+static void connections_close(struct scene *scene)
 {
     watch_destroy(&scene->watch);
     if (scene->dealer != NULL)
@@ -112,7 +112,7 @@ static void s_close(struct scene *scene)
     loop_destroy(&scene->loop);
 }
 
-static int s_connect(const char *bound)
+static int connections_connect(const char *bound)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     address.sin_port = htons((uint16_t)strtoul(strrchr(bound, ':') + 1, NULL, 10));
@@ -123,7 +123,7 @@ static int s_connect(const char *bound)
 }
 
 /* The descriptor of this process at the other end of a connection, once it is there; -1 = it did not come. */
-static int s_other_end(int fd)
+static int connections_other_end(int fd)
 {
     struct sockaddr_in here = {0}, there = {0};
     socklen_t size = sizeof here;
@@ -140,7 +140,7 @@ static int s_other_end(int fd)
     return -1;
 }
 
-static bool s_is_closed(int fd)
+static bool connections_is_closed(int fd)
 {
     for (int ms = 0; ms < WAIT_MS; ms++) {
         if (fcntl(fd, F_GETFD) < 0)
@@ -150,7 +150,7 @@ static bool s_is_closed(int fd)
     return false;
 }
 
-static void s_say(struct scene *scene)
+static void connections_say(struct scene *scene)
 {
     struct err err = {0};
     const struct message ask = {.type = MESSAGE_ASK};
@@ -158,12 +158,12 @@ static void s_say(struct scene *scene)
 }
 
 /* Wait for a message. A connection that came after a look is read only once another look has noted it. */
-static struct route s_hear(struct scene *scene)
+static struct route connections_hear(struct scene *scene)
 {
     struct err err = {0};
     zmq_pollitem_t item = {.socket = scene->router, .events = ZMQ_POLLIN};
     for (int ms = 0; ms < WAIT_MS && zmq_poll(&item, 1, 100) == 0; ms += 100)
-        s_run(scene, 1, s_never, 0);
+        connections_run(scene, 1, connections_never, 0);
     struct route from = {.fd = -1};
     struct message message;
     bool got;
@@ -177,44 +177,44 @@ static struct route s_hear(struct scene *scene)
 /* ---- the tests ---- */
 
 /* `looked`: the loop has seen the one before come, but not go. */
-static void s_take_over(bool looked)
+static void connections_take_over(bool looked)
 {
     struct scene scene;
-    s_open(&scene, "tcp://127.0.0.1:*");
-    int before = s_connect(scene.bound), fd = s_other_end(before);
+    connections_open(&scene, "tcp://127.0.0.1:*");
+    int before = connections_connect(scene.bound), fd = connections_other_end(before);
     assert_true(fd >= 0);
     if (looked)
-        s_run(&scene, WAIT_MS / WATCH_EVERY_MS, s_has_accepted, 1);
+        connections_run(&scene, WAIT_MS / WATCH_EVERY_MS, connections_has_accepted, 1);
     close(before);
-    assert_true(s_is_closed(fd));
+    assert_true(connections_is_closed(fd));
     assert_int_equal(zmq_connect(scene.dealer, scene.bound), 0);
-    s_say(&scene);
-    struct route from = s_hear(&scene);
+    connections_say(&scene);
+    struct route from = connections_hear(&scene);
     assert_int_equal(from.fd, fd);
     watch_trust(scene.watch, &from);
     char *large = calloc(1, MIB);
     for (int i = 0; i < UNREAD; i++)
         assert_int_equal(zmq_send(scene.dealer, large, MIB, 0), MIB);
-    s_run(&scene, WAIT_MS / WATCH_EVERY_MS, s_keeps, (uint64_t)UNREAD * MIB);
+    connections_run(&scene, WAIT_MS / WATCH_EVERY_MS, connections_keeps, (uint64_t)UNREAD * MIB);
     struct watch_counts counts = watch_counts(scene.watch);
     assert_int_equal(counts.cut, 0);
     assert_int_equal(counts.accepted, 2);
     assert_int_equal(counts.connections, 1);
     assert_true(counts.kept >= (uint64_t)UNREAD * MIB);
     free(large);
-    s_close(&scene);
+    connections_close(&scene);
 }
 
 static void trust_holds_where_the_descriptor_was_another_ones_of_whom_nothing_is_known_yet(void **state)
 {
     (void)state;
-    s_take_over(false);
+    connections_take_over(false);
 }
 
 static void trust_holds_where_the_descriptor_was_another_ones_who_seems_to_be_there(void **state)
 {
     (void)state;
-    s_take_over(true);
+    connections_take_over(true);
 }
 
 /* The descriptor is by then a connection's that is none of the watch's business. */
@@ -224,32 +224,32 @@ static void what_is_read_when_its_connection_has_gone_is_nobodys(void **state)
     struct scene scene;
     int filler[FILES], fillers = 0, taken;
     char byte = 0;
-    s_open(&scene, "tcp://127.0.0.1:*");
+    connections_open(&scene, "tcp://127.0.0.1:*");
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(listen(listener, 1), 0);
     struct sockaddr_in place;
     socklen_t size = sizeof place;
     assert_int_equal(getsockname(listener, (struct sockaddr *)&place, &size), 0);
     assert_int_equal(zmq_connect(scene.dealer, scene.bound), 0);
-    s_say(&scene);
-    int fd = s_hear(&scene).fd;
-    s_say(&scene);
+    connections_say(&scene);
+    int fd = connections_hear(&scene).fd;
+    connections_say(&scene);
     zmq_pollitem_t item = {.socket = scene.router, .events = ZMQ_POLLIN};
     assert_int_equal(zmq_poll(&item, 1, WAIT_MS), 1);
     zmq_close(scene.dealer);
     scene.dealer = NULL;
-    assert_true(s_is_closed(fd));
-    s_run(&scene, WAIT_MS / WATCH_EVERY_MS, s_is_alone, 0);
+    assert_true(connections_is_closed(fd));
+    connections_run(&scene, WAIT_MS / WATCH_EVERY_MS, connections_is_alone, 0);
 
     while ((taken = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) < fd)
         filler[fillers++] = taken;
     assert_int_equal(taken, fd);
     assert_int_equal(connect(taken, (struct sockaddr *)&place, size), 0);
     int end = accept(listener, NULL, NULL);
-    struct route from = s_hear(&scene);
+    struct route from = connections_hear(&scene);
     assert_int_equal(from.fd, taken);
     watch_reject(scene.watch, &from);
-    s_run(&scene, 4, s_never, 0);
+    connections_run(&scene, 4, connections_never, 0);
     struct watch_counts counts = watch_counts(scene.watch);
     assert_int_equal(counts.connections, 0);
     assert_int_equal(counts.cut, 0);
@@ -258,7 +258,7 @@ static void what_is_read_when_its_connection_has_gone_is_nobodys(void **state)
     while (fillers > 0)
         close(filler[--fillers]);
     close(taken), close(end), close(listener);
-    s_close(&scene);
+    connections_close(&scene);
 }
 
 static void over_ipc_too_who_talks_nonsense_is_cut_off(void **state)
@@ -267,15 +267,15 @@ static void over_ipc_too_who_talks_nonsense_is_cut_off(void **state)
     struct scene scene;
     char endpoint[64];
     snprintf(endpoint, sizeof endpoint, "ipc://@lstmq-test-connections-%ld", (long)getpid());
-    s_open(&scene, endpoint);
+    connections_open(&scene, endpoint);
     assert_int_equal(zmq_connect(scene.dealer, scene.bound), 0);
-    s_say(&scene);
-    struct route from = s_hear(&scene);
+    connections_say(&scene);
+    struct route from = connections_hear(&scene);
     assert_int_equal(watch_counts(scene.watch).connections, 1);
     watch_reject(scene.watch, &from);
-    s_run(&scene, WAIT_MS / WATCH_EVERY_MS, s_has_cut, 1);
+    connections_run(&scene, WAIT_MS / WATCH_EVERY_MS, connections_has_cut, 1);
     assert_int_equal(watch_counts(scene.watch).cut, 1);
-    s_close(&scene);
+    connections_close(&scene);
 }
 
 /* More at once than the next look has lines for. */
@@ -284,11 +284,11 @@ static void who_goes_before_it_is_through_is_counted_however_many_they_are(void 
     enum { MANY = 50 };
     struct scene scene;
     (void)state;
-    s_open(&scene, "tcp://127.0.0.1:*");
+    connections_open(&scene, "tcp://127.0.0.1:*");
     for (int i = 0; i < MANY; i++) {
-        int before = s_connect(scene.bound), fd = s_other_end(before);
+        int before = connections_connect(scene.bound), fd = connections_other_end(before);
         close(before);
-        assert_true(s_is_closed(fd));
+        assert_true(connections_is_closed(fd));
     }
     const struct route nobody = {.fd = -1};
     watch_received(scene.watch, &nobody);
@@ -296,8 +296,8 @@ static void who_goes_before_it_is_through_is_counted_however_many_they_are(void 
     assert_int_equal(counts.accepted, MANY);
     assert_int_equal(counts.refused, MANY);
     assert_int_equal(counts.connections, 0);
-    s_run(&scene, 2, s_never, 0);
-    s_close(&scene);
+    connections_run(&scene, 2, connections_never, 0);
+    connections_close(&scene);
 }
 
 static void a_socket_is_watched_before_it_can_be_reached(void **state)
@@ -306,7 +306,7 @@ static void a_socket_is_watched_before_it_can_be_reached(void **state)
     struct scene scene;
     struct err err = {0};
     char bound[SOCKET_ENDPOINT];
-    s_open(&scene, "tcp://127.0.0.1:*");
+    connections_open(&scene, "tcp://127.0.0.1:*");
     watch_leave(scene.watch);
     struct zap *zap = zap_new(scene.context, scene.loop, NULL, &err);
     const struct socket_options options = {
@@ -315,14 +315,14 @@ static void a_socket_is_watched_before_it_can_be_reached(void **state)
     assert_null(socket_bind(&options, scene.bound, bound, &err));
     void *socket = socket_bind(&options, "tcp://127.0.0.1:0", bound, &err);
     assert_non_null(socket);
-    int fd = s_connect(bound);
-    s_run(&scene, WAIT_MS / WATCH_EVERY_MS, s_has_accepted, 1);
+    int fd = connections_connect(bound);
+    connections_run(&scene, WAIT_MS / WATCH_EVERY_MS, connections_has_accepted, 1);
     assert_int_equal(watch_counts(scene.watch).accepted, 1);
     close(fd);
     watch_leave(scene.watch);
     socket_close(&socket);
     zap_destroy(&zap);
-    s_close(&scene);
+    connections_close(&scene);
 }
 
 int main(void)

@@ -16,51 +16,51 @@
 
 enum { PATH_ROOM = 512 };
 
-static char s_folder[64];
+static char curve_folder[64];
 
-static int s_enter(void **state)
+static int curve_enter(void **state)
 {
     (void)state;
-    strcpy(s_folder, "/tmp/lstmq-curve-XXXXXX");
-    return mkdtemp(s_folder) == NULL;
+    strcpy(curve_folder, "/tmp/lstmq-curve-XXXXXX");
+    return mkdtemp(curve_folder) == NULL;
 }
 
-static int s_remove(const char *path, const struct stat *about, int kind, struct FTW *walk)
+static int curve_remove(const char *path, const struct stat *about, int kind, struct FTW *walk)
 {
     (void)about, (void)kind, (void)walk;
     return remove(path);
 }
 
-static int s_leave(void **state)
+static int curve_leave(void **state)
 {
     (void)state;
-    return nftw(s_folder, s_remove, 8, FTW_DEPTH | FTW_PHYS);
+    return nftw(curve_folder, curve_remove, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-static const char *s_at(const char *name)
+static const char *curve_at(const char *name)
 {
     static char path[PATH_ROOM];
-    snprintf(path, sizeof path, "%s/%s", s_folder, name);
+    snprintf(path, sizeof path, "%s/%s", curve_folder, name);
     return path;
 }
 
-static void s_file(const char *name, const char *text, mode_t mode)
+static void curve_file(const char *name, const char *text, mode_t mode)
 {
-    FILE *file = fopen(s_at(name), "w");
+    FILE *file = fopen(curve_at(name), "w");
     assert_non_null(file);
     fputs(text, file);
     fclose(file);
-    chmod(s_at(name), mode);
+    chmod(curve_at(name), mode);
 }
 
-static void s_made(struct curve_keys *keys, const char *name, enum curve_role role)
+static void curve_made(struct curve_keys *keys, const char *name, enum curve_role role)
 {
     struct err err = {0};
-    if (!curve_generate(keys, name, role, &err) || !curve_write(keys, s_folder, true, &err))
+    if (!curve_generate(keys, name, role, &err) || !curve_write(keys, curve_folder, true, &err))
         fail_msg("%s", err.text);
 }
 
-static void s_same(const struct curve_keys *a, const struct curve_keys *b)
+static void curve_same(const struct curve_keys *a, const struct curve_keys *b)
 {
     assert_string_equal(a->public.key, b->public.key);
     assert_string_equal(a->public.name, b->public.name);
@@ -75,12 +75,12 @@ static void a_pair_is_read_back(void **state)
         struct curve_keys made, got;
         struct curve_public public;
         struct err err = {0};
-        s_made(&made, "worker-1.a_b", (enum curve_role)role);
-        assert_true(curve_read(s_at("worker-1.a_b.key"), &got, &err));
-        s_same(&made, &got);
-        assert_true(curve_read_public(s_at("worker-1.a_b.pub"), &public, &err));
+        curve_made(&made, "worker-1.a_b", (enum curve_role)role);
+        assert_true(curve_read(curve_at("worker-1.a_b.key"), &got, &err));
+        curve_same(&made, &got);
+        assert_true(curve_read_public(curve_at("worker-1.a_b.pub"), &public, &err));
         got.public = public;
-        s_same(&made, &got);
+        curve_same(&made, &got);
     }
 }
 
@@ -93,21 +93,21 @@ static void a_file_with_cr_line_ends_is_read(void **state)
         struct curve_public public;
         struct err err = {0};
         char text[512];
-        s_made(&made, "w", ROLE_TRAIN);
+        curve_made(&made, "w", ROLE_TRAIN);
         int size = snprintf(text, sizeof text, "# a comment%strain %s w%ssecret %s%s", ends[i], made.public.key,
                             ends[i], made.secret, ends[i]);
-        FILE *file = fopen(s_at("w.key"), "wb");
+        FILE *file = fopen(curve_at("w.key"), "wb");
         assert_non_null(file);
         assert_int_equal(fwrite(text, 1, (size_t)size, file), size);
         fclose(file);
-        assert_true(curve_read(s_at("w.key"), &got, &err));
-        s_same(&made, &got);
+        assert_true(curve_read(curve_at("w.key"), &got, &err));
+        curve_same(&made, &got);
         *strstr(text, "secret") = '\0';
-        file = fopen(s_at("w.pub"), "wb");
+        file = fopen(curve_at("w.pub"), "wb");
         assert_non_null(file);
         fputs(text, file);
         fclose(file);
-        assert_true(curve_read_public(s_at("w.pub"), &public, &err));
+        assert_true(curve_read_public(curve_at("w.pub"), &public, &err));
         assert_string_equal(public.key, made.public.key);
     }
 }
@@ -119,14 +119,14 @@ static void the_secret_is_its_owners_alone(void **state)
     struct err err = {0};
     struct stat about;
     mode_t before = umask(0);
-    s_made(&made, "own", ROLE_TRAIN);
+    curve_made(&made, "own", ROLE_TRAIN);
     umask(before);
-    assert_int_equal(stat(s_at("own.key"), &about), 0);
+    assert_int_equal(stat(curve_at("own.key"), &about), 0);
     assert_int_equal(about.st_mode & 0777, 0600);
     static const mode_t open_to_others[] = {0640, 0604, 0660, 0601};
     for (size_t i = 0; i < 4; i++) {
-        chmod(s_at("own.key"), open_to_others[i]);
-        assert_false(curve_read(s_at("own.key"), &got, &err));
+        chmod(curve_at("own.key"), open_to_others[i]);
+        assert_false(curve_read(curve_at("own.key"), &got, &err));
         assert_int_equal(err.code, ERR_USAGE);
         assert_non_null(strstr(err.text, "run: chmod 600 /tmp/"));
         assert_int_equal(got.secret[0], '\0');
@@ -138,18 +138,18 @@ static void keys_are_not_written_over(void **state)
     (void)state;
     struct curve_keys first, second, got;
     struct err err = {0};
-    s_made(&first, "kept", ROLE_TRAIN);
+    curve_made(&first, "kept", ROLE_TRAIN);
     assert_true(curve_generate(&second, "kept", ROLE_TRAIN, &err));
     assert_string_not_equal(first.secret, second.secret);
-    assert_false(curve_write(&second, s_folder, false, &err));
+    assert_false(curve_write(&second, curve_folder, false, &err));
     assert_non_null(strstr(err.text, "kept.key exists; --force writes over it"));
-    unlink(s_at("kept.key"));
-    assert_false(curve_write(&second, s_folder, false, &err));
+    unlink(curve_at("kept.key"));
+    assert_false(curve_write(&second, curve_folder, false, &err));
     assert_non_null(strstr(err.text, "kept.pub exists"));
-    assert_int_not_equal(access(s_at("kept.key"), F_OK), 0);
-    assert_true(curve_write(&second, s_folder, true, &err));
-    assert_true(curve_read(s_at("kept.key"), &got, &err));
-    s_same(&second, &got);
+    assert_int_not_equal(access(curve_at("kept.key"), F_OK), 0);
+    assert_true(curve_write(&second, curve_folder, true, &err));
+    assert_true(curve_read(curve_at("kept.key"), &got, &err));
+    curve_same(&second, &got);
 }
 
 static void what_is_no_name_is_refused(void **state)
@@ -171,14 +171,14 @@ static void what_is_no_name_is_refused(void **state)
 #define KEY_B "JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6"
 #define KEY_C "D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs"
 
-static void s_refused(const char *text, const char *why)
+static void curve_refused(const char *text, const char *why)
 {
     struct curve_keys keys;
     struct err err = {0};
-    s_file("bad.key", text, 0600);
-    assert_false(curve_read(s_at("bad.key"), &keys, &err));
+    curve_file("bad.key", text, 0600);
+    assert_false(curve_read(curve_at("bad.key"), &keys, &err));
     assert_int_equal(err.code, ERR_DATA);
-    assert_memory_equal(err.text, s_at("bad.key"), strlen(s_at("bad.key")));
+    assert_memory_equal(err.text, curve_at("bad.key"), strlen(curve_at("bad.key")));
     if (strstr(err.text, why) == NULL)
         fail_msg("%s", err.text);
 }
@@ -191,42 +191,42 @@ static void what_is_no_pair_is_refused_by_name(void **state)
     char text[256];
     assert_true(curve_generate(&keys, "a", ROLE_TRAIN, &err));
     snprintf(text, sizeof text, "\n# a\r\n\ntrain %s a\r\n  secret\t%s\n# b", keys.public.key, keys.secret);
-    s_file("good.key", text, 0600);
-    assert_true(curve_read(s_at("good.key"), &keys, &err));
-    s_refused("", "not a secret key file");
-    s_refused("secret " KEY_B "\n", "not a secret key file");
-    s_refused("train " KEY_A " a\nsecret " KEY_C "\n", "do not belong together");
-    s_refused("train " KEY_A " a\nsecret " KEY_B "\nmore\n", "not a secret key file");
-    s_refused("train " KEY_A " a\nsecret " KEY_B "x\n", "the second line is not");
-    s_refused("train " KEY_A " a\nsecrets " KEY_B "\n", "the second line is not");
-    s_refused("train " KEY_A "x a\nsecret " KEY_B "\n", "the second word is no public key");
-    s_refused("train ################~####################### a\nsecret " KEY_B "\n",
-              "the second word is no public key");
-    s_refused("train ######################################## a\nsecret " KEY_B "\n",
-              "the second word is no public key");
-    s_refused("root " KEY_A " a\nsecret " KEY_B "\n", "a key begins with its role");
-    s_refused("train " KEY_A "\nsecret " KEY_B "\n", "the third and last word");
-    s_refused("train " KEY_A " a b\nsecret " KEY_B "\n", "the third and last word");
-    s_refused("train " KEY_A " ../a\nsecret " KEY_B "\n", "the third and last word");
+    curve_file("good.key", text, 0600);
+    assert_true(curve_read(curve_at("good.key"), &keys, &err));
+    curve_refused("", "not a secret key file");
+    curve_refused("secret " KEY_B "\n", "not a secret key file");
+    curve_refused("train " KEY_A " a\nsecret " KEY_C "\n", "do not belong together");
+    curve_refused("train " KEY_A " a\nsecret " KEY_B "\nmore\n", "not a secret key file");
+    curve_refused("train " KEY_A " a\nsecret " KEY_B "x\n", "the second line is not");
+    curve_refused("train " KEY_A " a\nsecrets " KEY_B "\n", "the second line is not");
+    curve_refused("train " KEY_A "x a\nsecret " KEY_B "\n", "the second word is no public key");
+    curve_refused("train ################~####################### a\nsecret " KEY_B "\n",
+                  "the second word is no public key");
+    curve_refused("train ######################################## a\nsecret " KEY_B "\n",
+                  "the second word is no public key");
+    curve_refused("root " KEY_A " a\nsecret " KEY_B "\n", "a key begins with its role");
+    curve_refused("train " KEY_A "\nsecret " KEY_B "\n", "the third and last word");
+    curve_refused("train " KEY_A " a b\nsecret " KEY_B "\n", "the third and last word");
+    curve_refused("train " KEY_A " ../a\nsecret " KEY_B "\n", "the third and last word");
     char *large = malloc(100001);
     memset(large, '\n', 100000);
     large[100000] = '\0';
-    s_refused(large, "not a key file");
+    curve_refused(large, "not a key file");
     free(large);
-    assert_false(curve_read(s_folder, &keys, &err));
+    assert_false(curve_read(curve_folder, &keys, &err));
     assert_non_null(strstr(err.text, "not a file"));
-    assert_false(curve_read(s_at("none.key"), &keys, &err));
+    assert_false(curve_read(curve_at("none.key"), &keys, &err));
     assert_non_null(strstr(err.text, "none.key: cannot open"));
 }
 
 /* The error has such a text, and then ends, where `file` is not "", with the path of that file. */
-static void s_named(const struct err *err, const char *text, const char *file)
+static void curve_named(const struct err *err, const char *text, const char *file)
 {
     const char *found = strstr(err->text, text);
     assert_int_equal(err->code, ERR_USAGE);
     if (found == NULL)
         fail_msg("%s", err->text);
-    assert_string_equal(found + strlen(text), file[0] == '\0' ? "" : s_at(file));
+    assert_string_equal(found + strlen(text), file[0] == '\0' ? "" : curve_at(file));
 }
 
 static void a_secret_file_is_no_public_one(void **state)
@@ -235,9 +235,9 @@ static void a_secret_file_is_no_public_one(void **state)
     struct curve_keys made;
     struct curve_public public;
     struct err err = {0};
-    s_made(&made, "mixed", ROLE_CLIENT);
-    assert_false(curve_read_public(s_at("mixed.key"), &public, &err));
-    s_named(&err, "mixed.key: this is a secret key; give ", "mixed.pub");
+    curve_made(&made, "mixed", ROLE_CLIENT);
+    assert_false(curve_read_public(curve_at("mixed.key"), &public, &err));
+    curve_named(&err, "mixed.key: this is a secret key; give ", "mixed.pub");
     assert_null(strstr(err.text, made.secret));
 }
 
@@ -248,18 +248,18 @@ static void a_public_file_is_no_secret_one(void **state)
     (void)state;
     struct curve_keys made, got;
     struct err err = {0};
-    s_made(&made, "mixed", ROLE_TRAIN);
+    curve_made(&made, "mixed", ROLE_TRAIN);
     for (size_t i = 0; i < 2; i++) {
-        chmod(s_at("mixed.pub"), modes[i]);
-        assert_false(curve_read(s_at("mixed.pub"), &got, &err));
-        s_named(&err, "mixed.pub: this is a public key; give ", "mixed.key");
+        chmod(curve_at("mixed.pub"), modes[i]);
+        assert_false(curve_read(curve_at("mixed.pub"), &got, &err));
+        curve_named(&err, "mixed.pub: this is a public key; give ", "mixed.key");
         assert_null(strstr(err.text, "chmod"));
     }
-    s_file("other", "train " KEY_A " a\n", 0644);
-    assert_false(curve_read(s_at("other"), &got, &err));
-    s_named(&err, "this is a public key; give the .key file of the pair", "");
-    s_file("damaged.pub", "train " KEY_A "\n", 0644);
-    assert_false(curve_read(s_at("damaged.pub"), &got, &err));
+    curve_file("other", "train " KEY_A " a\n", 0644);
+    assert_false(curve_read(curve_at("other"), &got, &err));
+    curve_named(&err, "this is a public key; give the .key file of the pair", "");
+    curve_file("damaged.pub", "train " KEY_A "\n", 0644);
+    assert_false(curve_read(curve_at("damaged.pub"), &got, &err));
     assert_null(strstr(err.text, "chmod"));
 }
 
@@ -290,5 +290,5 @@ int main(void)
         cmocka_unit_test(a_public_file_is_no_secret_one),
         cmocka_unit_test(a_key_is_forty_characters_of_z85),
     };
-    return cmocka_run_group_tests(tests, s_enter, s_leave);
+    return cmocka_run_group_tests(tests, curve_enter, curve_leave);
 }

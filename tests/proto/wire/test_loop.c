@@ -34,7 +34,7 @@ struct actor {
     unsigned stop_after; /* stop the loop when the scene has seen so many calls; 0 = never */
 };
 
-static void s_trace(struct actor *actor)
+static void loop_trace(struct actor *actor)
 {
     struct scene *scene = actor->scene;
     if (scene->calls < sizeof scene->times / sizeof scene->times[0])
@@ -46,14 +46,14 @@ static void s_trace(struct actor *actor)
         loop_stop(scene->loop);
 }
 
-static bool s_count(void *context, struct err *err)
+static bool loop_count(void *context, struct err *err)
 {
     (void)err;
-    s_trace(context);
+    loop_trace(context);
     return true;
 }
 
-static void s_open(struct scene *scene)
+static void loop_open(struct scene *scene)
 {
     struct err err = {0};
     *scene = (struct scene){0};
@@ -63,7 +63,7 @@ static void s_open(struct scene *scene)
         assert_int_equal(pipe(scene->pipes[i]), 0);
 }
 
-static void s_close(struct scene *scene)
+static void loop_close(struct scene *scene)
 {
     loop_destroy(&scene->loop);
     assert_null(scene->loop);
@@ -73,7 +73,8 @@ static void s_close(struct scene *scene)
     }
 }
 
-static uint64_t s_timer(struct scene *scene, int64_t delay, int64_t every, loop_handler *handler, struct actor *actor)
+static uint64_t loop_timer(struct scene *scene, int64_t delay, int64_t every, loop_handler *handler,
+                           struct actor *actor)
 {
     struct err err = {0};
     uint64_t id = loop_add_timer(scene->loop, delay, every, handler, actor, &err);
@@ -81,7 +82,7 @@ static uint64_t s_timer(struct scene *scene, int64_t delay, int64_t every, loop_
     return id;
 }
 
-static uint64_t s_readable(struct scene *scene, int pipe, loop_handler *handler, struct actor *actor)
+static uint64_t loop_readable(struct scene *scene, int pipe, loop_handler *handler, struct actor *actor)
 {
     struct err err = {0};
     assert_int_equal(write(scene->pipes[pipe][1], "x", 1), 1);
@@ -90,7 +91,7 @@ static uint64_t s_readable(struct scene *scene, int pipe, loop_handler *handler,
     return id;
 }
 
-static void s_run(struct scene *scene)
+static void test_loop_run(struct scene *scene)
 {
     struct err err = {0};
     if (!loop_run(scene->loop, &err))
@@ -101,37 +102,37 @@ static void timers_fire_in_order_and_not_early(void **state)
 {
     (void)state;
     struct scene scene;
-    s_open(&scene);
+    loop_open(&scene);
     struct actor a = {&scene, 'a', 0}, b = {&scene, 'b', 0}, c = {&scene, 'c', 3};
     int64_t start = clock_ms();
-    s_timer(&scene, 40, 0, s_count, &c);
-    s_timer(&scene, 0, 0, s_count, &a);
-    s_timer(&scene, 20, 0, s_count, &b);
-    s_run(&scene);
+    loop_timer(&scene, 40, 0, loop_count, &c);
+    loop_timer(&scene, 0, 0, loop_count, &a);
+    loop_timer(&scene, 20, 0, loop_count, &b);
+    test_loop_run(&scene);
     assert_string_equal(scene.trace, "abc");
     assert_true(scene.times[1] - start >= 20);
     assert_true(scene.times[2] - start >= 40);
-    s_close(&scene);
+    loop_close(&scene);
 }
 
 static void a_timer_with_an_interval_goes_on(void **state)
 {
     (void)state;
     struct scene scene;
-    s_open(&scene);
+    loop_open(&scene);
     struct actor a = {&scene, 'a', 4};
     int64_t start = clock_ms();
-    s_timer(&scene, 5, 10, s_count, &a);
-    s_run(&scene);
+    loop_timer(&scene, 5, 10, loop_count, &a);
+    test_loop_run(&scene);
     assert_string_equal(scene.trace, "aaaa");
     assert_true(scene.times[3] - start >= 35);
-    s_close(&scene);
+    loop_close(&scene);
 }
 
-static bool s_dawdle(void *context, struct err *err)
+static bool loop_dawdle(void *context, struct err *err)
 {
     (void)err;
-    s_trace(context);
+    loop_trace(context);
     int64_t until = clock_ms() + 30;
     while (clock_ms() < until)
         usleep(1000);
@@ -144,34 +145,34 @@ static void a_busy_timer_starves_nobody(void **state)
 {
     (void)state;
     struct scene scene;
-    s_open(&scene);
+    loop_open(&scene);
     struct actor t = {&scene, 't', 0}, p = {&scene, 'p', 8};
-    s_timer(&scene, 0, 1, s_dawdle, &t);
-    s_readable(&scene, 0, s_count, &p);
-    s_run(&scene);
+    loop_timer(&scene, 0, 1, loop_dawdle, &t);
+    loop_readable(&scene, 0, loop_count, &p);
+    test_loop_run(&scene);
     assert_non_null(strstr(scene.trace, "tp"));
     assert_null(strstr(scene.trace, "tt"));
-    s_close(&scene);
+    loop_close(&scene);
 }
 
 static void each_ready_source_is_called_once_a_round(void **state)
 {
     (void)state;
     struct scene scene;
-    s_open(&scene);
+    loop_open(&scene);
     struct actor a = {&scene, 'a', 6}, b = {&scene, 'b', 6};
-    s_readable(&scene, 0, s_count, &a);
-    s_readable(&scene, 1, s_count, &b);
-    s_run(&scene);
+    loop_readable(&scene, 0, loop_count, &a);
+    loop_readable(&scene, 1, loop_count, &b);
+    test_loop_run(&scene);
     assert_string_equal(scene.trace, "ababab");
-    s_close(&scene);
+    loop_close(&scene);
 }
 
-static bool s_remove_all(void *context, struct err *err)
+static bool loop_remove_all(void *context, struct err *err)
 {
     (void)err;
     struct actor *actor = context;
-    s_trace(actor);
+    loop_trace(actor);
     for (int i = 0; i < 4; i++)
         loop_remove(actor->scene->loop, actor->scene->ids[i]);
     return true;
@@ -181,26 +182,26 @@ static void a_handler_may_remove_itself_and_others(void **state)
 {
     (void)state;
     struct scene scene;
-    s_open(&scene);
+    loop_open(&scene);
     struct actor a = {&scene, 'a', 0}, b = {&scene, 'b', 0}, t = {&scene, 't', 0}, end = {&scene, 'e', 1};
-    scene.ids[0] = s_readable(&scene, 0, s_remove_all, &a);
-    scene.ids[1] = s_readable(&scene, 1, s_count, &b);
-    scene.ids[2] = s_timer(&scene, 0, 1, s_count, &t);
+    scene.ids[0] = loop_readable(&scene, 0, loop_remove_all, &a);
+    scene.ids[1] = loop_readable(&scene, 1, loop_count, &b);
+    scene.ids[2] = loop_timer(&scene, 0, 1, loop_count, &t);
     scene.ids[3] = 99999;
-    s_timer(&scene, 20, 0, s_count, &end);
-    s_run(&scene);
+    loop_timer(&scene, 20, 0, loop_count, &end);
+    test_loop_run(&scene);
     assert_string_equal(scene.trace, "ae");
-    s_close(&scene);
+    loop_close(&scene);
 }
 
-static bool s_add_many(void *context, struct err *err)
+static bool loop_add_many(void *context, struct err *err)
 {
     struct actor *actor = context;
-    s_trace(actor);
+    loop_trace(actor);
     for (int i = 0; i < 100; i++)
-        if (loop_add_timer(actor->scene->loop, 60000, 0, s_count, actor, err) == 0)
+        if (loop_add_timer(actor->scene->loop, 60000, 0, loop_count, actor, err) == 0)
             return false;
-    return loop_add_timer(actor->scene->loop, 0, 0, s_add_many, actor, err) != 0;
+    return loop_add_timer(actor->scene->loop, 0, 0, loop_add_many, actor, err) != 0;
 }
 
 /* The array of sources moves under the handler, and a timer that sets itself again for now leaves the others their
@@ -209,18 +210,18 @@ static void a_handler_may_add_sources(void **state)
 {
     (void)state;
     struct scene scene;
-    s_open(&scene);
+    loop_open(&scene);
     struct actor a = {&scene, 'a', 0}, p = {&scene, 'p', 5};
-    s_timer(&scene, 0, 0, s_add_many, &a);
-    s_readable(&scene, 0, s_count, &p);
-    s_run(&scene);
+    loop_timer(&scene, 0, 0, loop_add_many, &a);
+    loop_readable(&scene, 0, loop_count, &p);
+    test_loop_run(&scene);
     assert_string_equal(scene.trace, "papap");
-    s_close(&scene);
+    loop_close(&scene);
 }
 
-static bool s_fail(void *context, struct err *err)
+static bool loop_fail(void *context, struct err *err)
 {
-    s_trace(context);
+    loop_trace(context);
     return err_set(err, ERR_DATA, "the handler's own words");
 }
 
@@ -228,54 +229,54 @@ static void a_failing_handler_ends_the_loop(void **state)
 {
     (void)state;
     struct scene scene;
-    s_open(&scene);
+    loop_open(&scene);
     struct actor a = {&scene, 'a', 0}, b = {&scene, 'b', 0};
     struct err err = {0};
-    s_readable(&scene, 0, s_fail, &a);
-    s_readable(&scene, 1, s_count, &b);
+    loop_readable(&scene, 0, loop_fail, &a);
+    loop_readable(&scene, 1, loop_count, &b);
     assert_false(loop_run(scene.loop, &err));
     assert_int_equal(err.code, ERR_DATA);
     assert_string_equal(err.text, "the handler's own words");
     assert_string_equal(scene.trace, "a");
-    s_close(&scene);
+    loop_close(&scene);
 }
 
 static void a_stopped_loop_can_run_again(void **state)
 {
     (void)state;
     struct scene scene;
-    s_open(&scene);
+    loop_open(&scene);
     struct actor a = {&scene, 'a', 1}, b = {&scene, 'b', 0};
-    s_readable(&scene, 0, s_count, &a);
-    s_readable(&scene, 1, s_count, &b);
-    s_run(&scene);
+    loop_readable(&scene, 0, loop_count, &a);
+    loop_readable(&scene, 1, loop_count, &b);
+    test_loop_run(&scene);
     assert_string_equal(scene.trace, "a");
     loop_stop(scene.loop);
-    s_run(&scene);
+    test_loop_run(&scene);
     assert_string_equal(scene.trace, "a");
-    s_run(&scene);
+    test_loop_run(&scene);
     assert_string_equal(scene.trace, "aa");
-    s_close(&scene);
+    loop_close(&scene);
 }
 
 static void a_loop_without_sources_says_so(void **state)
 {
     (void)state;
     struct scene scene;
-    s_open(&scene);
+    loop_open(&scene);
     struct err err = {0};
     assert_false(loop_run(scene.loop, &err));
     assert_string_equal(err.text, "the event loop has nothing to wait for");
-    s_close(&scene);
+    loop_close(&scene);
 }
 
-static bool s_take_one(void *context, struct err *err)
+static bool loop_take_one(void *context, struct err *err)
 {
     char byte;
     struct actor *actor = context;
     if (zmq_recv(actor->scene->sockets[0], &byte, 1, ZMQ_DONTWAIT) != 1)
         return err_set(err, ERR_FAILED, "called for a socket with nothing to read");
-    s_trace(actor);
+    loop_trace(actor);
     return true;
 }
 
@@ -285,7 +286,7 @@ static void what_is_left_in_a_socket_is_seen_again(void **state)
 {
     (void)state;
     struct scene scene;
-    s_open(&scene);
+    loop_open(&scene);
     struct err err = {0};
     void *context = zmq_ctx_new();
     scene.sockets[0] = zmq_socket(context, ZMQ_PAIR);
@@ -295,10 +296,10 @@ static void what_is_left_in_a_socket_is_seen_again(void **state)
     for (int i = 0; i < 3; i++)
         assert_int_equal(zmq_send(scene.sockets[1], "m", 1, 0), 1);
     struct actor a = {&scene, 's', 3};
-    assert_int_not_equal(loop_add_socket(scene.loop, scene.sockets[0], s_take_one, &a, &err), 0);
-    s_run(&scene);
+    assert_int_not_equal(loop_add_socket(scene.loop, scene.sockets[0], loop_take_one, &a, &err), 0);
+    test_loop_run(&scene);
     assert_string_equal(scene.trace, "sss");
-    s_close(&scene);
+    loop_close(&scene);
     zmq_close(scene.sockets[0]);
     zmq_close(scene.sockets[1]);
     zmq_ctx_term(context);
@@ -308,39 +309,39 @@ static void a_closed_pipe_wakes_its_handler(void **state)
 {
     (void)state;
     struct scene scene;
-    s_open(&scene);
+    loop_open(&scene);
     struct err err = {0};
     struct actor a = {&scene, 'a', 1};
-    assert_int_not_equal(loop_add_fd(scene.loop, scene.pipes[0][0], s_count, &a, &err), 0);
+    assert_int_not_equal(loop_add_fd(scene.loop, scene.pipes[0][0], loop_count, &a, &err), 0);
     close(scene.pipes[0][1]);
-    s_run(&scene);
+    test_loop_run(&scene);
     assert_string_equal(scene.trace, "a");
     scene.pipes[0][1] = dup(scene.pipes[0][0]);
-    s_close(&scene);
+    loop_close(&scene);
 }
 
 static void a_signal_is_an_event_like_others(void **state)
 {
     (void)state;
     struct scene scene;
-    s_open(&scene);
+    loop_open(&scene);
     struct err err = {0};
     sigset_t before;
     pthread_sigmask(SIG_SETMASK, NULL, &before);
     int fd = loop_signal_fd(&err);
     assert_true(fd >= 0);
     struct actor a = {&scene, 'a', 1};
-    assert_int_not_equal(loop_add_fd(scene.loop, fd, s_count, &a, &err), 0);
+    assert_int_not_equal(loop_add_fd(scene.loop, fd, loop_count, &a, &err), 0);
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
     for (size_t i = 0; i < 3; i++) {
         kill(getpid(), signals[i]);
-        s_run(&scene);
+        test_loop_run(&scene);
         assert_int_equal(loop_signal_take(fd), signals[i]);
         assert_int_equal(loop_signal_take(fd), 0);
     }
     close(fd);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    s_close(&scene);
+    loop_close(&scene);
 }
 
 /* As under nohup. */
@@ -364,7 +365,7 @@ static void an_ignored_hangup_stays_ignored(void **state)
 
 /* Takes the signals that arrive in the descriptor. After the first it yields and sends another, as a supervisor that tells
  * the process and then its group. */
-static bool s_on_first_signals(void *context, struct err *err)
+static bool loop_on_first_signals(void *context, struct err *err)
 {
     struct actor *actor = context;
     bool again = actor->scene->calls++ > 0;
@@ -373,7 +374,7 @@ static bool s_on_first_signals(void *context, struct err *err)
 }
 
 /* Once SIGINT is let through, send it. */
-static bool s_insist(void *context, struct err *err)
+static bool loop_insist(void *context, struct err *err)
 {
     (void)err;
     struct actor *actor = context;
@@ -383,14 +384,14 @@ static bool s_insist(void *context, struct err *err)
 }
 
 /* Ends by a signal; by SIGALRM when none was ever let through. */
-static void s_be_told_twice(void)
+static void loop_be_told_twice(void)
 {
     struct err err = {0};
     struct scene scene = {.loop = loop_new(&err)};
     struct actor actor = {&scene, 's', 0};
     scene.pipes[0][0] = loop_signal_fd(&err);
-    loop_add_fd(scene.loop, scene.pipes[0][0], s_on_first_signals, &actor, &err);
-    loop_add_timer(scene.loop, 0, 10, s_insist, &actor, &err);
+    loop_add_fd(scene.loop, scene.pipes[0][0], loop_on_first_signals, &actor, &err);
+    loop_add_timer(scene.loop, 0, 10, loop_insist, &actor, &err);
     alarm(300);
     kill(getpid(), SIGTERM);
     loop_run(scene.loop, &err);
@@ -403,7 +404,7 @@ static void a_second_signal_ends_at_once_but_not_one_at_the_heels_of_the_first(v
     int status = 0;
     pid_t child = fork();
     if (child == 0)
-        s_be_told_twice();
+        loop_be_told_twice();
     assert_true(child > 0);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status));

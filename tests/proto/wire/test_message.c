@@ -12,7 +12,7 @@
 #include "tests/support/message_samples.h"
 
 /* Encoding both must give the same bytes in all frames. */
-static void s_same(const struct message *a, const struct message *b)
+static void message_same(const struct message *a, const struct message *b)
 {
     struct err err = {0};
     struct message_frames *first = message_encode(a, &err), *second = message_encode(b, &err);
@@ -44,7 +44,7 @@ static void every_message_survives_the_round_trip(void **state)
         if (!message_decode(list, count, &got, &err))
             fail_msg("%s", err.text);
         assert_int_equal(got.type, type);
-        s_same(&sent, &got);
+        message_same(&sent, &got);
         message_close(&got);
         assert_null(got.frames);
         message_frames_destroy(&frames);
@@ -115,7 +115,7 @@ static void bulk_frames_may_lie_anywhere(void **state)
             list[i].data = memcpy(odd + 1, list[i].data, list[i].size);
         }
         assert_true(message_decode(list, count, &got, &err));
-        s_same(&sent, &got);
+        message_same(&sent, &got);
         message_close(&got);
         for (size_t i = 0; i < count; i++)
             free(blocks[i]);
@@ -123,7 +123,7 @@ static void bulk_frames_may_lie_anywhere(void **state)
     }
 }
 
-static void s_not_encoded(const struct message *message, const char *text)
+static void message_not_encoded(const struct message *message, const char *text)
 {
     struct err err = {0};
     struct message_frames *frames = message_encode(message, &err);
@@ -137,33 +137,33 @@ static void a_value_out_of_range_names_message_and_field(void **state)
     (void)state;
     struct message m = sample_message(MESSAGE_SPAN);
     m.span.steps = 2000;
-    s_not_encoded(&m, "SPAN: field steps: 2000 is above 1024");
+    message_not_encoded(&m, "SPAN: field steps: 2000 is above 1024");
     m = sample_message(MESSAGE_CREDIT);
     m.credit.units = 0;
-    s_not_encoded(&m, "CREDIT: field units: 0 is below 1");
+    message_not_encoded(&m, "CREDIT: field units: 0 is below 1");
     m = sample_message(MESSAGE_GENERATION);
     m.generation.rank = 8;
     m.generation.size = 8;
-    s_not_encoded(&m, "GENERATION: field rank: 8 is not below size, 8");
+    message_not_encoded(&m, "GENERATION: field rank: 8 is not below size, 8");
     m = sample_message(MESSAGE_STATE);
     m.state.total--;
-    s_not_encoded(&m, "STATE: field size: 5 bytes at 4294967291 end after 4294967295");
+    message_not_encoded(&m, "STATE: field size: 5 bytes at 4294967291 end after 4294967295");
     m.state.offset = (uint64_t)1 << 40;
-    s_not_encoded(&m, "STATE: field size: 5 bytes at 1099511627776 end after 4294967295");
+    message_not_encoded(&m, "STATE: field size: 5 bytes at 1099511627776 end after 4294967295");
     m = sample_message(MESSAGE_READY);
     m.ready.step = SAMPLE_MOST + 1;
-    s_not_encoded(&m, "READY: field step: 9223372036854775808 is above 9223372036854775807");
+    message_not_encoded(&m, "READY: field step: 9223372036854775808 is above 9223372036854775807");
     m = sample_message(MESSAGE_VALIDATE);
     m.validate.what = 8;
-    s_not_encoded(&m, "VALIDATE: field what: 8 is above 7");
+    message_not_encoded(&m, "VALIDATE: field what: 8 is above 7");
     m = sample_message(MESSAGE_SCORED);
     m.scored.forced_loss_sum = (double)NAN;
-    s_not_encoded(&m, "SCORED: field forced_loss_sum: not a finite number");
+    message_not_encoded(&m, "SCORED: field forced_loss_sum: not a finite number");
     m = sample_message(MESSAGE_SCORED);
     m.scored.free_correct = 101;
-    s_not_encoded(&m, "SCORED: field free_correct: 101 is above tokens");
+    message_not_encoded(&m, "SCORED: field free_correct: 101 is above tokens");
     m = (struct message){.type = (enum message_type)77};
-    s_not_encoded(&m, "message type 77 is unknown");
+    message_not_encoded(&m, "message type 77 is unknown");
 }
 
 static void a_bad_shard_is_named(void **state)
@@ -173,24 +173,24 @@ static void a_bad_shard_is_named(void **state)
     struct message m = sample_message(MESSAGE_SPAN);
     m.span.shards = shards;
     m.span.shard_count = 2;
-    s_not_encoded(&m, "SPAN: frame shards: entry 1: not after the one before it");
+    message_not_encoded(&m, "SPAN: frame shards: entry 1: not after the one before it");
     shards[1] = (struct span_shard){3, 0, 2};
-    s_not_encoded(&m, "SPAN: frame shards: entry 1: step 3 is not below 3");
+    message_not_encoded(&m, "SPAN: frame shards: entry 1: step 3 is not below 3");
     shards[1] = (struct span_shard){2, 4096, 2};
-    s_not_encoded(&m, "SPAN: frame shards: entry 1: shard 4096 is not below 4096");
+    message_not_encoded(&m, "SPAN: frame shards: entry 1: shard 4096 is not below 4096");
     shards[1] = (struct span_shard){2, 0, UINT32_MAX};
-    s_not_encoded(&m, "SPAN: field row_count: 3 is not the sum of the shards' rows, 4294967296");
+    message_not_encoded(&m, "SPAN: field row_count: 3 is not the sum of the shards' rows, 4294967296");
     shards[1] = (struct span_shard){2, 0, 2};
     struct span_step of[3] = {{1, 2, 0}, {0, 0, 0}, {1, 1, 3}};
     m.span.of = of;
-    s_not_encoded(&m, "SPAN: frame of: step 1: a batch has at least one token");
+    message_not_encoded(&m, "SPAN: frame of: step 1: a batch has at least one token");
     of[1].tokens = 1;
     of[1].src_distinct = UINT32_MAX;
-    s_not_encoded(&m, "SPAN: field distinct_count: 6 is not the sum of the steps', 4294967301");
+    message_not_encoded(&m, "SPAN: field distinct_count: 6 is not the sum of the steps', 4294967301");
     of[1].src_distinct = 0;
     uint16_t distinct[6] = {3, 3, 9, 0, 1, 256};
     m.span.distinct = distinct;
-    s_not_encoded(&m, "SPAN: frame distinct: step 0: 3 does not rise above 3");
+    message_not_encoded(&m, "SPAN: frame distinct: step 0: 3 does not rise above 3");
 }
 
 static void a_bad_row_is_named(void **state)
@@ -199,14 +199,14 @@ static void a_bad_row_is_named(void **state)
     uint16_t lengths[3] = {2, 0, 1};
     struct message m = sample_message(MESSAGE_VALIDATE);
     m.validate.rows.tgt_lengths = lengths;
-    s_not_encoded(&m, "VALIDATE: frame tgt_lengths: row 1: 0 is not 1..1002");
+    message_not_encoded(&m, "VALIDATE: frame tgt_lengths: row 1: 0 is not 1..1002");
     lengths[1] = 1003;
-    s_not_encoded(&m, "VALIDATE: frame tgt_lengths: row 1: 1003 is not 1..1002");
+    message_not_encoded(&m, "VALIDATE: frame tgt_lengths: row 1: 1003 is not 1..1002");
     lengths[1] = 2;
-    s_not_encoded(&m, "VALIDATE: field id_count: 10 is not the sum of the lengths, 11");
+    message_not_encoded(&m, "VALIDATE: field id_count: 10 is not the sum of the lengths, 11");
     m = sample_message(MESSAGE_SCORED);
     m.scored.id_count = 9;
-    s_not_encoded(&m, "SCORED: field id_count: 9 is not the sum of the lengths, 10");
+    message_not_encoded(&m, "SCORED: field id_count: 9 is not the sum of the lengths, 10");
 }
 
 static void a_bad_result_is_named(void **state)
@@ -216,11 +216,11 @@ static void a_bad_result_is_named(void **state)
     struct message m = sample_message(MESSAGE_REPORT);
     m.report.results = results;
     m.report.steps = 2;
-    s_not_encoded(&m, "REPORT: frame results: step 1: 3 correct of 2 tokens");
+    message_not_encoded(&m, "REPORT: frame results: step 1: 3 correct of 2 tokens");
     results[1] = (struct step_result){(double)INFINITY, 1, 2, 1};
-    s_not_encoded(&m, "REPORT: frame results: step 1: loss_sum is not a finite number");
+    message_not_encoded(&m, "REPORT: frame results: step 1: loss_sum is not a finite number");
     results[1] = (struct step_result){1, -1, 2, 1};
-    s_not_encoded(&m, "REPORT: frame results: step 1: grad_norm is not a finite number from 0 up");
+    message_not_encoded(&m, "REPORT: frame results: step 1: grad_norm is not a finite number from 0 up");
 }
 
 static void a_bad_text_is_named(void **state)
@@ -230,16 +230,16 @@ static void a_bad_text_is_named(void **state)
     memset(longer, 'x', sizeof longer);
     struct message m = sample_message(MESSAGE_HELLO);
     m.hello.isa = (struct text){longer, MESSAGE_NAME + 1};
-    s_not_encoded(&m, "HELLO: field isa: 129 bytes are not 0..128");
+    message_not_encoded(&m, "HELLO: field isa: 129 bytes are not 0..128");
     m.hello.isa = SAMPLE_TEXT("avx2\n");
-    s_not_encoded(&m, "HELLO: field isa: holds the control character 0x0a");
+    message_not_encoded(&m, "HELLO: field isa: holds the control character 0x0a");
     m.hello.isa = SAMPLE_TEXT("\xc0\xaf");
-    s_not_encoded(&m, "HELLO: field isa: not UTF-8");
+    message_not_encoded(&m, "HELLO: field isa: not UTF-8");
     m = sample_message(MESSAGE_WELCOME);
     m.welcome.config = (struct text){longer, sizeof longer};
-    s_not_encoded(&m, "WELCOME: field config: 32769 bytes are not 0..32768");
+    message_not_encoded(&m, "WELCOME: field config: 32769 bytes are not 0..32768");
     m.welcome.config = (struct text){"a: 1\n\0", 6};
-    s_not_encoded(&m, "WELCOME: field config: holds the control character 0x00");
+    message_not_encoded(&m, "WELCOME: field config: holds the control character 0x00");
 }
 
 /* An err may be cut in the middle of a character, or quote a damaged file: it must reach the peer all the same. */
@@ -278,7 +278,7 @@ static void a_message_above_the_limit_is_not_sent(void **state)
         lengths[i] = ROW_LENGTH;
     struct message m = {.type = MESSAGE_VALIDATE, .validate = {.what = 1}};
     m.validate.rows = (struct rows){ROWS, lengths, lengths, ids, (size_t)ROWS * 2 * ROW_LENGTH};
-    s_not_encoded(&m, "VALIDATE: field id_count: 66132000 is above 33554432");
+    message_not_encoded(&m, "VALIDATE: field id_count: 66132000 is above 33554432");
     m.validate.rows.count = 16743;
     m.validate.rows.id_count = (size_t)16743 * 2 * ROW_LENGTH;
     struct err err = {0};

@@ -15,7 +15,7 @@
 #include "proto/wire/pack.h"
 #include "tests/support/message_samples.h"
 
-static const char s_header_credit[] = "\x82\xa1v\x92\x01\x00\xa1t\x06";
+static const char message_hostile_header_credit[] = "\x82\xa1v\x92\x01\x00\xa1t\x06";
 
 /* The frames of a sample, each in memory of its own. */
 struct copies {
@@ -24,7 +24,7 @@ struct copies {
     size_t count;
 };
 
-static uint8_t *s_block(const void *data, size_t size)
+static uint8_t *message_hostile_block(const void *data, size_t size)
 {
     uint8_t *block = malloc(size);
     if (size > 0)
@@ -32,7 +32,7 @@ static uint8_t *s_block(const void *data, size_t size)
     return block;
 }
 
-static struct copies s_copies(const struct message *message)
+static struct copies message_hostile_copies(const struct message *message)
 {
     struct err err = {0};
     struct copies copies = {0};
@@ -40,18 +40,18 @@ static struct copies s_copies(const struct message *message)
     assert_non_null(frames);
     copies.count = message_frames_list(frames, copies.list);
     for (size_t i = 0; i < copies.count; i++)
-        copies.list[i].data = copies.bytes[i] = s_block(copies.list[i].data, copies.list[i].size);
+        copies.list[i].data = copies.bytes[i] = message_hostile_block(copies.list[i].data, copies.list[i].size);
     message_frames_destroy(&frames);
     return copies;
 }
 
-static void s_free(struct copies *copies)
+static void message_hostile_free(struct copies *copies)
 {
     for (size_t i = 0; i < copies->count; i++)
         free(copies->bytes[i]);
 }
 
-static void s_refused(const struct frame *list, size_t count, const char *text)
+static void message_hostile_refused(const struct frame *list, size_t count, const char *text)
 {
     struct err err = {0};
     struct message message;
@@ -63,7 +63,7 @@ static void s_refused(const struct frame *list, size_t count, const char *text)
 }
 
 /* Decode what may be good or bad; what is taken for good must be in range and encode again. */
-static bool s_harmless(const struct frame *list, size_t count)
+static bool message_hostile_harmless(const struct frame *list, size_t count)
 {
     struct err err = {0};
     struct message message;
@@ -84,18 +84,18 @@ static void every_truncation_of_every_frame_is_refused(void **state)
     (void)state;
     for (int type = MESSAGE_HELLO; type < MESSAGE_TYPES; type++) {
         struct message message = sample_message((enum message_type)type);
-        struct copies copies = s_copies(&message);
+        struct copies copies = message_hostile_copies(&message);
         for (size_t i = 0; i < copies.count; i++) {
             struct frame whole = copies.list[i];
             for (size_t size = 0; size < whole.size; size++) {
-                uint8_t *cut = s_block(whole.data, size);
+                uint8_t *cut = message_hostile_block(whole.data, size);
                 copies.list[i] = (struct frame){cut, size};
-                s_refused(copies.list, copies.count, NULL);
+                message_hostile_refused(copies.list, copies.count, NULL);
                 free(cut);
             }
             copies.list[i] = whole;
         }
-        s_free(&copies);
+        message_hostile_free(&copies);
     }
 }
 
@@ -105,13 +105,13 @@ static void every_changed_byte_is_refused_or_in_range(void **state)
     unsigned refused = 0, taken = 0;
     for (int type = MESSAGE_HELLO; type < MESSAGE_TYPES; type++) {
         struct message message = sample_message((enum message_type)type);
-        struct copies copies = s_copies(&message);
+        struct copies copies = message_hostile_copies(&message);
         for (size_t i = 0; i < copies.count; i++) {
             for (size_t at = 0; at < copies.list[i].size; at++) {
                 uint8_t *byte = copies.bytes[i] + at, good = *byte;
                 for (unsigned change = 1; change < 256; change++) {
                     *byte = (uint8_t)(good ^ change);
-                    if (s_harmless(copies.list, copies.count))
+                    if (message_hostile_harmless(copies.list, copies.count))
                         taken++;
                     else
                         refused++;
@@ -119,8 +119,8 @@ static void every_changed_byte_is_refused_or_in_range(void **state)
                 *byte = good;
             }
         }
-        assert_true(s_harmless(copies.list, copies.count));
-        s_free(&copies);
+        assert_true(message_hostile_harmless(copies.list, copies.count));
+        message_hostile_free(&copies);
     }
     assert_true(refused > taken && taken > 0);
 }
@@ -130,31 +130,32 @@ static void every_wrong_number_of_frames_is_refused(void **state)
     (void)state;
     for (int type = MESSAGE_HELLO; type < MESSAGE_TYPES; type++) {
         struct message message = sample_message((enum message_type)type);
-        struct copies copies = s_copies(&message);
+        struct copies copies = message_hostile_copies(&message);
         size_t right = copies.count;
         for (size_t count = right; count <= MESSAGE_FRAMES; count++)
             copies.list[count] = (struct frame){"", 0};
         for (size_t count = 0; count <= MESSAGE_FRAMES + 1; count++)
             if (count != right)
-                s_refused(copies.list, count, NULL);
-        s_free(&copies);
+                message_hostile_refused(copies.list, count, NULL);
+        message_hostile_free(&copies);
     }
 }
 
 /* Decode a CREDIT whose body is the given bytes. */
-static void s_credit(const void *body, size_t size, const char *text)
+static void message_hostile_credit(const void *body, size_t size, const char *text)
 {
-    uint8_t *header = s_block(s_header_credit, sizeof s_header_credit - 1), *block = s_block(body, size);
-    struct frame list[] = {{header, sizeof s_header_credit - 1}, {block, size}};
+    uint8_t *header = message_hostile_block(message_hostile_header_credit, sizeof message_hostile_header_credit - 1),
+            *block = message_hostile_block(body, size);
+    struct frame list[] = {{header, sizeof message_hostile_header_credit - 1}, {block, size}};
     if (text != NULL)
-        s_refused(list, 2, text);
+        message_hostile_refused(list, 2, text);
     else
-        assert_true(s_harmless(list, 2));
+        assert_true(message_hostile_harmless(list, 2));
     free(header);
     free(block);
 }
 
-#define CREDIT_BODY(literal, text) s_credit(literal, sizeof(literal) - 1, text)
+#define CREDIT_BODY(literal, text) message_hostile_credit(literal, sizeof(literal) - 1, text)
 
 static void fields_missing_mistyped_or_repeated_are_named(void **state)
 {
@@ -222,13 +223,14 @@ static void a_map_of_more_than_64_fields_is_refused(void **state)
         buffer_append(&body, "\xa5units\x02", 7);
         for (int i = 1; i < fields; i++)
             buffer_append(&body, (char[]){(char)0xa2, (char)('a' + i % 16), (char)('a' + i / 16), 1}, 4);
-        s_credit(body.data, body.size, fields == PACK_FIELDS ? NULL : "CREDIT: a map of 65 fields is above 64");
+        message_hostile_credit(body.data, body.size,
+                               fields == PACK_FIELDS ? NULL : "CREDIT: a map of 65 fields is above 64");
         buffer_free(&body);
     }
 }
 
 /* `depth` containers inside each other, the body's map counted. The innermost is empty, or holds an item. */
-static void s_nested(int depth, char lead, const char *inner, const char *text)
+static void message_hostile_nested(int depth, char lead, const char *inner, const char *text)
 {
     struct buffer body = {0};
     buffer_text(&body, "\x82\xa5units\x02\xa1x");
@@ -238,7 +240,7 @@ static void s_nested(int depth, char lead, const char *inner, const char *text)
             buffer_text(&body, "\xa1k");
     }
     buffer_text(&body, inner);
-    s_credit(body.data, body.size, text);
+    message_hostile_credit(body.data, body.size, text);
     buffer_free(&body);
 }
 
@@ -248,13 +250,13 @@ static void containers_nest_32_deep_and_no_deeper(void **state)
     static const char deeper[] = "CREDIT: containers are nested deeper than 32";
     for (int i = 0; i < 2; i++) {
         char lead = (char)(i == 0 ? 0x91 : 0x81);
-        s_nested(32, lead, "\x91\x05", NULL);
-        s_nested(32, lead, "\x81\xa1k\xc0", NULL);
-        s_nested(32, lead, "\x90", NULL);
-        s_nested(33, lead, "\x91\x05", deeper);
-        s_nested(33, lead, "\x90", deeper);
-        s_nested(33, lead, "\x80", deeper);
-        s_nested(60000, (char)0x91, "\x05", deeper);
+        message_hostile_nested(32, lead, "\x91\x05", NULL);
+        message_hostile_nested(32, lead, "\x81\xa1k\xc0", NULL);
+        message_hostile_nested(32, lead, "\x90", NULL);
+        message_hostile_nested(33, lead, "\x91\x05", deeper);
+        message_hostile_nested(33, lead, "\x90", deeper);
+        message_hostile_nested(33, lead, "\x80", deeper);
+        message_hostile_nested(60000, (char)0x91, "\x05", deeper);
     }
 }
 
@@ -270,24 +272,25 @@ static void a_map_frame_ends_at_64_kib(void **state)
         memset(buffer_reserve(&body, text), 'y', text);
         body.size += text;
         assert_int_equal(body.size, size);
-        s_credit(body.data, body.size, size == MESSAGE_MAP ? NULL : "CREDIT: body: 65537 bytes are above 65536");
+        message_hostile_credit(body.data, body.size,
+                               size == MESSAGE_MAP ? NULL : "CREDIT: body: 65537 bytes are above 65536");
         buffer_free(&body);
     }
 }
 
 /* Decode a good CREDIT body behind the given header. */
-static void s_header(const void *header, size_t size, const char *text)
+static void message_hostile_header(const void *header, size_t size, const char *text)
 {
-    uint8_t *block = s_block(header, size);
+    uint8_t *block = message_hostile_block(header, size);
     struct frame list[] = {{block, size}, {"\x81\xa5units\x02", 8}};
     if (text != NULL)
-        s_refused(list, 2, text);
+        message_hostile_refused(list, 2, text);
     else
-        assert_true(s_harmless(list, 2));
+        assert_true(message_hostile_harmless(list, 2));
     free(block);
 }
 
-#define HEADER(literal, text) s_header(literal, sizeof(literal) - 1, text)
+#define HEADER(literal, text) message_hostile_header(literal, sizeof(literal) - 1, text)
 
 static void another_major_version_is_told_both(void **state)
 {
@@ -312,15 +315,15 @@ static void another_major_version_is_told_both(void **state)
 }
 
 /* Change one bulk frame of a sample in place. */
-static void s_bulk_refused(enum message_type type, size_t frame, size_t at, const void *bytes, size_t size,
-                           const char *text)
+static void message_hostile_bulk_refused(enum message_type type, size_t frame, size_t at, const void *bytes,
+                                         size_t size, const char *text)
 {
     struct message message = sample_message(type);
-    struct copies copies = s_copies(&message);
+    struct copies copies = message_hostile_copies(&message);
     assert_true(at + size <= copies.list[frame].size);
     memcpy(copies.bytes[frame] + at, bytes, size);
-    s_refused(copies.list, copies.count, text);
-    s_free(&copies);
+    message_hostile_refused(copies.list, copies.count, text);
+    message_hostile_free(&copies);
 }
 
 static void bulk_values_are_checked_on_arrival(void **state)
@@ -328,17 +331,21 @@ static void bulk_values_are_checked_on_arrival(void **state)
     (void)state;
     static const uint8_t zero[4] = {0}, most[4] = {255, 255, 255, 255};
     double nan_value = (double)NAN;
-    s_bulk_refused(MESSAGE_SPAN, 2, 12, zero, 4, "SPAN: frame of: step 1: a batch has at least one token");
-    s_bulk_refused(MESSAGE_SPAN, 2, 0, zero, 4, "SPAN: frame of: step 0: a batch has at least one token");
-    s_bulk_refused(MESSAGE_SPAN, 7, 2, zero, 2, "SPAN: frame distinct: step 0: 0 does not rise above 3");
-    s_bulk_refused(MESSAGE_SPAN, 3, 12, most, 4, "SPAN: frame shards: entry 1: step 4294967295 is not below 3");
-    s_bulk_refused(MESSAGE_SPAN, 3, 4, most, 4, "SPAN: frame shards: entry 0: shard 4294967295 is not below 4096");
-    s_bulk_refused(MESSAGE_SPAN, 4, 2, zero, 2, "SPAN: frame src_lengths: row 1: 0 is not 1..1002");
-    s_bulk_refused(MESSAGE_SPAN, 5, 4, most, 2, "SPAN: frame tgt_lengths: row 2: 65535 is not 1..1002");
-    s_bulk_refused(MESSAGE_REPORT, 2, 24, &nan_value, 8,
-                   "REPORT: frame results: step 1: loss_sum is not a finite number");
-    s_bulk_refused(MESSAGE_SCORED, 2, 0, zero, 2, "SCORED: field id_count: 10 is not the sum of the lengths, 6");
-    s_bulk_refused(MESSAGE_STATE, 1, 0, zero, 1, NULL);
+    message_hostile_bulk_refused(MESSAGE_SPAN, 2, 12, zero, 4,
+                                 "SPAN: frame of: step 1: a batch has at least one token");
+    message_hostile_bulk_refused(MESSAGE_SPAN, 2, 0, zero, 4, "SPAN: frame of: step 0: a batch has at least one token");
+    message_hostile_bulk_refused(MESSAGE_SPAN, 7, 2, zero, 2, "SPAN: frame distinct: step 0: 0 does not rise above 3");
+    message_hostile_bulk_refused(MESSAGE_SPAN, 3, 12, most, 4,
+                                 "SPAN: frame shards: entry 1: step 4294967295 is not below 3");
+    message_hostile_bulk_refused(MESSAGE_SPAN, 3, 4, most, 4,
+                                 "SPAN: frame shards: entry 0: shard 4294967295 is not below 4096");
+    message_hostile_bulk_refused(MESSAGE_SPAN, 4, 2, zero, 2, "SPAN: frame src_lengths: row 1: 0 is not 1..1002");
+    message_hostile_bulk_refused(MESSAGE_SPAN, 5, 4, most, 2, "SPAN: frame tgt_lengths: row 2: 65535 is not 1..1002");
+    message_hostile_bulk_refused(MESSAGE_REPORT, 2, 24, &nan_value, 8,
+                                 "REPORT: frame results: step 1: loss_sum is not a finite number");
+    message_hostile_bulk_refused(MESSAGE_SCORED, 2, 0, zero, 2,
+                                 "SCORED: field id_count: 10 is not the sum of the lengths, 6");
+    message_hostile_bulk_refused(MESSAGE_STATE, 1, 0, zero, 1, NULL);
 }
 
 static void characters_are_those_of_rfc_3629(void **state)
@@ -369,7 +376,7 @@ static void characters_are_those_of_rfc_3629(void **state)
         {"\xff", 1, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        uint8_t *block = s_block(cases[i].bytes, cases[i].size);
+        uint8_t *block = message_hostile_block(cases[i].bytes, cases[i].size);
         assert_int_equal(pack_character(block, cases[i].size), cases[i].length);
         free(block);
     }
@@ -387,9 +394,10 @@ static void a_random_frame_never_crashes_the_reader(void **state)
         }
         bytes[0] = (uint8_t)(0x80 | (bytes[0] & 3));
         size_t size = bytes[23] % 23U;
-        uint8_t *block = s_block(bytes, size);
-        struct frame list[] = {{s_header_credit, sizeof s_header_credit - 1}, {block, size}};
-        s_harmless(list, 2);
+        uint8_t *block = message_hostile_block(bytes, size);
+        struct frame list[] = {{message_hostile_header_credit, sizeof message_hostile_header_credit - 1},
+                               {block, size}};
+        message_hostile_harmless(list, 2);
         free(block);
     }
 }

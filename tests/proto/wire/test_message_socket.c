@@ -18,7 +18,7 @@ struct wire {
     char address[256];
 };
 
-static void *s_socket(struct wire *wire, int type)
+static void *message_socket_socket(struct wire *wire, int type)
 {
     void *socket = zmq_socket(wire->context, type);
     assert_non_null(socket);
@@ -28,11 +28,11 @@ static void *s_socket(struct wire *wire, int type)
     return socket;
 }
 
-static void s_open(struct wire *wire, const char *bind, int high_water)
+static void message_socket_open(struct wire *wire, const char *bind, int high_water)
 {
     wire->context = zmq_ctx_new();
-    wire->router = s_socket(wire, ZMQ_ROUTER);
-    wire->dealer = s_socket(wire, ZMQ_DEALER);
+    wire->router = message_socket_socket(wire, ZMQ_ROUTER);
+    wire->dealer = message_socket_socket(wire, ZMQ_DEALER);
     int mandatory = 1;
     zmq_setsockopt(wire->router, ZMQ_ROUTER_MANDATORY, &mandatory, sizeof mandatory);
     void *sockets[] = {wire->router, wire->dealer};
@@ -47,7 +47,7 @@ static void s_open(struct wire *wire, const char *bind, int high_water)
     assert_int_equal(zmq_connect(wire->dealer, wire->address), 0);
 }
 
-static void s_close(struct wire *wire)
+static void message_socket_close(struct wire *wire)
 {
     if (wire->dealer != NULL)
         zmq_close(wire->dealer);
@@ -55,14 +55,14 @@ static void s_close(struct wire *wire)
     zmq_ctx_term(wire->context);
 }
 
-static void s_sent(void *socket, const struct route *to, const struct message *message)
+static void message_socket_sent(void *socket, const struct route *to, const struct message *message)
 {
     struct err err = {0};
     if (!message_send_wait(socket, to, message, &err))
         fail_msg("%s", err.text);
 }
 
-static void s_received(void *socket, struct route *from, struct message *message)
+static void message_socket_received(void *socket, struct route *from, struct message *message)
 {
     struct err err = {0};
     bool got;
@@ -71,29 +71,29 @@ static void s_received(void *socket, struct route *from, struct message *message
     assert_true(got);
 }
 
-static const char *const s_transports[] = {"inproc://coordinator", "tcp://127.0.0.1:*"};
+static const char *const message_socket_transports[] = {"inproc://coordinator", "tcp://127.0.0.1:*"};
 
 static void every_message_crosses_a_socket_both_ways(void **state)
 {
     (void)state;
     for (size_t t = 0; t < 2; t++) {
         struct wire wire;
-        s_open(&wire, s_transports[t], 1000);
+        message_socket_open(&wire, message_socket_transports[t], 1000);
         struct route from;
         for (int type = MESSAGE_HELLO; type < MESSAGE_TYPES; type++) {
             struct message sent = sample_message((enum message_type)type), got;
-            s_sent(wire.dealer, NULL, &sent);
-            s_received(wire.router, &from, &got);
+            message_socket_sent(wire.dealer, NULL, &sent);
+            message_socket_received(wire.router, &from, &got);
             assert_int_equal(got.type, type);
             assert_int_equal(from.size, 8);
             assert_memory_equal(from.id, "worker-1", 8);
-            s_sent(wire.router, &from, &got);
+            message_socket_sent(wire.router, &from, &got);
             message_close(&got);
-            s_received(wire.dealer, NULL, &got);
+            message_socket_received(wire.dealer, NULL, &got);
             assert_int_equal(got.type, type);
             message_close(&got);
         }
-        s_close(&wire);
+        message_socket_close(&wire);
     }
 }
 
@@ -101,26 +101,26 @@ static void a_full_piece_of_state_arrives_whole(void **state)
 {
     (void)state;
     struct wire wire;
-    s_open(&wire, s_transports[1], 1000);
+    message_socket_open(&wire, message_socket_transports[1], 1000);
     uint8_t *piece = malloc(STATE_PIECE);
     for (size_t i = 0; i < STATE_PIECE; i++)
         piece[i] = (uint8_t)(i * 2654435761U >> 24);
     struct message sent = {.type = MESSAGE_STATE, .state = {1, 0, 0, STATE_PIECE, piece, STATE_PIECE}}, got;
     struct route from;
-    s_sent(wire.dealer, NULL, &sent);
-    s_received(wire.router, &from, &got);
+    message_socket_sent(wire.dealer, NULL, &sent);
+    message_socket_received(wire.router, &from, &got);
     assert_int_equal(got.state.size, STATE_PIECE);
     assert_memory_equal(got.state.bytes, piece, STATE_PIECE);
     message_close(&got);
     free(piece);
-    s_close(&wire);
+    message_socket_close(&wire);
 }
 
 static void nothing_there_is_not_a_failure(void **state)
 {
     (void)state;
     struct wire wire;
-    s_open(&wire, s_transports[0], 1000);
+    message_socket_open(&wire, message_socket_transports[0], 1000);
     struct err err = {0};
     struct message got;
     struct route from;
@@ -128,17 +128,17 @@ static void nothing_there_is_not_a_failure(void **state)
     assert_true(message_receive(wire.router, &from, false, &got, &any, &err));
     assert_false(any);
     message_close(&got);
-    s_close(&wire);
+    message_socket_close(&wire);
 }
 
 /* Send `count` frames, all alike. */
-static void s_junk(void *socket, const void *data, size_t size, int count)
+static void message_socket_junk(void *socket, const void *data, size_t size, int count)
 {
     for (int i = 0; i < count; i++)
         assert_true(zmq_send(socket, data, size, i + 1 < count ? ZMQ_SNDMORE : 0) >= 0);
 }
 
-static void s_refused(void *router, const char *text)
+static void message_socket_refused(void *router, const char *text)
 {
     struct err err = {0};
     struct message got;
@@ -160,28 +160,28 @@ static void junk_is_consumed_and_the_next_message_is_read(void **state)
     char *large = calloc(1, 16 << 20);
     for (size_t t = 0; t < 2; t++) {
         struct wire wire;
-        s_open(&wire, s_transports[t], 1000);
+        message_socket_open(&wire, message_socket_transports[t], 1000);
         struct message sent = sample_message(MESSAGE_SPAN), got;
         struct route from;
         for (int count = 1; count <= 20; count++) {
-            s_junk(wire.dealer, "", 0, count);
-            s_junk(wire.dealer, "GET / HTTP/1.1\r\n", 16, count);
-            s_junk(wire.dealer, "\x82\xa1v\x92\x01\x00\xa1t\x07", 9, count);
-            s_sent(wire.dealer, NULL, &sent);
+            message_socket_junk(wire.dealer, "", 0, count);
+            message_socket_junk(wire.dealer, "GET / HTTP/1.1\r\n", 16, count);
+            message_socket_junk(wire.dealer, "\x82\xa1v\x92\x01\x00\xa1t\x07", 9, count);
+            message_socket_sent(wire.dealer, NULL, &sent);
         }
-        s_junk(wire.dealer, large, 16 << 20, 5);
-        s_sent(wire.dealer, NULL, &sent);
+        message_socket_junk(wire.dealer, large, 16 << 20, 5);
+        message_socket_sent(wire.dealer, NULL, &sent);
         for (int count = 1; count <= 20; count++) {
             for (int i = 0; i < 3; i++)
-                s_refused(wire.router, NULL);
-            s_received(wire.router, &from, &got);
+                message_socket_refused(wire.router, NULL);
+            message_socket_received(wire.router, &from, &got);
             assert_int_equal(got.type, MESSAGE_SPAN);
             message_close(&got);
         }
-        s_refused(wire.router, "a message of 83886080 bytes is above 67108864");
-        s_received(wire.router, &from, &got);
+        message_socket_refused(wire.router, "a message of 83886080 bytes is above 67108864");
+        message_socket_received(wire.router, &from, &got);
         message_close(&got);
-        s_close(&wire);
+        message_socket_close(&wire);
     }
     free(large);
 }
@@ -190,16 +190,16 @@ static void what_was_wrong_is_said(void **state)
 {
     (void)state;
     struct wire wire;
-    s_open(&wire, s_transports[0], 1000);
-    s_junk(wire.dealer, "\x80", 1, 1);
-    s_refused(wire.router, "1 frames are no message: a header and a body are the least");
-    s_junk(wire.dealer, "\x80", 1, 9);
-    s_refused(wire.router, "9 frames are above 8");
-    s_junk(wire.dealer, "\x80", 1, 2);
-    s_refused(wire.router, "header: field v: missing");
-    s_junk(wire.dealer, "\x82\xa1v\x92\x02\x01\xa1t\x01", 9, 2);
-    s_refused(wire.router, "the peer speaks protocol 2.1, this side 1.0");
-    s_close(&wire);
+    message_socket_open(&wire, message_socket_transports[0], 1000);
+    message_socket_junk(wire.dealer, "\x80", 1, 1);
+    message_socket_refused(wire.router, "1 frames are no message: a header and a body are the least");
+    message_socket_junk(wire.dealer, "\x80", 1, 9);
+    message_socket_refused(wire.router, "9 frames are above 8");
+    message_socket_junk(wire.dealer, "\x80", 1, 2);
+    message_socket_refused(wire.router, "header: field v: missing");
+    message_socket_junk(wire.dealer, "\x82\xa1v\x92\x02\x01\xa1t\x01", 9, 2);
+    message_socket_refused(wire.router, "the peer speaks protocol 2.1, this side 1.0");
+    message_socket_close(&wire);
 }
 
 /* A PAIR in the place of a ROUTER hands over what stands for the id and nothing behind it. */
@@ -212,7 +212,7 @@ static void a_message_of_the_id_alone_is_refused(void **state)
     zmq_bind(ends[0], "inproc://pair");
     zmq_connect(ends[1], "inproc://pair");
     zmq_send(ends[1], "worker-1", 8, 0);
-    s_refused(ends[0], "0 frames are no message: a header and a body are the least");
+    message_socket_refused(ends[0], "0 frames are no message: a header and a body are the least");
     for (int i = 0; i < 2; i++)
         zmq_close(ends[i]);
     zmq_ctx_term(context);
@@ -222,7 +222,7 @@ static void a_full_queue_is_told_and_nothing_is_half_sent(void **state)
 {
     (void)state;
     struct wire wire;
-    s_open(&wire, s_transports[0], 2);
+    message_socket_open(&wire, message_socket_transports[0], 2);
     struct message sent = sample_message(MESSAGE_SPAN), got;
     struct err err = {0};
     struct route from;
@@ -233,29 +233,29 @@ static void a_full_queue_is_told_and_nothing_is_half_sent(void **state)
     assert_string_equal(err.text, "SPAN: the socket's queue is full");
     assert_true(count > 0);
     for (int i = 0; i < count; i++) {
-        s_received(wire.router, &from, &got);
+        message_socket_received(wire.router, &from, &got);
         assert_int_equal(got.type, MESSAGE_SPAN);
         message_close(&got);
     }
     bool any;
     assert_true(message_receive(wire.router, &from, false, &got, &any, &err));
     assert_false(any);
-    s_sent(wire.dealer, NULL, &sent);
-    s_received(wire.router, &from, &got);
+    message_socket_sent(wire.dealer, NULL, &sent);
+    message_socket_received(wire.router, &from, &got);
     message_close(&got);
-    s_close(&wire);
+    message_socket_close(&wire);
 }
 
 static void a_peer_that_is_gone_is_told(void **state)
 {
     (void)state;
     struct wire wire;
-    s_open(&wire, s_transports[1], 1000);
+    message_socket_open(&wire, message_socket_transports[1], 1000);
     struct err err = {0};
     struct message sent = sample_message(MESSAGE_CREDIT), got;
     struct route from, stranger = {.id = "nobody", .size = 6};
-    s_sent(wire.dealer, NULL, &sent);
-    s_received(wire.router, &from, &got);
+    message_socket_sent(wire.dealer, NULL, &sent);
+    message_socket_received(wire.router, &from, &got);
     message_close(&got);
     assert_false(message_send(wire.router, &stranger, &sent, &err));
     assert_int_equal(err.code, ERR_FAILED);
@@ -270,14 +270,14 @@ static void a_peer_that_is_gone_is_told(void **state)
     assert_string_equal(err.text, "CREDIT: peer is gone");
     assert_false(message_send_wait(wire.router, &from, &sent, &err));
     assert_string_equal(err.text, "CREDIT: peer is gone");
-    s_close(&wire);
+    message_socket_close(&wire);
 }
 
 static void a_message_that_breaks_the_protocol_is_not_sent(void **state)
 {
     (void)state;
     struct wire wire;
-    s_open(&wire, s_transports[0], 1000);
+    message_socket_open(&wire, message_socket_transports[0], 1000);
     struct message sent = sample_message(MESSAGE_CREDIT), got;
     struct route from;
     struct err err = {0};
@@ -287,7 +287,7 @@ static void a_message_that_breaks_the_protocol_is_not_sent(void **state)
     bool any;
     assert_true(message_receive(wire.router, &from, false, &got, &any, &err));
     assert_false(any);
-    s_close(&wire);
+    message_socket_close(&wire);
 }
 
 static void something_that_is_no_socket_is_an_error(void **state)

@@ -24,9 +24,9 @@
 
 enum { PAGE_MOST = 1 << 20 };
 
-static char s_page[PAGE_MOST];
+static char protocol_page_page[PAGE_MOST];
 
-static int s_read_page(void **state)
+static int protocol_page_read_page(void **state)
 {
     static const char path[] = LSTMQ_SOURCE "/proto/wire/PROTOCOL.md";
     (void)state;
@@ -35,18 +35,18 @@ static int s_read_page(void **state)
         perror(path);
         return -1;
     }
-    size_t size = fread(s_page, 1, sizeof s_page - 1, file);
+    size_t size = fread(protocol_page_page, 1, sizeof protocol_page_page - 1, file);
     fclose(file);
-    s_page[size] = '\0';
+    protocol_page_page[size] = '\0';
     return size > 0 ? 0 : -1;
 }
 
 /* The section under a heading of three or two #, up to the next heading. The caller frees it. */
-static char *s_section(const char *heading)
+static char *protocol_page_section(const char *heading)
 {
     char line[128];
     snprintf(line, sizeof line, "\n%s\n", heading);
-    const char *start = strstr(s_page, line);
+    const char *start = strstr(protocol_page_page, line);
     if (start == NULL)
         fail_msg("the page has no heading \"%s\"", heading);
     start += strlen(line);
@@ -55,7 +55,7 @@ static char *s_section(const char *heading)
 }
 
 /* How often `text` occurs. */
-static size_t s_occurrences(const char *page, const char *text)
+static size_t protocol_page_occurrences(const char *page, const char *text)
 {
     size_t count = 0;
     for (const char *at = strstr(page, text); at != NULL; at = strstr(at + 1, text))
@@ -63,14 +63,14 @@ static size_t s_occurrences(const char *page, const char *text)
     return count;
 }
 
-static void s_holds_once(const char *section, const char *text)
+static void protocol_page_holds_once(const char *section, const char *text)
 {
-    if (s_occurrences(section, text) != 1)
-        fail_msg("\"%s\" stands %zu times in:\n%s", text, s_occurrences(section, text), section);
+    if (protocol_page_occurrences(section, text) != 1)
+        fail_msg("\"%s\" stands %zu times in:\n%s", text, protocol_page_occurrences(section, text), section);
 }
 
 /* A limit as the page writes it. */
-static const char *s_number(uint64_t value, char text[32])
+static const char *protocol_page_number(uint64_t value, char text[32])
 {
     if (value == (uint64_t)INT64_MAX)
         return "2^63-1";
@@ -84,7 +84,7 @@ static const char *s_number(uint64_t value, char text[32])
 }
 
 /* The first three cells of a field's row. */
-static void s_field_row(const struct field *field, char *row, size_t size)
+static void protocol_page_field_row(const struct field *field, char *row, size_t size)
 {
     static const char *const types[] = {"uint", "uint", "uint", "real", "line", "text"};
     char least[32], most[32];
@@ -92,8 +92,9 @@ static void s_field_row(const struct field *field, char *row, size_t size)
     if (field->kind == FIELD_REAL)
         snprintf(row, size, "| `%s` | real | finite |", field->name);
     else
-        snprintf(row, size, "| `%s` | %s | %s..%s%s |", field->name, types[field->kind], s_number(field->least, least),
-                 s_number(field->most, most), text ? " bytes" : "");
+        snprintf(row, size, "| `%s` | %s | %s..%s%s |", field->name, types[field->kind],
+                 protocol_page_number(field->least, least), protocol_page_number(field->most, most),
+                 text ? " bytes" : "");
 }
 
 static void each_message_is_on_the_page_as_the_code_has_it(void **state)
@@ -104,20 +105,20 @@ static void each_message_is_on_the_page_as_the_code_has_it(void **state)
         assert_non_null(row);
         char heading[64], expected[256];
         snprintf(heading, sizeof heading, "### %d %s", (int)type, row->name);
-        char *section = s_section(heading);
+        char *section = protocol_page_section(heading);
         for (size_t i = 0; i < row->field_count; i++) {
-            s_field_row(&row->fields[i], expected, sizeof expected);
-            s_holds_once(section, expected);
+            protocol_page_field_row(&row->fields[i], expected, sizeof expected);
+            protocol_page_holds_once(section, expected);
         }
         const char *last = section;
         for (size_t i = 0; i < row->bulk_count; i++) {
             const struct bulk *bulk = &row->bulk[i];
             snprintf(expected, sizeof expected, "\n| `%s` | `%s` | `%s` |", bulk->name, bulk->item, bulk->count);
-            s_holds_once(section, expected);
+            protocol_page_holds_once(section, expected);
             assert_true(strstr(section, expected) > last); /* frames are listed in their order */
             last = strstr(section, expected);
         }
-        assert_int_equal(s_occurrences(section, "\n| `"), row->field_count + row->bulk_count);
+        assert_int_equal(protocol_page_occurrences(section, "\n| `"), row->field_count + row->bulk_count);
         free(section);
     }
 }
@@ -125,7 +126,7 @@ static void each_message_is_on_the_page_as_the_code_has_it(void **state)
 static void the_page_names_no_other_message(void **state)
 {
     (void)state;
-    assert_int_equal(s_occurrences(s_page, "\n### "), MESSAGE_TYPES - 1);
+    assert_int_equal(protocol_page_occurrences(protocol_page_page, "\n### "), MESSAGE_TYPES - 1);
     assert_null(message_row(0));
     assert_null(message_row(MESSAGE_TYPES));
 }
@@ -145,52 +146,52 @@ static void each_count_of_a_bulk_frame_is_a_field(void **state)
     }
 }
 
-static void s_limit(const char *what, long long limit, const char *unit)
+static void protocol_page_limit(const char *what, long long limit, const char *unit)
 {
     char row[256];
     snprintf(row, sizeof row, "\n| %s | %lld%s |", what, limit, unit);
-    s_holds_once(s_page, row);
+    protocol_page_holds_once(protocol_page_page, row);
 }
 
 static void limits_and_version_are_those_of_the_code(void **state)
 {
     (void)state;
-    s_limit("header or body frame", MESSAGE_MAP, " bytes");
-    s_limit("whole message", MESSAGE_BYTES, " bytes");
-    s_limit("frames of a message", MESSAGE_FRAMES, "");
-    s_limit("containers inside each other, the outermost counted", PACK_DEPTH, "");
-    s_limit("fields of a map", PACK_FIELDS, "");
+    protocol_page_limit("header or body frame", MESSAGE_MAP, " bytes");
+    protocol_page_limit("whole message", MESSAGE_BYTES, " bytes");
+    protocol_page_limit("frames of a message", MESSAGE_FRAMES, "");
+    protocol_page_limit("containers inside each other, the outermost counted", PACK_DEPTH, "");
+    protocol_page_limit("fields of a map", PACK_FIELDS, "");
     char text[128];
     snprintf(text, sizeof text, "# The training protocol, version %d.%d\n", PROTOCOL_MAJOR, PROTOCOL_MINOR);
-    assert_memory_equal(s_page, text, strlen(text));
+    assert_memory_equal(protocol_page_page, text, strlen(text));
     snprintf(text, sizeof text, " 1..%d", ROW_LENGTH);
-    assert_true(s_occurrences(s_page, text) >= 2);
+    assert_true(protocol_page_occurrences(protocol_page_page, text) >= 2);
     snprintf(text, sizeof text, "0..%d;", SHARDS_MOST - 1);
-    s_holds_once(s_page, text);
+    protocol_page_holds_once(protocol_page_page, text);
 }
 
-static void s_layout(const char *type, const char *name, size_t offset)
+static void protocol_page_layout(const char *type, const char *name, size_t offset)
 {
     char row[128];
     snprintf(row, sizeof row, "\n| %zu | %s | `%s` |", offset, type, name);
-    s_holds_once(s_page, row);
+    protocol_page_holds_once(protocol_page_page, row);
 }
 
 static void layouts_are_those_of_the_structs(void **state)
 {
     (void)state;
-    s_layout("u32", "step", offsetof(struct span_shard, step));
-    s_layout("u32", "shard", offsetof(struct span_shard, shard));
-    s_layout("u32", "rows", offsetof(struct span_shard, rows));
-    s_layout("f64", "loss_sum", offsetof(struct step_result, loss_sum));
-    s_layout("f64", "grad_norm", offsetof(struct step_result, grad_norm));
-    s_layout("u32", "tokens", offsetof(struct step_result, tokens));
-    s_layout("u32", "correct", offsetof(struct step_result, correct));
+    protocol_page_layout("u32", "step", offsetof(struct span_shard, step));
+    protocol_page_layout("u32", "shard", offsetof(struct span_shard, shard));
+    protocol_page_layout("u32", "rows", offsetof(struct span_shard, rows));
+    protocol_page_layout("f64", "loss_sum", offsetof(struct step_result, loss_sum));
+    protocol_page_layout("f64", "grad_norm", offsetof(struct step_result, grad_norm));
+    protocol_page_layout("u32", "tokens", offsetof(struct step_result, tokens));
+    protocol_page_layout("u32", "correct", offsetof(struct step_result, correct));
     char text[64];
     snprintf(text, sizeof text, "\n`span_shard`, %zu bytes:\n", sizeof(struct span_shard));
-    s_holds_once(s_page, text);
+    protocol_page_holds_once(protocol_page_page, text);
     snprintf(text, sizeof text, "\n`step_result`, %zu bytes:\n", sizeof(struct step_result));
-    s_holds_once(s_page, text);
+    protocol_page_holds_once(protocol_page_page, text);
 }
 
 static void error_codes_are_numbered_as_in_the_code(void **state)
@@ -214,17 +215,17 @@ static void error_codes_are_numbered_as_in_the_code(void **state)
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
         char row[128];
         snprintf(row, sizeof row, "\n| %d | %s |", (int)codes[i].code, codes[i].means);
-        s_holds_once(s_page, row);
+        protocol_page_holds_once(protocol_page_page, row);
     }
 }
 
-static void s_hex(const struct frame *frame, int number)
+static void protocol_page_hex(const struct frame *frame, int number)
 {
     char text[256];
     int used = snprintf(text, sizeof text, "    frame %d  ", number);
     for (size_t i = 0; i < frame->size; i++)
         used += snprintf(text + used, sizeof text - (size_t)used, " %02x", ((const uint8_t *)frame->data)[i]);
-    s_holds_once(s_page, text);
+    protocol_page_holds_once(protocol_page_page, text);
 }
 
 /* What the page says that a peer can expect of one who was told nothing else. */
@@ -235,16 +236,16 @@ static void options_have_the_values_of_the_page(void **state)
     char text[128];
     config_defaults(&config);
     snprintf(text, sizeof text, "every `cluster.ping` (%" PRId64 " ms)", config.cluster_ping);
-    s_holds_once(s_page, text);
+    protocol_page_holds_once(protocol_page_page, text);
     snprintf(text, sizeof text, "for `cluster.timeout` (%g s)", (double)config.cluster_timeout / 1000);
-    s_holds_once(s_page, text);
+    protocol_page_holds_once(protocol_page_page, text);
     snprintf(text, sizeof text, "| `cluster.timeout`, %g s;", (double)config.cluster_timeout / 1000);
-    s_holds_once(s_page, text);
+    protocol_page_holds_once(protocol_page_page, text);
     snprintf(text, sizeof text, "for `worker.silence` (an option of the worker's, %g s)",
              (double)config.worker_silence / 1000);
-    s_holds_once(s_page, text);
+    protocol_page_holds_once(protocol_page_page, text);
     snprintf(text, sizeof text, "`worker.patience` (%" PRId64 " s)", config.worker_patience);
-    s_holds_once(s_page, text);
+    protocol_page_holds_once(protocol_page_page, text);
 }
 
 static void the_example_is_what_is_sent(void **state)
@@ -256,13 +257,13 @@ static void the_example_is_what_is_sent(void **state)
     assert_non_null(frames);
     struct frame list[MESSAGE_FRAMES];
     assert_int_equal(message_frames_list(frames, list), 2);
-    s_hex(&list[0], 1);
-    s_hex(&list[1], 2);
+    protocol_page_hex(&list[0], 1);
+    protocol_page_hex(&list[1], 2);
     message_frames_destroy(&frames);
 }
 
 /* Where the line of a frame that is zero but for one field is not zero. */
-static void s_ring_field(const char *type, const char *name, struct ring_frame frame)
+static void protocol_page_ring_field(const char *type, const char *name, struct ring_frame frame)
 {
     uint8_t none[RING_FRAME], line[RING_FRAME];
     size_t first = 0, end = RING_FRAME;
@@ -273,25 +274,25 @@ static void s_ring_field(const char *type, const char *name, struct ring_frame f
     while (end > first && line[end - 1] == none[end - 1])
         end--;
     assert_int_equal(8 * (end - first), atoi(type + 1));
-    s_layout(type, name, first);
+    protocol_page_layout(type, name, first);
 }
 
 static void the_line_of_a_ring_is_that_of_the_code(void **state)
 {
     (void)state;
-    s_ring_field("u8", "kind", (struct ring_frame){.kind = UINT8_MAX});
-    s_ring_field("u16", "step", (struct ring_frame){.step = UINT16_MAX});
-    s_ring_field("u16", "rank", (struct ring_frame){.rank = UINT16_MAX});
-    s_ring_field("u64", "generation", (struct ring_frame){.generation = UINT64_MAX});
-    s_ring_field("u64", "count", (struct ring_frame){.count = UINT64_MAX});
-    s_ring_field("u32", "operation", (struct ring_frame){.operation = UINT32_MAX});
-    s_ring_field("u32", "chunk", (struct ring_frame){.chunk = UINT32_MAX});
+    protocol_page_ring_field("u8", "kind", (struct ring_frame){.kind = UINT8_MAX});
+    protocol_page_ring_field("u16", "step", (struct ring_frame){.step = UINT16_MAX});
+    protocol_page_ring_field("u16", "rank", (struct ring_frame){.rank = UINT16_MAX});
+    protocol_page_ring_field("u64", "generation", (struct ring_frame){.generation = UINT64_MAX});
+    protocol_page_ring_field("u64", "count", (struct ring_frame){.count = UINT64_MAX});
+    protocol_page_ring_field("u32", "operation", (struct ring_frame){.operation = UINT32_MAX});
+    protocol_page_ring_field("u32", "chunk", (struct ring_frame){.chunk = UINT32_MAX});
     uint8_t line[RING_FRAME];
     const uint8_t one[sizeof(int64_t)] = {1};
     ring_frame_write(&(struct ring_frame){.kind = ELEMENT_I64, .generation = 5, .count = 1, .operation = 1}, line);
-    s_hex(&(struct frame){line, sizeof line}, 1);
-    s_hex(&(struct frame){one, sizeof one}, 2);
-    s_holds_once(s_page, "a line of 32 bytes");
+    protocol_page_hex(&(struct frame){line, sizeof line}, 1);
+    protocol_page_hex(&(struct frame){one, sizeof one}, 2);
+    protocol_page_holds_once(protocol_page_page, "a line of 32 bytes");
     assert_int_equal(RING_FRAME, 32);
 }
 
@@ -309,10 +310,10 @@ static void kinds_and_chunks_of_a_ring_are_those_of_the_code(void **state)
         assert_int_equal(element_size_sent((enum collective_element)kind, true), sizes[kind][1]);
         snprintf(row, sizeof row, "\n| %d | sum | %s | %s | %zu |", kind, added[kind], complete[kind],
                  RING_CHUNK / size);
-        s_holds_once(s_page, row);
+        protocol_page_holds_once(protocol_page_page, row);
     }
     snprintf(row, sizeof row, "\n| %d | broadcast | | `u8` | %d |", RING_KIND_BYTES, RING_CHUNK);
-    s_holds_once(s_page, row);
+    protocol_page_holds_once(protocol_page_page, row);
 }
 
 /* What a predecessor finds that knows nothing but the page. */
@@ -346,10 +347,11 @@ static void memory_of_a_ring_lies_as_the_page_has_it(void **state)
     munmap((void *)(uintptr_t)bytes, SIZE);
     close(file);
     ring_memory_destroy(&memory);
-    s_holds_once(s_page,
-                 "of 16781312 bytes, with the seals `F_SEAL_SHRINK`, `F_SEAL_GROW` and `F_SEAL_SEAL` and no other");
-    s_holds_once(s_page, "\n| 256 | 16 `u32` | `filled` |");
-    s_holds_once(s_page, "\n| 4096 | 16 x 1 MiB | `trays` |");
+    protocol_page_holds_once(
+        protocol_page_page,
+        "of 16781312 bytes, with the seals `F_SEAL_SHRINK`, `F_SEAL_GROW` and `F_SEAL_SEAL` and no other");
+    protocol_page_holds_once(protocol_page_page, "\n| 256 | 16 `u32` | `filled` |");
+    protocol_page_holds_once(protocol_page_page, "\n| 4096 | 16 x 1 MiB | `trays` |");
 }
 
 int main(void)
@@ -367,5 +369,5 @@ int main(void)
         cmocka_unit_test(kinds_and_chunks_of_a_ring_are_those_of_the_code),
         cmocka_unit_test(memory_of_a_ring_lies_as_the_page_has_it),
     };
-    return cmocka_run_group_tests(tests, s_read_page, NULL);
+    return cmocka_run_group_tests(tests, protocol_page_read_page, NULL);
 }

@@ -29,7 +29,7 @@ struct scene {
     char from[CURVE_KEY]; /* of the last message */
 };
 
-static bool s_received(void *context, struct err *err)
+static bool zap_received(void *context, struct err *err)
 {
     struct scene *scene = context;
     struct message message;
@@ -47,14 +47,14 @@ static bool s_received(void *context, struct err *err)
     return true;
 }
 
-static bool s_stop(void *context, struct err *err)
+static bool zap_stop(void *context, struct err *err)
 {
     (void)err;
     loop_stop(((struct scene *)context)->loop);
     return true;
 }
 
-static void s_open(struct scene *scene, enum zap_domain domain)
+static void test_zap_open(struct scene *scene, enum zap_domain domain)
 {
     struct err err = {0};
     *scene = (struct scene){.context = zmq_ctx_new(), .loop = loop_new(&err), .folder = "/tmp/lstmq-zap-XXXXXX"};
@@ -77,10 +77,10 @@ static void s_open(struct scene *scene, enum zap_domain domain)
     scene->router = socket_bind(&options, "tcp://127.0.0.1:0", scene->bound, &err);
     if (scene->router == NULL)
         fail_msg("%s", err.text);
-    assert_int_not_equal(loop_add_socket(scene->loop, scene->router, s_received, scene, &err), 0);
+    assert_int_not_equal(loop_add_socket(scene->loop, scene->router, zap_received, scene, &err), 0);
 }
 
-static void s_close(struct scene *scene)
+static void zap_close(struct scene *scene)
 {
     char path[512];
     watch_destroy(&scene->watch);
@@ -100,7 +100,7 @@ static void s_close(struct scene *scene)
 }
 
 /* Whether a message of the owner of `keys` gets through. */
-static bool s_is_let_in(struct scene *scene, const struct curve_keys *keys, bool expected)
+static bool zap_is_let_in(struct scene *scene, const struct curve_keys *keys, bool expected)
 {
     struct err err = {0};
     const struct socket_options options = {
@@ -112,12 +112,12 @@ static bool s_is_let_in(struct scene *scene, const struct curve_keys *keys, bool
     const struct message ask = {.type = MESSAGE_ASK};
     uint64_t before = scene->got, refused = zap_counts(scene->zap).refused;
     /* IMMEDIATE: there is room once the connection stands. */
-    uint64_t timer = loop_add_timer(scene->loop, PATIENCE_MS, 0, s_stop, scene, &err);
+    uint64_t timer = loop_add_timer(scene->loop, PATIENCE_MS, 0, zap_stop, scene, &err);
     zmq_pollitem_t item = {.socket = dealer, .events = ZMQ_POLLOUT};
     for (int64_t waited = 0; waited < PATIENCE_MS && zmq_poll(&item, 1, 0) == 0; waited += 5) {
         if (!expected && zap_counts(scene->zap).refused > refused)
             break;
-        uint64_t tick = loop_add_timer(scene->loop, 5, 0, s_stop, scene, &err);
+        uint64_t tick = loop_add_timer(scene->loop, 5, 0, zap_stop, scene, &err);
         assert_true(loop_run(scene->loop, &err));
         loop_remove(scene->loop, tick);
     }
@@ -139,15 +139,15 @@ static void each_socket_takes_its_roles_and_no_others(void **state)
     };
     for (int domain = 0; domain < ZAP_DOMAINS; domain++) {
         struct scene scene;
-        s_open(&scene, (enum zap_domain)domain);
+        test_zap_open(&scene, (enum zap_domain)domain);
         for (int role = 0; role < ROLES; role++) {
             bool expected = wanted[domain][role];
-            assert_int_equal(s_is_let_in(&scene, &scene.keys[role], expected), expected);
+            assert_int_equal(zap_is_let_in(&scene, &scene.keys[role], expected), expected);
             if (expected)
                 assert_string_equal(scene.from, scene.keys[role].public.key);
         }
         assert_true(zap_counts(scene.zap).refused > 0);
-        s_close(&scene);
+        zap_close(&scene);
     }
 }
 
@@ -156,19 +156,19 @@ static void the_ring_takes_one_key_at_a_time(void **state)
     (void)state;
     struct scene scene;
     struct curve_keys neighbour, next;
-    s_open(&scene, ZAP_RING);
+    test_zap_open(&scene, ZAP_RING);
     assert_true(curve_generate(&neighbour, "neighbour", ROLE_TRAIN, NULL));
     assert_true(curve_generate(&next, "next", ROLE_TRAIN, NULL));
-    assert_false(s_is_let_in(&scene, &neighbour, false));
+    assert_false(zap_is_let_in(&scene, &neighbour, false));
     zap_set_ring(scene.zap, neighbour.public.key);
-    assert_true(s_is_let_in(&scene, &neighbour, true));
-    assert_false(s_is_let_in(&scene, &scene.keys[ROLE_TRAIN], false));
+    assert_true(zap_is_let_in(&scene, &neighbour, true));
+    assert_false(zap_is_let_in(&scene, &scene.keys[ROLE_TRAIN], false));
     zap_set_ring(scene.zap, next.public.key);
-    assert_false(s_is_let_in(&scene, &neighbour, false));
-    assert_true(s_is_let_in(&scene, &next, true));
+    assert_false(zap_is_let_in(&scene, &neighbour, false));
+    assert_true(zap_is_let_in(&scene, &next, true));
     zap_set_ring(scene.zap, NULL);
-    assert_false(s_is_let_in(&scene, &next, false));
-    s_close(&scene);
+    assert_false(zap_is_let_in(&scene, &next, false));
+    zap_close(&scene);
 }
 
 /* What stands where a request should be is dropped, or answered by a refusal; the handler goes on. */
@@ -176,7 +176,7 @@ static void a_request_that_is_none_is_let_go(void **state)
 {
     (void)state;
     struct scene scene;
-    s_open(&scene, ZAP_TRAIN);
+    test_zap_open(&scene, ZAP_TRAIN);
     void *asker = zmq_socket(scene.context, ZMQ_DEALER);
     int linger = 0;
     zmq_setsockopt(asker, ZMQ_LINGER, &linger, sizeof linger);
@@ -186,10 +186,10 @@ static void a_request_that_is_none_is_let_go(void **state)
     for (int frames = 1; frames < 20; frames++)
         for (int i = 1; i <= frames; i++)
             zmq_send(asker, large, sizeof large, i < frames ? ZMQ_SNDMORE : 0);
-    assert_true(s_is_let_in(&scene, &scene.keys[ROLE_TRAIN], true));
+    assert_true(zap_is_let_in(&scene, &scene.keys[ROLE_TRAIN], true));
     assert_int_equal(zap_counts(scene.zap).accepted, 1);
     zmq_close(asker);
-    s_close(&scene);
+    zap_close(&scene);
 }
 
 static void only_this_machine_is_local(void **state)
@@ -222,7 +222,7 @@ static void only_this_machine_is_local(void **state)
 }
 
 /* Whether it is to be bound or connected to. */
-static void s_refused(const char *endpoint, bool binds, const char *text)
+static void zap_refused(const char *endpoint, bool binds, const char *text)
 {
     struct err err = {0};
     assert_false(socket_check(endpoint, binds, &err));
@@ -259,14 +259,14 @@ static void what_is_not_an_endpoint_is_named(void **state)
         for (int binds = 0; binds < 2; binds++) {
             char text[256];
             snprintf(text, sizeof text, "\"%s\" is not an endpoint: use tcp://HOST:PORT", wrong[i]);
-            s_refused(wrong[i], binds, text);
+            zap_refused(wrong[i], binds, text);
         }
-    s_refused("tcp://127.0.0.1:80000", true,
-              "\"tcp://127.0.0.1:80000\" is not an endpoint: use tcp://HOST:PORT, with a port of at most 65535");
-    s_refused("tcp://::1:5757", true,
-              "\"tcp://::1:5757\" is not an endpoint: use tcp://HOST:PORT, with the address in brackets");
-    s_refused("inproc://x", true, "\"inproc://x\" is not an endpoint: use tcp://HOST:PORT or ipc://PATH");
-    s_refused("tcp://*:5757", false, "tcp://*:5757 is where one may listen: to connect, name the host and its port");
+    zap_refused("tcp://127.0.0.1:80000", true,
+                "\"tcp://127.0.0.1:80000\" is not an endpoint: use tcp://HOST:PORT, with a port of at most 65535");
+    zap_refused("tcp://::1:5757", true,
+                "\"tcp://::1:5757\" is not an endpoint: use tcp://HOST:PORT, with the address in brackets");
+    zap_refused("inproc://x", true, "\"inproc://x\" is not an endpoint: use tcp://HOST:PORT or ipc://PATH");
+    zap_refused("tcp://*:5757", false, "tcp://*:5757 is where one may listen: to connect, name the host and its port");
     static const char *const right[] = {"tcp://h:65535", "tcp://[::1]:5", "tcp://[fe80::1%eth0]:5", "ipc:///tmp/x"};
     for (size_t i = 0; i < sizeof right / sizeof right[0]; i++)
         if (!socket_check(right[i], true, NULL) || !socket_check(right[i], false, NULL))
@@ -280,7 +280,7 @@ static void the_form_of_an_endpoint_is_checked_before_its_keys(void **state)
     struct scene scene;
     char bound[SOCKET_ENDPOINT];
     struct err err = {0};
-    s_open(&scene, ZAP_TRAIN);
+    test_zap_open(&scene, ZAP_TRAIN);
     const struct socket_options options = {.context = scene.context, .zap = scene.zap};
     assert_null(socket_bind(&options, "127.0.0.1:5757", bound, &err));
     assert_string_equal(err.text, "\"127.0.0.1:5757\" is not an endpoint: use tcp://HOST:PORT");
@@ -288,7 +288,7 @@ static void the_form_of_an_endpoint_is_checked_before_its_keys(void **state)
     assert_string_equal(err.text, "\"127.0.0.1:5757\" is not an endpoint: use tcp://HOST:PORT");
     assert_null(socket_bind(&options, "tcp://0.0.0.0:5757", bound, &err));
     assert_non_null(strstr(err.text, "lstmq keygen"));
-    s_close(&scene);
+    zap_close(&scene);
 }
 
 int main(void)

@@ -12,7 +12,7 @@
 
 enum { PAIRS = 4000, FEW = 24 };
 
-static struct config s_config(void)
+static struct config bench_config(void)
 {
     struct config config;
     config_defaults(&config);
@@ -24,7 +24,7 @@ static struct config s_config(void)
     return config;
 }
 
-static struct bench_data s_draw(const struct config *config, size_t count)
+static struct bench_data bench_draw(const struct config *config, size_t count)
 {
     struct bench_data data;
     struct err err = {0};
@@ -36,8 +36,8 @@ static struct bench_data s_draw(const struct config *config, size_t count)
 static void drawn_pairs_are_as_long_as_the_notebooks(void **state)
 {
     (void)state;
-    struct config config = s_config();
-    struct bench_data data = s_draw(&config, PAIRS);
+    struct config config = bench_config();
+    struct bench_data data = bench_draw(&config, PAIRS);
     double src = 0;
     for (size_t r = 0; r < PAIRS; r++) {
         assert_in_range(data.src_lengths[r], 4, 12);
@@ -52,10 +52,10 @@ static void drawn_pairs_are_as_long_as_the_notebooks(void **state)
 static void drawn_ids_are_below_the_vocabulary_and_sentences_end_with_eos(void **state)
 {
     (void)state;
-    struct config config = s_config();
+    struct config config = bench_config();
     config.data_target_start = false;
     config.data_length = 6;
-    struct bench_data data = s_draw(&config, PAIRS);
+    struct bench_data data = bench_draw(&config, PAIRS);
     for (size_t r = 0; r < PAIRS; r++) {
         const uint16_t *src = data.ids + data.at[r], *tgt = src + data.src_lengths[r];
         assert_in_range(data.src_lengths[r], 4, 6);
@@ -71,7 +71,7 @@ static void drawn_ids_are_below_the_vocabulary_and_sentences_end_with_eos(void *
     bench_data_free(&data);
 }
 
-static uint64_t s_hash(const struct bench_data *data)
+static uint64_t bench_hash(const struct bench_data *data)
 {
     uint64_t hash = 0;
     for (size_t r = 0; r < data->rows.count; r++)
@@ -84,11 +84,11 @@ static void sorting_keeps_the_pairs_and_puts_the_longest_first(void **state)
 {
     (void)state;
     struct err err = {0};
-    struct config config = s_config();
-    struct bench_data data = s_draw(&config, PAIRS), again = s_draw(&config, PAIRS);
+    struct config config = bench_config();
+    struct bench_data data = bench_draw(&config, PAIRS), again = bench_draw(&config, PAIRS);
     assert_memory_equal(data.ids, again.ids, data.rows.id_count * sizeof *data.ids);
     assert_true(bench_data_sort(&data, &err));
-    assert_int_equal(s_hash(&data), s_hash(&again));
+    assert_int_equal(bench_hash(&data), bench_hash(&again));
     assert_int_equal(data.tgt_tokens, again.tgt_tokens);
     for (size_t r = 1; r < PAIRS; r++) {
         assert_true(data.src_lengths[r] <= data.src_lengths[r - 1]);
@@ -99,11 +99,11 @@ static void sorting_keeps_the_pairs_and_puts_the_longest_first(void **state)
     bench_data_free(&again);
 }
 
-static struct bench s_open(struct training *training, struct bench_data *data)
+static struct bench bench_open(struct training *training, struct bench_data *data)
 {
     struct err err = {0};
-    struct bench bench = {.config = s_config()};
-    *data = s_draw(&bench.config, FEW);
+    struct bench bench = {.config = bench_config()};
+    *data = bench_draw(&bench.config, FEW);
     bench.backend = backend_open("cpu", 1, PRECISION_FP32, &err);
     if (bench.backend == NULL || !training_open(training, bench.backend, &bench.config, 200, 150, &err) ||
         !model_init(training->model, 3, &err))
@@ -111,7 +111,7 @@ static struct bench s_open(struct training *training, struct bench_data *data)
     return bench;
 }
 
-static void s_close(struct bench *bench, struct training *training, struct bench_data *data)
+static void bench_close(struct bench *bench, struct training *training, struct bench_data *data)
 {
     training_close(training);
     bench_data_free(data);
@@ -126,7 +126,7 @@ static void the_formula_is_the_sum_of_the_products(void **state)
     struct bench_data data;
     struct step_result result;
     struct product list[PRODUCTS];
-    struct bench bench = s_open(&training, &data);
+    struct bench bench = bench_open(&training, &data);
     assert_true(bench_training_step(&training, &data, 0, &result, &err));
     struct step_counts counts = products_count(&training);
     assert_int_equal((int)counts.n, data.tgt_tokens);
@@ -136,7 +136,7 @@ static void the_formula_is_the_sum_of_the_products(void **state)
     for (int i = 0; i < PRODUCTS; i++)
         sum += product_flops(&list[i]);
     assert_true(sum == products_flops(&training.model->shape, &counts));
-    s_close(&bench, &training, &data);
+    bench_close(&bench, &training, &data);
 }
 
 static void phases_add_up_to_no_more_than_the_step(void **state)
@@ -147,7 +147,7 @@ static void phases_add_up_to_no_more_than_the_step(void **state)
     struct bench_data data;
     struct step_result result;
     struct phases phases = {0};
-    struct bench bench = s_open(&training, &data);
+    struct bench bench = bench_open(&training, &data);
     training.network.phases = &phases;
     int64_t begin = clock_ns(), sum = 0;
     assert_true(bench_training_step(&training, &data, 0, &result, &err));
@@ -157,7 +157,7 @@ static void phases_add_up_to_no_more_than_the_step(void **state)
         sum += phases.ns[i];
     }
     assert_true(sum <= taken);
-    s_close(&bench, &training, &data);
+    bench_close(&bench, &training, &data);
 }
 
 static void a_row_leaves_when_it_is_told_to(void **state)
@@ -167,7 +167,7 @@ static void a_row_leaves_when_it_is_told_to(void **state)
     struct err err = {0};
     struct training training;
     struct bench_data data;
-    struct bench bench = s_open(&training, &data);
+    struct bench bench = bench_open(&training, &data);
     struct decoder decoder = {.model = training.model, .network = {.model = training.model}};
     uint16_t ids[2][FEW * LIMIT] = {{0}}, lengths[2][FEW];
     const uint16_t *stops[2] = {NULL, data.tgt_lengths};
@@ -185,21 +185,21 @@ static void a_row_leaves_when_it_is_told_to(void **state)
     }
     assert_true(earlier > 0);
     decoder_free(&decoder);
-    s_close(&bench, &training, &data);
+    bench_close(&bench, &training, &data);
 }
 
 struct counted {
     int prepared, run;
 };
 
-static bool s_prepare(void *context, struct err *err)
+static bool bench_prepare(void *context, struct err *err)
 {
     (void)err;
     ((struct counted *)context)->prepared++;
     return true;
 }
 
-static bool s_run(void *context, struct err *err)
+static bool test_bench_run(void *context, struct err *err)
 {
     struct counted *counted = context;
     return ++counted->run < 9 || err_set(err, ERR_FAILED, "nine is enough");
@@ -211,7 +211,7 @@ static void a_measurement_stops_at_a_failure(void **state)
     struct err err = {0};
     struct timing timing;
     struct counted counted = {0};
-    struct work work = {.prepare = s_prepare, .run = s_run, .context = &counted};
+    struct work work = {.prepare = bench_prepare, .run = test_bench_run, .context = &counted};
     assert_true(bench_time(&work, 0, &timing, &err));
     assert_int_equal(timing.runs, 3);
     assert_int_equal(counted.prepared, counted.run);

@@ -11,62 +11,62 @@
 
 #include "tests/support/fake_coordinator.h"
 
-static const enum generation_source s_seeds[MEMBERS] = {SOURCE_SEED, SOURCE_SEED, SOURCE_SEED, SOURCE_SEED,
-                                                        SOURCE_SEED};
+static const enum generation_source diverged_seeds[MEMBERS] = {SOURCE_SEED, SOURCE_SEED, SOURCE_SEED, SOURCE_SEED,
+                                                               SOURCE_SEED};
 
 enum { STEPS_MOST = 30 };
 
 /* A worker whose parameters grow by a factor of 999 in each step. */
-static void s_open(struct fake *fake, enum reduce reduce, enum precision precision)
+static void diverged_open(struct fake *fake, enum reduce reduce, enum precision precision)
 {
-    s_fake_open(fake, false, reduce);
+    fake_open(fake, false, reduce);
     fake->config.train_optimizer = OPTIMIZER_SGD;
     fake->config.train_lr = 1000;
     fake->config.train_weight_decay = 1;
     fake->config.train_clip = 0;
     fake->config.train_precision = (int)precision;
-    s_start(fake, 0, 1);
-    s_generation(fake, 1, 0, s_seeds);
+    fake_start(fake, 0, 1);
+    fake_generation(fake, 1, 0, diverged_seeds);
 }
 
 /* The worker ends by ERROR, code 9, with such a text. */
-static void s_says_diverged(struct fake *fake, const char *text)
+static void diverged_says_diverged(struct fake *fake, const char *text)
 {
     const struct member *member = &fake->members[0];
     assert_int_equal(member->said.code, ERR_DIVERGED);
     if (strstr(member->said.text, text) == NULL)
         fail_msg("\"%s\" instead of \"%s\"", member->said.text, text);
     assert_non_null(strstr(member->said.text, "lower train.lr or set train.clip"));
-    assert_false(s_member_join(&fake->members[0]));
+    assert_false(fake_member_join(&fake->members[0]));
     assert_int_equal(member->err.code, ERR_DIVERGED);
-    s_fake_close(fake);
+    fake_close(fake);
 }
 
 /* What the worker says next: `wanted`, or ERROR. */
-static bool s_goes_on(struct fake *fake, enum message_type wanted)
+static bool diverged_goes_on(struct fake *fake, enum message_type wanted)
 {
     int who;
-    enum message_type type = s_hear(fake, &who);
+    enum message_type type = fake_hear(fake, &who);
     if (type != wanted)
         assert_int_equal(type, MESSAGE_ERROR);
     return type == wanted;
 }
 
-static bool s_step(struct fake *fake, uint64_t step)
+static bool diverged_step(struct fake *fake, uint64_t step)
 {
-    s_send_span(fake, 0, step);
+    fake_send_span(fake, 0, step);
     fake->span++;
-    return s_goes_on(fake, MESSAGE_REPORT);
+    return diverged_goes_on(fake, MESSAGE_REPORT);
 }
 
-static bool s_validate(struct fake *fake, uint32_t what)
+static bool diverged_validate(struct fake *fake, uint32_t what)
 {
     static const uint16_t lengths[] = {3, 3}, ids[] = {4, 5, 6, 4, 5, 6, 7, 8, 9, 7, 8, 9};
     struct validate validate = {.generation = fake->generation, .what = what};
     validate.rows =
         (struct rows){.count = 2, .src_lengths = lengths, .tgt_lengths = lengths, .ids = ids, .id_count = 12};
-    s_say(fake, 0, &(struct message){.type = MESSAGE_VALIDATE, .validate = validate});
-    return s_goes_on(fake, MESSAGE_SCORED);
+    fake_coordinator_say(fake, 0, &(struct message){.type = MESSAGE_VALIDATE, .validate = validate});
+    return diverged_goes_on(fake, MESSAGE_SCORED);
 }
 
 static void a_loss_of_validation_that_is_not_finite_is_not_sent(void **state)
@@ -77,10 +77,10 @@ static void a_loss_of_validation_that_is_not_finite_is_not_sent(void **state)
         for (size_t i = 0; i < sizeof what / sizeof *what; i++) {
             struct fake fake;
             uint64_t step = 0;
-            s_open(&fake, REDUCE_EXACT, precision == 0 ? PRECISION_FP32 : PRECISION_BF16);
-            while (step < STEPS_MOST && s_step(&fake, step) && s_validate(&fake, what[i]))
+            diverged_open(&fake, REDUCE_EXACT, precision == 0 ? PRECISION_FP32 : PRECISION_BF16);
+            while (step < STEPS_MOST && diverged_step(&fake, step) && diverged_validate(&fake, what[i]))
                 step++;
-            s_says_diverged(&fake, "validation loss is not finite");
+            diverged_says_diverged(&fake, "validation loss is not finite");
         }
 }
 
@@ -92,10 +92,10 @@ static void a_step_whose_numbers_are_not_finite_is_not_reported(void **state)
         for (size_t i = 0; i < sizeof reduce / sizeof *reduce; i++) {
             struct fake fake;
             uint64_t step = 0;
-            s_open(&fake, reduce[i], precision == 0 ? PRECISION_FP32 : PRECISION_BF16);
-            while (step < STEPS_MOST && s_step(&fake, step))
+            diverged_open(&fake, reduce[i], precision == 0 ? PRECISION_FP32 : PRECISION_BF16);
+            while (step < STEPS_MOST && diverged_step(&fake, step))
                 step++;
-            s_says_diverged(&fake, "step 1");
+            diverged_says_diverged(&fake, "step 1");
         }
 }
 
@@ -103,19 +103,19 @@ static void parameters_that_are_not_finite_are_not_saved(void **state)
 {
     struct fake fake;
     (void)state;
-    s_open(&fake, REDUCE_FP32, PRECISION_FP32);
-    for (uint64_t step = 0; step < STEPS_MOST && s_step(&fake, step);) {
-        s_say(&fake, 0,
-              &(struct message){.type = MESSAGE_SAVE, .save = {.generation = fake.generation, .step = ++step}});
-        if (!s_goes_on(&fake, MESSAGE_STATE))
+    diverged_open(&fake, REDUCE_FP32, PRECISION_FP32);
+    for (uint64_t step = 0; step < STEPS_MOST && diverged_step(&fake, step);) {
+        fake_coordinator_say(
+            &fake, 0, &(struct message){.type = MESSAGE_SAVE, .save = {.generation = fake.generation, .step = ++step}});
+        if (!diverged_goes_on(&fake, MESSAGE_STATE))
             break;
         for (int piece = 0; piece < 2; piece++) /* a header and an arena; no moments, so a header alone */
-            assert_int_equal(s_expect(&fake, MESSAGE_STATE), 0);
+            assert_int_equal(fake_expect(&fake, MESSAGE_STATE), 0);
     }
-    s_says_diverged(&fake, "parameter ");
+    diverged_says_diverged(&fake, "parameter ");
 }
 
-static int s_quiet(void **state)
+static int diverged_quiet(void **state)
 {
     (void)state;
     log_open("test", LOG_OFF);
@@ -129,5 +129,5 @@ int main(void)
         cmocka_unit_test(a_step_whose_numbers_are_not_finite_is_not_reported),
         cmocka_unit_test(parameters_that_are_not_finite_are_not_saved),
     };
-    return cmocka_run_group_tests_name("diverged", tests, s_quiet, NULL);
+    return cmocka_run_group_tests_name("diverged", tests, diverged_quiet, NULL);
 }

@@ -15,18 +15,19 @@
 #include <math.h>
 #include <unistd.h>
 
-static const enum generation_source s_seeds[MEMBERS] = {SOURCE_SEED, SOURCE_SEED, SOURCE_SEED, SOURCE_SEED,
-                                                        SOURCE_SEED};
-static const enum generation_source s_held[MEMBERS] = {SOURCE_HELD, SOURCE_HELD, SOURCE_HELD, SOURCE_HELD, SOURCE_HELD};
-static const enum generation_source s_peers_of_0[MEMBERS] = {SOURCE_HELD, SOURCE_PEER, SOURCE_PEER, SOURCE_PEER,
-                                                             SOURCE_PEER};
+static const enum generation_source worker_seeds[MEMBERS] = {SOURCE_SEED, SOURCE_SEED, SOURCE_SEED, SOURCE_SEED,
+                                                             SOURCE_SEED};
+static const enum generation_source worker_held[MEMBERS] = {SOURCE_HELD, SOURCE_HELD, SOURCE_HELD, SOURCE_HELD,
+                                                            SOURCE_HELD};
+static const enum generation_source worker_peers_of_0[MEMBERS] = {SOURCE_HELD, SOURCE_PEER, SOURCE_PEER, SOURCE_PEER,
+                                                                  SOURCE_PEER};
 
 enum { STEPS = 4 };
 
 /* The two files after STEPS steps of one worker. */
-static struct buffer s_alone[FILES];
+static struct buffer worker_alone[FILES];
 
-static void s_take_state(struct member *member, struct buffer *to)
+static void worker_take_state(struct member *member, struct buffer *to)
 {
     for (int file = 0; file < FILES; file++) {
         buffer_clear(&to[file]);
@@ -34,7 +35,7 @@ static void s_take_state(struct member *member, struct buffer *to)
     }
 }
 
-static void s_assert_state(const struct member *member, const struct buffer *expected)
+static void worker_assert_state(const struct member *member, const struct buffer *expected)
 {
     for (int file = 0; file < FILES; file++) {
         assert_int_equal(member->state[file].size, expected[file].size);
@@ -47,22 +48,22 @@ static int compute_alone(void **state)
     struct fake fake;
     (void)state;
     log_open("test", LOG_OFF);
-    s_fake_open(&fake, true, REDUCE_EXACT);
-    s_start(&fake, 0, 1);
-    s_generation(&fake, 1, 0, s_seeds);
-    s_steps(&fake, 0, STEPS);
-    s_save(&fake, 0, STEPS);
-    s_take_state(&fake.members[0], s_alone);
-    s_dismiss(&fake, 0);
-    s_fake_close(&fake);
+    fake_open(&fake, true, REDUCE_EXACT);
+    fake_start(&fake, 0, 1);
+    fake_generation(&fake, 1, 0, worker_seeds);
+    fake_steps(&fake, 0, STEPS);
+    fake_coordinator_save(&fake, 0, STEPS);
+    worker_take_state(&fake.members[0], worker_alone);
+    fake_dismiss(&fake, 0);
+    fake_close(&fake);
     return 0;
 }
 
 static int forget_alone(void **state)
 {
     (void)state;
-    buffer_free(&s_alone[0]);
-    buffer_free(&s_alone[1]);
+    buffer_free(&worker_alone[0]);
+    buffer_free(&worker_alone[1]);
     return 0;
 }
 
@@ -72,21 +73,21 @@ static void exact_weights_are_the_same_for_any_number_of_workers(void **state)
     for (int local = 0; local < 2; local++) {
         for (uint32_t size = 2; size <= MEMBERS; size++) {
             struct fake fake;
-            s_fake_open(&fake, local != 0, REDUCE_EXACT);
-            s_start(&fake, 0, (int)size);
-            s_generation(&fake, size, 0, s_seeds);
-            s_steps(&fake, 0, STEPS);
+            fake_open(&fake, local != 0, REDUCE_EXACT);
+            fake_start(&fake, 0, (int)size);
+            fake_generation(&fake, size, 0, worker_seeds);
+            fake_steps(&fake, 0, STEPS);
             assert_int_not_equal(fake.members[0].report.hash, 0);
-            s_save(&fake, (int)size - 1, STEPS);
-            s_assert_state(&fake.members[size - 1], s_alone);
+            fake_coordinator_save(&fake, (int)size - 1, STEPS);
+            worker_assert_state(&fake.members[size - 1], worker_alone);
             for (uint32_t r = 0; r < size; r++)
-                s_dismiss(&fake, (int)r);
-            s_fake_close(&fake);
+                fake_dismiss(&fake, (int)r);
+            fake_close(&fake);
         }
     }
 }
 
-/* s_steps compares the results of all ranks; that the sums are the batch's is seen by the losses. */
+/* fake_steps compares the results of all ranks; that the sums are the batch's is seen by the losses. */
 static void sums_of_floats_are_the_same_on_every_rank(void **state)
 {
     (void)state;
@@ -96,32 +97,32 @@ static void sums_of_floats_are_the_same_on_every_rank(void **state)
         for (uint32_t size = 1; size <= 3; size += 2) {
             struct fake fake;
             struct buffer first[FILES] = {{0}, {0}};
-            s_fake_open(&fake, false, how[h]);
-            s_start(&fake, 0, (int)size);
-            s_generation(&fake, size, 0, s_seeds);
-            s_steps(&fake, 0, STEPS);
+            fake_open(&fake, false, how[h]);
+            fake_start(&fake, 0, (int)size);
+            fake_generation(&fake, size, 0, worker_seeds);
+            fake_steps(&fake, 0, STEPS);
             if (size == 1)
                 alone = fake.members[0].results[0];
             const struct step_result *found = &fake.members[0].results[0];
             assert_int_equal(found->tokens, alone.tokens);
             assert_true(fabs(found->loss_sum / alone.loss_sum - 1) < 1e-3);
             assert_true(fabs(found->grad_norm / alone.grad_norm - 1) < 2e-2);
-            s_save(&fake, 0, STEPS);
-            s_take_state(&fake.members[0], first);
-            s_save(&fake, (int)size - 1, STEPS);
-            s_assert_state(&fake.members[size - 1], first);
+            fake_coordinator_save(&fake, 0, STEPS);
+            worker_take_state(&fake.members[0], first);
+            fake_coordinator_save(&fake, (int)size - 1, STEPS);
+            worker_assert_state(&fake.members[size - 1], first);
             for (int file = 0; file < FILES; file++)
                 buffer_free(&first[file]);
             for (uint32_t r = 0; r < size; r++)
-                s_dismiss(&fake, (int)r);
-            s_fake_close(&fake);
+                fake_dismiss(&fake, (int)r);
+            fake_close(&fake);
         }
     }
 }
 
-static void s_stop(struct fake *fake, int who)
+static void worker_stop(struct fake *fake, int who)
 {
-    s_say(fake, who, &(struct message){.type = MESSAGE_STOP, .stop = {.generation = fake->generation}});
+    fake_coordinator_say(fake, who, &(struct message){.type = MESSAGE_STOP, .stop = {.generation = fake->generation}});
 }
 
 /* Rank 0 waits in an all-reduce for a rank that has no work; STOP ends it, and the step was not done. Afterwards the two
@@ -131,34 +132,34 @@ static void a_stopped_all_reduce_leaves_the_state_as_it_was(void **state)
     (void)state;
     for (int local = 0; local < 2; local++) {
         struct fake fake;
-        s_fake_open(&fake, local != 0, REDUCE_EXACT);
-        s_start(&fake, 0, 2);
-        s_generation(&fake, 2, 0, s_seeds);
-        s_steps(&fake, 0, 1);
-        s_send_span(&fake, 0, 1);
+        fake_open(&fake, local != 0, REDUCE_EXACT);
+        fake_start(&fake, 0, 2);
+        fake_generation(&fake, 2, 0, worker_seeds);
+        fake_steps(&fake, 0, 1);
+        fake_send_span(&fake, 0, 1);
         /* In the meantime it is asked whether it is there. */
-        s_say(&fake, 0, &(struct message){.type = MESSAGE_PING, .ping = {.time = 5}});
-        assert_int_equal(s_expect(&fake, MESSAGE_PONG), 0);
-        s_stop(&fake, 0);
-        s_stop(&fake, 1);
-        s_expect_all(&fake, MESSAGE_STOPPED, 2);
+        fake_coordinator_say(&fake, 0, &(struct message){.type = MESSAGE_PING, .ping = {.time = 5}});
+        assert_int_equal(fake_expect(&fake, MESSAGE_PONG), 0);
+        worker_stop(&fake, 0);
+        worker_stop(&fake, 1);
+        fake_expect_all(&fake, MESSAGE_STOPPED, 2);
         for (int i = 0; i < 2; i++) {
             assert_int_equal(fake.members[i].stopped.held, 1);
             assert_int_equal(fake.members[i].stopped.step, 1);
             assert_int_equal(fake.members[i].stopped.steps, 1);
             assert_int_not_equal(fake.members[i].results[0].tokens, 0);
         }
-        s_generation(&fake, 1, 1, s_held);
-        s_steps(&fake, 1, 2);
-        s_stop(&fake, 0);
-        s_expect_all(&fake, MESSAGE_STOPPED, 1);
-        s_generation(&fake, 2, 2, s_peers_of_0);
-        s_steps(&fake, 2, STEPS);
-        s_save(&fake, 1, STEPS);
-        s_assert_state(&fake.members[1], s_alone);
-        s_dismiss(&fake, 0);
-        s_dismiss(&fake, 1);
-        s_fake_close(&fake);
+        fake_generation(&fake, 1, 1, worker_held);
+        fake_steps(&fake, 1, 2);
+        worker_stop(&fake, 0);
+        fake_expect_all(&fake, MESSAGE_STOPPED, 1);
+        fake_generation(&fake, 2, 2, worker_peers_of_0);
+        fake_steps(&fake, 2, STEPS);
+        fake_coordinator_save(&fake, 1, STEPS);
+        worker_assert_state(&fake.members[1], worker_alone);
+        fake_dismiss(&fake, 0);
+        fake_dismiss(&fake, 1);
+        fake_close(&fake);
     }
 }
 
@@ -167,40 +168,41 @@ static void stop_overtakes_the_work_that_waits(void **state)
 {
     struct fake fake;
     (void)state;
-    s_fake_open(&fake, false, REDUCE_EXACT);
-    s_start(&fake, 0, 2);
-    s_generation(&fake, 2, 0, s_seeds);
-    s_send_span(&fake, 0, 0);
+    fake_open(&fake, false, REDUCE_EXACT);
+    fake_start(&fake, 0, 2);
+    fake_generation(&fake, 2, 0, worker_seeds);
+    fake_send_span(&fake, 0, 0);
     fake.span++;
-    s_send_span(&fake, 0, 1);
-    s_say(&fake, 0, &(struct message){.type = MESSAGE_SAVE, .save = {.generation = fake.generation, .step = 2}});
-    s_stop(&fake, 0);
-    assert_int_equal(s_expect(&fake, MESSAGE_STOPPED), 0);
+    fake_send_span(&fake, 0, 1);
+    fake_coordinator_say(&fake, 0,
+                         &(struct message){.type = MESSAGE_SAVE, .save = {.generation = fake.generation, .step = 2}});
+    worker_stop(&fake, 0);
+    assert_int_equal(fake_expect(&fake, MESSAGE_STOPPED), 0);
     assert_int_equal(fake.members[0].stopped.step, 0);
-    s_dismiss(&fake, 0);
-    s_dismiss(&fake, 1);
-    s_fake_close(&fake);
+    fake_dismiss(&fake, 0);
+    fake_dismiss(&fake, 1);
+    fake_close(&fake);
 }
 
 enum { SCORED_ROWS = 60000, ROW_IDS = 6 };
 
 /* Rows of three ids on either side. */
-static void s_send_validate(struct fake *fake, uint32_t what)
+static void worker_send_validate(struct fake *fake, uint32_t what)
 {
     static uint16_t lengths[SCORED_ROWS], ids[SCORED_ROWS * ROW_IDS];
     for (size_t r = 0; r < SCORED_ROWS; r++)
         lengths[r] = ROW_IDS / 2;
     for (size_t i = 0; i < SCORED_ROWS * ROW_IDS; i++)
         ids[i] = (uint16_t)(4 + i % (SRC_WORDS - 4));
-    s_say(fake, 0,
-          &(struct message){.type = MESSAGE_VALIDATE,
-                            .validate = {.generation = fake->generation,
-                                         .what = what,
-                                         .rows = {.count = SCORED_ROWS,
-                                                  .src_lengths = lengths,
-                                                  .tgt_lengths = lengths,
-                                                  .ids = ids,
-                                                  .id_count = SCORED_ROWS * ROW_IDS}}});
+    fake_coordinator_say(fake, 0,
+                         &(struct message){.type = MESSAGE_VALIDATE,
+                                           .validate = {.generation = fake->generation,
+                                                        .what = what,
+                                                        .rows = {.count = SCORED_ROWS,
+                                                                 .src_lengths = lengths,
+                                                                 .tgt_lengths = lengths,
+                                                                 .ids = ids,
+                                                                 .id_count = SCORED_ROWS * ROW_IDS}}});
 }
 
 /* STOP comes in the middle of the losses, as far as the clock can tell: nobody else does. The translations would follow.
@@ -210,26 +212,26 @@ static void a_stopped_validation_is_left_between_its_parts(void **state)
     struct fake fake;
     bool left = false;
     (void)state;
-    s_fake_open(&fake, false, REDUCE_EXACT);
-    s_start(&fake, 0, 1);
-    s_generation(&fake, 1, 0, s_seeds);
+    fake_open(&fake, false, REDUCE_EXACT);
+    fake_start(&fake, 0, 1);
+    fake_generation(&fake, 1, 0, worker_seeds);
     for (int i = 0; i < 50 && !left; i++) { /* the first one finds its memory */
         int who;
         int64_t began = clock_ms();
-        s_send_validate(&fake, VALIDATE_FORCED);
-        assert_int_equal(s_expect(&fake, MESSAGE_SCORED), 0);
+        worker_send_validate(&fake, VALIDATE_FORCED);
+        assert_int_equal(fake_expect(&fake, MESSAGE_SCORED), 0);
         int64_t took_ms = clock_ms() - began; /* as busy as the machine is now */
-        s_send_validate(&fake, VALIDATE_FORCED | VALIDATE_FREE);
+        worker_send_validate(&fake, VALIDATE_FORCED | VALIDATE_FREE);
         usleep((useconds_t)(took_ms * 1000 / 2));
-        s_stop(&fake, 0);
-        left = s_hear(&fake, &who) == MESSAGE_STOPPED;
+        worker_stop(&fake, 0);
+        left = fake_hear(&fake, &who) == MESSAGE_STOPPED;
         if (!left)
-            assert_int_equal(s_expect(&fake, MESSAGE_STOPPED), 0);
-        s_generation(&fake, 1, 0, s_held);
+            assert_int_equal(fake_expect(&fake, MESSAGE_STOPPED), 0);
+        fake_generation(&fake, 1, 0, worker_held);
     }
     assert_true(left);
-    s_dismiss(&fake, 0);
-    s_fake_close(&fake);
+    fake_dismiss(&fake, 0);
+    fake_close(&fake);
 }
 
 /* Rank 1's own state is broken by a broadcast that does not come to its end, the root's is not. */
@@ -237,37 +239,38 @@ static void a_broadcast_that_ends_in_the_middle_leaves_a_state_to_the_root_alone
 {
     struct fake fake;
     (void)state;
-    s_fake_open(&fake, false, REDUCE_EXACT);
-    s_start(&fake, 0, 3);
-    s_generation(&fake, 3, 0, s_seeds);
-    s_steps(&fake, 0, 1);
+    fake_open(&fake, false, REDUCE_EXACT);
+    fake_start(&fake, 0, 3);
+    fake_generation(&fake, 3, 0, worker_seeds);
+    fake_steps(&fake, 0, 1);
     for (int i = 0; i < 3; i++)
-        s_stop(&fake, i);
-    s_expect_all(&fake, MESSAGE_STOPPED, 3);
-    s_announce(&fake, 3, 1, s_peers_of_0);
-    s_expect_all(&fake, MESSAGE_ENDPOINT, 3);
+        worker_stop(&fake, i);
+    fake_expect_all(&fake, MESSAGE_STOPPED, 3);
+    fake_announce(&fake, 3, 1, worker_peers_of_0);
+    fake_expect_all(&fake, MESSAGE_ENDPOINT, 3);
     /* Rank 2 is told nothing, so the ring has a gap. */
     struct buffer lines = {0};
     for (int r = 0; r < 3; r++)
         buffer_format(&lines, "%s\n", fake.members[r].endpoint);
     for (int r = 0; r < 2; r++)
-        s_say(&fake, r,
-              &(struct message){.type = MESSAGE_PEERS,
-                                .peers = {.generation = fake.generation, .lines = lines.data, .size = lines.size}});
+        fake_coordinator_say(
+            &fake, r,
+            &(struct message){.type = MESSAGE_PEERS,
+                              .peers = {.generation = fake.generation, .lines = lines.data, .size = lines.size}});
     buffer_free(&lines);
     for (int i = 0; i < 3; i++)
-        s_stop(&fake, i);
+        worker_stop(&fake, i);
     for (int i = 0; i < 3; i++) {
         int who;
-        enum message_type type = s_hear(&fake, &who);
+        enum message_type type = fake_hear(&fake, &who);
         i -= type == MESSAGE_READY; /* the root may have been through */
     }
     assert_int_equal(fake.members[0].stopped.held, 1);
     assert_int_equal(fake.members[0].stopped.step, 1);
     assert_int_equal(fake.members[2].stopped.held, 1);
     for (int i = 0; i < 3; i++)
-        s_dismiss(&fake, i);
-    s_fake_close(&fake);
+        fake_dismiss(&fake, i);
+    fake_close(&fake);
 }
 
 static void a_new_connection_hears_what_the_worker_holds(void **state)
@@ -275,107 +278,109 @@ static void a_new_connection_hears_what_the_worker_holds(void **state)
     struct fake fake;
     char endpoint[sizeof fake.endpoint];
     (void)state;
-    s_fake_open(&fake, false, REDUCE_EXACT);
-    s_start(&fake, 0, 1);
+    fake_open(&fake, false, REDUCE_EXACT);
+    fake_start(&fake, 0, 1);
     assert_int_equal(fake.members[0].hello.run, 0);
     assert_int_equal(fake.members[0].hello.held, 0);
-    s_generation(&fake, 1, 0, s_seeds);
-    s_steps(&fake, 0, 3);
+    fake_generation(&fake, 1, 0, worker_seeds);
+    fake_steps(&fake, 0, 3);
     struct step_result last = fake.members[0].results[0];
     memcpy(endpoint, fake.endpoint, sizeof endpoint);
     zmq_close(fake.socket);
     fake.members[0].route.size = 0;
-    s_fake_bind(&fake, endpoint);
-    assert_int_equal(s_expect(&fake, MESSAGE_HELLO), 0);
+    fake_bind(&fake, endpoint);
+    assert_int_equal(fake_expect(&fake, MESSAGE_HELLO), 0);
     assert_int_equal(fake.members[0].hello.run, RUN);
     assert_int_equal(fake.members[0].hello.worker, 1);
     assert_int_equal(fake.members[0].hello.held, 1);
     assert_int_equal(fake.members[0].hello.step, 3);
     assert_int_equal(fake.members[0].hello.steps, 3);
     assert_memory_equal(&fake.members[0].results[2], &last, sizeof last);
-    s_welcome(&fake, 0);
-    s_generation(&fake, 1, 3, s_held);
-    s_steps(&fake, 3, STEPS);
-    s_save(&fake, 0, STEPS);
-    s_assert_state(&fake.members[0], s_alone);
-    s_dismiss(&fake, 0);
-    s_fake_close(&fake);
+    fake_welcome(&fake, 0);
+    fake_generation(&fake, 1, 3, worker_held);
+    fake_steps(&fake, 3, STEPS);
+    fake_coordinator_save(&fake, 0, STEPS);
+    worker_assert_state(&fake.members[0], worker_alone);
+    fake_dismiss(&fake, 0);
+    fake_close(&fake);
 }
 
 static void a_silent_coordinator_is_asked_anew(void **state)
 {
     struct fake fake;
     (void)state;
-    s_fake_open(&fake, false, REDUCE_EXACT);
+    fake_open(&fake, false, REDUCE_EXACT);
     fake.config.worker_silence = 300;
-    s_start(&fake, 0, 1);
+    fake_start(&fake, 0, 1);
     fake.members[0].route.size = 0;
-    assert_int_equal(s_expect(&fake, MESSAGE_HELLO), 0);
-    s_welcome(&fake, 0);
-    s_dismiss(&fake, 0);
-    s_fake_close(&fake);
+    assert_int_equal(fake_expect(&fake, MESSAGE_HELLO), 0);
+    fake_welcome(&fake, 0);
+    fake_dismiss(&fake, 0);
+    fake_close(&fake);
 }
 
-static void s_say_error(struct fake *fake, int who, enum err_code code, const char *text)
+static void test_worker_say_error(struct fake *fake, int who, enum err_code code, const char *text)
 {
-    s_say(fake, who,
-          &(struct message){.type = MESSAGE_ERROR, .error = {.code = (uint32_t)code, .text = {text, strlen(text)}}});
+    fake_coordinator_say(
+        fake, who,
+        &(struct message){.type = MESSAGE_ERROR, .error = {.code = (uint32_t)code, .text = {text, strlen(text)}}});
 }
 
 static void a_worker_that_was_forgotten_joins_as_a_new_one(void **state)
 {
     struct fake fake;
     (void)state;
-    s_fake_open(&fake, false, REDUCE_EXACT);
-    s_start(&fake, 0, 1);
-    s_generation(&fake, 1, 0, s_seeds);
-    s_steps(&fake, 0, 2);
-    s_say_error(&fake, 0, ERR_PROTOCOL, "REPORT: who are you?");
+    fake_open(&fake, false, REDUCE_EXACT);
+    fake_start(&fake, 0, 1);
+    fake_generation(&fake, 1, 0, worker_seeds);
+    fake_steps(&fake, 0, 2);
+    test_worker_say_error(&fake, 0, ERR_PROTOCOL, "REPORT: who are you?");
     fake.members[0].route.size = 0;
-    assert_int_equal(s_expect(&fake, MESSAGE_HELLO), 0);
+    assert_int_equal(fake_expect(&fake, MESSAGE_HELLO), 0);
     assert_int_equal(fake.members[0].hello.step, 2);
-    s_welcome(&fake, 0);
+    fake_welcome(&fake, 0);
     /* Another error is for good. */
-    s_say_error(&fake, 0, ERR_USAGE, "precision bf16 instead of fp32");
-    assert_false(s_member_join(&fake.members[0]));
+    test_worker_say_error(&fake, 0, ERR_USAGE, "precision bf16 instead of fp32");
+    assert_false(fake_member_join(&fake.members[0]));
     assert_string_equal(fake.members[0].err.text, "the coordinator: precision bf16 instead of fp32");
-    s_fake_close(&fake);
+    fake_close(&fake);
 }
 
 static void a_generation_before_the_answer_to_a_second_hello_ends_the_worker(void **state)
 {
     struct fake fake;
     (void)state;
-    s_fake_open(&fake, false, REDUCE_EXACT);
-    s_start(&fake, 0, 1);
-    s_say_error(&fake, 0, ERR_PROTOCOL, "REPORT: who are you?");
+    fake_open(&fake, false, REDUCE_EXACT);
+    fake_start(&fake, 0, 1);
+    test_worker_say_error(&fake, 0, ERR_PROTOCOL, "REPORT: who are you?");
     fake.members[0].route.size = 0;
-    assert_int_equal(s_expect(&fake, MESSAGE_HELLO), 0);
-    s_say(&fake, 0,
-          &(struct message){.type = MESSAGE_GENERATION,
-                            .generation = {.generation = 1, .rank = 0, .size = 2, .source = SOURCE_SEED}});
-    assert_int_equal(s_expect(&fake, MESSAGE_ERROR), 0);
-    assert_false(s_member_join(&fake.members[0]));
+    assert_int_equal(fake_expect(&fake, MESSAGE_HELLO), 0);
+    fake_coordinator_say(
+        &fake, 0,
+        &(struct message){.type = MESSAGE_GENERATION,
+                          .generation = {.generation = 1, .rank = 0, .size = 2, .source = SOURCE_SEED}});
+    assert_int_equal(fake_expect(&fake, MESSAGE_ERROR), 0);
+    assert_false(fake_member_join(&fake.members[0]));
     assert_int_equal(fake.members[0].err.code, ERR_PROTOCOL);
     assert_non_null(strstr(fake.members[0].err.text, "GENERATION came before WELCOME"));
-    s_fake_close(&fake);
+    fake_close(&fake);
 }
 
 static void junk_ends_the_worker_with_an_error_that_names_it(void **state)
 {
     struct fake fake;
     (void)state;
-    s_fake_open(&fake, false, REDUCE_EXACT);
-    s_start(&fake, 0, 1);
+    fake_open(&fake, false, REDUCE_EXACT);
+    fake_start(&fake, 0, 1);
     const struct route *to = &fake.members[0].route;
     zmq_send(fake.socket, to->id, to->size, ZMQ_SNDMORE);
     zmq_send(fake.socket, "junk", 4, ZMQ_SNDMORE);
     zmq_send(fake.socket, "more junk", 9, 0);
-    assert_int_equal(s_expect(&fake, MESSAGE_ERROR), 0);
+    assert_int_equal(fake_expect(&fake, MESSAGE_ERROR), 0);
     assert_int_equal(fake.members[0].said.code, ERR_PROTOCOL);
-    assert_false(s_member_join(&fake.members[0]));
+    assert_false(fake_member_join(&fake.members[0]));
     assert_int_equal(fake.members[0].err.code, ERR_PROTOCOL);
-    s_fake_close(&fake);
+    fake_close(&fake);
 }
 
 /* What the worker's threads say to each other in one byte, a coordinator cannot say. */
@@ -384,16 +389,16 @@ static void a_message_of_one_byte_is_junk_and_no_signal(void **state)
     (void)state;
     for (const char *byte = "head?"; *byte != '\0'; byte++) {
         struct fake fake;
-        s_fake_open(&fake, false, REDUCE_EXACT);
-        s_start(&fake, 0, 1);
+        fake_open(&fake, false, REDUCE_EXACT);
+        fake_start(&fake, 0, 1);
         const struct route *to = &fake.members[0].route;
         zmq_send(fake.socket, to->id, to->size, ZMQ_SNDMORE);
         zmq_send(fake.socket, byte, 1, 0);
-        assert_int_equal(s_expect(&fake, MESSAGE_ERROR), 0);
+        assert_int_equal(fake_expect(&fake, MESSAGE_ERROR), 0);
         assert_int_equal(fake.members[0].said.code, ERR_PROTOCOL);
-        assert_false(s_member_join(&fake.members[0]));
+        assert_false(fake_member_join(&fake.members[0]));
         assert_int_equal(fake.members[0].err.code, ERR_PROTOCOL);
-        s_fake_close(&fake);
+        fake_close(&fake);
     }
 }
 
@@ -403,26 +408,26 @@ static void junk_ends_a_worker_that_waits_for_others(void **state)
     (void)state;
     for (int local = 0; local < 2; local++) {
         struct fake fake;
-        s_fake_open(&fake, local != 0, REDUCE_EXACT);
-        s_start(&fake, 0, 2);
-        s_generation(&fake, 2, 0, s_seeds);
-        s_send_span(&fake, 0, 0);
+        fake_open(&fake, local != 0, REDUCE_EXACT);
+        fake_start(&fake, 0, 2);
+        fake_generation(&fake, 2, 0, worker_seeds);
+        fake_send_span(&fake, 0, 0);
         /* By the time that it has answered so often it most likely waits; not needed for what is asserted. */
         for (uint64_t i = 0; i < 50; i++) {
-            s_say(&fake, 0, &(struct message){.type = MESSAGE_PING, .ping = {.time = i}});
-            assert_int_equal(s_expect(&fake, MESSAGE_PONG), 0);
+            fake_coordinator_say(&fake, 0, &(struct message){.type = MESSAGE_PING, .ping = {.time = i}});
+            assert_int_equal(fake_expect(&fake, MESSAGE_PONG), 0);
         }
         const struct route *to = &fake.members[0].route;
         zmq_send(fake.socket, to->id, to->size, ZMQ_SNDMORE);
         for (int i = 0; i < MESSAGE_FRAMES; i++)
             zmq_send(fake.socket, "junk", 4, ZMQ_SNDMORE);
         zmq_send(fake.socket, "more junk", 9, 0);
-        assert_int_equal(s_expect(&fake, MESSAGE_ERROR), 0);
+        assert_int_equal(fake_expect(&fake, MESSAGE_ERROR), 0);
         assert_int_equal(fake.members[0].said.code, ERR_PROTOCOL);
-        assert_false(s_member_join(&fake.members[0]));
+        assert_false(fake_member_join(&fake.members[0]));
         assert_int_equal(fake.members[0].err.code, ERR_PROTOCOL);
-        s_dismiss(&fake, 1);
-        s_fake_close(&fake);
+        fake_dismiss(&fake, 1);
+        fake_close(&fake);
     }
 }
 
@@ -430,25 +435,25 @@ static void an_id_that_was_not_announced_is_refused(void **state)
 {
     struct fake fake;
     (void)state;
-    s_fake_open(&fake, true, REDUCE_EXACT);
-    s_start(&fake, 0, 2);
-    s_generation(&fake, 2, 0, s_seeds);
+    fake_open(&fake, true, REDUCE_EXACT);
+    fake_start(&fake, 0, 2);
+    fake_generation(&fake, 2, 0, worker_seeds);
     const uint16_t one = 1, ids[] = {5, 6};
     const struct span_step of = {.tokens = 1};
     const struct span_shard shard = {.rows = 1};
-    s_say(&fake, 0,
-          &(struct message){.type = MESSAGE_SPAN,
-                            .span = {.generation = fake.generation,
-                                     .steps = 1,
-                                     .of = &of,
-                                     .shards = &shard,
-                                     .shard_count = 1,
-                                     .rows = {1, &one, &one, ids, 2}}});
-    assert_int_equal(s_expect(&fake, MESSAGE_ERROR), 0);
+    fake_coordinator_say(&fake, 0,
+                         &(struct message){.type = MESSAGE_SPAN,
+                                           .span = {.generation = fake.generation,
+                                                    .steps = 1,
+                                                    .of = &of,
+                                                    .shards = &shard,
+                                                    .shard_count = 1,
+                                                    .rows = {1, &one, &one, ids, 2}}});
+    assert_int_equal(fake_expect(&fake, MESSAGE_ERROR), 0);
     assert_non_null(strstr(fake.members[0].said.text, "distinct"));
-    assert_false(s_member_join(&fake.members[0]));
-    s_dismiss(&fake, 1);
-    s_fake_close(&fake);
+    assert_false(fake_member_join(&fake.members[0]));
+    fake_dismiss(&fake, 1);
+    fake_close(&fake);
 }
 
 static void a_worker_without_a_coordinator_ends_when_its_patience_does(void **state)
@@ -476,17 +481,17 @@ static void a_worker_that_has_left_says_nothing_of_a_connection_that_breaks(void
     FILE *log = tmpfile();
     const int before = dup(STDERR_FILENO);
     assert_non_null(log);
-    s_fake_open(&fake, false, REDUCE_FP32);
+    fake_open(&fake, false, REDUCE_FP32);
     fake.config.model_hidden = 1024;
-    s_start(&fake, 0, 1);
-    s_generation(&fake, 1, 0, s_seeds);
-    s_steps(&fake, 0, 1);
+    fake_start(&fake, 0, 1);
+    fake_generation(&fake, 1, 0, worker_seeds);
+    fake_steps(&fake, 0, 1);
     dup2(fileno(log), STDERR_FILENO);
     log_open("test", LOG_WARN);
-    s_say(&fake, 0, &(struct message){.type = MESSAGE_DISMISS, .dismiss = {.reason = {"done", 4}}});
-    s_expect(&fake, MESSAGE_LEAVE);
-    s_fake_close(&fake);
-    bool done = s_member_join(&fake.members[0]);
+    fake_coordinator_say(&fake, 0, &(struct message){.type = MESSAGE_DISMISS, .dismiss = {.reason = {"done", 4}}});
+    fake_expect(&fake, MESSAGE_LEAVE);
+    fake_close(&fake);
+    bool done = fake_member_join(&fake.members[0]);
     log_open("test", LOG_OFF);
     dup2(before, STDERR_FILENO);
     close(before);

@@ -10,7 +10,7 @@
 
 #include <math.h>
 
-static uint64_t s_mix(uint64_t x)
+static uint64_t collective_mix(uint64_t x)
 {
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
     x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
@@ -18,21 +18,21 @@ static uint64_t s_mix(uint64_t x)
 }
 
 /* Values whose float sums depend on the order, so that ranks which add differently are found out. */
-static float s_float(uint32_t rank, size_t i)
+static float collective_float(uint32_t rank, size_t i)
 {
-    return (float)(int32_t)s_mix(i * 64 + rank + 1) * 0x1p-20f;
+    return (float)(int32_t)collective_mix(i * 64 + rank + 1) * 0x1p-20f;
 }
 
-static int64_t s_integer(uint32_t rank, size_t i)
+static int64_t collective_integer(uint32_t rank, size_t i)
 {
-    return (int64_t)s_mix(i * 64 + rank + 77) >> 6;
+    return (int64_t)collective_mix(i * 64 + rank + 77) >> 6;
 }
 
-static const size_t s_counts[] = {0, 1, 2, 63, 64, 65, 129, 1000, 262144, 262145, 700001};
-enum { COUNTS = sizeof s_counts / sizeof *s_counts, COUNT_MOST = 700001 };
+static const size_t collective_counts[] = {0, 1, 2, 63, 64, 65, 129, 1000, 262144, 262145, 700001};
+enum { COUNTS = sizeof collective_counts / sizeof *collective_counts, COUNT_MOST = 700001 };
 
 /* Sanitizers make all of this slow. */
-static bool s_sanitized(void)
+static bool collective_sanitized(void)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     return true;
@@ -41,9 +41,9 @@ static bool s_sanitized(void)
 #endif
 }
 
-static size_t s_counts_used(void)
+static size_t collective_counts_used(void)
 {
-    return s_sanitized() ? COUNTS - 3 : COUNTS;
+    return collective_sanitized() ? COUNTS - 3 : COUNTS;
 }
 
 /* What every rank came to, for comparison. */
@@ -52,22 +52,22 @@ struct outcome {
 };
 
 /* Sums that differ from those in double by at most `most` of what was added. */
-static bool s_sum_floats(struct rank *rank, enum collective_element element, double most, struct err *err)
+static bool collective_sum_floats(struct rank *rank, enum collective_element element, double most, struct err *err)
 {
     struct outcome *outcome = rank->all->context;
     float *data = outcome->data[rank->number];
-    for (size_t c = 0; c < s_counts_used(); c++) {
-        size_t count = s_counts[c];
+    for (size_t c = 0; c < collective_counts_used(); c++) {
+        size_t count = collective_counts[c];
         for (size_t i = 0; i <= count; i++)
-            data[i] = i < count ? s_float(rank->number, i) : 42;
+            data[i] = i < count ? collective_float(rank->number, i) : 42;
         if (!collective_sum(rank->collective, element, data, count, err))
             return err_context(err, "%zu elements", count);
         RANK_CHECK(data[count] == 42);
         for (size_t i = 0; i < count; i++) {
             double sum = 0, size = 0;
             for (uint32_t r = 0; r < rank->all->size; r++) {
-                sum += (double)s_float(r, i);
-                size += fabs((double)s_float(r, i));
+                sum += (double)collective_float(r, i);
+                size += fabs((double)collective_float(r, i));
             }
             RANK_CHECK(fabs(sum - (double)data[i]) <= size * most);
         }
@@ -75,31 +75,31 @@ static bool s_sum_floats(struct rank *rank, enum collective_element element, dou
     return true;
 }
 
-static bool s_sum_f32(struct rank *rank, struct err *err)
+static bool collective_sum_f32(struct rank *rank, struct err *err)
 {
-    return s_sum_floats(rank, ELEMENT_F32, 1e-6, err);
+    return collective_sum_floats(rank, ELEMENT_F32, 1e-6, err);
 }
 
-static bool s_sum_bf16(struct rank *rank, struct err *err)
+static bool collective_sum_bf16(struct rank *rank, struct err *err)
 {
-    return s_sum_floats(rank, ELEMENT_F32_BF16, rank->all->size / 256.0, err);
+    return collective_sum_floats(rank, ELEMENT_F32_BF16, rank->all->size / 256.0, err);
 }
 
-static bool s_sum_i64(struct rank *rank, struct err *err)
+static bool collective_sum_i64(struct rank *rank, struct err *err)
 {
     struct outcome *outcome = rank->all->context;
     int64_t *data = outcome->data[rank->number];
-    for (size_t c = 0; c < s_counts_used(); c++) {
-        size_t count = s_counts[c];
+    for (size_t c = 0; c < collective_counts_used(); c++) {
+        size_t count = collective_counts[c];
         for (size_t i = 0; i <= count; i++)
-            data[i] = i < count ? s_integer(rank->number, i) : 42;
+            data[i] = i < count ? collective_integer(rank->number, i) : 42;
         if (!collective_sum(rank->collective, ELEMENT_I64, data, count, err))
             return err_context(err, "%zu elements", count);
         RANK_CHECK(data[count] == 42);
         for (size_t i = 0; i < count; i++) {
             int64_t sum = 0;
             for (uint32_t r = 0; r < rank->all->size; r++)
-                sum += s_integer(r, i);
+                sum += collective_integer(r, i);
             RANK_CHECK(sum == data[i]);
         }
     }
@@ -107,24 +107,24 @@ static bool s_sum_i64(struct rank *rank, struct err *err)
 }
 
 /* The integers are used up: what counts are the floats, rounded once. */
-static bool s_fold(struct rank *rank, struct err *err)
+static bool collective_fold(struct rank *rank, struct err *err)
 {
     struct outcome *outcome = rank->all->context;
     float *result = outcome->data[rank->number];
     int64_t *data = malloc((COUNT_MOST + 1) * sizeof *data);
     bool ok = data != NULL;
-    for (size_t c = 0; ok && c < s_counts_used(); c++) {
-        size_t count = s_counts[c];
+    for (size_t c = 0; ok && c < collective_counts_used(); c++) {
+        size_t count = collective_counts[c];
         uint64_t handle;
         for (size_t i = 0; i <= count; i++)
-            data[i] = i < count ? s_integer(rank->number, i) / 8 : 42;
+            data[i] = i < count ? collective_integer(rank->number, i) / 8 : 42;
         result[count] = 42;
         ok = rank->collective->op->fold(rank->collective, data, count, 0x1p-40f, result, &handle, err) &&
              rank->collective->op->wait(rank->collective, handle, err);
         for (size_t i = 0; ok && i < count; i++) {
             int64_t sum = 0;
             for (uint32_t r = 0; r < rank->all->size; r++)
-                sum += s_integer(r, i) / 8;
+                sum += collective_integer(r, i) / 8;
             ok = (float)sum * 0x1p-40f == result[i] || err_set(err, ERR_DATA, "element %zu of %zu", i, count);
         }
         ok = ok && ((result[count] == 42 && data[count] == 42) || err_set(err, ERR_DATA, "beyond %zu", count));
@@ -134,13 +134,13 @@ static bool s_fold(struct rank *rank, struct err *err)
 }
 
 /* All kinds, for each number of ranks. `bytes` of the last count's sums must agree to the bit. */
-static void s_everywhere(rank_work *work, size_t element)
+static void collective_everywhere(rank_work *work, size_t element)
 {
     static const uint32_t sizes[] = {1, 2, 3, 4, 7};
     struct outcome outcome;
     for (int i = 0; i < RANKS_MOST; i++)
         outcome.data[i] = malloc((COUNT_MOST + 1) * element);
-    size_t most = s_sanitized() ? 3 : sizeof sizes / sizeof *sizes;
+    size_t most = collective_sanitized() ? 3 : sizeof sizes / sizeof *sizes;
     for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1))
         for (size_t s = 0; s < most; s++) {
             struct ranks ranks;
@@ -148,7 +148,8 @@ static void s_everywhere(rank_work *work, size_t element)
             ranks.context = &outcome;
             ranks_run(&ranks, 1, work);
             for (uint32_t i = 1; i < sizes[s]; i++)
-                assert_memory_equal(outcome.data[0], outcome.data[i], s_counts[s_counts_used() - 1] * element);
+                assert_memory_equal(outcome.data[0], outcome.data[i],
+                                    collective_counts[collective_counts_used() - 1] * element);
             ranks_close(&ranks);
         }
     for (int i = 0; i < RANKS_MOST; i++)
@@ -158,32 +159,32 @@ static void s_everywhere(rank_work *work, size_t element)
 static void sums_of_floats_are_right_and_the_same_bits_on_every_rank(void **state)
 {
     (void)state;
-    s_everywhere(s_sum_f32, sizeof(float));
+    collective_everywhere(collective_sum_f32, sizeof(float));
 }
 
 static void sums_rounded_on_the_way_are_near_and_the_same_bits_on_every_rank(void **state)
 {
     (void)state;
-    s_everywhere(s_sum_bf16, sizeof(float));
+    collective_everywhere(collective_sum_bf16, sizeof(float));
 }
 
 static void sums_of_integers_are_exact(void **state)
 {
     (void)state;
-    s_everywhere(s_sum_i64, sizeof(int64_t));
+    collective_everywhere(collective_sum_i64, sizeof(int64_t));
 }
 
 static void folded_integers_are_rounded_once_and_the_same_bits_on_every_rank(void **state)
 {
     (void)state;
-    s_everywhere(s_fold, sizeof(float));
+    collective_everywhere(collective_fold, sizeof(float));
 }
 
 /* ---- 18 MB, many at once ---- */
 
 enum { LARGE = 4718592 };
 
-static bool s_sum_large(struct rank *rank, struct err *err)
+static bool collective_sum_large(struct rank *rank, struct err *err)
 {
     float *data = malloc(LARGE * sizeof *data);
     for (size_t i = 0; i < LARGE; i++)
@@ -201,10 +202,10 @@ static void gradients_of_18_megabytes_are_summed(void **state)
 {
     (void)state;
     for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1))
-        for (uint32_t size = 2; size <= (s_sanitized() ? 2 : 3); size++) {
+        for (uint32_t size = 2; size <= (collective_sanitized() ? 2 : 3); size++) {
             struct ranks ranks;
             ranks_open(&ranks, (enum ranks_kind)kind, size);
-            ranks_run(&ranks, 1, s_sum_large);
+            ranks_run(&ranks, 1, collective_sum_large);
             ranks_close(&ranks);
         }
 }
@@ -212,14 +213,14 @@ static void gradients_of_18_megabytes_are_summed(void **state)
 enum { BUCKETS = COLLECTIVE_OPERATIONS, BUCKET = 5000 };
 
 /* Start all, wait for some out of order. One more than there is room for is refused where none could be done yet. */
-static bool s_sum_buckets(struct rank *rank, struct err *err)
+static bool collective_sum_buckets(struct rank *rank, struct err *err)
 {
     static const int order[] = {3, 1, BUCKETS - 1, 0};
     int64_t *data = malloc((size_t)BUCKETS * BUCKET * sizeof *data);
     uint64_t handle[BUCKETS];
     bool ok = true;
     for (size_t i = 0; i < (size_t)BUCKETS * BUCKET; i++)
-        data[i] = s_integer(rank->number, i);
+        data[i] = collective_integer(rank->number, i);
     for (int b = 0; ok && b < BUCKETS; b++)
         ok = rank->collective->op->all_reduce(rank->collective, ELEMENT_I64, data + (size_t)b * BUCKET,
                                               (size_t)(BUCKET - b), &handle[b], err);
@@ -229,7 +230,7 @@ static bool s_sum_buckets(struct rank *rank, struct err *err)
         int64_t sum = 0;
         bool summed = i % BUCKET < BUCKET - i / BUCKET;
         for (uint32_t r = 0; r < rank->all->size; r++)
-            sum += summed || r == rank->number ? s_integer(r, i) : 0;
+            sum += summed || r == rank->number ? collective_integer(r, i) : 0;
         if (data[i] != sum)
             ok = err_set(err, ERR_DATA, "bucket %zu, element %zu", i / BUCKET, i % BUCKET);
     }
@@ -244,14 +245,14 @@ static void many_operations_may_be_started_and_waited_for_in_any_order(void **st
         for (uint32_t size = 1; size <= 4; size++) {
             struct ranks ranks;
             ranks_open(&ranks, (enum ranks_kind)kind, size);
-            ranks_run(&ranks, 7, s_sum_buckets);
+            ranks_run(&ranks, 7, collective_sum_buckets);
             ranks_close(&ranks);
         }
 }
 
 /* ---- broadcast ---- */
 
-static bool s_copy_from_each(struct rank *rank, struct err *err)
+static bool collective_copy_from_each(struct rank *rank, struct err *err)
 {
     static const size_t sizes[] = {0, 1, 999, (1 << 20) + 1, 3 << 20};
     uint8_t *data = malloc((3 << 20) + 1);
@@ -260,11 +261,11 @@ static bool s_copy_from_each(struct rank *rank, struct err *err)
         for (size_t s = 0; ok && s < sizeof sizes / sizeof *sizes; s++) {
             uint64_t handle;
             for (size_t i = 0; i <= sizes[s]; i++)
-                data[i] = (uint8_t)(rank->number == root && i < sizes[s] ? s_mix(i + root) : 42);
+                data[i] = (uint8_t)(rank->number == root && i < sizes[s] ? collective_mix(i + root) : 42);
             ok = rank->collective->op->broadcast(rank->collective, data, sizes[s], root, &handle, err) &&
                  rank->collective->op->wait(rank->collective, handle, err);
             for (size_t i = 0; ok && i <= sizes[s]; i++)
-                if (data[i] != (uint8_t)(i < sizes[s] ? s_mix(i + root) : 42))
+                if (data[i] != (uint8_t)(i < sizes[s] ? collective_mix(i + root) : 42))
                     ok = err_set(err, ERR_DATA, "byte %zu of %zu from rank %u", i, sizes[s], root);
         }
     free(data);
@@ -279,14 +280,14 @@ static void each_rank_can_broadcast(void **state)
         for (size_t s = 0; s < 4; s++) {
             struct ranks ranks;
             ranks_open(&ranks, (enum ranks_kind)kind, ranks_of[s]);
-            ranks_run(&ranks, 1, s_copy_from_each);
+            ranks_run(&ranks, 1, collective_copy_from_each);
             ranks_close(&ranks);
         }
 }
 
 /* ---- generations ---- */
 
-static bool s_sum_ranks(struct rank *rank, struct err *err)
+static bool collective_sum_ranks(struct rank *rank, struct err *err)
 {
     int64_t sum = rank->number + 1;
     if (!collective_sum(rank->collective, ELEMENT_I64, &sum, 1, err))
@@ -303,7 +304,7 @@ static void one_generation_follows_another_in_other_sizes(void **state)
         ranks_open(&ranks, (enum ranks_kind)kind, 4);
         for (uint32_t generation = 0; generation < 12; generation++) {
             ranks.size = 1 + generation % 4;
-            ranks_run(&ranks, generation * 3, s_sum_ranks);
+            ranks_run(&ranks, generation * 3, collective_sum_ranks);
         }
         ranks.size = 4;
         ranks_close(&ranks);
@@ -319,7 +320,7 @@ struct ended {
     float *data[RANKS_MOST];
 };
 
-static bool s_wait_for_rank_0(struct rank *rank, struct err *err)
+static bool collective_wait_for_rank_0(struct rank *rank, struct err *err)
 {
     struct ended *ended = rank->all->context;
     uint64_t handle = 0;
@@ -332,18 +333,18 @@ static bool s_wait_for_rank_0(struct rank *rank, struct err *err)
     return ok;
 }
 
-static int s_by_size(const void *a, const void *b)
+static int collective_by_size(const void *a, const void *b)
 {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
     return (x > y) - (x < y);
 }
 
 /* Begin `generation`, and end all up to `last` while it waits. */
-static void s_abort_once(struct ranks *ranks, uint64_t generation, uint64_t last, int64_t *longest_ns)
+static void collective_abort_once(struct ranks *ranks, uint64_t generation, uint64_t last, int64_t *longest_ns)
 {
     struct ended *ended = ranks->context;
     ranks_listen(ranks, generation);
-    ranks_start(ranks, s_wait_for_rank_0);
+    ranks_start(ranks, collective_wait_for_rank_0);
     pthread_barrier_wait(&ended->waiting);
     /* So that they sleep rather than look up on the way to bed; not needed for what is asserted. */
     struct timespec moment = {.tv_nsec = 2000000};
@@ -376,18 +377,18 @@ static void an_abort_from_another_thread_ends_a_wait(void **state)
         for (uint32_t i = 0; i < 3; i++)
             ended.data[i] = calloc(LARGE, sizeof(float));
         for (int i = 0; i < TIMES; i++)
-            s_abort_once(&ranks, (uint64_t)(2 * i), (uint64_t)(2 * i), &ns[i]);
+            collective_abort_once(&ranks, (uint64_t)(2 * i), (uint64_t)(2 * i), &ns[i]);
         /* The next generation is not touched by what ended the one before. */
-        ranks_run(&ranks, 2 * TIMES, s_sum_ranks);
+        ranks_run(&ranks, 2 * TIMES, collective_sum_ranks);
         ranks_close(&ranks);
         pthread_barrier_destroy(&ended.waiting);
         for (uint32_t i = 0; i < 3; i++)
             free(ended.data[i]);
-        qsort(ns, TIMES, sizeof *ns, s_by_size);
+        qsort(ns, TIMES, sizeof *ns, collective_by_size);
         print_message("%s: aborted in %.2f ms (median), %.2f ms (longest of %d)\n", ranks_name[kind],
                       (double)ns[TIMES / 2] / 1e6, (double)ns[TIMES - 1] / 1e6, TIMES);
         if (getenv("LSTMQ_FULL") != NULL)
-            assert_true(ns[TIMES / 2] < (s_sanitized() ? 200 : 10) * INT64_C(1000000));
+            assert_true(ns[TIMES / 2] < (collective_sanitized() ? 200 : 10) * INT64_C(1000000));
     }
 }
 
@@ -405,9 +406,9 @@ static void an_abort_of_all_generations_ends_the_one_that_waits_and_those_to_com
         pthread_barrier_init(&ended.waiting, NULL, 3);
         for (uint32_t i = 0; i < 2; i++)
             ended.data[i] = calloc(LARGE, sizeof(float));
-        s_abort_once(&ranks, 1, UINT64_MAX, &ns);
+        collective_abort_once(&ranks, 1, UINT64_MAX, &ns);
         ranks_listen(&ranks, 2);
-        ranks_start(&ranks, s_sum_ranks);
+        ranks_start(&ranks, collective_sum_ranks);
         ranks_join(&ranks);
         for (uint32_t i = 0; i < 2; i++)
             assert_int_equal(ranks.rank[i].err.code, ERR_ABORTED);
@@ -418,7 +419,7 @@ static void an_abort_of_all_generations_ends_the_one_that_waits_and_those_to_com
     }
 }
 
-static bool s_sum_until_aborted(struct rank *rank, struct err *err)
+static bool collective_sum_until_aborted(struct rank *rank, struct err *err)
 {
     struct ended *ended = rank->all->context;
     for (;;)
@@ -439,8 +440,8 @@ static void an_abort_in_the_middle_of_a_sum_gives_the_memory_back(void **state)
             for (uint32_t i = 0; i < 3; i++)
                 ended.data[i] = calloc(LARGE / 4, sizeof(float));
             ranks_listen(&ranks, generation);
-            ranks_start(&ranks, s_sum_until_aborted);
-            struct timespec moment = {.tv_nsec = (long)(s_mix(generation) % 10000000)};
+            ranks_start(&ranks, collective_sum_until_aborted);
+            struct timespec moment = {.tv_nsec = (long)(collective_mix(generation) % 10000000)};
             nanosleep(&moment, NULL);
             for (uint32_t i = 0; i < 3; i++)
                 ranks.rank[i].collective->op->abort(ranks.rank[i].collective, generation);
@@ -450,14 +451,14 @@ static void an_abort_in_the_middle_of_a_sum_gives_the_memory_back(void **state)
                 assert_int_equal(ranks.rank[i].err.code, ERR_ABORTED);
             }
         }
-        ranks_run(&ranks, 11, s_sum_ranks);
+        ranks_run(&ranks, 11, collective_sum_ranks);
         ranks_close(&ranks);
     }
 }
 
-static bool s_two_sums(struct rank *rank, struct err *err)
+static bool collective_two_sums(struct rank *rank, struct err *err)
 {
-    return s_sum_ranks(rank, err) && s_sum_ranks(rank, err);
+    return collective_sum_ranks(rank, err) && collective_sum_ranks(rank, err);
 }
 
 static void an_abort_before_the_generation_begins_is_not_forgotten(void **state)
@@ -469,26 +470,26 @@ static void an_abort_before_the_generation_begins_is_not_forgotten(void **state)
         ranks_listen(&ranks, 5);
         for (uint32_t i = 0; i < 2; i++)
             ranks.rank[i].collective->op->abort(ranks.rank[i].collective, 5);
-        ranks_start(&ranks, s_two_sums);
+        ranks_start(&ranks, collective_two_sums);
         ranks_join(&ranks);
         for (uint32_t i = 0; i < 2; i++)
             assert_int_equal(ranks.rank[i].err.code, ERR_ABORTED);
         for (uint32_t i = 0; i < 2; i++) /* of the generation before: late, and nothing to this one */
             ranks.rank[i].collective->op->abort(ranks.rank[i].collective, 5);
-        ranks_run(&ranks, 6, s_two_sums);
+        ranks_run(&ranks, 6, collective_two_sums);
         ranks_close(&ranks);
     }
 }
 
 /* ---- disagreement and patience ---- */
 
-static bool s_sum_differently(struct rank *rank, struct err *err)
+static bool collective_sum_differently(struct rank *rank, struct err *err)
 {
     float data[64] = {0};
     return collective_sum(rank->collective, ELEMENT_F32, data, rank->number == 1 ? 63 : 64, err);
 }
 
-static bool s_sum_and_copy(struct rank *rank, struct err *err)
+static bool collective_sum_and_copy(struct rank *rank, struct err *err)
 {
     int64_t data[64] = {0};
     uint64_t handle;
@@ -501,7 +502,7 @@ static bool s_sum_and_copy(struct rank *rank, struct err *err)
 static void ranks_that_disagree_about_an_operation_are_told(void **state)
 {
     (void)state;
-    static rank_work *const works[] = {s_sum_differently, s_sum_and_copy};
+    static rank_work *const works[] = {collective_sum_differently, collective_sum_and_copy};
     for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1))
         for (int w = 0; w < 2; w++) {
             struct ranks ranks;
@@ -515,9 +516,9 @@ static void ranks_that_disagree_about_an_operation_are_told(void **state)
         }
 }
 
-static bool s_only_rank_1(struct rank *rank, struct err *err)
+static bool collective_only_rank_1(struct rank *rank, struct err *err)
 {
-    return rank->number != 1 || s_sum_ranks(rank, err);
+    return rank->number != 1 || collective_sum_ranks(rank, err);
 }
 
 static void a_rank_that_never_comes_is_given_up_when_patience_ends(void **state)
@@ -529,7 +530,7 @@ static void a_rank_that_never_comes_is_given_up_when_patience_ends(void **state)
         ranks.patience_ms = 50;
         ranks_listen(&ranks, 1);
         int64_t begin = clock_ms();
-        ranks_start(&ranks, s_only_rank_1);
+        ranks_start(&ranks, collective_only_rank_1);
         ranks_join(&ranks);
         assert_int_equal(ranks.rank[1].err.code, ERR_FAILED);
         assert_in_range(clock_ms() - begin, 49, 60000);
@@ -537,7 +538,7 @@ static void a_rank_that_never_comes_is_given_up_when_patience_ends(void **state)
     }
 }
 
-static bool s_too_many(struct rank *rank, struct err *err)
+static bool collective_too_many(struct rank *rank, struct err *err)
 {
     int64_t data[COLLECTIVE_OPERATIONS + 1] = {0};
     uint64_t handle;
@@ -552,9 +553,9 @@ static bool s_too_many(struct rank *rank, struct err *err)
     return true;
 }
 
-static bool s_too_many_for_rank_0(struct rank *rank, struct err *err)
+static bool collective_too_many_for_rank_0(struct rank *rank, struct err *err)
 {
-    return rank->number != 0 || s_too_many(rank, err);
+    return rank->number != 0 || collective_too_many(rank, err);
 }
 
 static void no_more_operations_are_taken_than_there_is_room_for(void **state)
@@ -563,7 +564,7 @@ static void no_more_operations_are_taken_than_there_is_room_for(void **state)
     for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1)) {
         struct ranks ranks;
         ranks_open(&ranks, (enum ranks_kind)kind, 2);
-        ranks_run(&ranks, 1, s_too_many_for_rank_0);
+        ranks_run(&ranks, 1, collective_too_many_for_rank_0);
         ranks_close(&ranks);
     }
 }

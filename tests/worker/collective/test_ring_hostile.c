@@ -32,14 +32,14 @@ struct fixture {
     pthread_t thread;
 };
 
-static void *s_sum(void *argument)
+static void *ring_hostile_sum(void *argument)
 {
     struct fixture *fixture = argument;
     fixture->ok = collective_sum(fixture->ring, ELEMENT_I64, fixture->memory, COUNT, &fixture->err);
     return NULL;
 }
 
-static void s_open(struct fixture *fixture, int64_t patience_ms)
+static void ring_hostile_open(struct fixture *fixture, int64_t patience_ms)
 {
     char mine[COLLECTIVE_ENDPOINT];
     size_t size = sizeof mine;
@@ -61,10 +61,10 @@ static void s_open(struct fixture *fixture, int64_t patience_ms)
     assert_true(fixture->ring->op->connect(fixture->ring, &group, &fixture->err));
     for (int64_t i = 0; i <= COUNT; i++)
         fixture->memory[i] = i;
-    pthread_create(&fixture->thread, NULL, s_sum, fixture);
+    pthread_create(&fixture->thread, NULL, ring_hostile_sum, fixture);
 }
 
-static void s_close(struct fixture *fixture)
+static void ring_hostile_close(struct fixture *fixture)
 {
     if (!fixture->joined)
         pthread_join(fixture->thread, NULL);
@@ -76,10 +76,10 @@ static void s_close(struct fixture *fixture)
 }
 
 /* What rank 0 must send first: its half 0, to be added. */
-static const struct ring_frame s_right = {
+static const struct ring_frame ring_hostile_right = {
     .kind = ELEMENT_I64, .generation = GENERATION, .operation = 1, .count = COUNT};
 
-static void s_send(struct fixture *fixture, const struct ring_frame *frame, size_t bytes, bool more)
+static void ring_hostile_send(struct fixture *fixture, const struct ring_frame *frame, size_t bytes, bool more)
 {
     static const int64_t body[4096];
     uint8_t head[RING_FRAME];
@@ -91,26 +91,26 @@ static void s_send(struct fixture *fixture, const struct ring_frame *frame, size
 }
 
 /* The rest of rank 0's part: both halves are sent, none is looked at. */
-static void s_play_on(struct fixture *fixture)
+static void ring_hostile_play_on(struct fixture *fixture)
 {
-    struct ring_frame second = s_right;
+    struct ring_frame second = ring_hostile_right;
     second.step = 1;
-    s_send(fixture, &s_right, HALF * sizeof(int64_t), false);
-    s_send(fixture, &second, HALF * sizeof(int64_t), false);
+    ring_hostile_send(fixture, &ring_hostile_right, HALF * sizeof(int64_t), false);
+    ring_hostile_send(fixture, &second, HALF * sizeof(int64_t), false);
 }
 
 static void frames_of_an_older_generation_are_dropped(void **state)
 {
     (void)state;
     struct fixture fixture;
-    s_open(&fixture, 0);
-    struct ring_frame old = s_right;
+    ring_hostile_open(&fixture, 0);
+    struct ring_frame old = ring_hostile_right;
     for (uint64_t age = 1; age <= GENERATION; age++) {
         old.generation = GENERATION - age;
-        s_send(&fixture, &old, 16, age == 2);
+        ring_hostile_send(&fixture, &old, 16, age == 2);
     }
-    s_play_on(&fixture);
-    s_close(&fixture);
+    ring_hostile_play_on(&fixture);
+    ring_hostile_close(&fixture);
     if (!fixture.ok)
         fail_msg("%s", fixture.err.text);
     for (int64_t i = 0; i < COUNT; i++)
@@ -126,7 +126,7 @@ static void a_frame_that_does_not_fit_ends_the_generation(void **state)
         bool more;
     } wrong[14];
     for (int i = 0; i < 14; i++)
-        wrong[i] = (struct wrong){.frame = s_right, .bytes = HALF * sizeof(int64_t)};
+        wrong[i] = (struct wrong){.frame = ring_hostile_right, .bytes = HALF * sizeof(int64_t)};
     wrong[0].frame.kind = ELEMENT_F32;
     wrong[1].frame.kind = 0xFF;
     wrong[2].frame.step = 1;
@@ -143,9 +143,9 @@ static void a_frame_that_does_not_fit_ends_the_generation(void **state)
     wrong[13].more = true;
     for (int i = 0; i < 14; i++) {
         struct fixture fixture;
-        s_open(&fixture, 120000);
-        s_send(&fixture, &wrong[i].frame, wrong[i].bytes, wrong[i].more);
-        s_close(&fixture);
+        ring_hostile_open(&fixture, 120000);
+        ring_hostile_send(&fixture, &wrong[i].frame, wrong[i].bytes, wrong[i].more);
+        ring_hostile_close(&fixture);
         assert_false(fixture.ok);
         if (fixture.err.code != ERR_PROTOCOL)
             fail_msg("case %d: %s", i, fixture.err.text);
@@ -160,10 +160,10 @@ static void junk_ends_the_generation(void **state)
     for (size_t i = 0; i < sizeof junk / sizeof *junk; i++)
         for (int parts = 1; parts <= 64; parts *= 8) {
             struct fixture fixture;
-            s_open(&fixture, 120000);
+            ring_hostile_open(&fixture, 120000);
             for (int part = 1; part <= parts; part++)
                 zmq_send(fixture.to, junk[i], strlen(junk[i]), part < parts ? ZMQ_SNDMORE : 0);
-            s_close(&fixture);
+            ring_hostile_close(&fixture);
             assert_int_equal(fixture.err.code, ERR_PROTOCOL);
         }
 }
@@ -173,7 +173,7 @@ static void what_is_not_of_a_ring_at_all_is_not_noticed(void **state)
 {
     (void)state;
     struct fixture fixture;
-    s_open(&fixture, 0);
+    ring_hostile_open(&fixture, 0);
     struct sockaddr_in address = {.sin_family = AF_INET};
     address.sin_port = htons((uint16_t)strtoul(strrchr(fixture.endpoint, ':') + 1, NULL, 10));
     inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
@@ -190,11 +190,11 @@ static void what_is_not_of_a_ring_at_all_is_not_noticed(void **state)
     assert_int_equal(zmq_connect(giant, fixture.endpoint), 0);
     assert_int_equal(zmq_send(giant, frame, bytes, 0), bytes);
     free(frame);
-    s_play_on(&fixture);
+    ring_hostile_play_on(&fixture);
     pthread_join(fixture.thread, NULL);
     fixture.joined = true;
     zmq_close(giant);
-    s_close(&fixture);
+    ring_hostile_close(&fixture);
     if (!fixture.ok)
         fail_msg("%s", fixture.err.text);
     close(raw);

@@ -26,7 +26,7 @@ struct process {
     pthread_t thread;
 };
 
-static void *s_sum(void *argument)
+static void *ring_keys_sum(void *argument)
 {
     struct process *process = argument;
     struct collective_group group = {.generation = 1,
@@ -46,7 +46,7 @@ struct fixture {
     const char *endpoints[RANKS], *public_keys[RANKS];
 };
 
-static void s_open(struct fixture *fixture, int64_t patience_ms)
+static void ring_keys_open(struct fixture *fixture, int64_t patience_ms)
 {
     struct err err = {0};
     memset(fixture, 0, sizeof *fixture);
@@ -67,7 +67,7 @@ static void s_open(struct fixture *fixture, int64_t patience_ms)
     }
 }
 
-static void s_run(struct fixture *fixture)
+static void ring_keys_run(struct fixture *fixture)
 {
     for (uint32_t i = 0; i < RANKS; i++) {
         struct process *process = &fixture->process[i];
@@ -75,13 +75,13 @@ static void s_run(struct fixture *fixture)
             process->data[n] = n * (i + 1);
         zap_set_ring(process->zap, fixture->public_keys[(i + RANKS - 1) % RANKS]);
         ring_process_start(&process->base);
-        pthread_create(&process->thread, NULL, s_sum, process);
+        pthread_create(&process->thread, NULL, ring_keys_sum, process);
     }
     for (uint32_t i = 0; i < RANKS; i++)
         pthread_join(fixture->process[i].thread, NULL);
 }
 
-static void s_close(struct fixture *fixture)
+static void ring_keys_close(struct fixture *fixture)
 {
     for (uint32_t i = 0; i < RANKS; i++) {
         struct process *process = &fixture->process[i];
@@ -91,7 +91,7 @@ static void s_close(struct fixture *fixture)
     }
 }
 
-static void s_all_right(const struct fixture *fixture)
+static void ring_keys_all_right(const struct fixture *fixture)
 {
     for (uint32_t i = 0; i < RANKS; i++) {
         if (!fixture->process[i].ok)
@@ -101,19 +101,20 @@ static void s_all_right(const struct fixture *fixture)
     }
 }
 
-static struct fixture s_fixture;
+static struct fixture ring_keys_fixture;
 
 static void ranks_that_know_one_another_sum(void **state)
 {
     (void)state;
-    s_open(&s_fixture, 0);
-    s_run(&s_fixture);
-    s_close(&s_fixture);
-    s_all_right(&s_fixture);
+    ring_keys_open(&ring_keys_fixture, 0);
+    ring_keys_run(&ring_keys_fixture);
+    ring_keys_close(&ring_keys_fixture);
+    ring_keys_all_right(&ring_keys_fixture);
 }
 
 /* Junk that would end the generation, were it heard. */
-static void *s_intrude(void *zmq_context, const char *endpoint, const struct curve_keys *keys, const char *server)
+static void *ring_keys_intrude(void *zmq_context, const char *endpoint, const struct curve_keys *keys,
+                               const char *server)
 {
     struct err err;
     int linger = 0;
@@ -134,19 +135,20 @@ static void who_has_another_key_or_none_is_not_heard(void **state)
     struct curve_keys other;
     void *zmq_context = zmq_ctx_new();
     assert_true(curve_generate(&other, "other", ROLE_TRAIN, &err));
-    s_open(&s_fixture, 0);
-    const struct process *victim = &s_fixture.process[1];
-    void *keyed = s_intrude(zmq_context, victim->base.endpoint, &other, victim->keys.public.key);
-    void *bare = s_intrude(zmq_context, victim->base.endpoint, NULL, NULL);
+    ring_keys_open(&ring_keys_fixture, 0);
+    const struct process *victim = &ring_keys_fixture.process[1];
+    void *keyed = ring_keys_intrude(zmq_context, victim->base.endpoint, &other, victim->keys.public.key);
+    void *bare = ring_keys_intrude(zmq_context, victim->base.endpoint, NULL, NULL);
     /* Another worker of the run, but not the one before this. */
-    void *wrong = s_intrude(zmq_context, victim->base.endpoint, &s_fixture.process[2].keys, victim->keys.public.key);
-    s_run(&s_fixture);
-    s_close(&s_fixture);
+    void *wrong = ring_keys_intrude(zmq_context, victim->base.endpoint, &ring_keys_fixture.process[2].keys,
+                                    victim->keys.public.key);
+    ring_keys_run(&ring_keys_fixture);
+    ring_keys_close(&ring_keys_fixture);
     zmq_close(keyed);
     zmq_close(bare);
     zmq_close(wrong);
     zmq_ctx_term(zmq_context);
-    s_all_right(&s_fixture);
+    ring_keys_all_right(&ring_keys_fixture);
 }
 
 /* Rank 1 sits at its endpoint without the key that the coordinator named. */
@@ -156,25 +158,25 @@ static void a_rank_that_is_not_who_it_should_be_gets_nothing(void **state)
     struct err err;
     struct curve_keys other;
     assert_true(curve_generate(&other, "other", ROLE_TRAIN, &err));
-    s_open(&s_fixture, 500);
-    s_fixture.public_keys[1] = other.public.key;
-    s_run(&s_fixture);
-    s_close(&s_fixture);
-    assert_int_equal(s_fixture.process[0].err.code, ERR_FAILED);
+    ring_keys_open(&ring_keys_fixture, 500);
+    ring_keys_fixture.public_keys[1] = other.public.key;
+    ring_keys_run(&ring_keys_fixture);
+    ring_keys_close(&ring_keys_fixture);
+    assert_int_equal(ring_keys_fixture.process[0].err.code, ERR_FAILED);
     for (int64_t n = 0; n < COUNT; n++)
-        assert_true(s_fixture.process[1].data[n] != n * 6 || n == 0);
+        assert_true(ring_keys_fixture.process[1].data[n] != n * 6 || n == 0);
 }
 
 static void a_group_without_keys_is_refused(void **state)
 {
     (void)state;
-    s_open(&s_fixture, 500);
-    s_fixture.public_keys[1] = "none";
+    ring_keys_open(&ring_keys_fixture, 500);
+    ring_keys_fixture.public_keys[1] = "none";
     for (uint32_t i = 0; i < RANKS; i++)
-        ring_process_start(&s_fixture.process[i].base);
-    s_sum(&s_fixture.process[0]);
-    assert_int_equal(s_fixture.process[0].err.code, ERR_PROTOCOL);
-    s_close(&s_fixture);
+        ring_process_start(&ring_keys_fixture.process[i].base);
+    ring_keys_sum(&ring_keys_fixture.process[0]);
+    assert_int_equal(ring_keys_fixture.process[0].err.code, ERR_PROTOCOL);
+    ring_keys_close(&ring_keys_fixture);
 }
 
 int main(void)

@@ -61,47 +61,47 @@ struct fixture {
 
 /* ---- the relay ---- */
 
-static void s_end(int *fd)
+static void ring_line_end(int *fd)
 {
     if (*fd >= 0)
         close(*fd);
     *fd = -1;
 }
 
-static void s_accept(struct relay *relay)
+static void ring_line_accept(struct relay *relay)
 {
-    s_end(&relay->near);
-    s_end(&relay->far);
+    ring_line_end(&relay->near);
+    ring_line_end(&relay->far);
     relay->near = accept(relay->listener, NULL, NULL);
     relay->far = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (connect(relay->far, (struct sockaddr *)&relay->target, sizeof relay->target) != 0)
-        s_end(&relay->far);
+        ring_line_end(&relay->far);
     atomic_fetch_add(&relay->accepted, 1);
 }
 
-static void s_lose(struct relay *relay, enum deed deed)
+static void ring_line_lose(struct relay *relay, enum deed deed)
 {
     int *ends = deed == LOSE_NEAR ? &relay->near : &relay->far, *stays = deed == LOSE_NEAR ? &relay->far : &relay->near;
     relay->left = *stays;
     *stays = -1;
-    s_end(ends);
+    ring_line_end(ends);
     atomic_store(&relay->deed, PASS);
 }
 
 /* False when that side has ended. */
-static bool s_hand_on(struct relay *relay, int from, int to)
+static bool ring_line_hand_on(struct relay *relay, int from, int to)
 {
     char bytes[4096];
     ssize_t size = recv(from, bytes, sizeof bytes, MSG_DONTWAIT);
     int deed = atomic_load(&relay->deed);
     if (size > 0 && from == relay->near && (deed == LOSE_NEAR || deed == LOSE_FAR))
-        s_lose(relay, (enum deed)deed);
+        ring_line_lose(relay, (enum deed)deed);
     else if (size > 0)
         return send(to, bytes, (size_t)size, MSG_NOSIGNAL) == size;
     return size > 0 || (size < 0 && errno == EAGAIN);
 }
 
-static void *s_relay(void *argument)
+static void *ring_line_relay(void *argument)
 {
     struct relay *relay = argument;
     while (!atomic_load(&relay->ends)) {
@@ -111,21 +111,21 @@ static void *s_relay(void *argument)
         poll(files, 3, MOMENT_MS);
         bool stands = true;
         if (files[1].revents != 0)
-            stands = s_hand_on(relay, relay->near, relay->far);
+            stands = ring_line_hand_on(relay, relay->near, relay->far);
         if (stands && relay->far >= 0 && files[2].revents != 0)
-            stands = s_hand_on(relay, relay->far, relay->near);
+            stands = ring_line_hand_on(relay, relay->far, relay->near);
         int cut = CUT;
         if (!stands || atomic_compare_exchange_strong(&relay->deed, &cut, PASS)) {
-            s_end(&relay->near);
-            s_end(&relay->far);
+            ring_line_end(&relay->near);
+            ring_line_end(&relay->far);
         }
         if (files[0].revents != 0)
-            s_accept(relay);
+            ring_line_accept(relay);
     }
     return NULL;
 }
 
-static void s_relay_open(struct relay *relay, const char *target)
+static void ring_line_relay_open(struct relay *relay, const char *target)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
@@ -136,22 +136,22 @@ static void s_relay_open(struct relay *relay, const char *target)
     assert_int_equal(listen(relay->listener, 8), 0);
     assert_int_equal(getsockname(relay->listener, (struct sockaddr *)&address, &size), 0);
     snprintf(relay->endpoint, sizeof relay->endpoint, "tcp://127.0.0.1:%u", ntohs(address.sin_port));
-    assert_int_equal(pthread_create(&relay->thread, NULL, s_relay, relay), 0);
+    assert_int_equal(pthread_create(&relay->thread, NULL, ring_line_relay, relay), 0);
 }
 
-static void s_relay_close(struct relay *relay)
+static void ring_line_relay_close(struct relay *relay)
 {
     atomic_store(&relay->ends, true);
     pthread_join(relay->thread, NULL);
-    s_end(&relay->near);
-    s_end(&relay->far);
-    s_end(&relay->left);
-    s_end(&relay->listener);
+    ring_line_end(&relay->near);
+    ring_line_end(&relay->far);
+    ring_line_end(&relay->left);
+    ring_line_end(&relay->listener);
 }
 
 /* ---- the ranks ---- */
 
-static void s_open(struct fixture *fixture)
+static void test_ring_line_open(struct fixture *fixture)
 {
     struct err err = {0};
     memset(fixture, 0, sizeof *fixture);
@@ -160,7 +160,7 @@ static void s_open(struct fixture *fixture)
         process->rank = i;
         process->watch = ring_process_watched(&process->base);
     }
-    s_relay_open(&fixture->relay, fixture->process[1].base.endpoint);
+    ring_line_relay_open(&fixture->relay, fixture->process[1].base.endpoint);
     for (uint32_t i = 0; i < RANKS; i++) {
         struct process *process = &fixture->process[i];
         process->endpoints[0] = fixture->process[0].base.endpoint;
@@ -171,17 +171,17 @@ static void s_open(struct fixture *fixture)
     }
 }
 
-static void s_close(struct fixture *fixture)
+static void test_ring_line_close(struct fixture *fixture)
 {
     for (uint32_t i = 0; i < RANKS; i++) {
         ring_process_stop(&fixture->process[i].base);
         watch_destroy(&fixture->process[i].watch);
         ring_process_close(&fixture->process[i].base);
     }
-    s_relay_close(&fixture->relay);
+    ring_line_relay_close(&fixture->relay);
 }
 
-static void *s_sum(void *argument)
+static void *ring_line_sum(void *argument)
 {
     struct process *process = argument;
     int64_t began = clock_ms();
@@ -191,23 +191,23 @@ static void *s_sum(void *argument)
     return NULL;
 }
 
-/* A sum of one element on each rank, begun; `s_sum_end` waits for it. */
-static void s_sum_begin(struct fixture *fixture)
+/* A sum of one element on each rank, begun; `ring_line_sum_end` waits for it. */
+static void ring_line_sum_begin(struct fixture *fixture)
 {
     for (uint32_t i = 0; i < RANKS; i++)
-        pthread_create(&fixture->process[i].thread, NULL, s_sum, &fixture->process[i]);
+        pthread_create(&fixture->process[i].thread, NULL, ring_line_sum, &fixture->process[i]);
 }
 
-static void s_sum_end(struct fixture *fixture)
+static void ring_line_sum_end(struct fixture *fixture)
 {
     for (uint32_t i = 0; i < RANKS; i++)
         pthread_join(fixture->process[i].thread, NULL);
 }
 
-static void s_sum_well(struct fixture *fixture)
+static void ring_line_sum_well(struct fixture *fixture)
 {
-    s_sum_begin(fixture);
-    s_sum_end(fixture);
+    ring_line_sum_begin(fixture);
+    ring_line_sum_end(fixture);
     for (uint32_t i = 0; i < RANKS; i++) {
         if (!fixture->process[i].ok)
             fail_msg("rank %u: %s", i, fixture->process[i].err.text);
@@ -217,13 +217,13 @@ static void s_sum_well(struct fixture *fixture)
 
 /* What rank 0 sends is lost, and one rank alone is told that its connection broke: `rank`. The coordinator would end the
  * other's generation then. */
-static void s_lost(enum deed deed, uint32_t rank)
+static void ring_line_lost(enum deed deed, uint32_t rank)
 {
     struct fixture fixture;
-    s_open(&fixture);
-    s_sum_well(&fixture);
+    test_ring_line_open(&fixture);
+    ring_line_sum_well(&fixture);
     atomic_store(&fixture.relay.deed, deed);
-    s_sum_begin(&fixture);
+    ring_line_sum_begin(&fixture);
     pthread_join(fixture.process[rank].thread, NULL);
     struct collective *other = fixture.process[1 - rank].base.ring;
     other->op->abort(other, 1);
@@ -233,34 +233,34 @@ static void s_lost(enum deed deed, uint32_t rank)
     assert_non_null(strstr(fixture.process[rank].err.text, "broke"));
     assert_in_range(fixture.process[rank].took_ms, RING_BROKEN_MS, PATIENCE_MS - 1);
     assert_int_equal(fixture.process[1 - rank].err.code, ERR_ABORTED);
-    s_close(&fixture);
+    test_ring_line_close(&fixture);
 }
 
 static void a_rank_whose_message_was_lost_with_its_connection_waits_for_its_answer_no_longer(void **state)
 {
     (void)state;
-    s_lost(LOSE_NEAR, 0);
+    ring_line_lost(LOSE_NEAR, 0);
 }
 
 static void a_rank_whose_neighbours_connection_broke_waits_for_its_message_no_longer(void **state)
 {
     (void)state;
-    s_lost(LOSE_FAR, 1);
+    ring_line_lost(LOSE_FAR, 1);
 }
 
 static void connections_that_break_while_nothing_is_on_its_way_end_nothing(void **state)
 {
     (void)state;
     struct fixture fixture;
-    s_open(&fixture);
+    test_ring_line_open(&fixture);
     for (uint64_t breaks = 1; breaks <= 5; breaks++) {
-        s_sum_well(&fixture);
+        ring_line_sum_well(&fixture);
         atomic_store(&fixture.relay.deed, CUT);
         while (watch_counts(fixture.process[1].watch).lost < breaks || atomic_load(&fixture.relay.accepted) <= breaks)
             poll(NULL, 0, WATCH_EVERY_MS);
     }
-    s_sum_well(&fixture);
-    s_close(&fixture);
+    ring_line_sum_well(&fixture);
+    test_ring_line_close(&fixture);
 }
 
 /* As when a neighbour has died, which the coordinator says. */
@@ -268,20 +268,20 @@ static void a_generation_that_is_ended_after_a_break_is_over_at_once(void **stat
 {
     (void)state;
     struct fixture fixture;
-    s_open(&fixture);
-    s_sum_well(&fixture);
+    test_ring_line_open(&fixture);
+    ring_line_sum_well(&fixture);
     atomic_store(&fixture.relay.deed, LOSE_FAR);
-    s_sum_begin(&fixture);
+    ring_line_sum_begin(&fixture);
     while (watch_counts(fixture.process[1].watch).lost == 0)
         poll(NULL, 0, WATCH_EVERY_MS);
     for (uint32_t i = 0; i < RANKS; i++)
         fixture.process[i].base.ring->op->abort(fixture.process[i].base.ring, 1);
-    s_sum_end(&fixture);
+    ring_line_sum_end(&fixture);
     for (uint32_t i = 0; i < RANKS; i++) {
         assert_int_equal(fixture.process[i].err.code, ERR_ABORTED);
         assert_in_range(fixture.process[i].took_ms, 0, RING_BROKEN_MS - 1);
     }
-    s_close(&fixture);
+    test_ring_line_close(&fixture);
 }
 
 int main(void)

@@ -25,7 +25,7 @@
 
 enum { GENERATION = 5, CHUNK = RING_CHUNK / (int)sizeof(int64_t), COUNT = 2 * CHUNK };
 
-static struct ring_memory *s_new(char place[COLLECTIVE_ENDPOINT], const char *text)
+static struct ring_memory *test_ring_memory_new(char place[COLLECTIVE_ENDPOINT], const char *text)
 {
     snprintf(place, COLLECTIVE_ENDPOINT, "%s-%ld-77", text, (long)getpid());
     struct ring_memory *memory = ring_memory_new(place, COLLECTIVE_ENDPOINT);
@@ -37,7 +37,7 @@ static void another_process_finds_memory_by_its_place_and_fills_it(void **state)
 {
     (void)state;
     char place[COLLECTIVE_ENDPOINT];
-    struct ring_memory *memory = s_new(place, "ipc://@of-a-test");
+    struct ring_memory *memory = test_ring_memory_new(place, "ipc://@of-a-test");
     uint8_t *chunk = malloc(RING_CHUNK);
     int status;
     memset(chunk, 7, RING_CHUNK);
@@ -63,7 +63,7 @@ static void a_full_tray_is_not_given_again_before_it_is_empty(void **state)
 {
     (void)state;
     char place[COLLECTIVE_ENDPOINT];
-    struct ring_memory *memory = s_new(place, "ipc://@of-a-test"), *found = ring_memory_find(place);
+    struct ring_memory *memory = test_ring_memory_new(place, "ipc://@of-a-test"), *found = ring_memory_find(place);
     assert_non_null(found);
     uint32_t tray, last;
     for (uint32_t i = 0; i < RING_TRAYS; i++) {
@@ -87,7 +87,7 @@ static void only_the_memory_of_that_place_is_found(void **state)
 {
     (void)state;
     char place[COLLECTIVE_ENDPOINT], other[COLLECTIVE_ENDPOINT];
-    struct ring_memory *memory = s_new(place, "ipc://@of-a-test");
+    struct ring_memory *memory = test_ring_memory_new(place, "ipc://@of-a-test");
     snprintf(other, sizeof other, "%.10s!%s", place, place + 11);
     assert_null(ring_memory_find(other));
 
@@ -120,7 +120,7 @@ static void who_finds_memory_cannot_make_it_smaller(void **state)
 {
     (void)state;
     char place[COLLECTIVE_ENDPOINT], path[64];
-    struct ring_memory *memory = s_new(place, "ipc://@of-a-test");
+    struct ring_memory *memory = test_ring_memory_new(place, "ipc://@of-a-test");
     snprintf(path, sizeof path, "/proc/self/fd/%s", strrchr(place, '-') + 1);
     int file = open(path, O_RDWR | O_CLOEXEC);
     assert_true(file >= 0);
@@ -131,7 +131,7 @@ static void who_finds_memory_cannot_make_it_smaller(void **state)
 }
 
 /* Memory as PROTOCOL.md has it, with these seals; its place is written to `place`. -1 where the kernel knows not the flag. */
-static int s_make(char place[COLLECTIVE_ENDPOINT], unsigned flag, int seals)
+static int ring_memory_make(char place[COLLECTIVE_ENDPOINT], unsigned flag, int seals)
 {
     int file = memfd_create("lstmq-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING | flag);
     if (file < 0 && flag != 0)
@@ -149,7 +149,7 @@ static void memory_that_can_never_be_a_program_is_found(void **state)
 {
     (void)state;
     char place[COLLECTIVE_ENDPOINT];
-    int file = s_make(place, MFD_NOEXEC_SEAL, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    int file = ring_memory_make(place, MFD_NOEXEC_SEAL, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
     if (file < 0)
         skip();
     struct ring_memory *found = ring_memory_find(place);
@@ -165,7 +165,7 @@ static void memory_whose_size_may_change_or_that_cannot_be_written_is_not_found(
                                 F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL};
     for (size_t i = 0; i < sizeof seals / sizeof *seals; i++) {
         char place[COLLECTIVE_ENDPOINT];
-        int file = s_make(place, 0, seals[i]);
+        int file = ring_memory_make(place, 0, seals[i]);
         assert_null(ring_memory_find(place));
         close(file);
     }
@@ -191,7 +191,7 @@ struct fixture {
     struct err err;
 };
 
-static void s_open(struct fixture *fixture)
+static void test_ring_memory_open(struct fixture *fixture)
 {
     char mine[COLLECTIVE_ENDPOINT];
     size_t size = sizeof mine;
@@ -217,7 +217,7 @@ static void s_open(struct fixture *fixture)
                                               &fixture->err));
 }
 
-static void s_close(struct fixture *fixture)
+static void ring_memory_close(struct fixture *fixture)
 {
     collective_close(&fixture->ring);
     zmq_close(fixture->to);
@@ -227,7 +227,7 @@ static void s_close(struct fixture *fixture)
 }
 
 /* Rank 0's message of `step`, which says that its elements are in `tray`. */
-static void s_say(struct fixture *fixture, uint16_t step, uint32_t tray)
+static void ring_memory_say(struct fixture *fixture, uint16_t step, uint32_t tray)
 {
     const struct ring_frame frame = {
         .kind = ELEMENT_I64, .step = step, .generation = GENERATION, .count = COUNT, .operation = 1};
@@ -243,7 +243,7 @@ static void a_ring_takes_its_elements_from_the_trays_it_is_told(void **state)
 {
     (void)state;
     struct fixture fixture;
-    s_open(&fixture);
+    test_ring_memory_open(&fixture);
     struct ring_memory *memory = ring_memory_find(fixture.endpoint);
     assert_non_null(memory);
     int64_t *chunk = calloc(CHUNK, sizeof *chunk);
@@ -252,8 +252,8 @@ static void a_ring_takes_its_elements_from_the_trays_it_is_told(void **state)
     assert_true(ring_memory_put(memory, chunk, RING_CHUNK, &first));
     chunk[0] = 3;
     assert_true(ring_memory_put(memory, chunk, RING_CHUNK, &second));
-    s_say(&fixture, 0, first);
-    s_say(&fixture, 1, second);
+    ring_memory_say(&fixture, 0, first);
+    ring_memory_say(&fixture, 1, second);
     if (!fixture.ring->op->wait(fixture.ring, fixture.handle, &fixture.err))
         fail_msg("%s", fixture.err.text);
     assert_int_equal(fixture.data[0], 42);
@@ -261,7 +261,7 @@ static void a_ring_takes_its_elements_from_the_trays_it_is_told(void **state)
     assert_true(ring_memory_put(memory, chunk, RING_CHUNK, &first) && first == 0);
     free(chunk);
     ring_memory_destroy(&memory);
-    s_close(&fixture);
+    ring_memory_close(&fixture);
 }
 
 static void a_tray_that_is_empty_or_beyond_ends_the_generation(void **state)
@@ -270,11 +270,11 @@ static void a_tray_that_is_empty_or_beyond_ends_the_generation(void **state)
     static const uint32_t trays[] = {0, RING_TRAYS - 1, RING_TRAYS, UINT32_MAX};
     for (size_t i = 0; i < sizeof trays / sizeof *trays; i++) {
         struct fixture fixture;
-        s_open(&fixture);
-        s_say(&fixture, 0, trays[i]);
+        test_ring_memory_open(&fixture);
+        ring_memory_say(&fixture, 0, trays[i]);
         assert_false(fixture.ring->op->wait(fixture.ring, fixture.handle, &fixture.err));
         assert_int_equal(fixture.err.code, ERR_PROTOCOL);
-        s_close(&fixture);
+        ring_memory_close(&fixture);
     }
 }
 
@@ -282,7 +282,7 @@ static void memory_ends_with_its_generation(void **state)
 {
     (void)state;
     struct fixture fixture;
-    s_open(&fixture);
+    test_ring_memory_open(&fixture);
     struct ring_memory *memory = ring_memory_find(fixture.endpoint);
     assert_non_null(memory);
     ring_memory_destroy(&memory);
@@ -292,7 +292,7 @@ static void memory_ends_with_its_generation(void **state)
     memory = ring_memory_find(again);
     assert_non_null(memory);
     ring_memory_destroy(&memory);
-    s_close(&fixture);
+    ring_memory_close(&fixture);
 }
 
 /* Under keys a neighbour is who has the key; memory would take anybody of the same user for it. */

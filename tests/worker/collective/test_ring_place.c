@@ -19,7 +19,7 @@
 
 enum { OTHER_USER = 65534, LIMIT_S = 60 };
 
-static void s_own(char place[COLLECTIVE_ENDPOINT])
+static void ring_place_own(char place[COLLECTIVE_ENDPOINT])
 {
     ring_place("ipc://@", NULL, 1, place, COLLECTIVE_ENDPOINT);
 }
@@ -29,8 +29,8 @@ static void ranks_of_ones_own_kind_can_meet(void **state)
     (void)state;
     char one[COLLECTIVE_ENDPOINT], other[COLLECTIVE_ENDPOINT];
     struct err err;
-    s_own(one);
-    s_own(other);
+    ring_place_own(one);
+    ring_place_own(other);
     assert_string_not_equal(one, other);
     const char *const endpoints[] = {one, other, "tcp://127.0.0.1:5", "ipc:///tmp/of-another-make", "inproc://ring"};
     for (uint32_t rank = 0; rank < 5; rank++)
@@ -39,9 +39,9 @@ static void ranks_of_ones_own_kind_can_meet(void **state)
 }
 
 /* A place as this process would have it, but that one part of it is another's: 2, 3, 4 are boot, namespace, user. */
-static void s_of_another(char place[COLLECTIVE_ENDPOINT], int part)
+static void ring_place_of_another(char place[COLLECTIVE_ENDPOINT], int part)
 {
-    s_own(place);
+    ring_place_own(place);
     char *at = place;
     for (int dashes = 0; dashes < part; dashes++)
         at = strchr(at, '-') + 1;
@@ -54,8 +54,8 @@ static void of_two_of_different_machines_namespaces_or_users_the_younger_goes(vo
     for (int part = 2; part < 5; part++) {
         char own[COLLECTIVE_ENDPOINT], other[COLLECTIVE_ENDPOINT];
         struct err err = {0};
-        s_own(own);
-        s_of_another(other, part);
+        ring_place_own(own);
+        ring_place_of_another(other, part);
         const char *const older[] = {own, other}, *const younger[] = {other, own};
         assert_true(ring_place_check(older, 0, 2, &err));
         assert_false(ring_place_check(younger, 1, 2, &err));
@@ -70,9 +70,9 @@ static void those_who_were_there_first_stay_whoever_stands_between_them(void **s
     (void)state;
     char first[COLLECTIVE_ENDPOINT], second[COLLECTIVE_ENDPOINT], other[COLLECTIVE_ENDPOINT];
     struct err err = {0};
-    s_own(first);
-    s_own(second);
-    s_of_another(other, 4);
+    ring_place_own(first);
+    ring_place_own(second);
+    ring_place_of_another(other, 4);
     const char *const endpoints[] = {first, second, other};
     assert_true(ring_place_check(endpoints, 0, 3, &err));
     assert_true(ring_place_check(endpoints, 1, 3, &err));
@@ -84,8 +84,8 @@ static void among_hosts_who_came_by_loopback_goes_unless_it_was_the_first(void *
     (void)state;
     char own[COLLECTIVE_ENDPOINT], other[COLLECTIVE_ENDPOINT];
     struct err err = {0};
-    s_own(own);
-    s_of_another(other, 2);
+    ring_place_own(own);
+    ring_place_of_another(other, 2);
     const char *const joined[] = {"tcp://192.0.2.1:5", own}, *const first[] = {own, "tcp://192.0.2.1:5"};
     assert_false(ring_place_check(joined, 1, 2, &err));
     assert_int_equal(err.code, ERR_USAGE);
@@ -103,8 +103,8 @@ static void who_cannot_be_told_by_its_address_does_not_wait(void **state)
     (void)state;
     char of_user[COLLECTIVE_ENDPOINT], of_space[COLLECTIVE_ENDPOINT];
     struct err err = {0};
-    s_of_another(of_user, 4);
-    s_of_another(of_space, 3);
+    ring_place_of_another(of_user, 4);
+    ring_place_of_another(of_space, 3);
     const char *const user[] = {"tcp://192.0.2.1:5", of_user}, *const space[] = {"tcp://127.0.0.1:5", of_space};
     assert_false(ring_place_check(user, 0, 2, &err));
     assert_false(ring_place_check(space, 0, 2, &err));
@@ -118,7 +118,7 @@ struct fixture {
     struct err err;
 };
 
-static void s_open(struct fixture *fixture)
+static void ring_place_open(struct fixture *fixture)
 {
     *fixture = (struct fixture){.zmq_context = zmq_ctx_new()};
     const struct ring_options options = {.zmq_context = fixture->zmq_context, .bind = "ipc://@"};
@@ -128,7 +128,7 @@ static void s_open(struct fixture *fixture)
         fail_msg("%s", fixture->err.text);
 }
 
-static void s_close(struct fixture *fixture)
+static void ring_place_close(struct fixture *fixture)
 {
     collective_close(&fixture->ring);
     zmq_ctx_term(fixture->zmq_context);
@@ -138,16 +138,16 @@ static void a_neighbour_out_of_reach_is_not_waited_for(void **state)
 {
     (void)state;
     struct fixture fixture;
-    s_open(&fixture);
+    ring_place_open(&fixture);
     const char *endpoints[] = {"ipc://@lstmq-ring-00000000-1-0-1-1", fixture.endpoint};
     const struct collective_group group = {.generation = 1, .rank = 1, .size = 2, .endpoints = endpoints};
     assert_false(fixture.ring->op->connect(fixture.ring, &group, &fixture.err));
     assert_int_equal(fixture.err.code, ERR_USAGE);
-    s_close(&fixture);
+    ring_place_close(&fixture);
 }
 
 /* The bytes with which the rank greets a process of user `user`, at most; 0 = it was sent away. Negative: no connection. */
-static int s_greeting(const struct fixture *fixture, uid_t user)
+static int ring_place_greeting(const struct fixture *fixture, uid_t user)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *name = fixture->endpoint + strlen("ipc://@");
@@ -174,10 +174,10 @@ static void another_users_processes_are_sent_away(void **state)
     struct fixture fixture;
     if (geteuid() != 0)
         skip();
-    s_open(&fixture);
-    assert_int_equal(s_greeting(&fixture, geteuid()), 1);
-    assert_int_equal(s_greeting(&fixture, OTHER_USER), 0);
-    s_close(&fixture);
+    ring_place_open(&fixture);
+    assert_int_equal(ring_place_greeting(&fixture, geteuid()), 1);
+    assert_int_equal(ring_place_greeting(&fixture, OTHER_USER), 0);
+    ring_place_close(&fixture);
 }
 
 int main(void)

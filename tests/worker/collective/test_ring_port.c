@@ -28,7 +28,7 @@ struct fixture {
     char place[COLLECTIVE_ENDPOINT];
 };
 
-static void s_open(struct fixture *fixture, bool held)
+static void ring_port_open(struct fixture *fixture, bool held)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
@@ -48,7 +48,7 @@ static void s_open(struct fixture *fixture, bool held)
     assert_non_null(fixture->ring);
 }
 
-static void s_close(struct fixture *fixture)
+static void ring_port_close(struct fixture *fixture)
 {
     collective_close(&fixture->ring);
     zmq_ctx_term(fixture->zmq_context);
@@ -56,7 +56,7 @@ static void s_close(struct fixture *fixture)
         close(fixture->holder);
 }
 
-static bool s_listen(struct fixture *fixture, uint64_t generation, struct err *err)
+static bool ring_port_listen(struct fixture *fixture, uint64_t generation, struct err *err)
 {
     char endpoint[COLLECTIVE_ENDPOINT];
     bool ok = fixture->ring->op->listen(fixture->ring, generation, endpoint, err);
@@ -72,11 +72,11 @@ static void one_generation_follows_another_at_the_same_port(void **state)
     struct err err;
     const int linger = 0;
     char byte;
-    s_open(&fixture, false);
+    ring_port_open(&fixture, false);
     void *neighbour = zmq_socket(fixture.zmq_context, ZMQ_STREAM);
     zmq_setsockopt(neighbour, ZMQ_LINGER, &linger, sizeof linger);
     for (uint64_t generation = 1; generation <= GENERATIONS; generation++) {
-        if (!s_listen(&fixture, generation, &err))
+        if (!ring_port_listen(&fixture, generation, &err))
             fail_msg("generation %u: %s", (unsigned)generation, err.text);
         if (generation > 1)
             continue;
@@ -85,7 +85,7 @@ static void one_generation_follows_another_at_the_same_port(void **state)
         assert_true(zmq_recv(neighbour, &byte, 1, 0) > 0);
     }
     zmq_close(neighbour);
-    s_close(&fixture);
+    ring_port_close(&fixture);
 }
 
 static void a_port_that_somebody_else_holds_is_an_error_that_names_it(void **state)
@@ -93,15 +93,15 @@ static void a_port_that_somebody_else_holds_is_an_error_that_names_it(void **sta
     (void)state;
     struct fixture fixture;
     struct err err;
-    s_open(&fixture, true);
-    assert_false(s_listen(&fixture, 1, &err));
+    ring_port_open(&fixture, true);
+    assert_false(ring_port_listen(&fixture, 1, &err));
     assert_int_equal(err.code, ERR_IO);
     assert_non_null(strstr(err.text, fixture.place));
     assert_non_null(strstr(err.text, "Address already in use"));
-    s_close(&fixture);
+    ring_port_close(&fixture);
 }
 
-static void *s_abort(void *argument)
+static void *ring_port_abort(void *argument)
 {
     struct collective *ring = argument;
     ring->op->abort(ring, 1);
@@ -114,18 +114,18 @@ static void whoever_waits_for_its_port_is_ended_with_the_generation(void **state
     struct fixture fixture;
     struct err err;
     pthread_t other;
-    s_open(&fixture, true);
+    ring_port_open(&fixture, true);
     int64_t begin = clock_ms();
-    assert_int_equal(pthread_create(&other, NULL, s_abort, fixture.ring), 0);
-    assert_false(s_listen(&fixture, 1, &err));
+    assert_int_equal(pthread_create(&other, NULL, ring_port_abort, fixture.ring), 0);
+    assert_false(ring_port_listen(&fixture, 1, &err));
     pthread_join(other, NULL);
     assert_int_equal(err.code, ERR_ABORTED);
     assert_in_range(clock_ms() - begin, 0, 1900); /* a port is waited for two seconds long */
     close(fixture.holder);
     fixture.holder = -1;
-    if (!s_listen(&fixture, 2, &err))
+    if (!ring_port_listen(&fixture, 2, &err))
         fail_msg("%s", err.text);
-    s_close(&fixture);
+    ring_port_close(&fixture);
 }
 
 int main(void)

@@ -35,7 +35,7 @@ struct fixture {
 };
 
 /* Small sums until all have met, then large ones. */
-static void *s_sum(void *argument)
+static void *ring_watched_sum(void *argument)
 {
     struct process *process = argument;
     const struct collective_group group = {
@@ -51,7 +51,7 @@ static void *s_sum(void *argument)
     return NULL;
 }
 
-static void s_open(struct fixture *fixture)
+static void ring_watched_open(struct fixture *fixture)
 {
     memset(fixture, 0, sizeof *fixture);
     for (uint32_t i = 0; i < RANKS; i++) {
@@ -66,11 +66,11 @@ static void s_open(struct fixture *fixture)
 }
 
 /* All ranks add that many times. */
-static void s_run(struct fixture *fixture, int sums)
+static void ring_watched_run(struct fixture *fixture, int sums)
 {
     for (uint32_t i = 0; i < RANKS; i++) {
         fixture->process[i].sums = sums;
-        pthread_create(&fixture->process[i].thread, NULL, s_sum, &fixture->process[i]);
+        pthread_create(&fixture->process[i].thread, NULL, ring_watched_sum, &fixture->process[i]);
     }
     for (uint32_t i = 0; i < RANKS; i++)
         pthread_join(fixture->process[i].thread, NULL);
@@ -83,7 +83,7 @@ static void s_run(struct fixture *fixture, int sums)
     }
 }
 
-static void s_close(struct fixture *fixture)
+static void ring_watched_close(struct fixture *fixture)
 {
     for (uint32_t i = 0; i < RANKS; i++) {
         struct process *process = &fixture->process[i];
@@ -95,7 +95,7 @@ static void s_close(struct fixture *fixture)
 }
 
 /* A connection to rank 1 that has said ZMTP's greeting and READY, as a PUSH socket does. */
-static int s_stranger(const struct fixture *fixture)
+static int ring_watched_stranger(const struct fixture *fixture)
 {
     static const char ready[] = "\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04PUSH";
     char greeting[64] = {0}, said[sizeof greeting + sizeof ready - 1];
@@ -115,7 +115,7 @@ static int s_stranger(const struct fixture *fixture)
 }
 
 /* Send the same bytes again and again until the other side has enough; how many went. */
-static size_t s_pour(int fd, const void *bytes, size_t size, size_t most)
+static size_t ring_watched_pour(int fd, const void *bytes, size_t size, size_t most)
 {
     size_t sent = 0;
     while (sent < most) {
@@ -127,7 +127,7 @@ static size_t s_pour(int fd, const void *bytes, size_t size, size_t most)
     return sent;
 }
 
-static bool s_is_cut(int fd)
+static bool ring_watched_is_cut(int fd)
 {
     char bytes[256];
     for (;;) {
@@ -146,34 +146,34 @@ static void a_message_without_an_end_is_cut_off(void **state)
     char many[4096];
     for (size_t i = 0; i < sizeof many; i += 2)
         many[i] = 1, many[i + 1] = 0; /* an empty frame, more to come */
-    s_open(&fixture);
-    s_run(&fixture, 1);
-    int fd = s_stranger(&fixture);
-    assert_true(s_pour(fd, many, sizeof many, (size_t)1 << 30) < (size_t)1 << 30);
+    ring_watched_open(&fixture);
+    ring_watched_run(&fixture, 1);
+    int fd = ring_watched_stranger(&fixture);
+    assert_true(ring_watched_pour(fd, many, sizeof many, (size_t)1 << 30) < (size_t)1 << 30);
     assert_int_equal(watch_counts(fixture.process[1].watch).cut, 1);
-    s_run(&fixture, 1);
+    ring_watched_run(&fixture, 1);
     close(fd);
-    s_close(&fixture);
+    ring_watched_close(&fixture);
 }
 
 static void who_talks_nonsense_is_cut_off_and_nothing_else_happens(void **state)
 {
     (void)state;
     struct fixture fixture;
-    s_open(&fixture);
-    int before = s_stranger(&fixture);
+    ring_watched_open(&fixture);
+    int before = ring_watched_stranger(&fixture);
     assert_int_equal(send(before, "\0\4junk", 6, 0), 6);
-    s_run(&fixture, 1);
-    int fd = s_stranger(&fixture);
+    ring_watched_run(&fixture, 1);
+    int fd = ring_watched_stranger(&fixture);
     assert_int_equal(send(fd, "\1\1a\0\4junk", 9, 0), 9);
     /* The ring hears it when it next looks. */
     for (int i = 0; watch_counts(fixture.process[1].watch).cut < 2 && i < 1000; i++)
-        s_run(&fixture, 1);
-    assert_true(s_is_cut(before));
-    assert_true(s_is_cut(fd));
+        ring_watched_run(&fixture, 1);
+    assert_true(ring_watched_is_cut(before));
+    assert_true(ring_watched_is_cut(fd));
     close(before);
     close(fd);
-    s_close(&fixture);
+    ring_watched_close(&fixture);
 }
 
 /* Whatever was taken is taken off what it is thought to keep, or a long run would come to the limit. */
@@ -181,8 +181,8 @@ static void a_neighbour_that_has_sent_much_keeps_nothing(void **state)
 {
     (void)state;
     struct fixture fixture;
-    s_open(&fixture);
-    s_run(&fixture, 20);
+    ring_watched_open(&fixture);
+    ring_watched_run(&fixture, 20);
     int64_t until = 0;
     uint64_t kept;
     do { /* the next look sees it */
@@ -191,7 +191,7 @@ static void a_neighbour_that_has_sent_much_keeps_nothing(void **state)
     } while (kept > 1024 && ++until < WAIT_MS / WATCH_EVERY_MS);
     assert_true(kept <= 1024);
     assert_int_equal(watch_counts(fixture.process[1].watch).cut, 0);
-    s_close(&fixture);
+    ring_watched_close(&fixture);
 }
 
 int main(void)

@@ -25,7 +25,7 @@ struct fixture {
     struct weights gradient_of;
 };
 
-static void s_draw_rows(struct fixture *fixture)
+static void network_draw_rows(struct fixture *fixture)
 {
     static const uint16_t src[ROWS] = {3, 7, 1, 4, 4}, tgt[ROWS] = {2, 5, 6, 1, 5};
     struct mt19937 random;
@@ -46,7 +46,7 @@ static void s_draw_rows(struct fixture *fixture)
                                   .id_count = used};
 }
 
-static void s_open(struct fixture *fixture, enum cell cell)
+static void network_open(struct fixture *fixture, enum cell cell)
 {
     struct err err;
     memset(fixture, 0, sizeof *fixture);
@@ -64,10 +64,10 @@ static void s_open(struct fixture *fixture, enum cell cell)
     fixture->gradient = fixture->backend->op->alloc(fixture->backend, fixture->model->elements * sizeof(float), &err);
     assert_non_null(fixture->gradient);
     fixture->gradient_of = model_weights(fixture->model, fixture->gradient);
-    s_draw_rows(fixture);
+    network_draw_rows(fixture);
 }
 
-static void s_close(struct fixture *fixture)
+static void network_close(struct fixture *fixture)
 {
     fixture->backend->op->free(fixture->backend, fixture->gradient);
     network_free(&fixture->network);
@@ -76,7 +76,7 @@ static void s_close(struct fixture *fixture)
     backend_close(&fixture->backend);
 }
 
-static void s_pack(struct fixture *fixture, uint32_t first, uint32_t count, int pad_to)
+static void network_pack(struct fixture *fixture, uint32_t first, uint32_t count, int pad_to)
 {
     struct err err = {0};
     if (!batch_pack(&fixture->batch, &fixture->rows, first, count, rows_ids(&fixture->rows, 0, first), pad_to,
@@ -84,7 +84,7 @@ static void s_pack(struct fixture *fixture, uint32_t first, uint32_t count, int 
         fail_msg("%s", err.text);
 }
 
-static struct network_result s_run(struct fixture *fixture, bool gradient, bool accumulate)
+static struct network_result test_network_run(struct fixture *fixture, bool gradient, bool accumulate)
 {
     struct err err = {0};
     struct network_result result;
@@ -99,12 +99,12 @@ static struct network_result s_run(struct fixture *fixture, bool gradient, bool 
     return result;
 }
 
-static void s_check_gradients(enum cell cell, int pad_to)
+static void network_check_gradients(enum cell cell, int pad_to)
 {
     struct fixture fixture;
-    s_open(&fixture, cell);
-    s_pack(&fixture, 0, ROWS, pad_to);
-    s_run(&fixture, true, false);
+    network_open(&fixture, cell);
+    network_pack(&fixture, 0, ROWS, pad_to);
+    test_network_run(&fixture, true, false);
     struct model *model = fixture.model;
     const float step = 1.0f / 128;
     for (int i = 0; i < model->tensor_count; i++) {
@@ -114,9 +114,9 @@ static void s_check_gradients(enum cell cell, int pad_to)
         for (size_t k = skip; k < tensor->size; k++) {
             float *p = model->parameters + tensor->offset + k, kept = *p;
             *p = kept + step;
-            double above = s_run(&fixture, false, false).loss_sum;
+            double above = test_network_run(&fixture, false, false).loss_sum;
             *p = kept - step;
-            double below = s_run(&fixture, false, false).loss_sum;
+            double below = test_network_run(&fixture, false, false).loss_sum;
             *p = kept;
             double slope = (above - below) / (2.0 * (double)step);
             double given = (double)fixture.gradient[tensor->offset + k];
@@ -126,43 +126,43 @@ static void s_check_gradients(enum cell cell, int pad_to)
         if (worst > 2e-3 * fmax(scale, 0.1))
             fail_msg("%s: gradient off by %g where the largest is %g", tensor->name, worst, scale);
     }
-    s_close(&fixture);
+    network_close(&fixture);
 }
 
 static void lstm_gradients_are_finite_differences(void **state)
 {
     (void)state;
-    s_check_gradients(CELL_LSTM, 0);
+    network_check_gradients(CELL_LSTM, 0);
 }
 
 static void lstm_gradients_over_padding_are_finite_differences(void **state)
 {
     (void)state;
-    s_check_gradients(CELL_LSTM, LENGTH + 1);
+    network_check_gradients(CELL_LSTM, LENGTH + 1);
 }
 
 static void rnn_gradients_are_finite_differences(void **state)
 {
     (void)state;
-    s_check_gradients(CELL_RNN, 0);
-    s_check_gradients(CELL_RNN, LENGTH + 1);
+    network_check_gradients(CELL_RNN, 0);
+    network_check_gradients(CELL_RNN, LENGTH + 1);
 }
 
 static void a_batch_is_the_sum_of_its_rows(void **state)
 {
     (void)state;
     struct fixture fixture;
-    s_open(&fixture, CELL_LSTM);
-    s_pack(&fixture, 0, ROWS, 0);
-    struct network_result whole = s_run(&fixture, true, false);
+    network_open(&fixture, CELL_LSTM);
+    network_pack(&fixture, 0, ROWS, 0);
+    struct network_result whole = test_network_run(&fixture, true, false);
     size_t elements = fixture.model->elements;
     float *together = malloc(elements * sizeof *together);
     assert_non_null(together);
     memcpy(together, fixture.gradient, elements * sizeof *together);
     struct network_result sum = {0};
     for (uint32_t r = 0; r < ROWS; r++) {
-        s_pack(&fixture, r, 1, 0);
-        struct network_result one = s_run(&fixture, true, r > 0);
+        network_pack(&fixture, r, 1, 0);
+        struct network_result one = test_network_run(&fixture, true, r > 0);
         sum.loss_sum += one.loss_sum;
         sum.tokens += one.tokens;
         sum.correct += one.correct;
@@ -174,7 +174,7 @@ static void a_batch_is_the_sum_of_its_rows(void **state)
         if (fabsf(together[i] - fixture.gradient[i]) > 1e-5f)
             fail_msg("element %zu: %g together, %g row by row", i, (double)together[i], (double)fixture.gradient[i]);
     free(together);
-    s_close(&fixture);
+    network_close(&fixture);
 }
 
 static void ids_outside_the_vocabulary_are_refused(void **state)
@@ -182,7 +182,7 @@ static void ids_outside_the_vocabulary_are_refused(void **state)
     (void)state;
     struct fixture fixture;
     struct err err = {0};
-    s_open(&fixture, CELL_LSTM);
+    network_open(&fixture, CELL_LSTM);
     fixture.ids[0] = SRC_VOCAB;
     assert_false(batch_pack(&fixture.batch, &fixture.rows, 0, ROWS, 0, 0, SRC_VOCAB, TGT_VOCAB, &err));
     assert_int_equal(err.code, ERR_DATA);
@@ -191,7 +191,7 @@ static void ids_outside_the_vocabulary_are_refused(void **state)
     fixture.ids[3] = ID_PAD;
     assert_false(batch_pack(&fixture.batch, &fixture.rows, 0, ROWS, 0, 0, SRC_VOCAB, TGT_VOCAB, &err));
     assert_non_null(strstr(err.text, "target id 0"));
-    s_close(&fixture);
+    network_close(&fixture);
 }
 
 /* Rows enough for 2^32 positions, were they all padded. */
@@ -201,7 +201,7 @@ static void a_batch_of_too_many_positions_is_refused(void **state)
     struct fixture fixture;
     struct err err = {0};
     (void)state;
-    s_open(&fixture, CELL_LSTM);
+    network_open(&fixture, CELL_LSTM);
     uint16_t *ones = malloc(MANY * sizeof *ones);
     assert_non_null(ones);
     for (int r = 0; r < MANY; r++)
@@ -211,7 +211,7 @@ static void a_batch_of_too_many_positions_is_refused(void **state)
     assert_int_equal(err.code, ERR_DATA);
     assert_non_null(strstr(err.text, "too many positions"));
     free(ones);
-    s_close(&fixture);
+    network_close(&fixture);
 }
 
 int main(void)

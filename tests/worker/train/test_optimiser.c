@@ -18,7 +18,7 @@ struct bench {
     struct optimiser optimiser;
 };
 
-static int s_open(void **state)
+static int test_optimiser_open(void **state)
 {
     static struct bench bench;
     struct err err;
@@ -30,7 +30,7 @@ static int s_open(void **state)
     return 0;
 }
 
-static int s_close(void **state)
+static int test_optimiser_close(void **state)
 {
     struct bench *bench = *state;
     optimiser_close(&bench->optimiser);
@@ -39,7 +39,7 @@ static int s_close(void **state)
 }
 
 /* A step whose gradient is 1 in every element. */
-static void s_step(struct bench *bench, uint64_t t)
+static void test_optimiser_step(struct bench *bench, uint64_t t)
 {
     struct err err;
     double norm;
@@ -49,7 +49,7 @@ static void s_step(struct bench *bench, uint64_t t)
     assert_true(optimiser_step(&bench->optimiser, bench->small.gradient, &bench->small.rows, t, 1, &norm, &err));
 }
 
-static const struct tensor *s_last(const struct bench *bench)
+static const struct tensor *optimiser_last(const struct bench *bench)
 {
     return &bench->small.model->tensors[bench->small.model->tensor_count - 1];
 }
@@ -58,8 +58,8 @@ static const struct tensor *s_last(const struct bench *bench)
 static void a_squared_gradient_counts_a_thousandth(void **state)
 {
     struct bench *bench = *state;
-    const struct tensor *bias = s_last(bench);
-    s_step(bench, 1);
+    const struct tensor *bias = optimiser_last(bench);
+    test_optimiser_step(bench, 1);
     for (size_t i = 0; i < bias->size; i++) {
         assert_true(bench->optimiser.m[bias->offset + i] == (float)0.1);
         assert_true(bench->optimiser.v[bias->offset + i] == (float)0.001);
@@ -72,7 +72,7 @@ static void a_row_that_nothing_touched_stays(void **state)
     const int32_t touched[] = {2, 5};
     const float *p = bench->small.model->parameters;
     step_rows_add(&bench->small.rows, FIRST_EMBEDDING, touched, 2);
-    s_step(bench, 1);
+    test_optimiser_step(bench, 1);
     for (int row = 0; row < SRC_VOCAB; row++)
         for (int k = 0; k < WIDTH; k++)
             assert_true((p[row * WIDTH + k] != 0) == (row == 2 || row == 5));
@@ -84,7 +84,7 @@ static void a_row_is_found_again_by_its_moments(void **state)
     const int32_t touched[] = {4};
     struct err err;
     step_rows_add(&bench->small.rows, FIRST_EMBEDDING, touched, 1);
-    s_step(bench, 1);
+    test_optimiser_step(bench, 1);
     memset(bench->optimiser.touched, 0, SRC_VOCAB + TGT_VOCAB);
     assert_true(optimiser_find_touched(&bench->optimiser, &err));
     for (int row = 0; row < SRC_VOCAB + TGT_VOCAB; row++)
@@ -96,7 +96,7 @@ static void a_reset_forgets_moments_and_rows(void **state)
     struct bench *bench = *state;
     const int32_t touched[] = {1, 3};
     step_rows_add(&bench->small.rows, FIRST_EMBEDDING, touched, 2);
-    s_step(bench, 1);
+    test_optimiser_step(bench, 1);
     optimiser_reset(&bench->optimiser);
     for (size_t i = 0; i < bench->small.model->elements; i++)
         assert_true(bench->optimiser.m[i] == 0 && bench->optimiser.v[i] == 0);
@@ -104,7 +104,7 @@ static void a_reset_forgets_moments_and_rows(void **state)
         assert_false(bench->optimiser.touched[row]);
 }
 
-static void s_check_norm(struct bench *bench, enum norm kind)
+static void optimiser_check_norm(struct bench *bench, enum norm kind)
 {
     struct err err;
     struct model *model = bench->small.model;
@@ -129,18 +129,20 @@ static void s_check_norm(struct bench *bench, enum norm kind)
 
 static void a_norm_is_that_of_the_rows_of_the_step_and_of_all_else(void **state)
 {
-    s_check_norm(*state, NORM_DOUBLE);
-    s_check_norm(*state, NORM_FLOAT);
+    optimiser_check_norm(*state, NORM_DOUBLE);
+    optimiser_check_norm(*state, NORM_FLOAT);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_squared_gradient_counts_a_thousandth, s_open, s_close),
-        cmocka_unit_test_setup_teardown(a_row_that_nothing_touched_stays, s_open, s_close),
-        cmocka_unit_test_setup_teardown(a_row_is_found_again_by_its_moments, s_open, s_close),
-        cmocka_unit_test_setup_teardown(a_reset_forgets_moments_and_rows, s_open, s_close),
-        cmocka_unit_test_setup_teardown(a_norm_is_that_of_the_rows_of_the_step_and_of_all_else, s_open, s_close),
+        cmocka_unit_test_setup_teardown(a_squared_gradient_counts_a_thousandth, test_optimiser_open,
+                                        test_optimiser_close),
+        cmocka_unit_test_setup_teardown(a_row_that_nothing_touched_stays, test_optimiser_open, test_optimiser_close),
+        cmocka_unit_test_setup_teardown(a_row_is_found_again_by_its_moments, test_optimiser_open, test_optimiser_close),
+        cmocka_unit_test_setup_teardown(a_reset_forgets_moments_and_rows, test_optimiser_open, test_optimiser_close),
+        cmocka_unit_test_setup_teardown(a_norm_is_that_of_the_rows_of_the_step_and_of_all_else, test_optimiser_open,
+                                        test_optimiser_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,20 +10,20 @@
 
 #include <math.h>
 
-static int64_t s_ranks; /* that a sum of ones comes to */
+static int64_t reduce_ranks; /* that a sum of ones comes to */
 
-static bool s_all_reduce(struct collective *self, enum collective_element element, void *data, size_t count,
-                         uint64_t *handle, struct err *err)
+static bool reduce_all_reduce(struct collective *self, enum collective_element element, void *data, size_t count,
+                              uint64_t *handle, struct err *err)
 {
     (void)self, (void)err;
     assert_int_equal(element, ELEMENT_I64);
     assert_int_equal(count, 1);
-    *(int64_t *)data = s_ranks;
+    *(int64_t *)data = reduce_ranks;
     *handle = 1;
     return true;
 }
 
-static bool s_wait(struct collective *self, uint64_t handle, struct err *err)
+static bool test_reduce_wait(struct collective *self, uint64_t handle, struct err *err)
 {
     (void)self, (void)handle, (void)err;
     return true;
@@ -32,14 +32,14 @@ static bool s_wait(struct collective *self, uint64_t handle, struct err *err)
 static void ranks_that_are_not_as_many_as_were_told_of_fail_the_generation(void **state)
 {
     (void)state;
-    const struct collective_table table = {.all_reduce = s_all_reduce, .wait = s_wait};
+    const struct collective_table table = {.all_reduce = reduce_all_reduce, .wait = test_reduce_wait};
     struct collective collective = {.op = &table};
-    for (s_ranks = 2; s_ranks <= 4; s_ranks++) {
+    for (reduce_ranks = 2; reduce_ranks <= 4; reduce_ranks++) {
         struct reducer reducer = {.collective = &collective, .size = 3};
         struct err err = {0};
-        assert_int_equal(reducer_meet(&reducer, &err), s_ranks == 3);
-        assert_int_equal(reducer.failed, s_ranks != 3);
-        assert_int_equal(err.code, s_ranks == 3 ? ERR_NONE : ERR_PROTOCOL);
+        assert_int_equal(reducer_meet(&reducer, &err), reduce_ranks == 3);
+        assert_int_equal(reducer.failed, reduce_ranks != 3);
+        assert_int_equal(err.code, reduce_ranks == 3 ? ERR_NONE : ERR_PROTOCOL);
     }
 }
 

@@ -10,7 +10,7 @@
 
 enum { SRC_VOCAB = 200, TGT_VOCAB = 130, WIDTH = SMALL_EMBED, SRC = 0, TGT = 4 };
 
-static int s_open(void **state)
+static int test_step_rows_open(void **state)
 {
     static struct small_model small;
     struct config config;
@@ -19,13 +19,13 @@ static int s_open(void **state)
     return 0;
 }
 
-static int s_close(void **state)
+static int test_step_rows_close(void **state)
 {
     small_model_close(*state);
     return 0;
 }
 
-static void s_check_list(const struct row_list *list, const int32_t *right, int count)
+static void step_rows_check_list(const struct row_list *list, const int32_t *right, int count)
 {
     assert_int_equal(list->count, count);
     assert_memory_equal(list->host, right, (size_t)count * sizeof *right);
@@ -39,8 +39,8 @@ static void rows_are_listed_once_and_rising(void **state)
     step_rows_add(&small->rows, TGT, (const int32_t[]){129, 0}, 2);
     step_rows_add(&small->rows, SRC, (const int32_t[]){3, 63, 128}, 3);
     step_rows_list(&small->rows);
-    s_check_list(&small->rows.lists[0], (const int32_t[]){3, 63, 64, 128, 199}, 5);
-    s_check_list(&small->rows.lists[1], (const int32_t[]){0, 129}, 2);
+    step_rows_check_list(&small->rows.lists[0], (const int32_t[]){3, 63, 64, 128, 199}, 5);
+    step_rows_check_list(&small->rows.lists[1], (const int32_t[]){0, 129}, 2);
     assert_string_equal(small->rows.lists[1].tensor->name, small->model->tensors[TGT].name);
 }
 
@@ -80,16 +80,17 @@ static void zeroing_leaves_the_list_as_it_was(void **state)
     assert_int_equal(zeroes, WIDTH);
     for (size_t k = 0; k < WIDTH; k++)
         assert_true(small->gradient[src + 7 * WIDTH + k] == 0);
-    s_check_list(&small->rows.lists[0], (const int32_t[]){7}, 1);
+    step_rows_check_list(&small->rows.lists[0], (const int32_t[]){7}, 1);
     assert_true(step_rows_have(&small->rows, SRC, (const int32_t[]){7}, 1));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(rows_are_listed_once_and_rising, s_open, s_close),
-        cmocka_unit_test_setup_teardown(clearing_zeroes_these_rows_and_no_others, s_open, s_close),
-        cmocka_unit_test_setup_teardown(zeroing_leaves_the_list_as_it_was, s_open, s_close),
+        cmocka_unit_test_setup_teardown(rows_are_listed_once_and_rising, test_step_rows_open, test_step_rows_close),
+        cmocka_unit_test_setup_teardown(clearing_zeroes_these_rows_and_no_others, test_step_rows_open,
+                                        test_step_rows_close),
+        cmocka_unit_test_setup_teardown(zeroing_leaves_the_list_as_it_was, test_step_rows_open, test_step_rows_close),
     };
     return cmocka_run_group_tests_name("step_rows", tests, NULL, NULL);
 }
