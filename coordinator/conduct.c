@@ -40,9 +40,9 @@ static bool conduct_interrupted(const struct conduct *conduct, struct err *err)
     conduct_quote(conduct->run.dir, &folder);
     bool whole = buffer_ok(&folder, err);
     if (whole)
-        err_set(err, ERR_INTERRUPTED, "interrupted%s; continue with: lstmq %s --run.dir%s --resume",
+        err_set(err, ERR_INTERRUPTED, "interrupted%s; continue with: lstmq %s --run.dir%s --resume%s",
                 trainer_saved(conduct->trainer) ? "" : ", and the last checkpoint could not be written",
-                conduct->argv[0], folder.data);
+                conduct->argv[0], folder.data, conduct->config->curve_insecure ? " --insecure" : "");
     buffer_free(&folder);
     return false;
 }
@@ -191,11 +191,9 @@ bool conduct_prepare(struct conduct *conduct, const struct config *config, int a
     if (!samples_open(&conduct->samples, &conduct->dataset, config, err) ||
         !plan_open(&conduct->plan, conduct->dataset.train, (uint32_t)config->train_batch,
                    (uint32_t)config->train_shards, &conduct->stream, err) ||
-        !run_open(&conduct->run, config, err) || !conduct_find_start(conduct, over, err))
+        !run_open(&conduct->run, config, err))
         return false;
-    if (!*over)
-        resume_record(config);
-    return true;
+    return conduct_find_start(conduct, over, err);
 }
 
 bool conduct_open_loop(struct conduct *conduct, struct err *err)
@@ -241,6 +239,7 @@ bool conduct_open_trainer(struct conduct *conduct, void *socket, struct watch *w
 bool conduct_run(struct conduct *conduct, struct err *err)
 {
     const struct checkpoint_state *state = conduct->found ? &conduct->checkpoint.state : NULL;
+    resume_record(conduct->config);
     log_fact("run_started",
              LOG_FIELDS(LOG_TEXT("path", conduct->run.dir), LOG_COUNT("step", state != NULL ? state->step : 0),
                         LOG_COUNT("epoch", state != NULL ? state->epoch : 1),

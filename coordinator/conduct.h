@@ -36,9 +36,8 @@ struct conduct {
     bool signalled; /* the first signal came */
 };
 
-/* Read the data, open the run folder, find where the run stands, record its options. argv are the command's words,
- * for the report; they must outlive the conduct. *over: there is nothing left to do. Call conduct_close whatever it
- * returns. */
+/* Read the data, open the run folder, find where the run stands. argv are the command's words, for the report; they
+ * must outlive the conduct. *over: there is nothing left to do. Call conduct_close whatever it returns. */
 bool conduct_prepare(struct conduct *conduct, const struct config *config, int argc, char **argv, bool *over,
                      struct err *err);
 
@@ -49,7 +48,9 @@ bool conduct_open_loop(struct conduct *conduct, struct err *err);
 bool conduct_open_trainer(struct conduct *conduct, void *socket, struct watch *watch, struct journal *journal,
                           struct ledger *ledger, struct err *err);
 
-/* Run the loop to the end of the run. ERR_INTERRUPTED after a signal; ERR_IO where the last state could not be saved. */
+/* Record the options, then run the loop to the end of the run. Call it once nothing else can fail: a start that fails
+ * must leave the options of the run as they were. ERR_INTERRUPTED after a signal; ERR_IO where the last state could not
+ * be saved. */
 bool conduct_run(struct conduct *conduct, struct err *err);
 
 /* Before the socket is closed. */

@@ -143,7 +143,7 @@ void resume_record(const struct config *config)
     struct buffer text = {0};
     struct err why = {0};
     char path[FILE_PATH];
-    kept.run_resume = kept.run_overwrite = false;
+    kept.run_resume = kept.run_overwrite = kept.curve_insecure = false;
     config_dump(&kept, &text);
     if (!path_join(path, config->run_dir, RUN_OPTIONS, &why) || !buffer_ok(&text, &why) ||
         !file_write_atomic(path, text.data, text.size, &why))

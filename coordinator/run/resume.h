@@ -1,9 +1,9 @@
 /* resume.h - the options of a run, from one start of it to the next.
  *
  * RUN/options.yaml holds the options of a run as its newest start had them, as `--dump-config` prints them. It is
- * written before the first step, so that a run that is killed before its first checkpoint has them too. `--resume`
- * takes it, or, where it is not there or cannot be read, the newest checkpoint's copy; what the user gives beside
- * --resume must agree or may change (config_resume). Main thread. */
+ * written just before the first step, once the start has succeeded, so that a run that is killed before its first
+ * checkpoint has them too. `--resume` takes it, or, where it is not there or cannot be read, the newest checkpoint's
+ * copy; what the user gives beside --resume must agree or may change (config_resume). Main thread. */
 #ifndef LSTMQ_COORDINATOR_RESUME_H
 #define LSTMQ_COORDINATOR_RESUME_H
 

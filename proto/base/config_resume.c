@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-static const char *const resume_not_kept[] = {"run.dir", "run.resume", "run.overwrite", NULL};
+static const char *const resume_not_kept[] = {"run.dir", "run.resume", "run.overwrite", "curve.insecure", NULL};
 
 static const char *const resume_may_change[] = {
     "data.pairs",        "data.src",     "data.tgt",       "data.valid_pairs",       "data.valid_src",

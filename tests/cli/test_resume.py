@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -248,6 +249,28 @@ class OwnOptions(TrainingTest):
         self.dump("--lr", "0.5", status=2)
         self.assertEqual(self.dump()["train.lr"], "0.001")
 
+    def test_a_start_that_fails_leaves_the_options_alone(self):
+        self.train(run__dir=self.run_dir, train__epochs=1)
+        had = self.dump(command="coordinator")
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            result = run("coordinator", "--run.dir", self.run_dir, "--resume", "--epochs", "7", "--bind",
+                         f"tcp://127.0.0.1:{taken.getsockname()[1]}")
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertIn("Address already in use", result.stderr)
+        self.assertEqual(self.dump(command="coordinator"), had)
+
+    def test_insecure_holds_for_one_start(self):
+        """And the port stays as typed: 0 is a free one at each start."""
+        self.train(run__dir=self.run_dir, train__epochs=1)
+        process = self.start("coordinator", "--run.dir", self.run_dir, "--resume", "--epochs", "2", "--insecure",
+                             "--bind", "tcp://127.0.0.1:0", "--log.format", "json")
+        self.event(process, "run_started")
+        process.send_signal(signal.SIGTERM)
+        self.assertRegex(self.event(process, "interrupted")["reason"], r"continue with: .* --resume --insecure\Z")
+        self.assertEqual(process.wait(LIMIT_S), 130)
+        shown = self.dump(command="coordinator")
+        self.assertEqual((shown["curve.insecure"], shown["cluster.bind"]), ("false", "tcp://127.0.0.1:0"))
+
     def test_help_names_the_options_that_may_change_and_no_others(self):
         """Each option of the command that help does not name is refused with another value; each that it names is taken."""
         self.train(run__dir=self.run_dir)
@@ -259,7 +282,7 @@ class OwnOptions(TrainingTest):
             had = self.dump(command=command)
             keys = {name for names, _ in option_rows(command) for name in names if name in had}
             self.assertLessEqual(set(listed), keys)
-            for key in sorted(keys - {"run.dir", "run.resume", "run.overwrite", "model.layers"}):
+            for key in sorted(keys - {"run.dir", "run.resume", "run.overwrite", "curve.insecure", "model.layers"}):
                 value = self.other(command, key, had[key])
                 if key in listed:
                     self.assertEqual(self.dump(f"--{key}={value}", command=command), {**had, key: value, **self.replaced(key)})

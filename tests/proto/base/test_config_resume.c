@@ -59,7 +59,7 @@ static void the_rules_know_the_options_that_shape_a_run(void **state)
                                        "train.batch", "train.keep_best", "train.shards", "train.bleu", "train.reduce"};
     static const char *const may_change[] = {"train.epochs", "train.patience", "train.threads", "run.progress",
                                              "log.level",    "cluster.bind",   "data.pairs",    "curve.key"};
-    static const char *const not_kept[] = {"run.dir", "run.resume", "run.overwrite"};
+    static const char *const not_kept[] = {"run.dir", "run.resume", "run.overwrite", "curve.insecure"};
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
         test_config_resume_rule(same[i], RESUME_SAME);
     for (size_t i = 0; i < sizeof may_change / sizeof *may_change; i++)
