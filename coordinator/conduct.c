@@ -191,7 +191,7 @@ bool conduct_prepare(struct conduct *conduct, const struct config *config, int a
     if (!samples_open(&conduct->samples, &conduct->dataset, config, err) ||
         !plan_open(&conduct->plan, conduct->dataset.train, (uint32_t)config->train_batch,
                    (uint32_t)config->train_shards, &conduct->stream, err) ||
-        !run_open(&conduct->run, config, err))
+        !run_open(&conduct->run, config, err) || !resume_may_record(config, err))
         return false;
     return conduct_find_start(conduct, over, err);
 }

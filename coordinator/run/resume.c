@@ -23,27 +23,22 @@ static const char *resume_lacks(const struct config_given *given)
     return NULL;
 }
 
-/* The options of options.yaml, in place of those in `run`. *found = false where it is missing, or unreadable, which is
- * logged. A last line without its end may be cut within a value ("lr: 0" of "lr: 0.001"): it is left out. */
-static bool resume_read(const char *path, struct config *run, struct config_given *given, bool *found, struct err *err)
+enum options_file { OPTIONS_MISSING, OPTIONS_UNREADABLE, OPTIONS_READ };
+
+/* The options of an options.yaml, in place of those in `run`; `why` tells why it is unreadable. A last line without its
+ * end may be cut within a value ("lr: 0" of "lr: 0.001"): it is left out. */
+static enum options_file resume_read(const char *path, struct config *run, struct config_given *given, struct err *why)
 {
     struct buffer text = {0};
-    struct err why = {0};
-    *found = false;
     if (access(path, F_OK) != 0)
-        return true;
-    *found = file_read(path, resume_most, &text, &why);
-    size_t size = *found ? text.size : 0;
+        return OPTIONS_MISSING;
+    bool read = file_read(path, resume_most, &text, why);
+    size_t size = read ? text.size : 0;
     while (size > 0 && text.data[size - 1] != '\n')
         size--;
-    *found = *found && config_parse(run, size == 0 ? "" : text.data, size, path, given, &why);
+    read = read && config_parse(run, size == 0 ? "" : text.data, size, path, given, why);
     buffer_free(&text);
-    if (!*found && why.code == ERR_MEMORY)
-        return err_set(err, why.code, "%s", why.text);
-    if (!*found)
-        log_event(LOG_WARN, "options_unread", LOG_FIELDS(LOG_TEXT("path", path), LOG_TEXT("reason", why.text)),
-                  "%s; the options are taken from the newest checkpoint", why.text);
-    return true;
+    return read ? OPTIONS_READ : OPTIONS_UNREADABLE;
 }
 
 /* options.yaml is newer than the checkpoints, but a copy or a full disk may have cut it. What it lacks would be the
@@ -53,30 +48,33 @@ static bool resume_find(const char *dir, struct config *run, bool *found, struct
     char path[FILE_PATH];
     struct checkpoint_state state;
     struct config_given given = {0};
-    bool saved;
+    struct err why = {0};
     *found = false;
     if (dir[0] == '\0' || access(dir, F_OK) != 0)
         return true;
     config_defaults(run);
-    if (!path_join(path, dir, RUN_OPTIONS, err) || !resume_read(path, run, &given, found, err))
+    if (!path_join(path, dir, RUN_OPTIONS, err))
         return false;
+    enum options_file file = resume_read(path, run, &given, &why);
     const char *lacks = resume_lacks(&given);
-    if (*found && lacks == NULL)
-        return true;
-    if (!checkpoint_latest_state(&state, dir, &saved, err))
-        return false;
-    if (!saved)
-        return !*found || err_set(err, ERR_DATA,
-                                  "%s: incomplete: %s is not in it, and no checkpoint is there to take it from; begin "
-                                  "again with --run.overwrite, without --resume",
-                                  path, lacks);
+    *found = file == OPTIONS_READ && lacks == NULL;
     if (*found)
-        log_event(LOG_WARN, "options_unread", LOG_FIELDS(LOG_TEXT("path", path), LOG_TEXT("reason", "incomplete")),
-                  "%s: incomplete: %s is not in it; what it lacks is taken from the newest checkpoint", path, lacks);
+        return true;
+    if (file == OPTIONS_READ)
+        err_set(&why, ERR_DATA, "%s: incomplete: %s is not in it", path, lacks);
+    if (!checkpoint_latest_state(&state, dir, found, err))
+        return false;
+    if (!*found)
+        return file == OPTIONS_MISSING ||
+               err_set(err, ERR_DATA, "%s; correct it, or begin again with --run.overwrite in place of --resume",
+                       why.text);
+    if (file != OPTIONS_MISSING)
+        log_event(LOG_WARN, "options_unread", LOG_FIELDS(LOG_TEXT("path", path), LOG_TEXT("reason", why.text)),
+                  "%s; options that it does not give are those of the newest checkpoint", why.text);
     *run = state.config;
-    bool again = *found;
-    *found = true;
-    return !again || resume_read(path, run, &given, found, err);
+    if (file == OPTIONS_READ)
+        resume_read(path, run, &given, &why);
+    return true;
 }
 
 /* Check that the files exist which the run's options name and the user did not. A relative path may lead elsewhere from
@@ -135,6 +133,22 @@ bool resume_config(const struct command *self, int argc, char **argv, struct con
     if (what != CONFIG_HELP && config->run_resume && !resume_complete(self, config, &given, what == CONFIG_RUN, err))
         return false;
     return command_answer(self, config, what, done, err);
+}
+
+bool resume_may_record(const struct config *config, struct err *err)
+{
+    char path[FILE_PATH];
+    struct config ignored;
+    struct config_given given = {0};
+    struct err why = {0};
+    config_defaults(&ignored);
+    return path_join(path, config->run_dir, RUN_OPTIONS, err) &&
+           (config->run_resume || resume_read(path, &ignored, &given, &why) == OPTIONS_MISSING ||
+            resume_lacks(&given) == NULL ||
+            err_set(
+                err, ERR_USAGE,
+                "%s: not written by this lstmq: move it, give another --run.dir, or replace it with --run.overwrite",
+                path));
 }
 
 void resume_record(const struct config *config)

@@ -198,6 +198,11 @@ class OwnOptions(TrainingTest):
         self.assertEqual(result.returncode, status, result.stderr)
         return result.stderr
 
+    def unread(self, *flags):
+        """The reasons why options.yaml could not be used."""
+        lines = self.resume(*flags, "--log.format", "json").splitlines()
+        return [event["reason"] for event in map(json.loads, lines) if event["event"] == "options_unread"]
+
     def dump(self, *flags, status=0, command="train"):
         result = run(command, "--run.dir", self.run_dir, "--resume", "--dump-config", *flags)
         self.assertEqual(result.returncode, status, (flags, result.stderr))
@@ -354,8 +359,8 @@ class OwnOptions(TrainingTest):
         self.train(run__dir=self.run_dir, train__epochs=2)
         options = os.path.join(self.run_dir, "options.yaml")
         write(options, "train:\n  bach: 3\n")
-        self.assertIn(f'{options}:2: unknown key "train.bach"; did you mean "train.batch"?; the options are taken from the '
-                      "newest checkpoint\n", self.resume("--epochs", "3"))
+        self.assertEqual(self.unread("--epochs", "3"),
+                         [f'{options}:2: unknown key "train.bach"; did you mean "train.batch"?'])
         os.remove(options)
         state = os.path.join(os.path.realpath(os.path.join(self.run_dir, "latest")), "state.json")
         write(state, read(state).replace(b'"train.seed": 42', b'"train.seed": 43'))
@@ -375,14 +380,32 @@ class OwnOptions(TrainingTest):
                 for name, kept in (("train.lr", "0.0125"), ("train.patience", "17"), ("train.seed", "4242"),
                                    ("data.pairs", self.options["data.pairs"])):
                     self.assertEqual(shown[name].strip('"'), kept)
-        self.assertIn(f"{options}: incomplete: data.pairs is not in it; what it lacks is taken from the newest checkpoint",
-                      self.resume("--epochs", "1"))
+        self.assertEqual(self.unread("--epochs", "1"), [f"{options}: incomplete: data.pairs is not in it"])
 
-    def test_options_that_were_cut_off_without_a_checkpoint_are_refused(self):
-        folder = new_folder()
-        options = write(os.path.join(folder, "options.yaml"), "model:\n  embed: 8\n")
-        self.assertIn(f"{options}: incomplete: data.pairs is not in it, and no checkpoint is there",
-                      self.resume("--data.pairs", self.options["data.pairs"], folder=folder, status=3))
+    def test_unusable_options_without_a_checkpoint_are_refused(self):
+        os.mkdir(self.run_dir)
+        for text, fault in (("model:\n  embed: 8\n", ": incomplete: data.pairs is not in it"),
+                            ("model:\n  embed: many\n", ':2: model.embed: "many" is not a whole number'),
+                            (b"\0", ": incomplete: data.pairs is not in it")):
+            options = write(os.path.join(self.run_dir, "options.yaml"), text)
+            for given in ([], ["--data.pairs", self.options["data.pairs"]]):
+                with self.subTest(fault, given=given):
+                    printed = self.resume(*given, status=3)
+                    self.assertEqual(len(printed.splitlines()), 1, printed)
+                    self.assertTrue(printed.startswith(f"lstmq train: {options}{fault}"), printed)
+                    self.assertTrue(printed.endswith("; correct it, or begin again with --run.overwrite in place of "
+                                                     "--resume\n"), printed)
+        self.train("--run.overwrite", run__dir=self.run_dir)
+        self.assertIn("is finished after 4 epochs", self.resume())
+
+    def test_a_file_that_the_user_wrote_is_not_replaced(self):
+        os.mkdir(self.run_dir)
+        mine = write(os.path.join(self.run_dir, "options.yaml"), "train:\n  lr: 0.004\n")
+        self.assertIn(f"{mine}: not written by this lstmq",
+                      self.train("--config", mine, run__dir=self.run_dir, status=2))
+        self.assertEqual(read(mine), b"train:\n  lr: 0.004\n")
+        os.rename(mine, self.path("mine.yaml"))
+        self.train("--config", self.path("mine.yaml"), run__dir=self.run_dir)
 
     def test_a_copy_goes_on_where_it_is(self):
         expected = self.unbroken()
