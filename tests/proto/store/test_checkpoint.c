@@ -98,6 +98,28 @@ static void every_number_of_the_state_survives_to_the_bit(void **unused)
     buffer_free(&text);
 }
 
+static void bleu_of_an_old_state_is_the_normalised_one(void **unused)
+{
+    (void)unused;
+    static const char newer[] = "\"log.format\": \"text\",";
+    for (int keep = KEEP_VAL_ACC; keep <= KEEP_BLEU_NORMALISED; keep++) {
+        struct checkpoint_state before, after;
+        struct buffer text = {0};
+        struct err err = {0};
+        fixture_state(&before, 7, 'a');
+        before.config.train_keep_best = keep;
+        checkpoint_state_write(&before, &text);
+        assert_ok(checkpoint_state_read(text.data, text.size, "state.json", &after, &err), err);
+        assert_int_equal(after.config.train_keep_best, keep);
+        char *at = strstr(text.data, newer);
+        assert_non_null(at);
+        memset(at, ' ', sizeof newer - 1);
+        assert_ok(checkpoint_state_read(text.data, text.size, "state.json", &after, &err), err);
+        assert_int_equal(after.config.train_keep_best, keep == KEEP_BLEU ? KEEP_BLEU_NORMALISED : keep);
+        buffer_free(&text);
+    }
+}
+
 /* `from` replaced by `to` once in the text of a good state. */
 static bool checkpoint_read_changed(const char *from, const char *to, struct err *err)
 {
@@ -529,6 +551,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_committed_checkpoint_comes_back),
         cmocka_unit_test(every_number_of_the_state_survives_to_the_bit),
+        cmocka_unit_test(bleu_of_an_old_state_is_the_normalised_one),
         cmocka_unit_test(a_state_that_makes_no_sense_is_named),
         cmocka_unit_test(a_manifest_of_another_form_is_refused_though_its_checksum_fits),
         TEST(each_flipped_byte_is_seen),
