@@ -133,7 +133,7 @@ static void conduct_log_over(const struct conduct *conduct)
     const char *dir = conduct->run.dir;
     uint64_t done = state->epoch - 1;
     bool all = done >= (uint64_t)config->train_epochs, stale = tally_stale(state, config);
-    const struct log_field *fields = LOG_FIELDS(LOG_TEXT("path", dir), LOG_COUNT("epochs", done),
+    const struct log_field *fields = LOG_FIELDS(LOG_TEXT("path", dir), LOG_COUNT("epochs_done", done),
                                                 LOG_TEXT("reason", stale ? "train.patience" : "train.epochs"));
     if (!stale)
         log_event(LOG_INFO, "run_complete", fields,

@@ -56,12 +56,11 @@ static void joining_log_coming(const struct fleet *fleet, const struct member *m
     char holds[48] = "";
     if (held)
         snprintf(holds, sizeof holds, ", holds step %" PRIu64, hello->step);
-    /* The step is null where it holds none. */
-    const struct log_field step = held ? LOG_COUNT("step", hello->step) : LOG_TEXT("step", NULL);
     log_event(fleet->embedded ? LOG_DEBUG : LOG_INFO, "worker_joined",
               LOG_FIELDS(LOG_COUNT("worker", member->id), LOG_TEXT("host", member->host),
                          LOG_COUNT("process", member->pid), LOG_TEXT("build", member->build),
-                         LOG_TEXT("backend", member->backend), LOG_COUNT("threads", member->threads), step),
+                         LOG_TEXT("backend", member->backend), LOG_COUNT("threads", member->threads),
+                         held ? LOG_COUNT("step", hello->step) : LOG_TEXT("step", NULL)),
               "worker %" PRIu64 ": %s, process %u, %s, %s, threads: %u%s", member->id, member->host, member->pid,
               member->build, member->backend, member->threads, holds);
 }

@@ -20,6 +20,15 @@ def no_twins(pairs):
     return dict(pairs)
 
 
+def logged(text):
+    """(name, fields) of each event that the C text logs; fields that are no literal in the call stand above it."""
+    for call in re.finditer(r"log_(?:event|say)\([^,\"]*,\s*\"(\w+)\",|log_fact\(\s*\"(\w+)\",", text):
+        inside = re.match(r"\s*LOG_FIELDS\(", text[call.end():])
+        start = call.end() if inside else text.rindex("LOG_FIELDS(", 0, call.start())
+        fields = re.match(r"\s*LOG_FIELDS(\(.*?)(?:,\s*\"|;)", text[start:], re.S)[1]
+        yield call[1] or call[2], re.findall(r"LOG_(?!FIELDS)[A-Z]+\(\"(\w+)\"", fields)
+
+
 class Events(ClusterTest):
     def check(self, lines):
         """Each is an object with what every event has; the names of the events."""
@@ -97,9 +106,9 @@ class Events(ClusterTest):
         printed = self.run_json("evaluate", "--model", run, "--data.pairs", self.pairs)
         self.assertIn(("empty_pairs_left_out", 1), [(event["event"], event.get("pairs")) for event in printed])
 
-    def test_the_readme_names_each_event(self):
-        """Those of the sources, and no others."""
-        found = set()
+    def test_the_readme_names_each_event_and_its_fields(self):
+        """Those of the sources, and no others. A row names the fields of all its events; remarks are in parentheses."""
+        found = {}
         for folder in ("", "coordinator", "worker", "proto", "kernels"):
             for path, folders, files in os.walk(os.path.join(SOURCE, folder)):
                 if not folder:
@@ -107,12 +116,19 @@ class Events(ClusterTest):
                 for name in files:
                     if name.endswith(".c"):
                         text = read(path, name).decode()
-                        found.update(re.findall(r"log_(?:event|say)\([^,\"]*,\s*\"(\w+)\"|log_fact\(\s*\"(\w+)\"", text))
-        found = {one or other for one, other in found}
+                        for event, fields in logged(text):
+                            found.setdefault(event, set()).update(fields)
         self.assertGreater(len(found), 50)
         table = read(SOURCE, "README.md").decode().split("\n## Log events\n")[1].split("\n## ")[0]
-        named = {name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)}
-        self.assertEqual(named, found)
+        named = set()
+        for row in re.findall(r"^\| (`.*)", table, re.M):
+            events, fields = row.split(" | ")[:2]
+            events = re.findall(r"`(\w+)`", events)
+            fields = set(re.findall(r"\w+", re.sub(r"\(.*?\)", "", fields))) - {"or"}
+            with self.subTest(events):
+                self.assertEqual(fields, set().union(*(found.get(event, set()) for event in events)))
+            named.update(events)
+        self.assertEqual(named, set(found))
 
 
 if __name__ == "__main__":
