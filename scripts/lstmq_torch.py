@@ -120,9 +120,19 @@ class Translator(nn.Module):
         return " ".join(words)
 
 
+def locate(run):
+    """The checkpoint that `lstmq translate --model` takes: the folder itself, or a run's best, latest or newest one."""
+    steps = [step for step in map(re.compile(r"step-(\d+)").fullmatch, os.listdir(run)) if step]
+    newest = [step[0] for step in sorted(steps, key=lambda step: int(step[1]), reverse=True)]
+    for name in ("", "best", "latest", *newest):
+        if os.path.exists(os.path.join(run, name, "manifest.json")):
+            return os.path.join(run, name)
+    raise FileNotFoundError(f"{run}: neither a checkpoint nor a run with one")
+
+
 def load(run):
-    """The model of a run (its best checkpoint, as lstmq takes it) or of a checkpoint, ready to translate."""
-    folder = os.path.join(run, "best") if os.path.isdir(os.path.join(run, "best")) else run
+    """The model of a run or of a checkpoint, ready to translate."""
+    folder = locate(run)
     with open(os.path.join(folder, "state.json"), encoding="utf-8") as file:
         config = json.load(file)["config"]
     words = []

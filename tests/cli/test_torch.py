@@ -81,6 +81,27 @@ class Torch(unittest.TestCase):
         one, other = (lstmq_torch.load(os.path.join(folder, name)).state_dict() for name in ("", "best"))
         self.assertTrue(all((one[name] == other[name]).all() for name in one))
 
+    def test_a_run_without_a_best_checkpoint_opens_as_translate_opens_it(self):
+        """Each step has a checkpoint, so that each folder holds other weights."""
+        import lstmq_torch
+        path = write(os.path.join(self.folder, "pairs.tsv"), sample_pairs(100))
+        folder = os.path.join(self.folder, "run")
+        run("train", *words({**TINY, "data.pairs": path, "run.dir": folder, "train.checkpoint_every": 1,
+                             "train.keep": 100}))
+        steps = sorted(name for name in os.listdir(folder) if name.startswith("step-"))
+        self.assertGreater(len(steps), 2)
+        for link in ("best", "latest"):
+            os.remove(os.path.join(folder, link))
+        os.symlink(steps[1], os.path.join(folder, "latest"))
+        for step in (steps[1], steps[-1]):
+            found, expected = (lstmq_torch.load(os.path.join(folder, name)).state_dict() for name in ("", step))
+            self.assertTrue(all((found[name] == expected[name]).all() for name in found), step)
+            if os.path.lexists(os.path.join(folder, "latest")):
+                os.remove(os.path.join(folder, "latest"))
+        for step in steps:
+            shutil.rmtree(os.path.join(folder, step))
+        self.assertRaisesRegex(FileNotFoundError, "neither a checkpoint nor a run", lstmq_torch.load, folder)
+
 
 if __name__ == "__main__":
     use_a_python_with_torch()
