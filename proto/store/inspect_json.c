@@ -1,4 +1,5 @@
-/* inspect_json.c - an inspection for programs: one JSON object. "state" and its "config" are those of state.json. */
+/* inspect_json.c - an inspection for programs: one JSON object. "state" and its "config" are those of state.json, but
+ * for the epochs that are done in place of the current epoch. */
 #include "proto/store/inspect.h"
 #include "proto/store/json_print.h"
 
@@ -76,6 +77,8 @@ static json_t *inspect_state(const struct inspection *found)
     if (text.size > 0)
         state = json_loadb(text.data, text.size, 0, NULL);
     buffer_free(&text);
+    json_object_set_new(state, "epochs_done", inspect_count(found->state.epoch - 1));
+    json_object_del(state, "epoch");
     return state == NULL ? json_null() : state;
 }
 

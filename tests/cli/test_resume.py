@@ -144,6 +144,8 @@ class Resume(TrainingTest):
         self.assertRegex(page, r"\n  epochs done +\d of 3\n")
         found = json.loads(run("inspect", folder, "--json").stdout)
         self.assertEqual(found["run"]["checkpoints"][0]["epochs_done"], 3)
+        self.assertEqual(found["state"]["epochs_done"], 3)
+        self.assertNotIn("epoch", found["state"])
 
     def test_without_a_checkpoint_it_begins_at_step_0_and_says_so(self):
         (expected, _), folder = self.unbroken(), self.path("new")
