@@ -16,8 +16,8 @@ static const char *const resume_may_change[] = {
 };
 
 /* Sections of which no option has a part in the numbers of a run. */
-static const char *const resume_may_change_sections[] = {"cluster.", "worker.", "run.",    "log.",   "translate.",
-                                                         "curve.",   "keygen.", "output.", "bench.", NULL};
+static const char *const resume_may_change_sections[] = {
+    "cluster.", "worker.", "run.", "log.", "translate.", "curve.", "keygen.", "status.", "output.", "bench.", NULL};
 
 static bool resume_lists(const char *const *list, const char *key)
 {
