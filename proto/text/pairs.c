@@ -145,6 +145,14 @@ static bool pairs_add(struct pairs *pairs, const struct pairs_source *source, co
     return !source->keep_raw || pairs_keep_raw(pairs, tgt, err);
 }
 
+/* A pair of empty sides, in the place of a line that holds no pair. */
+static bool pairs_keep_place(struct pairs *pairs, const struct pairs_source *source, const char *path, uint64_t number,
+                             struct err *err)
+{
+    const struct side none = {"", 0, path, number};
+    return pairs_add(pairs, source, &none, &none, err);
+}
+
 /* Count a bad line and go on, or fail: what data.on_bad_line says. */
 static bool pairs_bad_line(struct pairs *pairs, const struct pairs_source *source, const char *path, uint64_t number,
                            const char *fault, struct err *err)
@@ -155,8 +163,7 @@ static bool pairs_bad_line(struct pairs *pairs, const struct pairs_source *sourc
     if (pairs->bad == 0)
         snprintf(pairs->first_bad, sizeof pairs->first_bad, "%s:%llu: %s", path, (unsigned long long)number, fault);
     pairs->bad++;
-    const struct side none = {"", 0, path, number};
-    return !source->keep_places || pairs_add(pairs, source, &none, &none, err);
+    return !source->keep_places || pairs_keep_place(pairs, source, path, number, err);
 }
 
 /* The line before, where a CR without LF joins the next one to it. */
@@ -226,8 +233,8 @@ static bool pairs_add_tsv_line(struct pairs *pairs, const struct pairs_source *s
     return pairs_add(pairs, source, &sides[0], &sides[1], err);
 }
 
-/* Empty lines at the end of a TSV file are no lines; before a line that is not empty they are bad ones. So they
- * wait. */
+/* Empty lines at the end of a TSV file are no lines, unless places are kept. Before a line that is not empty they are
+ * bad ones. So they wait. */
 static bool pairs_read_tsv(struct pairs *pairs, const struct pairs_source *source, struct lines *lines, struct err *err)
 {
     struct line line;
@@ -238,7 +245,7 @@ static bool pairs_read_tsv(struct pairs *pairs, const struct pairs_source *sourc
         if (!lines_next(lines, &line, &end, err))
             return false;
         if (end)
-            return true;
+            break;
         if (line.size == 0 && !line.too_long) {
             first_empty = empty == 0 ? line.number : first_empty;
             empty++;
@@ -253,6 +260,10 @@ static bool pairs_read_tsv(struct pairs *pairs, const struct pairs_source *sourc
         if (!pairs_add_tsv_line(pairs, source, &line, &joint, err))
             return false;
     }
+    for (; source->keep_places && empty > 0; empty--, pairs->lines++)
+        if (!pairs_keep_place(pairs, source, source->pairs, first_empty++, err))
+            return false;
+    return true;
 }
 
 /* In parallel files a CR that stands within a sentence would shift all pairs behind it, so a file ends its lines in one

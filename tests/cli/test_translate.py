@@ -409,14 +409,14 @@ class Evaluate(TrainingTest):
 
     def test_each_line_of_the_file_has_a_translation(self):
         lines = ["i know .\tje sais .", "no tab", "", "\tlonely", "we are tired .\tnous sommes .", "i know .\t"]
-        path = write(self.path("pairs.tsv"), lines * 3)
+        path = write(self.path("pairs.tsv"), lines * 3 + ["", ""])
         arguments = ["evaluate", "--model", MODEL["run"], "--data.pairs", path, "--data.on_bad_line", "skip",
                      "--translate.batch", "2", "--output.translations"]
         known, tired = translate("i know .\nwe are tired .\n").lines
         *found, scores = run(*arguments, "--json").stdout.splitlines()
-        self.assertEqual(found, [known, "", "", "", tired, known] * 3)
+        self.assertEqual(found, [known, "", "", "", tired, known] * 3 + ["", ""])
         scores = json.loads(scores)
-        self.assertEqual((scores["pairs"], scores["bad_lines"], scores["pairs_left_out"]), (6, 6, 6))
+        self.assertEqual((scores["pairs"], scores["bad_lines"], scores["pairs_left_out"]), (6, 6, 8))
         self.assertIn("\nbad lines       6 were skipped\n", run(*arguments).stdout)
 
     def test_translations_that_were_cut_are_counted(self):

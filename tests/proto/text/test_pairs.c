@@ -131,6 +131,24 @@ static void a_skipped_line_may_keep_its_place(void **state)
     pairs_free(&pairs);
 }
 
+static void empty_lines_at_the_end_may_keep_their_places(void **state)
+{
+    (void)state;
+    write_text(pairs_file_path[0], "a\tb\n\n\n");
+    struct pairs_source source = tsv_source(BAD_LINE_FAIL);
+    for (size_t kept = 0; kept <= 2; kept += 2) {
+        struct pairs pairs = {0};
+        source.keep_places = kept > 0;
+        assert_true(pairs_read(&pairs, &source, NULL));
+        assert_int_equal(pairs.count, 1 + kept);
+        assert_int_equal(pairs.lines, 1 + kept);
+        assert_int_equal(pairs.bad, 0);
+        for (size_t i = 0; i < pairs.count; i++)
+            check_pair(&pairs, i, i == 0 ? "a" : "", i == 0 ? "b" : "");
+        pairs_free(&pairs);
+    }
+}
+
 static void a_bad_line_of_either_parallel_file_skips_both(void **state)
 {
     (void)state;
@@ -280,6 +298,7 @@ int main(void)
         TEST(a_bad_line_is_named),
         TEST(bad_lines_are_skipped_and_counted),
         TEST(a_skipped_line_may_keep_its_place),
+        TEST(empty_lines_at_the_end_may_keep_their_places),
         TEST(a_bad_line_of_either_parallel_file_skips_both),
         TEST(parallel_files_of_different_length_are_refused),
         TEST(a_gzip_name_on_plain_text_is_refused),
