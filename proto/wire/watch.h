@@ -14,7 +14,8 @@
  * and finds room among those that only sit there.
  *
  * Where a list of keys is given, a peer whose key, or its role, is no longer on it is disconnected too: a key must be
- * missing in two looks at the list, WATCH_KEYS_MS apart, so that rewriting a file disconnects no peer.
+ * missing in two looks at the list, WATCH_KEYS_MS apart, so that rewriting a file disconnects no peer. A peer's key is
+ * known from its first message on: one that has sent nothing stays connected.
  *
  * Over ipc, where the kernel does not say what it has handed over, and who comes is of this machine, connections are cut
  * off for their number and for what they say, not for what they keep. Over inproc there is nothing to watch.
