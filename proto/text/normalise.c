@@ -213,36 +213,33 @@ void normalise_counted(enum normalise rule, const char *text, size_t size, struc
     out->size += (size_t)(end - start);
 }
 
-/* A character that was removed, as a terminal can show it: "U+200B" where it is no visible character. A mark needs a
- * character before it to stand on. */
-static bool normalise_show(const unsigned char *character, const unsigned char *end, uint32_t code, bool after_visible,
-                           struct buffer *out)
+void normalise_show(const char *text, size_t size, struct buffer *out)
 {
-    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
-    bool mark = category >= UTF8PROC_CATEGORY_MN && category <= UTF8PROC_CATEGORY_ME;
-    bool visible = category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_SO && (!mark || after_visible);
-    if (visible)
-        buffer_append(out, character, (size_t)(end - character));
-    else
-        buffer_format(out, "U+%04" PRIX32, code);
-    return visible;
+    const unsigned char *next = (const unsigned char *)text, *end = next + size;
+    bool visible = false;
+    while (next < end) {
+        const unsigned char *character = next;
+        uint32_t code = unicode_next(&next, end);
+        utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
+        bool mark = category >= UTF8PROC_CATEGORY_MN && category <= UTF8PROC_CATEGORY_ME;
+        visible = category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_SO && (!mark || visible);
+        if (visible)
+            buffer_append(out, character, (size_t)(next - character));
+        else
+            buffer_format(out, "U+%04" PRIX32, code);
+    }
 }
 
 void normalise_removed(enum normalise rule, const char *text, size_t size, struct buffer *out)
 {
     const unsigned char *next = (const unsigned char *)text, *end = next + size;
-    bool in_run = false, after_visible = false;
     while (rule == NORMALISE_NOTEBOOK && next < end) {
-        const unsigned char *character = next;
-        uint32_t code = unicode_next(&next, end);
-        if (normalise_notebook_character(code) != 0) {
-            in_run = after_visible = false;
-            continue;
-        }
-        if (!in_run && out->size > 0)
+        const unsigned char *run = next, *last = next;
+        while (next < end && normalise_notebook_character(unicode_next(&next, end)) == 0)
+            last = next;
+        if (last > run && out->size > 0)
             buffer_append(out, " ", 1);
-        in_run = true;
-        after_visible = normalise_show(character, next, code, after_visible, out);
+        normalise_show((const char *)run, (size_t)(last - run), out);
     }
 }
 

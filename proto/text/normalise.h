@@ -30,8 +30,12 @@ struct normalise_count {
 void normalise_counted(enum normalise rule, const char *text, size_t size, struct buffer *out,
                        struct normalise_count *count);
 
-/* Append what the rule removes from `text`: each run of removed characters as written, with spaces between the runs and
- * what is not visible as U+XXXX. Folded white space does not count. */
+/* Append `text` as a terminal can show it, with U+XXXX for what is not visible. A mark needs a visible character before
+ * it. */
+void normalise_show(const char *text, size_t size, struct buffer *out);
+
+/* Append what the rule removes from `text`: each run of removed characters as normalise_show does, with spaces between
+ * the runs. Folded white space does not count. */
 void normalise_removed(enum normalise rule, const char *text, size_t size, struct buffer *out);
 
 /* Words of normalised text, separated by single spaces. */

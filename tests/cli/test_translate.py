@@ -159,10 +159,11 @@ class Remarks(TrainingTest):
     def test_nfc_removes_nothing_and_unknown_words_are_named(self):
         model = self.path("nfc")
         self.train(data__pairs=write(self.path("pairs.tsv"), PAIRS), data__vocab_from="all", run__dir=model)
-        result = run("translate", "--model", model, stdin="привет мир\n2 + 2 = 4\ni know .\n")
+        result = run("translate", "--model", model, stdin="привет мир\n2 + 2 = 4\ni know .\n\u009b2Jx\n")
         self.assertEqual(result.returncode, 0)
         self.assertEqual([line for line in result.stderr.splitlines() if "translation was cut" not in line],
-                         ["stdin:1: unknown: привет мир", "stdin:2: unknown: 2 + 2 = 4"])
+                         ["stdin:1: unknown: привет мир", "stdin:2: unknown: 2 + 2 = 4",
+                          "stdin:4: unknown: U+009B2Jx"])
 
     def test_lines_that_are_too_long_are_named_and_translated_as_far_as_they_go(self):
         limit = TRAINED["data.length"] - 1  # <sos> comes first; <eos> is what is cut

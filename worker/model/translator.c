@@ -233,7 +233,7 @@ void translator_unknown(const struct translator *translator, const char *sentenc
         if (!known) {
             if (out->size > 0)
                 buffer_append(out, " ", 1);
-            buffer_append(out, word, size);
+            normalise_show(word, size, out);
         }
         word += size;
     }

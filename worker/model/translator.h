@@ -40,7 +40,7 @@ bool translator_run(struct translator *translator, const char *const *sentences,
 /* Append the pieces of a sentence that normalisation removes, as normalise_removed does. */
 void translator_removed(const struct translator *translator, const char *sentence, struct buffer *out);
 
-/* Append the words of a sentence that have no id, separated by spaces. */
+/* Append the words of a sentence that have no id, separated by spaces, each as normalise_show does. */
 void translator_unknown(const struct translator *translator, const char *sentence, struct buffer *out);
 
 #endif

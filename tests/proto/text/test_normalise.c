@@ -251,6 +251,25 @@ static void removed_pieces_are_listed_run_by_run(void **state)
     }
 }
 
+static void what_is_not_visible_is_shown_by_its_number(void **state)
+{
+    (void)state;
+    static const struct example examples[] = {
+        {"caf\u00E9", "caf\u00E9"},
+        {"a\xC2\x9B"
+         "31mb\033c\177",
+         "aU+009B31mbU+001BcU+007F"},
+        {"e\u0301\u200D\u0301", "e\u0301U+200DU+0301"},
+        {"\u0301e", "U+0301e"},
+    };
+    for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
+        struct buffer out = {0};
+        normalise_show(examples[i].text, strlen(examples[i].text), &out);
+        assert_string_equal(out.data, examples[i].normal);
+        buffer_free(&out);
+    }
+}
+
 static void invalid_utf8_is_found_at_its_first_byte(void **state)
 {
     (void)state;
@@ -324,6 +343,7 @@ int main(void)
         cmocka_unit_test(what_the_notebook_removes_is_counted),
         cmocka_unit_test(no_character_disappears_unnoticed),
         cmocka_unit_test(removed_pieces_are_listed_run_by_run),
+        cmocka_unit_test(what_is_not_visible_is_shown_by_its_number),
         cmocka_unit_test(invalid_utf8_is_found_at_its_first_byte),
         cmocka_unit_test(valid_utf8_passes),
         cmocka_unit_test(words_are_what_stands_between_spaces),
