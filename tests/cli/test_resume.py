@@ -79,21 +79,16 @@ class Resume(TrainingTest):
         expected, _ = self.unbroken()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             folder = self.path(f"broken by {number.name}")
-            process = self.start(*self.arguments(run__dir=folder, log__level="debug"))
-            printed = b""
-            while b"threads" not in printed:  # the worker has come
-                line = process.stderr.readline()
-                self.assertNotEqual(line, b"", printed)
-                printed += line
+            process = self.start(*self.arguments("--log.format", "json", run__dir=folder, log__level="debug"))
+            self.event(process, "worker_joined")
             process.send_signal(number)
-            rest = process.communicate(timeout=LIMIT_S)[1].decode()
-            self.assertEqual(process.returncode, 130, rest)
-            self.assertIn("writing a checkpoint; a second signal ends it at once\n", rest)
-            last = rest.splitlines()[-1]
-            self.assertRegex(last, r"\Alstmq train: interrupted; continue with: lstmq train --run.dir \'.*\' --resume\Z")
-            again = run(*shlex.split(last.split("continue with: ")[1])[1:])
+            self.assertEqual(self.event(process, "stopping")["signal"], number.name)
+            reason = self.event(process, "interrupted")["reason"]
+            self.assertEqual(process.wait(LIMIT_S), 130)
+            self.assertRegex(reason, r"\Ainterrupted; continue with: lstmq train --run.dir '.*' --resume\Z")
+            again = run(*shlex.split(reason.split("continue with: ")[1])[1:])
             self.assertEqual(again.returncode, 0, again.stderr)
-            self.assertRegex(again.stderr, r"going on from step \d+, in epoch \d+ of 12\n|holds no checkpoint")
+            self.assertRegex(again.stderr, '"event":"(run_resumed|checkpoint_missing)"')
             self.assertSameRun(expected, folder)
 
     def test_a_finished_run_has_nothing_left_to_do_until_it_gets_more_epochs(self):
@@ -229,29 +224,23 @@ class OwnOptions(TrainingTest):
     def test_killed_before_its_first_checkpoint_a_run_knows_its_options(self):
         options = {"train__batch": 1, "train__checkpoint_every": 0, "train__epochs": 1}
         expected = self.unbroken(**options)
-        process = self.start(*self.arguments(run__dir=self.run_dir, log__level="debug", **options))
-        line = b""
-        while b"the run starts" not in line:
-            line = process.stderr.readline()
-            self.assertNotEqual(line, b"")
+        process = self.start(*self.arguments("--log.format", "json", run__dir=self.run_dir, **options))
+        self.event(process, "run_started")
         process.kill()
-        process.communicate()
+        process.wait(LIMIT_S)
         self.assertFalse(os.path.lexists(os.path.join(self.run_dir, "latest")), "a checkpoint was before it")
         self.assertFails(2, f'train.lr is "0.5" but the run in {self.run_dir} was begun with "0.001"', "train",
                          "--run.dir", self.run_dir, "--resume", "--lr", "0.5")
-        self.assertIn("holds no checkpoint: training begins at step 0\n", self.resume())
+        self.assertIn('"event":"checkpoint_missing"', self.resume())
         self.assertEqual(self.outcome(self.run_dir), expected)
 
     def test_its_newest_options_are_those_of_its_newest_start(self):
         """Also where no checkpoint came after it."""
         self.train(run__dir=self.run_dir, train__epochs=1)
-        process = self.start("train", "--run.dir", self.run_dir, "--resume", "--epochs", "7", "--log.level", "debug")
-        line = b""
-        while b"the run starts" not in line:
-            line = process.stderr.readline()
-            self.assertNotEqual(line, b"")
+        process = self.start("train", "--run.dir", self.run_dir, "--resume", "--epochs", "7", "--log.format", "json")
+        self.event(process, "run_started")
         process.kill()
-        process.communicate()
+        process.wait(LIMIT_S)
         self.assertEqual(self.dump()["train.epochs"], "7")
         self.dump("--lr", "0.5", status=2)
         self.assertEqual(self.dump()["train.lr"], "0.001")
@@ -463,10 +452,10 @@ class Refused(TrainingTest):
         self.train("--resume", data__pairs=self.path("moved.tsv"), train__epochs=3)
 
     def test_a_second_training_in_the_same_folder_is_refused(self):
-        process = self.start(*self.arguments("--resume", train__epochs=100000, log__level="debug"))
-        while b"threads" not in process.stderr.readline():
-            self.assertIsNone(process.poll())
-        self.assertFails(1, f"process {process.pid} is training there", *self.arguments("--resume"))
+        process = self.start(*self.arguments("--resume", "--log.format", "json", train__epochs=100000))
+        self.event(process, "run_started")
+        self.assertFails(1, f"process {process.pid} is training there",
+                         *self.arguments("--resume", "--log.format", "text"))
 
     def test_overwriting_starts_over(self):
         write(self.path("run", "notes.txt"), "mine")

@@ -5,12 +5,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static const char config_resume_yaml[] = "/tmp/lstmq-resume.yaml";
 
 /* A value of the row that is not that of `config`. */
 static void config_resume_change(struct config *config, const struct option_row *row)
@@ -181,12 +180,13 @@ static void a_way_to_name_pairs_replaces_the_other(void **state)
 static void what_a_file_and_a_command_line_give_is_known(void **state)
 {
     (void)state;
-    FILE *file = fopen(config_resume_yaml, "wb");
-    assert_non_null(file);
-    fputs("train:\n  lr: 0.5\nmodel.hidden: 256\n", file);
-    fclose(file);
-    char *argv[] = {"train",           "--epochs",   "7", "--config", (char *)(size_t)config_resume_yaml,
-                    "--no-train.bleu", "--run.dir=x"};
+    static const char yaml[] = "train:\n  lr: 0.5\nmodel.hidden: 256\n";
+    char path[] = "/tmp/lstmq-resume-XXXXXX";
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    assert_int_equal(write(file, yaml, sizeof yaml - 1), sizeof yaml - 1);
+    close(file);
+    char *argv[] = {"train", "--epochs", "7", "--config", path, "--no-train.bleu", "--run.dir=x"};
     static const char *const expected[] = {"model.hidden", "train.epochs", "train.lr", "train.bleu", "run.dir"};
     struct config config;
     struct config_given given = {0};
@@ -194,7 +194,7 @@ static void what_a_file_and_a_command_line_give_is_known(void **state)
     int words;
     config_defaults(&config);
     assert_true(config_arguments(&config, COMMAND_TRAIN, 7, argv, 0, &words, &what, &given, NULL));
-    unlink(config_resume_yaml);
+    unlink(path);
     size_t count, found = 0;
     const struct option_row *rows = config_options(&count);
     for (size_t i = 0; i < count; i++)
