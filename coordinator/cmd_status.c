@@ -145,10 +145,7 @@ static bool status_refused(struct inquiry *inquiry, struct err *err)
     if (inquiry->answered && ++inquiry->refusals < 2 && !monitor_is_spent(inquiry->monitor))
         return true;
     if (inquiry->has_key)
-        return err_set(err, ERR_FAILED,
-                       "%s refuses this key: is its .pub in the coordinator's --allow folder, and is --server the "
-                       "coordinator's .pub?",
-                       inquiry->config->cluster_connect);
+        return err_set(err, ERR_FAILED, "%s refuses this key: " MONITOR_KEY_ADVICE, inquiry->config->cluster_connect);
     return err_set(err, ERR_FAILED,
                    "%s refuses a connection without a key: does the coordinator there want --key and --server, or is "
                    "it no coordinator?",
@@ -188,6 +185,8 @@ static bool status_on_monitor(struct inquiry *inquiry, struct err *err)
         inquiry->refusals = 0;
         return status_send_ask(inquiry, err);
     }
+    if (news == MONITOR_SILENT)
+        return err_set(err, ERR_FAILED, "%s" MONITOR_SILENT_ADVICE, inquiry->config->cluster_connect);
     if (news == MONITOR_REFUSED)
         return status_refused(inquiry, err);
     if (news == MONITOR_BROKE) { /* libzmq connects again */

@@ -9,6 +9,7 @@
 
 #include "proto/base/clock.h"
 #include "proto/wire/message.h"
+#include "proto/wire/socket.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -19,14 +20,19 @@
 
 enum {
     EVENTS = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
-             ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_CONNECT_RETRIED
+             ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_CONNECT_RETRIED,
+    /* A refusal comes at once. The other half is for a CONNECTED that is read late. */
+    SILENT_MS = SOCKET_HANDSHAKE_MS / 2
 };
 
 struct monitor {
     void *watched, *socket;
-    bool stands;   /* the connection's handshake is done                             */
-    bool ended;    /* the other side ended the connection before: NO_DETAIL came     */
-    bool reported; /* the end of this attempt: only CONNECT_RETRIED may still come   */
+    bool keyed;       /* the socket has keys                                       */
+    int64_t began_ms; /* when the connection was made                              */
+    bool stands;      /* the connection's handshake is done                        */
+    bool ended;       /* the handshake ended before: NO_DETAIL came                */
+    bool silent;      /* it did because nothing came                               */
+    bool reported;    /* the end of this attempt: only CONNECT_RETRIED may come    */
     bool spent;
 };
 
@@ -84,6 +90,10 @@ struct monitor *monitor_new(void *zmq_context, void *watched, struct err *err)
         err_set(err, ERR_MEMORY, "out of memory for watching a connection");
         return NULL;
     }
+    int mechanism = ZMQ_NULL;
+    size_t size = sizeof mechanism;
+    zmq_getsockopt(watched, ZMQ_MECHANISM, &mechanism, &size);
+    monitor->keyed = mechanism != ZMQ_NULL;
     monitor->watched = watched;
     monitor->socket = monitor_pair_open(zmq_context, watched, EVENTS, err);
     if (monitor->socket == NULL)
@@ -115,18 +125,21 @@ static enum monitor_news monitor_event(struct monitor *monitor, uint16_t event)
     case ZMQ_EVENT_CONNECT_RETRIED:
         return reported ? MONITOR_SAME : MONITOR_UNREACHED;
     case ZMQ_EVENT_CONNECTED:
-        monitor->stands = monitor->ended = monitor->spent = false;
+        monitor->stands = monitor->ended = monitor->silent = monitor->spent = false;
+        monitor->began_ms = clock_ms();
         return MONITOR_BEGUN;
     case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
         monitor->stands = true;
         return MONITOR_STANDS;
     case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
         monitor->ended = true;
+        /* After a refusal of RFC 27's kind 300, libzmq may take as long to end the connection. */
+        monitor->silent = !monitor->keyed && clock_ms() - monitor->began_ms >= SILENT_MS;
         return MONITOR_SAME;
     case ZMQ_EVENT_DISCONNECTED:
         monitor->stands = false;
         monitor->spent = !stood && !monitor->ended;
-        return stood ? MONITOR_BROKE : MONITOR_REFUSED;
+        return stood ? MONITOR_BROKE : monitor->silent ? MONITOR_SILENT : MONITOR_REFUSED;
     default:
         return MONITOR_SAME;
     }

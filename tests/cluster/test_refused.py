@@ -116,10 +116,23 @@ class Elsewhere(ClusterTest):
                 came.append(peer)
                 with contextlib.suppress(OSError), peer:
                     peer.sendall(greeting)
-                    peer.recv(1)
+                    while peer.recv(1) and not greeting:
+                        pass  # who says nothing listens to the end
 
         threading.Thread(target=accept, daemon=True).start()
         return f"tcp://127.0.0.1:{listener.getsockname()[1]}", came
+
+    def test_a_server_that_says_nothing_is_named(self):
+        cluster = self.cluster()
+        cluster.endpoint, came = self.serve(b"")
+        worker = cluster.worker("--worker.patience", "8")
+        self.assertEqual(worker.end(), 1, worker.log())
+        worker.event("coordinator_silent", address=cluster.endpoint)
+        self.assertRegex(worker.event("failed")["reason"],
+                         f"^{cluster.endpoint} accepts connections but does not answer: .* The wait of 8 s is over")
+        self.assertGreaterEqual(len(came), 2)  # libzmq tried again
+        self.assertEqual(len(worker.happened("coordinator_silent")), 1)
+        self.assertEqual(worker.happened("key_refused"), [])
 
     def test_another_server_is_named_and_tried_again(self):
         keys = Keys(os.path.join(self.folder, "keys"))

@@ -51,8 +51,14 @@ class Unanswered(Status):
 
     def test_a_server_that_says_nothing(self):
         with socket.create_server(("127.0.0.1", 0)) as silent:
-            self.assert_fails("refuses a connection without a key: .*or is it no coordinator",
-                              f"tcp://127.0.0.1:{silent.getsockname()[1]}")
+            endpoint = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+            self.assert_fails(f"{endpoint} accepts connections but does not answer: is it a coordinator", endpoint)
+
+    def test_a_coordinator_that_is_stopped(self):
+        cluster = self.running()
+        cluster.coordinator.send(signal.SIGSTOP)
+        self.assert_fails(f"{cluster.endpoint} accepts connections but does not answer: .*does it run", cluster.endpoint)
+        cluster.coordinator.send(signal.SIGCONT)
 
     def test_a_host_that_does_not_answer(self):
         # A listener whose queue is full: the kernel drops what comes, as a firewall does.
