@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """A process whose terminal was closed, or whose reader is gone, ends its work in good order."""
 
-import json
 import os
 import signal
 
@@ -16,14 +15,6 @@ class Gone(TrainingTest):
     def setUp(self):
         super().setUp()
         self.options = {**self.options, "data.pairs": write(self.path("pairs.tsv"), sample_pairs(400))}
-
-    def event(self, process, name):
-        """The next event of that name; what comes before it is passed over."""
-        for line in process.stderr:
-            found = json.loads(line)
-            if found["event"] == name:
-                return found
-        self.fail(f"no event {name}")
 
     def coordinator(self, **options):
         """A coordinator and a worker that has joined it."""

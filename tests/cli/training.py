@@ -102,6 +102,14 @@ class TrainingTest(unittest.TestCase):
         self.addCleanup(self._reap, process)
         return process
 
+    def event(self, process, name):
+        """The next event of that name; what comes before it is passed over."""
+        for line in process.stderr:
+            found = json.loads(line)
+            if found["event"] == name:
+                return found
+        self.fail(f"no event {name}")
+
     @staticmethod
     def _reap(process):
         if process.poll() is None:

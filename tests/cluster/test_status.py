@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What lstmq status says: where nothing listens or answers, of a run, and of a run that it watches."""
 
+import fcntl
 import json
 import os
 import pty
@@ -8,7 +9,9 @@ import re
 import select
 import signal
 import socket
+import struct
 import subprocess
+import termios
 import time
 
 from cluster import BINARY, FULL, LIMIT_S, ClusterTest, main
@@ -89,7 +92,7 @@ class Running(Status):
         for name in ("tgt_tok_per_s", "best_score", "best_epoch"):
             self.assertIsNone(found[name])
         text = self.ask(cluster.endpoint).stdout
-        self.assertIn("no speed yet", text)
+        self.assertIn("no speed in this epoch yet", text)
         self.assertIn("no best epoch yet", text)
 
     def test_the_best_score_has_its_metrics_name(self):
@@ -111,7 +114,7 @@ class Running(Status):
         cluster = self.cluster(train__epochs=60).start().listening()
         text, objects = self.watch("--connect", cluster.endpoint), self.watch("--connect", cluster.endpoint, "--json")
         for _ in range(3):
-            self.assertRegex(text.stdout.readline(), r"^\S+/run: waiting, step 0, 0 of 60 epochs done; no speed yet; no best epoch yet; "
+            self.assertRegex(text.stdout.readline(), r"^\S+/run: waiting, step 0, 0 of 60 epochs done; no speed in this epoch yet; no best epoch yet; "
                                                      r"workers: 0\n$")
             self.assertEqual(json.loads(objects.stdout.readline())["phase"], "waiting")
         cluster.worker()
@@ -124,15 +127,28 @@ class Running(Status):
         steps = [json.loads(line)["step"] for line in out.splitlines()]
         self.assertEqual(steps, sorted(steps))
 
+    def test_a_watch_tells_when_its_coordinator_stops_answering(self):
+        cluster = self.running()
+        watch = self.watch("--connect", cluster.endpoint)
+        self.assertIn("waiting, step 0", watch.stdout.readline())
+        cluster.coordinator.send(signal.SIGSTOP)
+        _, err = watch.communicate(timeout=LIMIT_S)
+        cluster.coordinator.send(signal.SIGCONT)
+        self.assertEqual(watch.returncode, 1, err)
+        self.assertIn(f"{cluster.endpoint} no longer answers", err)
+
     def test_a_watch_redraws_on_a_terminal(self):
         cluster = self.running()
         here, there = pty.openpty()
+        fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 50, 0, 0))
         process = self.watch("--connect", cluster.endpoint, stdout=there)
         os.close(there)
         shown, deadline = "", time.monotonic() + LIMIT_S
         while shown.count("generation 0:") < 3:
             self.assertTrue(select.select([here], [], [], deadline - time.monotonic())[0], shown)
             shown += os.read(here, 4096).decode()
+        for line in re.sub("\033\\[[HJ]", "", shown).splitlines()[:-1]:
+            self.assertLessEqual(len(line), 50, line)
         self.assertEqual(len(re.findall("\033\\[H\033\\[J[^\n]*/run: waiting", shown)), shown.count("/run: waiting"))
         process.send_signal(signal.SIGINT)
         self.assertEqual(process.wait(LIMIT_S), -signal.SIGINT)
