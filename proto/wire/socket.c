@@ -119,7 +119,7 @@ bool socket_raise_files(int needed, struct err *err)
             files = most;
     }
     return files.rlim_cur >= (rlim_t)needed ||
-           err_set(err, ERR_FAILED, "this process may open %ju files and needs %d: raise ulimit -n",
+           err_set(err, ERR_FAILED, "this process may open %ju files and needs %d: " ERR_FEW_FILES,
                    (uintmax_t)files.rlim_cur, needed);
 }
 

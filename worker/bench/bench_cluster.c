@@ -4,6 +4,7 @@
  * coordinator has half of it); and the ring's all-reduce of this model between two processes, of which follow how fast a
  * rank sends, and, of a sum of one element, what a hop takes. Each worker has train.batch rows of a step, so that a
  * step's batch is W times that. The rest is the formulas in the table. */
+#include "proto/wire/socket.h"
 #include "worker/bench/bench.h"
 #include "worker/bench/bench_ring.h"
 
@@ -11,7 +12,16 @@
 #include <string.h>
 #include <zmq.h>
 
-enum { SIZES = 3, SPAN = 8, RING_SUMS = 8, HOP_SUMS = 200, PINGS = 10, HANDSHAKE = 6, PEER_LINE = 25 };
+enum {
+    SIZES = 3,
+    SPAN = 8,
+    RING_SUMS = 8,
+    HOP_SUMS = 200,
+    PINGS = 10,
+    HANDSHAKE = 6,
+    PEER_LINE = 25,
+    CLUSTER_FILES = 32
+};
 static const int bench_cluster_workers[SIZES] = {8, 64, 512};
 
 #define VOLUME_FORMULA "2 (W - 1) / W x 4 P"
@@ -296,6 +306,8 @@ static void bench_cluster_print_json(const struct cluster *cluster, struct buffe
 bool bench_cluster(struct bench *bench, struct err *err)
 {
     struct cluster cluster = {.bench = bench};
+    if (!socket_raise_files(CLUSTER_FILES, err))
+        return false;
     struct model *model = model_new(bench->backend, &bench->config, bench_src_vocab(&bench->config),
                                     bench_tgt_vocab(&bench->config), err);
     if (model == NULL)
