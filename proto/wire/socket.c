@@ -351,10 +351,12 @@ static int socket_try(const struct addrinfo *to)
 void socket_explain(const char *endpoint, struct err *err)
 {
     struct address address;
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
     int failure = ECONNREFUSED;
     if (socket_begins(endpoint, socket_tcp) && socket_parse_tcp(endpoint, &address, NULL)) {
+        /* libzmq tries the first address of this family, and no other. */
+        const struct addrinfo hints = {.ai_family = socket_wants_ipv6(&address, false) ? AF_INET6 : AF_INET,
+                                       .ai_socktype = SOCK_STREAM};
         int unknown = getaddrinfo(address.host, address.port, &hints, &found);
         if (unknown != 0) {
             err_set(err, ERR_FAILED, "%s cannot be reached: %s", endpoint, gai_strerror(unknown));

@@ -14,20 +14,20 @@ import subprocess
 import termios
 import time
 
-from cluster import BINARY, FULL, LIMIT_S, ClusterTest, main
+from cluster import BINARY, FULL, LIMIT_S, ClusterTest, main, write
 from peers import Keys
 
 
 class Status(ClusterTest):
-    def ask(self, endpoint, *words):
+    def ask(self, endpoint, *words, prefix=()):
         began = time.monotonic()
-        result = subprocess.run([BINARY, "status", "--connect", endpoint, *words], capture_output=True, text=True, timeout=LIMIT_S,
+        result = subprocess.run([*prefix, BINARY, "status", "--connect", endpoint, *words], capture_output=True, text=True, timeout=LIMIT_S,
                                 check=False)
         self.seconds = time.monotonic() - began
         return result
 
-    def assert_fails(self, pattern, endpoint, *words):
-        result = self.ask(endpoint, *words)
+    def assert_fails(self, pattern, endpoint, *words, prefix=()):
+        result = self.ask(endpoint, *words, prefix=prefix)
         self.assertEqual((result.returncode, result.stdout), (1, ""), result.stderr)
         self.assertRegex(result.stderr, pattern)
 
@@ -51,6 +51,18 @@ class Unanswered(Status):
 
     def test_a_host_without_an_address(self):
         self.assert_fails("tcp://no-such-host.invalid:5757 cannot be reached: ", "tcp://no-such-host.invalid:5757")
+
+    def test_a_name_of_two_addresses_where_only_the_newer_is_served(self):
+        hosts = write(os.path.join(self.folder, "hosts"), "::1 both.test\n127.0.0.1 both.test\n")
+        named = ("unshare", "-m", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$0" "$@"')
+        try:
+            newer = socket.create_server(("::1", 0), family=socket.AF_INET6)
+            subprocess.run([*named, "true"], check=True, stderr=subprocess.DEVNULL)
+        except (OSError, subprocess.CalledProcessError) as error:
+            self.skipTest(f"it needs IPv6, and root for a name: {error}")
+        with newer:
+            endpoint = f"tcp://both.test:{newer.getsockname()[1]}"
+            self.assert_fails(f"nothing listens at {endpoint}$", endpoint, prefix=named)
 
     def test_a_server_that_says_nothing(self):
         with socket.create_server(("127.0.0.1", 0)) as silent:
