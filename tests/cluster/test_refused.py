@@ -69,7 +69,7 @@ class Refused(ClusterTest):
 
 
 class Removed(ClusterTest):
-    def test_a_worker_whose_key_is_removed_leaves_the_run_and_its_work_is_redone(self):
+    def test_the_work_of_a_worker_whose_key_is_removed_is_redone(self):
         keys = Keys(os.path.join(self.folder, "keys"))
         for name in ("server", "late"):
             keys.make(name, allowed=False)
