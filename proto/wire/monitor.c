@@ -27,7 +27,6 @@ enum {
 
 struct monitor {
     void *watched, *socket;
-    bool keyed;       /* the socket has keys                                       */
     int64_t began_ms; /* when the connection was made                              */
     bool stands;      /* the connection's handshake is done                        */
     bool ended;       /* the handshake ended before: NO_DETAIL came                */
@@ -90,10 +89,6 @@ struct monitor *monitor_new(void *zmq_context, void *watched, struct err *err)
         err_set(err, ERR_MEMORY, "out of memory for watching a connection");
         return NULL;
     }
-    int mechanism = ZMQ_NULL;
-    size_t size = sizeof mechanism;
-    zmq_getsockopt(watched, ZMQ_MECHANISM, &mechanism, &size);
-    monitor->keyed = mechanism != ZMQ_NULL;
     monitor->watched = watched;
     monitor->socket = monitor_pair_open(zmq_context, watched, EVENTS, err);
     if (monitor->socket == NULL)
@@ -115,6 +110,17 @@ void *monitor_socket(const struct monitor *monitor)
     return monitor->socket;
 }
 
+/* After a refusal of RFC 27's kind 300, libzmq may take SOCKET_HANDSHAKE_MS to end the connection. */
+static bool monitor_is_refused(const struct monitor *monitor)
+{
+    char endpoint[SOCKET_ENDPOINT] = "";
+    int mechanism = ZMQ_NULL;
+    size_t size = sizeof mechanism, room = sizeof endpoint;
+    zmq_getsockopt(monitor->watched, ZMQ_MECHANISM, &mechanism, &size);
+    zmq_getsockopt(monitor->watched, ZMQ_LAST_ENDPOINT, endpoint, &room);
+    return mechanism != ZMQ_NULL && socket_greets(endpoint);
+}
+
 static enum monitor_news monitor_event(struct monitor *monitor, uint16_t event)
 {
     bool stood = monitor->stands, reported = monitor->reported;
@@ -133,8 +139,7 @@ static enum monitor_news monitor_event(struct monitor *monitor, uint16_t event)
         return MONITOR_STANDS;
     case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
         monitor->ended = true;
-        /* After a refusal of RFC 27's kind 300, libzmq may take as long to end the connection. */
-        monitor->silent = !monitor->keyed && clock_ms() - monitor->began_ms >= SILENT_MS;
+        monitor->silent = clock_ms() - monitor->began_ms >= SILENT_MS && !monitor_is_refused(monitor);
         return MONITOR_SAME;
     case ZMQ_EVENT_DISCONNECTED:
         monitor->stands = false;

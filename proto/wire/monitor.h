@@ -18,9 +18,9 @@ enum monitor_news {
     MONITOR_UNREACHED, /* no connection: the port is closed, no route, or no answer within SOCKET_HANDSHAKE_MS */
     MONITOR_BEGUN,     /* connected; the handshake begins                                                      */
     MONITOR_STANDS,    /* the handshake is done: messages can be sent                                          */
-    MONITOR_SILENT,    /* connected without keys, and the other side sent nothing for SOCKET_HANDSHAKE_MS      */
+    MONITOR_SILENT,    /* connected, and the other side sent nothing for SOCKET_HANDSHAKE_MS                   */
     MONITOR_REFUSED,   /* the connection ended before that: a key is not on the list or not the expected one,
-                        * only one of the two sides has keys, or with keys the other side was silent           */
+                        * or only one of the two sides has keys                                                */
     MONITOR_BROKE,     /* the connection ended after that                                                      */
 };
 
@@ -30,8 +30,7 @@ enum monitor_news {
 
 struct monitor;
 
-/* Watch a socket of this context that has its keys and does not connect yet. The socket is the caller's. On failure NULL
- * and err. */
+/* Watch a socket of this context that does not connect yet. The socket is the caller's. On failure NULL and err. */
 struct monitor *monitor_new(void *zmq_context, void *watched, struct err *err);
 
 /* NULL is ignored. */
@@ -40,7 +39,8 @@ void monitor_destroy(struct monitor **monitor);
 /* The PAIR to poll: it becomes readable when there is news. */
 void *monitor_socket(const struct monitor *monitor);
 
-/* Take one piece of news; MONITOR_SAME when none waits. ERR_IO: the PAIR cannot be read. */
+/* Take one piece of news; MONITOR_SAME when none waits. With keys it calls socket_greets (socket.h) to tell SILENT from
+ * REFUSED. ERR_IO: the PAIR cannot be read. */
 bool monitor_take(struct monitor *monitor, enum monitor_news *news, struct err *err);
 
 /* After MONITOR_REFUSED: libzmq does not retry. It retries where the other side ended the connection or was silent. It

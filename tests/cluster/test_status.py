@@ -70,10 +70,14 @@ class Unanswered(Status):
             self.assert_fails(f"{endpoint} accepts connections but does not answer: is it a coordinator", endpoint)
 
     def test_a_coordinator_that_is_stopped(self):
-        cluster = self.running()
-        cluster.coordinator.send(signal.SIGSTOP)
-        self.assert_fails(f"{cluster.endpoint} accepts connections but does not answer: .*does it run", cluster.endpoint)
-        cluster.coordinator.send(signal.SIGCONT)
+        keys = Keys(os.path.join(self.folder, "keys"))
+        keys.make("server", allowed=False)
+        keys.make("operator", role="admin")
+        for server, own in (((), ()), (keys.of_server(), keys.of_peer("operator"))):
+            cluster = self.running(*server)
+            cluster.coordinator.send(signal.SIGSTOP)
+            self.assert_fails(f"{cluster.endpoint} accepts connections but does not answer: .*does it run", cluster.endpoint, *own)
+            cluster.coordinator.send(signal.SIGCONT)
 
     def test_a_host_that_does_not_answer(self):
         # A listener whose queue is full: the kernel drops what comes, as a firewall does.
