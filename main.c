@@ -87,10 +87,10 @@ static const struct command main_commands[] = {
      .summary = "train a model on workers that come over the network",
      .description =
          "Owns the data and the run, and hands out the work to workers (`lstmq worker --connect`). They may join, "
-         "leave "
-         "and die at any time. When the coordinator itself is killed, `lstmq coordinator --run.dir RUN --resume` goes "
-         "on from what the workers hold. On Ctrl-C, SIGTERM or a closed terminal it saves and ends. It listens to "
-         "other machines with keys only (lstmq help keygen), or with --insecure.\n\n"
+         "leave and die at any time. When the coordinator itself is killed, "
+         "`lstmq coordinator --run.dir RUN --resume` goes on from what the workers hold. On Ctrl-C, SIGTERM or a "
+         "closed terminal it saves and ends. It listens to other machines with keys only (lstmq help keygen), or with "
+         "--insecure.\n\n"
          "  lstmq coordinator --config default --data.pairs pairs.tsv --run.dir runs/first",
      .run = cmd_coordinator},
     {.name = "status",
@@ -109,8 +109,7 @@ static const struct command main_commands[] = {
          "Joins the coordinator's run at the next step boundary, takes its state from the other workers, and sums "
          "gradients with them. It needs no files. It may be killed at any time, and another may be started in its "
          "place. On Ctrl-C, SIGTERM or a closed terminal it leaves after the steps in flight; a second signal ends it "
-         "at "
-         "once. While the coordinator is gone, it keeps the state and waits worker.patience seconds.\n\n"
+         "at once. While the coordinator is gone, it keeps the state and waits worker.patience seconds.\n\n"
          "  lstmq worker --connect tcp://192.0.2.1:5757 --threads 8",
      .run = cmd_worker},
     {.name = "keygen",

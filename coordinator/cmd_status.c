@@ -7,6 +7,7 @@
 #include "proto/base/buffer.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/cli/terminal.h"
 #include "proto/wire/auth/keyring.h"
 #include "proto/wire/message.h"
 #include "proto/wire/monitor.h"
@@ -14,6 +15,8 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
+#include <string.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -47,16 +50,18 @@ static double status_real(const json_t *object, const char *key)
     return json_number_value(json_object_get(object, key));
 }
 
-static void status_format_member(const json_t *member, struct buffer *out)
+/* A redrawn line must not wrap, so its host is cut; in a pipe it is whole. */
+static void status_format_member(const json_t *member, int host_width, struct buffer *out)
 {
     const json_t *rank = json_object_get(member, "rank");
     double busy = status_real(member, "busy_seconds"), waited = status_real(member, "waited_seconds");
     char place[24] = "-";
     if (json_is_integer(rank))
         snprintf(place, sizeof place, "%lld", (long long)json_integer_value(rank));
-    buffer_format(out, "  %6lld %4s %-9s %8lld %9lld %7.0f%% %7lld  %s\n", cmd_status_integer(member, "worker"), place,
-                  status_text(member, "phase"), cmd_status_integer(member, "steps"), cmd_status_integer(member, "rows"),
-                  busy > 0 ? 100 * waited / busy : 0, cmd_status_integer(member, "pid"), status_text(member, "host"));
+    buffer_format(out, "  %6lld %4s %-9s %8lld %9lld %7.0f%% %7lld  %.*s\n", cmd_status_integer(member, "worker"),
+                  place, status_text(member, "phase"), cmd_status_integer(member, "steps"),
+                  cmd_status_integer(member, "rows"), busy > 0 ? 100 * waited / busy : 0,
+                  cmd_status_integer(member, "pid"), host_width, status_text(member, "host"));
 }
 
 static void status_format_best(const json_t *run, struct buffer *out)
@@ -73,27 +78,52 @@ static void status_format_speed(const json_t *run, struct buffer *out)
     if (json_is_number(json_object_get(run, "tgt_tok_per_s")))
         buffer_format(out, "%.0f target tokens/s", status_real(run, "tgt_tok_per_s"));
     else
-        buffer_text(out, "no speed yet");
+        buffer_text(out, "no speed in this epoch yet");
 }
 
-static void status_format(const json_t *run, struct buffer *out)
+/* Append `text`. Each of its TABs becomes a space, or a line break where the part after it does not fit. */
+static void status_fold(const char *text, size_t width, struct buffer *out)
 {
+    for (size_t column = 0; *text != '\0';) {
+        size_t size = strcspn(text, "\t\n");
+        bool fits = column + 1 + size <= width;
+        buffer_text(out, column == 0 ? "" : fits ? " " : "\n  ");
+        buffer_append(out, text, size);
+        column = size + (column == 0 ? 0 : fits ? column + 1 : 2);
+        text += size;
+        if (*text == '\n') {
+            buffer_text(out, "\n");
+            column = 0;
+        }
+        text += *text != '\0';
+    }
+}
+
+static void status_format(const json_t *run, bool redraws, struct buffer *folded)
+{
+    enum { BEFORE_HOST = 61 };
     const json_t *members = json_object_get(run, "members"), *member;
-    size_t i;
-    buffer_format(out, "%s: %s, step %lld, %lld of %lld epochs done (%lld of %lld steps of the next)\n",
+    size_t i, width = terminal_width();
+    int host_width = !redraws ? INT_MAX : width > BEFORE_HOST ? (int)width - BEFORE_HOST : 0;
+    struct buffer text = {0}, *out = &text;
+    buffer_format(out, "%s:\t%s,\tstep %lld,\t%lld of %lld epochs done\t(%lld of %lld steps of the next)\n",
                   status_text(run, "run"), status_text(run, "phase"), cmd_status_integer(run, "step"),
                   cmd_status_integer(run, "epochs_done"), cmd_status_integer(run, "epochs"),
                   cmd_status_integer(run, "epoch_step"), cmd_status_integer(run, "epoch_steps"));
     status_format_speed(run, out);
-    buffer_format(out, "; newest checkpoint: step %lld; ", cmd_status_integer(run, "saved_step"));
+    buffer_format(out, ";\tnewest checkpoint: step %lld;\t", cmd_status_integer(run, "saved_step"));
     status_format_best(run, out);
-    buffer_format(out, "\ngeneration %lld: %lld active, %lld standby, %lld lost so far\n",
+    buffer_format(out, "\ngeneration %lld: %lld active,\t%lld standby,\t%lld lost so far\n",
                   cmd_status_integer(run, "generation"), cmd_status_integer(run, "workers"),
                   cmd_status_integer(run, "waiting"), cmd_status_integer(run, "lost"));
+    if (buffer_ok(out, NULL))
+        status_fold(text.data, width, folded);
+    folded->failed |= text.failed;
+    buffer_free(&text);
     if (json_array_size(members) > 0)
-        buffer_format(out, "\n  %6s %4s %-9s %8s %9s %8s %7s  %s\n", "worker", "rank", "phase", "steps", "rows",
+        buffer_format(folded, "\n  %6s %4s %-9s %8s %9s %8s %7s  %s\n", "worker", "rank", "phase", "steps", "rows",
                       "waiting", "pid", "host");
-    json_array_foreach(members, i, member) status_format_member(member, out);
+    json_array_foreach(members, i, member) status_format_member(member, host_width, folded);
 }
 
 static void status_format_line(const json_t *run, struct buffer *out)
@@ -122,7 +152,7 @@ static bool status_show(const struct inquiry *inquiry, const struct text *answer
     else if (config->status_watch && !inquiry->redraws)
         status_format_line(run, &out);
     else
-        status_format(run, &out);
+        status_format(run, inquiry->redraws, &out);
     json_decref(run);
     bool ok = buffer_ok(&out, err) && command_print(&out, err);
     buffer_free(&out);
@@ -145,10 +175,7 @@ static bool status_refused(struct inquiry *inquiry, struct err *err)
     if (inquiry->answered && ++inquiry->refusals < 2 && !monitor_is_spent(inquiry->monitor))
         return true;
     if (inquiry->has_key)
-        return err_set(err, ERR_FAILED,
-                       "%s refuses this key: is its .pub in the coordinator's --allow folder, and is --server the "
-                       "coordinator's .pub?",
-                       inquiry->config->cluster_connect);
+        return err_set(err, ERR_FAILED, "%s refuses this key: " MONITOR_KEY_ADVICE, inquiry->config->cluster_connect);
     return err_set(err, ERR_FAILED,
                    "%s refuses a connection without a key: does the coordinator there want --key and --server, or is "
                    "it no coordinator?",
@@ -158,6 +185,9 @@ static bool status_refused(struct inquiry *inquiry, struct err *err)
 static bool status_late(const struct inquiry *inquiry, struct err *err)
 {
     const char *endpoint = inquiry->config->cluster_connect;
+    if (inquiry->answered)
+        return err_set(err, ERR_FAILED, "%s no longer answers: was its coordinator stopped, or is its host too busy?",
+                       endpoint);
     if (inquiry->begun)
         return err_set(err, ERR_FAILED, "%s: connected, but no answer within %d s: is it a coordinator?", endpoint,
                        ANSWER_MS / 1000);
@@ -188,6 +218,10 @@ static bool status_on_monitor(struct inquiry *inquiry, struct err *err)
         inquiry->refusals = 0;
         return status_send_ask(inquiry, err);
     }
+    if (news == MONITOR_SILENT && inquiry->answered)
+        return status_late(inquiry, err);
+    if (news == MONITOR_SILENT)
+        return err_set(err, ERR_FAILED, "%s" MONITOR_SILENT_ADVICE, inquiry->config->cluster_connect);
     if (news == MONITOR_REFUSED)
         return status_refused(inquiry, err);
     if (news == MONITOR_BROKE) { /* libzmq connects again */

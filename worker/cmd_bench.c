@@ -1,7 +1,6 @@
 /* `lstmq bench`: how fast this machine computes, measured on work of the recipe's shape. */
 #include "kernels/backend.h"
 #include "proto/base/version.h"
-#include "proto/store/json_print.h"
 #include "worker/bench/bench.h"
 #include "worker/commands.h"
 
@@ -66,8 +65,6 @@ static bool cmd_bench_run(struct bench *bench, const char *wanted, struct err *e
             return err_context(err, "%s", bench_sections[i].name);
     }
     buffer_text(&bench->out, json ? "}\n" : "");
-    if (json)
-        json_print_nulls(&bench->out);
     return bench_show(bench, err);
 }
 

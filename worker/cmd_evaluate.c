@@ -6,6 +6,7 @@
  * line of the file keeps its place among the translations. */
 #include "proto/base/log.h"
 #include "proto/score/bleu.h"
+#include "proto/store/json_print.h"
 #include "proto/text/pairs.h"
 #include "worker/commands.h"
 #include "worker/model/translator.h"
@@ -190,56 +191,59 @@ static bool evaluate_score(struct translator *translator, const struct pairs *pa
     return ok;
 }
 
-/* JSON has no infinity and no NAN: null stands for both. */
-static void evaluate_print_number(const char *key, double value)
+static void evaluate_format_json(const struct scores *scores, double loss, struct buffer *out)
 {
-    if (isfinite(value))
-        printf(", \"%s\": %.17g", key, value);
-    else
-        printf(", \"%s\": null", key);
+    buffer_format(out, "{\"pairs\": %zu, \"tgt_tokens\": %" PRIu64, scores->pairs, scores->tokens);
+    json_print_number(out, "loss", loss);
+    json_print_number(out, "perplexity", exp(loss));
+    json_print_number(out, "token_accuracy", (double)scores->correct / (double)scores->tokens);
+    json_print_number(out, "bleu", bleu_score(&scores->bleu));
+    json_print_number(out, "bleu_normalised", bleu_score(&scores->bleu_normalised));
+    buffer_format(out, ", \"bleu_signature\": \"%s\"", bleu_signature());
+    json_print_number(out, "chrf", chrf_score(&scores->chrf));
+    json_print_number(out, "chrf_normalised", chrf_score(&scores->chrf_normalised));
+    buffer_format(out, ", \"chrf_signature\": \"%s\", \"cut_pairs\": %zu, \"unknown_words\": %zu", chrf_signature(),
+                  scores->cut, scores->unknown);
+    buffer_format(out, ", \"pairs_left_out\": %zu, \"bad_lines\": %zu, \"translations_cut\": %zu}\n", scores->left_out,
+                  scores->bad, scores->unfinished);
 }
 
-static void evaluate_print(const struct scores *scores, const char *model, bool json)
+static void evaluate_format(const struct scores *scores, double loss, const char *model, struct buffer *out)
 {
-    double loss = scores->loss_sum / (double)scores->tokens,
-           accuracy = (double)scores->correct / (double)scores->tokens;
-    double bleu = bleu_score(&scores->bleu), chrf = chrf_score(&scores->chrf);
-    double bleu_normalised = bleu_score(&scores->bleu_normalised),
-           chrf_normalised = chrf_score(&scores->chrf_normalised);
-    if (json) {
-        printf("{\"pairs\": %zu, \"tgt_tokens\": %" PRIu64, scores->pairs, scores->tokens);
-        evaluate_print_number("loss", loss);
-        evaluate_print_number("perplexity", exp(loss));
-        evaluate_print_number("token_accuracy", accuracy);
-        evaluate_print_number("bleu", bleu);
-        evaluate_print_number("bleu_normalised", bleu_normalised);
-        printf(", \"bleu_signature\": \"%s\"", bleu_signature());
-        evaluate_print_number("chrf", chrf);
-        evaluate_print_number("chrf_normalised", chrf_normalised);
-        printf(", \"chrf_signature\": \"%s\", \"cut_pairs\": %zu, \"unknown_words\": %zu", chrf_signature(),
-               scores->cut, scores->unknown);
-        printf(", \"pairs_left_out\": %zu, \"bad_lines\": %zu, \"translations_cut\": %zu}\n", scores->left_out,
-               scores->bad, scores->unfinished);
-        return;
-    }
-    printf("model           %s\n", model);
-    printf("pairs           %zu (%" PRIu64 " target tokens)\n", scores->pairs, scores->tokens);
-    printf("loss            %.4f for each token\n", loss);
-    printf("perplexity      %.2f\n", exp(loss));
-    printf("token accuracy  %.2f %%\n", 100.0 * accuracy);
-    printf("BLEU            %.2f  %s\n", bleu, bleu_signature());
-    printf("chrF2           %.2f  %s\n", chrf, chrf_signature());
-    printf("normalised      BLEU %.2f, chrF2 %.2f (references normalised as in training)\n", bleu_normalised,
-           chrf_normalised);
-    printf("unknown words   %zu in the sources\n", scores->unknown);
+    buffer_format(out, "model           %s\n", model);
+    buffer_format(out, "pairs           %zu (%" PRIu64 " target tokens)\n", scores->pairs, scores->tokens);
+    buffer_format(out, "loss            %.4f for each token\n", loss);
+    buffer_format(out, "perplexity      %.2f\n", exp(loss));
+    buffer_format(out, "token accuracy  %.2f %%\n", 100.0 * (double)scores->correct / (double)scores->tokens);
+    buffer_format(out, "BLEU            %.2f  %s\n", bleu_score(&scores->bleu), bleu_signature());
+    buffer_format(out, "chrF2           %.2f  %s\n", chrf_score(&scores->chrf), chrf_signature());
+    buffer_format(out, "normalised      BLEU %.2f, chrF2 %.2f (references normalised as in training)\n",
+                  bleu_score(&scores->bleu_normalised), chrf_score(&scores->chrf_normalised));
+    buffer_format(out, "unknown words   %zu in the sources\n", scores->unknown);
     if (scores->left_out > 0)
-        printf("left out        %zu pairs with an empty side\n", scores->left_out);
+        buffer_format(out, "left out        %zu pair%s with an empty side\n", scores->left_out,
+                      scores->left_out == 1 ? "" : "s");
     if (scores->bad > 0)
-        printf("bad lines       %zu were skipped\n", scores->bad);
+        buffer_format(out, "bad lines       %zu were skipped\n", scores->bad);
     if (scores->cut > 0)
-        printf("cut             %zu pairs were longer than the model's length\n", scores->cut);
+        buffer_format(out, "cut             %zu pair%s longer than the model's length\n", scores->cut,
+                      scores->cut == 1 ? "" : "s");
     if (scores->unfinished > 0)
-        printf("unfinished      %zu translations were cut at the model's limit\n", scores->unfinished);
+        buffer_format(out, "unfinished      %zu translation%s cut at the model's limit\n", scores->unfinished,
+                      scores->unfinished == 1 ? "" : "s");
+}
+
+static bool evaluate_print(const struct scores *scores, const char *model, bool json, struct err *err)
+{
+    struct buffer out = {0};
+    double loss = scores->loss_sum / (double)scores->tokens;
+    if (json)
+        evaluate_format_json(scores, loss, &out);
+    else
+        evaluate_format(scores, loss, model, &out);
+    bool ok = command_print(&out, err);
+    buffer_free(&out);
+    return ok;
 }
 
 static void evaluate_warn_loss(const struct pairs_loss *loss, const char *side)
@@ -284,8 +288,7 @@ static bool evaluate_evaluate(struct translator *translator, const struct config
     if (read)
         evaluate_warn(&pairs, &scores);
     bool ok = scored && evaluate_score(translator, &pairs, config->output_translations, &scores, err);
-    if (ok)
-        evaluate_print(&scores, translator->checkpoint.path, config->output_json);
+    ok = ok && evaluate_print(&scores, translator->checkpoint.path, config->output_json, err);
     pairs_free(&pairs);
     return ok;
 }

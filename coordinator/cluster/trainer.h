@@ -30,7 +30,7 @@ struct trainer_parts {
     struct samples *samples;
     struct run *run;
     struct display *display;
-    const char *command; /* of this process, for the page; NULL = not said */
+    const char *command; /* of this process, for the page; NULL = unknown */
     struct loop *loop;
     void *socket;                        /* ROUTER, bound; ROUTER_MANDATORY set                             */
     struct watch *watch;                 /* over that socket; NULL = none */

@@ -1,10 +1,12 @@
 /* progress.c - the live line, the plain lines and the table; see progress.h. */
 #include "coordinator/run/progress.h"
 
+#include "proto/base/buffer.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/cli/terminal.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -34,9 +36,8 @@ static void progress_clear(void *context)
 void progress_open(struct display *display, enum progress mode, uint64_t epochs)
 {
     bool terminal = isatty(STDOUT_FILENO) == 1;
-    *display = (struct display){.epochs = epochs, .table = mode != PROGRESS_NONE};
+    *display = (struct display){.epochs = epochs, .shown = mode != PROGRESS_NONE};
     display->live = mode == PROGRESS_LIVE || (mode == PROGRESS_AUTO && terminal);
-    display->plain = mode != PROGRESS_NONE;
     pthread_mutex_init(&display->lock, NULL);
     if (display->live)
         log_before(progress_clear, display);
@@ -48,8 +49,26 @@ void progress_close(struct display *display)
         log_before(NULL, NULL);
         progress_clear(display);
     }
-    fflush(stdout);
     pthread_mutex_destroy(&display->lock);
+}
+
+/* A reader that is gone misses the rest. Any other failure stays in stdout, where main.c finds it. */
+static void progress_failed(struct display *display)
+{
+    if (errno != EPIPE && errno != EIO)
+        return;
+    clearerr(stdout);
+    display->shown = false;
+}
+
+/* Print `text` and free it. */
+static void progress_print(struct display *display, struct buffer *text)
+{
+    if (display->live)
+        progress_clear(display);
+    if (buffer_ok(text, NULL) && (fwrite(text->data, 1, text->size, stdout) != text->size || fflush(stdout) != 0))
+        progress_failed(display);
+    buffer_free(text);
 }
 
 /* "1:05:09", "5:09"; "-" when unknown. */
@@ -101,7 +120,7 @@ static size_t progress_fields(const char fields[FIELDS][FIELD], size_t width, ch
 void progress_moment(struct display *display, const struct progress_moment *moment)
 {
     int64_t now = clock_ms();
-    if (!display->live || (display->drawn && now - display->drawn_ms < REDRAW_MS))
+    if (!display->live || !display->shown || (display->drawn && now - display->drawn_ms < REDRAW_MS))
         return;
     char fields[FIELDS][FIELD], line[LINE], text[32], out[LINE + 16];
     snprintf(fields[0], FIELD, "epoch %" PRIu64 "/%" PRIu64, moment->epoch, display->epochs);
@@ -113,10 +132,9 @@ void progress_moment(struct display *display, const struct progress_moment *mome
     snprintf(fields[6], FIELD, "%s", moment->doing);
     size_t size = progress_fields(fields, terminal_width() - 1, line);
     int whole = snprintf(out, sizeof out, "\r%.*s\033[K", (int)size, line);
-    fflush(stdout);
     pthread_mutex_lock(&display->lock);
-    ssize_t ignored = write(STDOUT_FILENO, out, (size_t)whole);
-    (void)ignored;
+    if (write(STDOUT_FILENO, out, (size_t)whole) < 0)
+        progress_failed(display);
     display->drawn = true;
     display->drawn_ms = now;
     pthread_mutex_unlock(&display->lock);
@@ -134,31 +152,30 @@ static const struct column progress_table[COLUMNS] = {
 };
 
 /* A line of the table: all columns, which take 79 with " best", or the narrow ones, 36. */
-static void progress_table_line(const char *const cells[COLUMNS], const char *after)
+static void progress_table_line(const char *const cells[COLUMNS], const char *after, struct buffer *out)
 {
     bool narrow = isatty(STDOUT_FILENO) == 1 && terminal_width() < 79;
     const char *before = "";
     for (size_t i = 0; i < COLUMNS; i++) {
         if (narrow && !progress_table[i].narrow)
             continue;
-        printf("%s%*s", before, progress_table[i].width, cells[i]);
+        buffer_format(out, "%s%*s", before, progress_table[i].width, cells[i]);
         before = " ";
     }
-    printf("%s\n", after);
+    buffer_format(out, "%s\n", after);
 }
 
 void progress_epoch(struct display *display, const struct epoch_record *record, bool best)
 {
     char text[COLUMNS][32];
     const char *titles[COLUMNS];
-    if (!display->plain)
+    struct buffer out = {0};
+    if (!display->shown)
         return;
-    if (display->live)
-        progress_clear(display);
     for (size_t i = 0; i < COLUMNS; i++)
         titles[i] = progress_table[i].title;
     if (!display->headed)
-        progress_table_line(titles, "");
+        progress_table_line(titles, "", &out);
     display->headed = true;
     snprintf(text[0], sizeof text[0], display->epochs < 1000 ? "%" PRIu64 "/%" PRIu64 : "%" PRIu64, record->epoch,
              display->epochs);
@@ -175,39 +192,38 @@ void progress_epoch(struct display *display, const struct epoch_record *record, 
                   : progress_value(record->tgt_tok_per_s, VALUE, 0, 1, "", text[7]),
         progress_duration(record->seconds, text[8]),
     };
-    progress_table_line(cells, best ? " best" : "");
-    fflush(stdout);
+    progress_table_line(cells, best ? " best" : "", &out);
+    progress_print(display, &out);
 }
 
-static void progress_row(const char *name, const char *value)
+static void progress_row(const char *name, const char *value, struct buffer *out)
 {
-    printf("  %-12s  %s\n", name, value);
+    buffer_format(out, "  %-12s  %s\n", name, value);
 }
 
 void progress_summary(struct display *display, const struct progress_summary *summary)
 {
     char text[64], value[32];
     const struct epoch_metrics *best = summary->best;
-    if (!display->table)
+    struct buffer out = {0};
+    if (!display->shown)
         return;
-    if (display->live)
-        progress_clear(display);
-    printf("\n%s after %" PRIu64 " epoch%s, %" PRIu64 " steps\n", summary->status, summary->epochs_done,
-           summary->epochs_done == 1 ? "" : "s", summary->steps);
+    buffer_format(&out, "\n%s after %" PRIu64 " epoch%s, %" PRIu64 " steps\n", summary->status, summary->epochs_done,
+                  summary->epochs_done == 1 ? "" : "s", summary->steps);
     if (best != NULL) {
         snprintf(text, sizeof text, "%" PRIu64, best->epoch);
-        progress_row("best epoch", text);
-        progress_row("val_loss", progress_value(best->val_loss, VALUE, 4, 1, "", value));
-        progress_row("val_acc", progress_value(best->val_acc, VALUE, 2, 100, "%", value));
-        progress_row("BLEU", progress_value(best->bleu, VALUE, 2, 1, "", value));
-        progress_row("BLEU, norm.", progress_value(best->bleu_normalised, VALUE, 2, 1, "", value));
+        progress_row("best epoch", text, &out);
+        progress_row("val_loss", progress_value(best->val_loss, VALUE, 4, 1, "", value), &out);
+        progress_row("val_acc", progress_value(best->val_acc, VALUE, 2, 100, "%", value), &out);
+        progress_row("BLEU", progress_value(best->bleu, VALUE, 2, 1, "", value), &out);
+        progress_row("BLEU, norm.", progress_value(best->bleu_normalised, VALUE, 2, 1, "", value), &out);
     }
     if (isfinite(summary->tgt_tok_per_s))
-        progress_row("tokens/s", progress_value(summary->tgt_tok_per_s, VALUE, 0, 1, "", value));
-    progress_row("total time", progress_duration(summary->seconds, value));
+        progress_row("tokens/s", progress_value(summary->tgt_tok_per_s, VALUE, 0, 1, "", value), &out);
+    progress_row("total time", progress_duration(summary->seconds, value), &out);
     if (summary->has_checkpoint)
-        printf("  %-12s  %s/%s\n", "checkpoint", summary->dir, best != NULL ? "best" : "latest");
+        buffer_format(&out, "  %-12s  %s/%s\n", "checkpoint", summary->dir, best != NULL ? "best" : "latest");
     if (summary->has_report)
-        printf("  %-12s  %s/report.html\n", "report", summary->dir);
-    fflush(stdout);
+        buffer_format(&out, "  %-12s  %s/report.html\n", "report", summary->dir);
+    progress_print(display, &out);
 }

@@ -2,7 +2,8 @@
  *
  * On a terminal one live line, redrawn at most ten times a second and removed before anything else is printed there
  * (log lines included, from any thread); fields that do not fit in the terminal's width are left out. Piped, one plain
- * line an epoch. Both end with a table. run.progress none prints neither. Everything goes to stdout.
+ * line an epoch. Both end with a table. run.progress none prints neither. Everything goes to stdout. When
+ * its reader is gone (EPIPE, EIO), nothing more is printed and the run goes on.
  * Coordinator's thread, but for the clearing of the line. */
 #ifndef LSTMQ_PROGRESS_H
 #define LSTMQ_PROGRESS_H
@@ -13,7 +14,8 @@
 #include <pthread.h>
 
 struct display {
-    bool live, plain, table;
+    bool live;            /* a line that is redrawn                                    */
+    bool shown;           /* false with run.progress none, and once the reader is gone */
     pthread_mutex_t lock; /* over drawn: log lines of other threads take the line away */
     bool drawn;           /* the live line stands on the terminal                      */
     int64_t drawn_ms;     /* when it was drawn last                                    */

@@ -20,7 +20,7 @@ struct report_facts {
     uint64_t parameters;
     uint64_t best_epoch; /* 0 = none yet */
     const char *status;  /* "finished", "training", "interrupted", "stopped early" */
-    const char *command; /* that wrote the page; NULL = not said */
+    const char *command; /* that wrote the page; NULL = unknown */
     const struct report_sample *samples;
     size_t sample_count;
 };

@@ -3,6 +3,7 @@
 
 #include "proto/base/log.h"
 #include "proto/store/file.h"
+#include "proto/store/json_print.h"
 #include "proto/store/links.h"
 #include "proto/store/steps.h"
 
@@ -11,7 +12,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -286,28 +286,20 @@ void run_rewind(struct run *run, uint64_t epoch, uint64_t step)
     run_rewind_records(&run->steps, step);
 }
 
-static void run_number(struct buffer *out, const char *key, double value)
-{
-    if (isfinite(value))
-        buffer_format(out, ", \"%s\": %.17g", key, value);
-    else
-        buffer_format(out, ", \"%s\": null", key);
-}
-
 void run_log_epoch(struct run *run, const struct epoch_record *record)
 {
     struct buffer *out = &run->metrics.pending;
     buffer_format(out, "{\"epoch\": %" PRIu64 ", \"step\": %" PRIu64, record->epoch, record->step);
-    run_number(out, "train_loss", record->train_loss);
-    run_number(out, "train_acc", record->train_acc);
-    run_number(out, "val_loss", record->val_loss);
-    run_number(out, "val_acc", record->val_acc);
-    run_number(out, "val_tf_loss", record->val_tf_loss);
-    run_number(out, "bleu", record->bleu);
-    run_number(out, "bleu_normalised", record->bleu_normalised);
+    json_print_number(out, "train_loss", record->train_loss);
+    json_print_number(out, "train_acc", record->train_acc);
+    json_print_number(out, "val_loss", record->val_loss);
+    json_print_number(out, "val_acc", record->val_acc);
+    json_print_number(out, "val_tf_loss", record->val_tf_loss);
+    json_print_number(out, "bleu", record->bleu);
+    json_print_number(out, "bleu_normalised", record->bleu_normalised);
     buffer_format(out, ", \"tgt_tokens\": %" PRIu64, record->tgt_tokens);
-    run_number(out, "tgt_tok_per_s", record->tgt_tok_per_s);
-    run_number(out, "seconds", record->seconds);
+    json_print_number(out, "tgt_tok_per_s", record->tgt_tok_per_s);
+    json_print_number(out, "seconds", record->seconds);
     buffer_text(out, "}\n");
     run_flush(&run->metrics);
 }
@@ -317,8 +309,8 @@ void run_log_steps(struct run *run, uint64_t first_step, const struct step_resul
     struct buffer *out = &run->steps.pending;
     for (uint32_t i = 0; i < count; i++) {
         buffer_format(out, "{\"step\": %" PRIu64, first_step + i + 1);
-        run_number(out, "loss", results[i].loss_sum / (double)results[i].tokens);
-        run_number(out, "grad_norm", results[i].grad_norm);
+        json_print_number(out, "loss", results[i].loss_sum / (double)results[i].tokens);
+        json_print_number(out, "grad_norm", results[i].grad_norm);
         buffer_text(out, "}\n");
     }
     run_flush(&run->steps);

@@ -23,7 +23,7 @@ struct view {
     const struct samples *samples;
     const struct checkpoint_state *state;
     struct display *display;
-    const char *command;     /* of this process, for the page; NULL = not said              */
+    const char *command;     /* of this process, for the page; NULL = unknown               */
     uint64_t epoch_steps;    /* steps in an epoch                                          */
     uint64_t parameters;     /* of the model; 0 until a worker sent one                    */
     double seconds_per_step; /* of the newest epoch that trained a step; 0 = not known yet */

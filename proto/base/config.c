@@ -162,8 +162,13 @@ static bool config_unknown_key(const char *key, struct err *err)
         if (config_rows[i].alias != NULL)
             suggest_offer(&last, config_rows[i].alias, config_rows[i].key);
     }
-    const char *best = config_foreign(dot == NULL ? key : dot + 1);
-    if (best == NULL)
+    const char *best = config_foreign(key);
+    if (best == NULL && dot != NULL)
+        best = config_foreign(dot + 1);
+    if (best == NULL && config_is_length(key))
+        return err_set(err, ERR_USAGE, "unknown key \"%s\"; training is counted in epochs: see train.epochs",
+                       typed_show(key).shown);
+    if (best == NULL && !config_counts_steps(key))
         best = suggest_nearer(&whole, &last);
     if (best == NULL)
         return err_set(err, ERR_USAGE, "unknown key \"%s\"", typed_show(key).shown);

@@ -105,11 +105,15 @@ bool config_set(struct config *config, const char *key, const char *text, struct
 /* The value of a row as config_set takes it, appended to `out`; numbers survive the round trip to the bit. */
 void config_get(const struct config *config, const struct option_row *row, struct buffer *out);
 
-/* Whether two names differ in '-' and '_' at most. */
-bool config_same_letters(const char *a, const char *b);
-
-/* The key of the option that another tool calls `name`; NULL = none is known. */
+/* The key that `name` means, which is no option: the same letters with other '-', '_' and '.' between them, or the name
+ * of another tool. NULL = none is known. */
 const char *config_foreign(const char *name);
+
+/* Whether other tools call the length of training so, in steps: here it is counted in epochs. */
+bool config_is_length(const char *name);
+
+/* Whether `name` is a number of steps. Then no option with a similar name means the same: log.steps does not. */
+bool config_counts_steps(const char *name);
 
 /* Which options were given, in a file or on the command line, by their places in the table. */
 struct config_given {

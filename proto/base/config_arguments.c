@@ -52,7 +52,7 @@ static bool arguments_exists(const char *name)
     return arguments_find(name, COMMAND_ALL) != NULL;
 }
 
-/* The option that another tool's name means, where the command has it; NULL = none. */
+/* The option that config_foreign finds, where the command has it; NULL = none. */
 static const char *arguments_translated(const char *name, unsigned command)
 {
     const char *key = config_foreign(name);
@@ -80,24 +80,6 @@ static const char *arguments_meant(const struct scan *scan, const char *name, bo
     return suggest_nearer(&whole, &last);
 }
 
-/* Names of other tools for the length of training, in steps. */
-static const char *const arguments_lengths[] = {"steps",          "num_steps", "train_steps",
-                                                "training_steps", "max_steps", "max_update"};
-
-/* A number of steps, for which no option is near: log.steps is something else. */
-static bool arguments_counts_steps(const char *name)
-{
-    return strcmp(name, "steps") == 0 || strstr(name, "_steps") != NULL || strstr(name, "-steps") != NULL;
-}
-
-static bool arguments_is_length(const char *name)
-{
-    for (size_t i = 0; i < sizeof arguments_lengths / sizeof arguments_lengths[0]; i++)
-        if (config_same_letters(arguments_lengths[i], name))
-            return true;
-    return false;
-}
-
 static bool arguments_unknown(const struct scan *scan, const char *argument, const char *name, struct err *err)
 {
     bool off = strncmp(name, "no-", 3) == 0;
@@ -105,9 +87,9 @@ static bool arguments_unknown(const struct scan *scan, const char *argument, con
     const char *what = arguments_exists(name) ? "is an option of other commands" : "is not an option";
     struct typed typed = typed_show(argument);
     typed.shown[strcspn(typed.shown, "=")] = '\0';
-    if (best == NULL && arguments_is_length(name) && arguments_find("train.epochs", scan->command) != NULL)
+    if (best == NULL && config_is_length(name) && arguments_find("train.epochs", scan->command) != NULL)
         return err_set(err, ERR_USAGE, "%s %s; training is counted in epochs: see --train.epochs", typed.shown, what);
-    if (best == NULL && !arguments_counts_steps(name))
+    if (best == NULL && !config_counts_steps(name))
         best = arguments_meant(scan, off ? name + 3 : name, off);
     if (best == NULL)
         return err_set(err, ERR_USAGE, "%s %s; see \"lstmq help %s\"", typed.shown, what, scan->argv[0]);

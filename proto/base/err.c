@@ -51,7 +51,7 @@ bool err_errno(struct err *err, enum err_code code, const char *format, ...)
     if (err != NULL) {
         size_t used = strlen(err->text);
         snprintf(err->text + used, sizeof err->text - used, ": %s%s", strerror(saved),
-                 saved == EMFILE ? "; raise ulimit -n" : "");
+                 saved == EMFILE ? "; " ERR_FEW_FILES : "");
         err_make_one_line(err->text);
     }
     return false;

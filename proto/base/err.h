@@ -26,6 +26,9 @@ enum err_code {
 
 enum { ERR_TEXT = 1024 };
 
+/* What to do where no more files may be opened (EMFILE). */
+#define ERR_FEW_FILES "raise ulimit -n"
+
 struct err {
     enum err_code code;
     char text[ERR_TEXT]; /* one line, UTF-8, no full stop; "?" for bytes of a name or an input that are neither */

@@ -21,8 +21,9 @@ struct command {
 bool command_config(const struct command *self, int argc, char **argv, struct config *config, int *words, bool *done,
                     struct err *err);
 
-/* For commands that run for hours: ignore SIGPIPE, so that a closed terminal or `tee` does not end the process. Call
- * after command_config, since `lstmq train --help | head` must end quietly. */
+/* For commands that run for hours: ignore SIGPIPE, so that a closed terminal or `tee` does not end the process. Writes
+ * to stdout then fail with EPIPE or EIO, which the command must ignore (progress.h does). Call after command_config,
+ * since `lstmq train --help | head` must end quietly. */
 void command_outlive_readers(void);
 
 /* command_config in two halves, for a command that completes its options between them. The first reads the arguments

@@ -1,8 +1,8 @@
 /* json_print.c - JSON values as text; see json_print.h. */
 #include "proto/store/json_print.h"
 
+#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 void json_print(json_t *root, struct buffer *out)
 {
@@ -17,31 +17,27 @@ void json_print(json_t *root, struct buffer *out)
     free(text);
 }
 
-/* Bytes of the nan, inf, -nan or -inf at `text`; 0 = other text. */
-static size_t json_no_number(const char *text)
+void json_print_real(struct buffer *out, double value)
 {
-    size_t sign = text[0] == '-';
-    return strncmp(text + sign, "nan", 3) == 0 || strncmp(text + sign, "inf", 3) == 0 ? sign + 3 : 0;
+    if (isfinite(value))
+        buffer_format(out, "%.*g", JSON_PRINT_DIGITS, value);
+    else
+        buffer_text(out, "null");
 }
 
-void json_print_nulls(struct buffer *text)
+void json_print_number(struct buffer *out, const char *key, double value)
 {
-    struct buffer out = {0};
-    bool quoted = false;
-    if (!buffer_ok(text, NULL))
-        return;
-    for (size_t i = 0; i < text->size;) {
-        const char *at = text->data + i;
-        size_t size = quoted ? 0 : json_no_number(at);
-        if (size > 0) {
-            buffer_text(&out, "null");
-        } else {
-            size = quoted && at[0] == '\\' && at[1] != '\0' ? 2 : 1;
-            buffer_append(&out, at, size);
-            quoted ^= at[0] == '"';
-        }
-        i += size;
+    bool first = out->size > 0 && out->data[out->size - 1] == '{';
+    buffer_format(out, "%s\"%s\": ", first ? "" : ", ", key);
+    json_print_real(out, value);
+}
+
+void json_print_numbers(struct buffer *out, const char *key, const double *values, size_t count)
+{
+    buffer_format(out, ", \"%s\": [", key);
+    for (size_t i = 0; i < count; i++) {
+        buffer_text(out, i > 0 ? ", " : "");
+        json_print_real(out, values[i]);
     }
-    buffer_free(text);
-    *text = out;
+    buffer_text(out, "]");
 }

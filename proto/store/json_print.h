@@ -12,8 +12,13 @@ enum { JSON_PRINT_DIGITS = 17 }; /* of a real */
  * `root` over; NULL, which stands for want of memory while it was made, and want of memory here are out->failed. */
 void json_print(json_t *root, struct buffer *out);
 
-/* JSON has no infinity and no NAN: null takes the place of each nan, inf and -inf that a printf wrote into `text`. What
- * stands in strings stays. */
-void json_print_nulls(struct buffer *text);
+/* Append a real. JSON has no infinity and no NAN: null stands for both. */
+void json_print_real(struct buffer *out, double value);
+
+/* Append the member "KEY": VALUE to an object, with a comma before all but its first. */
+void json_print_number(struct buffer *out, const char *key, double value);
+
+/* Append the member "KEY": [VALUE, ...], which is not the first of its object. */
+void json_print_numbers(struct buffer *out, const char *key, const double *values, size_t count);
 
 #endif

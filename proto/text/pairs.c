@@ -173,9 +173,18 @@ struct joint {
     bool good; /* it was taken; what follows takes it back */
     size_t text, raw, count;
     uint64_t dropped;
+    struct normalise_count src_loss, tgt_loss;
 };
 
 static const char pairs_joined[] = "a CR without LF joins this line to one without a TAB. Remove the CR";
+
+/* The example came with the first letter lost. */
+static void pairs_restore_loss(struct pairs_loss *loss, const struct normalise_count *before)
+{
+    loss->count = *before;
+    if (before->removed == 0)
+        loss->first[0] = '\0';
+}
 
 /* The line before, `number`, was taken and turns out to be bad. Where bad lines are errors, the error names the line
  * without a TAB instead. */
@@ -188,6 +197,8 @@ static bool pairs_take_back(struct pairs *pairs, const struct pairs_source *sour
     pairs->raw.size = before->raw;
     pairs->count = before->count;
     pairs->dropped = before->dropped;
+    pairs_restore_loss(&pairs->src_loss, &before->src_loss);
+    pairs_restore_loss(&pairs->tgt_loss, &before->tgt_loss);
     return pairs_bad_line(pairs, source, source->pairs, number, pairs_joined, err);
 }
 
@@ -220,7 +231,9 @@ static bool pairs_add_tsv_line(struct pairs *pairs, const struct pairs_source *s
                             .text = pairs->text.size,
                             .raw = pairs->raw.size,
                             .count = pairs->count,
-                            .dropped = pairs->dropped};
+                            .dropped = pairs->dropped,
+                            .src_loss = pairs->src_loss.count,
+                            .tgt_loss = pairs->tgt_loss.count};
     if (cut && before.joined && !pairs_take_back(pairs, source, &before, line->number - 1, err))
         return false;
     if (fault != NULL)

@@ -9,7 +9,7 @@
 bool socket_error(struct err *err, const char *what)
 {
     return err_set(err, ERR_IO, "%s: %s%s", what, zmq_strerror(zmq_errno()),
-                   zmq_errno() == EMFILE ? "; raise ulimit -n" : "");
+                   zmq_errno() == EMFILE ? "; " ERR_FEW_FILES : "");
 }
 
 /* zmq_send that goes on after a signal. */

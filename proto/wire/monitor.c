@@ -9,6 +9,7 @@
 
 #include "proto/base/clock.h"
 #include "proto/wire/message.h"
+#include "proto/wire/socket.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -19,14 +20,18 @@
 
 enum {
     EVENTS = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
-             ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_CONNECT_RETRIED
+             ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_CONNECT_RETRIED,
+    /* A refusal comes at once. The other half is for a CONNECTED that is read late. */
+    SILENT_MS = SOCKET_HANDSHAKE_MS / 2
 };
 
 struct monitor {
     void *watched, *socket;
-    bool stands;   /* the connection's handshake is done                             */
-    bool ended;    /* the other side ended the connection before: NO_DETAIL came     */
-    bool reported; /* the end of this attempt: only CONNECT_RETRIED may still come   */
+    int64_t began_ms; /* when the connection was made                              */
+    bool stands;      /* the connection's handshake is done                        */
+    bool ended;       /* the handshake ended before: NO_DETAIL came                */
+    bool silent;      /* it did because nothing came                               */
+    bool reported;    /* the end of this attempt: only CONNECT_RETRIED may come    */
     bool spent;
 };
 
@@ -105,6 +110,17 @@ void *monitor_socket(const struct monitor *monitor)
     return monitor->socket;
 }
 
+/* After a refusal of RFC 27's kind 300, libzmq may take SOCKET_HANDSHAKE_MS to end the connection. */
+static bool monitor_is_refused(const struct monitor *monitor)
+{
+    char endpoint[SOCKET_ENDPOINT] = "";
+    int mechanism = ZMQ_NULL;
+    size_t size = sizeof mechanism, room = sizeof endpoint;
+    zmq_getsockopt(monitor->watched, ZMQ_MECHANISM, &mechanism, &size);
+    zmq_getsockopt(monitor->watched, ZMQ_LAST_ENDPOINT, endpoint, &room);
+    return mechanism != ZMQ_NULL && socket_greets(endpoint);
+}
+
 static enum monitor_news monitor_event(struct monitor *monitor, uint16_t event)
 {
     bool stood = monitor->stands, reported = monitor->reported;
@@ -115,18 +131,20 @@ static enum monitor_news monitor_event(struct monitor *monitor, uint16_t event)
     case ZMQ_EVENT_CONNECT_RETRIED:
         return reported ? MONITOR_SAME : MONITOR_UNREACHED;
     case ZMQ_EVENT_CONNECTED:
-        monitor->stands = monitor->ended = monitor->spent = false;
+        monitor->stands = monitor->ended = monitor->silent = monitor->spent = false;
+        monitor->began_ms = clock_ms();
         return MONITOR_BEGUN;
     case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
         monitor->stands = true;
         return MONITOR_STANDS;
     case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
         monitor->ended = true;
+        monitor->silent = clock_ms() - monitor->began_ms >= SILENT_MS && !monitor_is_refused(monitor);
         return MONITOR_SAME;
     case ZMQ_EVENT_DISCONNECTED:
         monitor->stands = false;
         monitor->spent = !stood && !monitor->ended;
-        return stood ? MONITOR_BROKE : MONITOR_REFUSED;
+        return stood ? MONITOR_BROKE : monitor->silent ? MONITOR_SILENT : MONITOR_REFUSED;
     default:
         return MONITOR_SAME;
     }

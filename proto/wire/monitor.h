@@ -1,9 +1,9 @@
 /* monitor.h - what libzmq reports of a socket's connections.
  *
  * libzmq connects in the background and retries silently. A monitor tells what became of each attempt: it ends as
- * MONITOR_UNREACHED or MONITOR_REFUSED, or it becomes MONITOR_STANDS and later MONITOR_BROKE. socket_connect (socket.h)
- * makes the monitor before the socket connects, so that it misses nothing. The owner destroys it before it closes the
- * socket. Both belong to one thread.
+ * MONITOR_UNREACHED, MONITOR_SILENT or MONITOR_REFUSED, or it becomes MONITOR_STANDS and later MONITOR_BROKE.
+ * socket_connect (socket.h) makes the monitor before the socket connects, so that it misses nothing. The owner destroys
+ * it before it closes the socket. Both belong to one thread.
  *
  * Below a monitor is a PAIR of raw events. Sockets that accept connections (watch.h), and the ring, use it alone. */
 #ifndef LSTMQ_MONITOR_H
@@ -18,10 +18,15 @@ enum monitor_news {
     MONITOR_UNREACHED, /* no connection: the port is closed, no route, or no answer within SOCKET_HANDSHAKE_MS */
     MONITOR_BEGUN,     /* connected; the handshake begins                                                      */
     MONITOR_STANDS,    /* the handshake is done: messages can be sent                                          */
+    MONITOR_SILENT,    /* connected, and the other side sent nothing for SOCKET_HANDSHAKE_MS                   */
     MONITOR_REFUSED,   /* the connection ended before that: a key is not on the list or not the expected one,
                         * or only one of the two sides has keys                                                */
     MONITOR_BROKE,     /* the connection ended after that                                                      */
 };
+
+/* What to look at, after the endpoint. */
+#define MONITOR_SILENT_ADVICE " accepts connections but does not answer: is it a coordinator, and does it run?"
+#define MONITOR_KEY_ADVICE    "is its .pub in the coordinator's --allow folder, and is --server the coordinator's .pub?"
 
 struct monitor;
 
@@ -34,11 +39,12 @@ void monitor_destroy(struct monitor **monitor);
 /* The PAIR to poll: it becomes readable when there is news. */
 void *monitor_socket(const struct monitor *monitor);
 
-/* Take one piece of news; MONITOR_SAME when none waits. ERR_IO: the PAIR cannot be read. */
+/* Take one piece of news; MONITOR_SAME when none waits. With keys it calls socket_greets (socket.h) to tell SILENT from
+ * REFUSED. ERR_IO: the PAIR cannot be read. */
 bool monitor_take(struct monitor *monitor, enum monitor_news *news, struct err *err);
 
-/* After MONITOR_REFUSED: libzmq does not retry. It retries where the other side ended the connection. It does not where
- * the other side's bytes do not fit this side's keys or ZeroMQ's protocol. */
+/* After MONITOR_REFUSED: libzmq does not retry. It retries where the other side ended the connection or was silent. It
+ * does not where the other side's bytes do not fit this side's keys or ZeroMQ's protocol. */
 bool monitor_is_spent(const struct monitor *monitor);
 
 /* A PAIR that receives the given ZMQ_EVENT_... of a socket of this context, for the caller to poll. Its queue has no

@@ -119,7 +119,7 @@ bool socket_raise_files(int needed, struct err *err)
             files = most;
     }
     return files.rlim_cur >= (rlim_t)needed ||
-           err_set(err, ERR_FAILED, "this process may open %ju files and needs %d: raise ulimit -n",
+           err_set(err, ERR_FAILED, "this process may open %ju files and needs %d: " ERR_FEW_FILES,
                    (uintmax_t)files.rlim_cur, needed);
 }
 
@@ -330,7 +330,7 @@ void socket_close(void **socket)
     *socket = NULL;
 }
 
-/* Try to connect once. Returns 0 or the errno. */
+/* Connect once, within SOCKET_EXPLAIN_MS. Returns the descriptor, or -errno. */
 static int socket_try(const struct addrinfo *to)
 {
     int fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -343,25 +343,51 @@ static int socket_try(const struct addrinfo *to)
         else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &size) != 0)
             failure = errno;
     }
-    if (fd >= 0)
+    if (fd >= 0 && failure != 0)
         close(fd);
-    return failure;
+    return failure == 0 ? fd : -failure;
+}
+
+/* The same to the one address that libzmq tries: the first of its family. *unknown = what getaddrinfo says. */
+static int socket_dial(const struct address *address, int *unknown)
+{
+    const struct addrinfo hints = {.ai_family = socket_wants_ipv6(address, false) ? AF_INET6 : AF_INET,
+                                   .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    *unknown = getaddrinfo(address->host, address->port, &hints, &found);
+    int fd = *unknown == 0 ? socket_try(found) : -EHOSTUNREACH;
+    if (found != NULL)
+        freeaddrinfo(found);
+    return fd;
+}
+
+bool socket_greets(const char *endpoint)
+{
+    struct address address;
+    char byte;
+    int unknown;
+    if (!socket_begins(endpoint, socket_tcp) || !socket_parse_tcp(endpoint, &address, NULL))
+        return true;
+    struct pollfd item = {.fd = socket_dial(&address, &unknown), .events = POLLIN};
+    bool greets = item.fd >= 0 && poll(&item, 1, SOCKET_EXPLAIN_MS) > 0 && recv(item.fd, &byte, 1, MSG_DONTWAIT) == 1;
+    if (item.fd >= 0)
+        close(item.fd);
+    return greets;
 }
 
 void socket_explain(const char *endpoint, struct err *err)
 {
     struct address address;
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    struct addrinfo *found = NULL;
-    int failure = ECONNREFUSED;
+    int failure = ECONNREFUSED, unknown;
     if (socket_begins(endpoint, socket_tcp) && socket_parse_tcp(endpoint, &address, NULL)) {
-        int unknown = getaddrinfo(address.host, address.port, &hints, &found);
+        int fd = socket_dial(&address, &unknown);
         if (unknown != 0) {
             err_set(err, ERR_FAILED, "%s cannot be reached: %s", endpoint, gai_strerror(unknown));
             return;
         }
-        failure = socket_try(found);
-        freeaddrinfo(found);
+        failure = fd < 0 ? -fd : 0;
+        if (fd >= 0)
+            close(fd);
     }
     if (failure == ECONNREFUSED)
         err_set(err, ERR_FAILED, "nothing listens at %s", endpoint);

@@ -65,6 +65,10 @@ void socket_close(void **socket);
  * at most, and the time to look up a name. */
 void socket_explain(const char *endpoint, struct err *err);
 
+/* Whether what listens at a TCP endpoint sends anything, as ZeroMQ does at once. It takes twice SOCKET_EXPLAIN_MS at
+ * most, and the time to look up a name. True for other endpoints. */
+bool socket_greets(const char *endpoint);
+
 /* Let the process open as many files as it ever may. ERR_FAILED where these are fewer than `needed`: libzmq ends a
  * process that has none left for a new connection. Before the first socket is opened. */
 bool socket_raise_files(int needed, struct err *err);

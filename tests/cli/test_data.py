@@ -238,7 +238,7 @@ class Loss(DataTest):
             self.assertEqual(set(words) - {""}, {word for pair in pairs for word in pair[side].split()})
             self.assertGreater(len(letters("".join(words))), 0)
 
-    def test_every_letter_and_digit_is_kept_unless_the_notebooks_rule_is_chosen(self):
+    def test_the_notebooks_rule_alone_drops_letters_and_digits(self):
         for name in ("russian.tsv", "letters_lost.tsv"):
             with self.subTest(name):
                 self.assertKeepsAll(case(name))

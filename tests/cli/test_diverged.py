@@ -24,7 +24,7 @@ class Diverged(TrainingTest):
         self.assertRegex(printed.rstrip("\n").split("\n")[-1], rf"\Alstmq train: epoch \d+: {text}; {ADVICE}\Z")
         return run
 
-    def test_a_loss_of_validation_that_is_not_finite_is_named_with_its_epoch(self):
+    def test_a_validation_loss_that_is_not_finite_has_its_epoch(self):
         for options in ({}, {"train__valid_decode": "forced"}, {"train__precision": "bf16"}, {"train__workers": 2}):
             self.diverges("validation loss is not finite", batch=16, **options)
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A process whose terminal was closed, or whose reader is gone, ends its work in good order."""
 
+import os
 import signal
 
 from program import main
@@ -9,7 +10,7 @@ from training import LIMIT_S, TrainingTest, hashes, sample_pairs, write
 
 class Gone(TrainingTest):
     options = {**TrainingTest.options, "train.epochs": 3, "train.reduce": "exact", "train.shards": 4,
-               "train.bleu": "false"}
+               "train.bleu": "false", "run.progress": "plain"}
 
     def setUp(self):
         super().setUp()
@@ -35,6 +36,14 @@ class Gone(TrainingTest):
         for process in (coordinator, worker):
             self.assertEqual(process.wait(LIMIT_S), 0)
         self.assertEqual(hashes(self.path("run")), hashes(expected))
+
+    def test_without_a_reader_training_ends_well(self):
+        for progress in ("plain", "live"):
+            reader, writer = os.pipe()
+            os.close(reader)
+            process = self.start(*self.arguments(run__dir=self.path(progress), run__progress=progress), stdout=writer)
+            os.close(writer)
+            self.assertEqual(process.wait(LIMIT_S), 0, progress)
 
     def test_without_a_reader_an_interrupted_coordinator_saves(self):
         coordinator, _ = self.coordinator(train__epochs=100000)

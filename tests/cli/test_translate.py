@@ -428,7 +428,7 @@ class Evaluate(TrainingTest):
             scores = json.loads(self.evaluate(pairs, "--json", "--translate.length", limit))
             self.assertEqual((scores["translations_cut"], scores["cut_pairs"]), (cut, 0))
             page = self.evaluate(pairs, "--translate.length", limit)
-            self.assertEqual(cut > 0, f"\nunfinished      {cut} translations were cut at the model's limit\n" in page)
+            self.assertEqual(cut > 0, f"\nunfinished      {cut} translation{'' if cut == 1 else 's'} cut at the model's limit\n" in page)
             self.assertEqual(limit == "2", cut == len(pairs))
 
     def test_a_file_of_which_nothing_can_be_scored_is_an_error(self):

@@ -54,9 +54,10 @@ class BadUsage(unittest.TestCase):
         for name, meant in (("learning_rate", "train.lr"), ("learning-rate", "train.lr"), ("hidden_size", "model.hidden"),
                             ("early-stopping", "train.patience"), ("batch_size", "train.batch"),
                             ("num_layers", "model.layers"), ("max-epoch", "train.epochs"), ("clip-norm", "train.clip"),
-                            ("batchsize", "train.batch"), ("emb_size", "model.embed"), ("report-every", "log.every")):
+                            ("batchsize", "train.batch"), ("emb_size", "model.embed"), ("report-every", "log.every"),
+                            ("log-steps", "log.steps"), ("log_steps", "log.steps"), ("train-batch", "train.batch")):
             self.refused(f"lstmq train: --{name} is not an option; did you mean --{meant}?", "train", f"--{name}", "3")
-        for name in ("steps", "train_steps", "max-steps"):
+        for name in ("steps", "train_steps", "max-steps", "train.steps", "train.max_update"):
             self.refused(f"lstmq train: --{name} is not an option; training is counted in epochs: see --train.epochs", "train",
                          f"--{name}", "3")
         for name in ("dropout", "beam_size", "warmup_steps"):
@@ -110,6 +111,8 @@ class BadUsage(unittest.TestCase):
         rows = [
             ("train:\n  bach: 3\n", 'c.yaml:2: unknown key "train.bach"; did you mean "train.batch"?'),
             ("train:\n  learning_rate: 3\n", 'c.yaml:2: unknown key "train.learning_rate"; did you mean "train.lr"?'),
+            ("train:\n  steps: 1000\n",
+             'c.yaml:2: unknown key "train.steps"; training is counted in epochs: see train.epochs'),
             ("trian:\n  batch: 3\n", 'c.yaml:1: unknown section "trian"; did you mean "train"?'),
             ("train:\n  lr: 1\n  lr: 2\n", "c.yaml:3: train.lr is given again (first on line 2)"),
             ("train.lr: 1\ntrain:\n  lr: 2\n", "c.yaml:3: train.lr is given again (first on line 1)"),

@@ -5,14 +5,13 @@ import fcntl
 import os
 import pty
 import re
-import shutil
+import socket
 import struct
 import subprocess
 import termios
-import unittest
 
 from program import BINARY, commands, main, run
-from training import TINY, new_folder, sample_pairs, words, write
+from training import TINY, TrainingTest, sample_pairs, words, write
 
 FIELDS = re.compile(r"epoch \d+/\d+|step \d+/\d+|loss (-|\d+\.\d{4})|acc (-|\d+\.\d%)|(-|\d+) tok/s|"
                     r"ETA (-|(\d+:)?\d+:\d\d)|training|validating|saving")
@@ -39,11 +38,7 @@ def on_terminal(width, arguments, piped=(), **environment):
     return text.decode().replace("\r\n", "\n")
 
 
-class Width(unittest.TestCase):
-    def setUp(self):
-        self.folder = new_folder()
-        self.addCleanup(shutil.rmtree, self.folder)
-
+class Width(TrainingTest):
     def fits(self, text, width, what):
         for line in text.splitlines():
             self.assertLessEqual(len(line), width, (what, line))
@@ -100,6 +95,19 @@ class Width(unittest.TestCase):
             result = run(*arguments)
             self.assertEqual((result.returncode, result.stderr), (0, ""))
             self.fits(re.sub(r" *\S*/\S*/\S*", "", result.stdout), 80, arguments[0])
+
+    def test_a_status_fits_80_columns(self):
+        coordinator = self.start("coordinator", *self.training(cluster__bind="tcp://127.0.0.1:*", train__epochs=100000,
+                                                               train__threads=None, log__level="info")[1:],
+                                 "--log.format", "json")
+        address = self.event(coordinator, "listening")["address"]
+        self.start("worker", "--connect", address, "--threads", "1")
+        while self.event(coordinator, "epoch_done")["epoch"] < 3:
+            pass
+        result = run("status", "--connect", address)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.fits(result.stdout.replace(socket.gethostname(), "host"), 80, "status")
+        self.assertRegex(result.stdout, r"; best: \S+ [\d.e-]+ in epoch \d+\n|\n  best: ")
 
     def test_a_loss_of_many_digits_fits_its_column(self):
         # One step an epoch, by each of which parameters grow by a factor of 999.

@@ -54,7 +54,8 @@ class Careless(ClusterTest):
         train = ("train", "--data.pairs", self.pairs, "--epochs", "1", "--embed", "8", "--hidden", "8", "--run.dir",
                  os.path.join(self.folder, "run"), "--run.overwrite", "--train.threads", "1", "--train.workers")
         for files, command in (("20", (*train, "1")), ("40", (*train, "8")),
-                               ("12", ("status", "--connect", "tcp://127.0.0.1:1"))):
+                               ("12", ("status", "--connect", "tcp://127.0.0.1:1")),
+                               ("13", ("bench", "cluster"))):
             status, printed = told(*command, prefix=under("-n", files))
             self.assertEqual(status, 1, printed)
             self.assertRegex(printed, rf"may open {files} files and needs \d+: raise ulimit -n")
@@ -133,6 +134,10 @@ class Careless(ClusterTest):
                 status, printed = told(command, "--connect", "tcp://127.0.0.1:1", "--key", keys[0], "--server", keys[1])
                 self.assertEqual(status, 2, printed)
                 self.assertEqual(printed, f"lstmq {command}: {wanted}")
+        status, printed = told("coordinator", "--data.pairs", self.pairs, "--run.dir", os.path.join(self.folder, "run"),
+                               "--key", secret, "--allow", secret)
+        self.assertEqual(status, 2, printed)
+        self.assertRegex(printed, f"{secret}: line 3: this is a secret key; give {public}\n$")
 
     def test_a_worker_that_finds_no_coordinator_says_where_it_looks(self):
         worker = self.cluster()._process("worker", "--connect", "tcp://127.0.0.1:1", name="lost")

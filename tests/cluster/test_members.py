@@ -58,7 +58,7 @@ class Members(ClusterTest):
         if FULL:
             self.assertLessEqual(lost_s - silent_s, SEEN_S)
 
-    def test_a_frozen_worker_is_declared_dead_and_joins_as_a_new_one_when_it_wakes(self):
+    def test_a_frozen_worker_that_wakes_joins_as_a_new_one(self):
         cluster = self.begin(cluster__timeout=SILENT_MS)
         frozen, woken = cluster.workers[1], 0
         for step in (20, 900):

@@ -4,6 +4,8 @@
  * coordinator has half of it); and the ring's all-reduce of this model between two processes, of which follow how fast a
  * rank sends, and, of a sum of one element, what a hop takes. Each worker has train.batch rows of a step, so that a
  * step's batch is W times that. The rest is the formulas in the table. */
+#include "proto/store/json_print.h"
+#include "proto/wire/socket.h"
 #include "worker/bench/bench.h"
 #include "worker/bench/bench_ring.h"
 
@@ -11,7 +13,16 @@
 #include <string.h>
 #include <zmq.h>
 
-enum { SIZES = 3, SPAN = 8, RING_SUMS = 8, HOP_SUMS = 200, PINGS = 10, HANDSHAKE = 6, PEER_LINE = 25 };
+enum {
+    SIZES = 3,
+    SPAN = 8,
+    RING_SUMS = 8,
+    HOP_SUMS = 200,
+    PINGS = 10,
+    HANDSHAKE = 6,
+    PEER_LINE = 25,
+    CLUSTER_FILES = 32
+};
 static const int bench_cluster_workers[SIZES] = {8, 64, 512};
 
 #define VOLUME_FORMULA "2 (W - 1) / W x 4 P"
@@ -279,16 +290,18 @@ static void bench_cluster_print_json(const struct cluster *cluster, struct buffe
 {
     buffer_format(out,
                   "\"cluster\": {\"volume\": \"" VOLUME_FORMULA "\", \"sum\": \"" SUM_FORMULA
-                  "\", \"change\": \"" CHANGE_FORMULA "\", \"parameters\": %.0f, \"control_us\": %.6g, "
-                  "\"report_us\": %.6g, \"ring_gb_per_s\": %.6g, \"hop_us\": %.6g, \"workers\": [%d, %d, %d]",
-                  cluster->parameters, 1e6 * cluster->control, 1e6 * cluster->report, cluster->ring / 1e9,
-                  1e6 * cluster->hop, bench_cluster_workers[0], bench_cluster_workers[1], bench_cluster_workers[2]);
+                  "\", \"change\": \"" CHANGE_FORMULA "\", \"workers\": [%d, %d, %d]",
+                  bench_cluster_workers[0], bench_cluster_workers[1], bench_cluster_workers[2]);
+    json_print_number(out, "parameters", cluster->parameters);
+    json_print_number(out, "control_us", 1e6 * cluster->control);
+    json_print_number(out, "report_us", 1e6 * cluster->report);
+    json_print_number(out, "ring_gb_per_s", cluster->ring / 1e9);
+    json_print_number(out, "hop_us", 1e6 * cluster->hop);
     for (int i = 0; i < LINES; i++) {
-        buffer_format(out, ", \"%s\": [", bench_cluster_lines[i].key);
+        double values[SIZES];
         for (int size = 0; size < SIZES; size++)
-            buffer_format(out, "%s%.6g", size > 0 ? ", " : "",
-                          bench_cluster_lines[i].scale * bench_cluster_lines[i].value(cluster, size));
-        buffer_text(out, "]");
+            values[size] = bench_cluster_lines[i].scale * bench_cluster_lines[i].value(cluster, size);
+        json_print_numbers(out, bench_cluster_lines[i].key, values, SIZES);
     }
     buffer_text(out, "}");
 }
@@ -296,6 +309,8 @@ static void bench_cluster_print_json(const struct cluster *cluster, struct buffe
 bool bench_cluster(struct bench *bench, struct err *err)
 {
     struct cluster cluster = {.bench = bench};
+    if (!socket_raise_files(CLUSTER_FILES, err))
+        return false;
     struct model *model = model_new(bench->backend, &bench->config, bench_src_vocab(&bench->config),
                                     bench_tgt_vocab(&bench->config), err);
     if (model == NULL)

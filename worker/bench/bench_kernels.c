@@ -1,4 +1,5 @@
 /* bench_kernels.c - each operation that a step of training is made of, on the arrays of one such step. */
+#include "proto/store/json_print.h"
 #include "worker/bench/bench_products.h"
 
 struct kernels {
@@ -178,6 +179,13 @@ static bool bench_kernels_adam(void *context, struct err *err)
     return bench_kernels_check(kernels, err);
 }
 
+static void bench_kernels_print_timing(const struct timing *timing, struct buffer *out)
+{
+    json_print_number(out, "ms", timing->median);
+    json_print_number(out, "ms_least", timing->least);
+    json_print_number(out, "runs", (double)timing->runs);
+}
+
 static bool bench_kernels_time(struct bench *bench, struct kernels *kernels, const struct kernel *kernel, bool first,
                                struct err *err)
 {
@@ -187,15 +195,18 @@ static bool bench_kernels_time(struct bench *bench, struct kernels *kernels, con
         return false;
     double rate = (kernel->flops > 0 ? kernel->flops : kernel->bytes) / timing.median / 1e6;
     const char *unit = kernel->flops > 0 ? "gflop_per_s" : "gb_per_s";
-    if (bench->config.output_json)
-        buffer_format(&bench->out,
-                      "%s{\"name\": \"%s\", \"rows\": %.0f, \"columns\": %.0f, \"ms\": %.6g, \"ms_least\": %.6g, "
-                      "\"runs\": %zu, \"%s\": %.6g}",
-                      first ? "" : ", ", kernel->name, kernel->rows, kernel->columns, timing.median, timing.least,
-                      timing.runs, unit, rate);
-    else
-        buffer_format(&bench->out, "  %-17s %9.0f x %-9.0f  %9.3f %9.3f %8.1f %s\n", kernel->name, kernel->rows,
+    struct buffer *out = &bench->out;
+    if (bench->config.output_json) {
+        buffer_format(out, "%s{\"name\": \"%s\"", first ? "" : ", ", kernel->name);
+        json_print_number(out, "rows", kernel->rows);
+        json_print_number(out, "columns", kernel->columns);
+        bench_kernels_print_timing(&timing, out);
+        json_print_number(out, unit, rate);
+        buffer_text(out, "}");
+    } else {
+        buffer_format(out, "  %-17s %9.0f x %-9.0f  %9.3f %9.3f %8.1f %s\n", kernel->name, kernel->rows,
                       kernel->columns, timing.median, timing.least, rate, kernel->flops > 0 ? "GFLOP/s" : "GB/s");
+    }
     return true;
 }
 
@@ -232,6 +243,7 @@ static bool bench_kernels_operations(struct bench *bench, struct kernels *kernel
 static bool bench_kernels_products(struct bench *bench, struct kernels *kernels, struct err *err)
 {
     struct step_counts counts = products_count(&kernels->training);
+    struct buffer *out = &bench->out;
     struct product list[PRODUCTS];
     products_list(kernels->shape, &counts, list);
     for (int i = 0; i < PRODUCTS; i++) {
@@ -242,15 +254,18 @@ static bool bench_kernels_products(struct bench *bench, struct kernels *kernels,
         const struct timing *own = &speed.own;
         double rate = product_flops(p) / own->median / 1e6;
         double library = speed.library > 0 ? product_flops(p) / speed.library / 1e6 : 0;
-        if (bench->config.output_json)
-            buffer_format(&bench->out,
-                          "%s{\"name\": \"%s\", \"M\": %d, \"N\": %d, \"K\": %d, \"ms\": %.6g, \"ms_least\": %.6g, "
-                          "\"runs\": %zu, \"gflop_per_s\": %.6g, \"onednn_ms\": %.6g, \"onednn_gflop_per_s\": %.6g}",
-                          i == 0 ? "" : ", ", p->name, p->M, p->N, p->K, own->median, own->least, own->runs, rate,
-                          speed.library, library);
-        else
-            buffer_format(&bench->out, "  %-17s %5d x %4d x %-4d %8.3f %8.3f %9.1f %9.1f\n", p->name, p->M, p->N, p->K,
+        if (bench->config.output_json) {
+            buffer_format(out, "%s{\"name\": \"%s\", \"M\": %d, \"N\": %d, \"K\": %d", i == 0 ? "" : ", ", p->name,
+                          p->M, p->N, p->K);
+            bench_kernels_print_timing(own, out);
+            json_print_number(out, "gflop_per_s", rate);
+            json_print_number(out, "onednn_ms", speed.library);
+            json_print_number(out, "onednn_gflop_per_s", library);
+            buffer_text(out, "}");
+        } else {
+            buffer_format(out, "  %-17s %5d x %4d x %-4d %8.3f %8.3f %9.1f %9.1f\n", p->name, p->M, p->N, p->K,
                           own->median, own->least, rate, library);
+        }
     }
     return true;
 }

@@ -1,6 +1,8 @@
 /* bench_scaling.c - a step's work shared out over more threads than there are cores; see bench_scaling.h. */
 #include "worker/bench/bench_scaling.h"
 
+#include "proto/store/json_print.h"
+
 #include <math.h>
 
 const int scaling_threads[SCALES] = {1, 2, 8, 32};
@@ -355,14 +357,6 @@ void scaling_print(const struct scaling *scaling, struct buffer *out)
                   scaling->read_one, scaling->read);
 }
 
-static void bench_scaling_json_list(struct buffer *out, const char *key, const double *list)
-{
-    buffer_format(out, ", \"%s\": [", key);
-    for (int at = 0; at < SCALES; at++)
-        buffer_format(out, "%s%.6g", at > 0 ? ", " : "", list[at]);
-    buffer_text(out, "]");
-}
-
 void scaling_json(const struct scaling *scaling, struct buffer *out)
 {
     double tokens[SCALES], wanted[SCALES], flops[SCALES], bytes[SCALES], threads[SCALES];
@@ -373,26 +367,29 @@ void scaling_json(const struct scaling *scaling, struct buffer *out)
         flops[at] = bench_scaling_gigaflop(scaling, at);
         bytes[at] = bench_scaling_megabytes(scaling, at);
     }
-    buffer_format(out,
-                  "\"scaling\": {\"formula\": \"" SCALING_FORMULA "\", \"serial_ms\": %.6g, \"rest_ms\": %.6g, "
-                  "\"call_ms\": %.6g, \"read_one_gb_per_s\": %.6g, \"read_gb_per_s\": %.6g, "
-                  "\"measured_two_ms\": %.6g",
-                  bench_scaling_serial(scaling), scaling->rest, scaling->call, scaling->read_one, scaling->read,
-                  scaling->measured);
-    bench_scaling_json_list(out, "threads", threads);
-    bench_scaling_json_list(out, "ms", scaling->step);
-    bench_scaling_json_list(out, "tgt_tok_per_s", tokens);
-    bench_scaling_json_list(out, "busiest_gflop", flops);
-    bench_scaling_json_list(out, "busiest_mb", bytes);
-    bench_scaling_json_list(out, "gb_per_s_wanted", wanted);
+    buffer_text(out, "\"scaling\": {\"formula\": \"" SCALING_FORMULA "\"");
+    json_print_number(out, "serial_ms", bench_scaling_serial(scaling));
+    json_print_number(out, "rest_ms", scaling->rest);
+    json_print_number(out, "call_ms", scaling->call);
+    json_print_number(out, "read_one_gb_per_s", scaling->read_one);
+    json_print_number(out, "read_gb_per_s", scaling->read);
+    json_print_number(out, "measured_two_ms", scaling->measured);
+    json_print_numbers(out, "threads", threads, SCALES);
+    json_print_numbers(out, "ms", scaling->step, SCALES);
+    json_print_numbers(out, "tgt_tok_per_s", tokens, SCALES);
+    json_print_numbers(out, "busiest_gflop", flops, SCALES);
+    json_print_numbers(out, "busiest_mb", bytes, SCALES);
+    json_print_numbers(out, "gb_per_s_wanted", wanted, SCALES);
     buffer_text(out, ", \"phases\": {");
     for (int i = 0; i < PHASES; i++) {
         const struct scaling_phase *phase = &scaling->phase[i];
-        buffer_format(out, "%s\"%s\": {\"gflop\": %.6g, \"mb\": %.6g, \"serial_ms\": %.6g", i > 0 ? ", " : "",
-                      phase_names[i].key, phase->flops / 1e9, phase->bytes / 1e6, phase->serial);
-        bench_scaling_json_list(out, "share", phase->share);
-        bench_scaling_json_list(out, "jobs", phase->jobs);
-        bench_scaling_json_list(out, "ms", phase->ms);
+        buffer_format(out, "%s\"%s\": {", i > 0 ? ", " : "", phase_names[i].key);
+        json_print_number(out, "gflop", phase->flops / 1e9);
+        json_print_number(out, "mb", phase->bytes / 1e6);
+        json_print_number(out, "serial_ms", phase->serial);
+        json_print_numbers(out, "share", phase->share, SCALES);
+        json_print_numbers(out, "jobs", phase->jobs, SCALES);
+        json_print_numbers(out, "ms", phase->ms, SCALES);
         buffer_text(out, "}");
     }
     buffer_text(out, "}}");

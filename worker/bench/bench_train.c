@@ -1,5 +1,6 @@
 /* bench_train.c - steps of training: their speed, where their time goes, what the matrix products alone would take, and
  * what more cores would give. */
+#include "proto/store/json_print.h"
 #include "worker/bench/bench_scaling.h"
 
 #include <string.h>
@@ -120,27 +121,47 @@ static void bench_train_print_json(const struct train_bench *bench, struct buffe
     const struct model_shape *shape = &bench->steps.training.model->shape;
     const struct step_counts *counts = &bench->steps.counts;
     double ms = bench->step.median;
-    buffer_format(out,
-                  "\"train\": {\"src_vocab\": %d, \"tgt_vocab\": %d, \"steps\": %zu, \"ms\": %.6g, \"ms_least\": "
-                  "%.6g, \"ms_most\": %.6g, \"tgt_tokens\": %.6g, \"tgt_tok_per_s\": %.6g, ",
-                  shape->src_vocab, shape->tgt_vocab, bench->step.runs, ms, bench->step.least, bench->step.most,
-                  counts->n, 1e3 * counts->n / ms);
-    buffer_format(out,
-                  "\"formula\": \"" PRODUCTS_FORMULA "\", \"n\": %.6g, \"m\": %.6g, \"u\": %.6g, \"v\": %.6g, "
-                  "\"gflop\": %.6g, \"gflop_per_s\": %.6g, \"gemm_gflop_per_s\": %.6g, \"gemm_ms\": %.6g, "
-                  "\"onednn_gflop_per_s\": %.6g, \"onednn_ms\": %.6g, \"roofline_fraction\": %.6g, \"phases\": {",
-                  counts->n, counts->m, counts->u, counts->v, bench->flops / 1e9,
-                  bench_train_gigaflops(bench->flops, ms), bench_train_gigaflops(bench->flops, bench->own), bench->own,
-                  bench_train_gigaflops(bench->flops, bench->library), bench->library, bench->library / ms);
+    const struct {
+        const char *key;
+        double value;
+    } numbers[] = {
+        {"ms", ms},
+        {"ms_least", bench->step.least},
+        {"ms_most", bench->step.most},
+        {"tgt_tokens", counts->n},
+        {"tgt_tok_per_s", 1e3 * counts->n / ms},
+        {"n", counts->n},
+        {"m", counts->m},
+        {"u", counts->u},
+        {"v", counts->v},
+        {"gflop", bench->flops / 1e9},
+        {"gflop_per_s", bench_train_gigaflops(bench->flops, ms)},
+        {"gemm_gflop_per_s", bench_train_gigaflops(bench->flops, bench->own)},
+        {"gemm_ms", bench->own},
+        {"onednn_gflop_per_s", bench_train_gigaflops(bench->flops, bench->library)},
+        {"onednn_ms", bench->library},
+        {"roofline_fraction", bench->library / ms},
+    };
+    buffer_format(
+        out, "\"train\": {\"formula\": \"" PRODUCTS_FORMULA "\", \"src_vocab\": %d, \"tgt_vocab\": %d, \"steps\": %zu",
+        shape->src_vocab, shape->tgt_vocab, bench->step.runs);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        json_print_number(out, numbers[i].key, numbers[i].value);
+    buffer_text(out, ", \"phases\": {");
     double rest = bench_steps_ms(&bench->steps);
     for (int i = 0; i < PHASES; i++) {
         double phase = bench_steps_phase_ms(&bench->steps, i);
         rest -= phase;
-        buffer_format(out, "\"%s\": {\"ms\": %.6g, \"gflop\": %.6g, \"gemm_ms\": %.6g, \"onednn_ms\": %.6g}, ",
-                      phase_names[i].key, phase, bench->phase_flops[i] / 1e9, bench->phase_own[i],
-                      bench->phase_library[i]);
+        buffer_format(out, "\"%s\": {", phase_names[i].key);
+        json_print_number(out, "ms", phase);
+        json_print_number(out, "gflop", bench->phase_flops[i] / 1e9);
+        json_print_number(out, "gemm_ms", bench->phase_own[i]);
+        json_print_number(out, "onednn_ms", bench->phase_library[i]);
+        buffer_text(out, "}, ");
     }
-    buffer_format(out, "\"rest\": {\"ms\": %.6g}}", rest);
+    buffer_text(out, "\"rest\": {");
+    json_print_number(out, "ms", rest);
+    buffer_text(out, "}}");
     if (bench->scales) {
         buffer_text(out, ", ");
         scaling_json(&bench->scaling, out);

@@ -7,6 +7,7 @@
 #include "worker/bench/bench.h"
 
 #include "proto/base/random.h"
+#include "proto/store/json_print.h"
 
 #include <stdlib.h>
 
@@ -72,13 +73,17 @@ static void bench_translate_print(struct bench *bench, size_t size, const struct
 {
     double seconds = (double)speed->ns / 1e9;
     double sentences = (double)speed->sentences / seconds, tokens = (double)speed->tokens / seconds;
-    if (bench->config.output_json)
-        buffer_format(&bench->out,
-                      "%s{\"batch\": %zu, \"sentences\": %llu, \"seconds\": %.6g, \"sentences_per_s\": %.6g, "
-                      "\"tgt_tok_per_s\": %.6g}",
-                      first ? "" : ", ", size, (unsigned long long)speed->sentences, seconds, sentences, tokens);
-    else
-        buffer_format(&bench->out, "  %10zu %16.1f %18.1f %16.3f\n", size, sentences, tokens, 1e3 / sentences);
+    struct buffer *out = &bench->out;
+    if (!bench->config.output_json) {
+        buffer_format(out, "  %10zu %16.1f %18.1f %16.3f\n", size, sentences, tokens, 1e3 / sentences);
+        return;
+    }
+    buffer_format(out, "%s{\"batch\": %zu, \"sentences\": %llu", first ? "" : ", ", size,
+                  (unsigned long long)speed->sentences);
+    json_print_number(out, "seconds", seconds);
+    json_print_number(out, "sentences_per_s", sentences);
+    json_print_number(out, "tgt_tok_per_s", tokens);
+    buffer_text(out, "}");
 }
 
 /* ---- one sentence at a time ---- */
@@ -140,15 +145,20 @@ static bool bench_translate_bandwidth(struct bench *bench, const struct decoding
         return false;
     double bytes = reading.step + reading.screen + reading.encoder, reached = bytes * tokens_per_s / 1e9;
     double swept = (double)sweep.bytes / timing.median / 1e6;
-    if (bench->config.output_json)
-        buffer_format(&bench->out,
-                      ", \"one_sentence\": {\"bytes_per_token\": %.0f, \"step_bytes\": %.0f, "
-                      "\"projection_bytes\": %.0f, \"encoder_bytes\": %.0f, \"gb_per_s\": %.4g, "
-                      "\"sweep_bytes\": %zu, \"sweep_gb_per_s\": %.4g, \"share\": %.4g}",
-                      bytes, reading.step, reading.screen, reading.encoder, reached, sweep.bytes, swept,
-                      reached / swept);
-    else
-        buffer_format(&bench->out,
+    struct buffer *out = &bench->out;
+    if (bench->config.output_json) {
+        buffer_text(out, ", \"one_sentence\": {");
+        json_print_number(out, "bytes_per_token", bytes);
+        json_print_number(out, "step_bytes", reading.step);
+        json_print_number(out, "projection_bytes", reading.screen);
+        json_print_number(out, "encoder_bytes", reading.encoder);
+        json_print_number(out, "gb_per_s", reached);
+        json_print_number(out, "sweep_bytes", (double)sweep.bytes);
+        json_print_number(out, "sweep_gb_per_s", swept);
+        json_print_number(out, "share", reached / swept);
+        buffer_text(out, "}");
+    } else {
+        buffer_format(out,
                       "\n  one sentence, MB read for a target token:\n"
                       "    step %.2f (G (H + 1) floats) + projection %.2f\n"
                       "    + encoder %.2f (a step for each source position) = %.2f\n"
@@ -156,6 +166,7 @@ static bool bench_translate_bandwidth(struct bench *bench, const struct decoding
                       "  only read %.2f MB, as much as each step reads again\n",
                       reading.step / 1e6, reading.screen / 1e6, reading.encoder / 1e6, bytes / 1e6, reached,
                       100 * reached / swept, swept, (double)sweep.bytes / 1e6);
+    }
     return true;
 }
 
@@ -166,15 +177,17 @@ static bool bench_translate_sizes(struct bench *bench, struct decoding *decoding
     double mean = (double)decoding->data.tgt_tokens / decoding->data.rows.count;
     bool json = bench->config.output_json, first = true;
     double alone = 0;
-    if (json)
-        buffer_format(&bench->out, "\"translate\": {\"pairs\": %u, \"tgt_tokens_mean\": %.6g, \"batches\": [",
-                      decoding->data.rows.count, mean);
-    else
+    if (json) {
+        buffer_format(&bench->out, "\"translate\": {\"pairs\": %u", decoding->data.rows.count);
+        json_print_number(&bench->out, "tgt_tokens_mean", mean);
+        buffer_text(&bench->out, ", \"batches\": [");
+    } else {
         buffer_format(&bench->out,
                       "translate: %u %s pairs, %.2f target tokens each, %s weights\n\n  %10s %16s %18s %16s\n",
                       decoding->data.rows.count, bench->config.data_pairs[0] != '\0' ? "given" : "drawn", mean,
                       bench->config.translate_model[0] != '\0' ? "the checkpoint's" : "untrained", "batch",
                       "sentences/s", "target tokens/s", "ms a sentence");
+    }
     for (int i = 0; i < 3; i++) {
         struct speed speed;
         if (i < 2 && sizes[i] >= largest)

@@ -1,22 +1,25 @@
 /* patience.h - what a worker logs and does while it has no connection to its coordinator.
  *
- * It waits for worker.patience seconds, and logs what for: a coordinator that cannot be reached, or one that refuses its
- * key. A key can be put on the coordinator's list at any time, so a refusal does not end the wait. A link that does not
- * try again (link.h) is replaced. A struct of zeroes with its options has never had a connection. Loop thread. */
+ * It waits for worker.patience seconds, and logs what for: a coordinator that cannot be reached, that does not answer,
+ * or that refuses its key. A key can be put on the coordinator's list at any time, so a refusal does not end the wait. A
+ * link that does not try again (link.h) is replaced. A struct of zeroes with its options has never had a connection.
+ * Loop thread. */
 #ifndef LSTMQ_PATIENCE_H
 #define LSTMQ_PATIENCE_H
 
+#include "proto/wire/monitor.h"
 #include "worker/cluster/worker.h"
 
 struct patience {
     const struct worker_options *options;
-    int64_t lost_ms;    /* disconnected since; 0 = connected                            */
-    bool stood;         /* one stood before, so the keys were right once                */
-    bool says_waiting;  /* the wait was logged                                          */
-    bool refused;       /* the newest attempt to connect was refused                    */
-    unsigned refusals;  /* since a connection stood                                     */
-    int64_t warned_ms;  /* when they were last logged; 0 = never                        */
-    int64_t replace_ms; /* when a link that does not try again is due to be replaced; 0 = it tries again */
+    int64_t lost_ms;           /* disconnected since; 0 = connected                            */
+    bool stood;                /* one stood before, so the keys were right once                */
+    bool says_waiting;         /* the wait was logged                                          */
+    enum monitor_news failure; /* UNREACHED, SILENT or REFUSED: how the newest attempt ended   */
+    unsigned failures;         /* that were SILENT or REFUSED, since a connection stood        */
+    enum monitor_news warned;  /* the failure that was last logged; MONITOR_SAME = none        */
+    int64_t warned_ms;         /* when                                                         */
+    int64_t replace_ms;        /* replace a link that does not try again then; 0 = it does     */
 };
 
 /* A link begins to connect. */
@@ -25,10 +28,8 @@ void patience_begin(struct patience *patience);
 /* The connection stands. */
 void patience_rest(struct patience *patience);
 
-/* An attempt to connect failed: nothing answered; or something did and the handshake failed. `spent`: the link does not
- * try again. */
-void patience_unreached(struct patience *patience);
-void patience_refused(struct patience *patience, bool spent);
+/* An attempt to connect ended in `failure`. `spent`: the link does not try again. */
+void patience_failed(struct patience *patience, enum monitor_news failure, bool spent);
 
 /* To be called every 100 ms or so while there is no connection. *replace: close the link and open another. ERR_FAILED
  * when the wait is over. */

@@ -177,10 +177,8 @@ static bool worker_on_monitor(void *context, struct err *err)
         return false;
     if (news == MONITOR_STANDS)
         return worker_connected(worker, err);
-    if (news == MONITOR_REFUSED)
-        patience_refused(&worker->patience, monitor_is_spent(worker->link.monitor));
-    else if (news == MONITOR_UNREACHED)
-        patience_unreached(&worker->patience);
+    if (news == MONITOR_UNREACHED || news == MONITOR_SILENT || news == MONITOR_REFUSED)
+        patience_failed(&worker->patience, news, monitor_is_spent(worker->link.monitor));
     if (news != MONITOR_BROKE || atomic_load(&worker->shared.parts))
         return true;
     log_event(LOG_WARN, "connection_broken", LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint)),

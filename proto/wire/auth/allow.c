@@ -53,7 +53,7 @@ static bool allow_add(struct keys *keys, const struct curve_public *public, stru
     return true;
 }
 
-static bool allow_parse(char *text, struct keys *keys, struct err *err)
+static bool allow_parse(const char *path, char *text, struct keys *keys, struct err *err)
 {
     for (size_t number = 1; text != NULL; number++) {
         char *line = text, *end = strpbrk(text, "\r\n");
@@ -64,7 +64,8 @@ static bool allow_parse(char *text, struct keys *keys, struct err *err)
         struct curve_public public;
         if (*line == '\0' || *line == '#')
             continue;
-        if (!curve_parse_public(line, &public, err) || !allow_add(keys, &public, err))
+        if (!curve_check_public(path, line, err) || !curve_parse_public(line, &public, err) ||
+            !allow_add(keys, &public, err))
             return err_context(err, "line %zu", number);
     }
     return true;
@@ -104,7 +105,8 @@ static bool allow_read_file(const char *path, struct keys *keys, struct err *err
     if (fd < 0)
         return err_errno(err, ERR_USAGE, "%s: cannot open", path);
     struct buffer text = {0};
-    bool ok = allow_slurp(fd, path, &text, err) && (allow_parse(text.data, keys, err) || err_context(err, "%s", path));
+    bool ok =
+        allow_slurp(fd, path, &text, err) && (allow_parse(path, text.data, keys, err) || err_context(err, "%s", path));
     close(fd);
     buffer_free(&text);
     return ok;

@@ -263,6 +263,11 @@ bool curve_read(const char *path, struct curve_keys *keys, struct err *err)
     return good;
 }
 
+bool curve_check_public(const char *path, const char *line, struct err *err)
+{
+    return !curve_is_secret(line) || curve_other_kind(path, "secret", ".key", ".pub", err);
+}
+
 bool curve_read_public(const char *path, struct curve_public *public, struct err *err)
 {
     char text[FILE_MOST];
@@ -271,8 +276,8 @@ bool curve_read_public(const char *path, struct curve_public *public, struct err
     if (!good)
         return false;
     char *rest = text, *line = curve_line(&rest), *more = curve_line(&rest);
-    if (more != NULL && curve_is_secret(more) && curve_parse_public(line, public, NULL))
-        good = curve_other_kind(path, "secret", ".key", ".pub", err) || err_context(err, "%s", path);
+    if (more != NULL && curve_parse_public(line, public, NULL) && !curve_check_public(path, more, err))
+        good = err_context(err, "%s", path);
     else if (line == NULL || more != NULL)
         good = err_set(err, ERR_DATA, "%s: not a public key file: it has one line beside comments", path);
     else if (!curve_parse_public(line, public, err))

@@ -60,6 +60,9 @@ bool curve_read(const char *path, struct curve_keys *keys, struct err *err);
 /* Read a .pub file of one key. ERR_USAGE for a .key file, ERR_DATA for what is not a key file. */
 bool curve_read_public(const char *path, struct curve_public *public, struct err *err);
 
+/* ERR_USAGE where a line of the file is one of a .key file; its text names the .pub file to give instead. */
+bool curve_check_public(const char *path, const char *line, struct err *err);
+
 /* One line of a .pub file. False and err (ERR_DATA, without a place) where it is none. `line` has no newline. */
 bool curve_parse_public(const char *line, struct curve_public *public, struct err *err);
 

@@ -182,6 +182,13 @@ static void an_unknown_key_names_the_one_that_was_meant(void **state)
     config_not_set("data.lr", "3", "unknown key \"data.lr\"; did you mean \"train.lr\"?");
     config_not_set("learning_rate", "3", "unknown key \"learning_rate\"; did you mean \"train.lr\"?");
     config_not_set("model.rnn-size", "3", "unknown key \"model.rnn-size\"; did you mean \"model.hidden\"?");
+    config_not_set("log-steps", "3", "unknown key \"log-steps\"; did you mean \"log.steps\"?");
+    config_not_set("log.stesp", "3", "unknown key \"log.stesp\"; did you mean \"log.steps\"?");
+    config_not_set("train.steps", "3", "unknown key \"train.steps\"; training is counted in epochs: see train.epochs");
+    config_not_set("max_steps", "3", "unknown key \"max_steps\"; training is counted in epochs: see train.epochs");
+    config_not_set("train.max_update", "3",
+                   "unknown key \"train.max_update\"; training is counted in epochs: see train.epochs");
+    config_not_set("train.warmup_steps", "3", "unknown key \"train.warmup_steps\"");
     config_not_set("qqqqqqqq.zzzzzz", "3", "unknown key \"qqqqqqqq.zzzzzz\"");
     config_not_set("", "3", "unknown key \"\"");
     config_not_set("a\nb\xff", "3", "unknown key \"a?b?\"");

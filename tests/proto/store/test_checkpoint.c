@@ -277,7 +277,7 @@ static void a_whole_folder_of_wrong_files_is_refused(void **state)
     }
 }
 
-static void without_its_moments_a_checkpoint_opens_but_training_cannot_go_on(void **state)
+static void a_checkpoint_without_moments_opens_but_cannot_go_on(void **state)
 {
     struct err err = {0};
     char path[FILE_PATH];
@@ -557,7 +557,7 @@ int main(void)
         TEST(each_flipped_byte_is_seen),
         TEST(each_truncation_and_each_missing_file_is_seen),
         TEST(a_whole_folder_of_wrong_files_is_refused),
-        TEST(without_its_moments_a_checkpoint_opens_but_training_cannot_go_on),
+        TEST(a_checkpoint_without_moments_opens_but_cannot_go_on),
         TEST(numbers_that_are_not_finite_are_named),
         TEST(a_damaged_checkpoint_offers_the_next_older_one),
         TEST(a_step_done_again_replaces_the_old_one),

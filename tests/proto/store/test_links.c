@@ -68,7 +68,7 @@ static void a_copy_takes_the_place_of_a_damaged_checkpoint(void **state)
     }
 }
 
-static void a_folder_in_the_place_of_a_link_is_named_where_it_cannot_be_settled(void **state)
+static void a_folder_in_the_place_of_a_link_is_named(void **state)
 {
     struct err err = {0};
     char run[FILE_PATH], path[FILE_PATH];
@@ -106,7 +106,7 @@ int main(void)
         TEST(a_copy_gets_its_links_again),
         TEST(a_run_without_links_keeps_its_best_checkpoint),
         TEST(a_copy_takes_the_place_of_a_damaged_checkpoint),
-        TEST(a_folder_in_the_place_of_a_link_is_named_where_it_cannot_be_settled),
+        TEST(a_folder_in_the_place_of_a_link_is_named),
     };
     log_open("test", LOG_OFF);
     return cmocka_run_group_tests_name("links", tests, NULL, NULL);

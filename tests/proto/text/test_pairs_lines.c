@@ -95,6 +95,26 @@ static void a_cr_within_a_line_makes_all_its_parts_bad(void **state)
     }
 }
 
+/* A pair that is taken back counts neither its letters nor those that the rule removed. */
+static void a_pair_that_is_taken_back_lost_no_letters(void **state)
+{
+    (void)state;
+    struct pairs_source source = tsv_source(BAD_LINE_SKIP);
+    source.rule = NORMALISE_NOTEBOOK;
+    write_text(pairs_file_path[0], "123\t456\rvois\nab\tcdé9\tx\ne12345\t67890\rf\n");
+    struct pairs pairs = {0};
+    assert_true(pairs_read(&pairs, &source, NULL));
+    assert_int_equal(pairs.count, 1);
+    assert_int_equal(pairs.bad, 4);
+    assert_int_equal(pairs.src_loss.count.letters, 2);
+    assert_int_equal(pairs.src_loss.count.removed, 0);
+    assert_string_equal(pairs.src_loss.first, "");
+    assert_int_equal(pairs.tgt_loss.count.letters, 4);
+    assert_int_equal(pairs.tgt_loss.count.removed, 1);
+    assert_non_null(strstr(pairs.tgt_loss.first, "pairs.tsv:3: \"cdé9\" became"));
+    pairs_free(&pairs);
+}
+
 static void parallel_files_end_their_lines_in_one_way(void **state)
 {
     (void)state;
@@ -293,6 +313,7 @@ int main(void)
         TEST(each_line_end_is_one_line_end),
         TEST(line_ends_are_found_at_every_place),
         TEST(a_cr_within_a_line_makes_all_its_parts_bad),
+        TEST(a_pair_that_is_taken_back_lost_no_letters),
         TEST(parallel_files_end_their_lines_in_one_way),
         TEST(a_line_is_too_long_from_one_byte_on),
         TEST(a_line_across_two_reads_is_whole),

@@ -1,5 +1,4 @@
 /* What bench measures with: drawn pairs, the count of a step's products, rows that leave when they are told to, phases. */
-#include "proto/store/json_print.h"
 #include "proto/text/vocab.h"
 #include "worker/bench/bench_products.h"
 
@@ -220,19 +219,6 @@ static void a_measurement_stops_at_a_failure(void **state)
     assert_string_equal(err.text, "nine is enough");
 }
 
-static void what_is_no_number_is_null_in_json(void **state)
-{
-    (void)state;
-    struct buffer text = {0};
-    buffer_format(&text, "{\"inf\": %.6g, \"b\": [%.6g, %.6g, %.6g], \"a \\\"nan\": \"-inf\", \"c\": %.6g}\n", INFINITY,
-                  (double)NAN, -INFINITY, -1.5e300, -(double)NAN);
-    json_print_nulls(&text);
-    assert_true(buffer_ok(&text, NULL));
-    assert_string_equal(text.data,
-                        "{\"inf\": null, \"b\": [null, null, -1.5e+300], \"a \\\"nan\": \"-inf\", \"c\": null}\n");
-    buffer_free(&text);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -243,7 +229,6 @@ int main(void)
         cmocka_unit_test(phases_add_up_to_no_more_than_the_step),
         cmocka_unit_test(a_row_leaves_when_it_is_told_to),
         cmocka_unit_test(a_measurement_stops_at_a_failure),
-        cmocka_unit_test(what_is_no_number_is_null_in_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
