@@ -6,12 +6,13 @@
 #ifndef LSTMQ_FAKE_COORDINATOR_H
 #define LSTMQ_FAKE_COORDINATOR_H
 
+#include "kernels/collective.h"
 #include "proto/base/buffer.h"
 #include "proto/base/clock.h"
 #include "proto/base/random.h"
 #include "worker/cluster/parcel.h"
 #include "worker/cluster/worker.h"
-#include "worker/collective/collective.h"
+#include "worker/collective/local.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -9,6 +9,8 @@
 #include "proto/base/log.h"
 #include "worker/cluster/link.h"
 #include "worker/cluster/roll.h"
+#include "worker/collective/local.h"
+#include "worker/collective/ring.h"
 #include "worker/train/state.h"
 
 #include <inttypes.h>

@@ -295,7 +295,7 @@ static bool reduce_start_fold(struct reducer *reducer, int64_t **from, size_t si
     struct collective *collective = reducer->collective;
     int64_t *data = *from;
     *from += size;
-    return collective->op->fold(collective, data, size, BACKEND_QUANTUM, result, handle, err) ||
+    return collective->op->all_reduce_scaled(collective, data, size, BACKEND_QUANTUM, result, handle, err) ||
            reduce_failed(reducer, err);
 }
 
