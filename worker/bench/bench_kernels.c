@@ -139,12 +139,12 @@ static bool bench_kernels_scatter_add(void *context, struct err *err)
     return bench_kernels_check(kernels, err);
 }
 
-static bool bench_kernels_fold(void *context, struct err *err)
+static bool bench_kernels_segment_sum(void *context, struct err *err)
 {
     struct kernels *kernels = context;
     const struct batch_side *side = &kernels->batch->tgt;
-    kernels->backend->op->fold(kernels->backend, kernels->network->decoder.gates, side->slot, side->seq.N, side->U,
-                               kernels->shape->G, kernels->network->dinput);
+    kernels->backend->op->segment_sum(kernels->backend, kernels->network->decoder.gates, side->slot, side->seq.N,
+                                      side->U, kernels->shape->G, kernels->network->dinput);
     return bench_kernels_check(kernels, err);
 }
 
@@ -215,7 +215,7 @@ static bool bench_kernels_operations(struct bench *bench, struct kernels *kernel
         {"cross_entropy", bench_kernels_logits, bench_kernels_cross_entropy, tile, V, 0, 2 * F * tile * V},
         {"argmax", bench_kernels_logits, bench_kernels_argmax, tile, V, 0, F * tile * V},
         {"column_sum", NULL, bench_kernels_column_sum, tile, V, 0, F * tile * V},
-        {"fold", bench_kernels_decoder_forward, bench_kernels_fold, n, G, 0, F * (n + U) * G},
+        {"segment_sum", bench_kernels_decoder_forward, bench_kernels_segment_sum, n, G, 0, F * (n + U) * G},
         {"gather", NULL, bench_kernels_gather, U, E, 0, 2 * F * U * E},
         {"scatter_add", NULL, bench_kernels_scatter_add, real, E, 0, 3 * F * real * E},
         {"sum_squares", NULL, bench_kernels_sum_squares, elements, 1, 0, F * elements},

@@ -1,5 +1,6 @@
 /* bench_products.c - the matrix products of a step and what they count; see bench_products.h. */
 #include "worker/bench/bench_products.h"
+#include "kernels/measure.h"
 
 #include "proto/base/random.h"
 
@@ -105,7 +106,7 @@ struct library_run {
 static bool bench_products_run_library(void *context, struct err *err)
 {
     struct library_run *run = context;
-    return run->backend->op->matmul_run(run->matmul, err);
+    return run->backend->op->measure->matmul_run(run->matmul, err);
 }
 
 /* The quicker of both ways; a way that the library has not is left out. */
@@ -114,16 +115,16 @@ static bool bench_products_time_library(struct backend *backend, const struct ge
 {
     bool ok = true;
     *ms = 0;
-    for (int packed = 0; packed < 2 && ok && backend->op->matmul_open != NULL; packed++) {
+    for (int packed = 0; packed < 2 && ok && backend->op->measure != NULL; packed++) {
         struct timing timing;
         struct library_run run = {.backend = backend,
-                                  .matmul = backend->op->matmul_open(backend, gemm, packed == 1, err)};
+                                  .matmul = backend->op->measure->matmul_open(backend, gemm, packed == 1, err)};
         if (run.matmul == NULL)
             continue;
         ok = bench_time(&(struct work){.run = bench_products_run_library, .context = &run}, seconds, &timing, err);
         if (ok && (*ms == 0 || timing.median < *ms))
             *ms = timing.median;
-        backend->op->matmul_close(&run.matmul);
+        backend->op->measure->matmul_close(&run.matmul);
     }
     return ok;
 }

@@ -1,5 +1,6 @@
 /* bench_scaling.c - a step's work shared out over more threads than there are cores; see bench_scaling.h. */
 #include "worker/bench/bench_scaling.h"
+#include "kernels/measure.h"
 
 #include <math.h>
 
@@ -52,7 +53,7 @@ static bool bench_scaling_watch(struct scaling *scaling, int at, struct bench_st
 {
     struct backend *backend = steps->training.backend;
     struct sharing sharing = {0};
-    bool ok = backend->op->watch(backend, &sharing, err);
+    bool ok = backend->op->measure->count_sharing(backend, &sharing, err);
     bench_steps_count(steps, &sharing);
     for (int i = 0; i < BENCH_STEPS && ok; i++)
         ok = bench_steps_take(steps, err);
@@ -67,7 +68,7 @@ static bool bench_scaling_watch(struct scaling *scaling, int at, struct bench_st
     }
     bench_steps_count(steps, NULL);
     struct err unused;
-    backend->op->watch(backend, NULL, &unused);
+    backend->op->measure->count_sharing(backend, NULL, &unused);
     return ok;
 }
 
@@ -90,10 +91,10 @@ static void bench_scaling_close(struct bench_steps *steps, struct bench *own)
 static void bench_scaling_call(struct scaling *scaling, struct backend *backend)
 {
     for (int i = 0; i < CALLS; i++)
-        backend->op->call_all(backend);
+        backend->op->measure->call_all(backend);
     int64_t begin = clock_ns();
     for (int i = 0; i < CALLS; i++)
-        backend->op->call_all(backend);
+        backend->op->measure->call_all(backend);
     scaling->call = (double)(clock_ns() - begin) / 1e6 / CALLS;
 }
 
@@ -210,7 +211,7 @@ bool scaling_measure(struct scaling *scaling, const struct bench *bench, struct 
                      const double flops[PHASES], bool *known, struct err *err)
 {
     *scaling = (struct scaling){0};
-    *known = bench->backend->op->watch != NULL;
+    *known = bench->backend->op->measure != NULL;
     if (!*known)
         return true;
     for (int i = 0; i < PHASES; i++)

@@ -4,6 +4,8 @@
  * that of real text with any weights, and another program can be given the same. The weights are a checkpoint's, or as
  * they are before training. Pairs are those of a file, or drawn. What is measured is packing, encoder and decoder; not
  * text. */
+#include "kernels/decode.h"
+#include "kernels/measure.h"
 #include "worker/bench/bench.h"
 
 #include "proto/base/random.h"
@@ -98,7 +100,7 @@ static struct reading bench_translate_reading(const struct decoding *decoding)
     double steps = (double)rows->count * batch_padding(decoding->config);
     for (size_t r = 0; steps == 0 && r < rows->count; r++)
         steps += rows->src_lengths[r];
-    double screen = (double)backend->op->projection_bytes(backend, decoding->decoder.shorter.projection);
+    double screen = (double)backend->op->decode->projection_bytes(backend, decoding->decoder.shorter.projection);
     return (struct reading){.step = recurrent + row,
                             .screen = screen,
                             .encoder = (recurrent + row) * steps / (double)decoding->data.tgt_tokens,
@@ -115,7 +117,7 @@ static bool bench_translate_sweep(void *context, struct err *err)
 {
     const struct sweep *sweep = context;
     (void)err;
-    sweep->backend->op->sweep(sweep->backend, sweep->memory, sweep->bytes);
+    sweep->backend->op->measure->sweep(sweep->backend, sweep->memory, sweep->bytes);
     return true;
 }
 
@@ -125,7 +127,7 @@ static bool bench_translate_bandwidth(struct bench *bench, const struct decoding
                                       struct err *err)
 {
     struct backend *backend = decoding->model->backend;
-    if (backend->op->sweep == NULL || decoding->decoder.shorter.projection == NULL)
+    if (backend->op->measure == NULL || decoding->decoder.shorter.projection == NULL)
         return true;
     struct reading reading = bench_translate_reading(decoding);
     struct sweep sweep = {.backend = backend, .bytes = reading.again / 512 * 512};

@@ -1,5 +1,6 @@
 /* decode.c - greedy decoding, one step of the live rows at a time; see decode.h. */
 #include "worker/model/decode.h"
+#include "kernels/decode.h"
 
 #include "proto/text/vocab.h"
 #include "worker/model/arena.h"
@@ -102,7 +103,7 @@ static bool decode_reserve(struct decoder *decoder, const struct step_size *size
 }
 
 static struct inputs_of decode_inputs_of(const struct model_shape *shape, const struct side_weights *weights, int V,
-                                         const struct packed *packed)
+                                         const struct prepacked *packed)
 {
     return (struct inputs_of){.V = V,
                               .E = shape->E,
@@ -110,7 +111,7 @@ static struct inputs_of decode_inputs_of(const struct model_shape *shape, const 
                               .embedding = weights->embedding,
                               .w_ih = weights->w_ih,
                               .bias = weights->bias,
-                              .packed = packed};
+                              .prepacked = packed};
 }
 
 static bool decode_open_shorter(struct decoder *decoder, struct err *err)
@@ -123,28 +124,28 @@ static bool decode_open_shorter(struct decoder *decoder, struct err *err)
     struct backend *backend = model->backend;
     struct inputs_of encoder = decode_inputs_of(shape, &weights->encoder, shape->src_vocab, packed->encoder_ih);
     struct inputs_of target = decode_inputs_of(shape, &weights->decoder, shape->tgt_vocab, packed->decoder_ih);
-    return (shorter->encoder_inputs = backend->op->inputs_open(backend, &encoder, err)) != NULL &&
-           (shorter->decoder_inputs = backend->op->inputs_open(backend, &target, err)) != NULL &&
-           (shorter->encoder = backend->op->single_open(backend, shape->cell, weights->encoder.w_hh, shape->H,
-                                                        packed->encoder_hh, err)) != NULL &&
-           (shorter->decoder = backend->op->single_open(backend, shape->cell, weights->decoder.w_hh, shape->H,
-                                                        packed->decoder_hh, err)) != NULL &&
-           (shorter->projection = backend->op->projection_open(backend, weights->projection, weights->projection_bias,
-                                                               shape->tgt_vocab, shape->H, packed->projection, err)) !=
-               NULL;
+    return (shorter->encoder_inputs = backend->op->decode->inputs_open(backend, &encoder, err)) != NULL &&
+           (shorter->decoder_inputs = backend->op->decode->inputs_open(backend, &target, err)) != NULL &&
+           (shorter->encoder = backend->op->decode->single_open(backend, shape->cell, weights->encoder.w_hh, shape->H,
+                                                                packed->encoder_hh, err)) != NULL &&
+           (shorter->decoder = backend->op->decode->single_open(backend, shape->cell, weights->decoder.w_hh, shape->H,
+                                                                packed->decoder_hh, err)) != NULL &&
+           (shorter->projection =
+                backend->op->decode->projection_open(backend, weights->projection, weights->projection_bias,
+                                                     shape->tgt_vocab, shape->H, packed->projection, err)) != NULL;
 }
 
 static void decode_close_shorter(struct decoder *decoder)
 {
     struct backend *backend = decoder->model->backend;
     struct decoder_short *shorter = &decoder->shorter;
-    if (backend->op->likeliest == NULL)
+    if (backend->op->decode == NULL)
         return;
-    backend->op->inputs_close(backend, shorter->encoder_inputs);
-    backend->op->inputs_close(backend, shorter->decoder_inputs);
-    backend->op->single_close(backend, shorter->encoder);
-    backend->op->single_close(backend, shorter->decoder);
-    backend->op->projection_close(backend, shorter->projection);
+    backend->op->decode->inputs_close(backend, shorter->encoder_inputs);
+    backend->op->decode->inputs_close(backend, shorter->decoder_inputs);
+    backend->op->decode->single_close(backend, shorter->encoder);
+    backend->op->decode->single_close(backend, shorter->decoder);
+    backend->op->decode->projection_close(backend, shorter->projection);
     *shorter = (struct decoder_short){0};
 }
 
@@ -154,7 +155,7 @@ bool decoder_pack(struct decoder *decoder, struct err *err)
     const struct model_shape *shape = &model->shape;
     const struct weights *weights = &model->weights;
     const struct {
-        struct packed **to;
+        struct prepacked **to;
         const float *b;
         int N, K;
     } matrices[] = {
@@ -167,7 +168,7 @@ bool decoder_pack(struct decoder *decoder, struct err *err)
     decoder_unpack(decoder);
     for (size_t i = 0; i < sizeof matrices / sizeof matrices[0]; i++) {
         *matrices[i].to =
-            model->backend->op->pack(model->backend, matrices[i].b, matrices[i].N, matrices[i].K, true, err);
+            model->backend->op->prepack(model->backend, matrices[i].b, matrices[i].N, matrices[i].K, true, err);
         if (*matrices[i].to == NULL) {
             decoder_unpack(decoder);
             return false;
@@ -175,7 +176,7 @@ bool decoder_pack(struct decoder *decoder, struct err *err)
     }
     decoder->network.encoder_ih = decoder->packed.encoder_ih;
     decoder->network.encoder_hh = decoder->packed.encoder_hh;
-    if (model->backend->op->likeliest == NULL || decode_open_shorter(decoder, err))
+    if (model->backend->op->decode == NULL || decode_open_shorter(decoder, err))
         return true;
     decoder_unpack(decoder);
     return false;
@@ -184,12 +185,12 @@ bool decoder_pack(struct decoder *decoder, struct err *err)
 void decoder_unpack(struct decoder *decoder)
 {
     struct backend *backend = decoder->model->backend;
-    struct packed *packed[] = {decoder->packed.encoder_ih, decoder->packed.encoder_hh, decoder->packed.decoder_ih,
-                               decoder->packed.decoder_hh, decoder->packed.projection};
+    struct prepacked *packed[] = {decoder->packed.encoder_ih, decoder->packed.encoder_hh, decoder->packed.decoder_ih,
+                                  decoder->packed.decoder_hh, decoder->packed.projection};
     decode_close_shorter(decoder);
     for (size_t i = 0; i < sizeof packed / sizeof packed[0]; i++)
         if (packed[i] != NULL)
-            backend->op->unpack(backend, packed[i]);
+            backend->op->prepack_free(backend, packed[i]);
     decoder->packed = (struct decoder_packed){0};
     decoder->network.encoder_ih = decoder->network.encoder_hh = NULL;
 }
@@ -226,8 +227,10 @@ static bool decode_encode(struct decoder *decoder, const struct batch *batch, st
     backend->op->upload(backend, step->source, host->source, ids);
     backend->op->zero(backend, step->state_h[0], state);
     backend->op->zero(backend, step->state_c[0], state);
-    const float *input = backend->op->inputs_rows(backend, shorter->encoder_inputs, step->source, T, step->source_slot);
-    backend->op->single_run(backend, shorter->encoder, input, step->source_slot, T, step->state_h[0], step->state_c[0]);
+    const float *input =
+        backend->op->decode->inputs_rows(backend, shorter->encoder_inputs, step->source, T, step->source_slot);
+    backend->op->decode->single_run(backend, shorter->encoder, input, step->source_slot, T, step->state_h[0],
+                                    step->state_c[0]);
     return backend->op->check(backend, err);
 }
 
@@ -254,7 +257,8 @@ static const float *decode_inputs(struct decoder *decoder, struct step_arrays *s
     const struct side_weights *weights = &decoder->model->weights.decoder;
     struct backend *backend = decoder->model->backend;
     if (decoder->shorter.decoder_inputs != NULL)
-        return backend->op->inputs_rows(backend, decoder->shorter.decoder_inputs, step->token, count, step->slot);
+        return backend->op->decode->inputs_rows(backend, decoder->shorter.decoder_inputs, step->token, count,
+                                                step->slot);
     backend->op->gather(backend, weights->embedding, step->token, count, shape->E, step->x);
     backend->op->gemm(backend, &(struct gemm){.M = count,
                                               .N = shape->G,
@@ -264,7 +268,7 @@ static const float *decode_inputs(struct decoder *decoder, struct step_arrays *s
                                               .bias = weights->bias,
                                               .c = step->input,
                                               .transpose_b = true,
-                                              .packed = decoder->packed.decoder_ih});
+                                              .prepacked = decoder->packed.decoder_ih});
     return step->input;
 }
 
@@ -282,7 +286,7 @@ static void decode_recur(struct decoder *decoder, struct step_arrays *step, cons
                                                                 .input = input,
                                                                 .slot = step->slot,
                                                                 .w_hh = decoder->model->weights.decoder.w_hh,
-                                                                .packed_hh = decoder->packed.decoder_hh,
+                                                                .prepacked = decoder->packed.decoder_hh,
                                                                 .h0 = step->state_h[now],
                                                                 .c0 = lstm ? step->state_c[now] : NULL,
                                                                 .gates = step->gates,
@@ -299,7 +303,7 @@ static void decode_predict(struct decoder *decoder, struct step_arrays *step, co
     struct backend *backend = model->backend;
     int V = model->shape.tgt_vocab;
     if (!score && decoder->shorter.projection != NULL) {
-        backend->op->likeliest(backend, decoder->shorter.projection, h, count, step->predicted);
+        backend->op->decode->projection_argmax(backend, decoder->shorter.projection, h, count, step->predicted);
         return;
     }
     backend->op->gemm(backend, &(struct gemm){.M = count,
@@ -310,7 +314,7 @@ static void decode_predict(struct decoder *decoder, struct step_arrays *step, co
                                               .bias = model->weights.projection_bias,
                                               .c = step->logits,
                                               .transpose_b = true,
-                                              .packed = decoder->packed.projection});
+                                              .prepacked = decoder->packed.projection});
     if (score)
         backend->op->cross_entropy(backend, step->logits, step->target, count, V, false, step->loss, step->predicted);
     else
@@ -324,8 +328,8 @@ static int decode_step(struct decoder *decoder, struct step_arrays *step, int co
     struct backend *backend = decoder->model->backend;
     const float *input = decode_inputs(decoder, step, count);
     if (count == 1 && decoder->shorter.decoder != NULL)
-        backend->op->single_run(backend, decoder->shorter.decoder, input, step->slot, 1, step->state_h[now],
-                                step->state_c[now]);
+        backend->op->decode->single_run(backend, decoder->shorter.decoder, input, step->slot, 1, step->state_h[now],
+                                        step->state_c[now]);
     else {
         decode_recur(decoder, step, input, count, now);
         now = 1 - now;

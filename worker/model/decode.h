@@ -11,7 +11,7 @@
 
 /* Matrices in the order that products read fastest: worth it for more than one batch with the same weights. */
 struct decoder_packed {
-    struct packed *encoder_ih, *encoder_hh, *decoder_ih, *decoder_hh, *projection;
+    struct prepacked *encoder_ih, *encoder_hh, *decoder_ih, *decoder_hh, *projection;
 };
 
 /* What the backend has for greedy decoding, over the same matrices; all NULL where it has nothing. */

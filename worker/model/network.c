@@ -117,7 +117,7 @@ struct recurrent network_layer(const struct model_shape *shape, const struct sid
 
 /* Look up and project the distinct inputs: x = embedding[ids], input = x W_ih^T + b. */
 static void network_input_forward(struct backend *backend, const struct model_shape *shape,
-                                  const struct side_weights *weights, const struct packed *packed_ih,
+                                  const struct side_weights *weights, const struct prepacked *packed_ih,
                                   const struct network_side *side, const struct batch_side *batch)
 {
     backend->op->gather(backend, weights->embedding, batch->distinct, batch->U, shape->E, side->x);
@@ -129,7 +129,7 @@ static void network_input_forward(struct backend *backend, const struct model_sh
                                               .bias = weights->bias,
                                               .c = side->input,
                                               .transpose_b = true,
-                                              .packed = packed_ih});
+                                              .prepacked = packed_ih});
 }
 
 /* From the gates' gradient to W_hh, b, W_ih and the embedding. <pad> is a zero row that stays zero: it counts for b
@@ -149,7 +149,7 @@ static void network_input_backward(struct network *network, const struct side_we
                                               .c = gradient->w_hh,
                                               .transpose_a = true,
                                               .accumulate = accumulate});
-    backend->op->fold(backend, side->gates, batch->slot, batch->seq.N, batch->U, G, network->dinput);
+    backend->op->segment_sum(backend, side->gates, batch->slot, batch->seq.N, batch->U, G, network->dinput);
     backend->op->column_sum(backend, network->dinput, batch->U, G, accumulate, gradient->bias);
     backend->op->gemm(backend, &(struct gemm){.M = G,
                                               .N = E,
@@ -174,7 +174,7 @@ static void network_encoder_forward(struct network *network, const struct batch 
     network_input_forward(backend, shape, &model->weights.encoder, network->encoder_ih, &network->encoder, &batch->src);
     phase_end(network->phases, PHASE_INPUT);
     struct recurrent layer = network_layer(shape, &model->weights.encoder, &network->encoder, &batch->src);
-    layer.packed_hh = network->encoder_hh;
+    layer.prepacked = network->encoder_hh;
     backend->op->recurrent_forward(backend, &layer);
     backend->op->gather(backend, network->encoder.h_last, batch->src_row, batch->B, shape->H, network->decoder.h0);
     if (shape->cell == CELL_LSTM)

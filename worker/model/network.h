@@ -26,7 +26,7 @@ struct network {
     const struct model *model; /* not owned */
     /* The encoder's matrices as the backend packs them, while its weights do not change; NULL = packed for each batch.
      * Not owned. */
-    const struct packed *encoder_ih, *encoder_hh;
+    const struct prepacked *encoder_ih, *encoder_hh;
     struct network_side encoder, decoder;
     float *logits;                        /* [tile rows, V] */
     float *dh;                            /* [N of target, H] */
