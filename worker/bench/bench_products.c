@@ -1,7 +1,7 @@
 /* bench_products.c - the matrix products of a step and what they count; see bench_products.h. */
 #include "worker/bench/bench_products.h"
-#include "kernels/measure.h"
 
+#include "kernels/measure.h"
 #include "proto/base/random.h"
 
 #include <stdlib.h>

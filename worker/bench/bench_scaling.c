@@ -1,7 +1,7 @@
 /* bench_scaling.c - a step's work shared out over more threads than there are cores; see bench_scaling.h. */
 #include "worker/bench/bench_scaling.h"
-#include "kernels/measure.h"
 
+#include "kernels/measure.h"
 #include <math.h>
 
 const int scaling_threads[SCALES] = {1, 2, 8, 32};

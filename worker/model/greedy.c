@@ -1,7 +1,7 @@
-/* decode.c - greedy decoding, one step of the live rows at a time; see decode.h. */
-#include "worker/model/decode.h"
-#include "kernels/decode.h"
+/* greedy.c - greedy decoding, one step of the live rows at a time; see greedy.h. */
+#include "worker/model/greedy.h"
 
+#include "kernels/decode.h"
 #include "proto/text/vocab.h"
 #include "worker/model/arena.h"
 
@@ -33,7 +33,7 @@ struct host_arrays {
     int count;       /* live rows */
 };
 
-static size_t decode_lay(struct step_arrays *step, const struct model_shape *shape, const struct step_size *size,
+static size_t greedy_lay(struct step_arrays *step, const struct model_shape *shape, const struct step_size *size,
                          char *base)
 {
     size_t B = size->B, E = (size_t)shape->E, H = (size_t)shape->H, G = (size_t)shape->G;
@@ -59,7 +59,7 @@ static size_t decode_lay(struct step_arrays *step, const struct model_shape *sha
     return arena.used;
 }
 
-static size_t decode_lay_host(struct host_arrays *host, const struct step_size *size, char *base)
+static size_t greedy_lay_host(struct host_arrays *host, const struct step_size *size, char *base)
 {
     size_t B = size->B;
     struct arena arena = {.base = base};
@@ -74,12 +74,12 @@ static size_t decode_lay_host(struct host_arrays *host, const struct step_size *
     return arena.used;
 }
 
-static bool decode_reserve(struct decoder *decoder, const struct step_size *size, struct step_arrays *step,
+static bool greedy_reserve(struct decoder *decoder, const struct step_size *size, struct step_arrays *step,
                            struct host_arrays *host, struct err *err)
 {
     struct backend *backend = decoder->model->backend;
     const struct model_shape *shape = &decoder->model->shape;
-    size_t needed = decode_lay(step, shape, size, NULL);
+    size_t needed = greedy_lay(step, shape, size, NULL);
     if (needed > decoder->arena_size) {
         if (decoder->arena != NULL)
             backend->op->free(backend, decoder->arena);
@@ -89,7 +89,7 @@ static bool decode_reserve(struct decoder *decoder, const struct step_size *size
             return err_context(err, "decoding %zu rows", size->B);
         decoder->arena_size = needed;
     }
-    size_t host_needed = decode_lay_host(host, size, NULL);
+    size_t host_needed = greedy_lay_host(host, size, NULL);
     if (host_needed > decoder->host_size) {
         free(decoder->host);
         decoder->host = malloc(host_needed);
@@ -97,12 +97,12 @@ static bool decode_reserve(struct decoder *decoder, const struct step_size *size
         if (decoder->host == NULL)
             return err_set(err, ERR_MEMORY, "no memory to decode %zu rows", size->B);
     }
-    decode_lay(step, shape, size, decoder->arena);
-    decode_lay_host(host, size, decoder->host);
+    greedy_lay(step, shape, size, decoder->arena);
+    greedy_lay_host(host, size, decoder->host);
     return true;
 }
 
-static struct inputs_of decode_inputs_of(const struct model_shape *shape, const struct side_weights *weights, int V,
+static struct inputs_of greedy_inputs_of(const struct model_shape *shape, const struct side_weights *weights, int V,
                                          const struct prepacked *packed)
 {
     return (struct inputs_of){.V = V,
@@ -114,7 +114,7 @@ static struct inputs_of decode_inputs_of(const struct model_shape *shape, const 
                               .prepacked = packed};
 }
 
-static bool decode_open_shorter(struct decoder *decoder, struct err *err)
+static bool greedy_open_shorter(struct decoder *decoder, struct err *err)
 {
     const struct model *model = decoder->model;
     const struct model_shape *shape = &model->shape;
@@ -122,8 +122,8 @@ static bool decode_open_shorter(struct decoder *decoder, struct err *err)
     const struct decoder_packed *packed = &decoder->packed;
     struct decoder_short *shorter = &decoder->shorter;
     struct backend *backend = model->backend;
-    struct inputs_of encoder = decode_inputs_of(shape, &weights->encoder, shape->src_vocab, packed->encoder_ih);
-    struct inputs_of target = decode_inputs_of(shape, &weights->decoder, shape->tgt_vocab, packed->decoder_ih);
+    struct inputs_of encoder = greedy_inputs_of(shape, &weights->encoder, shape->src_vocab, packed->encoder_ih);
+    struct inputs_of target = greedy_inputs_of(shape, &weights->decoder, shape->tgt_vocab, packed->decoder_ih);
     return (shorter->encoder_inputs = backend->op->decode->inputs_open(backend, &encoder, err)) != NULL &&
            (shorter->decoder_inputs = backend->op->decode->inputs_open(backend, &target, err)) != NULL &&
            (shorter->encoder = backend->op->decode->single_open(backend, shape->cell, weights->encoder.w_hh, shape->H,
@@ -135,7 +135,7 @@ static bool decode_open_shorter(struct decoder *decoder, struct err *err)
                                                      shape->tgt_vocab, shape->H, packed->projection, err)) != NULL;
 }
 
-static void decode_close_shorter(struct decoder *decoder)
+static void greedy_close_shorter(struct decoder *decoder)
 {
     struct backend *backend = decoder->model->backend;
     struct decoder_short *shorter = &decoder->shorter;
@@ -176,7 +176,7 @@ bool decoder_pack(struct decoder *decoder, struct err *err)
     }
     decoder->network.encoder_ih = decoder->packed.encoder_ih;
     decoder->network.encoder_hh = decoder->packed.encoder_hh;
-    if (model->backend->op->decode == NULL || decode_open_shorter(decoder, err))
+    if (model->backend->op->decode == NULL || greedy_open_shorter(decoder, err))
         return true;
     decoder_unpack(decoder);
     return false;
@@ -187,7 +187,7 @@ void decoder_unpack(struct decoder *decoder)
     struct backend *backend = decoder->model->backend;
     struct prepacked *packed[] = {decoder->packed.encoder_ih, decoder->packed.encoder_hh, decoder->packed.decoder_ih,
                                   decoder->packed.decoder_hh, decoder->packed.projection};
-    decode_close_shorter(decoder);
+    greedy_close_shorter(decoder);
     for (size_t i = 0; i < sizeof packed / sizeof packed[0]; i++)
         if (packed[i] != NULL)
             backend->op->prepack_free(backend, packed[i]);
@@ -206,7 +206,7 @@ void decoder_free(struct decoder *decoder)
 }
 
 /* The encoder's last states, into h0 and c0 of the network or, for one sentence alone, into the first ones of `step`. */
-static bool decode_encode(struct decoder *decoder, const struct batch *batch, struct step_arrays *step,
+static bool greedy_encode(struct decoder *decoder, const struct batch *batch, struct step_arrays *step,
                           struct host_arrays *host, struct err *err)
 {
     struct backend *backend = decoder->model->backend;
@@ -235,7 +235,7 @@ static bool decode_encode(struct decoder *decoder, const struct batch *batch, st
 }
 
 /* All rows live, <sos> as their first input. */
-static void decode_begin(struct decoder *decoder, const struct batch *batch, struct step_arrays *step,
+static void greedy_begin(struct decoder *decoder, const struct batch *batch, struct step_arrays *step,
                          struct host_arrays *host)
 {
     struct backend *backend = decoder->model->backend;
@@ -251,7 +251,7 @@ static void decode_begin(struct decoder *decoder, const struct batch *batch, str
 }
 
 /* The input's part of the gates: a table of which row slot[i] is that of token i. */
-static const float *decode_inputs(struct decoder *decoder, struct step_arrays *step, int count)
+static const float *greedy_inputs(struct decoder *decoder, struct step_arrays *step, int count)
 {
     const struct model_shape *shape = &decoder->model->shape;
     const struct side_weights *weights = &decoder->model->weights.decoder;
@@ -273,7 +273,7 @@ static const float *decode_inputs(struct decoder *decoder, struct step_arrays *s
 }
 
 /* From state[now] to state[1 - now], which is also h. */
-static void decode_recur(struct decoder *decoder, struct step_arrays *step, const float *input, int count, int now)
+static void greedy_recur(struct decoder *decoder, struct step_arrays *step, const float *input, int count, int now)
 {
     const struct model_shape *shape = &decoder->model->shape;
     struct backend *backend = decoder->model->backend;
@@ -297,7 +297,7 @@ static void decode_recur(struct decoder *decoder, struct step_arrays *step, cons
 }
 
 /* The ids that a step's states predict, and with `score` their loss. */
-static void decode_predict(struct decoder *decoder, struct step_arrays *step, const float *h, int count, bool score)
+static void greedy_predict(struct decoder *decoder, struct step_arrays *step, const float *h, int count, bool score)
 {
     const struct model *model = decoder->model;
     struct backend *backend = model->backend;
@@ -321,32 +321,32 @@ static void decode_predict(struct decoder *decoder, struct step_arrays *step, co
         backend->op->argmax(backend, step->logits, count, V, step->predicted);
 }
 
-/* One step of the live rows: from tokens and state[now] to the likeliest ids and the next state. Returns where that is.
+/* One step of the live rows: from tokens and state[now] to the argmax ids and the next state. Returns where that is.
  * One row alone keeps its state in place. */
-static int decode_step(struct decoder *decoder, struct step_arrays *step, int count, int now, bool score)
+static int greedy_step(struct decoder *decoder, struct step_arrays *step, int count, int now, bool score)
 {
     struct backend *backend = decoder->model->backend;
-    const float *input = decode_inputs(decoder, step, count);
+    const float *input = greedy_inputs(decoder, step, count);
     if (count == 1 && decoder->shorter.decoder != NULL)
         backend->op->decode->single_run(backend, decoder->shorter.decoder, input, step->slot, 1, step->state_h[now],
                                         step->state_c[now]);
     else {
-        decode_recur(decoder, step, input, count, now);
+        greedy_recur(decoder, step, input, count, now);
         now = 1 - now;
     }
-    decode_predict(decoder, step, step->state_h[now], count, score);
+    greedy_predict(decoder, step, step->state_h[now], count, score);
     return now;
 }
 
 /* The reference's id of row r at step t, or <pad> beyond its end. */
-static int32_t decode_reference(const struct batch *batch, int r, int t)
+static int32_t greedy_reference(const struct batch *batch, int r, int t)
 {
     const struct sequence *seq = &batch->tgt.seq;
     return t < seq->T && r < seq->rows[t] ? batch->host_target[seq->offset[t] + r] : ID_PAD;
 }
 
 /* Take in what a step predicted. Live rows that go on move to the front; host->keep says where they were. */
-static void decode_take_in(const struct batch *batch, struct host_arrays *host, int t, int limit, bool score,
+static void greedy_take_in(const struct batch *batch, struct host_arrays *host, int t, int limit, bool score,
                            struct decode_result *result)
 {
     int kept = 0;
@@ -363,7 +363,7 @@ static void decode_take_in(const struct batch *batch, struct host_arrays *host, 
             result->tokens++;
             result->correct += id == host->target[i];
         }
-        bool goes_on = !host->ended[r] || (score && decode_reference(batch, r, t + 1) != ID_PAD);
+        bool goes_on = !host->ended[r] || (score && greedy_reference(batch, r, t + 1) != ID_PAD);
         if (result->stops != NULL)
             goes_on = t + 1 < result->stops[row];
         if (!goes_on)
@@ -378,7 +378,7 @@ static void decode_take_in(const struct batch *batch, struct host_arrays *host, 
 
 /* Put the states of the kept rows at the front of the same array pair, through the other one. Returns where the states
  * are now. */
-static int decode_compact(struct decoder *decoder, struct step_arrays *step, const struct host_arrays *host, int before,
+static int greedy_compact(struct decoder *decoder, struct step_arrays *step, const struct host_arrays *host, int before,
                           int now)
 {
     struct backend *backend = decoder->model->backend;
@@ -402,11 +402,11 @@ bool decode_greedy(struct decoder *decoder, const struct batch *batch, int limit
     const struct step_size size = {.B = (size_t)batch->B,
                                    .S = batch->B == 1 ? (size_t)batch->src.seq.T : 0,
                                    .logits = score || decoder->shorter.projection == NULL};
-    if (!decode_reserve(decoder, &size, &step, &host, err) || !decode_encode(decoder, batch, &step, &host, err))
+    if (!greedy_reserve(decoder, &size, &step, &host, err) || !greedy_encode(decoder, batch, &step, &host, err))
         return false;
     result->loss_sum = 0;
     result->tokens = result->correct = 0;
-    decode_begin(decoder, batch, &step, &host);
+    greedy_begin(decoder, batch, &step, &host);
 
     int now = 0;
     for (int t = 0; t < limit && host.count > 0; t++) {
@@ -414,17 +414,17 @@ bool decode_greedy(struct decoder *decoder, const struct batch *batch, int limit
         size_t ids = (size_t)count * sizeof(int32_t);
         if (score) {
             for (int i = 0; i < count; i++)
-                host.target[i] = decode_reference(batch, host.live[i], t);
+                host.target[i] = greedy_reference(batch, host.live[i], t);
             backend->op->upload(backend, step.target, host.target, ids);
         }
-        now = decode_step(decoder, &step, count, now, score);
+        now = greedy_step(decoder, &step, count, now, score);
         backend->op->download(backend, host.predicted, step.predicted, ids);
         if (score)
             backend->op->download(backend, host.loss, step.loss, (size_t)count * sizeof(float));
         if (!backend->op->check(backend, err))
             return false;
-        decode_take_in(batch, &host, t, limit, score, result);
-        now = decode_compact(decoder, &step, &host, count, now);
+        greedy_take_in(batch, &host, t, limit, score, result);
+        now = greedy_compact(decoder, &step, &host, count, now);
     }
     if (result->ended != NULL)
         for (int r = 0; r < batch->B; r++)
