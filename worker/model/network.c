@@ -93,7 +93,7 @@ void network_free(struct network *network)
         backend->op->free(backend, network->arena);
     free(network->host_loss);
     free(network->host_predicted);
-    *network = (struct network){.model = network->model, .phases = network->phases};
+    *network = (struct network){.model = network->model, .stopwatch = network->stopwatch};
 }
 
 struct recurrent network_layer(const struct model_shape *shape, const struct side_weights *weights,
@@ -172,14 +172,14 @@ static void network_encoder_forward(struct network *network, const struct batch 
     struct backend *backend = model->backend;
     const struct model_shape *shape = &model->shape;
     network_input_forward(backend, shape, &model->weights.encoder, network->encoder_ih, &network->encoder, &batch->src);
-    phase_end(network->phases, PHASE_INPUT);
+    stopwatch_lap(network->stopwatch, LAP_INPUT);
     struct recurrent layer = network_layer(shape, &model->weights.encoder, &network->encoder, &batch->src);
     layer.prepacked = network->encoder_hh;
     backend->op->recurrent_forward(backend, &layer);
     backend->op->gather(backend, network->encoder.h_last, batch->src_row, batch->B, shape->H, network->decoder.h0);
     if (shape->cell == CELL_LSTM)
         backend->op->gather(backend, network->encoder.c_last, batch->src_row, batch->B, shape->H, network->decoder.c0);
-    phase_end(network->phases, PHASE_RECURRENCE);
+    stopwatch_lap(network->stopwatch, LAP_RECURRENCE);
 }
 
 static struct recurrent network_decoder(const struct network *network, const struct batch *batch)
@@ -195,10 +195,10 @@ static void network_decoder_forward(struct network *network, const struct batch 
 {
     const struct model *model = network->model;
     network_input_forward(model->backend, &model->shape, &model->weights.decoder, NULL, &network->decoder, &batch->tgt);
-    phase_end(network->phases, PHASE_INPUT);
+    stopwatch_lap(network->stopwatch, LAP_INPUT);
     struct recurrent layer = network_decoder(network, batch);
     model->backend->op->recurrent_forward(model->backend, &layer);
-    phase_end(network->phases, PHASE_RECURRENCE);
+    stopwatch_lap(network->stopwatch, LAP_RECURRENCE);
 }
 
 /* Projection, softmax, cross-entropy and their gradients, a tile of positions at a time. */
@@ -220,10 +220,10 @@ static void network_loss(struct network *network, const struct batch *batch, con
                                                   .bias = model->weights.projection_bias,
                                                   .c = network->logits,
                                                   .transpose_b = true});
-        phase_end(network->phases, PHASE_LOGITS);
+        stopwatch_lap(network->stopwatch, LAP_LOGITS);
         backend->op->cross_entropy(backend, network->logits, batch->target + first, count, V, gradient != NULL,
                                    network->loss + first, network->predicted + first);
-        phase_end(network->phases, PHASE_CROSS_ENTROPY);
+        stopwatch_lap(network->stopwatch, LAP_CROSS_ENTROPY);
         if (gradient == NULL)
             continue;
         bool add = accumulate || first > 0;
@@ -242,7 +242,7 @@ static void network_loss(struct network *network, const struct batch *batch, con
                                                   .a = network->logits,
                                                   .b = model->weights.projection,
                                                   .c = network->dh + (size_t)first * (size_t)H});
-        phase_end(network->phases, PHASE_PROJECTION_GRADIENT);
+        stopwatch_lap(network->stopwatch, LAP_PROJECTION_GRADIENT);
     }
 }
 
@@ -258,10 +258,10 @@ static void network_backward(struct network *network, const struct batch *batch,
     backend->op->recurrent_backward(
         backend, &decoder,
         &(struct recurrent_gradient){.dh = network->dh, .dh0 = network->dh0, .dc0 = lstm ? network->dc0 : NULL});
-    phase_end(network->phases, PHASE_RECURRENCE_BACKWARD);
+    stopwatch_lap(network->stopwatch, LAP_RECURRENCE_BACKWARD);
     network_input_backward(network, &model->weights.decoder, &network->decoder, &batch->tgt, &gradient->decoder,
                            accumulate);
-    phase_end(network->phases, PHASE_INPUT_GRADIENT);
+    stopwatch_lap(network->stopwatch, LAP_INPUT_GRADIENT);
 
     backend->op->gather(backend, network->dh0, batch->tgt_row, batch->B, H, network->dh_last);
     if (lstm)
@@ -270,10 +270,10 @@ static void network_backward(struct network *network, const struct batch *batch,
     backend->op->recurrent_backward(
         backend, &encoder,
         &(struct recurrent_gradient){.dh_last = network->dh_last, .dc_last = lstm ? network->dc_last : NULL});
-    phase_end(network->phases, PHASE_RECURRENCE_BACKWARD);
+    stopwatch_lap(network->stopwatch, LAP_RECURRENCE_BACKWARD);
     network_input_backward(network, &model->weights.encoder, &network->encoder, &batch->src, &gradient->encoder,
                            accumulate);
-    phase_end(network->phases, PHASE_INPUT_GRADIENT);
+    stopwatch_lap(network->stopwatch, LAP_INPUT_GRADIENT);
 }
 
 bool network_run(struct network *network, const struct batch *batch, const struct weights *gradient, bool accumulate,

@@ -9,7 +9,7 @@
 
 #include "worker/model/batch.h"
 #include "worker/model/model.h"
-#include "worker/model/phase.h"
+#include "worker/model/stopwatch.h"
 
 struct network_side {
     float *x;               /* [U, E] distinct inputs                    */
@@ -36,10 +36,10 @@ struct network {
     int32_t *predicted;                   /* [N of target] */
     float *host_loss;                     /* [N of target] host copies */
     int32_t *host_predicted;
-    void *arena;           /* one block of backend memory for all of the above but the host copies */
-    size_t arena_size;     /* bytes */
-    size_t host_capacity;  /* positions */
-    struct phases *phases; /* not owned; NULL = time is not taken */
+    void *arena;                 /* one block of backend memory for all of the above but the host copies */
+    size_t arena_size;           /* bytes */
+    size_t host_capacity;        /* positions */
+    struct stopwatch *stopwatch; /* not owned; NULL = time is not taken */
 };
 
 struct network_result {

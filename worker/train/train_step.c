@@ -146,7 +146,7 @@ static bool step_pack(struct training *training, const struct rows *rows, uint32
     if (!step_rows_have(&training->rows, TENSOR_SRC_EMBEDDING, batch->src.host_distinct, batch->src.real) ||
         !step_rows_have(&training->rows, TENSOR_TGT_EMBEDDING, batch->tgt.host_distinct, batch->tgt.real))
         return err_set(err, ERR_PROTOCOL, "SPAN: a row has an id that is not among the step's distinct ids");
-    phase_end(training->network.phases, PHASE_BATCH);
+    stopwatch_lap(training->network.stopwatch, LAP_BATCH);
     return true;
 }
 
@@ -198,7 +198,7 @@ bool train_step(struct training *training, const struct span *span, uint32_t off
                 struct step_result *result, struct err *err)
 {
     struct backend *backend = training->backend;
-    phase_begin(training->network.phases);
+    stopwatch_start(training->network.stopwatch);
 
     /* batch, forward, backward; all-reduce */
     if (!step_begin(training, span, offset, at, err) || !step_compute(training, span, offset, at, err) ||
@@ -211,11 +211,11 @@ bool train_step(struct training *training, const struct span *span, uint32_t off
                        (unsigned long long)training->step + 1);
 
     /* clip, update */
-    phase_begin(training->network.phases);
+    stopwatch_start(training->network.stopwatch);
     if (!optimiser_step(&training->optimiser, training->gradient, &training->rows, training->step + 1, result->tokens,
                         &result->grad_norm, err))
         return false;
-    phase_end(training->network.phases, PHASE_UPDATE);
+    stopwatch_lap(training->network.stopwatch, LAP_UPDATE);
     training->step++;
     return backend->op->check(backend, err);
 }
