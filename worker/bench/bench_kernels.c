@@ -170,11 +170,11 @@ static bool bench_kernels_adam(void *context, struct err *err)
 {
     struct kernels *kernels = context;
     const struct training *training = &kernels->training;
-    const struct optimiser *optimiser = &training->optimiser;
-    struct adam adam = {.lr = optimiser->lr, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .t = 10};
-    adam.decay = optimiser->decay;
-    kernels->backend->op->adam(kernels->backend, training->model->parameters, training->gradient, optimiser->m,
-                               optimiser->v, training->model->elements, 1e-3f, &adam);
+    const struct optimizer *optimizer = &training->optimizer;
+    struct adam adam = {.lr = optimizer->lr, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .t = 10};
+    adam.decay = optimizer->decay;
+    kernels->backend->op->adam(kernels->backend, training->model->parameters, training->gradient, optimizer->m,
+                               optimizer->v, training->model->elements, 1e-3f, &adam);
     return bench_kernels_check(kernels, err);
 }
 
@@ -223,7 +223,7 @@ static bool bench_kernels_operations(struct bench *bench, struct kernels *kernel
         {"adam", NULL, bench_kernels_adam, elements, 1, 0, 7 * F * elements},
     };
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
-        if (!(list[i].run == bench_kernels_adam && kernels->training.optimiser.m == NULL) &&
+        if (!(list[i].run == bench_kernels_adam && kernels->training.optimizer.m == NULL) &&
             !bench_kernels_time(bench, kernels, &list[i], i == 0, err))
             return false;
     return true;

@@ -49,7 +49,7 @@ bool state_save(const struct training *training, state_sink *sink, void *context
         !state_save_file(model, MESSAGE_STATE_MODEL, entries, count, &model->parameters, 1, sink, context, err))
         return false;
 
-    float *const moments[] = {training->optimiser.m, training->optimiser.v};
+    float *const moments[] = {training->optimizer.m, training->optimizer.v};
     bool adam = moments[0] != NULL;
     return model_entries(model, MOMENTS[0], entries, err) && model_entries(model, MOMENTS[1], entries + count, err) &&
            state_save_file(model, MESSAGE_STATE_OPTIMIZER, entries, adam ? 2 * count : 0, moments, adam ? 2 : 0, sink,
@@ -114,24 +114,24 @@ bool state_load_model(struct model *model, const void *bytes, size_t size, const
     return ok;
 }
 
-bool state_load_optimiser(struct optimiser *optimiser, const void *bytes, size_t size, const char *name,
+bool state_load_optimizer(struct optimizer *optimizer, const void *bytes, size_t size, const char *name,
                           struct err *err)
 {
-    const struct model *model = optimiser->model;
-    bool adam = optimiser->m != NULL;
+    const struct model *model = optimizer->model;
+    bool adam = optimizer->m != NULL;
     struct safetensors file;
     if (!state_parse(bytes, size, adam ? 2 * (size_t)model->tensor_count : 0, name, &file, err))
         return false;
-    bool ok = !adam || (state_load_arena(model, &file, bytes, MOMENTS[0], optimiser->m, name, err) &&
-                        state_load_arena(model, &file, bytes, MOMENTS[1], optimiser->v, name, err));
+    bool ok = !adam || (state_load_arena(model, &file, bytes, MOMENTS[0], optimizer->m, name, err) &&
+                        state_load_arena(model, &file, bytes, MOMENTS[1], optimizer->v, name, err));
     safetensors_free(&file);
-    return ok && optimiser_find_touched(optimiser, err);
+    return ok && optimizer_find_touched(optimizer, err);
 }
 
 bool state_broadcast(struct training *training, uint32_t root, struct err *err)
 {
-    struct optimiser *optimiser = &training->optimiser;
-    float *const arenas[] = {training->model->parameters, optimiser->m, optimiser->v};
+    struct optimizer *optimizer = &training->optimizer;
+    float *const arenas[] = {training->model->parameters, optimizer->m, optimizer->v};
     size_t size = training->model->elements * sizeof(float);
     for (int i = 0; i < 3; i++) {
         if (arenas[i] != NULL && !reducer_broadcast(&training->reducer, arenas[i], size, root, err))
@@ -139,7 +139,7 @@ bool state_broadcast(struct training *training, uint32_t root, struct err *err)
         if (i == 0)
             fault_point("sync");
     }
-    return optimiser_find_touched(optimiser, err);
+    return optimizer_find_touched(optimizer, err);
 }
 
 bool state_check(const struct training *training, struct err *err)

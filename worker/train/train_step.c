@@ -24,7 +24,7 @@ bool training_open(struct training *training, struct backend *backend, const str
         training->other = backend->op->alloc(backend, elements * sizeof(float), err);
     if (training->gradient == NULL || (two && training->other == NULL) ||
         !step_rows_open(&training->rows, training->model, err) ||
-        !optimiser_open(&training->optimiser, training->model, config, err)) {
+        !optimizer_open(&training->optimizer, training->model, config, err)) {
         training_close(training);
         return false;
     }
@@ -40,7 +40,7 @@ void training_close(struct training *training)
     if (training->model == NULL)
         return;
     struct backend *backend = training->backend;
-    optimiser_close(&training->optimiser);
+    optimizer_close(&training->optimizer);
     reducer_close(&training->reducer);
     step_rows_close(&training->rows);
     network_free(&training->network);
@@ -212,7 +212,7 @@ bool train_step(struct training *training, const struct span *span, uint32_t off
 
     /* clip, update */
     stopwatch_start(training->network.stopwatch);
-    if (!optimiser_step(&training->optimiser, training->gradient, &training->rows, training->step + 1, result->tokens,
+    if (!optimizer_step(&training->optimizer, training->gradient, &training->rows, training->step + 1, result->tokens,
                         &result->grad_norm, err))
         return false;
     stopwatch_lap(training->network.stopwatch, LAP_UPDATE);

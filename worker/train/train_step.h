@@ -1,6 +1,6 @@
 /* train_step.h - one step of training.
  *
- * A training holds what a worker needs to take steps: model, optimiser, gradient, the step counter. It is opened when a
+ * A training holds what a worker needs to take steps: model, optimizer, gradient, the step counter. It is opened when a
  * run's configuration is known, given a state (initial parameters or a checkpoint's), and then taken from step to step.
  * The state after a step is a pure function of the state before it and of the step's rows. Belongs to one compute
  * thread. */
@@ -8,7 +8,7 @@
 #define LSTMQ_TRAIN_STEP_H
 
 #include "worker/model/network.h"
-#include "worker/train/optimiser.h"
+#include "worker/train/optimizer.h"
 #include "worker/train/reduce.h"
 #include "worker/train/step_rows.h"
 
@@ -16,7 +16,7 @@ struct training {
     struct backend *backend; /* not owned */
     struct config config;
     struct model *model;
-    struct optimiser optimiser;
+    struct optimizer optimizer;
     struct network network;
     struct batch batch;
     float *gradient;            /* arena                                                        */

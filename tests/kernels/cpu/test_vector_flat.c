@@ -1,5 +1,5 @@
 /* test_vector_flat.c - the kernels over flat arrays, of every table this machine can run, against plain arithmetic in double:
- * optimisers, sums, and the exact int64 sums; and the choice of a table. */
+ * optimizers, sums, and the exact int64 sums; and the choice of a table. */
 #include "tests/support/vector_check.h"
 
 FOR_TABLES(add_is_right)

@@ -1,7 +1,7 @@
-/* optimiser.c - norm, clip and update, as torch.nn.utils.clip_grad_norm_ and torch.optim do them.
+/* optimizer.c - norm, clip and update, as torch.nn.utils.clip_grad_norm_ and torch.optim do them.
  *
  * Marks keep which rows of the embeddings were ever touched, so that an update passes over those that cannot change. */
-#include "worker/train/optimiser.h"
+#include "worker/train/optimizer.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@ static const double ADAM_BETA1 = 0.9, ADAM_BETA2 = 0.999, ADAM_EPS = 1e-8;
 static const double CLIP_EPS = 1e-6;
 
 /* Rows of the embeddings among the first `tensors` of the table. */
-static size_t optimiser_embedding_rows(const struct model *model, int tensors)
+static size_t optimizer_embedding_rows(const struct model *model, int tensors)
 {
     size_t rows = 0;
     for (int i = 0; i < tensors; i++)
@@ -22,88 +22,88 @@ static size_t optimiser_embedding_rows(const struct model *model, int tensors)
     return rows;
 }
 
-static bool optimiser_alloc(const struct model *model, float **arena, struct err *err)
+static bool optimizer_alloc(const struct model *model, float **arena, struct err *err)
 {
     *arena = model->backend->op->alloc(model->backend, model->elements * sizeof(float), err);
-    return *arena != NULL || err_context(err, "moments of the optimiser");
+    return *arena != NULL || err_context(err, "moments of the optimizer");
 }
 
-bool optimiser_open(struct optimiser *optimiser, const struct model *model, const struct config *config,
+bool optimizer_open(struct optimizer *optimizer, const struct model *model, const struct config *config,
                     struct err *err)
 {
-    *optimiser = (struct optimiser){
+    *optimizer = (struct optimizer){
         .model = model,
-        .rule = (enum optimizer)config->train_optimizer,
+        .rule = (enum optimizer_rule)config->train_optimizer,
         .lr = config->train_lr,
         .decay = config->train_weight_decay,
         .norm = (enum norm)config->train_norm,
         .clip = config->train_clip,
     };
-    if (optimiser->rule == OPTIMIZER_ADAM &&
-        (!optimiser_alloc(model, &optimiser->m, err) || !optimiser_alloc(model, &optimiser->v, err))) {
-        optimiser_close(optimiser);
+    if (optimizer->rule == OPTIMIZER_ADAM &&
+        (!optimizer_alloc(model, &optimizer->m, err) || !optimizer_alloc(model, &optimizer->v, err))) {
+        optimizer_close(optimizer);
         return false;
     }
-    if (optimiser->decay == 0) {
-        optimiser->touched = calloc(optimiser_embedding_rows(model, model->tensor_count), sizeof *optimiser->touched);
-        if (optimiser->touched == NULL) {
-            optimiser_close(optimiser);
-            return err_set(err, ERR_MEMORY, "no memory for the optimiser");
+    if (optimizer->decay == 0) {
+        optimizer->touched = calloc(optimizer_embedding_rows(model, model->tensor_count), sizeof *optimizer->touched);
+        if (optimizer->touched == NULL) {
+            optimizer_close(optimizer);
+            return err_set(err, ERR_MEMORY, "no memory for the optimizer");
         }
     }
     return true;
 }
 
-void optimiser_close(struct optimiser *optimiser)
+void optimizer_close(struct optimizer *optimizer)
 {
-    if (optimiser->model == NULL)
+    if (optimizer->model == NULL)
         return;
-    struct backend *backend = optimiser->model->backend;
-    if (optimiser->m != NULL)
-        backend->op->free(backend, optimiser->m);
-    if (optimiser->v != NULL)
-        backend->op->free(backend, optimiser->v);
-    if (optimiser->gathered != NULL)
-        backend->op->free(backend, optimiser->gathered);
-    free(optimiser->touched);
-    *optimiser = (struct optimiser){0};
+    struct backend *backend = optimizer->model->backend;
+    if (optimizer->m != NULL)
+        backend->op->free(backend, optimizer->m);
+    if (optimizer->v != NULL)
+        backend->op->free(backend, optimizer->v);
+    if (optimizer->gathered != NULL)
+        backend->op->free(backend, optimizer->gathered);
+    free(optimizer->touched);
+    *optimizer = (struct optimizer){0};
 }
 
-void optimiser_reset(struct optimiser *optimiser)
+void optimizer_reset(struct optimizer *optimizer)
 {
-    const struct model *model = optimiser->model;
-    float *moments[] = {optimiser->m, optimiser->v};
+    const struct model *model = optimizer->model;
+    float *moments[] = {optimizer->m, optimizer->v};
     for (int i = 0; i < 2; i++)
         if (moments[i] != NULL)
             model->backend->op->zero(model->backend, moments[i], model->elements * sizeof(float));
-    if (optimiser->touched != NULL)
-        memset(optimiser->touched, 0,
-               optimiser_embedding_rows(model, model->tensor_count) * sizeof *optimiser->touched);
+    if (optimizer->touched != NULL)
+        memset(optimizer->touched, 0,
+               optimizer_embedding_rows(model, model->tensor_count) * sizeof *optimizer->touched);
 }
 
 /* The marks of an embedding's rows. */
-static bool *optimiser_marks(const struct optimiser *optimiser, int tensor)
+static bool *optimizer_marks(const struct optimizer *optimizer, int tensor)
 {
-    return optimiser->touched + optimiser_embedding_rows(optimiser->model, tensor);
+    return optimizer->touched + optimizer_embedding_rows(optimizer->model, tensor);
 }
 
 /* The step's rows will be updated from now on. */
-static void optimiser_touch(struct optimiser *optimiser, const struct step_rows *rows)
+static void optimizer_touch(struct optimizer *optimizer, const struct step_rows *rows)
 {
-    if (optimiser->touched == NULL)
+    if (optimizer->touched == NULL)
         return;
     for (int i = 0; i < rows->embeddings; i++) {
         const struct row_list *list = &rows->lists[i];
-        bool *marks = optimiser_marks(optimiser, (int)(list->tensor - optimiser->model->tensors));
+        bool *marks = optimizer_marks(optimizer, (int)(list->tensor - optimizer->model->tensors));
         for (int r = 0; r < list->count; r++)
             marks[list->host[r]] = true;
     }
 }
 
-bool optimiser_find_touched(struct optimiser *optimiser, struct err *err)
+bool optimizer_find_touched(struct optimizer *optimizer, struct err *err)
 {
-    const struct model *model = optimiser->model;
-    if (optimiser->touched == NULL || optimiser->v == NULL)
+    const struct model *model = optimizer->model;
+    if (optimizer->touched == NULL || optimizer->v == NULL)
         return true;
     for (int i = 0; i < model->tensor_count; i++) {
         const struct tensor *tensor = &model->tensors[i];
@@ -112,10 +112,10 @@ bool optimiser_find_touched(struct optimiser *optimiser, struct err *err)
         float *values = malloc(tensor->size * sizeof *values);
         if (values == NULL)
             return err_set(err, ERR_MEMORY, "no memory to look through the moments");
-        bool *marks = optimiser_marks(optimiser, i);
+        bool *marks = optimizer_marks(optimizer, i);
         size_t width = (size_t)tensor->shape[1];
         /* A row with zero moments, never touched or long faded, loses nothing by being left out. */
-        const float *arenas[] = {optimiser->m, optimiser->v};
+        const float *arenas[] = {optimizer->m, optimizer->v};
         for (int a = 0; a < 2; a++) {
             model->backend->op->download(model->backend, values, arenas[a] + tensor->offset,
                                          tensor->size * sizeof *values);
@@ -128,25 +128,25 @@ bool optimiser_find_touched(struct optimiser *optimiser, struct err *err)
     return true;
 }
 
-static void optimiser_update(struct optimiser *optimiser, const float *gradient, size_t offset, size_t count,
+static void optimizer_update(struct optimizer *optimizer, const float *gradient, size_t offset, size_t count,
                              float scale, const struct adam *adam)
 {
-    const struct model *model = optimiser->model;
+    const struct model *model = optimizer->model;
     struct backend *backend = model->backend;
     float *p = model->parameters + offset;
     const float *g = gradient + offset;
-    if (optimiser->rule == OPTIMIZER_ADAM)
-        backend->op->adam(backend, p, g, optimiser->m + offset, optimiser->v + offset, count, scale, adam);
+    if (optimizer->rule == OPTIMIZER_ADAM)
+        backend->op->adam(backend, p, g, optimizer->m + offset, optimizer->v + offset, count, scale, adam);
     else
-        backend->op->sgd(backend, p, g, count, scale, (float)optimiser->lr, (float)optimiser->decay);
+        backend->op->sgd(backend, p, g, count, scale, (float)optimizer->lr, (float)optimizer->decay);
 }
 
 /* Update the rows of an embedding that were ever touched, in runs. */
-static void optimiser_update_touched(struct optimiser *optimiser, int tensor, const float *gradient, float scale,
+static void optimizer_update_touched(struct optimizer *optimizer, int tensor, const float *gradient, float scale,
                                      const struct adam *adam)
 {
-    const struct tensor *row = &optimiser->model->tensors[tensor];
-    const bool *marks = optimiser_marks(optimiser, tensor);
+    const struct tensor *row = &optimizer->model->tensors[tensor];
+    const bool *marks = optimizer_marks(optimizer, tensor);
     int rows = row->shape[0];
     size_t width = (size_t)row->shape[1];
     for (int first = 0; first < rows;) {
@@ -154,7 +154,7 @@ static void optimiser_update_touched(struct optimiser *optimiser, int tensor, co
         while (end < rows && marks[end])
             end++;
         if (end > first)
-            optimiser_update(optimiser, gradient, row->offset + (size_t)first * width, (size_t)(end - first) * width,
+            optimizer_update(optimizer, gradient, row->offset + (size_t)first * width, (size_t)(end - first) * width,
                              scale, adam);
         first = end + 1;
     }
@@ -172,34 +172,34 @@ struct part_of_gradient {
     size_t size;
 };
 
-static size_t optimiser_list_size(const struct row_list *list)
+static size_t optimizer_list_size(const struct row_list *list)
 {
     return (size_t)list->count * (size_t)list->tensor->shape[1];
 }
 
-static bool optimiser_reserve_rows(struct optimiser *optimiser, const struct step_rows *rows, struct err *err)
+static bool optimizer_reserve_rows(struct optimizer *optimizer, const struct step_rows *rows, struct err *err)
 {
-    struct backend *backend = optimiser->model->backend;
+    struct backend *backend = optimizer->model->backend;
     size_t needed = 0;
     for (int i = 0; i < rows->embeddings; i++)
-        needed += optimiser_list_size(&rows->lists[i]);
-    if (needed <= optimiser->gathered_size)
+        needed += optimizer_list_size(&rows->lists[i]);
+    if (needed <= optimizer->gathered_size)
         return true;
-    if (optimiser->gathered != NULL)
-        backend->op->free(backend, optimiser->gathered);
-    optimiser->gathered_size = needed + needed / 4;
-    optimiser->gathered = backend->op->alloc(backend, optimiser->gathered_size * sizeof(float), err);
-    if (optimiser->gathered == NULL)
-        optimiser->gathered_size = 0;
-    return optimiser->gathered != NULL || err_context(err, "gradient of the embeddings");
+    if (optimizer->gathered != NULL)
+        backend->op->free(backend, optimizer->gathered);
+    optimizer->gathered_size = needed + needed / 4;
+    optimizer->gathered = backend->op->alloc(backend, optimizer->gathered_size * sizeof(float), err);
+    if (optimizer->gathered == NULL)
+        optimizer->gathered_size = 0;
+    return optimizer->gathered != NULL || err_context(err, "gradient of the embeddings");
 }
 
 /* Each tensor's part of the gradient, in table order: of an embedding the listed rows, back to back. */
-static void optimiser_parts(const struct optimiser *optimiser, const float *gradient, const struct step_rows *rows,
+static void optimizer_parts(const struct optimizer *optimizer, const float *gradient, const struct step_rows *rows,
                             struct part_of_gradient parts[MODEL_TENSORS])
 {
-    const struct model *model = optimiser->model;
-    float *to = optimiser->gathered;
+    const struct model *model = optimizer->model;
+    float *to = optimizer->gathered;
     for (int i = 0; i < model->tensor_count; i++) {
         const struct tensor *tensor = &model->tensors[i];
         parts[i] = (struct part_of_gradient){gradient + tensor->offset, tensor->size};
@@ -209,14 +209,14 @@ static void optimiser_parts(const struct optimiser *optimiser, const float *grad
         const struct tensor *tensor = list->tensor;
         model->backend->op->gather(model->backend, gradient + tensor->offset, list->index, list->count,
                                    tensor->shape[1], to);
-        parts[tensor - model->tensors] = (struct part_of_gradient){to, optimiser_list_size(list)};
-        to += optimiser_list_size(list);
+        parts[tensor - model->tensors] = (struct part_of_gradient){to, optimizer_list_size(list)};
+        to += optimizer_list_size(list);
     }
 }
 
-static double optimiser_norm_double(const struct optimiser *optimiser, const struct part_of_gradient *parts)
+static double optimizer_norm_double(const struct optimizer *optimizer, const struct part_of_gradient *parts)
 {
-    const struct model *model = optimiser->model;
+    const struct model *model = optimizer->model;
     double sum = 0;
     for (int i = 0; i < model->tensor_count; i++)
         sum += model->backend->op->sum_squares(model->backend, parts[i].x, parts[i].size);
@@ -224,10 +224,10 @@ static double optimiser_norm_double(const struct optimiser *optimiser, const str
 }
 
 /* A row keeps its elements' lanes when it is moved by multiples of all lanes; else whole embeddings are summed. */
-static double optimiser_norm_float(const struct optimiser *optimiser, const float *gradient,
+static double optimizer_norm_float(const struct optimizer *optimizer, const float *gradient,
                                    const struct part_of_gradient *parts, float scale)
 {
-    const struct model *model = optimiser->model;
+    const struct model *model = optimizer->model;
     const float *x[MODEL_TENSORS];
     size_t sizes[MODEL_TENSORS];
     float norms[MODEL_TENSORS];
@@ -245,50 +245,50 @@ static double optimiser_norm_float(const struct optimiser *optimiser, const floa
 }
 
 /* The norm of scale * gradient. */
-static bool optimiser_norm(struct optimiser *optimiser, const float *gradient, const struct step_rows *rows,
+static bool optimizer_norm(struct optimizer *optimizer, const float *gradient, const struct step_rows *rows,
                            double scale, double *norm, struct err *err)
 {
     struct part_of_gradient parts[MODEL_TENSORS];
-    if (!optimiser_reserve_rows(optimiser, rows, err))
+    if (!optimizer_reserve_rows(optimizer, rows, err))
         return false;
-    optimiser_parts(optimiser, gradient, rows, parts);
-    *norm = optimiser->norm == NORM_DOUBLE ? scale * optimiser_norm_double(optimiser, parts)
-                                           : optimiser_norm_float(optimiser, gradient, parts, (float)scale);
+    optimizer_parts(optimizer, gradient, rows, parts);
+    *norm = optimizer->norm == NORM_DOUBLE ? scale * optimizer_norm_double(optimizer, parts)
+                                           : optimizer_norm_float(optimizer, gradient, parts, (float)scale);
     return true;
 }
 
-bool optimiser_step(struct optimiser *optimiser, const float *gradient, const struct step_rows *rows, uint64_t t,
+bool optimizer_step(struct optimizer *optimizer, const float *gradient, const struct step_rows *rows, uint64_t t,
                     uint32_t tokens, double *norm, struct err *err)
 {
-    const struct model *model = optimiser->model;
+    const struct model *model = optimizer->model;
     double scale = 1.0 / tokens;
-    if (!optimiser_norm(optimiser, gradient, rows, scale, norm, err))
+    if (!optimizer_norm(optimizer, gradient, rows, scale, norm, err))
         return false;
-    optimiser_touch(optimiser, rows);
+    optimizer_touch(optimizer, rows);
     if (!isfinite(*norm))
         return err_set(err, ERR_DIVERGED, "step %llu: the gradient is not finite; lower train.lr or set train.clip",
                        (unsigned long long)t);
-    if (optimiser->clip > 0 && *norm > 0) {
-        double clip = optimiser->clip / (*norm + CLIP_EPS);
+    if (optimizer->clip > 0 && *norm > 0) {
+        double clip = optimizer->clip / (*norm + CLIP_EPS);
         if (clip < 1.0)
             scale *= clip;
     }
-    struct adam adam = {.lr = optimiser->lr,
+    struct adam adam = {.lr = optimizer->lr,
                         .beta1 = ADAM_BETA1,
                         .beta2 = ADAM_BETA2,
                         .eps = ADAM_EPS,
-                        .decay = optimiser->decay,
+                        .decay = optimizer->decay,
                         .t = t};
-    if (optimiser->touched == NULL) {
-        optimiser_update(optimiser, gradient, 0, model->elements, (float)scale, &adam);
+    if (optimizer->touched == NULL) {
+        optimizer_update(optimizer, gradient, 0, model->elements, (float)scale, &adam);
         return true;
     }
     for (int i = 0; i < model->tensor_count; i++) {
         const struct tensor *tensor = &model->tensors[i];
         if (tensor->embedding)
-            optimiser_update_touched(optimiser, i, gradient, (float)scale, &adam);
+            optimizer_update_touched(optimizer, i, gradient, (float)scale, &adam);
         else
-            optimiser_update(optimiser, gradient, tensor->offset, tensor->size, (float)scale, &adam);
+            optimizer_update(optimizer, gradient, tensor->offset, tensor->size, (float)scale, &adam);
     }
     return true;
 }
