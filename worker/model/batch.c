@@ -13,14 +13,6 @@ int batch_padding(const struct config *config)
     return config->model_encoder_padding ? (int)config->data_length : 0;
 }
 
-size_t rows_ids(const struct rows *rows, uint32_t first, uint32_t count)
-{
-    size_t sum = 0;
-    for (uint32_t r = first; r < first + count; r++)
-        sum += (size_t)rows->src_lengths[r] + rows->tgt_lengths[r];
-    return sum;
-}
-
 void batch_free(struct batch *batch)
 {
     struct backend *backend = batch->backend;

@@ -14,7 +14,7 @@
 #define LSTMQ_BATCH_H
 
 #include "kernels/backend.h"
-#include "proto/wire/message.h"
+#include "proto/base/rows.h"
 
 struct batch_side {
     struct sequence seq;
@@ -56,8 +56,5 @@ bool batch_pack(struct batch *batch, const struct rows *rows, uint32_t first, ui
 int batch_padding(const struct config *config);
 
 void batch_free(struct batch *batch);
-
-/* The number of ids in rows first..first+count-1, both sides. */
-size_t rows_ids(const struct rows *rows, uint32_t first, uint32_t count);
 
 #endif

@@ -17,6 +17,7 @@
 #define LSTMQ_REDUCE_H
 
 #include "kernels/collective.h"
+#include "proto/base/step_result.h"
 #include "worker/model/network.h"
 #include "worker/train/step_rows.h"
 

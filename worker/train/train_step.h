@@ -7,6 +7,7 @@
 #ifndef LSTMQ_TRAIN_STEP_H
 #define LSTMQ_TRAIN_STEP_H
 
+#include "proto/wire/message.h"
 #include "worker/model/network.h"
 #include "worker/train/optimizer.h"
 #include "worker/train/reduce.h"
