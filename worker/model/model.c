@@ -3,52 +3,85 @@
 
 #include "proto/base/random.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void model_add(struct model *model, const char *side, const char *name, int rows, int columns,
-                      enum init_rule init, double bound)
+static void model_add(struct model *model, const char *prefix, struct tensor tensor)
 {
-    struct tensor *tensor = &model->tensors[model->tensor_count++];
-    snprintf(tensor->name, sizeof tensor->name, "%s.%s", side, name);
-    tensor->dims = columns == 1 ? 1 : 2;
-    tensor->shape[0] = rows;
-    tensor->shape[1] = columns;
-    tensor->offset = model->elements;
-    tensor->size = (size_t)rows * (size_t)columns;
-    tensor->init = init;
-    tensor->bound = bound;
-    tensor->embedding = init == INIT_NORMAL;
-    model->elements += tensor->size;
+    struct tensor *added = &model->tensors[model->tensor_count++];
+    *added = tensor;
+    snprintf(added->name, sizeof added->name, "%s.%.24s", prefix, tensor.name);
+    added->dims = tensor.shape[1] == 1 ? 1 : 2;
+    added->offset = model->elements;
+    added->size = (size_t)tensor.shape[0] * (size_t)tensor.shape[1];
+    model->elements += added->size;
 }
 
-static void model_add_side(struct model *model, const char *side, int V)
+static void model_add_side(struct model *model, enum model_side side, const char *name, int V)
 {
     const struct model_shape *shape = &model->shape;
+    int E = shape->E, H = shape->H, G = shape->G;
     bool lstm = shape->cell == CELL_LSTM;
     char layer[TENSOR_NAME / 2];
-    snprintf(layer, sizeof layer, "%s.%s", side, lstm ? "lstm" : "rnn");
+    snprintf(layer, sizeof layer, "%s.%s", name, lstm ? "lstm" : "rnn");
     /* Xavier's bound of one gate, a matrix [H, E] or [H, H] (Glorot & Bengio 2010). */
-    double bound_ih = sqrt(6.0 / (shape->E + shape->H));
-    double bound_hh = sqrt(6.0 / (shape->H + shape->H));
-    model_add(model, side, "embedding", V, shape->E, INIT_NORMAL, 0);
-    model_add(model, layer, "weight_ih_l0", shape->G, shape->E, INIT_UNIFORM, bound_ih);
-    model_add(model, layer, "weight_hh_l0", shape->G, shape->H, lstm ? INIT_UNIFORM : INIT_ORTHOGONAL, bound_hh);
-    model_add(model, layer, "bias_ih_l0", shape->G, 1, INIT_ZERO, 0);
+    double bound_ih = sqrt(6.0 / (E + H)), bound_hh = sqrt(6.0 / (H + H));
+    enum init_rule state_init = lstm ? INIT_UNIFORM : INIT_ORTHOGONAL;
+    const unsigned looked_up = TENSOR_BY_ROW | TENSOR_DECAYS, dense = TENSOR_DECAYS;
+    model_add(model, name,
+              (struct tensor){"embedding", side, ROLE_EMBEDDING, looked_up, .shape = {V, E}, .init = INIT_NORMAL});
+    model_add(model, layer,
+              (struct tensor){"weight_ih_l0", side, ROLE_INPUT_WEIGHT, dense, .shape = {G, E}, .init = INIT_UNIFORM,
+                              .bound = bound_ih});
+    model_add(model, layer,
+              (struct tensor){"weight_hh_l0", side, ROLE_STATE_WEIGHT, dense, .shape = {G, H}, .init = state_init,
+                              .bound = bound_hh});
+    model_add(model, layer,
+              (struct tensor){"bias_ih_l0", side, ROLE_GATE_BIAS, dense, .shape = {G, 1}, .init = INIT_ZERO});
+}
+
+static void model_add_projection(struct model *model)
+{
+    int V = model->shape.tgt_vocab, H = model->shape.H;
+    double bound = 1.0 / sqrt(H);
+    model_add(model, "projection",
+              (struct tensor){"weight", SIDE_TGT, ROLE_PROJECTION, TENSOR_DECAYS, .shape = {V, H}, .init = INIT_UNIFORM,
+                              .bound = bound});
+    model_add(model, "projection",
+              (struct tensor){"bias", SIDE_TGT, ROLE_PROJECTION_BIAS, TENSOR_DECAYS, .shape = {V, 1},
+                              .init = INIT_UNIFORM, .bound = bound});
+}
+
+const struct tensor *model_tensor(const struct model *model, enum model_side side, enum tensor_role role)
+{
+    const struct tensor *tensor = model->tensors;
+    while (tensor->side != side || tensor->role != role) {
+        tensor++;
+        assert(tensor < model->tensors + model->tensor_count);
+    }
+    return tensor;
+}
+
+static struct side_weights model_side_weights(const struct model *model, enum model_side side, float *arena)
+{
+    return (struct side_weights){
+        .embedding = arena + model_tensor(model, side, ROLE_EMBEDDING)->offset,
+        .w_ih = arena + model_tensor(model, side, ROLE_INPUT_WEIGHT)->offset,
+        .w_hh = arena + model_tensor(model, side, ROLE_STATE_WEIGHT)->offset,
+        .bias = arena + model_tensor(model, side, ROLE_GATE_BIAS)->offset,
+    };
 }
 
 struct weights model_weights(const struct model *model, float *arena)
 {
-    float *at[MODEL_TENSORS];
-    for (int i = 0; i < model->tensor_count; i++)
-        at[i] = arena + model->tensors[i].offset;
     return (struct weights){
-        .encoder = {.embedding = at[0], .w_ih = at[1], .w_hh = at[2], .bias = at[3]},
-        .decoder = {.embedding = at[4], .w_ih = at[5], .w_hh = at[6], .bias = at[7]},
-        .projection = at[8],
-        .projection_bias = at[9],
+        .encoder = model_side_weights(model, SIDE_SRC, arena),
+        .decoder = model_side_weights(model, SIDE_TGT, arena),
+        .projection = arena + model_tensor(model, SIDE_TGT, ROLE_PROJECTION)->offset,
+        .projection_bias = arena + model_tensor(model, SIDE_TGT, ROLE_PROJECTION_BIAS)->offset,
     };
 }
 
@@ -70,11 +103,9 @@ struct model *model_new(struct backend *backend, const struct config *config, in
         .src_vocab = src_vocab,
         .tgt_vocab = tgt_vocab,
     };
-    double bound = 1.0 / sqrt(H);
-    model_add_side(model, "encoder", src_vocab);
-    model_add_side(model, "decoder", tgt_vocab);
-    model_add(model, "projection", "weight", tgt_vocab, H, INIT_UNIFORM, bound);
-    model_add(model, "projection", "bias", tgt_vocab, 1, INIT_UNIFORM, bound);
+    model_add_side(model, SIDE_SRC, "encoder", src_vocab);
+    model_add_side(model, SIDE_TGT, "decoder", tgt_vocab);
+    model_add_projection(model);
 
     model->parameters = backend->op->alloc(backend, model->elements * sizeof(float), err);
     if (model->parameters == NULL) {

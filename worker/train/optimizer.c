@@ -18,7 +18,7 @@ static size_t optimizer_embedding_rows(const struct model *model, int tensors)
 {
     size_t rows = 0;
     for (int i = 0; i < tensors; i++)
-        rows += model->tensors[i].embedding ? (size_t)model->tensors[i].shape[0] : 0;
+        rows += (model->tensors[i].flags & TENSOR_BY_ROW) != 0 ? (size_t)model->tensors[i].shape[0] : 0;
     return rows;
 }
 
@@ -92,7 +92,7 @@ static void optimizer_touch(struct optimizer *optimizer, const struct step_rows 
 {
     if (optimizer->touched == NULL)
         return;
-    for (int i = 0; i < rows->embeddings; i++) {
+    for (int i = 0; i < MODEL_SIDES; i++) {
         const struct row_list *list = &rows->lists[i];
         bool *marks = optimizer_marks(optimizer, (int)(list->tensor - optimizer->model->tensors));
         for (int r = 0; r < list->count; r++)
@@ -107,7 +107,7 @@ bool optimizer_find_touched(struct optimizer *optimizer, struct err *err)
         return true;
     for (int i = 0; i < model->tensor_count; i++) {
         const struct tensor *tensor = &model->tensors[i];
-        if (!tensor->embedding)
+        if ((tensor->flags & TENSOR_BY_ROW) == 0)
             continue;
         float *values = malloc(tensor->size * sizeof *values);
         if (values == NULL)
@@ -181,7 +181,7 @@ static bool optimizer_reserve_rows(struct optimizer *optimizer, const struct ste
 {
     struct backend *backend = optimizer->model->backend;
     size_t needed = 0;
-    for (int i = 0; i < rows->embeddings; i++)
+    for (int i = 0; i < MODEL_SIDES; i++)
         needed += optimizer_list_size(&rows->lists[i]);
     if (needed <= optimizer->gathered_size)
         return true;
@@ -204,7 +204,7 @@ static void optimizer_parts(const struct optimizer *optimizer, const float *grad
         const struct tensor *tensor = &model->tensors[i];
         parts[i] = (struct part_of_gradient){gradient + tensor->offset, tensor->size};
     }
-    for (int i = 0; i < rows->embeddings; i++) {
+    for (int i = 0; i < MODEL_SIDES; i++) {
         const struct row_list *list = &rows->lists[i];
         const struct tensor *tensor = list->tensor;
         model->backend->op->gather(model->backend, gradient + tensor->offset, list->index, list->count,
@@ -233,7 +233,7 @@ static double optimizer_norm_float(const struct optimizer *optimizer, const floa
     float norms[MODEL_TENSORS];
     for (int i = 0; i < model->tensor_count; i++) {
         const struct tensor *tensor = &model->tensors[i];
-        bool whole = tensor->embedding && tensor->shape[1] % NORM_LANES != 0;
+        bool whole = (tensor->flags & TENSOR_BY_ROW) != 0 && tensor->shape[1] % NORM_LANES != 0;
         x[i] = whole ? gradient + tensor->offset : parts[i].x;
         sizes[i] = whole ? tensor->size : parts[i].size;
     }
@@ -285,7 +285,7 @@ bool optimizer_step(struct optimizer *optimizer, const float *gradient, const st
     }
     for (int i = 0; i < model->tensor_count; i++) {
         const struct tensor *tensor = &model->tensors[i];
-        if (tensor->embedding)
+        if ((tensor->flags & TENSOR_BY_ROW) != 0)
             optimizer_update_touched(optimizer, i, gradient, (float)scale, &adam);
         else
             optimizer_update(optimizer, gradient, tensor->offset, tensor->size, (float)scale, &adam);

@@ -6,9 +6,6 @@
 
 #include <math.h>
 
-/* Places of the embeddings in the model's table. */
-enum { TENSOR_SRC_EMBEDDING = 0, TENSOR_TGT_EMBEDDING = 4 };
-
 bool training_open(struct training *training, struct backend *backend, const struct config *config, int src_vocab,
                    int tgt_vocab, struct err *err)
 {
@@ -55,16 +52,16 @@ void training_close(struct training *training)
 /* ---- batch ---- */
 
 /* The ids that a side of the step has on any rank, rising; <pad> has no gradient. */
-static bool step_add_distinct(struct training *training, int tensor, const uint16_t *ids, uint32_t count,
+static bool step_add_distinct(struct training *training, enum model_side side, const uint16_t *ids, uint32_t count,
                               struct err *err)
 {
-    int rows = training->model->tensors[tensor].shape[0];
+    int rows = training->rows.lists[side].tensor->shape[0];
     if (count > 0 && ids[count - 1] >= rows)
         return err_set(err, ERR_DATA, "distinct id %u is outside the vocabulary of %d", ids[count - 1], rows);
     for (uint32_t i = 0; i < count; i++) {
         int32_t id = ids[i];
         if (id != ID_PAD)
-            step_rows_add(&training->rows, tensor, &id, 1);
+            step_rows_add(&training->rows, side, &id, 1);
     }
     return true;
 }
@@ -76,8 +73,8 @@ static bool step_rows_of_all(struct training *training, const struct span *span,
     const struct span_step *of = &span->of[offset];
     const uint16_t *src = span->distinct + at->distinct, *tgt = src + of->src_distinct;
     at->distinct += (size_t)of->src_distinct + of->tgt_distinct;
-    return step_add_distinct(training, TENSOR_SRC_EMBEDDING, src, of->src_distinct, err) &&
-           step_add_distinct(training, TENSOR_TGT_EMBEDDING, tgt, of->tgt_distinct, err);
+    return step_add_distinct(training, SIDE_SRC, src, of->src_distinct, err) &&
+           step_add_distinct(training, SIDE_TGT, tgt, of->tgt_distinct, err);
 }
 
 /* The same of a rank that is alone, from the step's rows: sources, and what the decoder reads, <sos> and all of a target
@@ -88,7 +85,7 @@ static bool step_rows_of_own(struct training *training, const struct rows *rows,
     const struct model_shape *shape = &training->model->shape;
     const uint16_t *ids = rows->ids + at->id;
     const int32_t sos = ID_SOS;
-    step_rows_add(&training->rows, TENSOR_TGT_EMBEDDING, &sos, 1);
+    step_rows_add(&training->rows, SIDE_TGT, &sos, 1);
     for (uint32_t r = at->row; r < at->row + count; r++) {
         int lengths[] = {rows->src_lengths[r], rows->tgt_lengths[r]};
         for (int i = 0; i < lengths[0] + lengths[1] - 1; i++) {
@@ -98,7 +95,7 @@ static bool step_rows_of_own(struct training *training, const struct rows *rows,
                 return err_set(err, ERR_DATA, "%s id %d is outside the vocabulary", source ? "source" : "target",
                                (int)id);
             if (id != ID_PAD)
-                step_rows_add(&training->rows, source ? TENSOR_SRC_EMBEDDING : TENSOR_TGT_EMBEDDING, &id, 1);
+                step_rows_add(&training->rows, source ? SIDE_SRC : SIDE_TGT, &id, 1);
         }
         ids += lengths[0] + lengths[1];
     }
@@ -143,8 +140,8 @@ static bool step_pack(struct training *training, const struct rows *rows, uint32
         return false;
     at->id += rows_ids(rows, at->row, count);
     at->row += count;
-    if (!step_rows_have(&training->rows, TENSOR_SRC_EMBEDDING, batch->src.host_distinct, batch->src.real) ||
-        !step_rows_have(&training->rows, TENSOR_TGT_EMBEDDING, batch->tgt.host_distinct, batch->tgt.real))
+    if (!step_rows_have(&training->rows, SIDE_SRC, batch->src.host_distinct, batch->src.real) ||
+        !step_rows_have(&training->rows, SIDE_TGT, batch->tgt.host_distinct, batch->tgt.real))
         return err_set(err, ERR_PROTOCOL, "SPAN: a row has an id that is not among the step's distinct ids");
     stopwatch_lap(training->network.stopwatch, LAP_BATCH);
     return true;

@@ -90,7 +90,7 @@ static struct network_result test_network_run(struct fixture *fixture, bool grad
     struct network_result result;
     for (int i = 0; gradient && !accumulate && i < fixture->model->tensor_count; i++) {
         const struct tensor *tensor = &fixture->model->tensors[i];
-        if (tensor->embedding)
+        if ((tensor->flags & TENSOR_BY_ROW) != 0)
             memset(fixture->gradient + tensor->offset, 0, tensor->size * sizeof(float));
     }
     if (!network_run(&fixture->network, &fixture->batch, gradient ? &fixture->gradient_of : NULL, accumulate, &result,
@@ -109,7 +109,7 @@ static void network_check_gradients(enum cell cell, int pad_to)
     const float step = 1.0f / 128;
     for (int i = 0; i < model->tensor_count; i++) {
         const struct tensor *tensor = &model->tensors[i];
-        size_t skip = tensor->embedding ? (size_t)tensor->shape[1] : 0; /* <pad> is fixed at zero */
+        size_t skip = tensor->role == ROLE_EMBEDDING ? (size_t)tensor->shape[1] : 0; /* <pad> is fixed at zero */
         double worst = 0, scale = 1e-3;
         for (size_t k = skip; k < tensor->size; k++) {
             float *p = model->parameters + tensor->offset + k, kept = *p;

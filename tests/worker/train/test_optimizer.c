@@ -11,7 +11,7 @@
 
 #include "tests/support/small_model.h"
 
-enum { SRC_VOCAB = 7, TGT_VOCAB = 6, FIRST_EMBEDDING = 0, WIDTH = SMALL_EMBED };
+enum { SRC_VOCAB = 7, TGT_VOCAB = 6, WIDTH = SMALL_EMBED };
 
 struct bench {
     struct small_model small;
@@ -51,7 +51,7 @@ static void test_optimizer_step(struct bench *bench, uint64_t t)
 
 static const struct tensor *optimizer_last(const struct bench *bench)
 {
-    return &bench->small.model->tensors[bench->small.model->tensor_count - 1];
+    return model_tensor(bench->small.model, SIDE_TGT, ROLE_PROJECTION_BIAS);
 }
 
 /* 1 - 0.999, both as doubles: a beta that was rounded to float first would leave 0.00099998713. */
@@ -71,7 +71,7 @@ static void a_row_that_nothing_touched_stays(void **state)
     struct bench *bench = *state;
     const int32_t touched[] = {2, 5};
     const float *p = bench->small.model->parameters;
-    step_rows_add(&bench->small.rows, FIRST_EMBEDDING, touched, 2);
+    step_rows_add(&bench->small.rows, SIDE_SRC, touched, 2);
     test_optimizer_step(bench, 1);
     for (int row = 0; row < SRC_VOCAB; row++)
         for (int k = 0; k < WIDTH; k++)
@@ -83,7 +83,7 @@ static void a_row_is_found_again_by_its_moments(void **state)
     struct bench *bench = *state;
     const int32_t touched[] = {4};
     struct err err;
-    step_rows_add(&bench->small.rows, FIRST_EMBEDDING, touched, 1);
+    step_rows_add(&bench->small.rows, SIDE_SRC, touched, 1);
     test_optimizer_step(bench, 1);
     memset(bench->optimizer.touched, 0, SRC_VOCAB + TGT_VOCAB);
     assert_true(optimizer_find_touched(&bench->optimizer, &err));
@@ -95,7 +95,7 @@ static void a_reset_forgets_moments_and_rows(void **state)
 {
     struct bench *bench = *state;
     const int32_t touched[] = {1, 3};
-    step_rows_add(&bench->small.rows, FIRST_EMBEDDING, touched, 2);
+    step_rows_add(&bench->small.rows, SIDE_SRC, touched, 2);
     test_optimizer_step(bench, 1);
     optimizer_reset(&bench->optimizer);
     for (size_t i = 0; i < bench->small.model->elements; i++)
@@ -109,19 +109,20 @@ static void optimizer_check_norm(struct bench *bench, enum norm kind)
     struct err err;
     struct model *model = bench->small.model;
     const int32_t rows[] = {1, 5};
+    const struct tensor *weight = model_tensor(model, SIDE_SRC, ROLE_INPUT_WEIGHT);
     double norm, sum = 0;
-    size_t offset = model->tensors[FIRST_EMBEDDING].offset;
+    size_t offset = bench->small.rows.lists[SIDE_SRC].tensor->offset;
     for (size_t i = 0; i < model->elements; i++)
         bench->small.gradient[i] = 0;
     for (int r = 0; r < 2; r++)
         for (int k = 0; k < WIDTH; k++)
             bench->small.gradient[offset + (size_t)(rows[r] * WIDTH + k)] = 0.1f * (float)(r + k + 1);
-    for (size_t i = model->tensors[1].offset; i < model->tensors[2].offset; i++)
-        bench->small.gradient[i] = 0.2f;
+    for (size_t i = 0; i < weight->size; i++)
+        bench->small.gradient[weight->offset + i] = 0.2f;
     for (size_t i = 0; i < model->elements; i++)
         sum += (double)bench->small.gradient[i] * (double)bench->small.gradient[i] / 9;
     bench->optimizer.norm = kind;
-    step_rows_add(&bench->small.rows, FIRST_EMBEDDING, rows, 2);
+    step_rows_add(&bench->small.rows, SIDE_SRC, rows, 2);
     step_rows_list(&bench->small.rows);
     assert_true(optimizer_step(&bench->optimizer, bench->small.gradient, &bench->small.rows, 1, 3, &norm, &err));
     assert_true(fabs(norm / sqrt(sum) - 1) < (kind == NORM_DOUBLE ? 1e-14 : 1e-6));
