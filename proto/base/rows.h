@@ -25,4 +25,18 @@ static inline size_t rows_ids(const struct rows *rows, uint32_t first, uint32_t 
     return sum;
 }
 
+/* The first `count` rows of `rows`, which then begins after them. */
+static inline struct rows rows_take(struct rows *rows, uint32_t count)
+{
+    struct rows taken = *rows;
+    taken.count = count;
+    taken.id_count = rows_ids(rows, 0, count);
+    rows->count -= count;
+    rows->src_lengths += count;
+    rows->tgt_lengths += count;
+    rows->ids += taken.id_count;
+    rows->id_count -= taken.id_count;
+    return taken;
+}
+
 #endif

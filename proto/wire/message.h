@@ -122,7 +122,7 @@ struct credit {
 };
 
 /* One step of a span. Of a batch's distinct ids, those of all its shards together, rising, a side's at a time, so that
- * every rank reduces the same rows of the embeddings; both 0 in a generation of one worker, which knows them itself. */
+ * every rank reduces the same rows of the embeddings. */
 struct span_step {
     uint32_t tokens;       /* target tokens of the whole batch */
     uint32_t src_distinct; /* ids in `distinct`                */

@@ -117,7 +117,8 @@ static bool bench_kernels_column_sum(void *context, struct err *err)
 {
     struct kernels *kernels = context;
     kernels->backend->op->column_sum(kernels->backend, kernels->network->logits, kernels->tile,
-                                     kernels->shape->tgt_vocab, false, kernels->training.gradient_of.projection_bias);
+                                     kernels->shape->tgt_vocab, false,
+                                     kernels->training.gradients[0].of.projection_bias);
     return bench_kernels_check(kernels, err);
 }
 
@@ -135,7 +136,7 @@ static bool bench_kernels_scatter_add(void *context, struct err *err)
     struct kernels *kernels = context;
     const struct batch_side *side = &kernels->batch->tgt;
     kernels->backend->op->scatter_add(kernels->backend, kernels->network->decoder.x, side->distinct, side->real,
-                                      kernels->shape->E, kernels->training.gradient_of.decoder.embedding);
+                                      kernels->shape->E, kernels->training.gradients[0].of.decoder.embedding);
     return bench_kernels_check(kernels, err);
 }
 
@@ -151,7 +152,8 @@ static bool bench_kernels_segment_sum(void *context, struct err *err)
 static bool bench_kernels_sum_squares(void *context, struct err *err)
 {
     struct kernels *kernels = context;
-    kernels->backend->op->sum_squares(kernels->backend, kernels->training.gradient, kernels->training.model->elements);
+    kernels->backend->op->sum_squares(kernels->backend, kernels->training.gradients[0].arena,
+                                      kernels->training.model->elements);
     return bench_kernels_check(kernels, err);
 }
 
@@ -159,7 +161,7 @@ static bool bench_kernels_sum_squares(void *context, struct err *err)
 static bool bench_kernels_norms_float(void *context, struct err *err)
 {
     struct kernels *kernels = context;
-    const float *tensors[1] = {kernels->training.gradient};
+    const float *tensors[1] = {kernels->training.gradients[0].arena};
     size_t sizes[1] = {kernels->training.model->elements};
     float norms[1];
     kernels->backend->op->norms_float(kernels->backend, tensors, sizes, 1, 1.0f, norms);
@@ -173,8 +175,8 @@ static bool bench_kernels_adam(void *context, struct err *err)
     const struct optimizer *optimizer = &training->optimizer;
     struct adam adam = {.lr = optimizer->lr, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .t = 10};
     adam.decay = optimizer->decay;
-    kernels->backend->op->adam(kernels->backend, training->model->parameters, training->gradient, optimizer->m,
-                               optimizer->v, training->model->elements, 1e-3f, &adam);
+    kernels->backend->op->adam(kernels->backend, training->model->parameters, training->gradients[0].arena,
+                               optimizer->m, optimizer->v, training->model->elements, 1e-3f, &adam);
     return bench_kernels_check(kernels, err);
 }
 

@@ -39,8 +39,9 @@ static bool bench_translate_decode(struct decoding *decoding, size_t first, size
     const struct bench_data *data = &decoding->data;
     struct decode_result result = {
         .ids = decoding->ids, .lengths = decoding->lengths, .stops = data->tgt_lengths + first};
-    return batch_pack(&decoding->batch, &data->rows, (uint32_t)first, (uint32_t)count, data->at[first],
-                      batch_padding(decoding->config), shape->src_vocab, shape->tgt_vocab, err) &&
+    const struct rows rows = bench_data_rows(data, first, count);
+    return batch_pack(&decoding->batch, &rows, batch_padding(decoding->config), shape->src_vocab, shape->tgt_vocab,
+                      err) &&
            decode_greedy(&decoding->decoder, &decoding->batch, decoding->limit, false, &result, err);
 }
 

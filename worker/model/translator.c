@@ -176,8 +176,8 @@ static bool translator_decode(struct translator *translator, struct work *work, 
                         .id_count = used};
     const struct model_shape *shape = &translator->model->shape;
     struct decode_result result = {.ids = work->out, .lengths = work->out_lengths, .ended = work->ended};
-    if (!batch_pack(&translator->batch, &rows, 0, rows.count, 0, batch_padding(&translator->config), shape->src_vocab,
-                    shape->tgt_vocab, err) ||
+    if (!batch_pack(&translator->batch, &rows, batch_padding(&translator->config), shape->src_vocab, shape->tgt_vocab,
+                    err) ||
         !decode_greedy(&translator->decoder, &translator->batch, translator->limit, false, &result, err))
         return false;
     for (size_t i = 0; i < count; i++) {

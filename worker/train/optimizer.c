@@ -90,8 +90,6 @@ static bool *optimizer_marks(const struct optimizer *optimizer, int tensor)
 /* The step's rows will be updated from now on. */
 static void optimizer_touch(struct optimizer *optimizer, const struct step_rows *rows)
 {
-    if (optimizer->touched == NULL)
-        return;
     for (int i = 0; i < MODEL_SIDES; i++) {
         const struct row_list *list = &rows->lists[i];
         bool *marks = optimizer_marks(optimizer, (int)(list->tensor - optimizer->model->tensors));
@@ -128,8 +126,8 @@ bool optimizer_find_touched(struct optimizer *optimizer, struct err *err)
     return true;
 }
 
-static void optimizer_update(struct optimizer *optimizer, const float *gradient, size_t offset, size_t count,
-                             float scale, const struct adam *adam)
+static void optimizer_apply(struct optimizer *optimizer, const float *gradient, size_t offset, size_t count,
+                            float scale, const struct adam *adam)
 {
     const struct model *model = optimizer->model;
     struct backend *backend = model->backend;
@@ -142,8 +140,8 @@ static void optimizer_update(struct optimizer *optimizer, const float *gradient,
 }
 
 /* Update the rows of an embedding that were ever touched, in runs. */
-static void optimizer_update_touched(struct optimizer *optimizer, int tensor, const float *gradient, float scale,
-                                     const struct adam *adam)
+static void optimizer_apply_touched(struct optimizer *optimizer, int tensor, const float *gradient, float scale,
+                                    const struct adam *adam)
 {
     const struct tensor *row = &optimizer->model->tensors[tensor];
     const bool *marks = optimizer_marks(optimizer, tensor);
@@ -154,8 +152,8 @@ static void optimizer_update_touched(struct optimizer *optimizer, int tensor, co
         while (end < rows && marks[end])
             end++;
         if (end > first)
-            optimizer_update(optimizer, gradient, row->offset + (size_t)first * width, (size_t)(end - first) * width,
-                             scale, adam);
+            optimizer_apply(optimizer, gradient, row->offset + (size_t)first * width, (size_t)(end - first) * width,
+                            scale, adam);
         first = end + 1;
     }
 }
@@ -257,22 +255,28 @@ static bool optimizer_norm(struct optimizer *optimizer, const float *gradient, c
     return true;
 }
 
-bool optimizer_step(struct optimizer *optimizer, const float *gradient, const struct step_rows *rows, uint64_t t,
-                    uint32_t tokens, double *norm, struct err *err)
+bool optimizer_clip(struct optimizer *optimizer, const float *gradient, const struct step_rows *rows,
+                    struct step_result *result, double *scale, struct err *err)
+{
+    double norm;
+    *scale = 1.0 / result->tokens;
+    if (!optimizer_norm(optimizer, gradient, rows, *scale, &norm, err))
+        return false;
+    if (!isfinite(norm))
+        return err_set(err, ERR_DIVERGED, "the gradient is not finite; lower train.lr or set train.clip");
+    if (optimizer->clip > 0 && norm > 0) {
+        double clip = optimizer->clip / (norm + CLIP_EPS);
+        if (clip < 1.0)
+            *scale *= clip;
+    }
+    result->grad_norm = norm;
+    return true;
+}
+
+void optimizer_update(struct optimizer *optimizer, const float *gradient, const struct step_rows *rows, double scale,
+                      uint64_t t)
 {
     const struct model *model = optimizer->model;
-    double scale = 1.0 / tokens;
-    if (!optimizer_norm(optimizer, gradient, rows, scale, norm, err))
-        return false;
-    optimizer_touch(optimizer, rows);
-    if (!isfinite(*norm))
-        return err_set(err, ERR_DIVERGED, "step %llu: the gradient is not finite; lower train.lr or set train.clip",
-                       (unsigned long long)t);
-    if (optimizer->clip > 0 && *norm > 0) {
-        double clip = optimizer->clip / (*norm + CLIP_EPS);
-        if (clip < 1.0)
-            scale *= clip;
-    }
     struct adam adam = {.lr = optimizer->lr,
                         .beta1 = ADAM_BETA1,
                         .beta2 = ADAM_BETA2,
@@ -280,15 +284,15 @@ bool optimizer_step(struct optimizer *optimizer, const float *gradient, const st
                         .decay = optimizer->decay,
                         .t = t};
     if (optimizer->touched == NULL) {
-        optimizer_update(optimizer, gradient, 0, model->elements, (float)scale, &adam);
-        return true;
+        optimizer_apply(optimizer, gradient, 0, model->elements, (float)scale, &adam);
+        return;
     }
+    optimizer_touch(optimizer, rows);
     for (int i = 0; i < model->tensor_count; i++) {
         const struct tensor *tensor = &model->tensors[i];
         if ((tensor->flags & TENSOR_BY_ROW) != 0)
-            optimizer_update_touched(optimizer, i, gradient, (float)scale, &adam);
+            optimizer_apply_touched(optimizer, i, gradient, (float)scale, &adam);
         else
-            optimizer_update(optimizer, gradient, tensor->offset, tensor->size, (float)scale, &adam);
+            optimizer_apply(optimizer, gradient, tensor->offset, tensor->size, (float)scale, &adam);
     }
-    return true;
 }

@@ -8,6 +8,7 @@
 #ifndef LSTMQ_OPTIMIZER_H
 #define LSTMQ_OPTIMIZER_H
 
+#include "proto/base/step_result.h"
 #include "worker/train/step_rows.h"
 
 struct optimizer {
@@ -32,10 +33,15 @@ void optimizer_reset(struct optimizer *optimizer);
 /* After the moments were loaded: which rows have ever been touched. */
 bool optimizer_find_touched(struct optimizer *optimizer, struct err *err);
 
-/* One update, the t-th (from 1), with the gradient of a sum over `tokens` positions, which has the listed `rows` of the
- * embeddings. *norm is the norm of the mean gradient before clipping. With train.norm double it is the root of the
- * sum of sum_squares of each tensor in table order, of an embedding those of its listed rows back to back. */
-bool optimizer_step(struct optimizer *optimizer, const float *gradient, const struct step_rows *rows, uint64_t t,
-                    uint32_t tokens, double *norm, struct err *err);
+/* From the gradient of a sum over the step's tokens, which has the listed `rows` of the embeddings: the scale of the
+ * update, one over the tokens times the clip, and result->grad_norm, the norm of the mean gradient before clipping.
+ * With train.norm double the norm is the root of the sum of sum_squares of each tensor in table order, of an embedding
+ * those of its listed rows back to back. ERR_DIVERGED: the norm is not finite. */
+bool optimizer_clip(struct optimizer *optimizer, const float *gradient, const struct step_rows *rows,
+                    struct step_result *result, double *scale, struct err *err);
+
+/* The t-th update (from 1), with scale * gradient. */
+void optimizer_update(struct optimizer *optimizer, const float *gradient, const struct step_rows *rows, double scale,
+                      uint64_t t);
 
 #endif

@@ -173,7 +173,8 @@ static void a_row_leaves_when_it_is_told_to(void **state)
     const uint16_t *stops[2] = {NULL, data.tgt_lengths};
     for (int i = 0; i < 2; i++) {
         struct decode_result result = {.ids = ids[i], .lengths = lengths[i], .stops = stops[i]};
-        assert_true(batch_pack(&training.batch, &data.rows, 0, FEW, 0, 0, 200, 150, &err));
+        const struct rows rows = bench_data_rows(&data, 0, FEW);
+        assert_true(batch_pack(&training.batch, &rows, 0, 200, 150, &err));
         assert_true(decode_greedy(&decoder, &training.batch, LIMIT, false, &result, &err));
     }
     int earlier = 0;

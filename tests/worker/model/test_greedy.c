@@ -82,8 +82,10 @@ static void greedy_decode(struct fixture *fixture, uint32_t first, uint32_t coun
     struct err err = {0};
     memset(out, 0, sizeof *out);
     out->result = (struct decode_result){.ids = out->ids, .lengths = out->lengths, .ended = out->ended};
-    size_t at = rows_ids(&fixture->rows, 0, first);
-    if (!batch_pack(&fixture->batch, &fixture->rows, first, count, at, pad_to, SRC_VOCAB, TGT_VOCAB, &err) ||
+    struct rows from = fixture->rows;
+    rows_take(&from, first);
+    const struct rows rows = rows_take(&from, count);
+    if (!batch_pack(&fixture->batch, &rows, pad_to, SRC_VOCAB, TGT_VOCAB, &err) ||
         !decode_greedy(&fixture->decoder, &fixture->batch, LIMIT, score, &out->result, &err))
         fail_msg("%s", err.text);
 }
@@ -199,7 +201,7 @@ static void a_translation_scores_itself_as_the_forced_path_does(void **state)
 
     struct network network = {.model = fixture.model};
     struct network_result forced;
-    assert_true(network_run(&network, &fixture.batch, NULL, false, &forced, &err));
+    assert_true(network_evaluate(&network, &fixture.batch, &forced, &err));
     assert_int_equal(forced.correct, again.result.correct);
     assert_true(fabs(forced.loss_sum - again.result.loss_sum) < 1e-4);
     network_free(&network);
