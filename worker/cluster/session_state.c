@@ -210,7 +210,7 @@ static bool session_adopt(struct session *session, struct err *err)
     struct incoming *model = &session->incoming[MESSAGE_STATE_MODEL];
     struct incoming *optimizer = &session->incoming[MESSAGE_STATE_OPTIMIZER];
     session->held = false;
-    bool ok = state_load_model(session->training.model, model->bytes, model->total, "model.safetensors", err) &&
+    bool ok = model_load(session->training.model, model->bytes, model->total, "model.safetensors", err) &&
               state_load_optimizer(&session->training.optimizer, optimizer->bytes, optimizer->total,
                                    "optimizer.safetensors", err);
     session_forget_incoming(session);

@@ -4,6 +4,7 @@
 #include "proto/base/random.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -219,4 +220,61 @@ bool model_entries(const struct model *model, const char *prefix, struct tensor_
             entry->shape[d] = (uint64_t)tensor->shape[d];
     }
     return true;
+}
+
+/* ---- from a file ---- */
+
+static bool model_same_shape(const struct tensor_entry *wanted, const struct tensor_entry *found, const char *name,
+                             struct err *err)
+{
+    bool same = wanted->dims == found->dims && strcmp(wanted->dtype, found->dtype) == 0;
+    for (int d = 0; same && d < wanted->dims; d++)
+        same = wanted->shape[d] == found->shape[d];
+    if (!same)
+        return err_set(err, ERR_DATA,
+                       "%s: tensor %s is %s [%" PRIu64 ", %" PRIu64 "], the configuration wants %s [%" PRIu64
+                       ", %" PRIu64 "]",
+                       name, wanted->name, found->dtype, found->dims > 0 ? found->shape[0] : 1,
+                       found->dims > 1 ? found->shape[1] : 1, wanted->dtype, wanted->shape[0],
+                       wanted->dims > 1 ? wanted->shape[1] : 1);
+    return true;
+}
+
+/* Copy the tensors named PREFIX + table name into an arena. */
+static bool model_load_arena(const struct model *model, const struct safetensors *file, const void *bytes,
+                             const char *prefix, float *arena, const char *name, struct err *err)
+{
+    struct tensor_entry wanted[MODEL_TENSORS];
+    if (!model_entries(model, prefix, wanted, err))
+        return false;
+    for (int i = 0; i < model->tensor_count; i++) {
+        const struct tensor_entry *found = safetensors_find(file, wanted[i].name);
+        if (found == NULL)
+            return err_set(err, ERR_DATA, "%s: tensor %s is missing", name, wanted[i].name);
+        if (!model_same_shape(&wanted[i], found, name, err))
+            return false;
+        const char *data = (const char *)bytes + file->header_size + found->offset;
+        model->backend->op->upload(model->backend, arena + model->tensors[i].offset, data, found->size);
+    }
+    return true;
+}
+
+bool model_load_arenas(const struct model *model, const char *const *prefixes, float *const *arenas, int count,
+                       const void *bytes, size_t size, const char *name, struct err *err)
+{
+    struct safetensors file;
+    size_t wanted = (size_t)(count * model->tensor_count);
+    if (!safetensors_parse(bytes, size, size, name, &file, err))
+        return false;
+    bool ok = file.count == wanted ||
+              err_set(err, ERR_DATA, "%s: %zu tensors, the configuration wants %zu", name, file.count, wanted);
+    for (int i = 0; i < count && ok; i++)
+        ok = model_load_arena(model, &file, bytes, prefixes[i], arenas[i], name, err);
+    safetensors_free(&file);
+    return ok;
+}
+
+bool model_load(struct model *model, const void *bytes, size_t size, const char *name, struct err *err)
+{
+    return model_load_arenas(model, (const char *const[]){""}, &model->parameters, 1, bytes, size, name, err);
 }

@@ -91,6 +91,15 @@ void model_destroy(struct model **model);
 /* Draw the initial parameters: every tensor in table order, row-major, from one MT19937 seeded with `seed`. */
 bool model_init(struct model *model, uint64_t seed, struct err *err);
 
+/* Parameters from the bytes of a model file, called `name` in errors. ERR_DATA: tensors are missing, too many, or of
+ * another shape or type. */
+bool model_load(struct model *model, const void *bytes, size_t size, const char *name, struct err *err);
+
+/* The same for `count` arenas of a file that holds all of them: the tensors of the i-th are named prefixes[i] + the name
+ * in the table. */
+bool model_load_arenas(const struct model *model, const char *const *prefixes, float *const *arenas, int count,
+                       const void *bytes, size_t size, const char *name, struct err *err);
+
 /* The only tensor with this role on this side. */
 const struct tensor *model_tensor(const struct model *model, enum model_side side, enum tensor_role role);
 

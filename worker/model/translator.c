@@ -2,7 +2,6 @@
 #include "worker/model/translator.h"
 
 #include "proto/text/normalise.h"
-#include "worker/train/state.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -33,9 +32,9 @@ static bool translator_load(struct translator *translator, struct err *err)
                                   (int)vocab_size(checkpoint->tgt), err);
     if (translator->model == NULL)
         return false;
-    bool ok = checkpoint_file(checkpoint, file, &bytes, err) &&
-              (state_load_model(translator->model, bytes.data, bytes.size, file, err) ||
-               err_context(err, "%s", checkpoint->path));
+    bool ok =
+        checkpoint_file(checkpoint, file, &bytes, err) &&
+        (model_load(translator->model, bytes.data, bytes.size, file, err) || err_context(err, "%s", checkpoint->path));
     buffer_free(&bytes);
     return ok;
 }

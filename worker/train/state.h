@@ -24,10 +24,6 @@ bool state_check(const struct training *training, struct err *err);
 /* Give the model file, then the optimizer's, to `sink`. */
 bool state_save(const struct training *training, state_sink *sink, void *context, struct err *err);
 
-/* Parameters from the bytes of a model file. ERR_DATA when tensors are missing, too many, or of another shape or
- * type. */
-bool state_load_model(struct model *model, const void *bytes, size_t size, const char *name, struct err *err);
-
 /* Moments from the bytes of an optimizer file. */
 bool state_load_optimizer(struct optimizer *optimizer, const void *bytes, size_t size, const char *name,
                           struct err *err);
