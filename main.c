@@ -4,6 +4,7 @@
  * status. */
 #include "coordinator/commands.h"
 #include "kernels/backend.h"
+#include "kernels/collective.h"
 #include "kernels/commands.h"
 #include "proto/base/log.h"
 #include "proto/base/version.h"
@@ -13,7 +14,7 @@
 #include "proto/store/commands.h"
 #include "proto/wire/commands.h"
 #include "worker/cluster/worker.h"
-#include "worker/collective/collective.h"
+#include "worker/collective/local.h"
 #include "worker/commands.h"
 
 #include <signal.h>

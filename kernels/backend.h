@@ -1,20 +1,25 @@
-/* backend.h - the one table of operations that a model is computed with.
+/* backend.h - the table of operations that a model is computed with.
  *
- * The CPU backend defines what each operation means; every other backend is tested against it. A backend is opened with
- * its threads and precision, belongs to one compute thread, and is closed by it. All tensor pointers are the backend's
- * memory (from `alloc`); id, index and target arrays too. Operations do not return failures: the first one is kept,
- * later operations do nothing, and `check` reports it, once a step. Operations may run behind the caller (a stream);
- * `download` and `check` wait.
+ * A backend computes on one device. Its table has three parts: the core below, which training needs, decode.h (greedy
+ * decoding with fewer memory reads) and measure.h (for `lstmq bench`). A device may lack the last two. The CPU backend
+ * defines what each operation means; every other backend is tested against it.
+ *
+ * backend_open makes a backend with its threads and precision. One compute thread owns it, makes all calls and closes
+ * it. All tensor pointers are the backend's memory (from `alloc`); the arrays of ids, indices and targets too. Operations
+ * may run behind the caller (a stream): `download` and `check` wait for them. Operations do not return failures. The
+ * backend keeps the first failure, later operations do nothing, and `check` reports it, once a step.
  *
  * Bits: the same call gives the same bits on any number of threads. A row's result does not depend on the other rows of
- * the call, for: gather, gemm (rows of A where A is not transposed), recurrent_forward, recurrent_backward,
- * cross_entropy, argmax, top_k, likeliest. An fp32 product on a processor with fused multiply-add has one right answer,
- * see struct gemm: neither the vector length nor a cut of K into several accumulating calls changes it. */
-#ifndef LSTMQ_BACKEND_H
-#define LSTMQ_BACKEND_H
+ * the call. This holds for gather, gemm (rows of A, where A is not transposed), recurrent_forward, recurrent_backward,
+ * cross_entropy, argmax and projection_argmax. fp32 bits are defined where the processor has fused multiply-add (fma):
+ * then neither the vector length nor the device changes them. Each operation states the order of its sums. Without fma
+ * the bits are the machine's own.
+ *
+ * The letters of the shapes are in shape.h. */
+#ifndef LSTMQ_KERNELS_BACKEND_H
+#define LSTMQ_KERNELS_BACKEND_H
 
 #include "kernels/shape.h"
-#include "kernels/sharing.h"
 #include "proto/base/config.h"
 #include "proto/base/err.h"
 
@@ -22,82 +27,72 @@
 #include <stdint.h>
 
 struct backend;
+struct decode_table;  /* decode.h  */
+struct measure_table; /* measure.h */
 
-/* What one stands for in a quantised sum. */
+/* The value of 1 in a sum of fixed-point numbers, see quantise. */
 #define BACKEND_QUANTUM 0x1p-40f
 
-struct matmul; /* a product of the library beneath, see matmul_open */
-
-struct packed; /* a matrix as `pack` gave it */
+struct prepacked; /* a matrix in the order that GEMMs read fastest, made by `prepack` */
 
 /* C[M, N] = A[M, K] B[K, N] (+ bias[N] in each row) (+ C when accumulate). A is stored [K, M] when transpose_a, B is
  * stored [N, K] when transpose_b. Rows are contiguous: the leading dimension is the stored row's length.
  *
- * The bits of fp32 on the CPU: sum = (accumulate ? C[i][j] : 0) + bias[j]; sum = fma(A[i][k], B[k][j], sum) for k = 0 to
- * K - 1; C[i][j] = sum. A processor without fma sums by tiles, and has bits of its own. */
+ * The fp32 bits: sum = (accumulate ? C[i][j] : 0) + bias[j]; sum = fma(A[i][k], B[k][j], sum) for k = 0 to K - 1;
+ * C[i][j] = sum. So a cut of K into several accumulating calls gives the same bits. */
 struct gemm {
     int M, N, K;
     const float *a, *b, *bias; /* bias may be NULL */
     float *c;
     bool transpose_a, transpose_b, accumulate;
-    const struct packed *packed; /* B, instead of b and transpose_b; A is not transposed then; or NULL */
+    const struct prepacked *prepacked; /* B; then b and transpose_b are ignored and A is not transposed; or NULL */
 };
 
-/* One layer, one direction, over a whole packed sequence. The input's part of the gates is given once for each distinct
+/* One layer in one direction over a whole packed sequence. The input's part of the gates is given once for each distinct
  * input: position n adds row slot[n] of `input`, which already holds W_ih x + b.
- *   lstm: i, f, o = sigmoid, g = tanh of (input + W_hh h); c' = f c + i g; h' = o tanh(c')     (Hochreiter &
- * Schmidhuber 1997; Gers 2000) rnn:  h' = tanh(input + W_hh h) (Elman 1990) A row's final state is its state at its own
- * last step. */
+ *   lstm: i, f, o = sigmoid, g = tanh of (input + W_hh h); c' = f c + i g; h' = o tanh(c')  (Hochreiter & Schmidhuber
+ *         1997; Gers 2000)
+ *   rnn:  h' = tanh(input + W_hh h)  (Elman 1990)
+ * A row's final state is its state at its own last step. */
 struct recurrent {
     enum cell cell;
     const struct sequence *seq;
     int H;
-    const float *input;             /* [U, G]                                                 */
-    const int32_t *slot;            /* [N], each below U                                      */
-    const float *w_hh;              /* [G, H]                                                 */
-    const struct packed *packed_hh; /* w_hh as `pack` gave it, for forward; or NULL   */
-    const float *h0, *c0;           /* [B, H]; NULL = zeros; c0 for lstm only                 */
-    float *gates;                   /* [N, G] after their nonlinearity; backward turns it into dgates */
-    float *c;                       /* [N, H] lstm only                                       */
-    float *h;                       /* [N, H]                                                 */
-    float *h_before;        /* [N, H] h at the step before, h0 at t = 0: for dW_hh; may be NULL when only decoding */
-    float *h_last, *c_last; /* [B, H]                                                 */
+    const float *input;                /* [U, G]                                                   */
+    const int32_t *slot;               /* [N], each below U                                        */
+    const float *w_hh;                 /* [G, H]                                                   */
+    const struct prepacked *prepacked; /* w_hh, for forward; or NULL                               */
+    const float *h0, *c0;              /* [B, H]; NULL = zeros; c0 for lstm only                   */
+    float *gates;                      /* [N, G] after their nonlinearity; backward makes them dgates */
+    float *c;                          /* [N, H] lstm only                                         */
+    float *h;                          /* [N, H]                                                   */
+    float *h_before;        /* [N, H] h at the step before, h0 at t = 0, for dW_hh; NULL when only decoding */
+    float *h_last, *c_last; /* [B, H]                                                   */
 };
 
 struct recurrent_gradient {
-    const float *dh;                /* [N, H] from above; NULL = zeros       */
-    const float *dh_last, *dc_last; /* [B, H]; NULL = zeros                */
-    float *dh0, *dc0;               /* [B, H]; may be NULL                   */
+    const float *dh;                /* [N, H] from above; NULL = zeros */
+    const float *dh_last, *dc_last; /* [B, H]; NULL = zeros            */
+    float *dh0, *dc0;               /* [B, H]; may be NULL             */
 };
 
 /* Adam as torch.optim.Adam (Kingma & Ba 2015, with L2 added to the gradient): g = scale * gradient + decay * p; m, v
- * moments; p -= lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps). Double, because 1 - beta2 is to be that of
- * 0.999: rounded to float first, it is wrong by 1.3e-5 of itself. */
+ * moments; p -= lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps). The fields are double because 1 - 0.999
+ * in float has a relative error of 1.3e-5. */
 struct adam {
     double lr, beta1, beta2, eps, decay;
     uint64_t t; /* 1 at the first step */
 };
 
-/* What the input's part of a layer's gates is made of: W_ih x + b, with x a row of the embedding. */
-struct inputs_of {
-    int V, E, G;
-    const float *embedding, *w_ih, *bias; /* [V, E], [G, E], [G] */
-    const struct packed *packed;          /* w_ih as `pack` gave it, or NULL */
-};
-
-struct inputs;     /* rows of it that were computed before             */
-struct single;     /* a layer's recurrence, laid out for one row       */
-struct projection; /* a projection of which only the likeliest id is wanted */
-
 struct backend_table {
-    const char *name; /* "cpu"                                   */
-    /* "oneDNN 2.6.3", "avx512_core_amx"; static or owned by the backend */
+    const char *name; /* "cpu" */
+    /* "oneDNN 2.6.3", "avx512_core_amx"; static or owned by the backend. */
     const char *(*version)(const struct backend *self);
     const char *(*isa)(const struct backend *self);
     int (*threads)(const struct backend *self);
 
     void (*close)(struct backend *self);
-    /* The first failure since the last check, if any: false and err. Waits for everything issued so far. */
+    /* False and err: the first failure since the last check. Waits for all operations so far. */
     bool (*check)(struct backend *self, struct err *err);
 
     /* Memory, 64-byte aligned, zeroed. NULL and err when there is none. */
@@ -108,21 +103,22 @@ struct backend_table {
     void (*zero)(struct backend *self, void *memory, size_t bytes);
 
     void (*gemm)(struct backend *self, const struct gemm *gemm);
-    /* B [K, N] (stored [N, K] when transposed) in the order that products read fastest, for many products with a B that
-     * does not change: `b` must stay as it is until unpack. NULL and err on failure. */
-    struct packed *(*pack)(struct backend *self, const float *b, int N, int K, bool transposed, struct err *err);
-    void (*unpack)(struct backend *self, struct packed *packed);
+    /* Reorder B [K, N] (stored [N, K] when transposed) for many GEMMs. B must not change or move until prepack_free.
+     * NULL and err on failure. */
+    struct prepacked *(*prepack)(struct backend *self, const float *b, int N, int K, bool transposed, struct err *err);
+    void (*prepack_free)(struct backend *self, struct prepacked *prepacked);
 
     /* out[r] = table[index[r]]: rows of `width` floats, r < count. */
     void (*gather)(struct backend *self, const float *table, const int32_t *index, int count, int width, float *out);
-    /* table[index[r]] += rows[r]. Indices are distinct. */
+    /* table[index[r]] += rows[r]. The indices are distinct. */
     void (*scatter_add)(struct backend *self, const float *rows, const int32_t *index, int count, int width,
                         float *table);
-    /* table[index[r]] = 0. Indices are distinct. */
+    /* table[index[r]] = 0. The indices are distinct. */
     void (*zero_rows)(struct backend *self, const int32_t *index, int count, int width, float *table);
     /* out[u] = sum over n with slot[n] = u of rows[n], in order of n; out is [U, width]. */
-    void (*fold)(struct backend *self, const float *rows, const int32_t *slot, int N, int U, int width, float *out);
-    /* out[j] (+)= sum over r of rows[r][j], in order of r within fixed blocks. */
+    void (*segment_sum)(struct backend *self, const float *rows, const int32_t *slot, int N, int U, int width,
+                        float *out);
+    /* out[j] (+)= sum over r of rows[r][j]: blocks of 64 rows in order of r, then the blocks in order. */
     void (*column_sum)(struct backend *self, const float *rows, int count, int width, bool accumulate, float *out);
 
     void (*recurrent_forward)(struct backend *self, const struct recurrent *layer);
@@ -130,52 +126,17 @@ struct backend_table {
                                const struct recurrent_gradient *gradient);
 
     /* For each of N rows of logits [N, V]: loss[n] = log sum exp - logit[target]; predicted[n] = the first index of the
-     * largest logit; and, where `gradient`, logits become softmax - onehot(target). One pass over memory. loss,
-     * predicted may be NULL. */
+     * largest logit. With `gradient` logits become softmax - onehot(target). One pass over memory. loss and predicted
+     * may be NULL. */
     void (*cross_entropy)(struct backend *self, float *logits, const int32_t *target, int N, int V, bool gradient,
                           float *loss, int32_t *predicted);
+    /* index[n] = the first index of the largest of logits[n], [N, V]. */
     void (*argmax)(struct backend *self, const float *logits, int N, int V, int32_t *index);
-    /* The k largest of each row, falling, ties by lower index; values and index are [N, k]. */
-    void (*top_k)(struct backend *self, const float *logits, int N, int V, int k, float *values, int32_t *index);
 
-    /* Greedy decoding: the same values as gather, gemm, recurrent_forward and argmax give, to the bit, with less to
-     * read. What an `open` is given stays as it is until `close`. An open returns NULL and err on failure. */
-
-    struct inputs *(*inputs_open)(struct backend *self, const struct inputs_of *of, struct err *err);
-    void (*inputs_close)(struct backend *self, struct inputs *inputs);
-    /* Rows of `count` tokens: row slot[n] of what is returned ([rows, G], until the next call) is W_ih x + b of
-     * token[n]. NULL after a failure. */
-    const float *(*inputs_rows)(struct backend *self, struct inputs *inputs, const int32_t *token, int count,
-                                int32_t *slot);
-
-    /* `packed` is w_hh [G, H] as `pack` gave it, or NULL. */
-    struct single *(*single_open)(struct backend *self, enum cell cell, const float *w_hh, int H,
-                                  const struct packed *packed, struct err *err);
-    void (*single_close)(struct backend *self, struct single *single);
-    /* T steps of one row, step t with row slot[t] of `input`: h and c [H] (c for lstm only) become the last state's. */
-    void (*single_run)(struct backend *self, struct single *single, const float *input, const int32_t *slot, int T,
-                       float *h, float *c);
-
-    /* w [V, H], bias [V]; `packed` is w transposed as `pack` gave it, or NULL. */
-    struct projection *(*projection_open)(struct backend *self, const float *w, const float *bias, int V, int H,
-                                          const struct packed *packed, struct err *err);
-    void (*projection_close)(struct backend *self, struct projection *projection);
-    /* Bytes that likeliest reads of it for one row, candidates aside. */
-    size_t (*projection_bytes)(struct backend *self, const struct projection *projection);
-    /* index[n] = the first index of the largest of h[n] W^T + bias, of N rows. */
-    void (*likeliest)(struct backend *self, const struct projection *projection, const float *h, int N, int32_t *index);
-
-    /* Read `bytes` bytes (whole units of 512), each thread a part of its own: for bench. */
-    void (*sweep)(struct backend *self, const void *memory, size_t bytes);
-
-    /* y = 1 / (1 + exp(-x)) in place; and dx = dy y (1 - y), in place in dy. */
-    void (*sigmoid)(struct backend *self, float *x, size_t count);
-    void (*sigmoid_backward)(struct backend *self, const float *y, float *dy, size_t count);
-
-    /* The sum of squares, in double, over fixed blocks of 64 Ki elements in index order: returned at once. */
+    /* The sum of squares in double, over fixed blocks of 64 Ki elements in index order. Returned at once. */
     double (*sum_squares)(struct backend *self, const float *x, size_t count);
-    /* The Euclidean norm of scale * x for each of `count` tensors, returned at once, summed in fp32 as PyTorch does on
-     * a CPU: element i in lane i mod 8, then the lanes in order. Rounding makes it some 1e-4 too small for millions of
+    /* The Euclidean norm of scale * x for each of `count` tensors, returned at once. The sum is in fp32, as PyTorch's on
+     * a CPU: element i in lane i mod 8, then the lanes in order. Rounding makes it about 1e-4 too small for millions of
      * elements. */
     void (*norms_float)(struct backend *self, const float *const *x, const size_t *sizes, int count, float scale,
                         float *norms);
@@ -185,28 +146,17 @@ struct backend_table {
     void (*adam)(struct backend *self, float *p, const float *g, float *m, float *v, size_t count, float scale,
                  const struct adam *adam);
 
-    /* sum[i] = round(x[i] / BACKEND_QUANTUM) (+ round(y[i] / BACKEND_QUANTUM), unless y is NULL), ties to even, added to
-     * what is there when `accumulate`: two at once, since `sum` is the most of the memory that is passed over. A value
-     * that is not finite or, without its sign, not below `below` is kept as a failure that names its index; `sum` is
-     * undefined then. A sum of n values never leaves an int64 where n * below <= 2^23: more is the caller's to prevent.
-     * And back: x[i] = sum[i] * BACKEND_QUANTUM. */
+    /* Fixed-point sums: sum[i] = round(x[i] / BACKEND_QUANTUM) (+ round(y[i] / BACKEND_QUANTUM), unless y is NULL), ties
+     * to even; with `accumulate` added to sum[i]. Two addends in one call, because `sum` is most of the memory traffic.
+     * A value that is not finite or whose size is not below `below` is a failure that names its index; `sum` is then
+     * undefined. A sum of n values fits an int64 where n * below <= 2^23: the caller keeps to that. */
     void (*quantise)(struct backend *self, const float *x, const float *y, size_t count, float below, bool accumulate,
                      int64_t *sum);
+    /* x[i] = sum[i] * BACKEND_QUANTUM. */
     void (*dequantise)(struct backend *self, const int64_t *sum, size_t count, float *x);
 
-    /* For measurements, and NULL where a backend has no such thing. */
-
-    /* C = A B (+ bias) as the library beneath computes it when left to itself: whole matrices, as many threads of its
-     * own as the backend has, an order of its choosing. `packed`: B is put beforehand into the order it reads fastest;
-     * in bf16 both factors are rounded beforehand. The matrices stay until matmul_close. NULL and err when it cannot.
-     */
-    struct matmul *(*matmul_open)(struct backend *self, const struct gemm *gemm, bool packed, struct err *err);
-    bool (*matmul_run)(struct matmul *matmul, struct err *err);
-    void (*matmul_close)(struct matmul **matmul);
-    /* From now on count in `sharing` how operations are shared out over threads; NULL = no more. */
-    bool (*watch)(struct backend *self, struct sharing *sharing, struct err *err);
-    /* Call every thread and wait until all have come, for nothing: what sharing costs by itself. */
-    void (*call_all)(struct backend *self);
+    const struct decode_table *decode;   /* NULL: the device has none */
+    const struct measure_table *measure; /* NULL: the device has none */
 };
 
 /* The first member of every backend's own struct. */
@@ -214,13 +164,13 @@ struct backend {
     const struct backend_table *op;
 };
 
-/* Open a backend by device name ("cpu"). ERR_USAGE for an unknown device or a precision this machine cannot do. threads
- * 0 = one a core. */
+/* Open a backend by device name ("cpu"). threads 0 = one for each core. ERR_USAGE: an unknown device, or a precision that
+ * this machine cannot compute in. */
 struct backend *backend_open(const char *device, int threads, enum precision precision, struct err *err);
 void backend_close(struct backend **backend);
 
 /* What this program computes with on this machine, for --version: "oneDNN 2.6.3, avx512_core_amx; vector avx512;
- * plug-ins: none". Static text, filled at the first call; call it first from one thread. */
+ * plug-ins: none". Static text; the first call fills it, so make that call while there is one thread. */
 const char *backend_describe(void);
 
 #endif

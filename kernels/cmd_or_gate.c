@@ -1,7 +1,8 @@
 /* cmd_or_gate.c - `lstmq or-gate`: a 2-3-1 network learns the OR function, as the smallest end-to-end check of kernels.
  *
- * Two linear layers with a sigmoid behind each, binary cross-entropy, plain gradient descent on the four cases at once:
- * the first network of the notebook, computed with the operations of the backend that trains translation models. */
+ * Two linear layers, each with a sigmoid behind it, binary cross-entropy, plain gradient descent on the four cases at
+ * once: the first network of the notebook. The CPU backend that trains translation models computes the products and the
+ * updates. Its memory is the process's own, so the sigmoids are plain loops here. */
 #include "kernels/backend.h"
 #include "kernels/commands.h"
 #include "proto/base/random.h"
@@ -63,6 +64,12 @@ static float *or_gate_network_make(struct backend *backend, struct network *net,
     return memory;
 }
 
+static void or_gate_sigmoid(float *x, int count)
+{
+    for (int i = 0; i < count; i++)
+        x[i] = 1.0f / (1.0f + expf(-x[i]));
+}
+
 static void or_gate_forward(struct backend *backend, const struct network *net)
 {
     const struct backend_table *op = backend->op;
@@ -74,7 +81,7 @@ static void or_gate_forward(struct backend *backend, const struct network *net)
                                      .bias = net->p + B1,
                                      .c = net->hidden,
                                      .transpose_b = true});
-    op->sigmoid(backend, net->hidden, CASES * HIDDEN);
+    or_gate_sigmoid(net->hidden, CASES * HIDDEN);
     op->gemm(backend, &(struct gemm){.M = CASES,
                                      .N = 1,
                                      .K = HIDDEN,
@@ -83,7 +90,7 @@ static void or_gate_forward(struct backend *backend, const struct network *net)
                                      .bias = net->p + B2,
                                      .c = net->y,
                                      .transpose_b = true});
-    op->sigmoid(backend, net->y, CASES);
+    or_gate_sigmoid(net->y, CASES);
 }
 
 /* Mean binary cross-entropy of y; its gradient before the sigmoid, (y - answer) / CASES, goes to dy. */
@@ -108,7 +115,8 @@ static void or_gate_backward(struct backend *backend, const struct network *net)
     op->column_sum(backend, net->dy, CASES, 1, false, net->g + B2);
     op->gemm(backend,
              &(struct gemm){.M = CASES, .N = HIDDEN, .K = 1, .a = net->dy, .b = net->p + W2, .c = net->dhidden});
-    op->sigmoid_backward(backend, net->hidden, net->dhidden, CASES * HIDDEN);
+    for (int i = 0; i < CASES * HIDDEN; i++)
+        net->dhidden[i] *= net->hidden[i] * (1.0f - net->hidden[i]);
     op->gemm(backend, &(struct gemm){.M = HIDDEN,
                                      .N = INPUTS,
                                      .K = CASES,

@@ -5,7 +5,7 @@
     print(model.translate("i am happy ."))
 
 A checkpoint has one bias for each side, where PyTorch adds two: bias_hh_l0 is zero here. To train further as lstmq
-does, exclude bias_hh_l0 from the optimiser: it would learn the same a second time."""
+does, exclude bias_hh_l0 from the optimizer: it would learn the same a second time."""
 
 import json
 import os

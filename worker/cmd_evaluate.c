@@ -148,9 +148,9 @@ static bool evaluate_score_block(struct translator *translator, struct network *
     struct rows rows;
     evaluate_encode(translator, pairs, first, count, block, &rows, scores);
     if (rows.count > 0 &&
-        (!batch_pack(&translator->batch, &rows, 0, rows.count, 0, batch_padding(&translator->config), shape->src_vocab,
-                     shape->tgt_vocab, err) ||
-         !network_run(network, &translator->batch, NULL, false, &loss, err) ||
+        (!batch_pack(&translator->batch, &rows, batch_padding(&translator->config), shape->src_vocab, shape->tgt_vocab,
+                     err) ||
+         !network_evaluate(network, &translator->batch, &loss, err) ||
          !decode_greedy(&translator->decoder, &translator->batch, translator->limit, false, &decoded, err)))
         return false;
     scores->pairs += rows.count;

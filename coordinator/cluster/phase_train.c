@@ -41,7 +41,7 @@ static bool train_send_spans(struct trainer *trainer, struct member *member, uin
         uint64_t most = (uint64_t)trainer->parts.config->train_span;
         if (most > limit - member->sent_step)
             most = limit - member->sent_step;
-        if (!span_build(&trainer->builder, member->sent_step, (uint32_t)most, share, fleet->size > 1, span, err))
+        if (!span_build(&trainer->builder, member->sent_step, (uint32_t)most, share, span, err))
             return false;
         span->generation = fleet->generation;
         span->span = member->next_span;

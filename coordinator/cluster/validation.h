@@ -15,6 +15,7 @@
 #include "coordinator/run/run.h"
 #include "coordinator/run/samples.h"
 #include "proto/score/bleu.h"
+#include "proto/wire/message.h"
 
 /* What came back for one request. */
 struct validation_score {

@@ -7,7 +7,7 @@
 #define LSTMQ_PACKING_H
 
 #include "proto/base/err.h"
-#include "proto/wire/message.h"
+#include "proto/base/rows.h"
 
 struct packing {
     uint16_t *src_lengths, *tgt_lengths; /* [capacity]    */

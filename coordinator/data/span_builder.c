@@ -134,15 +134,14 @@ static bool builder_find_distinct(struct span_builder *builder, const uint32_t *
 /* The members of a generation ask for the same steps, one after the other and not all at once: what was found out for
  * the first is kept. */
 static const struct span_fact *builder_fact(struct span_builder *builder, uint64_t step, const uint32_t *batch,
-                                            uint32_t count, bool together, struct err *err)
+                                            uint32_t count, struct err *err)
 {
     struct span_fact *fact = &builder->facts[step % SPAN_KEPT];
-    if (fact->known && fact->step == step && fact->together == together)
+    if (fact->known && fact->step == step)
         return fact;
     fact->step = step;
-    fact->together = together;
     fact->of = (struct span_step){.tokens = builder_target_tokens(builder->dataset, batch, count)};
-    fact->known = !together || builder_find_distinct(builder, batch, count, fact, err);
+    fact->known = builder_find_distinct(builder, batch, count, fact, err);
     return fact->known ? fact : NULL;
 }
 
@@ -150,8 +149,6 @@ static bool builder_add_fact(struct span_builder *builder, uint32_t at, const st
 {
     size_t count = (size_t)fact->of.src_distinct + fact->of.tgt_distinct;
     builder->of[at] = fact->of;
-    if (count == 0)
-        return true;
     if (!builder_reserve_ids(&builder->distinct, &builder->distinct_capacity, builder->distinct_count + count, err))
         return false;
     memcpy(builder->distinct + builder->distinct_count, fact->distinct, count * sizeof *fact->distinct);
@@ -171,8 +168,8 @@ static bool builder_add_shards(struct span_builder *builder, uint32_t step, cons
     return true;
 }
 
-bool span_build(struct span_builder *builder, uint64_t first_step, uint32_t most, struct share share, bool together,
-                struct span *span, struct err *err)
+bool span_build(struct span_builder *builder, uint64_t first_step, uint32_t most, struct share share, struct span *span,
+                struct err *err)
 {
     uint32_t steps = 0, shards = 0;
     if (most > SPAN_STEPS)
@@ -184,7 +181,7 @@ bool span_build(struct span_builder *builder, uint64_t first_step, uint32_t most
     for (; steps < most && builder->packing.id_count + builder->distinct_count < SPAN_IDS; steps++) {
         uint32_t count;
         const uint32_t *batch = plan_batch(builder->plan, first_step + steps, &count);
-        const struct span_fact *fact = builder_fact(builder, first_step + steps, batch, count, together, err);
+        const struct span_fact *fact = builder_fact(builder, first_step + steps, batch, count, err);
         if (fact == NULL || !builder_add_fact(builder, steps, fact, err) ||
             !builder_add_shards(builder, steps, batch, count, share, &shards, err))
             return false;

@@ -17,7 +17,7 @@ enum { SPAN_KEPT = 128 }; /* steps that are remembered: more than the members of
 /* What is said of a step, whoever computes it. */
 struct span_fact {
     uint64_t step;
-    bool known, together;
+    bool known;
     struct span_step of;
     uint16_t *distinct; /* [capacity], of which `of` says how many are there; NULL until there are any */
     size_t capacity;
@@ -40,9 +40,8 @@ bool span_builder_open(struct span_builder *builder, const struct dataset *datas
 void span_builder_close(struct span_builder *builder);
 
 /* The span of at most `most` steps (>= 1) from `first_step`, for the shards of `share`; fewer where the rows are many.
- * `together`: others compute the steps' other shards, so the batches' distinct ids are told. All but generation and
- * number of `span` are filled. */
-bool span_build(struct span_builder *builder, uint64_t first_step, uint32_t most, struct share share, bool together,
-                struct span *span, struct err *err);
+ * All but generation and number of `span` are filled. */
+bool span_build(struct span_builder *builder, uint64_t first_step, uint32_t most, struct share share, struct span *span,
+                struct err *err);
 
 #endif

@@ -7,7 +7,10 @@
 #ifndef LSTMQ_LEDGER_H
 #define LSTMQ_LEDGER_H
 
-#include "proto/wire/message.h"
+#include "proto/base/err.h"
+#include "proto/base/step_result.h"
+
+#include <stddef.h>
 
 struct ledger {
     uint64_t first;              /* step that results[0] is of */

@@ -18,8 +18,8 @@
 #include "coordinator/run/journal.h"
 #include "proto/base/buffer.h"
 #include "proto/base/config.h"
+#include "proto/base/step_result.h"
 #include "proto/store/checkpoint.h"
-#include "proto/wire/message.h"
 
 #define RUN_OPTIONS "options.yaml"
 

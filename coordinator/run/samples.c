@@ -5,6 +5,7 @@
 #include "proto/base/typed.h"
 #include "proto/text/lines.h"
 #include "proto/text/normalise.h"
+#include "proto/wire/message.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

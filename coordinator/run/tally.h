@@ -8,8 +8,8 @@
 #define LSTMQ_TALLY_H
 
 #include "coordinator/run/run.h"
+#include "proto/base/step_result.h"
 #include "proto/store/checkpoint.h"
-#include "proto/wire/message.h"
 
 /* Count one step. ERR_PROTOCOL when it has no tokens; that its sums are finite was checked with the message. */
 bool tally_step(struct checkpoint_state *state, const struct step_result *result, struct err *err);

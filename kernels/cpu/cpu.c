@@ -188,28 +188,29 @@ static void cpu_gemm(struct backend *self, const struct gemm *gemm)
         cpu_fail(cpu, &err);
 }
 
-static struct packed *cpu_pack(struct backend *self, const float *b, int N, int K, bool transposed, struct err *err)
+static struct prepacked *cpu_prepack(struct backend *self, const float *b, int N, int K, bool transposed,
+                                     struct err *err)
 {
     return multiplier_keep(cpu_cpu(self)->multiplier, b, N, K, transposed, err);
 }
 
-static void cpu_unpack(struct backend *self, struct packed *packed)
+static void cpu_prepack_free(struct backend *self, struct prepacked *prepacked)
 {
     (void)self;
-    packed_destroy(&packed);
+    prepacked_destroy(&prepacked);
 }
 
 /* ---- measurements ---- */
 
-static struct matmul *cpu_matmul_open(struct backend *self, const struct gemm *gemm, bool packed, struct err *err)
+static struct matmul *cpu_matmul_open(struct backend *self, const struct gemm *gemm, bool prepacked, struct err *err)
 {
     const struct cpu *cpu = cpu_cpu(self);
-    return matmul_open(team_threads(cpu->team), cpu->precision, gemm, packed, err);
+    return matmul_open(team_threads(cpu->team), cpu->precision, gemm, prepacked, err);
 }
 
-static bool cpu_watch(struct backend *self, struct sharing *sharing, struct err *err)
+static bool cpu_count_sharing(struct backend *self, struct sharing *sharing, struct err *err)
 {
-    return team_watch(cpu_cpu(self)->team, sharing, err);
+    return team_count_sharing(cpu_cpu(self)->team, sharing, err);
 }
 
 /* Wait until every thread has come: a job that is empty would be over before the first is awake. */
@@ -229,6 +230,28 @@ static void cpu_call_all(struct backend *self)
     team_run(team, team_threads(team), team_threads(team), cpu_meet, &here);
 }
 
+static const struct decode_table cpu_decode_table = {
+    .inputs_open = cpu_inputs_open,
+    .inputs_close = cpu_inputs_close,
+    .inputs_rows = cpu_inputs_rows,
+    .single_open = cpu_single_open,
+    .single_close = cpu_single_close,
+    .single_run = cpu_single_run,
+    .projection_open = cpu_projection_open,
+    .projection_close = cpu_projection_close,
+    .projection_bytes = cpu_projection_bytes,
+    .projection_argmax = cpu_projection_argmax,
+};
+
+static const struct measure_table cpu_measure_table = {
+    .sweep = cpu_sweep,
+    .matmul_open = cpu_matmul_open,
+    .matmul_run = matmul_run,
+    .matmul_close = matmul_close,
+    .count_sharing = cpu_count_sharing,
+    .call_all = cpu_call_all,
+};
+
 static const struct backend_table cpu_table = {
     .name = "cpu",
     .version = cpu_version,
@@ -242,42 +265,25 @@ static const struct backend_table cpu_table = {
     .download = cpu_copy,
     .zero = cpu_zero,
     .gemm = cpu_gemm,
-    .pack = cpu_pack,
-    .unpack = cpu_unpack,
+    .prepack = cpu_prepack,
+    .prepack_free = cpu_prepack_free,
     .gather = cpu_gather,
     .scatter_add = cpu_scatter_add,
     .zero_rows = cpu_zero_rows,
-    .fold = cpu_fold,
+    .segment_sum = cpu_segment_sum,
     .column_sum = cpu_column_sum,
     .recurrent_forward = cpu_recurrent_forward,
     .recurrent_backward = cpu_recurrent_backward,
     .cross_entropy = cpu_cross_entropy,
     .argmax = cpu_argmax,
-    .top_k = cpu_top_k,
-    .inputs_open = cpu_inputs_open,
-    .inputs_close = cpu_inputs_close,
-    .inputs_rows = cpu_inputs_rows,
-    .single_open = cpu_single_open,
-    .single_close = cpu_single_close,
-    .single_run = cpu_single_run,
-    .projection_open = cpu_projection_open,
-    .projection_close = cpu_projection_close,
-    .projection_bytes = cpu_projection_bytes,
-    .likeliest = cpu_likeliest,
-    .sweep = cpu_sweep,
-    .sigmoid = cpu_sigmoid,
-    .sigmoid_backward = cpu_sigmoid_backward,
     .sum_squares = cpu_sum_squares,
     .norms_float = cpu_norms_float,
     .sgd = cpu_sgd,
     .adam = cpu_adam,
     .quantise = cpu_quantise,
     .dequantise = cpu_dequantise,
-    .matmul_open = cpu_matmul_open,
-    .matmul_run = matmul_run,
-    .matmul_close = matmul_close,
-    .watch = cpu_watch,
-    .call_all = cpu_call_all,
+    .decode = &cpu_decode_table,
+    .measure = &cpu_measure_table,
 };
 
 struct backend *cpu_open(int threads, enum precision precision, struct err *err)

@@ -1,12 +1,14 @@
 /* cpu.h - the CPU backend's own struct, shared by the files of this folder and nobody else. */
-#ifndef LSTMQ_CPU_H
-#define LSTMQ_CPU_H
+#ifndef LSTMQ_KERNELS_CPU_CPU_H
+#define LSTMQ_KERNELS_CPU_CPU_H
 
 #include "kernels/backend.h"
 #include "kernels/cpu/gemm/fma.h"
 #include "kernels/cpu/gemm/gemm.h"
 #include "kernels/cpu/team.h"
 #include "kernels/cpu/vector.h"
+#include "kernels/decode.h"
+#include "kernels/measure.h"
 
 struct cpu {
     struct backend backend; /* first: a struct backend * of this table is a struct cpu * */
@@ -62,12 +64,11 @@ void cpu_recurrent_backward(struct backend *self, const struct recurrent *layer,
 void cpu_gather(struct backend *self, const float *table, const int32_t *index, int count, int width, float *out);
 void cpu_scatter_add(struct backend *self, const float *rows, const int32_t *index, int count, int width, float *table);
 void cpu_zero_rows(struct backend *self, const int32_t *index, int count, int width, float *table);
-void cpu_fold(struct backend *self, const float *rows, const int32_t *slot, int N, int U, int width, float *out);
+void cpu_segment_sum(struct backend *self, const float *rows, const int32_t *slot, int N, int U, int width, float *out);
 void cpu_column_sum(struct backend *self, const float *rows, int count, int width, bool accumulate, float *out);
 void cpu_cross_entropy(struct backend *self, float *logits, const int32_t *target, int N, int V, bool gradient,
                        float *loss, int32_t *predicted);
 void cpu_argmax(struct backend *self, const float *logits, int N, int V, int32_t *index);
-void cpu_top_k(struct backend *self, const float *logits, int N, int V, int k, float *values, int32_t *index);
 
 /* inputs.c: */
 struct inputs *cpu_inputs_open(struct backend *self, const struct inputs_of *of, struct err *err);
@@ -77,7 +78,7 @@ const float *cpu_inputs_rows(struct backend *self, struct inputs *inputs, const 
 
 /* single.c: */
 struct single *cpu_single_open(struct backend *self, enum cell cell, const float *w_hh, int H,
-                               const struct packed *packed, struct err *err);
+                               const struct prepacked *prepacked, struct err *err);
 void cpu_single_close(struct backend *self, struct single *single);
 void cpu_single_run(struct backend *self, struct single *single, const float *input, const int32_t *slot, int T,
                     float *h, float *c);
@@ -85,16 +86,15 @@ void cpu_single_run(struct backend *self, struct single *single, const float *in
 /* sweep.c: */
 void cpu_sweep(struct backend *self, const void *memory, size_t bytes);
 
-/* likeliest.c: */
+/* projection.c: */
 struct projection *cpu_projection_open(struct backend *self, const float *w, const float *bias, int V, int H,
-                                       const struct packed *packed, struct err *err);
+                                       const struct prepacked *prepacked, struct err *err);
 void cpu_projection_close(struct backend *self, struct projection *projection);
 size_t cpu_projection_bytes(struct backend *self, const struct projection *projection);
-void cpu_likeliest(struct backend *self, const struct projection *projection, const float *h, int N, int32_t *index);
+void cpu_projection_argmax(struct backend *self, const struct projection *projection, const float *h, int N,
+                           int32_t *index);
 
 /* elements.c: */
-void cpu_sigmoid(struct backend *self, float *x, size_t count);
-void cpu_sigmoid_backward(struct backend *self, const float *y, float *dy, size_t count);
 double cpu_sum_squares(struct backend *self, const float *x, size_t count);
 void cpu_norms_float(struct backend *self, const float *const *x, const size_t *sizes, int count, float scale,
                      float *norms);

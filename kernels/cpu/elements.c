@@ -19,34 +19,6 @@ static void elements_by_elements(struct backend *self, size_t count, cpu_part *p
     cpu_cut((struct cpu *)self, count, GRAIN, count, part, arguments);
 }
 
-static void elements_sigmoid_part(const struct cpu *cpu, void *arguments, struct slice s)
-{
-    float *x = arguments;
-    cpu->vector->sigmoid(s.count, x + s.first);
-}
-
-void cpu_sigmoid(struct backend *self, float *x, size_t count)
-{
-    elements_by_elements(self, count, elements_sigmoid_part, x);
-}
-
-struct sigmoid_backward {
-    const float *y;
-    float *dy;
-};
-
-static void elements_sigmoid_backward_part(const struct cpu *cpu, void *arguments, struct slice s)
-{
-    const struct sigmoid_backward *a = arguments;
-    cpu->vector->sigmoid_backward(s.count, a->y + s.first, a->dy + s.first);
-}
-
-void cpu_sigmoid_backward(struct backend *self, const float *y, float *dy, size_t count)
-{
-    struct sigmoid_backward a = {y, dy};
-    elements_by_elements(self, count, elements_sigmoid_backward_part, &a);
-}
-
 struct squares {
     const float *x;
     size_t count;

@@ -112,7 +112,7 @@ static bool inputs_compute(struct cpu *cpu, struct inputs *inputs, const int32_t
                               .bias = of->bias,
                               .c = inputs->rows + (size_t)inputs->used * (size_t)of->G,
                               .transpose_b = true,
-                              .packed = of->packed};
+                              .prepacked = of->prepacked};
     inputs->used += fresh;
     return multiplier_run(cpu->multiplier, &gemm, err);
 }

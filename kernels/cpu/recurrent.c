@@ -19,7 +19,7 @@ struct pass {
     struct cpu *cpu;
     const struct recurrent *layer;
     const struct recurrent_gradient *gradient; /* backward only                                  */
-    const struct packed *packed;               /* W_hh; NULL when no step has a state before it  */
+    const struct prepacked *prepacked;         /* W_hh; NULL when no step has a state before it  */
     float *dh, *dc;                            /* [B, H] backward only: of the step in progress  */
     int G;
     atomic_bool failed;
@@ -100,7 +100,7 @@ static bool recurrent_forward_step(const struct pass *pass, int thread, int t, i
     float *gates = recurrent_row_of(layer->gates, at, pass->G), *h = recurrent_row_of(layer->h, at, H);
 
     if (h_before != NULL)
-        ok = multiplier_rows(pass->cpu->multiplier, pass->packed, thread, rows, h_before, gates);
+        ok = multiplier_rows(pass->cpu->multiplier, pass->prepacked, thread, rows, h_before, gates);
     else
         recurrent_copy(gates, NULL, rows, pass->G);
     recurrent_copy(recurrent_row_of(layer->h_before, at, H), h_before, rows, H);
@@ -151,7 +151,7 @@ static bool recurrent_backward_step(const struct pass *pass, int thread, int t, 
     int H = layer->H, at = seq->offset[t] + first, before = t > 0 ? seq->offset[t - 1] + first : first;
     float *dh = recurrent_row_of(pass->dh, first, H), *dc = recurrent_row_of(pass->dc, first, H);
     float *gates = recurrent_row_of(layer->gates, at, pass->G);
-    bool ok = next == 0 || multiplier_rows(pass->cpu->multiplier, pass->packed, thread, next,
+    bool ok = next == 0 || multiplier_rows(pass->cpu->multiplier, pass->prepacked, thread, next,
                                            recurrent_row(layer->gates, seq->offset[t + 1] + first, pass->G), dh);
 
     recurrent_copy(recurrent_row_of(dh, next, H), recurrent_row(gradient->dh_last, first + next, H), rows - next, H);
@@ -179,7 +179,7 @@ static bool recurrent_backward_rows(const struct pass *pass, int thread, int fir
             ok = recurrent_backward_step(pass, thread, t, first, rows, recurrent_mine(seq, t + 1, first, last));
     }
     if (ok && gradient->dh0 != NULL)
-        ok = multiplier_rows(pass->cpu->multiplier, pass->packed, thread, last - first,
+        ok = multiplier_rows(pass->cpu->multiplier, pass->prepacked, thread, last - first,
                              recurrent_row(layer->gates, first, pass->G), recurrent_row_of(gradient->dh0, first, H));
     if (layer->cell == CELL_LSTM)
         recurrent_copy(recurrent_row_of(gradient->dc0, first, H), recurrent_row(pass->dc, first, H), last - first, H);
@@ -199,7 +199,7 @@ static void recurrent_run_part(void *context, int thread, int part, int parts)
 }
 
 /* Pack W_hh, cut the rows over threads and take them through the sequence. */
-static void recurrent_run(struct pass *pass, bool needs_packed)
+static void recurrent_run(struct pass *pass, bool needs_prepacked)
 {
     struct cpu *cpu = pass->cpu;
     const struct recurrent *layer = pass->layer;
@@ -207,11 +207,11 @@ static void recurrent_run(struct pass *pass, bool needs_packed)
     int N = backward ? layer->H : pass->G, K = backward ? pass->G : layer->H;
     struct err err;
 
-    if (needs_packed) {
-        pass->packed = !backward && layer->packed_hh != NULL
-                           ? layer->packed_hh
-                           : multiplier_pack(cpu->multiplier, layer->w_hh, N, K, !backward, &err);
-        if (pass->packed == NULL || !multiplier_prepare(cpu->multiplier, pass->packed, layer->seq->B, &err)) {
+    if (needs_prepacked) {
+        pass->prepacked = !backward && layer->prepacked != NULL
+                              ? layer->prepacked
+                              : multiplier_pack(cpu->multiplier, layer->w_hh, N, K, !backward, &err);
+        if (pass->prepacked == NULL || !multiplier_prepare(cpu->multiplier, pass->prepacked, layer->seq->B, &err)) {
             cpu_fail(cpu, &err);
             return;
         }

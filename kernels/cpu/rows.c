@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* column_sum and fold: columns that go together; column_sum: rows that are summed first. */
+/* column_sum and segment_sum: columns that go together; column_sum: rows that are summed first. */
 enum { SUM_COLUMNS = 128, SUM_ROWS = 64 };
 
 static void rows_by_rows(struct backend *self, int rows, int width, cpu_part *part, void *arguments)
@@ -72,7 +72,7 @@ void cpu_zero_rows(struct backend *self, const int32_t *index, int count, int wi
     rows_by_rows(self, count, width, rows_zero_rows_part, &a);
 }
 
-struct fold {
+struct segment_sum {
     const float *rows;
     const int32_t *slot;
     size_t N, U, width;
@@ -80,19 +80,19 @@ struct fold {
 };
 
 /* Some columns, so that each sum runs over n in order. */
-static void rows_fold_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void rows_segment_sum_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
-    const struct fold *a = arguments;
+    const struct segment_sum *a = arguments;
     for (size_t u = 0; u < a->U; u++)
         memset(a->out + u * a->width + s.first, 0, s.count * sizeof *a->out);
     for (size_t n = 0; n < a->N; n++)
         cpu->vector->add(s.count, a->out + (size_t)a->slot[n] * a->width + s.first, a->rows + n * a->width + s.first);
 }
 
-void cpu_fold(struct backend *self, const float *rows, const int32_t *slot, int N, int U, int width, float *out)
+void cpu_segment_sum(struct backend *self, const float *rows, const int32_t *slot, int N, int U, int width, float *out)
 {
-    struct fold a = {rows, slot, (size_t)N, (size_t)U, (size_t)width, out};
-    rows_by_columns(self, N, width, rows_fold_part, &a);
+    struct segment_sum a = {rows, slot, (size_t)N, (size_t)U, (size_t)width, out};
+    rows_by_columns(self, N, width, rows_segment_sum_part, &a);
 }
 
 static void rows_column_block(const struct cpu *cpu, const float *rows, size_t count, size_t width, size_t columns,
@@ -156,59 +156,20 @@ void cpu_cross_entropy(struct backend *self, float *logits, const int32_t *targe
     rows_by_rows(self, N, V, rows_cross_entropy_part, &a);
 }
 
-struct largest {
+struct argmax {
     const float *logits;
-    int V, k;
-    float *values;
+    int V;
     int32_t *index;
 };
 
 static void rows_argmax_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
-    const struct largest *a = arguments;
+    const struct argmax *a = arguments;
     cpu->vector->argmax((int)s.count, a->V, a->logits + s.first * (size_t)a->V, a->index + s.first);
 }
 
 void cpu_argmax(struct backend *self, const float *logits, int N, int V, int32_t *index)
 {
-    struct largest a = {.logits = logits, .V = V, .index = index};
+    struct argmax a = {logits, V, index};
     rows_by_rows(self, N, V, rows_argmax_part, &a);
-}
-
-/* Insertion into the k best so far; almost every logit loses its first comparison. */
-static void rows_top_k_row(const float *logits, int V, int k, float *values, int32_t *index)
-{
-    int held = 0;
-    for (int v = 0; v < V; v++) {
-        if (held == k && !(logits[v] > values[k - 1]))
-            continue;
-        int at = held < k ? held++ : k - 1;
-        for (; at > 0 && logits[v] > values[at - 1]; at--) {
-            values[at] = values[at - 1];
-            index[at] = index[at - 1];
-        }
-        values[at] = logits[v];
-        index[at] = v;
-    }
-}
-
-static void rows_top_k_part(const struct cpu *cpu, void *arguments, struct slice s)
-{
-    const struct largest *a = arguments;
-    size_t k = (size_t)a->k;
-    (void)cpu;
-    for (size_t n = s.first; n < s.first + s.count; n++)
-        rows_top_k_row(a->logits + n * (size_t)a->V, a->V, a->k, a->values + n * k, a->index + n * k);
-}
-
-void cpu_top_k(struct backend *self, const float *logits, int N, int V, int k, float *values, int32_t *index)
-{
-    struct largest a = {logits, V, k, values, index};
-    if (k >= 1 && k <= V) {
-        rows_by_rows(self, N, V, rows_top_k_part, &a);
-        return;
-    }
-    struct err err;
-    err_set(&err, ERR_USAGE, "top_k: k is %d of %d", k, V);
-    cpu_fail((struct cpu *)self, &err);
 }

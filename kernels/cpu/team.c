@@ -7,7 +7,7 @@
  * goes to sleep sees that it need not, or the one who wakes sees that it must. */
 #include "kernels/cpu/team.h"
 
-#include "kernels/cpu/watch.h"
+#include "kernels/cpu/job_clock.h"
 #include "proto/base/clock.h"
 
 #include <errno.h>
@@ -50,7 +50,7 @@ struct team {
     int threads, started; /* the caller among both */
     bool spins;
     void (*begin)(void);
-    struct watch *watch;                       /* NULL while nobody watches */
+    struct job_clock *clock;                   /* NULL while nobody watches */
     atomic_bool over;                          /* the threads are to go home */
     struct mate *mates;                        /* [threads - 1], those of thread 1, 2, ... */
     _Alignas(CACHE_LINE) _Atomic int32_t next; /* part that nobody has taken */
@@ -96,11 +96,11 @@ static bool team_spin(_Atomic int32_t *word, int32_t value)
 
 static void team_part(struct team *team, int thread, int part)
 {
-    struct watch *watch = team->watch;
-    int64_t begin = watch != NULL ? watch_now() : 0;
+    struct job_clock *clock = team->clock;
+    int64_t begin = clock != NULL ? job_clock_now() : 0;
     team->work(team->context, thread, part, team->parts);
-    if (watch != NULL)
-        watch_part(watch, part, watch_now() - begin);
+    if (clock != NULL)
+        job_clock_part(clock, part, job_clock_now() - begin);
 }
 
 static void team_take_parts(struct team *team, int thread)
@@ -211,19 +211,19 @@ void team_run(struct team *team, int threads, int parts, team_work *work, void *
     team->context = context;
     team->parts = parts;
     team->core = sched_getcpu();
-    if (team->watch != NULL)
-        watch_begin(team->watch, parts);
+    if (team->clock != NULL)
+        job_clock_begin(team->clock, parts);
     team_run_mates(team, mates);
-    if (team->watch != NULL)
-        watch_end(team->watch, mates + 1, parts);
+    if (team->clock != NULL)
+        job_clock_end(team->clock, mates + 1, parts);
 }
 
-bool team_watch(struct team *team, struct sharing *sharing, struct err *err)
+bool team_count_sharing(struct team *team, struct sharing *sharing, struct err *err)
 {
-    watch_close(&team->watch);
+    job_clock_close(&team->clock);
     if (sharing != NULL)
-        team->watch = watch_open(sharing, team->threads, err);
-    return sharing == NULL || team->watch != NULL;
+        team->clock = job_clock_open(sharing, team->threads, err);
+    return sharing == NULL || team->clock != NULL;
 }
 
 /* ---- life ---- */
@@ -294,7 +294,7 @@ void team_close(struct team **team)
         team_ring(&gone->mates[i]);
     for (int i = 0; i < gone->started - 1; i++)
         pthread_join(gone->mates[i].thread, NULL);
-    watch_close(&gone->watch);
+    job_clock_close(&gone->clock);
     free(gone->mates);
     free(gone);
 }

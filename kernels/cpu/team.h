@@ -8,8 +8,8 @@
  * loops. Its threads block all signals.
  *
  * One thread owns a team. Born in team_open, given back by team_close, which joins the threads. */
-#ifndef LSTMQ_TEAM_H
-#define LSTMQ_TEAM_H
+#ifndef LSTMQ_KERNELS_CPU_TEAM_H
+#define LSTMQ_KERNELS_CPU_TEAM_H
 
 #include "kernels/sharing.h"
 #include "proto/base/err.h"
@@ -36,6 +36,6 @@ void team_run(struct team *team, int threads, int parts, team_work *work, void *
 
 /* From now on add to `sharing`, which stays until another is given, NULL for none, or the team is closed. Between jobs
  * only; false and err when there is no memory. */
-bool team_watch(struct team *team, struct sharing *sharing, struct err *err);
+bool team_count_sharing(struct team *team, struct sharing *sharing, struct err *err);
 
 #endif

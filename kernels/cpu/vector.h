@@ -5,8 +5,8 @@
  * threads: the caller cuts the work into rows or blocks. Within one table the bits of an element depend on its inputs
  * and its place in its row, never on how many rows a call has or how memory is aligned. Pure functions; any thread.
  * Shapes: see kernels/shape.h. */
-#ifndef LSTMQ_VECTOR_H
-#define LSTMQ_VECTOR_H
+#ifndef LSTMQ_KERNELS_CPU_VECTOR_H
+#define LSTMQ_KERNELS_CPU_VECTOR_H
 
 #include "kernels/backend.h"
 
@@ -32,8 +32,6 @@ struct vector_table {
     void (*argmax)(int rows, int V, const float *logits, int32_t *index);
 
     void (*add)(size_t count, float *to, const float *from); /* to += from */
-    void (*sigmoid)(size_t count, float *x);
-    void (*sigmoid_backward)(size_t count, const float *y, float *dy);
     double (*sum_squares)(size_t count,
                           const float *x); /* in double; the order of its additions depends on count alone */
     /* Of scale * x, in fp32: element i in lane i mod 8, then the lanes in order, then what is left of a whole eight. The

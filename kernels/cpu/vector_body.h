@@ -260,28 +260,6 @@ static void vector_add(size_t count, float *to, const float *from)
     FOR_VECTORS(count, vector_add_step, to, from);
 }
 
-STEP vector_sigmoid_step(float *x, size_t at, int lanes)
-{
-    vec_store(x + at, lanes, vector_sigmoid(vec_load(x + at, lanes, 0)));
-}
-
-static void vector_sigmoid_forward(size_t count, float *x)
-{
-    FOR_VECTORS(count, vector_sigmoid_step, x);
-}
-
-STEP vector_sigmoid_backward_step(const float *y, float *dy, size_t at, int lanes)
-{
-    const vec value = vec_load(y + at, lanes, 0);
-    const vec slope = vec_mul(value, vec_sub(vec_set(1.0f), value));
-    vec_store(dy + at, lanes, vec_mul(vec_load(dy + at, lanes, 0), slope));
-}
-
-static void vector_sigmoid_backward(size_t count, const float *y, float *dy)
-{
-    FOR_VECTORS(count, vector_sigmoid_backward_step, y, dy);
-}
-
 STEP vector_square_step(vec_sum *sum, const float *x, size_t at, int lanes)
 {
     *sum = vec_sum_add_square(*sum, vec_load(x + at, lanes, 0));
@@ -531,8 +509,6 @@ const struct vector_table VECTOR_TABLE = {
     .cross_entropy = vector_cross_entropy,
     .argmax = vector_argmax,
     .add = vector_add,
-    .sigmoid = vector_sigmoid_forward,
-    .sigmoid_backward = vector_sigmoid_backward,
     .sum_squares = vector_sum_squares,
     .sum_squares_float = vector_sum_squares_float,
     .sgd = vector_sgd,

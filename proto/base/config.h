@@ -34,7 +34,7 @@ enum split { SPLIT_TAIL, SPLIT_SOURCE };
 enum vocab_from { VOCAB_FROM_ALL, VOCAB_FROM_TRAIN };
 enum unknown { UNKNOWN_FREQUENT, UNKNOWN_OWN };
 enum cell { CELL_LSTM, CELL_RNN };
-enum optimizer { OPTIMIZER_SGD, OPTIMIZER_ADAM };
+enum optimizer_rule { OPTIMIZER_SGD, OPTIMIZER_ADAM };
 enum norm { NORM_DOUBLE, NORM_FLOAT };
 enum keep_best { KEEP_VAL_ACC, KEEP_VAL_LOSS, KEEP_BLEU, KEEP_BLEU_NORMALISED };
 enum loss_mean { MEAN_BATCH, MEAN_TOKEN };

@@ -9,6 +9,8 @@
 #define LSTMQ_MESSAGE_H
 
 #include "proto/base/err.h"
+#include "proto/base/rows.h"
+#include "proto/base/step_result.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -67,13 +69,6 @@ struct text {
     size_t size;
 };
 
-/* Bulk form of a step's result. Sums over the whole batch, so equal on every rank. */
-struct step_result {
-    double loss_sum;  /* of tokens' losses                          */
-    double grad_norm; /* of the batch's mean gradient, before clipping */
-    uint32_t tokens, correct;
-};
-
 struct hello {
     struct text build, backend, backend_version, isa, precision; /* at most MESSAGE_NAME bytes each */
     uint32_t threads;
@@ -126,17 +121,8 @@ struct credit {
     uint32_t units; /* 1..1024 spans or validation requests more than so far */
 };
 
-/* Sentences as encoded ids, packed: row r has src_lengths[r] then tgt_lengths[r] ids in `ids`, rows one after the
- * other. Lengths count what the model sees, markers included; 1..1002 each. Bulk frames in this order, all u16. */
-struct rows {
-    uint32_t count;
-    const uint16_t *src_lengths, *tgt_lengths;
-    const uint16_t *ids;
-    size_t id_count;
-};
-
 /* One step of a span. Of a batch's distinct ids, those of all its shards together, rising, a side's at a time, so that
- * every rank reduces the same rows of the embeddings; both 0 in a generation of one worker, which knows them itself. */
+ * every rank reduces the same rows of the embeddings. */
 struct span_step {
     uint32_t tokens;       /* target tokens of the whole batch */
     uint32_t src_distinct; /* ids in `distinct`                */
@@ -159,7 +145,7 @@ struct span {
     uint32_t shard_count;
     const uint16_t *distinct; /* bulk: [distinct_count]; step after step: source ids, then target ids */
     size_t distinct_count;
-    struct rows rows;
+    struct rows rows; /* bulk: lengths of either side, ids; lengths are 1..ROW_LENGTH */
 };
 
 struct report {

@@ -99,7 +99,7 @@ static struct rows fuzz_worker_rows(void)
     return rows;
 }
 
-/* One step or two, of one shard each; in a generation of several with all ids announced, or nearly all. */
+/* One step or two, of one shard each; with all ids announced, or nearly all. */
 static struct message fuzz_worker_span(void)
 {
     static struct span_step of[2];
@@ -107,8 +107,8 @@ static struct message fuzz_worker_span(void)
     static uint16_t distinct[2 * (SRC_WORDS + TGT_WORDS)];
     struct rows rows = fuzz_worker_rows();
     uint8_t shape = script_byte();
-    uint32_t steps = 1 + shape % 2, src = fuzz_worker_desk.size > 1 ? SRC_WORDS - (shape == 255) : 0;
-    uint32_t tgt = fuzz_worker_desk.size > 1 ? TGT_WORDS - (shape == 254) : 0;
+    uint32_t steps = 1 + shape % 2, src = SRC_WORDS - (shape == 255);
+    uint32_t tgt = TGT_WORDS - (shape == 254);
     size_t count = 0;
     for (uint32_t step = 0; step < steps; step++) {
         uint32_t before = step * rows.count / steps, after = (step + 1) * rows.count / steps;

@@ -13,6 +13,7 @@
 #define LSTMQ_TESTS_FUZZ_HOST_H
 
 #include "kernels/backend.h"
+#include "kernels/collective.h"
 #include "proto/base/log.h"
 #include "proto/store/safetensors.h"
 #include "proto/wire/auth/curve.h"
@@ -24,7 +25,7 @@
 #include "tests/fuzz/wire.h"
 #include "worker/cluster/shared.h"
 #include "worker/cluster/worker.h"
-#include "worker/collective/collective.h"
+#include "worker/collective/ring.h"
 #include "worker/model/model.h"
 
 #include <stdio.h>
@@ -372,8 +373,8 @@ static bool host_all_reduce(struct collective *self, enum collective_element ele
     return !host_ring_fails(err, 0);
 }
 
-static bool host_fold(struct collective *self, int64_t *data, size_t count, float scale, float *result,
-                      uint64_t *handle, struct err *err)
+static bool host_all_reduce_scaled(struct collective *self, int64_t *data, size_t count, float scale, float *result,
+                                   uint64_t *handle, struct err *err)
 {
     for (size_t i = 0; i < count; i++)
         result[i] = (float)data[i] * (float)host.size * scale;
@@ -418,7 +419,7 @@ struct collective *__wrap_ring_open(const struct ring_options *options, struct e
                                                   .listen = host_listen,
                                                   .connect = host_connect,
                                                   .all_reduce = host_all_reduce,
-                                                  .fold = host_fold,
+                                                  .all_reduce_scaled = host_all_reduce_scaled,
                                                   .broadcast = host_broadcast,
                                                   .wait = host_wait,
                                                   .abort = host_abort,

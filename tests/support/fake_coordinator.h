@@ -6,12 +6,13 @@
 #ifndef LSTMQ_FAKE_COORDINATOR_H
 #define LSTMQ_FAKE_COORDINATOR_H
 
+#include "kernels/collective.h"
 #include "proto/base/buffer.h"
 #include "proto/base/clock.h"
 #include "proto/base/random.h"
 #include "worker/cluster/parcel.h"
 #include "worker/cluster/worker.h"
-#include "worker/collective/collective.h"
+#include "worker/collective/local.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -336,8 +337,6 @@ static void fake_send_span(struct fake *fake, uint32_t rank, uint64_t step)
         shards[count++] = (struct span_shard){.shard = shard, .rows = here};
         rows += here;
     }
-    if (W == 1)
-        made.of.src_distinct = made.of.tgt_distinct = 0;
     fake_coordinator_say(fake, (int)rank,
                          &(struct message){.type = MESSAGE_SPAN,
                                            .span = {.generation = fake->generation,

@@ -2,8 +2,10 @@
 #ifndef LSTMQ_TEST_RANKS_H
 #define LSTMQ_TEST_RANKS_H
 
+#include "kernels/collective.h"
 #include "proto/base/clock.h"
-#include "worker/collective/collective.h"
+#include "worker/collective/local.h"
+#include "worker/collective/ring.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -49,7 +51,7 @@ struct ranks {
     void *zmq_context;
     struct local_hub *hub;
     uint64_t generation;
-    int64_t patience_ms;
+    int64_t timeout_ms;
     const char *endpoints[RANKS_MOST];
     rank_work *work;
     void *context; /* the test's */
@@ -107,7 +109,7 @@ static inline bool rank_connect(struct rank *rank, struct err *err)
                                      .rank = rank->number,
                                      .size = all->size,
                                      .endpoints = all->endpoints,
-                                     .patience_ms = all->patience_ms};
+                                     .timeout_ms = all->timeout_ms};
     return rank->collective->op->connect(rank->collective, &group, err);
 }
 

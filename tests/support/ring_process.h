@@ -9,9 +9,10 @@
 #ifndef LSTMQ_TESTS_RING_PROCESS_H
 #define LSTMQ_TESTS_RING_PROCESS_H
 
+#include "kernels/collective.h"
 #include "proto/wire/loop.h"
 #include "proto/wire/watch.h"
-#include "worker/collective/collective.h"
+#include "worker/collective/ring.h"
 
 #include <pthread.h>
 #include <sys/eventfd.h>

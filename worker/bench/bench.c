@@ -1,7 +1,10 @@
 /* bench.c - repeated measurements and their medians; see bench.h. */
 #include "worker/bench/bench.h"
 
+#include "proto/text/vocab.h"
+
 #include <stdlib.h>
+#include <string.h>
 
 /* Runs before the first that counts, the fewest that count, and the most that are kept. */
 enum { WARM_UP = 2, RUNS_LEAST = 3, RUNS_MOST = 100000 };
@@ -40,18 +43,48 @@ bool bench_time(const struct work *work, double seconds, struct timing *timing, 
     return ok;
 }
 
+/* What a step looks up: all source ids, and the decoder's inputs, which are <sos> and all target ids but the last. */
+static void bench_mark(const struct rows *rows, bool *src, bool *tgt)
+{
+    const uint16_t *id = rows->ids;
+    tgt[ID_SOS] = true;
+    for (uint32_t r = 0; r < rows->count; r++) {
+        for (int i = 0; i < rows->src_lengths[r]; i++)
+            src[*id++] = true;
+        for (int i = 0; i + 1 < rows->tgt_lengths[r]; i++)
+            tgt[*id++] = true;
+        id++;
+    }
+}
+
+static uint32_t bench_list(const bool *marks, int vocab, uint16_t *ids)
+{
+    uint32_t count = 0;
+    for (int id = 0; id < vocab; id++)
+        if (marks[id])
+            ids[count++] = (uint16_t)id;
+    return count;
+}
+
 bool bench_training_step(struct training *training, const struct bench_data *data, size_t first,
                          struct step_result *result, struct err *err)
 {
-    size_t count = (size_t)training->config.train_batch;
-    struct span_step of = {0};
-    for (size_t r = first; r < first + count; r++)
-        of.tokens += data->rows.tgt_lengths[r];
-    struct span_shard shard = {.rows = (uint32_t)count};
-    struct span span = {
-        .first_step = training->step, .steps = 1, .of = &of, .shards = &shard, .shard_count = 1, .rows = data->rows};
-    struct span_cursor at = {.row = (uint32_t)first, .id = data->at[first]};
-    return train_step(training, &span, 0, &at, result, err);
+    bool marks[MODEL_SIDES][VOCAB_MOST];
+    uint16_t distinct[MODEL_SIDES][VOCAB_MOST];
+    const struct rows rows = bench_data_rows(data, first, (size_t)training->config.train_batch);
+    const struct span_shard shard = {.rows = rows.count};
+    struct step step = {.rows = rows, .shards = &shard, .shard_count = 1};
+    const int vocab[MODEL_SIDES] = {training->model->shape.src_vocab, training->model->shape.tgt_vocab};
+    for (int side = 0; side < MODEL_SIDES; side++)
+        memset(marks[side], 0, (size_t)vocab[side] * sizeof *marks[side]);
+    bench_mark(&rows, marks[SIDE_SRC], marks[SIDE_TGT]);
+    for (int side = 0; side < MODEL_SIDES; side++) {
+        step.distinct[side] = distinct[side];
+        step.distinct_count[side] = bench_list(marks[side], vocab[side], distinct[side]);
+    }
+    for (uint32_t r = 0; r < rows.count; r++)
+        step.tokens += rows.tgt_lengths[r];
+    return train_step(training, &step, result, err);
 }
 
 bool bench_training_open(struct training *training, const struct bench *bench, struct bench_data *data, struct err *err)

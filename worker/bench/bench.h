@@ -8,7 +8,7 @@
 
 #include "proto/base/buffer.h"
 #include "worker/bench/bench_data.h"
-#include "worker/model/phase.h"
+#include "worker/model/stopwatch.h"
 #include "worker/train/train_step.h"
 
 struct bench {

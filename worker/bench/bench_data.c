@@ -50,6 +50,14 @@ static bool bench_data_alloc(struct bench_data *data, size_t count, size_t lengt
     return err_set(err, ERR_MEMORY, "no memory for %zu pairs", count);
 }
 
+struct rows bench_data_rows(const struct bench_data *data, size_t first, size_t count)
+{
+    struct rows from = {.src_lengths = data->src_lengths + first,
+                        .tgt_lengths = data->tgt_lengths + first,
+                        .ids = data->ids + data->at[first]};
+    return rows_take(&from, (uint32_t)count);
+}
+
 void bench_data_free(struct bench_data *data)
 {
     free(data->src_lengths);

@@ -31,6 +31,9 @@ bool bench_data_read(struct bench_data *data, const struct translator *translato
 /* Put rows in the order in which a batch is translated: longest source first, then longest target. */
 bool bench_data_sort(struct bench_data *data, struct err *err);
 
+/* Rows first..first+count-1. */
+struct rows bench_data_rows(const struct bench_data *data, size_t first, size_t count);
+
 void bench_data_free(struct bench_data *data);
 
 #endif

@@ -118,7 +118,8 @@ static bool bench_kernels_column_sum(void *context, struct err *err)
 {
     struct kernels *kernels = context;
     kernels->backend->op->column_sum(kernels->backend, kernels->network->logits, kernels->tile,
-                                     kernels->shape->tgt_vocab, false, kernels->training.gradient_of.projection_bias);
+                                     kernels->shape->tgt_vocab, false,
+                                     kernels->training.gradients[0].of.projection_bias);
     return bench_kernels_check(kernels, err);
 }
 
@@ -136,23 +137,24 @@ static bool bench_kernels_scatter_add(void *context, struct err *err)
     struct kernels *kernels = context;
     const struct batch_side *side = &kernels->batch->tgt;
     kernels->backend->op->scatter_add(kernels->backend, kernels->network->decoder.x, side->distinct, side->real,
-                                      kernels->shape->E, kernels->training.gradient_of.decoder.embedding);
+                                      kernels->shape->E, kernels->training.gradients[0].of.decoder.embedding);
     return bench_kernels_check(kernels, err);
 }
 
-static bool bench_kernels_fold(void *context, struct err *err)
+static bool bench_kernels_segment_sum(void *context, struct err *err)
 {
     struct kernels *kernels = context;
     const struct batch_side *side = &kernels->batch->tgt;
-    kernels->backend->op->fold(kernels->backend, kernels->network->decoder.gates, side->slot, side->seq.N, side->U,
-                               kernels->shape->G, kernels->network->dinput);
+    kernels->backend->op->segment_sum(kernels->backend, kernels->network->decoder.gates, side->slot, side->seq.N,
+                                      side->U, kernels->shape->G, kernels->network->dinput);
     return bench_kernels_check(kernels, err);
 }
 
 static bool bench_kernels_sum_squares(void *context, struct err *err)
 {
     struct kernels *kernels = context;
-    kernels->backend->op->sum_squares(kernels->backend, kernels->training.gradient, kernels->training.model->elements);
+    kernels->backend->op->sum_squares(kernels->backend, kernels->training.gradients[0].arena,
+                                      kernels->training.model->elements);
     return bench_kernels_check(kernels, err);
 }
 
@@ -160,7 +162,7 @@ static bool bench_kernels_sum_squares(void *context, struct err *err)
 static bool bench_kernels_norms_float(void *context, struct err *err)
 {
     struct kernels *kernels = context;
-    const float *tensors[1] = {kernels->training.gradient};
+    const float *tensors[1] = {kernels->training.gradients[0].arena};
     size_t sizes[1] = {kernels->training.model->elements};
     float norms[1];
     kernels->backend->op->norms_float(kernels->backend, tensors, sizes, 1, 1.0f, norms);
@@ -171,11 +173,11 @@ static bool bench_kernels_adam(void *context, struct err *err)
 {
     struct kernels *kernels = context;
     const struct training *training = &kernels->training;
-    const struct optimiser *optimiser = &training->optimiser;
-    struct adam adam = {.lr = optimiser->lr, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .t = 10};
-    adam.decay = optimiser->decay;
-    kernels->backend->op->adam(kernels->backend, training->model->parameters, training->gradient, optimiser->m,
-                               optimiser->v, training->model->elements, 1e-3f, &adam);
+    const struct optimizer *optimizer = &training->optimizer;
+    struct adam adam = {.lr = optimizer->lr, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .t = 10};
+    adam.decay = optimizer->decay;
+    kernels->backend->op->adam(kernels->backend, training->model->parameters, training->gradients[0].arena,
+                               optimizer->m, optimizer->v, training->model->elements, 1e-3f, &adam);
     return bench_kernels_check(kernels, err);
 }
 
@@ -226,7 +228,7 @@ static bool bench_kernels_operations(struct bench *bench, struct kernels *kernel
         {"cross_entropy", bench_kernels_logits, bench_kernels_cross_entropy, tile, V, 0, 2 * F * tile * V},
         {"argmax", bench_kernels_logits, bench_kernels_argmax, tile, V, 0, F * tile * V},
         {"column_sum", NULL, bench_kernels_column_sum, tile, V, 0, F * tile * V},
-        {"fold", bench_kernels_decoder_forward, bench_kernels_fold, n, G, 0, F * (n + U) * G},
+        {"segment_sum", bench_kernels_decoder_forward, bench_kernels_segment_sum, n, G, 0, F * (n + U) * G},
         {"gather", NULL, bench_kernels_gather, U, E, 0, 2 * F * U * E},
         {"scatter_add", NULL, bench_kernels_scatter_add, real, E, 0, 3 * F * real * E},
         {"sum_squares", NULL, bench_kernels_sum_squares, elements, 1, 0, F * elements},
@@ -234,7 +236,7 @@ static bool bench_kernels_operations(struct bench *bench, struct kernels *kernel
         {"adam", NULL, bench_kernels_adam, elements, 1, 0, 7 * F * elements},
     };
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
-        if (!(list[i].run == bench_kernels_adam && kernels->training.optimiser.m == NULL) &&
+        if (!(list[i].run == bench_kernels_adam && kernels->training.optimizer.m == NULL) &&
             !bench_kernels_time(bench, kernels, &list[i], i == 0, err))
             return false;
     return true;

@@ -1,20 +1,21 @@
 /* bench_products.c - the matrix products of a step and what they count; see bench_products.h. */
 #include "worker/bench/bench_products.h"
 
+#include "kernels/measure.h"
 #include "proto/base/random.h"
 
 #include <stdlib.h>
 
-const struct phase_name phase_names[PHASES] = {
-    [PHASE_BATCH] = {"pack the batch", "batch"},
-    [PHASE_INPUT] = {"inputs", "input"},
-    [PHASE_RECURRENCE] = {"recurrence", "recurrence"},
-    [PHASE_LOGITS] = {"logits", "logits"},
-    [PHASE_CROSS_ENTROPY] = {"softmax, cross-entropy", "cross_entropy"},
-    [PHASE_PROJECTION_GRADIENT] = {"projection's gradient", "projection_gradient"},
-    [PHASE_RECURRENCE_BACKWARD] = {"recurrence backward", "recurrence_backward"},
-    [PHASE_INPUT_GRADIENT] = {"inputs' gradient", "input_gradient"},
-    [PHASE_UPDATE] = {"norm, clip, update", "update"},
+const struct lap_name lap_names[LAPS] = {
+    [LAP_BATCH] = {"pack the batch", "batch"},
+    [LAP_INPUT] = {"inputs", "input"},
+    [LAP_RECURRENCE] = {"recurrence", "recurrence"},
+    [LAP_LOGITS] = {"logits", "logits"},
+    [LAP_CROSS_ENTROPY] = {"softmax, cross-entropy", "cross_entropy"},
+    [LAP_PROJECTION_GRADIENT] = {"projection's gradient", "projection_gradient"},
+    [LAP_RECURRENCE_BACKWARD] = {"recurrence backward", "recurrence_backward"},
+    [LAP_INPUT_GRADIENT] = {"inputs' gradient", "input_gradient"},
+    [LAP_UPDATE] = {"norm, clip, update", "update"},
 };
 
 /* Of a packed sequence that starts with no state: the positions that multiply one. */
@@ -37,21 +38,21 @@ void products_list(const struct model_shape *shape, const struct step_counts *co
     int V = shape->tgt_vocab, E = shape->E, H = shape->H, G = shape->G;
     int n = (int)(counts->n + 0.5), m = (int)(counts->m + 0.5), u = (int)(counts->u + 0.5), v = (int)(counts->v + 0.5);
     const struct product products[PRODUCTS] = {
-        {"encoder input", PHASE_INPUT, u, G, E, false, true, true},
-        {"decoder input", PHASE_INPUT, v, G, E, false, true, true},
-        {"encoder state", PHASE_RECURRENCE, m, G, H, false, true, false},
-        {"decoder state", PHASE_RECURRENCE, n, G, H, false, true, false},
-        {"logits", PHASE_LOGITS, n, V, H, false, true, true},
-        {"d projection", PHASE_PROJECTION_GRADIENT, V, H, n, true, false, false},
-        {"d decoder output", PHASE_PROJECTION_GRADIENT, n, H, V, false, false, false},
-        {"d decoder state", PHASE_RECURRENCE_BACKWARD, n, H, G, false, false, false},
-        {"d encoder state", PHASE_RECURRENCE_BACKWARD, m, H, G, false, false, false},
-        {"d decoder w_hh", PHASE_INPUT_GRADIENT, G, H, n, true, false, false},
-        {"d encoder w_hh", PHASE_INPUT_GRADIENT, G, H, m, true, false, false},
-        {"d decoder w_ih", PHASE_INPUT_GRADIENT, G, E, v, true, false, false},
-        {"d encoder w_ih", PHASE_INPUT_GRADIENT, G, E, u, true, false, false},
-        {"d decoder input", PHASE_INPUT_GRADIENT, v, E, G, false, false, false},
-        {"d encoder input", PHASE_INPUT_GRADIENT, u, E, G, false, false, false},
+        {"encoder input", LAP_INPUT, u, G, E, false, true, true},
+        {"decoder input", LAP_INPUT, v, G, E, false, true, true},
+        {"encoder state", LAP_RECURRENCE, m, G, H, false, true, false},
+        {"decoder state", LAP_RECURRENCE, n, G, H, false, true, false},
+        {"logits", LAP_LOGITS, n, V, H, false, true, true},
+        {"d projection", LAP_PROJECTION_GRADIENT, V, H, n, true, false, false},
+        {"d decoder output", LAP_PROJECTION_GRADIENT, n, H, V, false, false, false},
+        {"d decoder state", LAP_RECURRENCE_BACKWARD, n, H, G, false, false, false},
+        {"d encoder state", LAP_RECURRENCE_BACKWARD, m, H, G, false, false, false},
+        {"d decoder w_hh", LAP_INPUT_GRADIENT, G, H, n, true, false, false},
+        {"d encoder w_hh", LAP_INPUT_GRADIENT, G, H, m, true, false, false},
+        {"d decoder w_ih", LAP_INPUT_GRADIENT, G, E, v, true, false, false},
+        {"d encoder w_ih", LAP_INPUT_GRADIENT, G, E, u, true, false, false},
+        {"d decoder input", LAP_INPUT_GRADIENT, v, E, G, false, false, false},
+        {"d encoder input", LAP_INPUT_GRADIENT, u, E, G, false, false, false},
     };
     for (int i = 0; i < PRODUCTS; i++)
         list[i] = products[i];
@@ -105,7 +106,7 @@ struct library_run {
 static bool bench_products_run_library(void *context, struct err *err)
 {
     struct library_run *run = context;
-    return run->backend->op->matmul_run(run->matmul, err);
+    return run->backend->op->measure->matmul_run(run->matmul, err);
 }
 
 /* The quicker of both ways; a way that the library has not is left out. */
@@ -114,16 +115,16 @@ static bool bench_products_time_library(struct backend *backend, const struct ge
 {
     bool ok = true;
     *ms = 0;
-    for (int packed = 0; packed < 2 && ok && backend->op->matmul_open != NULL; packed++) {
+    for (int packed = 0; packed < 2 && ok && backend->op->measure != NULL; packed++) {
         struct timing timing;
         struct library_run run = {.backend = backend,
-                                  .matmul = backend->op->matmul_open(backend, gemm, packed == 1, err)};
+                                  .matmul = backend->op->measure->matmul_open(backend, gemm, packed == 1, err)};
         if (run.matmul == NULL)
             continue;
         ok = bench_time(&(struct work){.run = bench_products_run_library, .context = &run}, seconds, &timing, err);
         if (ok && (*ms == 0 || timing.median < *ms))
             *ms = timing.median;
-        backend->op->matmul_close(&run.matmul);
+        backend->op->measure->matmul_close(&run.matmul);
     }
     return ok;
 }

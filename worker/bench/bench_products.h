@@ -13,14 +13,14 @@
 #define PRODUCTS_FORMULA "2 x 3 (V H n + G H (m + n) + G E (u + v))"
 
 /* How a phase is called in a table and in JSON. */
-struct phase_name {
+struct lap_name {
     const char *name, *key;
 };
-extern const struct phase_name phase_names[PHASES];
+extern const struct lap_name lap_names[LAPS];
 
 struct product {
     const char *name;
-    enum phase phase; /* in which a step does it */
+    enum lap lap; /* in which a step does it */
     int M, N, K;
     bool transpose_a, transpose_b, bias;
 };

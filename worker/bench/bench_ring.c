@@ -6,6 +6,7 @@
 
 #include "proto/base/clock.h"
 #include "proto/wire/auth/zap.h"
+#include "worker/collective/ring.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -114,7 +115,7 @@ static bool bench_ring_join(struct member *member)
                                      .size = member->options->ranks,
                                      .endpoints = texts,
                                      .public_keys = member->keys == NULL ? NULL : keys,
-                                     .patience_ms = PATIENCE_MS};
+                                     .timeout_ms = PATIENCE_MS};
     return member->ring->op->connect(member->ring, &group, &err);
 }
 

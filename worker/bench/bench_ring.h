@@ -6,7 +6,8 @@
 #ifndef LSTMQ_BENCH_RING_H
 #define LSTMQ_BENCH_RING_H
 
-#include "worker/collective/collective.h"
+#include "kernels/collective.h"
+#include "worker/collective/ring.h"
 
 enum { BENCH_RING_RANKS = 16 };
 

@@ -1,6 +1,7 @@
 /* bench_scaling.c - a step's work shared out over more threads than there are cores; see bench_scaling.h. */
 #include "worker/bench/bench_scaling.h"
 
+#include "kernels/measure.h"
 #include "proto/store/json_print.h"
 
 #include <math.h>
@@ -29,21 +30,21 @@ static void bench_scaling_count_bytes(struct scaling *scaling, const struct benc
     double weights = 2 * G * H, inputs = 2 * G * E, rows = shape->src_vocab + V;
     const struct {
         double bytes, whole;
-    } list[PHASES] = {
-        [PHASE_BATCH] = {(2 + 8) * positions + F * n, 0},
-        [PHASE_INPUT] = {F * (3 * u * E + inputs + u * G), F * inputs},
-        [PHASE_RECURRENCE] = {F * (positions * (2 * G + 3 * H) + weights), F * weights},
-        [PHASE_LOGITS] = {F * (n * H + n * V + tiles * V * H), F * n * H},
-        [PHASE_CROSS_ENTROPY] = {F * 2 * n * V, 0},
-        [PHASE_PROJECTION_GRADIENT] = {F * (3 * n * V + (3 * tiles - 1) * V * H + 2 * n * H), F * n * H},
-        [PHASE_RECURRENCE_BACKWARD] = {F * (positions * (2 * G + 2 * H) + n * H + weights), F * weights},
-        [PHASE_INPUT_GRADIENT] = {F * (positions * (2 * G + H) + weights + u * (3 * G + 5 * E) + 2 * inputs + rows * E),
-                                  F * inputs},
-        [PHASE_UPDATE] = {F * 8 * elements, 0},
+    } list[LAPS] = {
+        [LAP_BATCH] = {(2 + 8) * positions + F * n, 0},
+        [LAP_INPUT] = {F * (3 * u * E + inputs + u * G), F * inputs},
+        [LAP_RECURRENCE] = {F * (positions * (2 * G + 3 * H) + weights), F * weights},
+        [LAP_LOGITS] = {F * (n * H + n * V + tiles * V * H), F * n * H},
+        [LAP_CROSS_ENTROPY] = {F * 2 * n * V, 0},
+        [LAP_PROJECTION_GRADIENT] = {F * (3 * n * V + (3 * tiles - 1) * V * H + 2 * n * H), F * n * H},
+        [LAP_RECURRENCE_BACKWARD] = {F * (positions * (2 * G + 2 * H) + n * H + weights), F * weights},
+        [LAP_INPUT_GRADIENT] = {F * (positions * (2 * G + H) + weights + u * (3 * G + 5 * E) + 2 * inputs + rows * E),
+                                F * inputs},
+        [LAP_UPDATE] = {F * 8 * elements, 0},
     };
-    for (int i = 0; i < PHASES; i++) {
-        scaling->phase[i].bytes = list[i].bytes;
-        scaling->phase[i].whole = list[i].whole;
+    for (int i = 0; i < LAPS; i++) {
+        scaling->lap[i].bytes = list[i].bytes;
+        scaling->lap[i].whole = list[i].whole;
     }
 }
 
@@ -54,22 +55,22 @@ static bool bench_scaling_watch(struct scaling *scaling, int at, struct bench_st
 {
     struct backend *backend = steps->training.backend;
     struct sharing sharing = {0};
-    bool ok = backend->op->watch(backend, &sharing, err);
+    bool ok = backend->op->measure->count_sharing(backend, &sharing, err);
     bench_steps_count(steps, &sharing);
     for (int i = 0; i < BENCH_STEPS && ok; i++)
         ok = bench_steps_take(steps, err);
-    for (int i = 0; i < PHASES && ok; i++) {
-        const struct sharing *counted = &steps->phases.sharing[i];
-        struct scaling_phase *phase = &scaling->phase[i];
+    for (int i = 0; i < LAPS && ok; i++) {
+        const struct sharing *counted = &steps->stopwatch.sharing[i];
+        struct scaling_lap *lap = &scaling->lap[i];
         double inside = (double)counted->inside_ns / 1e6 / BENCH_STEPS;
-        phase->share[at] = counted->work_ns > 0 ? (double)counted->longest_ns / (double)counted->work_ns : 1;
-        phase->jobs[at] = (double)counted->jobs / BENCH_STEPS;
+        lap->share[at] = counted->work_ns > 0 ? (double)counted->longest_ns / (double)counted->work_ns : 1;
+        lap->jobs[at] = (double)counted->jobs / BENCH_STEPS;
         if (at == ONE)
-            phase->serial = fmax(bench_steps_phase_ms(steps, i) - inside, 0);
+            lap->serial = fmax(bench_steps_lap_ms(steps, i) - inside, 0);
     }
     bench_steps_count(steps, NULL);
     struct err unused;
-    backend->op->watch(backend, NULL, &unused);
+    backend->op->measure->count_sharing(backend, NULL, &unused);
     return ok;
 }
 
@@ -92,10 +93,10 @@ static void bench_scaling_close(struct bench_steps *steps, struct bench *own)
 static void bench_scaling_call(struct scaling *scaling, struct backend *backend)
 {
     for (int i = 0; i < CALLS; i++)
-        backend->op->call_all(backend);
+        backend->op->measure->call_all(backend);
     int64_t begin = clock_ns();
     for (int i = 0; i < CALLS; i++)
-        backend->op->call_all(backend);
+        backend->op->measure->call_all(backend);
     scaling->call = (double)(clock_ns() - begin) / 1e6 / CALLS;
 }
 
@@ -130,9 +131,9 @@ static bool bench_scaling_time(struct scaling *scaling, const struct bench *benc
         scaling->tokens = one.counts.n;
         scaling->step[ONE] = scaling->rest = bench_steps_ms(&one);
         scaling->measured = both ? bench_steps_ms(&two) : 0;
-        for (int i = 0; i < PHASES; i++) {
-            scaling->phase[i].one = bench_steps_phase_ms(&one, i);
-            scaling->rest -= scaling->phase[i].one;
+        for (int i = 0; i < LAPS; i++) {
+            scaling->lap[i].one = bench_steps_lap_ms(&one, i);
+            scaling->rest -= scaling->lap[i].one;
         }
     }
     bench_scaling_close(&two, &own_two);
@@ -196,27 +197,26 @@ static void bench_scaling_predict(struct scaling *scaling)
     for (int at = TWO; at < SCALES; at++) {
         double others = scaling_threads[at] - 1;
         scaling->step[at] = scaling->rest;
-        for (int i = 0; i < PHASES; i++) {
-            struct scaling_phase *phase = &scaling->phase[i];
-            double serial = fmin(phase->serial, phase->one);
-            phase->ms[at] =
-                serial + (phase->one - serial) * phase->share[at] + phase->jobs[at] * others * scaling->call;
-            scaling->step[at] += phase->ms[at];
+        for (int i = 0; i < LAPS; i++) {
+            struct scaling_lap *lap = &scaling->lap[i];
+            double serial = fmin(lap->serial, lap->one);
+            lap->ms[at] = serial + (lap->one - serial) * lap->share[at] + lap->jobs[at] * others * scaling->call;
+            scaling->step[at] += lap->ms[at];
         }
     }
-    for (int i = 0; i < PHASES; i++)
-        scaling->phase[i].ms[ONE] = scaling->phase[i].one;
+    for (int i = 0; i < LAPS; i++)
+        scaling->lap[i].ms[ONE] = scaling->lap[i].one;
 }
 
 bool scaling_measure(struct scaling *scaling, const struct bench *bench, struct bench_data *data,
-                     const double flops[PHASES], bool *known, struct err *err)
+                     const double flops[LAPS], bool *known, struct err *err)
 {
     *scaling = (struct scaling){0};
-    *known = bench->backend->op->watch != NULL;
+    *known = bench->backend->op->measure != NULL;
     if (!*known)
         return true;
-    for (int i = 0; i < PHASES; i++)
-        scaling->phase[i].flops = flops[i];
+    for (int i = 0; i < LAPS; i++)
+        scaling->lap[i].flops = flops[i];
     bool ok = bench_scaling_time(scaling, bench, data, err);
     for (int at = TWO + 1; at < SCALES && ok; at++)
         ok = bench_scaling_count(scaling, at, bench, data, err);
@@ -230,8 +230,8 @@ bool scaling_measure(struct scaling *scaling, const struct bench *bench, struct 
 static double bench_scaling_serial(const struct scaling *scaling)
 {
     double serial = scaling->rest;
-    for (int i = 0; i < PHASES; i++)
-        serial += scaling->phase[i].serial;
+    for (int i = 0; i < LAPS; i++)
+        serial += scaling->lap[i].serial;
     return serial;
 }
 
@@ -239,17 +239,17 @@ static double bench_scaling_serial(const struct scaling *scaling)
 static double bench_scaling_busiest_flops(const struct scaling *scaling, int at)
 {
     double sum = 0;
-    for (int i = 0; i < PHASES; i++)
-        sum += scaling->phase[i].flops * scaling->phase[i].share[at];
+    for (int i = 0; i < LAPS; i++)
+        sum += scaling->lap[i].flops * scaling->lap[i].share[at];
     return sum;
 }
 
 static double bench_scaling_busiest_bytes(const struct scaling *scaling, int at)
 {
     double sum = 0;
-    for (int i = 0; i < PHASES; i++) {
-        const struct scaling_phase *phase = &scaling->phase[i];
-        sum += (phase->bytes - phase->whole) * phase->share[at] + phase->whole;
+    for (int i = 0; i < LAPS; i++) {
+        const struct scaling_lap *lap = &scaling->lap[i];
+        sum += (lap->bytes - lap->whole) * lap->share[at] + lap->whole;
     }
     return sum;
 }
@@ -257,16 +257,16 @@ static double bench_scaling_busiest_bytes(const struct scaling *scaling, int at)
 static double bench_scaling_bytes(const struct scaling *scaling)
 {
     double sum = 0;
-    for (int i = 0; i < PHASES; i++)
-        sum += scaling->phase[i].bytes;
+    for (int i = 0; i < LAPS; i++)
+        sum += scaling->lap[i].bytes;
     return sum;
 }
 
 static double bench_scaling_jobs(const struct scaling *scaling, int at)
 {
     double sum = 0;
-    for (int i = 0; i < PHASES; i++)
-        sum += scaling->phase[i].jobs[at];
+    for (int i = 0; i < LAPS; i++)
+        sum += scaling->lap[i].jobs[at];
     return sum;
 }
 
@@ -317,7 +317,7 @@ static double bench_scaling_step(const struct scaling *scaling, int at)
     return scaling->step[at];
 }
 
-static void bench_scaling_print_phases(const struct scaling *scaling, struct buffer *out)
+static void bench_scaling_print_laps(const struct scaling *scaling, struct buffer *out)
 {
     buffer_format(out, "\n  %-22s %5s %7s %13s %25s\n", "scaling, by counting", "", "serial", "largest share",
                   "ms with threads");
@@ -325,19 +325,19 @@ static void bench_scaling_print_phases(const struct scaling *scaling, struct buf
     for (int at = 0; at < SCALES; at++)
         buffer_format(out, " %6d", scaling_threads[at]);
     buffer_text(out, "\n");
-    for (int i = 0; i < PHASES; i++) {
-        const struct scaling_phase *phase = &scaling->phase[i];
-        buffer_format(out, "  %-22s %5.1f %7.3f %6.3f %6.3f", phase_names[i].name, phase->bytes / 1e6, phase->serial,
-                      phase->share[SCALES - 2], phase->share[SCALES - 1]);
+    for (int i = 0; i < LAPS; i++) {
+        const struct scaling_lap *lap = &scaling->lap[i];
+        buffer_format(out, "  %-22s %5.1f %7.3f %6.3f %6.3f", lap_names[i].name, lap->bytes / 1e6, lap->serial,
+                      lap->share[SCALES - 2], lap->share[SCALES - 1]);
         for (int at = 0; at < SCALES; at++)
-            bench_scaling_figure(out, phase->ms[at], 2);
+            bench_scaling_figure(out, lap->ms[at], 2);
         buffer_text(out, "\n");
     }
 }
 
 void scaling_print(const struct scaling *scaling, struct buffer *out)
 {
-    bench_scaling_print_phases(scaling, out);
+    bench_scaling_print_laps(scaling, out);
     bench_scaling_row(scaling, out, "step, ms", 2, bench_scaling_step);
     bench_scaling_row(scaling, out, "target tokens/s, predicted (1: measured)", 0, bench_scaling_tokens);
     bench_scaling_row(scaling, out, "busiest thread, GFLOP of products", 2, bench_scaling_gigaflop);
@@ -381,15 +381,15 @@ void scaling_json(const struct scaling *scaling, struct buffer *out)
     json_print_numbers(out, "busiest_mb", bytes, SCALES);
     json_print_numbers(out, "gb_per_s_wanted", wanted, SCALES);
     buffer_text(out, ", \"phases\": {");
-    for (int i = 0; i < PHASES; i++) {
-        const struct scaling_phase *phase = &scaling->phase[i];
-        buffer_format(out, "%s\"%s\": {", i > 0 ? ", " : "", phase_names[i].key);
-        json_print_number(out, "gflop", phase->flops / 1e9);
-        json_print_number(out, "mb", phase->bytes / 1e6);
-        json_print_number(out, "serial_ms", phase->serial);
-        json_print_numbers(out, "share", phase->share, SCALES);
-        json_print_numbers(out, "jobs", phase->jobs, SCALES);
-        json_print_numbers(out, "ms", phase->ms, SCALES);
+    for (int i = 0; i < LAPS; i++) {
+        const struct scaling_lap *lap = &scaling->lap[i];
+        buffer_format(out, "%s\"%s\": {", i > 0 ? ", " : "", lap_names[i].key);
+        json_print_number(out, "gflop", lap->flops / 1e9);
+        json_print_number(out, "mb", lap->bytes / 1e6);
+        json_print_number(out, "serial_ms", lap->serial);
+        json_print_numbers(out, "share", lap->share, SCALES);
+        json_print_numbers(out, "jobs", lap->jobs, SCALES);
+        json_print_numbers(out, "ms", lap->ms, SCALES);
         buffer_text(out, "}");
     }
     buffer_text(out, "}}");

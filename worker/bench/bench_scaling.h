@@ -22,7 +22,7 @@ extern const int scaling_threads[SCALES];
 
 #define SCALING_FORMULA "ms(T) = serial + (one - serial) share(T) + jobs(T) (T - 1) call"
 
-struct scaling_phase {
+struct scaling_lap {
     double flops, bytes;  /* of a step; each array counted once for each operation that goes over it, fp32 */
     double whole;         /* of the bytes, those that every thread reads for itself                        */
     double one, serial;   /* ms                                                                            */
@@ -32,11 +32,11 @@ struct scaling_phase {
 };
 
 struct scaling {
-    struct scaling_phase phase[PHASES];
+    struct scaling_lap lap[LAPS];
     double tokens;         /* of a step                                                               */
-    double rest;           /* ms between phases, serial                                               */
+    double rest;           /* ms between laps, serial                                                 */
     double call;           /* ms                                                                      */
-    double step[SCALES];   /* ms predicted: phases and rest; step[0] is measured                      */
+    double step[SCALES];   /* ms predicted: laps and rest; step[0] is measured                        */
     double measured;       /* ms of a step with two threads, 0 where there is one core                */
     double read_one, read; /* GB/s read from the last cache or memory, by one and by all of bench's threads */
 };
@@ -44,7 +44,7 @@ struct scaling {
 /* Count and predict for steps of `data`, of which `steps` has taken some; false and err when a step fails. Nothing to
  * do on a backend that cannot be watched: *known is false then. */
 bool scaling_measure(struct scaling *scaling, const struct bench *bench, struct bench_data *data,
-                     const double flops[PHASES], bool *known, struct err *err);
+                     const double flops[LAPS], bool *known, struct err *err);
 
 /* The table, or the member "scaling" of the JSON object. */
 void scaling_print(const struct scaling *scaling, struct buffer *out);

@@ -39,7 +39,7 @@ bool bench_steps_open(struct bench_steps *steps, const struct bench *bench, stru
         bench_steps_close(steps);
         return false;
     }
-    steps->training.network.phases = &steps->phases;
+    steps->training.network.stopwatch = &steps->stopwatch;
     bench_steps_count(steps, NULL);
     return true;
 }
@@ -51,7 +51,7 @@ void bench_steps_close(struct bench_steps *steps)
 
 void bench_steps_count(struct bench_steps *steps, const struct sharing *watched)
 {
-    steps->phases = (struct phases){.watched = watched};
+    steps->stopwatch = (struct stopwatch){.watched = watched};
     steps->taken = 0;
     steps->ns = 0;
 }
@@ -61,7 +61,7 @@ double bench_steps_ms(const struct bench_steps *steps)
     return (double)steps->ns / 1e6 / (double)steps->taken;
 }
 
-double bench_steps_phase_ms(const struct bench_steps *steps, int phase)
+double bench_steps_lap_ms(const struct bench_steps *steps, int lap)
 {
-    return (double)steps->phases.ns[phase] / 1e6 / (double)steps->taken;
+    return (double)steps->stopwatch.ns[lap] / 1e6 / (double)steps->taken;
 }

@@ -10,11 +10,11 @@ enum { ROUNDS = 3 };
 
 struct train_bench {
     struct bench_steps steps;
-    struct timing step;           /* medians: the mean over the rounds */
-    double phase_flops[PHASES];   /* of a step */
-    double phase_own[PHASES];     /* ms of a step's products, each run by itself, by our gemm */
-    double phase_library[PHASES]; /* the same by oneDNN; 0 = the backend has nothing beneath it */
-    double flops, own, library;   /* their sums */
+    struct timing step;         /* medians: the mean over the rounds */
+    double lap_flops[LAPS];     /* of a step */
+    double lap_own[LAPS];       /* ms of a step's products, each run by itself, by our gemm */
+    double lap_library[LAPS];   /* the same by oneDNN; 0 = the backend has nothing beneath it */
+    double flops, own, library; /* their sums */
     struct scaling scaling;
     bool scales;
 };
@@ -29,8 +29,8 @@ static bool bench_train_products(struct train_bench *bench, double seconds, stru
         struct product_speed speed;
         if (!product_time(bench->steps.training.backend, &list[i], seconds / PRODUCTS, &speed, err))
             return false;
-        bench->phase_own[list[i].phase] += speed.own.median / ROUNDS;
-        bench->phase_library[list[i].phase] += speed.library / ROUNDS;
+        bench->lap_own[list[i].lap] += speed.own.median / ROUNDS;
+        bench->lap_library[list[i].lap] += speed.library / ROUNDS;
         bench->own += speed.own.median / ROUNDS;
         bench->library += speed.library / ROUNDS;
     }
@@ -60,7 +60,7 @@ static bool bench_train_measure(struct train_bench *bench, double seconds, struc
     }
     products_list(shape, &bench->steps.counts, list);
     for (int i = 0; i < PRODUCTS; i++)
-        bench->phase_flops[list[i].phase] += product_flops(&list[i]);
+        bench->lap_flops[list[i].lap] += product_flops(&list[i]);
     bench->flops = products_flops(shape, &bench->steps.counts);
     return ok;
 }
@@ -70,19 +70,19 @@ static double bench_train_gigaflops(double flops, double ms)
     return ms > 0 ? flops / ms / 1e6 : 0;
 }
 
-static void bench_train_print_phases(const struct train_bench *bench, struct buffer *out)
+static void bench_train_print_laps(const struct train_bench *bench, struct buffer *out)
 {
     double mean = bench_steps_ms(&bench->steps), rest = mean;
     buffer_format(out, "\n  %-22s %8s %6s %8s %9s %9s %9s\n", "phase", "ms", "%", "GFLOP", "GFLOP/s", "alone",
                   "oneDNN's");
-    for (int i = 0; i < PHASES; i++) {
-        double ms = bench_steps_phase_ms(&bench->steps, i), flops = bench->phase_flops[i];
+    for (int i = 0; i < LAPS; i++) {
+        double ms = bench_steps_lap_ms(&bench->steps, i), flops = bench->lap_flops[i];
         rest -= ms;
-        buffer_format(out, "  %-22s %8.3f %6.1f", phase_names[i].name, ms, 100 * ms / mean);
+        buffer_format(out, "  %-22s %8.3f %6.1f", lap_names[i].name, ms, 100 * ms / mean);
         if (flops > 0)
             buffer_format(out, " %8.3f %9.1f %9.1f %9.1f", flops / 1e9, bench_train_gigaflops(flops, ms),
-                          bench_train_gigaflops(flops, bench->phase_own[i]),
-                          bench_train_gigaflops(flops, bench->phase_library[i]));
+                          bench_train_gigaflops(flops, bench->lap_own[i]),
+                          bench_train_gigaflops(flops, bench->lap_library[i]));
         buffer_text(out, "\n");
     }
     buffer_format(out, "  %-22s %8.3f %6.1f\n", "rest", rest, 100 * rest / mean);
@@ -111,7 +111,7 @@ static void bench_train_print(const struct train_bench *bench, struct buffer *ou
                       "  of roofline   %9.1f %%, oneDNN's time for the products over the step's\n",
                       bench_train_gigaflops(bench->flops, bench->library), bench->library,
                       1e3 * counts->n / bench->library, 100 * bench->library / ms);
-    bench_train_print_phases(bench, out);
+    bench_train_print_laps(bench, out);
     if (bench->scales)
         scaling_print(&bench->scaling, out);
 }
@@ -149,14 +149,14 @@ static void bench_train_print_json(const struct train_bench *bench, struct buffe
         json_print_number(out, numbers[i].key, numbers[i].value);
     buffer_text(out, ", \"phases\": {");
     double rest = bench_steps_ms(&bench->steps);
-    for (int i = 0; i < PHASES; i++) {
-        double phase = bench_steps_phase_ms(&bench->steps, i);
-        rest -= phase;
-        buffer_format(out, "\"%s\": {", phase_names[i].key);
-        json_print_number(out, "ms", phase);
-        json_print_number(out, "gflop", bench->phase_flops[i] / 1e9);
-        json_print_number(out, "gemm_ms", bench->phase_own[i]);
-        json_print_number(out, "onednn_ms", bench->phase_library[i]);
+    for (int i = 0; i < LAPS; i++) {
+        double lap = bench_steps_lap_ms(&bench->steps, i);
+        rest -= lap;
+        buffer_format(out, "\"%s\": {", lap_names[i].key);
+        json_print_number(out, "ms", lap);
+        json_print_number(out, "gflop", bench->lap_flops[i] / 1e9);
+        json_print_number(out, "gemm_ms", bench->lap_own[i]);
+        json_print_number(out, "onednn_ms", bench->lap_library[i]);
         buffer_text(out, "}, ");
     }
     buffer_text(out, "\"rest\": {");
@@ -179,7 +179,7 @@ bool bench_train(struct bench *bench, struct err *err)
         return false;
     bool ok = bench_steps_open(&run.steps, bench, &data, err) &&
               bench_train_measure(&run, bench->config.bench_seconds, err) &&
-              scaling_measure(&run.scaling, bench, &data, run.phase_flops, &run.scales, err);
+              scaling_measure(&run.scaling, bench, &data, run.lap_flops, &run.scales, err);
     if (ok && bench->config.output_json)
         bench_train_print_json(&run, &bench->out);
     else if (ok)

@@ -4,6 +4,8 @@
  * that of real text with any weights, and another program can be given the same. The weights are a checkpoint's, or as
  * they are before training. Pairs are those of a file, or drawn. What is measured is packing, encoder and decoder; not
  * text. */
+#include "kernels/decode.h"
+#include "kernels/measure.h"
 #include "worker/bench/bench.h"
 
 #include "proto/base/random.h"
@@ -38,8 +40,9 @@ static bool bench_translate_decode(struct decoding *decoding, size_t first, size
     const struct bench_data *data = &decoding->data;
     struct decode_result result = {
         .ids = decoding->ids, .lengths = decoding->lengths, .stops = data->tgt_lengths + first};
-    return batch_pack(&decoding->batch, &data->rows, (uint32_t)first, (uint32_t)count, data->at[first],
-                      batch_padding(decoding->config), shape->src_vocab, shape->tgt_vocab, err) &&
+    const struct rows rows = bench_data_rows(data, first, count);
+    return batch_pack(&decoding->batch, &rows, batch_padding(decoding->config), shape->src_vocab, shape->tgt_vocab,
+                      err) &&
            decode_greedy(&decoding->decoder, &decoding->batch, decoding->limit, false, &result, err);
 }
 
@@ -103,7 +106,7 @@ static struct reading bench_translate_reading(const struct decoding *decoding)
     double steps = (double)rows->count * batch_padding(decoding->config);
     for (size_t r = 0; steps == 0 && r < rows->count; r++)
         steps += rows->src_lengths[r];
-    double screen = (double)backend->op->projection_bytes(backend, decoding->decoder.shorter.projection);
+    double screen = (double)backend->op->decode->projection_bytes(backend, decoding->decoder.shorter.projection);
     return (struct reading){.step = recurrent + row,
                             .screen = screen,
                             .encoder = (recurrent + row) * steps / (double)decoding->data.tgt_tokens,
@@ -120,7 +123,7 @@ static bool bench_translate_sweep(void *context, struct err *err)
 {
     const struct sweep *sweep = context;
     (void)err;
-    sweep->backend->op->sweep(sweep->backend, sweep->memory, sweep->bytes);
+    sweep->backend->op->measure->sweep(sweep->backend, sweep->memory, sweep->bytes);
     return true;
 }
 
@@ -130,7 +133,7 @@ static bool bench_translate_bandwidth(struct bench *bench, const struct decoding
                                       struct err *err)
 {
     struct backend *backend = decoding->model->backend;
-    if (backend->op->sweep == NULL || decoding->decoder.shorter.projection == NULL)
+    if (backend->op->measure == NULL || decoding->decoder.shorter.projection == NULL)
         return true;
     struct reading reading = bench_translate_reading(decoding);
     struct sweep sweep = {.backend = backend, .bytes = reading.again / 512 * 512};

@@ -13,7 +13,7 @@
 
 #include "worker/cluster/shared.h"
 #include "worker/cluster/worker.h"
-#include "worker/model/decode.h"
+#include "worker/model/greedy.h"
 #include "worker/train/train_step.h"
 
 /* Results of the last steps that a HELLO and a STOPPED tell. */

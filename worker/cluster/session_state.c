@@ -9,6 +9,8 @@
 #include "proto/base/log.h"
 #include "worker/cluster/link.h"
 #include "worker/cluster/roll.h"
+#include "worker/collective/local.h"
+#include "worker/collective/ring.h"
 #include "worker/train/state.h"
 
 #include <inttypes.h>
@@ -170,7 +172,7 @@ static bool session_seed(struct session *session, struct err *err)
 {
     struct training *training = &session->training;
     session->held = false;
-    optimiser_reset(&training->optimiser);
+    optimizer_reset(&training->optimizer);
     if (!model_init(training->model, (uint64_t)training->config.train_seed, err))
         return false;
     session_hold(session, session->generation.step);
@@ -206,10 +208,10 @@ bool session_generation(struct session *session, const struct generation *genera
 static bool session_adopt(struct session *session, struct err *err)
 {
     struct incoming *model = &session->incoming[MESSAGE_STATE_MODEL];
-    struct incoming *optimiser = &session->incoming[MESSAGE_STATE_OPTIMIZER];
+    struct incoming *optimizer = &session->incoming[MESSAGE_STATE_OPTIMIZER];
     session->held = false;
-    bool ok = state_load_model(session->training.model, model->bytes, model->total, "model.safetensors", err) &&
-              state_load_optimiser(&session->training.optimiser, optimiser->bytes, optimiser->total,
+    bool ok = model_load(session->training.model, model->bytes, model->total, "model.safetensors", err) &&
+              state_load_optimizer(&session->training.optimizer, optimizer->bytes, optimizer->total,
                                    "optimizer.safetensors", err);
     session_forget_incoming(session);
     if (!ok)

@@ -39,12 +39,14 @@ static void session_remember(struct session *session, const struct step_result *
 }
 
 /* Do the steps, until the last or the generation's end. What was done stays done. */
-static bool session_steps(struct session *session, const struct span *span, struct span_cursor *at, struct err *err)
+static bool session_steps(struct session *session, const struct span *span, struct err *err)
 {
-    for (uint32_t offset = 0; offset < span->steps && !session_is_over(session); offset++) {
-        if (!train_step(&session->training, span, offset, at, &session->results[offset], err))
+    struct step_result *result = session->results;
+    struct step step = step_before(span);
+    while (!session_is_over(session) && step_next(&step)) {
+        if (!train_step(&session->training, &step, result, err))
             return false;
-        session_remember(session, &session->results[offset]);
+        session_remember(session, result++);
         fault_point("step");
     }
     return true;
@@ -68,8 +70,7 @@ bool session_span(struct session *session, const struct span *span, struct err *
     session_unpack(session);
     int64_t began = clock_ns();
     uint64_t waited = training->reducer.waited_ns;
-    struct span_cursor at = {0};
-    if (!session_steps(session, span, &at, err))
+    if (!session_steps(session, span, err))
         return session_give_up(session, err);
     if (training->step != span->first_step + span->steps)
         return true;
@@ -78,7 +79,7 @@ bool session_span(struct session *session, const struct span *span, struct err *
         .type = MESSAGE_REPORT,
         .report = {.generation = span->generation,
                    .span = span->span,
-                   .rows = at.row,
+                   .rows = span->rows.count,
                    .busy_ns = (uint64_t)(clock_ns() - began),
                    .waited_ns = training->reducer.waited_ns - waited,
                    .hash = compared ? state_hash(training) : 0,
@@ -141,12 +142,12 @@ static bool session_score(struct session *session, const struct validate *valida
 {
     struct training *training = &session->training;
     const struct model_shape *shape = &training->model->shape;
-    if (!batch_pack(&session->batch, &validate->rows, 0, validate->rows.count, 0, batch_padding(&training->config),
-                    shape->src_vocab, shape->tgt_vocab, err))
+    if (!batch_pack(&session->batch, &validate->rows, batch_padding(&training->config), shape->src_vocab,
+                    shape->tgt_vocab, err))
         return err_context(err, "validation");
     if ((validate->what & VALIDATE_FORCED) != 0) {
         struct network_result result;
-        if (!network_run(&training->network, &session->batch, NULL, false, &result, err))
+        if (!network_evaluate(&training->network, &session->batch, &result, err))
             return false;
         scored->tokens = result.tokens;
         scored->forced_loss_sum = result.loss_sum;

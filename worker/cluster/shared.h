@@ -5,7 +5,7 @@
 #ifndef LSTMQ_SHARED_H
 #define LSTMQ_SHARED_H
 
-#include "worker/collective/collective.h"
+#include "kernels/collective.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,8 +1,8 @@
 /* ring_flow.c - the way of the data: which chunk goes and comes next, and what is done with it. See ring.h. */
-#include "worker/collective/ring.h"
+#include "worker/collective/ring_parts.h"
 
 #include "proto/base/clock.h"
-#include "worker/collective/collective_element.h"
+#include "worker/collective/element.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -346,7 +346,7 @@ static bool ring_flow_check(const struct ring_operation *operation, struct arriv
 }
 
 /* Integers are added to integers, until the sum is complete and becomes a float. */
-static void ring_flow_put_folded(const struct ring_operation *operation, struct piece chunk, const void *sent)
+static void ring_flow_put_scaled(const struct ring_operation *operation, struct piece chunk, const void *sent)
 {
     const struct ring *ring = operation->ring;
     int64_t *data = (int64_t *)(void *)operation->data + chunk.begin;
@@ -380,7 +380,7 @@ static void ring_flow_put(const struct ring_operation *operation, struct piece c
 {
     uint8_t *to = operation->data + chunk.begin * ring_flow_size(operation);
     if (operation->result != NULL)
-        ring_flow_put_folded(operation, chunk, sent);
+        ring_flow_put_scaled(operation, chunk, sent);
     else if (operation->scratch != NULL)
         ring_flow_put_rounded(operation, chunk, sent);
     else if (operation->all_reduce && operation->receive.step + 1 < operation->ring->size)

@@ -15,8 +15,8 @@
  *
  * libzmq keeps up to 33 bytes within a message. It allocates for longer ones, and loses that memory where a neighbour goes
  * away between two frames. A receiver knows what must come next, so it makes that line and compares. Pure functions; any thread. */
-#ifndef LSTMQ_RING_FRAME_H
-#define LSTMQ_RING_FRAME_H
+#ifndef LSTMQ_WORKER_COLLECTIVE_RING_FRAME_H
+#define LSTMQ_WORKER_COLLECTIVE_RING_FRAME_H
 
 #include <stdbool.h>
 #include <stddef.h>

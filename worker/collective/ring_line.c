@@ -7,7 +7,7 @@
  *
  * A break alone is no error. It may have taken nothing with it; and who dies breaks connections too, which the coordinator
  * tells everyone much sooner than the ring loses its patience over it. */
-#include "worker/collective/ring.h"
+#include "worker/collective/ring_parts.h"
 
 #include "proto/base/clock.h"
 #include "proto/wire/monitor.h"

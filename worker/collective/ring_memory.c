@@ -10,7 +10,7 @@
  * Its descriptor stays open in the receiver; place ends with "-PID-CLOCK-DESCRIPTOR". */
 #include "worker/collective/ring_memory.h"
 
-#include "worker/collective/ring.h"
+#include "worker/collective/ring_parts.h"
 
 #include <errno.h>
 #include <fcntl.h>

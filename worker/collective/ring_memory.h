@@ -12,8 +12,8 @@
  *
  * Each end belongs to the thread of its ring: born in ring_memory_new (the receiver's) or ring_memory_find (the
  * sender's), given back by ring_memory_destroy. */
-#ifndef LSTMQ_RING_MEMORY_H
-#define LSTMQ_RING_MEMORY_H
+#ifndef LSTMQ_WORKER_COLLECTIVE_RING_MEMORY_H
+#define LSTMQ_WORKER_COLLECTIVE_RING_MEMORY_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 /* ring_place.c - see ring_place.h. */
 #include "worker/collective/ring_place.h"
 
+#include "kernels/collective.h"
 #include "proto/base/clock.h"
-#include "worker/collective/collective.h"
 
 #include <ifaddrs.h>
 #include <inttypes.h>

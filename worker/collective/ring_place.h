@@ -8,8 +8,8 @@
  * BOOT is the beginning of the machine's boot id, NAMESPACE the number of the network namespace. Where there is memory
  * beside the socket the name goes on with what finds it (ring_memory.h). Pure functions, but for what they read of this
  * process; any thread. */
-#ifndef LSTMQ_RING_PLACE_H
-#define LSTMQ_RING_PLACE_H
+#ifndef LSTMQ_WORKER_COLLECTIVE_RING_PLACE_H
+#define LSTMQ_WORKER_COLLECTIVE_RING_PLACE_H
 
 #include "proto/base/err.h"
 

@@ -13,14 +13,6 @@ int batch_padding(const struct config *config)
     return config->model_encoder_padding ? (int)config->data_length : 0;
 }
 
-size_t rows_ids(const struct rows *rows, uint32_t first, uint32_t count)
-{
-    size_t sum = 0;
-    for (uint32_t r = first; r < first + count; r++)
-        sum += (size_t)rows->src_lengths[r] + rows->tgt_lengths[r];
-    return sum;
-}
-
 void batch_free(struct batch *batch)
 {
     struct backend *backend = batch->backend;
@@ -187,17 +179,17 @@ struct extent {
     size_t block; /* int32 that go to the backend */
 };
 
-static struct extent batch_measure(const struct rows *rows, uint32_t first, uint32_t count, int pad_to)
+static struct extent batch_measure(const struct rows *rows, int pad_to)
 {
-    size_t B = count, src_ids = 0;
-    for (uint32_t r = first; r < first + count; r++)
+    size_t B = rows->count, src_ids = 0;
+    for (uint32_t r = 0; r < rows->count; r++)
         src_ids += rows->src_lengths[r];
-    struct extent extent = {.src_longest = batch_longest(rows->src_lengths + first, (int)count),
-                            .tgt_longest = batch_longest(rows->tgt_lengths + first, (int)count)};
+    struct extent extent = {.src_longest = batch_longest(rows->src_lengths, (int)rows->count),
+                            .tgt_longest = batch_longest(rows->tgt_lengths, (int)rows->count)};
     extent.src_T = (size_t)(pad_to > 0 ? pad_to : extent.src_longest);
     extent.tgt_T = (size_t)extent.tgt_longest;
     extent.src_N = pad_to > 0 ? B * (size_t)pad_to : src_ids;
-    extent.tgt_N = rows_ids(rows, first, count) - src_ids;
+    extent.tgt_N = rows_ids(rows, 0, rows->count) - src_ids;
     extent.block = 2 * extent.src_N + 3 * extent.tgt_N + 2 * B;
     return extent;
 }
@@ -252,12 +244,11 @@ static void batch_upload(struct batch *batch, const struct layout *to, size_t bl
     batch->tgt.host_distinct = to->tgt_distinct;
 }
 
-bool batch_pack(struct batch *batch, const struct rows *rows, uint32_t first, uint32_t count, size_t at, int pad_to,
-                int src_vocab, int tgt_vocab, struct err *err)
+bool batch_pack(struct batch *batch, const struct rows *rows, int pad_to, int src_vocab, int tgt_vocab, struct err *err)
 {
-    int B = (int)count;
-    const uint16_t *src_lengths = rows->src_lengths + first, *tgt_lengths = rows->tgt_lengths + first;
-    const struct extent extent = batch_measure(rows, first, count, pad_to);
+    int B = (int)rows->count;
+    const uint16_t *src_lengths = rows->src_lengths, *tgt_lengths = rows->tgt_lengths;
+    const struct extent extent = batch_measure(rows, pad_to);
     if (pad_to > 0 && extent.src_longest > pad_to)
         return err_set(err, ERR_DATA, "a source of %d ids does not fit %d positions", extent.src_longest, pad_to);
     if (extent.block > INT32_MAX)
@@ -276,7 +267,7 @@ bool batch_pack(struct batch *batch, const struct rows *rows, uint32_t first, ui
     batch_shape(&batch->src.seq, src_shape, src_shape + extent.src_T, src_lengths, B, extent.src_longest, pad_to);
     batch_shape(&batch->tgt.seq, tgt_shape, tgt_shape + extent.tgt_T, tgt_lengths, B, extent.tgt_longest, 0);
     batch_order(batch, &to, src_lengths, tgt_lengths, &extent, src_shape + shapes, src_shape + shapes + counts);
-    const uint16_t *id = rows->ids + at;
+    const uint16_t *id = rows->ids;
     for (int r = 0; r < B; r++) {
         int steps = pad_to > 0 ? pad_to : src_lengths[r];
         if (!batch_place_source(&batch->src.seq, &to, r, id, src_lengths[r], steps, err) ||

@@ -14,7 +14,7 @@
 #define LSTMQ_BATCH_H
 
 #include "kernels/backend.h"
-#include "proto/wire/message.h"
+#include "proto/base/rows.h"
 
 struct batch_side {
     struct sequence seq;
@@ -46,18 +46,14 @@ struct batch {
 
 /* Start empty: *batch = (struct batch){.backend = backend}. */
 
-/* Pack rows first..first+count-1 of `rows` (count >= 1). `at` is the place of row `first` in rows->ids. pad_to 0 =
- * source lengths as they are, else every source runs pad_to steps. Ids must be below the vocabularies' sizes, and
- * positions few enough to be counted in an int: ERR_DATA otherwise. */
-bool batch_pack(struct batch *batch, const struct rows *rows, uint32_t first, uint32_t count, size_t at, int pad_to,
-                int src_vocab, int tgt_vocab, struct err *err);
+/* Pack `rows`, at least one. pad_to 0 = source lengths as they are, else every source runs pad_to steps. ERR_DATA where an
+ * id is outside its vocabulary, or where positions are too many to count in an int. */
+bool batch_pack(struct batch *batch, const struct rows *rows, int pad_to, int src_vocab, int tgt_vocab,
+                struct err *err);
 
 /* The pad_to of a run: data.length where the encoder runs over padding, else 0. */
 int batch_padding(const struct config *config);
 
 void batch_free(struct batch *batch);
-
-/* The number of ids in rows first..first+count-1, both sides. */
-size_t rows_ids(const struct rows *rows, uint32_t first, uint32_t count);
 
 #endif

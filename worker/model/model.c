@@ -3,52 +3,86 @@
 
 #include "proto/base/random.h"
 
+#include <assert.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void model_add(struct model *model, const char *side, const char *name, int rows, int columns,
-                      enum init_rule init, double bound)
+static void model_add(struct model *model, const char *prefix, struct tensor tensor)
 {
-    struct tensor *tensor = &model->tensors[model->tensor_count++];
-    snprintf(tensor->name, sizeof tensor->name, "%s.%s", side, name);
-    tensor->dims = columns == 1 ? 1 : 2;
-    tensor->shape[0] = rows;
-    tensor->shape[1] = columns;
-    tensor->offset = model->elements;
-    tensor->size = (size_t)rows * (size_t)columns;
-    tensor->init = init;
-    tensor->bound = bound;
-    tensor->embedding = init == INIT_NORMAL;
-    model->elements += tensor->size;
+    struct tensor *added = &model->tensors[model->tensor_count++];
+    *added = tensor;
+    snprintf(added->name, sizeof added->name, "%s.%.24s", prefix, tensor.name);
+    added->dims = tensor.shape[1] == 1 ? 1 : 2;
+    added->offset = model->elements;
+    added->size = (size_t)tensor.shape[0] * (size_t)tensor.shape[1];
+    model->elements += added->size;
 }
 
-static void model_add_side(struct model *model, const char *side, int V)
+static void model_add_side(struct model *model, enum model_side side, const char *name, int V)
 {
     const struct model_shape *shape = &model->shape;
+    int E = shape->E, H = shape->H, G = shape->G;
     bool lstm = shape->cell == CELL_LSTM;
     char layer[TENSOR_NAME / 2];
-    snprintf(layer, sizeof layer, "%s.%s", side, lstm ? "lstm" : "rnn");
+    snprintf(layer, sizeof layer, "%s.%s", name, lstm ? "lstm" : "rnn");
     /* Xavier's bound of one gate, a matrix [H, E] or [H, H] (Glorot & Bengio 2010). */
-    double bound_ih = sqrt(6.0 / (shape->E + shape->H));
-    double bound_hh = sqrt(6.0 / (shape->H + shape->H));
-    model_add(model, side, "embedding", V, shape->E, INIT_NORMAL, 0);
-    model_add(model, layer, "weight_ih_l0", shape->G, shape->E, INIT_UNIFORM, bound_ih);
-    model_add(model, layer, "weight_hh_l0", shape->G, shape->H, lstm ? INIT_UNIFORM : INIT_ORTHOGONAL, bound_hh);
-    model_add(model, layer, "bias_ih_l0", shape->G, 1, INIT_ZERO, 0);
+    double bound_ih = sqrt(6.0 / (E + H)), bound_hh = sqrt(6.0 / (H + H));
+    enum init_rule state_init = lstm ? INIT_UNIFORM : INIT_ORTHOGONAL;
+    const unsigned looked_up = TENSOR_BY_ROW | TENSOR_DECAYS, dense = TENSOR_DECAYS;
+    model_add(model, name,
+              (struct tensor){"embedding", side, ROLE_EMBEDDING, looked_up, .shape = {V, E}, .init = INIT_NORMAL});
+    model_add(model, layer,
+              (struct tensor){"weight_ih_l0", side, ROLE_INPUT_WEIGHT, dense, .shape = {G, E}, .init = INIT_UNIFORM,
+                              .bound = bound_ih});
+    model_add(model, layer,
+              (struct tensor){"weight_hh_l0", side, ROLE_STATE_WEIGHT, dense, .shape = {G, H}, .init = state_init,
+                              .bound = bound_hh});
+    model_add(model, layer,
+              (struct tensor){"bias_ih_l0", side, ROLE_GATE_BIAS, dense, .shape = {G, 1}, .init = INIT_ZERO});
+}
+
+static void model_add_projection(struct model *model)
+{
+    int V = model->shape.tgt_vocab, H = model->shape.H;
+    double bound = 1.0 / sqrt(H);
+    model_add(model, "projection",
+              (struct tensor){"weight", SIDE_TGT, ROLE_PROJECTION, TENSOR_DECAYS, .shape = {V, H}, .init = INIT_UNIFORM,
+                              .bound = bound});
+    model_add(model, "projection",
+              (struct tensor){"bias", SIDE_TGT, ROLE_PROJECTION_BIAS, TENSOR_DECAYS, .shape = {V, 1},
+                              .init = INIT_UNIFORM, .bound = bound});
+}
+
+const struct tensor *model_tensor(const struct model *model, enum model_side side, enum tensor_role role)
+{
+    const struct tensor *tensor = model->tensors;
+    while (tensor->side != side || tensor->role != role) {
+        tensor++;
+        assert(tensor < model->tensors + model->tensor_count);
+    }
+    return tensor;
+}
+
+static struct side_weights model_side_weights(const struct model *model, enum model_side side, float *arena)
+{
+    return (struct side_weights){
+        .embedding = arena + model_tensor(model, side, ROLE_EMBEDDING)->offset,
+        .w_ih = arena + model_tensor(model, side, ROLE_INPUT_WEIGHT)->offset,
+        .w_hh = arena + model_tensor(model, side, ROLE_STATE_WEIGHT)->offset,
+        .bias = arena + model_tensor(model, side, ROLE_GATE_BIAS)->offset,
+    };
 }
 
 struct weights model_weights(const struct model *model, float *arena)
 {
-    float *at[MODEL_TENSORS];
-    for (int i = 0; i < model->tensor_count; i++)
-        at[i] = arena + model->tensors[i].offset;
     return (struct weights){
-        .encoder = {.embedding = at[0], .w_ih = at[1], .w_hh = at[2], .bias = at[3]},
-        .decoder = {.embedding = at[4], .w_ih = at[5], .w_hh = at[6], .bias = at[7]},
-        .projection = at[8],
-        .projection_bias = at[9],
+        .encoder = model_side_weights(model, SIDE_SRC, arena),
+        .decoder = model_side_weights(model, SIDE_TGT, arena),
+        .projection = arena + model_tensor(model, SIDE_TGT, ROLE_PROJECTION)->offset,
+        .projection_bias = arena + model_tensor(model, SIDE_TGT, ROLE_PROJECTION_BIAS)->offset,
     };
 }
 
@@ -70,11 +104,9 @@ struct model *model_new(struct backend *backend, const struct config *config, in
         .src_vocab = src_vocab,
         .tgt_vocab = tgt_vocab,
     };
-    double bound = 1.0 / sqrt(H);
-    model_add_side(model, "encoder", src_vocab);
-    model_add_side(model, "decoder", tgt_vocab);
-    model_add(model, "projection", "weight", tgt_vocab, H, INIT_UNIFORM, bound);
-    model_add(model, "projection", "bias", tgt_vocab, 1, INIT_UNIFORM, bound);
+    model_add_side(model, SIDE_SRC, "encoder", src_vocab);
+    model_add_side(model, SIDE_TGT, "decoder", tgt_vocab);
+    model_add_projection(model);
 
     model->parameters = backend->op->alloc(backend, model->elements * sizeof(float), err);
     if (model->parameters == NULL) {
@@ -188,4 +220,61 @@ bool model_entries(const struct model *model, const char *prefix, struct tensor_
             entry->shape[d] = (uint64_t)tensor->shape[d];
     }
     return true;
+}
+
+/* ---- from a file ---- */
+
+static bool model_same_shape(const struct tensor_entry *wanted, const struct tensor_entry *found, const char *name,
+                             struct err *err)
+{
+    bool same = wanted->dims == found->dims && strcmp(wanted->dtype, found->dtype) == 0;
+    for (int d = 0; same && d < wanted->dims; d++)
+        same = wanted->shape[d] == found->shape[d];
+    if (!same)
+        return err_set(err, ERR_DATA,
+                       "%s: tensor %s is %s [%" PRIu64 ", %" PRIu64 "], the configuration wants %s [%" PRIu64
+                       ", %" PRIu64 "]",
+                       name, wanted->name, found->dtype, found->dims > 0 ? found->shape[0] : 1,
+                       found->dims > 1 ? found->shape[1] : 1, wanted->dtype, wanted->shape[0],
+                       wanted->dims > 1 ? wanted->shape[1] : 1);
+    return true;
+}
+
+/* Copy the tensors named PREFIX + table name into an arena. */
+static bool model_load_arena(const struct model *model, const struct safetensors *file, const void *bytes,
+                             const char *prefix, float *arena, const char *name, struct err *err)
+{
+    struct tensor_entry wanted[MODEL_TENSORS];
+    if (!model_entries(model, prefix, wanted, err))
+        return false;
+    for (int i = 0; i < model->tensor_count; i++) {
+        const struct tensor_entry *found = safetensors_find(file, wanted[i].name);
+        if (found == NULL)
+            return err_set(err, ERR_DATA, "%s: tensor %s is missing", name, wanted[i].name);
+        if (!model_same_shape(&wanted[i], found, name, err))
+            return false;
+        const char *data = (const char *)bytes + file->header_size + found->offset;
+        model->backend->op->upload(model->backend, arena + model->tensors[i].offset, data, found->size);
+    }
+    return true;
+}
+
+bool model_load_arenas(const struct model *model, const char *const *prefixes, float *const *arenas, int count,
+                       const void *bytes, size_t size, const char *name, struct err *err)
+{
+    struct safetensors file;
+    size_t wanted = (size_t)(count * model->tensor_count);
+    if (!safetensors_parse(bytes, size, size, name, &file, err))
+        return false;
+    bool ok = file.count == wanted ||
+              err_set(err, ERR_DATA, "%s: %zu tensors, the configuration wants %zu", name, file.count, wanted);
+    for (int i = 0; i < count && ok; i++)
+        ok = model_load_arena(model, &file, bytes, prefixes[i], arenas[i], name, err);
+    safetensors_free(&file);
+    return ok;
+}
+
+bool model_load(struct model *model, const void *bytes, size_t size, const char *name, struct err *err)
+{
+    return model_load_arenas(model, (const char *const[]){""}, &model->parameters, 1, bytes, size, name, err);
 }

@@ -56,7 +56,7 @@ static size_t network_lay(struct network *network, const struct batch *batch, ch
     return arena.used;
 }
 
-static bool network_reserve(struct network *network, const struct batch *batch, struct err *err)
+bool network_begin(struct network *network, const struct batch *batch, struct err *err)
 {
     struct backend *backend = network->model->backend;
     size_t needed = network_lay(network, batch, NULL);
@@ -93,7 +93,7 @@ void network_free(struct network *network)
         backend->op->free(backend, network->arena);
     free(network->host_loss);
     free(network->host_predicted);
-    *network = (struct network){.model = network->model, .phases = network->phases};
+    *network = (struct network){.model = network->model, .stopwatch = network->stopwatch};
 }
 
 struct recurrent network_layer(const struct model_shape *shape, const struct side_weights *weights,
@@ -117,7 +117,7 @@ struct recurrent network_layer(const struct model_shape *shape, const struct sid
 
 /* Look up and project the distinct inputs: x = embedding[ids], input = x W_ih^T + b. */
 static void network_input_forward(struct backend *backend, const struct model_shape *shape,
-                                  const struct side_weights *weights, const struct packed *packed_ih,
+                                  const struct side_weights *weights, const struct prepacked *packed_ih,
                                   const struct network_side *side, const struct batch_side *batch)
 {
     backend->op->gather(backend, weights->embedding, batch->distinct, batch->U, shape->E, side->x);
@@ -129,14 +129,14 @@ static void network_input_forward(struct backend *backend, const struct model_sh
                                               .bias = weights->bias,
                                               .c = side->input,
                                               .transpose_b = true,
-                                              .packed = packed_ih});
+                                              .prepacked = packed_ih});
 }
 
 /* From the gates' gradient to W_hh, b, W_ih and the embedding. <pad> is a zero row that stays zero: it counts for b
  * alone. */
 static void network_input_backward(struct network *network, const struct side_weights *weights,
                                    const struct network_side *side, const struct batch_side *batch,
-                                   const struct side_weights *gradient, bool accumulate)
+                                   const struct side_weights *gradient)
 {
     struct backend *backend = network->model->backend;
     const struct model_shape *shape = &network->model->shape;
@@ -147,18 +147,16 @@ static void network_input_backward(struct network *network, const struct side_we
                                               .a = side->gates,
                                               .b = side->h_before,
                                               .c = gradient->w_hh,
-                                              .transpose_a = true,
-                                              .accumulate = accumulate});
-    backend->op->fold(backend, side->gates, batch->slot, batch->seq.N, batch->U, G, network->dinput);
-    backend->op->column_sum(backend, network->dinput, batch->U, G, accumulate, gradient->bias);
+                                              .transpose_a = true});
+    backend->op->segment_sum(backend, side->gates, batch->slot, batch->seq.N, batch->U, G, network->dinput);
+    backend->op->column_sum(backend, network->dinput, batch->U, G, false, gradient->bias);
     backend->op->gemm(backend, &(struct gemm){.M = G,
                                               .N = E,
                                               .K = batch->real,
                                               .a = network->dinput,
                                               .b = side->x,
                                               .c = gradient->w_ih,
-                                              .transpose_a = true,
-                                              .accumulate = accumulate});
+                                              .transpose_a = true});
     /* The inputs themselves are no longer needed: their gradient takes their place. */
     backend->op->gemm(
         backend,
@@ -172,14 +170,14 @@ static void network_encoder_forward(struct network *network, const struct batch 
     struct backend *backend = model->backend;
     const struct model_shape *shape = &model->shape;
     network_input_forward(backend, shape, &model->weights.encoder, network->encoder_ih, &network->encoder, &batch->src);
-    phase_end(network->phases, PHASE_INPUT);
+    stopwatch_lap(network->stopwatch, LAP_INPUT);
     struct recurrent layer = network_layer(shape, &model->weights.encoder, &network->encoder, &batch->src);
-    layer.packed_hh = network->encoder_hh;
+    layer.prepacked = network->encoder_hh;
     backend->op->recurrent_forward(backend, &layer);
     backend->op->gather(backend, network->encoder.h_last, batch->src_row, batch->B, shape->H, network->decoder.h0);
     if (shape->cell == CELL_LSTM)
         backend->op->gather(backend, network->encoder.c_last, batch->src_row, batch->B, shape->H, network->decoder.c0);
-    phase_end(network->phases, PHASE_RECURRENCE);
+    stopwatch_lap(network->stopwatch, LAP_RECURRENCE);
 }
 
 static struct recurrent network_decoder(const struct network *network, const struct batch *batch)
@@ -191,19 +189,19 @@ static struct recurrent network_decoder(const struct network *network, const str
     return layer;
 }
 
-static void network_decoder_forward(struct network *network, const struct batch *batch)
+void network_forward(struct network *network, const struct batch *batch)
 {
     const struct model *model = network->model;
+    network_encoder_forward(network, batch);
     network_input_forward(model->backend, &model->shape, &model->weights.decoder, NULL, &network->decoder, &batch->tgt);
-    phase_end(network->phases, PHASE_INPUT);
+    stopwatch_lap(network->stopwatch, LAP_INPUT);
     struct recurrent layer = network_decoder(network, batch);
     model->backend->op->recurrent_forward(model->backend, &layer);
-    phase_end(network->phases, PHASE_RECURRENCE);
+    stopwatch_lap(network->stopwatch, LAP_RECURRENCE);
 }
 
 /* Projection, softmax, cross-entropy and their gradients, a tile of positions at a time. */
-static void network_loss(struct network *network, const struct batch *batch, const struct weights *gradient,
-                         bool accumulate)
+void network_loss(struct network *network, const struct batch *batch, const struct weights *gradient)
 {
     const struct model *model = network->model;
     struct backend *backend = model->backend;
@@ -220,13 +218,13 @@ static void network_loss(struct network *network, const struct batch *batch, con
                                                   .bias = model->weights.projection_bias,
                                                   .c = network->logits,
                                                   .transpose_b = true});
-        phase_end(network->phases, PHASE_LOGITS);
+        stopwatch_lap(network->stopwatch, LAP_LOGITS);
         backend->op->cross_entropy(backend, network->logits, batch->target + first, count, V, gradient != NULL,
                                    network->loss + first, network->predicted + first);
-        phase_end(network->phases, PHASE_CROSS_ENTROPY);
+        stopwatch_lap(network->stopwatch, LAP_CROSS_ENTROPY);
         if (gradient == NULL)
             continue;
-        bool add = accumulate || first > 0;
+        bool add = first > 0;
         backend->op->gemm(backend, &(struct gemm){.M = V,
                                                   .N = H,
                                                   .K = count,
@@ -242,12 +240,11 @@ static void network_loss(struct network *network, const struct batch *batch, con
                                                   .a = network->logits,
                                                   .b = model->weights.projection,
                                                   .c = network->dh + (size_t)first * (size_t)H});
-        phase_end(network->phases, PHASE_PROJECTION_GRADIENT);
+        stopwatch_lap(network->stopwatch, LAP_PROJECTION_GRADIENT);
     }
 }
 
-static void network_backward(struct network *network, const struct batch *batch, const struct weights *gradient,
-                             bool accumulate)
+void network_backward(struct network *network, const struct batch *batch, const struct weights *gradient)
 {
     const struct model *model = network->model;
     struct backend *backend = model->backend;
@@ -258,10 +255,9 @@ static void network_backward(struct network *network, const struct batch *batch,
     backend->op->recurrent_backward(
         backend, &decoder,
         &(struct recurrent_gradient){.dh = network->dh, .dh0 = network->dh0, .dc0 = lstm ? network->dc0 : NULL});
-    phase_end(network->phases, PHASE_RECURRENCE_BACKWARD);
-    network_input_backward(network, &model->weights.decoder, &network->decoder, &batch->tgt, &gradient->decoder,
-                           accumulate);
-    phase_end(network->phases, PHASE_INPUT_GRADIENT);
+    stopwatch_lap(network->stopwatch, LAP_RECURRENCE_BACKWARD);
+    network_input_backward(network, &model->weights.decoder, &network->decoder, &batch->tgt, &gradient->decoder);
+    stopwatch_lap(network->stopwatch, LAP_INPUT_GRADIENT);
 
     backend->op->gather(backend, network->dh0, batch->tgt_row, batch->B, H, network->dh_last);
     if (lstm)
@@ -270,24 +266,14 @@ static void network_backward(struct network *network, const struct batch *batch,
     backend->op->recurrent_backward(
         backend, &encoder,
         &(struct recurrent_gradient){.dh_last = network->dh_last, .dc_last = lstm ? network->dc_last : NULL});
-    phase_end(network->phases, PHASE_RECURRENCE_BACKWARD);
-    network_input_backward(network, &model->weights.encoder, &network->encoder, &batch->src, &gradient->encoder,
-                           accumulate);
-    phase_end(network->phases, PHASE_INPUT_GRADIENT);
+    stopwatch_lap(network->stopwatch, LAP_RECURRENCE_BACKWARD);
+    network_input_backward(network, &model->weights.encoder, &network->encoder, &batch->src, &gradient->encoder);
+    stopwatch_lap(network->stopwatch, LAP_INPUT_GRADIENT);
 }
 
-bool network_run(struct network *network, const struct batch *batch, const struct weights *gradient, bool accumulate,
-                 struct network_result *result, struct err *err)
+bool network_figures(struct network *network, const struct batch *batch, struct network_result *result, struct err *err)
 {
     struct backend *backend = network->model->backend;
-    if (!network_reserve(network, batch, err))
-        return false;
-    network_encoder_forward(network, batch);
-    network_decoder_forward(network, batch);
-    network_loss(network, batch, gradient, accumulate);
-    if (gradient != NULL)
-        network_backward(network, batch, gradient, accumulate);
-
     int N = batch->tgt.seq.N;
     backend->op->download(backend, network->host_loss, network->loss, (size_t)N * sizeof(float));
     backend->op->download(backend, network->host_predicted, network->predicted, (size_t)N * sizeof(int32_t));
@@ -299,9 +285,19 @@ bool network_run(struct network *network, const struct batch *batch, const struc
     return backend->op->check(backend, err);
 }
 
+bool network_evaluate(struct network *network, const struct batch *batch, struct network_result *result,
+                      struct err *err)
+{
+    if (!network_begin(network, batch, err))
+        return false;
+    network_forward(network, batch);
+    network_loss(network, batch, NULL);
+    return network_figures(network, batch, result, err);
+}
+
 bool network_encode(struct network *network, const struct batch *batch, struct err *err)
 {
-    if (!network_reserve(network, batch, err))
+    if (!network_begin(network, batch, err))
         return false;
     network_encoder_forward(network, batch);
     return network->model->backend->op->check(network->model->backend, err);

@@ -1,15 +1,18 @@
 /* network.h - one batch through the model: forward, loss, backward.
  *
- * The page that defines the model. Encoder: embedding, recurrence; its final state starts the decoder. Decoder:
- * embedding of the id before, recurrence, projection to the vocabulary, softmax cross-entropy summed over target
- * positions. Gradients are of that sum: whoever knows the whole batch's token count divides by it. A network holds the
- * activations of the batch it last saw and keeps its memory; it belongs to the model's compute thread. */
-#ifndef LSTMQ_NETWORK_H
-#define LSTMQ_NETWORK_H
+ * The page that defines the model. The encoder is an embedding and a recurrence; its final state starts the decoder. The
+ * decoder is an embedding of the previous id, a recurrence, and a projection to the vocabulary. The loss is softmax
+ * cross-entropy, summed over target positions. Gradients are of that sum: the update divides by the whole batch's number
+ * of tokens.
+ *
+ * A network begins empty, *network = (struct network){.model = model}, and ends in network_free. Between, it holds the
+ * activations of the last batch and keeps its memory. It belongs to the model's compute thread. */
+#ifndef LSTMQ_WORKER_MODEL_NETWORK_H
+#define LSTMQ_WORKER_MODEL_NETWORK_H
 
 #include "worker/model/batch.h"
 #include "worker/model/model.h"
-#include "worker/model/phase.h"
+#include "worker/model/stopwatch.h"
 
 struct network_side {
     float *x;               /* [U, E] distinct inputs                    */
@@ -26,7 +29,7 @@ struct network {
     const struct model *model; /* not owned */
     /* The encoder's matrices as the backend packs them, while its weights do not change; NULL = packed for each batch.
      * Not owned. */
-    const struct packed *encoder_ih, *encoder_hh;
+    const struct prepacked *encoder_ih, *encoder_hh;
     struct network_side encoder, decoder;
     float *logits;                        /* [tile rows, V] */
     float *dh;                            /* [N of target, H] */
@@ -36,10 +39,10 @@ struct network {
     int32_t *predicted;                   /* [N of target] */
     float *host_loss;                     /* [N of target] host copies */
     int32_t *host_predicted;
-    void *arena;           /* one block of backend memory for all of the above but the host copies */
-    size_t arena_size;     /* bytes */
-    size_t host_capacity;  /* positions */
-    struct phases *phases; /* not owned; NULL = time is not taken */
+    void *arena;                 /* one block of backend memory for all of the above but the host copies */
+    size_t arena_size;           /* bytes */
+    size_t host_capacity;        /* positions */
+    struct stopwatch *stopwatch; /* not owned; NULL = time is not taken */
 };
 
 struct network_result {
@@ -48,22 +51,36 @@ struct network_result {
     uint32_t correct; /* of them, those whose largest logit is the target's */
 };
 
-/* Start empty: *network = (struct network){.model = model}. */
+/* Make memory for a batch, before any of the four below. */
+bool network_begin(struct network *network, const struct batch *batch, struct err *err);
 
-/* Loss of a batch with the reference as the decoder's input. With `gradient` non-NULL also d(loss_sum)/d(parameters):
- * added to the arena that `gradient` points into when `accumulate`, else written over it. The embeddings' is added in
- * either case, to the rows of the batch's distinct ids: see step_rows.h. */
-bool network_run(struct network *network, const struct batch *batch, const struct weights *gradient, bool accumulate,
-                 struct network_result *result, struct err *err);
+/* With the reference as the decoder's input (teacher forcing): the states of both sides. */
+void network_forward(struct network *network, const struct batch *batch);
 
-/* How many of a batch's target positions have their logits in memory at one time: the positions are cut into as few
- * tiles as will do, as even as they can be. */
+/* The loss and the predicted id of each target position. With `gradient` also d(loss_sum)/d(projection), written over
+ * what was there, and what network_backward needs. */
+void network_loss(struct network *network, const struct batch *batch, const struct weights *gradient);
+
+/* The rest of the gradient, after network_loss: written over what was there, but added to the rows of the embeddings
+ * that the batch looks up, see step_rows.h. */
+void network_backward(struct network *network, const struct batch *batch, const struct weights *gradient);
+
+/* What network_loss came to. */
+bool network_figures(struct network *network, const struct batch *batch, struct network_result *result,
+                     struct err *err);
+
+/* Forward and loss of a batch, without a gradient. */
+bool network_evaluate(struct network *network, const struct batch *batch, struct network_result *result,
+                      struct err *err);
+
+/* How many of a batch's target positions have their logits in memory at one time. The positions are cut into as few and
+ * as even tiles as the limit allows. */
 int network_logit_tile(int positions);
 
 /* The encoder alone: final states in the target side's row order, left in decoder.h0 and decoder.c0 ([B, H]). */
 bool network_encode(struct network *network, const struct batch *batch, struct err *err);
 
-/* The recurrence of a side over its part of a batch, as the backend takes it, from a start of zeroes; whoever has
+/* The recurrence of a side over its part of a batch, as the backend takes it, from a start of zeroes. A caller with
  * another start sets h0 and c0. */
 struct recurrent network_layer(const struct model_shape *shape, const struct side_weights *weights,
                                const struct network_side *side, const struct batch_side *batch);

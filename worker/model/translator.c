@@ -2,7 +2,6 @@
 #include "worker/model/translator.h"
 
 #include "proto/text/normalise.h"
-#include "worker/train/state.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -33,9 +32,9 @@ static bool translator_load(struct translator *translator, struct err *err)
                                   (int)vocab_size(checkpoint->tgt), err);
     if (translator->model == NULL)
         return false;
-    bool ok = checkpoint_file(checkpoint, file, &bytes, err) &&
-              (state_load_model(translator->model, bytes.data, bytes.size, file, err) ||
-               err_context(err, "%s", checkpoint->path));
+    bool ok =
+        checkpoint_file(checkpoint, file, &bytes, err) &&
+        (model_load(translator->model, bytes.data, bytes.size, file, err) || err_context(err, "%s", checkpoint->path));
     buffer_free(&bytes);
     return ok;
 }
@@ -176,8 +175,8 @@ static bool translator_decode(struct translator *translator, struct work *work, 
                         .id_count = used};
     const struct model_shape *shape = &translator->model->shape;
     struct decode_result result = {.ids = work->out, .lengths = work->out_lengths, .ended = work->ended};
-    if (!batch_pack(&translator->batch, &rows, 0, rows.count, 0, batch_padding(&translator->config), shape->src_vocab,
-                    shape->tgt_vocab, err) ||
+    if (!batch_pack(&translator->batch, &rows, batch_padding(&translator->config), shape->src_vocab, shape->tgt_vocab,
+                    err) ||
         !decode_greedy(&translator->decoder, &translator->batch, translator->limit, false, &result, err))
         return false;
     for (size_t i = 0; i < count; i++) {

@@ -8,7 +8,7 @@
 #define LSTMQ_TRANSLATOR_H
 
 #include "proto/store/checkpoint.h"
-#include "worker/model/decode.h"
+#include "worker/model/greedy.h"
 
 struct translator {
     struct checkpoint checkpoint;

@@ -29,9 +29,9 @@ void reducer_open(struct reducer *reducer, const struct model *model, const stru
     reducer->below = reduce_below(reducer->shards);
     for (int i = 0; i < model->tensor_count; i++) {
         const struct tensor *tensor = &model->tensors[i];
-        if (tensor->embedding)
+        if ((tensor->flags & TENSOR_BY_ROW) != 0)
             continue;
-        if (i == 0 || model->tensors[i - 1].embedding)
+        if (i == 0 || (model->tensors[i - 1].flags & TENSOR_BY_ROW) != 0)
             reducer->dense[reducer->dense_count++] = (struct dense){.offset = tensor->offset};
         reducer->dense[reducer->dense_count - 1].size += tensor->size;
     }
@@ -76,7 +76,7 @@ static size_t reduce_rows_size(const struct row_list *list)
 static size_t reduce_all_rows_size(const struct reducer *reducer)
 {
     size_t size = 0;
-    for (int i = 0; i < reducer->step->embeddings; i++)
+    for (int i = 0; i < MODEL_SIDES; i++)
         size += reduce_rows_size(&reducer->step->lists[i]);
     return size;
 }
@@ -152,7 +152,7 @@ static void reduce_gather(const struct reducer *reducer, const float *gradient)
 {
     struct backend *backend = reducer->model->backend;
     float *to = reducer->rows;
-    for (int i = 0; i < reducer->step->embeddings; i++) {
+    for (int i = 0; i < MODEL_SIDES; i++) {
         const struct row_list *list = &reducer->step->lists[i];
         backend->op->gather(backend, gradient + list->tensor->offset, list->index, list->count, list->tensor->shape[1],
                             to);
@@ -165,7 +165,7 @@ static void reduce_put_back(const struct reducer *reducer, float *gradient)
 {
     struct backend *backend = reducer->model->backend;
     const float *from = reducer->rows;
-    for (int i = 0; i < reducer->step->embeddings; i++) {
+    for (int i = 0; i < MODEL_SIDES; i++) {
         const struct row_list *list = &reducer->step->lists[i];
         backend->op->scatter_add(backend, from, list->index, list->count, list->tensor->shape[1],
                                  gradient + list->tensor->offset);
@@ -295,7 +295,7 @@ static bool reduce_start_fold(struct reducer *reducer, int64_t **from, size_t si
     struct collective *collective = reducer->collective;
     int64_t *data = *from;
     *from += size;
-    return collective->op->fold(collective, data, size, BACKEND_QUANTUM, result, handle, err) ||
+    return collective->op->all_reduce_scaled(collective, data, size, BACKEND_QUANTUM, result, handle, err) ||
            reduce_failed(reducer, err);
 }
 

@@ -16,7 +16,8 @@
 #ifndef LSTMQ_REDUCE_H
 #define LSTMQ_REDUCE_H
 
-#include "worker/collective/collective.h"
+#include "kernels/collective.h"
+#include "proto/base/step_result.h"
 #include "worker/model/network.h"
 #include "worker/train/step_rows.h"
 

@@ -49,89 +49,26 @@ bool state_save(const struct training *training, state_sink *sink, void *context
         !state_save_file(model, MESSAGE_STATE_MODEL, entries, count, &model->parameters, 1, sink, context, err))
         return false;
 
-    float *const moments[] = {training->optimiser.m, training->optimiser.v};
+    float *const moments[] = {training->optimizer.m, training->optimizer.v};
     bool adam = moments[0] != NULL;
     return model_entries(model, MOMENTS[0], entries, err) && model_entries(model, MOMENTS[1], entries + count, err) &&
            state_save_file(model, MESSAGE_STATE_OPTIMIZER, entries, adam ? 2 * count : 0, moments, adam ? 2 : 0, sink,
                            context, err);
 }
 
-static bool state_same_shape(const struct tensor_entry *wanted, const struct tensor_entry *found, const char *name,
-                             struct err *err)
-{
-    bool same = wanted->dims == found->dims && strcmp(wanted->dtype, found->dtype) == 0;
-    for (int d = 0; same && d < wanted->dims; d++)
-        same = wanted->shape[d] == found->shape[d];
-    if (!same)
-        return err_set(err, ERR_DATA,
-                       "%s: tensor %s is %s [%" PRIu64 ", %" PRIu64 "], the configuration wants %s [%" PRIu64
-                       ", %" PRIu64 "]",
-                       name, wanted->name, found->dtype, found->dims > 0 ? found->shape[0] : 1,
-                       found->dims > 1 ? found->shape[1] : 1, wanted->dtype, wanted->shape[0],
-                       wanted->dims > 1 ? wanted->shape[1] : 1);
-    return true;
-}
-
-/* Copy the tensors named PREFIX + table name into an arena. */
-static bool state_load_arena(const struct model *model, const struct safetensors *file, const void *bytes,
-                             const char *prefix, float *arena, const char *name, struct err *err)
-{
-    struct tensor_entry wanted[MODEL_TENSORS];
-    if (!model_entries(model, prefix, wanted, err))
-        return false;
-    for (int i = 0; i < model->tensor_count; i++) {
-        const struct tensor_entry *found = safetensors_find(file, wanted[i].name);
-        if (found == NULL)
-            return err_set(err, ERR_DATA, "%s: tensor %s is missing", name, wanted[i].name);
-        if (!state_same_shape(&wanted[i], found, name, err))
-            return false;
-        const char *data = (const char *)bytes + file->header_size + found->offset;
-        model->backend->op->upload(model->backend, arena + model->tensors[i].offset, data, found->size);
-    }
-    return true;
-}
-
-static bool state_parse(const void *bytes, size_t size, size_t count, const char *name, struct safetensors *file,
-                        struct err *err)
-{
-    if (!safetensors_parse(bytes, size, size, name, file, err))
-        return false;
-    if (file->count != count) {
-        err_set(err, ERR_DATA, "%s: %zu tensors, the configuration wants %zu", name, file->count, count);
-        safetensors_free(file);
-        return false;
-    }
-    return true;
-}
-
-bool state_load_model(struct model *model, const void *bytes, size_t size, const char *name, struct err *err)
-{
-    struct safetensors file;
-    if (!state_parse(bytes, size, (size_t)model->tensor_count, name, &file, err))
-        return false;
-    bool ok = state_load_arena(model, &file, bytes, "", model->parameters, name, err);
-    safetensors_free(&file);
-    return ok;
-}
-
-bool state_load_optimiser(struct optimiser *optimiser, const void *bytes, size_t size, const char *name,
+bool state_load_optimizer(struct optimizer *optimizer, const void *bytes, size_t size, const char *name,
                           struct err *err)
 {
-    const struct model *model = optimiser->model;
-    bool adam = optimiser->m != NULL;
-    struct safetensors file;
-    if (!state_parse(bytes, size, adam ? 2 * (size_t)model->tensor_count : 0, name, &file, err))
-        return false;
-    bool ok = !adam || (state_load_arena(model, &file, bytes, MOMENTS[0], optimiser->m, name, err) &&
-                        state_load_arena(model, &file, bytes, MOMENTS[1], optimiser->v, name, err));
-    safetensors_free(&file);
-    return ok && optimiser_find_touched(optimiser, err);
+    float *const moments[] = {optimizer->m, optimizer->v};
+    return model_load_arenas(optimizer->model, MOMENTS, moments, optimizer->m != NULL ? 2 : 0, bytes, size, name,
+                             err) &&
+           optimizer_find_touched(optimizer, err);
 }
 
 bool state_broadcast(struct training *training, uint32_t root, struct err *err)
 {
-    struct optimiser *optimiser = &training->optimiser;
-    float *const arenas[] = {training->model->parameters, optimiser->m, optimiser->v};
+    struct optimizer *optimizer = &training->optimizer;
+    float *const arenas[] = {training->model->parameters, optimizer->m, optimizer->v};
     size_t size = training->model->elements * sizeof(float);
     for (int i = 0; i < 3; i++) {
         if (arenas[i] != NULL && !reducer_broadcast(&training->reducer, arenas[i], size, root, err))
@@ -139,7 +76,7 @@ bool state_broadcast(struct training *training, uint32_t root, struct err *err)
         if (i == 0)
             fault_point("sync");
     }
-    return optimiser_find_touched(optimiser, err);
+    return optimizer_find_touched(optimizer, err);
 }
 
 bool state_check(const struct training *training, struct err *err)

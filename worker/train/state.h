@@ -21,15 +21,11 @@ typedef bool state_sink(void *context, int file, uint64_t offset, uint64_t total
 /* ERR_DIVERGED where a parameter is not finite: such a state must not become a checkpoint. */
 bool state_check(const struct training *training, struct err *err);
 
-/* Give the model file, then the optimiser's, to `sink`. */
+/* Give the model file, then the optimizer's, to `sink`. */
 bool state_save(const struct training *training, state_sink *sink, void *context, struct err *err);
 
-/* Parameters from the bytes of a model file. ERR_DATA when tensors are missing, too many, or of another shape or
- * type. */
-bool state_load_model(struct model *model, const void *bytes, size_t size, const char *name, struct err *err);
-
-/* Moments from the bytes of an optimiser file. */
-bool state_load_optimiser(struct optimiser *optimiser, const void *bytes, size_t size, const char *name,
+/* Moments from the bytes of an optimizer file. */
+bool state_load_optimizer(struct optimizer *optimizer, const void *bytes, size_t size, const char *name,
                           struct err *err);
 
 /* Make the state of rank `root` that of all ranks the reducer is joined with: each of them calls this. What a failure leaves

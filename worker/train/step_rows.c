@@ -27,21 +27,19 @@ static bool step_rows_open_list(struct row_list *list, struct backend *backend, 
 bool step_rows_open(struct step_rows *rows, const struct model *model, struct err *err)
 {
     *rows = (struct step_rows){.model = model};
-    for (int i = 0; i < model->tensor_count; i++) {
-        if (!model->tensors[i].embedding)
-            continue;
-        if (!step_rows_open_list(&rows->lists[rows->embeddings++], model->backend, &model->tensors[i], err)) {
+    for (int side = 0; side < MODEL_SIDES; side++)
+        if (!step_rows_open_list(&rows->lists[side], model->backend,
+                                 model_tensor(model, (enum model_side)side, ROLE_EMBEDDING), err)) {
             step_rows_close(rows);
             return false;
         }
-    }
     return true;
 }
 
 void step_rows_close(struct step_rows *rows)
 {
-    for (int i = 0; i < rows->embeddings; i++) {
-        struct row_list *list = &rows->lists[i];
+    for (int side = 0; side < MODEL_SIDES; side++) {
+        struct row_list *list = &rows->lists[side];
         free(list->marks);
         free(list->host);
         if (list->index != NULL)
@@ -50,26 +48,18 @@ void step_rows_close(struct step_rows *rows)
     *rows = (struct step_rows){0};
 }
 
-static const struct row_list *step_rows_of_tensor(const struct step_rows *rows, int tensor)
+void step_rows_add(struct step_rows *rows, enum model_side side, const int32_t *ids, int count)
 {
-    const struct row_list *list = rows->lists;
-    while (list->tensor != &rows->model->tensors[tensor])
-        list++;
-    return list;
+    uint64_t *marks = rows->lists[side].marks;
+    for (int i = 0; i < count; i++)
+        marks[ids[i] / WORD] |= UINT64_C(1) << (ids[i] % WORD);
 }
 
-void step_rows_add(struct step_rows *rows, int tensor, const int32_t *ids, int count)
+bool step_rows_have(const struct step_rows *rows, enum model_side side, const int32_t *ids, int count)
 {
-    const struct row_list *list = step_rows_of_tensor(rows, tensor);
+    const uint64_t *marks = rows->lists[side].marks;
     for (int i = 0; i < count; i++)
-        list->marks[ids[i] / WORD] |= UINT64_C(1) << (ids[i] % WORD);
-}
-
-bool step_rows_have(const struct step_rows *rows, int tensor, const int32_t *ids, int count)
-{
-    const struct row_list *list = step_rows_of_tensor(rows, tensor);
-    for (int i = 0; i < count; i++)
-        if ((list->marks[ids[i] / WORD] >> (ids[i] % WORD) & 1) == 0)
+        if ((marks[ids[i] / WORD] >> (ids[i] % WORD) & 1) == 0)
             return false;
     return true;
 }
@@ -77,8 +67,8 @@ bool step_rows_have(const struct step_rows *rows, int tensor, const int32_t *ids
 void step_rows_list(struct step_rows *rows)
 {
     struct backend *backend = rows->model->backend;
-    for (int i = 0; i < rows->embeddings; i++) {
-        struct row_list *list = &rows->lists[i];
+    for (int side = 0; side < MODEL_SIDES; side++) {
+        struct row_list *list = &rows->lists[side];
         size_t words = step_rows_words(list->tensor);
         list->count = 0;
         for (size_t w = 0; w < words; w++)
@@ -91,8 +81,8 @@ void step_rows_list(struct step_rows *rows)
 void step_rows_zero(const struct step_rows *rows, float *gradient)
 {
     struct backend *backend = rows->model->backend;
-    for (int i = 0; i < rows->embeddings; i++) {
-        const struct row_list *list = &rows->lists[i];
+    for (int side = 0; side < MODEL_SIDES; side++) {
+        const struct row_list *list = &rows->lists[side];
         backend->op->zero_rows(backend, list->index, list->count, list->tensor->shape[1],
                                gradient + list->tensor->offset);
     }
@@ -102,8 +92,8 @@ void step_rows_clear(struct step_rows *rows, float *gradient)
 {
     step_rows_list(rows);
     step_rows_zero(rows, gradient);
-    for (int i = 0; i < rows->embeddings; i++) {
-        struct row_list *list = &rows->lists[i];
+    for (int side = 0; side < MODEL_SIDES; side++) {
+        struct row_list *list = &rows->lists[side];
         memset(list->marks, 0, step_rows_words(list->tensor) * sizeof *list->marks);
         list->count = 0;
     }

@@ -1,19 +1,16 @@
 /* step_rows.h - which rows of the embeddings a step's gradient has.
  *
- * A step looks up a few hundred of the thousands of rows that an embedding has, and the gradient of all others is zero.
- * So nobody passes over them: the gradient's arena begins as zeroes, a step adds to the rows that it looked up, and
- * before the next one these, and no others, become zero again. Whoever adds to an embedding's gradient, or sums it with
- * what others added, says the rows here first; norm and update rely on it.
+ * A step looks up a few hundred of an embedding's thousands of rows, and the gradient of all others is zero. So no code
+ * passes over the others: the gradient's arena begins as zeroes, a step adds to the rows that it looks up, and before
+ * the next step these rows become zero again. Every caller that adds to an embedding's gradient adds the rows here
+ * first; the all-reduce, the norm and the update rely on it.
  *
- * Life of a step's rows: step_rows_add for each batch (and for what other workers' batches looked up), step_rows_list
- * once all are known, step_rows_clear before the next step, whether this one came to its end or not. Belongs to the
- * compute thread; closed before the model. */
-#ifndef LSTMQ_STEP_ROWS_H
-#define LSTMQ_STEP_ROWS_H
+ * Life of a step's rows: step_rows_add for every rank's batch, then step_rows_list, then step_rows_clear before the next
+ * step, even if this step failed. Belongs to the compute thread; closed before the model. */
+#ifndef LSTMQ_WORKER_TRAIN_STEP_ROWS_H
+#define LSTMQ_WORKER_TRAIN_STEP_ROWS_H
 
 #include "worker/model/model.h"
-
-enum { STEP_EMBEDDINGS = 2 };
 
 /* The rows of one embedding. */
 struct row_list {
@@ -25,27 +22,26 @@ struct row_list {
 };
 
 struct step_rows {
-    const struct model *model; /* not owned */
-    struct row_list lists[STEP_EMBEDDINGS];
-    int embeddings; /* of the model; lists stand in the order of its table */
+    const struct model *model;          /* not owned */
+    struct row_list lists[MODEL_SIDES]; /* of the embedding of each side, in the order of the model's table */
 };
 
 bool step_rows_open(struct step_rows *rows, const struct model *model, struct err *err);
 void step_rows_close(struct step_rows *rows);
 
-/* These rows of the model's `tensor`-th tensor, an embedding; again does no harm. */
-void step_rows_add(struct step_rows *rows, int tensor, const int32_t *ids, int count);
+/* Add these rows of one side's embedding; a row may be added more than once. */
+void step_rows_add(struct step_rows *rows, enum model_side side, const int32_t *ids, int count);
 
 /* Whether all of them were added. */
-bool step_rows_have(const struct step_rows *rows, int tensor, const int32_t *ids, int count);
+bool step_rows_have(const struct step_rows *rows, enum model_side side, const int32_t *ids, int count);
 
 /* Fill the lists from what was added. */
 void step_rows_list(struct step_rows *rows);
 
-/* The rows of `gradient`, an arena, that are listed become zero. */
+/* Set the listed rows of `gradient`, an arena, to zero. */
 void step_rows_zero(const struct step_rows *rows, float *gradient);
 
-/* The rows of `gradient` that were added become zero, listed or not, and nothing is added any more. */
+/* Set all added rows of `gradient` to zero, listed or not, and forget them. */
 void step_rows_clear(struct step_rows *rows, float *gradient);
 
 #endif

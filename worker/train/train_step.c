@@ -1,13 +1,10 @@
-/* train_step.c - batch, forward, backward, all-reduce, clip, update: a step of training on one page. */
+/* train_step.c - batch, forward, loss, backward, all-reduce, clip, update: a step of training on one page. */
 #include "worker/train/train_step.h"
 
 #include "proto/base/log.h"
 #include "proto/text/vocab.h"
 
 #include <math.h>
-
-/* Places of the embeddings in the model's table. */
-enum { TENSOR_SRC_EMBEDDING = 0, TENSOR_TGT_EMBEDDING = 4 };
 
 bool training_open(struct training *training, struct backend *backend, const struct config *config, int src_vocab,
                    int tgt_vocab, struct err *err)
@@ -16,206 +13,144 @@ bool training_open(struct training *training, struct backend *backend, const str
     training->model = model_new(backend, config, src_vocab, tgt_vocab, err);
     if (training->model == NULL)
         return false;
-    training->network.model = training->model;
-    size_t elements = training->model->elements;
-    bool two = config->train_reduce == REDUCE_EXACT && config->train_shards > 1;
-    training->gradient = backend->op->alloc(backend, elements * sizeof(float), err);
-    if (training->gradient != NULL && two)
-        training->other = backend->op->alloc(backend, elements * sizeof(float), err);
-    if (training->gradient == NULL || (two && training->other == NULL) ||
-        !step_rows_open(&training->rows, training->model, err) ||
-        !optimiser_open(&training->optimiser, training->model, config, err)) {
-        training_close(training);
-        return false;
+    const struct model *model = training->model;
+    training->network.model = model;
+    int gradients = config->train_reduce == REDUCE_EXACT && config->train_shards > 1 ? 2 : 1;
+    bool ok = step_rows_open(&training->rows, model, err) && optimizer_open(&training->optimizer, model, config, err);
+    for (int i = 0; i < gradients && ok; i++) {
+        struct gradient *gradient = &training->gradients[i];
+        gradient->arena = backend->op->alloc(backend, model->elements * sizeof(float), err);
+        ok = gradient->arena != NULL;
+        if (ok)
+            gradient->of = model_weights(model, gradient->arena);
     }
-    reducer_open(&training->reducer, training->model, config);
-    training->gradient_of = model_weights(training->model, training->gradient);
-    if (two)
-        training->other_of = model_weights(training->model, training->other);
-    return true;
+    reducer_open(&training->reducer, model, config);
+    if (!ok)
+        training_close(training);
+    return ok;
 }
 
 void training_close(struct training *training)
 {
     if (training->model == NULL)
         return;
-    struct backend *backend = training->backend;
-    optimiser_close(&training->optimiser);
+    optimizer_close(&training->optimizer);
     reducer_close(&training->reducer);
     step_rows_close(&training->rows);
     network_free(&training->network);
     batch_free(&training->batch);
-    if (training->gradient != NULL)
-        backend->op->free(backend, training->gradient);
-    if (training->other != NULL)
-        backend->op->free(backend, training->other);
+    for (int i = 0; i < 2; i++)
+        if (training->gradients[i].arena != NULL)
+            training->backend->op->free(training->backend, training->gradients[i].arena);
     model_destroy(&training->model);
 }
 
-/* ---- batch ---- */
-
-/* The ids that a side of the step has on any rank, rising; <pad> has no gradient. */
-static bool step_add_distinct(struct training *training, int tensor, const uint16_t *ids, uint32_t count,
-                              struct err *err)
+/* The ids that a side looks up on any rank; <pad> has no gradient. */
+static bool step_add_rows(struct training *training, const struct step *step, enum model_side side, struct err *err)
 {
-    int rows = training->model->tensors[tensor].shape[0];
+    const uint16_t *ids = step->distinct[side];
+    uint32_t count = step->distinct_count[side];
+    int rows = training->rows.lists[side].tensor->shape[0];
     if (count > 0 && ids[count - 1] >= rows)
         return err_set(err, ERR_DATA, "distinct id %u is outside the vocabulary of %d", ids[count - 1], rows);
     for (uint32_t i = 0; i < count; i++) {
         int32_t id = ids[i];
         if (id != ID_PAD)
-            step_rows_add(&training->rows, tensor, &id, 1);
+            step_rows_add(&training->rows, side, &id, 1);
     }
     return true;
 }
 
-/* The rows of the embeddings that all ranks' batches look up, from the span. */
-static bool step_rows_of_all(struct training *training, const struct span *span, uint32_t offset,
-                             struct span_cursor *at, struct err *err)
+/* Gradients without the rows of the last step, and the rows of this one. */
+static bool step_begin(struct training *training, const struct step *step, struct err *err)
 {
-    const struct span_step *of = &span->of[offset];
-    const uint16_t *src = span->distinct + at->distinct, *tgt = src + of->src_distinct;
-    at->distinct += (size_t)of->src_distinct + of->tgt_distinct;
-    return step_add_distinct(training, TENSOR_SRC_EMBEDDING, src, of->src_distinct, err) &&
-           step_add_distinct(training, TENSOR_TGT_EMBEDDING, tgt, of->tgt_distinct, err);
-}
-
-/* The same of a rank that is alone, from the step's rows: sources, and what the decoder reads, <sos> and all of a target
- * but its last id. */
-static bool step_rows_of_own(struct training *training, const struct rows *rows, uint32_t count,
-                             const struct span_cursor *at, struct err *err)
-{
-    const struct model_shape *shape = &training->model->shape;
-    const uint16_t *ids = rows->ids + at->id;
-    const int32_t sos = ID_SOS;
-    step_rows_add(&training->rows, TENSOR_TGT_EMBEDDING, &sos, 1);
-    for (uint32_t r = at->row; r < at->row + count; r++) {
-        int lengths[] = {rows->src_lengths[r], rows->tgt_lengths[r]};
-        for (int i = 0; i < lengths[0] + lengths[1] - 1; i++) {
-            bool source = i < lengths[0];
-            int32_t id = ids[i];
-            if (id >= (source ? shape->src_vocab : shape->tgt_vocab))
-                return err_set(err, ERR_DATA, "%s id %d is outside the vocabulary", source ? "source" : "target",
-                               (int)id);
-            if (id != ID_PAD)
-                step_rows_add(&training->rows, source ? TENSOR_SRC_EMBEDDING : TENSOR_TGT_EMBEDDING, &id, 1);
-        }
-        ids += lengths[0] + lengths[1];
-    }
-    return true;
-}
-
-/* Rows of this worker's shards in the step. */
-static uint32_t step_row_count(const struct span *span, uint32_t offset, const struct span_cursor *at)
-{
-    uint32_t count = 0;
-    for (uint32_t i = at->shard; i < span->shard_count && span->shards[i].step == offset; i++)
-        count += span->shards[i].rows;
-    return count;
-}
-
-/* What is known of the step before it is computed. */
-static bool step_begin(struct training *training, const struct span *span, uint32_t offset, struct span_cursor *at,
-                       struct err *err)
-{
-    bool known;
-    if (training->other != NULL)
-        step_rows_zero(&training->rows, training->other);
-    step_rows_clear(&training->rows, training->gradient);
-    if (training->reducer.collective != NULL)
-        known = step_rows_of_all(training, span, offset, at, err);
-    else
-        known = step_rows_of_own(training, &span->rows, step_row_count(span, offset, at), at, err);
-    if (!known)
+    if (training->gradients[1].arena != NULL)
+        step_rows_zero(&training->rows, training->gradients[1].arena);
+    step_rows_clear(&training->rows, training->gradients[0].arena);
+    if (!step_add_rows(training, step, SIDE_SRC, err) || !step_add_rows(training, step, SIDE_TGT, err))
         return false;
     step_rows_list(&training->rows);
     return reducer_begin(&training->reducer, &training->rows, err);
 }
 
-/* Pack the next `count` rows. */
-static bool step_pack(struct training *training, const struct rows *rows, uint32_t count, struct span_cursor *at,
-                      struct err *err)
+static bool step_pack(struct training *training, const struct rows *rows, struct err *err)
 {
     const struct model_shape *shape = &training->model->shape;
     struct batch *batch = &training->batch;
-    if (!batch_pack(batch, rows, at->row, count, at->id, batch_padding(&training->config), shape->src_vocab,
-                    shape->tgt_vocab, err))
+    if (!batch_pack(batch, rows, batch_padding(&training->config), shape->src_vocab, shape->tgt_vocab, err) ||
+        !network_begin(&training->network, batch, err))
         return false;
-    at->id += rows_ids(rows, at->row, count);
-    at->row += count;
-    if (!step_rows_have(&training->rows, TENSOR_SRC_EMBEDDING, batch->src.host_distinct, batch->src.real) ||
-        !step_rows_have(&training->rows, TENSOR_TGT_EMBEDDING, batch->tgt.host_distinct, batch->tgt.real))
+    if (!step_rows_have(&training->rows, SIDE_SRC, batch->src.host_distinct, batch->src.real) ||
+        !step_rows_have(&training->rows, SIDE_TGT, batch->tgt.host_distinct, batch->tgt.real))
         return err_set(err, ERR_PROTOCOL, "SPAN: a row has an id that is not among the step's distinct ids");
-    phase_end(training->network.phases, PHASE_BATCH);
+    stopwatch_lap(training->network.stopwatch, LAP_BATCH);
     return true;
 }
 
-/* ---- the step ---- */
-
-/* Batch, forward, backward: shard by shard where their gradients are rounded one by one, else all at once. */
-static bool step_compute(struct training *training, const struct span *span, uint32_t offset, struct span_cursor *at,
-                         struct err *err)
+/* The sums over all ranks must be those of the whole batch, and REPORT cannot carry a loss that is not finite. */
+static bool step_check(const struct step *step, const struct step_result *result, struct err *err)
 {
-    bool exact = training->reducer.how == REDUCE_EXACT;
-    const size_t shard_before = at->shard;
-    const uint32_t row_before = at->row;
-    bool second = false; /* of two shards that the reducer takes together */
-    while (at->shard < span->shard_count && span->shards[at->shard].step == offset) {
-        const struct span_shard *shard = &span->shards[at->shard];
-        uint32_t count = exact ? shard->rows : step_row_count(span, offset, at);
-        struct network_result figures;
-        do
-            at->shard++;
-        while (!exact && at->shard < span->shard_count && span->shards[at->shard].step == offset);
-        if (count == 0)
-            continue;
-        if (!step_pack(training, &span->rows, count, at, err) ||
-            !network_run(&training->network, &training->batch, second ? &training->other_of : &training->gradient_of,
-                         false, &figures, err) ||
-            !reducer_add(&training->reducer, second ? training->other : training->gradient, shard->shard, &figures,
-                         err))
-            return false;
-        second = !second && training->other != NULL;
-    }
+    if (result->tokens != step->tokens)
+        return err_set(err, ERR_PROTOCOL, "%u target tokens in the shards, %u announced", result->tokens, step->tokens);
+    return isfinite(result->loss_sum) ||
+           err_set(err, ERR_DIVERGED, "training loss is not finite; lower train.lr or set train.clip");
+}
+
+static void step_log(const struct training *training, const struct step *step)
+{
     log_event(LOG_DEBUG, "step_computed",
-              LOG_FIELDS(LOG_COUNT("step", training->step), LOG_COUNT("rows", at->row - row_before),
-                         LOG_COUNT("shards", at->shard - shard_before)),
-              "step %llu: %u rows of %zu shards", (unsigned long long)training->step, at->row - row_before,
-              at->shard - shard_before);
-    return true;
+              LOG_FIELDS(LOG_COUNT("step", training->step), LOG_COUNT("rows", step->rows.count),
+                         LOG_COUNT("shards", step->shard_count)),
+              "step %llu: %u rows of %u shards", (unsigned long long)training->step, step->rows.count,
+              step->shard_count);
 }
 
-/* All-reduce: what one rank has becomes what all have, and must be the whole batch. */
-static bool step_all_reduce(struct training *training, uint32_t tokens, struct step_result *result, struct err *err)
+/* Forward, loss, backward, all-reduce, clip, update. */
+static bool step_take(struct training *training, const struct step *step, struct step_result *result, struct err *err)
 {
-    if (!reducer_end(&training->reducer, training->gradient, result, err))
+    struct network *network = &training->network;
+    struct batch *batch = &training->batch;
+    struct gradient *gradient = training->gradients;
+    struct rows left = step->rows;
+    /* Exact reduction rounds each shard's gradient separately; else all rows are one batch. */
+    bool exact = training->reducer.how == REDUCE_EXACT;
+
+    if (!step_begin(training, step, err))
         return false;
-    return result->tokens == tokens ||
-           err_set(err, ERR_PROTOCOL, "%u target tokens in the shards, %u announced", result->tokens, tokens);
+    for (uint32_t i = 0; left.count > 0; i++) {
+        const struct rows rows = rows_take(&left, exact ? step->shards[i].rows : left.count);
+        struct network_result figures;
+        if (rows.count == 0)
+            continue;
+        if (!step_pack(training, &rows, err))
+            return false;
+        network_forward(network, batch);
+        network_loss(network, batch, &gradient->of);
+        network_backward(network, batch, &gradient->of);
+        if (!network_figures(network, batch, &figures, err) ||
+            !reducer_add(&training->reducer, gradient->arena, step->shards[i].shard, &figures, err))
+            return false;
+        if (training->gradients[1].arena != NULL)
+            gradient = gradient == training->gradients ? gradient + 1 : training->gradients;
+    }
+    step_log(training, step);
+    gradient = training->gradients;
+    double scale;
+    if (!reducer_end(&training->reducer, gradient->arena, result, err) || !step_check(step, result, err))
+        return false;
+    stopwatch_start(network->stopwatch);
+    if (!optimizer_clip(&training->optimizer, gradient->arena, &training->rows, result, &scale, err))
+        return false;
+    optimizer_update(&training->optimizer, gradient->arena, &training->rows, scale, training->step + 1);
+    stopwatch_lap(network->stopwatch, LAP_UPDATE);
+    return training->backend->op->check(training->backend, err);
 }
 
-bool train_step(struct training *training, const struct span *span, uint32_t offset, struct span_cursor *at,
-                struct step_result *result, struct err *err)
+bool train_step(struct training *training, const struct step *step, struct step_result *result, struct err *err)
 {
-    struct backend *backend = training->backend;
-    phase_begin(training->network.phases);
-
-    /* batch, forward, backward; all-reduce */
-    if (!step_begin(training, span, offset, at, err) || !step_compute(training, span, offset, at, err) ||
-        !step_all_reduce(training, span->of[offset].tokens, result, err))
+    stopwatch_start(training->network.stopwatch);
+    if (!step_take(training, step, result, err))
         return err_context(err, "step %llu", (unsigned long long)training->step + 1);
-
-    /* The gradient may be finite all the same, and REPORT cannot carry such a loss. */
-    if (!isfinite(result->loss_sum))
-        return err_set(err, ERR_DIVERGED, "step %llu: training loss is not finite; lower train.lr or set train.clip",
-                       (unsigned long long)training->step + 1);
-
-    /* clip, update */
-    phase_begin(training->network.phases);
-    if (!optimiser_step(&training->optimiser, training->gradient, &training->rows, training->step + 1, result->tokens,
-                        &result->grad_norm, err))
-        return false;
-    phase_end(training->network.phases, PHASE_UPDATE);
     training->step++;
-    return backend->op->check(backend, err);
+    return true;
 }

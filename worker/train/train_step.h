@@ -1,47 +1,42 @@
 /* train_step.h - one step of training.
  *
- * A training holds what a worker needs to take steps: model, optimiser, gradient, the step counter. It is opened when a
- * run's configuration is known, given a state (initial parameters or a checkpoint's), and then taken from step to step.
- * The state after a step is a pure function of the state before it and of the step's rows. Belongs to one compute
- * thread. */
-#ifndef LSTMQ_TRAIN_STEP_H
-#define LSTMQ_TRAIN_STEP_H
+ * A training holds what a worker needs to take steps: model, optimizer, gradients, the step counter. It opens when a
+ * run's configuration is known, receives a state (initial parameters or a checkpoint's), and goes from step to step. The
+ * state after a step is a pure function of the state before it and of the step's rows. Belongs to one compute thread. */
+#ifndef LSTMQ_WORKER_TRAIN_TRAIN_STEP_H
+#define LSTMQ_WORKER_TRAIN_TRAIN_STEP_H
 
 #include "worker/model/network.h"
-#include "worker/train/optimiser.h"
+#include "worker/train/optimizer.h"
 #include "worker/train/reduce.h"
+#include "worker/train/step.h"
 #include "worker/train/step_rows.h"
+
+/* Outside of the rows of the last step, an embedding's part is zero. */
+struct gradient {
+    float *arena;      /* backend memory    */
+    struct weights of; /* the same, by role */
+};
 
 struct training {
     struct backend *backend; /* not owned */
     struct config config;
     struct model *model;
-    struct optimiser optimiser;
+    struct optimizer optimizer;
     struct network network;
     struct batch batch;
-    float *gradient;            /* arena                                                        */
-    struct weights gradient_of; /* the same by role                                             */
-    float *other;               /* arena: of every second shard in exact reduction; NULL = none */
-    struct weights other_of;    /* the same by role                                             */
-    struct step_rows rows;      /* of the embeddings' gradients, outside of which they are zero */
-    struct reducer reducer;     /* sums them over shards and ranks                              */
-    uint64_t step;              /* steps done                                                   */
-};
-
-/* A place in a span, moved on by train_step: the next step's first shard, row, id, and distinct id. */
-struct span_cursor {
-    uint32_t shard, row;
-    size_t id, distinct;
+    struct gradient gradients[2]; /* the second: of every other shard in exact reduction, else without an arena */
+    struct step_rows rows;        /* that the step has of the embeddings' gradients                           */
+    struct reducer reducer;       /* sums gradients over shards and ranks                                     */
+    uint64_t step;                /* steps done                                                               */
 };
 
 bool training_open(struct training *training, struct backend *backend, const struct config *config, int src_vocab,
                    int tgt_vocab, struct err *err);
 void training_close(struct training *training);
 
-/* Do the step at `at`: its shards are those of `span` with this step's offset. Where the reducer is one of many, all ranks
- * take the step together. A failure leaves the parameters as they were; ERR_ABORTED: nothing is wrong, but the generation
- * is over. ERR_DIVERGED: loss or gradient is not finite. */
-bool train_step(struct training *training, const struct span *span, uint32_t offset, struct span_cursor *at,
-                struct step_result *result, struct err *err);
+/* Do `step`. The ranks that the reducer joins take it together. A failure leaves the parameters as they were.
+ * ERR_ABORTED: nothing is wrong, but the generation is over. ERR_DIVERGED: loss or gradient is not finite. */
+bool train_step(struct training *training, const struct step *step, struct step_result *result, struct err *err);
 
 #endif

@@ -12,8 +12,8 @@
  * that. A screen of weights or a state beyond what this holds for (not finite, or huge) is not used.
  *
  * Immutable after screen_open: any thread may read it. */
-#ifndef LSTMQ_SCREEN_H
-#define LSTMQ_SCREEN_H
+#ifndef LSTMQ_KERNELS_CPU_DECODE_SCREEN_H
+#define LSTMQ_KERNELS_CPU_DECODE_SCREEN_H
 
 #include "proto/base/err.h"
 

@@ -32,7 +32,7 @@ struct share {
 struct single {
     enum cell cell;
     int H, G, strips, shares;
-    const struct packed *packed; /* for the plain way */
+    const struct prepacked *prepacked; /* for the plain way */
     const float *w_hh;
     const struct fma_table *fma; /* NULL: there is only the plain way */
     float *w;                    /* [strips][panels][H][width]: columns of a strip are gate by gate          */
@@ -198,7 +198,7 @@ static void single_plain(struct cpu *cpu, const struct single *single, const flo
                                                              .input = input,
                                                              .slot = slot,
                                                              .w_hh = single->w_hh,
-                                                             .packed_hh = single->packed,
+                                                             .prepacked = single->prepacked,
                                                              .h0 = h,
                                                              .c0 = single->cell == CELL_LSTM ? c : NULL,
                                                              .gates = memory,
@@ -282,7 +282,7 @@ static bool single_pack(struct single *single, struct err *err)
 }
 
 struct single *cpu_single_open(struct backend *self, enum cell cell, const float *w_hh, int H,
-                               const struct packed *packed, struct err *err)
+                               const struct prepacked *prepacked, struct err *err)
 {
     const struct cpu *cpu = (const struct cpu *)self;
     struct single *single = aligned_alloc(CACHE_LINE, sizeof *single);
@@ -295,7 +295,7 @@ struct single *cpu_single_open(struct backend *self, enum cell cell, const float
     single->H = H;
     single->G = single_gates(single) * H;
     single->w_hh = w_hh;
-    single->packed = packed;
+    single->prepacked = prepacked;
     single->fma = cpu->fma;
     single->strips = (H + UNITS - 1) / UNITS;
     size_t worth = single_strip_size(single) * (size_t)single->strips / WORTH, most = (size_t)team_threads(cpu->team);

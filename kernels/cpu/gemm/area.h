@@ -1,6 +1,6 @@
 /* area.h - memory that is kept from one product to the next and grows when one wants more. */
-#ifndef LSTMQ_AREA_H
-#define LSTMQ_AREA_H
+#ifndef LSTMQ_KERNELS_CPU_GEMM_AREA_H
+#define LSTMQ_KERNELS_CPU_GEMM_AREA_H
 
 #include "proto/base/err.h"
 

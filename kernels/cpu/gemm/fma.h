@@ -6,8 +6,8 @@
  *
  * One source is compiled for each instruction set that has such an instruction; each gives a table. Pure functions; any
  * thread; memory need not be aligned. */
-#ifndef LSTMQ_FMA_H
-#define LSTMQ_FMA_H
+#ifndef LSTMQ_KERNELS_CPU_GEMM_FMA_H
+#define LSTMQ_KERNELS_CPU_GEMM_FMA_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -4,8 +4,8 @@
  * which thread and in which order, so that what is read again is still in the cache. A `struct fma_products` holds the
  * memory that its products need while they run. One thread owns it. Born in fma_products_open, given back by
  * fma_products_close. */
-#ifndef LSTMQ_FMA_PRODUCT_H
-#define LSTMQ_FMA_PRODUCT_H
+#ifndef LSTMQ_KERNELS_CPU_GEMM_FMA_PRODUCT_H
+#define LSTMQ_KERNELS_CPU_GEMM_FMA_PRODUCT_H
 
 #include "kernels/backend.h"
 #include "kernels/cpu/gemm/fma.h"

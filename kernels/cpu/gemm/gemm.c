@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 /* One of each pair is there, the other NULL. */
-struct packed {
+struct prepacked {
     struct fma_packed *fma;
     struct panel_packed *panel;
 };
@@ -15,7 +15,7 @@ struct packed {
 struct multiplier {
     struct fma_products *fma;
     struct panel_products *panel;
-    struct packed own; /* what multiplier_pack gave last; its parts are theirs */
+    struct prepacked own; /* what multiplier_pack gave last; its parts are theirs */
 };
 
 /* K = 0: C is the bias, or what was there. */
@@ -30,50 +30,50 @@ static void gemm_empty_sum(const struct gemm *gemm)
 
 bool multiplier_run(struct multiplier *multiplier, const struct gemm *gemm, struct err *err)
 {
-    const struct packed none = {0}, *packed = gemm->packed != NULL ? gemm->packed : &none;
+    const struct prepacked none = {0}, *prepacked = gemm->prepacked != NULL ? gemm->prepacked : &none;
     if (gemm->M <= 0 || gemm->N <= 0)
         return true;
     if (gemm->K <= 0) {
         gemm_empty_sum(gemm);
         return true;
     }
-    return multiplier->fma != NULL ? fma_products_run(multiplier->fma, gemm, packed->fma, err)
-                                   : panel_products_run(multiplier->panel, gemm, packed->panel, err);
+    return multiplier->fma != NULL ? fma_products_run(multiplier->fma, gemm, prepacked->fma, err)
+                                   : panel_products_run(multiplier->panel, gemm, prepacked->panel, err);
 }
 
 /* ---- a B that is used again ---- */
 
-struct packed *multiplier_keep(struct multiplier *multiplier, const float *b, int N, int K, bool transposed,
-                               struct err *err)
+struct prepacked *multiplier_keep(struct multiplier *multiplier, const float *b, int N, int K, bool transposed,
+                                  struct err *err)
 {
-    struct packed *packed = calloc(1, sizeof *packed);
-    if (packed == NULL) {
-        err_set(err, ERR_MEMORY, "no memory for a packed matrix");
+    struct prepacked *prepacked = calloc(1, sizeof *prepacked);
+    if (prepacked == NULL) {
+        err_set(err, ERR_MEMORY, "no memory for a prepacked matrix");
         return NULL;
     }
     if (multiplier->fma != NULL)
-        packed->fma = fma_products_keep(multiplier->fma, b, N, K, transposed, err);
+        prepacked->fma = fma_products_keep(multiplier->fma, b, N, K, transposed, err);
     else
-        packed->panel = panel_products_keep(multiplier->panel, b, N, K, transposed, err);
-    if (packed->fma == NULL && packed->panel == NULL)
-        packed_destroy(&packed);
-    return packed;
+        prepacked->panel = panel_products_keep(multiplier->panel, b, N, K, transposed, err);
+    if (prepacked->fma == NULL && prepacked->panel == NULL)
+        prepacked_destroy(&prepacked);
+    return prepacked;
 }
 
-void packed_destroy(struct packed **packed)
+void prepacked_destroy(struct prepacked **prepacked)
 {
-    if (*packed != NULL) {
-        fma_packed_destroy(&(*packed)->fma);
-        panel_packed_destroy(&(*packed)->panel);
-        free(*packed);
+    if (*prepacked != NULL) {
+        fma_packed_destroy(&(*prepacked)->fma);
+        panel_packed_destroy(&(*prepacked)->panel);
+        free(*prepacked);
     }
-    *packed = NULL;
+    *prepacked = NULL;
 }
 
-const struct packed *multiplier_pack(struct multiplier *multiplier, const float *b, int N, int K, bool transposed,
-                                     struct err *err)
+const struct prepacked *multiplier_pack(struct multiplier *multiplier, const float *b, int N, int K, bool transposed,
+                                        struct err *err)
 {
-    struct packed *own = &multiplier->own;
+    struct prepacked *own = &multiplier->own;
     if (multiplier->fma != NULL)
         own->fma = fma_products_pack(multiplier->fma, b, N, K, transposed, err);
     else
@@ -81,17 +81,17 @@ const struct packed *multiplier_pack(struct multiplier *multiplier, const float 
     return own->fma != NULL || own->panel != NULL ? own : NULL;
 }
 
-bool multiplier_prepare(struct multiplier *multiplier, const struct packed *packed, int rows, struct err *err)
+bool multiplier_prepare(struct multiplier *multiplier, const struct prepacked *prepacked, int rows, struct err *err)
 {
-    return multiplier->fma != NULL || panel_products_prepare(multiplier->panel, packed->panel, rows, err);
+    return multiplier->fma != NULL || panel_products_prepare(multiplier->panel, prepacked->panel, rows, err);
 }
 
-bool multiplier_rows(struct multiplier *multiplier, const struct packed *packed, int thread, int rows, const float *a,
-                     float *c)
+bool multiplier_rows(struct multiplier *multiplier, const struct prepacked *prepacked, int thread, int rows,
+                     const float *a, float *c)
 {
     if (multiplier->fma == NULL)
-        return panel_products_rows(multiplier->panel, packed->panel, thread, rows, a, c);
-    fma_products_rows(multiplier->fma, packed->fma, rows, a, c);
+        return panel_products_rows(multiplier->panel, prepacked->panel, thread, rows, a, c);
+    fma_products_rows(multiplier->fma, prepacked->fma, rows, a, c);
     return true;
 }
 

@@ -5,8 +5,8 @@
  *
  * A multiplier holds the memory that products need while they run. One thread owns it. Born in multiplier_open, given
  * back by multiplier_close. In bf16 both factors are rounded on their way into a tile; sums, bias and C are fp32. */
-#ifndef LSTMQ_GEMM_H
-#define LSTMQ_GEMM_H
+#ifndef LSTMQ_KERNELS_CPU_GEMM_GEMM_H
+#define LSTMQ_KERNELS_CPU_GEMM_GEMM_H
 
 #include "kernels/backend.h"
 #include "kernels/cpu/team.h"
@@ -22,22 +22,22 @@ void multiplier_close(struct multiplier **multiplier);
 /* C (+)= A B (+ bias), see struct gemm, on all threads. An empty product (M or N 0) does nothing. */
 bool multiplier_run(struct multiplier *multiplier, const struct gemm *gemm, struct err *err);
 
-/* B [K, N] (stored [N, K] when transposed) packed to be kept: for struct gemm's `packed` and for multiplier_rows. The
- * caller's, until packed_destroy; B itself must stay where it is. NULL and err on failure. */
-struct packed *multiplier_keep(struct multiplier *multiplier, const float *b, int N, int K, bool transposed,
-                               struct err *err);
-void packed_destroy(struct packed **packed);
+/* B [K, N] (stored [N, K] when transposed) prepacked to be kept: for struct gemm's `prepacked` and for multiplier_rows. The
+ * caller's, until prepacked_destroy; B itself must stay where it is. NULL and err on failure. */
+struct prepacked *multiplier_keep(struct multiplier *multiplier, const float *b, int N, int K, bool transposed,
+                                  struct err *err);
+void prepacked_destroy(struct prepacked **prepacked);
 
 /* The same in the multiplier's own memory, until its next call. */
-const struct packed *multiplier_pack(struct multiplier *multiplier, const float *b, int N, int K, bool transposed,
-                                     struct err *err);
+const struct prepacked *multiplier_pack(struct multiplier *multiplier, const float *b, int N, int K, bool transposed,
+                                        struct err *err);
 
-/* Compile what multiplier_rows will need for a B that was packed by either. */
-bool multiplier_prepare(struct multiplier *multiplier, const struct packed *packed, int rows, struct err *err);
+/* Compile what multiplier_rows will need for a B that was prepacked by either. */
+bool multiplier_prepare(struct multiplier *multiplier, const struct prepacked *prepacked, int rows, struct err *err);
 
 /* C = A B for `rows` rows, for a loop of products inside a team_run of the caller's, by its thread number
  * `thread`. The same bits as multiplier_run. False when oneDNN failed. */
-bool multiplier_rows(struct multiplier *multiplier, const struct packed *packed, int thread, int rows, const float *a,
-                     float *c);
+bool multiplier_rows(struct multiplier *multiplier, const struct prepacked *prepacked, int thread, int rows,
+                     const float *a, float *c);
 
 #endif

@@ -33,12 +33,12 @@ static dnnl_status_t matmul_stored(const struct gemm *g, int which, dnnl_data_ty
     return layout_matrix(layout, type, g->K, g->N, g->transpose_b ? g->K : g->N, g->transpose_b);
 }
 
-static dnnl_status_t matmul_layouts(struct matmul *matmul, const struct gemm *g, dnnl_data_type_t type, bool packed)
+static dnnl_status_t matmul_layouts(struct matmul *matmul, const struct gemm *g, dnnl_data_type_t type, bool prepacked)
 {
     const dnnl_dims_t dims = {g->K, g->N};
     dnnl_status_t status = matmul_stored(g, A, type, &matmul->layout[A]);
     if (status == dnnl_success)
-        status = packed ? layout_any(&matmul->layout[B], type, dims) : matmul_stored(g, B, type, &matmul->layout[B]);
+        status = prepacked ? layout_any(&matmul->layout[B], type, dims) : matmul_stored(g, B, type, &matmul->layout[B]);
     if (status == dnnl_success && g->bias != NULL)
         status = layout_matrix(&matmul->layout[BIAS], dnnl_f32, 1, g->N, g->N, false);
     if (status == dnnl_success)
@@ -46,15 +46,15 @@ static dnnl_status_t matmul_layouts(struct matmul *matmul, const struct gemm *g,
     return status;
 }
 
-static dnnl_status_t matmul_compile(struct matmul *matmul, const struct gemm *g, dnnl_data_type_t type, bool packed)
+static dnnl_status_t matmul_compile(struct matmul *matmul, const struct gemm *g, dnnl_data_type_t type, bool prepacked)
 {
     struct layout *layout = matmul->layout;
     dnnl_primitive_desc_t desc = NULL;
-    dnnl_status_t status = matmul_layouts(matmul, g, type, packed);
+    dnnl_status_t status = matmul_layouts(matmul, g, type, prepacked);
     if (status == dnnl_success)
         status = onednn_describe_matmul(&desc, matmul->engine, &layout[A], &layout[B],
                                         g->bias != NULL ? &layout[BIAS] : NULL, &layout[C], NULL);
-    if (status == dnnl_success && packed) {
+    if (status == dnnl_success && prepacked) {
         layout_drop(&layout[B]);
         status = layout_query(&layout[B], desc, dnnl_query_weights_md);
     }
@@ -124,7 +124,7 @@ static dnnl_status_t matmul_memories(struct matmul *matmul, const struct gemm *g
     return status;
 }
 
-struct matmul *matmul_open(int threads, enum precision type, const struct gemm *gemm, bool packed, struct err *err)
+struct matmul *matmul_open(int threads, enum precision type, const struct gemm *gemm, bool prepacked, struct err *err)
 {
     struct matmul *matmul = calloc(1, sizeof *matmul);
     dnnl_status_t status = matmul != NULL ? dnnl_success : dnnl_out_of_memory;
@@ -137,9 +137,9 @@ struct matmul *matmul_open(int threads, enum precision type, const struct gemm *
     if (status == dnnl_success)
         status = dnnl_stream_create(&matmul->stream, matmul->engine, dnnl_stream_default_flags);
     if (status == dnnl_success)
-        status = matmul_compile(matmul, gemm, onednn_type(type), packed);
+        status = matmul_compile(matmul, gemm, onednn_type(type), prepacked);
     if (status == dnnl_success)
-        status = matmul_memories(matmul, gemm, rounded, rounded || packed);
+        status = matmul_memories(matmul, gemm, rounded, rounded || prepacked);
     panels_single_thread();
     if (!onednn_check(status, err))
         matmul_close(&matmul);

@@ -2,8 +2,8 @@
  * that make primitives, and nobody else.
  *
  * A layout says how a matrix lies in memory. Start with a zeroed one; give it back with layout_drop. */
-#ifndef LSTMQ_ONEDNN_H
-#define LSTMQ_ONEDNN_H
+#ifndef LSTMQ_KERNELS_CPU_GEMM_ONEDNN_H
+#define LSTMQ_KERNELS_CPU_GEMM_ONEDNN_H
 
 #include "proto/base/config.h"
 #include "proto/base/err.h"

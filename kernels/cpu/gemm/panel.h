@@ -9,8 +9,8 @@
  * Panels are compiled when they are first asked for; the one unused for longest makes room when there are too many. The
  * thread that opened a `struct panels` makes all calls; only panel_pack and panel_tile are for any thread of a team,
  * each under its number. Every thread that calls has called panels_single_thread before. */
-#ifndef LSTMQ_PANEL_H
-#define LSTMQ_PANEL_H
+#ifndef LSTMQ_KERNELS_CPU_GEMM_PANEL_H
+#define LSTMQ_KERNELS_CPU_GEMM_PANEL_H
 
 #include "proto/base/config.h"
 #include "proto/base/err.h"

@@ -10,8 +10,8 @@
  * A `struct panel_products` holds the compiled shapes and the memory they need while they run. One thread owns it. Born
  * in panel_products_open, given back by panel_products_close. In bf16 both factors are rounded on their way into a tile;
  * sums, bias and C are fp32. */
-#ifndef LSTMQ_PANEL_PRODUCT_H
-#define LSTMQ_PANEL_PRODUCT_H
+#ifndef LSTMQ_KERNELS_CPU_GEMM_PANEL_PRODUCT_H
+#define LSTMQ_KERNELS_CPU_GEMM_PANEL_PRODUCT_H
 
 #include "kernels/backend.h"
 #include "kernels/cpu/team.h"

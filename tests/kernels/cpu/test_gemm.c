@@ -361,7 +361,7 @@ static void a_row_does_not_depend_on_the_other_rows(void **state)
 
 struct halves {
     struct multiplier *multiplier;
-    const struct packed *packed;
+    const struct prepacked *prepacked;
     const float *a;
     float *c;
     atomic_bool failed;
@@ -373,7 +373,7 @@ static void gemm_multiply_half(void *context, int thread, int part, int parts)
     struct halves *x = context;
     int first = part * 41, rows = part == 0 ? 41 : 75 - 41;
     (void)parts;
-    if (!multiplier_rows(x->multiplier, x->packed, thread, rows, x->a + (ptrdiff_t)first * 36,
+    if (!multiplier_rows(x->multiplier, x->prepacked, thread, rows, x->a + (ptrdiff_t)first * 36,
                          x->c + (ptrdiff_t)first * 100))
         x->failed = true;
 }
@@ -386,10 +386,10 @@ static void a_packed_matrix_gives_the_bits_of_a_product(void **state)
     for (int flags = 0; flags <= 2; flags += 2) {
         struct problem x = gemm_problem(75, 100, 36, flags), y = gemm_problem(75, 100, 36, flags);
         gemm_run(multiplier, &x.g);
-        const struct packed *packed = multiplier_pack(multiplier, y.b, 100, 36, y.g.transpose_b, &err);
+        const struct prepacked *packed = multiplier_pack(multiplier, y.b, 100, 36, y.g.transpose_b, &err);
         assert_non_null(packed);
         assert_true(multiplier_prepare(multiplier, packed, 75, &err));
-        struct halves halves = {.multiplier = multiplier, .packed = packed, .a = y.a, .c = y.c};
+        struct halves halves = {.multiplier = multiplier, .prepacked = packed, .a = y.a, .c = y.c};
         team_run(gemm_team[1], 2, 2, gemm_multiply_half, &halves);
         assert_false(halves.failed);
         assert_memory_equal(x.c, y.c, 75 * 100 * sizeof *x.c);
@@ -409,19 +409,19 @@ static void a_kept_matrix_serves_many_products(void **state)
     for (int i = 0; i < 2; i++)
         for (int flags = 0; flags <= 2; flags += 2) {
             struct problem first = gemm_problem(1, wide[i], 36, flags);
-            struct packed *packed = multiplier_keep(multiplier, first.b, wide[i], 36, flags != 0, &err);
+            struct prepacked *packed = multiplier_keep(multiplier, first.b, wide[i], 36, flags != 0, &err);
             assert_non_null(packed);
             for (int M = 1; M < 150; M += 37) {
                 struct problem x = gemm_problem(M, wide[i], 36, flags | 4), y = gemm_problem(M, wide[i], 36, flags | 4);
                 gemm_run(multiplier, &x.g);
                 y.g.b = NULL;
-                y.g.packed = packed;
+                y.g.prepacked = packed;
                 gemm_run(multiplier, &y.g);
                 assert_memory_equal(x.c, y.c, (size_t)M * (size_t)wide[i] * sizeof *x.c);
                 gemm_problem_free(&x);
                 gemm_problem_free(&y);
             }
-            packed_destroy(&packed);
+            prepacked_destroy(&packed);
             gemm_problem_free(&first);
         }
     multiplier_close(&multiplier);

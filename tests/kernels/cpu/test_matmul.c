@@ -1,5 +1,6 @@
 /* The library's own product, which ours is held against, is the same product; and nothing is left of its threads. */
 #include "kernels/backend.h"
+#include "kernels/measure.h"
 
 #include "proto/base/random.h"
 
@@ -34,10 +35,10 @@ static double matmul_difference(struct backend *backend, bool transpose_a, bool 
     gemm.transpose_b = transpose_b;
     backend->op->gemm(backend, &gemm);
     gemm.c = theirs;
-    struct matmul *matmul = backend->op->matmul_open(backend, &gemm, packed, &err);
-    if (matmul == NULL || !backend->op->matmul_run(matmul, &err) || !backend->op->check(backend, &err))
+    struct matmul *matmul = backend->op->measure->matmul_open(backend, &gemm, packed, &err);
+    if (matmul == NULL || !backend->op->measure->matmul_run(matmul, &err) || !backend->op->check(backend, &err))
         fail_msg("%s", err.text);
-    backend->op->matmul_close(&matmul);
+    backend->op->measure->matmul_close(&matmul);
     assert_null(matmul);
     double worst = 0;
     for (int i = 0; i < M * N; i++)

@@ -101,7 +101,7 @@ static void test_recurrent_backward(struct backend *backend, struct trial *x)
         backend,
         &(struct gemm){
             .M = x->G, .N = x->H, .K = x->seq.N, .a = x->gates, .b = x->h_before, .c = x->dw, .transpose_a = true});
-    backend->op->fold(backend, x->gates, x->slot, x->seq.N, x->U, x->G, x->dinput);
+    backend->op->segment_sum(backend, x->gates, x->slot, x->seq.N, x->U, x->G, x->dinput);
 }
 
 static struct backend *recurrent_open(int threads)

@@ -1,5 +1,6 @@
 /* The recurrence of one row, and inputs that are remembered: the values of the general operations, to the bit. */
 #include "kernels/backend.h"
+#include "kernels/decode.h"
 #include "proto/base/random.h"
 
 #include <setjmp.h>
@@ -77,7 +78,7 @@ static void single_check_row(const struct row *row, struct single *single, int T
     memcpy(h, row->h0, size);
     memcpy(c, row->c0, size);
     for (int t = 0; t < T; t += run)
-        backend->op->single_run(backend, single, row->input, row->slot + t, T - t < run ? T - t : run, h, c);
+        backend->op->decode->single_run(backend, single, row->input, row->slot + t, T - t < run ? T - t : run, h, c);
     single_general(row, T, expected_h, expected_c);
     assert_true(backend->op->check(backend, &err));
     assert_memory_equal(h, expected_h, size);
@@ -101,12 +102,12 @@ static void single_check_cell(enum cell cell, int H, int threads)
     row.slot = single_alloc(row.backend, STEPS * sizeof *row.slot);
     for (int t = 0; t < STEPS; t++)
         row.slot[t] = (int32_t)mt19937_below(&random, TABLE);
-    struct single *single = row.backend->op->single_open(row.backend, cell, row.w_hh, H, NULL, &err);
+    struct single *single = row.backend->op->decode->single_open(row.backend, cell, row.w_hh, H, NULL, &err);
     assert_non_null(single);
     single_check_row(&row, single, STEPS, STEPS);
     single_check_row(&row, single, STEPS, 1);
     single_check_row(&row, single, STEPS - 1, 3);
-    row.backend->op->single_close(row.backend, single);
+    row.backend->op->decode->single_close(row.backend, single);
     void *memory[] = {row.w_hh, row.input, row.h0, row.c0, row.slot};
     for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++)
         row.backend->op->free(row.backend, memory[i]);
@@ -145,14 +146,14 @@ static void single_open_inputs(struct inputs_fixture *fixture, int V, int E, int
     fixture->bias = single_draw(fixture->backend, &random, (size_t)G, 0.1);
     fixture->of = (struct inputs_of){
         .V = V, .E = E, .G = G, .embedding = fixture->embedding, .w_ih = fixture->w_ih, .bias = fixture->bias};
-    fixture->inputs = fixture->backend->op->inputs_open(fixture->backend, &fixture->of, &err);
+    fixture->inputs = fixture->backend->op->decode->inputs_open(fixture->backend, &fixture->of, &err);
     assert_non_null(fixture->inputs);
 }
 
 static void single_close_inputs(struct inputs_fixture *fixture)
 {
     struct backend *backend = fixture->backend;
-    backend->op->inputs_close(backend, fixture->inputs);
+    backend->op->decode->inputs_close(backend, fixture->inputs);
     backend->op->free(backend, fixture->embedding);
     backend->op->free(backend, fixture->w_ih);
     backend->op->free(backend, fixture->bias);
@@ -168,7 +169,7 @@ static void single_check_inputs(struct inputs_fixture *fixture, int32_t *token, 
     float *x = single_alloc(backend, (size_t)count * (size_t)E * sizeof *x);
     float *expected = single_alloc(backend, (size_t)count * (size_t)G * sizeof *expected);
     int32_t *slot = single_alloc(backend, (size_t)count * sizeof *slot);
-    const float *rows = backend->op->inputs_rows(backend, fixture->inputs, token, count, slot);
+    const float *rows = backend->op->decode->inputs_rows(backend, fixture->inputs, token, count, slot);
     backend->op->gather(backend, fixture->embedding, token, count, E, x);
     backend->op->gemm(backend, &(struct gemm){.M = count,
                                               .N = G,

@@ -19,8 +19,8 @@
 #include "proto/base/config.h"
 #include "proto/wire/message_table.h"
 #include "proto/wire/pack.h"
-#include "worker/collective/collective_element.h"
-#include "worker/collective/ring.h"
+#include "worker/collective/element.h"
+#include "worker/collective/ring_parts.h"
 
 enum { PAGE_MOST = 1 << 20 };
 

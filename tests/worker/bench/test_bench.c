@@ -1,4 +1,4 @@
-/* What bench measures with: drawn pairs, the count of a step's products, rows that leave when they are told to, phases. */
+/* What bench measures with: drawn pairs, the count of a step's products, rows that leave when they are told to, laps. */
 #include "proto/text/vocab.h"
 #include "worker/bench/bench_products.h"
 
@@ -138,22 +138,22 @@ static void the_formula_is_the_sum_of_the_products(void **state)
     bench_close(&bench, &training, &data);
 }
 
-static void phases_add_up_to_no_more_than_the_step(void **state)
+static void laps_add_up_to_no_more_than_the_step(void **state)
 {
     (void)state;
     struct err err = {0};
     struct training training;
     struct bench_data data;
     struct step_result result;
-    struct phases phases = {0};
+    struct stopwatch stopwatch = {0};
     struct bench bench = bench_open(&training, &data);
-    training.network.phases = &phases;
+    training.network.stopwatch = &stopwatch;
     int64_t begin = clock_ns(), sum = 0;
     assert_true(bench_training_step(&training, &data, 0, &result, &err));
     int64_t taken = clock_ns() - begin;
-    for (int i = 0; i < PHASES; i++) {
-        assert_true(phases.ns[i] > 0);
-        sum += phases.ns[i];
+    for (int i = 0; i < LAPS; i++) {
+        assert_true(stopwatch.ns[i] > 0);
+        sum += stopwatch.ns[i];
     }
     assert_true(sum <= taken);
     bench_close(&bench, &training, &data);
@@ -172,7 +172,8 @@ static void a_row_leaves_when_it_is_told_to(void **state)
     const uint16_t *stops[2] = {NULL, data.tgt_lengths};
     for (int i = 0; i < 2; i++) {
         struct decode_result result = {.ids = ids[i], .lengths = lengths[i], .stops = stops[i]};
-        assert_true(batch_pack(&training.batch, &data.rows, 0, FEW, 0, 0, 200, 150, &err));
+        const struct rows rows = bench_data_rows(&data, 0, FEW);
+        assert_true(batch_pack(&training.batch, &rows, 0, 200, 150, &err));
         assert_true(decode_greedy(&decoder, &training.batch, LIMIT, false, &result, &err));
     }
     int earlier = 0;
@@ -226,7 +227,7 @@ int main(void)
         cmocka_unit_test(drawn_ids_are_below_the_vocabulary_and_sentences_end_with_eos),
         cmocka_unit_test(sorting_keeps_the_pairs_and_puts_the_longest_first),
         cmocka_unit_test(the_formula_is_the_sum_of_the_products),
-        cmocka_unit_test(phases_add_up_to_no_more_than_the_step),
+        cmocka_unit_test(laps_add_up_to_no_more_than_the_step),
         cmocka_unit_test(a_row_leaves_when_it_is_told_to),
         cmocka_unit_test(a_measurement_stops_at_a_failure),
     };

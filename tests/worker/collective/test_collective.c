@@ -119,7 +119,7 @@ static bool collective_fold(struct rank *rank, struct err *err)
         for (size_t i = 0; i <= count; i++)
             data[i] = i < count ? collective_integer(rank->number, i) / 8 : 42;
         result[count] = 42;
-        ok = rank->collective->op->fold(rank->collective, data, count, 0x1p-40f, result, &handle, err) &&
+        ok = rank->collective->op->all_reduce_scaled(rank->collective, data, count, 0x1p-40f, result, &handle, err) &&
              rank->collective->op->wait(rank->collective, handle, err);
         for (size_t i = 0; ok && i < count; i++) {
             int64_t sum = 0;
@@ -402,7 +402,7 @@ static void an_abort_of_all_generations_ends_the_one_that_waits_and_those_to_com
         int64_t ns;
         ranks_open(&ranks, (enum ranks_kind)kind, 2);
         ranks.context = &ended;
-        ranks.patience_ms = 5000; /* of what would else wait for ever */
+        ranks.timeout_ms = 5000; /* of what would else wait for ever */
         pthread_barrier_init(&ended.waiting, NULL, 3);
         for (uint32_t i = 0; i < 2; i++)
             ended.data[i] = calloc(LARGE, sizeof(float));
@@ -507,7 +507,7 @@ static void ranks_that_disagree_about_an_operation_are_told(void **state)
         for (int w = 0; w < 2; w++) {
             struct ranks ranks;
             ranks_open(&ranks, (enum ranks_kind)kind, 2);
-            ranks.patience_ms = 2000; /* of a rank whose neighbour gave up first */
+            ranks.timeout_ms = 2000; /* of a rank whose neighbour gave up first */
             ranks_listen(&ranks, 1);
             ranks_start(&ranks, works[w]);
             ranks_join(&ranks);
@@ -527,7 +527,7 @@ static void a_rank_that_never_comes_is_given_up_when_patience_ends(void **state)
     for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1)) {
         struct ranks ranks;
         ranks_open(&ranks, (enum ranks_kind)kind, 2);
-        ranks.patience_ms = 50;
+        ranks.timeout_ms = 50;
         ranks_listen(&ranks, 1);
         int64_t begin = clock_ms();
         ranks_start(&ranks, collective_only_rank_1);

@@ -6,8 +6,9 @@
 
 #include <cmocka.h>
 
+#include "kernels/collective.h"
 #include "proto/base/clock.h"
-#include "worker/collective/collective.h"
+#include "worker/collective/ring.h"
 #include "worker/collective/ring_frame.h"
 
 #include <arpa/inet.h>
@@ -39,7 +40,7 @@ static void *ring_hostile_sum(void *argument)
     return NULL;
 }
 
-static void ring_hostile_open(struct fixture *fixture, int64_t patience_ms)
+static void ring_hostile_open(struct fixture *fixture, int64_t timeout_ms)
 {
     char mine[COLLECTIVE_ENDPOINT];
     size_t size = sizeof mine;
@@ -57,7 +58,7 @@ static void ring_hostile_open(struct fixture *fixture, int64_t patience_ms)
     assert_int_equal(zmq_connect(fixture->to, fixture->endpoint), 0);
     const char *endpoints[2] = {mine, fixture->endpoint};
     struct collective_group group = {
-        .generation = GENERATION, .rank = 1, .size = 2, .endpoints = endpoints, .patience_ms = patience_ms};
+        .generation = GENERATION, .rank = 1, .size = 2, .endpoints = endpoints, .timeout_ms = timeout_ms};
     assert_true(fixture->ring->op->connect(fixture->ring, &group, &fixture->err));
     for (int64_t i = 0; i <= COUNT; i++)
         fixture->memory[i] = i;

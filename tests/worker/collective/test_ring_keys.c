@@ -8,6 +8,7 @@
 
 #include "proto/wire/auth/zap.h"
 #include "tests/support/ring_process.h"
+#include "worker/collective/ring.h"
 
 #include <string.h>
 
@@ -20,7 +21,7 @@ struct process {
     uint32_t rank;
     const char **endpoints, **public_keys;
     int64_t data[COUNT];
-    int64_t patience_ms;
+    int64_t timeout_ms;
     bool ok;
     struct err err;
     pthread_t thread;
@@ -34,7 +35,7 @@ static void *ring_keys_sum(void *argument)
                                      .size = RANKS,
                                      .endpoints = process->endpoints,
                                      .public_keys = process->public_keys,
-                                     .patience_ms = process->patience_ms};
+                                     .timeout_ms = process->timeout_ms};
     struct collective *ring = process->base.ring;
     process->ok = ring->op->connect(ring, &group, &process->err) &&
                   collective_sum(ring, ELEMENT_I64, process->data, COUNT, &process->err);
@@ -46,7 +47,7 @@ struct fixture {
     const char *endpoints[RANKS], *public_keys[RANKS];
 };
 
-static void ring_keys_open(struct fixture *fixture, int64_t patience_ms)
+static void ring_keys_open(struct fixture *fixture, int64_t timeout_ms)
 {
     struct err err = {0};
     memset(fixture, 0, sizeof *fixture);
@@ -55,7 +56,7 @@ static void ring_keys_open(struct fixture *fixture, int64_t patience_ms)
     for (uint32_t i = 0; i < RANKS; i++) {
         struct process *process = &fixture->process[i];
         process->rank = i;
-        process->patience_ms = patience_ms;
+        process->timeout_ms = timeout_ms;
         process->endpoints = fixture->endpoints;
         process->public_keys = fixture->public_keys;
         ring_process_open(&process->base);

@@ -11,6 +11,7 @@
 #include "proto/wire/watch.h"
 #include "tests/support/ring_process.h"
 #include "worker/collective/ring.h"
+#include "worker/collective/ring_parts.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -166,7 +167,7 @@ static void test_ring_line_open(struct fixture *fixture)
         process->endpoints[0] = fixture->process[0].base.endpoint;
         process->endpoints[1] = i == 0 ? fixture->relay.endpoint : process->base.endpoint;
         const struct collective_group group = {
-            .generation = 1, .rank = i, .size = RANKS, .endpoints = process->endpoints, .patience_ms = PATIENCE_MS};
+            .generation = 1, .rank = i, .size = RANKS, .endpoints = process->endpoints, .timeout_ms = PATIENCE_MS};
         assert_true(process->base.ring->op->connect(process->base.ring, &group, &err));
     }
 }

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "worker/collective/ring.h"
+#include "worker/collective/ring_parts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -210,7 +211,7 @@ static void test_ring_memory_open(struct fixture *fixture)
     assert_int_equal(zmq_connect(fixture->to, fixture->endpoint), 0);
     const char *endpoints[2] = {mine, fixture->endpoint};
     const struct collective_group group = {
-        .generation = GENERATION, .rank = 1, .size = 2, .endpoints = endpoints, .patience_ms = 120000};
+        .generation = GENERATION, .rank = 1, .size = 2, .endpoints = endpoints, .timeout_ms = 120000};
     assert_true(fixture->ring->op->connect(fixture->ring, &group, &fixture->err));
     fixture->data[0] = 40;
     assert_true(fixture->ring->op->all_reduce(fixture->ring, ELEMENT_I64, fixture->data, COUNT, &fixture->handle,

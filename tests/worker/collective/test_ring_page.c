@@ -7,8 +7,9 @@
 
 #include <cmocka.h>
 
+#include "kernels/collective.h"
 #include "proto/base/random.h"
-#include "worker/collective/collective.h"
+#include "worker/collective/ring.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -93,7 +94,8 @@ static bool ring_page_do(struct rank *rank, int number, struct err *err)
     if (operation->kind != SUM_FOLDED)
         return collective_sum(rank->ring, (enum collective_element)operation->kind, data, operation->count, err);
     float *result = malloc(operation->count * sizeof *result);
-    ok = result != NULL && op->fold(rank->ring, data, operation->count, ring_page_unit, result, &handle, err) &&
+    ok = result != NULL &&
+         op->all_reduce_scaled(rank->ring, data, operation->count, ring_page_unit, result, &handle, err) &&
          op->wait(rank->ring, handle, err);
     if (ok)
         memcpy(data, result, operation->count * sizeof *result);
@@ -309,7 +311,7 @@ static void ring_page_open(struct rank *rank, void *context, char endpoint[COLLE
 static void ring_page_connect(struct rank *rank, const char *const endpoints[RANKS])
 {
     const struct collective_group group = {
-        .generation = GENERATION, .rank = rank->number, .size = RANKS, .endpoints = endpoints, .patience_ms = LIMIT_MS};
+        .generation = GENERATION, .rank = rank->number, .size = RANKS, .endpoints = endpoints, .timeout_ms = LIMIT_MS};
     if (rank->ring == NULL)
         assert_int_equal(zmq_connect(rank->to, endpoints[PLAYED + 1]), 0);
     else

@@ -6,7 +6,8 @@
 
 #include <cmocka.h>
 
-#include "worker/collective/collective.h"
+#include "kernels/collective.h"
+#include "worker/collective/ring.h"
 #include "worker/collective/ring_place.h"
 
 #include <stdio.h>

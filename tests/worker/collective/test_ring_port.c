@@ -6,8 +6,9 @@
 
 #include <cmocka.h>
 
+#include "kernels/collective.h"
 #include "proto/base/clock.h"
-#include "worker/collective/collective.h"
+#include "worker/collective/ring.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

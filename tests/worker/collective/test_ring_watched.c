@@ -39,7 +39,7 @@ static void *ring_watched_sum(void *argument)
 {
     struct process *process = argument;
     const struct collective_group group = {
-        .generation = 1, .rank = process->rank, .size = RANKS, .endpoints = process->endpoints, .patience_ms = WAIT_MS};
+        .generation = 1, .rank = process->rank, .size = RANKS, .endpoints = process->endpoints, .timeout_ms = WAIT_MS};
     struct collective *ring = process->base.ring;
     process->ok = !process->connects || ring->op->connect(ring, &group, &process->err);
     process->connects = false;

@@ -79,24 +79,37 @@ static void network_close(struct fixture *fixture)
 static void network_pack(struct fixture *fixture, uint32_t first, uint32_t count, int pad_to)
 {
     struct err err = {0};
-    if (!batch_pack(&fixture->batch, &fixture->rows, first, count, rows_ids(&fixture->rows, 0, first), pad_to,
-                    SRC_VOCAB, TGT_VOCAB, &err))
+    struct rows from = fixture->rows;
+    rows_take(&from, first);
+    const struct rows rows = rows_take(&from, count);
+    if (!batch_pack(&fixture->batch, &rows, pad_to, SRC_VOCAB, TGT_VOCAB, &err))
         fail_msg("%s", err.text);
 }
 
-static struct network_result test_network_run(struct fixture *fixture, bool gradient, bool accumulate)
+/* The loss and the gradient of the batch. */
+static struct network_result network_differentiate(struct fixture *fixture)
 {
     struct err err = {0};
     struct network_result result;
-    for (int i = 0; gradient && !accumulate && i < fixture->model->tensor_count; i++) {
-        const struct tensor *tensor = &fixture->model->tensors[i];
-        if (tensor->embedding)
-            memset(fixture->gradient + tensor->offset, 0, tensor->size * sizeof(float));
-    }
-    if (!network_run(&fixture->network, &fixture->batch, gradient ? &fixture->gradient_of : NULL, accumulate, &result,
-                     &err))
+    struct network *network = &fixture->network;
+    memset(fixture->gradient, 0, fixture->model->elements * sizeof(float));
+    if (!network_begin(network, &fixture->batch, &err))
+        fail_msg("%s", err.text);
+    network_forward(network, &fixture->batch);
+    network_loss(network, &fixture->batch, &fixture->gradient_of);
+    network_backward(network, &fixture->batch, &fixture->gradient_of);
+    if (!network_figures(network, &fixture->batch, &result, &err))
         fail_msg("%s", err.text);
     return result;
+}
+
+static double network_loss_sum(struct fixture *fixture)
+{
+    struct err err = {0};
+    struct network_result result;
+    if (!network_evaluate(&fixture->network, &fixture->batch, &result, &err))
+        fail_msg("%s", err.text);
+    return result.loss_sum;
 }
 
 static void network_check_gradients(enum cell cell, int pad_to)
@@ -104,19 +117,19 @@ static void network_check_gradients(enum cell cell, int pad_to)
     struct fixture fixture;
     network_open(&fixture, cell);
     network_pack(&fixture, 0, ROWS, pad_to);
-    test_network_run(&fixture, true, false);
+    network_differentiate(&fixture);
     struct model *model = fixture.model;
     const float step = 1.0f / 128;
     for (int i = 0; i < model->tensor_count; i++) {
         const struct tensor *tensor = &model->tensors[i];
-        size_t skip = tensor->embedding ? (size_t)tensor->shape[1] : 0; /* <pad> is fixed at zero */
+        size_t skip = tensor->role == ROLE_EMBEDDING ? (size_t)tensor->shape[1] : 0; /* <pad> is fixed at zero */
         double worst = 0, scale = 1e-3;
         for (size_t k = skip; k < tensor->size; k++) {
             float *p = model->parameters + tensor->offset + k, kept = *p;
             *p = kept + step;
-            double above = test_network_run(&fixture, false, false).loss_sum;
+            double above = network_loss_sum(&fixture);
             *p = kept - step;
-            double below = test_network_run(&fixture, false, false).loss_sum;
+            double below = network_loss_sum(&fixture);
             *p = kept;
             double slope = (above - below) / (2.0 * (double)step);
             double given = (double)fixture.gradient[tensor->offset + k];
@@ -154,15 +167,17 @@ static void a_batch_is_the_sum_of_its_rows(void **state)
     struct fixture fixture;
     network_open(&fixture, CELL_LSTM);
     network_pack(&fixture, 0, ROWS, 0);
-    struct network_result whole = test_network_run(&fixture, true, false);
+    struct network_result whole = network_differentiate(&fixture);
     size_t elements = fixture.model->elements;
-    float *together = malloc(elements * sizeof *together);
-    assert_non_null(together);
+    float *together = malloc(elements * sizeof *together), *added = calloc(elements, sizeof *added);
+    assert_true(together != NULL && added != NULL);
     memcpy(together, fixture.gradient, elements * sizeof *together);
     struct network_result sum = {0};
     for (uint32_t r = 0; r < ROWS; r++) {
         network_pack(&fixture, r, 1, 0);
-        struct network_result one = test_network_run(&fixture, true, r > 0);
+        struct network_result one = network_differentiate(&fixture);
+        for (size_t i = 0; i < elements; i++)
+            added[i] += fixture.gradient[i];
         sum.loss_sum += one.loss_sum;
         sum.tokens += one.tokens;
         sum.correct += one.correct;
@@ -171,9 +186,10 @@ static void a_batch_is_the_sum_of_its_rows(void **state)
     assert_int_equal(sum.tokens, whole.tokens);
     assert_int_equal(sum.correct, whole.correct);
     for (size_t i = 0; i < elements; i++)
-        if (fabsf(together[i] - fixture.gradient[i]) > 1e-5f)
-            fail_msg("element %zu: %g together, %g row by row", i, (double)together[i], (double)fixture.gradient[i]);
+        if (fabsf(together[i] - added[i]) > 1e-5f)
+            fail_msg("element %zu: %g together, %g row by row", i, (double)together[i], (double)added[i]);
     free(together);
+    free(added);
     network_close(&fixture);
 }
 
@@ -184,12 +200,12 @@ static void ids_outside_the_vocabulary_are_refused(void **state)
     struct err err = {0};
     network_open(&fixture, CELL_LSTM);
     fixture.ids[0] = SRC_VOCAB;
-    assert_false(batch_pack(&fixture.batch, &fixture.rows, 0, ROWS, 0, 0, SRC_VOCAB, TGT_VOCAB, &err));
+    assert_false(batch_pack(&fixture.batch, &fixture.rows, 0, SRC_VOCAB, TGT_VOCAB, &err));
     assert_int_equal(err.code, ERR_DATA);
     assert_non_null(strstr(err.text, "source id 11"));
     fixture.ids[0] = 1;
     fixture.ids[3] = ID_PAD;
-    assert_false(batch_pack(&fixture.batch, &fixture.rows, 0, ROWS, 0, 0, SRC_VOCAB, TGT_VOCAB, &err));
+    assert_false(batch_pack(&fixture.batch, &fixture.rows, 0, SRC_VOCAB, TGT_VOCAB, &err));
     assert_non_null(strstr(err.text, "target id 0"));
     network_close(&fixture);
 }
@@ -207,7 +223,7 @@ static void a_batch_of_too_many_positions_is_refused(void **state)
     for (int r = 0; r < MANY; r++)
         ones[r] = 1;
     const struct rows rows = {.count = MANY, .src_lengths = ones, .tgt_lengths = ones, .ids = ones};
-    assert_false(batch_pack(&fixture.batch, &rows, 0, MANY, 0, PADDED, SRC_VOCAB, TGT_VOCAB, &err));
+    assert_false(batch_pack(&fixture.batch, &rows, PADDED, SRC_VOCAB, TGT_VOCAB, &err));
     assert_int_equal(err.code, ERR_DATA);
     assert_non_null(strstr(err.text, "too many positions"));
     free(ones);

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "proto/wire/message.h"
 #include "worker/train/reduce.h"
 
 #include <math.h>

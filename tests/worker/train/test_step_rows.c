@@ -8,7 +8,7 @@
 
 #include "tests/support/small_model.h"
 
-enum { SRC_VOCAB = 200, TGT_VOCAB = 130, WIDTH = SMALL_EMBED, SRC = 0, TGT = 4 };
+enum { SRC_VOCAB = 200, TGT_VOCAB = 130, WIDTH = SMALL_EMBED };
 
 static int test_step_rows_open(void **state)
 {
@@ -35,13 +35,13 @@ static void step_rows_check_list(const struct row_list *list, const int32_t *rig
 static void rows_are_listed_once_and_rising(void **state)
 {
     struct small_model *small = *state;
-    step_rows_add(&small->rows, SRC, (const int32_t[]){64, 199, 3}, 3);
-    step_rows_add(&small->rows, TGT, (const int32_t[]){129, 0}, 2);
-    step_rows_add(&small->rows, SRC, (const int32_t[]){3, 63, 128}, 3);
+    step_rows_add(&small->rows, SIDE_SRC, (const int32_t[]){64, 199, 3}, 3);
+    step_rows_add(&small->rows, SIDE_TGT, (const int32_t[]){129, 0}, 2);
+    step_rows_add(&small->rows, SIDE_SRC, (const int32_t[]){3, 63, 128}, 3);
     step_rows_list(&small->rows);
     step_rows_check_list(&small->rows.lists[0], (const int32_t[]){3, 63, 64, 128, 199}, 5);
     step_rows_check_list(&small->rows.lists[1], (const int32_t[]){0, 129}, 2);
-    assert_string_equal(small->rows.lists[1].tensor->name, small->model->tensors[TGT].name);
+    assert_string_equal(small->rows.lists[1].tensor->name, model_tensor(small->model, SIDE_TGT, ROLE_EMBEDDING)->name);
 }
 
 static void clearing_zeroes_these_rows_and_no_others(void **state)
@@ -49,10 +49,11 @@ static void clearing_zeroes_these_rows_and_no_others(void **state)
     struct small_model *small = *state;
     for (size_t i = 0; i < small->model->elements; i++)
         small->gradient[i] = 1;
-    step_rows_add(&small->rows, SRC, (const int32_t[]){64, 3}, 2);
-    step_rows_add(&small->rows, TGT, (const int32_t[]){129}, 1);
+    step_rows_add(&small->rows, SIDE_SRC, (const int32_t[]){64, 3}, 2);
+    step_rows_add(&small->rows, SIDE_TGT, (const int32_t[]){129}, 1);
     step_rows_clear(&small->rows, small->gradient);
-    size_t src = small->model->tensors[SRC].offset, tgt = small->model->tensors[TGT].offset, zeroes = 0;
+    size_t src = small->rows.lists[SIDE_SRC].tensor->offset, tgt = small->rows.lists[SIDE_TGT].tensor->offset,
+           zeroes = 0;
     for (size_t i = 0; i < small->model->elements; i++)
         zeroes += small->gradient[i] == 0;
     assert_int_equal(zeroes, 3 * WIDTH);
@@ -69,10 +70,10 @@ static void clearing_zeroes_these_rows_and_no_others(void **state)
 static void zeroing_leaves_the_list_as_it_was(void **state)
 {
     struct small_model *small = *state;
-    size_t src = small->model->tensors[SRC].offset, zeroes = 0;
+    size_t src = small->rows.lists[SIDE_SRC].tensor->offset, zeroes = 0;
     for (size_t i = 0; i < small->model->elements; i++)
         small->gradient[i] = 1;
-    step_rows_add(&small->rows, SRC, (const int32_t[]){7}, 1);
+    step_rows_add(&small->rows, SIDE_SRC, (const int32_t[]){7}, 1);
     step_rows_list(&small->rows);
     step_rows_zero(&small->rows, small->gradient);
     for (size_t i = 0; i < small->model->elements; i++)
@@ -81,7 +82,7 @@ static void zeroing_leaves_the_list_as_it_was(void **state)
     for (size_t k = 0; k < WIDTH; k++)
         assert_true(small->gradient[src + 7 * WIDTH + k] == 0);
     step_rows_check_list(&small->rows.lists[0], (const int32_t[]){7}, 1);
-    assert_true(step_rows_have(&small->rows, SRC, (const int32_t[]){7}, 1));
+    assert_true(step_rows_have(&small->rows, SIDE_SRC, (const int32_t[]){7}, 1));
 }
 
 int main(void)

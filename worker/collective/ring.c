@@ -1,14 +1,15 @@
-/* collective_ring.c - the ring's life: its sockets, its operations from start to wait, and how they are ended.
+/* ring.c - the ring's life: its sockets, its operations from start to wait, and how they are ended.
  *
  * Each rank binds a PULL socket, where its predecessor comes in, and connects a PUSH socket to its successor; both are
  * new for each generation. Work is done in the owner's calls; in between ZeroMQ's thread goes on reading and writing.
  * Frames are lent to ZeroMQ, not copied, so memory is given back to the caller only when all have come back: at once
  * after the sockets were closed without lingering. */
 #include "worker/collective/ring.h"
+#include "worker/collective/ring_parts.h"
 
 #include "proto/base/clock.h"
 #include "proto/wire/socket.h"
-#include "worker/collective/collective_element.h"
+#include "worker/collective/element.h"
 #include "worker/collective/ring_place.h"
 
 #include <errno.h>
@@ -39,7 +40,7 @@ enum {
     BIND_MS = 2000,
 };
 
-static struct ring *collective_ring_ring(struct collective *self)
+static struct ring *ring_of(struct collective *self)
 {
     return (struct ring *)(void *)self;
 }
@@ -125,7 +126,7 @@ static bool ring_is_over(struct ring *ring, struct err *err)
 
 static void ring_abort(struct collective *self, uint64_t generation)
 {
-    struct ring *ring = collective_ring_ring(self);
+    struct ring *ring = ring_of(self);
     uint64_t over = atomic_load(&ring->over), wanted = collective_after(generation);
     while (over < wanted && !atomic_compare_exchange_weak(&ring->over, &over, wanted))
         continue;
@@ -211,7 +212,7 @@ static bool ring_bind(struct ring *ring, const char *place, struct err *err)
 static bool ring_listen(struct collective *self, uint64_t generation, char endpoint[COLLECTIVE_ENDPOINT],
                         struct err *err)
 {
-    struct ring *ring = collective_ring_ring(self);
+    struct ring *ring = ring_of(self);
     char place[COLLECTIVE_ENDPOINT + 8];
     size_t size = COLLECTIVE_ENDPOINT;
     ring_end(ring);
@@ -243,11 +244,11 @@ static bool ring_check_group(const struct ring *ring, const struct collective_gr
 
 static bool ring_connect(struct collective *self, const struct collective_group *group, struct err *err)
 {
-    struct ring *ring = collective_ring_ring(self);
+    struct ring *ring = ring_of(self);
     if (!ring_check_group(ring, group, err))
         return ring_fail(ring, err);
     ring->rank = group->rank;
-    ring->patience_ms = group->patience_ms;
+    ring->timeout_ms = group->timeout_ms;
     ring->first = ring->done = ring->started;
     ring->stood = ring->broken = ring->cut = false;
     if (group->size > 1) {
@@ -275,7 +276,7 @@ static bool ring_connect(struct collective *self, const struct collective_group 
 /* ---- operations ---- */
 
 /* Where bf16 waits to be sent: the first memory that is free, grown where it is too small. */
-static struct ring_scratch *collective_ring_scratch(struct ring *ring, size_t bytes, struct err *err)
+static struct ring_scratch *ring_scratch_take(struct ring *ring, size_t bytes, struct err *err)
 {
     struct ring_scratch *scratch = ring->scratch;
     while (scratch->used)
@@ -317,7 +318,7 @@ static bool ring_progress(struct ring *ring, struct err *err)
 }
 
 /* Room for an operation, or NULL and err. */
-static struct ring_operation *collective_ring_operation(struct ring *ring, void *data, size_t count, struct err *err)
+static struct ring_operation *ring_operation_take(struct ring *ring, void *data, size_t count, struct err *err)
 {
     if (ring->failure.code != ERR_NONE) {
         *err = ring->failure;
@@ -346,8 +347,8 @@ static bool ring_start(struct ring *ring, uint64_t *handle, struct err *err)
 static bool ring_all_reduce(struct collective *self, enum collective_element element, void *data, size_t count,
                             uint64_t *handle, struct err *err)
 {
-    struct ring *ring = collective_ring_ring(self);
-    struct ring_operation *operation = collective_ring_operation(ring, data, count, err);
+    struct ring *ring = ring_of(self);
+    struct ring_operation *operation = ring_operation_take(ring, data, count, err);
     if (operation == NULL)
         return false;
     if (element == ELEMENT_I64_F32)
@@ -355,7 +356,7 @@ static bool ring_all_reduce(struct collective *self, enum collective_element ele
     operation->kind = (uint8_t)element;
     size_t sent = element_size_sent(element, true);
     if (sent != element_size(element) && ring->size > 1) {
-        operation->scratch = collective_ring_scratch(ring, count * sent, err);
+        operation->scratch = ring_scratch_take(ring, count * sent, err);
         if (operation->scratch == NULL)
             return false;
     }
@@ -363,11 +364,11 @@ static bool ring_all_reduce(struct collective *self, enum collective_element ele
     return ring_start(ring, handle, err);
 }
 
-static bool ring_fold(struct collective *self, int64_t *data, size_t count, float scale, float *result,
-                      uint64_t *handle, struct err *err)
+static bool ring_all_reduce_scaled(struct collective *self, int64_t *data, size_t count, float scale, float *result,
+                                   uint64_t *handle, struct err *err)
 {
-    struct ring *ring = collective_ring_ring(self);
-    struct ring_operation *operation = collective_ring_operation(ring, data, count, err);
+    struct ring *ring = ring_of(self);
+    struct ring_operation *operation = ring_operation_take(ring, data, count, err);
     if (operation == NULL)
         return false;
     operation->kind = ELEMENT_I64_F32;
@@ -382,8 +383,8 @@ static bool ring_fold(struct collective *self, int64_t *data, size_t count, floa
 static bool ring_broadcast(struct collective *self, void *data, size_t bytes, uint32_t root, uint64_t *handle,
                            struct err *err)
 {
-    struct ring *ring = collective_ring_ring(self);
-    struct ring_operation *operation = collective_ring_operation(ring, data, bytes, err);
+    struct ring *ring = ring_of(self);
+    struct ring_operation *operation = ring_operation_take(ring, data, bytes, err);
     if (operation == NULL)
         return false;
     if (root >= ring->size)
@@ -398,17 +399,17 @@ static bool ring_broadcast(struct collective *self, void *data, size_t bytes, ui
 static bool ring_patience(struct ring *ring, long *left, struct err *err)
 {
     bool broken = ring_line_is_broken(ring);
-    int64_t patience_ms = ring->patience_ms;
+    int64_t timeout_ms = ring->timeout_ms;
     *left = -1;
     int64_t limit_ms = RING_BROKEN_MS + (ring->rank % 2) * RING_BROKEN_MORE_MS;
-    if (broken && (patience_ms <= 0 || patience_ms > limit_ms))
-        patience_ms = limit_ms;
-    if (patience_ms <= 0)
+    if (broken && (timeout_ms <= 0 || timeout_ms > limit_ms))
+        timeout_ms = limit_ms;
+    if (timeout_ms <= 0)
         return true;
-    *left = (long)(ring->moved_ms + patience_ms - clock_ms());
+    *left = (long)(ring->moved_ms + timeout_ms - clock_ms());
     return *left > 0 || err_set(err, ERR_FAILED, "nothing moved between ranks %u, %u and %u for %" PRId64 " ms%s",
                                 (ring->rank + ring->size - 1) % ring->size, ring->rank, (ring->rank + 1) % ring->size,
-                                patience_ms, broken ? ", since a connection between them broke" : "");
+                                timeout_ms, broken ? ", since a connection between them broke" : "");
 }
 
 /* Sleep until something may have changed. What ring_finish last saw lent rings the bell. */
@@ -433,7 +434,7 @@ static bool ring_sleep(struct ring *ring, struct err *err)
 
 static bool ring_wait(struct collective *self, uint64_t handle, struct err *err)
 {
-    struct ring *ring = collective_ring_ring(self);
+    struct ring *ring = ring_of(self);
     if (ring->failure.code != ERR_NONE) {
         *err = ring->failure;
         return false;
@@ -453,7 +454,7 @@ static bool ring_wait(struct collective *self, uint64_t handle, struct err *err)
 
 static void ring_close(struct collective *self)
 {
-    struct ring *ring = collective_ring_ring(self);
+    struct ring *ring = ring_of(self);
     ring_end(ring);
     for (size_t i = 0; i < COLLECTIVE_OPERATIONS; i++)
         free(ring->scratch[i].elements);
@@ -468,7 +469,7 @@ static const struct collective_table ring_table = {
     .listen = ring_listen,
     .connect = ring_connect,
     .all_reduce = ring_all_reduce,
-    .fold = ring_fold,
+    .all_reduce_scaled = ring_all_reduce_scaled,
     .broadcast = ring_broadcast,
     .wait = ring_wait,
     .abort = ring_abort,

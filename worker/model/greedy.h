@@ -1,17 +1,17 @@
-/* decode.h - greedy translation of a batch.
+/* greedy.h - greedy translation of a batch.
  *
- * Every row takes the likeliest id at each step and feeds it back, until <eos> or the limit; finished rows leave the
- * batch, so only live rows are computed. With references, rows stay until their reference's end and the loss of the
+ * Every row takes the argmax of its logits at each step and feeds it back, until <eos> or the limit. Finished rows leave
+ * the batch, so only live rows are computed. With references, rows stay until their reference's end and the loss of the
  * decoder's own path is summed (the notebook's validation). A row's ids do not depend on the other rows. Belongs to the
  * model's compute thread. */
-#ifndef LSTMQ_DECODE_H
-#define LSTMQ_DECODE_H
+#ifndef LSTMQ_WORKER_MODEL_GREEDY_H
+#define LSTMQ_WORKER_MODEL_GREEDY_H
 
 #include "worker/model/network.h"
 
 /* Matrices in the order that products read fastest: worth it for more than one batch with the same weights. */
 struct decoder_packed {
-    struct packed *encoder_ih, *encoder_hh, *decoder_ih, *decoder_hh, *projection;
+    struct prepacked *encoder_ih, *encoder_hh, *decoder_ih, *decoder_hh, *projection;
 };
 
 /* What the backend has for greedy decoding, over the same matrices; all NULL where it has nothing. */

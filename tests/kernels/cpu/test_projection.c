@@ -1,6 +1,7 @@
-/* The likeliest id is that of all logits, to the bit, whatever the screen thought of them. */
+/* The argmax of a projection is that of all logits, to the bit, whatever the screen found. */
 #include "kernels/backend.h"
 #include "kernels/cpu/decode/screen.h"
+#include "kernels/decode.h"
 #include "proto/base/random.h"
 
 #include <float.h>
@@ -20,7 +21,7 @@ struct fixture {
     int32_t *index, *expected;
 };
 
-static void *likeliest_alloc(struct backend *backend, size_t size)
+static void *projection_alloc(struct backend *backend, size_t size)
 {
     struct err err;
     void *memory = backend->op->alloc(backend, size, &err);
@@ -29,28 +30,28 @@ static void *likeliest_alloc(struct backend *backend, size_t size)
 }
 
 /* Normal deviates times `scale`. */
-static void likeliest_fill(struct mt19937 *random, float *x, size_t count, double scale)
+static void projection_fill(struct mt19937 *random, float *x, size_t count, double scale)
 {
     for (size_t i = 0; i < count; i++)
         x[i] = (float)(scale * mt19937_gauss(random));
 }
 
-static void likeliest_open(struct fixture *fixture, int threads, int V, int H, int N)
+static void projection_open(struct fixture *fixture, int threads, int V, int H, int N)
 {
     struct err err;
     *fixture = (struct fixture){.V = V, .H = H, .N = N};
     fixture->backend = backend_open("cpu", threads, PRECISION_FP32, &err);
     assert_non_null(fixture->backend);
     size_t v = (size_t)V, k = (size_t)H, n = (size_t)N;
-    fixture->w = likeliest_alloc(fixture->backend, v * k * sizeof(float));
-    fixture->bias = likeliest_alloc(fixture->backend, v * sizeof(float));
-    fixture->h = likeliest_alloc(fixture->backend, n * k * sizeof(float));
-    fixture->logits = likeliest_alloc(fixture->backend, n * v * sizeof(float));
-    fixture->index = likeliest_alloc(fixture->backend, n * sizeof(int32_t));
-    fixture->expected = likeliest_alloc(fixture->backend, n * sizeof(int32_t));
+    fixture->w = projection_alloc(fixture->backend, v * k * sizeof(float));
+    fixture->bias = projection_alloc(fixture->backend, v * sizeof(float));
+    fixture->h = projection_alloc(fixture->backend, n * k * sizeof(float));
+    fixture->logits = projection_alloc(fixture->backend, n * v * sizeof(float));
+    fixture->index = projection_alloc(fixture->backend, n * sizeof(int32_t));
+    fixture->expected = projection_alloc(fixture->backend, n * sizeof(int32_t));
 }
 
-static void likeliest_close(struct fixture *fixture)
+static void projection_close(struct fixture *fixture)
 {
     void *memory[] = {fixture->w, fixture->bias, fixture->h, fixture->logits, fixture->index, fixture->expected};
     for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++)
@@ -59,14 +60,14 @@ static void likeliest_close(struct fixture *fixture)
 }
 
 /* Ask for all states together and one by one. */
-static void likeliest_check(struct fixture *fixture)
+static void projection_check(struct fixture *fixture)
 {
     struct backend *backend = fixture->backend;
     struct err err = {0};
     int V = fixture->V, H = fixture->H, N = fixture->N;
-    struct packed *packed = backend->op->pack(backend, fixture->w, V, H, true, &err);
+    struct prepacked *packed = backend->op->prepack(backend, fixture->w, V, H, true, &err);
     struct projection *projection =
-        backend->op->projection_open(backend, fixture->w, fixture->bias, V, H, packed, &err);
+        backend->op->decode->projection_open(backend, fixture->w, fixture->bias, V, H, packed, &err);
     assert_non_null(projection);
     backend->op->gemm(backend, &(struct gemm){.M = N,
                                               .N = V,
@@ -77,16 +78,17 @@ static void likeliest_check(struct fixture *fixture)
                                               .c = fixture->logits,
                                               .transpose_b = true});
     backend->op->argmax(backend, fixture->logits, N, V, fixture->expected);
-    backend->op->likeliest(backend, projection, fixture->h, N, fixture->index);
+    backend->op->decode->projection_argmax(backend, projection, fixture->h, N, fixture->index);
     assert_true(backend->op->check(backend, &err));
     assert_memory_equal(fixture->index, fixture->expected, (size_t)N * sizeof(int32_t));
     for (int n = 0; n < N; n++) {
-        backend->op->likeliest(backend, projection, fixture->h + (size_t)n * (size_t)H, 1, fixture->index);
+        backend->op->decode->projection_argmax(backend, projection, fixture->h + (size_t)n * (size_t)H, 1,
+                                               fixture->index);
         assert_int_equal(fixture->index[0], fixture->expected[n]);
     }
     assert_true(backend->op->check(backend, &err));
-    backend->op->projection_close(backend, projection);
-    backend->op->unpack(backend, packed);
+    backend->op->decode->projection_close(backend, projection);
+    backend->op->prepack_free(backend, packed);
 }
 
 static void it_is_that_of_all_logits_for_any_shape(void **state)
@@ -99,23 +101,23 @@ static void it_is_that_of_all_logits_for_any_shape(void **state)
         for (size_t i = 0; i < sizeof V / sizeof V[0]; i++)
             for (size_t j = 0; j < sizeof H / sizeof H[0]; j++) {
                 struct fixture fixture;
-                likeliest_open(&fixture, threads, V[i], H[j], 1 + (int)mt19937_below(&random, 20));
-                likeliest_fill(&random, fixture.w, (size_t)V[i] * (size_t)H[j], 0.1);
-                likeliest_fill(&random, fixture.bias, (size_t)V[i], 0.1);
-                likeliest_fill(&random, fixture.h, (size_t)fixture.N * (size_t)H[j], 0.7);
-                likeliest_check(&fixture);
-                likeliest_close(&fixture);
+                projection_open(&fixture, threads, V[i], H[j], 1 + (int)mt19937_below(&random, 20));
+                projection_fill(&random, fixture.w, (size_t)V[i] * (size_t)H[j], 0.1);
+                projection_fill(&random, fixture.bias, (size_t)V[i], 0.1);
+                projection_fill(&random, fixture.h, (size_t)fixture.N * (size_t)H[j], 0.7);
+                projection_check(&fixture);
+                projection_close(&fixture);
             }
 }
 
 enum { WIDE = 700, DEEP = 64, STATES = 13 };
 
-static void likeliest_open_drawn(struct fixture *fixture, struct mt19937 *random, double w, double bias, double h)
+static void projection_open_drawn(struct fixture *fixture, struct mt19937 *random, double w, double bias, double h)
 {
-    likeliest_open(fixture, 2, WIDE, DEEP, STATES);
-    likeliest_fill(random, fixture->w, (size_t)WIDE * DEEP, w);
-    likeliest_fill(random, fixture->bias, WIDE, bias);
-    likeliest_fill(random, fixture->h, (size_t)STATES * DEEP, h);
+    projection_open(fixture, 2, WIDE, DEEP, STATES);
+    projection_fill(random, fixture->w, (size_t)WIDE * DEEP, w);
+    projection_fill(random, fixture->bias, WIDE, bias);
+    projection_fill(random, fixture->h, (size_t)STATES * DEEP, h);
 }
 
 /* The best row once more further on, and the same but for one last bit of one weight or of the bias. */
@@ -126,7 +128,7 @@ static void the_first_of_equals_and_the_better_by_a_bit_are_found(void **state)
     mt19937_seed(&random, 2);
     for (int round = 0; round < 200; round++) {
         struct fixture fixture;
-        likeliest_open_drawn(&fixture, &random, 0.1, 0.1, 1);
+        projection_open_drawn(&fixture, &random, 0.1, 0.1, 1);
         int from = (int)mt19937_below(&random, WIDE), copies = 1 + (int)mt19937_below(&random, 5);
         float *best = fixture.w + (size_t)from * DEEP;
         for (int k = 0; k < DEEP; k++)
@@ -141,8 +143,8 @@ static void the_first_of_equals_and_the_better_by_a_bit_are_found(void **state)
             if (round % 3 == 2)
                 fixture.bias[to] = nextafterf(fixture.bias[to], round % 2 ? INFINITY : -INFINITY);
         }
-        likeliest_check(&fixture);
-        likeliest_close(&fixture);
+        projection_check(&fixture);
+        projection_close(&fixture);
     }
 }
 
@@ -155,18 +157,18 @@ static void rows_that_are_all_alike_give_the_first(void **state)
     mt19937_seed(&random, 3);
     for (size_t i = 0; i < sizeof scales / sizeof scales[0]; i++) {
         struct fixture fixture;
-        likeliest_open_drawn(&fixture, &random, scales[i][0], scales[i][1], scales[i][2]);
-        likeliest_check(&fixture);
-        likeliest_close(&fixture);
+        projection_open_drawn(&fixture, &random, scales[i][0], scales[i][1], scales[i][2]);
+        projection_check(&fixture);
+        projection_close(&fixture);
     }
     struct fixture fixture;
-    likeliest_open_drawn(&fixture, &random, 0.1, 0, 1);
+    projection_open_drawn(&fixture, &random, 0.1, 0, 1);
     for (int v = 1; v < WIDE; v++)
         memcpy(fixture.w + (size_t)v * DEEP, fixture.w, DEEP * sizeof(float));
-    likeliest_check(&fixture);
+    projection_check(&fixture);
     for (int n = 0; n < STATES; n++)
         assert_int_equal(fixture.expected[n], 0);
-    likeliest_close(&fixture);
+    projection_close(&fixture);
 }
 
 /* Rows and states from the least floats to beyond the largest. */
@@ -180,14 +182,14 @@ static void numbers_of_any_size_are_compared_rightly(void **state)
     for (int w = 0; w < SIZES; w++)
         for (int h = 0; h < SIZES; h++) {
             struct fixture fixture;
-            likeliest_open_drawn(&fixture, &random, sizes[w], w % 2 ? 0 : 0.1, sizes[h]);
-            likeliest_check(&fixture);
+            projection_open_drawn(&fixture, &random, sizes[w], w % 2 ? 0 : 0.1, sizes[h]);
+            projection_check(&fixture);
             /* And rows, and elements of one, that differ in size by far. */
             for (int v = 0; v < WIDE; v++)
                 for (int k = 0; k < DEEP; k++)
                     fixture.w[(size_t)v * DEEP + (size_t)k] *= (float)(v % 7 == 0 ? 1e-6 : k % 9 == 0 ? 1e3 : 1);
-            likeliest_check(&fixture);
-            likeliest_close(&fixture);
+            projection_check(&fixture);
+            projection_close(&fixture);
         }
 }
 
@@ -200,7 +202,7 @@ static void what_is_not_a_number_goes_the_long_way(void **state)
     for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++)
         for (int where = 0; where < 4; where++) {
             struct fixture fixture;
-            likeliest_open_drawn(&fixture, &random, 0.1, 0.1, 1);
+            projection_open_drawn(&fixture, &random, 0.1, 0.1, 1);
             if (where == 0)
                 fixture.w[(size_t)5 * DEEP + 3] = odd[i];
             if (where == 1)
@@ -209,8 +211,8 @@ static void what_is_not_a_number_goes_the_long_way(void **state)
                 fixture.h[(size_t)4 * DEEP + 9] = odd[i];
             for (int v = 0; where == 3 && v < WIDE; v++)
                 fixture.bias[v] = odd[i];
-            likeliest_check(&fixture);
-            likeliest_close(&fixture);
+            projection_check(&fixture);
+            projection_close(&fixture);
         }
 }
 
@@ -225,7 +227,7 @@ static void few_candidates_are_left_and_the_largest_among_them(void **state)
     struct mt19937 random;
     struct err err;
     mt19937_seed(&random, 6);
-    likeliest_open_drawn(&fixture, &random, 0.1, 0.1, 1);
+    projection_open_drawn(&fixture, &random, 0.1, 0.1, 1);
     for (int n = 0; n < STATES; n++) {
         float *row = fixture.w + (size_t)(50 * n) * DEEP;
         for (int k = 0; k < DEEP; k++)
@@ -249,7 +251,7 @@ static void few_candidates_are_left_and_the_largest_among_them(void **state)
         assert_in_range(reaching, 1, 3);
     }
     screen_close(&screen);
-    likeliest_close(&fixture);
+    projection_close(&fixture);
 }
 
 int main(void)

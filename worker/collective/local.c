@@ -1,4 +1,4 @@
-/* collective_local.c - ranks that are threads of one process: they add in one another's memory.
+/* local.c - ranks that are threads of one process: they add in one another's memory.
  *
  * The threads of a generation share a group, which the hub keeps. An operation is done when its owner waits for it: it
  * shows its memory to the group and arrives at a meeting; when all have arrived each adds up one slice over all the
@@ -8,10 +8,10 @@
  * A rank that gives up (aborted, out of patience) ends the group, and then waits until those who are adding have come
  * out, which is soon, since they look up after each block; afterwards nobody touches its memory again. Whoever waits
  * does so awake for a moment, since all arrive at about the same time, and then asleep. */
-#include "worker/collective/collective.h"
+#include "worker/collective/local.h"
 
 #include "proto/base/clock.h"
-#include "worker/collective/collective_element.h"
+#include "worker/collective/element.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -59,14 +59,14 @@ struct local {
     uint64_t generation; /* that was listened for                                              */
     bool listened;
     uint32_t rank;
-    int64_t patience_ms;
+    int64_t timeout_ms;
     uint64_t meetings; /* arrived at, in this group                                             */
     uint64_t done, started;
     struct brought operations[COLLECTIVE_OPERATIONS]; /* by handle modulo length                */
     struct err failure;
 };
 
-static struct local *local_local(struct collective *self)
+static struct local *local_of(struct collective *self)
 {
     return (struct local *)(void *)self;
 }
@@ -180,12 +180,12 @@ static bool local_spin(const struct group *group, uint64_t meeting)
 static bool local_sleep(struct local *local, const struct timespec *end, struct err *err)
 {
     struct local_hub *hub = local->hub;
-    if (local->patience_ms <= 0) {
+    if (local->timeout_ms <= 0) {
         pthread_cond_wait(&hub->moved, &hub->lock);
         return true;
     }
     return pthread_cond_timedwait(&hub->moved, &hub->lock, end) != ETIMEDOUT ||
-           err_set(err, ERR_FAILED, "a rank did not come within %" PRId64 " ms", local->patience_ms);
+           err_set(err, ERR_FAILED, "a rank did not come within %" PRId64 " ms", local->timeout_ms);
 }
 
 /* Arrive at the next meeting and wait for all. What a rank wrote before is seen by all after. */
@@ -198,7 +198,7 @@ static bool local_meet(struct local *local, struct err *err)
     if (!last && local_spin(group, meeting))
         return local_is_complete(group, meeting) || local_over(local, err);
 
-    int64_t end_ns = clock_ns() + local->patience_ms * 1000000;
+    int64_t end_ns = clock_ns() + local->timeout_ms * 1000000;
     struct timespec end = {.tv_sec = end_ns / 1000000000, .tv_nsec = end_ns % 1000000000};
     bool ok = true;
     pthread_mutex_lock(&hub->lock);
@@ -340,7 +340,7 @@ static bool local_fail(struct local *local, struct err *err)
 
 static void local_abort(struct collective *self, uint64_t generation)
 {
-    struct local_hub *hub = local_local(self)->hub;
+    struct local_hub *hub = local_of(self)->hub;
     pthread_mutex_lock(&hub->lock);
     if (hub->over < collective_after(generation))
         hub->over = collective_after(generation);
@@ -356,7 +356,7 @@ static void local_abort(struct collective *self, uint64_t generation)
 static bool local_listen(struct collective *self, uint64_t generation, char endpoint[COLLECTIVE_ENDPOINT],
                          struct err *err)
 {
-    struct local *local = local_local(self);
+    struct local *local = local_of(self);
     (void)err;
     local_end_group(local);
     local->failure = (struct err){0};
@@ -369,7 +369,7 @@ static bool local_listen(struct collective *self, uint64_t generation, char endp
 
 static bool local_connect(struct collective *self, const struct collective_group *about, struct err *err)
 {
-    struct local *local = local_local(self);
+    struct local *local = local_of(self);
     if (!local->listened || about->generation != local->generation)
         return err_set(err, ERR_PROTOCOL, "the peers of generation %" PRIu64 " came, which nobody listens for",
                        about->generation);
@@ -377,7 +377,7 @@ static bool local_connect(struct collective *self, const struct collective_group
         return err_set(err, ERR_PROTOCOL, "rank %u of %u cannot be", about->rank, about->size);
     local->listened = false;
     local->rank = about->rank;
-    local->patience_ms = about->patience_ms;
+    local->timeout_ms = about->timeout_ms;
     local->meetings = 0;
     pthread_mutex_lock(&local->hub->lock);
     struct group *group = local_find_group(local->hub, about, err);
@@ -411,21 +411,21 @@ static bool local_all_reduce(struct collective *self, enum collective_element el
     struct brought operation = {.kind = (int)element, .data = data, .count = count};
     if (element == ELEMENT_I64_F32)
         return err_set(err, ERR_PROTOCOL, "integers that become floats are folded");
-    return local_start(local_local(self), &operation, handle, err);
+    return local_start(local_of(self), &operation, handle, err);
 }
 
-static bool local_fold(struct collective *self, int64_t *data, size_t count, float scale, float *result,
-                       uint64_t *handle, struct err *err)
+static bool local_all_reduce_scaled(struct collective *self, int64_t *data, size_t count, float scale, float *result,
+                                    uint64_t *handle, struct err *err)
 {
     struct brought operation = {
         .kind = ELEMENT_I64_F32, .data = (uint8_t *)data, .count = count, .result = result, .scale = scale};
-    return local_start(local_local(self), &operation, handle, err);
+    return local_start(local_of(self), &operation, handle, err);
 }
 
 static bool local_broadcast(struct collective *self, void *data, size_t bytes, uint32_t root, uint64_t *handle,
                             struct err *err)
 {
-    struct local *local = local_local(self);
+    struct local *local = local_of(self);
     struct brought operation = {.kind = KIND_BYTES, .root = root, .data = data, .count = bytes};
     if (local->group != NULL && root >= local->group->size)
         return err_set(err, ERR_PROTOCOL, "rank %u of %u cannot broadcast", root, local->group->size);
@@ -434,7 +434,7 @@ static bool local_broadcast(struct collective *self, void *data, size_t bytes, u
 
 static bool local_wait(struct collective *self, uint64_t handle, struct err *err)
 {
-    struct local *local = local_local(self);
+    struct local *local = local_of(self);
     if (local->failure.code != ERR_NONE) {
         *err = local->failure;
         return false;
@@ -449,7 +449,7 @@ static bool local_wait(struct collective *self, uint64_t handle, struct err *err
 
 static void local_close(struct collective *self)
 {
-    struct local *local = local_local(self);
+    struct local *local = local_of(self);
     local_end_group(local);
     free(local);
 }
@@ -459,7 +459,7 @@ static const struct collective_table local_table = {
     .listen = local_listen,
     .connect = local_connect,
     .all_reduce = local_all_reduce,
-    .fold = local_fold,
+    .all_reduce_scaled = local_all_reduce_scaled,
     .broadcast = local_broadcast,
     .wait = local_wait,
     .abort = local_abort,

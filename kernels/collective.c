@@ -1,12 +1,12 @@
-/* collective.c - what every collective does alike; see collective.h. */
-#include "worker/collective/collective.h"
+/* collective.c - the calls that every collective has in common; see collective.h. */
+#include "kernels/collective.h"
 
 void collective_close(struct collective **collective)
 {
-    struct collective *gone = *collective;
+    struct collective *closed = *collective;
     *collective = NULL;
-    if (gone != NULL)
-        gone->op->close(gone);
+    if (closed != NULL)
+        closed->op->close(closed);
 }
 
 bool collective_sum(struct collective *collective, enum collective_element element, void *data, size_t count,

@@ -1,5 +1,5 @@
-/* collective_element.c - plain loops over elements, which the compiler vectorises (CMakeLists.txt asks for it). */
-#include "worker/collective/collective_element.h"
+/* element.c - plain loops over elements, which the compiler vectorises (CMakeLists.txt asks for it). */
+#include "worker/collective/element.h"
 
 #include <string.h>
 
@@ -45,7 +45,7 @@ static void element_add_i64(int64_t *restrict to, const int64_sent *restrict fro
         to[i] = (int64_t)((uint64_t)to[i] + (uint64_t)from[i]);
 }
 
-static float collective_element_widen(uint16_t half)
+static float element_widen_one(uint16_t half)
 {
     uint32_t bits = (uint32_t)half << 16;
     float value;
@@ -53,7 +53,7 @@ static float collective_element_widen(uint16_t half)
     return value;
 }
 
-static uint16_t collective_element_round(float value)
+static uint16_t element_round_one(float value)
 {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
@@ -65,7 +65,7 @@ static uint16_t collective_element_round(float value)
 static void element_add_bf16(float *restrict to, const bf16_sent *restrict from, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        to[i] += collective_element_widen(from[i]);
+        to[i] += element_widen_one(from[i]);
 }
 
 void element_add(enum collective_element element, void *to, const void *from, size_t count)
@@ -109,12 +109,12 @@ void element_round(void *to, const float *from, size_t count)
 {
     uint16_t *halves = to;
     for (size_t i = 0; i < count; i++)
-        halves[i] = collective_element_round(from[i]);
+        halves[i] = element_round_one(from[i]);
 }
 
 void element_widen(float *to, const void *sent, size_t count)
 {
     const bf16_sent *halves = sent;
     for (size_t i = 0; i < count; i++)
-        to[i] = collective_element_widen(halves[i]);
+        to[i] = element_widen_one(halves[i]);
 }

@@ -1,12 +1,12 @@
-/* collective_element.h - the arithmetic of a collective: elements in memory, elements as they travel, and their sums.
+/* element.h - the arithmetic of a collective: elements in memory, elements as they travel, and their sums.
  *
  * As they travel: float and int64 little-endian as in memory; bf16 for ELEMENT_F32_BF16; for ELEMENT_I64_F32 what is still
  * to be added to as int64, and what is complete as float, scaled. What travels may lie at any address; memory is aligned for its
  * type. Pure functions; any thread. */
-#ifndef LSTMQ_COLLECTIVE_ELEMENT_H
-#define LSTMQ_COLLECTIVE_ELEMENT_H
+#ifndef LSTMQ_WORKER_COLLECTIVE_ELEMENT_H
+#define LSTMQ_WORKER_COLLECTIVE_ELEMENT_H
 
-#include "worker/collective/collective.h"
+#include "kernels/collective.h"
 
 /* Bytes of one element in memory, and on its way while it is added up, or `complete`. */
 size_t element_size(enum collective_element element);

@@ -1,6 +1,6 @@
-/* What a watched team says of its jobs: how many, in how many parts, and what the thread that ends last would take. */
+/* What a team counts of its jobs: how many, in how many parts, and the time of the thread that ends last. */
+#include "kernels/cpu/job_clock.h"
 #include "kernels/cpu/team.h"
-#include "kernels/cpu/watch.h"
 
 #include "proto/base/clock.h"
 
@@ -10,18 +10,18 @@
 
 #include <cmocka.h>
 
-static struct sharing watch_dealt(int threads, const int64_t *ns, int parts)
+static struct sharing job_clock_dealt(int threads, const int64_t *ns, int parts)
 {
     struct err err = {0};
     struct sharing sharing = {0};
-    struct watch *watch = watch_open(&sharing, threads, &err);
-    assert_non_null(watch);
-    watch_begin(watch, parts);
+    struct job_clock *clock = job_clock_open(&sharing, threads, &err);
+    assert_non_null(clock);
+    job_clock_begin(clock, parts);
     for (int part = 0; part < parts; part++)
-        watch_part(watch, part, ns[part]);
-    watch_end(watch, threads, parts);
-    watch_close(&watch);
-    assert_null(watch);
+        job_clock_part(clock, part, ns[part]);
+    job_clock_end(clock, threads, parts);
+    job_clock_close(&clock);
+    assert_null(clock);
     return sharing;
 }
 
@@ -29,7 +29,7 @@ static void parts_go_to_the_thread_that_is_free_first(void **state)
 {
     (void)state;
     const int64_t ns[] = {50, 10, 10, 10, 40};
-    struct sharing two = watch_dealt(2, ns, 5), one = watch_dealt(1, ns, 5), eight = watch_dealt(8, ns, 5);
+    struct sharing two = job_clock_dealt(2, ns, 5), one = job_clock_dealt(1, ns, 5), eight = job_clock_dealt(8, ns, 5);
     assert_int_equal(two.work_ns, 120);
     assert_int_equal(two.longest_ns, 70);
     assert_int_equal(two.jobs, 1);
@@ -46,31 +46,31 @@ static void more_parts_than_are_told_apart_lose_no_time(void **state)
     static int64_t ns[MANY];
     for (int i = 0; i < MANY; i++)
         ns[i] = 3;
-    assert_int_equal(watch_dealt(4, ns, MANY).work_ns, 3 * MANY);
+    assert_int_equal(job_clock_dealt(4, ns, MANY).work_ns, 3 * MANY);
 }
 
 /* Keeps the processor busy for a while, more of it the higher the part. */
-static void watch_busy(void *context, int thread, int part, int parts)
+static void job_clock_busy(void *context, int thread, int part, int parts)
 {
     (void)context, (void)thread, (void)parts;
-    for (int64_t end = watch_now() + (part + 1) * 200000; watch_now() < end;)
+    for (int64_t end = job_clock_now() + (part + 1) * 200000; job_clock_now() < end;)
         ;
 }
 
-static void a_watched_team_counts_its_jobs(void **state)
+static void a_counting_team_counts_its_jobs(void **state)
 {
     (void)state;
     struct err err = {0};
     struct sharing sharing = {0};
     struct team *team = team_open(3, NULL, &err);
     assert_non_null(team);
-    team_run(team, 3, 3, watch_busy, NULL);
+    team_run(team, 3, 3, job_clock_busy, NULL);
     assert_int_equal(sharing.work_ns, 0);
-    assert_true(team_watch(team, &sharing, &err));
-    team_run(team, 3, 4, watch_busy, NULL);
-    team_run(team, 1, 2, watch_busy, NULL);
-    assert_true(team_watch(team, NULL, &err));
-    team_run(team, 3, 3, watch_busy, NULL);
+    assert_true(team_count_sharing(team, &sharing, &err));
+    team_run(team, 3, 4, job_clock_busy, NULL);
+    team_run(team, 1, 2, job_clock_busy, NULL);
+    assert_true(team_count_sharing(team, NULL, &err));
+    team_run(team, 3, 3, job_clock_busy, NULL);
     team_close(&team);
     assert_int_equal(sharing.jobs, 1);
     assert_int_equal(sharing.parts, 4);
@@ -86,7 +86,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_go_to_the_thread_that_is_free_first),
         cmocka_unit_test(more_parts_than_are_told_apart_lose_no_time),
-        cmocka_unit_test(a_watched_team_counts_its_jobs),
+        cmocka_unit_test(a_counting_team_counts_its_jobs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

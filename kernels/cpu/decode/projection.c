@@ -1,4 +1,4 @@
-/* likeliest.c - the likeliest id of each state under a projection: screened where that is possible, else by all logits.
+/* projection.c - the argmax of each state under a projection: screened where that is possible, else by all logits.
  *
  * Each state is rounded; the threads share out the blocks of the screen, every part keeping candidates of its own; then
  * each state's candidates are computed exactly. A state that cannot be screened, or that keeps too many candidates (a
@@ -15,7 +15,7 @@ enum { LONG_WAY = 64, BLOCKS = 8 };
 
 struct projection {
     const float *w, *bias;
-    const struct packed *packed;
+    const struct prepacked *prepacked;
     int V, H;
     struct screen *screen; /* NULL: all logits, always */
     const struct screen_kernels *kernels;
@@ -33,7 +33,7 @@ struct search {
 };
 
 struct projection *cpu_projection_open(struct backend *self, const float *w, const float *bias, int V, int H,
-                                       const struct packed *packed, struct err *err)
+                                       const struct prepacked *prepacked, struct err *err)
 {
     struct cpu *cpu = (struct cpu *)self;
     struct projection *projection = calloc(1, sizeof *projection);
@@ -41,7 +41,7 @@ struct projection *cpu_projection_open(struct backend *self, const float *w, con
         err_set(err, ERR_MEMORY, "no memory for a projection");
         return NULL;
     }
-    *projection = (struct projection){.w = w, .bias = bias, .packed = packed, .V = V, .H = H};
+    *projection = (struct projection){.w = w, .bias = bias, .prepacked = prepacked, .V = V, .H = H};
     projection->kernels = cpu->fma != NULL ? screen_kernels(cpu->vector->isa) : NULL;
     if (projection->kernels != NULL && (projection->screen = screen_open(w, bias, V, H, err)) == NULL) {
         free(projection);
@@ -70,18 +70,18 @@ size_t cpu_projection_bytes(struct backend *self, const struct projection *proje
 
 /* ---- screening ---- */
 
-static struct screen_state *likeliest_state(const struct search *search, int part, int n)
+static struct screen_state *projection_state(const struct search *search, int part, int n)
 {
     return &search->states[(size_t)part * (size_t)search->N + (size_t)n];
 }
 
-static void likeliest_round_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void projection_round_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct search *search = arguments;
     const struct projection *projection = search->projection;
     (void)cpu;
     for (size_t n = s.first; n < s.first + s.count; n++) {
-        struct screen_state *state = likeliest_state(search, 0, (int)n);
+        struct screen_state *state = projection_state(search, 0, (int)n);
         bool good = projection->kernels->round(projection->screen, search->h + n * (size_t)projection->H,
                                                search->codes + n * search->width, state);
         search->index[n] = good ? 0 : -1;
@@ -90,7 +90,7 @@ static void likeliest_round_part(const struct cpu *cpu, void *arguments, struct 
         state->least = -INFINITY;
         state->count = 0;
         for (int part = 1; part < search->parts; part++) {
-            struct screen_state *other = likeliest_state(search, part, (int)n);
+            struct screen_state *other = projection_state(search, part, (int)n);
             struct screen_candidate *own = other->candidates;
             *other = *state;
             other->candidates = own;
@@ -98,7 +98,7 @@ static void likeliest_round_part(const struct cpu *cpu, void *arguments, struct 
     }
 }
 
-static void likeliest_screen_part(void *context, int thread, int part, int parts)
+static void projection_screen_part(void *context, int thread, int part, int parts)
 {
     const struct search *search = context;
     const struct screen *screen = search->projection->screen;
@@ -110,7 +110,7 @@ static void likeliest_screen_part(void *context, int thread, int part, int parts
         int end = at + group < last ? at + group : last;
         for (int n = 0; n < search->N; n += SCREEN_ROWS) {
             int rows = search->N - n < SCREEN_ROWS ? search->N - n : SCREEN_ROWS;
-            search->projection->kernels->rows(screen, at, end, rows, likeliest_state(search, part, n));
+            search->projection->kernels->rows(screen, at, end, rows, projection_state(search, part, n));
         }
     }
 }
@@ -118,14 +118,14 @@ static void likeliest_screen_part(void *context, int thread, int part, int parts
 /* ---- candidates ---- */
 
 /* The candidates of state n that reach the best lower bound of all parts; -1 when there were too many. */
-static int likeliest_gather(const struct search *search, int n, int32_t *index)
+static int projection_gather(const struct search *search, int n, int32_t *index)
 {
     float least = -INFINITY;
     int count = 0;
     for (int part = 0; part < search->parts; part++)
-        least = fmaxf(least, likeliest_state(search, part, n)->least);
+        least = fmaxf(least, projection_state(search, part, n)->least);
     for (int part = 0; part < search->parts; part++) {
-        const struct screen_state *state = likeliest_state(search, part, n);
+        const struct screen_state *state = projection_state(search, part, n);
         if (state->count > SCREEN_CANDIDATES)
             return -1;
         for (int i = 0; i < state->count; i++)
@@ -138,7 +138,7 @@ static int likeliest_gather(const struct search *search, int n, int32_t *index)
     return count;
 }
 
-static void likeliest_choose_part(const struct cpu *cpu, void *arguments, struct slice s)
+static void projection_choose_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct search *search = arguments;
     const struct projection *projection = search->projection;
@@ -146,7 +146,7 @@ static void likeliest_choose_part(const struct cpu *cpu, void *arguments, struct
     for (size_t n = s.first; n < s.first + s.count; n++) {
         int32_t index[SCREEN_CANDIDATES];
         float logits[SCREEN_CANDIDATES];
-        int count = search->index[n] < 0 ? -1 : likeliest_gather(search, (int)n, index), best = 0;
+        int count = search->index[n] < 0 ? -1 : projection_gather(search, (int)n, index), best = 0;
         if (count > 1)
             projection->kernels->exact(projection->screen, search->h + n * (size_t)projection->H, count, index, logits);
         for (int i = 1; i < count; i++)
@@ -159,8 +159,8 @@ static void likeliest_choose_part(const struct cpu *cpu, void *arguments, struct
 /* ---- the long way ---- */
 
 /* The ids of `count` states by their logits; `index` is as argmax has it. */
-static void likeliest_by_logits(struct cpu *cpu, const struct projection *projection, const float *h, int count,
-                                float *logits, int32_t *index)
+static void projection_by_logits(struct cpu *cpu, const struct projection *projection, const float *h, int count,
+                                 float *logits, int32_t *index)
 {
     struct err err;
     const struct gemm gemm = {.M = count,
@@ -171,7 +171,7 @@ static void likeliest_by_logits(struct cpu *cpu, const struct projection *projec
                               .bias = projection->bias,
                               .c = logits,
                               .transpose_b = true,
-                              .packed = projection->packed};
+                              .prepacked = projection->prepacked};
     if (cpu->failed)
         return;
     if (!multiplier_run(cpu->multiplier, &gemm, &err))
@@ -179,8 +179,8 @@ static void likeliest_by_logits(struct cpu *cpu, const struct projection *projec
     cpu_argmax(&cpu->backend, logits, count, projection->V, index);
 }
 
-static void likeliest_long_way(struct cpu *cpu, const struct projection *projection, const float *h, int N,
-                               int32_t *index)
+static void projection_long_way(struct cpu *cpu, const struct projection *projection, const float *h, int N,
+                                int32_t *index)
 {
     size_t H = (size_t)projection->H, most = N < LONG_WAY ? (size_t)N : LONG_WAY;
     float *logits = cpu_scratch(cpu, most * ((size_t)projection->V + H + 2) * sizeof *logits);
@@ -196,7 +196,7 @@ static void likeliest_long_way(struct cpu *cpu, const struct projection *project
                 place[count++] = n;
             }
         if (count > 0)
-            likeliest_by_logits(cpu, projection, states, count, logits, found);
+            projection_by_logits(cpu, projection, states, count, logits, found);
         for (int i = 0; i < count; i++)
             index[place[i]] = cpu->failed ? 0 : found[i];
     }
@@ -205,7 +205,7 @@ static void likeliest_long_way(struct cpu *cpu, const struct projection *project
 /* ---- the operation ---- */
 
 /* States, codes and candidates of `search` in the backend's scratch. */
-static bool likeliest_lay(struct cpu *cpu, struct search *search)
+static bool projection_lay(struct cpu *cpu, struct search *search)
 {
     size_t states = (size_t)search->parts * (size_t)search->N;
     size_t codes = ((size_t)search->N * search->width + 63) / 64 * 64;
@@ -221,7 +221,8 @@ static bool likeliest_lay(struct cpu *cpu, struct search *search)
     return true;
 }
 
-void cpu_likeliest(struct backend *self, const struct projection *projection, const float *h, int N, int32_t *index)
+void cpu_projection_argmax(struct backend *self, const struct projection *projection, const float *h, int N,
+                           int32_t *index)
 {
     struct cpu *cpu = (struct cpu *)self;
     size_t elements = (size_t)N * (size_t)projection->H;
@@ -236,11 +237,11 @@ void cpu_likeliest(struct backend *self, const struct projection *projection, co
         /* One state's blocks stay with a thread from step to step, in its cache. */
         search.parts = N > SCREEN_ROWS ? cpu_parts_for(threads, blocks) : threads;
         search.width = (size_t)projection->screen->quads * SCREEN_TERMS;
-        if (!likeliest_lay(cpu, &search))
+        if (!projection_lay(cpu, &search))
             return;
-        cpu_cut(cpu, (size_t)N, 1, elements, likeliest_round_part, &search);
-        team_run(cpu->team, threads, search.parts, likeliest_screen_part, &search);
-        cpu_cut(cpu, (size_t)N, 1, 4 * elements, likeliest_choose_part, &search);
+        cpu_cut(cpu, (size_t)N, 1, elements, projection_round_part, &search);
+        team_run(cpu->team, threads, search.parts, projection_screen_part, &search);
+        cpu_cut(cpu, (size_t)N, 1, 4 * elements, projection_choose_part, &search);
     }
-    likeliest_long_way(cpu, projection, h, N, index);
+    projection_long_way(cpu, projection, h, N, index);
 }

@@ -1,7 +1,7 @@
 /* Greedy decoding: a row's translation is its own, and scores follow the decoder's own path. */
 #include "proto/base/random.h"
 #include "proto/text/vocab.h"
-#include "worker/model/decode.h"
+#include "worker/model/greedy.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -22,7 +22,7 @@ struct fixture {
     uint16_t src_lengths[ROWS], tgt_lengths[ROWS], ids[ROWS * 2 * LENGTH];
 };
 
-static void decode_open(struct fixture *fixture, enum cell cell, int threads)
+static void greedy_open(struct fixture *fixture, enum cell cell, int threads)
 {
     struct err err;
     struct mt19937 random;
@@ -62,7 +62,7 @@ static void decode_open(struct fixture *fixture, enum cell cell, int threads)
                                   .id_count = used};
 }
 
-static void decode_close(struct fixture *fixture)
+static void greedy_close(struct fixture *fixture)
 {
     decoder_free(&fixture->decoder);
     batch_free(&fixture->batch);
@@ -76,27 +76,29 @@ struct translations {
     struct decode_result result;
 };
 
-static void decode_decode(struct fixture *fixture, uint32_t first, uint32_t count, int pad_to, bool score,
+static void greedy_decode(struct fixture *fixture, uint32_t first, uint32_t count, int pad_to, bool score,
                           struct translations *out)
 {
     struct err err = {0};
     memset(out, 0, sizeof *out);
     out->result = (struct decode_result){.ids = out->ids, .lengths = out->lengths, .ended = out->ended};
-    size_t at = rows_ids(&fixture->rows, 0, first);
-    if (!batch_pack(&fixture->batch, &fixture->rows, first, count, at, pad_to, SRC_VOCAB, TGT_VOCAB, &err) ||
+    struct rows from = fixture->rows;
+    rows_take(&from, first);
+    const struct rows rows = rows_take(&from, count);
+    if (!batch_pack(&fixture->batch, &rows, pad_to, SRC_VOCAB, TGT_VOCAB, &err) ||
         !decode_greedy(&fixture->decoder, &fixture->batch, LIMIT, score, &out->result, &err))
         fail_msg("%s", err.text);
 }
 
-static void decode_check_alone(enum cell cell, int pad_to)
+static void greedy_check_alone(enum cell cell, int pad_to)
 {
     struct fixture fixture;
     struct translations all, one;
-    decode_open(&fixture, cell, 2);
-    decode_decode(&fixture, 0, ROWS, pad_to, false, &all);
+    greedy_open(&fixture, cell, 2);
+    greedy_decode(&fixture, 0, ROWS, pad_to, false, &all);
     int ended = 0;
     for (uint32_t r = 0; r < ROWS; r++) {
-        decode_decode(&fixture, r, 1, pad_to, false, &one);
+        greedy_decode(&fixture, r, 1, pad_to, false, &one);
         assert_int_equal(one.lengths[0], all.lengths[r]);
         assert_memory_equal(one.ids, all.ids + r * LIMIT, all.lengths[r] * sizeof(uint16_t));
         assert_int_equal(one.ended[0], all.ended[r]);
@@ -104,49 +106,49 @@ static void decode_check_alone(enum cell cell, int pad_to)
         ended += all.ended[r];
     }
     assert_in_range(ended, 1, ROWS - 1);
-    decode_close(&fixture);
+    greedy_close(&fixture);
 }
 
 static void a_row_is_translated_alike_alone_and_in_a_batch(void **state)
 {
     (void)state;
-    decode_check_alone(CELL_LSTM, 0);
-    decode_check_alone(CELL_LSTM, LENGTH + 2);
-    decode_check_alone(CELL_RNN, 0);
+    greedy_check_alone(CELL_LSTM, 0);
+    greedy_check_alone(CELL_LSTM, LENGTH + 2);
+    greedy_check_alone(CELL_RNN, 0);
 }
 
 /* Packed matrices, the screen of the projection and the short way of one row alone are ways to the same ids. */
-static void decode_check_packed(enum cell cell, int threads, int pad_to)
+static void greedy_check_packed(enum cell cell, int threads, int pad_to)
 {
     struct fixture fixture;
     struct translations plain, packed;
     struct err err;
-    decode_open(&fixture, cell, threads);
-    decode_decode(&fixture, 0, ROWS, pad_to, false, &plain);
+    greedy_open(&fixture, cell, threads);
+    greedy_decode(&fixture, 0, ROWS, pad_to, false, &plain);
     assert_true(decoder_pack(&fixture.decoder, &err));
-    decode_decode(&fixture, 0, ROWS, pad_to, false, &packed);
+    greedy_decode(&fixture, 0, ROWS, pad_to, false, &packed);
     assert_memory_equal(packed.lengths, plain.lengths, sizeof plain.lengths);
     for (uint32_t r = 0; r < ROWS; r++) {
         assert_memory_equal(packed.ids + r * LIMIT, plain.ids + r * LIMIT, plain.lengths[r] * sizeof(uint16_t));
         struct translations one;
-        decode_decode(&fixture, r, 1, pad_to, false, &one);
+        greedy_decode(&fixture, r, 1, pad_to, false, &one);
         assert_int_equal(one.lengths[0], plain.lengths[r]);
         assert_int_equal(one.ended[0], plain.ended[r]);
         assert_memory_equal(one.ids, plain.ids + r * LIMIT, plain.lengths[r] * sizeof(uint16_t));
     }
-    decode_decode(&fixture, 0, ROWS, pad_to, true, &packed);
+    greedy_decode(&fixture, 0, ROWS, pad_to, true, &packed);
     decoder_unpack(&fixture.decoder);
-    decode_decode(&fixture, 0, ROWS, pad_to, true, &plain);
+    greedy_decode(&fixture, 0, ROWS, pad_to, true, &plain);
     assert_true(packed.result.loss_sum == plain.result.loss_sum);
-    decode_close(&fixture);
+    greedy_close(&fixture);
 }
 
 static void packing_changes_no_translation_and_no_score(void **state)
 {
     (void)state;
-    decode_check_packed(CELL_LSTM, 1, 0);
-    decode_check_packed(CELL_LSTM, 2, LENGTH + 2);
-    decode_check_packed(CELL_RNN, 2, 0);
+    greedy_check_packed(CELL_LSTM, 1, 0);
+    greedy_check_packed(CELL_LSTM, 2, LENGTH + 2);
+    greedy_check_packed(CELL_RNN, 2, 0);
 }
 
 static void references_change_no_translation(void **state)
@@ -154,9 +156,9 @@ static void references_change_no_translation(void **state)
     (void)state;
     struct fixture fixture;
     struct translations plain, scored;
-    decode_open(&fixture, CELL_LSTM, 2);
-    decode_decode(&fixture, 0, ROWS, 0, false, &plain);
-    decode_decode(&fixture, 0, ROWS, 0, true, &scored);
+    greedy_open(&fixture, CELL_LSTM, 2);
+    greedy_decode(&fixture, 0, ROWS, 0, false, &plain);
+    greedy_decode(&fixture, 0, ROWS, 0, true, &scored);
     assert_memory_equal(plain.lengths, scored.lengths, sizeof plain.lengths);
     for (int r = 0; r < ROWS; r++)
         assert_memory_equal(plain.ids + r * LIMIT, scored.ids + r * LIMIT, plain.lengths[r] * sizeof(uint16_t));
@@ -165,7 +167,7 @@ static void references_change_no_translation(void **state)
         tokens += fixture.tgt_lengths[r];
     assert_int_equal(scored.result.tokens, tokens);
     assert_int_equal(plain.result.tokens, 0);
-    decode_close(&fixture);
+    greedy_close(&fixture);
 }
 
 /* With its own translation as the reference, the free path is the forced one: same loss, all right. */
@@ -175,8 +177,8 @@ static void a_translation_scores_itself_as_the_forced_path_does(void **state)
     struct fixture fixture;
     struct translations first, again;
     struct err err = {0};
-    decode_open(&fixture, CELL_LSTM, 1);
-    decode_decode(&fixture, 0, ROWS, 0, false, &first);
+    greedy_open(&fixture, CELL_LSTM, 1);
+    greedy_decode(&fixture, 0, ROWS, 0, false, &first);
 
     uint16_t ids[ROWS * (LENGTH + LIMIT)];
     size_t used = 0, at = 0;
@@ -194,16 +196,16 @@ static void a_translation_scores_itself_as_the_forced_path_does(void **state)
     fixture.rows.tgt_lengths = first.lengths;
     fixture.rows.ids = ids;
     fixture.rows.id_count = used;
-    decode_decode(&fixture, 0, ROWS, 0, true, &again);
+    greedy_decode(&fixture, 0, ROWS, 0, true, &again);
     assert_int_equal(again.result.correct, again.result.tokens);
 
     struct network network = {.model = fixture.model};
     struct network_result forced;
-    assert_true(network_run(&network, &fixture.batch, NULL, false, &forced, &err));
+    assert_true(network_evaluate(&network, &fixture.batch, &forced, &err));
     assert_int_equal(forced.correct, again.result.correct);
     assert_true(fabs(forced.loss_sum - again.result.loss_sum) < 1e-4);
     network_free(&network);
-    decode_close(&fixture);
+    greedy_close(&fixture);
 }
 
 int main(void)

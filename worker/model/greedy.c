@@ -1,6 +1,7 @@
-/* decode.c - greedy decoding, one step of the live rows at a time; see decode.h. */
-#include "worker/model/decode.h"
+/* greedy.c - greedy decoding, one step of the live rows at a time; see greedy.h. */
+#include "worker/model/greedy.h"
 
+#include "kernels/decode.h"
 #include "proto/text/vocab.h"
 #include "worker/model/arena.h"
 
@@ -32,7 +33,7 @@ struct host_arrays {
     int count;       /* live rows */
 };
 
-static size_t decode_lay(struct step_arrays *step, const struct model_shape *shape, const struct step_size *size,
+static size_t greedy_lay(struct step_arrays *step, const struct model_shape *shape, const struct step_size *size,
                          char *base)
 {
     size_t B = size->B, E = (size_t)shape->E, H = (size_t)shape->H, G = (size_t)shape->G;
@@ -58,7 +59,7 @@ static size_t decode_lay(struct step_arrays *step, const struct model_shape *sha
     return arena.used;
 }
 
-static size_t decode_lay_host(struct host_arrays *host, const struct step_size *size, char *base)
+static size_t greedy_lay_host(struct host_arrays *host, const struct step_size *size, char *base)
 {
     size_t B = size->B;
     struct arena arena = {.base = base};
@@ -73,12 +74,12 @@ static size_t decode_lay_host(struct host_arrays *host, const struct step_size *
     return arena.used;
 }
 
-static bool decode_reserve(struct decoder *decoder, const struct step_size *size, struct step_arrays *step,
+static bool greedy_reserve(struct decoder *decoder, const struct step_size *size, struct step_arrays *step,
                            struct host_arrays *host, struct err *err)
 {
     struct backend *backend = decoder->model->backend;
     const struct model_shape *shape = &decoder->model->shape;
-    size_t needed = decode_lay(step, shape, size, NULL);
+    size_t needed = greedy_lay(step, shape, size, NULL);
     if (needed > decoder->arena_size) {
         if (decoder->arena != NULL)
             backend->op->free(backend, decoder->arena);
@@ -88,7 +89,7 @@ static bool decode_reserve(struct decoder *decoder, const struct step_size *size
             return err_context(err, "decoding %zu rows", size->B);
         decoder->arena_size = needed;
     }
-    size_t host_needed = decode_lay_host(host, size, NULL);
+    size_t host_needed = greedy_lay_host(host, size, NULL);
     if (host_needed > decoder->host_size) {
         free(decoder->host);
         decoder->host = malloc(host_needed);
@@ -96,13 +97,13 @@ static bool decode_reserve(struct decoder *decoder, const struct step_size *size
         if (decoder->host == NULL)
             return err_set(err, ERR_MEMORY, "no memory to decode %zu rows", size->B);
     }
-    decode_lay(step, shape, size, decoder->arena);
-    decode_lay_host(host, size, decoder->host);
+    greedy_lay(step, shape, size, decoder->arena);
+    greedy_lay_host(host, size, decoder->host);
     return true;
 }
 
-static struct inputs_of decode_inputs_of(const struct model_shape *shape, const struct side_weights *weights, int V,
-                                         const struct packed *packed)
+static struct inputs_of greedy_inputs_of(const struct model_shape *shape, const struct side_weights *weights, int V,
+                                         const struct prepacked *packed)
 {
     return (struct inputs_of){.V = V,
                               .E = shape->E,
@@ -110,10 +111,10 @@ static struct inputs_of decode_inputs_of(const struct model_shape *shape, const 
                               .embedding = weights->embedding,
                               .w_ih = weights->w_ih,
                               .bias = weights->bias,
-                              .packed = packed};
+                              .prepacked = packed};
 }
 
-static bool decode_open_shorter(struct decoder *decoder, struct err *err)
+static bool greedy_open_shorter(struct decoder *decoder, struct err *err)
 {
     const struct model *model = decoder->model;
     const struct model_shape *shape = &model->shape;
@@ -121,30 +122,30 @@ static bool decode_open_shorter(struct decoder *decoder, struct err *err)
     const struct decoder_packed *packed = &decoder->packed;
     struct decoder_short *shorter = &decoder->shorter;
     struct backend *backend = model->backend;
-    struct inputs_of encoder = decode_inputs_of(shape, &weights->encoder, shape->src_vocab, packed->encoder_ih);
-    struct inputs_of target = decode_inputs_of(shape, &weights->decoder, shape->tgt_vocab, packed->decoder_ih);
-    return (shorter->encoder_inputs = backend->op->inputs_open(backend, &encoder, err)) != NULL &&
-           (shorter->decoder_inputs = backend->op->inputs_open(backend, &target, err)) != NULL &&
-           (shorter->encoder = backend->op->single_open(backend, shape->cell, weights->encoder.w_hh, shape->H,
-                                                        packed->encoder_hh, err)) != NULL &&
-           (shorter->decoder = backend->op->single_open(backend, shape->cell, weights->decoder.w_hh, shape->H,
-                                                        packed->decoder_hh, err)) != NULL &&
-           (shorter->projection = backend->op->projection_open(backend, weights->projection, weights->projection_bias,
-                                                               shape->tgt_vocab, shape->H, packed->projection, err)) !=
-               NULL;
+    struct inputs_of encoder = greedy_inputs_of(shape, &weights->encoder, shape->src_vocab, packed->encoder_ih);
+    struct inputs_of target = greedy_inputs_of(shape, &weights->decoder, shape->tgt_vocab, packed->decoder_ih);
+    return (shorter->encoder_inputs = backend->op->decode->inputs_open(backend, &encoder, err)) != NULL &&
+           (shorter->decoder_inputs = backend->op->decode->inputs_open(backend, &target, err)) != NULL &&
+           (shorter->encoder = backend->op->decode->single_open(backend, shape->cell, weights->encoder.w_hh, shape->H,
+                                                                packed->encoder_hh, err)) != NULL &&
+           (shorter->decoder = backend->op->decode->single_open(backend, shape->cell, weights->decoder.w_hh, shape->H,
+                                                                packed->decoder_hh, err)) != NULL &&
+           (shorter->projection =
+                backend->op->decode->projection_open(backend, weights->projection, weights->projection_bias,
+                                                     shape->tgt_vocab, shape->H, packed->projection, err)) != NULL;
 }
 
-static void decode_close_shorter(struct decoder *decoder)
+static void greedy_close_shorter(struct decoder *decoder)
 {
     struct backend *backend = decoder->model->backend;
     struct decoder_short *shorter = &decoder->shorter;
-    if (backend->op->likeliest == NULL)
+    if (backend->op->decode == NULL)
         return;
-    backend->op->inputs_close(backend, shorter->encoder_inputs);
-    backend->op->inputs_close(backend, shorter->decoder_inputs);
-    backend->op->single_close(backend, shorter->encoder);
-    backend->op->single_close(backend, shorter->decoder);
-    backend->op->projection_close(backend, shorter->projection);
+    backend->op->decode->inputs_close(backend, shorter->encoder_inputs);
+    backend->op->decode->inputs_close(backend, shorter->decoder_inputs);
+    backend->op->decode->single_close(backend, shorter->encoder);
+    backend->op->decode->single_close(backend, shorter->decoder);
+    backend->op->decode->projection_close(backend, shorter->projection);
     *shorter = (struct decoder_short){0};
 }
 
@@ -154,7 +155,7 @@ bool decoder_pack(struct decoder *decoder, struct err *err)
     const struct model_shape *shape = &model->shape;
     const struct weights *weights = &model->weights;
     const struct {
-        struct packed **to;
+        struct prepacked **to;
         const float *b;
         int N, K;
     } matrices[] = {
@@ -167,7 +168,7 @@ bool decoder_pack(struct decoder *decoder, struct err *err)
     decoder_unpack(decoder);
     for (size_t i = 0; i < sizeof matrices / sizeof matrices[0]; i++) {
         *matrices[i].to =
-            model->backend->op->pack(model->backend, matrices[i].b, matrices[i].N, matrices[i].K, true, err);
+            model->backend->op->prepack(model->backend, matrices[i].b, matrices[i].N, matrices[i].K, true, err);
         if (*matrices[i].to == NULL) {
             decoder_unpack(decoder);
             return false;
@@ -175,7 +176,7 @@ bool decoder_pack(struct decoder *decoder, struct err *err)
     }
     decoder->network.encoder_ih = decoder->packed.encoder_ih;
     decoder->network.encoder_hh = decoder->packed.encoder_hh;
-    if (model->backend->op->likeliest == NULL || decode_open_shorter(decoder, err))
+    if (model->backend->op->decode == NULL || greedy_open_shorter(decoder, err))
         return true;
     decoder_unpack(decoder);
     return false;
@@ -184,12 +185,12 @@ bool decoder_pack(struct decoder *decoder, struct err *err)
 void decoder_unpack(struct decoder *decoder)
 {
     struct backend *backend = decoder->model->backend;
-    struct packed *packed[] = {decoder->packed.encoder_ih, decoder->packed.encoder_hh, decoder->packed.decoder_ih,
-                               decoder->packed.decoder_hh, decoder->packed.projection};
-    decode_close_shorter(decoder);
+    struct prepacked *packed[] = {decoder->packed.encoder_ih, decoder->packed.encoder_hh, decoder->packed.decoder_ih,
+                                  decoder->packed.decoder_hh, decoder->packed.projection};
+    greedy_close_shorter(decoder);
     for (size_t i = 0; i < sizeof packed / sizeof packed[0]; i++)
         if (packed[i] != NULL)
-            backend->op->unpack(backend, packed[i]);
+            backend->op->prepack_free(backend, packed[i]);
     decoder->packed = (struct decoder_packed){0};
     decoder->network.encoder_ih = decoder->network.encoder_hh = NULL;
 }
@@ -205,7 +206,7 @@ void decoder_free(struct decoder *decoder)
 }
 
 /* The encoder's last states, into h0 and c0 of the network or, for one sentence alone, into the first ones of `step`. */
-static bool decode_encode(struct decoder *decoder, const struct batch *batch, struct step_arrays *step,
+static bool greedy_encode(struct decoder *decoder, const struct batch *batch, struct step_arrays *step,
                           struct host_arrays *host, struct err *err)
 {
     struct backend *backend = decoder->model->backend;
@@ -226,13 +227,15 @@ static bool decode_encode(struct decoder *decoder, const struct batch *batch, st
     backend->op->upload(backend, step->source, host->source, ids);
     backend->op->zero(backend, step->state_h[0], state);
     backend->op->zero(backend, step->state_c[0], state);
-    const float *input = backend->op->inputs_rows(backend, shorter->encoder_inputs, step->source, T, step->source_slot);
-    backend->op->single_run(backend, shorter->encoder, input, step->source_slot, T, step->state_h[0], step->state_c[0]);
+    const float *input =
+        backend->op->decode->inputs_rows(backend, shorter->encoder_inputs, step->source, T, step->source_slot);
+    backend->op->decode->single_run(backend, shorter->encoder, input, step->source_slot, T, step->state_h[0],
+                                    step->state_c[0]);
     return backend->op->check(backend, err);
 }
 
 /* All rows live, <sos> as their first input. */
-static void decode_begin(struct decoder *decoder, const struct batch *batch, struct step_arrays *step,
+static void greedy_begin(struct decoder *decoder, const struct batch *batch, struct step_arrays *step,
                          struct host_arrays *host)
 {
     struct backend *backend = decoder->model->backend;
@@ -248,13 +251,14 @@ static void decode_begin(struct decoder *decoder, const struct batch *batch, str
 }
 
 /* The input's part of the gates: a table of which row slot[i] is that of token i. */
-static const float *decode_inputs(struct decoder *decoder, struct step_arrays *step, int count)
+static const float *greedy_inputs(struct decoder *decoder, struct step_arrays *step, int count)
 {
     const struct model_shape *shape = &decoder->model->shape;
     const struct side_weights *weights = &decoder->model->weights.decoder;
     struct backend *backend = decoder->model->backend;
     if (decoder->shorter.decoder_inputs != NULL)
-        return backend->op->inputs_rows(backend, decoder->shorter.decoder_inputs, step->token, count, step->slot);
+        return backend->op->decode->inputs_rows(backend, decoder->shorter.decoder_inputs, step->token, count,
+                                                step->slot);
     backend->op->gather(backend, weights->embedding, step->token, count, shape->E, step->x);
     backend->op->gemm(backend, &(struct gemm){.M = count,
                                               .N = shape->G,
@@ -264,12 +268,12 @@ static const float *decode_inputs(struct decoder *decoder, struct step_arrays *s
                                               .bias = weights->bias,
                                               .c = step->input,
                                               .transpose_b = true,
-                                              .packed = decoder->packed.decoder_ih});
+                                              .prepacked = decoder->packed.decoder_ih});
     return step->input;
 }
 
 /* From state[now] to state[1 - now], which is also h. */
-static void decode_recur(struct decoder *decoder, struct step_arrays *step, const float *input, int count, int now)
+static void greedy_recur(struct decoder *decoder, struct step_arrays *step, const float *input, int count, int now)
 {
     const struct model_shape *shape = &decoder->model->shape;
     struct backend *backend = decoder->model->backend;
@@ -282,7 +286,7 @@ static void decode_recur(struct decoder *decoder, struct step_arrays *step, cons
                                                                 .input = input,
                                                                 .slot = step->slot,
                                                                 .w_hh = decoder->model->weights.decoder.w_hh,
-                                                                .packed_hh = decoder->packed.decoder_hh,
+                                                                .prepacked = decoder->packed.decoder_hh,
                                                                 .h0 = step->state_h[now],
                                                                 .c0 = lstm ? step->state_c[now] : NULL,
                                                                 .gates = step->gates,
@@ -293,13 +297,13 @@ static void decode_recur(struct decoder *decoder, struct step_arrays *step, cons
 }
 
 /* The ids that a step's states predict, and with `score` their loss. */
-static void decode_predict(struct decoder *decoder, struct step_arrays *step, const float *h, int count, bool score)
+static void greedy_predict(struct decoder *decoder, struct step_arrays *step, const float *h, int count, bool score)
 {
     const struct model *model = decoder->model;
     struct backend *backend = model->backend;
     int V = model->shape.tgt_vocab;
     if (!score && decoder->shorter.projection != NULL) {
-        backend->op->likeliest(backend, decoder->shorter.projection, h, count, step->predicted);
+        backend->op->decode->projection_argmax(backend, decoder->shorter.projection, h, count, step->predicted);
         return;
     }
     backend->op->gemm(backend, &(struct gemm){.M = count,
@@ -310,39 +314,39 @@ static void decode_predict(struct decoder *decoder, struct step_arrays *step, co
                                               .bias = model->weights.projection_bias,
                                               .c = step->logits,
                                               .transpose_b = true,
-                                              .packed = decoder->packed.projection});
+                                              .prepacked = decoder->packed.projection});
     if (score)
         backend->op->cross_entropy(backend, step->logits, step->target, count, V, false, step->loss, step->predicted);
     else
         backend->op->argmax(backend, step->logits, count, V, step->predicted);
 }
 
-/* One step of the live rows: from tokens and state[now] to the likeliest ids and the next state. Returns where that is.
+/* One step of the live rows: from tokens and state[now] to the argmax ids and the next state. Returns where that is.
  * One row alone keeps its state in place. */
-static int decode_step(struct decoder *decoder, struct step_arrays *step, int count, int now, bool score)
+static int greedy_step(struct decoder *decoder, struct step_arrays *step, int count, int now, bool score)
 {
     struct backend *backend = decoder->model->backend;
-    const float *input = decode_inputs(decoder, step, count);
+    const float *input = greedy_inputs(decoder, step, count);
     if (count == 1 && decoder->shorter.decoder != NULL)
-        backend->op->single_run(backend, decoder->shorter.decoder, input, step->slot, 1, step->state_h[now],
-                                step->state_c[now]);
+        backend->op->decode->single_run(backend, decoder->shorter.decoder, input, step->slot, 1, step->state_h[now],
+                                        step->state_c[now]);
     else {
-        decode_recur(decoder, step, input, count, now);
+        greedy_recur(decoder, step, input, count, now);
         now = 1 - now;
     }
-    decode_predict(decoder, step, step->state_h[now], count, score);
+    greedy_predict(decoder, step, step->state_h[now], count, score);
     return now;
 }
 
 /* The reference's id of row r at step t, or <pad> beyond its end. */
-static int32_t decode_reference(const struct batch *batch, int r, int t)
+static int32_t greedy_reference(const struct batch *batch, int r, int t)
 {
     const struct sequence *seq = &batch->tgt.seq;
     return t < seq->T && r < seq->rows[t] ? batch->host_target[seq->offset[t] + r] : ID_PAD;
 }
 
 /* Take in what a step predicted. Live rows that go on move to the front; host->keep says where they were. */
-static void decode_take_in(const struct batch *batch, struct host_arrays *host, int t, int limit, bool score,
+static void greedy_take_in(const struct batch *batch, struct host_arrays *host, int t, int limit, bool score,
                            struct decode_result *result)
 {
     int kept = 0;
@@ -359,7 +363,7 @@ static void decode_take_in(const struct batch *batch, struct host_arrays *host, 
             result->tokens++;
             result->correct += id == host->target[i];
         }
-        bool goes_on = !host->ended[r] || (score && decode_reference(batch, r, t + 1) != ID_PAD);
+        bool goes_on = !host->ended[r] || (score && greedy_reference(batch, r, t + 1) != ID_PAD);
         if (result->stops != NULL)
             goes_on = t + 1 < result->stops[row];
         if (!goes_on)
@@ -374,7 +378,7 @@ static void decode_take_in(const struct batch *batch, struct host_arrays *host, 
 
 /* Put the states of the kept rows at the front of the same array pair, through the other one. Returns where the states
  * are now. */
-static int decode_compact(struct decoder *decoder, struct step_arrays *step, const struct host_arrays *host, int before,
+static int greedy_compact(struct decoder *decoder, struct step_arrays *step, const struct host_arrays *host, int before,
                           int now)
 {
     struct backend *backend = decoder->model->backend;
@@ -398,11 +402,11 @@ bool decode_greedy(struct decoder *decoder, const struct batch *batch, int limit
     const struct step_size size = {.B = (size_t)batch->B,
                                    .S = batch->B == 1 ? (size_t)batch->src.seq.T : 0,
                                    .logits = score || decoder->shorter.projection == NULL};
-    if (!decode_reserve(decoder, &size, &step, &host, err) || !decode_encode(decoder, batch, &step, &host, err))
+    if (!greedy_reserve(decoder, &size, &step, &host, err) || !greedy_encode(decoder, batch, &step, &host, err))
         return false;
     result->loss_sum = 0;
     result->tokens = result->correct = 0;
-    decode_begin(decoder, batch, &step, &host);
+    greedy_begin(decoder, batch, &step, &host);
 
     int now = 0;
     for (int t = 0; t < limit && host.count > 0; t++) {
@@ -410,17 +414,17 @@ bool decode_greedy(struct decoder *decoder, const struct batch *batch, int limit
         size_t ids = (size_t)count * sizeof(int32_t);
         if (score) {
             for (int i = 0; i < count; i++)
-                host.target[i] = decode_reference(batch, host.live[i], t);
+                host.target[i] = greedy_reference(batch, host.live[i], t);
             backend->op->upload(backend, step.target, host.target, ids);
         }
-        now = decode_step(decoder, &step, count, now, score);
+        now = greedy_step(decoder, &step, count, now, score);
         backend->op->download(backend, host.predicted, step.predicted, ids);
         if (score)
             backend->op->download(backend, host.loss, step.loss, (size_t)count * sizeof(float));
         if (!backend->op->check(backend, err))
             return false;
-        decode_take_in(batch, &host, t, limit, score, result);
-        now = decode_compact(decoder, &step, &host, count, now);
+        greedy_take_in(batch, &host, t, limit, score, result);
+        now = greedy_compact(decoder, &step, &host, count, now);
     }
     if (result->ended != NULL)
         for (int r = 0; r < batch->B; r++)
