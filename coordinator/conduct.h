@@ -5,8 +5,8 @@
  * loop, conduct_open_trainer the trainer on a socket that is bound, conduct_run goes to the run's end and says how it
  * came. The first SIGINT, SIGTERM or SIGHUP ends a run in good order; soon after they have their default meaning again, so a
  * second one ends the process at once. Main thread. */
-#ifndef LSTMQ_CONDUCT_H
-#define LSTMQ_CONDUCT_H
+#ifndef LSTMQ_COORDINATOR_CONDUCT_H
+#define LSTMQ_COORDINATOR_CONDUCT_H
 
 #include "coordinator/cluster/trainer.h"
 #include "coordinator/data/dataset.h"

@@ -6,8 +6,8 @@
  * after the last has returned. `run` is run on a thread of its own for each worker and speaks the messages of proto/wire/message.h on `endpoint` of `zmq_context`, as a
  * worker on another host would. It returns when it was dismissed (true), when it cannot go on (false and err), or when
  * the context is shut down (false). */
-#ifndef LSTMQ_TRAIN_H
-#define LSTMQ_TRAIN_H
+#ifndef LSTMQ_COORDINATOR_TRAIN_H
+#define LSTMQ_COORDINATOR_TRAIN_H
 
 #include "proto/base/config.h"
 #include "proto/base/err.h"

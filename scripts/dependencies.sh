@@ -10,8 +10,9 @@ set -u
 build_packages="gcc libc6-dev cmake ninja-build pkg-config git curl ca-certificates unzip libzmq3-dev
     libmsgpack-c-dev|libmsgpack-dev libdnnl-dev libutf8proc-dev libyaml-dev libjansson-dev libxxhash-dev zlib1g-dev libjs-chart.js"
 test_packages="libcmocka-dev python3 iproute2 python3-zmq python3-msgpack valgrind fonts-dejavu-core"
-# Nice to have: where they are missing, the tests that need them are skipped visibly. Ubuntu has Chromium only as a snap.
-optional_packages="chromium"
+# Where one of these is missing, the tests that need it are skipped, and the summary says so. Ubuntu has Chromium only as a
+# snap, Debian 13 has no clang-format-14.
+optional_packages="chromium clang-format-14"
 
 # Those of the arguments of which no name is installed.
 missing() {

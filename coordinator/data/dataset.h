@@ -5,8 +5,8 @@
  * what is needed to judge translations: the references of the validation part, normalised and as written, and the first
  * few of its sources. A pair costs about 8 bytes and 2 bytes for each id. Read-only from then on; owned by the
  * coordinator, whose thread alone uses it. */
-#ifndef LSTMQ_DATASET_H
-#define LSTMQ_DATASET_H
+#ifndef LSTMQ_COORDINATOR_DATA_DATASET_H
+#define LSTMQ_COORDINATOR_DATA_DATASET_H
 
 #include "proto/base/buffer.h"
 #include "proto/base/config.h"

@@ -3,8 +3,8 @@
  * A span, a validation request and a handful of sample sentences all travel as `struct rows`: lengths in two arrays,
  * ids in one. A packing is where such rows are gathered. It starts as all zeroes, keeps its memory from one message to
  * the next (packing_clear), and is given back with packing_free. Coordinator's thread. */
-#ifndef LSTMQ_PACKING_H
-#define LSTMQ_PACKING_H
+#ifndef LSTMQ_COORDINATOR_DATA_PACKING_H
+#define LSTMQ_COORDINATOR_DATA_PACKING_H
 
 #include "proto/base/err.h"
 #include "proto/wire/message.h"

@@ -5,8 +5,8 @@
  * batches are consecutive pieces of train.batch rows of it, the last one smaller. A batch is cut into train.shards
  * contiguous, nearly equal shards, whoever computes them. Nothing of a plan is stored: it is drawn again from the seed.
  * Owned by the coordinator; its thread only. */
-#ifndef LSTMQ_PLAN_H
-#define LSTMQ_PLAN_H
+#ifndef LSTMQ_COORDINATOR_DATA_PLAN_H
+#define LSTMQ_COORDINATOR_DATA_PLAN_H
 
 #include "proto/base/err.h"
 #include "proto/base/random.h"

@@ -2,8 +2,8 @@
  *
  * Puts the rows of a worker's shards for consecutive steps into one message. The memory is kept from span to span; what
  * a build returns points into it and lasts until the next. Coordinator's thread. */
-#ifndef LSTMQ_SPAN_BUILDER_H
-#define LSTMQ_SPAN_BUILDER_H
+#ifndef LSTMQ_COORDINATOR_DATA_SPAN_BUILDER_H
+#define LSTMQ_COORDINATOR_DATA_SPAN_BUILDER_H
 
 #include "coordinator/data/dataset.h"
 #include "coordinator/data/packing.h"

@@ -2,8 +2,8 @@
  *
  * Whatever the text holds, it comes out as text: it cannot open a tag, end an attribute or a script, or damage the
  * page's encoding. Stateless; any thread. */
-#ifndef LSTMQ_HTML_H
-#define LSTMQ_HTML_H
+#ifndef LSTMQ_COORDINATOR_RUN_HTML_H
+#define LSTMQ_COORDINATOR_RUN_HTML_H
 
 #include "proto/base/buffer.h"
 

@@ -22,8 +22,8 @@
  * is not whole ends the file. At each checkpoint a new file with only what still counts takes the place of the old
  * one. A journal that cannot be written is logged once; training goes on, and what is lost is only that a killed
  * coordinator could go on from memory. Coordinator's thread. */
-#ifndef LSTMQ_JOURNAL_H
-#define LSTMQ_JOURNAL_H
+#ifndef LSTMQ_COORDINATOR_RUN_JOURNAL_H
+#define LSTMQ_COORDINATOR_RUN_JOURNAL_H
 
 #include "coordinator/run/ledger.h"
 #include "proto/store/checkpoint.h"

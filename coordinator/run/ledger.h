@@ -4,8 +4,8 @@
  * report was heard. So results are put down by step: whoever says one first is believed, whoever says it again must say
  * the same. They lie without a gap from `first`, the step at which the run's state was last written down, to
  * ledger_end. Coordinator's thread. */
-#ifndef LSTMQ_LEDGER_H
-#define LSTMQ_LEDGER_H
+#ifndef LSTMQ_COORDINATOR_RUN_LEDGER_H
+#define LSTMQ_COORDINATOR_RUN_LEDGER_H
 
 #include "proto/wire/message.h"
 

@@ -3,8 +3,8 @@
  * The file is written by training, one object a line (see the README). Reading is lenient, because a run that died may
  * have left half a line: a line that is not an object with an epoch is left out, a value that is missing, null or not a
  * number is NAN. Where an epoch stands twice, as after a resume, the later line counts. One thread at a time. */
-#ifndef LSTMQ_METRICS_H
-#define LSTMQ_METRICS_H
+#ifndef LSTMQ_COORDINATOR_RUN_METRICS_H
+#define LSTMQ_COORDINATOR_RUN_METRICS_H
 
 #include "proto/base/err.h"
 

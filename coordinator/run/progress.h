@@ -5,8 +5,8 @@
  * line an epoch. Both end with a table. run.progress none prints neither. Everything goes to stdout. When
  * its reader is gone (EPIPE, EIO), nothing more is printed and the run goes on.
  * Coordinator's thread, but for the clearing of the line. */
-#ifndef LSTMQ_PROGRESS_H
-#define LSTMQ_PROGRESS_H
+#ifndef LSTMQ_COORDINATOR_RUN_PROGRESS_H
+#define LSTMQ_COORDINATOR_RUN_PROGRESS_H
 
 #include "coordinator/run/metrics.h"
 #include "coordinator/run/run.h"

@@ -4,8 +4,8 @@
  * accuracy, BLEU and speed over epochs, the settings, sample translations beside their references. Built from
  * RUN/metrics.jsonl and the arguments, so that it can be written after each epoch and after a resume. Coordinator's
  * thread. */
-#ifndef LSTMQ_REPORT_H
-#define LSTMQ_REPORT_H
+#ifndef LSTMQ_COORDINATOR_RUN_REPORT_H
+#define LSTMQ_COORDINATOR_RUN_REPORT_H
 
 #include "proto/base/config.h"
 

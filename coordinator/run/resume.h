@@ -4,8 +4,8 @@
  * written just before the first step, once the start has succeeded, so that a run that is killed before its first
  * checkpoint has them too. `--resume` takes it, or, where it is not there or cannot be read, the newest checkpoint's
  * copy; what the user gives beside --resume must agree or may change (config_resume). Main thread. */
-#ifndef LSTMQ_COORDINATOR_RESUME_H
-#define LSTMQ_COORDINATOR_RESUME_H
+#ifndef LSTMQ_COORDINATOR_RUN_RESUME_H
+#define LSTMQ_COORDINATOR_RUN_RESUME_H
 
 #include "proto/cli/command.h"
 

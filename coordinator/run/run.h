@@ -12,8 +12,8 @@
  * that cannot be written is kept in memory and tried again with the next one, so a full disk loses none. run_rewind
  * cuts the records back to where training goes on from; a file that cannot be cut yet is cut before anything is appended
  * to it, so none is there twice. Coordinator's thread. */
-#ifndef LSTMQ_RUN_H
-#define LSTMQ_RUN_H
+#ifndef LSTMQ_COORDINATOR_RUN_RUN_H
+#define LSTMQ_COORDINATOR_RUN_RUN_H
 
 #include "coordinator/run/journal.h"
 #include "proto/base/buffer.h"

@@ -3,8 +3,8 @@
  * Up to SAMPLES_MOST of them: the user's own (run.sample) first, then the first validation pairs with their references.
  * They are encoded once, translated by a worker at each epoch's end, and keep the newest translation. Owned by the
  * coordinator; its thread only. */
-#ifndef LSTMQ_SAMPLES_H
-#define LSTMQ_SAMPLES_H
+#ifndef LSTMQ_COORDINATOR_RUN_SAMPLES_H
+#define LSTMQ_COORDINATOR_RUN_SAMPLES_H
 
 #include "coordinator/data/dataset.h"
 #include "coordinator/data/packing.h"

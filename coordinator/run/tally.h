@@ -4,8 +4,8 @@
  * counted. These are the rules that move it: a step's result is added, an epoch is closed into a record, a record is
  * weighed against the best so far. Pure arithmetic, in step order, so a resumed run has the same bits. Coordinator's
  * thread. */
-#ifndef LSTMQ_TALLY_H
-#define LSTMQ_TALLY_H
+#ifndef LSTMQ_COORDINATOR_RUN_TALLY_H
+#define LSTMQ_COORDINATOR_RUN_TALLY_H
 
 #include "coordinator/run/run.h"
 #include "proto/store/checkpoint.h"

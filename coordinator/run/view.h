@@ -2,8 +2,8 @@
  *
  * Reads what the trainer counts and decides nothing. A page that cannot be written is logged; training goes on.
  * Coordinator's thread. */
-#ifndef LSTMQ_VIEW_H
-#define LSTMQ_VIEW_H
+#ifndef LSTMQ_COORDINATOR_RUN_VIEW_H
+#define LSTMQ_COORDINATOR_RUN_VIEW_H
 
 #include "coordinator/data/dataset.h"
 #include "coordinator/run/progress.h"

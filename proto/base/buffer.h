@@ -4,8 +4,8 @@
  * is always a NUL behind the last byte, so `data` may be read as a string once anything was written. Appending can fail
  * only for want of memory; the failure is remembered and later appends do nothing, so that one buffer_ok at the end
  * serves a whole sequence of appends. One thread at a time. */
-#ifndef LSTMQ_BUFFER_H
-#define LSTMQ_BUFFER_H
+#ifndef LSTMQ_PROTO_BASE_BUFFER_H
+#define LSTMQ_PROTO_BASE_BUFFER_H
 
 #include "proto/base/err.h"
 

@@ -3,8 +3,8 @@
  * The table is config.def; this header only turns it into fields. A struct config holds no pointers: it is copied by
  * assignment and freed by forgetting it. It is filled in the order built-in, file, command line, and read-only from
  * then on, so any thread may read it. */
-#ifndef LSTMQ_CONFIG_H
-#define LSTMQ_CONFIG_H
+#ifndef LSTMQ_PROTO_BASE_CONFIG_H
+#define LSTMQ_PROTO_BASE_CONFIG_H
 
 #include "proto/base/buffer.h"
 #include "proto/base/err.h"

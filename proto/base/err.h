@@ -4,8 +4,8 @@
  * and returns false; on success it leaves it alone. Callers on the way up may put their own place in front with
  * err_context ("pairs.tsv:12: ..."). Only main.c prints an err and turns its code into an exit status.
  * The struct is plain memory owned by the caller; nothing here allocates. Any thread, one err per thread. */
-#ifndef LSTMQ_ERR_H
-#define LSTMQ_ERR_H
+#ifndef LSTMQ_PROTO_BASE_ERR_H
+#define LSTMQ_PROTO_BASE_ERR_H
 
 #include <stdarg.h>
 #include <stdbool.h>

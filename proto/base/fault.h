@@ -17,8 +17,8 @@
  *   save                  a piece of a state has come
  *   commit                a checkpoint is whole, and nothing else knows of it
  *   dismiss               the workers are told to go */
-#ifndef LSTMQ_FAULT_H
-#define LSTMQ_FAULT_H
+#ifndef LSTMQ_PROTO_BASE_FAULT_H
+#define LSTMQ_PROTO_BASE_FAULT_H
 
 void fault_point(const char *name);
 

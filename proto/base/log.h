@@ -9,8 +9,8 @@
  * The logger is the one piece of global mutable state in the program; command_config opens it, and any thread may call
  * it (a line is one write(2), and nothing is allocated). Libraries log only what they handled themselves; a failure
  * travels as a struct err instead. */
-#ifndef LSTMQ_LOG_H
-#define LSTMQ_LOG_H
+#ifndef LSTMQ_PROTO_BASE_LOG_H
+#define LSTMQ_PROTO_BASE_LOG_H
 
 #include <stdbool.h>
 #include <stdint.h>

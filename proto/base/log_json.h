@@ -2,8 +2,8 @@
  *
  * Members are added between log_json_open and log_json_close. The object is valid JSON whatever its strings hold and
  * however little space is left. It owns nothing; one thread at a time. */
-#ifndef LSTMQ_LOG_JSON_H
-#define LSTMQ_LOG_JSON_H
+#ifndef LSTMQ_PROTO_BASE_LOG_JSON_H
+#define LSTMQ_PROTO_BASE_LOG_JSON_H
 
 #include "proto/base/log.h"
 

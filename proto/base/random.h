@@ -5,8 +5,8 @@
  * and the Python documentation of `random`. `splitmix` is a counter-based mixer (Steele, Lea, Flood 2014) for draws
  * that must be a pure function of (seed, step, row, position). Both are plain memory; one thread at a time for an
  * mt19937. */
-#ifndef LSTMQ_RANDOM_H
-#define LSTMQ_RANDOM_H
+#ifndef LSTMQ_PROTO_BASE_RANDOM_H
+#define LSTMQ_PROTO_BASE_RANDOM_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -5,8 +5,8 @@
  *     suggest_best(&suggest)  ->  "train"
  *
  * Plain values; nothing is allocated. Any thread. */
-#ifndef LSTMQ_TYPED_H
-#define LSTMQ_TYPED_H
+#ifndef LSTMQ_PROTO_BASE_TYPED_H
+#define LSTMQ_PROTO_BASE_TYPED_H
 
 #include <stddef.h>
 

@@ -1,8 +1,8 @@
 /* utf8.h - one character of UTF-8 at a time, strictly: no overlong forms, no surrogates, nothing above U+10FFFF.
  *
  * Inline because it is the inner step of loops over text. A pure function; any thread. */
-#ifndef LSTMQ_UTF8_H
-#define LSTMQ_UTF8_H
+#ifndef LSTMQ_PROTO_BASE_UTF8_H
+#define LSTMQ_PROTO_BASE_UTF8_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* cmd_help.h - the command that explains the others: a row of main.c's table, which is handed in. */
-#ifndef LSTMQ_CMD_HELP_H
-#define LSTMQ_CMD_HELP_H
+#ifndef LSTMQ_PROTO_CLI_CMD_HELP_H
+#define LSTMQ_PROTO_CLI_CMD_HELP_H
 
 #include "proto/cli/command.h"
 

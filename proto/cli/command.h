@@ -1,6 +1,6 @@
 /* command.h - a row of main.c's table: what `lstmq NAME` does and what its help page says. Static data, read-only. */
-#ifndef LSTMQ_COMMAND_H
-#define LSTMQ_COMMAND_H
+#ifndef LSTMQ_PROTO_CLI_COMMAND_H
+#define LSTMQ_PROTO_CLI_COMMAND_H
 
 #include "proto/base/config.h"
 #include "proto/base/err.h"

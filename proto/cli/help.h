@@ -1,8 +1,8 @@
 /* help.h - pages of help, made from the table of commands and the table of options and from nothing else.
  *
  * Pages are appended to a buffer; who prints them is the caller's affair. Any thread. */
-#ifndef LSTMQ_HELP_H
-#define LSTMQ_HELP_H
+#ifndef LSTMQ_PROTO_CLI_HELP_H
+#define LSTMQ_PROTO_CLI_HELP_H
 
 #include "proto/base/buffer.h"
 #include "proto/cli/command.h"

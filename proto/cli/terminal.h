@@ -1,6 +1,6 @@
 /* terminal.h - how many columns the reader of our output has. Any thread. */
-#ifndef LSTMQ_TERMINAL_H
-#define LSTMQ_TERMINAL_H
+#ifndef LSTMQ_PROTO_CLI_TERMINAL_H
+#define LSTMQ_PROTO_CLI_TERMINAL_H
 
 #include <stddef.h>
 

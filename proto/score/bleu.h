@@ -3,8 +3,8 @@
  * BLEU: mteval-13a tokenisation, case kept, up to 4-grams, exponential smoothing (Post 2018; Chen and Cherry 2014).
  * chrF: character 6-grams, no word n-grams, beta 2, white space left out, effective order (Popović 2015). One reference
  * a sentence. A scorer sums counts sentence by sentence, so corpora need not be in memory. One thread at a time. */
-#ifndef LSTMQ_BLEU_H
-#define LSTMQ_BLEU_H
+#ifndef LSTMQ_PROTO_SCORE_BLEU_H
+#define LSTMQ_PROTO_SCORE_BLEU_H
 
 #include "proto/base/err.h"
 

@@ -2,8 +2,8 @@
  *
  * A sequence is an array of units, numbers from 1 to 2^NGRAM_BITS(order) - 1: words numbered by the caller, or code
  * points plus one. Pure but for the memory of one call; any thread. */
-#ifndef LSTMQ_NGRAM_H
-#define LSTMQ_NGRAM_H
+#ifndef LSTMQ_PROTO_SCORE_NGRAM_H
+#define LSTMQ_PROTO_SCORE_NGRAM_H
 
 #include "proto/base/err.h"
 

@@ -2,8 +2,8 @@
  *
  * Undo &quot; &amp; &lt; &gt; and drop "<skipped>" and hyphens at line ends; then set punctuation apart from words, but
  * leave period and comma inside numbers (1,000.5), apostrophes and hyphens inside words alone. Any thread. */
-#ifndef LSTMQ_TOKENISE13A_H
-#define LSTMQ_TOKENISE13A_H
+#ifndef LSTMQ_PROTO_SCORE_TOKENISE13A_H
+#define LSTMQ_PROTO_SCORE_TOKENISE13A_H
 
 #include "proto/base/buffer.h"
 

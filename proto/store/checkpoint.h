@@ -18,8 +18,8 @@
  *
  * optimizer.safetensors may be deleted to save space: the checkpoint translates without it, but training cannot go on
  * from it. Parameters that are NaN or infinite are damage. */
-#ifndef LSTMQ_CHECKPOINT_H
-#define LSTMQ_CHECKPOINT_H
+#ifndef LSTMQ_PROTO_STORE_CHECKPOINT_H
+#define LSTMQ_PROTO_STORE_CHECKPOINT_H
 
 #include "proto/base/config.h"
 #include "proto/store/manifest.h"

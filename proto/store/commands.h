@@ -1,6 +1,6 @@
 /* commands.h - the command that reads checkpoints: a row of main.c's table, in cmd_inspect.c. */
-#ifndef LSTMQ_STORE_COMMANDS_H
-#define LSTMQ_STORE_COMMANDS_H
+#ifndef LSTMQ_PROTO_STORE_COMMANDS_H
+#define LSTMQ_PROTO_STORE_COMMANDS_H
 
 #include "proto/cli/command.h"
 

@@ -3,8 +3,8 @@
  * A file or folder is written under a temporary name beside its final one, fsynced, renamed, and its parent fsynced. A
  * failed fsync is a failed write: the temporary is removed and the error names it. The temporary of NAME is
  * .NAME.partial: one writer at a time for a path, and what a crash left there is written over. Any thread. */
-#ifndef LSTMQ_FILE_H
-#define LSTMQ_FILE_H
+#ifndef LSTMQ_PROTO_STORE_FILE_H
+#define LSTMQ_PROTO_STORE_FILE_H
 
 #include "proto/base/buffer.h"
 

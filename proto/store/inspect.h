@@ -3,8 +3,8 @@
  * inspect_read looks at a checkpoint file by file and goes on after damage, so that what is whole can still be shown;
  * for a run it looks at each of its checkpoints too. `reason` is "" where nothing is wrong. Filled once, then
  * read-only; inspect_free gives it back. Used by the inspect files alone. */
-#ifndef LSTMQ_INSPECT_H
-#define LSTMQ_INSPECT_H
+#ifndef LSTMQ_PROTO_STORE_INSPECT_H
+#define LSTMQ_PROTO_STORE_INSPECT_H
 
 #include "proto/cli/command.h"
 #include "proto/store/checkpoint.h"

@@ -1,6 +1,6 @@
 /* json_print.h - a JSON value as the text that goes into a file or to a user. Any thread. */
-#ifndef LSTMQ_JSON_PRINT_H
-#define LSTMQ_JSON_PRINT_H
+#ifndef LSTMQ_PROTO_STORE_JSON_PRINT_H
+#define LSTMQ_PROTO_STORE_JSON_PRINT_H
 
 #include "proto/base/buffer.h"
 

@@ -4,8 +4,8 @@
  * them before it reads the run, and before each checkpoint. A folder in the place of a link gives way to the link when
  * its checkpoint has a folder of its own, step-N; else it becomes step-N. No whole checkpoint is lost on the way,
  * wherever the process is killed. Readers take either form. The caller is the only writer of the run. */
-#ifndef LSTMQ_LINKS_H
-#define LSTMQ_LINKS_H
+#ifndef LSTMQ_PROTO_STORE_LINKS_H
+#define LSTMQ_PROTO_STORE_LINKS_H
 
 #include "proto/base/err.h"
 

@@ -9,8 +9,8 @@
  * Hashes are XXH3, 64 bits, seed 0. The last one covers every byte in front of its key, and what follows is compared
  * letter by letter, so no byte of a checkpoint can change unseen. Files stand in the order they were begun. A struct
  * manifest is plain memory. Any thread. */
-#ifndef LSTMQ_MANIFEST_H
-#define LSTMQ_MANIFEST_H
+#ifndef LSTMQ_PROTO_STORE_MANIFEST_H
+#define LSTMQ_PROTO_STORE_MANIFEST_H
 
 #include "proto/base/buffer.h"
 

@@ -8,8 +8,8 @@
  * JSON that does not parse or repeats a key, an unknown dtype, a shape whose size is not its offsets' size or
  * overflows, gaps, overlaps or trailing bytes are ERR_DATA naming the tensor. Nothing here touches a file: callers
  * bring bytes. Any thread. */
-#ifndef LSTMQ_SAFETENSORS_H
-#define LSTMQ_SAFETENSORS_H
+#ifndef LSTMQ_PROTO_STORE_SAFETENSORS_H
+#define LSTMQ_PROTO_STORE_SAFETENSORS_H
 
 #include "proto/base/buffer.h"
 

@@ -5,8 +5,8 @@
  *   step-00001200.replaced    committed, and about to give way to a newer one of the same step
  *
  * Shared by the writer and the readers of checkpoints, and by whoever has to tell a run's files from others. */
-#ifndef LSTMQ_STEPS_H
-#define LSTMQ_STEPS_H
+#ifndef LSTMQ_PROTO_STORE_STEPS_H
+#define LSTMQ_PROTO_STORE_STEPS_H
 
 #include "proto/store/file.h"
 

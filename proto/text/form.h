@@ -2,8 +2,8 @@
  *
  * Archives and text that is not UTF-8 would otherwise end in an error about one line, or in none. All functions are
  * pure; any thread. */
-#ifndef LSTMQ_FORM_H
-#define LSTMQ_FORM_H
+#ifndef LSTMQ_PROTO_TEXT_FORM_H
+#define LSTMQ_PROTO_TEXT_FORM_H
 
 #include <stddef.h>
 

@@ -5,8 +5,8 @@
  * members are passed over; of a zip archive the one text file is read (zip.h). Other archives and encodings are errors
  * that name them. Checksums are verified: a cut or damaged file is an error, never a shorter file. Born in lines_open,
  * ended by lines_close; one thread at a time. Memory is bounded whatever the file holds. */
-#ifndef LSTMQ_LINES_H
-#define LSTMQ_LINES_H
+#ifndef LSTMQ_PROTO_TEXT_LINES_H
+#define LSTMQ_PROTO_TEXT_LINES_H
 
 #include "proto/base/err.h"
 

@@ -4,8 +4,8 @@
  * U+00C0..U+00FF, × and ÷ included), fold each run of white space to one space, strip. White space is Python's \s for
  * str, which counts U+0085, U+00A0, U+202F and U+001C..U+001F. The other rules keep every letter; for them the control
  * characters of ASCII are white space too. Any thread. */
-#ifndef LSTMQ_NORMALISE_H
-#define LSTMQ_NORMALISE_H
+#ifndef LSTMQ_PROTO_TEXT_NORMALISE_H
+#define LSTMQ_PROTO_TEXT_NORMALISE_H
 
 #include "proto/base/buffer.h"
 #include "proto/base/config.h"

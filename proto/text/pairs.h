@@ -8,8 +8,8 @@
  * files would be out of step, so each of them must end its lines in one way. Text of all pairs stands in one arena,
  * normalised; a pair is two offsets. With keep_raw the targets are kept as written too, to score translations against.
  * The caller of pairs_read owns them; one thread at a time. */
-#ifndef LSTMQ_PAIRS_H
-#define LSTMQ_PAIRS_H
+#ifndef LSTMQ_PROTO_TEXT_PAIRS_H
+#define LSTMQ_PROTO_TEXT_PAIRS_H
 
 #include "proto/base/buffer.h"
 #include "proto/base/config.h"

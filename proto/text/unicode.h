@@ -1,8 +1,8 @@
 /* unicode.h - code points of UTF-8 text, and which of them stand between words.
  *
  * Inline because each is the inner step of a loop over text. Pure functions; any thread. */
-#ifndef LSTMQ_UNICODE_H
-#define LSTMQ_UNICODE_H
+#ifndef LSTMQ_PROTO_TEXT_UNICODE_H
+#define LSTMQ_PROTO_TEXT_UNICODE_H
 
 #include "proto/base/utf8.h"
 

@@ -6,8 +6,8 @@
  * never counted and never known, so that text cannot end a sentence or open one. Built once, then read-only: any thread
  * may look up. The file form (src.vocab, tgt.vocab) is one word a line, line number = id, LF, UTF-8. Counting and reading
  * take the same words: word_fits. */
-#ifndef LSTMQ_VOCAB_H
-#define LSTMQ_VOCAB_H
+#ifndef LSTMQ_PROTO_TEXT_VOCAB_H
+#define LSTMQ_PROTO_TEXT_VOCAB_H
 
 #include "proto/base/buffer.h"
 #include "proto/base/config.h"

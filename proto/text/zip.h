@@ -4,8 +4,8 @@
  * files whose name begins with a dot, and __MACOSX; of what is left there must be one. The archive's directory is at
  * its end, so the file must be a regular one. Sizes and checksum are verified: a cut or damaged archive is an error,
  * never a shorter text. Born in zip_open, ended by zip_close; one thread at a time. */
-#ifndef LSTMQ_ZIP_H
-#define LSTMQ_ZIP_H
+#ifndef LSTMQ_PROTO_TEXT_ZIP_H
+#define LSTMQ_PROTO_TEXT_ZIP_H
 
 #include "proto/base/err.h"
 

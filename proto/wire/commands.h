@@ -1,6 +1,6 @@
 /* commands.h - the command that makes keys: a row of main.c's table, in cmd_keygen.c. */
-#ifndef LSTMQ_WIRE_COMMANDS_H
-#define LSTMQ_WIRE_COMMANDS_H
+#ifndef LSTMQ_PROTO_WIRE_COMMANDS_H
+#define LSTMQ_PROTO_WIRE_COMMANDS_H
 
 #include "proto/cli/command.h"
 

@@ -3,8 +3,8 @@
  * Handlers run on the loop's thread, one at a time, and must not block. A handler that returns false ends loop_run,
  * which then returns false with the err the handler filled. Sources are removed by the id that adding gave. Built on
  * zmq_poll. */
-#ifndef LSTMQ_LOOP_H
-#define LSTMQ_LOOP_H
+#ifndef LSTMQ_PROTO_WIRE_LOOP_H
+#define LSTMQ_PROTO_WIRE_LOOP_H
 
 #include "proto/base/err.h"
 

@@ -5,8 +5,8 @@
  * UTF-8, counted containers, frame counts; unknown fields are passed over. A struct message that was received owns
  * its frames; strings and arrays in it point into them until message_close. Sockets belong to one thread, and so do
  * messages. */
-#ifndef LSTMQ_MESSAGE_H
-#define LSTMQ_MESSAGE_H
+#ifndef LSTMQ_PROTO_WIRE_MESSAGE_H
+#define LSTMQ_PROTO_WIRE_MESSAGE_H
 
 #include "proto/base/err.h"
 

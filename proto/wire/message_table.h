@@ -3,8 +3,8 @@
  * One row for each message: the fields of its body and its bulk frames, by name, type, range and place in struct
  * message. Packing, unpacking and checking walk over these rows, and a test holds PROTOCOL.md against them. Static,
  * read-only, any thread. Internal to proto/wire and its tests. */
-#ifndef LSTMQ_MESSAGE_TABLE_H
-#define LSTMQ_MESSAGE_TABLE_H
+#ifndef LSTMQ_PROTO_WIRE_MESSAGE_TABLE_H
+#define LSTMQ_PROTO_WIRE_MESSAGE_TABLE_H
 
 #include "proto/base/buffer.h"
 #include "proto/wire/message.h"

@@ -6,8 +6,8 @@
  * it before it closes the socket. Both belong to one thread.
  *
  * Below a monitor is a PAIR of raw events. Sockets that accept connections (watch.h), and the ring, use it alone. */
-#ifndef LSTMQ_MONITOR_H
-#define LSTMQ_MONITOR_H
+#ifndef LSTMQ_PROTO_WIRE_MONITOR_H
+#define LSTMQ_PROTO_WIRE_MONITOR_H
 
 #include "proto/base/err.h"
 

@@ -6,8 +6,8 @@
  * answers 0 or empty text until pack_close, which tells the first thing that was wrong: a whole record is read
  * without a test after each field. Text that a reader hands out points into the bytes it was opened on. One thread
  * at a time. Internal to proto/wire. */
-#ifndef LSTMQ_PACK_H
-#define LSTMQ_PACK_H
+#ifndef LSTMQ_PROTO_WIRE_PACK_H
+#define LSTMQ_PROTO_WIRE_PACK_H
 
 #include "proto/base/buffer.h"
 #include "proto/base/err.h"

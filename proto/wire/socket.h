@@ -11,8 +11,8 @@
  * after 100 ms, then more slowly, up to a second.
  *
  * The caller owns the socket, on one thread, and closes it with socket_close. */
-#ifndef LSTMQ_SOCKET_H
-#define LSTMQ_SOCKET_H
+#ifndef LSTMQ_PROTO_WIRE_SOCKET_H
+#define LSTMQ_PROTO_WIRE_SOCKET_H
 
 #include "proto/wire/auth/zap.h"
 

@@ -23,8 +23,8 @@
  * It looks and logs on the loop's thread, where it is made and destroyed. The socket may be another thread's: the
  * functions from watch_socket to watch_reject are for the thread that owns it, and take turns with the look by a lock.
  * The socket's context has one network thread (ZMQ_IO_THREADS, as it is from the beginning). */
-#ifndef LSTMQ_WATCH_H
-#define LSTMQ_WATCH_H
+#ifndef LSTMQ_PROTO_WIRE_WATCH_H
+#define LSTMQ_PROTO_WIRE_WATCH_H
 
 #include "proto/wire/auth/allow.h"
 #include "proto/wire/loop.h"

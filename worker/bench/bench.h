@@ -3,8 +3,8 @@
  * A measurement repeats a piece of work for bench.seconds, after runs that are not counted, and keeps the wall time of
  * each run; the median is what is shown, because a machine is never quite alone. A section (kernels, train, translate, cluster)
  * appends its table, or its member of the JSON object, to `out`; the command prints it. One compute thread. */
-#ifndef LSTMQ_BENCH_H
-#define LSTMQ_BENCH_H
+#ifndef LSTMQ_WORKER_BENCH_BENCH_H
+#define LSTMQ_WORKER_BENCH_BENCH_H
 
 #include "proto/base/buffer.h"
 #include "worker/bench/bench_data.h"

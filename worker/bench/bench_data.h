@@ -4,8 +4,8 @@
  * data.length) and ids whose frequency falls as one over their rank, as words do; the same seed gives the same pairs.
  * Pairs of a file are encoded with a checkpoint's vocabularies. Owned by whoever made it, given back with
  * bench_data_free. */
-#ifndef LSTMQ_BENCH_DATA_H
-#define LSTMQ_BENCH_DATA_H
+#ifndef LSTMQ_WORKER_BENCH_BENCH_DATA_H
+#define LSTMQ_WORKER_BENCH_BENCH_DATA_H
 
 #include "worker/model/translator.h"
 

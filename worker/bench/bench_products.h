@@ -5,8 +5,8 @@
  * as in kernels/shape.h a step's products are 2 x 3 (V H n + G H (m + n) + G E (u + v)) floating point operations: each
  * is needed forward, for its weights and for what it read. A recurrence counts as one product over all its positions,
  * which no step can reach. The roofline is the time that oneDNN, left to itself, takes for these products. */
-#ifndef LSTMQ_BENCH_PRODUCTS_H
-#define LSTMQ_BENCH_PRODUCTS_H
+#ifndef LSTMQ_WORKER_BENCH_BENCH_PRODUCTS_H
+#define LSTMQ_WORKER_BENCH_BENCH_PRODUCTS_H
 
 #include "worker/bench/bench.h"
 

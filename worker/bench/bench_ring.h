@@ -3,8 +3,8 @@
  * A measured ring is a process for each rank, which sums the same array again and again when asked. It is opened, asked
  * for bursts, with pauses in which others may be measured, and closed, which ends the processes. One thread; opened
  * before that thread's process has made a ZeroMQ context, since the ranks are forked from it. */
-#ifndef LSTMQ_BENCH_RING_H
-#define LSTMQ_BENCH_RING_H
+#ifndef LSTMQ_WORKER_BENCH_BENCH_RING_H
+#define LSTMQ_WORKER_BENCH_BENCH_RING_H
 
 #include "worker/collective/collective.h"
 

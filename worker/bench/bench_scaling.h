@@ -11,8 +11,8 @@
  *   ms(T)  = serial + (one - serial) share(T) + jobs(T) (T - 1) call
  * where `call` is what it costs here to call one other thread for nothing and wait until it has come. What happens between phases is serial. Memory
  * is taken to keep up; the bytes a step moves by formula, and what this machine reads, are there to judge that by. */
-#ifndef LSTMQ_BENCH_SCALING_H
-#define LSTMQ_BENCH_SCALING_H
+#ifndef LSTMQ_WORKER_BENCH_BENCH_SCALING_H
+#define LSTMQ_WORKER_BENCH_BENCH_SCALING_H
 
 #include "worker/bench/bench_steps.h"
 

@@ -2,8 +2,8 @@
  *
  * Opened, it has seen every batch once, so that no step that counts waits for a shape to be compiled. `taken`, `ns` and
  * `phases` are of the steps since bench_steps_count. One compute thread; closed by bench_steps_close. */
-#ifndef LSTMQ_BENCH_STEPS_H
-#define LSTMQ_BENCH_STEPS_H
+#ifndef LSTMQ_WORKER_BENCH_BENCH_STEPS_H
+#define LSTMQ_WORKER_BENCH_BENCH_STEPS_H
 
 #include "worker/bench/bench_products.h"
 

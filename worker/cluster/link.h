@@ -3,8 +3,8 @@
  * A link tries to connect until it stands, and never stands twice: when it breaks, its owner closes it, with whatever
  * still lay in it, and opens another. So nothing of an old connection is ever taken for the new one's. Over inproc there
  * is nothing that could break: such a link stands from the beginning. Owned by the loop thread. */
-#ifndef LSTMQ_LINK_H
-#define LSTMQ_LINK_H
+#ifndef LSTMQ_WORKER_CLUSTER_LINK_H
+#define LSTMQ_WORKER_CLUSTER_LINK_H
 
 #include "proto/wire/monitor.h"
 #include "proto/wire/socket.h"

@@ -4,8 +4,8 @@
  * or that refuses its key. A key can be put on the coordinator's list at any time, so a refusal does not end the wait. A
  * link that does not try again (link.h) is replaced. A struct of zeroes with its options has never had a connection.
  * Loop thread. */
-#ifndef LSTMQ_PATIENCE_H
-#define LSTMQ_PATIENCE_H
+#ifndef LSTMQ_WORKER_CLUSTER_PATIENCE_H
+#define LSTMQ_WORKER_CLUSTER_PATIENCE_H
 
 #include "proto/wire/monitor.h"
 #include "worker/cluster/worker.h"

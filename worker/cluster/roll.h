@@ -1,8 +1,8 @@
 /* roll.h - what PEERS says, taken apart: where each rank of a generation is, and its public key.
  *
  * Plain memory of whoever reads it; any thread. */
-#ifndef LSTMQ_ROLL_H
-#define LSTMQ_ROLL_H
+#ifndef LSTMQ_WORKER_CLUSTER_ROLL_H
+#define LSTMQ_WORKER_CLUSTER_ROLL_H
 
 #include "proto/wire/message.h"
 

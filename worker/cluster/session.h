@@ -8,8 +8,8 @@
  *
  * One function for each message: session.c has those of the conversation as a whole, session_state.c what leads from
  * GENERATION to READY, session_work.c the work. All belongs to the compute thread, `shared` excepted. */
-#ifndef LSTMQ_SESSION_H
-#define LSTMQ_SESSION_H
+#ifndef LSTMQ_WORKER_CLUSTER_SESSION_H
+#define LSTMQ_WORKER_CLUSTER_SESSION_H
 
 #include "worker/cluster/shared.h"
 #include "worker/cluster/worker.h"

@@ -2,8 +2,8 @@
  *
  * The loop thread tells here which generations are over, at once, while the compute thread may be in the middle of a
  * step or wait in a collective operation. Owned by worker_run, which outlives both uses. */
-#ifndef LSTMQ_SHARED_H
-#define LSTMQ_SHARED_H
+#ifndef LSTMQ_WORKER_CLUSTER_SHARED_H
+#define LSTMQ_WORKER_CLUSTER_SHARED_H
 
 #include "worker/collective/collective.h"
 

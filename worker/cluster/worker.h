@@ -8,8 +8,8 @@
  *
  * A connection that broke is made anew, and the compute thread says HELLO with the state that it holds. Life ends with
  * the coordinator's DISMISS or ERROR, a signal, or when the coordinator cannot be reached for worker.patience. */
-#ifndef LSTMQ_WORKER_H
-#define LSTMQ_WORKER_H
+#ifndef LSTMQ_WORKER_CLUSTER_WORKER_H
+#define LSTMQ_WORKER_CLUSTER_WORKER_H
 
 #include "proto/base/config.h"
 #include "proto/wire/auth/keyring.h"

@@ -4,8 +4,8 @@
  * peer connects, at most ten times a second. So added keys are accepted and removed keys are refused without a restart.
  * A change that cannot be read is logged once, and the list stays as it was. watch.h disconnects connected peers whose
  * key was removed. One thread owns it. */
-#ifndef LSTMQ_ALLOW_H
-#define LSTMQ_ALLOW_H
+#ifndef LSTMQ_PROTO_WIRE_AUTH_ALLOW_H
+#define LSTMQ_PROTO_WIRE_AUTH_ALLOW_H
 
 #include "proto/wire/auth/curve.h"
 

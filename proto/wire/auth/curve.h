@@ -9,8 +9,8 @@
  * 32). The role is what a server lets the key do; it counts where it stands in the server's allow-list, and what the
  * owner writes into files of its own changes nothing. A struct curve_keys is plain memory; its owner clears it with
  * curve_clear as soon as the sockets are set up. Any thread. */
-#ifndef LSTMQ_CURVE_H
-#define LSTMQ_CURVE_H
+#ifndef LSTMQ_PROTO_WIRE_AUTH_CURVE_H
+#define LSTMQ_PROTO_WIRE_AUTH_CURVE_H
 
 #include "proto/base/err.h"
 

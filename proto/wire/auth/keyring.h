@@ -1,8 +1,8 @@
 /* keyring.h - the keys that a process was given by its options, read and checked.
  *
  * Read once, before sockets are opened; cleared by keyring_close as soon as nobody opens sockets any more. */
-#ifndef LSTMQ_KEYRING_H
-#define LSTMQ_KEYRING_H
+#ifndef LSTMQ_PROTO_WIRE_AUTH_KEYRING_H
+#define LSTMQ_PROTO_WIRE_AUTH_KEYRING_H
 
 #include "proto/base/config.h"
 #include "proto/wire/auth/allow.h"

@@ -2,8 +2,8 @@
  *
  * A line that was there within the last minute is not repeated, and there are at most ten a second. What has no line is
  * counted, and the count is a line of its own every five seconds. The loop's thread owns it. */
-#ifndef LSTMQ_REFUSAL_H
-#define LSTMQ_REFUSAL_H
+#ifndef LSTMQ_PROTO_WIRE_AUTH_REFUSAL_H
+#define LSTMQ_PROTO_WIRE_AUTH_REFUSAL_H
 
 #include "proto/wire/loop.h"
 

@@ -8,8 +8,8 @@
  * a peer without CURVE can write any User-Id into its own greeting, believe a message's User-Id (route.key in message.h)
  * only on a socket that zap_set_server has set up, and drop what comes there without one. Sockets without keys need the
  * handler too: see zap_set_open. */
-#ifndef LSTMQ_ZAP_H
-#define LSTMQ_ZAP_H
+#ifndef LSTMQ_PROTO_WIRE_AUTH_ZAP_H
+#define LSTMQ_PROTO_WIRE_AUTH_ZAP_H
 
 #include "proto/wire/auth/allow.h"
 #include "proto/wire/loop.h"
