@@ -27,10 +27,10 @@ struct inquiry {
     bool has_key, redraws;
     void *socket;
     struct monitor *monitor;
-    bool begun, answered; /* connected once; answered once                 */
-    unsigned refusals;    /* in a row                                      */
-    int64_t due_ms;       /* deadline of the answer; 0 = none is expected  */
-    int64_t next_ms;      /* time of the next request; 0 = on connection   */
+    bool begun, answered; /* connected once; answered once */
+    unsigned refusals;    /* in a row */
+    int64_t due_ms;       /* deadline of the answer; 0 = none is expected */
+    int64_t next_ms;      /* time of the next request; 0 = on connection */
     bool done;
 };
 

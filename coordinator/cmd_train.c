@@ -25,9 +25,9 @@ static const char train_endpoint[] = "inproc://lstmq-train";
 struct embedded {
     struct session *session;
     pthread_t thread;
-    _Atomic bool ended; /* the thread is done      */
-    bool seen;          /* and the loop knows      */
-    bool done;          /* what it returned        */
+    _Atomic bool ended; /* the thread is done */
+    bool seen;          /* and the loop knows */
+    bool done;          /* what it returned */
     struct err err;
 };
 

@@ -23,9 +23,9 @@ struct scores {
     double loss_sum;
     uint64_t tokens, correct;
     size_t pairs, left_out; /* scored; with an empty side, and so not scored */
-    size_t bad;             /* lines that were skipped                       */
-    size_t cut;             /* pairs beyond the model's length               */
-    size_t unfinished;      /* translations that reached their limit         */
+    size_t bad;             /* lines that were skipped */
+    size_t cut;             /* pairs beyond the model's length */
+    size_t unfinished;      /* translations that reached their limit */
     size_t unknown;
 };
 

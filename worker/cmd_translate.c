@@ -19,15 +19,15 @@
 #include <unistd.h>
 
 enum {
-    CHUNK_LINES = 8192,       /* lines translated in one go at most        */
-    READ_BYTES = 64 * 1024,   /* one read of stdin                         */
+    CHUNK_LINES = 8192,       /* lines translated in one go at most */
+    READ_BYTES = 64 * 1024,   /* one read of stdin */
     LINE_BYTES = 1024 * 1024, /* a longer line is an error, not a sentence */
 };
 
 struct input {
-    struct buffer bytes; /* read and not yet taken            */
-    size_t taken;        /* of them, in lines already taken   */
-    uint64_t lines;      /* taken so far                      */
+    struct buffer bytes; /* read and not yet taken */
+    size_t taken;        /* of them, in lines already taken */
+    uint64_t lines;      /* taken so far */
     bool ended;
     bool at_end; /* `taken` is at the CR that ends a line already taken; an LF may still come */
 };

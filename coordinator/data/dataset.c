@@ -16,12 +16,12 @@
 struct build {
     const struct config *config;
     struct pairs pairs; /* training pairs, and validation pairs where they are split off */
-    struct pairs own;   /* validation pairs of their own                                 */
+    struct pairs own;   /* validation pairs of their own */
     bool has_own;
-    uint32_t *train; /* [train_count] items of `pairs`                                */
-    uint32_t *valid; /* [valid_count] items of `pairs` or, with has_own, of `own`     */
+    uint32_t *train; /* [train_count] items of `pairs` */
+    uint32_t *valid; /* [valid_count] items of `pairs` or, with has_own, of `own` */
     uint32_t train_count, valid_count;
-    uint32_t *order; /* the memory behind train and valid                             */
+    uint32_t *order; /* the memory behind train and valid */
     uint32_t *own_order;
     size_t id_capacity;
 };

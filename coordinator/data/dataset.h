@@ -27,19 +27,19 @@ struct dataset_row {
 
 struct dataset {
     struct vocab *src, *tgt;
-    uint16_t *ids; /* [id_count]                                          */
+    uint16_t *ids; /* [id_count] */
     size_t id_count;
-    struct dataset_row *rows; /* [train + valid], the training part first            */
+    struct dataset_row *rows; /* [train + valid], the training part first */
     uint32_t train, valid;
-    struct buffer text;              /* of references and shown sources, each with its NUL  */
-    uint32_t *references;            /* [valid] offsets in text                             */
-    uint32_t *raw_references;        /* [valid] the same, of the text as written            */
-    uint32_t sources[DATASET_SHOWN]; /* [min(valid, DATASET_SHOWN)] offsets in text  */
-    uint64_t lines, bad, dropped;    /* as struct pairs counts them, both files together              */
-    char first_bad[ERR_TEXT / 2];    /* "FILE:LINE: why" of the first bad line, "" when there is none       */
-    uint64_t kept;                   /* pairs within the token limits, before data.take                      */
+    struct buffer text;              /* of references and shown sources, each with its NUL */
+    uint32_t *references;            /* [valid] offsets in text */
+    uint32_t *raw_references;        /* [valid] the same, of the text as written */
+    uint32_t sources[DATASET_SHOWN]; /* [min(valid, DATASET_SHOWN)] offsets in text */
+    uint64_t lines, bad, dropped;    /* as struct pairs counts them, both files together */
+    char first_bad[ERR_TEXT / 2];    /* "FILE:LINE: why" of the first bad line, "" when there is none */
+    uint64_t kept;                   /* pairs within the token limits, before data.take */
     uint64_t held_out;               /* training pairs dropped because their source stands in validation too */
-    char fingerprint[17];            /* xxh3 of rows and vocabularies, hex                                   */
+    char fingerprint[17];            /* xxh3 of rows and vocabularies, hex */
     /* What normalisation took from the pairs, and from validation pairs of their own. */
     struct pairs_loss src_loss, tgt_loss, valid_src_loss, valid_tgt_loss;
 };

@@ -10,7 +10,7 @@
 #include "proto/wire/message.h"
 
 struct packing {
-    uint16_t *src_lengths, *tgt_lengths; /* [capacity]    */
+    uint16_t *src_lengths, *tgt_lengths; /* [capacity] */
     uint16_t *ids;                       /* [id_capacity] */
     uint32_t count, capacity;
     size_t id_count, id_capacity;

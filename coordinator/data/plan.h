@@ -12,13 +12,13 @@
 #include "proto/base/random.h"
 
 struct plan {
-    struct mt19937 first;  /* the stream before the first epoch's shuffle      */
-    struct mt19937 stream; /* the stream after the shuffle of `epoch`          */
-    uint64_t epoch;        /* whose order is in `order`, from 1; 0 = none yet  */
-    uint32_t *order;       /* [rows]                                           */
-    uint32_t rows;         /* training rows                                    */
-    uint32_t batch;        /* rows in a step                                   */
-    uint32_t shards;       /* V                                                */
+    struct mt19937 first;  /* the stream before the first epoch's shuffle */
+    struct mt19937 stream; /* the stream after the shuffle of `epoch` */
+    uint64_t epoch;        /* whose order is in `order`, from 1; 0 = none yet */
+    uint32_t *order;       /* [rows] */
+    uint32_t rows;         /* training rows */
+    uint32_t batch;        /* rows in a step */
+    uint32_t shards;       /* V */
 };
 
 /* `stream` is the run's stream after the shuffle of the pairs; it is copied. rows >= 1, batch >= 1, shards >= 1. */

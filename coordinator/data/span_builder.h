@@ -27,8 +27,8 @@ struct span_builder {
     const struct dataset *dataset;
     struct plan *plan;
     struct packing packing;
-    struct span_step *of;      /* [SPAN_STEPS]                 */
-    struct span_shard *shards; /* [shard_capacity]             */
+    struct span_step *of;      /* [SPAN_STEPS] */
+    struct span_shard *shards; /* [shard_capacity] */
     size_t shard_capacity;
     uint16_t *distinct; /* [distinct_count] */
     size_t distinct_count, distinct_capacity;

@@ -31,7 +31,7 @@
 /* What a run was begun with (run_origin). */
 struct journal_origin {
     uint64_t options; /* XXH3 (64 bit) of the options that shape its numbers */
-    uint64_t pairs;   /* XXH3 of the dataset's fingerprint                   */
+    uint64_t pairs;   /* XXH3 of the dataset's fingerprint */
 };
 
 struct journal {

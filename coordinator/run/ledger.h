@@ -11,7 +11,7 @@
 
 struct ledger {
     uint64_t first;              /* step that results[0] is of */
-    struct step_result *results; /* [count]                    */
+    struct step_result *results; /* [count] */
     size_t count, capacity;
 };
 

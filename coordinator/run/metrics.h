@@ -12,12 +12,12 @@
 #include <stdint.h>
 
 struct epoch_metrics {
-    uint64_t epoch; /* from 1                                        */
+    uint64_t epoch; /* from 1 */
     double train_loss, val_loss, val_tf_loss;
-    double train_acc, val_acc;        /* fractions                                     */
-    double bleu, bleu_normalised;     /* 0 to 100                                      */
+    double train_acc, val_acc;        /* fractions */
+    double bleu, bleu_normalised;     /* 0 to 100 */
     double tgt_tokens, tgt_tok_per_s; /* real target positions; of training time alone */
-    double seconds;                   /* of the epoch, validation included             */
+    double seconds;                   /* of the epoch, validation included */
 };
 
 struct metrics {

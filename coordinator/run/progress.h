@@ -17,10 +17,10 @@ struct display {
     bool live;            /* a line that is redrawn                                    */
     bool shown;           /* false with run.progress none, and once the reader is gone */
     pthread_mutex_t lock; /* over drawn: log lines of other threads take the line away */
-    bool drawn;           /* the live line stands on the terminal                      */
-    int64_t drawn_ms;     /* when it was drawn last                                    */
-    bool headed;          /* the plain lines' heading was printed                      */
-    uint64_t epochs;      /* of the whole run                                          */
+    bool drawn;           /* the live line stands on the terminal */
+    int64_t drawn_ms;     /* when it was drawn last */
+    bool headed;          /* the plain lines' heading was printed */
+    uint64_t epochs;      /* of the whole run */
 };
 
 /* A moment of an epoch. */
@@ -28,17 +28,17 @@ struct progress_moment {
     uint64_t epoch, epoch_step, epoch_steps;
     double loss, accuracy;    /* of the epoch so far; NAN = not known yet */
     double tokens_per_second; /* target positions; NAN = not known yet */
-    double eta_seconds;       /* of the whole run; NAN = not known yet    */
-    const char *doing;        /* "training", "validating", "saving"       */
+    double eta_seconds;       /* of the whole run; NAN = not known yet */
+    const char *doing;        /* "training", "validating", "saving" */
 };
 
 /* What the table at the end says. */
 struct progress_summary {
-    const char *dir, *status; /* "finished", "stopped early", "interrupted"   */
+    const char *dir, *status; /* "finished", "stopped early", "interrupted" */
     uint64_t epochs_done, steps;
-    double tgt_tok_per_s;             /* mean over all epochs; NAN = not known        */
+    double tgt_tok_per_s;             /* mean over all epochs; NAN = not known */
     double seconds;                   /* training and validation, all parts of the run */
-    const struct epoch_metrics *best; /* NULL = no epoch was completed           */
+    const struct epoch_metrics *best; /* NULL = no epoch was completed */
     bool has_checkpoint, has_report;
 };
 

@@ -15,7 +15,7 @@ struct report_sample {
 
 struct report_facts {
     const struct config *config;
-    const char *title; /* "notebook"                                    */
+    const char *title; /* "notebook" */
     size_t train_pairs, valid_pairs, src_vocab, tgt_vocab;
     uint64_t parameters;
     uint64_t best_epoch; /* 0 = none yet */

@@ -29,16 +29,16 @@ struct epoch_record {
     double train_loss, train_acc;
     double val_loss, val_acc, val_tf_loss;
     double bleu, bleu_normalised; /* against the references as written, and normalised as in training */
-    uint64_t tgt_tokens;          /* target positions trained on                                          */
+    uint64_t tgt_tokens;          /* target positions trained on */
     double tgt_tok_per_s;         /* tgt_tokens ÷ training wall time; validation and checkpoints left out */
-    double seconds;               /* wall time of the epoch's training and validation                     */
+    double seconds;               /* wall time of the epoch's training and validation */
 };
 
 /* A file of one JSON object a line. */
 struct record_file {
     char path[CHECKPOINT_PATH];
-    const char *key;       /* the number by which its lines rise: "epoch", "step"       */
-    struct buffer pending; /* lines that could not be written yet                       */
+    const char *key;       /* the number by which its lines rise: "epoch", "step" */
+    struct buffer pending; /* lines that could not be written yet */
     bool stale;            /* the file may hold lines beyond `most`, which count no more */
     uint64_t most;
     bool complained; /* the failure has been logged */

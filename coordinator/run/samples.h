@@ -15,9 +15,9 @@ enum { SAMPLES_MOST = 20 };
 struct samples {
     size_t count;
     struct report_sample shown[SAMPLES_MOST]; /* views of the texts below; translation "" until there is one */
-    char *sources[SAMPLES_MOST];              /* owned; a user's sentence as it was written                  */
-    char *translations[SAMPLES_MOST];         /* owned, or NULL                                              */
-    struct packing rows;                      /* [count]                                                     */
+    char *sources[SAMPLES_MOST];              /* owned; a user's sentence as it was written */
+    char *translations[SAMPLES_MOST];         /* owned, or NULL */
+    struct packing rows;                      /* [count] */
 };
 
 /* ERR_IO: run.sample cannot be read; ERR_DATA: it is empty or not UTF-8. Sentences that are empty or longer than

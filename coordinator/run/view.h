@@ -23,14 +23,14 @@ struct view {
     const struct samples *samples;
     const struct checkpoint_state *state;
     struct display *display;
-    const char *command;     /* of this process, for the page; NULL = unknown               */
-    uint64_t epoch_steps;    /* steps in an epoch                                          */
-    uint64_t parameters;     /* of the model; 0 until a worker sent one                    */
+    const char *command;     /* of this process, for the page; NULL = unknown */
+    uint64_t epoch_steps;    /* steps in an epoch */
+    uint64_t parameters;     /* of the model; 0 until a worker sent one */
     double seconds_per_step; /* of the newest epoch that trained a step; 0 = not known yet */
-    double epoch_overhead;   /* seconds of the last validation                             */
+    double epoch_overhead;   /* seconds of the last validation */
     bool has_report;
     struct view_window window;
-    uint64_t logged_step;   /* newest step that log.every has logged, or may skip   */
+    uint64_t logged_step;   /* newest step that log.every has logged, or may skip */
     double stepped_seconds; /* training wall time of the epoch when steps came last */
 };
 

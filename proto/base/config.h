@@ -79,14 +79,14 @@ enum option_type { OPTION_TYPE_INT, OPTION_TYPE_REAL, OPTION_TYPE_BOOL, OPTION_T
 
 /* A row of the table, for help, the man page and tests. All strings are static. */
 struct option_row {
-    const char *key; /* "train.batch"                                   */
+    const char *key; /* "train.batch" */
     enum option_type type;
-    size_t offset;       /* of its field in struct config                   */
-    double least, most;  /* INT and REAL                                    */
-    const char *unit;    /* "" where it has none                            */
-    const char *choices; /* "fp32|bf16"; CHOICE only                        */
-    unsigned commands;   /* set of enum command_bit                         */
-    const char *alias;   /* NULL or a second long option                    */
+    size_t offset;       /* of its field in struct config */
+    double least, most;  /* INT and REAL */
+    const char *unit;    /* "" where it has none */
+    const char *choices; /* "fp32|bf16"; CHOICE only */
+    unsigned commands;   /* set of enum command_bit */
+    const char *alias;   /* NULL or a second long option */
     const char *help;
 };
 
@@ -145,9 +145,9 @@ bool config_arguments(struct config *config, unsigned command, int argc, char **
 
 /* What becomes of an option when a run goes on (--resume); the rules are in config_resume.c. */
 enum option_resume {
-    RESUME_SAME,       /* it shapes the run's numbers: a value that is given must be the run's     */
-    RESUME_MAY_CHANGE, /* a value that is given takes the place of the run's                       */
-    RESUME_NOT_KEPT,   /* it concerns one start alone: the run's value does not count              */
+    RESUME_SAME,       /* it shapes the run's numbers: a value that is given must be the run's */
+    RESUME_MAY_CHANGE, /* a value that is given takes the place of the run's */
+    RESUME_NOT_KEPT,   /* it concerns one start alone: the run's value does not count */
 };
 enum option_resume config_resume_rule(const struct option_row *row);
 

@@ -15,17 +15,17 @@ enum item_kind { ITEM_END, ITEM_WORD, ITEM_OPTION, ITEM_CONFIG, ITEM_HELP, ITEM_
 /* One thing of a command line: a word, or an option with its value. */
 struct item {
     enum item_kind kind;
-    const struct option_row *row; /* OPTION             */
-    char *text;                   /* WORD               */
-    const char *value;            /* OPTION and CONFIG  */
+    const struct option_row *row; /* OPTION */
+    char *text;                   /* WORD */
+    const char *value;            /* OPTION and CONFIG */
 };
 
 struct scan {
     int argc;
     char **argv;
     unsigned command;
-    int at;          /* next argument to look at                  */
-    bool words_only; /* "--" was seen                             */
+    int at;          /* next argument to look at */
+    bool words_only; /* "--" was seen */
 };
 
 enum { NAME_LONGEST = 63 };

@@ -15,11 +15,11 @@ enum { KEY_LONGEST = 127 };
 struct reading {
     yaml_parser_t parser;
     struct config *config;
-    const char *name; /* of the text, in errors                                       */
+    const char *name; /* of the text, in errors */
     const char *yaml;
     size_t size;
-    size_t option_line[CONFIG_OPTIONS];  /* where an option was given; 0 = not yet                       */
-    size_t section_line[CONFIG_OPTIONS]; /* the same of a section, at the place of its first row         */
+    size_t option_line[CONFIG_OPTIONS];  /* where an option was given; 0 = not yet */
+    size_t section_line[CONFIG_OPTIONS]; /* the same of a section, at the place of its first row */
 };
 
 static size_t yaml_line(const yaml_event_t *event)

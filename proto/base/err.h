@@ -12,14 +12,14 @@
 
 enum err_code {
     ERR_NONE = 0,
-    ERR_FAILED,      /* something outside us did not work: exit 1                        */
-    ERR_IO,          /* a file or socket operation: exit 1                               */
-    ERR_MEMORY,      /* allocation failed: exit 1                                        */
+    ERR_FAILED,      /* something outside us did not work: exit 1 */
+    ERR_IO,          /* a file or socket operation: exit 1 */
+    ERR_MEMORY,      /* allocation failed: exit 1 */
     ERR_FULL,        /* a bounded table or queue is at its limit; the caller keeps its work */
-    ERR_PROTOCOL,    /* a peer sent what PROTOCOL.md does not allow: exit 1              */
-    ERR_USAGE,       /* bad command line or configuration: exit 2                        */
-    ERR_DATA,        /* bad input data or a damaged file: exit 3                         */
-    ERR_INTERRUPTED, /* SIGINT, SIGTERM, SIGHUP: 130                                     */
+    ERR_PROTOCOL,    /* a peer sent what PROTOCOL.md does not allow: exit 1 */
+    ERR_USAGE,       /* bad command line or configuration: exit 2 */
+    ERR_DATA,        /* bad input data or a damaged file: exit 3 */
+    ERR_INTERRUPTED, /* SIGINT, SIGTERM, SIGHUP: 130 */
     ERR_DIVERGED,    /* training's numbers are no longer finite: no worker can go on: exit 1 */
     ERR_ABORTED,     /* another thread ended what was waited for: the caller starts over, no user sees it */
 };

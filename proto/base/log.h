@@ -28,7 +28,7 @@ struct log_field {
     union {
         int64_t integer;
         uint64_t count;
-        double real;      /* null in JSON where it is not finite           */
+        double real;      /* null in JSON where it is not finite */
         const char *text; /* null in JSON where it is NULL; bytes that are no UTF-8 become U+FFFD */
         bool flag;
     };

@@ -15,7 +15,7 @@
 struct mt19937 {
     uint32_t state[624];
     unsigned index;    /* next word to hand out; 624 = all used */
-    double gauss_next; /* the second of a pair of normal draws  */
+    double gauss_next; /* the second of a pair of normal draws */
     bool has_gauss;
 };
 

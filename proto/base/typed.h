@@ -23,7 +23,7 @@ struct typed typed_show(const char *text);
 struct suggest {
     const char *typed;
     const char *best; /* NULL while nothing is near enough */
-    size_t cost;      /* edits from `typed` to the best    */
+    size_t cost;      /* edits from `typed` to the best */
 };
 
 struct suggest suggest_begin(const char *typed);

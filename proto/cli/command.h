@@ -8,10 +8,10 @@
 struct command {
     const char *name;
     enum command_bit bit;
-    const char *synopsis;    /* "[--config FILE] --data.pairs FILE"    */
-    const char *summary;     /* one line, no full stop                  */
-    const char *description; /* a paragraph or two of plain text        */
-    int words;               /* most words beside options               */
+    const char *synopsis;    /* "[--config FILE] --data.pairs FILE" */
+    const char *summary;     /* one line, no full stop */
+    const char *description; /* a paragraph or two of plain text */
+    int words;               /* most words beside options */
     /* argv[0] is the command's name. Prints its result on stdout; a failure is err, which main.c prints. */
     bool (*run)(const struct command *self, int argc, char **argv, struct err *err);
 };

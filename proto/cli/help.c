@@ -126,7 +126,7 @@ static size_t help_piece(const char *text, size_t space)
 
 /* How help_wrap lays out a text. */
 struct wrap {
-    size_t column, indent; /* where the cursor stands; where further lines begin   */
+    size_t column, indent; /* where the cursor stands; where further lines begin */
     const char *more;      /* what a line ends with where the text goes on: "", " \\" */
 };
 

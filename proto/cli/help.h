@@ -29,7 +29,7 @@ extern const struct help_status help_statuses[5];
 /* How a page looks where it is read. */
 struct help_style {
     size_t width; /* no line is wider, but for a single word that is; pages stop growing at 120 */
-    bool bold;    /* headings                                                                    */
+    bool bold;    /* headings */
 };
 
 /* The terminal's width (terminal.h); bold where stdout is a terminal, NO_COLOR is empty and TERM is not dumb. */

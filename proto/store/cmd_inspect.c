@@ -1,5 +1,5 @@
-/* cmd_inspect.c - `lstmq inspect PATH [--json]`: what a checkpoint or a run holds. Shows what it can of a damaged one,
- * and then fails with the damage. */
+/* cmd_inspect.c - `lstmq inspect PATH [--json]`: what a checkpoint or a run holds. It shows all it can of a damaged
+ * checkpoint, and then fails with the damage. */
 #include "proto/store/commands.h"
 
 #include "proto/store/inspect.h"

@@ -7,7 +7,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
-/* Text as JSON; null where it is empty or not UTF-8. */
+/* Text as JSON; null when it is empty or not UTF-8. */
 static json_t *inspect_json_text(const char *text)
 {
     json_t *json = text[0] == '\0' ? NULL : json_string(text);

@@ -1,4 +1,4 @@
-/* json_print.h - a JSON value as the text that goes into a file or to a user. Any thread. */
+/* json_print.h - a JSON value as text for a file or a user. Keeps no state; any thread. */
 #ifndef LSTMQ_PROTO_STORE_JSON_PRINT_H
 #define LSTMQ_PROTO_STORE_JSON_PRINT_H
 
@@ -6,10 +6,10 @@
 
 #include <jansson.h>
 
-enum { JSON_PRINT_DIGITS = 17 }; /* of a real */
+enum { JSON_PRINT_DIGITS = 17 }; /* digits of a real; a reader gets the same bits */
 
-/* Append `root` and a line end, indented, reals with the JSON_PRINT_DIGITS that bring them back to the bit. Takes
- * `root` over; NULL, which stands for want of memory while it was made, and want of memory here are out->failed. */
+/* Append `root` and a line end, indented, reals with JSON_PRINT_DIGITS. Takes ownership of `root`. NULL means that
+ * building it ran out of memory; this, and running out of memory here, set out->failed. */
 void json_print(json_t *root, struct buffer *out);
 
 /* Append a real. JSON has no infinity and no NAN: null stands for both. */

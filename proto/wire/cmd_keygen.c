@@ -1,4 +1,5 @@
-/* cmd_keygen.c - `lstmq keygen NAME`: a key pair as NAME.key and NAME.pub. Prints the two paths and the public key. */
+/* cmd_keygen.c - `lstmq keygen NAME`: write a key pair as NAME.key and NAME.pub. Prints the two paths and the public
+ * key. */
 #include "proto/wire/commands.h"
 
 #include "proto/wire/auth/curve.h"

@@ -14,14 +14,14 @@
 #include <stdint.h>
 
 enum monitor_news {
-    MONITOR_SAME,      /* nothing that matters                                                                 */
+    MONITOR_SAME,      /* nothing that matters */
     MONITOR_UNREACHED, /* no connection: the port is closed, no route, or no answer within SOCKET_HANDSHAKE_MS */
-    MONITOR_BEGUN,     /* connected; the handshake begins                                                      */
-    MONITOR_STANDS,    /* the handshake is done: messages can be sent                                          */
-    MONITOR_SILENT,    /* connected, and the other side sent nothing for SOCKET_HANDSHAKE_MS                   */
-    MONITOR_REFUSED,   /* the connection ended before that: a key is not on the list or not the expected one,
-                        * or only one of the two sides has keys                                                */
-    MONITOR_BROKE,     /* the connection ended after that                                                      */
+    MONITOR_BEGUN,     /* connected; the handshake begins */
+    MONITOR_STANDS,    /* the handshake is done: messages can be sent */
+    MONITOR_SILENT,    /* connected, and the other side sent nothing for SOCKET_HANDSHAKE_MS */
+    MONITOR_REFUSED,   /* the connection ended during the handshake: a key is unlisted or unexpected, or only one side
+                        * has keys */
+    MONITOR_BROKE,     /* the connection ended after the handshake */
 };
 
 /* What to look at, after the endpoint. */
@@ -30,13 +30,13 @@ enum monitor_news {
 
 struct monitor;
 
-/* Watch a socket of this context that does not connect yet. The socket is the caller's. On failure NULL and err. */
+/* Watch a socket of this context that does not connect yet. The caller keeps the socket. On failure NULL and err. */
 struct monitor *monitor_new(void *zmq_context, void *watched, struct err *err);
 
 /* NULL is ignored. */
 void monitor_destroy(struct monitor **monitor);
 
-/* The PAIR to poll: it becomes readable when there is news. */
+/* The PAIR to poll: it becomes readable when news arrives. */
 void *monitor_socket(const struct monitor *monitor);
 
 /* Take one piece of news; MONITOR_SAME when none waits. With keys it calls socket_greets (socket.h) to tell SILENT from
@@ -47,8 +47,8 @@ bool monitor_take(struct monitor *monitor, enum monitor_news *news, struct err *
  * does not where the other side's bytes do not fit this side's keys or ZeroMQ's protocol. */
 bool monitor_is_spent(const struct monitor *monitor);
 
-/* A PAIR that receives the given ZMQ_EVENT_... of a socket of this context, for the caller to poll. Its queue has no
- * limit, since libzmq's one network thread would wait for space in it, and with it every connection. */
+/* A PAIR that receives the given ZMQ_EVENT_... of a socket of this context; the caller polls it. Its queue is
+ * unlimited: libzmq's one network thread would otherwise wait for space in it, and stop every connection. */
 void *monitor_pair_open(void *zmq_context, void *watched, int events, struct err *err);
 
 /* Call before the watched socket is closed. *pair becomes NULL; NULL is ignored. */

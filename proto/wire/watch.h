@@ -33,52 +33,52 @@
 enum {
     WATCH_EVERY_MS = 5,
     WATCH_KEYS_MS = 400,
-    WATCH_STRANGER = 192 << 10,  /* bytes kept for one stranger: a HELLO is smaller                           */
-    WATCH_STRANGERS = 512 << 10, /* for all of them together; a quarter of it without CURVE                    */
-    WATCH_ONE = 12 << 20,        /* for a trusted peer: more than SOCKET_QUEUE_IN pieces of state              */
-    WATCH_ALL = 24 << 20,        /* for all of them together                                                   */
-    WATCH_CONNECTIONS = 1024,    /* strangers at a time; less where the process may open few files             */
+    WATCH_STRANGER = 192 << 10,  /* bytes held for one stranger: a HELLO is smaller */
+    WATCH_STRANGERS = 512 << 10, /* for all of them together; a quarter of it without CURVE */
+    WATCH_ONE = 12 << 20,        /* for a trusted peer: more than SOCKET_QUEUE_IN pieces of state */
+    WATCH_ALL = 24 << 20,        /* for all of them together */
+    WATCH_CONNECTIONS = 1024,    /* strangers at a time; less where the process may open few files */
 };
 
 struct watch;
 
-/* Watch nothing yet. Loop thread. */
+/* Make a watch without a socket. Loop thread. */
 struct watch *watch_new(void *zmq_context, struct loop *loop, struct err *err);
 
-/* Ends what was watched, where that socket is this thread's. Loop thread; NULL is ignored. */
+/* Ends the watching of a socket that belongs to this thread. Loop thread; NULL is ignored. */
 void watch_destroy(struct watch **watch);
 
-/* Watch a socket. Call before it is bound. The watch leaves a socket that it watched before. */
+/* Watch a socket; call it before the bind. The watch first leaves a socket that it watched before. */
 bool watch_socket(struct watch *watch, void *socket, struct err *err);
 
-/* Call once the socket is bound. The address of each later peer is known, however soon the peer leaves. */
+/* Call it after the bind. The address of each later peer is then known, however soon the peer leaves. */
 void watch_bound(struct watch *watch);
 
-/* To be called before the socket is closed. Nothing happens where none is watched. */
+/* Call it before closing the socket. Does nothing if no socket is watched. */
 void watch_leave(struct watch *watch);
 
-/* From now on, disconnect peers whose key is not on this list. The caller owns it. Only the loop thread
- * may use list and socket from then on. */
+/* From now on, disconnect peers whose key is not on this list. The caller owns the list. Only the loop thread may then
+ * use list and socket. */
 void watch_keys(struct watch *watch, struct allow *allow);
 
-/* Whether the peer's key is still on the list; true where there is no list. False: ignore the peer. */
+/* Whether the peer's key is still listed; true without a list. False: ignore the peer. */
 bool watch_knows(const struct watch *watch, const struct route *from);
 
-/* To be called after each message_receive that set `from`, whether or not it liked the message, and before anything else is
- * said of it here. */
+/* Call it after each message_receive that set `from`, even if that failed, and before the other functions for this
+ * message. */
 void watch_received(struct watch *watch, const struct route *from);
 
-/* The peer has proved to be one of ours: it gets the limits of a trusted peer for as long as it stays connected. */
+/* Give the peer the limits of a trusted peer until it disconnects, after its first valid message. */
 void watch_trust(struct watch *watch, const struct route *from);
 
-/* What the peer sent is nothing that one of ours sends: it is cut off at the next look, unless it is trusted. */
+/* The peer sent what no peer of ours sends: disconnect it at the next look, unless it is trusted. */
 void watch_reject(struct watch *watch, const struct route *from);
 
 struct watch_counts {
-    uint64_t accepted, refused, cut; /* since the beginning                    */
-    uint64_t lost;                   /* trusted ones that went, by themselves or cut off */
-    uint64_t connections;            /* now                                    */
-    uint64_t kept;                   /* bytes, when they were last looked at   */
+    uint64_t accepted, refused, cut; /* since the beginning */
+    uint64_t lost;                   /* trusted ones that left or were disconnected */
+    uint64_t connections;            /* now */
+    uint64_t kept;                   /* bytes, at the last look */
 };
 struct watch_counts watch_counts(struct watch *watch);
 

@@ -11,16 +11,16 @@
 enum { BENCH_RING_RANKS = 16 };
 
 struct bench_ring_options {
-    uint32_t ranks; /* 2..BENCH_RING_RANKS                             */
-    size_t count;   /* elements                                        */
+    uint32_t ranks; /* 2..BENCH_RING_RANKS */
+    size_t count;   /* elements */
     enum collective_element element;
-    const char *bind; /* as in struct ring_options                        */
-    bool keys;        /* with CURVE                                        */
+    const char *bind; /* as in struct ring_options */
+    bool keys;        /* with CURVE */
 };
 
 /* Of one all-reduce, from when all ranks are ready. */
 struct bench_ring_result {
-    double ms;     /* median wall time of a burst's, on rank 0               */
+    double ms;     /* median wall time of a burst's, on rank 0 */
     double cpu_ms; /* mean processor time, all threads of all ranks together */
 };
 

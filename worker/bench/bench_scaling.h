@@ -24,20 +24,20 @@ extern const int scaling_threads[SCALES];
 
 struct scaling_phase {
     double flops, bytes;  /* of a step; each array counted once for each operation that goes over it, fp32 */
-    double whole;         /* of the bytes, those that every thread reads for itself                        */
-    double one, serial;   /* ms                                                                            */
-    double share[SCALES]; /* 1 with one thread                                                             */
-    double jobs[SCALES];  /* a step                                                                        */
-    double ms[SCALES];    /* predicted                                                                     */
+    double whole;         /* of the bytes, those that every thread reads for itself */
+    double one, serial;   /* ms */
+    double share[SCALES]; /* 1 with one thread */
+    double jobs[SCALES];  /* a step */
+    double ms[SCALES];    /* predicted */
 };
 
 struct scaling {
     struct scaling_phase phase[PHASES];
-    double tokens;         /* of a step                                                               */
-    double rest;           /* ms between phases, serial                                               */
-    double call;           /* ms                                                                      */
-    double step[SCALES];   /* ms predicted: phases and rest; step[0] is measured                      */
-    double measured;       /* ms of a step with two threads, 0 where there is one core                */
+    double tokens;         /* of a step */
+    double rest;           /* ms between phases, serial */
+    double call;           /* ms */
+    double step[SCALES];   /* ms predicted: phases and rest; step[0] is measured */
+    double measured;       /* ms of a step with two threads, 0 where there is one core */
     double read_one, read; /* GB/s read from the last cache or memory, by one and by all of bench's threads */
 };
 

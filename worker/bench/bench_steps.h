@@ -13,8 +13,8 @@ enum { BENCH_STEPS = 16 };
 struct bench_steps {
     struct training training;
     struct bench_data *data;   /* not owned: BENCH_STEPS batches of train.batch pairs */
-    struct step_counts counts; /* means over the batches                              */
-    size_t next;               /* batch to take now                                   */
+    struct step_counts counts; /* means over the batches */
+    size_t next;               /* batch to take now */
     struct phases phases;
     uint64_t taken;
     int64_t ns;

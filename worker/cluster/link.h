@@ -10,7 +10,7 @@
 #include "proto/wire/socket.h"
 
 struct link {
-    void *socket;            /* DEALER           */
+    void *socket;            /* DEALER */
     struct monitor *monitor; /* NULL over inproc */
     bool stands;
 };

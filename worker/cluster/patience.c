@@ -9,8 +9,8 @@
 #include <stdio.h>
 
 enum {
-    SAY_MS = 1000,      /* without a connection until the wait is logged          */
-    REPEAT_MS = 60000,  /* between two lines about failures                       */
+    SAY_MS = 1000,      /* without a connection until the wait is logged */
+    REPEAT_MS = 60000,  /* between two lines about failures */
     REPLACE_MS = 1000,  /* from the end of a link that does not try again to another */
     FAILURES_ENOUGH = 2 /* to be sure, where a connection stood before */
 };

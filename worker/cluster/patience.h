@@ -12,14 +12,14 @@
 
 struct patience {
     const struct worker_options *options;
-    int64_t lost_ms;           /* disconnected since; 0 = connected                            */
-    bool stood;                /* one stood before, so the keys were right once                */
-    bool says_waiting;         /* the wait was logged                                          */
-    enum monitor_news failure; /* UNREACHED, SILENT or REFUSED: how the newest attempt ended   */
-    unsigned failures;         /* that were SILENT or REFUSED, since a connection stood        */
-    enum monitor_news warned;  /* the failure that was last logged; MONITOR_SAME = none        */
-    int64_t warned_ms;         /* when                                                         */
-    int64_t replace_ms;        /* replace a link that does not try again then; 0 = it does     */
+    int64_t lost_ms;           /* disconnected since; 0 = connected */
+    bool stood;                /* one stood before, so the keys were right once */
+    bool says_waiting;         /* the wait was logged */
+    enum monitor_news failure; /* UNREACHED, SILENT or REFUSED: how the newest attempt ended */
+    unsigned failures;         /* that were SILENT or REFUSED, since a connection stood */
+    enum monitor_news warned;  /* the failure that was last logged; MONITOR_SAME = none */
+    int64_t warned_ms;         /* when */
+    int64_t replace_ms;        /* replace a link that does not try again then; 0 = it does */
 };
 
 /* A link begins to connect. */

@@ -7,9 +7,9 @@
 #include "proto/wire/message.h"
 
 struct roll {
-    const char **endpoints; /* [size]                                                    */
-    const char **keys;      /* [size] Z85; NULL where the line has none                  */
-    char *text;             /* what they point into                                      */
+    const char **endpoints; /* [size] */
+    const char **keys;      /* [size] Z85; NULL where the line has none */
+    char *text;             /* what they point into */
 };
 
 /* ERR_PROTOCOL where they are not the lines of `size` ranks, or some have keys and others not. Ends with roll_free in any

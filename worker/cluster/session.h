@@ -32,32 +32,32 @@ struct session {
     struct backend *backend;
 
     /* Of the conversation. */
-    uint64_t run, worker; /* of the last WELCOME; 0 = there was none       */
-    bool greeted;         /* HELLO was said, WELCOME is due                */
+    uint64_t run, worker; /* of the last WELCOME; 0 = there was none */
+    bool greeted;         /* HELLO was said, WELCOME is due */
     bool dismissed;
-    bool told;  /* the coordinator said ERROR                     */
-    bool ended; /* the loop thread said so                        */
+    bool told;  /* the coordinator said ERROR */
+    bool ended; /* the loop thread said so */
 
     /* Of the run; open once there was a WELCOME. */
     struct training training;
     struct decoder decoder;
-    struct collective *collective; /* NULL until a generation has others in it       */
+    struct collective *collective; /* NULL until a generation has others in it */
     bool held;                     /* the parameters are the state after training.step steps */
     uint64_t branch;               /* the last generation that began with that state or computed it */
     struct step_result *history;   /* [SESSION_HISTORY] of step s at s modulo length */
-    uint32_t history_count;        /* steps before training.step that it has         */
+    uint32_t history_count;        /* steps before training.step that it has */
 
     /* Of the generation. */
     struct generation generation;
-    bool peers_due, state_due; /* PEERS, the rest of the STATE messages          */
+    bool peers_due, state_due; /* PEERS, the rest of the STATE messages */
     bool ready;
-    struct incoming incoming[2]; /* by MESSAGE_STATE_MODEL, _OPTIMIZER             */
+    struct incoming incoming[2]; /* by MESSAGE_STATE_MODEL, _OPTIMIZER */
 
     /* Memory for work, kept. */
-    struct batch batch;          /* of validation                                  */
+    struct batch batch;          /* of validation */
     bool packed;                 /* the decoder, by the first validation after a step: parameters stay the same */
     struct step_result *results; /* [SESSION_HISTORY] of a span, or the history in order */
-    uint16_t *ids, *lengths;     /* of translations: [rows, limit], [rows]         */
+    uint16_t *ids, *lengths;     /* of translations: [rows, limit], [rows] */
     size_t id_capacity, length_capacity;
 };
 

@@ -13,20 +13,20 @@
 struct worker_shared {
     struct zap *zap; /* the loop thread's, for the ring's sockets; NULL where there is no ring; set before both begin */
     struct watch *watch;   /* the loop thread's, for the ring's place; NULL where there is no ring; likewise */
-    _Atomic uint64_t over; /* generations below this one are over; UINT64_MAX = the worker ends   */
-    _Atomic uint64_t step; /* steps done; for RESIGN                                              */
+    _Atomic uint64_t over; /* generations below this one are over; UINT64_MAX = the worker ends */
+    _Atomic uint64_t step; /* steps done; for RESIGN */
     _Atomic bool parts;    /* the compute thread ends: what it says now is its last word, and whatever becomes of the
-                              connection behind it does not matter                                */
+                              connection behind it does not matter */
     pthread_mutex_t lock;
-    struct collective *collective; /* the compute thread's, for abort; NULL = none; under `lock`           */
+    struct collective *collective; /* the compute thread's, for abort; NULL = none; under `lock` */
 };
 
 /* What the loop thread (l) and the compute thread (c) signal to each other; see parcel.h. */
 enum worker_signal {
-    SIGNAL_HELLO = 'h', /* l: say HELLO on a new connection                            */
-    SIGNAL_END = 'e',   /* l: come to an end                                           */
+    SIGNAL_HELLO = 'h', /* l: say HELLO on a new connection */
+    SIGNAL_END = 'e',   /* l: come to an end */
     SIGNAL_AGAIN = 'a', /* c: the connection is to be made anew; ERROR was the last word */
-    SIGNAL_ENDED = 'd', /* c: the last that comes                                      */
+    SIGNAL_ENDED = 'd', /* c: the last that comes */
 };
 
 /* Generations up to this one are over, UINT64_MAX: all that may come. Whatever collective operation is under way for one

@@ -23,14 +23,14 @@
 #include <unistd.h>
 
 enum {
-    RETRY_MS = 1,           /* until a full queue is looked at again                      */
-    TICK_MS = 100,          /* between looks at the clock                                 */
+    RETRY_MS = 1,           /* until a full queue is looked at again */
+    TICK_MS = 100,          /* between looks at the clock */
     QUEUE = 4096,           /* messages for the compute thread; credit keeps it near empty */
-    RESIGN_MS = 10000,      /* from RESIGN to an end without DISMISS ...                  */
+    RESIGN_MS = 10000,      /* from RESIGN to an end without DISMISS ... */
     UPLOAD_MS = 30000,      /* ... and from the last piece of a state, which a slow line may still have to carry */
-    LAST_WORDS_MS = 1000,   /* for what was said last to be delivered                     */
-    AGAIN_MOST = 6,         /* times that a connection which stands is given up ...       */
-    AGAIN_WITHIN_MS = 60000 /* ... in this time, before the worker ends                   */
+    LAST_WORDS_MS = 1000,   /* for what was said last to be delivered */
+    AGAIN_MOST = 6,         /* times that a connection which stands is given up ... */
+    AGAIN_WITHIN_MS = 60000 /* ... in this time, before the worker ends */
 };
 
 struct lane {
@@ -44,25 +44,25 @@ struct worker {
     struct worker_shared shared;
     struct loop *loop;
     struct link link;
-    uint64_t monitor; /* source                                                       */
-    void *pair;       /* to the compute thread                                        */
+    uint64_t monitor; /* source */
+    void *pair;       /* to the compute thread */
     struct lane inward, outward;
-    uint64_t retry;               /* timer while a lane is blocked; 0 = none                      */
+    uint64_t retry;               /* timer while a lane is blocked; 0 = none */
     struct generation generation; /* the last one that came */
-    bool in_generation;           /* there was one on this connection                             */
-    bool welcomed;                /* on this connection                                           */
+    bool in_generation;           /* there was one on this connection */
+    bool welcomed;                /* on this connection */
     unsigned hellos;              /* asked for and not yet said; only the last is of this connection */
-    int64_t heard_ms;             /* when the coordinator was heard                               */
-    struct patience patience;     /* while there is no connection                                 */
+    int64_t heard_ms;             /* when the coordinator was heard */
+    struct patience patience;     /* while there is no connection */
     int64_t again_ms[AGAIN_MOST];
-    unsigned again;      /* connections given up so far                               */
-    int signals;         /* signalfd, or -1                                           */
+    unsigned again;      /* connections given up so far */
+    int signals;         /* signalfd, or -1 */
     int64_t resigned_ms; /* when it was signalled to end, later when RESIGN went out; 0 = it was not */
-    bool resigns;        /* RESIGN is due, on this connection                         */
-    int64_t state_ms;    /* when a piece of a state went out last; 0 = none did       */
+    bool resigns;        /* RESIGN is due, on this connection */
+    int64_t state_ms;    /* when a piece of a state went out last; 0 = none did */
     pthread_t thread;
-    bool started, ended; /* the compute thread                                        */
-    bool done;           /* what session_run returned; read after the join            */
+    bool started, ended; /* the compute thread */
+    bool done;           /* what session_run returned; read after the join */
     struct err err;
 };
 

@@ -17,13 +17,13 @@
 struct local_hub;
 
 struct worker_options {
-    void *zmq_context;    /* not owned                                                            */
-    const char *endpoint; /* the coordinator's; inproc, ipc or tcp                                */
+    void *zmq_context;    /* not owned */
+    const char *endpoint; /* the coordinator's; inproc, ipc or tcp */
     /* Of it only what is this host's own counts: train.device, train.threads, train.precision, worker.*; the rest of the
      * run's configuration comes with WELCOME. */
     const struct config *config;
-    struct local_hub *hub;         /* where workers of one process meet; NULL = they meet as a ring       */
-    const struct keyring *keyring; /* a client's; NULL or not used = connections without keys              */
+    struct local_hub *hub;         /* where workers of one process meet; NULL = they meet as a ring */
+    const struct keyring *keyring; /* a client's; NULL or not used = connections without keys */
     bool signals;                  /* SIGTERM, SIGINT and SIGHUP let the worker resign; else they are the caller's */
 };
 
