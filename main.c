@@ -1,6 +1,6 @@
 /* main.c - the table of commands, and the worker that train embeds.
  *
- * Each command lives in the folder it belongs to and returns its failure; here it is printed and becomes the exit
+ * Each command lives in its folder and returns its failure. main.c prints the failure and turns it into the exit
  * status. */
 #include "coordinator/commands.h"
 #include "kernels/backend.h"
@@ -193,7 +193,7 @@ static int main_no_command(void)
     return err_exit_status(ERR_USAGE);
 }
 
-/* Output that a command left in stdout's buffer must get out too. */
+/* Flush the output that a command left in stdout's buffer. */
 static bool main_flush(struct err *err)
 {
     if (fflush(stdout) != 0 || ferror(stdout))
@@ -201,7 +201,7 @@ static bool main_flush(struct err *err)
     return true;
 }
 
-/* `what` is the program, with the command that failed. Returns the exit status. */
+/* `what` is the program and the failed command. Returns the exit status. */
 static int main_failed(const char *what, const struct err *err)
 {
     int status = err_exit_status(err->code);
@@ -215,9 +215,9 @@ static int main_failed(const char *what, const struct err *err)
 
 int main(int argc, char **argv)
 {
-    /* `lstmq help | head` ends without a word, also where our parent ignores the signal. */
+    /* `lstmq help | head` ends silently, even if the parent process ignores the signal. */
     signal(SIGPIPE, SIG_DFL);
-    /* A file beyond `ulimit -f` is a failed write, which is told; the memory that workers share counts as one. */
+    /* A write beyond `ulimit -f` must fail with an error message. Shared memory of workers counts as a file too. */
     signal(SIGXFSZ, SIG_IGN);
     if (argc < 2)
         return main_no_command();
@@ -235,7 +235,7 @@ int main(int argc, char **argv)
             return main_failed("lstmq", &err);
         }
         name = command->name;
-        /* A command's own --help is answered by command_config; `lstmq --help` is `lstmq help`. */
+        /* command_config answers a command's own --help; `lstmq --help` is `lstmq help`. */
         if (asks)
             argv[1] = help;
         ok = command->run(command, argc - 1, argv + 1, &err);

@@ -1,8 +1,8 @@
-/* cmd_status.c - `lstmq status`: request the state of a run from its coordinator and print it, once or repeatedly.
+/* cmd_status.c - `lstmq status`: request a run's status from its coordinator and print it, once or repeatedly.
  *
- * A monitor watches the connection. So the command fails at once where no coordinator listens, and where the key is
- * refused. Only a silent peer takes ANSWER_MS. With --watch, the run is over when a coordinator that answered before
- * cannot be reached. */
+ * A monitor watches the connection. So the command fails at once if no coordinator listens, or if the key is refused.
+ * Only a silent peer takes ANSWER_MS. With --watch, the run is over when a coordinator that answered before cannot be
+ * reached. */
 #include "coordinator/commands.h"
 #include "proto/base/buffer.h"
 #include "proto/base/clock.h"
@@ -28,8 +28,8 @@ struct inquiry {
     void *socket;
     struct monitor *monitor;
     bool begun, answered; /* connected once; answered once */
-    unsigned refusals;    /* in a row */
-    int64_t due_ms;       /* deadline of the answer; 0 = none is expected */
+    unsigned refusals;    /* consecutive */
+    int64_t due_ms;       /* deadline of the answer; 0 = none is due */
     int64_t next_ms;      /* time of the next request; 0 = on connection */
     bool done;
 };
@@ -146,7 +146,7 @@ static bool status_show(const struct inquiry *inquiry, const struct text *answer
     if (run == NULL)
         return err_set(err, ERR_PROTOCOL, "the coordinator's answer is not JSON: %s", error.text);
     if (inquiry->redraws)
-        buffer_text(&out, "\033[H\033[J"); /* to the upper left corner, and erase */
+        buffer_text(&out, "\033[H\033[J"); /* move to the upper left corner and erase */
     if (config->output_json)
         buffer_format(&out, "%.*s\n", (int)answer->size, answer->data);
     else if (config->status_watch && !inquiry->redraws)
@@ -169,7 +169,7 @@ static bool status_send_ask(struct inquiry *inquiry, struct err *err)
     return message_send(inquiry->socket, NULL, &ask, err) || err->code == ERR_FULL;
 }
 
-/* A coordinator that is ending breaks off a handshake too. After an answer, only the second refusal counts. */
+/* A coordinator that is ending also breaks off a handshake. So after an answer, only the second refusal counts. */
 static bool status_refused(struct inquiry *inquiry, struct err *err)
 {
     if (inquiry->answered && ++inquiry->refusals < 2 && !monitor_is_spent(inquiry->monitor))

@@ -1,8 +1,8 @@
 /* cmd_train.c - `lstmq train`: a coordinator and its workers in one process.
  *
- * This thread runs the coordinator's loop; each of the workers that main.c handed in runs on a thread of its own. They
- * share nothing but one ZeroMQ context, and the hub where several sum their gradients, and speak over inproc, so a
- * cluster differs in the endpoint alone. */
+ * This thread runs the coordinator's loop. Each worker, a function that main.c passes, runs on its own thread. They
+ * share only one ZeroMQ context and, with several workers, the hub that sums their gradients. They speak over inproc,
+ * so a cluster differs only in its endpoint. */
 #include "coordinator/commands.h"
 #include "coordinator/conduct.h"
 #include "coordinator/run/resume.h"
@@ -16,29 +16,29 @@
 #include <unistd.h>
 #include <zmq.h>
 
-/* Open files of a run: at most 24 with one worker and 44 with eight; the rest is reserve. */
+/* Open files of a run: at most 24 with one worker and 44 with eight; the rest is a reserve. */
 enum { TRAIN_FILES = 28, TRAIN_WORKER_FILES = 4 };
 
 static const char train_endpoint[] = "inproc://lstmq-train";
 
-/* An embedded worker: written by its thread until `ended` has been raised for it, then by nobody. */
+/* An embedded worker. Its thread writes here until it has raised `ended`; after that, the fields do not change. */
 struct embedded {
     struct session *session;
     pthread_t thread;
-    _Atomic bool ended; /* the thread is done */
-    bool seen;          /* and the loop knows */
-    bool done;          /* what it returned */
+    _Atomic bool ended; /* its thread has returned */
+    bool seen;          /* the loop has noticed */
+    bool done;          /* what its function returned */
     struct err err;
 };
 
 struct session {
     struct config config;
-    struct config own; /* the workers': each its share of the cores */
+    struct config own; /* the workers' options: each has its share of the cores */
     struct conduct conduct;
     const struct train_worker *functions;
     void *context, *socket;
-    void *hub; /* where there are several workers */
-    int ended; /* eventfd: a worker's thread is done */
+    void *hub; /* NULL with one worker */
+    int ended; /* eventfd: a worker's thread has returned */
     struct embedded *workers;
     size_t count;
 };
@@ -62,7 +62,7 @@ static bool train_message_waits(const struct session *session)
     return zmq_getsockopt(session->socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN) != 0;
 }
 
-/* A worker's thread has ended. What it said before that comes first; then it is missed, unless the run is over. */
+/* A worker's thread has returned. Its last messages are read first; then it counts as lost, unless the run is over. */
 static bool train_missed(struct session *session, struct embedded *worker, struct err *err)
 {
     worker->seen = true;
@@ -121,7 +121,7 @@ static bool train_open(struct session *session, struct err *err)
            loop_add_fd(session->conduct.loop, session->ended, train_on_worker_ended, session, err) != 0;
 }
 
-/* The cores are shared out when nothing else was said. */
+/* Share the cores among the workers, unless train.threads is given. */
 static int64_t cmd_train_threads(const struct config *config)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -151,7 +151,7 @@ static bool train_start_workers(struct session *session, struct err *err)
     return true;
 }
 
-/* Whatever the workers wait for on their sockets fails from now on, so their threads end. */
+/* From now on the workers' sockets fail, so their threads end. */
 static void train_close(struct session *session)
 {
     if (session->count > 0)

@@ -1,7 +1,6 @@
 /* commands.h - the commands that own a run: rows of main.c's table, each in its cmd_NAME.c.
  *
- * The coordinator knows no model: main.c hands in the function that runs a worker against an endpoint of this
- * process. */
+ * The coordinator knows no model: main.c passes the function that runs a worker against an endpoint of this process. */
 #ifndef LSTMQ_COORDINATOR_COMMANDS_H
 #define LSTMQ_COORDINATOR_COMMANDS_H
 

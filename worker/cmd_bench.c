@@ -1,4 +1,4 @@
-/* `lstmq bench`: how fast this machine computes, measured on work of the recipe's shape. */
+/* cmd_bench.c - `lstmq bench`: how fast this machine computes, measured on work of the recipe's shape. */
 #include "kernels/backend.h"
 #include "proto/base/version.h"
 #include "worker/bench/bench.h"
@@ -43,7 +43,7 @@ static void bench_head(struct bench *bench)
                       (int)config->train_batch);
 }
 
-/* What was measured is shown as soon as it is known: a section can take a minute. */
+/* Print each section as soon as it is measured: one can take a minute. */
 static bool bench_show(struct bench *bench, struct err *err)
 {
     bool ok = command_print(&bench->out, err);

@@ -14,12 +14,12 @@
 #include <pthread.h>
 
 struct display {
-    bool live;            /* a line that is redrawn                                    */
+    bool live;            /* a line that is redrawn */
     bool shown;           /* false with run.progress none, and once the reader is gone */
-    pthread_mutex_t lock; /* over drawn: log lines of other threads take the line away */
-    bool drawn;           /* the live line stands on the terminal */
-    int64_t drawn_ms;     /* when it was drawn last */
-    bool headed;          /* the plain lines' heading was printed */
+    pthread_mutex_t lock; /* protects drawn: log lines of other threads clear the line */
+    bool drawn;           /* the live line is on the terminal */
+    int64_t drawn_ms;     /* when it was last drawn */
+    bool headed;          /* the heading of the plain lines was printed */
     uint64_t epochs;      /* of the whole run */
 };
 
@@ -32,18 +32,18 @@ struct progress_moment {
     const char *doing;        /* "training", "validating", "saving" */
 };
 
-/* What the table at the end says. */
+/* The content of the table at the end. */
 struct progress_summary {
     const char *dir, *status; /* "finished", "stopped early", "interrupted" */
     uint64_t epochs_done, steps;
-    double tgt_tok_per_s;             /* mean over all epochs; NAN = not known */
-    double seconds;                   /* training and validation, all parts of the run */
-    const struct epoch_metrics *best; /* NULL = no epoch was completed */
+    double tgt_tok_per_s;             /* mean over all epochs; NAN = unknown */
+    double seconds;                   /* training and validation, over all parts of the run */
+    const struct epoch_metrics *best; /* NULL = no completed epoch */
     bool has_checkpoint, has_report;
 };
 
 void progress_open(struct display *display, enum progress mode, uint64_t epochs);
-/* Takes the live line away. */
+/* Removes the live line. */
 void progress_close(struct display *display);
 
 void progress_moment(struct display *display, const struct progress_moment *moment);

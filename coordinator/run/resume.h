@@ -20,7 +20,7 @@ bool resume_config(const struct command *self, int argc, char **argv, struct con
  * every option, so that lstmq did not write it. Call it after run_open. */
 bool resume_may_record(const struct config *config, struct err *err);
 
-/* Write RUN/options.yaml. A failure is logged: training does not need it. */
+/* Write RUN/options.yaml. A failure is only logged, because training does not need the file. */
 void resume_record(const struct config *config);
 
 #endif

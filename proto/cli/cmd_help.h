@@ -1,4 +1,4 @@
-/* cmd_help.h - the command that explains the others: a row of main.c's table, which is handed in. */
+/* cmd_help.h - the command that explains the others; main.c passes its table. */
 #ifndef LSTMQ_PROTO_CLI_CMD_HELP_H
 #define LSTMQ_PROTO_CLI_CMD_HELP_H
 

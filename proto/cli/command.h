@@ -1,4 +1,6 @@
-/* command.h - a row of main.c's table: what `lstmq NAME` does and what its help page says. Static data, read-only. */
+/* command.h - a row of main.c's table: what `lstmq NAME` does, and its help page.
+ *
+ * Static data, read-only. The functions open a command: options, logger, --help and --dump-config. Main thread. */
 #ifndef LSTMQ_PROTO_CLI_COMMAND_H
 #define LSTMQ_PROTO_CLI_COMMAND_H
 
@@ -11,13 +13,13 @@ struct command {
     const char *synopsis;    /* "[--config FILE] --data.pairs FILE" */
     const char *summary;     /* one line, no full stop */
     const char *description; /* a paragraph or two of plain text */
-    int words;               /* most words beside options */
+    int words;               /* most words besides options */
     /* argv[0] is the command's name. Prints its result on stdout; a failure is err, which main.c prints. */
     bool (*run)(const struct command *self, int argc, char **argv, struct err *err);
 };
 
-/* What every command does first: defaults, then config_arguments, then the logger is opened under the command's name.
- * True with *done when --help or --dump-config was answered on stdout. */
+/* The first call of every command: defaults, then config_arguments, then the logger under the command's name. True with
+ * *done: --help or --dump-config was answered on stdout. */
 bool command_config(const struct command *self, int argc, char **argv, struct config *config, int *words, bool *done,
                     struct err *err);
 
@@ -33,13 +35,13 @@ bool command_arguments(const struct command *self, int argc, char **argv, struct
 bool command_answer(const struct command *self, const struct config *config, enum config_request what, bool *done,
                     struct err *err);
 
-/* Whether the arguments contain --log.format json: for errors that end a command before its arguments are parsed. */
+/* Whether the arguments contain --log.format json, for errors before the arguments are parsed. */
 bool command_wants_json(int argc, char **argv);
 
-/* The row named `name`; ERR_USAGE with a "did you mean" where there is none. */
+/* The row named `name`. ERR_USAGE suggests a name if there is none. */
 const struct command *command_find(const struct command *table, size_t count, const char *name, struct err *err);
 
-/* All of `text` to stdout, and out of its buffer: ERR_IO when it does not get there. */
+/* Write all of `text` to stdout and flush it. ERR_IO: that failed. */
 bool command_print(const struct buffer *text, struct err *err);
 
 #endif

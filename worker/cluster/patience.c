@@ -1,4 +1,4 @@
-/* patience.c - waiting for a coordinator; see patience.h. */
+/* patience.c - wait for a coordinator; see patience.h. */
 #include "worker/cluster/patience.h"
 
 #include "proto/base/clock.h"
@@ -9,10 +9,10 @@
 #include <stdio.h>
 
 enum {
-    SAY_MS = 1000,      /* without a connection until the wait is logged */
+    SAY_MS = 1000,      /* without a connection, before the wait is logged */
     REPEAT_MS = 60000,  /* between two lines about failures */
-    REPLACE_MS = 1000,  /* from the end of a link that does not try again to another */
-    FAILURES_ENOUGH = 2 /* to be sure, where a connection stood before */
+    REPLACE_MS = 1000,  /* from the end of a link that does not retry to the next link */
+    FAILURES_ENOUGH = 2 /* that count as certain after a successful connection */
 };
 
 void patience_begin(struct patience *patience)
@@ -39,7 +39,7 @@ static const char *patience_advice(const struct patience *patience, char line[ER
     return line;
 }
 
-/* A coordinator that is just ending breaks off a handshake too: where the keys were right once, one failure says
+/* A coordinator that is ending also breaks off a handshake. After a successful connection, one failure proves
  * nothing. */
 void patience_failed(struct patience *patience, enum monitor_news failure, bool spent)
 {

@@ -12,8 +12,8 @@
 
 struct patience {
     const struct worker_options *options;
-    int64_t lost_ms;           /* disconnected since; 0 = connected */
-    bool stood;                /* one stood before, so the keys were right once */
+    int64_t lost_ms;           /* disconnected since (ms); 0 = connected */
+    bool stood;                /* it was connected before, so the keys are right */
     bool says_waiting;         /* the wait was logged */
     enum monitor_news failure; /* UNREACHED, SILENT or REFUSED: how the newest attempt ended */
     unsigned failures;         /* that were SILENT or REFUSED, since a connection stood */
@@ -25,14 +25,14 @@ struct patience {
 /* A link begins to connect. */
 void patience_begin(struct patience *patience);
 
-/* The connection stands. */
+/* The connection is established. */
 void patience_rest(struct patience *patience);
 
 /* An attempt to connect ended in `failure`. `spent`: the link does not try again. */
 void patience_failed(struct patience *patience, enum monitor_news failure, bool spent);
 
-/* To be called every 100 ms or so while there is no connection. *replace: close the link and open another. ERR_FAILED
- * when the wait is over. */
+/* Call it about every 100 ms while disconnected. *replace: close the link and open another. ERR_FAILED: the wait is
+ * over. */
 bool patience_tick(struct patience *patience, bool *replace, struct err *err);
 
 #endif
