@@ -2,10 +2,9 @@
  *
  * One thread: the loop owns the listening socket, the ZAP handler that checks keys, and the watch that limits
  * connections. The run folder's journal holds what must survive a kill. */
-#include "coordinator/commands.h"
 #include "coordinator/conduct.h"
-#include "coordinator/run/resume.h"
 #include "proto/base/log.h"
+#include "proto/cli/commands.h"
 #include "proto/wire/auth/keyring.h"
 #include "proto/wire/socket.h"
 
@@ -110,17 +109,13 @@ static bool coordinator_coordinate(struct service *service, int argc, char **arg
     return done;
 }
 
-bool cmd_coordinator(const struct command *self, int argc, char **argv, struct err *err)
+bool cmd_coordinator(const struct command_call *call, struct err *err)
 {
-    bool done = false;
     struct service *service = calloc(1, sizeof *service);
     if (service == NULL)
         return err_set(err, ERR_MEMORY, "no memory for a coordinator");
-    bool ok = resume_config(self, argc, argv, &service->config, &done, err);
-    if (ok && !done) {
-        command_outlive_readers();
-        ok = coordinator_coordinate(service, argc, argv, err);
-    }
+    service->config = *call->config;
+    bool ok = coordinator_coordinate(service, call->argc, call->argv, err);
     free(service);
     return ok;
 }

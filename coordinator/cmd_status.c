@@ -3,10 +3,10 @@
  * A monitor watches the connection. So the command fails at once if no coordinator listens, or if the key is refused.
  * Only a silent peer takes ANSWER_MS. With --watch, the run is over when a coordinator that answered before cannot be
  * reached. */
-#include "coordinator/commands.h"
 #include "proto/base/buffer.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/cli/commands.h"
 #include "proto/cli/terminal.h"
 #include "proto/wire/auth/keyring.h"
 #include "proto/wire/message.h"
@@ -303,10 +303,7 @@ static bool status_ask(const struct config *config, struct err *err)
     return ok;
 }
 
-bool cmd_status(const struct command *self, int argc, char **argv, struct err *err)
+bool cmd_status(const struct command_call *call, struct err *err)
 {
-    struct config config;
-    bool done = false;
-    int words;
-    return command_config(self, argc, argv, &config, &words, &done, err) && (done || status_ask(&config, err));
+    return status_ask(call->config, err);
 }

@@ -5,10 +5,10 @@
  * normalised as in training stand beside them. Only pairs with two sides are scored, but each line of the file has its
  * place among the translations. */
 #include "proto/base/log.h"
+#include "proto/cli/commands.h"
 #include "proto/score/bleu.h"
 #include "proto/store/json_print.h"
 #include "proto/text/pairs.h"
-#include "worker/commands.h"
 #include "worker/model/translator.h"
 
 #include <inttypes.h>
@@ -293,19 +293,12 @@ static bool evaluate_evaluate(struct translator *translator, const struct config
     return ok;
 }
 
-bool cmd_evaluate(const struct command *self, int argc, char **argv, struct err *err)
+bool cmd_evaluate(const struct command_call *call, struct err *err)
 {
-    struct config config;
     struct translator translator;
-    int words;
-    bool done;
-    if (!command_config(self, argc, argv, &config, &words, &done, err))
+    if (!translator_open(&translator, call->config, err))
         return false;
-    if (done)
-        return true;
-    if (!translator_open(&translator, &config, err))
-        return false;
-    bool ok = evaluate_evaluate(&translator, &config, err);
+    bool ok = evaluate_evaluate(&translator, call->config, err);
     translator_close(&translator);
     return ok;
 }

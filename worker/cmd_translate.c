@@ -4,10 +4,10 @@
  * file is translated in large batches. A line that could not be translated as written is named on stderr, by its
  * number. */
 #include "proto/base/log.h"
+#include "proto/cli/commands.h"
 #include "proto/text/form.h"
 #include "proto/text/lines.h"
 #include "proto/text/normalise.h"
-#include "worker/commands.h"
 #include "worker/model/translator.h"
 
 #include <errno.h>
@@ -243,17 +243,10 @@ static bool translate_run(struct translator *translator, struct err *err)
     return ok;
 }
 
-bool cmd_translate(const struct command *self, int argc, char **argv, struct err *err)
+bool cmd_translate(const struct command_call *call, struct err *err)
 {
-    struct config config;
     struct translator translator;
-    int words;
-    bool done;
-    if (!command_config(self, argc, argv, &config, &words, &done, err))
-        return false;
-    if (done)
-        return true;
-    if (!translator_open(&translator, &config, err))
+    if (!translator_open(&translator, call->config, err))
         return false;
     bool ok = translate_run(&translator, err);
     translator_close(&translator);

@@ -100,13 +100,14 @@ static bool resume_check_files(const struct command *self, const struct config *
     return true;
 }
 
-/* Complete `config` with the run's options. `runs`: the command will run, so its files are checked. */
-static bool resume_complete(const struct command *self, struct config *config, struct config_given *given, bool runs,
-                            struct err *err)
+bool resume_config(const struct command *self, struct config *config, struct config_given *given, bool runs,
+                   struct err *err)
 {
     struct config run;
     bool found;
     size_t count;
+    if (!config->run_resume)
+        return true;
     if (!resume_find(config->run_dir, &run, &found, err))
         return false;
     if (!found)
@@ -120,19 +121,6 @@ static bool resume_complete(const struct command *self, struct config *config, s
         given->row[config_option("train.shards") - config_options(&count)] = false;
     return config_resume(config, given, &run, config->run_dir, err) &&
            (!runs || resume_check_files(self, config, given, err));
-}
-
-bool resume_config(const struct command *self, int argc, char **argv, struct config *config, bool *done,
-                   struct err *err)
-{
-    enum config_request what;
-    struct config_given given;
-    int words;
-    if (!command_arguments(self, argc, argv, config, &words, &what, &given, err))
-        return false;
-    if (what != CONFIG_HELP && config->run_resume && !resume_complete(self, config, &given, what == CONFIG_RUN, err))
-        return false;
-    return command_answer(self, config, what, done, err);
 }
 
 bool resume_may_record(const struct config *config, struct err *err)

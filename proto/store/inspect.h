@@ -6,7 +6,8 @@
 #ifndef LSTMQ_PROTO_STORE_INSPECT_H
 #define LSTMQ_PROTO_STORE_INSPECT_H
 
-#include "proto/cli/command.h"
+#include "proto/base/buffer.h"
+#include "proto/base/err.h"
 #include "proto/store/checkpoint.h"
 #include "proto/store/steps.h"
 
