@@ -4,7 +4,7 @@
 #include "coordinator/run/resume.h"
 #include "coordinator/run/tally.h"
 #include "proto/base/log.h"
-#include "proto/store/links.h"
+#include "proto/store/checkpoint_links.h"
 
 #include <inttypes.h>
 #include <string.h>

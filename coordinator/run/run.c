@@ -2,9 +2,9 @@
 #include "coordinator/run/run.h"
 
 #include "proto/base/log.h"
+#include "proto/store/checkpoint_links.h"
 #include "proto/store/file.h"
 #include "proto/store/json_print.h"
-#include "proto/store/links.h"
 #include "proto/store/steps.h"
 
 #include <dirent.h>

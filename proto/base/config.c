@@ -48,7 +48,8 @@ const struct option_row *config_option(const char *key)
     for (size_t i = 0; i < CONFIG_OPTIONS; i++)
         if (strcmp(config_rows[i].key, key) == 0)
             return &config_rows[i];
-    return NULL;
+    const char *renamed = config_renamed(key);
+    return renamed == NULL ? NULL : config_option(renamed);
 }
 
 void config_defaults(struct config *config)

@@ -93,7 +93,7 @@ struct option_row {
 /* All rows, in order, and their number. */
 const struct option_row *config_options(size_t *count);
 
-/* The row of a key; NULL = unknown. */
+/* The row of a key, or of an older version's key for it; NULL = unknown. */
 const struct option_row *config_option(const char *key);
 
 void config_defaults(struct config *config);
@@ -106,15 +106,18 @@ bool config_set(struct config *config, const char *key, const char *text, struct
 /* Append a row's value to `out`, as config_set reads it; numbers keep every bit. */
 void config_get(const struct config *config, const struct option_row *row, struct buffer *out);
 
-/* The key that `name` means, which is no option: the same letters with other '-', '_' and '.' between them, or the name
- * of another tool. NULL = none is known. */
+/* The key that `name` probably means, if `name` is not an option: equal letters with other '-', '_' and '.', or another
+ * tool's name. NULL = unknown. */
 const char *config_foreign(const char *name);
 
-/* Whether other tools call the length of training so, in steps: here it is counted in epochs. */
+/* Whether `name` is another tool's name for the length of training in steps; here it is counted in epochs. */
 bool config_is_length(const char *name);
 
-/* Whether `name` is a number of steps. Then no option with a similar name means the same: log.steps does not. */
+/* Whether `name` is a number of steps. No option with a similar name has that meaning: log.steps has another. */
 bool config_counts_steps(const char *name);
+
+/* The key that an older version called `key`; NULL = none. */
+const char *config_renamed(const char *key);
 
 /* The options that a file or the command line gave, by their index in the table. */
 struct config_given {

@@ -4,6 +4,7 @@
  * keeps its state in global variables, and it has no optional value before a word. */
 #include "proto/base/config.h"
 
+#include "proto/base/log.h"
 #include "proto/base/typed.h"
 
 #include <stdio.h>
@@ -17,6 +18,7 @@ struct item {
     const struct option_row *row; /* OPTION */
     char *text;                   /* WORD */
     const char *value;            /* OPTION and CONFIG */
+    bool renamed;                 /* OPTION: given by an older version's name */
 };
 
 struct scan {
@@ -43,7 +45,8 @@ static const struct option_row *arguments_find(const char *name, unsigned comman
         if ((rows[i].commands & command) != 0 &&
             (strcmp(rows[i].key, name) == 0 || (rows[i].alias != NULL && strcmp(rows[i].alias, name) == 0)))
             return &rows[i];
-    return NULL;
+    const char *renamed = config_renamed(name);
+    return renamed == NULL ? NULL : arguments_find(renamed, command);
 }
 
 static bool arguments_exists(const char *name)
@@ -135,6 +138,7 @@ static bool arguments_long_option(struct scan *scan, const char *argument, struc
     }
     item->kind = ITEM_OPTION;
     item->row = arguments_find(name, scan->command);
+    item->renamed = config_renamed(name) != NULL;
     if (item->row != NULL)
         return item->row->type == OPTION_TYPE_BOOL ? arguments_bool_value(scan, argument, &item->value, err)
                                                    : arguments_value(scan, argument, &item->value, err);
@@ -216,6 +220,9 @@ bool config_arguments(struct config *config, unsigned command, int argc, char **
             return false;
         if (item.kind == ITEM_OPTION && !config_set(config, item.row->key, item.value, err))
             return false;
+        if (item.renamed)
+            log_say(LOG_WARN, "option_renamed", LOG_FIELDS(LOG_TEXT("option", item.row->key)),
+                    "an option has a new name: use --%s", item.row->key);
         if (item.kind == ITEM_OPTION && given != NULL)
             given->row[item.row - config_options(&count)] = true;
         /* A word moves to the front, over arguments that were read. */

@@ -1,8 +1,8 @@
 /* checkpoint.c - write a checkpoint: fill a hidden folder, seal it with the manifest, rename it. */
 #include "proto/store/checkpoint.h"
 
+#include "proto/store/checkpoint_links.h"
 #include "proto/store/file.h"
-#include "proto/store/links.h"
 #include "proto/store/steps.h"
 
 #include <errno.h>

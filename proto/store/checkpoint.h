@@ -5,7 +5,7 @@
  *   RUN/step-00001200/state.json              struct checkpoint_state
  *   RUN/step-00001200/src.vocab, tgt.vocab
  *   RUN/step-00001200/manifest.json           size and xxh3 of each file above, see manifest.h; written last
- *   RUN/latest, RUN/best                      relative links to such folders, changed atomically; links.h
+ *   RUN/latest, RUN/best                      relative links to such folders, changed atomically; checkpoint_links.h
  *
  * Life: checkpoint_begin makes RUN/.step-00001200.partial. checkpoint_write appends bytes to its files as they arrive.
  * checkpoint_commit writes the manifest, syncs each file and the folder, renames the folder and syncs RUN.

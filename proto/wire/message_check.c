@@ -1,6 +1,6 @@
 /* message_check.c - the rules for a message's values, for both directions. */
+#include "proto/wire/message_pack.h"
 #include "proto/wire/message_table.h"
-#include "proto/wire/pack.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 /* message_decode.c - from untrusted frames to a struct message. */
+#include "proto/wire/message_pack.h"
 #include "proto/wire/message_table.h"
-#include "proto/wire/pack.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

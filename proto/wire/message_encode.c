@@ -1,6 +1,6 @@
 /* message_encode.c - from a struct message to frames, and the life of frames. */
+#include "proto/wire/message_pack.h"
 #include "proto/wire/message_table.h"
-#include "proto/wire/pack.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -13,8 +13,8 @@
 #ifndef LSTMQ_WORKER_CLUSTER_SESSION_H
 #define LSTMQ_WORKER_CLUSTER_SESSION_H
 
+#include "worker/cluster/options.h"
 #include "worker/cluster/shared.h"
-#include "worker/cluster/worker.h"
 #include "worker/model/decode.h"
 #include "worker/train/train_step.h"
 

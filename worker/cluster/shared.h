@@ -11,13 +11,12 @@
 #include <stdatomic.h>
 
 struct worker_shared {
-    struct zap *zap; /* the loop thread's, for the ring's sockets; NULL without a ring; set before both threads begin */
-    struct watch *watch;   /* the loop thread's, for the ring's socket; NULL without a ring; set before both threads
-                            * begin */
+    /* The loop thread's, for the ring's sockets; NULL without a ring. Set before both threads begin. */
+    struct zap *zap;
+    struct watch *watch;
     _Atomic uint64_t over; /* generations below this one are over; UINT64_MAX = the worker ends */
     _Atomic uint64_t step; /* finished steps, for RESIGN */
-    _Atomic bool parts;    /* the compute thread is ending: this is its last message, and a broken connection no longer
-                            * matters */
+    _Atomic bool parts;    /* the compute thread is ending: after its last message a broken connection is no matter */
     pthread_mutex_t lock;
     struct collective *collective; /* the compute thread's, to abort it; NULL = none; protected by `lock` */
 };

@@ -12,7 +12,7 @@
 #include "proto/wire/watch.h"
 #include "worker/cluster/link.h"
 #include "worker/cluster/parcel.h"
-#include "worker/cluster/patience.h"
+#include "worker/cluster/reconnect.h"
 #include "worker/cluster/roll.h"
 #include "worker/cluster/session.h"
 
@@ -53,7 +53,7 @@ struct worker {
     bool welcomed;                /* on this connection */
     unsigned hellos;              /* signalled and not yet sent; only the last one is for this connection */
     int64_t heard_ms;             /* when the coordinator last sent a message */
-    struct patience patience;     /* while disconnected */
+    struct reconnect reconnect;   /* while disconnected */
     int64_t again_ms[AGAIN_MOST];
     unsigned again;      /* reconnections so far */
     int signals;         /* signalfd, or -1 */
@@ -160,7 +160,7 @@ static bool worker_send_signal(struct worker *worker, enum worker_signal signal,
 static bool worker_connected(struct worker *worker, struct err *err)
 {
     worker->heard_ms = clock_ms();
-    patience_rest(&worker->patience);
+    reconnect_done(&worker->reconnect);
     if (worker->link.monitor != NULL)
         log_event(LOG_INFO, "connected", LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint)),
                   "connected to the coordinator at %s", worker->options->endpoint);
@@ -178,7 +178,7 @@ static bool worker_on_monitor(void *context, struct err *err)
     if (news == MONITOR_STANDS)
         return worker_connected(worker, err);
     if (news == MONITOR_UNREACHED || news == MONITOR_SILENT || news == MONITOR_REFUSED)
-        patience_failed(&worker->patience, news, monitor_is_spent(worker->link.monitor));
+        reconnect_failed(&worker->reconnect, news, monitor_is_spent(worker->link.monitor));
     if (news != MONITOR_BROKE || atomic_load(&worker->shared.parts))
         return true;
     log_event(LOG_WARN, "connection_broken", LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint)),
@@ -194,7 +194,7 @@ static bool worker_connect(struct worker *worker, struct err *err)
         socket.keys = &options->keyring->own;
         socket.server_key = options->keyring->server.key;
     }
-    patience_begin(&worker->patience);
+    reconnect_begin(&worker->reconnect);
     if (!link_open(&worker->link, socket, options->endpoint, err))
         return false;
     if (!worker->inward.blocked && !worker_watch(worker, &worker->inward, err))
@@ -380,7 +380,7 @@ static bool worker_waited(const struct worker *worker, int64_t now)
 static bool worker_on_tick(void *context, struct err *err)
 {
     struct worker *worker = context;
-    int64_t now = clock_ms(), silence_ms = worker->options->config->worker_silence;
+    int64_t now = clock_ms(), silence_ms = worker->options->config->worker_heartbeat_timeout;
     bool replace;
     if (!worker_resign(worker, err))
         return false;
@@ -391,11 +391,12 @@ static bool worker_on_tick(void *context, struct err *err)
     if (worker->link.monitor == NULL || atomic_load(&worker->shared.parts))
         return true;
     if (!worker->link.stands)
-        return patience_tick(&worker->patience, &replace, err) && (!replace || worker_reconnect(worker, err));
+        return reconnect_tick(&worker->reconnect, &replace, err) && (!replace || worker_reconnect(worker, err));
     if (silence_ms > 0 && now - worker->heard_ms > silence_ms) {
         log_event(LOG_WARN, "coordinator_silent",
                   LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint), LOG_INT("ms", now - worker->heard_ms)),
-                  "nothing was heard from the coordinator for %" PRId64 " ms (worker.silence); connecting again",
+                  "nothing was heard from the coordinator for %" PRId64
+                  " ms (worker.heartbeat_timeout); connecting again",
                   now - worker->heard_ms);
         return worker_reconnect(worker, err);
     }
@@ -538,7 +539,7 @@ bool worker_check(const struct config *config, struct err *err)
 
 bool worker_run(const struct worker_options *options, struct err *err)
 {
-    struct worker worker = {.options = options, .signals = -1, .patience = {.options = options}};
+    struct worker worker = {.options = options, .signals = -1, .reconnect = {.options = options}};
     pthread_mutex_init(&worker.shared.lock, NULL);
     struct err why = {0};
     bool ok = worker_open(&worker, &why) && loop_run(worker.loop, &why);

@@ -8,31 +8,11 @@
  *
  * After a broken connection the worker connects again, and the compute thread sends HELLO with the state that it holds.
  * A worker ends with the coordinator's DISMISS or ERROR, with a signal, or when the coordinator cannot be reached for
- * worker.patience seconds. */
+ * worker.reconnect_timeout seconds. */
 #ifndef LSTMQ_WORKER_CLUSTER_WORKER_H
 #define LSTMQ_WORKER_CLUSTER_WORKER_H
 
-#include "proto/base/config.h"
-#include "proto/wire/auth/keyring.h"
-
-struct local_hub;
-
-struct worker_options {
-    void *zmq_context;    /* not owned */
-    const char *endpoint; /* the coordinator's; inproc, ipc or tcp */
-    /* Only this host's options count: train.device, train.threads, train.precision, worker.*. WELCOME brings the rest
-     * of the run's configuration. */
-    const struct config *config;
-    struct local_hub *hub;         /* sums gradients within one process; NULL = the workers form a ring */
-    const struct keyring *keyring; /* a client's; NULL or unused = connections without keys */
-    bool signals;                  /* SIGTERM, SIGINT and SIGHUP make the worker resign; false: the caller handles
-                                    * them */
-};
-
-static inline bool worker_has_keys(const struct worker_options *options)
-{
-    return options->keyring != NULL && options->keyring->used;
-}
+#include "worker/cluster/options.h"
 
 /* Whether this machine has the device and precision of `config`. ERR_USAGE: it has not. */
 bool worker_check(const struct config *config, struct err *err);

@@ -1,9 +1,9 @@
-/* links.c - restore the two links of a run; see links.h.
+/* checkpoint_links.c - restore the two links of a run; see checkpoint_links.h.
  *
  * The link is made beside the folder under its partial name, and the two change places. On a file system that cannot do
  * this, the folder takes the partial name first. So a folder under the partial name is a copy whose link may be
  * missing. */
-#include "proto/store/links.h"
+#include "proto/store/checkpoint_links.h"
 
 #include "proto/base/log.h"
 #include "proto/store/checkpoint.h"

@@ -1,5 +1,5 @@
-/* pack.c - the check before msgpack-c, and the reader and writer of maps. */
-#include "proto/wire/pack.h"
+/* message_pack.c - the check before msgpack-c, and the reader and writer of maps. */
+#include "proto/wire/message_pack.h"
 
 #include <string.h>
 

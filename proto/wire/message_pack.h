@@ -1,4 +1,4 @@
-/* pack.h - maps in msgpack: written with msgpack-c, and checked before msgpack-c reads them.
+/* message_pack.h - maps in msgpack: written with msgpack-c, and checked before msgpack-c reads them.
  *
  * msgpack-c allocates what a container claims before it has read one item. It accepts bytes after the object and
  * repeated keys, and does not check text. So pack_open first walks over the bytes without allocating, and refuses what
@@ -7,8 +7,8 @@
  * A reader that failed stays in error: it returns 0 or empty text until pack_close, which returns the first failure. So
  * a caller reads a whole record without a test after each field. Text from a reader points into the bytes that it was
  * opened on. The caller owns both. One thread at a time. Internal to proto/wire. */
-#ifndef LSTMQ_PROTO_WIRE_PACK_H
-#define LSTMQ_PROTO_WIRE_PACK_H
+#ifndef LSTMQ_PROTO_WIRE_MESSAGE_PACK_H
+#define LSTMQ_PROTO_WIRE_MESSAGE_PACK_H
 
 #include "proto/base/buffer.h"
 #include "proto/base/err.h"

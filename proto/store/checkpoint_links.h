@@ -1,12 +1,12 @@
-/* links.h - restore RUN/best and RUN/latest in a copied run.
+/* checkpoint_links.h - restore RUN/best and RUN/latest in a copied run.
  *
  * `cp -rL` turns the two links into folders, and some archives drop links. A training run needs the links: it calls
  * links_settle before it reads the run, and before each checkpoint. If the checkpoint in such a folder also exists as
  * step-N, a link replaces the folder; otherwise the folder becomes step-N. No valid checkpoint is lost, even if the
  * process is killed midway. Readers accept both forms. Keeps no state. The caller must be the only writer of the
  * run. */
-#ifndef LSTMQ_PROTO_STORE_LINKS_H
-#define LSTMQ_PROTO_STORE_LINKS_H
+#ifndef LSTMQ_PROTO_STORE_CHECKPOINT_LINKS_H
+#define LSTMQ_PROTO_STORE_CHECKPOINT_LINKS_H
 
 #include "proto/base/err.h"
 
