@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The rules of lint.sh that need no compiler. Reads the git checkout in the working folder; a finding is a line on stdout.
+"""The rules of lint.sh that need no compiler. Reads the git checkout in the working folder; a finding is a line on
+stdout.
 
-A rule is a function that takes the files and yields findings (path, line, rule, what). Files are those that git tracks, and
-untracked ones that it does not ignore.
-"""
+A rule is a function that takes the files and yields findings (path, line, rule, what). Files are those that git tracks,
+and untracked ones that it does not ignore."""
 import collections
 import os
 import re
