@@ -50,7 +50,7 @@ static double status_real(const json_t *object, const char *key)
     return json_number_value(json_object_get(object, key));
 }
 
-/* A redrawn line must not wrap, so its host is cut; in a pipe it is whole. */
+/* A redrawn line must not wrap, so its host is truncated; in a pipe it is complete. */
 static void status_format_member(const json_t *member, int host_width, struct buffer *out)
 {
     const json_t *rank = json_object_get(member, "rank");
@@ -81,7 +81,7 @@ static void status_format_speed(const json_t *run, struct buffer *out)
         buffer_text(out, "no speed in this epoch yet");
 }
 
-/* Append `text`. Each of its TABs becomes a space, or a line break where the part after it does not fit. */
+/* Append `text`. Each of its TABs becomes a space, or a line break if the part after it does not fit. */
 static void status_fold(const char *text, size_t width, struct buffer *out)
 {
     for (size_t column = 0; *text != '\0';) {

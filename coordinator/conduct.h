@@ -36,8 +36,8 @@ struct conduct {
     bool signalled; /* the first signal has arrived */
 };
 
-/* Read the data, open the run folder, find where the run stands. argv are the command's words, for the report; they
- * must outlive the conduct. *over: there is nothing left to do. Call conduct_close whatever it returns. */
+/* Read the data, open the run folder, find the run's position. argv are the command's words, for the report; they must
+ * outlive the conduct. *over: nothing is left to do. Call conduct_close in any case. */
 bool conduct_prepare(struct conduct *conduct, const struct config *config, int argc, char **argv, bool *over,
                      struct err *err);
 
@@ -48,9 +48,8 @@ bool conduct_open_loop(struct conduct *conduct, struct err *err);
 bool conduct_open_trainer(struct conduct *conduct, void *socket, struct watch *watch, struct journal *journal,
                           struct ledger *ledger, struct err *err);
 
-/* Record the options, then run the loop to the end of the run. Call it once nothing else can fail: a start that fails
- * must leave the options of the run as they were. ERR_INTERRUPTED after a signal; ERR_IO where the last state could not
- * be saved. */
+/* Record the options, then run the loop to the end of the run. Call it when nothing else can fail: a start that fails
+ * must leave the run's options unchanged. ERR_INTERRUPTED: a signal came. ERR_IO: the last state could not be saved. */
 bool conduct_run(struct conduct *conduct, struct err *err);
 
 /* Call it before the socket is closed. */

@@ -52,7 +52,7 @@ void progress_close(struct display *display)
     pthread_mutex_destroy(&display->lock);
 }
 
-/* A reader that is gone misses the rest. Any other failure stays in stdout, where main.c finds it. */
+/* Without a reader, nothing more is shown. Any other failure stays in stdout, where main.c finds it. */
 static void progress_failed(struct display *display)
 {
     if (errno != EPIPE && errno != EIO)

@@ -1,10 +1,10 @@
-/* progress.h - what a person sees of a run while it goes on.
+/* progress.h - what a user sees of a run while it trains.
  *
- * On a terminal one live line, redrawn at most ten times a second and removed before anything else is printed there
- * (log lines included, from any thread); fields that do not fit in the terminal's width are left out. Piped, one plain
- * line an epoch. Both end with a table. run.progress none prints neither. Everything goes to stdout. When
- * its reader is gone (EPIPE, EIO), nothing more is printed and the run goes on.
- * Coordinator's thread, but for the clearing of the line. */
+ * On a terminal: one live line, redrawn at most ten times a second, and removed before other output (log lines of any
+ * thread included). Fields that do not fit the terminal's width are omitted. In a pipe: one plain line an epoch. Both
+ * end with a table; run.progress none prints neither. All output goes to stdout. Once its reader has gone (EPIPE, EIO),
+ * nothing more is printed and the run continues. The view owns a struct display, from progress_open to progress_close.
+ * Coordinator's thread; other threads only clear the line. */
 #ifndef LSTMQ_COORDINATOR_RUN_PROGRESS_H
 #define LSTMQ_COORDINATOR_RUN_PROGRESS_H
 
@@ -15,7 +15,7 @@
 
 struct display {
     bool live;            /* a line that is redrawn */
-    bool shown;           /* false with run.progress none, and once the reader is gone */
+    bool shown;           /* false with run.progress none, and once the reader has gone */
     pthread_mutex_t lock; /* protects drawn: log lines of other threads clear the line */
     bool drawn;           /* the live line is on the terminal */
     int64_t drawn_ms;     /* when it was last drawn */

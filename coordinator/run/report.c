@@ -130,7 +130,7 @@ static void report_words(struct buffer *out, const char *text)
     }
 }
 
-/* When the page was written, where the run stood then, what wrote it: a killed run does not claim to go on. */
+/* When the page was written, the run's state then, and the program: a killed run must not seem to continue. */
 static void report_slot_written(struct buffer *out, const struct page *page)
 {
     const struct metrics *metrics = page->metrics;

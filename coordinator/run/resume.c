@@ -25,8 +25,8 @@ static const char *resume_lacks(const struct config_given *given)
 
 enum options_file { OPTIONS_MISSING, OPTIONS_UNREADABLE, OPTIONS_READ };
 
-/* The options of an options.yaml, in place of those in `run`; `why` tells why it is unreadable. A last line without its
- * end may be cut within a value ("lr: 0" of "lr: 0.001"): it is left out. */
+/* Replace the options in `run` by those of options.yaml; `why` says why it is unreadable. A last line without a line
+ * end may be truncated within a value ("lr: 0" of "lr: 0.001"), so it is ignored. */
 static enum options_file resume_read(const char *path, struct config *run, struct config_given *given, struct err *why)
 {
     struct buffer text = {0};

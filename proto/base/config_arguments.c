@@ -54,7 +54,7 @@ static bool arguments_exists(const char *name)
     return arguments_find(name, COMMAND_ALL) != NULL;
 }
 
-/* The option that config_foreign finds, where the command has it; NULL = none. */
+/* The option that config_foreign finds, if the command has it; NULL = none. */
 static const char *arguments_translated(const char *name, unsigned command)
 {
     const char *key = config_foreign(name);

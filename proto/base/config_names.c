@@ -22,11 +22,11 @@ static const char *const names_foreign[][2] = {
     {"log_interval", "log.every"},      {"disp_freq", "log.every"},        {"report_every", "log.every"},
 };
 
-/* Their names for the length of training, in steps. */
+/* Other tools' names for the length of training in steps. */
 static const char *const names_lengths[] = {"steps",          "num_steps", "train_steps",
                                             "training_steps", "max_steps", "max_update"};
 
-/* Whether two names differ in '-', '_' and '.' at most. */
+/* Whether two names are equal apart from '-', '_' and '.'. */
 static bool names_same_letters(const char *a, const char *b)
 {
     for (;; a++, b++) {

@@ -26,7 +26,7 @@ enum err_code {
 
 enum { ERR_TEXT = 1024 };
 
-/* What to do where no more files may be opened (EMFILE). */
+/* What to do when no more files can be opened (EMFILE). */
 #define ERR_FEW_FILES "raise ulimit -n"
 
 struct err {

@@ -321,7 +321,7 @@ static bool checkpoint_config_read(json_t *object, const char *name, struct conf
         if (!checkpoint_option_read(key, value, name, config, err))
             return false;
     }
-    /* Before there was a log.format there was one BLEU, against normalised references. */
+    /* A run from before log.format had one BLEU, against normalised references. */
     if (json_object_get(object, "log.format") == NULL && config->train_keep_best == KEEP_BLEU)
         config->train_keep_best = KEEP_BLEU_NORMALISED;
     return true;

@@ -12,10 +12,10 @@ enum { JSON_PRINT_DIGITS = 17 }; /* digits of a real; a reader gets the same bit
  * building it ran out of memory; this, and running out of memory here, set out->failed. */
 void json_print(json_t *root, struct buffer *out);
 
-/* Append a real. JSON has no infinity and no NAN: null stands for both. */
+/* Append a real; null for infinity and NAN, which JSON does not have. */
 void json_print_real(struct buffer *out, double value);
 
-/* Append the member "KEY": VALUE to an object, with a comma before all but its first. */
+/* Append the member "KEY": VALUE to an object, with a comma before all but the first. */
 void json_print_number(struct buffer *out, const char *key, double value);
 
 /* Append the member "KEY": [VALUE, ...], which is not the first of its object. */

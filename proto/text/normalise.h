@@ -29,12 +29,12 @@ struct normalise_count {
 void normalise_counted(enum normalise rule, const char *text, size_t size, struct buffer *out,
                        struct normalise_count *count);
 
-/* Append `text` as a terminal can show it, with U+XXXX for what is not visible. A mark needs a visible character before
- * it. */
+/* Append `text` as a terminal can show it, with U+XXXX for invisible characters. A mark needs a visible character
+ * before it. */
 void normalise_show(const char *text, size_t size, struct buffer *out);
 
-/* Append what the rule removes from `text`: each run of removed characters as normalise_show does, with spaces between
- * the runs. Folded white space does not count. */
+/* Append what the rule removes from `text`: each run of removed characters as in normalise_show, with spaces between
+ * runs. Folded white space does not count. */
 void normalise_removed(enum normalise rule, const char *text, size_t size, struct buffer *out);
 
 /* Words of normalised text, separated by single spaces. */

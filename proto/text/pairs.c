@@ -145,7 +145,7 @@ static bool pairs_add(struct pairs *pairs, const struct pairs_source *source, co
     return !source->keep_raw || pairs_keep_raw(pairs, tgt, err);
 }
 
-/* A pair of empty sides, in the place of a line that holds no pair. */
+/* Add a pair of empty sides for a line that holds no pair. */
 static bool pairs_keep_place(struct pairs *pairs, const struct pairs_source *source, const char *path, uint64_t number,
                              struct err *err)
 {
@@ -178,7 +178,7 @@ struct joint {
 
 static const char pairs_joined[] = "a CR without LF joins this line to one without a TAB. Remove the CR";
 
-/* The example came with the first letter lost. */
+/* The first lost letter set the example. */
 static void pairs_restore_loss(struct pairs_loss *loss, const struct normalise_count *before)
 {
     loss->count = *before;
@@ -246,8 +246,8 @@ static bool pairs_add_tsv_line(struct pairs *pairs, const struct pairs_source *s
     return pairs_add(pairs, source, &sides[0], &sides[1], err);
 }
 
-/* Empty lines at the end of a TSV file are no lines, unless places are kept. Before a line that is not empty they are
- * bad ones. So they wait. */
+/* Trailing empty lines of a TSV file do not count, unless places are kept. An empty line before another line is a bad
+ * one. So empty lines are counted until the next line is known. */
 static bool pairs_read_tsv(struct pairs *pairs, const struct pairs_source *source, struct lines *lines, struct err *err)
 {
     struct line line;

@@ -60,7 +60,7 @@ struct pairs_source {
     size_t min_tokens, max_tokens; /* of either side; 0 and SIZE_MAX keep all */
     bool keep_raw;                 /* fill struct pairs.raw */
     bool refuse_loss;              /* fail above PAIRS_LOSS percent of a side */
-    bool keep_places;              /* a skipped line, and an empty one at the end, leaves a pair of empty sides */
+    bool keep_places;              /* a skipped line, or a trailing empty one, leaves a pair of empty sides */
 };
 
 /* Append the pairs of a source. ERR_DATA: bad line, no pair, too much removed by normalisation, damaged archive,

@@ -21,7 +21,7 @@
 enum {
     EVENTS = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
              ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_CONNECT_RETRIED,
-    /* A refusal comes at once. The other half is for a CONNECTED that is read late. */
+    /* A refusal arrives at once. The other half of the time is for a CONNECTED that is read late. */
     SILENT_MS = SOCKET_HANDSHAKE_MS / 2
 };
 
@@ -29,9 +29,9 @@ struct monitor {
     void *watched, *socket;
     int64_t began_ms; /* when the connection was made */
     bool stands;      /* the connection's handshake is done */
-    bool ended;       /* the handshake ended before: NO_DETAIL came */
-    bool silent;      /* it did because nothing came */
-    bool reported;    /* the end of this attempt: only CONNECT_RETRIED may come */
+    bool ended;       /* NO_DETAIL came: the handshake had ended */
+    bool silent;      /* it ended because nothing was received */
+    bool reported;    /* this attempt has ended: only CONNECT_RETRIED may follow */
     bool spent;
 };
 

@@ -348,7 +348,7 @@ static int socket_try(const struct addrinfo *to)
     return failure == 0 ? fd : -failure;
 }
 
-/* The same to the one address that libzmq tries: the first of its family. *unknown = what getaddrinfo says. */
+/* The same for the one address that libzmq tries: the first of its family. *unknown = getaddrinfo's error. */
 static int socket_dial(const struct address *address, int *unknown)
 {
     const struct addrinfo hints = {.ai_family = socket_wants_ipv6(address, false) ? AF_INET6 : AF_INET,

@@ -69,8 +69,8 @@ void socket_close(void **socket);
  * SOCKET_EXPLAIN_MS plus a name look-up. */
 void socket_explain(const char *endpoint, struct err *err);
 
-/* Whether what listens at a TCP endpoint sends anything, as ZeroMQ does at once. It takes twice SOCKET_EXPLAIN_MS at
- * most, and the time to look up a name. True for other endpoints. */
+/* Whether the listener at a TCP endpoint sends anything, as ZeroMQ does at once. Takes at most twice SOCKET_EXPLAIN_MS
+ * plus a name look-up. True for other endpoints. */
 bool socket_greets(const char *endpoint);
 
 /* Raise the process's limit of open files to its maximum. ERR_FAILED: the maximum is below `needed`; libzmq aborts a

@@ -60,7 +60,7 @@ bool curve_read(const char *path, struct curve_keys *keys, struct err *err);
 /* Read a .pub file of one key. ERR_USAGE: it is a .key file. ERR_DATA: not a key file. */
 bool curve_read_public(const char *path, struct curve_public *public, struct err *err);
 
-/* ERR_USAGE where a line of the file is one of a .key file; its text names the .pub file to give instead. */
+/* ERR_USAGE: a line of the file belongs to a .key file; the text names the .pub file to give instead. */
 bool curve_check_public(const char *path, const char *line, struct err *err);
 
 /* Parse one line of a .pub file, without its newline. ERR_DATA, without file and line: not a key. */
