@@ -1,51 +1,50 @@
 /* main.c - the table of commands, and the worker that train embeds.
  *
- * Each command lives in the folder it belongs to and returns its failure; here it is printed and becomes the exit
+ * Each command lives in its folder and returns its failure. main.c prints the failure and turns it into the exit
  * status. */
-#include "coordinator/commands.h"
+#include "coordinator/run/resume.h"
+#include "coordinator/train.h"
 #include "kernels/backend.h"
 #include "kernels/collective.h"
-#include "kernels/commands.h"
 #include "proto/base/log.h"
 #include "proto/base/version.h"
-#include "proto/cli/cmd_help.h"
-#include "proto/cli/command.h"
+#include "proto/cli/commands.h"
 #include "proto/cli/help.h"
-#include "proto/store/commands.h"
-#include "proto/wire/commands.h"
+#include "proto/cli/start.h"
 #include "worker/cluster/worker.h"
 #include "worker/collective/local.h"
-#include "worker/commands.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
-static bool main_train(const struct command *self, int argc, char **argv, struct err *err);
-static bool main_help(const struct command *self, int argc, char **argv, struct err *err);
+static bool main_train(const struct command_call *call, struct err *err);
+static bool main_help(const struct command_call *call, struct err *err);
 
 static const struct command main_commands[] = {
     {.name = "train",
      .bit = COMMAND_TRAIN,
      .synopsis = "[--config FILE] --data.pairs FILE [options]",
      .summary = "train a model on sentence pairs, on this machine",
-     .description =
-         "Reads the pairs, builds the vocabularies, trains, and keeps in run.dir the checkpoints, one line of figures "
-         "for each epoch (metrics.jsonl) and a page with the curves (report.html). RUN/best is the checkpoint with the "
-         "best score, RUN/latest the newest one. An interrupted run writes a checkpoint first; "
-         "`lstmq train --run.dir RUN --resume` goes on from it.\n\n"
-         "--config takes a file or the name of a recipe: notebook, notebook-rnn, default.\n\n"
-         "  lstmq train --config notebook --data.pairs pairs.tsv --run.dir runs/first\n"
-         "  lstmq train --data.src corpus.en.gz --data.tgt corpus.fr.gz --epochs 10",
+     .description = "Reads the pairs, builds the vocabularies and trains. run.dir receives the checkpoints, one line "
+                    "of figures for "
+                    "each epoch (metrics.jsonl) and a page with the curves (report.html). RUN/best is the checkpoint "
+                    "with the best "
+                    "score, RUN/latest the newest one. An interrupted run writes a checkpoint first; "
+                    "`lstmq train --run.dir RUN --resume` continues from it.\n\n"
+                    "--config takes a file or the name of a recipe: notebook, notebook-rnn, default.\n\n"
+                    "  lstmq train --config notebook --data.pairs pairs.tsv --run.dir runs/first\n"
+                    "  lstmq train --data.src corpus.en.gz --data.tgt corpus.fr.gz --epochs 10",
+     .lasts = true,
+     .complete = resume_config,
      .run = main_train},
     {.name = "translate",
      .bit = COMMAND_TRANSLATE,
      .synopsis = "--model RUN_OR_CHECKPOINT [options] < SOURCES > TRANSLATIONS",
      .summary = "translate standard input, line by line",
      .description =
-         "One line of output for each line of input, in order; an empty line stays empty. What normalisation "
-         "removes, words that the model does not know, and lines that are longer than it can take are named on "
-         "standard error.\n\n"
+         "Writes one line of output for each line of input, in order; an empty line stays empty. Standard error names "
+         "what normalisation removes, words that the model does not know, and lines that are too long.\n\n"
          "  echo 'i am happy .' | lstmq translate --model runs/first",
      .run = cmd_translate},
     {.name = "evaluate",
@@ -53,16 +52,17 @@ static const struct command main_commands[] = {
      .synopsis = "--model RUN_OR_CHECKPOINT --data.pairs FILE [options]",
      .summary = "score a model on sentence pairs: loss, accuracy, BLEU, chrF",
      .description =
-         "Token accuracy, loss and perplexity are taken with the reference as decoder input; BLEU and chrF "
-         "of the model's own translations against the references as written are computed as sacreBLEU does, and "
-         "printed with its signature; the same against normalised references stand beside them. Pairs with an empty "
-         "side and skipped lines are counted, not scored; --output.translations writes a line for each of them too.\n\n"
+         "Token accuracy, loss and perplexity use the reference as decoder input (teacher forcing). BLEU and chrF "
+         "compare "
+         "the model's own translations with the references as written, as sacreBLEU does, and are printed with its "
+         "signature. The same scores against normalised references stand beside them. Pairs with an empty side and "
+         "skipped lines are counted, not scored; --output.translations writes a line for each of them too.\n\n"
          "  lstmq evaluate --model runs/first --data.pairs test.tsv --json",
      .run = cmd_evaluate},
     {.name = "inspect",
      .bit = COMMAND_INSPECT,
      .synopsis = "RUN_OR_CHECKPOINT [--json]",
-     .summary = "show what a checkpoint holds, and whether it is whole",
+     .summary = "show what a checkpoint holds, and whether it is valid",
      .description = "Prints configuration, step, scores, each tensor with its shape, and the verdict on the checksum "
                     "of each file. A damaged checkpoint is an error that names the file.\n\n"
                     "  lstmq inspect runs/first",
@@ -73,32 +73,34 @@ static const struct command main_commands[] = {
      .synopsis = "[kernels|train|translate|cluster] [options]",
      .summary = "measure the speed of kernels, training and translation here",
      .description =
-         "kernels: each operation of a training step. train: steps, their time by phase, and what the matrix "
-         "products alone would take. translate: greedy decoding at batches of 1, 64 and translate.batch, "
-         "with the weights and vocabularies of --model where it is given. cluster: what 8, 64 and 512 workers "
-         "would cost, from pieces that are measured here. Without a word it measures all of them. Pairs are drawn with "
-         "the lengths of the notebook's; translate takes those of data.pairs "
-         "with --model. --config gives another model's sizes.\n\n"
+         "kernels: each operation of a training step. train: steps, their time by phase, and the time of the matrix "
+         "products alone. translate: greedy decoding at batches of 1, 64 and translate.batch, with the weights and "
+         "vocabularies of --model if it is given. cluster: the cost of 8, 64 and 512 workers, computed from pieces "
+         "that "
+         "are measured here. Without a word it measures all of them. Pairs are drawn with the lengths of the "
+         "notebook's; with --model, translate reads data.pairs. --config gives another model's sizes.\n\n"
          "  lstmq bench train --config notebook --threads 2 --json",
      .words = 1,
      .run = cmd_bench},
     {.name = "coordinator",
      .bit = COMMAND_COORDINATOR,
      .synopsis = "--data.pairs FILE --run.dir FOLDER [--bind tcp://HOST:PORT] [options]",
-     .summary = "train a model on workers that come over the network",
+     .summary = "train a model on workers that connect over the network",
      .description =
-         "Owns the data and the run, and hands out the work to workers (`lstmq worker --connect`). They may join, "
-         "leave and die at any time. When the coordinator itself is killed, "
-         "`lstmq coordinator --run.dir RUN --resume` goes on from what the workers hold. On Ctrl-C, SIGTERM or a "
-         "closed terminal it saves and ends. It listens to other machines with keys only (lstmq help keygen), or with "
-         "--insecure.\n\n"
+         "Owns the data and the run, and sends work to workers (`lstmq worker --connect`). They may join, leave and "
+         "die "
+         "at any time. If the coordinator itself is killed, `lstmq coordinator --run.dir RUN --resume` continues from "
+         "the workers' state. On Ctrl-C, SIGTERM or a closed terminal it saves and ends. It listens to other machines "
+         "only with keys (lstmq help keygen), or with --insecure.\n\n"
          "  lstmq coordinator --config default --data.pairs pairs.tsv --run.dir runs/first",
+     .lasts = true,
+     .complete = resume_config,
      .run = cmd_coordinator},
     {.name = "status",
      .bit = COMMAND_STATUS,
      .synopsis = "[--connect tcp://HOST:PORT] [--watch] [--json]",
-     .summary = "show how a coordinator's run stands, and its workers",
-     .description = "With keys, it takes one of role admin or train. Where nothing listens it fails at once.\n\n"
+     .summary = "show the status of a coordinator's run and its workers",
+     .description = "With keys, it needs one of role admin or train. If nothing listens, it fails at once.\n\n"
                     "  lstmq status --connect tcp://train.example:5757\n"
                     "  lstmq status --watch --every 5",
      .run = cmd_status},
@@ -107,20 +109,21 @@ static const struct command main_commands[] = {
      .synopsis = "--connect ENDPOINT [options]",
      .summary = "compute gradients for a coordinator",
      .description =
-         "Joins the coordinator's run at the next step boundary, takes its state from the other workers, and sums "
+         "Joins the coordinator's run at the next step boundary, receives the state from the other workers, and sums "
          "gradients with them. It needs no files. It may be killed at any time, and another may be started in its "
          "place. On Ctrl-C, SIGTERM or a closed terminal it leaves after the steps in flight; a second signal ends it "
-         "at once. While the coordinator is gone, it keeps the state and waits worker.patience seconds.\n\n"
+         "at once. Without a coordinator it keeps the state and waits worker.reconnect_timeout seconds.\n\n"
          "  lstmq worker --connect tcp://192.0.2.1:5757 --threads 8",
+     .lasts = true,
      .run = cmd_worker},
     {.name = "keygen",
      .bit = COMMAND_KEYGEN,
      .synopsis = "NAME [--role train|serve|client|admin] [--out FOLDER]",
-     .summary = "make a key pair, for connections between machines",
+     .summary = "make a key pair for connections between machines",
      .description =
-         "Writes NAME.key, which is secret and stays with the process that uses it, and NAME.pub. Each process has "
-         "a pair of its own. A server is given the public keys of those it shall let in, as a folder of .pub files; "
-         "they are given the server's. What a key may do is its role, as the server's folder has it.\n\n"
+         "Writes NAME.key, which is secret and stays with the process that uses it, and NAME.pub. Each process has its "
+         "own pair. A server gets the public keys that it accepts, as a folder of .pub files; its peers get the "
+         "server's. The role of a key in the server's folder says what the key may do.\n\n"
          "  lstmq keygen coordinator --out keys\n"
          "  lstmq keygen worker-1 --role train --out keys",
      .words = 1,
@@ -128,9 +131,9 @@ static const struct command main_commands[] = {
     {.name = "or-gate",
      .bit = COMMAND_OR_GATE,
      .synopsis = "",
-     .summary = "train the smallest network there is, as a check of the kernels",
+     .summary = "train the smallest possible network, as a check of the kernels",
      .description = "A network of 2, 3 and 1 units with sigmoids learns OR in 1,000 epochs: binary cross-entropy, SGD, "
-                    "learning rate 5. It fails where the loss does not fall below 0.001 or an answer is wrong.",
+                    "learning rate 5. It fails if the loss does not fall below 0.001 or an answer is wrong.",
      .run = cmd_or_gate},
     {.name = "help",
      .bit = COMMAND_HELP,
@@ -163,16 +166,16 @@ static bool main_run_worker(void *zmq_context, const char *endpoint, const struc
     return worker_run(&options, err);
 }
 
-static bool main_train(const struct command *self, int argc, char **argv, struct err *err)
+static bool main_train(const struct command_call *call, struct err *err)
 {
     static const struct train_worker worker = {
         .check = worker_check, .hub_new = main_hub_new, .hub_destroy = main_hub_destroy, .run = main_run_worker};
-    return cmd_train(self, argc, argv, &worker, err);
+    return cmd_train(call, &worker, err);
 }
 
-static bool main_help(const struct command *self, int argc, char **argv, struct err *err)
+static bool main_help(const struct command_call *call, struct err *err)
 {
-    return cmd_help(self, argc, argv, main_commands, COMMAND_COUNT, err);
+    return cmd_help(call, main_commands, COMMAND_COUNT, err);
 }
 
 static bool main_version(struct err *err)
@@ -194,7 +197,7 @@ static int main_no_command(void)
     return err_exit_status(ERR_USAGE);
 }
 
-/* Output that a command left in stdout's buffer must get out too. */
+/* Flush the output that a command left in stdout's buffer. */
 static bool main_flush(struct err *err)
 {
     if (fflush(stdout) != 0 || ferror(stdout))
@@ -202,7 +205,7 @@ static bool main_flush(struct err *err)
     return true;
 }
 
-/* `what` is the program, with the command that failed. Returns the exit status. */
+/* `what` is the program and the failed command. Returns the exit status. */
 static int main_failed(const char *what, const struct err *err)
 {
     int status = err_exit_status(err->code);
@@ -216,9 +219,9 @@ static int main_failed(const char *what, const struct err *err)
 
 int main(int argc, char **argv)
 {
-    /* `lstmq help | head` ends without a word, also where our parent ignores the signal. */
+    /* `lstmq help | head` ends silently, even if the parent process ignores the signal. */
     signal(SIGPIPE, SIG_DFL);
-    /* A file beyond `ulimit -f` is a failed write, which is told; the memory that workers share counts as one. */
+    /* A write beyond `ulimit -f` must fail with an error message. Shared memory of workers counts as a file too. */
     signal(SIGXFSZ, SIG_IGN);
     if (argc < 2)
         return main_no_command();
@@ -236,10 +239,10 @@ int main(int argc, char **argv)
             return main_failed("lstmq", &err);
         }
         name = command->name;
-        /* A command's own --help is answered by command_config; `lstmq --help` is `lstmq help`. */
+        /* start_command answers a command's own --help; `lstmq --help` is `lstmq help`. */
         if (asks)
             argv[1] = help;
-        ok = command->run(command, argc - 1, argv + 1, &err);
+        ok = start_command(command, argc - 1, argv + 1, &err);
     }
     ok = ok && main_flush(&err);
     if (ok)

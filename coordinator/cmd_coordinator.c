@@ -1,25 +1,24 @@
-/* cmd_coordinator.c - `lstmq coordinator`: a run whose workers come over the network, and go, at any time.
+/* cmd_coordinator.c - `lstmq coordinator`: a run whose workers join and leave over the network, at any time.
  *
- * One thread: the loop owns the listening socket, the handler that lets keys in, and the watch over what connections
- * hoard. What it must not forget when it is killed is in the run folder's journal. */
-#include "coordinator/commands.h"
+ * One thread: the loop owns the listening socket, the ZAP handler that checks keys, and the watch that limits
+ * connections. The run folder's journal holds what must survive a kill. */
 #include "coordinator/conduct.h"
-#include "coordinator/run/resume.h"
 #include "proto/base/log.h"
+#include "proto/cli/commands.h"
 #include "proto/wire/auth/keyring.h"
 #include "proto/wire/socket.h"
 
 #include <stdlib.h>
 #include <zmq.h>
 
-/* Where nobody said how many workers there may be. */
+/* The default number of shards, since the number of workers is unknown. */
 enum { SHARDS = 4 };
 
 struct service {
     struct config config;
     struct conduct conduct;
     struct keyring keyring;
-    struct zap *zap; /* lets in those of the keyring, or, without keys, whoever speaks today's ZMTP */
+    struct zap *zap; /* accepts the keyring's keys; without keys, every peer that speaks ZMTP 3 */
     void *context, *socket;
     struct watch *watch;
     struct journal journal;
@@ -80,7 +79,7 @@ static void coordinator_close(struct service *service)
     ledger_free(&service->ledger);
 }
 
-/* The coordinator before this one was killed when the run was over: its workers may not have heard of it. */
+/* The previous coordinator was killed after the run's end, so its workers may not know: dismiss them. */
 static bool coordinator_see_off(struct service *service, struct err *err)
 {
     return trainer_see_off(service->conduct.trainer, err) && loop_run(service->conduct.loop, err);
@@ -110,17 +109,13 @@ static bool coordinator_coordinate(struct service *service, int argc, char **arg
     return done;
 }
 
-bool cmd_coordinator(const struct command *self, int argc, char **argv, struct err *err)
+bool cmd_coordinator(const struct command_call *call, struct err *err)
 {
-    bool done = false;
     struct service *service = calloc(1, sizeof *service);
     if (service == NULL)
         return err_set(err, ERR_MEMORY, "no memory for a coordinator");
-    bool ok = resume_config(self, argc, argv, &service->config, &done, err);
-    if (ok && !done) {
-        command_outlive_readers();
-        ok = coordinator_coordinate(service, argc, argv, err);
-    }
+    service->config = *call->config;
+    bool ok = coordinator_coordinate(service, call->argc, call->argv, err);
     free(service);
     return ok;
 }

@@ -1,12 +1,12 @@
-/* cmd_status.c - `lstmq status`: request the state of a run from its coordinator and print it, once or repeatedly.
+/* cmd_status.c - `lstmq status`: request a run's status from its coordinator and print it, once or repeatedly.
  *
- * A monitor watches the connection. So the command fails at once where no coordinator listens, and where the key is
- * refused. Only a silent peer takes ANSWER_MS. With --watch, the run is over when a coordinator that answered before
- * cannot be reached. */
-#include "coordinator/commands.h"
+ * A monitor watches the connection. So the command fails at once if no coordinator listens, or if the key is refused.
+ * Only a silent peer takes ANSWER_MS. With --watch, the run is over when a coordinator that answered before cannot be
+ * reached. */
 #include "proto/base/buffer.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/cli/commands.h"
 #include "proto/cli/terminal.h"
 #include "proto/wire/auth/keyring.h"
 #include "proto/wire/message.h"
@@ -27,10 +27,10 @@ struct inquiry {
     bool has_key, redraws;
     void *socket;
     struct monitor *monitor;
-    bool begun, answered; /* connected once; answered once                 */
-    unsigned refusals;    /* in a row                                      */
-    int64_t due_ms;       /* deadline of the answer; 0 = none is expected  */
-    int64_t next_ms;      /* time of the next request; 0 = on connection   */
+    bool begun, answered; /* connected once; answered once */
+    unsigned refusals;    /* consecutive */
+    int64_t due_ms;       /* deadline of the answer; 0 = none is due */
+    int64_t next_ms;      /* time of the next request; 0 = on connection */
     bool done;
 };
 
@@ -50,7 +50,7 @@ static double status_real(const json_t *object, const char *key)
     return json_number_value(json_object_get(object, key));
 }
 
-/* A redrawn line must not wrap, so its host is cut; in a pipe it is whole. */
+/* A redrawn line must not wrap, so its host is truncated; in a pipe it is complete. */
 static void status_format_member(const json_t *member, int host_width, struct buffer *out)
 {
     const json_t *rank = json_object_get(member, "rank");
@@ -81,7 +81,7 @@ static void status_format_speed(const json_t *run, struct buffer *out)
         buffer_text(out, "no speed in this epoch yet");
 }
 
-/* Append `text`. Each of its TABs becomes a space, or a line break where the part after it does not fit. */
+/* Append `text`. Each of its TABs becomes a space, or a line break if the part after it does not fit. */
 static void status_fold(const char *text, size_t width, struct buffer *out)
 {
     for (size_t column = 0; *text != '\0';) {
@@ -146,7 +146,7 @@ static bool status_show(const struct inquiry *inquiry, const struct text *answer
     if (run == NULL)
         return err_set(err, ERR_PROTOCOL, "the coordinator's answer is not JSON: %s", error.text);
     if (inquiry->redraws)
-        buffer_text(&out, "\033[H\033[J"); /* to the upper left corner, and erase */
+        buffer_text(&out, "\033[H\033[J"); /* move to the upper left corner and erase */
     if (config->output_json)
         buffer_format(&out, "%.*s\n", (int)answer->size, answer->data);
     else if (config->status_watch && !inquiry->redraws)
@@ -169,7 +169,7 @@ static bool status_send_ask(struct inquiry *inquiry, struct err *err)
     return message_send(inquiry->socket, NULL, &ask, err) || err->code == ERR_FULL;
 }
 
-/* A coordinator that is ending breaks off a handshake too. After an answer, only the second refusal counts. */
+/* A coordinator that is ending also breaks off a handshake. So after an answer, only the second refusal counts. */
 static bool status_refused(struct inquiry *inquiry, struct err *err)
 {
     if (inquiry->answered && ++inquiry->refusals < 2 && !monitor_is_spent(inquiry->monitor))
@@ -303,10 +303,7 @@ static bool status_ask(const struct config *config, struct err *err)
     return ok;
 }
 
-bool cmd_status(const struct command *self, int argc, char **argv, struct err *err)
+bool cmd_status(const struct command_call *call, struct err *err)
 {
-    struct config config;
-    bool done = false;
-    int words;
-    return command_config(self, argc, argv, &config, &words, &done, err) && (done || status_ask(&config, err));
+    return status_ask(call->config, err);
 }

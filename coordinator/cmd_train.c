@@ -1,11 +1,11 @@
 /* cmd_train.c - `lstmq train`: a coordinator and its workers in one process.
  *
- * This thread runs the coordinator's loop; each of the workers that main.c handed in runs on a thread of its own. They
- * share nothing but one ZeroMQ context, and the hub where several sum their gradients, and speak over inproc, so a
- * cluster differs in the endpoint alone. */
-#include "coordinator/commands.h"
+ * This thread runs the coordinator's loop. Each worker, a function that main.c passes, runs on its own thread. They
+ * share only one ZeroMQ context and, with several workers, the hub that sums their gradients. They speak over inproc,
+ * so a cluster differs only in its endpoint. */
 #include "coordinator/conduct.h"
-#include "coordinator/run/resume.h"
+#include "coordinator/train.h"
+#include "proto/cli/commands.h"
 #include "proto/wire/message.h"
 #include "proto/wire/socket.h"
 
@@ -16,29 +16,29 @@
 #include <unistd.h>
 #include <zmq.h>
 
-/* Open files of a run: at most 24 with one worker and 44 with eight; the rest is reserve. */
+/* Open files of a run: at most 24 with one worker and 44 with eight; the rest is a reserve. */
 enum { TRAIN_FILES = 28, TRAIN_WORKER_FILES = 4 };
 
 static const char train_endpoint[] = "inproc://lstmq-train";
 
-/* An embedded worker: written by its thread until `ended` has been raised for it, then by nobody. */
+/* An embedded worker. Its thread writes here until it has raised `ended`; after that, the fields do not change. */
 struct embedded {
-    struct session *session;
+    struct train_run *run;
     pthread_t thread;
-    _Atomic bool ended; /* the thread is done      */
-    bool seen;          /* and the loop knows      */
-    bool done;          /* what it returned        */
+    _Atomic bool ended; /* its thread has returned */
+    bool seen;          /* the loop has noticed */
+    bool done;          /* what its function returned */
     struct err err;
 };
 
-struct session {
+struct train_run {
     struct config config;
-    struct config own; /* the workers': each its share of the cores */
+    struct config own; /* the workers' options: each has its share of the cores */
     struct conduct conduct;
     const struct train_worker *functions;
     void *context, *socket;
-    void *hub; /* where there are several workers */
-    int ended; /* eventfd: a worker's thread is done */
+    void *hub; /* NULL with one worker */
+    int ended; /* eventfd: a worker's thread has returned */
     struct embedded *workers;
     size_t count;
 };
@@ -46,30 +46,30 @@ struct session {
 static void *train_work(void *context)
 {
     struct embedded *worker = context;
-    struct session *session = worker->session;
+    struct train_run *run = worker->run;
     const uint64_t one = 1;
-    worker->done = session->functions->run(session->context, train_endpoint, &session->own, session->hub, &worker->err);
+    worker->done = run->functions->run(run->context, train_endpoint, &run->own, run->hub, &worker->err);
     worker->ended = true;
-    ssize_t ignored = write(session->ended, &one, sizeof one);
+    ssize_t ignored = write(run->ended, &one, sizeof one);
     (void)ignored;
     return NULL;
 }
 
-static bool train_message_waits(const struct session *session)
+static bool train_message_waits(const struct train_run *run)
 {
     int events = 0;
     size_t size = sizeof events;
-    return zmq_getsockopt(session->socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN) != 0;
+    return zmq_getsockopt(run->socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN) != 0;
 }
 
-/* A worker's thread has ended. What it said before that comes first; then it is missed, unless the run is over. */
-static bool train_missed(struct session *session, struct embedded *worker, struct err *err)
+/* A worker's thread has returned. Its last messages are read first; then it counts as lost, unless the run is over. */
+static bool train_missed(struct train_run *run, struct embedded *worker, struct err *err)
 {
     worker->seen = true;
-    while (trainer_outcome(session->conduct.trainer) == TRAINER_RUNNING && train_message_waits(session))
-        if (!trainer_receive(session->conduct.trainer, err))
+    while (trainer_outcome(run->conduct.trainer) == TRAINER_RUNNING && train_message_waits(run))
+        if (!trainer_receive(run->conduct.trainer, err))
             return false;
-    if (trainer_outcome(session->conduct.trainer) != TRAINER_RUNNING || worker->done)
+    if (trainer_outcome(run->conduct.trainer) != TRAINER_RUNNING || worker->done)
         return true;
     *err = worker->err;
     return err_context(err, "worker");
@@ -77,51 +77,50 @@ static bool train_missed(struct session *session, struct embedded *worker, struc
 
 static bool train_on_worker_ended(void *context, struct err *err)
 {
-    struct session *session = context;
+    struct train_run *run = context;
     uint64_t ignored;
-    if (read(session->ended, &ignored, sizeof ignored) != (ssize_t)sizeof ignored)
+    if (read(run->ended, &ignored, sizeof ignored) != (ssize_t)sizeof ignored)
         return true;
     size_t left = 0;
-    for (size_t i = 0; i < session->count; i++) {
-        struct embedded *worker = &session->workers[i];
-        if (worker->ended && !worker->seen && !train_missed(session, worker, err))
+    for (size_t i = 0; i < run->count; i++) {
+        struct embedded *worker = &run->workers[i];
+        if (worker->ended && !worker->seen && !train_missed(run, worker, err))
             return false;
         left += !worker->ended;
     }
-    if (left == 0 && trainer_outcome(session->conduct.trainer) == TRAINER_RUNNING)
+    if (left == 0 && trainer_outcome(run->conduct.trainer) == TRAINER_RUNNING)
         return err_set(err, ERR_FAILED, "the worker ended before the run did");
     return true;
 }
 
-static bool train_open_socket(struct session *session, struct err *err)
+static bool train_open_socket(struct train_run *run, struct err *err)
 {
     const int mandatory = 1, linger = 0;
-    session->context = zmq_ctx_new();
-    if (session->context == NULL)
+    run->context = zmq_ctx_new();
+    if (run->context == NULL)
         return socket_error(err, "cannot make a ZeroMQ context");
-    session->socket = zmq_socket(session->context, ZMQ_ROUTER);
-    if (session->socket == NULL)
+    run->socket = zmq_socket(run->context, ZMQ_ROUTER);
+    if (run->socket == NULL)
         return socket_error(err, "cannot open a socket");
-    if (zmq_setsockopt(session->socket, ZMQ_ROUTER_MANDATORY, &mandatory, sizeof mandatory) != 0 ||
-        zmq_setsockopt(session->socket, ZMQ_LINGER, &linger, sizeof linger) != 0 ||
-        zmq_bind(session->socket, train_endpoint) != 0)
+    if (zmq_setsockopt(run->socket, ZMQ_ROUTER_MANDATORY, &mandatory, sizeof mandatory) != 0 ||
+        zmq_setsockopt(run->socket, ZMQ_LINGER, &linger, sizeof linger) != 0 ||
+        zmq_bind(run->socket, train_endpoint) != 0)
         return socket_error(err, train_endpoint);
     return true;
 }
 
-static bool train_open(struct session *session, struct err *err)
+static bool train_open(struct train_run *run, struct err *err)
 {
-    if (!conduct_open_loop(&session->conduct, err))
+    if (!conduct_open_loop(&run->conduct, err))
         return false;
-    session->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (session->ended < 0)
+    run->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (run->ended < 0)
         return err_errno(err, ERR_FAILED, "eventfd");
-    return train_open_socket(session, err) &&
-           conduct_open_trainer(&session->conduct, session->socket, NULL, NULL, NULL, err) &&
-           loop_add_fd(session->conduct.loop, session->ended, train_on_worker_ended, session, err) != 0;
+    return train_open_socket(run, err) && conduct_open_trainer(&run->conduct, run->socket, NULL, NULL, NULL, err) &&
+           loop_add_fd(run->conduct.loop, run->ended, train_on_worker_ended, run, err) != 0;
 }
 
-/* The cores are shared out when nothing else was said. */
+/* Share the cores among the workers, unless train.threads is given. */
 static int64_t cmd_train_threads(const struct config *config)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -130,20 +129,20 @@ static int64_t cmd_train_threads(const struct config *config)
     return cores > config->train_workers ? cores / config->train_workers : 1;
 }
 
-static bool train_start_workers(struct session *session, struct err *err)
+static bool train_start_workers(struct train_run *run, struct err *err)
 {
-    size_t count = (size_t)session->config.train_workers;
-    session->own = session->config;
-    session->own.train_threads = cmd_train_threads(&session->config);
-    session->workers = calloc(count, sizeof *session->workers);
-    if (session->workers == NULL)
+    size_t count = (size_t)run->config.train_workers;
+    run->own = run->config;
+    run->own.train_threads = cmd_train_threads(&run->config);
+    run->workers = calloc(count, sizeof *run->workers);
+    if (run->workers == NULL)
         return err_set(err, ERR_MEMORY, "no memory for %zu workers", count);
-    session->hub = count > 1 ? session->functions->hub_new(err) : NULL;
-    if (count > 1 && session->hub == NULL)
+    run->hub = count > 1 ? run->functions->hub_new(err) : NULL;
+    if (count > 1 && run->hub == NULL)
         return false;
-    for (session->count = 0; session->count < count; session->count++) {
-        struct embedded *worker = &session->workers[session->count];
-        worker->session = session;
+    for (run->count = 0; run->count < count; run->count++) {
+        struct embedded *worker = &run->workers[run->count];
+        worker->run = run;
         errno = pthread_create(&worker->thread, NULL, train_work, worker);
         if (errno != 0)
             return err_errno(err, ERR_FAILED, "cannot start a worker's thread");
@@ -151,56 +150,52 @@ static bool train_start_workers(struct session *session, struct err *err)
     return true;
 }
 
-/* Whatever the workers wait for on their sockets fails from now on, so their threads end. */
-static void train_close(struct session *session)
+/* From now on the workers' sockets fail, so their threads end. */
+static void train_close(struct train_run *run)
 {
-    if (session->count > 0)
-        zmq_ctx_shutdown(session->context);
-    for (size_t i = 0; i < session->count; i++)
-        pthread_join(session->workers[i].thread, NULL);
-    if (session->hub != NULL)
-        session->functions->hub_destroy(session->hub);
-    free(session->workers);
-    conduct_close_trainer(&session->conduct);
-    if (session->socket != NULL)
-        zmq_close(session->socket);
-    if (session->context != NULL)
-        zmq_ctx_term(session->context);
-    if (session->ended >= 0)
-        close(session->ended);
+    if (run->count > 0)
+        zmq_ctx_shutdown(run->context);
+    for (size_t i = 0; i < run->count; i++)
+        pthread_join(run->workers[i].thread, NULL);
+    if (run->hub != NULL)
+        run->functions->hub_destroy(run->hub);
+    free(run->workers);
+    conduct_close_trainer(&run->conduct);
+    if (run->socket != NULL)
+        zmq_close(run->socket);
+    if (run->context != NULL)
+        zmq_ctx_term(run->context);
+    if (run->ended >= 0)
+        close(run->ended);
 }
 
-static bool train_train(struct session *session, int argc, char **argv, struct err *err)
+static bool train_train(struct train_run *run, int argc, char **argv, struct err *err)
 {
-    struct config *config = &session->config;
+    struct config *config = &run->config;
     bool over = false;
-    session->ended = -1;
+    run->ended = -1;
     if (config->train_shards == 0)
         config->train_shards = config->train_workers;
     if (!socket_raise_files(TRAIN_FILES + TRAIN_WORKER_FILES * (int)config->train_workers, err) ||
-        !session->functions->check(config, err))
+        !run->functions->check(config, err))
         return false;
-    bool done = conduct_prepare(&session->conduct, config, argc, argv, &over, err);
+    bool done = conduct_prepare(&run->conduct, config, argc, argv, &over, err);
     if (done && !over) {
-        done = train_open(session, err) && train_start_workers(session, err) && conduct_run(&session->conduct, err);
-        train_close(session);
+        done = train_open(run, err) && train_start_workers(run, err) && conduct_run(&run->conduct, err);
+        train_close(run);
     }
-    conduct_close(&session->conduct);
+    conduct_close(&run->conduct);
     return done;
 }
 
-bool cmd_train(const struct command *self, int argc, char **argv, const struct train_worker *worker, struct err *err)
+bool cmd_train(const struct command_call *call, const struct train_worker *worker, struct err *err)
 {
-    bool done = false;
-    struct session *session = calloc(1, sizeof *session);
-    if (session == NULL)
+    struct train_run *run = calloc(1, sizeof *run);
+    if (run == NULL)
         return err_set(err, ERR_MEMORY, "no memory for training");
-    session->functions = worker;
-    bool ok = resume_config(self, argc, argv, &session->config, &done, err);
-    if (ok && !done) {
-        command_outlive_readers();
-        ok = train_train(session, argc, argv, err);
-    }
-    free(session);
+    run->functions = worker;
+    run->config = *call->config;
+    bool ok = train_train(run, call->argc, call->argv, err);
+    free(run);
     return ok;
 }

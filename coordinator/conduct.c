@@ -4,7 +4,7 @@
 #include "coordinator/run/resume.h"
 #include "coordinator/run/tally.h"
 #include "proto/base/log.h"
-#include "proto/store/links.h"
+#include "proto/store/checkpoint_links.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -23,7 +23,7 @@ static bool conduct_on_signal(void *context, struct err *err)
     return loop_signal_yield(conduct->loop, err) && trainer_interrupt(conduct->trainer, err);
 }
 
-/* A word as a shell takes it. */
+/* A word quoted for a shell. */
 static void conduct_quote(const char *word, struct buffer *out)
 {
     bool plain = word[0] != '\0' && word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -116,7 +116,7 @@ static void conduct_log_dataset(const struct conduct *conduct)
     conduct_log_loss(&dataset->valid_tgt_loss, "validation targets");
 }
 
-/* What a crash left half done is settled by the next checkpoint; where none will come, here. */
+/* Clean up after a crash here, if no further checkpoint will do so. */
 static void conduct_tidy(const struct conduct *conduct)
 {
     struct err failure = {0};
@@ -125,7 +125,7 @@ static void conduct_tidy(const struct conduct *conduct)
                   LOG_FIELDS(LOG_TEXT("path", conduct->run.dir), LOG_TEXT("reason", failure.text)), "%s", failure.text);
 }
 
-/* Why nothing is left to do, and which options to raise to go on. */
+/* Log why nothing is left to do, and which options to raise to continue. */
 static void conduct_log_over(const struct conduct *conduct)
 {
     const struct config *config = conduct->config;
@@ -146,7 +146,7 @@ static void conduct_log_over(const struct conduct *conduct)
                   dir, done, config->train_patience, all ? ", and train.epochs too" : "", state->stale_epochs);
 }
 
-/* Where the run stands: *over when there is nothing left to do. */
+/* Find the run's position. *over: nothing is left to do. */
 static bool conduct_find_start(struct conduct *conduct, bool *over, struct err *err)
 {
     const struct config *config = conduct->config;
@@ -163,7 +163,8 @@ static bool conduct_find_start(struct conduct *conduct, bool *over, struct err *
         return true;
     }
     run_rewind(&conduct->run, state->epoch, state->step);
-    /* A crash between the commit of the best checkpoint and its link, or a copy without links. */
+    /* A crash may have come between the commit of the best checkpoint and its link, or the run is a copy without
+     * links. */
     if (!links_restore(conduct->run.dir, state->step, state->has_best ? state->best_step : 0, err))
         return false;
     *over = tally_over(state, config);

@@ -4,8 +4,8 @@
  * once: the first network of the notebook. The CPU backend that trains translation models computes the products and the
  * updates. Its memory is the process's own, so the sigmoids are plain loops here. */
 #include "kernels/backend.h"
-#include "kernels/commands.h"
 #include "proto/base/random.h"
+#include "proto/cli/commands.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -165,17 +165,11 @@ static bool or_gate_answers(const float *y, struct err *err)
     return wrong == 0 || err_set(err, ERR_FAILED, "%d of %d answers are wrong", wrong, (int)CASES);
 }
 
-bool cmd_or_gate(const struct command *self, int argc, char **argv, struct err *err)
+bool cmd_or_gate(const struct command_call *call, struct err *err)
 {
-    struct config config;
+    (void)call;
     struct network net;
     float y[CASES] = {0};
-    int words;
-    bool done;
-    if (!command_config(self, argc, argv, &config, &words, &done, err))
-        return false;
-    if (done)
-        return true;
     struct backend *backend = backend_open("cpu", 1, PRECISION_FP32, err);
     if (backend == NULL)
         return false;

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""bench_cluster.py --program LSTMQ --pairs FILE [--python PYTHON] [--rounds N] [--epochs N] [--target NAME=RATIO]... [--json]
+"""bench_cluster.py --program LSTMQ --pairs FILE [--python PYTHON] [--rounds N] [--epochs N] [--target NAME=RATIO]...
+                 [--json]
 
-What bench_cluster.sh measures: see there."""
+The measurements of bench_cluster.sh, which describes them."""
 
 import argparse
 import json
@@ -37,7 +38,8 @@ class Bench:
     def one(self):
         """One process with a thread for each rank."""
         run, recipe = self.recipe()
-        subprocess.run([self.options.program, "train", *recipe, "--threads", str(self.options.ranks), "--log.level", "warn"],
+        subprocess.run([self.options.program, "train", *recipe, "--threads", str(self.options.ranks),
+                        "--log.level", "warn"],
                        check=True, timeout=LIMIT_S)
         return speed(run)
 
@@ -45,8 +47,9 @@ class Bench:
         """A coordinator, and as many workers with one thread."""
         run, recipe = self.recipe()
         ranks = str(self.options.ranks)
-        coordinator = subprocess.Popen([self.options.program, "coordinator", *recipe, "--bind", "tcp://127.0.0.1:0", "--shards",
-                                        "4", "--train.min_workers", ranks, "--train.reduce", reduce, "--log.format", "json"],
+        coordinator = subprocess.Popen([self.options.program, "coordinator", *recipe, "--bind", "tcp://127.0.0.1:0",
+                                        "--shards", "4", "--train.min_workers", ranks, "--train.reduce", reduce,
+                                        "--log.format", "json"],
                                        stderr=subprocess.PIPE, encoding="utf-8")
         started = [coordinator]
         try:
@@ -60,8 +63,8 @@ class Bench:
             if endpoint is None:
                 sys.exit("".join(said))
             for _ in range(self.options.ranks):
-                started.append(subprocess.Popen([self.options.program, "worker", "--connect", endpoint, "--threads", "1",
-                                                 "--log.level", "warn"]))
+                started.append(subprocess.Popen([self.options.program, "worker", "--connect", endpoint,
+                                                 "--threads", "1", "--log.level", "warn"]))
             coordinator.communicate(timeout=LIMIT_S)
             if any(process.wait(LIMIT_S) != 0 for process in started):
                 sys.exit(f"{reduce}: a process of the cluster failed")
@@ -75,11 +78,12 @@ class Bench:
     def ddp(self):
         store = os.path.join(self.folder, f"store-{self.number}")
         self.number += 1
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "4294967295",
-                       "MALLOC_TOP_PAD_": "67108864"}
-        ranks = [subprocess.Popen([self.options.python, os.path.join(HERE, "pytorch_ddp.py"), "--pairs", self.options.pairs,
-                                   "--rank", str(rank), "--ranks", str(self.options.ranks), "--store", store, "--epochs",
-                                   str(self.options.epochs)], env=environment,
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_MAX_": "0",
+                       "MALLOC_TRIM_THRESHOLD_": "4294967295", "MALLOC_TOP_PAD_": "67108864"}
+        ranks = [subprocess.Popen([self.options.python, os.path.join(HERE, "pytorch_ddp.py"),
+                                   "--pairs", self.options.pairs, "--rank", str(rank),
+                                   "--ranks", str(self.options.ranks), "--store", store,
+                                   "--epochs", str(self.options.epochs)], env=environment,
                                   stdout=subprocess.PIPE if rank == 0 else subprocess.DEVNULL, encoding="utf-8")
                  for rank in range(self.options.ranks)]
         try:
@@ -105,7 +109,10 @@ def main():
     parser.add_argument("--target", action="append", default=[])
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    targets = {**TARGETS, **{name: float(ratio) for name, _, ratio in (target.partition("=") for target in options.target)}}
+    targets = dict(TARGETS)
+    for target in options.target:
+        name, _, ratio = target.partition("=")
+        targets[name] = float(ratio)
 
     rounds = []
     with tempfile.TemporaryDirectory() as folder:
@@ -127,7 +134,8 @@ def main():
     if options.json:
         print(json.dumps({"tgt_tok_per_s": speeds, "ratios": medians, "rounds": rounds, "missed": missed}))
     else:
-        what = {"fp32": "two processes, fp32, against one process", "exact": "two processes, exact, against one process",
+        what = {"fp32": "two processes, fp32, against one process",
+                "exact": "two processes, exact, against one process",
                 "ddp": "two processes, fp32, against PyTorch's DistributedDataParallel over gloo"}
         for name, value in medians.items():
             print(f"{'MISS' if name in missed else 'ok  '} {what[name]}: {value:.2f} (target {targets[name]:g}; "

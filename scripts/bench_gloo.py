@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Measure the ring's all-reduce and torch.distributed's gloo in turns: the same bytes, between as many processes of this host.
+"""Measure the ring's all-reduce and torch.distributed's gloo in turns: the same bytes and number of processes on this
+host.
 
-Driven by scripts/bench_gloo.sh. Prints a table and, with --json, an object; the exit status is 1 when the ring is slower than
---target times gloo's speed."""
+scripts/bench_gloo.sh runs it. It prints a table or, with --json, an object. The exit status is 1 if the ring is slower
+than --target times gloo's speed."""
 
 import argparse
 import json
@@ -45,7 +46,8 @@ class Gloo:
         for rank in range(ranks):
             order, order_to = context.Pipe(duplex=False)
             answer_from, answer = context.Pipe(duplex=False)
-            process = context.Process(target=gloo_rank, args=(rank, ranks, size // 4, self.folder.name, order, answer), daemon=True)
+            process = context.Process(target=gloo_rank, daemon=True,
+                                      args=(rank, ranks, size // 4, self.folder.name, order, answer))
             process.start()
             self.orders.append(order_to)
             self.answers.append(answer_from)
@@ -101,9 +103,9 @@ def main():
         gloo: Gloo(options.ranks, options.bytes),
         counted: Ring(options.program, options.ranks, options.bytes, "f32", tcp),
         "ring over tcp, fp32, CURVE": Ring(options.program, options.ranks, options.bytes, "f32", tcp, "keys"),
-        "ring over tcp, bf16 on the way": Ring(options.program, options.ranks, options.bytes, "bf16", tcp),
+        "ring over tcp, bf16": Ring(options.program, options.ranks, options.bytes, "bf16", tcp),
         "ring over ipc, fp32": Ring(options.program, options.ranks, options.bytes, "f32", "ipc://"),
-        "ring within a host, fp32": Ring(options.program, options.ranks, options.bytes, "f32", "ipc://@"),
+        "ring in shared memory, fp32": Ring(options.program, options.ranks, options.bytes, "f32", "ipc://@"),
     }
     for side in sides.values():
         side.burst(options.sums)
@@ -119,7 +121,8 @@ def main():
     if options.json:
         print(json.dumps(result))
     else:
-        print(f"| all-reduce of {options.bytes / 2**20:g} MiB, {options.ranks} processes | ms | CPU-ms | speed, gloo = 1 | rounds |")
+        print(f"| all-reduce of {options.bytes / 2**20:g} MiB, {options.ranks} processes | ms | CPU-ms "
+              "| speed, gloo = 1 | rounds |")
         print("|---|---|---|---|---|")
         for name, side in result.items():
             print(f"| {name} | {side['ms']:.1f} | {side['cpu_ms']:.1f} | {side['speed']:.2f} | "

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# bench_gloo.sh [--rounds N] [--sums N] [--bytes N] [--ranks N] [--target RATIO] [--json] - hold the ring's all-reduce against
-# torch.distributed's gloo.
+# bench_gloo.sh [--rounds N] [--sums N] [--bytes N] [--ranks N] [--target RATIO] [--json] - compare the ring's
+# all-reduce to torch.distributed's gloo.
 #
-# N processes (2) on this host sum N bytes (18 MiB) of floats: first gloo, then the ring, over tcp, encrypted, rounded, over ipc,
-# and over ipc with memory beside it as workers of one host have it, in turns for N rounds (9) of N sums (20). Printed are the
-# median time of a sum, the processor time it takes all processes together, and the median of the rounds' ratios of speed; the
-# exit status is 1 when the ring over tcp, in fp32 and without keys, has less than --target (0.9) times gloo's speed.
+# N processes (2) on this host sum N bytes (18 MiB) of floats, in turns for N rounds (9) of N sums (20): gloo, then the
+# ring over tcp, over tcp with encryption, over tcp in bf16, over ipc, and over ipc with shared memory, as workers of
+# one host use it. It prints the median time of a sum, the processor time of all processes, and the median of the
+# rounds' speed ratios. The exit status is 1 if the ring over tcp, in fp32 and without keys, has less than --target
+# (0.9) times gloo's speed.
 #
-# PYTHON_TORCH=/path/to/python names a Python with PyTorch; without it the one that scripts/bench_pytorch.sh has installed
-# into .venv is taken.
+# PYTHON_TORCH=/path/to/python names a Python with PyTorch; the default is the one that scripts/bench_pytorch.sh
+# installs into .venv.
 set -u
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root" || exit 1

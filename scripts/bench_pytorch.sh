@@ -1,26 +1,27 @@
 #!/usr/bin/env bash
-# bench_pytorch.sh [--rounds N] [--epochs N] [--threads N] [--seconds N] [--target NAME=RATIO]... [--with COMMAND] [--write-readme]
-#                  [train|as-written|bf16|decode]... - hold lstmq against PyTorch, on the same pairs and as many threads.
+# bench_pytorch.sh [--rounds N] [--epochs N] [--threads N] [--seconds N] [--target NAME=RATIO]... [--with COMMAND]
+#                  [--write-readme] [train|as-written|bf16|decode]... - compare lstmq to PyTorch, on the same pairs and
+#                  with the same number of threads.
 #
-#   train       the notebook recipe in fp32: `lstmq train --config notebook`, coordinator and all, against scripts/pytorch_train.py,
-#               which an expert would write: the same batches; as it is, and through torch.compile, whichever is faster
+#   train       the notebook recipe in fp32: `lstmq train --config notebook`, coordinator included, against
+#               scripts/pytorch_train.py, an expert's program on the same batches: the faster of eager and torch.compile
 #   as-written  the same against scripts/pytorch_as_written.py, which trains as the notebook does
-#   bf16        lstmq with train.precision bf16 against the expert's under autocast; left out, and said so, without AVX512_BF16
-#   decode      `lstmq bench translate` with the model it has just trained, against scripts/pytorch_decode.py: one sentence at a
-#               time, 64, 256; the same weights, sentences and numbers of steps
+#   bf16        lstmq with train.precision bf16 against the expert's under autocast; skipped without AVX512_BF16
+#   decode      `lstmq bench translate` with the model just trained, against scripts/pytorch_decode.py: 1, 64 and 256
+#               sentences at a time; the same weights, sentences and numbers of steps
 #
-# All four without a word. The programs take turns for N rounds (3), one at a time; training runs N epochs (2) a round, of which
-# PyTorch's first 10 steps are not counted, and decoding N seconds (5) at each size. PyTorch's threads are bound to cores, and the
-# expert's has a malloc that keeps its memory and no denormals. --with 'COMMAND' runs each measurement through a command, such as
-# 'taskset -c 2,3'.
+# Without a word it runs all four. The programs take turns for N rounds (3). Training runs N epochs (2) a round, without
+# PyTorch's first 10 steps; decoding runs N seconds (5) at each size. PyTorch's threads are bound to cores. The expert's
+# program uses a malloc that keeps its memory, and no denormals. --with 'COMMAND' runs each measurement through a
+# command, such as 'taskset -c 2,3'.
 #
-# Printed are target tokens/s, the ratio of the medians and the ratio of each round, and lstmq's peak memory; --write-readme puts
-# them into README.md, with the profile of a step. The exit status is 1 when a target is missed: fp32 1.7, as-written 5, bf16 1.6,
-# bf16-fp32 2.3 (bf16 against PyTorch's fp32), decode 1.7 (the better of 64 and 256 on either side), one 8, unless --target gives
-# another; 250 MB for training, 120 MB for decoding.
+# It prints target tokens/s, the ratio of the medians and the ratio of each round, and lstmq's peak memory;
+# --write-readme writes them to README.md, with the profile of a step. The exit status is 1 if a target is missed: fp32
+# 1.7, as-written 5, bf16 1.6, bf16-fp32 2.3 (bf16 against PyTorch's fp32), decode 1.7 (the better of 64 and 256 on
+# either side), one 8, unless --target gives another; 250 MB for training, 120 MB for decoding.
 #
-# PyTorch 2.11 is installed by pip into .venv in the checkout, once; PYTHON_TORCH=/path/to/python takes one that is there
-# already. LSTMQ=/path/to/lstmq takes a program that is built already. LSTMQ_DATA is as for scripts/data.sh.
+# It installs PyTorch 2.11 with pip into .venv in the checkout, once; PYTHON_TORCH=/path/to/python names another one.
+# LSTMQ=/path/to/lstmq names a program that is built already. LSTMQ_DATA is as for scripts/data.sh.
 set -u
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root" || exit 1
@@ -53,16 +54,17 @@ work=$(mktemp -d) || die "no temporary folder can be made in ${TMPDIR:-/tmp}"
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
-# The Python to use, in $python: the one named by PYTHON_TORCH, else that of .venv, which is made where it is missing.
+# Set $python to the Python of PYTHON_TORCH, or else to that of .venv, which is made if it is missing.
 find_python() {
     python=${PYTHON_TORCH:-$root/.venv/bin/python}
     if [ -n "${PYTHON_TORCH:-}" ]; then
-        "$python" -c 'import torch' 2>"$work/log" || die "PYTHON_TORCH=$python cannot import torch: $(tail -n 1 "$work/log")"
-        say "PyTorch: that of PYTHON_TORCH=$python, not one of this checkout's own"
+        "$python" -c 'import torch' 2>"$work/log" ||
+            die "PYTHON_TORCH=$python cannot import torch: $(tail -n 1 "$work/log")"
+        say "PyTorch: PYTHON_TORCH=$python"
         return
     fi
     "$python" -c "import torch; assert torch.__version__.split('+')[0] == '$torch'" 2>/dev/null && return
-    say "Installing PyTorch $torch into .venv (up to 3 GB; PYTHON_TORCH=/path/to/python takes one that is there)"
+    say "Installing PyTorch $torch into .venv (up to 3 GB; PYTHON_TORCH=/path/to/python names another one)"
     python3 -m venv .venv >"$work/log" 2>&1 || {
         tail -n 5 "$work/log" >&2
         die "python3 -m venv failed; python3-venv must be installed (apt-get install python3-venv)"
@@ -73,7 +75,7 @@ find_python() {
     }
 }
 
-# value JSON KEY: a number out of an object.
+# value JSON KEY: a number in an object.
 value() {
     "$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$1" "$2"
 }
@@ -83,21 +85,22 @@ wanted() { case " $what" in *" $1 "*) ;; *) return 1 ;; esac }
 # note ROW SIDE VALUE: keep a measurement.
 note() { printf '%s %s %.0f\n' "$@" | tee -a "$work/rounds" >&2; }
 
-# A Python program of this folder, its threads bound to cores; its result goes to pytorch.json.
+# Run a Python program of this folder, its threads bound to cores; its result goes to pytorch.json.
 pytorch() {
     local program=$1
     shift
     # shellcheck disable=SC2086
-    OMP_NUM_THREADS=$threads OMP_PROC_BIND=true OMP_PLACES=cores $with "$python" "scripts/$program" --threads "$threads" "$@" \
+    OMP_NUM_THREADS=$threads OMP_PROC_BIND=true OMP_PLACES=cores $with "$python" "scripts/$program" \
+        --threads "$threads" "$@" \
         >"$work/pytorch.json" 2>"$work/log" && [ -s "$work/pytorch.json" ]
 }
 
-# The same with a malloc that keeps what it had, which an expert would see to.
+# The same with a malloc that keeps its memory, as an expert would run it.
 expert() {
     MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967295 MALLOC_TOP_PAD_=67108864 pytorch "$@"
 }
 
-# lstmq in a process of its own, whose peak memory, in MB, goes to the file `peak`.
+# Run lstmq in its own process; its peak memory, in MB, goes to the file `peak`.
 measured() {
     # shellcheck disable=SC2086
     $with "$python" -c '
@@ -108,11 +111,12 @@ with open(sys.argv[1], "w") as file:
 sys.exit(status)' "$work/peak" "$lstmq" "$@"
 }
 
-# train_lstmq PRECISION: every epoch's tokens over every epoch's training time, from its own metrics.
+# train_lstmq PRECISION: the tokens of all epochs over their training time, from metrics.jsonl.
 train_lstmq() {
     rm -rf "$work/run"
-    measured train --config notebook --data.pairs "$pairs" --run.dir "$work/run" --train.epochs "$epochs" --no-train.bleu \
-        --train.threads "$threads" --train.precision "$1" --run.progress none --log.level warn >"$work/log" 2>&1 || {
+    measured train --config notebook --data.pairs "$pairs" --run.dir "$work/run" --train.epochs "$epochs" \
+        --no-train.bleu --train.threads "$threads" --train.precision "$1" --run.progress none --log.level warn \
+        >"$work/log" 2>&1 || {
         cat "$work/log" >&2
         die "lstmq train failed"
     }
@@ -126,8 +130,8 @@ PYTHON
     note "$1" lstmq "$(value "$work/lstmq.json" tgt_tok_per_s)"
 }
 
-# train_expert PRECISION: as it is, and compiled. What the compiler cannot do, or makes slower by a tenth in the first round, is not
-# tried again.
+# train_expert PRECISION: eager, and compiled. If the compiler fails, or is slower by a tenth in the first round, it is
+# not tried again.
 train_expert() {
     local plain compiled
     expert pytorch_train.py --pairs "$pairs" --epochs "$epochs" --precision "$1" || {
@@ -142,7 +146,7 @@ train_expert() {
         compiled=$(value "$work/pytorch.json" tgt_tok_per_s)
         note "$1" compiled "$compiled"
         [ "${compiled%.*}" -ge $((${plain%.*} * 9 / 10)) ] || {
-            say "torch.compile makes $1 slower here: left out from now on"
+            say "torch.compile makes $1 slower here: it is skipped from now on"
             not_compiled="$not_compiled $1"
         }
     else
@@ -153,8 +157,8 @@ train_expert() {
 
 same_pairs() {
     [ "$(value "$work/lstmq.json" tgt_tokens)" = "$expert_tokens" ] ||
-        die "the two did not train on the same pairs: $(value "$work/lstmq.json" tgt_tokens) target tokens an epoch in lstmq," \
-            "$expert_tokens in PyTorch"
+        die "the two programs trained on different pairs: an epoch has" \
+            "$(value "$work/lstmq.json" tgt_tokens) target tokens in lstmq and $expert_tokens in PyTorch"
 }
 
 train_as_written() {
@@ -181,7 +185,7 @@ for batch in (1, 64, 256):
     for side in ("lstmq", "eager"):
         print(f"decode-{batch} {side} {speed[side][batch]:.0f}")
 PYTHON
-    [ "${PIPESTATUS[0]}" -eq 0 ] || die "the two did not decode the same"
+    [ "${PIPESTATUS[0]}" -eq 0 ] || die "the two programs decoded different sentences"
 }
 
 # The peak memory of a training run and of translating all held-out sources.
@@ -198,7 +202,8 @@ memory() {
 
 profile() {
     # shellcheck disable=SC2086
-    $with "$lstmq" bench train --config notebook --threads "$threads" --bench.seconds 3 "$@" || die "lstmq bench train failed"
+    $with "$lstmq" bench train --config notebook --threads "$threads" --bench.seconds 3 "$@" ||
+        die "lstmq bench train failed"
 }
 
 round() {
@@ -217,7 +222,8 @@ round() {
         same_pairs
     fi
     if wanted decode; then
-        [ -d "$work/decoded" ] || { train_lstmq fp32 && cp "$work/peak" "$work/peak.train" && mv "$work/run" "$work/decoded"; }
+        [ -d "$work/decoded" ] ||
+            { train_lstmq fp32 && cp "$work/peak" "$work/peak.train" && mv "$work/run" "$work/decoded"; }
         decode
     fi
 }
@@ -227,7 +233,7 @@ find_python
 stage "lstmq"
 lstmq=${LSTMQ:-build/release/lstmq}
 if [ -n "${LSTMQ:-}" ]; then
-    say "That of LSTMQ=$lstmq"
+    say "LSTMQ=$lstmq"
 else
     scripts/dependencies.sh build || exit
     build release lstmq
@@ -261,5 +267,5 @@ fi
 heading=$(printf '%s, %s cores, %s threads; PyTorch %s; %s.' \
     "$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" "$threads" \
     "$("$python" -c 'import torch; print(torch.__version__)')" "$("$lstmq" --version | head -n 1)")
-"$python" scripts/bench_table.py "$work/rounds" "${targets[@]/#/--target=}" --heading "$heading" "${notes[@]}" "${profiles[@]}" \
-    ${readme:+--write-readme "$readme"}
+"$python" scripts/bench_table.py "$work/rounds" "${targets[@]/#/--target=}" --heading "$heading" "${notes[@]}" \
+    "${profiles[@]}" ${readme:+--write-readme "$readme"}

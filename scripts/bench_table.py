@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""bench_table.py ROUNDS --target NAME=RATIO... [--heading TEXT] [--profile FILE] [--note TEXT]... [--write-readme README] - the table
-of bench_pytorch.sh, out of what it measured.
+"""bench_table.py ROUNDS --target NAME=RATIO... [--heading TEXT] [--profile FILE] [--note TEXT]... [--write-readme
+README] - the table of bench_pytorch.sh, from its measurements.
 
-ROUNDS has a line for each measurement: ROW SIDE VALUE, where ROW is one of the names below, SIDE lstmq or the name of a way that
-PyTorch was run, VALUE target tokens/s; the first of a row and side is of the first round, and so on. PyTorch's best way counts, by
-its median. Printed are medians, the ratio of the medians and the ratio of each round. With --write-readme the table also takes the
-place of what stands between README's two lines <!-- bench --> and <!-- /bench -->, with the profile of a step below it. The exit
-status is 1 when a ratio misses its target, which is then named on stderr."""
+ROUNDS has a line for each measurement: ROW SIDE VALUE. ROW is one of the names below, SIDE is lstmq or a way to run
+PyTorch, VALUE is target tokens/s. The first line of a row and side belongs to the first round, and so on. PyTorch's
+best way counts, by its median. It prints medians, the ratio of the medians and the ratio of each round. With
+--write-readme the table, and below it the profile of a step, replace the text between README's two lines <!-- bench -->
+and <!-- /bench -->. The exit status is 1 if a ratio misses its target, which stderr then names."""
 
 import argparse
 import sys
 from statistics import median
 
-# name of the target, its row as shown, measurement of lstmq, measurement of PyTorch
+# name of the target, title of its row, measurement of lstmq, measurement of PyTorch
 COMPARED = (
     ("fp32", "training, fp32, against the expert's", "fp32", "fp32"),
     ("as-written", "training, fp32, against the notebook as written", "fp32", "as-written"),
@@ -23,7 +23,7 @@ COMPARED = (
     (None, "decoding, 256 at a time", "decode-256", "decode-256"),
     ("decode", "decoding, the better of both on either side", "decode", "decode"),
 )
-# measurement, what it is, the most it may be, MB
+# measurement, its title, its limit in MB
 MEMORY = (("memory-train", "training", 250), ("memory-decode", "decoding", 120))
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 
@@ -73,7 +73,7 @@ def write_readme(path, text):
     with open(path, encoding="utf-8") as file:
         readme = file.read()
     if readme.count(BEGIN) != 1 or readme.count(END) != 1:
-        sys.exit(f"{path} has no place for the table: it stands between {BEGIN} and {END}")
+        sys.exit(f"{path} has no place for the table: add the lines {BEGIN} and {END}")
     before, rest = readme.split(BEGIN)
     after = rest.split(END)[1]
     with open(path, "w", encoding="utf-8") as file:
@@ -95,7 +95,8 @@ def main():
     table, missed = compare(rows, targets)
     used, too_much = memory(rows)
     missed += too_much
-    text = [options.heading, "", "| target tokens/s | PyTorch | lstmq | ratio | each round | target |", "|---|---|---|---|---|---|",
+    text = [options.heading, "", "| target tokens/s | PyTorch | lstmq | ratio | each round | target |",
+            "|---|---|---|---|---|---|",
             *table]
     for note in filter(None, [used, *options.note]):
         text += ["", note]

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # data.sh [--out DIR] [--sample] - find English-French sentence pairs and print the path of the file.
 #
-# Taken is the first of: DIR/fra.txt from an earlier call; fra-eng.zip, fra.txt or eng-fra.txt in the folder LSTMQ_DATA;
-# a download (the PyTorch tutorial's archive, then manythings.org); pairs generated from a small grammar, which a later
-# call tries again to replace. DIR is .data in the checkout. DIR/EDITION says what the file is. --sample: the generated ones.
+# It uses the first of: DIR/fra.txt from an earlier call; fra-eng.zip, fra.txt or eng-fra.txt in the folder LSTMQ_DATA;
+# a download (the PyTorch tutorial's archive, then manythings.org); pairs generated from a small grammar, which the next
+# call tries to replace. DIR is .data in the checkout. DIR/EDITION describes the file. --sample: the generated pairs.
 set -u
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -28,21 +28,22 @@ temporary=$(mktemp -d "$out/.partial.XXXXXX") || die "cannot write in $out"
 trap 'rm -rf "$temporary"' EXIT
 trap 'exit 130' INT TERM
 
-# Unpack one member of an archive into a file. Fails, with a line of why, when the archive is cut or damaged.
+# Unpack one member of an archive into a file. Fails, with a line that says why, if the archive is truncated or damaged.
 unpack() {
     local archive=$1 member=$2 target=$3
     if have unzip; then
         unzip -p "$archive" "$member" >"$target" 2>/dev/null
     elif have python3; then
-        (cd "$temporary" && python3 -m zipfile -e "$archive" unpacked) 2>/dev/null && mv "$temporary/unpacked/$member" "$target"
+        (cd "$temporary" && python3 -m zipfile -e "$archive" unpacked) 2>/dev/null &&
+            mv "$temporary/unpacked/$member" "$target"
     elif have busybox; then
         busybox unzip -p "$archive" "$member" >"$target" 2>/dev/null
     else
-        say "none of unzip, python3 and busybox is here to open $archive: install one of them (scripts/dependencies.sh does)"
+        say "cannot open $archive: unzip, python3 and busybox are all missing; scripts/dependencies.sh installs unzip"
         return 1
     fi && [ -s "$target" ] && return 0
     rm -f "$target"
-    say "$archive is cut off, damaged or no archive with $member in it"
+    say "$archive is truncated, damaged or no archive with $member in it"
     return 1
 }
 
@@ -54,7 +55,8 @@ is_pairs() {
 }
 
 licence() {
-    say "The pairs come from the Tatoeba project by way of www.manythings.org/anki, under the licence CC BY 2.0 (France):"
+    say "The pairs come from the Tatoeba project through www.manythings.org/anki."
+    say "Their licence is CC BY 2.0 (France):"
     say "https://creativecommons.org/licenses/by/2.0/fr/. Attribution: www.manythings.org/anki and tatoeba.org."
 }
 
@@ -66,7 +68,8 @@ from_folder() {
     }
     folder=$(cd "$folder" && pwd)
     if [ -f "$folder/fra-eng.zip" ]; then
-        unpack "$folder/fra-eng.zip" fra.txt "$temporary/fra.txt" && is_pairs "$temporary/fra.txt" && licence && return 0
+        unpack "$folder/fra-eng.zip" fra.txt "$temporary/fra.txt" && is_pairs "$temporary/fra.txt" && licence &&
+            return 0
     fi
     for name in fra.txt eng-fra.txt; do
         [ -f "$folder/$name" ] && is_pairs "$folder/$name" && cp "$folder/$name" "$temporary/fra.txt" && return 0
@@ -75,7 +78,7 @@ from_folder() {
     return 1
 }
 
-# download URL MEMBER: the archive is fetched into the temporary folder, so that nothing half done is ever found later.
+# download URL MEMBER: into the temporary folder, so that no later call finds a partial file.
 download() {
     say "Downloading $1"
     curl -fsSL -A "$browser" --connect-timeout 10 --speed-time 20 --speed-limit 2000 --max-time 600 \
@@ -88,7 +91,7 @@ download() {
 
 from_network() {
     have curl || {
-        say "curl is not here, so nothing can be downloaded (scripts/dependencies.sh installs it)"
+        say "curl is missing, so nothing can be downloaded; scripts/dependencies.sh installs it"
         return 1
     }
     download https://download.pytorch.org/tutorial/data.zip data/eng-fra.txt ||
@@ -99,14 +102,15 @@ generate() {
     "$root/scripts/sample_pairs.sh" >"$temporary/fra.txt" || die "the sample could not be written to $temporary"
 }
 
-# What the pairs are, by their checksum.
+# A description of the pairs, by their checksum.
 edition_of() {
-    local sum lines
+    local sum lines sample
     sum=$(sha256sum <"$1" | cut -d ' ' -f 1)
+    sample=$("$root/scripts/sample_pairs.sh" | sha256sum | cut -d ' ' -f 1)
     lines=$(wc -l <"$1" | tr -d ' ')
     case "$sum" in
     "$reference_edition") echo "the 2017 edition, $lines pairs, the one the reference curve was made with" ;;
-    "$("$root/scripts/sample_pairs.sh" | sha256sum | cut -d ' ' -f 1)") echo "a generated sample, $lines pairs of a small grammar" ;;
+    "$sample") echo "a generated sample, $lines pairs of a small grammar" ;;
     *) echo "another edition than the reference curve's, $lines pairs, sha256 $sum" ;;
     esac
 }

@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
-# dependencies.sh [build|test] - install what building lstmq needs (build, the default), or testing as well (test).
+# dependencies.sh [build|test] - install what the build needs (build, the default), and what the tests need too (test).
 #
-# For Debian 12, Debian 13 and Ubuntu 24.04, by apt, without recommended packages; no service is enabled. When everything
-# is there it says nothing and returns at once. LSTMQ_APT_WAIT is how many seconds to wait for another apt (default 120).
+# For Debian 12, Debian 13 and Ubuntu 24.04, with apt, without recommended packages; enables no service. If nothing is
+# missing it returns at once, without output. LSTMQ_APT_WAIT: seconds to wait for another apt (default 120).
 set -u
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# A word is a package, or several names for the same one, separated by |: the first that this system has is taken.
+# A word is a package, or several names of one package, separated by |: the first that this system has is used.
 build_packages="gcc libc6-dev cmake ninja-build pkg-config git curl ca-certificates unzip libzmq3-dev
-    libmsgpack-c-dev|libmsgpack-dev libdnnl-dev libutf8proc-dev libyaml-dev libjansson-dev libxxhash-dev zlib1g-dev libjs-chart.js"
+    libmsgpack-c-dev|libmsgpack-dev libdnnl-dev libutf8proc-dev libyaml-dev libjansson-dev libxxhash-dev zlib1g-dev
+    libjs-chart.js"
 test_packages="libcmocka-dev python3 iproute2 python3-zmq python3-msgpack valgrind fonts-dejavu-core"
-# Nice to have: where they are missing, the tests that need them are skipped visibly. Ubuntu has Chromium only as a snap.
-optional_packages="chromium"
+# Where one of these is missing, the tests that need it are skipped, and the summary says so. Ubuntu has Chromium only
+# as a snap, Debian 13 has no clang-format-14.
+optional_packages="chromium clang-format-14"
 
-# Those of the arguments of which no name is installed.
+# Print the arguments of which no name is installed.
 missing() {
     local word
     for word in "$@"; do
@@ -22,7 +24,7 @@ missing() {
     done
 }
 
-# For each word, the first of its names that apt knows.
+# Print for each word the first of its names that apt knows.
 names_of() {
     local word name
     for word in "$@"; do
@@ -35,12 +37,12 @@ names_of() {
     done
 }
 
-# Whether apt would install a package that holds files of its own, rather than a launcher of a snap.
+# Whether apt would install a real package, not a launcher of a snap.
 is_installable() {
     apt-cache policy "$1" 2>/dev/null | grep 'Candidate: [^(]' | grep -qv snap
 }
 
-# Run apt-get as root; what it prints goes to $log. While another process holds apt's lock, wait and say for whom.
+# Run apt-get as root; its output goes to $log. While another process holds apt's lock, wait and name the process.
 apt_get() {
     local deadline=$((SECONDS + ${LSTMQ_APT_WAIT:-120})) told='' holder
     while ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=2 \
@@ -56,9 +58,10 @@ apt_get() {
     done
 }
 
-# Say why apt failed, in one line where the reason is a common one.
+# Explain why apt failed, in one line if the reason is a common one.
 explain() {
-    if grep -q 'Could not resolve\|Temporary failure\|Failed to fetch\|Unable to fetch\|Could not connect\|Unable to locate\|has no installation candidate' "$log"; then
+    if grep -q -e 'Could not resolve' -e 'Temporary failure' -e 'Failed to fetch' -e 'Unable to fetch' \
+        -e 'Could not connect' -e 'Unable to locate' -e 'has no installation candidate' "$log"; then
         die "apt could not get these packages: $*. Is there a network? Connect and run this again"
     fi
     tail -n 20 "$log" >&2
@@ -98,14 +101,15 @@ trap 'rm -f "$log"' EXIT
 if [ -n "$needed" ]; then
     # shellcheck disable=SC2086
     stage "Installing" ${needed//|/ or }
-    apt_get update || say "apt-get update had trouble; going on with the package lists that are there"
+    apt_get update || say "apt-get update failed; continuing with the present package lists"
     # shellcheck disable=SC2046,SC2086
     apt_get install --no-install-recommends $(names_of $needed) || explain $needed
 fi
 for package in $optional; do
     if is_installable "$package"; then
         stage "Installing $package"
-        apt_get install --no-install-recommends "$package" || say "$package could not be installed: the tests that need it will be skipped"
+        apt_get install --no-install-recommends "$package" ||
+            say "$package could not be installed: the tests that need it will be skipped"
     fi
 done
 exit 0

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# lib.sh - what the scripts share; sourced, never run. Progress and messages go to stderr, results to stdout.
+# lib.sh - shared functions; sourced, never run. Progress and messages go to stderr, results to stdout.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -10,7 +10,7 @@ stage() {
     if [ -t 2 ]; then printf '\033[1m==> %s\033[0m\n' "$*" >&2; else printf '==> %s\n' "$*" >&2; fi
 }
 
-# One line of what went wrong and what to do, then exit 1.
+# Print one line, what went wrong and what to do, then exit 1.
 die() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
     exit 1

@@ -4,8 +4,8 @@
     model = lstmq_torch.load("runs/quickstart")   # a run, or one of its checkpoints
     print(model.translate("i am happy ."))
 
-A checkpoint has one bias for each side, where PyTorch adds two: bias_hh_l0 is zero here. To train further as lstmq
-does, exclude bias_hh_l0 from the optimizer: it would learn the same a second time."""
+A checkpoint has one bias for each side, but PyTorch adds two: bias_hh_l0 is zero here. To train further as lstmq does,
+exclude bias_hh_l0 from the optimizer: it would learn the same a second time."""
 
 import json
 import os

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Train the notebook's network the way the notebook itself does, and print the speed as JSON.
+"""Train the notebook's network as the notebook does, and print the speed as JSON.
 
-Nothing is made faster than it is there: a cell of four gates with eight small products, called once for each step of either side;
-every row padded to 14 ids on both sides; the projection inside the decoder's loop, for padding too; teacher forcing by the padded
-target; predictions of all positions for the running accuracy; Adam, gradient clipping and `.item()` as they come. Only the pairs,
-their order and the number of threads are those of the other programs. Since it is slow, some steps of an epoch are timed, after a
-few that are not counted."""
+Nothing is faster than in the notebook: a cell of four gates with eight small products, called once for each step of
+either side; every row padded to 14 ids on both sides; the projection inside the decoder's loop, for padding too;
+teacher forcing with the padded target; predictions of all positions for the running accuracy; plain Adam, gradient
+clipping and `.item()`. Only the pairs, their order and the number of threads are those of the other programs. It is
+slow, so only some steps of an epoch are timed, after a few that do not count."""
 
 import argparse
 import json
@@ -47,7 +47,8 @@ class Cell(nn.Module):
 class Encoder(nn.Module):
     def __init__(self, vocabulary, embed, hidden):
         super().__init__()
-        self.embedding, self.cell, self.hidden = nn.Embedding(vocabulary, embed, padding_idx=PAD), Cell(embed, hidden), hidden
+        self.embedding = nn.Embedding(vocabulary, embed, padding_idx=PAD)
+        self.cell, self.hidden = Cell(embed, hidden), hidden
 
     def forward(self, source):
         state = torch.zeros(len(source), self.hidden), torch.zeros(len(source), self.hidden)
@@ -77,7 +78,7 @@ def padded(rows):
 
 
 def batches(source, target):
-    """Endlessly: each epoch's rows in an order of its own."""
+    """Without end: each epoch's rows, in its own order."""
     order = list(range(len(source)))
     while True:
         random.shuffle(order)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Train the notebook recipe's model in PyTorch on several processes, by DistributedDataParallel over gloo; what pytorch_train.py
-does besides. Rank 0 prints the speed as JSON. Each batch is cut into as many parts as there are ranks; the ranks meet by --store,
-a file that is not there yet."""
+"""Train the notebook recipe's model in PyTorch on several processes, with DistributedDataParallel over gloo.
+
+Otherwise it trains like pytorch_train.py. Rank 0 prints the speed as JSON. Each batch is cut into one part for each
+rank. The ranks find each other through --store, a file that must not exist yet."""
 
 import argparse
 import json
@@ -59,8 +60,8 @@ def main():
     distributed.barrier()
     seconds = watch.seconds()
     if options.rank == 0:
-        print(json.dumps({"torch": torch.__version__, "ranks": options.ranks, "threads": options.threads, "steps": steps,
-                          "seconds": seconds, "tgt_tok_per_s": tokens / seconds}))
+        print(json.dumps({"torch": torch.__version__, "ranks": options.ranks, "threads": options.threads,
+                          "steps": steps, "seconds": seconds, "tgt_tok_per_s": tokens / seconds}))
     distributed.destroy_process_group()
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Translate greedily in PyTorch, as fast as an expert makes it run on a CPU, and print the speed at each batch size as JSON.
+"""Translate greedily in PyTorch, as fast as an expert can on a CPU, and print the speed at each batch size as JSON.
 
-The work is that of `lstmq bench translate --model RUN --data.pairs FILE`: weights and vocabularies of a checkpoint, each sentence
-decoded for as many steps as its reference is long. Sentences are sorted by length, encoded without more padding than their batch
-needs, and leave the batch when they are done."""
+The work is that of `lstmq bench translate --model RUN --data.pairs FILE`: weights and vocabularies of a checkpoint, and
+for each sentence as many steps as its reference is long. Sentences are sorted by length, padded only to the longest of
+their batch, and leave the batch when they are done."""
 
 import argparse
 import json
@@ -50,7 +50,7 @@ def read_pairs(path, folder):
 
 
 def decode(model, rows):
-    """Rows go in falling order of steps, so that those which are done are always the last ones."""
+    """Rows are in falling order of steps, so finished rows are always the last ones."""
     rows = sorted(rows, key=lambda row: -row[1])
     longest = max(len(ids) for ids, _ in rows)
     source = torch.tensor([ids + [PAD] * (longest - len(ids)) for ids, _ in rows]).t()

@@ -1,5 +1,7 @@
-"""The notebook recipe's pairs and model, in PyTorch as an expert writes it for speed: shared by the two programs that
-bench_pytorch.sh holds lstmq against. As a program it prints the validation pairs: pytorch_notebook.py PAIRS."""
+"""The notebook recipe's pairs and model in PyTorch, as an expert writes it for speed.
+
+The programs that bench_pytorch.sh compares to lstmq share it. As a program it prints the validation pairs:
+pytorch_notebook.py PAIRS."""
 
 import random
 import re
@@ -31,7 +33,7 @@ def vocabulary(texts, limit=10000):
 
 
 class Notebook:
-    """The recipe's training and validation pairs, and the stream of random numbers that also shuffles each epoch."""
+    """The recipe's training and validation pairs, and the random numbers that also shuffle each epoch."""
 
     def __init__(self, path, take=8000, seed=42):
         self.stream = random.Random(seed)

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Train the notebook recipe's model in PyTorch, as fast as an expert makes it run on a CPU, and print its speed as JSON.
+"""Train the notebook recipe's model in PyTorch, as fast as an expert can on a CPU, and print its speed as JSON.
 
-Same pairs, same batches in the same order as `lstmq train --config notebook`. What makes it fast: time-major sequences cut to
-the batch's longest, the projection and the loss on real positions only, fused Adam, gradients set to None, no denormals."""
+It has the same pairs and the same batches in the same order as `lstmq train --config notebook`. It is fast because of
+time-major sequences of the batch's longest length, projection and loss on real positions only, fused Adam, gradients
+set to None, and no denormals."""
 
 import argparse
 import json

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # quickstart.sh [--epochs N] - from a fresh machine to a trained model and its first translations.
 #
-# Installs what building needs, builds, gets sentence pairs, trains the recipe ops/recipes/notebook.yaml, and translates
-# five sentences. Safe to repeat and to interrupt: what is done is not done again, a training that was stopped goes on where it
-# was. --epochs N trains N epochs instead of the recipe's, for a short look.
+# Installs what the build needs, builds, gets sentence pairs, trains the recipe ops/recipes/notebook.yaml, and
+# translates five sentences. Safe to repeat and to interrupt: finished parts are not repeated, and a stopped training
+# continues where it was. --epochs N trains N epochs instead of the recipe's, for a short look.
 set -u
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root" || exit 1
@@ -22,7 +22,7 @@ while [ $# -gt 0 ]; do
 done
 trap 'exit 130' INT TERM
 
-# The number of the last epoch whose figures were written.
+# The number of the last epoch in metrics.jsonl.
 epochs_done() {
     [ -f "$run/metrics.jsonl" ] || { echo 0 && return; }
     sed -n 's/.*"epoch": *\([0-9]*\).*/\1/p' "$run/metrics.jsonl" | tail -n 1 | grep . || echo 0
@@ -38,14 +38,14 @@ train() {
     fi
     if [ -e "$run" ]; then
         words+=(--resume)
-        say "$run was begun earlier: training goes on from its latest checkpoint"
+        say "$run exists: training continues from its latest checkpoint"
     fi
-    # Ctrl-C reaches the program too, which writes a checkpoint; its exit status then ends this script.
+    # On Ctrl-C the program writes a checkpoint and exits; its exit status then ends this script.
     trap : INT
     "$lstmq" train "${words[@]}"
     status=$?
     trap 'exit 130' INT
-    [ $status -ne 130 ] || say "Interrupted; scripts/quickstart.sh goes on from here"
+    [ $status -ne 130 ] || say "Interrupted; run scripts/quickstart.sh again to continue"
     return $status
 }
 
@@ -78,7 +78,7 @@ The curves:  $run/report.html (open it in a browser; the figures are in $run/met
 What next:
   translate your own sentences
     echo 'i am happy .' | $lstmq translate --model $run
-  train on your own pairs, SOURCE TAB TARGET in each line; --resume goes on with a run that was interrupted
+  train on your own pairs, SOURCE TAB TARGET in each line; --resume continues an interrupted run
     $lstmq train --config default --data.pairs MINE.tsv --run.dir runs/mine
   train on all of these pairs, without the notebook's quirks
     $lstmq train --config default --data.pairs $pairs --run.dir runs/default

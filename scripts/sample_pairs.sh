@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# sample_pairs.sh - English-French sentence pairs of a small grammar, for a machine that cannot get real ones.
+# sample_pairs.sh - English-French sentence pairs of a small grammar, for a machine that cannot download real ones.
 #
 # Prints English TAB French, one pair a line, always the same lines in the same order, each once. The French agrees in
-# gender and number (article, adjective) and in person (verb), so there is something to learn; it has some 150 words.
+# gender and number (article, adjective) and in person (verb), so there is something to learn. It has about 150 words.
 set -eu
 
 # shellcheck disable=SC2016
@@ -10,23 +10,28 @@ grammar='
 function add(english, french) { if (!seen[english "\t" french]++) print english "\t" french }
 
 function starts_with_vowel(word) { return index("aeiouh\303", substr(word, 1, 1)) > 0 }
-function definite(n) { return starts_with_vowel(french[n]) ? "l\047" french[n] : (gender[n] == "f" ? "la " : "le ") french[n] }
+function definite(n) {
+    return starts_with_vowel(french[n]) ? "l\047" french[n] : (gender[n] == "f" ? "la " : "le ") french[n]
+}
 function an(word) { return (index("aeiou", substr(word, 1, 1)) ? "an " : "a ") word }
 function a(n) { return gender[n] == "f" ? "une " : "un " }
 function this(n) { return gender[n] == "f" ? "cette " : starts_with_vowel(french[n]) ? "cet " : "ce " }
+function spaced(words) { gsub(/_/, " ", words); return words }
 function form(adjective, g) { return g == "f" ? feminine[adjective] : masculine[adjective] }
 function plural(word) { return word ~ /[sx]$/ || word == "en retard" ? word : word (word ~ /eau$/ ? "x" : "s") }
 
 $1 == "noun"   { noun[++nouns] = $2; french[nouns] = $3; gender[nouns] = $4 }
 $1 == "before" || $1 == "after" { adjective[++adjectives] = $2; masculine[$2] = $3; feminine[$2] = $4; place[$2] = $1 }
-$1 == "mood"   { mood[++moods] = $2; masculine[$2] = $3; feminine[$2] = $4; gsub(/_/, " ", masculine[$2]); gsub(/_/, " ", feminine[$2]) }
-$1 == "person" { who[++persons] = $2; il[persons] = $3; be[persons] = $4; est[persons] = $5; ending[persons] = $6; number[persons] = $7; sex[persons] = $8 }
-$1 == "verb"   { verb[++verbs] = $2; gsub(/_/, " ", verb[verbs]); third[verbs] = $3; gsub(/_/, " ", third[verbs]); stem[verbs] = $4 }
+$1 == "mood"   { mood[++moods] = $2; masculine[$2] = spaced($3); feminine[$2] = spaced($4) }
+$1 == "person" { who[++persons] = $2; il[persons] = $3; be[persons] = $4; est[persons] = $5; ending[persons] = $6
+                 number[persons] = $7; sex[persons] = $8 }
+$1 == "verb"   { verb[++verbs] = spaced($2); third[verbs] = spaced($3); stem[verbs] = $4 }
 $1 == "say"    { sub(/^say /, ""); split($0, side, / *= */); add(side[1], side[2]) }
 $1 == "name"   { add("hello " $2 " .", "bonjour " $2 " ."); add("how are you " $2 " ?", "comment allez-vous " $2 " ?")
-                 add("where is " $2 " ?", "où est " $2 " ?"); add("i do not know " $2 " .", "je ne connais pas " $2 " .") }
+                 add("where is " $2 " ?", "où est " $2 " ?")
+                 add("i do not know " $2 " .", "je ne connais pas " $2 " .") }
 
-# What is said of a thing, and of a thing that has a quality.
+# Sentences about a thing, and about a thing with a quality.
 function things(   n, j, w, phrase, it) {
     for (n = 1; n <= nouns; n++) {
         it = noun[n]
@@ -48,21 +53,24 @@ function things(   n, j, w, phrase, it) {
     }
 }
 
-# What people are, and what they do with things.
+# Sentences about people, and about what they do with things.
 function people(   p, m, v, n, word, he) {
     for (p = 1; p <= persons; p++) {
         for (m = 1; m <= moods; m++) {
             word = form(mood[m], sex[p])
             if (number[p] == "p") word = plural(word)
             add(who[p] " " be[p] " " mood[m] " .", il[p] " " est[p] " " word " .")
-            add(who[p] " " be[p] " not " mood[m] " .", il[p] (starts_with_vowel(est[p]) ? " n\047" : " ne ") est[p] " pas " word " .")
+            add(who[p] " " be[p] " not " mood[m] " .",
+                il[p] (starts_with_vowel(est[p]) ? " n\047" : " ne ") est[p] " pas " word " .")
         }
         he = est[p] == "est"
         for (v = 1; v <= verbs; v++)
             for (n = 1; n <= nouns; n++) {
-                add(who[p] " " (he ? third[v] : verb[v]) " the " noun[n] " .", il[p] " " stem[v] ending[p] " " definite(n) " .")
+                add(who[p] " " (he ? third[v] : verb[v]) " the " noun[n] " .",
+                    il[p] " " stem[v] ending[p] " " definite(n) " .")
                 if ((p + v + n) % 3 == 0)
-                    add(who[p] " " (he ? "does" : "do") " not " verb[v] " the " noun[n] " .", il[p] " ne " stem[v] ending[p] " pas " definite(n) " .")
+                    add(who[p] " " (he ? "does" : "do") " not " verb[v] " the " noun[n] " .",
+                        il[p] " ne " stem[v] ending[p] " pas " definite(n) " .")
             }
     }
 }
@@ -70,8 +78,8 @@ function people(   p, m, v, n, word, he) {
 END { things(); people() }
 '
 
-# The words: noun ENGLISH FRENCH GENDER; before/after (the noun) and mood ENGLISH MASCULINE FEMININE; person ENGLISH FRENCH
-# BE ÊTRE ENDING NUMBER GENDER; verb ENGLISH THIRD-PERSON STEM; name NAME; say ENGLISH = FRENCH.
+# The words: noun ENGLISH FRENCH GENDER; before/after (the noun) and mood ENGLISH MASCULINE FEMININE; person ENGLISH
+# FRENCH BE ÊTRE ENDING NUMBER GENDER; verb ENGLISH THIRD-PERSON STEM; name NAME; say ENGLISH = FRENCH.
 LC_ALL=C awk "$grammar" <<'WORDS'
 say hello . = bonjour .
 say how are you ? = comment allez-vous ?

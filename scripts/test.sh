@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# test.sh [--quick] [--all] [CTEST ARGUMENTS] - install what testing needs, build, and run every test.
-# test.sh --fuzz [NAME...] - the fuzz targets alone, or those named (worker is tests/fuzz/fuzz_worker.c).
+# test.sh [--quick] [--all] [CTEST ARGUMENTS] - install what testing needs, check the sources, build, and run every
+# test. test.sh --fuzz [NAME...] - only the fuzz targets, or those named (worker is tests/fuzz/fuzz_worker.c).
 #
-# Stages: all tests on the release build; the C tests again under AddressSanitizer and UndefinedBehaviorSanitizer; one
-# training step under valgrind. --quick stops after the first. --all adds the tests labelled full, which take minutes each
-# (whole training curves; of the cluster hundreds of faults, ten minutes each of a busy machine and of feeding), a build and the
-# C tests in a fresh Debian 13 (needs root and debootstrap), two million inputs for each fuzz target (a quarter of an hour for
-# the two that speak with peers, minutes for the others), and an arm64 syntax check (needs its cross compiler).
-# CTEST ARGUMENTS choose tests: -R NAME, -R worker.train, -L cluster. What was skipped is listed at the end, with its reason.
+# Stages: scripts/lint.sh; all tests on the release build; the C tests again under AddressSanitizer and
+# UndefinedBehaviorSanitizer; one training step under valgrind. --quick stops after the second. --all adds the tests
+# labelled full, which take minutes each (whole training curves; hundreds of faults in a cluster; ten minutes each of a
+# busy machine and of feeding). It also adds a build and the C tests in a fresh Debian 13 (needs root and debootstrap),
+# two million inputs for each fuzz target (a quarter of an hour for the two that speak with peers, minutes for the
+# others), and an arm64 syntax check (needs its cross compiler). CTEST ARGUMENTS choose tests: -R NAME, -R worker.train,
+# -L cluster. Skipped tests are listed at the end, with the reason.
 #
-# LSTMQ_DATA and LSTMQ_REFERENCE are the folders of the real pairs and of the reference curves; without them, ../shared/data
-# and ../shared/reference are taken where they exist, else what needs them is skipped.
+# LSTMQ_DATA and LSTMQ_REFERENCE are the folders of the real pairs and of the reference curves. The defaults are
+# ../shared/data and ../shared/reference; tests that need a missing folder are skipped.
 set -u
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root" || exit 1
@@ -37,7 +38,7 @@ skip() {
     skipped+=("$*")
 }
 
-# Point the variable at the first folder that exists, unless it is set; as an absolute path, since tests run elsewhere.
+# Set the variable to the first folder that exists, unless it is set; as an absolute path, because tests run elsewhere.
 locate() {
     local name=$1 folder
     shift
@@ -51,14 +52,15 @@ locate() {
     unset "$name"
 }
 
-# Run the tests of a build folder, one more at a time than there are cores, since some mostly wait; the names of those that
-# failed or were skipped go into the lists.
+# Run the tests of a build folder, one more at a time than there are cores, because some mostly wait. Failed and skipped
+# tests go into the lists.
 run_ctest() {
     local preset=$1 name log=build/$1/Testing/Temporary/LastTest.log
     shift
     ctest --test-dir "build/$preset" --output-on-failure --parallel $(($(nproc) + 1)) "$@" 2>&1 | tee "$summary"
     local status=${PIPESTATUS[0]}
-    [ "$status" -eq 0 ] || failed+=("$preset: $(grep -c '(Failed)\|(Timeout)\|(SEGFAULT)\|(Not Run)\|Exception' "$summary") tests, named above")
+    [ "$status" -eq 0 ] || failed+=("$preset: $(grep -c '(Failed)\|(Timeout)\|(SEGFAULT)\|(Not Run)\|Exception' \
+        "$summary") tests, named above")
     while read -r name; do
         skipped+=("$preset: $name")
     done < <(sed -n 's/.*Test *#[0-9]*: \([^ ]*\) .*\*\*\*Skipped.*/\1/p' "$summary"
@@ -66,7 +68,7 @@ run_ctest() {
                                         s/^\([a-z0-9_]*\) (.*) \.\.\. skipped '\(.*\)'\$/\1: \2/p" "$log" | sort -u)
 }
 
-# One epoch of one step on a few pairs. Valgrind knows no AVX-512, so the kernels are held to AVX2.
+# One epoch of one step on a few pairs. Valgrind has no AVX-512, so the kernels must use AVX2.
 run_valgrind() {
     local folder status
     have valgrind || { skip "valgrind is not installed" && return; }
@@ -74,8 +76,8 @@ run_valgrind() {
     head -n 40 tests/parity/tiny.tsv >"$folder/pairs.tsv"
     ONEDNN_MAX_CPU_ISA=AVX2 DNNL_MAX_CPU_ISA=AVX2 valgrind --quiet --error-exitcode=99 --leak-check=full \
         --show-leak-kinds=definite --errors-for-leak-kinds=definite \
-        build/release/lstmq train --data.pairs "$folder/pairs.tsv" --run.dir "$folder/run" --train.epochs 1 --train.batch 64 \
-        --model.embed 8 --model.hidden 16 --train.threads 1 --run.progress none >"$folder/log" 2>&1
+        build/release/lstmq train --data.pairs "$folder/pairs.tsv" --run.dir "$folder/run" --train.epochs 1 \
+        --train.batch 64 --model.embed 8 --model.hidden 16 --train.threads 1 --run.progress none >"$folder/log" 2>&1
     status=$?
     if [ $status -ne 0 ]; then
         tail -n 60 "$folder/log" >&2
@@ -86,7 +88,7 @@ run_valgrind() {
     rm -rf "$folder"
 }
 
-# Build and run the C tests in a Debian 13 of its own, kept in build/debian13 for the next time.
+# Build and run the C tests in a separate Debian 13, kept in build/debian13 for the next time.
 run_debian13() {
     local system=$root/build/debian13
     [ "$(id -u)" -eq 0 ] || { skip "Debian 13: debootstrap needs root" && return; }
@@ -103,39 +105,42 @@ run_debian13() {
     fi
     cp /etc/resolv.conf /etc/hosts "$system/etc/" 2>/dev/null
     mkdir -p "$system/lstmq"
-    # The build folder stays, so that the next time is quick; sources that are gone must go.
+    # The build folder stays, so that the next time is quick; deleted sources must be removed.
     find "$system/lstmq" -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} +
     git ls-files -z | tar --null --ignore-failed-read -T - -cf - | tar -xf - -C "$system/lstmq"
-    # /proc and /dev, in a name space of mounts that ends with the command; without the right to one it goes without.
+    # Mount /proc and /dev in a mount namespace that ends with the command, if that is permitted.
     local enter=(chroot "$system")
     if unshare --mount true 2>/dev/null; then
         # shellcheck disable=SC2016
-        enter=(unshare --mount sh -c 'mount -t proc proc "$0/proc"; mount --rbind /dev "$0/dev"; exec chroot "$0" "$@"' "$system")
+        enter=(unshare --mount sh -c 'mount -t proc proc "$0/proc"; mount --rbind /dev "$0/dev"; exec chroot "$0" "$@"'
+            "$system")
     fi
     # shellcheck disable=SC2016
     "${enter[@]}" /bin/bash -c 'cd /lstmq && scripts/dependencies.sh build &&
         { dpkg-query -W libcmocka-dev >/dev/null 2>&1 ||
           DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends libcmocka-dev >/dev/null; } &&
-        . scripts/lib.sh && build release && ctest --test-dir build/release -L "^c$" --output-on-failure --parallel "$(nproc)"' ||
-        failed+=("Debian 13: the lines above say what")
+        . scripts/lib.sh && build release &&
+        ctest --test-dir build/release -L "^c$" --output-on-failure --parallel "$(nproc)"' ||
+        failed+=("Debian 13: the lines above say why")
 }
 
-# One fuzz target: FUZZ_INPUTS inputs, shared out to a process for each core, from those in tests/fuzz/corpus and those that
-# earlier times found, which are kept in build/fuzz/corpus. What breaks it is left in build/fuzz. It fails where it is broken,
-# and where the inputs were fewer when FUZZ_SECONDS were over.
+# Run one fuzz target with FUZZ_INPUTS inputs, divided among one process for each core. It starts from tests/fuzz/corpus
+# and from the inputs found earlier, kept in build/fuzz/corpus. Inputs that break the target are left in build/fuzz. It
+# fails if an input breaks the target, or if FUZZ_SECONDS end before FUZZ_INPUTS are done.
 : "${FUZZ_INPUTS:=2000000}" "${FUZZ_SECONDS:=3600}"
 run_fuzzer() {
-    local name=$1 target=build/fuzz/tests/fuzz/fuzz_$1 kept=build/fuzz/corpus/$1 processes i pids=() done=0 broken='' begun=$SECONDS
+    local name=$1 target=build/fuzz/tests/fuzz/fuzz_$1 kept=build/fuzz/corpus/$1
+    local processes i pids=() done=0 broken='' begun=$SECONDS
     local options=(-max_total_time=$FUZZ_SECONDS -timeout=10 -rss_limit_mb=1024 -print_final_stats=1
                    -artifact_prefix="build/fuzz/$1-")
     [ -x "$target" ] || { failed+=("fuzz: there is no $target") && return; }
-    # Scripts of messages: short ones, of which most are as telling as any other.
+    # Short scripts of messages, all equally useful.
     case $name in coordinator | worker) options+=(-max_len=256 -entropic=0) ;; esac
     processes=$(nproc)
     mkdir -p "$kept"
     for ((i = 1; i <= processes; i++)); do
-        "$target" -runs=$(((FUZZ_INPUTS + processes - 1) / processes)) "${options[@]}" "$kept" "tests/fuzz/corpus/$name" \
-            >"$target.$i.log" 2>&1 &
+        "$target" -runs=$(((FUZZ_INPUTS + processes - 1) / processes)) "${options[@]}" \
+            "$kept" "tests/fuzz/corpus/$name" >"$target.$i.log" 2>&1 &
         pids+=($!)
     done
     trap 'kill "${pids[@]}" 2>/dev/null; exit 130' INT TERM
@@ -145,7 +150,8 @@ run_fuzzer() {
             tail -n 40 "$target.$i.log" >&2
             failed+=("fuzz: $name, all of its output is in $target.$i.log")
         }
-        done=$((done + $(sed -n 's/^stat::number_of_executed_units: *//p' "$target.$i.log" | tail -n 1 | grep . || echo 0)))
+        done=$((done + $(sed -n 's/^stat::number_of_executed_units: *//p' "$target.$i.log" | tail -n 1 | grep . ||
+            echo 0)))
     done
     trap 'exit 130' INT TERM
     say "fuzz_$name: $done inputs in $((SECONDS - begun)) s"
@@ -170,18 +176,19 @@ run_fuzzers() {
     done
 }
 
-# The sources must also pass a compiler for arm64. No arm64 libraries are needed: only syntax and types are looked at.
+# The sources must also pass a compiler for arm64. It needs no arm64 libraries, because it checks only syntax and types.
 run_arm64() {
     local compiler=aarch64-linux-gnu-gcc source bad=0
     have $compiler || { skip "arm64: $compiler is not installed (gcc-aarch64-linux-gnu)" && return; }
     while read -r source; do
         $compiler -std=c11 -D_GNU_SOURCE -fsyntax-only -I. -Ibuild/release/generated -idirafter /usr/include \
-            -idirafter /usr/include/x86_64-linux-gnu -DREPORT_TEMPLATE_PATH='""' -DREPORT_CHART_JS_PATH='""' "$source" || bad=$((bad + 1))
+            -idirafter /usr/include/x86_64-linux-gnu -DREPORT_TEMPLATE_PATH='""' -DREPORT_CHART_JS_PATH='""' \
+            "$source" || bad=$((bad + 1))
     done < <(git ls-files 'proto/*.c' 'kernels/*.c' 'worker/*.c' 'coordinator/*.c' main.c)
     [ $bad -eq 0 ] && say "every source passes" || failed+=("arm64: $bad sources")
 }
 
-# What was skipped and what failed; the exit status.
+# Print what was skipped and what failed, and exit.
 finish() {
     printf '\n'
     [ ${#skipped[@]} -eq 0 ] || printf 'Skipped: %s\n' "${skipped[@]}"
@@ -209,7 +216,7 @@ if [ -n "$all" ]; then
     run_ctest release --no-tests=error "$@"
 else
     run_ctest release --no-tests=error -LE '^full$' "$@"
-    skipped+=("the tests that take minutes each: training curves, faults, a busy machine, feeding (scripts/test.sh --all)")
+    skipped+=("tests that take minutes each: training curves, faults, a busy machine, feeding (scripts/test.sh --all)")
 fi
 if [ -z "$quick" ]; then
     stage "Building: with sanitizers"

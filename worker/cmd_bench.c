@@ -1,8 +1,8 @@
-/* `lstmq bench`: how fast this machine computes, measured on work of the recipe's shape. */
+/* cmd_bench.c - `lstmq bench`: how fast this machine computes, measured on work of the recipe's shape. */
 #include "kernels/backend.h"
 #include "proto/base/version.h"
+#include "proto/cli/commands.h"
 #include "worker/bench/bench.h"
-#include "worker/commands.h"
 
 #include <string.h>
 
@@ -43,7 +43,7 @@ static void bench_head(struct bench *bench)
                       (int)config->train_batch);
 }
 
-/* What was measured is shown as soon as it is known: a section can take a minute. */
+/* Print each section as soon as it is measured: one can take a minute. */
 static bool bench_show(struct bench *bench, struct err *err)
 {
     bool ok = command_print(&bench->out, err);
@@ -82,16 +82,10 @@ static bool bench_check(const struct config *config, const char *wanted, struct 
     return true;
 }
 
-bool cmd_bench(const struct command *self, int argc, char **argv, struct err *err)
+bool cmd_bench(const struct command_call *call, struct err *err)
 {
-    struct bench bench = {0};
-    int words;
-    bool done;
-    if (!command_config(self, argc, argv, &bench.config, &words, &done, err))
-        return false;
-    if (done)
-        return true;
-    const char *wanted = words > 0 ? argv[1] : NULL;
+    struct bench bench = {.config = *call->config};
+    const char *wanted = call->words > 0 ? call->word[0] : NULL;
     if (!bench_check(&bench.config, wanted, err))
         return false;
     bench.backend = backend_open(bench.config.train_device, (int)bench.config.train_threads,

@@ -1,14 +1,14 @@
-/* `lstmq evaluate`: how good a checkpoint is on a file of pairs.
+/* cmd_evaluate.c - `lstmq evaluate`: score a checkpoint on a file of pairs.
  *
- * Loss, perplexity and token accuracy with the reference as the decoder's input, over real target positions; BLEU and
- * chrF of greedy translations against the references as they are written, as sacreBLEU's command scores the same files.
- * The figures against the references normalised as in training stand beside them. Scored are pairs with two sides; each
- * line of the file keeps its place among the translations. */
+ * Loss, perplexity and token accuracy use teacher forcing, over real target positions. BLEU and chrF score greedy
+ * translations against the references as written, like sacreBLEU's command on the same files. Scores against references
+ * normalised as in training stand beside them. Only pairs with two sides are scored, but each line of the file has its
+ * place among the translations. */
 #include "proto/base/log.h"
+#include "proto/cli/commands.h"
 #include "proto/score/bleu.h"
 #include "proto/store/json_print.h"
 #include "proto/text/pairs.h"
-#include "worker/commands.h"
 #include "worker/model/translator.h"
 
 #include <inttypes.h>
@@ -22,14 +22,14 @@ struct scores {
     struct chrf chrf, chrf_normalised;
     double loss_sum;
     uint64_t tokens, correct;
-    size_t pairs, left_out; /* scored; with an empty side, and so not scored */
-    size_t bad;             /* lines that were skipped                       */
-    size_t cut;             /* pairs beyond the model's length               */
-    size_t unfinished;      /* translations that reached their limit         */
+    size_t pairs, left_out; /* scored; not scored, with an empty side */
+    size_t bad;             /* skipped lines */
+    size_t cut;             /* pairs beyond the model's length */
+    size_t unfinished;      /* translations that reached their limit */
     size_t unknown;
 };
 
-/* One batch of pairs as rows, and room for their translations. */
+/* One batch of pairs as rows, and memory for their translations. */
 struct block {
     uint16_t *src_lengths, *tgt_lengths, *ids, *out, *out_lengths;
     bool *ended;
@@ -65,7 +65,7 @@ static bool evaluate_is_scored(const struct pair *pair)
     return pair->src_size > 0 && pair->tgt_size > 0;
 }
 
-/* Encode those of the pairs first..first+count-1 that are scored, as training does: `rows` of them. */
+/* Encode the scored pairs among first..first+count-1, as training does; their number goes to `rows`. */
 static void evaluate_encode(const struct translator *translator, const struct pairs *pairs, size_t first, size_t count,
                             struct block *block, struct rows *rows, struct scores *scores)
 {
@@ -97,7 +97,7 @@ static void evaluate_encode(const struct translator *translator, const struct pa
                           .id_count = used};
 }
 
-/* The translation of a pair that is not scored: empty where its source is. */
+/* The translation of a pair that is not scored: empty if its source is. */
 static bool evaluate_print_unscored(struct translator *translator, const char *source, struct err *err)
 {
     struct buffer text = {0};
@@ -160,7 +160,7 @@ static bool evaluate_score_block(struct translator *translator, struct network *
     return evaluate_score_texts(translator, pairs, first, count, block, print, scores, err);
 }
 
-/* What is left out of the scores; an error where nothing remains. */
+/* Count the pairs that are not scored; fail if none remains. */
 static bool evaluate_leave_out(const struct pairs *pairs, const char *path, struct scores *scores, struct err *err)
 {
     size_t scored = 0;
@@ -293,19 +293,12 @@ static bool evaluate_evaluate(struct translator *translator, const struct config
     return ok;
 }
 
-bool cmd_evaluate(const struct command *self, int argc, char **argv, struct err *err)
+bool cmd_evaluate(const struct command_call *call, struct err *err)
 {
-    struct config config;
     struct translator translator;
-    int words;
-    bool done;
-    if (!command_config(self, argc, argv, &config, &words, &done, err))
+    if (!translator_open(&translator, call->config, err))
         return false;
-    if (done)
-        return true;
-    if (!translator_open(&translator, &config, err))
-        return false;
-    bool ok = evaluate_evaluate(&translator, &config, err);
+    bool ok = evaluate_evaluate(&translator, call->config, err);
     translator_close(&translator);
     return ok;
 }

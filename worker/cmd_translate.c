@@ -1,13 +1,13 @@
-/* `lstmq translate`: stdin to stdout, one line out for each line in, in order.
+/* cmd_translate.c - `lstmq translate`: stdin to stdout, one line out for each line in, in order.
  *
- * Lines are translated as soon as no more of them are waiting, so a pipe that is fed line by line answers line by line,
- * while a file goes through in large batches. What could not be translated as written is named on stderr, by
- * line number. */
+ * Lines are translated as soon as no more lines wait. So a pipe that is fed line by line answers line by line, and a
+ * file is translated in large batches. A line that could not be translated as written is named on stderr, by its
+ * number. */
 #include "proto/base/log.h"
+#include "proto/cli/commands.h"
 #include "proto/text/form.h"
 #include "proto/text/lines.h"
 #include "proto/text/normalise.h"
-#include "worker/commands.h"
 #include "worker/model/translator.h"
 
 #include <errno.h>
@@ -19,20 +19,20 @@
 #include <unistd.h>
 
 enum {
-    CHUNK_LINES = 8192,       /* lines translated in one go at most        */
-    READ_BYTES = 64 * 1024,   /* one read of stdin                         */
+    CHUNK_LINES = 8192,       /* most lines translated together */
+    READ_BYTES = 64 * 1024,   /* one read of stdin */
     LINE_BYTES = 1024 * 1024, /* a longer line is an error, not a sentence */
 };
 
 struct input {
-    struct buffer bytes; /* read and not yet taken            */
-    size_t taken;        /* of them, in lines already taken   */
-    uint64_t lines;      /* taken so far                      */
+    struct buffer bytes; /* read but not yet taken */
+    size_t taken;        /* bytes of lines that were taken */
+    uint64_t lines;      /* taken so far */
     bool ended;
-    bool at_end; /* `taken` is at the CR that ends a line already taken; an LF may still come */
+    bool at_end; /* `taken` is at the CR that ends the last line; an LF may follow */
 };
 
-/* Read once. Blocks only when nothing is there and `wait`. *more says whether anything was read. */
+/* Read once. Blocks only with `wait`, if no bytes are there. *more: something was read. */
 static bool translate_read(struct input *input, bool wait, bool *more, struct err *err)
 {
     struct pollfd ready = {.fd = STDIN_FILENO, .events = POLLIN};
@@ -55,14 +55,14 @@ static bool translate_read(struct input *input, bool wait, bool *more, struct er
     return true;
 }
 
-/* Pass over the end of the line that was taken last: false when the bytes that tell its size have not been read. A line
- * is taken before that, so that it is answered at once. */
+/* Skip the line end of the last line; false: more bytes are needed to know its size. A line is taken before that, so
+ * that its translation is not delayed. */
 static bool translate_pass_end(struct input *input)
 {
     char *end = input->bytes.data + input->taken;
     if (!input->at_end)
         return true;
-    *end = '\r'; /* where the line before has its NUL */
+    *end = '\r'; /* the last line's NUL is here */
     size_t size = line_end_size(end, input->bytes.size - input->taken, input->ended);
     *end = '\0';
     input->taken += size;
@@ -70,7 +70,7 @@ static bool translate_pass_end(struct input *input)
     return size > 0;
 }
 
-/* What is piped in is text, as far as the bytes read by the end of its first line show. */
+/* Refuse input that is not text, judged by the bytes up to the end of its first line. */
 static bool translate_check_form(const char *bytes, size_t size, struct err *err)
 {
     struct form form = form_of(bytes, size);
@@ -94,8 +94,8 @@ static bool translate_check_utf8(const char *line, size_t size, uint64_t number,
                    number, at + 1, encoding, encoding);
 }
 
-/* Take the next whole line (the last one may lack its end): NUL-terminated in place. *line = NULL: no whole line
- * has been read. */
+/* Take the next complete line (the last one may have no line end): NUL-terminated in place. *line = NULL: no complete
+ * line was read. */
 static bool translate_take_line(struct input *input, char **line, struct err *err)
 {
     *line = NULL;
@@ -124,7 +124,7 @@ static bool translate_take_line(struct input *input, char **line, struct err *er
     }
     input->lines++;
     if (input->lines == 1 && size >= 3 && memcmp(start, "\xEF\xBB\xBF", 3) == 0) {
-        start += 3; /* a byte order mark, as files of pairs may have it too */
+        start += 3; /* a byte order mark, as in files of pairs */
         size -= 3;
     }
     if (!translate_check_utf8(start, size, input->lines, err))
@@ -177,7 +177,7 @@ static bool translate_translate(struct translator *translator, const char *const
     return fflush(stdout) == 0 || err_errno(err, ERR_IO, "cannot write to stdout");
 }
 
-/* Fill offsets with lines until none is waiting: their starts in the buffer, which may move while it is read into. */
+/* Take lines until none waits. `offsets` are their starts in the buffer, which may move during reading. */
 static bool translate_gather(struct input *input, size_t *offsets, size_t *count, struct err *err)
 {
     bool more = true;
@@ -198,7 +198,7 @@ static bool translate_gather(struct input *input, size_t *offsets, size_t *count
     return true;
 }
 
-/* Forget the lines that were translated. */
+/* Forget the translated lines. */
 static void translate_drop_taken(struct input *input)
 {
     size_t left = input->bytes.size - input->taken;
@@ -224,7 +224,7 @@ static bool translate_run(struct translator *translator, struct err *err)
         bool good = translate_gather(&input, offsets, &count, &bad);
         for (size_t i = 0; i < count; i++)
             sentences[i] = input.bytes.data + offsets[i];
-        /* Lines before a bad one are answered first. */
+        /* Translate the lines before a bad one first. */
         ok = count == 0 || translate_translate(translator, sentences, count, first_line, translations, &texts, err);
         if (ok && !good) {
             if (err != NULL)
@@ -243,17 +243,10 @@ static bool translate_run(struct translator *translator, struct err *err)
     return ok;
 }
 
-bool cmd_translate(const struct command *self, int argc, char **argv, struct err *err)
+bool cmd_translate(const struct command_call *call, struct err *err)
 {
-    struct config config;
     struct translator translator;
-    int words;
-    bool done;
-    if (!command_config(self, argc, argv, &config, &words, &done, err))
-        return false;
-    if (done)
-        return true;
-    if (!translator_open(&translator, &config, err))
+    if (!translator_open(&translator, call->config, err))
         return false;
     bool ok = translate_run(&translator, err);
     translator_close(&translator);

@@ -1,5 +1,5 @@
 /* cmd_worker.c - `lstmq worker`: a member of a coordinator's cluster, until it is dismissed. */
-#include "worker/commands.h"
+#include "proto/cli/commands.h"
 
 #include "proto/base/typed.h"
 #include "proto/wire/message.h"
@@ -59,15 +59,7 @@ static bool cmd_worker_run(const struct config *config, struct err *err)
     return ok;
 }
 
-bool cmd_worker(const struct command *self, int argc, char **argv, struct err *err)
+bool cmd_worker(const struct command_call *call, struct err *err)
 {
-    struct config config;
-    int words;
-    bool done;
-    if (!command_config(self, argc, argv, &config, &words, &done, err))
-        return false;
-    if (done)
-        return true;
-    command_outlive_readers();
-    return cmd_worker_run(&config, err);
+    return cmd_worker_run(call->config, err);
 }

@@ -20,7 +20,7 @@ enum { GONE_MS = 200 };
 /* How long a worker may take to stop, or to leave: a step and a checkpoint's upload are shorter. */
 enum { STOP_MS = 30000, LEAVE_MS = 3000 };
 
-/* Times cluster.timeout that a member may be silent while the coordinator has not read all that was said. */
+/* Times cluster.heartbeat_timeout that a member may be silent while the coordinator has not read all that was said. */
 enum { BEHIND = 3 };
 
 enum { COMPLAIN_MS = 1000 };
@@ -307,7 +307,7 @@ static const char *fleet_fault(const struct fleet *fleet, const struct member *m
 {
     if (member->gone_ms != 0 && (!behind || now - member->gone_ms >= GONE_MS))
         return "has lost its connection";
-    if (now - member->heard_ms >= fleet->config->cluster_timeout * (behind ? BEHIND : 1))
+    if (now - member->heard_ms >= fleet->config->cluster_heartbeat_timeout * (behind ? BEHIND : 1))
         return "was silent for too long";
     if (member->phase == MEMBER_STOPPING && now - member->asked_ms >= STOP_MS)
         return "did not stop";
@@ -319,8 +319,8 @@ static const char *fleet_fault(const struct fleet *fleet, const struct member *m
 /* This process itself was held up, and has not read yet what was said meanwhile: nobody else is to blame. */
 static void fleet_forgive(struct fleet *fleet, int64_t now)
 {
-    int64_t late = now - fleet->ticked_ms - fleet->config->cluster_ping;
-    if (fleet->ticked_ms != 0 && late > fleet->config->cluster_timeout / 4)
+    int64_t late = now - fleet->ticked_ms - fleet->config->cluster_heartbeat;
+    if (fleet->ticked_ms != 0 && late > fleet->config->cluster_heartbeat_timeout / 4)
         for (size_t i = 0; i < fleet->count; i++)
             fleet->members[i]->heard_ms = now;
     fleet->ticked_ms = now;
@@ -358,11 +358,11 @@ static bool fleet_on_tick(void *context, struct err *err)
 /* A worker is heard once for each PING at least, so with a shorter limit a live worker would be declared dead. */
 static bool fleet_check_times(const struct config *config, struct err *err)
 {
-    return config->cluster_timeout >= 2 * config->cluster_ping ||
+    return config->cluster_heartbeat_timeout >= 2 * config->cluster_heartbeat ||
            err_set(err, ERR_USAGE,
-                   "cluster.timeout is %" PRId64 " ms and cluster.ping %" PRId64
+                   "cluster.heartbeat_timeout is %" PRId64 " ms and cluster.heartbeat %" PRId64
                    " ms: all workers would be declared dead; the timeout must be at least twice the ping",
-                   config->cluster_timeout, config->cluster_ping);
+                   config->cluster_heartbeat_timeout, config->cluster_heartbeat);
 }
 
 bool fleet_open(struct fleet *fleet, struct err *err)
@@ -388,7 +388,8 @@ bool fleet_open(struct fleet *fleet, struct err *err)
         return false;
     fleet->expected = fleet->journal->resumed ? fleet->journal->ranks : 0;
     fleet->expected_until = clock_ms() + RETURN_MS;
-    fleet->tick = loop_add_timer(fleet->loop, config->cluster_ping, config->cluster_ping, fleet_on_tick, fleet, err);
+    fleet->tick =
+        loop_add_timer(fleet->loop, config->cluster_heartbeat, config->cluster_heartbeat, fleet_on_tick, fleet, err);
     return fleet->tick != 0;
 }
 

@@ -290,7 +290,7 @@ static bool generation_form(struct fleet *fleet, struct member *alone, struct er
 /* Nobody came just now: others who were started with it may be on their way. */
 static bool generation_settled(const struct fleet *fleet)
 {
-    int64_t now = clock_ms(), settle = fleet->embedded ? 0 : fleet->config->cluster_settle;
+    int64_t now = clock_ms(), settle = fleet->embedded ? 0 : fleet->config->cluster_join_delay;
     if (fleet->expected > fleet->count && now < fleet->expected_until)
         return false;
     for (size_t i = 0; i < fleet->count; i++)

@@ -24,7 +24,7 @@ struct upload {
 
 /* An upload is paced by the receiver, so that nothing that is said meanwhile waits long behind it, least of all PING: a
  * few bytes, a PING, and when its PONG is there more; the sooner that came, the more. A line must carry UPLOAD_LEAST within
- * cluster.timeout, or the receiver seems to be silent: 44 KB/s where that is 1.5 s. */
+ * cluster.heartbeat_timeout, or the receiver seems to be silent: 44 KB/s where that is 1.5 s. */
 enum {
     UPLOAD_LEAST = 64 << 10, /* bytes on the way, at the beginning and on the slowest line */
     UPLOAD_MOST = 16 << 20,

@@ -1,7 +1,6 @@
 /* dataset.c - from files of pairs to ids; see dataset.h.
  *
- * The order of things is the notebook's: all pairs that survive cleaning are shuffled, data.take of them stay, and the
- * split is made on what stays. */
+ * The order is the notebook's: shuffle all pairs that survive cleaning, keep data.take of them, and split those. */
 #include "coordinator/data/dataset.h"
 
 #include "proto/text/pairs.h"
@@ -15,13 +14,13 @@
 /* What exists only while a dataset is built. */
 struct build {
     const struct config *config;
-    struct pairs pairs; /* training pairs, and validation pairs where they are split off */
-    struct pairs own;   /* validation pairs of their own                                 */
+    struct pairs pairs; /* training pairs; also validation pairs that are split off */
+    struct pairs own;   /* validation pairs from their own file */
     bool has_own;
-    uint32_t *train; /* [train_count] items of `pairs`                                */
-    uint32_t *valid; /* [valid_count] items of `pairs` or, with has_own, of `own`     */
+    uint32_t *train; /* [train_count] items of `pairs` */
+    uint32_t *valid; /* [valid_count] items of `pairs` or, with has_own, of `own` */
     uint32_t train_count, valid_count;
-    uint32_t *order; /* the memory behind train and valid                             */
+    uint32_t *order; /* the memory of train and valid */
     uint32_t *own_order;
     size_t id_capacity;
 };
@@ -31,7 +30,7 @@ static bool dataset_no_memory(struct err *err)
     return err_set(err, ERR_MEMORY, "no memory for the dataset");
 }
 
-/* One of the two ways to name a set of pairs, or neither (*any = false). */
+/* Check one of the two ways to name a set of pairs. *any = false: neither is used. */
 static bool dataset_check_paths(const char *pairs, const char *src, const char *tgt, const char *prefix, bool *any,
                                 struct err *err)
 {
@@ -70,7 +69,7 @@ static bool dataset_check(struct build *build, struct err *err)
     return true;
 }
 
-/* `source` has the paths and what is kept; the rest comes from the configuration. */
+/* `source` has the paths and what to keep; the rest comes from the configuration. */
 static bool dataset_read_pairs(const struct config *config, struct pairs_source source, struct pairs *pairs,
                                struct err *err)
 {
@@ -86,7 +85,7 @@ static bool dataset_read_pairs(const struct config *config, struct pairs_source 
     return true;
 }
 
-/* Training pairs that lose too much to normalisation are an error; validation pairs of their own only a warning. */
+/* Training pairs that lose too much to normalisation are an error. For separate validation pairs it is a warning. */
 static bool dataset_read_all(struct build *build, struct err *err)
 {
     const struct config *config = build->config;
@@ -125,7 +124,7 @@ static const char *dataset_tgt(const struct pairs *pairs, uint32_t item)
     return pairs->text.data + pairs->items[item].tgt;
 }
 
-/* Take out the training pairs whose source text stands in the validation part, keeping the order of the rest. */
+/* Remove training pairs whose source also occurs in the validation part; keep the order of the rest. */
 static bool dataset_hold_out(struct build *build, struct err *err)
 {
     const struct pairs *pairs = &build->pairs;
@@ -238,7 +237,7 @@ static bool dataset_grow_ids(struct dataset *dataset, struct build *build, size_
     return true;
 }
 
-/* Encode one pair behind the ids that are there, and describe it in `row`. */
+/* Append the ids of one pair, and describe it in `row`. */
 static bool dataset_encode_pair(struct dataset *dataset, struct build *build, const struct pairs *pairs, uint32_t item,
                                 struct dataset_row *row, struct err *err)
 {
@@ -291,7 +290,7 @@ static bool dataset_keep_text(struct dataset *dataset, const char *text, uint32_
     return true;
 }
 
-/* A target that normalisation leaves as it is stands in the text once. */
+/* A target that normalisation does not change is stored once. */
 static bool dataset_keep_reference(struct dataset *dataset, const struct build *build, uint32_t index, struct err *err)
 {
     const struct pairs *pairs = dataset_valid_pairs(build);
@@ -321,7 +320,7 @@ static bool dataset_keep_texts(struct dataset *dataset, const struct build *buil
     return buffer_ok(&dataset->text, err);
 }
 
-/* Rows are hashed by their lengths, not by their place in the arena, so that the hash outlives a change of layout. */
+/* Rows are hashed by their lengths, not by their place in the arena, so a new layout keeps the hash. */
 static bool dataset_fingerprint(struct dataset *dataset, struct err *err)
 {
     XXH3_state_t *hash = XXH3_createState();
@@ -352,7 +351,7 @@ static bool dataset_build(struct dataset *dataset, struct build *build, struct m
     if (!dataset_check(build, err) || !dataset_read_all(build, err) || !dataset_divide(build, stream, err) ||
         !dataset_keep_texts(dataset, build, err))
         return false;
-    buffer_free(&build->pairs.raw); /* before the ids are made, so that its memory serves twice */
+    buffer_free(&build->pairs.raw); /* freed before the ids are made, so that they can use its memory */
     buffer_free(&build->own.raw);
     if (!dataset_vocabularies(dataset, build, err) || !dataset_encode(dataset, build, err) ||
         !dataset_fingerprint(dataset, err))

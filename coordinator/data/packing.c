@@ -1,4 +1,4 @@
-/* packing.c - gathering rows; see packing.h. */
+/* packing.c - collect rows; see packing.h. */
 #include "coordinator/data/packing.h"
 
 #include <stdlib.h>

@@ -1,24 +1,24 @@
-/* plan.h - which rows a step trains on, and who computes them.
+/* plan.h - which rows a step trains on, and how they are shared.
  *
  * A plan is a pure function of (number of training rows, the run's MT19937 stream, step). Each epoch's order is a
- * shuffle of 0, 1, 2, ... drawn from the one stream that also shuffled the pairs, one shuffle an epoch, in order;
- * batches are consecutive pieces of train.batch rows of it, the last one smaller. A batch is cut into train.shards
- * contiguous, nearly equal shards, whoever computes them. Nothing of a plan is stored: it is drawn again from the seed.
- * Owned by the coordinator; its thread only. */
-#ifndef LSTMQ_PLAN_H
-#define LSTMQ_PLAN_H
+ * shuffle of 0, 1, 2, ... from the stream that also shuffled the pairs, one shuffle an epoch. Batches are consecutive
+ * pieces of train.batch rows; the last one is smaller. A batch is cut into train.shards contiguous, nearly equal
+ * shards, independent of the workers. A plan is never stored: it is drawn again from the seed. The coordinator owns it
+ * from plan_open to plan_close; its thread only. */
+#ifndef LSTMQ_COORDINATOR_DATA_PLAN_H
+#define LSTMQ_COORDINATOR_DATA_PLAN_H
 
 #include "proto/base/err.h"
 #include "proto/base/random.h"
 
 struct plan {
-    struct mt19937 first;  /* the stream before the first epoch's shuffle      */
-    struct mt19937 stream; /* the stream after the shuffle of `epoch`          */
-    uint64_t epoch;        /* whose order is in `order`, from 1; 0 = none yet  */
-    uint32_t *order;       /* [rows]                                           */
-    uint32_t rows;         /* training rows                                    */
-    uint32_t batch;        /* rows in a step                                   */
-    uint32_t shards;       /* V                                                */
+    struct mt19937 first;  /* the stream before the first epoch's shuffle */
+    struct mt19937 stream; /* the stream after the shuffle of `epoch` */
+    uint64_t epoch;        /* whose order `order` has, from 1; 0 = none yet */
+    uint32_t *order;       /* [rows] */
+    uint32_t rows;         /* training rows */
+    uint32_t batch;        /* rows in a step */
+    uint32_t shards;       /* V */
 };
 
 /* `stream` is the run's stream after the shuffle of the pairs; it is copied. rows >= 1, batch >= 1, shards >= 1. */
@@ -29,11 +29,11 @@ void plan_close(struct plan *plan);
 /* Steps in an epoch. */
 uint64_t plan_steps(const struct plan *plan);
 
-/* The rows of a step (counted from 0 over the whole run): a pointer into the epoch's order, good until a step of
- * another epoch is asked for. Going back to an earlier epoch draws the stream again from its beginning. */
+/* The rows of a step (counted from 0 over the whole run). The pointer is valid until a step of another epoch is
+ * requested. An earlier epoch draws the stream again from its beginning. */
 const uint32_t *plan_batch(struct plan *plan, uint64_t step, uint32_t *count);
 
-/* A contiguous part of something: of a batch's rows, or of a step's shards. */
+/* A contiguous part: of a batch's rows, or of a step's shards. */
 struct share {
     uint32_t first, count;
 };

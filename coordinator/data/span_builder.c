@@ -1,10 +1,10 @@
-/* span_builder.c - rows into spans; see span_builder.h. */
+/* span_builder.c - build spans from rows; see span_builder.h. */
 #include "coordinator/data/span_builder.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A span ends after the step that brings it to this many ids (2 MiB), which keeps messages far below their limit. */
+/* A span ends after the step that reaches this many ids (2 MiB), so messages stay far below their limit. */
 enum { SPAN_IDS = 1 << 20 };
 
 /* A bit for each id that a vocabulary can have. */
@@ -84,7 +84,8 @@ static void builder_see(uint64_t *seen, uint32_t id)
     seen[id / SEEN_BITS] |= (uint64_t)1 << id % SEEN_BITS;
 }
 
-/* What a batch looks up: its sources, and the decoder's inputs, which are <sos> and all target ids but the last. */
+/* Mark the ids that a batch looks up: its sources, and the decoder's inputs, which are <sos> and all target ids but the
+ * last. */
 static void builder_see_batch(struct span_builder *builder, const uint32_t *batch, uint32_t count)
 {
     uint64_t *src = builder->seen, *tgt = src + SEEN_WORDS;
@@ -108,7 +109,7 @@ static uint32_t builder_count(const uint64_t *seen)
     return count;
 }
 
-/* What was seen, rising. Returns the place behind it. */
+/* Write the marked ids in rising order. Returns the end of the list. */
 static uint16_t *builder_list(const uint64_t *seen, uint16_t *ids)
 {
     for (uint32_t word = 0; word < SEEN_WORDS; word++)
@@ -131,8 +132,7 @@ static bool builder_find_distinct(struct span_builder *builder, const uint32_t *
     return true;
 }
 
-/* The members of a generation ask for the same steps, one after the other and not all at once: what was found out for
- * the first is kept. */
+/* The members of a generation request the same steps, one shortly after the other: keep the result of the first. */
 static const struct span_fact *builder_fact(struct span_builder *builder, uint64_t step, const uint32_t *batch,
                                             uint32_t count, struct err *err)
 {

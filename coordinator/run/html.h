@@ -1,9 +1,9 @@
-/* html.h - text on its way into a page.
+/* html.h - escape text for a page.
  *
- * Whatever the text holds, it comes out as text: it cannot open a tag, end an attribute or a script, or damage the
- * page's encoding. Stateless; any thread. */
-#ifndef LSTMQ_HTML_H
-#define LSTMQ_HTML_H
+ * The result is always text: it cannot open a tag, end an attribute or a script, or damage the page's encoding. Pure
+ * functions; any thread. */
+#ifndef LSTMQ_COORDINATOR_RUN_HTML_H
+#define LSTMQ_COORDINATOR_RUN_HTML_H
 
 #include "proto/base/buffer.h"
 

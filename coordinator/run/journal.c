@@ -1,4 +1,4 @@
-/* journal.c - records on the end of a file; see journal.h. */
+/* journal.c - append records to a file; see journal.h. */
 #include "coordinator/run/journal.h"
 
 #include "proto/base/buffer.h"
@@ -26,7 +26,7 @@ struct record {
 _Static_assert(sizeof(struct record) == RECORD && offsetof(struct record, result) == 24, "a record has no padding");
 _Static_assert(sizeof(struct journal_origin) <= sizeof(struct step_result), "an origin lies in a result's place");
 
-/* A journal of a run that has not been saved for a long time; what is beyond is not read. */
+/* The most that is read. A longer journal belongs to a run that was not saved for a long time. */
 static const size_t journal_most = (size_t)1 << 30;
 
 static uint32_t journal_check(const struct record *record)
@@ -78,12 +78,12 @@ static void journal_complain(struct journal *journal)
     journal->complained = true;
 }
 
-/* At the end of what is whole, so that a write that failed half way is written over. False where it failed. */
+/* Write at the end of the valid part, so that a write that failed halfway is overwritten. False: it failed. */
 static bool journal_append(struct journal *journal, const void *bytes, size_t size)
 {
     if (journal->file < 0)
         return false;
-    journal->numbers_last = false; /* a part of what could not be written may lie behind it */
+    journal->numbers_last = false; /* part of the failed write may follow it */
     fault_point("journal");
     for (size_t done = 0; done < size;) {
         ssize_t part = pwrite(journal->file, (const char *)bytes + done, size - done, (off_t)(journal->size + done));
@@ -105,7 +105,7 @@ void journal_numbers(struct journal *journal)
 {
     struct record record = journal_record_of(journal);
     uint64_t before = journal->size, last = before - RECORD;
-    /* Within a page a write is done or not when the process is killed; across two it may be half done. */
+    /* Within one page, a write is complete or absent when the process is killed; across two pages it may be partial. */
     if (journal->numbers_last && last / PAGE == (before - 1) / PAGE)
         journal->size = last;
     if (journal_append(journal, &record, sizeof record))
@@ -138,7 +138,7 @@ void journal_cut(struct journal *journal, uint64_t step)
     journal_append(journal, &record, sizeof record);
 }
 
-/* What counts now, as a whole file in the place of the old one. */
+/* Replace the file by a new one with only the current records. */
 static bool journal_write_anew(struct journal *journal, const struct ledger *ledger)
 {
     struct buffer out = {0};
@@ -173,7 +173,7 @@ void journal_restart(struct journal *journal, const struct ledger *ledger)
     fault_point("journal");
 }
 
-/* Of a run, and of numbers, which are written together. */
+/* The first two records, of the run and of numbers, which are written together. */
 static bool journal_is_head(const struct record head[HEAD], struct err *err)
 {
     bool run = head[0].kind == KIND_RUN && head[0].check == journal_check(&head[0]);
@@ -184,7 +184,7 @@ static bool journal_is_head(const struct record head[HEAD], struct err *err)
            err_set(err, ERR_DATA, "not a journal");
 }
 
-/* What a record says that is whole. */
+/* Apply a valid record. */
 static bool journal_take(struct journal *journal, const struct record *record, struct ledger *ledger, struct err *err)
 {
     if (record->kind == KIND_NUMBERS) {
@@ -197,7 +197,8 @@ static bool journal_take(struct journal *journal, const struct record *record, s
     return record->kind != KIND_RESULT || ledger_put(ledger, record->a, &record->result, 1, err);
 }
 
-/* Identity, numbers and results of whole records. False where the file is no journal, or that of a run of another origin. */
+/* Read identity, numbers and results from the valid records. False: the file is not a journal, or one of a run with
+ * another origin. */
 static bool journal_read(struct journal *journal, const struct buffer *bytes, struct ledger *ledger, struct err *err)
 {
     struct record head[HEAD] = {0};

@@ -1,4 +1,4 @@
-/* metrics.c - reading metrics.jsonl, see metrics.h. */
+/* metrics.c - read metrics.jsonl; see metrics.h. */
 #include "coordinator/run/metrics.h"
 
 #include "proto/base/buffer.h"
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A line is some 300 bytes; this is far more epochs than a run can have. */
+/* A line has about 300 bytes; no run has that many epochs. */
 static const size_t metrics_largest_file = (size_t)256 << 20;
 
 static double metrics_number_of(const json_t *object, const char *key)
@@ -19,7 +19,7 @@ static double metrics_number_of(const json_t *object, const char *key)
     return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
-/* False where the line says nothing of an epoch. */
+/* False: the line describes no epoch. */
 static bool metrics_parse_line(const char *line, size_t size, struct epoch_metrics *row)
 {
     json_t *object = json_loadb(line, size, 0, NULL);
@@ -39,7 +39,8 @@ static bool metrics_parse_line(const char *line, size_t size, struct epoch_metri
             .tgt_tok_per_s = metrics_number_of(object, "tgt_tok_per_s"),
             .seconds = metrics_number_of(object, "seconds"),
         };
-    if (good && json_object_get(object, "bleu_normalised") == NULL) { /* by an lstmq that had one BLEU, this one */
+    if (good && json_object_get(object, "bleu_normalised") == NULL) { /* an older lstmq wrote one BLEU, which was this
+                                                                       * one */
         row->bleu_normalised = row->bleu;
         row->bleu = NAN;
     }
@@ -47,7 +48,7 @@ static bool metrics_parse_line(const char *line, size_t size, struct epoch_metri
     return good;
 }
 
-/* Seconds that `row` trained; 0 where it does not say. */
+/* Training seconds of `row`; 0 = unknown. */
 static double metrics_trained(const struct epoch_metrics *row)
 {
     return row->tgt_tok_per_s > 0 && isfinite(row->tgt_tokens) ? row->tgt_tokens / row->tgt_tok_per_s : 0;
@@ -72,7 +73,8 @@ double metrics_seconds(const struct metrics *metrics)
     return seconds;
 }
 
-/* Where `epoch` stands, or would stand. Lines come in order but for a resume, so the search begins at the end. */
+/* The index of `epoch`, or its insertion point. Lines are in order except after a resume, so the search begins at the
+ * end. */
 static size_t metrics_place_of(const struct metrics *metrics, uint64_t epoch)
 {
     size_t place = metrics->count;

@@ -52,7 +52,7 @@ void progress_close(struct display *display)
     pthread_mutex_destroy(&display->lock);
 }
 
-/* A reader that is gone misses the rest. Any other failure stays in stdout, where main.c finds it. */
+/* Without a reader, nothing more is shown. Any other failure stays in stdout, where main.c finds it. */
 static void progress_failed(struct display *display)
 {
     if (errno != EPIPE && errno != EIO)
@@ -71,7 +71,7 @@ static void progress_print(struct display *display, struct buffer *text)
     buffer_free(text);
 }
 
-/* "1:05:09", "5:09"; "-" when unknown. */
+/* "1:05:09", "5:09"; "-" = unknown. */
 static const char *progress_duration(double seconds, char text[32])
 {
     if (!isfinite(seconds) || seconds < 0 || seconds > 1e9)
@@ -84,8 +84,8 @@ static const char *progress_duration(double seconds, char text[32])
     return text;
 }
 
-/* `value` times `scale` with its unit, or "-" in the same place when it is unknown. Where that takes more than `most`
- * characters it is 1.23e+30. */
+/* `value` times `scale` with its unit; "-" of the same width if unknown; 1.23e+30 if it is longer than `most`
+ * characters. */
 static const char *progress_value(double value, int most, int digits, double scale, const char *unit, char text[32])
 {
     if (!isfinite(value))
@@ -95,8 +95,8 @@ static const char *progress_value(double value, int most, int digits, double sca
     return text;
 }
 
-/* The fields of the line that fit in `width` columns, two spaces between them. Those of most use are placed first; none
- * is cut. Fields are ASCII, so bytes are columns. */
+/* The fields of the line that fit in `width` columns, two spaces between them. The most useful fields come first; none
+ * is truncated. Fields are ASCII, so bytes are columns. */
 static size_t progress_fields(const char fields[FIELDS][FIELD], size_t width, char line[LINE])
 {
     static const unsigned char most_useful[FIELDS] = {0, 1, 2, 5, 6, 3, 4};
@@ -116,7 +116,7 @@ static size_t progress_fields(const char fields[FIELDS][FIELD], size_t width, ch
     return used;
 }
 
-/* The terminal's last column stays free: some terminals wrap when it is written. */
+/* The terminal's last column stays empty, because some terminals wrap when it is written. */
 void progress_moment(struct display *display, const struct progress_moment *moment)
 {
     int64_t now = clock_ms();
@@ -144,14 +144,14 @@ void progress_moment(struct display *display, const struct progress_moment *mome
 struct column {
     const char *title;
     int width;
-    bool narrow; /* stands also where the terminal is narrow */
+    bool narrow; /* also shown on a narrow terminal */
 };
 static const struct column progress_table[COLUMNS] = {
     {"epoch", 7, true}, {"train_loss", 10, false}, {"train_acc", 9, false}, {"val_loss", 8, true}, {"val_acc", 7, true},
     {"BLEU", 6, true},  {"norm.", 6, false},       {"tok/s", 6, false},     {"time", 7, false},
 };
 
-/* A line of the table: all columns, which take 79 with " best", or the narrow ones, 36. */
+/* A line of the table: all columns, which take 79 with " best", or the narrow ones, which take 36. */
 static void progress_table_line(const char *const cells[COLUMNS], const char *after, struct buffer *out)
 {
     bool narrow = isatty(STDOUT_FILENO) == 1 && terminal_width() < 79;

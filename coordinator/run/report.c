@@ -1,8 +1,8 @@
-/* report.c - RUN/report.html, see report.h.
+/* report.c - RUN/report.html; see report.h.
  *
- * The page is coordinator/run/report.html.in, a template in which {{name}} stands for what one function of the table below
- * writes. Everything but the curves is plain HTML made here, so the page can be read without JavaScript; the curves get
- * one JSON object of number columns. */
+ * The page is coordinator/run/report.html.in, a template in which one function of the table below replaces each
+ * {{name}}. Everything but the curves is plain HTML made here, so the page can be read without JavaScript. The curves
+ * get one JSON object of number columns. */
 #include "coordinator/run/report.h"
 
 #include "coordinator/run/html.h"
@@ -19,11 +19,11 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What the slots are written from. */
+/* The sources of the slots. */
 struct page {
     const struct report_facts *facts;
     const struct metrics *metrics;
-    const struct epoch_metrics *best; /* the best epoch, else the last; NULL before the first */
+    const struct epoch_metrics *best; /* the best epoch, otherwise the last; NULL before the first */
 };
 
 /* 4548132 as "4,548,132". */
@@ -80,7 +80,7 @@ static void report_slot_about(struct buffer *out, const struct page *page)
                   (long long)facts->config->train_batch, (long long)facts->config->model_hidden);
 }
 
-/* One sentence on over- or underfitting, from the losses with the decoder forced: those compare with training's. */
+/* One sentence on over- or underfitting, from the teacher-forced losses: those compare with training's. */
 static void report_slot_fit(struct buffer *out, const struct page *page)
 {
     static const double rise = 1.02, gain = 0.98, level = 1.1;
@@ -110,7 +110,7 @@ static void report_slot_fit(struct buffer *out, const struct page *page)
         buffer_text(out, "No overfitting: the validation loss (decoder forced) is level at the last epochs.");
 }
 
-/* Text whose lines may break between words, but not behind the dashes of an option. */
+/* Text whose lines may break between words, but not after the dashes of an option. */
 static void report_words(struct buffer *out, const char *text)
 {
     while (*text) {
@@ -130,7 +130,7 @@ static void report_words(struct buffer *out, const char *text)
     }
 }
 
-/* When the page was written, where the run stood then, what wrote it: a killed run does not claim to go on. */
+/* When the page was written, the run's state then, and the program: a killed run must not seem to continue. */
 static void report_slot_written(struct buffer *out, const struct page *page)
 {
     const struct metrics *metrics = page->metrics;
@@ -217,7 +217,7 @@ static void report_slot_scores(struct buffer *out, const struct page *page)
     buffer_text(out, "</dl>\n");
 }
 
-/* A chart's frame; `keys` is the legend, ready made. The script of the template draws into the canvas by its id. */
+/* A chart's frame; `keys` is its legend in HTML. The template's script draws into the canvas by its id. */
 static void report_chart(struct buffer *out, const char *id, const char *title, const char *note, const char *keys)
 {
     buffer_format(out,
@@ -252,8 +252,8 @@ static void report_slot_charts(struct buffer *out, const struct page *page)
     buffer_text(out, "</div>\n");
 }
 
-/* A cell of the samples; `label` is its heading on a narrow screen. <bdi>: the text finds its own direction, as Arabic
- * must. */
+/* A cell of the samples; `label` is its heading on a narrow screen. <bdi> lets the text find its own direction, which
+ * Arabic needs. */
 static void report_sample_cell(struct buffer *out, const char *label, const char *language, const char *text,
                                const char *none)
 {
@@ -287,7 +287,7 @@ static void report_slot_samples(struct buffer *out, const struct page *page)
     buffer_text(out, "</tbody></table></div>\n");
 }
 
-/* The rows of the settings that stand at their default, or those that do not. Returns how many there are. */
+/* The rows of the settings that have their default, or of the others. Returns their number. */
 static size_t report_settings_rows(struct buffer *out, const struct config *config, bool at_default)
 {
     struct config defaults;
@@ -378,7 +378,7 @@ static void report_slot_epochs(struct buffer *out, const struct page *page)
     buffer_text(out, "</tbody></table></div></details>\n");
 }
 
-/* One column of the metrics as a JSON array; what is not a number is null. */
+/* One column of the metrics as a JSON array; null for values that are not numbers. */
 static json_t *report_column(const struct metrics *metrics, size_t offset)
 {
     json_t *array = json_array();
@@ -421,7 +421,7 @@ static void report_slot_data(struct buffer *out, const struct page *page)
     json_decref(object);
 }
 
-/* Without the pointer to a source map at the end of some editions, which a browser's tools would ask for. */
+/* Omit the pointer to a source map at the end of some editions, because a browser's tools would request it. */
 static void report_slot_chart_js(struct buffer *out, const struct page *page)
 {
     (void)page;
@@ -442,7 +442,7 @@ static const struct {
     {"chart_js", report_slot_chart_js},
 };
 
-/* The template with its slots filled. The template is part of the program: a slot nobody knows is our mistake. */
+/* The template with its slots filled. The template is part of the program, so an unknown slot is a bug. */
 static bool report_page_write(struct buffer *out, const struct page *page, struct err *err)
 {
     const char *at = report_template;

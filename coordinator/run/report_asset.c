@@ -1,7 +1,7 @@
 /* report_asset.c - see report_asset.h. The paths come from coordinator/CMakeLists.txt. */
 #include "coordinator/run/report_asset.h"
 
-/* .incbin takes the bytes as they are, at no cost to the compiler; C has no word for it before #embed. */
+/* .incbin includes the bytes at no cost to the compiler; C has no such feature before #embed. */
 #define ASSET(symbol, path)                                                                                            \
     __asm__(".pushsection .rodata\n"                                                                                   \
             ".global " #symbol "\n"                                                                                    \

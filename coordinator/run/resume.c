@@ -1,4 +1,4 @@
-/* resume.c - RUN/options.yaml, and what --resume takes from it; see resume.h. */
+/* resume.c - RUN/options.yaml, and what --resume reads from it; see resume.h. */
 #include "coordinator/run/resume.h"
 
 #include "coordinator/run/run.h"
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const size_t resume_most = (size_t)1 << 20; /* bytes of an options.yaml that are read */
+static const size_t resume_most = (size_t)1 << 20; /* bytes of an options.yaml that are read, at most */
 
 /* The first option that a file does not give; NULL = it gives all, as resume_record writes them. */
 static const char *resume_lacks(const struct config_given *given)
@@ -25,8 +25,8 @@ static const char *resume_lacks(const struct config_given *given)
 
 enum options_file { OPTIONS_MISSING, OPTIONS_UNREADABLE, OPTIONS_READ };
 
-/* The options of an options.yaml, in place of those in `run`; `why` tells why it is unreadable. A last line without its
- * end may be cut within a value ("lr: 0" of "lr: 0.001"): it is left out. */
+/* Replace the options in `run` by those of options.yaml; `why` says why it is unreadable. A last line without a line
+ * end may be truncated within a value ("lr: 0" of "lr: 0.001"), so it is ignored. */
 static enum options_file resume_read(const char *path, struct config *run, struct config_given *given, struct err *why)
 {
     struct buffer text = {0};
@@ -41,8 +41,8 @@ static enum options_file resume_read(const char *path, struct config *run, struc
     return read ? OPTIONS_READ : OPTIONS_UNREADABLE;
 }
 
-/* options.yaml is newer than the checkpoints, but a copy or a full disk may have cut it. What it lacks would be the
- * built-in values, which are not the run's: they are the newest checkpoint's. */
+/* options.yaml is newer than the checkpoints, but a copy or a full disk may have truncated it. Missing options must not
+ * become the built-in values, so they come from the newest checkpoint. */
 static bool resume_find(const char *dir, struct config *run, bool *found, struct err *err)
 {
     char path[FILE_PATH];
@@ -77,8 +77,8 @@ static bool resume_find(const char *dir, struct config *run, bool *found, struct
     return true;
 }
 
-/* Check that the files exist which the run's options name and the user did not. A relative path may lead elsewhere from
- * this folder. */
+/* Check that the files exist that the run's options name and the user did not give. A relative path may lead elsewhere
+ * from this folder. */
 static bool resume_check_files(const struct command *self, const struct config *config,
                                const struct config_given *given, struct err *err)
 {
@@ -100,13 +100,14 @@ static bool resume_check_files(const struct command *self, const struct config *
     return true;
 }
 
-/* Complete `config` from the run's options. `runs`: the command will run, so its files are checked. */
-static bool resume_complete(const struct command *self, struct config *config, struct config_given *given, bool runs,
-                            struct err *err)
+bool resume_config(const struct command *self, struct config *config, struct config_given *given, bool runs,
+                   struct err *err)
 {
     struct config run;
     bool found;
     size_t count;
+    if (!config->run_resume)
+        return true;
     if (!resume_find(config->run_dir, &run, &found, err))
         return false;
     if (!found)
@@ -115,24 +116,11 @@ static bool resume_complete(const struct command *self, struct config *config, s
                    err, ERR_USAGE,
                    "%s holds no run to go on with: give another --run.dir, or begin a run there with --data.pairs FILE",
                    config->run_dir);
-    /* 0 leaves the number to the program, which chose it when the run began. */
+    /* 0 lets the program choose; it chose when the run began */
     if (config->train_shards == 0)
         given->row[config_option("train.shards") - config_options(&count)] = false;
     return config_resume(config, given, &run, config->run_dir, err) &&
            (!runs || resume_check_files(self, config, given, err));
-}
-
-bool resume_config(const struct command *self, int argc, char **argv, struct config *config, bool *done,
-                   struct err *err)
-{
-    enum config_request what;
-    struct config_given given;
-    int words;
-    if (!command_arguments(self, argc, argv, config, &words, &what, &given, err))
-        return false;
-    if (what != CONFIG_HELP && config->run_resume && !resume_complete(self, config, &given, what == CONFIG_RUN, err))
-        return false;
-    return command_answer(self, config, what, done, err);
 }
 
 bool resume_may_record(const struct config *config, struct err *err)

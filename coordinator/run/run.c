@@ -2,9 +2,9 @@
 #include "coordinator/run/run.h"
 
 #include "proto/base/log.h"
+#include "proto/store/checkpoint_links.h"
 #include "proto/store/file.h"
 #include "proto/store/json_print.h"
-#include "proto/store/links.h"
 #include "proto/store/steps.h"
 
 #include <dirent.h>
@@ -19,7 +19,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-static const size_t run_most_records = (size_t)1 << 30; /* bytes of a records file that are read back */
+static const size_t run_most_records = (size_t)1 << 30; /* bytes of a records file that are read back, at most */
 
 static bool run_path(char path[CHECKPOINT_PATH], const struct run *run, const char *name, struct err *err)
 {
@@ -29,7 +29,7 @@ static bool run_path(char path[CHECKPOINT_PATH], const struct run *run, const ch
     return true;
 }
 
-/* The lock file holds the process id of its owner, for the message that a second training prints. */
+/* The lock file holds its owner's process id, for the message of a second training. */
 static bool run_lock(struct run *run, struct err *err)
 {
     char path[CHECKPOINT_PATH];
@@ -55,8 +55,8 @@ static bool run_lock(struct run *run, struct err *err)
                    run->dir, owner[0] != '\0' ? owner : "unknown");
 }
 
-/* Names that a run puts in its folder and that make it one; the lock, the records of steps and the report alone do not,
- * nor does an empty metrics file: a run that was interrupted before its first step leaves those. */
+/* The files of a folder that make it a run. The lock, the records of steps, the report and an empty metrics file do
+ * not: a run that was interrupted before its first step leaves those. */
 static bool run_makes_a_run(const struct run *run, const char *name)
 {
     char path[CHECKPOINT_PATH];
@@ -79,7 +79,7 @@ static bool run_is_ours(const char *name)
     return step_parse(name, &folder);
 }
 
-/* Look through the folder: *holds is set when there is a run; with `remove` all that a run puts there goes. */
+/* Scan the folder. *holds: it is a run. `remove`: delete all files that a run creates. */
 static bool run_scan(const struct run *run, bool remove, bool *holds, struct err *err)
 {
     *holds = false;
@@ -161,7 +161,7 @@ bool run_origin(const struct config *config, const char *fingerprint, struct jou
     return whole;
 }
 
-/* Before its first checkpoint a run is in the memory of workers, to whom a coordinator's journal leads back. */
+/* Before its first checkpoint, a run exists only in the memory of workers; a coordinator's journal identifies it. */
 static bool run_same_origin(const struct run *run, const struct config *config, const char *fingerprint,
                             struct err *err)
 {
@@ -206,7 +206,7 @@ bool run_resume(struct run *run, const struct config *config, const char *finger
     return true;
 }
 
-/* The integer `key` of a line of JSON; false for anything else. */
+/* The integer `key` of a line of JSON; false = not there. */
 static bool run_line_number(const char *line, size_t size, const char *key, uint64_t *number)
 {
     json_t *object = json_loadb(line, size, 0, NULL);
@@ -218,7 +218,7 @@ static bool run_line_number(const char *line, size_t size, const char *key, uint
     return found;
 }
 
-/* Keep the whole lines of `text` whose `key` is at most `most`. Returns their size; they move to the front. */
+/* Keep the complete lines of `text` whose `key` is at most `most`. They move to the front; returns their size. */
 static size_t run_keep(char *text, size_t size, const char *key, uint64_t most)
 {
     size_t kept = 0;
@@ -237,7 +237,7 @@ static size_t run_keep(char *text, size_t size, const char *key, uint64_t most)
     return kept;
 }
 
-/* Take out of a file what counts no more. */
+/* Remove obsolete lines from a file. */
 static bool run_cut(struct record_file *file, struct err *err)
 {
     struct buffer text = {0};
@@ -253,7 +253,7 @@ static bool run_cut(struct record_file *file, struct err *err)
     return done;
 }
 
-/* Write what is pending; file_append takes a half-written line back, so the file never holds a piece of one. */
+/* Write the pending lines. file_append removes a partial line again, so the file never holds one. */
 static bool run_flush(struct record_file *file)
 {
     struct err err = {0};

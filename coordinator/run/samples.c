@@ -1,4 +1,4 @@
-/* samples.c - sentences to show; see samples.h. */
+/* samples.c - sentences for the report; see samples.h. */
 #include "coordinator/run/samples.h"
 
 #include "proto/base/log.h"
@@ -26,7 +26,7 @@ static bool samples_add(struct samples *samples, const char *source, const char 
     return true;
 }
 
-/* One line of run.sample: encoded like a validation source. It has no reference; its target is a lone <eos>. */
+/* One line of run.sample, encoded like a validation source. It has no reference; its target is only <eos>. */
 static bool samples_add_sentence(struct samples *samples, const char *line, const struct dataset *dataset,
                                  const struct config *config, struct err *err)
 {

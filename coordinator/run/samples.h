@@ -1,10 +1,10 @@
 /* samples.h - the few sentences whose translations a report shows.
  *
- * Up to SAMPLES_MOST of them: the user's own (run.sample) first, then the first validation pairs with their references.
- * They are encoded once, translated by a worker at each epoch's end, and keep the newest translation. Owned by the
- * coordinator; its thread only. */
-#ifndef LSTMQ_SAMPLES_H
-#define LSTMQ_SAMPLES_H
+ * At most SAMPLES_MOST: first the user's own (run.sample), then the first validation pairs with their references. They
+ * are encoded once in samples_open. A worker translates them at each epoch's end, and the newest translation is kept.
+ * samples_close frees them. Owned by the trainer; its thread only. */
+#ifndef LSTMQ_COORDINATOR_RUN_SAMPLES_H
+#define LSTMQ_COORDINATOR_RUN_SAMPLES_H
 
 #include "coordinator/data/dataset.h"
 #include "coordinator/data/packing.h"
@@ -14,14 +14,14 @@ enum { SAMPLES_MOST = 20 };
 
 struct samples {
     size_t count;
-    struct report_sample shown[SAMPLES_MOST]; /* views of the texts below; translation "" until there is one */
-    char *sources[SAMPLES_MOST];              /* owned; a user's sentence as it was written                  */
-    char *translations[SAMPLES_MOST];         /* owned, or NULL                                              */
-    struct packing rows;                      /* [count]                                                     */
+    struct report_sample shown[SAMPLES_MOST]; /* views of the texts below; translation "" until the first */
+    char *sources[SAMPLES_MOST];              /* owned; a user's sentence as written */
+    char *translations[SAMPLES_MOST];         /* owned, or NULL */
+    struct packing rows;                      /* [count] */
 };
 
-/* ERR_IO: run.sample cannot be read; ERR_DATA: it is empty or not UTF-8. Sentences that are empty or longer than
- * data.max_tokens are left out with a warning. `dataset` must outlive the samples. */
+/* ERR_IO: run.sample cannot be read. ERR_DATA: it is empty or not UTF-8. Sentences that are empty or longer than
+ * data.max_tokens are skipped with a warning. `dataset` must outlive the samples. */
 bool samples_open(struct samples *samples, const struct dataset *dataset, const struct config *config, struct err *err);
 void samples_close(struct samples *samples);
 

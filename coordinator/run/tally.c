@@ -1,4 +1,4 @@
-/* tally.c - sums and the best epoch; see tally.h. */
+/* tally.c - sums, and the best epoch; see tally.h. */
 #include "coordinator/run/tally.h"
 
 #include <inttypes.h>

@@ -1,4 +1,4 @@
-/* view.c - showing a run; see view.h. */
+/* view.c - show a run; see view.h. */
 #include "coordinator/run/view.h"
 
 #include "coordinator/run/report.h"
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Steps that are left at the newest speed, and a validation for each epoch that is left. */
+/* Time for the remaining steps at the newest speed, and a validation for each remaining epoch. */
 static double view_eta(const struct view *view)
 {
     const struct checkpoint_state *state = view->state;

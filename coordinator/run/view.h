@@ -1,9 +1,9 @@
-/* view.h - a run as people see it: the line on the terminal, the page in the run folder, the table at the end.
+/* view.h - what users see of a run: the line on the terminal, the page in the run folder, the table at the end.
  *
- * Reads what the trainer counts and decides nothing. A page that cannot be written is logged; training goes on.
- * Coordinator's thread. */
-#ifndef LSTMQ_VIEW_H
-#define LSTMQ_VIEW_H
+ * It reads the trainer's counts and decides nothing. A page that cannot be written is logged; training continues. The
+ * trainer owns it. Coordinator's thread. */
+#ifndef LSTMQ_COORDINATOR_RUN_VIEW_H
+#define LSTMQ_COORDINATOR_RUN_VIEW_H
 
 #include "coordinator/data/dataset.h"
 #include "coordinator/run/progress.h"
@@ -23,34 +23,33 @@ struct view {
     const struct samples *samples;
     const struct checkpoint_state *state;
     struct display *display;
-    const char *command;     /* of this process, for the page; NULL = unknown               */
-    uint64_t epoch_steps;    /* steps in an epoch                                          */
-    uint64_t parameters;     /* of the model; 0 until a worker sent one                    */
-    double seconds_per_step; /* of the newest epoch that trained a step; 0 = not known yet */
-    double epoch_overhead;   /* seconds of the last validation                             */
+    const char *command;     /* of this process, for the page; NULL = unknown */
+    uint64_t epoch_steps;    /* steps in an epoch */
+    uint64_t parameters;     /* of the model; 0 = no worker has sent it */
+    double seconds_per_step; /* of the newest epoch with a step; 0 = unknown */
+    double epoch_overhead;   /* seconds of the last validation */
     bool has_report;
     struct view_window window;
-    uint64_t logged_step;   /* newest step that log.every has logged, or may skip   */
-    double stepped_seconds; /* training wall time of the epoch when steps came last */
+    uint64_t logged_step;   /* newest step that log.every has logged, or must not log */
+    double stepped_seconds; /* training wall time of the epoch at the newest step */
 };
 
-/* Call for each step that the state has counted: logs a line every log.every steps of an epoch. `train_seconds` as
- * below. */
+/* Call it for each counted step: logs a line every log.every steps of an epoch. `train_seconds` as below. */
 void view_step(struct view *view, const struct step_result *result, double train_seconds);
 
-/* The state went back and counts known steps again. Steps up to `logged` are not logged again. */
+/* The state was set back and will count known steps again. Steps up to `logged` are not logged again. */
 void view_back(struct view *view, uint64_t logged);
 
-/* A moment of the epoch: `train_seconds` is the training time of the epoch up to now. */
+/* A moment of the epoch; `train_seconds` is the epoch's training time so far. */
 void view_moment(struct view *view, const char *doing, double train_seconds);
 
-/* An epoch is over: its line, and the page anew. */
+/* An epoch is over: print its line and write the page again. */
 void view_epoch(struct view *view, const struct epoch_record *record, bool best);
 
-/* Write the page; `status` is what it says of the run. */
+/* Write the page; `status` is the run's status on it. */
 void view_report(struct view *view, const char *status);
 
-/* The page and the table of a run that ends here. */
+/* The page and the table at the end of a run. */
 void view_end(struct view *view, const char *status);
 
 #endif

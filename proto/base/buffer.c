@@ -1,4 +1,4 @@
-/* buffer.c - growth by half, and a failure that sticks; see buffer.h. */
+/* buffer.c - grows by half; a failure is remembered; see buffer.h. */
 #include "proto/base/buffer.h"
 
 #include <stdarg.h>

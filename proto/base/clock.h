@@ -1,6 +1,6 @@
-/* clock.h - monotonic time. Deadlines, speeds and timers use this clock; only log lines know the time of day. */
-#ifndef LSTMQ_CLOCK_H
-#define LSTMQ_CLOCK_H
+/* clock.h - monotonic time for deadlines, speeds and timers. Only log lines use the time of day. Any thread. */
+#ifndef LSTMQ_PROTO_BASE_CLOCK_H
+#define LSTMQ_PROTO_BASE_CLOCK_H
 
 #include <stdint.h>
 #include <time.h>

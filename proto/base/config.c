@@ -48,7 +48,8 @@ const struct option_row *config_option(const char *key)
     for (size_t i = 0; i < CONFIG_OPTIONS; i++)
         if (strcmp(config_rows[i].key, key) == 0)
             return &config_rows[i];
-    return NULL;
+    const char *renamed = config_renamed(key);
+    return renamed == NULL ? NULL : config_option(renamed);
 }
 
 void config_defaults(struct config *config)
@@ -68,7 +69,7 @@ void config_defaults(struct config *config)
 #undef OPTION_CHOICE
 }
 
-/* The index of the choice that is `text`, or -1. */
+/* The index of `text` among the choices; -1 = none. */
 static int config_choice_index(const char *choices, const char *text)
 {
     size_t size = strlen(text);
@@ -107,7 +108,7 @@ static bool config_set_real(const struct option_row *row, const char *text, doub
     char *end = NULL;
     errno = 0;
     double value = strtod(text, &end);
-    /* The set of letters leaves out "inf", "nan", hexadecimal and leading white space, which strtod would take. */
+    /* These characters exclude "inf", "nan", hexadecimal and leading white space, which strtod would accept. */
     bool number = text[0] != '\0' && text[strspn(text, "0123456789+-.eE")] == '\0' && *end == '\0';
     bool lost = errno == ERANGE && (value == 0.0 || isinf(value));
     if (!number || lost || !(value >= row->least && value <= row->most))
@@ -196,7 +197,7 @@ bool config_set(struct config *config, const char *key, const char *text, struct
     return err_set(err, ERR_FAILED, "%s has a type that is not known", key);
 }
 
-/* The shortest text that strtod reads back to the same bits; 17 digits always do. */
+/* The shortest text that strtod reads back to the same bits; 17 digits are always enough. */
 static void config_get_real(double value, struct buffer *out)
 {
     char text[40];
@@ -232,8 +233,7 @@ void config_get(const struct config *config, const struct option_row *row, struc
     }
 }
 
-/* A YAML double-quoted scalar. Escaped are the characters that YAML does not take as they are, and those it would
- * fold. */
+/* A YAML double-quoted scalar. Escapes the characters that YAML refuses or would fold. */
 static void config_dump_text(const char *text, struct buffer *out)
 {
     buffer_text(out, "\"");

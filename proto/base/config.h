@@ -1,10 +1,10 @@
-/* config.h - the options of a command or a run, all of them, as one plain struct.
+/* config.h - all options of a command or a run, as one plain struct.
  *
- * The table is config.def; this header only turns it into fields. A struct config holds no pointers: it is copied by
- * assignment and freed by forgetting it. It is filled in the order built-in, file, command line, and read-only from
- * then on, so any thread may read it. */
-#ifndef LSTMQ_CONFIG_H
-#define LSTMQ_CONFIG_H
+ * config.def is the table; this header turns it into fields. A struct config holds no pointers, so it is copied by
+ * assignment and needs no cleanup. It is filled in the order built-in, file, command line. After that it is read-only,
+ * and any thread may read it. */
+#ifndef LSTMQ_PROTO_BASE_CONFIG_H
+#define LSTMQ_PROTO_BASE_CONFIG_H
 
 #include "proto/base/buffer.h"
 #include "proto/base/err.h"
@@ -27,7 +27,7 @@ enum command_bit {
     COMMAND_ALL = (1 << 11) - 1,
 };
 
-/* The values of the options that are a choice, in the order of their rows in config.def. */
+/* The values of CHOICE options, in the order of their rows in config.def. */
 enum normalise { NORMALISE_NOTEBOOK, NORMALISE_NFC, NORMALISE_NONE };
 enum on_bad_line { BAD_LINE_FAIL, BAD_LINE_SKIP };
 enum split { SPLIT_TAIL, SPLIT_SOURCE };
@@ -59,7 +59,7 @@ struct config {
 #undef OPTION_CHOICE
 };
 
-/* How many rows the table has. */
+/* The number of rows of the table. */
 enum {
     CONFIG_OPTIONS = 0
 #define OPTION_INT(...)    +1
@@ -77,87 +77,91 @@ enum {
 
 enum option_type { OPTION_TYPE_INT, OPTION_TYPE_REAL, OPTION_TYPE_BOOL, OPTION_TYPE_TEXT, OPTION_TYPE_CHOICE };
 
-/* A row of the table, for help, the man page and tests. All strings are static. */
+/* A row of the table, for parsing, help, the man page and tests. All strings are static. */
 struct option_row {
-    const char *key; /* "train.batch"                                   */
+    const char *key; /* "train.batch" */
     enum option_type type;
-    size_t offset;       /* of its field in struct config                   */
-    double least, most;  /* INT and REAL                                    */
-    const char *unit;    /* "" where it has none                            */
-    const char *choices; /* "fp32|bf16"; CHOICE only                        */
-    unsigned commands;   /* set of enum command_bit                         */
-    const char *alias;   /* NULL or a second long option                    */
+    size_t offset;       /* of the field in struct config */
+    double least, most;  /* INT and REAL */
+    const char *unit;    /* "" = none */
+    const char *choices; /* "fp32|bf16"; CHOICE only */
+    unsigned commands;   /* set of enum command_bit */
+    const char *alias;   /* NULL or a second long option */
     const char *help;
 };
 
 /* All rows, in order, and their number. */
 const struct option_row *config_options(size_t *count);
 
-/* The row of a key, or NULL. */
+/* The row of a key, or of an older version's key for it; NULL = unknown. */
 const struct option_row *config_option(const char *key);
 
 void config_defaults(struct config *config);
 
-/* Set one option from text ("64", "true", "lstm"), checking type and range. ERR_USAGE names the key, the value and what
- * is allowed; an unknown key has a "did you mean". TEXT is valid UTF-8 of less than CONFIG_TEXT bytes. */
+/* Set one option from text ("64", "true", "lstm"), with a check of type and range. ERR_USAGE names the key, the value
+ * and the allowed values; for an unknown key it suggests one. TEXT must be valid UTF-8 of less than CONFIG_TEXT
+ * bytes. */
 bool config_set(struct config *config, const char *key, const char *text, struct err *err);
 
-/* The value of a row as config_set takes it, appended to `out`; numbers survive the round trip to the bit. */
+/* Append a row's value to `out`, as config_set reads it; numbers keep every bit. */
 void config_get(const struct config *config, const struct option_row *row, struct buffer *out);
 
-/* The key that `name` means, which is no option: the same letters with other '-', '_' and '.' between them, or the name
- * of another tool. NULL = none is known. */
+/* The key that `name` probably means, if `name` is not an option: equal letters with other '-', '_' and '.', or another
+ * tool's name. NULL = unknown. */
 const char *config_foreign(const char *name);
 
-/* Whether other tools call the length of training so, in steps: here it is counted in epochs. */
+/* Whether `name` is another tool's name for the length of training in steps; here it is counted in epochs. */
 bool config_is_length(const char *name);
 
-/* Whether `name` is a number of steps. Then no option with a similar name means the same: log.steps does not. */
+/* Whether `name` is a number of steps. No option with a similar name has that meaning: log.steps has another. */
 bool config_counts_steps(const char *name);
 
-/* Which options were given, in a file or on the command line, by their places in the table. */
+/* The key that an older version called `key`; NULL = none. */
+const char *config_renamed(const char *key);
+
+/* The options that a file or the command line gave, by their index in the table. */
 struct config_given {
     bool row[CONFIG_OPTIONS];
 };
 
-/* Read YAML: sections as mappings of scalars ("train:\n  batch: 64"), or flat "train.batch: 64". Unknown and repeated keys, other
- * node kinds, anchors, tags and bad values are ERR_USAGE with "NAME:LINE: ", and leave `config` as it was. `name` is what
- * errors call the text. What it gives is added to `given`; NULL = not wanted, here and below. */
+/* Read YAML: sections as mappings of scalars ("train:\n  batch: 64"), or flat "train.batch: 64". Errors are ERR_USAGE
+ * with "NAME:LINE: " and leave `config` unchanged: unknown and repeated keys, other node kinds, anchors, tags, bad
+ * values. Errors call the text `name`. The keys read are added to `given`, which may be NULL, here and below. */
 bool config_parse(struct config *config, const char *yaml, size_t size, const char *name, struct config_given *given,
                   struct err *err);
 
-/* config_parse on a file, or, when `path` has no slash and no such file exists, on the recipe of that name: it is
- * looked for in $LSTMQ_RECIPES, in ../share/lstmq/recipes beside the executable's folder, and in the sources it was
- * built from. ERR_USAGE when there is none, with the recipes there are. */
+/* config_parse on a file. If `path` has no slash and no such file exists, it is the name of a recipe. Recipes are in
+ * $LSTMQ_RECIPES, in ../share/lstmq/recipes beside the executable's folder, and in the source folder of the build.
+ * ERR_USAGE lists the existing recipes if there is no such one. */
 bool config_load(struct config *config, const char *path, struct config_given *given, struct err *err);
 
-/* The whole configuration as YAML with sections, which config_parse reads back to an equal struct. */
+/* The whole configuration as YAML with sections. config_parse reads it back to an equal struct. */
 void config_dump(const struct config *config, struct buffer *out);
 
-/* Read a command's arguments (argv[0] is the command's name): --config FILE first wherever it stands, then the other
- * options in order; `--key value`, `--key=value`, aliases, and for BOOL also a bare `--key` and `--no-key` (the next
- * word is a BOOL's value only where it is true or false). Only options whose row names `command` are taken; `--` ends
- * them. Words that are not options are left in argv[1..*words] in order; ERR_USAGE when there are more than
- * `most_words`. --help (at once, before --config is read) and --dump-config are reported through `what`. */
+/* Read a command's arguments (argv[0] is the command's name). --config FILE is read first, wherever it stands, then the
+ * other options in order. Forms: `--key value`, `--key=value`, aliases; for BOOL also a bare `--key` and `--no-key`
+ * (the next word is its value only if it is true or false). Only options whose row names `command` are accepted; `--`
+ * ends them. Other words are left in argv[1..*words] in order; ERR_USAGE if there are more than `most_words`. `what`
+ * reports --help (at once, before --config is read) and --dump-config. */
 enum config_request { CONFIG_RUN, CONFIG_HELP, CONFIG_DUMP };
 bool config_arguments(struct config *config, unsigned command, int argc, char **argv, int most_words, int *words,
                       enum config_request *what, struct config_given *given, struct err *err);
 
-/* What becomes of an option when a run goes on (--resume); the rules are in config_resume.c. */
+/* The rule for an option when a run is resumed (--resume); the rules are in config_resume.c. */
 enum option_resume {
-    RESUME_SAME,       /* it shapes the run's numbers: a value that is given must be the run's     */
-    RESUME_MAY_CHANGE, /* a value that is given takes the place of the run's                       */
-    RESUME_NOT_KEPT,   /* it concerns one start alone: the run's value does not count              */
+    RESUME_SAME,       /* it affects the run's numbers: a given value must equal the run's */
+    RESUME_MAY_CHANGE, /* a given value replaces the run's */
+    RESUME_NOT_KEPT,   /* it belongs to one start only: the run's value is ignored */
 };
 enum option_resume config_resume_rule(const struct option_row *row);
 
-/* ERR_USAGE names the first option of RESUME_SAME in which `config` differs from `run`, the options that the run in
- * folder `dir` has, with both values. */
+/* ERR_USAGE names the first RESUME_SAME option that differs between `config` and `run`, the options of the run in
+ * folder `dir`, with both values. */
 bool config_agrees(const struct config *config, const struct config *run, const char *dir, struct err *err);
 
-/* The options of a run that goes on: `config`, of which only `given` was given, takes all others from `run`.
- * ERR_USAGE as config_agrees where an option that was given is not the run's. One way to name pairs (data.pairs, or
- * data.src and data.tgt) that is given replaces the other. */
+/* Complete the options of a resumed run: `config` takes all options that are not in `given` from `run`. ERR_USAGE as
+ * config_agrees, for a given option that is not the run's. One given way to name pairs (data.pairs, or data.src and
+ * data.tgt) replaces the other. */
 bool config_resume(struct config *config, const struct config_given *given, const struct config *run, const char *dir,
                    struct err *err);
 

@@ -1,10 +1,10 @@
 /* config_arguments.c - options from a command's arguments.
  *
- * The scan is written out rather than getopt_long's: that one takes any unambiguous beginning of a name (so a script
- * breaks when an option is added), keeps its place in global variables, and has no value that may be left out before a
- * word. */
+ * getopt_long is not used. It accepts any unambiguous prefix of a name, so a script breaks when an option is added. It
+ * keeps its state in global variables, and it has no optional value before a word. */
 #include "proto/base/config.h"
 
+#include "proto/base/log.h"
 #include "proto/base/typed.h"
 
 #include <stdio.h>
@@ -12,25 +12,26 @@
 
 enum item_kind { ITEM_END, ITEM_WORD, ITEM_OPTION, ITEM_CONFIG, ITEM_HELP, ITEM_DUMP };
 
-/* One thing of a command line: a word, or an option with its value. */
+/* One part of a command line: a word, or an option with its value. */
 struct item {
     enum item_kind kind;
-    const struct option_row *row; /* OPTION             */
-    char *text;                   /* WORD               */
-    const char *value;            /* OPTION and CONFIG  */
+    const struct option_row *row; /* OPTION */
+    char *text;                   /* WORD */
+    const char *value;            /* OPTION and CONFIG */
+    bool renamed;                 /* OPTION: given by an older version's name */
 };
 
 struct scan {
     int argc;
     char **argv;
     unsigned command;
-    int at;          /* next argument to look at                  */
-    bool words_only; /* "--" was seen                             */
+    int at;          /* next argument to read */
+    bool words_only; /* "--" was seen */
 };
 
 enum { NAME_LONGEST = 63 };
 
-/* What stands between "--" and "=" (or the end), cut where it is longer than any name. */
+/* The text between "--" and "=" (or the end), truncated beyond the longest name. */
 static void arguments_name(const char *argument, char name[NAME_LONGEST + 1])
 {
     snprintf(name, NAME_LONGEST + 1, "%.*s", (int)strcspn(argument + 2, "="), argument + 2);
@@ -44,7 +45,8 @@ static const struct option_row *arguments_find(const char *name, unsigned comman
         if ((rows[i].commands & command) != 0 &&
             (strcmp(rows[i].key, name) == 0 || (rows[i].alias != NULL && strcmp(rows[i].alias, name) == 0)))
             return &rows[i];
-    return NULL;
+    const char *renamed = config_renamed(name);
+    return renamed == NULL ? NULL : arguments_find(renamed, command);
 }
 
 static bool arguments_exists(const char *name)
@@ -52,14 +54,14 @@ static bool arguments_exists(const char *name)
     return arguments_find(name, COMMAND_ALL) != NULL;
 }
 
-/* The option that config_foreign finds, where the command has it; NULL = none. */
+/* The option that config_foreign finds, if the command has it; NULL = none. */
 static const char *arguments_translated(const char *name, unsigned command)
 {
     const char *key = config_foreign(name);
     return key != NULL && arguments_find(key, command) != NULL ? key : NULL;
 }
 
-/* Offer the names of the command's options; only those that can be off, where the name began with "no-". */
+/* Suggest one of the command's options; only options that can be off, if the name began with "no-". */
 static const char *arguments_meant(const struct scan *scan, const char *name, bool off)
 {
     static const char *const always[] = {"config", "dump-config", "help"};
@@ -96,7 +98,7 @@ static bool arguments_unknown(const struct scan *scan, const char *argument, con
     return err_set(err, ERR_USAGE, "%s %s; did you mean --%s%s?", typed.shown, what, off ? "no-" : "", best);
 }
 
-/* The value of an option that must have one: behind its "=", or the next argument unless that is an option itself. */
+/* The value of an option that needs one: the text after "=", or the next argument unless that is an option. */
 static bool arguments_value(struct scan *scan, const char *argument, const char **value, struct err *err)
 {
     const char *equals = strchr(argument, '=');
@@ -136,6 +138,7 @@ static bool arguments_long_option(struct scan *scan, const char *argument, struc
     }
     item->kind = ITEM_OPTION;
     item->row = arguments_find(name, scan->command);
+    item->renamed = config_renamed(name) != NULL;
     if (item->row != NULL)
         return item->row->type == OPTION_TYPE_BOOL ? arguments_bool_value(scan, argument, &item->value, err)
                                                    : arguments_value(scan, argument, &item->value, err);
@@ -171,7 +174,7 @@ static bool arguments_next(struct scan *scan, struct item *item, struct err *err
     return arguments_long_option(scan, argument, item, err);
 }
 
-/* A first time over the arguments: the file, the request, and whether there is anything that is not understood. */
+/* A first pass over the arguments: find the file and the request, and refuse what is not understood. */
 static bool arguments_survey(struct scan scan, const char **file, int most_words, enum config_request *what,
                              struct err *err)
 {
@@ -217,9 +220,12 @@ bool config_arguments(struct config *config, unsigned command, int argc, char **
             return false;
         if (item.kind == ITEM_OPTION && !config_set(config, item.row->key, item.value, err))
             return false;
+        if (item.renamed)
+            log_say(LOG_WARN, "option_renamed", LOG_FIELDS(LOG_TEXT("option", item.row->key)),
+                    "an option has a new name: use --%s", item.row->key);
         if (item.kind == ITEM_OPTION && given != NULL)
             given->row[item.row - config_options(&count)] = true;
-        /* A word moves to the front, over arguments that have been read. */
+        /* A word moves to the front, over arguments that were read. */
         if (item.kind == ITEM_WORD)
             argv[++*words] = item.text;
     } while (item.kind != ITEM_END);

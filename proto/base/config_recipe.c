@@ -11,14 +11,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A configuration of more than this is not one. */
+/* A larger file is no configuration. */
 enum { FILE_LARGEST = 1 << 20, RECIPE_FOLDERS = 3, RECIPES_SHOWN = 64, RECIPE_LONGEST = 63 };
 
 struct folders {
     char path[RECIPE_FOLDERS][PATH_MAX]; /* "" = none */
 };
 
-/* The names of recipes, in order, each once. */
+/* The names of recipes, sorted, without repetition. */
 struct recipes {
     char name[RECIPES_SHOWN][RECIPE_LONGEST + 1];
     size_t count;
@@ -59,7 +59,7 @@ static bool recipe_is_file(const char *path)
     return stat(path, &status) == 0 && !S_ISDIR(status.st_mode);
 }
 
-/* FOLDER/NAME.yaml, or FOLDER/NAME where the name has the ending itself. */
+/* FOLDER/NAME.yaml, or FOLDER/NAME if the name ends in .yaml. */
 static bool recipe_find(const struct folders *folders, const char *name, char path[PATH_MAX])
 {
     size_t size = strlen(name);

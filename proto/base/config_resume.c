@@ -1,8 +1,8 @@
-/* config_resume.c - which options a run keeps when it goes on, and which may change.
+/* config_resume.c - which options a resumed run keeps, and which may change.
  *
- * The rules stand here, beside config.def, once: what is neither in a list of options nor in one of sections is
- * RESUME_SAME. The help of commands that can go on with a run is made from them. Paths of data may change, because the
- * dataset's fingerprint guards the pairs. */
+ * The rules are here only. An option that is in no list, and whose section is in no list, is RESUME_SAME. The help of
+ * the training commands is made from these lists. Paths of data may change, because the dataset's fingerprint protects
+ * the pairs. */
 #include "proto/base/config.h"
 
 #include <string.h>
@@ -15,7 +15,7 @@ static const char *const resume_may_change[] = {
     "train.min_workers", "train.span",   "train.keep",     "train.checkpoint_every", NULL,
 };
 
-/* Sections of which no option has a part in the numbers of a run. */
+/* Sections whose options never affect a run's numbers. */
 static const char *const resume_may_change_sections[] = {
     "cluster.", "worker.", "run.", "log.", "translate.", "curve.", "keygen.", "status.", "output.", "bench.", NULL};
 
@@ -36,7 +36,7 @@ enum option_resume config_resume_rule(const struct option_row *row)
     return resume_lists(resume_may_change, row->key) ? RESUME_MAY_CHANGE : RESUME_SAME;
 }
 
-/* A row of RESUME_SAME. */
+/* Compare a RESUME_SAME option. */
 static bool resume_agrees(const struct config *config, const struct config *run, const struct option_row *row,
                           const char *dir, struct err *err)
 {
@@ -73,7 +73,7 @@ static void resume_copy(struct config *to, const struct config *from, const stru
     memcpy((char *)to + row->offset, (const char *)from + row->offset, sizes[row->type]);
 }
 
-/* A text that was given, and is not empty. */
+/* Whether a text was given and is not empty. */
 static bool resume_names(const struct config *config, const struct config_given *given, const char *key)
 {
     size_t count;

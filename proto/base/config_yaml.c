@@ -1,6 +1,6 @@
-/* config_yaml.c - options from YAML: a mapping of sections, or of whole keys, and nothing else that YAML can say.
+/* config_yaml.c - options from YAML: a mapping of sections or of whole keys. No other YAML is accepted.
  *
- * The text is read as libyaml's stream of events. Whatever has no meaning here (sequences, anchors, aliases, tags, a
+ * The text is read as libyaml's stream of events. Anything without a meaning here (sequences, anchors, aliases, tags, a
  * second document) is an error with its line, because an option that is silently not applied costs a training run. */
 #include "proto/base/config.h"
 
@@ -15,11 +15,11 @@ enum { KEY_LONGEST = 127 };
 struct reading {
     yaml_parser_t parser;
     struct config *config;
-    const char *name; /* of the text, in errors                                       */
+    const char *name; /* of the text, for errors */
     const char *yaml;
     size_t size;
-    size_t option_line[CONFIG_OPTIONS];  /* where an option was given; 0 = not yet                       */
-    size_t section_line[CONFIG_OPTIONS]; /* the same of a section, at the place of its first row         */
+    size_t option_line[CONFIG_OPTIONS];  /* line where an option was given; 0 = not yet */
+    size_t section_line[CONFIG_OPTIONS]; /* the same for a section, at the index of its first row */
 };
 
 static size_t yaml_line(const yaml_event_t *event)
@@ -65,7 +65,7 @@ static const char *yaml_not_taken(const yaml_event_t *event)
     }
 }
 
-/* The next event, which the caller deletes; nothing to delete when false. */
+/* The next event, which the caller deletes. On failure there is nothing to delete. */
 static bool yaml_next(struct reading *reading, yaml_event_t *event, struct err *err)
 {
     if (!yaml_parser_parse(&reading->parser, event))
@@ -79,7 +79,7 @@ static bool yaml_next(struct reading *reading, yaml_event_t *event, struct err *
     return false;
 }
 
-/* The text of a scalar, which lives as long as the event. NULL for another event, or a text with a NUL in it. */
+/* The text of a scalar, valid as long as the event. NULL: another event, or a text with a NUL. */
 static const char *yaml_text(const yaml_event_t *event)
 {
     if (event->type != YAML_SCALAR_EVENT)
@@ -93,7 +93,7 @@ static bool yaml_is_empty(const yaml_event_t *event)
     return event->type == YAML_SCALAR_EVENT && event->data.scalar.length == 0 && event->data.scalar.plain_implicit;
 }
 
-/* The place of the first row of a section; CONFIG_OPTIONS where there is no such section. */
+/* The index of a section's first row; CONFIG_OPTIONS = no such section. */
 static size_t yaml_section(const char *name)
 {
     size_t count, size = strlen(name), i = 0;
@@ -129,7 +129,7 @@ static bool yaml_unknown_section(const char *name, struct err *err)
                    suggest_best(&suggest));
 }
 
-/* Remember that `what` stands on `line`; false where it stood on another before. */
+/* Remember that `what` is on `line`; false if it was on another line before. */
 static bool yaml_first_time(size_t *seen, size_t line, const char *what, struct err *err)
 {
     if (*seen != 0)
@@ -155,10 +155,10 @@ static bool yaml_value(struct reading *reading, const char *key, size_t key_line
     return yaml_fail(reading, key_line, err);
 }
 
-/* The pairs of a mapping up to its end. `section` is NULL at the top. */
+/* Read the pairs of a mapping up to its end. `section` is NULL at the top. */
 static bool yaml_mapping(struct reading *reading, const char *section, struct err *err);
 
-/* What stands behind a key: an option's value, or at the top a section's mapping. */
+/* Read what follows a key: an option's value, or at the top a section's mapping. */
 static bool yaml_behind_key(struct reading *reading, const char *section, const char *key, size_t line, struct err *err)
 {
     yaml_event_t event;
@@ -202,7 +202,7 @@ static bool yaml_mapping(struct reading *reading, const char *section, struct er
     }
 }
 
-/* Stream start, nothing or one document of nothing or one mapping, stream end. */
+/* Read the stream: its start, at most one document, which is empty or one mapping, and its end. */
 static bool yaml_stream(struct reading *reading, struct err *err)
 {
     unsigned documents = 0;

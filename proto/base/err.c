@@ -1,4 +1,4 @@
-/* err.c - errors made, prefixed and cleaned; see err.h. */
+/* err.c - make errors, prefix them, clean their text; see err.h. */
 #include "proto/base/err.h"
 
 #include "proto/base/utf8.h"
@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Names and pieces of damaged input stand in errors; "?" takes the place of what is not UTF-8, a character cut at the
- * end included, and of control characters. */
+/* Errors quote names and damaged input. "?" replaces control characters and bytes that are not UTF-8, such as a
+ * character cut at the end. */
 static void err_make_one_line(char *text)
 {
     size_t size = strlen(text);

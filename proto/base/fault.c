@@ -1,4 +1,4 @@
-/* fault.c - the fault_point of the program that people use; see fault.h. */
+/* fault.c - fault_point in the normal program; see fault.h. */
 #include "proto/base/fault.h"
 
 void fault_point(const char *name)

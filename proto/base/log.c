@@ -1,4 +1,4 @@
-/* log.c - a line is put together first and written at once, so that lines of several threads do not mix. */
+/* log.c - build a line first, then write it at once, so that lines of several threads do not mix. */
 #include "proto/base/log.h"
 
 #include "proto/base/log_json.h"
@@ -71,7 +71,7 @@ static void log_write_json(enum log_level level, const char *event, const struct
 {
     struct log_json json;
     char stamp[STAMP], sentence[LOG_SENTENCE];
-    const size_t most = LOG_LINE - LOG_SENTENCE; /* of the fields, so that the sentence has space too */
+    const size_t most = LOG_LINE - LOG_SENTENCE; /* bytes for the fields, so that the sentence has space too */
     log_stamp(stamp);
     log_json_open(&json);
     log_json_add(&json, &LOG_TEXT("time", stamp), most);

@@ -1,16 +1,16 @@
-/* log.h - one line on stderr for what an operator, or a program that watches, should know.
+/* log.h - one line on stderr for each event that an operator, or a watching program, should know.
  *
- * Each line is one event. It has a stable name (snake_case, a literal at the call), fields, and a sentence. The text
- * form prints "TIME LEVEL role[pid] sentence": `2026-01-31T12:00:00.123Z info coordinator[4242] worker 3 left`. The
- * JSON form prints one object: {"time":"2026-01-31T12:00:00.123Z","level":"info","role":"coordinator","pid":4242,
- * "event":"worker_left","worker":3,"text":"worker 3 left after 12 steps"}. A line has at most LOG_LINE bytes; the
- * strings of a longer object are cut, a field without space is left out, and `"cut":true` says so.
+ * A line has a stable event name (snake_case, a literal at the call), fields, and a sentence. The text form prints
+ * "TIME LEVEL role[pid] sentence": `2026-01-31T12:00:00.123Z info coordinator[4242] worker 3 left`. The JSON form
+ * prints one object: {"time":"2026-01-31T12:00:00.123Z","level":"info","role":"coordinator","pid":4242,
+ * "event":"worker_left","worker":3,"text":"worker 3 left after 12 steps"}. A line has at most LOG_LINE bytes. A longer
+ * object has truncated strings, omits fields without space, and has `"cut":true`.
  *
- * The logger is the one piece of global mutable state in the program; command_config opens it, and any thread may call
- * it (a line is one write(2), and nothing is allocated). Libraries log only what they handled themselves; a failure
- * travels as a struct err instead. */
-#ifndef LSTMQ_LOG_H
-#define LSTMQ_LOG_H
+ * The logger is the program's only global mutable state. command_config opens it, and any thread may call it: a line is
+ * one write(2), and nothing is allocated. Libraries log only what they handled themselves; a failure travels as a
+ * struct err instead. */
+#ifndef LSTMQ_PROTO_BASE_LOG_H
+#define LSTMQ_PROTO_BASE_LOG_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,15 +21,15 @@ enum { LOG_LINE = 4096, LOG_SENTENCE = 2048 };
 
 enum log_kind { LOG_KIND_INT, LOG_KIND_COUNT, LOG_KIND_REAL, LOG_KIND_BOOL, LOG_KIND_TEXT };
 
-/* One member of an event's object. Its name is not time, level, role, pid, event, text or cut. */
+/* One member of an event's object. Reserved names: time, level, role, pid, event, text, cut. */
 struct log_field {
     const char *name; /* NULL ends a list */
     enum log_kind kind;
     union {
         int64_t integer;
         uint64_t count;
-        double real;      /* null in JSON where it is not finite           */
-        const char *text; /* null in JSON where it is NULL; bytes that are no UTF-8 become U+FFFD */
+        double real;      /* null in JSON if not finite */
+        const char *text; /* null in JSON if NULL; invalid UTF-8 becomes U+FFFD */
         bool flag;
     };
 };
@@ -40,27 +40,27 @@ struct log_field {
 #define LOG_BOOL(key, value)  ((struct log_field){.name = (key), .kind = LOG_KIND_BOOL, .flag = (value)})
 #define LOG_TEXT(key, value)  ((struct log_field){.name = (key), .kind = LOG_KIND_TEXT, .text = (value)})
 
-/* The fields of one call, from the macros above; NULL where an event has none. */
+/* The fields of one call, from the macros above; NULL = no fields. */
 #define LOG_FIELDS(...) ((const struct log_field[]){__VA_ARGS__, {.name = NULL}})
 
-/* `role` (a static string) is printed on each line of this process. Call before other threads start. */
+/* Each line of this process has `role` (a static string). Call it before other threads start. */
 void log_open(const char *role, enum log_level least);
 
-/* The JSON form instead of the text form, or back. Call before other threads start. */
+/* Use the JSON form, or the text form. Call it before other threads start. */
 void log_use_json(bool json);
 bool log_uses_json(void);
 
-/* A hook that runs before each line is written, so that a live progress line can be cleared. NULL = none. */
+/* A hook that runs before each line, to clear a live progress line. NULL = none. */
 void log_before(void (*clear)(void *), void *context);
 
 void log_event(enum log_level level, const char *event, const struct log_field *fields, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* An event that programs wait for and people see elsewhere: level info in the JSON form, debug in the text form. */
+/* An event that programs wait for and that people see elsewhere: level info in JSON, debug in text. */
 void log_fact(const char *event, const struct log_field *fields, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* A message of a command to its user: printed at every minimum level. The text form is the sentence alone, not cut. */
+/* A message of a command to its user, printed at every minimum level. The text form is the sentence alone, in full. */
 void log_say(enum log_level level, const char *event, const struct log_field *fields, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 

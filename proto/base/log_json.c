@@ -10,7 +10,7 @@
 
 static const char log_cut[] = ",\"cut\":true";
 
-enum { END = sizeof log_cut + sizeof "}\n" }; /* bytes kept for the end */
+enum { END = sizeof log_cut + sizeof "}\n" }; /* bytes reserved for the end */
 
 void log_json_open(struct log_json *json)
 {
@@ -28,7 +28,7 @@ static bool log_json_put(struct log_json *json, const char *bytes, size_t size, 
     return true;
 }
 
-/* The bytes of the next character as a JSON string has them, in `out`; the bytes read. */
+/* Write the next character as in a JSON string to `out`; returns the bytes read. */
 static size_t log_escape(const char *text, size_t size, char out[8], size_t *out_size)
 {
     uint32_t code;

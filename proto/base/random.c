@@ -1,4 +1,4 @@
-/* random.c - MT19937 and what CPython makes of it; see random.h for where both are defined. */
+/* random.c - MT19937 and CPython's methods on it; see random.h for their definitions. */
 #include "proto/base/random.h"
 
 #include <math.h>
@@ -14,7 +14,7 @@ static void random_seed_word(struct mt19937 *mt, uint32_t seed)
 
 void mt19937_seed(struct mt19937 *mt, uint64_t seed)
 {
-    /* CPython seeds through the array form: the absolute value of the int in 32-bit words, lowest first. */
+    /* CPython seeds through the array form: the int's absolute value in 32-bit words, lowest first. */
     uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
     unsigned words = key[1] != 0 ? 2 : 1;
     uint32_t *state = mt->state;

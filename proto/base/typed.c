@@ -1,4 +1,4 @@
-/* typed.c - the edit distance behind "did you mean", and text made fit to be shown. */
+/* typed.c - the edit distance for "did you mean", and text made safe to show. */
 #include "proto/base/typed.h"
 
 #include "proto/base/utf8.h"
@@ -36,7 +36,7 @@ static size_t typed_least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Edits from `a` to `b`, both at most SUGGEST_LONGEST bytes: three rows of the usual table. */
+/* Edits from `a` to `b`, each at most SUGGEST_LONGEST bytes, with three rows of the usual table. */
 static size_t typed_edits(const char *a, size_t a_size, const char *b, size_t b_size)
 {
     size_t rows[3][SUGGEST_LONGEST + 1];

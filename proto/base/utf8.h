@@ -1,14 +1,13 @@
-/* utf8.h - one character of UTF-8 at a time, strictly: no overlong forms, no surrogates, nothing above U+10FFFF.
+/* utf8.h - decode one character of UTF-8, strictly: no overlong forms, no surrogates, nothing above U+10FFFF.
  *
- * Inline because it is the inner step of loops over text. A pure function; any thread. */
-#ifndef LSTMQ_UTF8_H
-#define LSTMQ_UTF8_H
+ * Inline, because it is the inner step of loops over text. A pure function; any thread. */
+#ifndef LSTMQ_PROTO_BASE_UTF8_H
+#define LSTMQ_PROTO_BASE_UTF8_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* The bytes of the character at `text`, which has `size` bytes, and its code point; 0 where there is no valid
- * character. */
+/* Size of the character at `text`, which has `size` bytes, and its code point; 0 = not valid. */
 static inline size_t utf8_next(const char *text, size_t size, uint32_t *code)
 {
     const unsigned char *at = (const unsigned char *)text;

@@ -1,4 +1,4 @@
-/* help.c - pages for a terminal: two columns, or one below the other where the terminal is narrow. */
+/* help.c - pages for a terminal: in two columns, or one below the other on a narrow terminal. */
 #include "proto/cli/help.h"
 
 #include "proto/cli/terminal.h"
@@ -90,7 +90,7 @@ bool help_opens_section(size_t i, unsigned commands)
     return true;
 }
 
-/* A page that is written. */
+/* A page while it is written. */
 struct page {
     struct buffer *out;
     size_t width;
@@ -111,7 +111,7 @@ static size_t help_columns(const char *text, size_t size)
     return columns;
 }
 
-/* Bytes of the word at `text` that go on one line of `space` columns: all of them, or as many of its choices a|b|c as
+/* Bytes of the word at `text` that fit a line of `space` columns: the whole word, or as many of its choices a|b|c as
  * fit. A word without choices stays whole. */
 static size_t help_piece(const char *text, size_t space)
 {
@@ -126,11 +126,11 @@ static size_t help_piece(const char *text, size_t space)
 
 /* How help_wrap lays out a text. */
 struct wrap {
-    size_t column, indent; /* where the cursor stands; where further lines begin   */
-    const char *more;      /* what a line ends with where the text goes on: "", " \\" */
+    size_t column, indent; /* the cursor's column; indent of further lines */
+    const char *more;      /* ends a line that continues: "", " \\" */
 };
 
-/* Words of `text`, each line at most page->width columns wide. */
+/* Write the words of `text` in lines of at most page->width columns. */
 static void help_wrap(const struct page *page, struct wrap wrap, const char *text)
 {
     size_t column = wrap.column, more = strlen(wrap.more);
@@ -161,7 +161,7 @@ static void help_text(const struct page *page, const char *text)
     help_wrap(page, (struct wrap){.more = ""}, text);
 }
 
-/* `left` at column 2, `right` wrapped at `at`, on the next line where the left is too long. */
+/* `left` at column 2, `right` wrapped at column `at`; on the next line if `left` is too long. */
 static void help_row(const struct page *page, const char *left, const char *right, size_t at)
 {
     size_t columns = 2 + help_columns(left, strlen(left));
@@ -181,14 +181,14 @@ static void help_heading(const struct page *page, const char *text, size_t size)
     buffer_format(page->out, page->bold ? "\n\033[1m%.*s\033[0m\n" : "\n%.*s\n", (int)size, text);
 }
 
-/* A command as it is typed, behind two spaces; broken as a shell reads it where `more` is " \\". */
+/* A command as a user types it, after two spaces; with `more` " \\", broken as a shell reads it. */
 static void help_typed(const struct page *page, const char *text, const char *more)
 {
     buffer_text(page->out, "  ");
     help_wrap(page, (struct wrap){.column = 2, .indent = HANGING, .more = more}, text);
 }
 
-/* Paragraphs are parted by an empty line; a line that begins with a space is a command. */
+/* Empty lines separate paragraphs; a line that begins with a space is a command. */
 static void help_paragraphs(const struct page *page, const char *text)
 {
     while (*text != '\0') {
@@ -208,7 +208,7 @@ static void help_paragraphs(const struct page *page, const char *text)
     }
 }
 
-/* Where the help of an option begins. */
+/* The column where the help of options begins. */
 static size_t help_option_column(const struct page *page)
 {
     if (page->width >= 100)
@@ -287,7 +287,7 @@ static void help_resume(const struct page *page, const struct command *command)
     buffer_free(&text);
 }
 
-/* What the command is, and how it is typed. */
+/* What the command is, and how to type it. */
 static void help_opening(const struct page *page, const struct command *command)
 {
     static const char usage[] = "usage";

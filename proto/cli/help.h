@@ -1,8 +1,8 @@
-/* help.h - pages of help, made from the table of commands and the table of options and from nothing else.
+/* help.h - pages of help, made only from the table of commands and the table of options.
  *
- * Pages are appended to a buffer; who prints them is the caller's affair. Any thread. */
-#ifndef LSTMQ_HELP_H
-#define LSTMQ_HELP_H
+ * Functions append pages to a buffer; the caller prints them. They keep no state. Any thread. */
+#ifndef LSTMQ_PROTO_CLI_HELP_H
+#define LSTMQ_PROTO_CLI_HELP_H
 
 #include "proto/base/buffer.h"
 #include "proto/cli/command.h"
@@ -10,10 +10,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What the program is, in a line; and its exit statuses. */
+/* The program in one line, and its exit statuses. */
 #define HELP_SUMMARY "LSTM neural machine translation: train on sentence pairs, translate, measure"
 
-/* An option that each command has and the table does not: they say what to do, not how. */
+/* An option that every command has and that is not in the table: it selects an action, not a setting. */
 struct help_always {
     const char *option, *value, *help;
 };
@@ -26,16 +26,16 @@ struct help_status {
 };
 extern const struct help_status help_statuses[5];
 
-/* How a page looks where it is read. */
+/* The style of a page. */
 struct help_style {
-    size_t width; /* no line is wider, but for a single word that is; pages stop growing at 120 */
-    bool bold;    /* headings                                                                    */
+    size_t width; /* longest line, except for a single longer word; at most 120 are used */
+    bool bold;    /* headings */
 };
 
-/* The terminal's width (terminal.h); bold where stdout is a terminal, NO_COLOR is empty and TERM is not dumb. */
+/* The terminal's width (terminal.h); bold if stdout is a terminal, NO_COLOR is empty and TERM is not dumb. */
 struct help_style help_style(void);
 
-/* `lstmq help`: all commands, a line each. */
+/* `lstmq help`: all commands, one a line. */
 void help_overview(const struct command *table, size_t count, struct help_style style, struct buffer *out);
 
 /* `lstmq help COMMAND`. */
@@ -44,19 +44,19 @@ void help_command(const struct command *command, struct help_style style, struct
 /* `lstmq help --man`: everything, as roff with the macros of man(7). */
 void help_man(const struct command *table, size_t count, struct buffer *out);
 
-/* What an option's value is called: "FILE", "N", "fp32|bf16"; "" for a BOOL. */
+/* The placeholder of an option's value: "FILE", "N", "fp32|bf16"; "" for a BOOL. */
 void help_value(const struct option_row *row, struct buffer *out);
 
-/* What else there is to know of it: "1 to 65536 pairs; default 64", or nothing. */
+/* An option's range and default: "1 to 65536 pairs; default 64", or nothing. */
 void help_limits(const struct option_row *row, struct buffer *out);
 
-/* A sentence or two: what --resume keeps, and the options of the commands in `commands` that may change. */
+/* A sentence or two: what --resume keeps, and the options of `commands` that may change. */
 void help_may_change(unsigned commands, struct buffer *out);
 
-/* True for a BOOL that is on unless it is told otherwise: its --no-KEY is what is of use. */
+/* True for a BOOL that is on by default: its --no-KEY is the useful form. */
 bool help_is_on(const struct option_row *row);
 
-/* Helper of the two kinds of pages: true where row i opens a section among the rows whose commands meet `commands`. */
+/* Helper of both kinds of pages: true if row i begins a section among the rows of `commands`. */
 bool help_opens_section(size_t i, unsigned commands);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* Text as roff takes it: hyphens that are typed stay hyphens, a line never begins with a request. */
+/* Text for roff: typed hyphens stay hyphens, and no line begins with a request. */
 static void man_text(const char *text, size_t size, struct buffer *out)
 {
     bool line_start = true;

@@ -14,7 +14,7 @@ static size_t terminal_columns_of(int descriptor)
     return ioctl(descriptor, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
-/* $COLUMNS; 0 = not set, or no width that a terminal has. */
+/* $COLUMNS; 0 = unset, or not a terminal's width. */
 static size_t terminal_columns_wanted(void)
 {
     const char *text = getenv("COLUMNS");

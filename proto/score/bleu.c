@@ -1,7 +1,7 @@
-/* bleu.c - counts of word n-grams in common, and the score that follows from them.
+/* bleu.c - count the word n-grams that both texts share, and compute the score from the counts.
  *
- * Words are compared as numbers: the tokens of both sentences are sorted together and numbered, so equal words get
- * equal numbers and no hash is needed. */
+ * Words are compared as numbers: the tokens of both sentences are sorted together and numbered. Equal words get equal
+ * numbers, so no hash is needed. */
 #include "proto/score/bleu.h"
 
 #include "proto/base/buffer.h"
@@ -16,7 +16,7 @@
 struct token {
     const char *text;
     size_t size;
-    size_t place; /* in the hypothesis, or behind it in the reference */
+    size_t place; /* index in the hypothesis; the reference's tokens follow it */
 };
 
 static int bleu_by_text(const void *left, const void *right)
@@ -36,7 +36,7 @@ static size_t bleu_list_tokens(const struct buffer *text, struct token *tokens, 
     return count;
 }
 
-/* Number the tokens from 1 by their text: units[place]. Leaves them sorted. */
+/* Number the tokens from 1 by their text, into units[place]. Sorts the tokens. */
 static void bleu_number_tokens(struct token *tokens, size_t count, uint32_t *units)
 {
     qsort(tokens, count, sizeof *tokens, bleu_by_text);
@@ -84,8 +84,8 @@ bool bleu_add(struct bleu *bleu, const char *hypothesis, const char *reference, 
     return ok;
 }
 
-/* Papineni and others 2002: the brevity penalty times the geometric mean of the precisions. Where no n-gram of an order
- * is right, 1/2, 1/4, ... of one counts as right (Chen and Cherry 2014, method 3). */
+/* Brevity penalty times the geometric mean of the precisions (Papineni and others 2002). An order without a match
+ * counts 1/2, 1/4, ... of a match (Chen and Cherry 2014, method 3). */
 double bleu_score(const struct bleu *bleu)
 {
     double half = 1, sum = 0;

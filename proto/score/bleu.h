@@ -1,10 +1,13 @@
 /* bleu.h - corpus BLEU and chrF, equal to sacreBLEU's.
  *
- * BLEU: mteval-13a tokenisation, case kept, up to 4-grams, exponential smoothing (Post 2018; Chen and Cherry 2014).
- * chrF: character 6-grams, no word n-grams, beta 2, white space left out, effective order (Popović 2015). One reference
- * a sentence. A scorer sums counts sentence by sentence, so corpora need not be in memory. One thread at a time. */
-#ifndef LSTMQ_BLEU_H
-#define LSTMQ_BLEU_H
+ * BLEU: mteval-13a tokenisation, case-sensitive, up to 4-grams, exponential smoothing (Post 2018; Chen and Cherry
+ * 2014). chrF: character 6-grams, no word n-grams, beta 2, without white space, effective order (Popović 2015). Each
+ * sentence has one reference.
+ *
+ * A scorer is plain memory that its caller owns; it needs no cleanup. It adds up counts sentence by sentence, so the
+ * corpus need not be in memory. The score may be read after any sentence. One thread at a time. */
+#ifndef LSTMQ_PROTO_SCORE_BLEU_H
+#define LSTMQ_PROTO_SCORE_BLEU_H
 
 #include "proto/base/err.h"
 
@@ -29,7 +32,7 @@ bool chrf_add(struct chrf *chrf, const char *hypothesis, const char *reference, 
 double bleu_score(const struct bleu *bleu);
 double chrf_score(const struct chrf *chrf);
 
-/* sacreBLEU's signatures for these settings, without a version of sacreBLEU: static strings. */
+/* sacreBLEU's signatures for these settings, without sacreBLEU's version: static strings. */
 const char *bleu_signature(void);
 const char *chrf_signature(void);
 

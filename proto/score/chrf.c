@@ -1,4 +1,4 @@
-/* chrf.c - counts of character n-grams in common, and the score that follows from them (Popović 2015, chrF2). */
+/* chrf.c - count the character n-grams that both texts share, and compute the score (Popović 2015, chrF2). */
 #include "proto/score/bleu.h"
 #include "proto/score/ngram.h"
 #include "proto/text/unicode.h"
@@ -8,7 +8,7 @@
 
 static const double BETA_SQUARED = 4; /* beta 2: recall weighs twice as much as precision */
 
-/* The characters of `text` but for white space, as units for ngram_match (a code point plus one fits 21 bits). */
+/* The characters of `text` except white space, as units for ngram_match: code point plus one, which fits 21 bits. */
 static size_t chrf_list_characters(const char *text, size_t size, uint32_t *units)
 {
     const unsigned char *next = (const unsigned char *)text, *end = next + size;
@@ -33,14 +33,14 @@ bool chrf_add(struct chrf *chrf, const char *hypothesis, const char *reference, 
     for (unsigned n = 1; ok && n <= CHRF_ORDER; n++) {
         uint64_t expected = ngram_count(theirs, n);
         chrf->reference[n - 1] += expected;
-        if (expected > 0) /* as sacreBLEU: what a reference is too short to judge does not count */
+        if (expected > 0) /* as in sacreBLEU: skip an order for which the reference is too short */
             chrf->hypothesis[n - 1] += ngram_count(ours, n);
     }
     free(units);
     return ok;
 }
 
-/* F-score of mean precision and mean recall, over the orders of which there is an n-gram on both sides. */
+/* F-score of mean precision and mean recall, over the orders that have n-grams on both sides. */
 double chrf_score(const struct chrf *chrf)
 {
     double precision = 0, recall = 0;

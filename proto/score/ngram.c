@@ -1,9 +1,9 @@
 /* ngram.c - one sort of each sequence serves all orders.
  *
- * The n-gram of the highest order at each position, packed into one number with the first unit in the highest bits, is
- * that position's key; behind the last unit stand zeroes. Sorted keys have the shorter n-grams sorted too, as prefixes,
- * so matching is a merge of two sorted arrays for each n, and equal n-grams pair off one by one: that pairing is the
- * smaller of the two counts. */
+ * Each position has a key: its n-gram of the highest order as one number, the first unit in the highest bits. Zeroes
+ * follow the last unit. Sorting the keys also sorts the shorter n-grams, because these are prefixes. So one merge of
+ * the two sorted arrays finds the matches of one n. Equal n-grams pair off one by one, which yields the smaller of the
+ * two counts. */
 #include "proto/score/ngram.h"
 
 #include <stdlib.h>
@@ -37,7 +37,7 @@ static uint64_t ngram_count_matches(const struct key *first, size_t first_size, 
     uint64_t matches = 0;
     for (size_t i = 0, j = 0; i < first_size && j < second_size;) {
         unsigned __int128 a = first[i].units >> shift, b = second[j].units >> shift;
-        matches += a == b && (a & unit) != 0; /* a zero last: fewer than n units were left at that position */
+        matches += a == b && (a & unit) != 0; /* 0 as the last unit: the position has fewer than n units */
         i += a <= b;
         j += b <= a;
     }

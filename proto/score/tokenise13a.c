@@ -1,15 +1,15 @@
-/* tokenise13a.c - replacements, then four passes, each what one regular expression of mteval-v13a does.
+/* tokenise13a.c - replacements, then four passes; each pass is one regular expression of mteval-v13a.
  *
- * The passes are not merged: each sees the spaces of the one before it, and a match consumes its characters, so that
- * for example of ",,," only the right commas pair up with a neighbour. They look at ASCII only and may therefore go
- * byte by byte: "not a digit" fits the last byte of any longer character as well as the character itself. */
+ * The passes are not merged: each pass reads the spaces that the one before it wrote. A match consumes its characters,
+ * so in ",,," only the right commas pair with a neighbour. The passes test ASCII only, so they work on bytes: "not a
+ * digit" holds for the last byte of a longer character too. */
 #include "proto/score/tokenise13a.h"
 
 #include "proto/text/unicode.h"
 
 #include <string.h>
 
-enum { GROWTH = 3 }; /* a pass writes at most three bytes for one */
+enum { GROWTH = 3 }; /* bytes that a pass writes for one byte, at most */
 
 static bool tokenise_is_digit(unsigned char byte)
 {
@@ -21,14 +21,14 @@ static bool tokenise_is_stop(unsigned char byte)
     return byte == '.' || byte == ',';
 }
 
-/* ASCII punctuation but for apostrophe, comma, hyphen and period, and the space itself. */
+/* ASCII punctuation except apostrophe, comma, hyphen and period; and the space. */
 static bool tokenise_is_symbol(unsigned char byte)
 {
     return (byte >= ' ' && byte <= '&') || (byte >= '(' && byte <= '+') || byte == '/' ||
            (byte >= ':' && byte <= '@') || (byte >= '[' && byte <= '`') || (byte >= '{' && byte <= '~');
 }
 
-/* Replace each `from` by `to`, which is no longer, in place; returns the new size. */
+/* Replace each `from` by `to` in place. `to` is not longer. Returns the new size. */
 static size_t tokenise_replace(char *text, size_t size, const char *from, const char *to)
 {
     size_t from_size = strlen(from), to_size = strlen(to), out = 0;
@@ -104,7 +104,7 @@ static size_t tokenise_split_hyphens(const char *in, size_t size, char *out)
     return (size_t)(out - start);
 }
 
-/* Bytes of `text` without the white space at its end. */
+/* Size of `text` without trailing white space. */
 static size_t tokenise_stripped_size(const char *text, size_t size)
 {
     const unsigned char *start = (const unsigned char *)text, *next = start, *end = start + size, *last = start;

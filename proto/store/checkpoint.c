@@ -1,8 +1,8 @@
-/* checkpoint.c - writing: a folder is filled out of sight, sealed by its manifest, and gets its name by one rename. */
+/* checkpoint.c - write a checkpoint: fill a hidden folder, seal it with the manifest, rename it. */
 #include "proto/store/checkpoint.h"
 
+#include "proto/store/checkpoint_links.h"
 #include "proto/store/file.h"
-#include "proto/store/links.h"
 #include "proto/store/steps.h"
 
 #include <errno.h>
@@ -21,9 +21,9 @@ struct open_file {
 
 struct checkpoint_writer {
     char run[FILE_PATH];
-    char partial[FILE_PATH]; /* the folder being filled                            */
+    char partial[FILE_PATH]; /* the folder being filled */
     uint64_t step;
-    bool renamed; /* the folder has its final name: abandon leaves it   */
+    bool renamed; /* the folder has its final name, so abandon keeps it */
     struct manifest manifest;
     struct open_file files[MANIFEST_FILES];
 };
@@ -34,8 +34,8 @@ static bool checkpoint_is_there(const char *path)
     return lstat(path, &about) == 0;
 }
 
-/* Settle what a crash left: partial folders and links go; a replaced one goes when its successor is there, or else gets
- * its name back. */
+/* Clean up after a crash: remove partial folders and links. A replaced folder is removed when its successor exists;
+ * otherwise it gets its name back. */
 static bool checkpoint_settle(const char *run, const struct step_folder *folder, struct err *err)
 {
     char path[FILE_PATH], committed[FILE_PATH];
@@ -97,7 +97,7 @@ fail:
     return NULL;
 }
 
-/* Close what is open and give all memory back. */
+/* Close what is open and free all memory. */
 static void checkpoint_destroy(struct checkpoint_writer **writer)
 {
     struct checkpoint_writer *self = *writer;
@@ -114,7 +114,7 @@ void checkpoint_abandon(struct checkpoint_writer **writer)
 {
     if (*writer == NULL)
         return;
-    /* What cannot be removed now is removed by the next checkpoint_begin. */
+    /* The next checkpoint_begin removes what cannot be removed now. */
     if (!(*writer)->renamed)
         folder_remove((*writer)->partial, NULL);
     checkpoint_destroy(writer);
@@ -157,8 +157,8 @@ bool checkpoint_write(struct checkpoint_writer *writer, const char *file, const 
     return true;
 }
 
-/* Each file to the disk, then the manifest, which is what makes the folder a checkpoint; its atomic write ends with the
- * fsync of the folder, and so of all names in it. */
+/* Sync each file, then write the manifest, which makes the folder a checkpoint. The manifest's atomic write ends with
+ * an fsync of the folder, and so of all names in it. */
 static bool checkpoint_seal(struct checkpoint_writer *writer, struct err *err)
 {
     for (size_t i = 0; i < writer->manifest.count; i++) {
@@ -178,7 +178,7 @@ static bool checkpoint_seal(struct checkpoint_writer *writer, struct err *err)
     return ok;
 }
 
-/* The step is there already: the two folders change places, so that at each moment one of them has the name. */
+/* The step exists already: the two folders change places, so that one of them has the name at each moment. */
 static bool checkpoint_exchange(struct checkpoint_writer *writer, const char *committed, struct err *err)
 {
     if (renameat2(AT_FDCWD, writer->partial, AT_FDCWD, committed, RENAME_EXCHANGE) == 0) {
@@ -224,7 +224,7 @@ bool checkpoint_commit(struct checkpoint_writer **writer, struct err *err)
         checkpoint_abandon(writer);
         return false;
     }
-    /* The predecessor of the same step, if there was one; should this fail, the next checkpoint_begin does it. */
+    /* Remove the older checkpoint of the same step. If this fails, the next checkpoint_begin repeats it. */
     checkpoint_settle_all(self->run, NULL);
     checkpoint_destroy(writer);
     return true;

@@ -1,4 +1,4 @@
-/* checkpoint_read.c - finding checkpoints and proving them whole; see checkpoint.h. */
+/* checkpoint_read.c - find checkpoints and verify them; see checkpoint.h. */
 #include "proto/store/checkpoint.h"
 
 #include "proto/base/log.h"
@@ -26,7 +26,7 @@ static const char *checkpoint_last_part(const char *path)
     return slash == NULL ? path : slash + 1;
 }
 
-/* FOLDER/NAME is there, whatever it is. */
+/* Whether FOLDER/NAME exists, as any kind of file. */
 static bool checkpoint_holds(const char *folder, const char *name)
 {
     char path[FILE_PATH];
@@ -110,7 +110,7 @@ bool checkpoint_tensors(const char *folder, const char *file, struct safetensors
     ok = ok && checkpoint_read_head(fd, path, SAFETENSORS_LENGTH, &head, err);
     if (ok && head.size == SAFETENSORS_LENGTH) {
         uint64_t header = safetensors_header_size(head.data);
-        /* A length that cannot be is named by the parser. */
+        /* The parser reports an impossible length. */
         if (header <= size && header <= SAFETENSORS_HEADER_MOST)
             ok = checkpoint_read_head(fd, path, (size_t)header, &head, err);
     }
@@ -120,8 +120,7 @@ bool checkpoint_tensors(const char *folder, const char *file, struct safetensors
     return ok;
 }
 
-/* The place of the first of `count` float32 that is NaN or, where those count too, infinite; `count` where all are
- * good. */
+/* Index of the first of `count` float32 that is NaN or, with `infinite`, infinite; `count` when all are finite. */
 static size_t checkpoint_first_bad(const unsigned char *bytes, size_t count, bool infinite)
 {
     const uint32_t infinity = 0x7f800000;
@@ -135,8 +134,8 @@ static size_t checkpoint_first_bad(const unsigned char *bytes, size_t count, boo
     return count;
 }
 
-/* One tensor, of which `fd` stands at the first byte. Moments may be infinite: a square that is too large for float32
- * stops a parameter and does no other harm. NaN spreads to everything. */
+/* Check one tensor; `fd` stands at its first byte. Moments may be infinite: a square that overflows float32 freezes one
+ * parameter and does no other harm. NaN spreads to everything. */
 static bool checkpoint_scan_tensor(int fd, const char *path, const struct tensor_entry *tensor, bool infinite,
                                    struct err *err)
 {
@@ -163,7 +162,7 @@ static bool checkpoint_scan_tensor(int fd, const char *path, const struct tensor
     return true;
 }
 
-/* A run that diverged has whole files full of NaN, which translate to empty lines. */
+/* A diverged run has valid files full of NaN, which translate to empty lines. */
 static bool checkpoint_scan(const char *path, const struct safetensors *tensors, bool infinite, struct err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -182,7 +181,7 @@ static bool checkpoint_scan(const char *path, const struct safetensors *tensors,
     return ok;
 }
 
-/* The checksum says that the bytes are those that were written; the parser, that they are a tensor file. */
+/* The checksum shows that the bytes are as written; the parser shows that they are a tensor file. */
 static bool checkpoint_check_tensors(const struct checkpoint *checkpoint, const char *file, struct err *err)
 {
     char path[FILE_PATH];
@@ -221,7 +220,7 @@ static bool checkpoint_verify(struct checkpoint *checkpoint, struct err *err)
     return true;
 }
 
-/* Fill `checkpoint` from the folder, or leave nothing in it. */
+/* Fill `checkpoint` from the folder. On failure it stays empty. */
 static bool checkpoint_load(struct checkpoint *checkpoint, const char *folder, struct err *err)
 {
     *checkpoint = (struct checkpoint){0};
@@ -250,7 +249,7 @@ void checkpoint_close(struct checkpoint *checkpoint)
     *checkpoint = (struct checkpoint){0};
 }
 
-/* What RUN/LINK leads to. *found = false when there is no such link. */
+/* The target of RUN/LINK. *found = false: the link does not exist. */
 static bool checkpoint_follow(char folder[CHECKPOINT_PATH], const char *run, const char *link, bool *found,
                               struct err *err)
 {
@@ -265,7 +264,7 @@ static bool checkpoint_follow(char folder[CHECKPOINT_PATH], const char *run, con
     int saved = errno;
     ssize_t length = readlink(path, target, sizeof target - 1);
     target[length < 0 ? 0 : length] = '\0';
-    /* Between two renames the folder has the name of a replaced one; steps.h. */
+    /* Between two renames the folder has its replaced name; see steps.h. */
     snprintf(replaced, sizeof replaced, "%s/%s.replaced", run, target);
     if (saved == ENOENT && length > 0 && realpath(replaced, folder) != NULL)
         return true;
@@ -275,8 +274,7 @@ static bool checkpoint_follow(char folder[CHECKPOINT_PATH], const char *run, con
     return err_errno(err, ERR_IO, "%s: cannot follow", path);
 }
 
-/* The newest committed checkpoint by name. A crash between the rename of a run's first checkpoint and its link leads
- * here. */
+/* The newest committed checkpoint by name, for a crash between the rename of a run's first checkpoint and its link. */
 static bool checkpoint_newest_name(char folder[CHECKPOINT_PATH], const char *run, bool *found, struct err *err)
 {
     struct step_folder *folders;
@@ -322,7 +320,7 @@ bool checkpoint_locate(char folder[CHECKPOINT_PATH], const char *path, const cha
     return true;
 }
 
-/* Append to err where the newest whole checkpoint older than `folder` is. */
+/* Append to err the newest valid checkpoint that is older than `folder`. */
 static void checkpoint_offer_older(const char *folder, struct err *err)
 {
     char run[FILE_PATH], path[FILE_PATH];
@@ -358,7 +356,7 @@ bool checkpoint_open(struct checkpoint *checkpoint, const char *path, const char
         struct err why = {0};
         if (checkpoint_load(checkpoint, folder, &why))
             return true;
-        /* A training run may have moved the link on and swept this one away while it was read. */
+        /* While this one was read, a training run may have moved the link and removed the folder. */
         if (checkpoint_locate(again, path, link, NULL) && strcmp(again, folder) != 0) {
             memcpy(folder, again, sizeof folder);
             continue;

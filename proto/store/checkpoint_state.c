@@ -1,11 +1,11 @@
 /* checkpoint_state.c - state.json: struct checkpoint_state as text, and back.
  *
- *   {"format": 1, "version": .., "created": .., "step": .., ..., "best": null or {"score": .., "epoch": .., "step":
- * ..}, "config": {"data.pairs": "..", "train.lr": 0.0005, "train.batch": 64, "train.bleu": true, "model.cell": "lstm",
- * ..}}
+ *   {"format": 1, "version": .., "created": .., "step": .., ...,
+ *    "best": null or {"score": .., "epoch": .., "step": ..},
+ *    "config": {"data.pairs": "..", "train.lr": 0.0005, "train.batch": 64, "train.bleu": true, ..}}
  *
- * Reals have 17 digits, so they come back to the bit; those that JSON lacks are the strings "nan", "inf" and "-inf".
- * All text is UTF-8: config_set takes no other. */
+ * Reals have 17 digits, so a reader gets the same bits. Values that JSON cannot express are the strings "nan", "inf"
+ * and "-inf". All text is UTF-8: config_set refuses anything else. */
 #include "proto/store/checkpoint.h"
 #include "proto/store/file.h"
 #include "proto/store/json_print.h"
@@ -20,7 +20,7 @@
 
 enum { STATE_FORMAT = 1 };
 
-static const size_t checkpoint_state_most = (size_t)1 << 24; /* bytes of a state.json that are read */
+static const size_t checkpoint_state_most = (size_t)1 << 24; /* bytes of a state.json that are read, at most */
 
 enum field_type { FIELD_COUNT, FIELD_REAL, FIELD_BOOL, FIELD_TEXT };
 
@@ -261,7 +261,7 @@ static bool checkpoint_best_read(json_t *best, const char *name, struct checkpoi
     return checkpoint_fields_read(best, checkpoint_best_fields, BEST_FIELDS, name, state, err);
 }
 
-/* The text that config_set takes for a row; false when the JSON is of another type. */
+/* The text form of a JSON value, for config_set; false when the JSON has another type. */
 static bool checkpoint_option_text(json_t *json, const struct option_row *row, struct buffer *text)
 {
     double real;
@@ -321,13 +321,13 @@ static bool checkpoint_config_read(json_t *object, const char *name, struct conf
         if (!checkpoint_option_read(key, value, name, config, err))
             return false;
     }
-    /* Before there was a log.format there was one BLEU, against normalised references. */
+    /* A run from before log.format had one BLEU, against normalised references. */
     if (json_object_get(object, "log.format") == NULL && config->train_keep_best == KEEP_BLEU)
         config->train_keep_best = KEEP_BLEU_NORMALISED;
     return true;
 }
 
-/* What no writer's state can be, whatever its types. */
+/* Refuse values that no writer can have produced, although their types are right. */
 static bool checkpoint_sense(const struct checkpoint_state *state, const char *name, struct err *err)
 {
     if (state->epoch < 1)

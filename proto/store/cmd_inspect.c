@@ -1,6 +1,6 @@
-/* cmd_inspect.c - `lstmq inspect PATH [--json]`: what a checkpoint or a run holds. Shows what it can of a damaged one,
- * and then fails with the damage. */
-#include "proto/store/commands.h"
+/* cmd_inspect.c - `lstmq inspect PATH [--json]`: what a checkpoint or a run holds. It shows all it can of a damaged
+ * checkpoint, and then fails with the damage. */
+#include "proto/cli/commands.h"
 
 #include "proto/store/inspect.h"
 
@@ -24,21 +24,14 @@ static bool inspect_inspect(const char *path, bool json, struct inspection *foun
     return ok;
 }
 
-bool cmd_inspect(const struct command *self, int argc, char **argv, struct err *err)
+bool cmd_inspect(const struct command_call *call, struct err *err)
 {
-    struct config config;
-    int words;
-    bool done;
-    if (!command_config(self, argc, argv, &config, &words, &done, err))
-        return false;
-    if (done)
-        return true;
-    if (words < 1)
-        return err_set(err, ERR_USAGE, "which checkpoint or run? lstmq inspect %s", self->synopsis);
+    if (call->words < 1)
+        return err_set(err, ERR_USAGE, "which checkpoint or run? lstmq inspect %s", call->command->synopsis);
     struct inspection *found = malloc(sizeof *found);
     if (found == NULL)
         return err_set(err, ERR_MEMORY, "out of memory for an inspection");
-    bool ok = inspect_inspect(argv[1], config.output_json, found, err);
+    bool ok = inspect_inspect(call->word[0], call->config->output_json, found, err);
     free(found);
     return ok;
 }

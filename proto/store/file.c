@@ -1,4 +1,4 @@
-/* file.c - whole files and folders, written through temporaries; see file.h. */
+/* file.c - whole files and folders, written under temporary names; see file.h. */
 #include "proto/store/file.h"
 
 #include <dirent.h>
@@ -39,7 +39,7 @@ bool path_parent(char parent[FILE_PATH], const char *path, struct err *err)
     return true;
 }
 
-/* Where the bytes of `path` wait until they are whole: .NAME.partial in the same folder. */
+/* The temporary name of `path` until it is complete: .NAME.partial in the same folder. */
 static bool file_partial(char partial[FILE_PATH], const char *path, struct err *err)
 {
     const char *slash = strrchr(path, '/');
@@ -168,7 +168,7 @@ bool file_append(const char *path, const void *bytes, size_t size, struct err *e
     bool sized = fstat(fd, &about) == 0;
     if (!file_write_all(fd, bytes, size)) {
         err_errno(err, ERR_IO, "%s: cannot append", path);
-        /* Half a line would spoil the next one. */
+        /* Half a line would damage the next one. */
         if (sized && S_ISREG(about.st_mode) && ftruncate(fd, about.st_size) != 0)
             err_context(err, "%s is left with part of a line", path);
         close(fd);
@@ -185,7 +185,7 @@ bool folder_sync(const char *path, struct err *err)
     if (fd < 0)
         return err_errno(err, ERR_IO, "%s: cannot open folder", path);
     bool synced = file_sync(fd);
-    /* EINVAL: a file system whose folders have no fsync of their own. */
+    /* EINVAL: the file system has no fsync for folders. */
     if (!synced && errno == EINVAL)
         synced = true;
     if (!synced)
@@ -229,7 +229,7 @@ bool folder_make(const char *path, struct err *err)
     return true;
 }
 
-/* Remove what is in the folder `fd`, which is closed. `path` is what errors call it. */
+/* Remove everything in the folder `fd` and close it. Errors name `path`. */
 static bool file_empty(int fd, const char *path, struct err *err)
 {
     DIR *folder = fdopendir(fd);

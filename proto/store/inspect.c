@@ -1,4 +1,4 @@
-/* inspect.c - looking at a checkpoint file by file; see inspect.h. */
+/* inspect.c - read a checkpoint file by file; see inspect.h. */
 #include "proto/store/inspect.h"
 
 #include "proto/store/file.h"
@@ -36,7 +36,7 @@ static void inspect_read_files(struct inspection *found)
     found->file_count = manifest.count;
 }
 
-/* What a file says although the checkpoint as a whole may be damaged. */
+/* Read each file's content, although the checkpoint as a whole may be damaged. */
 static void inspect_read_state(struct inspection *found)
 {
     struct err why = {0};
@@ -78,7 +78,7 @@ static void inspect_read_model(struct inspection *found)
         found->parameters += inspect_elements(&found->model.tensors[i]);
 }
 
-/* Whether RUN/LINK marks that checkpoint: as a link, or, in a copy of a run, as a folder of the same step. */
+/* Whether RUN/LINK marks that checkpoint: as a link or, in a copied run, as a folder of the same step. */
 static bool inspect_is_marked(const char *run, const char *link, const struct inspect_row *row,
                               struct checkpoint *checkpoint)
 {
@@ -132,7 +132,7 @@ static bool inspect_read_run(struct inspection *found, struct err *err)
     return ok;
 }
 
-/* What only checkpoint_open checks: required files, the step in the folder's name. */
+/* Check what only checkpoint_open checks: required files, and the step in the folder's name. */
 static bool inspect_read_whole(struct inspection *found, struct err *err)
 {
     struct checkpoint *checkpoint = malloc(sizeof *checkpoint);

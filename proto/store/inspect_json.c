@@ -1,5 +1,5 @@
-/* inspect_json.c - an inspection for programs: one JSON object. "state" and its "config" are those of state.json, but
- * for the epochs that are done in place of the current epoch. */
+/* inspect_json.c - an inspection for programs: one JSON object. "state" and its "config" have the form of state.json,
+ * but with the finished epochs instead of the current epoch. */
 #include "proto/store/inspect.h"
 #include "proto/store/json_print.h"
 
@@ -7,7 +7,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
-/* Text as JSON; null where it is empty or not UTF-8. */
+/* Text as JSON; null when it is empty or not UTF-8. */
 static json_t *inspect_json_text(const char *text)
 {
     json_t *json = text[0] == '\0' ? NULL : json_string(text);

@@ -1,5 +1,5 @@
-/* inspect_text.c - an inspection for people: a page of 80 columns. Text that came out of a file is shown without
- * control characters, so that a checkpoint cannot talk to the terminal. */
+/* inspect_text.c - an inspection for people: a page of 80 columns. Text from a file is shown without control
+ * characters, so that a checkpoint cannot send commands to the terminal. */
 #include "proto/store/inspect.h"
 
 #include <inttypes.h>
@@ -190,7 +190,7 @@ static void inspect_tensors_text(const struct inspection *found, struct buffer *
     }
 }
 
-/* Configuration that differs from what lstmq does unasked, one option a line, with the default behind it. */
+/* Each option that differs from the built-in default, one a line, with the default behind it. */
 static void inspect_changed_text(const struct config *config, const struct config *defaults, struct buffer *out)
 {
     size_t count;
@@ -214,7 +214,7 @@ static void inspect_changed_text(const struct config *config, const struct confi
     buffer_free(&usual);
 }
 
-/* The rest of what a training run reads, two options a line. */
+/* The other options that training uses, two a line. */
 static void inspect_default_text(const struct config *config, const struct config *defaults, struct buffer *out)
 {
     size_t count, shown = 0, width = 0;

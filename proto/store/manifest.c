@@ -16,7 +16,7 @@
 
 enum {
     MANIFEST_FORMAT = 1,
-    MANIFEST_MOST = 1 << 16, /* bytes; eight rows need far fewer */
+    MANIFEST_MOST = 1 << 16, /* bytes; eight entries need far fewer */
     HASH_DIGITS = 16,
     TAIL = sizeof "\"xxh3\": \"0123456789abcdef\"}\n" - 1,
     CHECK_CHUNK = 1 << 20,
@@ -108,7 +108,7 @@ static bool manifest_files_read(json_t *root, const char *name, struct manifest 
     return true;
 }
 
-/* The text must be the one that manifest_write makes: a reader that took more would have to say what it means. */
+/* Accept only the text that manifest_write produces, so that each byte has one meaning. */
 static bool manifest_compare_written(const char *text, size_t size, const char *name, const struct manifest *manifest,
                                      struct err *err)
 {
@@ -154,7 +154,7 @@ bool manifest_load(struct manifest *manifest, const char *folder, struct err *er
     return ok;
 }
 
-/* The hash of what is left to read, and how much that was. */
+/* Hash the rest of the file, and return its size. */
 static bool manifest_hash_file(int fd, const char *path, uint64_t *hash, uint64_t *size, struct err *err)
 {
     XXH3_state_t *state = XXH3_createState();
@@ -202,7 +202,8 @@ bool manifest_check(const struct manifest_entry *entry, const char *folder, stru
     char path[FILE_PATH];
     if (!path_join(path, folder, entry->name, err))
         return false;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO under that name must not hold us up */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* non-blocking: a FIFO under that name must not block the
+                                                             * reader */
     if (fd < 0 && errno == ENOENT)
         return err_set(err, ERR_DATA, "%s: missing", path);
     if (fd < 0)

@@ -1,4 +1,4 @@
-/* safetensors.c - the header as JSON, made and taken apart; what must hold of it stands in safetensors.h. */
+/* safetensors.c - write and parse the header as JSON; safetensors.h has its rules. */
 #include "proto/store/safetensors.h"
 
 #include <inttypes.h>
@@ -19,7 +19,7 @@ static const struct {
     {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1}, {"C64", 8},
 };
 
-/* 0 for a dtype that is not one. */
+/* 0: not a dtype. */
 static uint64_t safetensors_dtype_bytes(const char *dtype)
 {
     for (size_t i = 0; i < sizeof safetensors_dtypes / sizeof *safetensors_dtypes; i++) {
@@ -29,8 +29,7 @@ static uint64_t safetensors_dtype_bytes(const char *dtype)
     return 0;
 }
 
-/* Bytes that dtype and shape ask for; false when they do not fit into 63 bits, which is what JSON's integers have
- * here. */
+/* Bytes that dtype and shape need; false when they exceed 63 bits, the range of JSON's integers here. */
 static bool safetensors_tensor_bytes(const struct tensor_entry *entry, uint64_t *bytes)
 {
     uint64_t size = safetensors_dtype_bytes(entry->dtype);
@@ -214,7 +213,7 @@ static bool safetensors_metadata_check(json_t *metadata, const char *name, struc
     return true;
 }
 
-/* An empty tensor stands before the one that begins at the same place. */
+/* An empty tensor comes before the one that begins at the same offset. */
 static int safetensors_by_offset(const void *a, const void *b)
 {
     const struct tensor_entry *one = a, *other = b;

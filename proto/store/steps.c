@@ -1,4 +1,4 @@
-/* steps.c - names of checkpoints, made and recognised; see steps.h. */
+/* steps.c - build and parse the names of checkpoints; see steps.h. */
 #include "proto/store/steps.h"
 
 #include <dirent.h>
@@ -61,7 +61,7 @@ bool step_retire(const char *run, const struct step_folder *folder, struct err *
     return folder_remove(partial, err);
 }
 
-/* However the link is written: relative, absolute, with a slash at its end. */
+/* In any form of the link: relative, absolute, with a trailing slash. */
 bool step_is_linked(const char *run, const char *link, const char *name)
 {
     char path[FILE_PATH], folder[FILE_PATH];

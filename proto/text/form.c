@@ -1,4 +1,4 @@
-/* form.c - marks of archives, and the look of encodings; see form.h. */
+/* form.c - recognise archives by their first bytes and encodings by their patterns; see form.h. */
 #include "proto/text/form.h"
 
 #include "proto/base/utf8.h"
@@ -21,7 +21,7 @@ struct mark {
         }                                                                                                              \
     }
 
-/* UTF-32's mark begins with UTF-16's, so it stands before it. */
+/* UTF-32's mark begins with UTF-16's, so it comes first. */
 static const struct mark form_marks[] = {
     MARK("\x1F\x8B", 0, FORM_GZIP, "gzip data", "gzip -dc"),
     MARK("PK\3\4", 0, FORM_ZIP, "a zip archive", "unzip -p"),
@@ -43,14 +43,14 @@ static const struct mark form_marks[] = {
     MARK("\xFE\xFF", 0, FORM_OTHER, "UTF-16 text", "iconv -f UTF-16 -t UTF-8"),
 };
 
-/* bzip2's three letters may begin a sentence; a block's or the end's mark follows its level. */
+/* A sentence may begin with bzip2's three letters; so the level and the mark of a block, or of the end, must follow. */
 static bool form_is_bzip2(const char *bytes, size_t size)
 {
     return size >= 10 && bytes[3] >= '1' && bytes[3] <= '9' &&
            (memcmp(bytes + 4, "1AY&SY", 6) == 0 || memcmp(bytes + 4, "\x17\x72\x45\x38\x50\x90", 6) == 0);
 }
 
-/* Every four bytes are a code point, the first byte the highest (`big`) or the lowest. */
+/* Every four bytes are a code point, its high byte first (`big`) or last. */
 static bool form_is_utf32(const unsigned char *bytes, size_t size, bool big)
 {
     for (size_t i = 0; i + 4 <= size; i += 4) {
@@ -63,8 +63,8 @@ static bool form_is_utf32(const unsigned char *bytes, size_t size, bool big)
     return size >= 8;
 }
 
-/* No low byte is 0, and the high byte is: in three units in four, as of Latin letters, or at each of several line ends,
- * as in any script. A text with some NULs in it has line ends without one. */
+/* No low byte is 0, and the high byte is 0: in three units of four, as for Latin letters, or at several line ends, as
+ * in any script. A UTF-8 text with some NULs has line ends without one. */
 static bool form_is_utf16(const unsigned char *bytes, size_t size, bool big)
 {
     size_t units = size / 2, latin = 0, ends = 0, feeds = 0;

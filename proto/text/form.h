@@ -1,28 +1,27 @@
-/* form.h - what a file is that should be text, by its first bytes.
+/* form.h - recognise a file that is not UTF-8 text, by its first bytes.
  *
- * Archives and text that is not UTF-8 would otherwise end in an error about one line, or in none. All functions are
- * pure; any thread. */
-#ifndef LSTMQ_FORM_H
-#define LSTMQ_FORM_H
+ * Without this check, archives and other encodings would end in an error about one line, or in no error. Pure
+ * functions; any thread. */
+#ifndef LSTMQ_PROTO_TEXT_FORM_H
+#define LSTMQ_PROTO_TEXT_FORM_H
 
 #include <stddef.h>
 
-enum { FORM_BYTES = 1024 }; /* more first bytes say no more */
+enum { FORM_BYTES = 1024 }; /* first bytes that are looked at */
 
 enum form_kind { FORM_TEXT, FORM_GZIP, FORM_ZIP, FORM_OTHER };
 
 struct form {
     enum form_kind kind;
-    const char *name;    /* "xz data"; not of FORM_TEXT                                      */
-    const char *command; /* writes it as text to stdout when a file's name is put behind it  */
+    const char *name;    /* "xz data"; NULL for FORM_TEXT */
+    const char *command; /* writes the file as text to stdout; append the file's name */
 };
 
-/* The form of a file that begins with `size` bytes: FORM_BYTES of them, or all. UTF-16 and UTF-32 are known by their
- * mark and, where Latin letters leave no doubt, without one. */
+/* The form of a file that begins with `size` bytes: FORM_BYTES of them, or the whole file. A mark identifies UTF-16 and
+ * UTF-32; without a mark, clear Latin text does. */
 struct form form_of(const char *bytes, size_t size);
 
-/* The encoding that a line of invalid UTF-8 looks like, by the name that iconv knows; NULL where it looks like damaged
- * UTF-8. */
+/* The likely encoding of a line that is not UTF-8, by iconv's name; NULL when the line looks like damaged UTF-8. */
 const char *form_encoding(const char *line, size_t size);
 
 #endif

@@ -1,8 +1,8 @@
 /* lines.c - three layers, each filling the one above: the file's bytes (source), the text (held), the lines.
  *
- * `held` is one buffer with the unread text in [at, end). When no whole line is in it, the rest moves to the front and
- * more is read behind it; what shows no line end within `longest` bytes is too long and is passed over. inflate is used
- * directly rather than through gzread, which ends in silence at a damaged member that follows a good one. */
+ * `held` is one buffer with the unread text in [at, end). When it has no whole line, the rest moves to the front and
+ * more text is read behind it. A line without a line end in `longest` bytes is too long and is skipped. inflate is used
+ * directly, because gzread ends silently at a damaged member that follows a good one. */
 #include "proto/text/lines.h"
 
 #include "proto/text/form.h"
@@ -16,7 +16,7 @@
 #include <zlib.h>
 
 enum {
-    AHEAD_BYTES = 256 * 1024,  /* read ahead, beside the longest line            */
+    AHEAD_BYTES = 256 * 1024,  /* read ahead, in addition to the longest line */
     GZIP_ONLY = 16 + MAX_WBITS /* inflateInit2: expect a gzip header and checksum */
 };
 
@@ -24,19 +24,19 @@ struct lines {
     char *path;
     int fd;
     size_t longest;
-    uint64_t number; /* of the line handed out last */
+    uint64_t number; /* of the last line returned */
 
-    struct zip *zip;   /* NULL: another form                                     */
-    bool gzip;         /* the next four are for gzip alone                       */
-    bool member_open;  /* between a header and its checksum                      */
-    bool file_ended;   /* nothing is left to read of it                          */
-    z_stream inflater; /* its next_in and avail_in are the unread part of source */
+    struct zip *zip;   /* NULL: not a zip archive */
+    bool gzip;         /* the next four are for gzip only */
+    bool member_open;  /* between a header and its checksum */
+    bool file_ended;   /* all of it is read */
+    z_stream inflater; /* next_in and avail_in are the unread part of source */
     unsigned char *source;
 
-    bool text_ended; /* nothing is left to read into held */
+    bool text_ended; /* all text is in held */
     char *held;
-    size_t at, end;  /* the unread text                   */
-    size_t capacity; /* of held, and of source            */
+    size_t at, end;  /* the unread text */
+    size_t capacity; /* of held, and of source */
 };
 
 /* Up to `size` bytes of the file, 0 at its end, negative on failure. */
@@ -57,8 +57,8 @@ static bool lines_gzip_damaged(const struct lines *lines, const char *how, struc
                    how);
 }
 
-/* Uncompressed bytes into [end, capacity); none at the end of the file. Zero bytes between members, and behind the
- * last, are padding, as tapes and some downloads have it. */
+/* Uncompressed bytes into [end, capacity); none at the end of the file. Zero bytes between and behind members are
+ * padding, as on tapes and in some downloads. */
 static bool lines_fill_gzip(struct lines *lines, struct err *err)
 {
     z_stream *inflater = &lines->inflater;
@@ -102,7 +102,7 @@ static bool lines_fill_gzip(struct lines *lines, struct err *err)
     return true;
 }
 
-/* Move what is unread to the front and read more text behind it; text_ended when there is none. */
+/* Move the unread text to the front and read more behind it; sets text_ended at the end. */
 static bool lines_fill(struct lines *lines, struct err *err)
 {
     memmove(lines->held, lines->held + lines->at, lines->end - lines->at);
@@ -126,7 +126,7 @@ static bool lines_fill(struct lines *lines, struct err *err)
     return true;
 }
 
-/* Read until the form of the text is sure. */
+/* Read until the form of the text is certain. */
 static bool lines_fill_first(struct lines *lines, struct err *err)
 {
     while (lines->end < FORM_BYTES && !lines->text_ended)
@@ -135,7 +135,7 @@ static bool lines_fill_first(struct lines *lines, struct err *err)
     return true;
 }
 
-/* What was read into `held` is gzip's. */
+/* The bytes in `held` are gzip data. */
 static bool lines_begin_gzip(struct lines *lines, struct err *err)
 {
     if (inflateInit2(&lines->inflater, GZIP_ONLY) != Z_OK)
@@ -154,7 +154,7 @@ static bool lines_is_named(const struct lines *lines, const char *suffix)
     return length > size && strcmp(lines->path + length - size, suffix) == 0;
 }
 
-/* The name of the file as a shell takes it, where that is simple. */
+/* The file's name for a shell, if that needs no quoting. */
 static const char *lines_shell_name(const struct lines *lines)
 {
     static const char safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./+,-";
@@ -163,7 +163,7 @@ static const char *lines_shell_name(const struct lines *lines)
     return simple ? lines->path : "FILE";
 }
 
-/* Find out what the file is by its first bytes, and drop a BOM. */
+/* Find the file's form by its first bytes, and drop a BOM. */
 static bool lines_begin(struct lines *lines, struct err *err)
 {
     if (!lines_fill_first(lines, err))
@@ -254,7 +254,7 @@ const char *line_end_find(const char *text, size_t size)
         memcpy(&eight, text, 8);
         feeds = eight ^ ones * '\n';
         returns = eight ^ ones * '\r';
-        /* A byte of these is 0 where the character stands; the lowest such byte always sets its top bit here. */
+        /* Here a byte is 0 at the wanted character; the lowest such byte always sets its top bit. */
         if ((((feeds - ones) & ~feeds) | ((returns - ones) & ~returns)) & tops)
             break;
     }
@@ -275,7 +275,7 @@ size_t line_end_size(const char *text, size_t size, bool last)
     return open && !last ? 0 : 1;
 }
 
-/* Pass over what is left of a line, and take its end. */
+/* Skip the rest of a line, and read its line end. */
 static bool lines_end_line(struct lines *lines, struct line *line, struct err *err)
 {
     for (;;) {

@@ -1,8 +1,8 @@
-/* normalise.c - the three rules, each one pass over the text that never writes more bytes than it reads.
+/* normalise.c - the three rules; each is one pass over the text and never writes more bytes than it reads.
  *
- * Nearly all text is ASCII and Latin-1 letters, so those go through a table of one byte per byte; only what is left is
- * decoded and asked of utf8proc. White space is remembered rather than written: a space goes out in front of the next
- * character that is kept, which folds runs and strips both ends. */
+ * Nearly all text is ASCII and Latin-1 letters, so a table handles those byte by byte. Only the rest is decoded and
+ * looked up with utf8proc. White space is remembered, not written: the next kept character writes one space before
+ * itself. This folds runs and strips both ends. */
 #include "proto/text/normalise.h"
 
 #include "proto/text/unicode.h"
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-/* What the notebook's rule does with a byte of ASCII: 0 drops it, ' ' is white space, all else is what is written. */
+/* The notebook's rule for a byte of ASCII: 0 drops it, ' ' is white space, any other value is written. */
 static const unsigned char normalise_notebook_map[128] = {
     ['\t'] = ' ', ['\n'] = ' ', ['\v'] = ' ', ['\f'] = ' ',  ['\r'] = ' ', [0x1C] = ' ', [0x1D] = ' ', [0x1E] = ' ',
     [0x1F] = ' ', [' '] = ' ',  ['!'] = '!',  ['\''] = '\'', ['-'] = '-',  ['.'] = '.',  ['?'] = '?',  ['A'] = 'a',
@@ -25,10 +25,10 @@ static const unsigned char normalise_notebook_map[128] = {
 };
 
 enum {
-    LATIN_LEAD = 0xC3,   /* first byte of U+00C0..U+00FF                                         */
-    LATIN_TIMES = 0x97,  /* second byte of ×, the one among À..Þ that is not a letter            */
-    LATIN_SMALL = 0x20,  /* from À..Þ to à..þ                                                    */
-    NFC_SAFE_LEAD = 0xCC /* first byte of U+0300; text wholly below it is NFC as it stands       */
+    LATIN_LEAD = 0xC3,   /* first byte of U+00C0..U+00FF */
+    LATIN_TIMES = 0x97,  /* second byte of ×, the only one in À..Þ that is not a letter */
+    LATIN_SMALL = 0x20,  /* from À..Þ to à..þ */
+    NFC_SAFE_LEAD = 0xCC /* first byte of U+0300; text below it is always NFC */
 };
 
 bool utf8_valid(const char *text, size_t size, size_t *at)
@@ -38,7 +38,7 @@ bool utf8_valid(const char *text, size_t size, size_t *at)
         uint64_t eight;
         while (end - next >= 8) {
             memcpy(&eight, next, 8);
-            /* A byte is 0 or above 0x7F exactly when its top bit is set here, or in a byte above it by a borrow. */
+            /* A byte is 0 or above 0x7F exactly when its top bit is set here, or a higher byte's by a borrow. */
             if (((eight | (eight - 0x0101010101010101u)) & 0x8080808080808080u) != 0)
                 break;
             next += 8;
@@ -56,7 +56,7 @@ bool utf8_valid(const char *text, size_t size, size_t *at)
     return true;
 }
 
-/* One character under the notebook's rule: 0 dropped, ' ' white space, else the code point to write. */
+/* One character under the notebook's rule: 0 = dropped, ' ' = white space, else the code point to write. */
 static uint32_t normalise_notebook_character(uint32_t code)
 {
     if (unicode_space(code))
@@ -67,7 +67,7 @@ static uint32_t normalise_notebook_character(uint32_t code)
     return lower >= 0xC0 && lower <= 0xFF ? lower : 0;
 }
 
-/* Letters, digits, and marks that belong to letters. Variation selectors are marks too, of emoji above all. */
+/* Letters, digits, and marks that belong to letters. Variation selectors are marks too, mostly of emoji. */
 static bool normalise_is_letter(uint32_t code)
 {
     utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
@@ -76,8 +76,8 @@ static bool normalise_is_letter(uint32_t code)
            !selector;
 }
 
-/* Letters in what the notebook's rule wrote, × and ÷ among them. Of the bytes that it writes, those of a-z and the first
- * byte of à-ÿ have this bit set, and no others. */
+/* Count the letters in the notebook rule's output, × and ÷ included. In that output, only a-z and the first byte of à-ÿ
+ * have this bit set. */
 static uint64_t normalise_written_letters(const char *text, const char *end)
 {
     uint64_t letters = 0, eight;
@@ -90,7 +90,7 @@ static uint64_t normalise_written_letters(const char *text, const char *end)
     return letters;
 }
 
-/* `count` may be NULL. Only a character that is removed costs a look at its category; of ASCII, only digits count. */
+/* `count` may be NULL. Only a removed character needs a look-up of its category; in ASCII, only digits count. */
 static char *normalise_notebook(const unsigned char *next, const unsigned char *end, char *out,
                                 struct normalise_count *count)
 {
@@ -136,7 +136,7 @@ static char *normalise_notebook(const unsigned char *next, const unsigned char *
     return out;
 }
 
-/* Fold white space and control characters only. `out` may be where `next` stands, or before it. */
+/* Fold only white space and control characters. `out` may equal `next` or lie before it. */
 static char *normalise_fold_space(const unsigned char *next, const unsigned char *end, char *out)
 {
     char *start = out;
@@ -164,8 +164,8 @@ static bool normalise_is_nfc_for_sure(const unsigned char *text, size_t size)
     return true;
 }
 
-/* Compose `text` in the free room of `out`, so that no other memory is needed. Returns its bytes, which stand behind
- * out->size and are not counted in it, or NULL when there is no memory. */
+/* Compose `text` in the unused part of `out`, so that no other memory is needed. Returns the bytes, which lie behind
+ * out->size and are not counted in it; NULL: out of memory. */
 static unsigned char *normalise_compose(const char *text, size_t size, struct buffer *out, size_t *composed)
 {
     const utf8proc_option_t options = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
@@ -183,7 +183,7 @@ static unsigned char *normalise_compose(const char *text, size_t size, struct bu
             continue;
         }
         utf8proc_ssize_t bytes = count < 0 ? count : utf8proc_reencode(codes, count, options);
-        if (bytes < 0) { /* only text that is not UTF-8, which the caller has ruled out */
+        if (bytes < 0) { /* invalid UTF-8 only, which the caller has excluded */
             memcpy(codes, text, size);
             bytes = (utf8proc_ssize_t)size;
         }

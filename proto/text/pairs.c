@@ -1,8 +1,8 @@
-/* pairs.c - from lines to pairs: check, split, normalise into the arena, keep or take back.
+/* pairs.c - from lines to pairs: check, split, normalise into the arena, keep or drop.
  *
- * pairs_add decides about every pair, whether it came from a TSV line or from two parallel lines; pairs_bad_line about every
- * line that cannot be used. Both sides are normalised straight into the arena; a pair outside the token limits is
- * undone by setting the arena's size back. */
+ * pairs_add decides about every pair, from a TSV line or from two parallel lines. pairs_bad_line decides about every
+ * unusable line. Both sides are normalised directly into the arena. To drop a pair outside the token limits, the
+ * arena's size is set back. */
 #include "proto/text/pairs.h"
 
 #include "proto/base/typed.h"
@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One side of a pair as it is written, and where. */
+/* One side of a pair as written, and its place. */
 struct side {
     const char *text;
     size_t size;
@@ -23,14 +23,14 @@ struct side {
     uint64_t line;
 };
 
-/* Where a side stands in the arena, normalised. */
+/* A normalised side, by its place in the arena. */
 struct placed {
     size_t start, size, words;
 };
 
 enum { FAULT_TEXT = 256 }; /* bytes of the message about a bad line */
 
-/* The message about a line that is not UTF-8: the first bad byte, and how to convert the file. */
+/* The message about a line that is not UTF-8: its first bad byte, and how to convert the file. */
 static void pairs_name_encoding(const struct line *line, size_t at, char *text, size_t size)
 {
     unsigned byte = (unsigned char)line->text[at];
@@ -44,7 +44,7 @@ static void pairs_name_encoding(const struct line *line, size_t at, char *text, 
                  at + 1, byte, encoding, encoding);
 }
 
-/* The fault of a line without a look at its neighbours; NULL = none. */
+/* The fault of a line, apart from its neighbours; NULL = none. */
 static const char *pairs_line_fault(const struct line *line, char *text, size_t size)
 {
     size_t at;
@@ -87,7 +87,7 @@ static bool pairs_keep_example(struct pairs_loss *loss, enum normalise rule, con
     return done;
 }
 
-/* Normalise one side into the arena, NUL behind it. */
+/* Normalise one side into the arena; a NUL follows it. */
 static void pairs_add_side(struct pairs *pairs, enum normalise rule, const struct side *side, struct pairs_loss *loss,
                            struct placed *placed)
 {
@@ -101,7 +101,7 @@ static void pairs_add_side(struct pairs *pairs, enum normalise rule, const struc
     buffer_append(arena, "", 1);
 }
 
-/* The newest pair's target as it was written. */
+/* Keep the newest pair's target as written. */
 static bool pairs_keep_raw(struct pairs *pairs, const struct side *tgt, struct err *err)
 {
     if (pairs->raw.size > UINT32_MAX)
@@ -145,7 +145,7 @@ static bool pairs_add(struct pairs *pairs, const struct pairs_source *source, co
     return !source->keep_raw || pairs_keep_raw(pairs, tgt, err);
 }
 
-/* A pair of empty sides, in the place of a line that holds no pair. */
+/* Add a pair of empty sides for a line that holds no pair. */
 static bool pairs_keep_place(struct pairs *pairs, const struct pairs_source *source, const char *path, uint64_t number,
                              struct err *err)
 {
@@ -153,7 +153,7 @@ static bool pairs_keep_place(struct pairs *pairs, const struct pairs_source *sou
     return pairs_add(pairs, source, &none, &none, err);
 }
 
-/* Count a bad line and go on, or fail: what data.on_bad_line says. */
+/* Count a bad line and continue, or fail, as data.on_bad_line says. */
 static bool pairs_bad_line(struct pairs *pairs, const struct pairs_source *source, const char *path, uint64_t number,
                            const char *fault, struct err *err)
 {
@@ -166,11 +166,11 @@ static bool pairs_bad_line(struct pairs *pairs, const struct pairs_source *sourc
     return !source->keep_places || pairs_keep_place(pairs, source, path, number, err);
 }
 
-/* The line before, where a CR without LF joins the next one to it. */
+/* The previous line, if a CR without LF joins it to the next. */
 struct joint {
     bool joined;
-    bool cut;  /* it has no TAB                          */
-    bool good; /* it was taken; what follows takes it back */
+    bool cut;  /* it has no TAB */
+    bool good; /* it became a pair; a bad next line removes that pair */
     size_t text, raw, count;
     uint64_t dropped;
     struct normalise_count src_loss, tgt_loss;
@@ -178,7 +178,7 @@ struct joint {
 
 static const char pairs_joined[] = "a CR without LF joins this line to one without a TAB. Remove the CR";
 
-/* The example came with the first letter lost. */
+/* The first lost letter set the example. */
 static void pairs_restore_loss(struct pairs_loss *loss, const struct normalise_count *before)
 {
     loss->count = *before;
@@ -186,8 +186,8 @@ static void pairs_restore_loss(struct pairs_loss *loss, const struct normalise_c
         loss->first[0] = '\0';
 }
 
-/* The line before, `number`, was taken and turns out to be bad. Where bad lines are errors, the error names the line
- * without a TAB instead. */
+/* The previous line, `number`, became a pair and is now known to be bad. If bad lines are errors, the error names the
+ * line without a TAB instead. */
 static bool pairs_take_back(struct pairs *pairs, const struct pairs_source *source, const struct joint *before,
                             uint64_t number, struct err *err)
 {
@@ -213,8 +213,8 @@ static const char *pairs_tab_fault(const struct joint *before, const struct line
     return "no TAB; a line is SOURCE TAB TARGET. Correct it";
 }
 
-/* A line without a TAB is bad. So are its neighbours where a CR without LF joins them: it may stand within a sentence,
- * and they would be parts of sentences. */
+/* A line without a TAB is bad. Neighbours that a CR without LF joins to it are bad too: the CR may stand within a
+ * sentence, and they would be parts of sentences. */
 static bool pairs_add_tsv_line(struct pairs *pairs, const struct pairs_source *source, const struct line *line,
                                struct joint *joint, struct err *err)
 {
@@ -246,8 +246,8 @@ static bool pairs_add_tsv_line(struct pairs *pairs, const struct pairs_source *s
     return pairs_add(pairs, source, &sides[0], &sides[1], err);
 }
 
-/* Empty lines at the end of a TSV file are no lines, unless places are kept. Before a line that is not empty they are
- * bad ones. So they wait. */
+/* Trailing empty lines of a TSV file do not count, unless places are kept. An empty line before another line is a bad
+ * one. So empty lines are counted until the next line is known. */
 static bool pairs_read_tsv(struct pairs *pairs, const struct pairs_source *source, struct lines *lines, struct err *err)
 {
     struct line line;
@@ -279,7 +279,7 @@ static bool pairs_read_tsv(struct pairs *pairs, const struct pairs_source *sourc
     return true;
 }
 
-/* In parallel files a CR that stands within a sentence would shift all pairs behind it, so a file ends its lines in one
+/* In parallel files, a CR within a sentence would shift all pairs behind it. So a file must end its lines in one
  * way. */
 static bool pairs_check_end(const char *path, const struct line *line, enum line_end *usual, struct err *err)
 {
@@ -373,7 +373,7 @@ static bool pairs_refuse_loss(const struct pairs_loss *loss, const char *side, s
                    pairs_loss_show(loss, side, text, sizeof text));
 }
 
-/* The error where no pair is left. */
+/* The error when no pair is left. */
 static bool pairs_no_pairs(const struct pairs *pairs, const struct pairs_source *source, const struct pairs *before,
                            struct err *err)
 {

@@ -1,8 +1,8 @@
-/* unicode.h - code points of UTF-8 text, and which of them stand between words.
+/* unicode.h - decode UTF-8, and classify white space.
  *
- * Inline because each is the inner step of a loop over text. Pure functions; any thread. */
-#ifndef LSTMQ_UNICODE_H
-#define LSTMQ_UNICODE_H
+ * Inline, because each function is the inner step of a loop over text. Pure functions; any thread. */
+#ifndef LSTMQ_PROTO_TEXT_UNICODE_H
+#define LSTMQ_PROTO_TEXT_UNICODE_H
 
 #include "proto/base/utf8.h"
 
@@ -10,11 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What unicode_next returns for a byte that begins no well-formed character: this plus the byte, outside of Unicode. */
+/* unicode_next returns this plus the byte for a byte that begins no valid character; it lies outside of Unicode. */
 enum { UNICODE_STRAY = 0x110000 };
 
-/* The code point at *text, which must lie before `end`; *text moves behind it. Text that utf8_valid accepted yields
- * code points only; in other text a byte that cannot be decoded counts as one character of its own. */
+/* The code point at *text, which must lie before `end`; *text moves behind it. Valid UTF-8 (utf8_valid) yields code
+ * points only. In other text, a byte that cannot be decoded counts as one character. */
 static inline uint32_t unicode_next(const unsigned char **text, const unsigned char *end)
 {
     uint32_t code;
@@ -27,8 +27,7 @@ static inline uint32_t unicode_next(const unsigned char **text, const unsigned c
     return code;
 }
 
-/* True for what Python's str.isspace, str.split and \s take as white space: Unicode's White_Space and
- * U+001C..U+001F. */
+/* True for the white space of Python's str.isspace, str.split and \s: Unicode's White_Space and U+001C..U+001F. */
 static inline bool unicode_space(uint32_t code)
 {
     if (code < 0x1680)
@@ -38,7 +37,7 @@ static inline bool unicode_space(uint32_t code)
            code == 0x205F || code == 0x3000;
 }
 
-/* White space, or a control character of ASCII: what the rules that keep every letter fold to one space. */
+/* White space or an ASCII control character: the rules that keep every letter fold these to one space. */
 static inline bool unicode_blank(uint32_t code)
 {
     return code < 0x20 || code == 0x7F || unicode_space(code);

@@ -1,8 +1,8 @@
 /* vocab.c - an open-addressing table of words over one arena of text.
  *
- * `entries` is in order of first sight while counting and in order of ids after vocab_close; `slots` finds an entry by
- * its word and is rebuilt when the order changes. Nothing ever walks the slots, so the order of the hash shows nowhere.
- * The markers have entries but no slots: a word that is spelled like one is a word without an id. */
+ * `entries` is in order of first occurrence while counting, and in order of ids after vocab_close. `slots` finds an
+ * entry by its word and is rebuilt when the order changes. No code walks the slots, so the hash order shows nowhere.
+ * The markers have entries but no slots: a word spelled like a marker has no id. */
 #include "proto/text/vocab.h"
 
 #include "proto/text/normalise.h"
@@ -29,7 +29,8 @@ struct vocab {
     size_t mask;
 };
 
-/* Eight bytes a step through a multiplication whose high half is folded in; words are short, so two or three steps. */
+/* Each step takes eight bytes through a multiplication and folds in its high half. Words are short: two or three
+ * steps. */
 static uint64_t vocab_hash_word(const char *word, size_t size)
 {
     uint64_t hash = size * 0x9E3779B97F4A7C15u;
@@ -59,7 +60,7 @@ static bool vocab_is_marker(const char *word, size_t size)
     return false;
 }
 
-/* The slot that holds the word, or the empty one where it belongs. */
+/* The slot that holds the word, or the empty slot for it. */
 static uint32_t *vocab_find_slot(const struct vocab *vocab, const char *word, size_t size, uint64_t hash)
 {
     for (size_t at = hash & vocab->mask;; at = (at + 1) & vocab->mask) {
@@ -72,7 +73,7 @@ static uint32_t *vocab_find_slot(const struct vocab *vocab, const char *word, si
     }
 }
 
-/* Make all slots anew, with room for `capacity` entries. */
+/* Rebuild all slots, with space for `capacity` entries. */
 static bool vocab_index_entries(struct vocab *vocab, size_t capacity, struct err *err)
 {
     size_t slots = 2 * FIRST_ENTRIES;
@@ -95,7 +96,7 @@ static bool vocab_index_entries(struct vocab *vocab, size_t capacity, struct err
     return true;
 }
 
-/* Add a word at the end of entries, without a slot. */
+/* Append a word to entries, without a slot. */
 static bool vocab_append_entry(struct vocab *vocab, const char *word, size_t size, uint64_t hash, uint64_t count,
                                struct err *err)
 {
@@ -165,7 +166,7 @@ bool vocab_count(struct vocab *vocab, const char *text, size_t size, struct err 
     return true;
 }
 
-/* What vocab_close sorts by; the word is a pointer because qsort's callback sees nothing else. */
+/* The sort key of vocab_close; the word is a pointer because qsort's callback has no other argument. */
 struct ranked {
     struct entry entry;
     const char *word;
@@ -273,7 +274,7 @@ void vocab_write(const struct vocab *vocab, struct buffer *out)
     }
 }
 
-/* What is wrong with the word on a line of a vocabulary file; NULL when nothing is. */
+/* The fault of a word on a line of a vocabulary file; NULL = none. */
 static const char *vocab_word_fault(const struct vocab *vocab, size_t id, const char *word, size_t size)
 {
     if (id < MARKERS - 1) {

@@ -8,7 +8,8 @@
  *   end        "PK\5\6"  4 this disk, 8 entries on it, 10 entries, 12 directory's size, 16 its offset,
  *                        20 comment's size, 22 comment
  *
- * What an entry says of itself is ignored, as it may be incomplete; the directory is the archive's word. */
+ * The directory is authoritative. An entry's own header may be incomplete, so only its sizes of name and extra are
+ * read. */
 #include "proto/text/zip.h"
 
 #include <errno.h>
@@ -24,7 +25,7 @@ enum {
     ROW_BYTES = 46, /* of the directory */
     END_BYTES = 22,
     TAIL_MOST = END_BYTES + 0xFFFF, /* the end with the longest comment */
-    NAME_MOST = 256,                /* bytes of a name that are kept    */
+    NAME_MOST = 256,                /* bytes of a name that are kept */
     SOURCE_BYTES = 64 * 1024,
     FLAG_ENCRYPTED = 1,
     METHOD_STORED = 0,
@@ -45,11 +46,11 @@ struct zip {
     int fd;
     const char *path;
     struct row row;
-    uint64_t at, left; /* where the packed bytes go on in the file, and how many they are */
-    uint64_t seen;     /* bytes of text so far                                            */
-    uint32_t crc;      /* of them                                                         */
+    uint64_t at, left; /* offset and size of the unread packed bytes */
+    uint64_t seen;     /* bytes of text so far */
+    uint32_t crc;      /* of them */
     bool ended;
-    bool inflating; /* `inflater` is to be ended */
+    bool inflating; /* `inflater` needs inflateEnd */
     z_stream inflater;
     unsigned char source[SOURCE_BYTES];
 };
@@ -83,7 +84,7 @@ static bool zip_read_at(const struct zip *zip, uint64_t at, void *bytes, size_t 
     return true;
 }
 
-/* Where the archive's end begins, which is copied. */
+/* Copy the archive's end record and return its offset. */
 static bool zip_find_end(const struct zip *zip, uint64_t size, unsigned char end[END_BYTES], uint64_t *at,
                          struct err *err)
 {
@@ -104,14 +105,14 @@ static bool zip_find_end(const struct zip *zip, uint64_t size, unsigned char end
     return ok && (found || zip_damaged(zip, "it ends too early", err));
 }
 
-/* No text of its own: a folder, a page about the archive, or what desktops add. */
+/* Not a text to read: a folder, a page about the archive, or a file that desktops add. */
 static bool zip_is_beside(const char *name)
 {
     const char *slash = strrchr(name, '/'), *last = slash == NULL ? name : slash + 1;
     return *last == '\0' || *last == '.' || strcmp(last, "_about.txt") == 0 || strncmp(name, "__MACOSX/", 9) == 0;
 }
 
-/* The directory's row at *at, which moves behind it. */
+/* Read the directory's row at *at, and move *at behind it. */
 static bool zip_read_row(const struct zip *zip, uint64_t *at, uint64_t end, struct row *row, struct err *err)
 {
     unsigned char bytes[ROW_BYTES];
@@ -130,7 +131,7 @@ static bool zip_read_row(const struct zip *zip, uint64_t *at, uint64_t end, stru
                         .offset = zip_four(bytes + 42)};
     if (!zip_read_at(zip, *at + ROW_BYTES, row->name, name < NAME_MOST ? name : NAME_MOST, err))
         return false;
-    /* A folder ends in "/", which a cut name would lack. */
+    /* A folder's name ends in "/", which a truncated name would lose. */
     if (name > NAME_MOST && !zip_read_at(zip, *at + ROW_BYTES + name - 1, row->name + NAME_MOST - 1, 1, err))
         return false;
     *at += ROW_BYTES + name + rest;
@@ -142,7 +143,7 @@ static bool zip_zip64(const struct zip *zip, struct err *err)
     return err_set(err, ERR_DATA, "%s: a zip64 archive, which is not read here; unpack it with unzip", zip->path);
 }
 
-/* The one row that is wanted, and where the directory begins. */
+/* Find the one wanted row, and the directory's offset. */
 static bool zip_find_row(struct zip *zip, uint64_t size, uint64_t *directory, struct err *err)
 {
     unsigned char end[END_BYTES] = {0};
@@ -176,7 +177,7 @@ static bool zip_find_row(struct zip *zip, uint64_t size, uint64_t *directory, st
     return found || err_set(err, ERR_DATA, "%s: no text file is in this zip archive", zip->path);
 }
 
-/* Whether the row's data can be read, and where they are. */
+/* Check that the row's data can be read, and find them. */
 static bool zip_find_data(struct zip *zip, uint64_t directory, struct err *err)
 {
     const struct row *row = &zip->row;
@@ -235,7 +236,7 @@ void zip_close(struct zip **zip)
     *zip = NULL;
 }
 
-/* One step of uncompressing: *got may stay 0. */
+/* One step of inflating: *got may stay 0. */
 static bool zip_inflate(struct zip *zip, void *bytes, size_t size, size_t *got, struct err *err)
 {
     z_stream *inflater = &zip->inflater;

@@ -1,5 +1,6 @@
-/* cmd_keygen.c - `lstmq keygen NAME`: a key pair as NAME.key and NAME.pub. Prints the two paths and the public key. */
-#include "proto/wire/commands.h"
+/* cmd_keygen.c - `lstmq keygen NAME`: write a key pair as NAME.key and NAME.pub. Prints the two paths and the public
+ * key. */
+#include "proto/cli/commands.h"
 
 #include "proto/wire/auth/curve.h"
 
@@ -13,22 +14,15 @@ static bool keygen_print(const struct curve_public *public, const char *folder, 
     return ok;
 }
 
-bool cmd_keygen(const struct command *self, int argc, char **argv, struct err *err)
+bool cmd_keygen(const struct command_call *call, struct err *err)
 {
-    struct config config;
-    int words;
-    bool done;
-    if (!command_config(self, argc, argv, &config, &words, &done, err))
-        return false;
-    if (done)
-        return true;
-    if (words < 1)
-        return err_set(err, ERR_USAGE, "whose keys? lstmq keygen %s", self->synopsis);
+    if (call->words < 1)
+        return err_set(err, ERR_USAGE, "whose keys? lstmq keygen %s", call->command->synopsis);
     struct curve_keys keys;
-    bool ok = curve_generate(&keys, argv[1], (enum curve_role)config.keygen_role, err) &&
-              curve_write(&keys, config.keygen_out, config.keygen_force, err);
+    bool ok = curve_generate(&keys, call->word[0], (enum curve_role)call->config->keygen_role, err) &&
+              curve_write(&keys, call->config->keygen_out, call->config->keygen_force, err);
     if (ok)
-        ok = keygen_print(&keys.public, config.keygen_out, err);
+        ok = keygen_print(&keys.public, call->config->keygen_out, err);
     curve_clear(&keys);
     return ok;
 }

@@ -1,9 +1,9 @@
 /* loop.c - sources in one array, polled in rounds.
  *
- * A round: wait until something is ready or a timer is due, call the handler of each ready source once, then of each
- * due timer once. A handler may add and remove anything: an added source joins the next round, a removed one is only
- * marked, and the array is swept between rounds, so indices hold for a whole round. zmq_poll looks at every source
- * anyway, so that looking for the next timer the same way costs nothing in proportion. */
+ * A round waits until something is ready or a timer is due. It calls the handler of each ready source once, then that
+ * of each due timer once. A handler may add and remove sources. An added source joins the next round. A removed one is
+ * only marked, and the array is swept between rounds, so indices are valid for a whole round. zmq_poll looks at every
+ * source anyway, so a linear search for the next timer adds little. */
 #include "proto/wire/loop.h"
 
 #include "proto/base/clock.h"
@@ -17,21 +17,21 @@
 #include <unistd.h>
 #include <zmq.h>
 
-enum { ONE_WISH_MS = 500 }; /* signals this close to the first mean the same */
+enum { ONE_WISH_MS = 500 }; /* signals this soon after the first mean the same */
 
 struct source {
-    uint64_t id;           /* never reused within a loop's life            */
-    void *socket;          /* of a socket source                           */
-    int fd;                /* of a descriptor source, else -1              */
-    int64_t due_ms;        /* of a timer, monotonic clock; else -1         */
-    int64_t every_ms;      /* 0 = the timer fires once                     */
-    loop_handler *handler; /* NULL = removed, waits for the sweep          */
+    uint64_t id;           /* never reused within a loop's life */
+    void *socket;          /* of a socket source */
+    int fd;                /* of a descriptor source, else -1 */
+    int64_t due_ms;        /* of a timer, monotonic clock; else -1 */
+    int64_t every_ms;      /* 0 = the timer fires once */
+    loop_handler *handler; /* NULL = removed, waits for the sweep */
     void *context;
 };
 
 struct loop {
-    struct source *sources; /* in order of id                             */
-    zmq_pollitem_t *items;  /* of this round; room for each source         */
+    struct source *sources; /* in order of id */
+    zmq_pollitem_t *items;  /* of this round; space for each source */
     size_t count, capacity;
     uint64_t next_id;
     bool stopped;
@@ -125,7 +125,7 @@ static void loop_sweep(struct loop *loop)
     loop->count = kept;
 }
 
-/* Milliseconds until the first timer is due; -1 = there is none. */
+/* Milliseconds until the first timer is due; -1 = no timer. */
 static long loop_timeout(const struct loop *loop)
 {
     int64_t first = -1;
@@ -138,7 +138,7 @@ static long loop_timeout(const struct loop *loop)
     return left <= 0 ? 0 : left > INT_MAX ? INT_MAX : (long)left;
 }
 
-/* Wait for a source or a timer. A timer keeps an item that is never ready, so that item i belongs to source i. */
+/* Wait for a source or a timer. A timer has an item that is never ready, so that item i belongs to source i. */
 static bool loop_wait(struct loop *loop, struct err *err)
 {
     if (loop->count == 0)
@@ -157,7 +157,7 @@ static bool loop_wait(struct loop *loop, struct err *err)
     return err_set(err, ERR_IO, "cannot wait for events: %s", zmq_strerror(zmq_errno()));
 }
 
-/* Call a handler on a copy of its source: the handler may move the array. */
+/* Call a handler with a copy of its source, because the handler may move the array. */
 static bool loop_call(struct loop *loop, size_t index, struct err *err)
 {
     struct source source = loop->sources[index];
@@ -185,7 +185,7 @@ static size_t loop_due(const struct loop *loop, size_t count, int64_t now)
     return first;
 }
 
-/* Call each due timer once, the longest due first. Ticks that were missed are left out, not made up for. */
+/* Call each due timer once, the longest overdue first. Missed ticks are not made up for. */
 static bool loop_call_due(struct loop *loop, size_t count, struct err *err)
 {
     int64_t now = clock_ms();
@@ -216,8 +216,8 @@ bool loop_run(struct loop *loop, struct err *err)
 
 /* ---- signals ---- */
 
-/* Block or unblock the signals that end a process in this thread: 0, or the errno of why not. A blocked signal reaches
- * a signalfd even where it is ignored, so an ignored SIGHUP is left alone. */
+/* Block or unblock, in this thread, the signals that end a process. Returns 0 or an errno. A blocked signal reaches a
+ * signalfd even when it is ignored, so an ignored SIGHUP stays unblocked. */
 static int loop_mask(int how, sigset_t *signals)
 {
     struct sigaction hangup;

@@ -1,4 +1,5 @@
-/* message.c - messages through a ZeroMQ socket: whole or not at all, and whatever arrives is consumed whole. */
+/* message.c - messages through a ZeroMQ socket. A message is sent completely or not at all; an arriving message is
+ * always consumed completely. */
 #include "proto/wire/message.h"
 #include "proto/wire/message_table.h"
 
@@ -12,7 +13,7 @@ bool socket_error(struct err *err, const char *what)
                    zmq_errno() == EMFILE ? "; " ERR_FEW_FILES : "");
 }
 
-/* zmq_send that goes on after a signal. */
+/* zmq_send, repeated after a signal. */
 static bool message_send_frame(void *socket, const void *data, size_t size, int flags)
 {
     int sent;
@@ -22,8 +23,7 @@ static bool message_send_frame(void *socket, const void *data, size_t size, int 
     return sent >= 0;
 }
 
-/* The first frame decides: libzmq counts its queues in whole messages, so when that one has room the others have
- * too. */
+/* Send the first frame, which decides: libzmq counts whole messages, so the other frames fit too. */
 static bool message_send_first(void *socket, const struct frame *frame, int flags, struct err *err)
 {
     if (message_send_frame(socket, frame->data, frame->size, flags | ZMQ_SNDMORE))
@@ -48,7 +48,7 @@ static bool message_send_frames(void *socket, const struct route *to, const stru
     count += message_frames_list(frames, list + count);
     bool sent = message_send_first(socket, &list[0], flags, err);
     for (size_t i = 1; sent && i < count; i++) {
-        /* Not waiting here: a PAIR whose peer leaves in the middle of a message would wait for ever. */
+        /* Do not wait here: if a PAIR's peer leaves in the middle of a message, the call would not return. */
         if (!message_send_frame(socket, list[i].data, list[i].size, ZMQ_DONTWAIT | (i + 1 < count ? ZMQ_SNDMORE : 0)))
             sent = socket_error(err, "cannot send the rest of a message");
     }
@@ -66,7 +66,7 @@ bool message_send_wait(void *socket, const struct route *to, const struct messag
     return message_send_frames(socket, to, message, 0, err);
 }
 
-/* zmq_msg_recv into a fresh part, going on after a signal. */
+/* zmq_msg_recv into a new part, repeated after a signal. */
 static bool message_receive_part(void *socket, zmq_msg_t *part, int flags)
 {
     zmq_msg_init(part);
@@ -79,11 +79,11 @@ static bool message_receive_part(void *socket, zmq_msg_t *part, int flags)
     return size >= 0;
 }
 
-/* What came in beside the frames that were kept. */
+/* Counts of what arrived, besides the frames that are kept. */
 struct arrival {
-    size_t frames;  /* the routing id not counted     */
-    uint64_t bytes; /* of all frames, kept or not     */
-    uint64_t wire;  /* what they took on a connection */
+    size_t frames;  /* without the routing id */
+    uint64_t bytes; /* of all frames, kept or not */
+    uint64_t wire;  /* bytes they took on the connection */
     bool curve;
 };
 
@@ -93,8 +93,8 @@ uint64_t message_wire_bytes(uint64_t size, bool curve)
     return body + (body > 255 ? 9 : 2);
 }
 
-/* Take the rest of a multipart message. Frames beyond MESSAGE_FRAMES, and all from where the message is too large,
- * are let go one by one. The socket hands over whole messages, so none of this waits for a peer. */
+/* Receive the rest of a multipart message. Drop frames beyond MESSAGE_FRAMES, and all frames once the message is too
+ * large. The socket delivers whole messages, so this never waits for a peer. */
 static bool message_receive_rest(void *socket, zmq_msg_t *part, struct message_frames *frames, struct arrival *arrival,
                                  struct err *err)
 {
@@ -116,7 +116,7 @@ static bool message_receive_rest(void *socket, zmq_msg_t *part, struct message_f
     }
 }
 
-/* Whether what arrived may be decoded at all. */
+/* Whether what arrived may be decoded. */
 static bool message_arrival_allowed(const struct arrival *arrival, struct err *err)
 {
     if (arrival->frames > MESSAGE_FRAMES)
@@ -127,14 +127,14 @@ static bool message_arrival_allowed(const struct arrival *arrival, struct err *e
     return true;
 }
 
-/* A property that the handler of keys gave the connection; "" where it gave none. */
+/* A property that the ZAP handler gave the connection; "" = none. */
 static void message_property(zmq_msg_t *part, const char *name, char *text, size_t size)
 {
     const char *value = zmq_msg_gets(part, name);
     snprintf(text, size, "%s", value != NULL && strlen(value) < size ? value : "");
 }
 
-/* Take a ROUTER's first frame, the peer's id, and go on to the second. A message of the id alone leaves nothing to
+/* Receive a ROUTER's first frame, the peer's id, and continue to the second. A message of the id alone has nothing to
  * decode. */
 static bool message_receive_route(void *socket, zmq_msg_t *part, struct route *from, struct err *err)
 {
@@ -165,7 +165,7 @@ bool message_receive(void *socket, struct route *from, bool wait, struct message
         return zmq_errno() == EAGAIN ? true : socket_error(err, "cannot receive");
     if (from != NULL && !message_receive_route(socket, &part, from, err))
         return false;
-    struct message_frames local = {0}; /* keeps the promise to consume everything when memory is short */
+    struct message_frames local = {0}; /* frames are consumed even when memory is short */
     struct message_frames *frames = message_frames_new(err);
     struct arrival arrival = {.curve = from != NULL && from->key[0] != '\0'};
     bool whole = message_receive_rest(socket, &part, frames != NULL ? frames : &local, &arrival, err);

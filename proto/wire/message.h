@@ -1,12 +1,13 @@
-/* message.h - what a coordinator and its workers say, as C structs.
+/* message.h - the messages of a coordinator and its workers, as C structs.
  *
- * PROTOCOL.md is the norm; this is its C form. A message is frame 1 {v, type}, frame 2 the body, then bulk frames:
- * raw little-endian arrays that the body describes. Everything is validated before it is believed: sizes, ranges,
- * UTF-8, counted containers, frame counts; unknown fields are passed over. A struct message that was received owns
- * its frames; strings and arrays in it point into them until message_close. Sockets belong to one thread, and so do
- * messages. */
-#ifndef LSTMQ_MESSAGE_H
-#define LSTMQ_MESSAGE_H
+ * PROTOCOL.md is the norm; this is its C form. A message is frame 1 {v, type}, frame 2 the body, then bulk frames: raw
+ * little-endian arrays that the body describes. Every value is validated before use: sizes, ranges, UTF-8, counted
+ * containers, frame counts. Unknown fields are ignored.
+ *
+ * A received struct message owns its frames. Its strings and arrays point into them until message_close. Sockets belong
+ * to one thread, and so do messages. */
+#ifndef LSTMQ_PROTO_WIRE_MESSAGE_H
+#define LSTMQ_PROTO_WIRE_MESSAGE_H
 
 #include "proto/base/err.h"
 #include "proto/base/rows.h"
@@ -17,53 +18,53 @@
 
 enum { PROTOCOL_MAJOR = 1, PROTOCOL_MINOR = 0 };
 
-/* Who speaks: c = coordinator, w = worker. */
+/* The sender: c = coordinator, w = worker. */
 enum message_type {
-    MESSAGE_HELLO = 1,      /* w: I am here, this is what I am                     */
-    MESSAGE_WELCOME = 2,    /* c: your id, the run's configuration                 */
-    MESSAGE_GENERATION = 3, /* c: a fixed set of ranks begins; where state comes from */
-    MESSAGE_STATE = 4,      /* both: a piece of a state file                       */
-    MESSAGE_READY = 5,      /* w: I hold the state of this step                    */
-    MESSAGE_CREDIT = 6,     /* w: I can take this many more units of work          */
-    MESSAGE_SPAN = 7,       /* c: rows of my shards for consecutive steps          */
-    MESSAGE_REPORT = 8,     /* w: what a span came to                              */
-    MESSAGE_VALIDATE = 9,   /* c: rows to score                                    */
-    MESSAGE_SCORED = 10,    /* w: their scores                                     */
-    MESSAGE_SAVE = 11,      /* c: send me your state                               */
-    MESSAGE_DISMISS = 12,   /* c: the run is over for you                          */
-    MESSAGE_LEAVE = 13,     /* w: I go (the answer to DISMISS)                     */
-    MESSAGE_ERROR = 14,     /* both: I cannot go on, and why                       */
-    MESSAGE_PING = 15,      /* c: are you there?                                   */
-    MESSAGE_PONG = 16,      /* w: I am                                             */
-    MESSAGE_STOP = 17,      /* c: the generation is over, drop what you are doing  */
-    MESSAGE_STOPPED = 18,   /* w: done; where I stand, and my last results         */
-    MESSAGE_ENDPOINT = 19,  /* w: where the rank before me finds me                */
-    MESSAGE_PEERS = 20,     /* c: where all ranks of the generation are            */
-    MESSAGE_RESIGN = 21,    /* w: let me go at the next step boundary              */
-    MESSAGE_ASK = 22,       /* anybody who may: how does the run stand?            */
-    MESSAGE_STATUS = 23,    /* c: this is how                                      */
+    MESSAGE_HELLO = 1,      /* w: a worker introduces itself */
+    MESSAGE_WELCOME = 2,    /* c: the worker's id, the run's configuration */
+    MESSAGE_GENERATION = 3, /* c: a fixed set of ranks begins; source of the state */
+    MESSAGE_STATE = 4,      /* both: a piece of a state file */
+    MESSAGE_READY = 5,      /* w: it holds the state of this step */
+    MESSAGE_CREDIT = 6,     /* w: it accepts this many more units of work */
+    MESSAGE_SPAN = 7,       /* c: rows of the worker's shards for consecutive steps */
+    MESSAGE_REPORT = 8,     /* w: the results of a span */
+    MESSAGE_VALIDATE = 9,   /* c: rows to score */
+    MESSAGE_SCORED = 10,    /* w: their scores */
+    MESSAGE_SAVE = 11,      /* c: request the worker's state */
+    MESSAGE_DISMISS = 12,   /* c: the run is over for this worker */
+    MESSAGE_LEAVE = 13,     /* w: it disconnects, the answer to DISMISS */
+    MESSAGE_ERROR = 14,     /* both: the sender has failed, and why */
+    MESSAGE_PING = 15,      /* c: heartbeat */
+    MESSAGE_PONG = 16,      /* w: the answer to PING */
+    MESSAGE_STOP = 17,      /* c: the generation is over; stop its work */
+    MESSAGE_STOPPED = 18,   /* w: its work has stopped; its step and last results */
+    MESSAGE_ENDPOINT = 19,  /* w: where the previous rank connects */
+    MESSAGE_PEERS = 20,     /* c: the endpoints of all ranks */
+    MESSAGE_RESIGN = 21,    /* w: request to leave at the next step boundary */
+    MESSAGE_ASK = 22,       /* any permitted peer: request the status */
+    MESSAGE_STATUS = 23,    /* c: the run's status */
     MESSAGE_TYPES
 };
 
 enum { MESSAGE_STATE_MODEL = 0, MESSAGE_STATE_OPTIMIZER = 1 };
 
-/* Limits; bytes but for SPAN_STEPS, SHARDS_MOST and ROW_LENGTH. */
+/* Limits, in bytes except SPAN_STEPS, SHARDS_MOST, ROW_LENGTH and RANKS_MOST. */
 enum {
-    MESSAGE_NAME = 128,       /* of a name in HELLO                                                    */
-    MESSAGE_LINE = 1024,      /* of a reason or an error's text                                        */
-    MESSAGE_CONFIG = 32768,   /* of WELCOME's configuration                                            */
-    MESSAGE_JSON = 60000,     /* of STATUS's text                                                      */
-    MESSAGE_MAP = 65536,      /* of a header or body frame                                             */
-    MESSAGE_BYTES = 64 << 20, /* of a whole message; sockets open to others set ZMQ_MAXMSGSIZE to this */
-    SPAN_STEPS = 1024,        /* steps in a span                                                       */
-    SHARDS_MOST = 4096,       /* shards of a batch                                                     */
-    ROW_LENGTH = 1002,        /* ids in one side of a row                                              */
-    RANKS_MOST = 4096,        /* workers in a generation                                               */
-    PEERS_BYTES = 1 << 20,    /* of PEERS' bulk frame                                                  */
-    STATE_PIECE = 1 << 20,    /* of a STATE's bulk frame                                               */
+    MESSAGE_NAME = 128,       /* of a name in HELLO */
+    MESSAGE_LINE = 1024,      /* of a reason or an error's text */
+    MESSAGE_CONFIG = 32768,   /* of WELCOME's configuration */
+    MESSAGE_JSON = 60000,     /* of STATUS's text */
+    MESSAGE_MAP = 65536,      /* of a header or body frame */
+    MESSAGE_BYTES = 64 << 20, /* of a whole message; ZMQ_MAXMSGSIZE of network sockets */
+    SPAN_STEPS = 1024,        /* steps in a span */
+    SHARDS_MOST = 4096,       /* shards of a batch */
+    ROW_LENGTH = 1002,        /* ids in one side of a row */
+    RANKS_MOST = 4096,        /* workers in a generation */
+    PEERS_BYTES = 1 << 20,    /* of PEERS' bulk frame */
+    STATE_PIECE = 1 << 20,    /* of a STATE's bulk frame */
 };
 
-/* A string inside a frame or, when sending, anywhere: not NUL-terminated. */
+/* A string inside a frame, or anywhere when sending. Not NUL-terminated. */
 struct text {
     const char *data;
     size_t size;
@@ -74,26 +75,26 @@ struct hello {
     uint32_t threads;
     struct text host; /* name of the machine, for people; at most MESSAGE_NAME bytes */
     uint32_t pid;
-    uint64_t run, worker; /* of the WELCOME before this connection; 0 = none */
+    uint64_t run, worker; /* of the previous WELCOME; 0 = none */
     uint32_t held;        /* 1: it holds the state after `step` steps of that run */
     uint64_t step;
     uint64_t branch;                   /* the last generation that began with this state or computed it */
-    uint32_t steps;                    /* of `results`, those before `step`                */
-    const struct step_result *results; /* bulk: [steps]                                    */
+    uint32_t steps;                    /* number of `results`, of the steps before `step` */
+    const struct step_result *results; /* bulk: [steps] */
 };
 
 struct welcome {
-    uint64_t run;                  /* identity of the run, drawn when it began; not 0    */
-    uint64_t worker;               /* member id, never reused within a run                */
-    struct text config;            /* YAML, as config_dump writes it; at most 32 KiB      */
-    uint32_t src_vocab, tgt_vocab; /* entries                                            */
+    uint64_t run;                  /* identity of the run, drawn when it began; not 0 */
+    uint64_t worker;               /* member id, never reused within a run */
+    struct text config;            /* YAML, as config_dump writes it; at most 32 KiB */
+    uint32_t src_vocab, tgt_vocab; /* entries */
 };
 
 enum generation_source {
-    SOURCE_SEED,  /* initial parameters, from the configuration's seed         */
-    SOURCE_STATE, /* STATE messages follow                                     */
-    SOURCE_PEER,  /* the root's broadcast                                      */
-    SOURCE_HELD,  /* the state that the worker holds                           */
+    SOURCE_SEED,  /* initial parameters, from the configuration's seed */
+    SOURCE_STATE, /* STATE messages follow */
+    SOURCE_PEER,  /* the root's broadcast */
+    SOURCE_HELD,  /* the state that the worker holds */
 };
 
 struct generation {
@@ -107,9 +108,9 @@ struct generation {
 
 struct state {
     uint64_t step;
-    uint32_t file;          /* MESSAGE_STATE_MODEL or _OPTIMIZER                     */
-    uint64_t offset, total; /* bytes: where this piece belongs, and the file's size  */
-    const void *bytes;      /* bulk frame, 1..STATE_PIECE bytes                       */
+    uint32_t file;          /* MESSAGE_STATE_MODEL or _OPTIMIZER */
+    uint64_t offset, total; /* bytes: offset of this piece, and the file's size */
+    const void *bytes;      /* bulk frame, 1..STATE_PIECE bytes */
     size_t size;
 };
 
@@ -118,32 +119,32 @@ struct ready {
 };
 
 struct credit {
-    uint32_t units; /* 1..1024 spans or validation requests more than so far */
+    uint32_t units; /* 1..1024 additional spans or validation requests */
 };
 
-/* One step of a span. Of a batch's distinct ids, those of all its shards together, rising, a side's at a time, so that
- * every rank reduces the same rows of the embeddings. */
+/* One step of a span. The distinct ids are those of the batch's shards together, rising, first of sources, then of
+ * targets, so that every rank reduces the same rows of the embeddings. */
 struct span_step {
     uint32_t tokens;       /* target tokens of the whole batch */
-    uint32_t src_distinct; /* ids in `distinct`                */
+    uint32_t src_distinct; /* ids in `distinct` */
     uint32_t tgt_distinct;
 };
 
 /* One shard of one step: `rows` consecutive rows of the span's rows. Shards are ordered by step, then shard. */
 struct span_shard {
     uint32_t step;  /* offset from the span's first step */
-    uint32_t shard; /* 0..train.shards-1                 */
-    uint32_t rows;  /* may be 0                          */
+    uint32_t shard; /* 0..train.shards-1 */
+    uint32_t rows;  /* may be 0 */
 };
 
 struct span {
-    uint64_t generation, span;       /* span: counted from 0 in a generation           */
-    uint64_t first_step;             /* the first step to do, counted from 0           */
-    uint32_t steps;                  /* 1..SPAN_STEPS                                  */
-    const struct span_step *of;      /* bulk: [steps]                                  */
-    const struct span_shard *shards; /* bulk: [shard_count]                        */
+    uint64_t generation, span;       /* span: counted from 0 in a generation */
+    uint64_t first_step;             /* the first step to do, counted from 0 */
+    uint32_t steps;                  /* 1..SPAN_STEPS */
+    const struct span_step *of;      /* bulk: [steps] */
+    const struct span_shard *shards; /* bulk: [shard_count] */
     uint32_t shard_count;
-    const uint16_t *distinct; /* bulk: [distinct_count]; step after step: source ids, then target ids */
+    const uint16_t *distinct; /* bulk: [distinct_count]; for each step: source ids, then target ids */
     size_t distinct_count;
     struct rows rows; /* bulk: lengths of either side, ids; lengths are 1..ROW_LENGTH */
 };
@@ -151,10 +152,10 @@ struct span {
 struct report {
     uint64_t generation, span;
     uint64_t rows;                     /* rows this worker computed in the span */
-    uint64_t busy_ns;                  /* compute time                          */
-    uint64_t waited_ns;                /* of it, waiting for other ranks        */
+    uint64_t busy_ns;                  /* compute time */
+    uint64_t waited_ns;                /* of it, time waiting for other ranks */
     uint64_t hash;                     /* of the parameters after the span; 0 = not taken */
-    const struct step_result *results; /* bulk: [steps]                   */
+    const struct step_result *results; /* bulk: [steps] */
     uint32_t steps;
 };
 
@@ -169,11 +170,11 @@ struct validate {
 struct scored {
     uint64_t request;
     uint64_t tokens;                       /* target positions that count */
-    double forced_loss_sum, free_loss_sum; /* 0 where not asked for       */
+    double forced_loss_sum, free_loss_sum; /* 0 when not requested */
     uint64_t forced_correct, free_correct;
-    const uint16_t *lengths; /* bulk: [rows] ids of each translation, <eos> included where reached */
-    const uint16_t *ids;     /* bulk: [id_count]                          */
-    uint32_t rows;           /* 0 unless VALIDATE_TRANSLATE was asked for */
+    const uint16_t *lengths; /* bulk: [rows] ids of each translation, <eos> included if reached */
+    const uint16_t *ids;     /* bulk: [id_count] */
+    uint32_t rows;           /* 0 unless VALIDATE_TRANSLATE was requested */
     size_t id_count;
 };
 
@@ -190,7 +191,7 @@ struct leave {
 };
 
 struct ping {
-    uint64_t time; /* ns on the coordinator's clock; comes back */
+    uint64_t time; /* ns on the coordinator's clock; PONG returns it */
 };
 
 struct stop {
@@ -201,7 +202,7 @@ struct stopped {
     uint64_t generation;
     uint32_t held;         /* 1: it holds the state after `step` steps */
     uint64_t step, branch; /* as in HELLO */
-    uint32_t steps;        /* of `results`, those before `step` */
+    uint32_t steps;        /* number of `results`, of the steps before `step` */
     const struct step_result *results;
 };
 
@@ -210,8 +211,8 @@ struct endpoint {
     struct text address; /* a ZeroMQ endpoint; at most MESSAGE_LINE bytes */
 };
 
-/* One line for each rank, in order, ended by a newline: its endpoint, and where keys are used a space and its public
- * key in Z85. */
+/* One line for each rank, in order, ended by a newline: its endpoint and, with keys, a space and its public key in
+ * Z85. */
 struct peers {
     uint64_t generation;
     const char *lines; /* bulk: [size] */
@@ -261,7 +262,7 @@ struct message {
         struct ask ask;
         struct status status;
     };
-    struct message_frames *frames; /* of a received message; NULL in one to be sent */
+    struct message_frames *frames; /* of a received message; NULL in a message to send */
 };
 
 /* The bytes of a frame, not owned. */
@@ -270,39 +271,38 @@ struct frame {
     size_t size;
 };
 
-/* The property of a connection that holds its key's role, as the handler of keys (zap.h) answers. */
+/* The connection's property with its key's role, as the ZAP handler (zap.h) sets it. */
 #define ROUTE_ROLE "Role"
 
-/* Whom a ROUTER's message came from or goes to. To send, id and size are enough. */
+/* The peer of a ROUTER's message. To send, id and size are enough. */
 struct route {
     uint8_t id[256];
     size_t size;
-    char key[41];   /* the peer's public key, Z85; "" = none. Believe it where zap.h says so        */
-    char role[8];   /* that the list of keys has for it; "" = none */
-    int fd;         /* of the connection that the message came by, for watch.h; -1 = none           */
-    uint64_t bytes; /* of the message on that connection                                            */
+    char key[41];   /* the peer's public key, Z85; "" = none. Believe it only as zap.h says */
+    char role[8];   /* its role on the allow-list; "" = none */
+    int fd;         /* of the message's connection, for watch.h; -1 = none */
+    uint64_t bytes; /* of the message on that connection */
 };
 
-/* Send without blocking where the socket's queue is full: ERR_FULL, nothing was sent, the caller keeps the message.
- * `to` is NULL on a DEALER or PAIR. Bulk data is copied. */
+/* Send without blocking. ERR_FULL: the socket's queue is full, nothing was sent, the caller keeps the message. `to` is
+ * NULL on a DEALER or PAIR. Bulk data is copied. */
 bool message_send(void *socket, const struct route *to, const struct message *message, struct err *err);
 
-/* As message_send, but wait for room. */
+/* As message_send, but wait for space in the queue. */
 bool message_send_wait(void *socket, const struct route *to, const struct message *message, struct err *err);
 
-/* Take the next message. `from` is NULL on a DEALER or PAIR. With `wait` false and nothing there: true and *got =
- * false. A message that breaks the protocol is ERR_PROTOCOL; all its frames are consumed, `from` is set, and the
- * socket can go on. */
+/* Receive the next message. `from` is NULL on a DEALER or PAIR. With `wait` false and no message: true and *got =
+ * false. ERR_PROTOCOL: the message breaks the protocol. All its frames are consumed, `from` is set, and the socket
+ * stays usable. */
 bool message_receive(void *socket, struct route *from, bool wait, struct message *message, bool *got, struct err *err);
 
-/* The type that a header frame announces; the rest of the message is not looked at. */
+/* The type in a header frame. Does not look at the rest of the message. */
 bool message_peek(const struct frame *header, enum message_type *type, struct err *err);
 
 /* Release a received message's frames. */
 void message_close(struct message *message);
 
-/* What ZMTP 3 makes of a frame of `size` bytes: flags, and its size in 1 or 8 bytes; CURVE puts it into a command of 33
- * bytes more. */
+/* Bytes of a frame of `size` bytes in ZMTP 3: flags and its size in 1 or 8 bytes. CURVE adds a command of 33 bytes. */
 uint64_t message_wire_bytes(uint64_t size, bool curve);
 
 /* ZeroMQ's last error as ERR_IO: "WHAT: REASON". Returns false. */
@@ -310,17 +310,16 @@ bool socket_error(struct err *err, const char *what);
 
 const char *message_name(enum message_type type);
 
-/* Encode to frames / decode from frames without a socket: what send and receive use, and what tests and fuzzers
- * call. */
+/* Encode to frames, and decode from frames, without a socket. Used by send and receive, by tests and by fuzzers. */
 enum { MESSAGE_FRAMES = 8 };
 struct message_frames;
-/* The list's bulk frames point into the message's arrays, which must outlive it. A message that breaks a rule of
- * PROTOCOL.md is NULL and ERR_PROTOCOL; control characters and broken UTF-8 in a reason or an error's text are sent
- * as '?', and what is too long is cut. */
+/* The bulk frames point into the message's arrays, which must outlive the list. NULL and ERR_PROTOCOL: the message
+ * breaks a rule of PROTOCOL.md. In a reason or an error's text, control characters and broken UTF-8 are sent as '?',
+ * and a text that is too long is truncated. */
 struct message_frames *message_encode(const struct message *message, struct err *err);
 size_t message_frames_list(const struct message_frames *frames, struct frame list[MESSAGE_FRAMES]);
 void message_frames_destroy(struct message_frames **frames);
-/* The frames must outlive the message; message_close is still needed. */
+/* The frames must outlive the message. The caller still calls message_close. */
 bool message_decode(const struct frame *frames, size_t count, struct message *message, struct err *err);
 
 #endif

@@ -1,6 +1,6 @@
-/* message_check.c - what must hold of a message's values, whichever way it travels. */
+/* message_check.c - the rules for a message's values, for both directions. */
+#include "proto/wire/message_pack.h"
 #include "proto/wire/message_table.h"
-#include "proto/wire/pack.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -107,7 +107,7 @@ static bool message_steps_allowed(const struct span *span, struct err *err)
     return true;
 }
 
-/* A side's distinct ids rise, so that none is there twice. */
+/* A side's distinct ids rise, so none is repeated. */
 static bool message_distinct_allowed(const struct span *span, struct err *err)
 {
     size_t at = 0;
@@ -175,7 +175,7 @@ static bool message_generation_allowed(const struct generation *generation, stru
     return true;
 }
 
-/* Results are of steps that were done. */
+/* Results belong to steps that were done. */
 static bool message_held_allowed(uint32_t held, uint64_t step, uint32_t steps, struct err *err)
 {
     if (steps > (held ? step : 0))
@@ -184,7 +184,7 @@ static bool message_held_allowed(uint32_t held, uint64_t step, uint32_t steps, s
     return true;
 }
 
-/* What fields and bulk frames must be to each other. */
+/* Rules between fields and bulk frames. */
 static bool message_whole_allowed(const struct message *message, struct err *err)
 {
     switch (message->type) {

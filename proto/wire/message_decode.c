@@ -1,6 +1,6 @@
-/* message_decode.c - from frames that nobody vouches for to a struct message. */
+/* message_decode.c - from untrusted frames to a struct message. */
+#include "proto/wire/message_pack.h"
 #include "proto/wire/message_table.h"
-#include "proto/wire/pack.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@ static bool message_map_size_allowed(const struct frame *frame, const char *name
     return true;
 }
 
-/* Read the header: the version first, since all that follows depends on it. */
+/* Read the header: the version first, because the rest depends on it. */
 static bool message_header(const struct frame *frame, uint64_t *type, struct err *err)
 {
     if (!message_map_size_allowed(frame, "header", err))
@@ -36,8 +36,7 @@ static bool message_header(const struct frame *frame, uint64_t *type, struct err
     return true;
 }
 
-/* Take one field out of the body. The table's ranges of narrow fields fit their types; a wider value is refused
- * here. */
+/* Read one field of the body. The table's ranges of narrow fields fit their types; a wider value is refused here. */
 static bool message_field(struct pack_reader *reader, const struct field *field, struct message *message,
                           struct err *err)
 {
@@ -79,8 +78,8 @@ static bool message_body(const struct frame *frame, const struct message_row *ro
     return pack_close(&reader, allowed ? err : NULL) && allowed;
 }
 
-/* Point the message at its bulk frames, after a copy where the bytes do not lie as their type wants: libzmq hands
- * out frames from the middle of what it read. */
+/* Point the message at its bulk frames. Copies bytes that are not aligned for their type: libzmq returns frames from
+ * the middle of its read buffer. */
 static bool message_bulk(struct message_frames *frames, const struct message_row *row, struct message *message,
                          struct err *err)
 {

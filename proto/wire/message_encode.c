@@ -1,6 +1,6 @@
 /* message_encode.c - from a struct message to frames, and the life of frames. */
+#include "proto/wire/message_pack.h"
 #include "proto/wire/message_table.h"
-#include "proto/wire/pack.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -73,8 +73,7 @@ static void message_pack_body(struct buffer *out, const struct message_row *row,
     }
 }
 
-/* Texts for people come from anywhere, an err cut in the middle of a character included: make them what a peer
- * accepts. */
+/* Make any text acceptable to a peer. It may come from anywhere, such as an err that was cut inside a character. */
 static void message_clean_line(struct text *text, struct buffer *out)
 {
     const uint8_t *bytes = (const uint8_t *)text->data;

@@ -1,10 +1,10 @@
-/* message_table.c - the table itself. PROTOCOL.md says the same in prose; change both. */
+/* message_table.c - the table of messages. PROTOCOL.md has the same in prose; change both. */
 #include "proto/wire/message_table.h"
 
 #include <stddef.h>
 #include <string.h>
 
-/* The layouts that travel as they lie in memory. */
+/* These structs are sent as they are in memory. */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "bulk frames are little-endian arrays");
 _Static_assert(sizeof(struct span_shard) == 12 && offsetof(struct span_shard, shard) == 4 &&
                    offsetof(struct span_shard, rows) == 8,
@@ -17,8 +17,7 @@ _Static_assert(sizeof(struct step_result) == 24 && offsetof(struct step_result, 
                "step_result is two f64 and two u32 without padding");
 _Static_assert(sizeof(enum generation_source) == sizeof(uint32_t), "an enum is read and written as a u32");
 
-/* Counters stay within a signed 64-bit integer, so that sums with small numbers do not wrap and any language has
- * them. */
+/* Counters fit a signed 64-bit integer: sums with small numbers do not wrap, and every language has the type. */
 #define COUNTER_MOST ((uint64_t)INT64_MAX)
 #define FILE_MOST    ((uint64_t)1 << 40)
 #define ROWS_MOST    ((uint64_t)1 << 24)

@@ -1,10 +1,10 @@
 /* monitor.c - libzmq's events of one connection; see monitor.h.
  *
- * An attempt to connect gives CONNECTED or CLOSED, or neither where its host has no address. CONNECT_RETRIED comes
- * before the next attempt. A connection without a handshake ends with DISCONNECTED, mostly after one of the
- * HANDSHAKE_FAILED events: AUTH and PROTOCOL where this side ended it, NO_DETAIL where the other side did or sent nothing
- * for SOCKET_HANDSHAKE_MS. A peer with ZMTP 1, or without ZMTP, gives DISCONNECTED alone. libzmq connects again only
- * after NO_DETAIL. */
+ * An attempt to connect yields CONNECTED or CLOSED, or neither if its host has no address. CONNECT_RETRIED precedes the
+ * next attempt. A connection without a handshake ends with DISCONNECTED, mostly after one of the HANDSHAKE_FAILED
+ * events: AUTH and PROTOCOL if this side ended it, NO_DETAIL if the other side did or sent nothing for
+ * SOCKET_HANDSHAKE_MS. A peer with ZMTP 1, or without ZMTP, yields only DISCONNECTED. libzmq connects again only after
+ * NO_DETAIL. */
 #include "proto/wire/monitor.h"
 
 #include "proto/base/clock.h"
@@ -21,17 +21,17 @@
 enum {
     EVENTS = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
              ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_CONNECT_RETRIED,
-    /* A refusal comes at once. The other half is for a CONNECTED that is read late. */
+    /* A refusal arrives at once. The other half of the time is for a CONNECTED that is read late. */
     SILENT_MS = SOCKET_HANDSHAKE_MS / 2
 };
 
 struct monitor {
     void *watched, *socket;
-    int64_t began_ms; /* when the connection was made                              */
-    bool stands;      /* the connection's handshake is done                        */
-    bool ended;       /* the handshake ended before: NO_DETAIL came                */
-    bool silent;      /* it did because nothing came                               */
-    bool reported;    /* the end of this attempt: only CONNECT_RETRIED may come    */
+    int64_t began_ms; /* when the connection was made */
+    bool stands;      /* the connection's handshake is done */
+    bool ended;       /* NO_DETAIL came: the handshake had ended */
+    bool silent;      /* it ended because nothing was received */
+    bool reported;    /* this attempt has ended: only CONNECT_RETRIED may follow */
     bool spent;
 };
 
@@ -40,7 +40,7 @@ void *monitor_pair_open(void *zmq_context, void *watched, int events, struct err
     char name[96];
     const int linger = 0, no_limit = 0;
     void *pair = zmq_socket(zmq_context, ZMQ_PAIR);
-    /* No name is used twice: libzmq frees it in its own time. */
+    /* Each name is used once, because libzmq frees it asynchronously. */
     snprintf(name, sizeof name, "inproc://lstmq-monitor-%p-%" PRId64, watched, clock_ns());
     if (pair != NULL && zmq_setsockopt(pair, ZMQ_LINGER, &linger, sizeof linger) == 0 &&
         zmq_setsockopt(pair, ZMQ_RCVHWM, &no_limit, sizeof no_limit) == 0 &&
@@ -60,7 +60,7 @@ void monitor_pair_close(void *watched, void **pair)
     *pair = NULL;
 }
 
-/* zmq_recv that goes on after a signal. */
+/* zmq_recv, repeated after a signal. */
 static int monitor_frame(void *pair, void *frame, size_t size)
 {
     int got;

@@ -33,7 +33,7 @@ static bool socket_begins(const char *text, const char *start)
     return strncmp(text, start, strlen(start)) == 0;
 }
 
-/* A path or white space is a typing mistake; libzmq takes an address of this side before a semicolon. */
+/* A path or white space is a typing mistake. libzmq reads the part before a semicolon as a local address. */
 static const char socket_not_in_host[] = "/\\@;?# \t\r\n", socket_not_in_name[] = ":[]/\\@;?# \t\r\n";
 
 static bool socket_is_number(const char *port)
@@ -41,7 +41,7 @@ static bool socket_is_number(const char *port)
     return port[0] != '\0' && port[strspn(port, "0123456789")] == '\0';
 }
 
-/* libzmq takes a number beyond 65535 for another one. */
+/* libzmq wraps a number beyond 65535 to another port. */
 static bool socket_is_port(const char *port)
 {
     return strcmp(port, "*") == 0 || (socket_is_number(port) && strtol(port, NULL, 10) <= UINT16_MAX);
@@ -83,7 +83,7 @@ static bool socket_parse_tcp(const char *endpoint, struct address *address, stru
     return good || socket_not_an_endpoint(endpoint, detail, err);
 }
 
-/* Any endpoint; `address` is filled in for tcp only. */
+/* Parse any endpoint; fills in `address` for tcp only. */
 static bool socket_parse(const char *endpoint, struct address *address, struct err *err)
 {
     if (strlen(endpoint) >= SOCKET_ENDPOINT)
@@ -123,13 +123,13 @@ bool socket_raise_files(int needed, struct err *err)
                    (uintmax_t)files.rlim_cur, needed);
 }
 
-/* A wildcard host or port can be bound, not connected to. */
+/* A wildcard host or port can be bound, but not connected to. */
 static bool socket_is_wildcard(const struct address *address)
 {
     return strcmp(address->host, "*") == 0 || strcmp(address->port, "*") == 0 || strtol(address->port, NULL, 10) == 0;
 }
 
-/* An endpoint to connect to. */
+/* Parse an endpoint to connect to. */
 static bool socket_parse_target(const char *endpoint, struct address *address, struct err *err)
 {
     if (!socket_parse(endpoint, address, err))
@@ -170,8 +170,8 @@ bool socket_is_local(const char *endpoint)
     return socket_begins(endpoint, socket_ipc) || socket_begins(endpoint, socket_inproc);
 }
 
-/* Whether libzmq has to look at IPv6 for this host. For a name only where it has no IPv4 address: many a "localhost"
- * has both, and servers mostly bind the older one. */
+/* Whether libzmq must use IPv6 for this host. For a name, only if it has no IPv4 address: many a "localhost" has both,
+ * and servers mostly bind IPv4. */
 static bool socket_wants_ipv6(const struct address *address, bool binds)
 {
     struct in_addr four;
@@ -193,7 +193,7 @@ static bool socket_set(void *socket, int option, int value)
     return zmq_setsockopt(socket, option, &value, sizeof value) == 0;
 }
 
-/* What both kinds have. */
+/* The options of both kinds of socket. */
 static bool socket_configure(void *socket, const struct socket_options *options, struct err *err)
 {
     int queue = options->queue > 0 ? options->queue : SOCKET_QUEUE;
@@ -239,7 +239,7 @@ static void *socket_open(int type, const struct socket_options *options, struct 
     return socket;
 }
 
-/* Who may listen where. */
+/* Whether this process may listen at the endpoint. */
 static bool socket_may_bind(const struct socket_options *options, const char *endpoint, struct err *err)
 {
     if (options->zap == NULL && (options->keys != NULL || !socket_begins(endpoint, socket_inproc)))
@@ -258,7 +258,7 @@ static bool socket_may_bind(const struct socket_options *options, const char *en
     return true;
 }
 
-/* An endpoint as libzmq takes it in a bind, and whether it needs IPv6. */
+/* The endpoint in libzmq's form for a bind, and whether it needs IPv6. */
 static bool socket_bindable(void *socket, const char *endpoint, struct address address, char text[SOCKET_ENDPOINT + 8],
                             struct err *err)
 {
@@ -348,7 +348,7 @@ static int socket_try(const struct addrinfo *to)
     return failure == 0 ? fd : -failure;
 }
 
-/* The same to the one address that libzmq tries: the first of its family. *unknown = what getaddrinfo says. */
+/* The same for the one address that libzmq tries: the first of its family. *unknown = getaddrinfo's error. */
 static int socket_dial(const struct address *address, int *unknown)
 {
     const struct addrinfo hints = {.ai_family = socket_wants_ipv6(address, false) ? AF_INET6 : AF_INET,

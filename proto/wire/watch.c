@@ -1,19 +1,19 @@
 /* watch.c - a socket monitor, and one look at every connection each WATCH_EVERY_MS.
  *
- * Connections are kept by file descriptor, which is what libzmq's events and messages name them by, and which is given
- * again as soon as a connection has gone. libzmq's one network thread tells that a connection was accepted before it
- * reads from it, and that it has gone before it closes the descriptor: with every event that waits taken in, a
- * descriptor is the connection's that was accepted there last. So events are taken in for each message too, by the
- * thread that took the message; the monitor's socket changes threads under the lock. What follows from them, cuts and
- * lines in the log, waits for the look. Between an event and its being taken in the descriptor may have been given
- * again: before one is shut down, its peer's address and the kernel's number of it must be those that were accepted.
+ * libzmq's events and messages name a connection by its file descriptor, so connections are stored by descriptor. The
+ * kernel reuses a descriptor as soon as its connection has closed. libzmq's one network thread reports that a
+ * connection was accepted before it reads from it, and that it has ended before it closes the descriptor. So once all
+ * waiting events are taken, a descriptor belongs to the connection that was accepted on it last. The thread that
+ * receives a message therefore takes the events first; a lock lets the monitor's socket change threads. Disconnecting
+ * peers and logging wait for the look. Between an event and the look, the descriptor may have been reused. So before a
+ * reset, its peer's address and the kernel's cookie must be those of the accepted connection.
  *
- * A connection whose handshake fails is closed within a millisecond, before the look can ask the kernel whose it was.
- * So no connection may be read before its peer is noted: the listening socket is given a SO_RCVLOWAT that no greeting
- * reaches, accepted sockets inherit it, and watch_accepted takes it back.
+ * A connection whose handshake fails is closed within a millisecond, before the look can ask the kernel for its peer.
+ * So no connection may be read before its peer is noted. The listening socket gets a SO_RCVLOWAT that no greeting
+ * reaches; accepted sockets inherit it, and watch_accepted resets it.
  *
- * A message that is read when its connection has gone counts for nobody, or for whom the descriptor was given to since:
- * that one may be trusted for it, or cut off and come again. */
+ * A message that is received after its connection has ended counts for no connection, or for the next one on the same
+ * descriptor. That peer may be trusted because of it, or disconnected, and may then connect again. */
 #include "proto/wire/watch.h"
 
 #include "proto/base/clock.h"
@@ -38,13 +38,13 @@ enum { ADDRESS_TEXT = 64, REASON_TEXT = 160, LINES = 16, HOLD_BYTES = 4096 };
 
 struct connection {
     bool open, trusted, rejected, cut;
-    uint64_t number;              /* of all connections, in the order they were accepted */
-    struct sockaddr_storage peer; /* ss_family 0 = not known: it was gone already  */
-    uint64_t cookie;              /* the kernel's number of the socket, never given again; 0 = not known */
-    uint64_t given;               /* bytes of the messages that were given out     */
-    uint64_t kept;                /* at the last look                              */
-    char key[CURVE_KEY], role[8]; /* as its messages have them; "" = none came yet */
-    bool missing;                 /* the key was not on the list when it was last looked at */
+    uint64_t number;              /* in the order of accept, over all connections */
+    struct sockaddr_storage peer; /* ss_family 0 = unknown: it was closed already */
+    uint64_t cookie;              /* the kernel's number of the socket, never reused; 0 = unknown */
+    uint64_t given;               /* bytes of the messages that were received */
+    uint64_t kept;                /* at the last look */
+    char key[CURVE_KEY], role[8]; /* from its messages; "" = none came yet */
+    bool missing;                 /* the key was unlisted at the last look */
 };
 
 /* For the log. */
@@ -56,21 +56,21 @@ struct watch {
     void *zmq_context;
     struct loop *loop;
     uint64_t timer;
-    pthread_mutex_t lock;           /* all below                                                      */
+    pthread_mutex_t lock;           /* protects all fields below */
     void *socket, *monitor;         /* the watched one (the caller's), and the PAIR with its events; NULL = none */
     struct connection *connections; /* [capacity], by descriptor */
     size_t capacity;
     size_t strangers, strangers_most;
-    uint64_t handshake;        /* bytes of a whole one, about: they are part of no message */
-    uint64_t strangers_kept;   /* bytes, the limit for all of them                         */
-    char failure[REASON_TEXT]; /* of the handshake whose DISCONNECTED is to come; "" = none */
-    struct line lines[LINES];  /* to be logged at the next look ...                    */
+    uint64_t handshake;        /* approximate bytes of a handshake, which belong to no message */
+    uint64_t strangers_kept;   /* bytes, the limit for all of them */
+    char failure[REASON_TEXT]; /* of a handshake whose DISCONNECTED is due; "" = none */
+    struct line lines[LINES];  /* to be logged at the next look ... */
     size_t line_count;
-    uint64_t unsaid; /* ... and how many more found no room */
+    uint64_t unsaid; /* ... and how many more did not fit */
     struct refusals refusals;
     struct watch_counts counts;
-    struct allow *allow; /* NULL = no list of keys          */
-    int64_t keys_ms;     /* when to look at the list next   */
+    struct allow *allow; /* NULL = no allow-list */
+    int64_t keys_ms;     /* when to check the list next */
 };
 
 static struct connection *watch_find(const struct watch *watch, int fd)
@@ -92,7 +92,7 @@ static void watch_address(const struct connection *connection, char text[ADDRESS
         snprintf(text, ADDRESS_TEXT, "%s", REFUSAL_NO_ADDRESS);
 }
 
-/* ---- cutting ---- */
+/* ---- disconnecting ---- */
 
 static void watch_peer(int fd, struct sockaddr_storage *peer)
 {
@@ -109,7 +109,7 @@ static uint64_t watch_cookie(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 ? cookie : 0;
 }
 
-/* Whether the descriptor is still that of the connection. */
+/* Whether the descriptor still belongs to the connection. */
 static bool watch_is_same(const struct connection *connection, int fd)
 {
     struct sockaddr_storage peer;
@@ -118,8 +118,8 @@ static bool watch_is_same(const struct connection *connection, int fd)
            watch_cookie(fd) == connection->cookie;
 }
 
-/* Reset a connection; libzmq sees the error and drops what it kept. Not by shutdown(2): libzmq would still read all that
- * the kernel has received. Connecting to nowhere gives that back too (tcp_disconnect in Linux). */
+/* Reset a connection: libzmq sees the error and drops what it holds. shutdown(2) would not do, because libzmq would
+ * still read all that the kernel has received. Connecting to AF_UNSPEC frees that too (tcp_disconnect in Linux). */
 static void watch_reset(int fd)
 {
     const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
@@ -143,7 +143,7 @@ static void watch_cut(struct watch *watch, int fd, const char *reason)
 
 /* ---- events ---- */
 
-/* A line for the next look: the log is the loop thread's. */
+/* A line for the next look, because only the loop thread logs. */
 static void watch_say(struct watch *watch, const char *address, const char *reason)
 {
     if (watch->line_count == LINES) {
@@ -181,13 +181,13 @@ static void watch_forget(struct watch *watch, int fd)
     *connection = (struct connection){0};
 }
 
-/* With fewer unread bytes than these the socket is not readable, except for its end. */
+/* The socket is readable only with at least this many unread bytes, or at its end. */
 static void watch_read_from(int fd, int bytes)
 {
     setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
 }
 
-/* A new connection; what the descriptor was before is over. Without memory for it, it is not watched. */
+/* A new connection replaces the descriptor's previous one. Without memory for it, it is not watched. */
 static void watch_accepted(struct watch *watch, int fd)
 {
     struct sockaddr_storage peer;
@@ -254,7 +254,7 @@ static void watch_event(struct watch *watch, uint16_t event, uint32_t value)
         watch_say(watch, REFUSAL_NO_ADDRESS, value != 0 ? zmq_strerror((int)value) : "of another user's process");
 }
 
-/* Take in all events that wait. They are taken faster than a network thread can make more. */
+/* Take all waiting events. This is faster than a network thread can make more. */
 static void watch_take_events(struct watch *watch)
 {
     uint16_t event;
@@ -265,7 +265,7 @@ static void watch_take_events(struct watch *watch)
 
 /* ---- looking ---- */
 
-/* Bytes that libzmq has taken for a connection and not given out; what the kernel still holds is not ours yet. */
+/* Bytes that libzmq has read from a connection and not returned in messages. Bytes still in the kernel do not count. */
 static uint64_t watch_kept(const struct watch *watch, struct connection *connection, int fd)
 {
     struct tcp_info info = {0};
@@ -277,14 +277,14 @@ static uint64_t watch_kept(const struct watch *watch, struct connection *connect
     uint64_t received = info.tcpi_bytes_received;
     if (received > connection->given + WATCH_STRANGER / 8 && ioctl(fd, SIOCINQ, &unread) == 0 && unread > 0)
         received -= (uint64_t)unread < received ? (uint64_t)unread : received;
-    /* Nobody earns room by what the sum of given bytes is too high. */
+    /* A sum of returned bytes that is too high must not allow a peer more. */
     if (connection->given > info.tcpi_bytes_received)
         connection->given = info.tcpi_bytes_received;
     uint64_t known = connection->given + watch->handshake;
     return received > known ? received - known : 0;
 }
 
-/* The stranger that has been there for longest; -1 where there is none. */
+/* The oldest stranger; -1 = none. */
 static int watch_oldest(const struct watch *watch)
 {
     int oldest = -1;
@@ -296,7 +296,7 @@ static int watch_oldest(const struct watch *watch)
     return oldest;
 }
 
-/* Who sits here for longest without a word makes room. */
+/* Disconnect the strangers that have been silent longest, until the rest are few enough. */
 static void watch_make_room(struct watch *watch)
 {
     while (watch->strangers > watch->strangers_most) {
@@ -307,7 +307,7 @@ static void watch_make_room(struct watch *watch)
     }
 }
 
-/* Cut those that keep most until the rest of their kind is within `most` bytes. */
+/* Disconnect the peers that hold most, until the rest of their kind hold at most `most` bytes. */
 static void watch_shrink(struct watch *watch, bool trusted, uint64_t sum, uint64_t most)
 {
     while (sum > most) {
@@ -325,7 +325,7 @@ static void watch_shrink(struct watch *watch, bool trusted, uint64_t sum, uint64
     }
 }
 
-/* Cut each that is above its own limit, then of each kind those that keep most. */
+/* Disconnect each peer above its own limit, then those of each kind that hold most. */
 static void watch_hold(struct watch *watch)
 {
     uint64_t sums[2] = {0, 0};
@@ -358,7 +358,7 @@ static void watch_tell(struct watch *watch)
     watch->unsaid = 0;
 }
 
-/* Cut peers whose key has left the list. */
+/* Disconnect peers whose key was removed from the list. */
 static void watch_hold_to_list(struct watch *watch)
 {
     int64_t now = clock_ms();
@@ -406,8 +406,8 @@ static size_t watch_strangers_most(void)
     return files.rlim_cur < 64 ? 16 : (size_t)files.rlim_cur / 4;
 }
 
-/* ZMTP's greeting is 64 bytes; behind it come READY, or CURVE's HELLO and INITIATE with what READY has. Without CURVE a
- * stranger can send empty frames, each 32 times as large here as on the wire; with it no frames at all. */
+/* ZMTP's greeting is 64 bytes. READY follows, or CURVE's HELLO and INITIATE with the content of READY. Without CURVE a
+ * stranger can send empty frames, each 32 times larger here than on the wire; with CURVE it can send none. */
 static void watch_set_limits(struct watch *watch)
 {
     int mechanism = ZMQ_NULL;

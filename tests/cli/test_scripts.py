@@ -115,7 +115,7 @@ class Data(Script):
                         if os.path.lexists(os.path.join(self.programs, tool)):
                             os.remove(os.path.join(self.programs, tool))
                     result = self.data(LSTMQ_DATA=self.path("in"))
-                    self.assertIn("fra-eng.zip is cut off, damaged", result.stderr)
+                    self.assertIn("fra-eng.zip is truncated, damaged", result.stderr)
                     self.assert_sample(result)
 
     def test_the_second_address_serves_when_the_first_does_not(self):
@@ -138,7 +138,7 @@ case "$*" in *manythings*) while [ "$1" != -o ]; do shift; done; cp $FOLDER/serv
             if os.path.lexists(os.path.join(self.programs, tool)):
                 os.remove(os.path.join(self.programs, tool))
         result = self.data(LSTMQ_DATA=self.path("in"))
-        self.assertIn("none of unzip, python3 and busybox", result.stderr)
+        self.assertIn("unzip, python3 and busybox are all missing", result.stderr)
         self.assert_sample(result)
 
     def test_a_folder_that_cannot_be_made_is_one_line(self):

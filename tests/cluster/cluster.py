@@ -24,7 +24,7 @@ FAULTS = os.environ.get("LSTMQ_FAULTS", BINARY + "-faults")
 FULL = os.environ.get("LSTMQ_FULL", "") != ""
 LIMIT_S = 180  # for whatever is awaited: it only ends a hang, so it is long enough for a machine whose cores are all busy
 
-# cluster.timeout where a test is not about silence: no worker is declared dead because its machine is busy. In full, where nothing
+# cluster.heartbeat_timeout where a test is not about silence: no worker is declared dead because its machine is busy. In full, where nothing
 # else runs, it is the usual one.
 NEVER_SILENT_MS = None if FULL else 120_000
 
@@ -218,7 +218,7 @@ class Cluster:
 
     def start(self, *flags, binary=FAULTS, fault=None, **more):
         """Start the coordinator; the first time on a free port, later on the same one."""
-        self.coordinator = self._process("coordinator", *words({"cluster.timeout": NEVER_SILENT_MS, **self.options,
+        self.coordinator = self._process("coordinator", *words({"cluster.heartbeat_timeout": NEVER_SILENT_MS, **self.options,
                                                                  "cluster.bind": self.endpoint, "run.progress": "none"}),
                                          *flags, binary=binary, fault=fault, name="coordinator", **more)
         return self

@@ -81,7 +81,7 @@ class Careless(ClusterTest):
     def test_what_is_no_address_is_told(self):
         for endpoint in ("tcp://" + "a" * 300 + ":5", "ipc:///" + "a" * 300, "tcp://127.0.0.1:65536", "tcp://127.0.0.1:0",
                          "tcp://127.0.0.1:5757:7", "tcp://::1:5757"):
-            for command in (("worker", "--worker.patience", "1"), ("status",)):
+            for command in (("worker", "--worker.reconnect_timeout", "1"), ("status",)):
                 status, printed = told(*command, "--connect", endpoint, *(["--insecure"] if command[0] == "worker" else []))
                 self.assertEqual(status, 2, f"{command[0]} {endpoint}: {printed}")
                 self.assertRegex(printed, r": .{10}")
@@ -153,15 +153,15 @@ class Careless(ClusterTest):
             self.assertEqual(wrong.happened("joining_again"), [], cluster.log())
 
     def test_a_port_of_loopback_is_loopback(self):
-        status, printed = told("worker", "--connect", "tcp://127.0.0.1:1", "--worker.bind", "127.0.0.1:5001", "--worker.patience", "1")
+        status, printed = told("worker", "--connect", "tcp://127.0.0.1:1", "--worker.bind", "127.0.0.1:5001", "--worker.reconnect_timeout", "1")
         self.assertEqual(status, 1, printed)
         self.assertIn("could not be reached", printed)
 
     def test_a_limit_that_nobody_could_keep_is_refused(self):
         status, printed = told("coordinator", "--data.pairs", self.pairs, "--run.dir", os.path.join(self.folder, "run"),
-                            "--bind", "tcp://127.0.0.1:0", "--cluster.ping", "1000", "--cluster.timeout", "1900")
+                            "--bind", "tcp://127.0.0.1:0", "--cluster.heartbeat", "1000", "--cluster.heartbeat_timeout", "1900")
         self.assertEqual(status, 2, printed)
-        self.assertIn("cluster.timeout", printed)
+        self.assertIn("cluster.heartbeat_timeout", printed)
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ class CoordinatorKilled(ClusterTest):
         cluster.start("--resume", *options)
         self.assertEqual(cluster.coordinator.end(), 2, cluster.log())
         cluster.coordinator.event("failed", reason=re.compile("the options are not those"))
-        cluster.start("--resume", "--cluster.settle", "10").finished()
+        cluster.start("--resume", "--cluster.join_delay", "10").finished()
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__batch=1, train__epochs=1), cluster.log())
 
     def test_its_folder_is_enough_to_start_it_again(self):

@@ -10,7 +10,7 @@ import time
 from cluster import FULL, LIMIT_S, ClusterTest, Relay, main
 
 EPOCHS = 120
-# cluster.timeout where a worker is silent; where it has to be seen soon, which is judged in full, the usual one.
+# cluster.heartbeat_timeout where a worker is silent; where it has to be seen soon, which is judged in full, the usual one.
 SILENT_MS = 1500 if FULL else 3000
 SEEN_S = 2.0
 LARGE = {"model__embed": 64, "model__hidden": 512}  # a state of 29 MB, more than sockets hold

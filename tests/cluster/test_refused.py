@@ -60,12 +60,12 @@ class Refused(ClusterTest):
 
     def test_the_wait_ends_with_the_refusal(self):
         cluster = self.keyed()
-        worker = cluster.worker(*self.keys.of_peer("stranger"), "--worker.patience", "5")  # libzmq may take 3 s to end a handshake
+        worker = cluster.worker(*self.keys.of_peer("stranger"), "--worker.reconnect_timeout", "5")  # libzmq may take 3 s to end a handshake
         self.assertEqual(worker.end(), 1, worker.log())
         last = worker.event("failed")["reason"]
         if FULL or worker.happened("key_refused"):  # else 5 s were too short for a handshake
             self.assertIn(ADVICE.format(cluster.endpoint), last)
-            self.assertIn("5 s is over (worker.patience)", last)
+            self.assertIn("5 s is over (worker.reconnect_timeout)", last)
 
 
 class Removed(ClusterTest):

@@ -7,7 +7,7 @@ import subprocess
 from cluster import BINARY, FULL, ClusterTest, Relay, main, words
 
 RATE = 2_000_000  # bytes a second, either way
-TIMEOUT_S = 1.5  # cluster.timeout
+TIMEOUT_S = 1.5  # cluster.heartbeat_timeout
 MODEL = {"model__embed": 64, "model__hidden": 256, "train__min_workers": 1}
 
 
@@ -19,7 +19,7 @@ class SlowLine(ClusterTest):
                        stderr=subprocess.DEVNULL)
         size = sum(os.path.getsize(os.path.join(cluster.run, "latest", name)) for name in ("model.safetensors",
                                                                                             "optimizer.safetensors"))
-        cluster.options.update({"train.epochs": 2, "cluster.timeout": int(1000 * TIMEOUT_S)})
+        cluster.options.update({"train.epochs": 2, "cluster.heartbeat_timeout": int(1000 * TIMEOUT_S)})
         cluster.start("--resume", binary=BINARY).listening()
         relay = Relay(self, cluster.endpoint)
         relay.say("rate", RATE)

@@ -12,7 +12,7 @@ from cluster import BINARY, FULL, Cluster, ClusterTest, Relay, main
 from peers import Keys
 
 PARTED_S = 10
-SILENT_MS = 1500 if FULL else 5000  # cluster.timeout
+SILENT_MS = 1500 if FULL else 5000  # cluster.heartbeat_timeout
 SEEN_S = 2.0  # in full
 EPOCHS = 100
 

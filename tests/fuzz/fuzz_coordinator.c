@@ -315,7 +315,7 @@ static void fuzz_coordinator_finish(void)
     struct peer *peer = &fuzz_coordinator_peers[0];
     for (int i = 0; i < PEERS; i++)
         fuzz_coordinator_disconnect(&fuzz_coordinator_peers[i]);
-    for (int64_t past = 0; past < 2 * stage.scene.config.cluster_timeout && !stage_is_over(); past += 250)
+    for (int64_t past = 0; past < 2 * stage.scene.config.cluster_heartbeat_timeout && !stage_is_over(); past += 250)
         stage_wait(250);
     if (stage_is_over())
         return;

@@ -64,7 +64,7 @@ static void stage_configure(struct config *config, const char *folder)
     config->train_batch = 2;
     config->train_span = 1;
     config->train_checkpoint_every = 1;
-    config->cluster_settle = 0;
+    config->cluster_join_delay = 0;
 }
 
 /* Once in the life of the process: five pairs, of which four are trained on in two steps. */

@@ -112,8 +112,8 @@ static void fake_open(struct fake *fake, bool local, enum reduce reduce)
     fake->config.train_threads = 1;
     fake->config.train_shards = 4;
     fake->config.train_reduce = (int)reduce;
-    fake->config.worker_patience = PATIENCE_MS / 1000;
-    fake->config.worker_silence = PATIENCE_MS; /* it has no clock, so it does not say that it is there */
+    fake->config.worker_reconnect_timeout = PATIENCE_MS / 1000;
+    fake->config.worker_heartbeat_timeout = PATIENCE_MS; /* it has no clock, so it does not say that it is there */
     fake->context = zmq_ctx_new();
     fake->hub = local ? local_hub_new(&err) : NULL;
     fake_bind(fake, local ? "inproc://fake-coordinator" : "tcp://127.0.0.1:*");

@@ -116,7 +116,7 @@ static inline int scene_open(void **state)
     log_open("test", LOG_OFF);
     assert_non_null(mkdtemp(scene.folder));
     config_defaults(&scene.config);
-    scene.config.cluster_settle = 0;
+    scene.config.cluster_join_delay = 0;
     scene.config.train_min_workers = 1;
     scene.config.train_shards = WORKERS;
     scene.dataset.src = vocab_new(&err);

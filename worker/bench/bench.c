@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Runs before the first that counts, the fewest that count, and the most that are kept. */
+/* Runs before the first that counts, the fewest that count, and the most that are stored. */
 enum { WARM_UP = 2, RUNS_LEAST = 3, RUNS_MOST = 100000 };
 
 static int bench_by_time(const void *a, const void *b)

@@ -1,10 +1,11 @@
-/* bench.h - what the measurements of `lstmq bench` share.
+/* bench.h - common parts of `lstmq bench`.
  *
- * A measurement repeats a piece of work for bench.seconds, after runs that are not counted, and keeps the wall time of
- * each run; the median is what is shown, because a machine is never quite alone. A section (kernels, train, translate, cluster)
- * appends its table, or its member of the JSON object, to `out`; the command prints it. One compute thread. */
-#ifndef LSTMQ_BENCH_H
-#define LSTMQ_BENCH_H
+ * A measurement repeats a piece of work for bench.seconds, after runs that do not count, and stores the wall time of
+ * each run. The median is shown, because other processes disturb a machine. A section (kernels, train, translate,
+ * cluster) appends its table, or its member of the JSON object, to `out`; the command prints it. The command owns a
+ * struct bench. One compute thread. */
+#ifndef LSTMQ_WORKER_BENCH_BENCH_H
+#define LSTMQ_WORKER_BENCH_BENCH_H
 
 #include "proto/base/buffer.h"
 #include "worker/bench/bench_data.h"
@@ -23,8 +24,7 @@ struct timing {
     size_t runs;
 };
 
-/* `run` does the work once; what `prepare` does before it (NULL = nothing) is not in the time. False stops the
- * measurement. */
+/* `run` does the work once. `prepare` runs before it (NULL = nothing) and is not timed. False stops the measurement. */
 struct work {
     bool (*prepare)(void *context, struct err *err);
     bool (*run)(void *context, struct err *err);
@@ -32,11 +32,11 @@ struct work {
 };
 bool bench_time(const struct work *work, double seconds, struct timing *timing, struct err *err);
 
-/* A training that has done one step on `data`, of which network and batch hold the arrays. */
+/* A training that has done one step on `data`, so network and batch have their arrays. */
 bool bench_training_open(struct training *training, const struct bench *bench, struct bench_data *data,
                          struct err *err);
 
-/* One step of train.batch rows from row `first` on. */
+/* One step of train.batch rows, from row `first` on. */
 bool bench_training_step(struct training *training, const struct bench_data *data, size_t first,
                          struct step_result *result, struct err *err);
 

@@ -1,9 +1,9 @@
-/* bench_cluster.c - what a cluster of 8, 64 and 512 workers would cost, from pieces that are measured here.
+/* bench_cluster.c - the cost of a cluster of 8, 64 and 512 workers, computed from pieces measured here.
  *
- * Measured: a message from its struct to the receiver's, over loopback TCP (encoding, sending, receiving, decoding: the
- * coordinator has half of it); and the ring's all-reduce of this model between two processes, of which follow how fast a
- * rank sends, and, of a sum of one element, what a hop takes. Each worker has train.batch rows of a step, so that a
- * step's batch is W times that. The rest is the formulas in the table. */
+ * Two pieces are measured. One is a message from its struct to the receiver's, over loopback TCP: encode, send,
+ * receive, decode; the coordinator does half of it. The other is the ring's all-reduce of this model between two
+ * processes. It yields the rate at which a rank sends and, from a sum of one element, the time of a hop. Each worker
+ * has train.batch rows of a step, so a step's batch is W times that. The formulas in the table give the rest. */
 #include "proto/store/json_print.h"
 #include "proto/wire/socket.h"
 #include "worker/bench/bench.h"
@@ -32,11 +32,11 @@ static const int bench_cluster_workers[SIZES] = {8, 64, 512};
 struct cluster {
     const struct bench *bench;
     double parameters;                /* P */
-    double ring, hop;                 /* bytes a second that a rank sends; s of a hop */
-    double control, report;           /* s of a message */
+    double ring, hop;                 /* bytes a second that a rank sends; seconds of a hop */
+    double control, report;           /* seconds of a message */
     double span[SIZES], peers[SIZES]; /* the same */
-    double bytes[SIZES];              /* of a SPAN for a step and worker */
-    double distinct[SIZES];           /* ids of a step's batch that travel with it */
+    double bytes[SIZES];              /* of a SPAN, for each step and worker */
+    double distinct[SIZES];           /* ids of a step's batch that are sent with it */
 };
 
 /* ---- the ring ---- */
@@ -53,7 +53,7 @@ static bool bench_cluster_burst(size_t count, uint32_t sums, double *seconds, st
     return ok;
 }
 
-/* Of two ranks each sends all of its bytes once, in two hops. */
+/* With two ranks, each sends all of its bytes once, in two hops. */
 static bool bench_cluster_measure_ring(struct cluster *cluster, struct err *err)
 {
     double whole, least;
@@ -121,7 +121,8 @@ static bool bench_cluster_time(struct cluster *cluster, struct pass *pass, const
     return true;
 }
 
-/* How many ids are below `limit` among `count` of a language: that of rank r comes with a chance as 1 / r. */
+/* Expected number of distinct ids below `limit` among `count` words of a language; rank r has probability proportional
+ * to 1 / r. */
 static double bench_cluster_distinct(double limit, double count)
 {
     double sum = 0, expected = 0;
@@ -138,7 +139,7 @@ static double bench_cluster_distinct(double limit, double count)
     return expected;
 }
 
-/* A SPAN of a worker: SPAN steps of train.batch rows, with `distinct` ids a step. */
+/* A SPAN of a worker: SPAN steps of train.batch rows, with `distinct` ids for each step. */
 static bool bench_cluster_time_span(struct cluster *cluster, struct pass *pass, const struct bench_data *data, int size,
                                     struct err *err)
 {
@@ -208,9 +209,9 @@ static bool bench_cluster_measure_messages(struct cluster *cluster, struct err *
     return ok;
 }
 
-/* ---- what follows ---- */
+/* ---- results ---- */
 
-/* Seconds of the coordinator for a step of all workers: a SPAN, a REPORT and a CREDIT for each and SPAN steps. */
+/* Coordinator's seconds for a step of all workers: a SPAN, a REPORT and a CREDIT for each worker and SPAN steps. */
 static double bench_cluster_feeding(const struct cluster *cluster, int size)
 {
     return bench_cluster_workers[size] * (cluster->span[size] + cluster->report + cluster->control) / SPAN;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Vocabularies of the notebook's recipe on its own pairs, markers included. */
+/* Vocabulary sizes of the notebook's recipe on its own pairs, markers included. */
 enum { NOTEBOOK_SRC_VOCAB = 5779, NOTEBOOK_TGT_VOCAB = 7844 };
 
 /* How many of the notebook's 8,000 pairs have 4, 5, ... 12 ids a side, <sos> and <eos> included. */
@@ -17,8 +17,8 @@ static const uint16_t SRC_LENGTHS[LENGTHS] = {219, 760, 1309, 1647, 1545, 1171, 
 static const uint16_t TGT_LENGTHS[LENGTHS] = {136, 614, 1119, 1412, 1526, 1220, 940, 646, 387};
 enum { LENGTH_SUM = 8000 };
 
-/* An id's weight is 1 / (rank + ZIPF_OFFSET), ranks from 0: a batch of 64 pairs then has as many distinct ids as the
- * notebook's. */
+/* An id's weight is 1 / (rank + ZIPF_OFFSET), ranks from 0. With this offset a batch of 64 pairs has as many distinct
+ * ids as the notebook's. */
 static const double ZIPF_OFFSET = 2.0;
 
 static int bench_data_vocab(const struct config *config, int vocab)
@@ -67,7 +67,7 @@ void bench_data_free(struct bench_data *data)
     *data = (struct bench_data){0};
 }
 
-/* The rows that the arrays hold, and what follows from them. */
+/* Point the rows at the arrays, and count the tokens. */
 static void bench_data_close(struct bench_data *data, size_t count)
 {
     size_t at = 0;
@@ -93,7 +93,7 @@ static int bench_data_draw_length(struct mt19937 *mt, const uint16_t *weights)
     return SHORTEST + length;
 }
 
-/* The running sum of the words' weights. */
+/* Cumulative weights of the words. */
 static double *bench_data_zipf(int vocab, struct err *err)
 {
     int words = vocab - ID_UNKNOWN;
@@ -121,7 +121,7 @@ static uint16_t bench_data_draw_word(struct mt19937 *mt, const double *sums, int
     return (uint16_t)(ID_UNKNOWN + low);
 }
 
-/* One sentence, markers included, cut to `most` ids; without <sos> unless `start`. */
+/* One sentence, markers included, truncated to `most` ids; without <sos> unless `start`. */
 static uint16_t bench_data_draw_sentence(struct mt19937 *mt, const uint16_t *lengths, const double *sums, int vocab,
                                          int most, bool start, uint16_t *ids)
 {
@@ -202,7 +202,7 @@ bool bench_data_read(struct bench_data *data, const struct translator *translato
     return ok;
 }
 
-/* A row while it is sorted. */
+/* A row's sort key. */
 struct placed {
     size_t at;
     uint16_t src, tgt;

@@ -1,4 +1,4 @@
-/* bench_kernels.c - each operation that a step of training is made of, on the arrays of one such step. */
+/* bench_kernels.c - each operation of a training step, on the arrays of one such step. */
 #include "proto/store/json_print.h"
 #include "worker/bench/bench_products.h"
 
@@ -8,15 +8,15 @@ struct kernels {
     const struct network *network;
     const struct batch *batch;
     const struct model_shape *shape;
-    int tile; /* positions whose logits the network has room for at one time */
+    int tile; /* positions whose logits fit the network's buffer */
 };
 
-/* An operation, and the flops or bytes (read and written once each) that it must move; 0 = not counted. */
+/* An operation, and the flops or bytes (each read and written once) it must move; 0 = not counted. */
 struct kernel {
     const char *name;
     bool (*prepare)(void *context, struct err *err);
     bool (*run)(void *context, struct err *err);
-    double rows, columns; /* of what it goes over, for show */
+    double rows, columns; /* size of its input, for display */
     double flops, bytes;
 };
 
@@ -80,7 +80,7 @@ static bool bench_kernels_decoder_backward(void *context, struct err *err)
     return bench_kernels_check(kernels, err);
 }
 
-/* Logits as the step had them: cross_entropy leaves its gradient in their place. */
+/* Restore the step's logits, because cross_entropy overwrites them with its gradient. */
 static bool bench_kernels_logits(void *context, struct err *err)
 {
     struct kernels *kernels = context;
@@ -158,7 +158,7 @@ static bool bench_kernels_sum_squares(void *context, struct err *err)
     return bench_kernels_check(kernels, err);
 }
 
-/* One tensor as large as all of them: the order of the sum costs the same. */
+/* One tensor as large as all of them; the order of the sum costs the same. */
 static bool bench_kernels_norms_float(void *context, struct err *err)
 {
     struct kernels *kernels = context;

@@ -1,4 +1,4 @@
-/* bench_products.c - the matrix products of a step and what they count; see bench_products.h. */
+/* bench_products.c - the matrix products of a step and their cost; see bench_products.h. */
 #include "worker/bench/bench_products.h"
 
 #include "kernels/measure.h"
@@ -18,7 +18,7 @@ const struct lap_name lap_names[LAPS] = {
     [LAP_UPDATE] = {"norm, clip, update", "update"},
 };
 
-/* Of a packed sequence that starts with no state: the positions that multiply one. */
+/* Positions of a packed sequence, starting without a state, that multiply a state. */
 static double bench_products_with_state(const struct sequence *seq)
 {
     return seq->N - seq->B;
@@ -81,7 +81,7 @@ static bool bench_products_run(void *context, struct err *err)
     return run->backend->op->check(run->backend, err);
 }
 
-/* `count` floats in (-1, 1): zeroes could be quicker than what a step multiplies. */
+/* `count` floats in (-1, 1): zeroes could be faster than a step's real values. */
 static float *bench_products_operand(struct backend *backend, size_t count, struct err *err)
 {
     float *host = malloc(count * sizeof *host), *operand = NULL;
@@ -109,7 +109,7 @@ static bool bench_products_run_library(void *context, struct err *err)
     return run->backend->op->measure->matmul_run(run->matmul, err);
 }
 
-/* The quicker of both ways; a way that the library has not is left out. */
+/* The faster of both ways; a way that the library lacks is skipped. */
 static bool bench_products_time_library(struct backend *backend, const struct gemm *gemm, double seconds, double *ms,
                                         struct err *err)
 {

@@ -1,7 +1,7 @@
-/* bench_ring.c - forks the ranks of a ring, hands their endpoints round, and collects their times.
+/* bench_ring.c - fork the ranks of a ring, pass their endpoints around, and collect their times.
  *
- * Parent and rank talk over a socket pair: the rank says its endpoint, is told all of them, and answers each number of
- * sums with its times. A rank ends when its parent's end is closed, also when the parent was killed. */
+ * Parent and rank talk over a socket pair. The rank sends its endpoint, receives all endpoints, and answers each
+ * requested number of sums with its times. A rank ends when the parent's end closes, even if the parent was killed. */
 #include "worker/bench/bench_ring.h"
 
 #include "proto/base/clock.h"
@@ -28,7 +28,7 @@ struct bench_ring {
     struct curve_keys keys[BENCH_RING_RANKS];
 };
 
-/* What a rank answers. */
+/* A rank's answer. */
 struct times {
     double ms, cpu_ms;
 };
@@ -77,7 +77,7 @@ static int bench_ring_by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The ranks set out together: behind a sum of one element. */
+/* All ranks start a burst together, because it follows a sum of one element. */
 static bool bench_ring_time_burst(struct member *member, uint32_t sums, struct times *times)
 {
     struct err err;
@@ -126,7 +126,7 @@ static void *bench_ring_loop(void *loop)
     return NULL;
 }
 
-/* The loop of a worker, which lets nobody but the predecessor in. */
+/* A worker's loop, which accepts only the predecessor. */
 static struct zap *bench_ring_check_keys(struct member *member, void *zmq_context)
 {
     struct err err;
@@ -159,7 +159,7 @@ static void bench_ring_member(struct member *member)
             if (!bench_ring_time_burst(member, sums, &times) || !bench_ring_write(member->line, &times, sizeof times))
                 break;
         }
-    /* The parent sees the line closed. Other ranks may be gone, so nothing is waited for. */
+    /* The parent sees that the line is closed. Other ranks may have exited, so do not wait for anything. */
     _exit(0);
 }
 
@@ -193,7 +193,7 @@ static bool bench_ring_fork(struct bench_ring *bench, uint32_t rank, struct err 
     return true;
 }
 
-/* Hand the endpoints round. */
+/* Send all endpoints to all ranks. */
 static bool bench_ring_introduce(struct bench_ring *bench, struct err *err)
 {
     struct endpoints all = {0};

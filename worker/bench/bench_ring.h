@@ -1,10 +1,10 @@
 /* bench_ring.h - the speed of the ring's all-reduce between processes of this host.
  *
- * A measured ring is a process for each rank, which sums the same array again and again when asked. It is opened, asked
- * for bursts, with pauses in which others may be measured, and closed, which ends the processes. One thread; opened
- * before that thread's process has made a ZeroMQ context, since the ranks are forked from it. */
-#ifndef LSTMQ_BENCH_RING_H
-#define LSTMQ_BENCH_RING_H
+ * A ring has one process for each rank, which sums the same array repeatedly on request. It is opened, measured in
+ * bursts with pauses for other measurements, and closed, which ends the processes. The caller owns it. One thread. Open
+ * it before the process makes a ZeroMQ context, because the ranks are forked. */
+#ifndef LSTMQ_WORKER_BENCH_BENCH_RING_H
+#define LSTMQ_WORKER_BENCH_BENCH_RING_H
 
 #include "kernels/collective.h"
 #include "worker/collective/ring.h"
@@ -12,17 +12,17 @@
 enum { BENCH_RING_RANKS = 16 };
 
 struct bench_ring_options {
-    uint32_t ranks; /* 2..BENCH_RING_RANKS                             */
-    size_t count;   /* elements                                        */
+    uint32_t ranks; /* 2..BENCH_RING_RANKS */
+    size_t count;   /* elements */
     enum collective_element element;
-    const char *bind; /* as in struct ring_options                        */
-    bool keys;        /* with CURVE                                        */
+    const char *bind; /* as in struct ring_options */
+    bool keys;        /* with CURVE */
 };
 
-/* Of one all-reduce, from when all ranks are ready. */
+/* Of one all-reduce, from the moment when all ranks are ready. */
 struct bench_ring_result {
-    double ms;     /* median wall time of a burst's, on rank 0               */
-    double cpu_ms; /* mean processor time, all threads of all ranks together */
+    double ms;     /* median wall time in a burst, on rank 0 */
+    double cpu_ms; /* mean processor time, over all threads of all ranks */
 };
 
 struct bench_ring;

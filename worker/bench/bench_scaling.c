@@ -1,4 +1,4 @@
-/* bench_scaling.c - a step's work shared out over more threads than there are cores; see bench_scaling.h. */
+/* bench_scaling.c - predict a step on more threads than there are cores; see bench_scaling.h. */
 #include "worker/bench/bench_scaling.h"
 
 #include "kernels/measure.h"
@@ -8,13 +8,13 @@
 
 const int scaling_threads[SCALES] = {1, 2, 8, 32};
 
-/* Where in it the one and the two threads stand, whose steps are timed too. */
+/* Indices of one and of two threads, whose steps are timed too. */
 enum { ONE, TWO };
 
-/* Times that the two take turns, and calls of a team for nothing. */
+/* Rounds of alternating measurements, and empty calls of a team. */
 enum { ROUNDS = 3, CALLS = 2000 };
 
-/* Floats read to see how fast memory is: more than a core's own caches hold. */
+/* Floats to read for the speed of memory: more than a core's own caches hold. */
 enum { READ_FLOATS = 32 << 20 };
 
 /* ---- bytes ---- */
@@ -25,7 +25,7 @@ static void bench_scaling_count_bytes(struct scaling *scaling, const struct benc
     const struct step_counts *counts = &steps->counts;
     double V = shape->tgt_vocab, E = shape->E, H = shape->H, G = shape->G, F = sizeof(float);
     double n = counts->n, u = counts->u + counts->v, positions = n + counts->m + (double)steps->training.batch.B;
-    /* Each tile of positions goes over the projection anew. */
+    /* Each tile of positions reads the projection again. */
     double tiles = ceil(n / network_logit_tile((int)ceil(n))), elements = (double)steps->training.model->elements;
     double weights = 2 * G * H, inputs = 2 * G * E, rows = shape->src_vocab + V;
     const struct {
@@ -50,7 +50,7 @@ static void bench_scaling_count_bytes(struct scaling *scaling, const struct benc
 
 /* ---- counting ---- */
 
-/* One round of the batches, watched, with the threads of place `at`. */
+/* One round of the batches, watched, with the number of threads at index `at`. */
 static bool bench_scaling_watch(struct scaling *scaling, int at, struct bench_steps *steps, struct err *err)
 {
     struct backend *backend = steps->training.backend;
@@ -100,7 +100,7 @@ static void bench_scaling_call(struct scaling *scaling, struct backend *backend)
     scaling->call = (double)(clock_ns() - begin) / 1e6 / CALLS;
 }
 
-/* Steps of one thread, and where there are cores for them of two, in turns. */
+/* Alternate steps of one thread and, with enough cores, of two. */
 static bool bench_scaling_take_turns(struct bench_steps *one, struct bench_steps *two, bool both, double seconds,
                                      struct err *err)
 {
@@ -114,7 +114,7 @@ static bool bench_scaling_take_turns(struct bench_steps *one, struct bench_steps
     return ok;
 }
 
-/* One and two threads: their shares, and their times. */
+/* Shares and times of one and of two threads. */
 static bool bench_scaling_time(struct scaling *scaling, const struct bench *bench, struct bench_data *data,
                                struct err *err)
 {
@@ -225,7 +225,7 @@ bool scaling_measure(struct scaling *scaling, const struct bench *bench, struct 
     return ok;
 }
 
-/* ---- what is shown ---- */
+/* ---- output ---- */
 
 static double bench_scaling_serial(const struct scaling *scaling)
 {
@@ -235,7 +235,7 @@ static double bench_scaling_serial(const struct scaling *scaling)
     return serial;
 }
 
-/* Of the thread that has most, in a step. */
+/* Of the busiest thread, in a step. */
 static double bench_scaling_busiest_flops(const struct scaling *scaling, int at)
 {
     double sum = 0;
@@ -275,13 +275,13 @@ static double bench_scaling_tokens(const struct scaling *scaling, int at)
     return 1e3 * scaling->tokens / scaling->step[at];
 }
 
-/* GB/s that all threads together want. */
+/* GB/s that all threads together need. */
 static double bench_scaling_wanted(const struct scaling *scaling, int at)
 {
     return bench_scaling_bytes(scaling) / scaling->step[at] / 1e6;
 }
 
-/* A figure in the six columns it has: with fewer decimals, then in thousands, where it would take more. */
+/* A figure in its six columns: with fewer decimals, or in thousands, if it would take more. */
 static void bench_scaling_figure(struct buffer *out, double figure, int decimals)
 {
     while (decimals > 0 && figure >= (decimals == 1 ? 9999.95 : 999.995))

@@ -1,18 +1,25 @@
-/* bench_scaling.h - what a step of training would take on more cores than there are, by counting.
+/* bench_scaling.h - predict a training step on more cores than this machine has, by counting.
  *
- * A team of T threads is opened, whatever the number of cores, and takes steps while its jobs are watched
- * (kernels/sharing.h): so the parts are those that T threads really get, and a phase that comes in fewer parts than
- * there are threads cannot use more. Of each phase, with one thread:
- *   serial   what runs outside any job, ms
- *   one      all of it, ms
+ * A team of T threads is opened, for any number of cores, and takes steps while its jobs are watched
+ * (kernels/sharing.h). So the parts are those that T threads really get; a phase with fewer parts than threads cannot
+ * use more. For each phase, with one thread:
+ *
+ *   serial   time outside any job, ms
+ *   one      whole time, ms
+ *
  * and with T threads:
- *   share    of the work of its jobs, what the thread that ends last would have, had each a core of its own
- *   jobs     how many a step hands to more than one thread
+ *
+ *   share    the part of its jobs' work that the slowest thread has, if each has its own core
+ *   jobs     jobs of a step that go to more than one thread
  *   ms(T)  = serial + (one - serial) share(T) + jobs(T) (T - 1) call
- * where `call` is what it costs here to call one other thread for nothing and wait until it has come. What happens between phases is serial. Memory
- * is taken to keep up; the bytes a step moves by formula, and what this machine reads, are there to judge that by. */
-#ifndef LSTMQ_BENCH_SCALING_H
-#define LSTMQ_BENCH_SCALING_H
+ *
+ * `call` is the cost of calling one other thread without work and waiting for it. Time between phases is serial. The
+ * model assumes that memory keeps up. The bytes that a step moves, by formula, and this machine's read speed are shown,
+ * so that a reader can judge that.
+ *
+ * Plain memory of the caller. One compute thread. */
+#ifndef LSTMQ_WORKER_BENCH_BENCH_SCALING_H
+#define LSTMQ_WORKER_BENCH_BENCH_SCALING_H
 
 #include "worker/bench/bench_steps.h"
 
@@ -23,26 +30,26 @@ extern const int scaling_threads[SCALES];
 #define SCALING_FORMULA "ms(T) = serial + (one - serial) share(T) + jobs(T) (T - 1) call"
 
 struct scaling_lap {
-    double flops, bytes;  /* of a step; each array counted once for each operation that goes over it, fp32 */
-    double whole;         /* of the bytes, those that every thread reads for itself                        */
-    double one, serial;   /* ms                                                                            */
-    double share[SCALES]; /* 1 with one thread                                                             */
-    double jobs[SCALES];  /* a step                                                                        */
-    double ms[SCALES];    /* predicted                                                                     */
+    double flops, bytes;  /* of a step; each array counts once for each operation that reads or writes it, fp32 */
+    double whole;         /* of the bytes, those that every thread reads itself */
+    double one, serial;   /* ms */
+    double share[SCALES]; /* 1 with one thread */
+    double jobs[SCALES];  /* for a step */
+    double ms[SCALES];    /* predicted */
 };
 
 struct scaling {
     struct scaling_lap lap[LAPS];
-    double tokens;         /* of a step                                                               */
-    double rest;           /* ms between laps, serial                                                 */
-    double call;           /* ms                                                                      */
-    double step[SCALES];   /* ms predicted: laps and rest; step[0] is measured                        */
-    double measured;       /* ms of a step with two threads, 0 where there is one core                */
-    double read_one, read; /* GB/s read from the last cache or memory, by one and by all of bench's threads */
+    double tokens;         /* of a step */
+    double rest;           /* ms between laps, serial */
+    double call;           /* ms */
+    double step[SCALES];   /* ms predicted: laps and rest; step[0] is measured */
+    double measured;       /* ms of a step with two threads; 0 = only one core */
+    double read_one, read; /* GB/s read from the last cache or memory, by one thread and by all of bench's threads */
 };
 
-/* Count and predict for steps of `data`, of which `steps` has taken some; false and err when a step fails. Nothing to
- * do on a backend that cannot be watched: *known is false then. */
+/* Count and predict for steps of `data`; `steps` has taken some of them. False and err: a step fails. *known = false:
+ * the backend cannot be watched. */
 bool scaling_measure(struct scaling *scaling, const struct bench *bench, struct bench_data *data,
                      const double flops[LAPS], bool *known, struct err *err);
 

@@ -1,4 +1,4 @@
-/* bench_steps.c - steps of training, taken and timed; see bench_steps.h. */
+/* bench_steps.c - take training steps and time them; see bench_steps.h. */
 #include "worker/bench/bench_steps.h"
 
 bool bench_steps_take(void *context, struct err *err)

@@ -1,26 +1,26 @@
-/* bench_train.c - steps of training: their speed, where their time goes, what the matrix products alone would take, and
- * what more cores would give. */
+/* bench_train.c - training steps: their speed, the time of each phase, the time of the matrix products alone, and the
+ * gain from more cores. */
 #include "proto/store/json_print.h"
 #include "worker/bench/bench_scaling.h"
 
 #include <string.h>
 
-/* Times that steps and products take turns, since a shared machine is faster at one moment than at another. */
+/* Rounds of alternating steps and products, because the speed of a shared machine varies. */
 enum { ROUNDS = 3 };
 
 struct train_bench {
     struct bench_steps steps;
-    struct timing step;         /* medians: the mean over the rounds */
+    struct timing step;         /* median within a round, mean over the rounds */
     double lap_flops[LAPS];     /* of a step */
-    double lap_own[LAPS];       /* ms of a step's products, each run by itself, by our gemm */
-    double lap_library[LAPS];   /* the same by oneDNN; 0 = the backend has nothing beneath it */
+    double lap_own[LAPS];       /* ms of a step's products, each run alone, by our gemm */
+    double lap_library[LAPS];   /* the same by oneDNN; 0 = the backend does not use it */
     double flops, own, library; /* their sums */
     struct scaling scaling;
     bool scales;
 };
 
-/* The products of a mean step, each timed alone: no step can be faster than their sum without doing less or computing
- * them faster. */
+/* The products of a mean step, each timed alone. No step can be faster than their sum without computing less or
+ * computing them faster. */
 static bool bench_train_products(struct train_bench *bench, double seconds, struct err *err)
 {
     struct product list[PRODUCTS];

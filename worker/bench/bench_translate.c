@@ -1,9 +1,9 @@
 /* bench_translate.c - greedy decoding at several batch sizes.
  *
- * Each sentence is decoded for as many steps as its reference is long, whatever the model says, so that the work is
- * that of real text with any weights, and another program can be given the same. The weights are a checkpoint's, or as
- * they are before training. Pairs are those of a file, or drawn. What is measured is packing, encoder and decoder; not
- * text. */
+ * Each sentence is decoded for as many steps as its reference is long, whatever the model predicts. So the work is that
+ * of real text for any weights, and another program can do the same work. Weights come from a checkpoint, or are
+ * untrained. Pairs come from a file, or are drawn. Packing, encoder and decoder are measured; text processing is
+ * not. */
 #include "kernels/decode.h"
 #include "kernels/measure.h"
 #include "worker/bench/bench.h"
@@ -13,19 +13,19 @@
 
 #include <stdlib.h>
 
-/* Drawn pairs, and the batch sizes beside translate.batch. */
+/* Number of drawn pairs, and the batch sizes besides translate.batch. */
 enum { PAIRS = 1024, ONE = 1, SOME = 64 };
 
 struct decoding {
     struct translator translator; /* of --model */
-    struct model *own;            /* without it */
+    struct model *own;            /* without --model */
     const struct model *model;
     const struct config *config; /* the model's */
     struct decoder decoder;
     struct batch batch;
     struct bench_data data;
     uint16_t *ids, *lengths; /* of one batch */
-    uint32_t *order;         /* batches, shuffled: a measurement that ends early has seen long and short ones */
+    uint32_t *order;         /* batches, shuffled, so that a short measurement has long and short ones */
     int limit;
 };
 
@@ -91,10 +91,10 @@ static void bench_translate_print(struct bench *bench, size_t size, const struct
 
 /* ---- one sentence at a time ---- */
 
-/* What one sentence alone makes the backend read, by formula. */
+/* Bytes that the backend reads for one sentence alone, by formula. */
 struct reading {
     double step, screen, encoder; /* bytes for a target token: W_hh and an input's row; the projection; the encoder's */
-    size_t again; /* what is read again at every step, and stands in the caches where they can hold it */
+    size_t again;                 /* bytes read again at every step, which caches may hold */
 };
 
 static struct reading bench_translate_reading(const struct decoding *decoding)
@@ -127,8 +127,8 @@ static bool bench_translate_sweep(void *context, struct err *err)
     return true;
 }
 
-/* How much is read for a target token, and the share of the speed at which the same threads only read a buffer as large
- * as what each step reads again. */
+/* Bytes read for a target token, and the share of the speed at which the same threads only read a buffer of the size
+ * that each step reads again. */
 static bool bench_translate_bandwidth(struct bench *bench, const struct decoding *decoding, double tokens_per_s,
                                       struct err *err)
 {
@@ -208,7 +208,7 @@ static bool bench_translate_sizes(struct bench *bench, struct decoding *decoding
     return ok;
 }
 
-/* The model of --model, or one before training. */
+/* The model of --model, or an untrained one. */
 static bool bench_translate_open_model(struct decoding *decoding, const struct bench *bench, struct err *err)
 {
     if (bench->config.translate_model[0] != '\0') {

@@ -9,8 +9,8 @@
 #include <unistd.h>
 #include <zmq.h>
 
-/* Messages that wait for the network. Few, since a piece of a state is 1 MiB and what is said at once, PONG, stands in
- * line behind them. */
+/* Messages that wait for the network. Few, because a piece of a state is 1 MiB, and an urgent PONG waits behind
+ * them. */
 enum { LINK_QUEUE = 4 };
 
 static bool link_set(void *socket, int option, int value)
@@ -43,12 +43,12 @@ bool link_listen(struct link *link, enum monitor_news *news, struct err *err)
     if (!monitor_take(link->monitor, news, err))
         return false;
     if (*news == MONITOR_STANDS && link->stands)
-        *news = MONITOR_SAME; /* a link never stands twice */
+        *news = MONITOR_SAME; /* a link is connected only once */
     link->stands = *news == MONITOR_STANDS || (link->stands && *news != MONITOR_BROKE);
     return true;
 }
 
-/* "tcp://HOST:PORT" in two; brackets around an IPv6 address are taken off. */
+/* Split "tcp://HOST:PORT"; removes the brackets of an IPv6 address. */
 static bool link_host_and_port(const char *endpoint, char host[256], char port[16], struct err *err)
 {
     const char *begin = strncmp(endpoint, "tcp://", 6) == 0 ? endpoint + 6 : NULL;
@@ -62,7 +62,7 @@ static bool link_host_and_port(const char *endpoint, char host[256], char port[1
     return true;
 }
 
-/* A UDP socket that is connected sends nothing, but knows its own address. */
+/* A connected UDP socket sends nothing, but knows its own address. */
 static bool link_own_address(const struct addrinfo *to, char *text, size_t size)
 {
     struct sockaddr_storage own;

@@ -1,4 +1,4 @@
-/* parcel.c - frames moved whole or not at all; see parcel.h. */
+/* parcel.c - move frames completely or not at all; see parcel.h. */
 #include "worker/cluster/parcel.h"
 
 #include <errno.h>
@@ -51,7 +51,7 @@ bool parcel_receive(void *socket, bool wait, struct parcel *parcel, struct err *
                    MESSAGE_FRAMES, MESSAGE_BYTES);
 }
 
-/* Whether frame i went out; the first decides for all: libzmq counts its queues in whole messages. */
+/* Whether frame i was sent. The first frame decides for all, because libzmq counts whole messages. */
 static bool parcel_send_part(void *socket, struct parcel *parcel, size_t i)
 {
     int sent;

@@ -1,4 +1,4 @@
-/* roll.c - lines to names; see roll.h. */
+/* roll.c - parse the lines of PEERS; see roll.h. */
 #include "worker/cluster/roll.h"
 
 #include "proto/wire/auth/curve.h"

@@ -1,8 +1,7 @@
-/* session.c - the conversation as a whole: HELLO and WELCOME, STOP, DISMISS, and who handles which message; see session.h
- * and PROTOCOL.md.
+/* session.c - HELLO and WELCOME, STOP, DISMISS, and the handler of each message; see session.h and PROTOCOL.md.
  *
- * What comes from the socket was checked by itself (message_check). Here it is checked against where the session
- * stands: a message out of its turn ends it. */
+ * message_check has checked each message alone. Here it is checked against the session's state: a message at the wrong
+ * time ends the session. */
 #include "worker/cluster/session.h"
 
 #include "proto/base/log.h"
@@ -32,15 +31,15 @@ static bool session_signal(struct session *session, enum worker_signal signal, s
     return zmq_send(session->socket, &byte, 1, 0) == 1 || socket_error(err, "cannot signal");
 }
 
-/* Forget the generation: nothing of it is waited for any more. */
+/* Forget the generation and everything that is due in it. */
 static void session_leave_generation(struct session *session)
 {
     session->ready = session->peers_due = session->state_due = false;
     session_forget_incoming(session);
 }
 
-/* The others cannot be summed with, and who is to blame is not for this rank to say: it takes its leave and comes again
- * as a new worker, with what it holds. */
+/* The collective failed, and this rank cannot know which rank is to blame. It disconnects and connects again as a new
+ * worker, with the state it holds. */
 static bool session_come_again(struct session *session, const struct err *why, struct err *err)
 {
     struct message message = {.type = MESSAGE_ERROR, .error = {.code = ERR_FAILED, .text = session_text(why->text)}};
@@ -48,7 +47,7 @@ static bool session_come_again(struct session *session, const struct err *why, s
               LOG_FIELDS(LOG_TEXT("reason", why->text), LOG_COUNT("generation", session->generation.generation)),
               "%s; joining again", why->text);
     session_leave_generation(session);
-    /* Work that waits is of the connection that is given up. */
+    /* Waiting work belongs to the connection that ends. */
     shared_stop(session->shared, session->generation.generation);
     return session_send(session, &message, err) && session_signal(session, SIGNAL_AGAIN, err);
 }
@@ -116,7 +115,7 @@ static void session_close_run(struct session *session)
     session->history_count = 0;
 }
 
-/* A run that is not the last one: nothing of that one counts any more, the numbers of its generations neither. */
+/* Begin another run than the last one: results and generation numbers of that one no longer count. */
 static bool session_open_run(struct session *session, const struct welcome *welcome, struct err *err)
 {
     struct config config;
@@ -147,7 +146,7 @@ static bool session_welcome(struct session *session, const struct welcome *welco
     return true;
 }
 
-/* ---- the end of a generation, of a run, of the conversation ---- */
+/* ---- the end of a generation, of a run, of the session ---- */
 
 static bool session_stop(struct session *session, const struct stop *stop, struct err *err)
 {
@@ -181,7 +180,7 @@ static bool session_told(struct session *session, const struct failure *failure,
 
 /* ---- messages ---- */
 
-/* Whether the message belongs to a generation that was stopped while it waited. */
+/* Whether the message belongs to a generation that ended while the message waited. */
 static bool session_is_too_late(const struct session *session, const struct message *message)
 {
     switch (message->type) {
@@ -232,7 +231,7 @@ static bool session_handle(struct session *session, const struct message *messag
     }
 }
 
-/* A parcel from the loop thread: its signal, or a message that it handed on. */
+/* A parcel from the loop thread: its signal, or a message that it forwarded. */
 static bool session_open_parcel(struct session *session, struct parcel *parcel, struct err *err)
 {
     struct frame frames[MESSAGE_FRAMES];
@@ -263,7 +262,7 @@ static bool session_converse(struct session *session, struct err *err)
     return true;
 }
 
-/* The coordinator should know why, unless it was the one to say so; it may be gone. */
+/* Tell the coordinator why, unless the coordinator ended it. Best effort: the coordinator may have disconnected. */
 static void session_say_error(struct session *session, const struct err *why)
 {
     atomic_store(&session->shared->parts, true);

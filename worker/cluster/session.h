@@ -1,25 +1,27 @@
-/* session.h - a worker's side of the conversation with a coordinator: the compute thread.
+/* session.h - a worker's side of the protocol: the compute thread.
  *
- * A session says HELLO when the loop thread signals that there is a connection, is told the run's configuration, takes,
- * builds or receives the state of each generation, does units of work in the order they come, and gives up what is of a
- * generation that is over. It keeps no files and no dataset, but over generations and connections the state and what
- * the last steps came to. Life, in PROTOCOL.md's words: HELLO, WELCOME, (GENERATION, ENDPOINT, PEERS, STATE..., READY,
- * work..., STOPPED)*, DISMISS, LEAVE.
+ * A session sends HELLO when the loop thread signals a connection. It receives the run's configuration; draws, keeps or
+ * receives the state of each generation; does units of work in order; and stops work of a generation that has ended. It
+ * keeps no files and no dataset. Across generations and connections it keeps the state and the results of the last
+ * steps.
  *
- * One function for each message: session.c has those of the conversation as a whole, session_state.c what leads from
- * GENERATION to READY, session_work.c the work. All belongs to the compute thread, `shared` excepted. */
-#ifndef LSTMQ_SESSION_H
-#define LSTMQ_SESSION_H
+ * Life, in PROTOCOL.md's words: HELLO, WELCOME, (GENERATION, ENDPOINT, PEERS, STATE..., READY, work..., STOPPED)*,
+ * DISMISS, LEAVE.
+ *
+ * One function handles each message: in session.c those of the connection, in session_state.c from GENERATION to READY,
+ * in session_work.c the work. All of it belongs to the compute thread, except `shared`. */
+#ifndef LSTMQ_WORKER_CLUSTER_SESSION_H
+#define LSTMQ_WORKER_CLUSTER_SESSION_H
 
+#include "worker/cluster/options.h"
 #include "worker/cluster/shared.h"
-#include "worker/cluster/worker.h"
 #include "worker/model/greedy.h"
 #include "worker/train/train_step.h"
 
-/* Results of the last steps that a HELLO and a STOPPED tell. */
+/* Results of the last steps that HELLO and STOPPED carry. */
 enum { SESSION_HISTORY = 1024 };
 
-/* A state file on its way in. */
+/* A state file that is being received. */
 struct incoming {
     char *bytes;
     uint64_t total, received;
@@ -31,37 +33,37 @@ struct session {
     void *socket; /* PAIR to the loop thread */
     struct backend *backend;
 
-    /* Of the conversation. */
-    uint64_t run, worker; /* of the last WELCOME; 0 = there was none       */
-    bool greeted;         /* HELLO was said, WELCOME is due                */
+    /* Of the connection. */
+    uint64_t run, worker; /* of the last WELCOME; 0 = none */
+    bool greeted;         /* HELLO was sent, WELCOME is due */
     bool dismissed;
-    bool told;  /* the coordinator said ERROR                     */
-    bool ended; /* the loop thread said so                        */
+    bool told;  /* the coordinator sent ERROR */
+    bool ended; /* the loop thread signalled the end */
 
-    /* Of the run; open once there was a WELCOME. */
+    /* Of the run; open after the first WELCOME. */
     struct training training;
     struct decoder decoder;
-    struct collective *collective; /* NULL until a generation has others in it       */
+    struct collective *collective; /* NULL until a generation has several members */
     bool held;                     /* the parameters are the state after training.step steps */
-    uint64_t branch;               /* the last generation that began with that state or computed it */
-    struct step_result *history;   /* [SESSION_HISTORY] of step s at s modulo length */
-    uint32_t history_count;        /* steps before training.step that it has         */
+    uint64_t branch;               /* the last generation that began with this state or computed it */
+    struct step_result *history;   /* [SESSION_HISTORY]; step s at index s modulo length */
+    uint32_t history_count;        /* steps before training.step in it */
 
     /* Of the generation. */
     struct generation generation;
-    bool peers_due, state_due; /* PEERS, the rest of the STATE messages          */
+    bool peers_due, state_due; /* PEERS, the remaining STATE messages */
     bool ready;
-    struct incoming incoming[2]; /* by MESSAGE_STATE_MODEL, _OPTIMIZER             */
+    struct incoming incoming[2]; /* by MESSAGE_STATE_MODEL, _OPTIMIZER */
 
-    /* Memory for work, kept. */
-    struct batch batch;          /* of validation                                  */
-    bool packed;                 /* the decoder, by the first validation after a step: parameters stay the same */
+    /* Reused memory. */
+    struct batch batch;          /* of validation */
+    bool packed;                 /* the decoder is packed, by the first validation after a step */
     struct step_result *results; /* [SESSION_HISTORY] of a span, or the history in order */
-    uint16_t *ids, *lengths;     /* of translations: [rows, limit], [rows]         */
+    uint16_t *ids, *lengths;     /* of translations: [rows, limit], [rows] */
     size_t id_capacity, length_capacity;
 };
 
-/* Converse over the pair at `endpoint` of the options' context, until the end. Its last word is SIGNAL_ENDED. */
+/* Run a session over the pair at `endpoint` of the options' context, to its end. Its last message is SIGNAL_ENDED. */
 bool session_run(const struct worker_options *options, struct worker_shared *shared, const char *endpoint,
                  struct err *err);
 
@@ -69,10 +71,10 @@ bool session_run(const struct worker_options *options, struct worker_shared *sha
 
 bool session_send(struct session *session, const struct message *message, struct err *err);
 
-/* Whether a failure only means that the generation is over: then it is given up and true is returned. */
+/* Whether a failure only means that the generation is over. Then its work is stopped, and true is returned. */
 bool session_give_up(struct session *session, struct err *err);
 
-/* Whether to leave a message of the generation out, since that one is over. */
+/* Whether the current generation is over, so that its messages must not be sent. */
 static inline bool session_is_over(const struct session *session)
 {
     return shared_is_over(session->shared, session->generation.generation);

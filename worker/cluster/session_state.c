@@ -1,8 +1,8 @@
-/* session_state.c - from GENERATION to READY: where a worker's state comes from, and how ranks find each other; see
+/* session_state.c - from GENERATION to READY: the source of a worker's state, and the rendezvous of ranks; see
  * session.h.
  *
- * What a rank waits for, the others' places (PEERS) and its own state (STATE), comes in any order. When both are there
- * the root broadcasts, where it was asked to, and the rank is ready. */
+ * PEERS (the others' endpoints) and STATE (the worker's own state) arrive in any order. When both are complete the root
+ * broadcasts, if GENERATION requires it, and the rank is ready. */
 #include "worker/cluster/session.h"
 
 #include "proto/base/fault.h"
@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Units of work a worker has room for: one to do and one to wait, so that it never waits for the coordinator. */
+/* Units of work that a worker accepts: one to do and one to wait, so that it never waits for the coordinator. */
 enum { SESSION_CREDIT = 2 };
 
 void session_forget_incoming(struct session *session)
@@ -29,7 +29,7 @@ void session_forget_incoming(struct session *session)
     }
 }
 
-/* The state is now the one after `step` steps, of which none was done here. */
+/* The state is now the one after `step` steps, none of which was done here. */
 static void session_hold(struct session *session, uint64_t step)
 {
     session->held = true;
@@ -41,8 +41,8 @@ static void session_hold(struct session *session, uint64_t step)
 
 /* ---- the others ---- */
 
-/* Where others reach this host: as asked for, else where the coordinator is reached from. Who reaches the coordinator by
- * loopback has the others on this host, where local sockets and the memory beside them cost a third of the time. */
+/* The address where others reach this host: as configured, otherwise the one from which it reaches the coordinator. If
+ * that is loopback, all workers are on this host. Local sockets with shared memory then take a third of the time. */
 static bool session_bind(const struct session *session, char bind[COLLECTIVE_ENDPOINT], struct err *err)
 {
     const char *endpoint = session->options->endpoint, *asked = session->options->config->worker_bind;
@@ -62,7 +62,7 @@ static bool session_bind(const struct session *session, char bind[COLLECTIVE_END
     return length < COLLECTIVE_ENDPOINT || err_set(err, ERR_USAGE, "worker.bind: %s is too long", asked);
 }
 
-/* A collective is opened for the first generation that has others in it, and kept. */
+/* A collective is opened for the first generation with several members, and kept. */
 static bool session_open_collective(struct session *session, struct err *err)
 {
     char bind[COLLECTIVE_ENDPOINT];
@@ -110,8 +110,8 @@ static bool session_say_endpoint(struct session *session, struct err *err)
 
 /* ---- ready ---- */
 
-/* The root's parameters and moments become everybody's. A state that is half another's is none; but who holds the same is
- * given what it has, and has it still when the root dies in the middle. */
+/* Broadcast the root's parameters and moments. A partly received state is invalid. But a rank that already holds the
+ * same state receives equal bytes, and still holds it if the root dies midway. */
 static bool session_sync(struct session *session, struct err *err)
 {
     const struct generation *generation = &session->generation;
@@ -167,7 +167,7 @@ bool session_peers(struct session *session, const struct peers *peers, struct er
 
 /* ---- the state ---- */
 
-/* What the configuration's seed draws. */
+/* The state drawn from the configuration's seed. */
 static bool session_seed(struct session *session, struct err *err)
 {
     struct training *training = &session->training;
@@ -204,7 +204,7 @@ bool session_generation(struct session *session, const struct generation *genera
     return session->peers_due ? session_say_endpoint(session, err) : session_ready(session, err);
 }
 
-/* Both files are whole: they become the state. */
+/* Both files are complete: they become the state. */
 static bool session_adopt(struct session *session, struct err *err)
 {
     struct incoming *model = &session->incoming[MESSAGE_STATE_MODEL];
@@ -229,7 +229,7 @@ bool session_state(struct session *session, const struct state *state, struct er
         return err_set(err, ERR_PROTOCOL, "STATE of step %" PRIu64 " came in a generation that begins at %" PRIu64,
                        state->step, session->generation.step);
     struct incoming *incoming = &session->incoming[state->file];
-    /* Moments are two arenas; a header is small beside them, and always below the limit that readers have for it. */
+    /* Moments are two arenas. A header is small beside them, and below every reader's limit. */
     uint64_t most = 2 * session->training.model->elements * sizeof(float) + STATE_PIECE;
     if (state->total > most)
         return err_set(err, ERR_PROTOCOL, "STATE: total %" PRIu64 " is above the %" PRIu64 " bytes of this model",

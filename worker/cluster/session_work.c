@@ -1,7 +1,7 @@
-/* session_work.c - what a worker is there for: spans, validation, its state for a checkpoint; see session.h.
+/* session_work.c - the work: spans, validation, the state for a checkpoint; see session.h.
  *
- * Each unit of work looks up between its parts (a span's steps, a validation's losses and its translations, a state's
- * pieces) whether the generation is over, and is then left where it is. */
+ * Each unit of work checks between its parts whether the generation is over, and stops there. The parts are a span's
+ * steps, a validation's losses and translations, a state's pieces. */
 #include "worker/cluster/session.h"
 
 #include "proto/base/clock.h"
@@ -38,7 +38,7 @@ static void session_remember(struct session *session, const struct step_result *
     atomic_store(&session->shared->step, training->step);
 }
 
-/* Do the steps, until the last or the generation's end. What was done stays done. */
+/* Do the steps, to the last one or the generation's end. Finished steps count. */
 static bool session_steps(struct session *session, const struct span *span, struct err *err)
 {
     struct step_result *result = session->results;
@@ -108,7 +108,7 @@ static bool session_reserve_translations(struct session *session, size_t rows, s
     return true;
 }
 
-/* Translate, and with VALIDATE_FREE score the decoder's own path. Ids are closed up to what SCORED wants. */
+/* Translate, and with VALIDATE_FREE score free running. Compacts the ids for SCORED. */
 static bool session_validate_free(struct session *session, const struct validate *validate, struct scored *scored,
                                   struct err *err)
 {
@@ -160,7 +160,7 @@ static bool session_score(struct session *session, const struct validate *valida
     return session_validate_free(session, validate, scored, err);
 }
 
-/* SCORED cannot carry other numbers. The coordinator adds the epoch to the error. */
+/* SCORED carries finite numbers only. The coordinator adds the epoch to the error. */
 static bool session_is_finite(const struct scored *scored, struct err *err)
 {
     return (isfinite(scored->forced_loss_sum) && isfinite(scored->free_loss_sum)) ||

@@ -1,9 +1,9 @@
-/* shared.h - what the two threads of a worker share beside their pair of sockets.
+/* shared.h - what the two threads of a worker share besides their pair of sockets.
  *
- * The loop thread tells here which generations are over, at once, while the compute thread may be in the middle of a
- * step or wait in a collective operation. Owned by worker_run, which outlives both uses. */
-#ifndef LSTMQ_SHARED_H
-#define LSTMQ_SHARED_H
+ * The loop thread writes here which generations are over. The compute thread sees it at once, within a step or a
+ * collective operation. Owned by worker_run, which outlives both threads' use. */
+#ifndef LSTMQ_WORKER_CLUSTER_SHARED_H
+#define LSTMQ_WORKER_CLUSTER_SHARED_H
 
 #include "kernels/collective.h"
 
@@ -11,26 +11,26 @@
 #include <stdatomic.h>
 
 struct worker_shared {
-    struct zap *zap; /* the loop thread's, for the ring's sockets; NULL where there is no ring; set before both begin */
-    struct watch *watch;   /* the loop thread's, for the ring's place; NULL where there is no ring; likewise */
-    _Atomic uint64_t over; /* generations below this one are over; UINT64_MAX = the worker ends   */
-    _Atomic uint64_t step; /* steps done; for RESIGN                                              */
-    _Atomic bool parts;    /* the compute thread ends: what it says now is its last word, and whatever becomes of the
-                              connection behind it does not matter                                */
+    /* The loop thread's, for the ring's sockets; NULL without a ring. Set before both threads begin. */
+    struct zap *zap;
+    struct watch *watch;
+    _Atomic uint64_t over; /* generations below this one are over; UINT64_MAX = the worker ends */
+    _Atomic uint64_t step; /* finished steps, for RESIGN */
+    _Atomic bool parts;    /* the compute thread is ending: after its last message a broken connection is no matter */
     pthread_mutex_t lock;
-    struct collective *collective; /* the compute thread's, for abort; NULL = none; under `lock`           */
+    struct collective *collective; /* the compute thread's, to abort it; NULL = none; protected by `lock` */
 };
 
 /* What the loop thread (l) and the compute thread (c) signal to each other; see parcel.h. */
 enum worker_signal {
-    SIGNAL_HELLO = 'h', /* l: say HELLO on a new connection                            */
-    SIGNAL_END = 'e',   /* l: come to an end                                           */
-    SIGNAL_AGAIN = 'a', /* c: the connection is to be made anew; ERROR was the last word */
-    SIGNAL_ENDED = 'd', /* c: the last that comes                                      */
+    SIGNAL_HELLO = 'h', /* l: send HELLO on a new connection */
+    SIGNAL_END = 'e',   /* l: end */
+    SIGNAL_AGAIN = 'a', /* c: connect again; ERROR was the last message */
+    SIGNAL_ENDED = 'd', /* c: the last signal */
 };
 
-/* Generations up to this one are over, UINT64_MAX: all that may come. Whatever collective operation is under way for one
- * fails. Any thread. */
+/* End all generations up to this one, UINT64_MAX: all. A collective operation of such a generation fails. Any
+ * thread. */
 static inline void shared_stop(struct worker_shared *shared, uint64_t generation)
 {
     uint64_t over = atomic_load(&shared->over), wanted = collective_after(generation);
@@ -42,8 +42,8 @@ static inline void shared_stop(struct worker_shared *shared, uint64_t generation
     pthread_mutex_unlock(&shared->lock);
 }
 
-/* Another run begins, which counts its generations anew: none is over, unless the worker ends. Compute thread, when it has
- * no collective. */
+/* Another run begins and counts generations from the start: none is over, unless the worker ends. Compute thread, while
+ * it has no collective. */
 static inline void shared_begin(struct worker_shared *shared)
 {
     uint64_t over = atomic_load(&shared->over);

@@ -1,8 +1,8 @@
 /* worker.c - the loop thread; see worker.h.
  *
- * Two lanes lead through it, to the compute thread and from it. A lane is a socket to read and one to write, and holds
- * the one message for which there was no room: then it is not read any more until a timer finds room, so that nothing
- * piles up here and the loop never waits. */
+ * It has two lanes, to the compute thread and from it. A lane has a socket to read and one to write, and holds the one
+ * message that the full receiver did not accept. Until a timer can send that message, the lane is not read. So nothing
+ * piles up here, and the loop never waits. */
 #include "worker/cluster/worker.h"
 
 #include "kernels/backend.h"
@@ -12,7 +12,7 @@
 #include "proto/wire/watch.h"
 #include "worker/cluster/link.h"
 #include "worker/cluster/parcel.h"
-#include "worker/cluster/patience.h"
+#include "worker/cluster/reconnect.h"
 #include "worker/cluster/roll.h"
 #include "worker/cluster/session.h"
 
@@ -23,19 +23,19 @@
 #include <unistd.h>
 
 enum {
-    RETRY_MS = 1,           /* until a full queue is looked at again                      */
-    TICK_MS = 100,          /* between looks at the clock                                 */
-    QUEUE = 4096,           /* messages for the compute thread; credit keeps it near empty */
-    RESIGN_MS = 10000,      /* from RESIGN to an end without DISMISS ...                  */
-    UPLOAD_MS = 30000,      /* ... and from the last piece of a state, which a slow line may still have to carry */
-    LAST_WORDS_MS = 1000,   /* for what was said last to be delivered                     */
-    AGAIN_MOST = 6,         /* times that a connection which stands is given up ...       */
-    AGAIN_WITHIN_MS = 60000 /* ... in this time, before the worker ends                   */
+    RETRY_MS = 1,           /* until a full queue is tried again */
+    TICK_MS = 100,          /* between checks of the clock */
+    QUEUE = 4096,           /* messages for the compute thread; credit keeps it almost empty */
+    RESIGN_MS = 10000,      /* from RESIGN to the end without DISMISS ... */
+    UPLOAD_MS = 30000,      /* ... and from the last piece of a state, which a slow line may still carry */
+    LAST_WORDS_MS = 1000,   /* for the last messages to be delivered */
+    AGAIN_MOST = 6,         /* reconnections of a working connection ... */
+    AGAIN_WITHIN_MS = 60000 /* ... within this time, before the worker ends */
 };
 
 struct lane {
     struct parcel waiting;
-    bool blocked; /* it has one, and its source is not read */
+    bool blocked; /* it holds a message, and its source is not read */
     uint64_t source;
 };
 
@@ -44,25 +44,25 @@ struct worker {
     struct worker_shared shared;
     struct loop *loop;
     struct link link;
-    uint64_t monitor; /* source                                                       */
-    void *pair;       /* to the compute thread                                        */
+    uint64_t monitor; /* id in the loop */
+    void *pair;       /* to the compute thread */
     struct lane inward, outward;
-    uint64_t retry;               /* timer while a lane is blocked; 0 = none                      */
-    struct generation generation; /* the last one that came */
-    bool in_generation;           /* there was one on this connection                             */
-    bool welcomed;                /* on this connection                                           */
-    unsigned hellos;              /* asked for and not yet said; only the last is of this connection */
-    int64_t heard_ms;             /* when the coordinator was heard                               */
-    struct patience patience;     /* while there is no connection                                 */
+    uint64_t retry;               /* timer of a blocked lane; 0 = none */
+    struct generation generation; /* the last one received */
+    bool in_generation;           /* one was received on this connection */
+    bool welcomed;                /* on this connection */
+    unsigned hellos;              /* signalled and not yet sent; only the last one is for this connection */
+    int64_t heard_ms;             /* when the coordinator last sent a message */
+    struct reconnect reconnect;   /* while disconnected */
     int64_t again_ms[AGAIN_MOST];
-    unsigned again;      /* connections given up so far                               */
-    int signals;         /* signalfd, or -1                                           */
-    int64_t resigned_ms; /* when it was signalled to end, later when RESIGN went out; 0 = it was not */
-    bool resigns;        /* RESIGN is due, on this connection                         */
-    int64_t state_ms;    /* when a piece of a state went out last; 0 = none did       */
+    unsigned again;      /* reconnections so far */
+    int signals;         /* signalfd, or -1 */
+    int64_t resigned_ms; /* when a signal came, later when RESIGN was sent; 0 = no signal */
+    bool resigns;        /* RESIGN must be sent on this connection */
+    int64_t state_ms;    /* when a piece of a state was last sent; 0 = never */
     pthread_t thread;
-    bool started, ended; /* the compute thread                                        */
-    bool done;           /* what session_run returned; read after the join            */
+    bool started, ended; /* the compute thread */
+    bool done;           /* session_run's result; read after the join */
     struct err err;
 };
 
@@ -79,7 +79,7 @@ static bool worker_watch(struct worker *worker, struct lane *lane, struct err *e
     return lane->source != 0;
 }
 
-/* RESIGN, as soon as the link has room for it: a state on its way fills the queue for as long as it takes. */
+/* Send RESIGN as soon as the link's queue has space: a state in transit fills the queue. */
 static bool worker_resign(struct worker *worker, struct err *err)
 {
     if (!worker->resigns || !worker->welcomed || atomic_load(&worker->shared.parts))
@@ -92,7 +92,7 @@ static bool worker_resign(struct worker *worker, struct err *err)
     return true;
 }
 
-/* What is said to the coordinator lets a RESIGN that is due go first. */
+/* Send to the coordinator; a due RESIGN goes first. */
 static bool worker_try(struct worker *worker, struct lane *lane, struct err *err)
 {
     bool inward = lane == &worker->inward;
@@ -131,7 +131,7 @@ static bool worker_on_retry(void *context, struct err *err)
     return true;
 }
 
-/* Send what waits in the lane, or stop reading its other end until it can be sent. */
+/* Send the lane's message, or stop reading its source until it can be sent. */
 static bool worker_pass(struct worker *worker, struct lane *lane, struct err *err)
 {
     if (!worker_try(worker, lane, err))
@@ -145,7 +145,7 @@ static bool worker_pass(struct worker *worker, struct lane *lane, struct err *er
     return worker->retry != 0;
 }
 
-/* A signal takes the place of a message that still waits: it is of a connection that broke, or comes too late. */
+/* A signal replaces a waiting message, which belongs to a broken connection or comes too late. */
 static bool worker_send_signal(struct worker *worker, enum worker_signal signal, struct err *err)
 {
     if (parcel_signalled(&worker->inward.waiting) == SIGNAL_HELLO)
@@ -160,7 +160,7 @@ static bool worker_send_signal(struct worker *worker, enum worker_signal signal,
 static bool worker_connected(struct worker *worker, struct err *err)
 {
     worker->heard_ms = clock_ms();
-    patience_rest(&worker->patience);
+    reconnect_done(&worker->reconnect);
     if (worker->link.monitor != NULL)
         log_event(LOG_INFO, "connected", LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint)),
                   "connected to the coordinator at %s", worker->options->endpoint);
@@ -178,7 +178,7 @@ static bool worker_on_monitor(void *context, struct err *err)
     if (news == MONITOR_STANDS)
         return worker_connected(worker, err);
     if (news == MONITOR_UNREACHED || news == MONITOR_SILENT || news == MONITOR_REFUSED)
-        patience_failed(&worker->patience, news, monitor_is_spent(worker->link.monitor));
+        reconnect_failed(&worker->reconnect, news, monitor_is_spent(worker->link.monitor));
     if (news != MONITOR_BROKE || atomic_load(&worker->shared.parts))
         return true;
     log_event(LOG_WARN, "connection_broken", LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint)),
@@ -194,7 +194,7 @@ static bool worker_connect(struct worker *worker, struct err *err)
         socket.keys = &options->keyring->own;
         socket.server_key = options->keyring->server.key;
     }
-    patience_begin(&worker->patience);
+    reconnect_begin(&worker->reconnect);
     if (!link_open(&worker->link, socket, options->endpoint, err))
         return false;
     if (!worker->inward.blocked && !worker_watch(worker, &worker->inward, err))
@@ -206,7 +206,7 @@ static bool worker_connect(struct worker *worker, struct err *err)
     return !worker->link.stands || worker_connected(worker, err);
 }
 
-/* End what goes on, let the connection go with all that lies in it, and make another. */
+/* Stop current work, close the connection with all messages in it, and open another. */
 static bool worker_reconnect(struct worker *worker, struct err *err)
 {
     if (worker->in_generation)
@@ -223,7 +223,7 @@ static bool worker_reconnect(struct worker *worker, struct err *err)
     return worker_connect(worker, err);
 }
 
-/* The same for a connection that stands, which must not go on for ever. */
+/* Reconnect although the connection works. This must not repeat without end. */
 static bool worker_again(struct worker *worker, const struct err *why, struct err *err)
 {
     int64_t now = clock_ms(), *oldest = &worker->again_ms[worker->again % AGAIN_MOST];
@@ -247,11 +247,11 @@ static bool worker_decode(struct parcel *parcel, struct message *message)
 static void worker_pong(struct worker *worker, const struct ping *ping)
 {
     struct message pong = {.type = MESSAGE_PONG, .pong = {.time = ping->time}};
-    struct err ignored; /* a full queue says as well that there is somebody */
+    struct err ignored; /* a full queue also shows that the coordinator is connected */
     message_send(worker->link.socket, NULL, &pong, &ignored);
 }
 
-/* The rank before this one may come in. What does not fit is for the session to refuse. */
+/* Accept the previous rank on the ring's socket. The session refuses a bad message. */
 static void worker_let_in(struct worker *worker, const struct peers *peers)
 {
     uint32_t rank = worker->generation.rank, size = worker->generation.size;
@@ -263,15 +263,15 @@ static void worker_let_in(struct worker *worker, const struct peers *peers)
     roll_free(&roll);
 }
 
-/* Do what cannot wait for the compute thread. *mine: it need not hear of it; *forgotten: the coordinator does not know
- * this worker any more. */
+/* Do what cannot wait for the compute thread. *mine: the compute thread does not need it. *forgotten: the coordinator
+ * no longer knows this worker. */
 static void worker_look(struct worker *worker, struct parcel *parcel, bool *mine, struct err *forgotten)
 {
     enum message_type type = parcel_type(parcel);
     struct message message;
     bool matters = type == MESSAGE_PING || type == MESSAGE_STOP || type == MESSAGE_GENERATION ||
                    type == MESSAGE_PEERS || type == MESSAGE_WELCOME || type == MESSAGE_ERROR;
-    /* What cannot be read is for the session to refuse. */
+    /* The session refuses what cannot be decoded. */
     if (!matters || !worker_decode(parcel, &message))
         return;
     if (type == MESSAGE_PING) {
@@ -307,7 +307,7 @@ static bool worker_on_link(void *context, struct err *err)
     if (parcel->count == 0)
         return true;
     worker->heard_ms = clock_ms();
-    if (parcel_signalled(parcel) != 0) { /* the compute thread would take it for one of this thread's */
+    if (parcel_signalled(parcel) != 0) { /* the compute thread would take it for a signal of this thread */
         parcel_drop(parcel);
         return err_set(err, ERR_PROTOCOL, "the coordinator sent one byte, which is no message");
     }
@@ -333,7 +333,7 @@ static bool worker_ended(struct worker *worker)
     return true;
 }
 
-/* Whether a message may go out: what was said to a connection that broke may not. */
+/* Whether a message may be sent: not if it was meant for a broken connection. */
 static bool worker_may_go(struct worker *worker, struct parcel *parcel)
 {
     if (worker->hellos > 0 && parcel_type(parcel) == MESSAGE_HELLO)
@@ -364,7 +364,7 @@ static bool worker_on_session(void *context, struct err *err)
 
 /* ---- time and signals ---- */
 
-/* Whether one who was signalled to end waits no longer: there is nobody to let it go, or it was not let go in time. */
+/* Whether a resigning worker stops waiting: no coordinator can dismiss it, or none did in time. */
 static bool worker_waited(const struct worker *worker, int64_t now)
 {
     if (!worker->link.stands)
@@ -380,7 +380,7 @@ static bool worker_waited(const struct worker *worker, int64_t now)
 static bool worker_on_tick(void *context, struct err *err)
 {
     struct worker *worker = context;
-    int64_t now = clock_ms(), silence_ms = worker->options->config->worker_silence;
+    int64_t now = clock_ms(), silence_ms = worker->options->config->worker_heartbeat_timeout;
     bool replace;
     if (!worker_resign(worker, err))
         return false;
@@ -391,11 +391,12 @@ static bool worker_on_tick(void *context, struct err *err)
     if (worker->link.monitor == NULL || atomic_load(&worker->shared.parts))
         return true;
     if (!worker->link.stands)
-        return patience_tick(&worker->patience, &replace, err) && (!replace || worker_reconnect(worker, err));
+        return reconnect_tick(&worker->reconnect, &replace, err) && (!replace || worker_reconnect(worker, err));
     if (silence_ms > 0 && now - worker->heard_ms > silence_ms) {
         log_event(LOG_WARN, "coordinator_silent",
                   LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint), LOG_INT("ms", now - worker->heard_ms)),
-                  "nothing was heard from the coordinator for %" PRId64 " ms (worker.silence); connecting again",
+                  "nothing was heard from the coordinator for %" PRId64
+                  " ms (worker.heartbeat_timeout); connecting again",
                   now - worker->heard_ms);
         return worker_reconnect(worker, err);
     }
@@ -451,8 +452,8 @@ static bool worker_open_pair(struct worker *worker, struct err *err)
     return worker->started || err_errno(err, ERR_FAILED, "cannot start the compute thread");
 }
 
-/* Who comes into the ring's place, and what they leave there, is for the loop thread to see to. Within a process nobody
- * comes whom it did not start. */
+/* The loop thread checks which peers connect to the ring's socket and what they send. Within a process there are no
+ * foreign peers. */
 static bool worker_open_guards(struct worker *worker, struct err *err)
 {
     const struct worker_options *options = worker->options;
@@ -477,7 +478,8 @@ static bool worker_open(struct worker *worker, struct err *err)
            (worker->signals < 0 || loop_add_fd(worker->loop, worker->signals, worker_on_signal, worker, err) != 0);
 }
 
-/* The compute thread says what it failed of; this is of the loop. The coordinator may be gone. */
+/* The compute thread sends its own failures; this is for the loop's. Best effort: the coordinator may have
+ * disconnected. */
 static void worker_say_error(struct worker *worker, const struct err *why)
 {
     const struct message message = {.type = MESSAGE_ERROR,
@@ -487,8 +489,7 @@ static void worker_say_error(struct worker *worker, const struct err *why)
         message_send(worker->link.socket, NULL, &message, &ignored);
 }
 
-/* Let the compute thread come to its end, in the middle of whatever it does, and hear it out: it may wait for room to
- * speak. */
+/* Let the compute thread end, whatever it does now, and receive its messages: it may wait for space in the queue. */
 static void worker_end_compute(struct worker *worker)
 {
     struct err failure = {0};
@@ -538,7 +539,7 @@ bool worker_check(const struct config *config, struct err *err)
 
 bool worker_run(const struct worker_options *options, struct err *err)
 {
-    struct worker worker = {.options = options, .signals = -1, .patience = {.options = options}};
+    struct worker worker = {.options = options, .signals = -1, .reconnect = {.options = options}};
     pthread_mutex_init(&worker.shared.lock, NULL);
     struct err why = {0};
     bool ok = worker_open(&worker, &why) && loop_run(worker.loop, &why);

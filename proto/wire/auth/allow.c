@@ -1,4 +1,4 @@
-/* allow.c - the allow-list: read whole, sorted by key, read again when names, sizes or times have changed. */
+/* allow.c - the allow-list: read completely, sorted by key, read again when names, sizes or times have changed. */
 #include "proto/wire/auth/allow.h"
 
 #include "proto/base/buffer.h"
@@ -17,22 +17,22 @@
 
 enum { PATH_MOST = 4096, FILE_MOST = 16 << 20, KEYS_MOST = 100000, LOOKS_A_SECOND = 10 };
 
-/* A file that changed so recently may change again without another time stamp: some file systems count in steps of
- * 2 s. */
+/* A file may change twice without a new time stamp: some file systems count in steps of 2 s. So a file that changed
+ * this recently is read again. */
 enum { FRESH_S = 3 };
 
 struct keys {
-    struct curve_public *all; /* sorted by key once it is read whole */
+    struct curve_public *all; /* sorted by key after reading */
     size_t count, capacity;
 };
 
 struct allow {
     char path[PATH_MOST];
     struct keys keys;
-    uint64_t state;    /* of the files when they were last read, well or not */
-    bool fresh;        /* they had just changed then                         */
-    int64_t second_ms; /* when this second of looks began, monotonic clock   */
-    unsigned looks;    /* in it                                              */
+    uint64_t state;    /* of the files at the last reading, even if it failed */
+    bool fresh;        /* the files had changed less than FRESH_S before */
+    int64_t second_ms; /* when the current second of looks began, monotonic clock */
+    unsigned looks;    /* in that second */
 };
 
 /* ---- reading ---- */
@@ -71,7 +71,7 @@ static bool allow_parse(const char *path, char *text, struct keys *keys, struct 
     return true;
 }
 
-/* A list that other users may write to protects nothing. */
+/* A list that other users can write to protects nothing. */
 static bool allow_safe(const char *path, const struct stat *about, struct err *err)
 {
     if ((about->st_mode & S_IWOTH) == 0)
@@ -79,7 +79,7 @@ static bool allow_safe(const char *path, const struct stat *about, struct err *e
     return err_set(err, ERR_USAGE, "%s: anybody may write to it; run: chmod o-w %s", path, path);
 }
 
-/* All of a regular file as a string. */
+/* Read a whole regular file as a string. */
 static bool allow_slurp(int fd, const char *path, struct buffer *text, struct err *err)
 {
     struct stat about;
@@ -118,7 +118,7 @@ static int allow_is_public(const struct dirent *entry)
     return entry->d_name[0] != '.' && size > 4 && strcmp(entry->d_name + size - 4, ".pub") == 0;
 }
 
-/* Call `each` on the path of every .pub file of the folder, in order of name, or on `path` itself where it is a file. */
+/* Call `each` on the path of every .pub file of the folder, in order of name; or on `path`, if it is a file. */
 static bool allow_walk(const char *path, bool (*each)(const char *path, void *context, struct err *err), void *context,
                        struct err *err)
 {
@@ -174,8 +174,8 @@ static bool allow_read(const char *path, struct keys *keys, struct err *err)
 
 /* Names, sizes and times of all files. */
 struct traits {
-    uint64_t state; /* as one number; 0 where the list itself is gone */
-    time_t newest;  /* time of the last change                        */
+    uint64_t state; /* as one number; 0 = the list does not exist */
+    time_t newest;  /* time of the last change */
 };
 
 /* FNV-1a (Fowler, Noll, Vo). */
@@ -207,7 +207,7 @@ static struct traits allow_traits(const char *path)
     return allow_walk(path, allow_mix_each, &found, NULL) ? found : (struct traits){0};
 }
 
-/* Note what the files look like before they are read: what changes meanwhile is read again. */
+/* Note the files' traits before reading them, so that a change during the reading is read again. */
 static void allow_note(struct allow *allow, const struct traits *found)
 {
     allow->state = found->state;

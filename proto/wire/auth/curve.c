@@ -1,4 +1,4 @@
-/* curve.c - key files read and written, and the CURVE options of a socket. */
+/* curve.c - read and write key files, and set the CURVE options of a socket. */
 #include "proto/wire/auth/curve.h"
 
 #include "proto/base/typed.h"
@@ -26,7 +26,7 @@ void curve_clear(struct curve_keys *keys)
     explicit_bzero(keys, sizeof *keys);
 }
 
-/* A text that is too large for its bytes is decoded all the same, to others: it must come back as it was. */
+/* libzmq decodes a text beyond 32 bytes to other bytes, so the key must encode to the same text again. */
 bool curve_is_key(const char *text)
 {
     static const char alphabet[] =
@@ -77,7 +77,7 @@ static bool curve_path(char path[PATH_MOST], const char *folder, const char *nam
     return true;
 }
 
-/* A file that was not there before, whole and durable, or none. */
+/* Create a file that does not exist yet: complete and durable, or not at all. */
 static bool curve_create(const char *path, const char *text, mode_t mode, struct err *err)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
@@ -86,7 +86,7 @@ static bool curve_create(const char *path, const char *text, mode_t mode, struct
     if (fd < 0)
         return err_errno(err, ERR_IO, "%s: cannot create", path);
     size_t size = strlen(text);
-    errno = ENOSPC; /* where the write stops short */
+    errno = ENOSPC; /* for a short write */
     bool good = write(fd, text, size) == (ssize_t)size && fsync(fd) == 0;
     if (!good)
         err_errno(err, ERR_IO, "%s: cannot write", path);
@@ -107,7 +107,7 @@ static bool curve_absent(const char *path, bool force, struct err *err)
     return unlink(path) == 0 || err_errno(err, ERR_IO, "%s: cannot remove", path);
 }
 
-/* What was created must also be found after a crash. */
+/* Sync the folder, so that the new file survives a crash. */
 static bool curve_sync_folder(const char *folder, struct err *err)
 {
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -146,7 +146,7 @@ bool curve_write(const struct curve_keys *keys, const char *folder, bool force, 
 
 /* ---- reading ---- */
 
-/* The word at *at, which moves behind it: into `word` where it fits, else "". */
+/* Copy the word at *at into `word`, or "" if it does not fit, and move *at behind it. */
 static void curve_word(const char **at, char *word, size_t room)
 {
     *at += strspn(*at, " \t");
@@ -175,7 +175,7 @@ bool curve_parse_public(const char *line, struct curve_public *public, struct er
     return true;
 }
 
-/* The whole file, NUL-terminated, and its mode. */
+/* Read the whole file, NUL-terminated, and its mode. */
 static bool curve_load(const char *path, char text[FILE_MOST], mode_t *mode, struct err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -196,7 +196,7 @@ static bool curve_load(const char *path, char text[FILE_MOST], mode_t *mode, str
     return got >= 0;
 }
 
-/* The next line of *text that is neither empty nor a comment, cut off in place; NULL at the end. */
+/* The next line of *text that is neither empty nor a comment, terminated in place; NULL at the end. */
 static char *curve_line(char **text)
 {
     while (**text != '\0') {
@@ -210,7 +210,7 @@ static char *curve_line(char **text)
     return NULL;
 }
 
-/* A file of the wrong kind: name the file beside it, which has the same name but for its end. */
+/* The error for a file of the wrong kind: it names the other file of the pair. */
 static bool curve_other_kind(const char *path, const char *kind, const char *own, const char *needed, struct err *err)
 {
     size_t size = strlen(path), suffix = strlen(own);
@@ -282,7 +282,7 @@ bool curve_read_public(const char *path, struct curve_public *public, struct err
         good = err_set(err, ERR_DATA, "%s: not a public key file: it has one line beside comments", path);
     else if (!curve_parse_public(line, public, err))
         good = err_context(err, "%s", path);
-    explicit_bzero(text, sizeof text); /* a secret key may have been named by mistake */
+    explicit_bzero(text, sizeof text); /* the user may have named a secret key by mistake */
     return good;
 }
 

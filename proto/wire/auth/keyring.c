@@ -1,7 +1,7 @@
-/* keyring.c - options to keys; see keyring.h. */
+/* keyring.c - read the keys that the options name; see keyring.h. */
 #include "proto/wire/auth/keyring.h"
 
-/* True where both or none are given. */
+/* True when both are given, or neither. */
 static bool keyring_together(const char *key, const char *other, const char *name, struct err *err)
 {
     if ((key[0] == '\0') == (other[0] == '\0'))

@@ -38,7 +38,7 @@ static uint64_t refusal_hash(uint64_t hash, const char *text, size_t size)
     return hash;
 }
 
-/* Whether this line was logged a short while ago. It takes the place of the line that fell to its slot before. */
+/* Whether this line was logged within the last minute. It replaces the line that used its slot before. */
 static bool refusal_is_repeated(struct refusals *refusals, const char *address, const char *reason, int64_t now)
 {
     const char *port = strrchr(address, ':');
@@ -55,7 +55,7 @@ static bool refusal_is_repeated(struct refusals *refusals, const char *address, 
     return repeated;
 }
 
-/* Whether this second has room for a line. */
+/* Whether this second allows another line. */
 static bool refusal_has_room(struct refusals *refusals, int64_t now)
 {
     if (refusals->lines == 0 || now - refusals->since_ms >= SECOND_MS) {

@@ -4,11 +4,11 @@
  *              the same without the key, and "NULL", from a socket without keys
  *     reply:   identity | "" | "1.0" | id | "200" or "300" | text | user id | metadata
  *
- * 300 is RFC 27's temporary failure: the connection is closed and the peer tries again later, so that it comes in once its
- * key is on the list. After a 400 libzmq's clients never come back.
+ * 300 is RFC 27's temporary failure: the connection is closed and the peer tries again later, so it can connect once
+ * its key is on the list. After a 400, libzmq's clients never retry.
  *
- * Requests come from libzmq in the same process, but address, routing id and key are what the peer sent: every size is
- * looked at before a frame is read. */
+ * Requests come from libzmq in the same process, but the peer chooses address, routing id and key. So every size is
+ * checked before a frame is read. */
 #include "proto/wire/auth/zap.h"
 
 #include "proto/base/log.h"
@@ -31,18 +31,18 @@ static const char zap_open[] = "open";
 enum { KEY_BYTES = 32, REQUESTS_A_ROUND = 256, ROLE_PROPERTY = 32 };
 
 struct zap {
-    void *socket; /* ROUTER, so that one asker who has gone holds up nobody */
+    void *socket; /* ROUTER, so that one vanished requester blocks no other */
     struct loop *loop;
     uint64_t source;
     struct allow *allow;
-    char ring[CURVE_KEY]; /* "" = nobody */
+    char ring[CURVE_KEY]; /* "" = no key */
     struct refusals refusals;
     uint64_t accepted;
 };
 
 static const char *const zap_domains[ZAP_DOMAINS] = {"train", "ring", "serve", "admin"};
 
-/* The roles that each domain takes, as a set. */
+/* The roles that each domain accepts, as a set. */
 static const unsigned zap_roles[ZAP_DOMAINS] = {
     [ZAP_TRAIN] = 1U << ROLE_TRAIN | 1U << ROLE_ADMIN,
     [ZAP_SERVE] = 1U << ROLE_SERVE | 1U << ROLE_CLIENT | 1U << ROLE_ADMIN,
@@ -65,7 +65,7 @@ static bool zap_is(zmq_msg_t *frame, const char *text)
     return zmq_msg_size(frame) == strlen(text) && memcmp(zmq_msg_data(frame), text, strlen(text)) == 0;
 }
 
-/* Take a whole message; frames beyond those of a request are let go. False where there is none. */
+/* Receive a whole message, and drop frames beyond a request's. False: no message waits. */
 static bool zap_receive(void *socket, struct request *request, bool *whole)
 {
     *request = (struct request){0};
@@ -105,7 +105,7 @@ static bool zap_is_open(struct request *request)
            zap_is(&request->frames[DOMAIN], zap_open);
 }
 
-/* The peer's address as one word; it comes from libzmq, so "?" is for what it should never send. */
+/* The peer's address as one word. libzmq sends it, so "?" stands for an address that it should never send. */
 static void zap_address(struct request *request, char address[64])
 {
     zmq_msg_t *frame = &request->frames[ADDRESS];
@@ -117,7 +117,7 @@ static void zap_address(struct request *request, char address[64])
             address[i] = '?';
 }
 
-/* Whether `key` may use the request's domain; the reason for the log where not. */
+/* Whether `key` may use the request's domain; if not, the reason for the log. */
 static bool zap_judge(struct zap *zap, struct request *request, const char *key, char *reason, size_t room)
 {
     int domain = 0;
@@ -150,7 +150,7 @@ static bool zap_send(void *socket, zmq_msg_t *copied, const char *text, bool mor
     return zmq_send(socket, text, strlen(text), flags) >= 0;
 }
 
-/* The role that the list has for a key, as ZAP has a property: sizes before name and value. A ring's keys have none.
+/* The role of a key on the list, as ZAP encodes a property: sizes before name and value. A ring's keys have no role.
  * Returns its size. */
 static size_t zap_role_property(struct zap *zap, const char *key, uint8_t property[ROLE_PROPERTY])
 {
@@ -168,7 +168,7 @@ static size_t zap_role_property(struct zap *zap, const char *key, uint8_t proper
     return (size_t)(at - property);
 }
 
-/* An asker that has gone meanwhile is no failure: the ROUTER drops what is for it. */
+/* If the requester has gone, the ROUTER drops the reply, which is no failure. */
 static void zap_reply(struct zap *zap, struct request *request, bool good, const char *user)
 {
     uint8_t property[ROLE_PROPERTY];
@@ -201,7 +201,7 @@ static void zap_answer(struct zap *zap, struct request *request)
     zap_reply(zap, request, good, good ? key : "");
 }
 
-/* So many requests a round that a flood leaves time for the loop's other sources. */
+/* At most so many requests a round, so that a flood leaves time for the loop's other sources. */
 static bool zap_ready(void *context, struct err *err)
 {
     struct zap *zap = context;
@@ -264,7 +264,7 @@ bool zap_set_server(struct zap *zap, void *socket, const struct curve_keys *keys
                     struct err *err)
 {
     const int on = 1;
-    (void)zap; /* asked for because the socket must not be without it */
+    (void)zap; /* a parameter, because the socket must not exist without the handler */
     return zap_set(socket, ZMQ_CURVE_SERVER, &on, sizeof on, err) &&
            zap_set(socket, ZMQ_CURVE_SECRETKEY, keys->secret, CURVE_KEY, err) &&
            zap_set(socket, ZMQ_ZAP_DOMAIN, zap_domains[domain], strlen(zap_domains[domain]), err);

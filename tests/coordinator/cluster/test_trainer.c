@@ -263,7 +263,7 @@ static void results_that_a_first_generation_begins_before_are_in_the_journal_no_
     assert_int_equal(ledger_end(&ledger), 9);
     begin(&second, scene_place_place.run_too);
     second.scene.config.run_resume = true;
-    second.scene.config.cluster_settle = 0;
+    second.scene.config.cluster_join_delay = 0;
     second.interrupt_at_score = 1;
     second.journal = &journal;
     second.ledger = &ledger;
@@ -400,7 +400,7 @@ static void a_diverged_run_of_a_cluster_ends_once(void **state)
     ledger_begin(&ledger, 0);
     assert_true(journal_open(&journal, scene_place_place.run, false, &origin, &ledger, NULL));
     begin(&part, scene_place_place.run);
-    part.scene.config.cluster_settle = 0;
+    part.scene.config.cluster_join_delay = 0;
     part.fake.diverges = true;
     part.journal = &journal;
     part.ledger = &ledger;

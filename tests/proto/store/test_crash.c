@@ -6,7 +6,7 @@
 #include "tests/support/fixture.h"
 
 #include "proto/base/log.h"
-#include "proto/store/links.h"
+#include "proto/store/checkpoint_links.h"
 #include "proto/store/steps.h"
 
 #include <dirent.h>

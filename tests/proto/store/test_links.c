@@ -2,7 +2,7 @@
 #include "tests/support/fixture.h"
 
 #include "proto/base/log.h"
-#include "proto/store/links.h"
+#include "proto/store/checkpoint_links.h"
 
 static void links_path(char path[FILE_PATH], const char *run, const char *name)
 {

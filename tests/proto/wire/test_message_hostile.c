@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "proto/base/buffer.h"
+#include "proto/wire/message_pack.h"
 #include "proto/wire/message_table.h"
-#include "proto/wire/pack.h"
 #include "tests/support/message_samples.h"
 
 static const char message_hostile_header_credit[] = "\x82\xa1v\x92\x01\x00\xa1t\x06";

@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #include "proto/base/config.h"
+#include "proto/wire/message_pack.h"
 #include "proto/wire/message_table.h"
-#include "proto/wire/pack.h"
 #include "worker/collective/element.h"
 #include "worker/collective/ring_parts.h"
 
@@ -201,16 +201,15 @@ static void error_codes_are_numbered_as_in_the_code(void **state)
         enum err_code code;
         const char *means;
     } codes[] = {
-        {ERR_FAILED, "failed: something outside did not work"},
+        {ERR_FAILED, "failed: something outside the program failed"},
         {ERR_IO, "a file or socket operation failed"},
         {ERR_MEMORY, "out of memory"},
         {ERR_FULL, "a bounded queue or table is full"},
         {ERR_PROTOCOL, "the other side broke this protocol, or speaks another version of it"},
-        {ERR_USAGE, "configuration that cannot be"},
+        {ERR_USAGE, "invalid configuration"},
         {ERR_DATA, "bad data"},
         {ERR_INTERRUPTED, "interrupted"},
-        {ERR_DIVERGED,
-         "training diverged: its numbers are no longer finite, and every worker would say so; the run ends"},
+        {ERR_DIVERGED, "training diverged: its numbers are not finite, on any worker; the run ends"},
     };
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
         char row[128];
@@ -228,23 +227,25 @@ static void protocol_page_hex(const struct frame *frame, int number)
     protocol_page_holds_once(protocol_page_page, text);
 }
 
-/* What the page says that a peer can expect of one who was told nothing else. */
+/* Built-in values that the page states. */
 static void options_have_the_values_of_the_page(void **state)
 {
     (void)state;
     struct config config;
     char text[128];
     config_defaults(&config);
-    snprintf(text, sizeof text, "every `cluster.ping` (%" PRId64 " ms)", config.cluster_ping);
+    snprintf(text, sizeof text, "every `cluster.heartbeat` (%" PRId64 " ms)", config.cluster_heartbeat);
     protocol_page_holds_once(protocol_page_page, text);
-    snprintf(text, sizeof text, "for `cluster.timeout` (%g s)", (double)config.cluster_timeout / 1000);
+    snprintf(text, sizeof text, "for `cluster.heartbeat_timeout` (%g s)",
+             (double)config.cluster_heartbeat_timeout / 1000);
     protocol_page_holds_once(protocol_page_page, text);
-    snprintf(text, sizeof text, "| `cluster.timeout`, %g s;", (double)config.cluster_timeout / 1000);
+    snprintf(text, sizeof text, "| `cluster.heartbeat_timeout`, %g s;",
+             (double)config.cluster_heartbeat_timeout / 1000);
     protocol_page_holds_once(protocol_page_page, text);
-    snprintf(text, sizeof text, "for `worker.silence` (an option of the worker's, %g s)",
-             (double)config.worker_silence / 1000);
+    snprintf(text, sizeof text, "for `worker.heartbeat_timeout` (an option of the worker's, %g s)",
+             (double)config.worker_heartbeat_timeout / 1000);
     protocol_page_holds_once(protocol_page_page, text);
-    snprintf(text, sizeof text, "`worker.patience` (%" PRId64 " s)", config.worker_patience);
+    snprintf(text, sizeof text, "`worker.reconnect_timeout` (%" PRId64 " s)", config.worker_reconnect_timeout);
     protocol_page_holds_once(protocol_page_page, text);
 }
 

@@ -310,7 +310,7 @@ static void a_silent_coordinator_is_asked_anew(void **state)
     struct fake fake;
     (void)state;
     fake_open(&fake, false, REDUCE_EXACT);
-    fake.config.worker_silence = 300;
+    fake.config.worker_heartbeat_timeout = 300;
     fake_start(&fake, 0, 1);
     fake.members[0].route.size = 0;
     assert_int_equal(fake_expect(&fake, MESSAGE_HELLO), 0);
@@ -462,12 +462,12 @@ static void a_worker_without_a_coordinator_ends_when_its_patience_does(void **st
     struct err err;
     (void)state;
     config_defaults(&config);
-    config.worker_patience = 1;
+    config.worker_reconnect_timeout = 1;
     config.train_threads = 1;
     void *context = zmq_ctx_new();
     const struct worker_options options = {.zmq_context = context, .endpoint = "tcp://127.0.0.1:1", .config = &config};
     assert_false(worker_run(&options, &err));
-    assert_non_null(strstr(err.text, "worker.patience"));
+    assert_non_null(strstr(err.text, "worker.reconnect_timeout"));
     zmq_ctx_term(context);
 }
 

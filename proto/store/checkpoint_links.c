@@ -1,9 +1,9 @@
-/* links.c - the two links of a run, made again; see links.h.
+/* checkpoint_links.c - restore the two links of a run; see checkpoint_links.h.
  *
- * The link is made beside the folder under its partial name, and the two change places. Where a file system cannot do
- * that, the folder takes the partial name first. A folder under the partial name is therefore a copy whose link may be
+ * The link is made beside the folder under its partial name, and the two change places. On a file system that cannot do
+ * this, the folder takes the partial name first. So a folder under the partial name is a copy whose link may be
  * missing. */
-#include "proto/store/links.h"
+#include "proto/store/checkpoint_links.h"
 
 #include "proto/base/log.h"
 #include "proto/store/checkpoint.h"
@@ -26,7 +26,7 @@ struct links_copy {
     uint64_t step;
     bool resumable;
     struct manifest manifest;
-    struct err why; /* not whole */
+    struct err why; /* why it is not valid */
 };
 
 static enum links_kind links_kind(const char *path)
@@ -37,7 +37,7 @@ static enum links_kind links_kind(const char *path)
     return S_ISDIR(about.st_mode) ? LINKS_FOLDER : LINKS_OTHER;
 }
 
-/* What the folder holds. Of a damaged checkpoint the step at least, where its state can be read. */
+/* What the folder holds. For a damaged checkpoint at least its step, if its state is readable. */
 static bool links_look(const char *folder, struct links_copy *copy, struct err *err)
 {
     struct checkpoint *checkpoint = malloc(sizeof *checkpoint);
@@ -62,8 +62,8 @@ static bool links_same_file(const struct links_copy *a, const struct links_copy 
     return one == NULL || other == NULL || (one->size == other->size && one->xxh3 == other->xxh3);
 }
 
-/* Make the checkpoint that `folder` holds the run's step-N. *moved: the folder was renamed; else step-N was there
- * already, and the folder is a double of it. */
+/* Make the checkpoint in `folder` the run's step-N. *moved: the folder was renamed. Otherwise step-N existed already,
+ * and the folder is a copy of it. */
 static bool links_place(const char *run, const char *folder, const struct links_copy *copy, bool *moved,
                         struct err *err)
 {
@@ -100,7 +100,7 @@ static bool links_make(const char *path, const char *target, struct err *err)
     return symlink(target, path) == 0 || err_errno(err, ERR_IO, "%s: cannot make link", path);
 }
 
-/* Replace the folder `path` by a link to its double, `target`. */
+/* Replace the folder `path` by a link to its copy, `target`. */
 static bool links_exchange(const char *run, const char *path, const char *partial, const char *target, struct err *err)
 {
     if (!links_make(partial, target, err))
@@ -118,7 +118,7 @@ static bool links_exchange(const char *run, const char *path, const char *partia
     return folder_sync(run, err) && folder_remove(partial, err);
 }
 
-/* A folder under the partial name: settling was killed, or a copy made it of a partial link. */
+/* Settle a folder under the partial name: an earlier call was killed, or `cp -rL` copied a partial link. */
 static bool links_settle_partial(const char *run, const char *path, const char *partial, struct err *err)
 {
     char target[STEP_NAME];
@@ -129,7 +129,7 @@ static bool links_settle_partial(const char *run, const char *path, const char *
     if (copy.whole) {
         struct err why = {0};
         step_name(target, copy.step, STEP_COMMITTED);
-        /* ERR_DATA: step-N is another checkpoint, and this one never had a name. */
+        /* ERR_DATA: step-N is another checkpoint, and this one never had the name. */
         bool placed = links_place(run, partial, &copy, &moved, &why);
         if (!placed && why.code != ERR_DATA)
             return err_set(err, why.code, "%s", why.text);

@@ -1,17 +1,17 @@
-/* pack.c - the guard that stands before msgpack-c, and the reader and writer of maps. */
-#include "proto/wire/pack.h"
+/* message_pack.c - the check before msgpack-c, and the reader and writer of maps. */
+#include "proto/wire/message_pack.h"
 
 #include <string.h>
 
 enum head_kind { HEAD_SCALAR, HEAD_TEXT, HEAD_ARRAY, HEAD_MAP };
 
-/* The head of one object, as its first bytes tell it. */
+/* The head of one object, decoded from its first bytes. */
 struct head {
     enum head_kind kind;
-    size_t size;      /* bytes of the head itself                                    */
-    uint64_t payload; /* bytes that follow and belong to this object                 */
-    uint64_t items;   /* of a container, as it claims; a map's item is a key and a value */
-    uint64_t objects; /* that follow and belong to this container                    */
+    size_t size;      /* bytes of the head itself */
+    uint64_t payload; /* bytes of this object after its head */
+    uint64_t items;   /* claimed by a container; an item of a map is a key and a value */
+    uint64_t objects; /* of this container, still to come */
 };
 
 static uint64_t pack_big_endian(const uint8_t *bytes, size_t size)
@@ -29,7 +29,7 @@ static void pack_container(struct head *head, bool map, uint64_t items)
     head->objects = map ? items * 2 : items;
 }
 
-/* Heads of one byte: the kind and the count share it. False where the byte announces a longer head. */
+/* Heads of one byte, which hold the kind and the count. False: the byte begins a longer head. */
 static bool pack_short_head(uint8_t lead, struct head *head)
 {
     *head = (struct head){.size = 1};
@@ -46,10 +46,10 @@ static bool pack_short_head(uint8_t lead, struct head *head)
     return true;
 }
 
-/* Read the head at `bytes`, of which `left` remain. */
+/* Read the head at `bytes`; `left` bytes remain. */
 static bool pack_head(const uint8_t *bytes, size_t left, struct head *head, struct err *err)
 {
-    /* For 0xc4..0xdf: bytes of the length that follows the lead byte, and bytes of payload beside that length. */
+    /* For 0xc4..0xdf: bytes of the length that follows the lead byte, and payload bytes besides that length. */
     static const uint8_t lengths[] = {1, 2, 4, 1, 2, 4, 0, 0, 0, 0, 0, 0, 0, 0,
                                       0, 0, 0, 0, 0, 0, 0, 1, 2, 4, 2, 4, 2, 4};
     static const uint8_t fixed[] = {0, 0, 0, 1, 1, 1, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 2, 3, 5, 9, 17};
@@ -100,7 +100,7 @@ static bool pack_is_utf8(const uint8_t *bytes, size_t size)
     return true;
 }
 
-/* What must hold of a head and its payload, `left` bytes after the head remaining. */
+/* Rules for a head and its payload; `left` bytes remain after the head. */
 static bool pack_head_allowed(const struct head *head, const uint8_t *payload, size_t left, struct err *err)
 {
     if (head->payload > left)
@@ -116,10 +116,10 @@ static bool pack_head_allowed(const struct head *head, const uint8_t *payload, s
     return true;
 }
 
-/* Walk over all objects in `bytes` and allow exactly one, whole, within the limits. */
+/* Walk over all objects in `bytes`. Accept exactly one complete object within the limits. */
 static bool pack_guard(const uint8_t *bytes, size_t size, struct err *err)
 {
-    uint64_t pending[PACK_DEPTH + 1] = {1}; /* objects still to come at each level; level 0 is the frame */
+    uint64_t pending[PACK_DEPTH + 1] = {1}; /* objects to come at each level; level 0 is the frame */
     size_t level = 0, at = 0;
     while (pending[level] > 0) {
         if (at == size)
@@ -145,13 +145,13 @@ static bool pack_guard(const uint8_t *bytes, size_t size, struct err *err)
     return true;
 }
 
-/* msgpack-c gives an empty text no address, which memcmp must not see. */
+/* msgpack-c gives an empty text a NULL address, which memcmp must not get. */
 static bool pack_same_text(const msgpack_object_str *a, const msgpack_object_str *b)
 {
     return a->size == b->size && (a->size == 0 || memcmp(a->ptr, b->ptr, a->size) == 0);
 }
 
-/* Keys of every map inside must be text and differ. The guard has bounded the depth and the number of fields. */
+/* The keys of every nested map must be text and distinct. The guard has bounded the depth and the number of fields. */
 static bool pack_keys_allowed(const msgpack_object *object, struct err *err)
 {
     if (object->type == MSGPACK_OBJECT_ARRAY) {
@@ -203,7 +203,7 @@ static void pack_fail(struct pack_reader *reader, const char *key, const char *w
     reader->failed = true;
 }
 
-/* The value of `key`, or NULL and the reader in error. */
+/* The value of `key`; NULL, with the reader in error, if it is missing. */
 static const msgpack_object *pack_value(struct pack_reader *reader, const char *key)
 {
     if (reader->failed)

@@ -1,11 +1,11 @@
-/* config_foreign.c - names that are no option here, and what they mean; see config.h. */
+/* config_names.c - other names for options: other tools', and those of older versions; see config.h. */
 #include "proto/base/config.h"
 
 #include <string.h>
 
-/* Names of other tools (OpenNMT-py, Marian, fairseq, Joey NMT, Sockeye, PyTorch) for options that mean the same here.
- * '-', '_' and '.' do not count: --batch-size and --batchsize are batch_size. */
-static const char *const foreign_names[][2] = {
+/* Names in other tools (OpenNMT-py, Marian, fairseq, Joey NMT, Sockeye, PyTorch) for options with the same meaning. '-',
+ * '_' and '.' do not count: --batch-size and --batchsize are batch_size. */
+static const char *const names_foreign[][2] = {
     {"learning_rate", "train.lr"},      {"learn_rate", "train.lr"},        {"initial_learning_rate", "train.lr"},
     {"hidden_size", "model.hidden"},    {"hidden_dim", "model.hidden"},    {"rnn_size", "model.hidden"},
     {"dim_rnn", "model.hidden"},        {"embedding_size", "model.embed"}, {"embedding_dim", "model.embed"},
@@ -22,12 +22,12 @@ static const char *const foreign_names[][2] = {
     {"log_interval", "log.every"},      {"disp_freq", "log.every"},        {"report_every", "log.every"},
 };
 
-/* Their names for the length of training, in steps. */
-static const char *const foreign_lengths[] = {"steps",          "num_steps", "train_steps",
-                                              "training_steps", "max_steps", "max_update"};
+/* Other tools' names for the length of training in steps. */
+static const char *const names_lengths[] = {"steps",          "num_steps", "train_steps",
+                                            "training_steps", "max_steps", "max_update"};
 
-/* Whether two names differ in '-', '_' and '.' at most. */
-static bool foreign_same_letters(const char *a, const char *b)
+/* Whether two names are equal apart from '-', '_' and '.'. */
+static bool names_same_letters(const char *a, const char *b)
 {
     for (;; a++, b++) {
         a += strspn(a, "-_.");
@@ -37,16 +37,31 @@ static bool foreign_same_letters(const char *a, const char *b)
     }
 }
 
+/* Keys of older versions, which stored configurations and scripts may hold. */
+static const char *const names_renamed[][2] = {
+    {"cluster.ping", "cluster.heartbeat"},          {"cluster.timeout", "cluster.heartbeat_timeout"},
+    {"cluster.settle", "cluster.join_delay"},       {"worker.patience", "worker.reconnect_timeout"},
+    {"worker.silence", "worker.heartbeat_timeout"},
+};
+
+const char *config_renamed(const char *key)
+{
+    for (size_t i = 0; i < sizeof names_renamed / sizeof names_renamed[0]; i++)
+        if (strcmp(names_renamed[i][0], key) == 0)
+            return names_renamed[i][1];
+    return NULL;
+}
+
 const char *config_foreign(const char *name)
 {
     size_t count;
     const struct option_row *rows = config_options(&count);
     for (size_t i = 0; i < count; i++)
-        if (foreign_same_letters(rows[i].key, name))
+        if (names_same_letters(rows[i].key, name))
             return rows[i].key;
-    for (size_t i = 0; i < sizeof foreign_names / sizeof foreign_names[0]; i++)
-        if (foreign_same_letters(foreign_names[i][0], name))
-            return foreign_names[i][1];
+    for (size_t i = 0; i < sizeof names_foreign / sizeof names_foreign[0]; i++)
+        if (names_same_letters(names_foreign[i][0], name))
+            return names_foreign[i][1];
     return NULL;
 }
 
@@ -54,8 +69,8 @@ bool config_is_length(const char *name)
 {
     if (strncmp(name, "train.", 6) == 0)
         name += 6;
-    for (size_t i = 0; i < sizeof foreign_lengths / sizeof foreign_lengths[0]; i++)
-        if (foreign_same_letters(foreign_lengths[i], name))
+    for (size_t i = 0; i < sizeof names_lengths / sizeof names_lengths[0]; i++)
+        if (names_same_letters(names_lengths[i], name))
             return true;
     return false;
 }
