@@ -109,6 +109,7 @@ class Members(ClusterTest):
         cluster = self.begin(workers=2, least=1, train__reduce="fp32", cluster__timeout=SILENT_MS)
         cluster.workers[1].at_step(30)
         since, sleepers = cluster.coordinator.mark(), list(cluster.workers)
+        slept_in = cluster.coordinator.happened("generation_active")[-1]["generation"]
         for worker in sleepers:
             worker.send(signal.SIGSTOP)
         for worker in sleepers:
@@ -118,7 +119,8 @@ class Members(ClusterTest):
         for worker in sleepers:
             worker.send(signal.SIGCONT)
         for worker, mark in zip(sleepers, marks):
-            cluster.coordinator.event("state_outdated", since, worker=worker.number(mark), generation=1)
+            cluster.coordinator.event("state_outdated", since, worker=worker.number(mark),
+                                      generation=slept_in)
         cluster.generation(3, since)
         cluster.finished()
 
