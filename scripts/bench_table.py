@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""bench_table.py ROUNDS --target NAME=RATIO... [--heading TEXT] [--profile FILE] [--note TEXT]... [--write-readme README] - the table
+"""bench_table.py ROUNDS --target NAME=RATIO... [--heading TEXT] [--profile FILE] [--note TEXT]... [--write-page PAGE] - the table
 of bench_pytorch.sh, out of what it measured.
 
 ROUNDS has a line for each measurement: ROW SIDE VALUE, where ROW is one of the names below, SIDE lstmq or the name of a way that
 PyTorch was run, VALUE target tokens/s; the first of a row and side is of the first round, and so on. PyTorch's best way counts, by
-its median. Printed are medians, the ratio of the medians and the ratio of each round. With --write-readme the table also takes the
-place of what stands between README's two lines <!-- bench --> and <!-- /bench -->, with the profile of a step below it. The exit
+its median. Printed are medians, the ratio of the medians and the ratio of each round. With --write-page the table also takes the
+place of what stands between the page's two lines <!-- bench --> and <!-- /bench -->, with the profile of a step below it. The exit
 status is 1 when a ratio misses its target, which is then named on stderr."""
 
 import argparse
@@ -69,12 +69,12 @@ def memory(rows):
             [f"memory: {name}: {value:.0f} MB, the target is {most}" for name, value, most in known if value > most])
 
 
-def write_readme(path, text):
+def write_page(path, text):
     with open(path, encoding="utf-8") as file:
-        readme = file.read()
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
+        page = file.read()
+    if page.count(BEGIN) != 1 or page.count(END) != 1:
         sys.exit(f"{path} has no place for the table: it stands between {BEGIN} and {END}")
-    before, rest = readme.split(BEGIN)
+    before, rest = page.split(BEGIN)
     after = rest.split(END)[1]
     with open(path, "w", encoding="utf-8") as file:
         file.write(f"{before}{BEGIN}\n{text}\n{END}{after}")
@@ -87,7 +87,7 @@ def main():
     parser.add_argument("--heading", default="")
     parser.add_argument("--note", action="append", default=[])
     parser.add_argument("--profile", action="append", default=[])
-    parser.add_argument("--write-readme")
+    parser.add_argument("--write-page")
     options = parser.parse_args()
     targets = {name: float(ratio) for name, ratio in (target.split("=") for target in options.target)}
 
@@ -105,8 +105,8 @@ def main():
     for path in options.profile:
         with open(path, encoding="utf-8") as file:
             text += ["", "```text", file.read().rstrip(), "```"]
-    if options.write_readme:
-        write_readme(options.write_readme, "\n".join(text))
+    if options.write_page:
+        write_page(options.write_page, "\n".join(text))
     print(*missed, sep="\n", end="\n" if missed else "", file=sys.stderr)
     sys.exit(bool(missed))
 
