@@ -14,10 +14,10 @@
 # expert's has a malloc that keeps its memory and no denormals. --with 'COMMAND' runs each measurement through a command, such as
 # 'taskset -c 2,3'.
 #
-# Printed are target tokens/s, the ratio of the medians and the ratio of each round, and lstmq's peak memory; --write-docs puts
-# them into docs/performance.md, with the profile of a step. The exit status is 1 when a target is missed: fp32 1.7, as-written 5, bf16 1.6,
-# bf16-fp32 2.3 (bf16 against PyTorch's fp32), decode 1.7 (the better of 64 and 256 on either side), one 8, unless --target gives
-# another; 250 MB for training, 120 MB for decoding.
+# Printed are target tokens/s, the ratio of the medians and the ratio of each round, and lstmq's peak memory;
+# --write-docs puts them into docs/performance.md, with the profile of a step. The exit status is 1 when a target is missed:
+# fp32 1.7, as-written 5, bf16 1.6, bf16-fp32 2.3 (bf16 against PyTorch's fp32), decode 1.7 (the better of 64 and 256
+# on either side), one 8, unless --target gives another; 250 MB for training, 120 MB for decoding.
 #
 # PyTorch 2.11 is installed by pip into .venv in the checkout, once; PYTHON_TORCH=/path/to/python takes one that is there
 # already. LSTMQ=/path/to/lstmq takes a program that is built already. LSTMQ_DATA is as for scripts/data.sh.

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""bench_table.py ROUNDS --target NAME=RATIO... [--heading TEXT] [--profile FILE] [--note TEXT]... [--write-page PAGE] - the table
-of bench_pytorch.sh, out of what it measured.
+"""bench_table.py ROUNDS --target NAME=RATIO... [OPTIONS] - the table of bench_pytorch.sh, out of what it measured.
 
-ROUNDS has a line for each measurement: ROW SIDE VALUE, where ROW is one of the names below, SIDE lstmq or the name of a way that
-PyTorch was run, VALUE target tokens/s; the first of a row and side is of the first round, and so on. PyTorch's best way counts, by
-its median. Printed are medians, the ratio of the medians and the ratio of each round. With --write-page the table also takes the
-place of what stands between the page's two lines <!-- bench --> and <!-- /bench -->, with the profile of a step below it. The exit
-status is 1 when a ratio misses its target, which is then named on stderr."""
+ROUNDS has a line for each measurement: ROW SIDE VALUE, where ROW is one of the names below, SIDE lstmq or the name of
+a way that PyTorch was run, VALUE target tokens/s; the first of a row and side is of the first round, and so on.
+PyTorch's best way counts, by its median. Printed are medians, the ratio of the medians and the ratio of each round.
+With --write-page the table also takes the place of what stands between the page's two lines <!-- bench --> and
+<!-- /bench -->, with the profile of a step below it. The exit status is 1 when a ratio misses its target, which is
+then named on stderr."""
 
 import argparse
 import sys
+import textwrap
 from statistics import median
 
 # name of the target, its row as shown, measurement of lstmq, measurement of PyTorch
@@ -26,6 +27,7 @@ COMPARED = (
 # measurement, what it is, the most it may be, MB
 MEMORY = (("memory-train", "training", 250), ("memory-decode", "decoding", 120))
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+LINE_LENGTH = 120
 
 
 def read(path):
@@ -97,10 +99,8 @@ def main():
     missed += too_much
     text = [options.heading, "", "| target tokens/s | PyTorch | lstmq | ratio | each round | target |", "|---|---|---|---|---|---|",
             *table]
-    for note in filter(None, [used, *options.note]):
-        text += ["", note]
-    if missed:
-        text += ["", "Missed: " + "; ".join(missed) + "."]
+    for note in filter(None, [used, *options.note, missed and f"Missed: {'; '.join(missed)}."]):
+        text += ["", *textwrap.wrap(note, LINE_LENGTH, break_on_hyphens=False)]
     print(*text, sep="\n")
     for path in options.profile:
         with open(path, encoding="utf-8") as file:
