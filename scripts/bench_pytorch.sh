@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # bench_pytorch.sh [--rounds N] [--epochs N] [--threads N] [--seconds N] [--target NAME=RATIO]... [--with COMMAND]
-#                  [--write-readme] [train|as-written|bf16|decode]... - compare lstmq to PyTorch, on the same pairs and
+#                  [--write-docs] [train|as-written|bf16|decode]... - compare lstmq to PyTorch, on the same pairs and
 #                  with the same number of threads.
 #
 #   train       the notebook recipe in fp32: `lstmq train --config notebook`, coordinator included, against
@@ -16,7 +16,7 @@
 # command, such as 'taskset -c 2,3'.
 #
 # It prints target tokens/s, the ratio of the medians and the ratio of each round, and lstmq's peak memory;
-# --write-readme writes them to README.md, with the profile of a step. The exit status is 1 if a target is missed: fp32
+# --write-docs writes them to docs/performance.md, with the profile of a step. The exit status is 1 if a target is missed: fp32
 # 1.7, as-written 5, bf16 1.6, bf16-fp32 2.3 (bf16 against PyTorch's fp32), decode 1.7 (the better of 64 and 256 on
 # either side), one 8, unless --target gives another; 250 MB for training, 120 MB for decoding.
 #
@@ -27,7 +27,7 @@ set -u
 cd "$root" || exit 1
 
 torch=2.11.0
-rounds=3 epochs=2 threads=2 seconds=5 with='' readme='' what='' not_compiled=''
+rounds=3 epochs=2 threads=2 seconds=5 with='' page='' what='' not_compiled=''
 targets=(fp32=1.7 as-written=5 bf16=1.6 bf16-fp32=2.3 decode=1.7 one=8)
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -41,7 +41,7 @@ while [ $# -gt 0 ]; do
         targets+=("$2") && shift
         ;;
     --with) [ -n "${2:-}" ] || die "$1 needs a command" && with=$2 && shift ;;
-    --write-readme) readme=README.md ;;
+    --write-docs) page=docs/performance.md ;;
     train | as-written | bf16 | decode) what="$what $1" ;;
     -h | --help) usage && exit 0 ;;
     *) usage >&2 && exit 2 ;;
@@ -256,7 +256,7 @@ done
 
 stage "Result"
 profiles=()
-if [ -n "$readme" ]; then
+if [ -n "$page" ]; then
     profile >"$work/profile" || exit
     profiles=(--profile "$work/profile")
     if wanted bf16; then
@@ -268,4 +268,4 @@ heading=$(printf '%s, %s cores, %s threads; PyTorch %s; %s.' \
     "$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" "$threads" \
     "$("$python" -c 'import torch; print(torch.__version__)')" "$("$lstmq" --version | head -n 1)")
 "$python" scripts/bench_table.py "$work/rounds" "${targets[@]/#/--target=}" --heading "$heading" "${notes[@]}" \
-    "${profiles[@]}" ${readme:+--write-readme "$readme"}
+    "${profiles[@]}" ${page:+--write-page "$page"}

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""bench_table.py ROUNDS --target NAME=RATIO... [--heading TEXT] [--profile FILE] [--note TEXT]... [--write-readme
-README] - the table of bench_pytorch.sh, from its measurements.
+"""bench_table.py ROUNDS --target NAME=RATIO... [--heading TEXT] [--profile FILE] [--note TEXT]... [--write-page
+PAGE] - the table of bench_pytorch.sh, from its measurements.
 
 ROUNDS has a line for each measurement: ROW SIDE VALUE. ROW is one of the names below, SIDE is lstmq or a way to run
 PyTorch, VALUE is target tokens/s. The first line of a row and side belongs to the first round, and so on. PyTorch's
 best way counts, by its median. It prints medians, the ratio of the medians and the ratio of each round. With
---write-readme the table, and below it the profile of a step, replace the text between README's two lines <!-- bench -->
+--write-page the table, and below it the profile of a step, replace the text between the page's two lines <!-- bench -->
 and <!-- /bench -->. The exit status is 1 if a ratio misses its target, which stderr then names."""
 
 import argparse
 import sys
+import textwrap
 from statistics import median
 
 # name of the target, title of its row, measurement of lstmq, measurement of PyTorch
@@ -26,6 +27,7 @@ COMPARED = (
 # measurement, its title, its limit in MB
 MEMORY = (("memory-train", "training", 250), ("memory-decode", "decoding", 120))
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+LINE_LENGTH = 120
 
 
 def read(path):
@@ -69,12 +71,12 @@ def memory(rows):
             [f"memory: {name}: {value:.0f} MB, the target is {most}" for name, value, most in known if value > most])
 
 
-def write_readme(path, text):
+def write_page(path, text):
     with open(path, encoding="utf-8") as file:
-        readme = file.read()
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
+        page = file.read()
+    if page.count(BEGIN) != 1 or page.count(END) != 1:
         sys.exit(f"{path} has no place for the table: add the lines {BEGIN} and {END}")
-    before, rest = readme.split(BEGIN)
+    before, rest = page.split(BEGIN)
     after = rest.split(END)[1]
     with open(path, "w", encoding="utf-8") as file:
         file.write(f"{before}{BEGIN}\n{text}\n{END}{after}")
@@ -87,7 +89,7 @@ def main():
     parser.add_argument("--heading", default="")
     parser.add_argument("--note", action="append", default=[])
     parser.add_argument("--profile", action="append", default=[])
-    parser.add_argument("--write-readme")
+    parser.add_argument("--write-page")
     options = parser.parse_args()
     targets = {name: float(ratio) for name, ratio in (target.split("=") for target in options.target)}
 
@@ -98,16 +100,14 @@ def main():
     text = [options.heading, "", "| target tokens/s | PyTorch | lstmq | ratio | each round | target |",
             "|---|---|---|---|---|---|",
             *table]
-    for note in filter(None, [used, *options.note]):
-        text += ["", note]
-    if missed:
-        text += ["", "Missed: " + "; ".join(missed) + "."]
+    for note in filter(None, [used, *options.note, missed and f"Missed: {'; '.join(missed)}."]):
+        text += ["", *textwrap.wrap(note, LINE_LENGTH, break_on_hyphens=False)]
     print(*text, sep="\n")
     for path in options.profile:
         with open(path, encoding="utf-8") as file:
             text += ["", "```text", file.read().rstrip(), "```"]
-    if options.write_readme:
-        write_readme(options.write_readme, "\n".join(text))
+    if options.write_page:
+        write_page(options.write_page, "\n".join(text))
     print(*missed, sep="\n", end="\n" if missed else "", file=sys.stderr)
     sys.exit(bool(missed))
 

@@ -133,25 +133,25 @@ class AgainstPyTorch(unittest.TestCase):
     def table(self, *arguments):
         """bench_table.py on two rounds in which PyTorch is better compiled, and decodes best 64 at a time."""
         with tempfile.TemporaryDirectory(prefix="lstmq-bench-") as folder:
-            rounds, readme = os.path.join(folder, "rounds"), os.path.join(folder, "README.md")
+            rounds, page = os.path.join(folder, "rounds"), os.path.join(folder, "page.md")
             with open(rounds, "w", encoding="utf-8") as file:
                 for values in ("fp32 eager 80", "fp32 compiled 100", "fp32 lstmq 200", "decode-64 eager 900", "decode-64 lstmq 1000",
                                "decode-256 eager 700", "decode-256 lstmq 1800", "memory-train lstmq 251"):
                     file.write(f"{values}\n" * 2)
-            with open(readme, "w", encoding="utf-8") as file:
+            with open(page, "w", encoding="utf-8") as file:
                 file.write("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
-            result = subprocess.run([os.path.join(SOURCE, "scripts/bench_table.py"), rounds, *arguments, "--write-readme", readme],
+            result = subprocess.run([os.path.join(SOURCE, "scripts/bench_table.py"), rounds, *arguments, "--write-page", page],
                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", check=False, timeout=LIMIT_S)
-            with open(readme, encoding="utf-8") as file:
+            with open(page, encoding="utf-8") as file:
                 return result, file.read()
 
-    def test_the_table_takes_pytorchs_best_and_stands_in_the_readme(self):
-        result, readme = self.table("--target", "fp32=1.9", "--target", "decode=2")
+    def test_the_table_takes_pytorchs_best_and_goes_into_the_page(self):
+        result, page = self.table("--target", "fp32=1.9", "--target", "decode=2")
         self.assertIn("| training, fp32, against the expert's | 100 (compiled) | 200 | 2.00 | 2.00, 2.00 | 1.9 |", result.stdout)
         self.assertIn("| 900 | 1,800 | 2.00 |", result.stdout)
-        self.assertTrue(readme.startswith("before\n<!-- bench -->\n") and readme.endswith("<!-- /bench -->\nafter\n"), readme)
-        self.assertIn("| 200 | 2.00 |", readme)
-        self.assertNotIn("old", readme)
+        self.assertTrue(page.startswith("before\n<!-- bench -->\n") and page.endswith("<!-- /bench -->\nafter\n"), page)
+        self.assertIn("| 200 | 2.00 |", page)
+        self.assertNotIn("old", page)
 
     def test_a_missed_target_is_named(self):
         result, _ = self.table("--target", "fp32=2.1", "--target", "decode=1.7")

@@ -39,8 +39,8 @@ class Install(unittest.TestCase):
         installed = self.path("share", "lstmq", "recipes")
         self.assertEqual(sorted(os.listdir(installed)), sorted(os.listdir(os.path.join(SOURCE, "ops", "recipes"))))
 
-    def test_licence_and_readme_are_installed(self):
-        for name in ("LICENSE", "README.md"):
+    def test_licence_and_documents_are_installed(self):
+        for name in ("LICENSE", "README.md", "docs/cluster.md"):
             with open(self.path("share", "doc", "lstmq", name), "rb") as installed, \
                     open(os.path.join(SOURCE, name), "rb") as source:
                 self.assertEqual(installed.read(), source.read())

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The README's section on several machines, followed to the letter: its coordinator and its two workers, a third that joins, one that
+"""The section on several machines in docs/cluster.md, followed to the letter: its coordinator and its two workers, a third that joins, one that
 is killed, and at the end the weights of its `lstmq train`. Added are only what keeps tests apart (a free port) and short (epochs)."""
 
 import os
@@ -15,8 +15,8 @@ LIMIT_S = 900
 
 
 def section(title):
-    """The text below a heading of the README."""
-    text = read(SOURCE, "README.md").decode()
+    """The text below a heading of docs/cluster.md."""
+    text = read(SOURCE, "docs/cluster.md").decode()
     return text.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
@@ -34,7 +34,7 @@ class ThreeTerminals(ClusterTest):
         self.addCleanup(self.end_all)
 
     def run_line(self, words, *more, name):
-        """A command line of the README's, in a folder of its own."""
+        """A command line of the page, in a folder of its own."""
         self.assertEqual(words[0], "lstmq")
         process = Process(*words[1:], *more, folder=self.folder, name=name)
         self.started.append(process)
