@@ -127,13 +127,16 @@ struct backend_table {
 
     /* For each of N rows of logits [N, V]: loss[n] = log sum exp - logit[target]; predicted[n] = the first index of the
      * largest logit. With `gradient` logits become softmax - onehot(target). One pass over memory. loss and predicted
-     * may be NULL. */
+     * may be NULL. The sum of exponentials is in double on 16 lanes: in each whole block of 64 elements lane l adds
+     * (x[l] + x[l+16]) + (x[l+32] + x[l+48]), which is in float; each later element i is added to lane i mod 16. Then the
+     * upper half of the lanes is added to the lower half, until one is left. The log is natural_log.h's. */
     void (*cross_entropy)(struct backend *self, float *logits, const int32_t *target, int N, int V, bool gradient,
                           float *loss, int32_t *predicted);
     /* index[n] = the first index of the largest of logits[n], [N, V]. */
     void (*argmax)(struct backend *self, const float *logits, int N, int V, int32_t *index);
 
-    /* The sum of squares in double, over fixed blocks of 64 Ki elements in index order. Returned at once. */
+    /* The sum of squares in double, returned at once: fixed blocks of 64 Ki elements in index order. In a block element i
+     * is added to lane i mod 64; then the upper half of the lanes is added to the lower half, until one is left. */
     double (*sum_squares)(struct backend *self, const float *x, size_t count);
     /* The Euclidean norm of scale * x for each of `count` tensors, returned at once. The sum is in fp32, as PyTorch's on
      * a CPU: element i in lane i mod 8, then the lanes in order. Rounding makes it about 1e-4 too small for millions of
