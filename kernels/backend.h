@@ -89,6 +89,10 @@ struct backend_table {
     /* "oneDNN 2.6.3", "avx512_core_amx"; static or owned by the backend. */
     const char *(*version)(const struct backend *self);
     const char *(*isa)(const struct backend *self);
+    /* The name of its bits: backends of one name compute the same bits. Any device with fma: "fp32-fma". Where a library
+     * chooses the order of sums, the name holds the library and the instruction set: "fp32-plain-onednn-2.6.3-avx2",
+     * "bf16-onednn-2.6.3-avx512_core_amx". It begins with the precision and a dash. */
+    const char *(*arithmetic)(const struct backend *self);
     int (*threads)(const struct backend *self);
 
     void (*close)(struct backend *self);

@@ -117,6 +117,22 @@ static const char *cpu_isa(const struct backend *self)
     return panels_isa();
 }
 
+static const char *cpu_arithmetic(const struct backend *self)
+{
+    return ((const struct cpu *)self)->arithmetic;
+}
+
+/* oneDNN's tiles have bits of their own on each instruction set. */
+static void cpu_name_arithmetic(struct cpu *cpu)
+{
+    if (cpu->fma != NULL)
+        snprintf(cpu->arithmetic, sizeof cpu->arithmetic, "fp32-fma");
+    else
+        snprintf(cpu->arithmetic, sizeof cpu->arithmetic, "%s%s-onednn-%s-%s",
+                 cpu->precision == PRECISION_BF16 ? "bf16" : "fp32", cpu->vector == &vector_scalar ? "-plain" : "",
+                 cpu->version + strlen("oneDNN "), panels_isa());
+}
+
 static int cpu_count_threads(const struct backend *self)
 {
     return team_threads(((const struct cpu *)self)->team);
@@ -256,6 +272,7 @@ static const struct backend_table cpu_table = {
     .name = "cpu",
     .version = cpu_version,
     .isa = cpu_isa,
+    .arithmetic = cpu_arithmetic,
     .threads = cpu_count_threads,
     .close = cpu_close,
     .check = cpu_check,
@@ -307,6 +324,7 @@ struct backend *cpu_open(int threads, enum precision precision, struct err *err)
     cpu->precision = precision;
     cpu->fma = precision == PRECISION_FP32 ? fma_table(vector->isa) : NULL;
     panels_version(cpu->version, sizeof cpu->version);
+    cpu_name_arithmetic(cpu);
     cpu->team = team_open(threads > 0 ? threads : team_cores(), panels_single_thread, err);
     cpu->multiplier = cpu->team != NULL ? multiplier_open(cpu->team, precision, vector, err) : NULL;
     if (cpu->multiplier == NULL) {

@@ -19,7 +19,7 @@ struct cpu {
     enum precision precision;
     bool failed; /* an operation since the last check; `failure` says how, and operations do nothing */
     struct err failure;
-    char version[64];
+    char version[64], arithmetic[128];
     void *scratch; /* memory of the operation that is running */
     size_t scratch_size;
 };

@@ -76,7 +76,6 @@ static uint32_t session_history(struct session *session)
 
 static bool session_hello(struct session *session, struct err *err)
 {
-    const struct config *config = session->options->config;
     struct backend *backend = session->backend;
     char host[MESSAGE_NAME + 1] = "";
     gethostname(host, MESSAGE_NAME);
@@ -88,7 +87,7 @@ static bool session_hello(struct session *session, struct err *err)
                   .backend = session_text(backend->op->name),
                   .backend_version = session_text(backend->op->version(backend)),
                   .isa = session_text(backend->op->isa(backend)),
-                  .precision = session_text(config->train_precision == PRECISION_BF16 ? "bf16" : "fp32"),
+                  .arithmetic = session_text(backend->op->arithmetic(backend)),
                   .threads = (uint32_t)backend->op->threads(backend),
                   .host = session_text(host),
                   .pid = (uint32_t)getpid(),

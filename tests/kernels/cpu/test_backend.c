@@ -1,5 +1,6 @@
 /* test_backend.c - each operation of the backend against a plain twin in double, at odd shapes, on 1, 2 and 3 threads. */
 #include "kernels/backend.h"
+#include "kernels/cpu/vector.h"
 #include "proto/base/random.h"
 
 #include <float.h>
@@ -100,6 +101,16 @@ static void a_backend_says_what_it_is(void **state)
     assert_non_null(strstr(backend_describe(), backend->op->isa(backend)));
     test_backend_close(backend);
     struct err err;
+    size_t count;
+    const struct vector_table *const *tables = vector_tables(&count);
+    for (size_t i = 0; i < count; i++) {
+        setenv("LSTMQ_ISA", tables[i]->isa, 1);
+        backend = test_backend_open(1);
+        const char *bits = i + 1 < count ? "fp32-fma" : "fp32-plain-onednn-";
+        assert_int_equal(strncmp(backend->op->arithmetic(backend), bits, strlen(bits)), 0);
+        test_backend_close(backend);
+    }
+    unsetenv("LSTMQ_ISA");
     backend = backend_open("cpu", 0, PRECISION_FP32, &err);
     assert_true(backend->op->threads(backend) >= 1);
     test_backend_close(backend);
