@@ -194,6 +194,18 @@ static void cpu_zero(struct backend *self, void *memory, size_t bytes)
         memset(memory, 0, bytes);
 }
 
+static void cpu_download_begin(struct backend *self, int ticket, void *to, const void *from, size_t bytes)
+{
+    (void)ticket;
+    cpu_copy(self, to, from, bytes);
+}
+
+static bool cpu_download_end(struct backend *self, int ticket, struct err *err)
+{
+    (void)ticket;
+    return cpu_check(self, err);
+}
+
 /* ---- the table ---- */
 
 static void cpu_gemm(struct backend *self, const struct gemm *gemm)
@@ -281,6 +293,8 @@ static const struct backend_table cpu_table = {
     .upload = cpu_copy,
     .download = cpu_copy,
     .zero = cpu_zero,
+    .download_begin = cpu_download_begin,
+    .download_end = cpu_download_end,
     .gemm = cpu_gemm,
     .prepack = cpu_prepack,
     .prepack_free = cpu_prepack_free,
@@ -293,12 +307,13 @@ static const struct backend_table cpu_table = {
     .recurrent_backward = cpu_recurrent_backward,
     .cross_entropy = cpu_cross_entropy,
     .argmax = cpu_argmax,
-    .sum_squares = cpu_sum_squares,
-    .norms_float = cpu_norms_float,
-    .sgd = cpu_sgd,
-    .adam = cpu_adam,
+    .score = cpu_score,
     .quantise = cpu_quantise,
     .dequantise = cpu_dequantise,
+    .clip = cpu_clip,
+    .sgd = cpu_sgd,
+    .adam = cpu_adam,
+    .hash = cpu_hash,
     .decode = &cpu_decode_table,
     .measure = &cpu_measure_table,
 };
