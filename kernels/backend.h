@@ -84,11 +84,94 @@ struct adam {
     uint64_t t; /* 1 at the first step */
 };
 
+/* What batches came to: sums over target tokens. */
+struct figures {
+    double loss_sum;
+    int64_t tokens, correct; /* correct: the largest logit is the target's */
+};
+
+/* Why a step has no update: a set of these. */
+enum {
+    OUTCOME_LOSS = 1,    /* the sum of losses is not finite                         */
+    OUTCOME_TOKENS = 2,  /* the figures' tokens are not as many as were announced   */
+    OUTCOME_NORM = 4,    /* the norm is not finite                                  */
+    OUTCOME_ELEMENT = 8, /* an element is not finite or too large for an exact sum  */
+};
+
+/* What a step came to, in backend memory until its one download. Zero before the first step. */
+struct outcome {
+    struct figures figures; /* of the whole batch                                                            */
+    double norm;            /* of the mean gradient, before clipping                                         */
+    float scale;            /* of the gradient in the update: 1 / tokens, times the clip                     */
+    uint32_t bad;           /* not 0: this update and all later ones do nothing                              */
+    float value;            /* OUTCOME_ELEMENT: the first bad element, and its place in the caller's numbers */
+    uint64_t element;
+};
+
+/* sum[i] = round(x[i] / BACKEND_QUANTUM) (+ round(y[i] / BACKEND_QUANTUM), unless y is NULL), ties to even; with
+ * `accumulate` added to sum[i]. Two addends in one call, because `sum` is most of the memory traffic. Bad is a value that
+ * is not finite or whose size is not below `below`. A sum of n values fits an int64 where n * below <= 2^23: the caller
+ * keeps to that. */
+struct quantise {
+    const float *x, *y;
+    size_t count;
+    float below;
+    bool accumulate;
+    int64_t *sum;
+    uint64_t first; /* element i is `first` + i in the caller's numbers */
+};
+
+/* A tensor's part of a gradient. */
+struct clip_part {
+    const float *x;
+    size_t size;
+};
+
+/* From the figures of shards or ranks and the gradient of their sum: outcome.figures in the order of `figures`,
+ * outcome.norm, the Euclidean norm of gradient / tokens, and outcome.scale = 1 / tokens, times largest / (norm + 1e-6)
+ * where that is below 1 (torch.nn.utils.clip_grad_norm_). NORM_DOUBLE: squares are summed in double, over blocks of 64 Ki
+ * elements of each part in index order, then part by part; in a block element i is added to lane i mod 64, then the upper
+ * half of the lanes to the lower half, until one is left. NORM_FLOAT: in fp32, as PyTorch's on a CPU: element i of a part
+ * in lane i mod 8, then the lanes in order; then the parts in double. Rounding makes that about 1e-4 too small for
+ * millions of elements. */
+struct clip {
+    const struct figures *figures; /* [count] */
+    int count;
+    uint32_t tokens; /* target tokens of the batch: the figures must add up to them */
+    enum norm rule;
+    double largest;                /* 0 = no clip */
+    const struct clip_part *parts; /* [part_count], host memory */
+    int part_count;
+};
+
+/* A piece of the arenas that an update covers: rows of `width` floats from `offset` on. */
+struct update_part {
+    size_t offset, rows, width;
+    const uint64_t *marks; /* backend memory: only rows r with bit r % 64 of marks[r / 64]; NULL = all rows */
+    bool decays;           /* false: decay is 0 here                                                      */
+};
+
+/* An update of whole arenas, in one call. */
+struct update {
+    float *p;                        /* parameters                     */
+    const float *g;                  /* gradient                       */
+    float *m, *v;                    /* moments, of adam alone         */
+    const struct update_part *parts; /* [count], host memory */
+    int count;
+    const struct outcome *outcome; /* backend memory: the scale */
+};
+
+enum { HASH_BLOCK = 64 * 1024 };
+
 struct backend_table {
     const char *name; /* "cpu" */
     /* "oneDNN 2.6.3", "avx512_core_amx"; static or owned by the backend. */
     const char *(*version)(const struct backend *self);
     const char *(*isa)(const struct backend *self);
+    /* The name of its bits: backends of one name compute the same bits. Any device with fma: "fp32-fma". Where a library
+     * chooses the order of sums, the name holds the library and the instruction set: "fp32-plain-onednn-2.6.3-avx2",
+     * "bf16-onednn-2.6.3-avx512_core_amx". It begins with the precision and a dash. */
+    const char *(*arithmetic)(const struct backend *self);
     int (*threads)(const struct backend *self);
 
     void (*close)(struct backend *self);
@@ -101,6 +184,11 @@ struct backend_table {
     void (*upload)(struct backend *self, void *to, const void *from, size_t bytes);
     void (*download)(struct backend *self, void *to, const void *from, size_t bytes);
     void (*zero)(struct backend *self, void *memory, size_t bytes);
+    /* A download that nothing waits for: `to` is filled when download_end(ticket) returns. That call waits for what was
+     * issued before download_begin, not for what came after, and reports a failure as `check` does. Tickets are 0 and 1,
+     * and each is for one download at a time. */
+    void (*download_begin)(struct backend *self, int ticket, void *to, const void *from, size_t bytes);
+    bool (*download_end)(struct backend *self, int ticket, struct err *err);
 
     void (*gemm)(struct backend *self, const struct gemm *gemm);
     /* Reorder B [K, N] (stored [N, K] when transposed) for many GEMMs. B must not change or move until prepack_free.
@@ -127,33 +215,37 @@ struct backend_table {
 
     /* For each of N rows of logits [N, V]: loss[n] = log sum exp - logit[target]; predicted[n] = the first index of the
      * largest logit. With `gradient` logits become softmax - onehot(target). One pass over memory. loss and predicted
-     * may be NULL. */
+     * may be NULL. The sum of exponentials is in double on 16 lanes: in each whole block of 64 elements lane l adds
+     * (x[l] + x[l+16]) + (x[l+32] + x[l+48]), which is in float; each later element i is added to lane i mod 16. Then the
+     * upper half of the lanes is added to the lower half, until one is left. The log is natural_log.h's. */
     void (*cross_entropy)(struct backend *self, float *logits, const int32_t *target, int N, int V, bool gradient,
                           float *loss, int32_t *predicted);
     /* index[n] = the first index of the largest of logits[n], [N, V]. */
     void (*argmax)(struct backend *self, const float *logits, int N, int V, int32_t *index);
 
-    /* The sum of squares in double, over fixed blocks of 64 Ki elements in index order. Returned at once. */
-    double (*sum_squares)(struct backend *self, const float *x, size_t count);
-    /* The Euclidean norm of scale * x for each of `count` tensors, returned at once. The sum is in fp32, as PyTorch's on
-     * a CPU: element i in lane i mod 8, then the lanes in order. Rounding makes it about 1e-4 too small for millions of
-     * elements. */
-    void (*norms_float)(struct backend *self, const float *const *x, const size_t *sizes, int count, float scale,
-                        float *norms);
+    /* What a batch came to: its losses, summed in double in index order, its N target tokens, and the predictions that
+     * are the target. */
+    void (*score)(struct backend *self, const float *loss, const int32_t *predicted, const int32_t *target, int N,
+                  struct figures *figures);
 
-    /* p -= lr * (scale * g + decay * p). */
-    void (*sgd)(struct backend *self, float *p, const float *g, size_t count, float scale, float lr, float decay);
-    void (*adam)(struct backend *self, float *p, const float *g, float *m, float *v, size_t count, float scale,
-                 const struct adam *adam);
-
-    /* Fixed-point sums: sum[i] = round(x[i] / BACKEND_QUANTUM) (+ round(y[i] / BACKEND_QUANTUM), unless y is NULL), ties
-     * to even; with `accumulate` added to sum[i]. Two addends in one call, because `sum` is most of the memory traffic.
-     * A value that is not finite or whose size is not below `below` is a failure that names its index; `sum` is then
-     * undefined. A sum of n values fits an int64 where n * below <= 2^23: the caller keeps to that. */
-    void (*quantise)(struct backend *self, const float *x, const float *y, size_t count, float below, bool accumulate,
-                     int64_t *sum);
+    /* Fixed-point sums, see struct quantise. A bad value makes the first `figures`' loss NaN, so that every rank of the
+     * sum knows of it, and is described in `outcome`; `sum` is then undefined. */
+    void (*quantise)(struct backend *self, const struct quantise *quantise, struct outcome *outcome,
+                     struct figures *figures);
     /* x[i] = sum[i] * BACKEND_QUANTUM. */
     void (*dequantise)(struct backend *self, const int64_t *sum, size_t count, float *x);
+
+    /* Sum a step's figures, and say how far to update: see struct clip and struct outcome. */
+    void (*clip)(struct backend *self, const struct clip *clip, struct outcome *outcome);
+
+    /* p -= lr * (scale * g + decay * p). */
+    void (*sgd)(struct backend *self, const struct update *update, float lr, float decay);
+    void (*adam)(struct backend *self, const struct update *update, const struct adam *adam);
+
+    /* hashes[b] = a hash of the b-th block of HASH_BLOCK elements of x[count]; the last block may be shorter. With u the
+     * bits of a block's elements, an absent one 0, and k(i) = 0x9e3779b1 i + 0x85ebca77, both modulo 2^32, it is the sum
+     * over even i of (u[i] + k(i)) (u[i + 1] + k(i + 1)) modulo 2^64, with factors modulo 2^32 (NH: Black et al. 1999). */
+    void (*hash)(struct backend *self, const float *x, size_t count, uint64_t *hashes);
 
     const struct decode_table *decode;   /* NULL: the device has none */
     const struct measure_table *measure; /* NULL: the device has none */

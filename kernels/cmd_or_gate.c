@@ -130,6 +130,9 @@ static void or_gate_backward(struct backend *backend, const struct network *net)
 static bool or_gate_train(struct backend *backend, const struct network *net, float *y, struct err *err)
 {
     const struct backend_table *op = backend->op;
+    const struct update_part all = {.rows = 1, .width = PARAMETERS};
+    const struct outcome outcome = {.scale = 1.0f}; /* on the CPU this is backend memory too */
+    const struct update update = {.p = net->p, .g = net->g, .parts = &all, .count = 1, .outcome = &outcome};
     float dy[CASES];
     double loss = 0.0;
     for (int epoch = 1; epoch <= EPOCHS; epoch++) {
@@ -138,7 +141,7 @@ static bool or_gate_train(struct backend *backend, const struct network *net, fl
         loss = or_gate_loss(y, dy);
         op->upload(backend, net->dy, dy, sizeof dy);
         or_gate_backward(backend, net);
-        op->sgd(backend, net->p, net->g, PARAMETERS, 1.0f, LEARNING_RATE, 0.0f);
+        op->sgd(backend, &update, LEARNING_RATE, 0.0f);
         if (!op->check(backend, err))
             return false;
         if (epoch % REPORT_EVERY == 0)

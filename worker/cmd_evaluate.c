@@ -143,7 +143,7 @@ static bool evaluate_score_block(struct translator *translator, struct network *
                                  struct err *err)
 {
     const struct model_shape *shape = &translator->model->shape;
-    struct network_result loss = {0};
+    struct figures loss = {0};
     struct decode_result decoded = {.ids = block->out, .lengths = block->out_lengths, .ended = block->ended};
     struct rows rows;
     evaluate_encode(translator, pairs, first, count, block, &rows, scores);
@@ -155,8 +155,8 @@ static bool evaluate_score_block(struct translator *translator, struct network *
         return false;
     scores->pairs += rows.count;
     scores->loss_sum += loss.loss_sum;
-    scores->tokens += loss.tokens;
-    scores->correct += loss.correct;
+    scores->tokens += (uint64_t)loss.tokens;
+    scores->correct += (uint64_t)loss.correct;
     return evaluate_score_texts(translator, pairs, first, count, block, print, scores, err);
 }
 

@@ -14,27 +14,26 @@ static bool joining_fits(const struct fleet *fleet, const struct hello *hello, s
 {
     static const char *const precisions[] = {"fp32", "bf16"};
     const char *wanted = precisions[fleet->config->train_precision];
-    char backend[sizeof fleet->members[0]->backend];
-    if (hello->precision.size != strlen(wanted) || memcmp(hello->precision.data, wanted, hello->precision.size) != 0)
+    size_t size = strlen(wanted);
+    if (hello->arithmetic.size <= size || memcmp(hello->arithmetic.data, wanted, size) != 0 ||
+        hello->arithmetic.data[size] != '-')
         return err_set(err, ERR_USAGE, "this run computes in %s: start the worker with --precision %s", wanted, wanted);
-    snprintf(backend, sizeof backend, "%.*s %.*s %.*s", (int)hello->backend.size, hello->backend.data,
-             (int)hello->backend_version.size, hello->backend_version.data, (int)hello->isa.size, hello->isa.data);
+    char build[MESSAGE_NAME + 1], arithmetic[MESSAGE_NAME + 1];
+    snprintf(build, sizeof build, "%.*s", (int)hello->build.size, hello->build.data);
+    snprintf(arithmetic, sizeof arithmetic, "%.*s", (int)hello->arithmetic.size, hello->arithmetic.data);
     for (size_t i = 0; i < fleet->count; i++) {
         const struct member *other = fleet->members[i];
-        bool same = strcmp(other->backend, backend) == 0 && strlen(other->build) == hello->build.size &&
-                    memcmp(other->build, hello->build.data, hello->build.size) == 0;
-        if (same)
+        if (strcmp(other->arithmetic, arithmetic) == 0 && strcmp(other->build, build) == 0)
             continue;
         if (fleet->config->train_reduce == REDUCE_EXACT)
             return err_set(err, ERR_USAGE,
-                           "train.reduce exact takes workers of one kind: %.*s with %s is not %s with %s of worker "
-                           "%" PRIu64,
-                           (int)hello->build.size, hello->build.data, backend, other->build, other->backend, other->id);
+                           "train.reduce exact takes one build and one arithmetic: this worker has %s and %s, worker "
+                           "%" PRIu64 " has %s and %s",
+                           build, arithmetic, other->id, other->build, other->arithmetic);
         log_event(LOG_WARN, "workers_differ",
-                  LOG_FIELDS(LOG_COUNT("worker", other->id), LOG_TEXT("backend", other->backend),
-                             LOG_TEXT("other_backend", backend)),
-                  "workers differ: %.*s with %s, and %s with %s", (int)hello->build.size, hello->build.data, backend,
-                  other->build, other->backend);
+                  LOG_FIELDS(LOG_COUNT("worker", other->id), LOG_TEXT("arithmetic", other->arithmetic),
+                             LOG_TEXT("other_arithmetic", arithmetic)),
+                  "workers differ: %s with %s, and %s with %s", build, arithmetic, other->build, other->arithmetic);
         break;
     }
     return true;
@@ -45,6 +44,8 @@ static void joining_describe(struct member *member, const struct hello *hello)
     snprintf(member->build, sizeof member->build, "%.*s", (int)hello->build.size, hello->build.data);
     snprintf(member->backend, sizeof member->backend, "%.*s %.*s %.*s", (int)hello->backend.size, hello->backend.data,
              (int)hello->backend_version.size, hello->backend_version.data, (int)hello->isa.size, hello->isa.data);
+    snprintf(member->arithmetic, sizeof member->arithmetic, "%.*s", (int)hello->arithmetic.size,
+             hello->arithmetic.data);
     snprintf(member->host, sizeof member->host, "%.*s", (int)hello->host.size, hello->host.data);
     member->pid = hello->pid;
     member->threads = hello->threads;

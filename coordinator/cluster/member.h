@@ -59,7 +59,7 @@ struct member {
     struct flight flights[MEMBER_FLIGHTS];
     uint32_t first_flight, flight_count;
     /* what it is, and has done, for people */
-    char build[MESSAGE_NAME + 1], backend[3 * MESSAGE_NAME + 16], host[MESSAGE_NAME + 1];
+    char build[MESSAGE_NAME + 1], arithmetic[MESSAGE_NAME + 1], backend[3 * MESSAGE_NAME + 16], host[MESSAGE_NAME + 1];
     uint32_t pid, threads;
     uint64_t steps, rows, busy_ns, waited_ns;
 };

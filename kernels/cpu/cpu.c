@@ -117,6 +117,22 @@ static const char *cpu_isa(const struct backend *self)
     return panels_isa();
 }
 
+static const char *cpu_arithmetic(const struct backend *self)
+{
+    return ((const struct cpu *)self)->arithmetic;
+}
+
+/* oneDNN's tiles have bits of their own on each instruction set. */
+static void cpu_name_arithmetic(struct cpu *cpu)
+{
+    if (cpu->fma != NULL)
+        snprintf(cpu->arithmetic, sizeof cpu->arithmetic, "fp32-fma");
+    else
+        snprintf(cpu->arithmetic, sizeof cpu->arithmetic, "%s%s-onednn-%s-%s",
+                 cpu->precision == PRECISION_BF16 ? "bf16" : "fp32", cpu->vector == &vector_scalar ? "-plain" : "",
+                 cpu->version + strlen("oneDNN "), panels_isa());
+}
+
 static int cpu_count_threads(const struct backend *self)
 {
     return team_threads(((const struct cpu *)self)->team);
@@ -176,6 +192,18 @@ static void cpu_zero(struct backend *self, void *memory, size_t bytes)
     (void)self;
     if (bytes > 0)
         memset(memory, 0, bytes);
+}
+
+static void cpu_download_begin(struct backend *self, int ticket, void *to, const void *from, size_t bytes)
+{
+    (void)ticket;
+    cpu_copy(self, to, from, bytes);
+}
+
+static bool cpu_download_end(struct backend *self, int ticket, struct err *err)
+{
+    (void)ticket;
+    return cpu_check(self, err);
 }
 
 /* ---- the table ---- */
@@ -256,6 +284,7 @@ static const struct backend_table cpu_table = {
     .name = "cpu",
     .version = cpu_version,
     .isa = cpu_isa,
+    .arithmetic = cpu_arithmetic,
     .threads = cpu_count_threads,
     .close = cpu_close,
     .check = cpu_check,
@@ -264,6 +293,8 @@ static const struct backend_table cpu_table = {
     .upload = cpu_copy,
     .download = cpu_copy,
     .zero = cpu_zero,
+    .download_begin = cpu_download_begin,
+    .download_end = cpu_download_end,
     .gemm = cpu_gemm,
     .prepack = cpu_prepack,
     .prepack_free = cpu_prepack_free,
@@ -276,12 +307,13 @@ static const struct backend_table cpu_table = {
     .recurrent_backward = cpu_recurrent_backward,
     .cross_entropy = cpu_cross_entropy,
     .argmax = cpu_argmax,
-    .sum_squares = cpu_sum_squares,
-    .norms_float = cpu_norms_float,
-    .sgd = cpu_sgd,
-    .adam = cpu_adam,
+    .score = cpu_score,
     .quantise = cpu_quantise,
     .dequantise = cpu_dequantise,
+    .clip = cpu_clip,
+    .sgd = cpu_sgd,
+    .adam = cpu_adam,
+    .hash = cpu_hash,
     .decode = &cpu_decode_table,
     .measure = &cpu_measure_table,
 };
@@ -307,6 +339,7 @@ struct backend *cpu_open(int threads, enum precision precision, struct err *err)
     cpu->precision = precision;
     cpu->fma = precision == PRECISION_FP32 ? fma_table(vector->isa) : NULL;
     panels_version(cpu->version, sizeof cpu->version);
+    cpu_name_arithmetic(cpu);
     cpu->team = team_open(threads > 0 ? threads : team_cores(), panels_single_thread, err);
     cpu->multiplier = cpu->team != NULL ? multiplier_open(cpu->team, precision, vector, err) : NULL;
     if (cpu->multiplier == NULL) {

@@ -19,7 +19,7 @@ struct cpu {
     enum precision precision;
     bool failed; /* an operation since the last check; `failure` says how, and operations do nothing */
     struct err failure;
-    char version[64];
+    char version[64], arithmetic[128];
     void *scratch; /* memory of the operation that is running */
     size_t scratch_size;
 };
@@ -95,14 +95,16 @@ void cpu_projection_argmax(struct backend *self, const struct projection *projec
                            int32_t *index);
 
 /* elements.c: */
-double cpu_sum_squares(struct backend *self, const float *x, size_t count);
-void cpu_norms_float(struct backend *self, const float *const *x, const size_t *sizes, int count, float scale,
-                     float *norms);
-void cpu_sgd(struct backend *self, float *p, const float *g, size_t count, float scale, float lr, float decay);
-void cpu_adam(struct backend *self, float *p, const float *g, float *m, float *v, size_t count, float scale,
-              const struct adam *adam);
-void cpu_quantise(struct backend *self, const float *x, const float *y, size_t count, float below, bool accumulate,
-                  int64_t *sum);
+void cpu_quantise(struct backend *self, const struct quantise *quantise, struct outcome *outcome,
+                  struct figures *figures);
 void cpu_dequantise(struct backend *self, const int64_t *sum, size_t count, float *x);
+void cpu_hash(struct backend *self, const float *x, size_t count, uint64_t *hashes);
+
+/* update.c: */
+void cpu_score(struct backend *self, const float *loss, const int32_t *predicted, const int32_t *target, int N,
+               struct figures *figures);
+void cpu_clip(struct backend *self, const struct clip *clip, struct outcome *outcome);
+void cpu_sgd(struct backend *self, const struct update *update, float lr, float decay);
+void cpu_adam(struct backend *self, const struct update *update, const struct adam *adam);
 
 #endif

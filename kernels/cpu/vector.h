@@ -32,8 +32,7 @@ struct vector_table {
     void (*argmax)(int rows, int V, const float *logits, int32_t *index);
 
     void (*add)(size_t count, float *to, const float *from); /* to += from */
-    double (*sum_squares)(size_t count,
-                          const float *x); /* in double; the order of its additions depends on count alone */
+    double (*sum_squares)(size_t count, const float *x); /* on 64 lanes, see backend.h: the same bits in every table */
     /* Of scale * x, in fp32: element i in lane i mod 8, then the lanes in order, then what is left of a whole eight. The
      * same bits in every table. */
     float (*sum_squares_float)(size_t count, const float *x, float scale);

@@ -152,6 +152,11 @@ static inline vec_sum vec_sum_add_square(vec_sum sum, vec x)
     return (vec_sum){_mm512_fmadd_pd(low, low, sum.low), _mm512_fmadd_pd(high, high, sum.high)};
 }
 
+static inline vec_sum vec_sum_plus(vec_sum a, vec_sum b)
+{
+    return (vec_sum){_mm512_add_pd(a.low, b.low), _mm512_add_pd(a.high, b.high)};
+}
+
 static inline double vec_sum_total(vec_sum sum)
 {
     const __m512d eight = _mm512_add_pd(sum.low, sum.high);

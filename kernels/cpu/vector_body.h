@@ -11,7 +11,8 @@
  *   vec_round, vec_scale         the nearest integer, ties to even; a 2^n for an integer n of -126 to 127
  *   vec_less, vec_select         a < b (false for NaN); by mask, the second or the third argument
  *   vec_int_*                    the same on integers
- *   vec_sum_*                    a running sum in double for each lane, and the total of the lanes in a fixed order
+ *   vec_sum_*                    a running sum in double for each lane; plus adds two such sums lane by lane; total adds
+ *                                the upper half of the lanes to the lower half until one is left
  *   vec_quantise                 VEC_LANES elements, or false and nothing done when one of them wants the careful way
  *   vec_dequantise               VEC_LANES elements
  *
@@ -19,6 +20,7 @@
  * lane. The source fixes the bits, so these files are compiled without contraction of a * b + c. */
 
 #include "kernels/cpu/vector_math.h"
+#include "kernels/natural_log.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -199,27 +201,44 @@ STEP vector_exp_step(const float *x, vec most, float *to, vec *y, size_t at, int
         vec_store(to + at, lanes, *y);
 }
 
-/* The sum of exp(x - most), and each of them at `to` unless that is NULL. Four vectors are added as floats before they
- * are widened. Arithmetic is the limit here, so the row that comes next is asked for meanwhile. */
+/* A sum in double has a fixed number of virtual lanes, so that its bits do not depend on the length of a vector: element i
+ * is added to lane i mod that number. Here are the lanes, `parts` vectors of them; at the end the upper half is added to
+ * the lower half until one lane is left. */
+static inline __attribute__((always_inline)) double vector_lanes_total(vec_sum *part, int parts)
+{
+    for (; parts > 1; parts /= 2)
+        for (int i = 0; i < parts / 2; i++)
+            part[i] = vec_sum_plus(part[i], part[i + parts / 2]);
+    return vec_sum_total(part[0]);
+}
+
+/* The sum of exp(x - most), on 16 virtual lanes; each term is stored at `to` unless that is NULL. In whole blocks of 64
+ * elements a lane's four are added as floats, (0 + 1) + (2 + 3), before they are widened. Arithmetic is the limit here,
+ * so the next row is prefetched meanwhile. */
 static inline __attribute__((always_inline)) double vector_exp_sum(size_t width, const float *x, vec most, float *to,
                                                                    const float *next)
 {
-    vec_sum sum = vec_sum_zero();
+    enum { LANES = 16, PARTS = LANES / VEC_LANES, BLOCK = 4 * LANES };
+    vec_sum sum[PARTS];
     vec y[4];
     size_t at = 0;
-    for (; at + 4 * VEC_LANES <= width; at += 4 * VEC_LANES) {
-        for (size_t k = 0; k < 4; k++) {
-            if (VEC_LANES > 1)
-                __builtin_prefetch(next + at + k * VEC_LANES, 0, 2);
-            vector_exp_step(x, most, to, &y[k], at + k * VEC_LANES, VEC_LANES);
+    for (size_t part = 0; part < PARTS; part++)
+        sum[part] = vec_sum_zero();
+    for (; at + BLOCK <= width; at += BLOCK) {
+        for (size_t k = 0; k < 4 && VEC_LANES > 1; k++)
+            __builtin_prefetch(next + at + k * LANES, 0, 2);
+        for (size_t part = 0; part < PARTS; part++) {
+            for (size_t k = 0; k < 4; k++)
+                vector_exp_step(x, most, to, &y[k], at + k * LANES + part * VEC_LANES, VEC_LANES);
+            sum[part] = vec_sum_add(sum[part], vec_add(vec_add(y[0], y[1]), vec_add(y[2], y[3])));
         }
-        sum = vec_sum_add(sum, vec_add(vec_add(y[0], y[1]), vec_add(y[2], y[3])));
     }
     for (; at < width; at += VEC_LANES) {
+        vec_sum *const part = &sum[at % LANES / VEC_LANES];
         vector_exp_step(x, most, to, &y[0], at, width - at < VEC_LANES ? (int)(width - at) : VEC_LANES);
-        sum = vec_sum_add(sum, y[0]);
+        *part = vec_sum_add(*part, y[0]);
     }
-    return vec_sum_total(sum);
+    return vector_lanes_total(sum, PARTS);
 }
 
 STEP vector_scale_step(float *x, vec scale, size_t at, int lanes)
@@ -242,7 +261,7 @@ static void vector_cross_entropy(int rows, int V, float *logits, const int32_t *
         const double sum = gradient ? vector_exp_sum((size_t)V, x, vec_set(most), x, next)
                                     : vector_exp_sum((size_t)V, x, vec_set(most), NULL, next);
         if (loss != NULL)
-            loss[r] = (float)(log(sum) + behind);
+            loss[r] = (float)(natural_log(sum) + behind);
         if (gradient) {
             FOR_VECTORS(V, vector_scale_step, x, vec_set((float)(1.0 / sum)));
             x[target[r]] -= 1.0f;
@@ -260,17 +279,24 @@ static void vector_add(size_t count, float *to, const float *from)
     FOR_VECTORS(count, vector_add_step, to, from);
 }
 
-STEP vector_square_step(vec_sum *sum, const float *x, size_t at, int lanes)
-{
-    *sum = vec_sum_add_square(*sum, vec_load(x + at, lanes, 0));
-}
-
-/* Lane l sums the elements l, l + VEC_LANES, ... in that order; the lanes are added at the end. */
+/* On 64 virtual lanes: as many chains of additions as it takes to hide how long each takes. A square of floats is exact
+ * in double, so the tables with and without fma give the same bits. */
 static double vector_sum_squares(size_t count, const float *x)
 {
-    vec_sum sum = vec_sum_zero();
-    FOR_VECTORS(count, vector_square_step, &sum, x);
-    return vec_sum_total(sum);
+    enum { LANES = 64, PARTS = LANES / VEC_LANES };
+    vec_sum sum[PARTS];
+    size_t at = 0;
+    for (size_t part = 0; part < PARTS; part++)
+        sum[part] = vec_sum_zero();
+    for (; at + LANES <= count; at += LANES)
+#pragma GCC unroll 8
+        for (size_t part = 0; part < PARTS; part++)
+            sum[part] = vec_sum_add_square(sum[part], vec_load(x + at + part * VEC_LANES, VEC_LANES, 0));
+    for (size_t part = 0; at < count; part++, at += VEC_LANES) {
+        const int lanes = count - at < VEC_LANES ? (int)(count - at) : VEC_LANES;
+        sum[part] = vec_sum_add_square(sum[part], vec_load(x + at, lanes, 0));
+    }
+    return vector_lanes_total(sum, PARTS);
 }
 
 /* One chain of additions a lane, so that no other order can give these bits. */

@@ -146,6 +146,11 @@ static inline vec_sum vec_sum_add_square(vec_sum sum, vec x)
     return sum + (double)x * (double)x;
 }
 
+static inline vec_sum vec_sum_plus(vec_sum a, vec_sum b)
+{
+    return a + b;
+}
+
 static inline double vec_sum_total(vec_sum sum)
 {
     return sum;

@@ -71,7 +71,7 @@ struct text {
 };
 
 struct hello {
-    struct text build, backend, backend_version, isa, precision; /* at most MESSAGE_NAME bytes each */
+    struct text build, backend, backend_version, isa, arithmetic; /* at most MESSAGE_NAME bytes each */
     uint32_t threads;
     struct text host; /* name of the machine, for people; at most MESSAGE_NAME bytes */
     uint32_t pid;

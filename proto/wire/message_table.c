@@ -54,7 +54,7 @@ static const struct field message_hello[] = {
     LINE("backend", hello.backend, MESSAGE_NAME),
     LINE("backend_version", hello.backend_version, MESSAGE_NAME),
     LINE("isa", hello.isa, MESSAGE_NAME),
-    LINE("precision", hello.precision, MESSAGE_NAME),
+    LINE("arithmetic", hello.arithmetic, MESSAGE_NAME),
     U32("threads", hello.threads, 1, 65536),
     LINE("host", hello.host, MESSAGE_NAME),
     U32("pid", hello.pid, 0, UINT32_MAX),

@@ -46,7 +46,7 @@ class Worker:
         self.spans, self.seen, self.batches, self.distinct, self.requests = {}, [], {}, {}, []
         self.files, self.results, self.credit, self.left = {0: b"", 1: b""}, [], 0, False
         self.name = name
-        self.say(HELLO, {"build": "page", "backend": "python", "backend_version": "3", "isa": "none", "precision": "fp32",
+        self.say(HELLO, {"build": "page", "backend": "python", "backend_version": "3", "isa": "none", "arithmetic": "fp32-page",
                          "threads": 1, "host": name, "pid": 1, "run": 0, "worker": 0, "held": 0, "step": 0, "branch": 0, "steps": 0}, b"")
 
     def say(self, kind, body, *bulk):

@@ -16,7 +16,7 @@ static inline struct hello dummy_hello(void)
                           .backend = one,
                           .backend_version = one,
                           .isa = one,
-                          .precision = {"fp32", 4},
+                          .arithmetic = {"fp32-fma", 8},
                           .threads = 1,
                           .host = one};
 }

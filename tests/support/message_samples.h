@@ -76,7 +76,7 @@ static inline struct message sample_answer(enum message_type type)
                                        SAMPLE_TEXT("cpu"),
                                        SAMPLE_TEXT(""),
                                        SAMPLE_TEXT("avx512"),
-                                       SAMPLE_TEXT("bf16"),
+                                       SAMPLE_TEXT("bf16-page"),
                                        65536,
                                        SAMPLE_TEXT("h\xc3\xb4te"),
                                        UINT32_MAX,

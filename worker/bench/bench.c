@@ -84,7 +84,7 @@ bool bench_training_step(struct training *training, const struct bench_data *dat
     }
     for (uint32_t r = 0; r < rows.count; r++)
         step.tokens += rows.tgt_lengths[r];
-    return train_step(training, &step, result, err);
+    return train_step(training, &step, err) && train_result(training, result, err);
 }
 
 bool bench_training_open(struct training *training, const struct bench *bench, struct bench_data *data, struct err *err)

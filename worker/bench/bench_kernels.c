@@ -8,7 +8,8 @@ struct kernels {
     const struct network *network;
     const struct batch *batch;
     const struct model_shape *shape;
-    int tile; /* positions whose logits fit the network's buffer */
+    struct outcome *scale; /* of 0.001 for the update; backend memory */
+    int tile;              /* positions whose logits fit the network's buffer */
 };
 
 /* An operation, and the flops or bytes (each read and written once) it must move; 0 = not counted. */
@@ -150,23 +151,24 @@ static bool bench_kernels_segment_sum(void *context, struct err *err)
     return bench_kernels_check(kernels, err);
 }
 
-static bool bench_kernels_sum_squares(void *context, struct err *err)
+/* One tensor as large as all of them: the order of the sum costs the same. */
+static bool bench_kernels_clip(struct kernels *kernels, enum norm rule, struct err *err)
 {
-    struct kernels *kernels = context;
-    kernels->backend->op->sum_squares(kernels->backend, kernels->training.gradients[0].arena,
-                                      kernels->training.model->elements);
+    struct training *training = &kernels->training;
+    const struct clip_part part = {training->gradients[0].arena, training->model->elements};
+    const struct clip clip = {.tokens = 1, .rule = rule, .parts = &part, .part_count = 1};
+    kernels->backend->op->clip(kernels->backend, &clip, training->outcome);
     return bench_kernels_check(kernels, err);
 }
 
-/* One tensor as large as all of them; the order of the sum costs the same. */
-static bool bench_kernels_norms_float(void *context, struct err *err)
+static bool bench_kernels_norm_double(void *context, struct err *err)
 {
-    struct kernels *kernels = context;
-    const float *tensors[1] = {kernels->training.gradients[0].arena};
-    size_t sizes[1] = {kernels->training.model->elements};
-    float norms[1];
-    kernels->backend->op->norms_float(kernels->backend, tensors, sizes, 1, 1.0f, norms);
-    return bench_kernels_check(kernels, err);
+    return bench_kernels_clip(context, NORM_DOUBLE, err);
+}
+
+static bool bench_kernels_norm_float(void *context, struct err *err)
+{
+    return bench_kernels_clip(context, NORM_FLOAT, err);
 }
 
 static bool bench_kernels_adam(void *context, struct err *err)
@@ -174,10 +176,17 @@ static bool bench_kernels_adam(void *context, struct err *err)
     struct kernels *kernels = context;
     const struct training *training = &kernels->training;
     const struct optimizer *optimizer = &training->optimizer;
-    struct adam adam = {.lr = optimizer->lr, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .t = 10};
-    adam.decay = optimizer->decay;
-    kernels->backend->op->adam(kernels->backend, training->model->parameters, training->gradients[0].arena,
-                               optimizer->m, optimizer->v, training->model->elements, 1e-3f, &adam);
+    const struct update_part part = {.rows = 1, .width = training->model->elements, .decays = true};
+    const struct update update = {.p = training->model->parameters,
+                                  .g = training->gradients[0].arena,
+                                  .m = optimizer->m,
+                                  .v = optimizer->v,
+                                  .parts = &part,
+                                  .count = 1,
+                                  .outcome = kernels->scale};
+    const struct adam adam = {
+        .lr = optimizer->lr, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = optimizer->decay, .t = 10};
+    kernels->backend->op->adam(kernels->backend, &update, &adam);
     return bench_kernels_check(kernels, err);
 }
 
@@ -231,8 +240,8 @@ static bool bench_kernels_operations(struct bench *bench, struct kernels *kernel
         {"segment_sum", bench_kernels_decoder_forward, bench_kernels_segment_sum, n, G, 0, F * (n + U) * G},
         {"gather", NULL, bench_kernels_gather, U, E, 0, 2 * F * U * E},
         {"scatter_add", NULL, bench_kernels_scatter_add, real, E, 0, 3 * F * real * E},
-        {"sum_squares", NULL, bench_kernels_sum_squares, elements, 1, 0, F * elements},
-        {"norms_float", NULL, bench_kernels_norms_float, elements, 1, 0, F * elements},
+        {"norm double", NULL, bench_kernels_norm_double, elements, 1, 0, F * elements},
+        {"norm float", NULL, bench_kernels_norm_float, elements, 1, 0, F * elements},
         {"adam", NULL, bench_kernels_adam, elements, 1, 0, 7 * F * elements},
     };
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
@@ -297,6 +306,21 @@ static bool bench_kernels_measure(struct bench *bench, struct kernels *kernels, 
     return true;
 }
 
+static bool bench_kernels_open(struct kernels *kernels, struct err *err)
+{
+    const struct outcome scale = {.scale = 1e-3f};
+    struct backend *backend = kernels->backend;
+    kernels->network = &kernels->training.network;
+    kernels->batch = &kernels->training.batch;
+    kernels->shape = &kernels->training.model->shape;
+    kernels->tile = network_logit_tile(kernels->batch->tgt.seq.N);
+    kernels->scale = backend->op->alloc(backend, sizeof scale, err);
+    if (kernels->scale == NULL)
+        return false;
+    backend->op->upload(backend, kernels->scale, &scale, sizeof scale);
+    return true;
+}
+
 bool bench_kernels(struct bench *bench, struct err *err)
 {
     struct kernels kernels = {.backend = bench->backend};
@@ -306,11 +330,9 @@ bool bench_kernels(struct bench *bench, struct err *err)
         return false;
     bool ok = bench_training_open(&kernels.training, bench, &data, err);
     if (ok) {
-        kernels.network = &kernels.training.network;
-        kernels.batch = &kernels.training.batch;
-        kernels.shape = &kernels.training.model->shape;
-        kernels.tile = network_logit_tile(kernels.batch->tgt.seq.N);
-        ok = bench_kernels_measure(bench, &kernels, err);
+        ok = bench_kernels_open(&kernels, err) && bench_kernels_measure(bench, &kernels, err);
+        if (kernels.scale != NULL)
+            bench->backend->op->free(bench->backend, kernels.scale);
         training_close(&kernels.training);
     }
     bench_data_free(&data);

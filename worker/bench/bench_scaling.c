@@ -163,7 +163,7 @@ static bool bench_scaling_read(void *context, struct err *err)
 {
     struct reading *reading = context;
     struct backend *backend = reading->backend;
-    backend->op->sum_squares(backend, reading->memory, READ_FLOATS);
+    backend->op->measure->sweep(backend, reading->memory, READ_FLOATS * sizeof(float));
     return backend->op->check(backend, err);
 }
 

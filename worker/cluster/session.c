@@ -64,18 +64,17 @@ bool session_give_up(struct session *session, struct err *err)
 
 /* ---- HELLO, WELCOME ---- */
 
-/* The results of the last steps, in order. Returns their number. */
-static uint32_t session_history(struct session *session)
+uint32_t session_history(struct session *session, uint32_t most)
 {
-    uint64_t first = session->training.step - session->history_count;
-    for (uint32_t i = 0; i < session->history_count; i++)
+    uint32_t count = session->history_count < most ? session->history_count : most;
+    uint64_t first = session->training.read - count;
+    for (uint32_t i = 0; i < count; i++)
         session->results[i] = session->history[(first + i) % SESSION_HISTORY];
-    return session->history_count;
+    return count;
 }
 
 static bool session_hello(struct session *session, struct err *err)
 {
-    const struct config *config = session->options->config;
     struct backend *backend = session->backend;
     char host[MESSAGE_NAME + 1] = "";
     gethostname(host, MESSAGE_NAME);
@@ -87,7 +86,7 @@ static bool session_hello(struct session *session, struct err *err)
                   .backend = session_text(backend->op->name),
                   .backend_version = session_text(backend->op->version(backend)),
                   .isa = session_text(backend->op->isa(backend)),
-                  .precision = session_text(config->train_precision == PRECISION_BF16 ? "bf16" : "fp32"),
+                  .arithmetic = session_text(backend->op->arithmetic(backend)),
                   .threads = (uint32_t)backend->op->threads(backend),
                   .host = session_text(host),
                   .pid = (uint32_t)getpid(),
@@ -96,7 +95,7 @@ static bool session_hello(struct session *session, struct err *err)
                   .held = session->held,
                   .step = session->held ? session->training.step : 0,
                   .branch = session->held ? session->branch : 0,
-                  .steps = session->held ? session_history(session) : 0,
+                  .steps = session->held ? session_history(session, SESSION_HISTORY) : 0,
                   .results = session->results},
     };
     return session_send(session, &message, err);
@@ -157,7 +156,7 @@ static bool session_stop(struct session *session, const struct stop *stop, struc
                     .held = session->held,
                     .step = session->held ? session->training.step : 0,
                     .branch = session->held ? session->branch : 0,
-                    .steps = session->held ? session_history(session) : 0,
+                    .steps = session->held ? session_history(session, SESSION_HISTORY) : 0,
                     .results = session->results},
     };
     return session_send(session, &message, err);

@@ -80,6 +80,9 @@ static inline bool session_is_over(const struct session *session)
     return shared_is_over(session->shared, session->generation.generation);
 }
 
+/* Put the results of the last steps into session->results, in order: at most `most`. Returns their number. */
+uint32_t session_history(struct session *session, uint32_t most);
+
 /* session_state.c */
 bool session_generation(struct session *session, const struct generation *generation, struct err *err);
 bool session_peers(struct session *session, const struct peers *peers, struct err *err);

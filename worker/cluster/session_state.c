@@ -35,7 +35,7 @@ static void session_hold(struct session *session, uint64_t step)
     session->held = true;
     session->branch = session->generation.generation;
     session->history_count = 0;
-    session->training.step = step;
+    training_begin(&session->training, step);
     atomic_store(&session->shared->step, step);
 }
 

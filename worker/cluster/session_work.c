@@ -29,27 +29,37 @@ static bool session_return_credit(struct session *session, struct err *err)
 
 /* ---- spans ---- */
 
-static void session_remember(struct session *session, const struct step_result *result)
+/* Read the results of steps until at most `unread` are not. */
+static bool session_read_results(struct session *session, uint64_t unread, struct err *err)
 {
     struct training *training = &session->training;
-    session->history[(training->step - 1) % SESSION_HISTORY] = *result;
-    if (session->history_count < SESSION_HISTORY)
-        session->history_count++;
-    atomic_store(&session->shared->step, training->step);
-}
-
-/* Do the steps, to the last one or the generation's end. Finished steps count. */
-static bool session_steps(struct session *session, const struct span *span, struct err *err)
-{
-    struct step_result *result = session->results;
-    struct step step = step_before(span);
-    while (!session_is_over(session) && step_next(&step)) {
-        if (!train_step(&session->training, &step, result, err))
+    while (training->step - training->read > unread) {
+        if (!train_result(training, &session->history[training->read % SESSION_HISTORY], err))
             return false;
-        session_remember(session, result++);
-        fault_point("step");
+        if (session->history_count < SESSION_HISTORY)
+            session->history_count++;
+        atomic_store(&session->shared->step, training->read);
     }
     return true;
+}
+
+/* Do the steps, until the last or the generation's end. Steps already done stay done. While the backend is at a step, the
+ * result of the one before is read. */
+static bool session_steps(struct session *session, const struct span *span, struct err *err)
+{
+    struct step step = step_before(span);
+    while (!session_is_over(session) && step_next(&step)) {
+        struct err earlier;
+        if (!train_step(&session->training, &step, err)) {
+            if (!session_read_results(session, 0, &earlier))
+                *err = earlier;
+            return false;
+        }
+        if (!session_read_results(session, 1, err))
+            return false;
+        fault_point("step");
+    }
+    return session_read_results(session, 0, err);
 }
 
 void session_unpack(struct session *session)
@@ -74,6 +84,7 @@ bool session_span(struct session *session, const struct span *span, struct err *
         return session_give_up(session, err);
     if (training->step != span->first_step + span->steps)
         return true;
+    session_history(session, span->steps);
     bool compared = training->config.train_reduce == REDUCE_EXACT && session->generation.size > 1;
     struct message report = {
         .type = MESSAGE_REPORT,
@@ -146,12 +157,12 @@ static bool session_score(struct session *session, const struct validate *valida
                     shape->tgt_vocab, err))
         return err_context(err, "validation");
     if ((validate->what & VALIDATE_FORCED) != 0) {
-        struct network_result result;
-        if (!network_evaluate(&training->network, &session->batch, &result, err))
+        struct figures figures;
+        if (!network_evaluate(&training->network, &session->batch, &figures, err))
             return false;
-        scored->tokens = result.tokens;
-        scored->forced_loss_sum = result.loss_sum;
-        scored->forced_correct = result.correct;
+        scored->tokens = (uint64_t)figures.tokens;
+        scored->forced_loss_sum = figures.loss_sum;
+        scored->forced_correct = (uint64_t)figures.correct;
     }
     if ((validate->what & (VALIDATE_FREE | VALIDATE_TRANSLATE)) == 0)
         return true;

@@ -3,9 +3,6 @@
 
 #include "worker/model/arena.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 /* The most target positions whose logits are held at one time: so many that the products with the projection, which is
  * read and whose gradient is written anew for each tile, run at full speed; so few that memory does not grow with the
  * batch. Part of the definition of the bits: the gradient of the projection's bias is summed tile by tile. */
@@ -53,6 +50,7 @@ static size_t network_lay(struct network *network, const struct batch *batch, ch
     network->dinput = arena_take(&arena, U * (size_t)shape->G, sizeof(float));
     network->loss = arena_take(&arena, N, sizeof(float));
     network->predicted = arena_take(&arena, N, sizeof(int32_t));
+    network->figures = arena_take(&arena, 1, sizeof(struct figures));
     return arena.used;
 }
 
@@ -70,18 +68,6 @@ bool network_begin(struct network *network, const struct batch *batch, struct er
             return err_context(err, "activations of %d rows", batch->B);
         network->arena_size = wanted;
     }
-    size_t positions = (size_t)batch->tgt.seq.N;
-    if (positions > network->host_capacity) {
-        size_t wanted = positions + positions / 8;
-        free(network->host_loss);
-        free(network->host_predicted);
-        network->host_loss = malloc(wanted * sizeof(float));
-        network->host_predicted = malloc(wanted * sizeof(int32_t));
-        bool allocated = network->host_loss != NULL && network->host_predicted != NULL;
-        network->host_capacity = allocated ? wanted : 0;
-        if (!allocated)
-            return err_set(err, ERR_MEMORY, "no memory for the losses of %zu positions", positions);
-    }
     network_lay(network, batch, network->arena);
     return true;
 }
@@ -91,8 +77,6 @@ void network_free(struct network *network)
     struct backend *backend = network->model->backend;
     if (network->arena != NULL)
         backend->op->free(backend, network->arena);
-    free(network->host_loss);
-    free(network->host_predicted);
     *network = (struct network){.model = network->model, .stopwatch = network->stopwatch};
 }
 
@@ -271,28 +255,22 @@ void network_backward(struct network *network, const struct batch *batch, const 
     stopwatch_lap(network->stopwatch, LAP_INPUT_GRADIENT);
 }
 
-bool network_figures(struct network *network, const struct batch *batch, struct network_result *result, struct err *err)
+void network_score(struct network *network, const struct batch *batch, struct figures *figures)
 {
     struct backend *backend = network->model->backend;
-    int N = batch->tgt.seq.N;
-    backend->op->download(backend, network->host_loss, network->loss, (size_t)N * sizeof(float));
-    backend->op->download(backend, network->host_predicted, network->predicted, (size_t)N * sizeof(int32_t));
-    *result = (struct network_result){.tokens = (uint32_t)N};
-    for (int n = 0; n < N; n++) {
-        result->loss_sum += (double)network->host_loss[n];
-        result->correct += network->host_predicted[n] == batch->host_target[n];
-    }
-    return backend->op->check(backend, err);
+    backend->op->score(backend, network->loss, network->predicted, batch->target, batch->tgt.seq.N, figures);
 }
 
-bool network_evaluate(struct network *network, const struct batch *batch, struct network_result *result,
-                      struct err *err)
+bool network_evaluate(struct network *network, const struct batch *batch, struct figures *figures, struct err *err)
 {
+    struct backend *backend = network->model->backend;
     if (!network_begin(network, batch, err))
         return false;
     network_forward(network, batch);
     network_loss(network, batch, NULL);
-    return network_figures(network, batch, result, err);
+    network_score(network, batch, network->figures);
+    backend->op->download(backend, figures, network->figures, sizeof *figures);
+    return backend->op->check(backend, err);
 }
 
 bool network_encode(struct network *network, const struct batch *batch, struct err *err)

@@ -37,21 +37,13 @@ struct network {
     float *dinput;                        /* [U, G] either side */
     float *loss;                          /* [N of target] */
     int32_t *predicted;                   /* [N of target] */
-    float *host_loss;                     /* [N of target] host copies */
-    int32_t *host_predicted;
-    void *arena;                 /* one block of backend memory for all of the above but the host copies */
-    size_t arena_size;           /* bytes */
-    size_t host_capacity;        /* positions */
-    struct stopwatch *stopwatch; /* not owned; NULL = time is not taken */
+    struct figures *figures;              /* of network_evaluate */
+    void *arena;                          /* one block of backend memory for all of the above */
+    size_t arena_size;                    /* bytes */
+    struct stopwatch *stopwatch;          /* not owned; NULL = time is not taken */
 };
 
-struct network_result {
-    double loss_sum;  /* over target positions */
-    uint32_t tokens;  /* target positions      */
-    uint32_t correct; /* of them, those whose largest logit is the target's */
-};
-
-/* Make memory for a batch, before any of the four below. */
+/* Make memory for a batch, before any of the three below. */
 bool network_begin(struct network *network, const struct batch *batch, struct err *err);
 
 /* With the reference as the decoder's input (teacher forcing): the states of both sides. */
@@ -65,13 +57,11 @@ void network_loss(struct network *network, const struct batch *batch, const stru
  * that the batch looks up, see step_rows.h. */
 void network_backward(struct network *network, const struct batch *batch, const struct weights *gradient);
 
-/* What network_loss came to. */
-bool network_figures(struct network *network, const struct batch *batch, struct network_result *result,
-                     struct err *err);
+/* What network_loss came to; `figures` is backend memory. */
+void network_score(struct network *network, const struct batch *batch, struct figures *figures);
 
-/* Forward and loss of a batch, without a gradient. */
-bool network_evaluate(struct network *network, const struct batch *batch, struct network_result *result,
-                      struct err *err);
+/* Forward and loss of a batch, without a gradient; `figures` is the caller's. Waits for the device. */
+bool network_evaluate(struct network *network, const struct batch *batch, struct figures *figures, struct err *err);
 
 /* How many of a batch's target positions have their logits in memory at one time. The positions are cut into as few and
  * as even tiles as the limit allows. */

@@ -1,31 +1,57 @@
-/* optimizer.c - norm, clip and update, as torch.nn.utils.clip_grad_norm_ and torch.optim do them.
- *
- * Marks keep which rows of the embeddings were ever touched, so that an update passes over those that cannot change. */
+/* optimizer.c - norm, clip and update, as torch.nn.utils.clip_grad_norm_ and torch.optim do them; see optimizer.h. */
 #include "worker/train/optimizer.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Adam's constants as PyTorch sets them. */
 static const double ADAM_BETA1 = 0.9, ADAM_BETA2 = 0.999, ADAM_EPS = 1e-8;
 
-/* torch.nn.utils.clip_grad_norm_ adds this to the norm before it divides. */
-static const double CLIP_EPS = 1e-6;
+/* ---- life ---- */
 
-/* Rows of the embeddings among the first `tensors` of the table. */
-static size_t optimizer_embedding_rows(const struct model *model, int tensors)
+/* Cut the arenas where marks begin or end, or decay does. */
+static void optimizer_cut(struct optimizer *optimizer)
 {
-    size_t rows = 0;
-    for (int i = 0; i < tensors; i++)
-        rows += (model->tensors[i].flags & TENSOR_BY_ROW) != 0 ? (size_t)model->tensors[i].shape[0] : 0;
-    return rows;
+    const struct model *model = optimizer->model;
+    struct update_part *part = NULL;
+    for (int i = 0; i < model->tensor_count; i++) {
+        const struct tensor *tensor = &model->tensors[i];
+        const uint64_t *marks = (tensor->flags & TENSOR_BY_ROW) != 0 ? optimizer->marks[tensor->side] : NULL;
+        bool decays = (tensor->flags & TENSOR_DECAYS) != 0;
+        if (part != NULL && marks == NULL && part->marks == NULL && part->decays == decays) {
+            part->width += tensor->size;
+            continue;
+        }
+        part = &optimizer->parts[optimizer->part_count++];
+        *part = (struct update_part){.offset = tensor->offset, .marks = marks, .decays = decays};
+        part->rows = marks != NULL ? (size_t)tensor->shape[0] : 1;
+        part->width = marks != NULL ? (size_t)tensor->shape[1] : tensor->size;
+    }
 }
 
 static bool optimizer_alloc(const struct model *model, float **arena, struct err *err)
 {
     *arena = model->backend->op->alloc(model->backend, model->elements * sizeof(float), err);
     return *arena != NULL || err_context(err, "moments of the optimizer");
+}
+
+/* Rows of an embedding that decays change without a gradient, so none is left out. */
+static bool optimizer_open_marks(struct optimizer *optimizer, struct err *err)
+{
+    struct backend *backend = optimizer->model->backend;
+    for (int side = 0; side < MODEL_SIDES; side++) {
+        const struct tensor *tensor = model_tensor(optimizer->model, (enum model_side)side, ROLE_EMBEDDING);
+        size_t bytes = step_rows_words(tensor) * sizeof(uint64_t);
+        if (optimizer->decay != 0 && (tensor->flags & TENSOR_DECAYS) != 0)
+            continue;
+        optimizer->touched[side] = calloc(1, bytes);
+        if (optimizer->touched[side] == NULL)
+            return err_set(err, ERR_MEMORY, "no memory for the optimizer");
+        optimizer->marks[side] = backend->op->alloc(backend, bytes, err);
+        if (optimizer->marks[side] == NULL)
+            return false;
+    }
+    return true;
 }
 
 bool optimizer_open(struct optimizer *optimizer, const struct model *model, const struct config *config,
@@ -39,18 +65,13 @@ bool optimizer_open(struct optimizer *optimizer, const struct model *model, cons
         .norm = (enum norm)config->train_norm,
         .clip = config->train_clip,
     };
-    if (optimizer->rule == OPTIMIZER_ADAM &&
-        (!optimizer_alloc(model, &optimizer->m, err) || !optimizer_alloc(model, &optimizer->v, err))) {
+    bool adam = optimizer->rule == OPTIMIZER_ADAM;
+    if ((adam && (!optimizer_alloc(model, &optimizer->m, err) || !optimizer_alloc(model, &optimizer->v, err))) ||
+        !optimizer_open_marks(optimizer, err)) {
         optimizer_close(optimizer);
         return false;
     }
-    if (optimizer->decay == 0) {
-        optimizer->touched = calloc(optimizer_embedding_rows(model, model->tensor_count), sizeof *optimizer->touched);
-        if (optimizer->touched == NULL) {
-            optimizer_close(optimizer);
-            return err_set(err, ERR_MEMORY, "no memory for the optimizer");
-        }
-    }
+    optimizer_cut(optimizer);
     return true;
 }
 
@@ -59,13 +80,13 @@ void optimizer_close(struct optimizer *optimizer)
     if (optimizer->model == NULL)
         return;
     struct backend *backend = optimizer->model->backend;
-    if (optimizer->m != NULL)
-        backend->op->free(backend, optimizer->m);
-    if (optimizer->v != NULL)
-        backend->op->free(backend, optimizer->v);
-    if (optimizer->gathered != NULL)
-        backend->op->free(backend, optimizer->gathered);
-    free(optimizer->touched);
+    void *const memory[] = {optimizer->m, optimizer->v, optimizer->gathered, optimizer->marks[SIDE_SRC],
+                            optimizer->marks[SIDE_TGT]};
+    for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
+        if (memory[i] != NULL)
+            backend->op->free(backend, memory[i]);
+    for (int side = 0; side < MODEL_SIDES; side++)
+        free(optimizer->touched[side]);
     *optimizer = (struct optimizer){0};
 }
 
@@ -76,86 +97,39 @@ void optimizer_reset(struct optimizer *optimizer)
     for (int i = 0; i < 2; i++)
         if (moments[i] != NULL)
             model->backend->op->zero(model->backend, moments[i], model->elements * sizeof(float));
-    if (optimizer->touched != NULL)
-        memset(optimizer->touched, 0,
-               optimizer_embedding_rows(model, model->tensor_count) * sizeof *optimizer->touched);
+    for (int side = 0; side < MODEL_SIDES; side++)
+        if (optimizer->touched[side] != NULL)
+            memset(optimizer->touched[side], 0,
+                   step_rows_words(model_tensor(model, (enum model_side)side, ROLE_EMBEDDING)) * sizeof(uint64_t));
 }
 
-/* The marks of an embedding's rows. */
-static bool *optimizer_marks(const struct optimizer *optimizer, int tensor)
+/* A row with zero moments, never touched or long faded, loses nothing by being left out. */
+static bool optimizer_find_side(struct optimizer *optimizer, enum model_side side, struct err *err)
 {
-    return optimizer->touched + optimizer_embedding_rows(optimizer->model, tensor);
-}
-
-/* The step's rows will be updated from now on. */
-static void optimizer_touch(struct optimizer *optimizer, const struct step_rows *rows)
-{
-    for (int i = 0; i < MODEL_SIDES; i++) {
-        const struct row_list *list = &rows->lists[i];
-        bool *marks = optimizer_marks(optimizer, (int)(list->tensor - optimizer->model->tensors));
-        for (int r = 0; r < list->count; r++)
-            marks[list->host[r]] = true;
+    const struct model *model = optimizer->model;
+    const struct tensor *tensor = model_tensor(model, side, ROLE_EMBEDDING);
+    const float *arenas[] = {optimizer->m, optimizer->v};
+    size_t width = (size_t)tensor->shape[1];
+    float *values = malloc(tensor->size * sizeof *values);
+    if (values == NULL)
+        return err_set(err, ERR_MEMORY, "no memory to look through the moments");
+    for (int a = 0; a < 2; a++) {
+        model->backend->op->download(model->backend, values, arenas[a] + tensor->offset, tensor->size * sizeof *values);
+        for (size_t k = 0; k < tensor->size; k++)
+            if (values[k] != 0.0f)
+                optimizer->touched[side][k / width / 64] |= UINT64_C(1) << (k / width % 64);
     }
+    free(values);
+    return true;
 }
 
 bool optimizer_find_touched(struct optimizer *optimizer, struct err *err)
 {
-    const struct model *model = optimizer->model;
-    if (optimizer->touched == NULL || optimizer->v == NULL)
-        return true;
-    for (int i = 0; i < model->tensor_count; i++) {
-        const struct tensor *tensor = &model->tensors[i];
-        if ((tensor->flags & TENSOR_BY_ROW) == 0)
-            continue;
-        float *values = malloc(tensor->size * sizeof *values);
-        if (values == NULL)
-            return err_set(err, ERR_MEMORY, "no memory to look through the moments");
-        bool *marks = optimizer_marks(optimizer, i);
-        size_t width = (size_t)tensor->shape[1];
-        /* A row with zero moments, never touched or long faded, loses nothing by being left out. */
-        const float *arenas[] = {optimizer->m, optimizer->v};
-        for (int a = 0; a < 2; a++) {
-            model->backend->op->download(model->backend, values, arenas[a] + tensor->offset,
-                                         tensor->size * sizeof *values);
-            for (size_t k = 0; k < tensor->size; k++)
-                if (values[k] != 0.0f)
-                    marks[k / width] = true;
-        }
-        free(values);
-    }
-    return true;
-}
-
-static void optimizer_apply(struct optimizer *optimizer, const float *gradient, size_t offset, size_t count,
-                            float scale, const struct adam *adam)
-{
-    const struct model *model = optimizer->model;
-    struct backend *backend = model->backend;
-    float *p = model->parameters + offset;
-    const float *g = gradient + offset;
-    if (optimizer->rule == OPTIMIZER_ADAM)
-        backend->op->adam(backend, p, g, optimizer->m + offset, optimizer->v + offset, count, scale, adam);
-    else
-        backend->op->sgd(backend, p, g, count, scale, (float)optimizer->lr, (float)optimizer->decay);
-}
-
-/* Update the rows of an embedding that were ever touched, in runs. */
-static void optimizer_apply_touched(struct optimizer *optimizer, int tensor, const float *gradient, float scale,
-                                    const struct adam *adam)
-{
-    const struct tensor *row = &optimizer->model->tensors[tensor];
-    const bool *marks = optimizer_marks(optimizer, tensor);
-    int rows = row->shape[0];
-    size_t width = (size_t)row->shape[1];
-    for (int first = 0; first < rows;) {
-        int end = first;
-        while (end < rows && marks[end])
-            end++;
-        if (end > first)
-            optimizer_apply(optimizer, gradient, row->offset + (size_t)first * width, (size_t)(end - first) * width,
-                            scale, adam);
-        first = end + 1;
-    }
+    bool ok = true;
+    for (int side = 0; side < MODEL_SIDES && ok; side++)
+        if (optimizer->touched[side] != NULL && optimizer->v != NULL)
+            ok = optimizer_find_side(optimizer, (enum model_side)side, err);
+    return ok;
 }
 
 /* ---- norm ---- */
@@ -163,12 +137,6 @@ static void optimizer_apply_touched(struct optimizer *optimizer, int tensor, con
 /* The floats that PyTorch sums side by side: a row of so many, or a multiple, keeps its elements' lanes wherever it
  * stands. */
 enum { NORM_LANES = 8 };
-
-/* A tensor's part of the gradient, without the rows of an embedding that must be zero. */
-struct part_of_gradient {
-    const float *x;
-    size_t size;
-};
 
 static size_t optimizer_list_size(const struct row_list *list)
 {
@@ -179,8 +147,8 @@ static bool optimizer_reserve_rows(struct optimizer *optimizer, const struct ste
 {
     struct backend *backend = optimizer->model->backend;
     size_t needed = 0;
-    for (int i = 0; i < MODEL_SIDES; i++)
-        needed += optimizer_list_size(&rows->lists[i]);
+    for (int side = 0; side < MODEL_SIDES; side++)
+        needed += optimizer_list_size(&rows->lists[side]);
     if (needed <= optimizer->gathered_size)
         return true;
     if (optimizer->gathered != NULL)
@@ -192,107 +160,85 @@ static bool optimizer_reserve_rows(struct optimizer *optimizer, const struct ste
     return optimizer->gathered != NULL || err_context(err, "gradient of the embeddings");
 }
 
-/* Each tensor's part of the gradient, in table order: of an embedding the listed rows, back to back. */
+/* Each tensor's part of the norm, in table order. */
 static void optimizer_parts(const struct optimizer *optimizer, const float *gradient, const struct step_rows *rows,
-                            struct part_of_gradient parts[MODEL_TENSORS])
+                            struct clip_part parts[MODEL_TENSORS])
 {
     const struct model *model = optimizer->model;
     float *to = optimizer->gathered;
     for (int i = 0; i < model->tensor_count; i++) {
         const struct tensor *tensor = &model->tensors[i];
-        parts[i] = (struct part_of_gradient){gradient + tensor->offset, tensor->size};
-    }
-    for (int i = 0; i < MODEL_SIDES; i++) {
-        const struct row_list *list = &rows->lists[i];
-        const struct tensor *tensor = list->tensor;
+        bool whole = optimizer->norm == NORM_FLOAT && tensor->shape[1] % NORM_LANES != 0;
+        parts[i] = (struct clip_part){gradient + tensor->offset, tensor->size};
+        if ((tensor->flags & TENSOR_BY_ROW) == 0 || whole)
+            continue;
+        const struct row_list *list = &rows->lists[tensor->side];
         model->backend->op->gather(model->backend, gradient + tensor->offset, list->index, list->count,
                                    tensor->shape[1], to);
-        parts[tensor - model->tensors] = (struct part_of_gradient){to, optimizer_list_size(list)};
-        to += optimizer_list_size(list);
+        parts[i] = (struct clip_part){to, optimizer_list_size(list)};
+        to += parts[i].size;
     }
-}
-
-static double optimizer_norm_double(const struct optimizer *optimizer, const struct part_of_gradient *parts)
-{
-    const struct model *model = optimizer->model;
-    double sum = 0;
-    for (int i = 0; i < model->tensor_count; i++)
-        sum += model->backend->op->sum_squares(model->backend, parts[i].x, parts[i].size);
-    return sqrt(sum);
-}
-
-/* A row keeps its elements' lanes when it is moved by multiples of all lanes; else whole embeddings are summed. */
-static double optimizer_norm_float(const struct optimizer *optimizer, const float *gradient,
-                                   const struct part_of_gradient *parts, float scale)
-{
-    const struct model *model = optimizer->model;
-    const float *x[MODEL_TENSORS];
-    size_t sizes[MODEL_TENSORS];
-    float norms[MODEL_TENSORS];
-    for (int i = 0; i < model->tensor_count; i++) {
-        const struct tensor *tensor = &model->tensors[i];
-        bool whole = (tensor->flags & TENSOR_BY_ROW) != 0 && tensor->shape[1] % NORM_LANES != 0;
-        x[i] = whole ? gradient + tensor->offset : parts[i].x;
-        sizes[i] = whole ? tensor->size : parts[i].size;
-    }
-    model->backend->op->norms_float(model->backend, x, sizes, model->tensor_count, scale, norms);
-    double sum = 0;
-    for (int i = 0; i < model->tensor_count; i++)
-        sum += (double)norms[i] * (double)norms[i];
-    return sqrt(sum);
-}
-
-/* The norm of scale * gradient. */
-static bool optimizer_norm(struct optimizer *optimizer, const float *gradient, const struct step_rows *rows,
-                           double scale, double *norm, struct err *err)
-{
-    struct part_of_gradient parts[MODEL_TENSORS];
-    if (!optimizer_reserve_rows(optimizer, rows, err))
-        return false;
-    optimizer_parts(optimizer, gradient, rows, parts);
-    *norm = optimizer->norm == NORM_DOUBLE ? scale * optimizer_norm_double(optimizer, parts)
-                                           : optimizer_norm_float(optimizer, gradient, parts, (float)scale);
-    return true;
 }
 
 bool optimizer_clip(struct optimizer *optimizer, const float *gradient, const struct step_rows *rows,
-                    struct step_result *result, double *scale, struct err *err)
+                    const struct figures *figures, uint32_t count, uint32_t tokens, struct outcome *outcome,
+                    struct err *err)
 {
-    double norm;
-    *scale = 1.0 / result->tokens;
-    if (!optimizer_norm(optimizer, gradient, rows, *scale, &norm, err))
+    const struct model *model = optimizer->model;
+    struct clip_part parts[MODEL_TENSORS];
+    if (!optimizer_reserve_rows(optimizer, rows, err))
         return false;
-    if (!isfinite(norm))
-        return err_set(err, ERR_DIVERGED, "the gradient is not finite; lower train.lr or set train.clip");
-    if (optimizer->clip > 0 && norm > 0) {
-        double clip = optimizer->clip / (norm + CLIP_EPS);
-        if (clip < 1.0)
-            *scale *= clip;
-    }
-    result->grad_norm = norm;
+    optimizer_parts(optimizer, gradient, rows, parts);
+    const struct clip clip = {.figures = figures,
+                              .count = (int)count,
+                              .tokens = tokens,
+                              .rule = optimizer->norm,
+                              .largest = optimizer->clip,
+                              .parts = parts,
+                              .part_count = model->tensor_count};
+    model->backend->op->clip(model->backend, &clip, outcome);
     return true;
 }
 
-void optimizer_update(struct optimizer *optimizer, const float *gradient, const struct step_rows *rows, double scale,
-                      uint64_t t)
+/* ---- update ---- */
+
+/* The step's rows are updated from now on. */
+static void optimizer_touch(struct optimizer *optimizer, const struct step_rows *rows)
+{
+    struct backend *backend = optimizer->model->backend;
+    for (int side = 0; side < MODEL_SIDES; side++) {
+        const struct row_list *list = &rows->lists[side];
+        uint64_t *touched = optimizer->touched[side];
+        size_t words = step_rows_words(list->tensor);
+        if (touched == NULL)
+            continue;
+        for (size_t w = 0; w < words; w++)
+            touched[w] |= list->marks[w];
+        backend->op->upload(backend, optimizer->marks[side], touched, words * sizeof *touched);
+    }
+}
+
+void optimizer_update(struct optimizer *optimizer, const float *gradient, const struct step_rows *rows, uint64_t t,
+                      const struct outcome *outcome)
 {
     const struct model *model = optimizer->model;
-    struct adam adam = {.lr = optimizer->lr,
-                        .beta1 = ADAM_BETA1,
-                        .beta2 = ADAM_BETA2,
-                        .eps = ADAM_EPS,
-                        .decay = optimizer->decay,
-                        .t = t};
-    if (optimizer->touched == NULL) {
-        optimizer_apply(optimizer, gradient, 0, model->elements, (float)scale, &adam);
-        return;
-    }
+    struct backend *backend = model->backend;
+    const struct update update = {.p = model->parameters,
+                                  .g = gradient,
+                                  .m = optimizer->m,
+                                  .v = optimizer->v,
+                                  .parts = optimizer->parts,
+                                  .count = optimizer->part_count,
+                                  .outcome = outcome};
+    const struct adam adam = {.lr = optimizer->lr,
+                              .beta1 = ADAM_BETA1,
+                              .beta2 = ADAM_BETA2,
+                              .eps = ADAM_EPS,
+                              .decay = optimizer->decay,
+                              .t = t};
     optimizer_touch(optimizer, rows);
-    for (int i = 0; i < model->tensor_count; i++) {
-        const struct tensor *tensor = &model->tensors[i];
-        if ((tensor->flags & TENSOR_BY_ROW) != 0)
-            optimizer_apply_touched(optimizer, i, gradient, (float)scale, &adam);
-        else
-            optimizer_apply(optimizer, gradient, tensor->offset, tensor->size, (float)scale, &adam);
-    }
+    if (optimizer->rule == OPTIMIZER_ADAM)
+        backend->op->adam(backend, &update, &adam);
+    else
+        backend->op->sgd(backend, &update, (float)optimizer->lr, (float)optimizer->decay);
 }

@@ -6,10 +6,10 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
-enum { SLOT = 3 }; /* integers: loss sum, tokens, correct */
+/* A slot travels as integers: the bits of the loss sum, tokens, correct. All but one rank add zeroes to it. */
+enum { SLOT = 3 };
+_Static_assert(sizeof(struct figures) == SLOT * sizeof(int64_t), "a slot is three integers");
 
 /* What `shards` values must be below so that their sum, times 2^40, is below 2^63. */
 static float reduce_below(uint32_t shards)
@@ -20,9 +20,11 @@ static float reduce_below(uint32_t shards)
     return below;
 }
 
-void reducer_open(struct reducer *reducer, const struct model *model, const struct config *config)
+void reducer_open(struct reducer *reducer, const struct model *model, const struct config *config,
+                  struct outcome *outcome)
 {
     *reducer = (struct reducer){.model = model,
+                                .outcome = outcome,
                                 .how = (enum reduce)config->train_reduce,
                                 .shards = config->train_shards > 0 ? (uint32_t)config->train_shards : 1,
                                 .size = 1};
@@ -42,11 +44,10 @@ void reducer_close(struct reducer *reducer)
     if (reducer->model == NULL)
         return;
     struct backend *backend = reducer->model->backend;
-    void *const memory[] = {reducer->rows, reducer->sums, reducer->sent};
+    void *const memory[] = {reducer->rows, reducer->sums, reducer->slots};
     for (int i = 0; i < 3; i++)
         if (memory[i] != NULL)
             backend->op->free(backend, memory[i]);
-    free(reducer->slots);
     *reducer = (struct reducer){0};
 }
 
@@ -81,12 +82,6 @@ static size_t reduce_all_rows_size(const struct reducer *reducer)
     return size;
 }
 
-/* Where the slots stand in exact sums. */
-static int64_t *reduce_exact_slots(const struct reducer *reducer)
-{
-    return reducer->sums + reduce_dense_size(reducer) + reduce_all_rows_size(reducer);
-}
-
 /* Backend memory of `needed` items, what it held forgotten. */
 static void *reduce_reserve(const struct reducer *reducer, void *memory, size_t *capacity, size_t needed, size_t item,
                             struct err *err)
@@ -107,18 +102,11 @@ static void *reduce_reserve(const struct reducer *reducer, void *memory, size_t 
 
 static bool reduce_reserve_slots(struct reducer *reducer, struct err *err)
 {
-    struct backend *backend = reducer->model->backend;
-    if (reducer->slot_count <= reducer->slot_capacity)
-        return true;
-    if (reducer->sent != NULL)
-        backend->op->free(backend, reducer->sent);
-    free(reducer->slots);
-    size_t bytes = reducer->slot_count * SLOT * sizeof *reducer->slots;
-    reducer->slots = malloc(bytes);
-    reducer->sent = backend->op->alloc(backend, bytes, err);
-    bool reserved = reducer->slots != NULL && reducer->sent != NULL;
-    reducer->slot_capacity = reserved ? reducer->slot_count : 0;
-    return reserved || err_set(err, ERR_MEMORY, "no memory for the figures of a step");
+    size_t capacity = reducer->slot_capacity;
+    reducer->slots =
+        reduce_reserve(reducer, reducer->slots, &capacity, reducer->slot_count, sizeof *reducer->slots, err);
+    reducer->slot_capacity = (uint32_t)capacity;
+    return reducer->slots != NULL;
 }
 
 bool reducer_begin(struct reducer *reducer, const struct step_rows *rows, struct err *err)
@@ -132,7 +120,8 @@ bool reducer_begin(struct reducer *reducer, const struct step_rows *rows, struct
     reducer->slot_count = exact ? reducer->shards : reducer->size;
     if (!reduce_reserve_slots(reducer, err))
         return false;
-    memset(reducer->slots, 0, reducer->slot_count * SLOT * sizeof *reducer->slots);
+    struct backend *backend = reducer->model->backend;
+    backend->op->zero(backend, reducer->slots, reducer->slot_count * sizeof *reducer->slots);
     if (exact || reducer->collective != NULL) {
         reducer->rows = reduce_reserve(reducer, reducer->rows, &reducer->rows_capacity,
                                        reduce_all_rows_size(reducer) + 1, sizeof(float), err);
@@ -141,7 +130,7 @@ bool reducer_begin(struct reducer *reducer, const struct step_rows *rows, struct
     }
     if (!exact)
         return true;
-    size_t sums = reduce_dense_size(reducer) + reduce_all_rows_size(reducer) + reducer->slot_count * SLOT;
+    size_t sums = reduce_dense_size(reducer) + reduce_all_rows_size(reducer) + 1;
     reducer->sums = reduce_reserve(reducer, reducer->sums, &reducer->sums_capacity, sums, sizeof(int64_t), err);
     return reducer->sums != NULL;
 }
@@ -175,93 +164,89 @@ static void reduce_put_back(const struct reducer *reducer, float *gradient)
 
 /* ---- adding ---- */
 
-/* The first element that no sum takes; false where there is none. */
-static bool reduce_find_element(const struct reducer *reducer, const float *values, struct err *err)
+bool reducer_bad_element(const struct reducer *reducer, const struct outcome *outcome, struct err *err)
 {
-    const struct model *model = reducer->model;
-    for (int i = 0; i < model->tensor_count; i++) {
-        const struct tensor *tensor = &model->tensors[i];
-        for (size_t k = tensor->offset; k < tensor->offset + tensor->size; k++) {
-            if (fabsf(values[k]) < reducer->below)
-                continue;
-            if (!isfinite(values[k]))
-                err_set(err, ERR_DIVERGED, "the gradient of %s is not finite; lower train.lr or set train.clip",
-                        tensor->name);
-            else
-                err_set(err, ERR_DIVERGED,
-                        "the gradient of %s has the element %g: exact sums of %u shards take finite values below %.0f; "
-                        "lower train.lr or set train.clip",
-                        tensor->name, (double)values[k], reducer->shards, (double)reducer->below);
-            return true;
-        }
-    }
-    return false;
+    const struct tensor *tensor = reducer->model->tensors;
+    while (outcome->element >= tensor->offset + tensor->size)
+        tensor++;
+    if (!isfinite(outcome->value))
+        return err_set(err, ERR_DIVERGED, "the gradient of %s is not finite; lower train.lr or set train.clip",
+                       tensor->name);
+    return err_set(
+        err, ERR_DIVERGED,
+        "the gradient of %s has the element %g: exact sums of %u shards take finite values below %.0f; lower "
+        "train.lr or set train.clip",
+        tensor->name, (double)outcome->value, reducer->shards, (double)reducer->below);
 }
 
-/* The failure of a quantisation, by the name of a tensor; as the backend said it where memory is short. `second` may be
- * NULL. */
-static void reduce_name_element(const struct reducer *reducer, const float *first, const float *second, struct err *err)
+/* The rows of one gradient to integers. A row's elements are counted as if the rows stood at the embedding's start. */
+static void reduce_quantise_rows(struct reducer *reducer, const float *gradient, bool accumulate, int64_t *sum,
+                                 struct figures *slot)
 {
-    const struct model *model = reducer->model;
-    const float *const gradients[2] = {first, second};
-    float *values = malloc(model->elements * sizeof *values);
-    bool found = false;
-    for (int i = 0; i < 2 && values != NULL && gradients[i] != NULL && !found; i++) {
-        model->backend->op->download(model->backend, values, gradients[i], model->elements * sizeof *values);
-        found = reduce_find_element(reducer, values, err);
+    struct backend *backend = reducer->model->backend;
+    const float *rows = reducer->rows;
+    reduce_gather(reducer, gradient);
+    for (int side = 0; side < MODEL_SIDES; side++) {
+        const struct row_list *list = &reducer->step->lists[side];
+        size_t size = reduce_rows_size(list);
+        const struct quantise quantise = {.x = rows,
+                                          .count = size,
+                                          .below = reducer->below,
+                                          .accumulate = accumulate,
+                                          .sum = sum,
+                                          .first = list->tensor->offset};
+        backend->op->quantise(backend, &quantise, reducer->outcome, slot);
+        rows += size;
+        sum += size;
     }
-    free(values);
 }
 
 /* To integers, added to those of earlier shards, if there are any. `second` may be NULL. */
-static bool reduce_quantise(struct reducer *reducer, float *first, float *second, struct err *err)
+static void reduce_quantise(struct reducer *reducer, float *first, float *second, struct figures *slot)
 {
     struct backend *backend = reducer->model->backend;
-    float *const gradients[2] = {first, second};
     bool accumulate = reducer->summed;
-    int64_t *to = reducer->sums;
+    int64_t *sum = reducer->sums;
     reducer->summed = true;
     for (int i = 0; i < reducer->dense_count; i++) {
-        size_t offset = reducer->dense[i].offset, size = reducer->dense[i].size;
-        backend->op->quantise(backend, first + offset, second != NULL ? second + offset : NULL, size, reducer->below,
-                              accumulate, to);
-        to += size;
+        size_t offset = reducer->dense[i].offset;
+        const struct quantise quantise = {.x = first + offset,
+                                          .y = second != NULL ? second + offset : NULL,
+                                          .count = reducer->dense[i].size,
+                                          .below = reducer->below,
+                                          .accumulate = accumulate,
+                                          .sum = sum,
+                                          .first = offset};
+        backend->op->quantise(backend, &quantise, reducer->outcome, slot);
+        sum += quantise.count;
     }
-    for (int i = 0; i < 2 && gradients[i] != NULL; i++) {
-        reduce_gather(reducer, gradients[i]);
-        backend->op->quantise(backend, reducer->rows, NULL, reduce_all_rows_size(reducer), reducer->below,
-                              accumulate || i > 0, to);
-    }
-    if (!backend->op->check(backend, err)) {
-        reduce_name_element(reducer, first, second, err);
-        return false;
-    }
+    reduce_quantise_rows(reducer, first, accumulate, sum, slot);
     step_rows_zero(reducer->step, first);
-    if (second != NULL)
-        step_rows_zero(reducer->step, second);
-    return true;
+    if (second == NULL)
+        return;
+    reduce_quantise_rows(reducer, second, true, sum, slot);
+    step_rows_zero(reducer->step, second);
 }
 
-/* A shard waits for the next, and both are taken. */
-static bool reduce_hold(struct reducer *reducer, float *gradient, struct err *err)
+struct figures *reducer_slot(struct reducer *reducer, uint32_t shard, struct err *err)
+{
+    uint32_t slot = reducer->how == REDUCE_EXACT ? shard : reducer->rank;
+    if (slot < reducer->slot_count)
+        return &reducer->slots[slot];
+    err_set(err, ERR_PROTOCOL, "shard %u of a batch of %u shards", shard, reducer->shards);
+    return NULL;
+}
+
+void reducer_add(struct reducer *reducer, float *gradient, struct figures *slot)
 {
     float *held = reducer->held;
-    reducer->held = held == NULL ? gradient : NULL;
-    return held == NULL || reduce_quantise(reducer, held, gradient, err);
-}
-
-bool reducer_add(struct reducer *reducer, float *gradient, uint32_t shard, const struct network_result *figures,
-                 struct err *err)
-{
-    bool exact = reducer->how == REDUCE_EXACT;
-    if (exact && shard >= reducer->shards)
-        return err_set(err, ERR_PROTOCOL, "shard %u of a batch of %u shards", shard, reducer->shards);
-    int64_t *slot = reducer->slots + (size_t)(exact ? shard : reducer->rank) * SLOT;
-    memcpy(slot, &figures->loss_sum, sizeof *slot);
-    slot[1] = figures->tokens;
-    slot[2] = figures->correct;
     reducer->empty = false;
-    return !exact || reduce_hold(reducer, gradient, err);
+    reducer->slot = slot;
+    if (reducer->how != REDUCE_EXACT)
+        return;
+    reducer->held = held == NULL ? gradient : NULL;
+    if (held != NULL)
+        reduce_quantise(reducer, held, gradient, slot);
 }
 
 /* ---- all-reduce ---- */
@@ -289,8 +274,8 @@ static bool reduce_start(struct reducer *reducer, enum collective_element elemen
 }
 
 /* The exact sums of `size` elements from `*from` on, to floats. */
-static bool reduce_start_fold(struct reducer *reducer, int64_t **from, size_t size, float *result, uint64_t *handle,
-                              struct err *err)
+static bool reduce_start_scaled(struct reducer *reducer, int64_t **from, size_t size, float *result, uint64_t *handle,
+                                struct err *err)
 {
     struct collective *collective = reducer->collective;
     int64_t *data = *from;
@@ -302,49 +287,34 @@ static bool reduce_start_fold(struct reducer *reducer, int64_t **from, size_t si
 /* Sums over shards become floats that are sums over ranks: the dense parts in place, of the embeddings `rows`. */
 static bool reduce_sum_exact(struct reducer *reducer, float *gradient, struct err *err)
 {
-    struct backend *backend = reducer->model->backend;
-    int64_t *slots = reduce_exact_slots(reducer);
-    size_t slot_bytes = reducer->slot_count * SLOT * sizeof *slots;
     uint64_t handle = 0;
     int64_t began = clock_ns();
-    backend->op->upload(backend, slots, reducer->slots, slot_bytes);
     int64_t *from = reducer->sums;
     for (int i = 0; i < reducer->dense_count; i++)
-        if (!reduce_start_fold(reducer, &from, reducer->dense[i].size, gradient + reducer->dense[i].offset, &handle,
-                               err))
+        if (!reduce_start_scaled(reducer, &from, reducer->dense[i].size, gradient + reducer->dense[i].offset, &handle,
+                                 err))
             return false;
     fault_point("all-reduce");
-    if (!reduce_start_fold(reducer, &from, reduce_all_rows_size(reducer), reducer->rows, &handle, err) ||
-        !reduce_start(reducer, ELEMENT_I64, slots, reducer->slot_count * SLOT, &handle, err) ||
-        !reduce_wait(reducer, handle, began, err))
-        return false;
-    backend->op->download(backend, reducer->slots, slots, slot_bytes);
-    return true;
+    return reduce_start_scaled(reducer, &from, reduce_all_rows_size(reducer), reducer->rows, &handle, err) &&
+           reduce_start(reducer, ELEMENT_I64, reducer->slots, reducer->slot_count * SLOT, &handle, err) &&
+           reduce_wait(reducer, handle, began, err);
 }
 
 static bool reduce_sum_floats(struct reducer *reducer, float *gradient, struct err *err)
 {
-    struct backend *backend = reducer->model->backend;
     enum collective_element element = reducer->how == REDUCE_BF16 ? ELEMENT_F32_BF16 : ELEMENT_F32;
-    size_t slot_bytes = reducer->slot_count * SLOT * sizeof *reducer->slots;
     uint64_t handle = 0;
-    if (reducer->empty)
-        for (int i = 0; i < reducer->dense_count; i++)
-            backend->op->zero(backend, gradient + reducer->dense[i].offset, reducer->dense[i].size * sizeof(float));
     reduce_gather(reducer, gradient);
-    backend->op->upload(backend, reducer->sent, reducer->slots, slot_bytes);
     int64_t began = clock_ns();
     for (int i = reducer->dense_count - 1; i >= 0; i--)
         if (!reduce_start(reducer, element, gradient + reducer->dense[i].offset, reducer->dense[i].size, &handle, err))
             return false;
     fault_point("all-reduce");
     if (!reduce_start(reducer, element, reducer->rows, reduce_all_rows_size(reducer), &handle, err) ||
-        !reduce_start(reducer, ELEMENT_I64, reducer->sent, reducer->slot_count * SLOT, &handle, err) ||
+        !reduce_start(reducer, ELEMENT_I64, reducer->slots, reducer->slot_count * SLOT, &handle, err) ||
         !reduce_wait(reducer, handle, began, err))
         return false;
     step_rows_zero(reducer->step, gradient);
-    reduce_put_back(reducer, gradient);
-    backend->op->download(backend, reducer->slots, reducer->sent, slot_bytes);
     return true;
 }
 
@@ -359,33 +329,31 @@ static void reduce_dequantise(const struct reducer *reducer, float *gradient)
     backend->op->dequantise(backend, from, reduce_all_rows_size(reducer), reducer->rows);
 }
 
-bool reducer_end(struct reducer *reducer, float *gradient, struct step_result *result, struct err *err)
+/* A rank without rows has a sum of zeroes; the embeddings' rows are zero anyway. */
+static void reduce_nothing(const struct reducer *reducer, float *gradient)
 {
-    bool exact = reducer->how == REDUCE_EXACT;
-    if (reducer->held != NULL && !reduce_quantise(reducer, reducer->held, NULL, err))
-        return false;
-    reducer->held = NULL;
-    if (exact && reducer->empty) {
-        struct backend *backend = reducer->model->backend;
+    struct backend *backend = reducer->model->backend;
+    if (reducer->how == REDUCE_EXACT)
         backend->op->zero(backend, reducer->sums,
                           (reduce_dense_size(reducer) + reduce_all_rows_size(reducer)) * sizeof(int64_t));
-    }
-    if (reducer->collective != NULL &&
-        !(exact ? reduce_sum_exact(reducer, gradient, err) : reduce_sum_floats(reducer, gradient, err)))
+    else
+        for (int i = 0; i < reducer->dense_count; i++)
+            backend->op->zero(backend, gradient + reducer->dense[i].offset, reducer->dense[i].size * sizeof(float));
+}
+
+bool reducer_end(struct reducer *reducer, float *gradient, struct err *err)
+{
+    bool exact = reducer->how == REDUCE_EXACT, alone = reducer->collective == NULL;
+    if (reducer->held != NULL)
+        reduce_quantise(reducer, reducer->held, NULL, reducer->slot);
+    if (reducer->empty)
+        reduce_nothing(reducer, gradient);
+    if (!alone && !(exact ? reduce_sum_exact(reducer, gradient, err) : reduce_sum_floats(reducer, gradient, err)))
         return err_context(err, "all-reduce");
-    if (exact && reducer->collective == NULL)
+    if (alone && exact)
         reduce_dequantise(reducer, gradient);
-    if (exact)
+    if (!alone || exact)
         reduce_put_back(reducer, gradient);
-    *result = (struct step_result){0};
-    for (uint32_t i = 0; i < reducer->slot_count; i++) {
-        const int64_t *slot = reducer->slots + (size_t)i * SLOT;
-        double loss;
-        memcpy(&loss, slot, sizeof loss);
-        result->loss_sum += loss;
-        result->tokens += (uint32_t)slot[1];
-        result->correct += (uint32_t)slot[2];
-    }
     return true;
 }
 
@@ -397,15 +365,21 @@ bool reducer_broadcast(struct reducer *reducer, void *memory, size_t size, uint3
     return reduce_wait(reducer, handle, clock_ns(), err) || err_context(err, "broadcast");
 }
 
-/* Who has the second sum knows that all took part in it, which they do when they have the first. */
+/* A rank that has the second sum knows that all have the first, for all took part in the second. */
 bool reducer_meet(struct reducer *reducer, struct err *err)
 {
+    struct backend *backend = reducer->model->backend;
+    reducer->slot_count = 1;
+    if (!reduce_reserve_slots(reducer, err))
+        return false;
     for (int round = 0; round < 2; round++) {
         int64_t ranks = 1;
         uint64_t handle = 0;
-        if (!reduce_start(reducer, ELEMENT_I64, &ranks, 1, &handle, err) ||
+        backend->op->upload(backend, reducer->slots, &ranks, sizeof ranks);
+        if (!reduce_start(reducer, ELEMENT_I64, reducer->slots, 1, &handle, err) ||
             !reduce_wait(reducer, handle, clock_ns(), err))
             return err_context(err, "meeting the other ranks");
+        backend->op->download(backend, &ranks, reducer->slots, sizeof ranks);
         if (ranks != reducer->size) {
             err_set(err, ERR_PROTOCOL, "%" PRId64 " ranks met in place of %u", ranks, reducer->size);
             return reduce_failed(reducer, err);

@@ -103,19 +103,18 @@ bool state_check(const struct training *training, struct err *err)
 uint64_t state_hash(const struct training *training)
 {
     struct backend *backend = training->backend;
-    const char *parameters = (const char *)training->model->parameters;
-    size_t size = training->model->elements * sizeof(float);
-    char piece[1 << 14];
-    XXH3_state_t *state = XXH3_createState();
-    if (state == NULL)
-        return 0;
-    XXH3_64bits_reset(state);
-    for (size_t at = 0; at < size; at += sizeof piece) {
-        size_t count = size - at < sizeof piece ? size - at : sizeof piece;
-        backend->op->download(backend, piece, parameters + at, count);
-        XXH3_64bits_update(state, piece, count);
+    const struct model *model = training->model;
+    size_t blocks = (model->elements + HASH_BLOCK - 1) / HASH_BLOCK, bytes = blocks * sizeof(uint64_t);
+    struct err ignored;
+    uint64_t *host = malloc(bytes), *hashes = backend->op->alloc(backend, bytes, &ignored), hash = 0;
+    if (host != NULL && hashes != NULL) {
+        backend->op->hash(backend, model->parameters, model->elements, hashes);
+        backend->op->download(backend, host, hashes, bytes);
+        hash = XXH3_64bits(host, bytes) & INT64_MAX;
+        hash = hash != 0 ? hash : 1;
     }
-    uint64_t hash = XXH3_64bits_digest(state) & INT64_MAX;
-    XXH3_freeState(state);
-    return hash != 0 ? hash : 1;
+    if (hashes != NULL)
+        backend->op->free(backend, hashes);
+    free(host);
+    return hash;
 }

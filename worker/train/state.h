@@ -32,7 +32,7 @@ bool state_load_optimizer(struct optimizer *optimizer, const void *bytes, size_t
  * behind is no state, but on the root. */
 bool state_broadcast(struct training *training, uint32_t root, struct err *err);
 
-/* The lower 63 bits of the parameters' XXH3, as REPORT tells them; never 0. */
+/* The hash of the parameters that REPORT carries, see PROTOCOL.md; 0: there is no memory to take it. */
 uint64_t state_hash(const struct training *training);
 
 #endif

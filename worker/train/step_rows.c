@@ -6,7 +6,7 @@
 
 enum { WORD = 64 };
 
-static size_t step_rows_words(const struct tensor *tensor)
+size_t step_rows_words(const struct tensor *tensor)
 {
     return ((size_t)tensor->shape[0] + WORD - 1) / WORD;
 }

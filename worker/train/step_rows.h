@@ -26,6 +26,9 @@ struct step_rows {
     struct row_list lists[MODEL_SIDES]; /* of the embedding of each side, in the order of the model's table */
 };
 
+/* Words of 64 bits for a bit a row. */
+size_t step_rows_words(const struct tensor *tensor);
+
 bool step_rows_open(struct step_rows *rows, const struct model *model, struct err *err);
 void step_rows_close(struct step_rows *rows);
 

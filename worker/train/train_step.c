@@ -4,8 +4,6 @@
 #include "proto/base/log.h"
 #include "proto/text/vocab.h"
 
-#include <math.h>
-
 bool training_open(struct training *training, struct backend *backend, const struct config *config, int src_vocab,
                    int tgt_vocab, struct err *err)
 {
@@ -17,6 +15,9 @@ bool training_open(struct training *training, struct backend *backend, const str
     training->network.model = model;
     int gradients = config->train_reduce == REDUCE_EXACT && config->train_shards > 1 ? 2 : 1;
     bool ok = step_rows_open(&training->rows, model, err) && optimizer_open(&training->optimizer, model, config, err);
+    if (ok)
+        training->outcome = backend->op->alloc(backend, sizeof *training->outcome, err);
+    ok = training->outcome != NULL;
     for (int i = 0; i < gradients && ok; i++) {
         struct gradient *gradient = &training->gradients[i];
         gradient->arena = backend->op->alloc(backend, model->elements * sizeof(float), err);
@@ -24,7 +25,7 @@ bool training_open(struct training *training, struct backend *backend, const str
         if (ok)
             gradient->of = model_weights(model, gradient->arena);
     }
-    reducer_open(&training->reducer, model, config);
+    reducer_open(&training->reducer, model, config, training->outcome);
     if (!ok)
         training_close(training);
     return ok;
@@ -42,7 +43,14 @@ void training_close(struct training *training)
     for (int i = 0; i < 2; i++)
         if (training->gradients[i].arena != NULL)
             training->backend->op->free(training->backend, training->gradients[i].arena);
+    if (training->outcome != NULL)
+        training->backend->op->free(training->backend, training->outcome);
     model_destroy(&training->model);
+}
+
+void training_begin(struct training *training, uint64_t step)
+{
+    training->step = training->read = step;
 }
 
 /* The ids that a side looks up on any rank; <pad> has no gradient. */
@@ -87,15 +95,6 @@ static bool step_pack(struct training *training, const struct rows *rows, struct
     return true;
 }
 
-/* The sums over all ranks must be those of the whole batch, and REPORT cannot carry a loss that is not finite. */
-static bool step_check(const struct step *step, const struct step_result *result, struct err *err)
-{
-    if (result->tokens != step->tokens)
-        return err_set(err, ERR_PROTOCOL, "%u target tokens in the shards, %u announced", result->tokens, step->tokens);
-    return isfinite(result->loss_sum) ||
-           err_set(err, ERR_DIVERGED, "training loss is not finite; lower train.lr or set train.clip");
-}
-
 static void step_log(const struct training *training, const struct step *step)
 {
     log_event(LOG_DEBUG, "step_computed",
@@ -106,51 +105,82 @@ static void step_log(const struct training *training, const struct step *step)
 }
 
 /* Forward, loss, backward, all-reduce, clip, update. */
-static bool step_take(struct training *training, const struct step *step, struct step_result *result, struct err *err)
+static bool step_issue(struct training *training, const struct step *step, struct err *err)
 {
     struct network *network = &training->network;
     struct batch *batch = &training->batch;
+    struct reducer *reducer = &training->reducer;
+    struct optimizer *optimizer = &training->optimizer;
     struct gradient *gradient = training->gradients;
     struct rows left = step->rows;
     /* Exact reduction rounds each shard's gradient separately; else all rows are one batch. */
-    bool exact = training->reducer.how == REDUCE_EXACT;
+    bool exact = reducer->how == REDUCE_EXACT;
 
     if (!step_begin(training, step, err))
         return false;
     for (uint32_t i = 0; left.count > 0; i++) {
         const struct rows rows = rows_take(&left, exact ? step->shards[i].rows : left.count);
-        struct network_result figures;
         if (rows.count == 0)
             continue;
-        if (!step_pack(training, &rows, err))
+        struct figures *slot = reducer_slot(reducer, step->shards[i].shard, err);
+        if (slot == NULL || !step_pack(training, &rows, err))
             return false;
         network_forward(network, batch);
         network_loss(network, batch, &gradient->of);
         network_backward(network, batch, &gradient->of);
-        if (!network_figures(network, batch, &figures, err) ||
-            !reducer_add(&training->reducer, gradient->arena, step->shards[i].shard, &figures, err))
-            return false;
+        network_score(network, batch, slot);
+        reducer_add(reducer, gradient->arena, slot);
         if (training->gradients[1].arena != NULL)
             gradient = gradient == training->gradients ? gradient + 1 : training->gradients;
     }
     step_log(training, step);
     gradient = training->gradients;
-    double scale;
-    if (!reducer_end(&training->reducer, gradient->arena, result, err) || !step_check(step, result, err))
+    if (!reducer_end(reducer, gradient->arena, err))
         return false;
     stopwatch_start(network->stopwatch);
-    if (!optimizer_clip(&training->optimizer, gradient->arena, &training->rows, result, &scale, err))
+    if (!optimizer_clip(optimizer, gradient->arena, &training->rows, reducer->slots, reducer->slot_count, step->tokens,
+                        training->outcome, err))
         return false;
-    optimizer_update(&training->optimizer, gradient->arena, &training->rows, scale, training->step + 1);
+    optimizer_update(optimizer, gradient->arena, &training->rows, training->step + 1, training->outcome);
     stopwatch_lap(network->stopwatch, LAP_UPDATE);
-    return training->backend->op->check(training->backend, err);
+    return true;
 }
 
-bool train_step(struct training *training, const struct step *step, struct step_result *result, struct err *err)
+bool train_step(struct training *training, const struct step *step, struct err *err)
 {
+    struct backend *backend = training->backend;
+    int ticket = (int)(training->step % 2);
     stopwatch_start(training->network.stopwatch);
-    if (!step_take(training, step, result, err))
+    if (!step_issue(training, step, err))
         return err_context(err, "step %llu", (unsigned long long)training->step + 1);
+    backend->op->download_begin(backend, ticket, &training->landed[ticket], training->outcome,
+                                sizeof *training->outcome);
     training->step++;
+    return true;
+}
+
+static bool step_check(const struct training *training, const struct outcome *outcome, struct err *err)
+{
+    if ((outcome->bad & OUTCOME_ELEMENT) != 0)
+        return reducer_bad_element(&training->reducer, outcome, err);
+    if ((outcome->bad & OUTCOME_TOKENS) != 0)
+        return err_set(err, ERR_PROTOCOL, "%lld target tokens in the shards, not as many as announced",
+                       (long long)outcome->figures.tokens);
+    return outcome->bad == 0 || err_set(err, ERR_DIVERGED, "the %s is not finite; lower train.lr or set train.clip",
+                                        (outcome->bad & OUTCOME_LOSS) != 0 ? "training loss" : "gradient");
+}
+
+bool train_result(struct training *training, struct step_result *result, struct err *err)
+{
+    struct backend *backend = training->backend;
+    int ticket = (int)(training->read % 2);
+    const struct outcome *outcome = &training->landed[ticket];
+    if (!backend->op->download_end(backend, ticket, err) || !step_check(training, outcome, err))
+        return err_context(err, "step %llu", (unsigned long long)training->read + 1);
+    *result = (struct step_result){.loss_sum = outcome->figures.loss_sum,
+                                   .grad_norm = outcome->norm,
+                                   .tokens = (uint32_t)outcome->figures.tokens,
+                                   .correct = (uint32_t)outcome->figures.correct};
+    training->read++;
     return true;
 }

@@ -2,10 +2,15 @@
  *
  * A training holds what a worker needs to take steps: model, optimizer, gradients, the step counter. It opens when a
  * run's configuration is known, receives a state (initial parameters or a checkpoint's), and goes from step to step. The
- * state after a step is a pure function of the state before it and of the step's rows. Belongs to one compute thread. */
+ * state after a step is a pure function of the state before it and of the step's rows.
+ *
+ * A step only issues work to the backend, and its result is read later: a caller takes step s + 1, then reads the result
+ * of step s, so that a device never waits for the host. A step that diverges gives no update, and neither do the steps
+ * after it. Belongs to one compute thread. */
 #ifndef LSTMQ_WORKER_TRAIN_TRAIN_STEP_H
 #define LSTMQ_WORKER_TRAIN_TRAIN_STEP_H
 
+#include "proto/base/step_result.h"
 #include "worker/model/network.h"
 #include "worker/train/optimizer.h"
 #include "worker/train/reduce.h"
@@ -28,15 +33,26 @@ struct training {
     struct gradient gradients[2]; /* the second: of every other shard in exact reduction, else without an arena */
     struct step_rows rows;        /* that the step has of the embeddings' gradients                           */
     struct reducer reducer;       /* sums gradients over shards and ranks                                     */
-    uint64_t step;                /* steps done                                                               */
+    struct outcome *outcome;      /* of the last step, backend memory                                         */
+    struct outcome landed[2];     /* of the steps in `read`..`step`, on their way to the host                 */
+    uint64_t step;                /* steps taken                                                              */
+    uint64_t read;                /* steps whose results were read; at most 2 fewer                           */
 };
 
 bool training_open(struct training *training, struct backend *backend, const struct config *config, int src_vocab,
                    int tgt_vocab, struct err *err);
 void training_close(struct training *training);
 
-/* Do `step`. The ranks that the reducer joins take it together. A failure leaves the parameters as they were.
- * ERR_ABORTED: nothing is wrong, but the generation is over. ERR_DIVERGED: loss or gradient is not finite. */
-bool train_step(struct training *training, const struct step *step, struct step_result *result, struct err *err);
+/* The model holds the state after `step` steps from now on. */
+void training_begin(struct training *training, uint64_t step);
+
+/* Take `step`, without waiting for what it comes to; at most one result is unread before the call. The ranks that the
+ * reducer joins take it together. A failure leaves the parameters as they were. ERR_ABORTED: nothing is wrong, but the
+ * generation is over. */
+bool train_step(struct training *training, const struct step *step, struct err *err);
+
+/* Wait for the first step whose result is unread, and read it. ERR_DIVERGED: loss or gradient was not finite; then
+ * neither that step nor a later one has changed the parameters. */
+bool train_result(struct training *training, struct step_result *result, struct err *err);
 
 #endif

@@ -200,7 +200,7 @@ static void a_translation_scores_itself_as_the_forced_path_does(void **state)
     assert_int_equal(again.result.correct, again.result.tokens);
 
     struct network network = {.model = fixture.model};
-    struct network_result forced;
+    struct figures forced;
     assert_true(network_evaluate(&network, &fixture.batch, &forced, &err));
     assert_int_equal(forced.correct, again.result.correct);
     assert_true(fabs(forced.loss_sum - again.result.loss_sum) < 1e-4);

@@ -87,10 +87,10 @@ static void network_pack(struct fixture *fixture, uint32_t first, uint32_t count
 }
 
 /* The loss and the gradient of the batch. */
-static struct network_result network_differentiate(struct fixture *fixture)
+static struct figures network_differentiate(struct fixture *fixture)
 {
     struct err err = {0};
-    struct network_result result;
+    struct figures result;
     struct network *network = &fixture->network;
     memset(fixture->gradient, 0, fixture->model->elements * sizeof(float));
     if (!network_begin(network, &fixture->batch, &err))
@@ -98,7 +98,9 @@ static struct network_result network_differentiate(struct fixture *fixture)
     network_forward(network, &fixture->batch);
     network_loss(network, &fixture->batch, &fixture->gradient_of);
     network_backward(network, &fixture->batch, &fixture->gradient_of);
-    if (!network_figures(network, &fixture->batch, &result, &err))
+    network_score(network, &fixture->batch, network->figures);
+    fixture->backend->op->download(fixture->backend, &result, network->figures, sizeof result);
+    if (!fixture->backend->op->check(fixture->backend, &err))
         fail_msg("%s", err.text);
     return result;
 }
@@ -106,7 +108,7 @@ static struct network_result network_differentiate(struct fixture *fixture)
 static double network_loss_sum(struct fixture *fixture)
 {
     struct err err = {0};
-    struct network_result result;
+    struct figures result;
     if (!network_evaluate(&fixture->network, &fixture->batch, &result, &err))
         fail_msg("%s", err.text);
     return result.loss_sum;
@@ -167,15 +169,15 @@ static void a_batch_is_the_sum_of_its_rows(void **state)
     struct fixture fixture;
     network_open(&fixture, CELL_LSTM);
     network_pack(&fixture, 0, ROWS, 0);
-    struct network_result whole = network_differentiate(&fixture);
+    struct figures whole = network_differentiate(&fixture);
     size_t elements = fixture.model->elements;
     float *together = malloc(elements * sizeof *together), *added = calloc(elements, sizeof *added);
     assert_true(together != NULL && added != NULL);
     memcpy(together, fixture.gradient, elements * sizeof *together);
-    struct network_result sum = {0};
+    struct figures sum = {0};
     for (uint32_t r = 0; r < ROWS; r++) {
         network_pack(&fixture, r, 1, 0);
-        struct network_result one = network_differentiate(&fixture);
+        struct figures one = network_differentiate(&fixture);
         for (size_t i = 0; i < elements; i++)
             added[i] += fixture.gradient[i];
         sum.loss_sum += one.loss_sum;

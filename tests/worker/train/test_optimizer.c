@@ -16,6 +16,7 @@ enum { SRC_VOCAB = 7, TGT_VOCAB = 6, WIDTH = SMALL_EMBED };
 struct bench {
     struct small_model small;
     struct optimizer optimizer;
+    struct outcome outcome;
 };
 
 static int test_optimizer_open(void **state)
@@ -25,6 +26,7 @@ static int test_optimizer_open(void **state)
     struct config config;
     small_model_open(&bench.small, &config, SRC_VOCAB, TGT_VOCAB);
     config.train_clip = 0;
+    bench.outcome = (struct outcome){0};
     assert_true(optimizer_open(&bench.optimizer, bench.small.model, &config, &err));
     *state = &bench;
     return 0;
@@ -38,17 +40,29 @@ static int test_optimizer_close(void **state)
     return 0;
 }
 
+/* Clip and update with the gradient as it is: a batch of one shard with `tokens` tokens and a loss of 2. */
+static void optimizer_step(struct bench *bench, uint64_t t, uint32_t tokens)
+{
+    struct err err;
+    const struct small_model *small = &bench->small;
+    const struct figures figures = {.loss_sum = 2, .tokens = tokens};
+    step_rows_list(&bench->small.rows);
+    assert_true(
+        optimizer_clip(&bench->optimizer, small->gradient, &small->rows, &figures, 1, tokens, &bench->outcome, &err));
+    optimizer_update(&bench->optimizer, small->gradient, &small->rows, t, &bench->outcome);
+}
+
 /* A step whose gradient is 1 in every element. */
 static void test_optimizer_step(struct bench *bench, uint64_t t)
 {
-    struct err err;
-    double scale;
-    struct step_result result = {.tokens = 1};
     for (size_t i = 0; i < bench->small.model->elements; i++)
         bench->small.gradient[i] = 1;
-    step_rows_list(&bench->small.rows);
-    assert_true(optimizer_clip(&bench->optimizer, bench->small.gradient, &bench->small.rows, &result, &scale, &err));
-    optimizer_update(&bench->optimizer, bench->small.gradient, &bench->small.rows, scale, t);
+    optimizer_step(bench, t, 1);
+}
+
+static bool optimizer_has_touched(const struct bench *bench, enum model_side side, int row)
+{
+    return (bench->optimizer.touched[side][0] >> row & 1) != 0;
 }
 
 static const struct tensor *optimizer_last(const struct bench *bench)
@@ -87,10 +101,11 @@ static void a_row_is_found_again_by_its_moments(void **state)
     struct err err;
     step_rows_add(&bench->small.rows, SIDE_SRC, touched, 1);
     test_optimizer_step(bench, 1);
-    memset(bench->optimizer.touched, 0, SRC_VOCAB + TGT_VOCAB);
+    bench->optimizer.touched[SIDE_SRC][0] = bench->optimizer.touched[SIDE_TGT][0] = 0;
     assert_true(optimizer_find_touched(&bench->optimizer, &err));
-    for (int row = 0; row < SRC_VOCAB + TGT_VOCAB; row++)
-        assert_int_equal(bench->optimizer.touched[row], row == 4);
+    for (int row = 0; row < SRC_VOCAB; row++)
+        assert_int_equal(optimizer_has_touched(bench, SIDE_SRC, row), row == 4);
+    assert_int_equal(bench->optimizer.touched[SIDE_TGT][0], 0);
 }
 
 static void a_reset_forgets_moments_and_rows(void **state)
@@ -102,18 +117,16 @@ static void a_reset_forgets_moments_and_rows(void **state)
     optimizer_reset(&bench->optimizer);
     for (size_t i = 0; i < bench->small.model->elements; i++)
         assert_true(bench->optimizer.m[i] == 0 && bench->optimizer.v[i] == 0);
-    for (int row = 0; row < SRC_VOCAB + TGT_VOCAB; row++)
-        assert_false(bench->optimizer.touched[row]);
+    for (int side = 0; side < MODEL_SIDES; side++)
+        assert_int_equal(bench->optimizer.touched[side][0], 0);
 }
 
 static void optimizer_check_norm(struct bench *bench, enum norm kind)
 {
-    struct err err;
     struct model *model = bench->small.model;
     const int32_t rows[] = {1, 5};
     const struct tensor *weight = model_tensor(model, SIDE_SRC, ROLE_INPUT_WEIGHT);
-    double scale, sum = 0;
-    struct step_result result = {.tokens = 3};
+    double sum = 0;
     size_t offset = bench->small.rows.lists[SIDE_SRC].tensor->offset;
     for (size_t i = 0; i < model->elements; i++)
         bench->small.gradient[i] = 0;
@@ -126,15 +139,49 @@ static void optimizer_check_norm(struct bench *bench, enum norm kind)
         sum += (double)bench->small.gradient[i] * (double)bench->small.gradient[i] / 9;
     bench->optimizer.norm = kind;
     step_rows_add(&bench->small.rows, SIDE_SRC, rows, 2);
-    step_rows_list(&bench->small.rows);
-    assert_true(optimizer_clip(&bench->optimizer, bench->small.gradient, &bench->small.rows, &result, &scale, &err));
-    assert_true(fabs(result.grad_norm / sqrt(sum) - 1) < (kind == NORM_DOUBLE ? 1e-14 : 1e-6));
+    optimizer_step(bench, 1, 3);
+    assert_true(fabs(bench->outcome.norm / sqrt(sum) - 1) < (kind == NORM_DOUBLE ? 1e-14 : 1e-6));
 }
 
 static void a_norm_is_that_of_the_rows_of_the_step_and_of_all_else(void **state)
 {
     optimizer_check_norm(*state, NORM_DOUBLE);
     optimizer_check_norm(*state, NORM_FLOAT);
+}
+
+/* So that a checkpoint of a run that diverged cannot be taken for a good one. */
+static void a_step_that_is_not_finite_changes_nothing_nor_do_later_ones(void **state)
+{
+    struct bench *bench = *state;
+    const struct model *model = bench->small.model;
+    bench->small.gradient[model->elements - 1] = INFINITY;
+    optimizer_step(bench, 1, 1);
+    assert_int_equal(bench->outcome.bad, OUTCOME_NORM);
+    test_optimizer_step(bench, 2);
+    assert_int_equal(bench->outcome.bad, OUTCOME_NORM);
+    for (size_t i = 0; i < model->elements; i++)
+        assert_true(model->parameters[i] == 0 && bench->optimizer.m[i] == 0 && bench->optimizer.v[i] == 0);
+}
+
+static void a_tensor_without_the_flag_does_not_decay(void **state)
+{
+    struct bench *bench = *state;
+    struct model *model = bench->small.model;
+    struct config config;
+    struct err err;
+    config_defaults(&config);
+    config.train_optimizer = OPTIMIZER_SGD;
+    config.train_weight_decay = 0.5;
+    config.train_lr = 1;
+    struct tensor *bias = &model->tensors[optimizer_last(bench) - model->tensors];
+    bias->flags &= ~(unsigned)TENSOR_DECAYS;
+    optimizer_close(&bench->optimizer);
+    assert_true(optimizer_open(&bench->optimizer, model, &config, &err));
+    for (size_t i = 0; i < model->elements; i++)
+        model->parameters[i] = 1;
+    optimizer_step(bench, 1, 1);
+    for (size_t i = 0; i < model->elements; i++)
+        assert_true(model->parameters[i] == (i < bias->offset ? 0.5f : 1.0f));
 }
 
 int main(void)
@@ -145,6 +192,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_row_that_nothing_touched_stays, test_optimizer_open, test_optimizer_close),
         cmocka_unit_test_setup_teardown(a_row_is_found_again_by_its_moments, test_optimizer_open, test_optimizer_close),
         cmocka_unit_test_setup_teardown(a_reset_forgets_moments_and_rows, test_optimizer_open, test_optimizer_close),
+        cmocka_unit_test_setup_teardown(a_step_that_is_not_finite_changes_nothing_nor_do_later_ones,
+                                        test_optimizer_open, test_optimizer_close),
+        cmocka_unit_test_setup_teardown(a_tensor_without_the_flag_does_not_decay, test_optimizer_open,
+                                        test_optimizer_close),
         cmocka_unit_test_setup_teardown(a_norm_is_that_of_the_rows_of_the_step_and_of_all_else, test_optimizer_open,
                                         test_optimizer_close),
     };
