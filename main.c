@@ -27,11 +27,9 @@ static const struct command main_commands[] = {
      .synopsis = "[--config FILE] --data.pairs FILE [options]",
      .summary = "train a model on sentence pairs, on this machine",
      .description = "Reads the pairs, builds the vocabularies and trains. run.dir receives the checkpoints, one line "
-                    "of figures for "
-                    "each epoch (metrics.jsonl) and a page with the curves (report.html). RUN/best is the checkpoint "
-                    "with the best "
-                    "score, RUN/latest the newest one. An interrupted run writes a checkpoint first; "
-                    "`lstmq train --run.dir RUN --resume` continues from it.\n\n"
+                    "of figures for each epoch (metrics.jsonl) and a page with the curves (report.html). RUN/best is "
+                    "the checkpoint with the best score, RUN/latest the newest one. An interrupted run writes a "
+                    "checkpoint first; `lstmq train --run.dir RUN --resume` continues from it.\n\n"
                     "--config takes a file or the name of a recipe: notebook, notebook-rnn, default.\n\n"
                     "  lstmq train --config notebook --data.pairs pairs.tsv --run.dir runs/first\n"
                     "  lstmq train --data.src corpus.en.gz --data.tgt corpus.fr.gz --epochs 10",
@@ -53,9 +51,8 @@ static const struct command main_commands[] = {
      .summary = "score a model on sentence pairs: loss, accuracy, BLEU, chrF",
      .description =
          "Token accuracy, loss and perplexity use the reference as decoder input (teacher forcing). BLEU and chrF "
-         "compare "
-         "the model's own translations with the references as written, as sacreBLEU does, and are printed with its "
-         "signature. The same scores against normalised references stand beside them. Pairs with an empty side and "
+         "compare the model's own translations with the references as written, as sacreBLEU does, and are printed with "
+         "its signature. The same scores against normalised references stand beside them. Pairs with an empty side and "
          "skipped lines are counted, not scored; --output.translations writes a line for each of them too.\n\n"
          "  lstmq evaluate --model runs/first --data.pairs test.tsv --json",
      .run = cmd_evaluate},
@@ -76,8 +73,7 @@ static const struct command main_commands[] = {
          "kernels: each operation of a training step. train: steps, their time by phase, and the time of the matrix "
          "products alone. translate: greedy decoding at batches of 1, 64 and translate.batch, with the weights and "
          "vocabularies of --model if it is given. cluster: the cost of 8, 64 and 512 workers, computed from pieces "
-         "that "
-         "are measured here. Without a word it measures all of them. Pairs are drawn with the lengths of the "
+         "that are measured here. Without a word it measures all of them. Pairs are drawn with the lengths of the "
          "notebook's; with --model, translate reads data.pairs. --config gives another model's sizes.\n\n"
          "  lstmq bench train --config notebook --threads 2 --json",
      .words = 1,
@@ -86,13 +82,11 @@ static const struct command main_commands[] = {
      .bit = COMMAND_COORDINATOR,
      .synopsis = "--data.pairs FILE --run.dir FOLDER [--bind tcp://HOST:PORT] [options]",
      .summary = "train a model on workers that connect over the network",
-     .description =
-         "Owns the data and the run, and sends work to workers (`lstmq worker --connect`). They may join, leave and "
-         "die "
-         "at any time. If the coordinator itself is killed, `lstmq coordinator --run.dir RUN --resume` continues from "
-         "the workers' state. On Ctrl-C, SIGTERM or a closed terminal it saves and ends. It listens to other machines "
-         "only with keys (lstmq help keygen), or with --insecure.\n\n"
-         "  lstmq coordinator --config default --data.pairs pairs.tsv --run.dir runs/first",
+     .description = "Owns the data and the run, and sends work to workers (`lstmq worker --connect`). They may join, "
+                    "leave and die at any time. If the coordinator itself is killed, `lstmq coordinator --run.dir RUN "
+                    "--resume` continues from the workers' state. On Ctrl-C, SIGTERM or a closed terminal it saves and "
+                    "ends. It listens to other machines only with keys (lstmq help keygen), or with --insecure.\n\n"
+                    "  lstmq coordinator --config default --data.pairs pairs.tsv --run.dir runs/first",
      .lasts = true,
      .complete = resume_config,
      .run = cmd_coordinator},

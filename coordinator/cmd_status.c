@@ -177,8 +177,8 @@ static bool status_refused(struct inquiry *inquiry, struct err *err)
     if (inquiry->has_key)
         return err_set(err, ERR_FAILED, "%s refuses this key: " MONITOR_KEY_ADVICE, inquiry->config->cluster_connect);
     return err_set(err, ERR_FAILED,
-                   "%s refuses a connection without a key: does the coordinator there want --key and --server, or is "
-                   "it no coordinator?",
+                   "%s refuses a connection without a key: does the coordinator need --key and --server, or is it not "
+                   "a coordinator?",
                    inquiry->config->cluster_connect);
 }
 

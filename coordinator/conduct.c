@@ -70,8 +70,8 @@ static bool conduct_outcome(struct conduct *conduct, struct err *err)
         return conduct_interrupted(conduct, err);
     if (outcome == TRAINER_UNSAVED)
         return err_set(err, ERR_IO,
-                       "%s: training is done, but its last state could not be saved: make room there, then add "
-                       "--resume to train again from the last good checkpoint",
+                       "%s: training is done, but its last state could not be saved: free some space there, then add "
+                       "--resume to train again from the last valid checkpoint",
                        conduct->run.dir);
     if (!flushed)
         return err_set(err, ERR_IO, "%s: training is done, but its last records could not be written",
@@ -175,7 +175,7 @@ static bool conduct_find_start(struct conduct *conduct, bool *over, struct err *
         log_event(LOG_INFO, "run_resumed",
                   LOG_FIELDS(LOG_TEXT("path", conduct->run.dir), LOG_COUNT("step", state->step),
                              LOG_COUNT("epoch", state->epoch), LOG_INT("epochs", config->train_epochs)),
-                  "going on from step %" PRIu64 ", in epoch %" PRIu64 " of %" PRId64, state->step, state->epoch,
+                  "continuing from step %" PRIu64 ", in epoch %" PRIu64 " of %" PRId64, state->step, state->epoch,
                   config->train_epochs);
     }
     return true;

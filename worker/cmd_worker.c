@@ -31,10 +31,9 @@ static bool worker_may_listen(const struct config *config, const struct keyring 
         return true;
     if (!socket_check_host(reached, err))
         return false;
-    return err_set(
-        err, ERR_USAGE,
-        "other machines can reach this worker, and nothing says who may: make keys with \"lstmq keygen\" and "
-        "give --curve.key and --curve.server, or accept every peer with --insecure");
+    return err_set(err, ERR_USAGE,
+                   "other machines can reach this worker, and no keys protect it: make keys with \"lstmq keygen\" and "
+                   "give --curve.key and --curve.server, or accept every peer with --insecure");
 }
 
 static bool cmd_worker_run(const struct config *config, struct err *err)

@@ -80,7 +80,7 @@ static bool dataset_read_pairs(const struct config *config, struct pairs_source 
     if (!pairs_read(pairs, &source, err))
         return false;
     if (pairs->count > UINT32_MAX / 2)
-        return err_set(err, ERR_DATA, "%s: %zu pairs are more than can be trained on",
+        return err_set(err, ERR_DATA, "%s: %zu pairs are too many to train on",
                        source.pairs[0] != '\0' ? source.pairs : source.src, pairs->count);
     return true;
 }

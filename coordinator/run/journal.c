@@ -71,10 +71,11 @@ static bool journal_same(const struct journal_origin *one, const struct journal_
 static void journal_complain(struct journal *journal)
 {
     if (!journal->complained)
-        log_event(LOG_ERROR, "journal_failed",
-                  LOG_FIELDS(LOG_TEXT("path", journal->path), LOG_TEXT("reason", strerror(errno))),
-                  "%s: %s; training goes on, but a coordinator that is killed now goes on from the last checkpoint",
-                  journal->path, strerror(errno));
+        log_event(
+            LOG_ERROR, "journal_failed",
+            LOG_FIELDS(LOG_TEXT("path", journal->path), LOG_TEXT("reason", strerror(errno))),
+            "%s: %s; training continues, but if the coordinator is killed now, it continues from the last checkpoint",
+            journal->path, strerror(errno));
     journal->complained = true;
 }
 
@@ -148,9 +149,10 @@ static bool journal_write_anew(struct journal *journal, const struct ledger *led
     bool done = journal_put_results(&out, ledger->first, ledger->results, ledger->count) &&
                 file_write_atomic(journal->path, out.data, out.size, &err);
     if (!done)
-        log_event(
-            LOG_ERROR, "journal_failed", LOG_FIELDS(LOG_TEXT("path", journal->path), LOG_TEXT("reason", err.text)),
-            "%s; training goes on, but a coordinator that is killed now goes on from the last checkpoint", err.text);
+        log_event(LOG_ERROR, "journal_failed",
+                  LOG_FIELDS(LOG_TEXT("path", journal->path), LOG_TEXT("reason", err.text)),
+                  "%s; training continues, but if the coordinator is killed now, it continues from the last checkpoint",
+                  err.text);
     journal->size = out.size;
     journal->numbers_last = false;
     buffer_free(&out);
@@ -208,7 +210,7 @@ static bool journal_read(struct journal *journal, const struct buffer *bytes, st
         return false;
     struct journal_origin origin = journal_origin_of(&head[0]);
     if (!journal_same(&origin, &journal->origin))
-        return err_set(err, ERR_DATA, "of a run of other options or pairs");
+        return err_set(err, ERR_DATA, "it belongs to a run with other options or pairs");
     journal->run = head[0].a;
     for (size_t at = RECORD; at + RECORD <= bytes->size; at += RECORD) {
         struct record record;
@@ -271,8 +273,8 @@ bool journal_open(struct journal *journal, const char *dir, bool resume, const s
             !journal_read(journal, &bytes, ledger, &failure)) {
             log_event(LOG_WARN, "journal_unreadable",
                       LOG_FIELDS(LOG_TEXT("path", journal->path), LOG_TEXT("reason", failure.text)),
-                      "%s: %s; a new one begins, and workers that hold this run's state are not known again",
-                      journal->path, failure.text);
+                      "%s: %s; a new one begins, and workers that hold this run's state count as new", journal->path,
+                      failure.text);
             ledger_cut(ledger, 0);
             journal->run = journal->generation = journal->workers = 0;
             journal->ranks = 0;

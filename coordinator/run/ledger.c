@@ -48,11 +48,12 @@ bool ledger_put(struct ledger *ledger, uint64_t first_step, const struct step_re
         if (at == ledger->count)
             ledger->results[ledger->count++] = results[i];
         else if (memcmp(&ledger->results[at], &results[i], sizeof results[i]) != 0)
-            return err_set(err, ERR_FAILED,
-                           "workers say different things of step %" PRIu64 ": a loss of %.17g and of %.17g, a gradient "
-                           "norm of %.17g and of %.17g; they do not compute the same",
-                           step + 1, ledger->results[at].loss_sum, results[i].loss_sum, ledger->results[at].grad_norm,
-                           results[i].grad_norm);
+            return err_set(
+                err, ERR_FAILED,
+                "workers report different results for step %" PRIu64
+                ": a loss of %.17g and of %.17g, a gradient norm of %.17g and of %.17g; their computations differ",
+                step + 1, ledger->results[at].loss_sum, results[i].loss_sum, ledger->results[at].grad_norm,
+                results[i].grad_norm);
     }
     return true;
 }

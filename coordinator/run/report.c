@@ -206,7 +206,7 @@ static void report_slot_scores(struct buffer *out, const struct page *page)
                   is_best ? "Best epoch" : "Last epoch", (unsigned long long)best->epoch,
                   (unsigned long long)page->metrics->epochs[page->metrics->count - 1].epoch);
     report_tile(out, "Validation accuracy", best->val_acc * 100, 1, " %",
-                forced ? "of tokens, decoder forced" : "of tokens, decoding freely");
+                forced ? "of tokens, teacher forcing" : "of tokens, free running");
     report_tile(out, "Validation loss", best->val_loss, 3, "", "nats per token");
     char normalised[64] = "of 100, greedy decoding";
     if (isfinite(best->bleu_normalised))
@@ -241,7 +241,7 @@ static void report_slot_charts(struct buffer *out, const struct page *page)
     report_chart(out, "loss", "Loss", "Nats per token. The upright line marks the best epoch.",
                  "<li class=\"one\"><i></i>training</li><li class=\"two\"><i></i>validation</li>"
                  "<li class=\"three\"><i></i>validation, decoder forced</li>");
-    report_chart(out, "accuracy", "Accuracy", "Share of target tokens that are right.",
+    report_chart(out, "accuracy", "Accuracy", "Share of target tokens that are predicted correctly.",
                  "<li class=\"one\"><i></i>training</li><li class=\"two\"><i></i>validation</li>");
     if (scored)
         report_chart(out, "bleu", "BLEU", "Greedy translations of the validation pairs.",

@@ -93,7 +93,7 @@ static bool resume_check_files(const struct command *self, const struct config *
             continue;
         int saved = errno;
         bool relative = path[0] != '/' && getcwd(here, sizeof here) != NULL;
-        return err_set(err, ERR_IO, "the run in %s has %s \"%s\": %s%s%s: give --%s with the place it has now",
+        return err_set(err, ERR_IO, "the run in %s has %s \"%s\": %s%s%s: give --%s with its present path",
                        config->run_dir, rows[i].key, path, strerror(saved), relative ? " in " : "",
                        relative ? here : "", rows[i].key);
     }
@@ -114,7 +114,7 @@ bool resume_config(const struct command *self, struct config *config, struct con
         return !runs || config->data_pairs[0] != '\0' || config->data_src[0] != '\0' || config->data_tgt[0] != '\0' ||
                err_set(
                    err, ERR_USAGE,
-                   "%s holds no run to go on with: give another --run.dir, or begin a run there with --data.pairs FILE",
+                   "%s holds no run to continue: give another --run.dir, or begin a run there with --data.pairs FILE",
                    config->run_dir);
     /* 0 lets the program choose; it chose when the run began */
     if (config->train_shards == 0)
@@ -149,8 +149,8 @@ void resume_record(const struct config *config)
     config_dump(&kept, &text);
     if (!path_join(path, config->run_dir, RUN_OPTIONS, &why) || !buffer_ok(&text, &why) ||
         !file_write_atomic(path, text.data, text.size, &why))
-        log_event(LOG_WARN, "options_unrecorded",
-                  LOG_FIELDS(LOG_TEXT("path", config->run_dir), LOG_TEXT("reason", why.text)),
-                  "%s; training goes on, but until its next checkpoint the run does not know its options", why.text);
+        log_event(
+            LOG_WARN, "options_unrecorded", LOG_FIELDS(LOG_TEXT("path", config->run_dir), LOG_TEXT("reason", why.text)),
+            "%s; training continues, but until its next checkpoint the run has no record of its options", why.text);
     buffer_free(&text);
 }

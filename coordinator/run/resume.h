@@ -1,9 +1,9 @@
 /* resume.h - keep the options of a run from one start to the next.
  *
  * RUN/options.yaml holds the options of the run's newest start, as `--dump-config` prints them. It is written just
- * before the first step, once the start has succeeded, so a run that is killed before its first checkpoint has them too.
- * `--resume` reads it or, if it is missing or unreadable, the newest checkpoint's copy. Options given with --resume must
- * agree with the run's, or be of those that may change (config_resume). Keeps no state. Main thread. */
+ * before the first step, once the start has succeeded, so a run that is killed before its first checkpoint has them
+ * too. `--resume` reads it or, if it is missing or unreadable, the newest checkpoint's copy. Options given with
+ * --resume must agree with the run's, or be of those that may change (config_resume). Keeps no state. Main thread. */
 #ifndef LSTMQ_COORDINATOR_RUN_RESUME_H
 #define LSTMQ_COORDINATOR_RUN_RESUME_H
 

@@ -123,7 +123,7 @@ bool run_open(struct run *run, const struct config *config, struct err *err)
     }
     if (holds && !config->run_resume && !config->run_overwrite) {
         err_set(err, ERR_USAGE,
-                "%s holds a run already: add --resume to go on with it, --run.overwrite to replace it, or give another "
+                "%s holds a run already: add --resume to continue it, --run.overwrite to replace it, or give another "
                 "--run.dir",
                 run->dir);
         run_close(run);
@@ -265,7 +265,7 @@ static bool run_flush(struct record_file *file)
     }
     if (!file->complained)
         log_event(LOG_ERROR, "record_failed", LOG_FIELDS(LOG_TEXT("path", file->path), LOG_TEXT("reason", err.text)),
-                  "%s; training goes on, and the record is kept for a later try", err.text);
+                  "%s; training continues, and the record is kept for a later try", err.text);
     file->complained = true;
     return false;
 }

@@ -44,7 +44,7 @@ static bool samples_add_sentence(struct samples *samples, const char *line, cons
     if (done && words == 0) {
         log_event(LOG_WARN, "sample_left_out",
                   LOG_FIELDS(LOG_TEXT("path", config->run_sample), LOG_TEXT("sentence", line), LOG_COUNT("words", 0)),
-                  "%s: \"%s\" has no words that are known to data.normalise, it is left out", config->run_sample,
+                  "%s: \"%s\" is left out, because data.normalise removes all of it", config->run_sample,
                   typed_show(line).shown);
     } else if (done && words > (size_t)config->data_max_tokens) {
         log_event(

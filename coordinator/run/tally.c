@@ -116,6 +116,6 @@ bool tally_fits(const struct checkpoint_state *state, uint64_t steps, struct err
         return true;
     return err_set(err, ERR_DATA,
                    "the checkpoint of step %" PRIu64 " says epoch %" PRIu64 ", step %" PRIu64 " in it and %" PRIu64
-                   " shuffles, which does not go with %" PRIu64 " steps an epoch",
+                   " shuffles, which is inconsistent with %" PRIu64 " steps an epoch",
                    state->step, state->epoch, state->epoch_step, state->shuffles, steps);
 }

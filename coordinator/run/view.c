@@ -101,7 +101,7 @@ void view_report(struct view *view, const char *status)
         view->has_report = true;
     else
         log_event(LOG_ERROR, "report_failed",
-                  LOG_FIELDS(LOG_TEXT("path", view->run->dir), LOG_TEXT("reason", err.text)), "%s; training goes on",
+                  LOG_FIELDS(LOG_TEXT("path", view->run->dir), LOG_TEXT("reason", err.text)), "%s; training continues",
                   err.text);
 }
 

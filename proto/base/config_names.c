@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-/* Names in other tools (OpenNMT-py, Marian, fairseq, Joey NMT, Sockeye, PyTorch) for options with the same meaning. '-',
- * '_' and '.' do not count: --batch-size and --batchsize are batch_size. */
+/* Names in other tools (OpenNMT-py, Marian, fairseq, Joey NMT, Sockeye, PyTorch) for options with the same meaning.
+ * '-', '_' and '.' do not count: --batch-size and --batchsize are batch_size. */
 static const char *const names_foreign[][2] = {
     {"learning_rate", "train.lr"},      {"learn_rate", "train.lr"},        {"initial_learning_rate", "train.lr"},
     {"hidden_size", "model.hidden"},    {"hidden_dim", "model.hidden"},    {"rnn_size", "model.hidden"},

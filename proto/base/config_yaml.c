@@ -73,7 +73,7 @@ static bool yaml_next(struct reading *reading, yaml_event_t *event, struct err *
     const char *what = yaml_not_taken(event);
     if (what == NULL)
         return true;
-    err_set(err, ERR_USAGE, "%s is not taken here: options are \"section:\" and, below it, \"name: value\"", what);
+    err_set(err, ERR_USAGE, "%s is not accepted here: options are \"section:\" and, below it, \"name: value\"", what);
     yaml_fail(reading, yaml_line(event), err);
     yaml_event_delete(event);
     return false;

@@ -24,8 +24,8 @@ struct command {
     const char *summary;     /* one line, no full stop */
     const char *description; /* a paragraph or two of plain text */
     int words;               /* most words besides options */
-    /* It runs for hours: a closed terminal or `tee` must not end it. Writes to stdout then fail with EPIPE or EIO, which
-     * the command ignores (progress.h). */
+    /* It runs for hours: a closed terminal or `tee` must not end it. Writes to stdout then fail with EPIPE or EIO,
+     * which the command ignores (progress.h). */
     bool lasts;
     /* Complete the options after the arguments were read, from a run that is resumed. `runs`: not only --dump-config.
      * NULL = nothing to complete. */
@@ -38,7 +38,7 @@ struct command {
 /* Whether the arguments contain --log.format json, for errors before the arguments are parsed. */
 bool command_wants_json(int argc, char **argv);
 
-/* The row named `name`. ERR_USAGE suggests a name if there is none. */
+/* The row named `name`. ERR_USAGE, with a suggestion: no such command. */
 const struct command *command_find(const struct command *table, size_t count, const char *name, struct err *err);
 
 /* Write all of `text` to stdout and flush it. ERR_IO: that failed. */

@@ -13,7 +13,7 @@ enum { PAGE_WIDEST = 120, COMMAND_COLUMN = 15, STATUS_COLUMN = 7, HANGING = 6 };
 
 const struct help_always help_always[3] = {
     {"config", "FILE",
-     "read options from this YAML file, or from the recipe of this name; the command line wins over it"},
+     "read options from this YAML file, or from the recipe of this name; the command line overrides it"},
     {"dump-config", "", "print all options as they would be used, as YAML, and do nothing else"},
     {"help", "", "print this page and do nothing else"},
 };
@@ -259,9 +259,8 @@ void help_may_change(unsigned commands, struct buffer *out)
 {
     size_t count;
     const struct option_row *rows = config_options(&count);
-    const char *before =
-        "With --resume a run keeps its own options, which need not be given again. A value that is given "
-        "must be the run's, but for options that may change: ";
+    const char *before = "With --resume a run keeps its own options, which need not be given again. A given value must "
+                         "equal the run's, except for options that may change: ";
     for (size_t i = 0; i < count; i++) {
         if ((rows[i].commands & commands) == 0 || config_resume_rule(&rows[i]) != RESUME_MAY_CHANGE)
             continue;

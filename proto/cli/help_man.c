@@ -162,9 +162,8 @@ void help_man(const struct command *table, size_t count, struct buffer *out)
         man_string(help_statuses[i].help, out);
         buffer_text(out, ".\n");
     }
-    buffer_text(out, ".SH ENVIRONMENT\n.TP\n\\fBCOLUMNS\\fR\n"
-                     "How wide help and progress are at most; without it, as wide as the terminal.\n"
-                     ".TP\n\\fBLSTMQ_RECIPES\\fR\n"
-                     "A folder in which recipes are looked for before the one that was installed.\n"
-                     ".TP\n\\fBNO_COLOR\\fR\nWhere it is set to anything, help has no bold headings.\n");
+    buffer_text(out, ".SH ENVIRONMENT\n"
+                     ".TP\n\\fBCOLUMNS\\fR\nLargest width of help and progress; by default the terminal's width.\n"
+                     ".TP\n\\fBLSTMQ_RECIPES\\fR\nA folder of recipes that is searched before the installed one.\n"
+                     ".TP\n\\fBNO_COLOR\\fR\nIf it is set to any text, help has no bold headings.\n");
 }

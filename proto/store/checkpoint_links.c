@@ -168,7 +168,7 @@ static bool links_settle_one(const char *run, const char *name, struct err *err)
     if (!(moved ? link_replace(path, target, err) : links_exchange(run, path, partial, target, err)))
         return false;
     log_event(LOG_INFO, "link_restored", LOG_FIELDS(LOG_TEXT("path", path), LOG_TEXT("target", target)),
-              "%s is a link to %s again: a copy had made a folder of it", path, target);
+              "%s is a link to %s again: a copy of the run had replaced it by a folder", path, target);
     return true;
 }
 

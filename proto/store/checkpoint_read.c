@@ -269,7 +269,7 @@ static bool checkpoint_follow(char folder[CHECKPOINT_PATH], const char *run, con
     if (saved == ENOENT && length > 0 && realpath(replaced, folder) != NULL)
         return true;
     if (saved == ENOENT)
-        return err_set(err, ERR_DATA, "%s: names %s, which is not there", path, target);
+        return err_set(err, ERR_DATA, "%s: names %s, which does not exist", path, target);
     errno = saved;
     return err_errno(err, ERR_IO, "%s: cannot follow", path);
 }
@@ -337,8 +337,8 @@ static void checkpoint_offer_older(const char *folder, struct err *err)
                 continue;
             checkpoint_close(other);
             size_t used = strlen(err->text);
-            snprintf(err->text + used, sizeof err->text - used, "; the newest older one that is whole: %.*s",
-                     ERR_TEXT / 2, path);
+            snprintf(err->text + used, sizeof err->text - used, "; the newest valid older one: %.*s", ERR_TEXT / 2,
+                     path);
             break;
         }
         free(folders);
@@ -375,7 +375,7 @@ static bool checkpoint_load_resumable(struct checkpoint *checkpoint, const char 
         return true;
     checkpoint_close(checkpoint);
     return err_set(err, ERR_DATA,
-                   "%s/%s: missing: the checkpoint translates, but training cannot go on from it; copy the file "
+                   "%s/%s: missing: the checkpoint translates, but training cannot continue from it; copy the file "
                    "back, or begin again with --run.overwrite or in another --run.dir",
                    folder, checkpoint_moments);
 }
@@ -397,16 +397,17 @@ bool checkpoint_latest(struct checkpoint *checkpoint, const char *run, bool *fou
         if (*found)
             break;
         damaged++;
-        log_event(LOG_WARN, "checkpoint_damaged", LOG_FIELDS(LOG_TEXT("reason", why.text)),
-                  "checkpoint passed over: %s", why.text);
+        log_event(LOG_WARN, "checkpoint_damaged", LOG_FIELDS(LOG_TEXT("reason", why.text)), "checkpoint skipped: %s",
+                  why.text);
     }
     free(folders);
     if (*found || damaged == 0)
         return true;
     if (why.code == ERR_MEMORY)
         return err_set(err, why.code, "%s", why.text);
-    return err_set(err, ERR_DATA, "%s: training can go on from none of its checkpoints (%zu tried); the last one: %s",
-                   run, damaged, why.text);
+    return err_set(err, ERR_DATA,
+                   "%s: training can continue from none of its checkpoints (%zu tried); the last one: %s", run, damaged,
+                   why.text);
 }
 
 bool checkpoint_latest_state(struct checkpoint_state *state, const char *run, bool *found, struct err *err)
@@ -430,6 +431,6 @@ bool checkpoint_latest_state(struct checkpoint_state *state, const char *run, bo
     if (*found)
         *state = checkpoint.state;
     return *found || damaged == 0 ||
-           err_set(err, ERR_DATA, "%s: the state of none of its checkpoints is whole (%zu tried); the last one: %s",
-                   run, damaged, why.text);
+           err_set(err, ERR_DATA, "%s: none of its checkpoints has a valid state (%zu tried); the last one: %s", run,
+                   damaged, why.text);
 }

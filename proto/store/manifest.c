@@ -116,7 +116,7 @@ static bool manifest_compare_written(const char *text, size_t size, const char *
     manifest_write(manifest, &written);
     bool ok = buffer_ok(&written, err) || err_context(err, "%s", name);
     if (ok && (written.size != size || memcmp(written.data, text, size) != 0))
-        ok = err_set(err, ERR_DATA, "%s: says more, or says it otherwise, than a checkpoint's manifest does", name);
+        ok = err_set(err, ERR_DATA, "%s: its text does not have the form of a checkpoint's manifest", name);
     buffer_free(&written);
     return ok;
 }

@@ -169,11 +169,11 @@ static bool safetensors_offsets_read(json_t *value, const char *name, struct ten
         return err_set(err, ERR_DATA, "%s: tensor %s: ends at %" PRIu64 ", before it begins at %" PRIu64, name,
                        entry->name, to, from);
     if (!safetensors_tensor_bytes(entry, &needed))
-        return err_set(err, ERR_DATA, "%s: tensor %s: its shape is too large to be", name, entry->name);
+        return err_set(err, ERR_DATA, "%s: tensor %s: its shape is too large", name, entry->name);
     entry->offset = from;
     entry->size = to - from;
     if (entry->size != needed)
-        return err_set(err, ERR_DATA, "%s: tensor %s: %" PRIu64 " bytes, where dtype and shape ask for %" PRIu64, name,
+        return err_set(err, ERR_DATA, "%s: tensor %s: %" PRIu64 " bytes, but dtype and shape need %" PRIu64, name,
                        entry->name, entry->size, needed);
     return true;
 }
@@ -276,7 +276,7 @@ bool safetensors_parse(const void *bytes, size_t size, uint64_t file_size, const
         return err_set(err, ERR_DATA, "%s: cut short: %" PRIu64 " bytes, too few for a header", name, file_size);
     uint64_t header = safetensors_header_size(bytes);
     if (header > SAFETENSORS_HEADER_MOST)
-        return err_set(err, ERR_DATA, "%s: its header says to be longer than the format's 100 MB", name);
+        return err_set(err, ERR_DATA, "%s: its header claims more than the format's 100 MB", name);
     if (header > file_size || header > size)
         return err_set(err, ERR_DATA, "%s: cut short: a header of %" PRIu64 " bytes in a file of %" PRIu64, name,
                        header, file_size);

@@ -181,7 +181,7 @@ static bool lines_begin(struct lines *lines, struct err *err)
         if (!lines_fill_first(lines, err))
             return false;
         if (lines->end == 0)
-            return err_set(err, ERR_DATA, "%s: nothing is in this %s", lines->path,
+            return err_set(err, ERR_DATA, "%s: this %s is empty", lines->path,
                            form.kind == FORM_GZIP ? "gzip file" : "zip archive");
         form = form_of(lines->held, lines->end);
         if (form.kind != FORM_TEXT)

@@ -288,7 +288,7 @@ static bool pairs_check_end(const char *path, const struct line *line, enum line
     if (line->end == LINE_END_FILE || line->end == *usual)
         return true;
     return err_set(err, ERR_DATA,
-                   "%s:%llu: the line ends in %s and those before it in %s, so it is not sure where sentences end; "
+                   "%s:%llu: the line ends in %s and those before it in %s, so the ends of sentences are unclear; "
                    "replace each CR by a space (tr '\\r' ' ') or, where it ends sentences, by LF (tr '\\r' '\\n')",
                    path, (unsigned long long)line->number, line->end == LINE_END_CR ? "a CR without LF" : "LF",
                    line->end == LINE_END_CR ? "LF" : "a CR without LF");
@@ -325,9 +325,9 @@ static bool pairs_read_parallel(struct pairs *pairs, const struct pairs_source *
             return false;
         if (src_end || tgt_end) {
             uint64_t shorter = src_end ? tgt_line.number - 1 : src_line.number - 1;
-            return err_set(err, ERR_DATA, "%s ends after line %llu, %s goes on; parallel files need equally many lines",
-                           src_end ? source->src : source->tgt, (unsigned long long)shorter,
-                           src_end ? source->tgt : source->src);
+            return err_set(
+                err, ERR_DATA, "%s ends after line %llu, but %s is longer; parallel files need equally many lines",
+                src_end ? source->src : source->tgt, (unsigned long long)shorter, src_end ? source->tgt : source->src);
         }
         pairs->lines++;
         if (!pairs_add_parallel_lines(pairs, source, &src_line, &tgt_line, err))

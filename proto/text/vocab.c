@@ -187,7 +187,7 @@ bool vocab_close(struct vocab *vocab, enum unknown unknown, size_t limit, struct
         return err_set(err, ERR_DATA, "there are no words to make a vocabulary of");
     limit = limit > VOCAB_MOST ? VOCAB_MOST : limit;
     if (limit <= markers)
-        return err_set(err, ERR_USAGE, "a vocabulary of %zu entries has no room for a word", limit);
+        return err_set(err, ERR_USAGE, "a vocabulary of %zu entries has no space for a word", limit);
     struct ranked *ranked = malloc(words * sizeof *ranked);
     if (ranked == NULL)
         return err_set(err, ERR_MEMORY, "out of memory for a vocabulary of %zu words", words);

@@ -199,7 +199,7 @@ static bool zip_find_data(struct zip *zip, uint64_t directory, struct err *err)
     zip->at = row->offset + ENTRY_BYTES + zip_two(entry + 26) + zip_two(entry + 28);
     zip->left = row->packed;
     if (memcmp(entry, "PK\3\4", 4) != 0 || zip->at + zip->left > directory)
-        return zip_damaged(zip, "its directory leads to no file", err);
+        return zip_damaged(zip, "its directory points to no file", err);
     return true;
 }
 

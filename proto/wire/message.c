@@ -31,7 +31,7 @@ static bool message_send_first(void *socket, const struct frame *frame, int flag
     if (zmq_errno() == EAGAIN)
         return err_set(err, ERR_FULL, "the socket's queue is full");
     if (zmq_errno() == EHOSTUNREACH)
-        return err_set(err, ERR_FAILED, "peer is gone");
+        return err_set(err, ERR_FAILED, "the peer has disconnected");
     return socket_error(err, "cannot send");
 }
 
@@ -147,7 +147,7 @@ static bool message_receive_route(void *socket, zmq_msg_t *part, struct route *f
     from->fd = -1;
     from->bytes = 0;
     if (!more)
-        return err_set(err, ERR_PROTOCOL, "0 frames are no message: a header and a body are the least");
+        return err_set(err, ERR_PROTOCOL, "0 frames are not a message: it has at least a header and a body");
     if (!message_receive_part(socket, part, 0))
         return socket_error(err, "cannot receive");
     message_property(part, "User-Id", from->key, sizeof from->key);

@@ -108,7 +108,7 @@ static bool message_decode_decode(struct message_frames *frames, struct message 
 {
     uint64_t type, total = 0;
     if (frames->count < 2)
-        return err_set(err, ERR_PROTOCOL, "%zu frames are no message: a header and a body are the least",
+        return err_set(err, ERR_PROTOCOL, "%zu frames are not a message: it has at least a header and a body",
                        frames->count);
     for (size_t i = 0; i < frames->count; i++)
         total += frames->list[i].size;

@@ -136,7 +136,7 @@ static bool socket_parse_target(const char *endpoint, struct address *address, s
         return false;
     if (!socket_begins(endpoint, socket_tcp) || !socket_is_wildcard(address))
         return true;
-    return err_set(err, ERR_USAGE, "%s is where one may listen: to connect, name the host and its port",
+    return err_set(err, ERR_USAGE, "%s can only be listened at: to connect, name the host and its port",
                    typed_show(endpoint).shown);
 }
 
@@ -243,7 +243,7 @@ static void *socket_open(int type, const struct socket_options *options, struct 
 static bool socket_may_bind(const struct socket_options *options, const char *endpoint, struct err *err)
 {
     if (options->zap == NULL && (options->keys != NULL || !socket_begins(endpoint, socket_inproc)))
-        return err_set(err, ERR_FAILED, "%s: a socket that listens needs the handler of keys", endpoint);
+        return err_set(err, ERR_FAILED, "%s: a socket that listens needs the ZAP handler", endpoint);
     if (options->keys != NULL || socket_is_local(endpoint))
         return true;
     if (!options->insecure && !socket_check_host(endpoint, err))
@@ -291,7 +291,7 @@ void *socket_bind(const struct socket_options *options, const char *endpoint, ch
     if (ok && options->watch != NULL)
         watch_bound(options->watch);
     if (ok && zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, bound, &size) != 0)
-        ok = socket_error(err, "cannot ask where a socket is bound");
+        ok = socket_error(err, "cannot read where a socket is bound");
     if (ok)
         return socket;
     if (options->watch != NULL)

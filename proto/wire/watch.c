@@ -222,17 +222,17 @@ static void watch_disconnected(struct watch *watch, int fd)
 
 static void watch_failed_protocol(struct watch *watch, unsigned code)
 {
-    const char *what = "it does not speak ZeroMQ's protocol as it should";
+    const char *what = "it does not follow ZeroMQ's protocol";
     if (code == ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH)
         what = "it has no key, or keys where none are used";
     else if (code == ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC)
-        what = "its keys do not fit: it expects another server, or has no secret to its public key";
+        what = "its --server key is not this coordinator's, or its secret and public keys do not match";
     snprintf(watch->failure, sizeof watch->failure, "%s (%08x)", what, code);
 }
 
 static void watch_failed(struct watch *watch, unsigned code)
 {
-    const char *what = "it went, or said nothing for too long, before it was through the handshake";
+    const char *what = "it disconnected, or sent nothing for too long, during the handshake";
     if (code == EMSGSIZE)
         what = "a frame of its handshake is too large";
     snprintf(watch->failure, sizeof watch->failure, "%s", what);
@@ -251,7 +251,7 @@ static void watch_event(struct watch *watch, uint16_t event, uint32_t value)
     else if (event == ZMQ_EVENT_LISTENING)
         watch_read_from((int)value, HOLD_BYTES);
     else if (event == ZMQ_EVENT_ACCEPT_FAILED)
-        watch_say(watch, REFUSAL_NO_ADDRESS, value != 0 ? zmq_strerror((int)value) : "of another user's process");
+        watch_say(watch, REFUSAL_NO_ADDRESS, value != 0 ? zmq_strerror((int)value) : "it belongs to another user");
 }
 
 /* Take all waiting events. This is faster than a network thread can make more. */
@@ -303,7 +303,7 @@ static void watch_make_room(struct watch *watch)
         int oldest = watch_oldest(watch);
         if (oldest < 0)
             return;
-        watch_cut(watch, oldest, "too many connections that have not said who they are");
+        watch_cut(watch, oldest, "too many connections without a valid first message");
     }
 }
 
@@ -321,7 +321,7 @@ static void watch_shrink(struct watch *watch, bool trusted, uint64_t sum, uint64
         if (largest == watch->capacity)
             return;
         sum -= watch->connections[largest].kept;
-        watch_cut(watch, (int)largest, "it is one of those that send messages without an end");
+        watch_cut(watch, (int)largest, "it is one of several peers whose messages do not end");
     }
 }
 
@@ -335,11 +335,10 @@ static void watch_hold(struct watch *watch)
             continue;
         connection->kept = watch_kept(watch, connection, (int)fd);
         if (connection->rejected && !connection->trusted)
-            watch_cut(watch, (int)fd, "what it sends is nothing that is sent here");
+            watch_cut(watch, (int)fd, "it sends invalid messages");
         else if (connection->kept > (connection->trusted ? WATCH_ONE : WATCH_STRANGER))
             watch_cut(watch, (int)fd,
-                      connection->trusted ? "it sends a message without an end"
-                                          : "it sends more than its first message may have");
+                      connection->trusted ? "it sends a message that does not end" : "its first message is too large");
         else
             sums[connection->trusted] += connection->kept;
     }

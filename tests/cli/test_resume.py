@@ -98,7 +98,7 @@ class Resume(TrainingTest):
         self.assertIn("is finished after 2 epochs: nothing is left to do (more with --train.epochs)",
                       self.train("--resume", run__dir=folder, train__epochs=2))
         self.assertEqual(hashes(folder), before)
-        self.assertIn("going on from step", self.train("--resume", run__dir=folder))
+        self.assertIn("continuing from step", self.train("--resume", run__dir=folder))
         self.assertSameRun(expected, folder)
 
     def test_a_run_that_stopped_early_names_the_option_to_raise(self):
@@ -117,7 +117,7 @@ class Resume(TrainingTest):
             printed = run(command, "--resume", *words({**options, "train.epochs": 2}))
             self.assertIn("stopped by train.patience 1: raise it to go on, and train.epochs too (", printed.stderr)
         self.assertEqual(len(metrics(folder)), 2)
-        self.assertIn("going on from step", self.train("--resume", run__dir=folder, train__epochs=50, train__patience=3))
+        self.assertIn("continuing from step", self.train("--resume", run__dir=folder, train__epochs=50, train__patience=3))
         self.assertEqual(len(metrics(folder)), 4)
         expected = self.path("unbroken")
         self.train(run__dir=expected, train__patience=3)
@@ -157,7 +157,7 @@ class Resume(TrainingTest):
         damaged[-1] ^= 1
         write(path, bytes(damaged))
         printed = self.train("--resume", run__dir=folder)
-        self.assertIn(f"checkpoint passed over: {path}: ", printed)
+        self.assertIn(f"checkpoint skipped: {path}: ", printed)
         self.assertSameRun(expected, folder)
 
     def test_a_copy_goes_on_whatever_became_of_its_links(self):
@@ -219,7 +219,7 @@ class OwnOptions(TrainingTest):
         self.train("--run.overwrite", run__dir=self.run_dir, train__epochs=2, train__lr=0.004, train__reduce="exact",
                    train__workers=2)
         self.assertIn("is finished after 2 epochs", self.resume())
-        self.assertIn("going on from step", self.resume("--epochs", "4"))
+        self.assertIn("continuing from step", self.resume("--epochs", "4"))
         self.assertEqual(self.outcome(self.run_dir), expected)
 
     def test_killed_before_its_first_checkpoint_a_run_knows_its_options(self):
@@ -333,7 +333,7 @@ class OwnOptions(TrainingTest):
         result = run(*self.arguments(run__dir=self.run_dir, data__pairs="pairs.tsv", train__epochs=1), cwd=self.folder)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn(f'the run in {self.run_dir} has data.pairs "pairs.tsv": No such file or directory in /: give '
-                      "--data.pairs with the place it has now\n", self.resume("--epochs", "2", status=1, cwd="/"))
+                      "--data.pairs with its present path\n", self.resume("--epochs", "2", status=1, cwd="/"))
         self.assertIn("going on from", self.resume("--epochs", "2", cwd=self.folder))
         self.assertIn("going on from", self.resume("--epochs", "3", "--pairs", self.options["data.pairs"], cwd="/"))
         os.remove(self.options["data.pairs"])
@@ -342,7 +342,7 @@ class OwnOptions(TrainingTest):
 
     def test_a_folder_without_a_run_is_named(self):
         for folder in (self.path("nothing"), new_folder()):
-            self.assertIn(f"{folder} holds no run to go on with: give another --run.dir, or begin a run there",
+            self.assertIn(f"{folder} holds no run to continue: give another --run.dir, or begin a run there",
                           self.resume(folder=folder, status=2))
         self.assertFalse(os.path.lexists(self.path("nothing")))
 
@@ -356,7 +356,7 @@ class OwnOptions(TrainingTest):
         os.remove(options)
         state = os.path.join(os.path.realpath(os.path.join(self.run_dir, "latest")), "state.json")
         write(state, read(state).replace(b'"train.seed": 42', b'"train.seed": 43'))
-        self.assertIn("checkpoint passed over: ", self.resume("--epochs", "4"))
+        self.assertIn("checkpoint skipped: ", self.resume("--epochs", "4"))
         self.assertEqual(self.outcome(self.run_dir), expected)
 
     def test_options_that_were_cut_off_are_those_of_the_checkpoint(self):

@@ -269,7 +269,7 @@ class Model(TrainingTest):
             with self.subTest(name):
                 before = read(self.newest, name)
                 self.flip(self.newest, name, at=len(before) // 2)
-                self.assertFails(3, f"{self.newest}/{name}: .*; the newest older one that is whole: "
+                self.assertFails(3, f"{self.newest}/{name}: .*; the newest valid older one: "
                                     f"{self.run}/{older[-2]}", "translate", "--model", self.newest)
                 write(os.path.join(self.newest, name), before[:-1])
                 self.assertFails(3, f"{self.newest}/{name}: ", "translate", "--model", self.newest)

@@ -107,7 +107,7 @@ class BadUsage(unittest.TestCase):
                      "train", "--config", "notbook")
 
     def test_what_is_wrong_in_a_configuration_has_its_line(self):
-        not_taken = 'is not taken here: options are "section:" and, below it, "name: value"'
+        not_taken = 'is not accepted here: options are "section:" and, below it, "name: value"'
         rows = [
             ("train:\n  bach: 3\n", 'c.yaml:2: unknown key "train.bach"; did you mean "train.batch"?'),
             ("train:\n  learning_rate: 3\n", 'c.yaml:2: unknown key "train.learning_rate"; did you mean "train.lr"?'),

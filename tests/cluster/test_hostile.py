@@ -334,7 +334,7 @@ class Hostile(ClusterTest):
             server, neighbour = run.keys.public(name), run.keys.read({"a": "b"}.get(name, "a"))
             unknown = "is not on the list of keys" if name == "server" else "is not the key of this rank's neighbour"
             role = r"\(client\) has the role client" if name == "server" else unknown
-            for pair, reason in ((None, "(has no key|before it was through)"), (own, unknown), (client, role),
+            for pair, reason in ((None, "(has no key|during the handshake)"), (own, unknown), (client, role),
                                  ((neighbour[0], own[1]), "has no secret to its public key"), (run.keys.read(name), unknown)):
                 if pair is not None and pair[0] != neighbour[0]:
                     reason = re.escape(pair[0][:7].decode()) + r"\.\.\. " + reason

@@ -33,7 +33,7 @@ class Refused(Case):
 
     def test_a_peer_without_a_key(self):
         # Whoever of the two sees first that they do not fit ends it.
-        self.assert_refused(self.peer(), "(it has no key|before it was through)")
+        self.assert_refused(self.peer(), "(it has no key|during the handshake)")
 
     def test_an_unknown_key(self):
         stranger = self.server.keys.make("stranger", allowed=False)

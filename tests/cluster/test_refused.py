@@ -52,7 +52,7 @@ class Refused(ClusterTest):
     def test_a_wrong_server_key(self):
         cluster = self.keyed()
         key, allow = self.keys.of_peer("hand")[:2], self.keys.path("other.pub")
-        self.assert_says(cluster, cluster.worker(*key, "--curve.server", allow), "its keys do not fit")
+        self.assert_says(cluster, cluster.worker(*key, "--curve.server", allow), "its --server key is not this coordinator's")
 
     def test_a_coordinator_without_keys(self):
         cluster = self.cluster(train__epochs=1).start().listening()

@@ -352,8 +352,8 @@ void scaling_print(const struct scaling *scaling, struct buffer *out)
         buffer_format(out, "  two threads measured: %.2f ms, predicted %.2f: %+.1f %%\n", scaling->measured,
                       scaling->step[TWO], 100 * (scaling->step[TWO] / scaling->measured - 1));
     buffer_format(out,
-                  "  memory reads here %.1f GB/s by one thread, %.1f by all; more than that is\n"
-                  "  wanted of a machine where the prediction is to hold\n",
+                  "  memory reads here %.1f GB/s by one thread, %.1f by all; a machine for\n  which the prediction "
+                  "holds needs more\n",
                   scaling->read_one, scaling->read);
 }
 

@@ -91,7 +91,7 @@ bool link_local_address(const char *endpoint, char address[LINK_ADDRESS], struct
         found = link_own_address(to, text, sizeof text);
     freeaddrinfo(list);
     if (!found)
-        return err_errno(err, ERR_IO, "%s: no way to it from here", endpoint);
+        return err_errno(err, ERR_IO, "%s: no route to it from this host", endpoint);
     snprintf(address, LINK_ADDRESS, strchr(text, ':') != NULL ? "[%s]" : "%s", text);
     return true;
 }

@@ -1,9 +1,9 @@
 /* reconnect.h - what a worker logs and does while it has no connection to its coordinator.
  *
- * It waits for worker.reconnect_timeout seconds and logs why: the coordinator cannot be reached, does not answer, or refuses the worker's key.
- * A key can be added to the coordinator's list at any time, so a refusal does not end the wait. A link that does not
- * retry (link.h) is replaced. A struct of zeroes with its options has never been connected. Owned by the worker. Loop
- * thread. */
+ * It waits for worker.reconnect_timeout seconds and logs why: the coordinator cannot be reached, does not answer, or
+ * refuses the worker's key. A key can be added to the coordinator's list at any time, so a refusal does not end the
+ * wait. A link that does not retry (link.h) is replaced. A struct of zeroes with its options has never been connected.
+ * Owned by the worker. Loop thread. */
 #ifndef LSTMQ_WORKER_CLUSTER_RECONNECT_H
 #define LSTMQ_WORKER_CLUSTER_RECONNECT_H
 

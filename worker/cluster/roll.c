@@ -42,7 +42,7 @@ bool roll_read(struct roll *roll, const struct peers *peers, uint32_t size, stru
             return err_set(err, ERR_PROTOCOL, "PEERS: some lines have a key, and line %u is not like the first",
                            rank + 1);
         if (roll->keys[rank] != NULL && !curve_is_key(roll->keys[rank]))
-            return err_set(err, ERR_PROTOCOL, "PEERS: line %u: the key is none", rank + 1);
+            return err_set(err, ERR_PROTOCOL, "PEERS: line %u: not a key", rank + 1);
     }
     return true;
 }

@@ -146,7 +146,7 @@ bool session_peers(struct session *session, const struct peers *peers, struct er
 {
     const struct generation *generation = &session->generation;
     if (!session->peers_due || peers->generation != generation->generation)
-        return err_set(err, ERR_PROTOCOL, "PEERS of generation %" PRIu64 " came out of its turn", peers->generation);
+        return err_set(err, ERR_PROTOCOL, "PEERS of generation %" PRIu64 " came at the wrong time", peers->generation);
     struct roll roll;
     bool read = roll_read(&roll, peers, generation->size, err), connected = false;
     if (read) {
@@ -195,7 +195,8 @@ bool session_generation(struct session *session, const struct generation *genera
     session->state_due = generation->source == SOURCE_STATE;
     session_forget_incoming(session);
     if (generation->source == SOURCE_HELD && (!session->held || session->training.step != generation->step))
-        return err_set(err, ERR_PROTOCOL, "GENERATION wants the state of step %" PRIu64 ", which this worker has not",
+        return err_set(err, ERR_PROTOCOL,
+                       "GENERATION needs the state of step %" PRIu64 ", which this worker does not hold",
                        generation->step);
     if (generation->source == SOURCE_HELD)
         session->branch = generation->generation;
@@ -242,7 +243,8 @@ bool session_state(struct session *session, const struct state *state, struct er
     }
     if (state->total != incoming->total || state->offset != incoming->received ||
         state->size > incoming->total - incoming->received)
-        return err_set(err, ERR_PROTOCOL, "STATE: the piece at %" PRIu64 " does not follow on", state->offset);
+        return err_set(err, ERR_PROTOCOL, "STATE: the piece at %" PRIu64 " does not follow the previous one",
+                       state->offset);
     memcpy(incoming->bytes + state->offset, state->bytes, state->size);
     incoming->received += state->size;
     const struct incoming *both = session->incoming;

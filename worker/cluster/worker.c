@@ -229,7 +229,7 @@ static bool worker_again(struct worker *worker, const struct err *why, struct er
     int64_t now = clock_ms(), *oldest = &worker->again_ms[worker->again % AGAIN_MOST];
     if (worker->again >= AGAIN_MOST && now - *oldest < AGAIN_WITHIN_MS) {
         *err = *why;
-        return err_context(err, "gave up after %d new beginnings in a minute", AGAIN_MOST);
+        return err_context(err, "stopped after %d reconnections in a minute", AGAIN_MOST);
     }
     *oldest = now;
     worker->again++;
@@ -395,8 +395,7 @@ static bool worker_on_tick(void *context, struct err *err)
     if (silence_ms > 0 && now - worker->heard_ms > silence_ms) {
         log_event(LOG_WARN, "coordinator_silent",
                   LOG_FIELDS(LOG_TEXT("address", worker->options->endpoint), LOG_INT("ms", now - worker->heard_ms)),
-                  "nothing was heard from the coordinator for %" PRId64
-                  " ms (worker.heartbeat_timeout); connecting again",
+                  "no message from the coordinator for %" PRId64 " ms (worker.heartbeat_timeout); connecting again",
                   now - worker->heard_ms);
         return worker_reconnect(worker, err);
     }

@@ -76,7 +76,7 @@ static bool allow_safe(const char *path, const struct stat *about, struct err *e
 {
     if ((about->st_mode & S_IWOTH) == 0)
         return true;
-    return err_set(err, ERR_USAGE, "%s: anybody may write to it; run: chmod o-w %s", path, path);
+    return err_set(err, ERR_USAGE, "%s: other users can write to it; run: chmod o-w %s", path, path);
 }
 
 /* Read a whole regular file as a string. */
@@ -162,7 +162,7 @@ static bool allow_read(const char *path, struct keys *keys, struct err *err)
     for (size_t i = 1; ok && i < keys->count; i++) {
         const struct curve_public *a = &keys->all[i - 1], *b = &keys->all[i];
         if (strcmp(a->key, b->key) == 0 && a->role != b->role)
-            ok = err_set(err, ERR_DATA, "%s: one key stands there as %s (role %s) and as %s (role %s)", path, a->name,
+            ok = err_set(err, ERR_DATA, "%s: one key is listed as %s (role %s) and as %s (role %s)", path, a->name,
                          curve_role_name(a->role), b->name, curve_role_name(b->role));
     }
     if (!ok)

@@ -58,7 +58,7 @@ bool curve_generate(struct curve_keys *keys, const char *name, enum curve_role r
 {
     if (!curve_name_allowed(name))
         return err_set(err, ERR_USAGE,
-                       "\"%s\" is no name of a key: 1 to %d letters, digits, dots, dashes and underscores",
+                       "\"%s\" is not a name of a key: 1 to %d letters, digits, dots, dashes and underscores",
                        typed_show(name).shown, CURVE_NAME - 1);
     *keys = (struct curve_keys){.public.role = role};
     snprintf(keys->public.name, sizeof keys->public.name, "%s", name);

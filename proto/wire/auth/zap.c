@@ -127,7 +127,7 @@ static bool zap_judge(struct zap *zap, struct request *request, const char *key,
     curve_show(key, shown);
     const struct curve_public *known = zap_find(zap, key);
     if (domain == ZAP_DOMAINS)
-        snprintf(reason, room, "key %s came to a socket of no known kind", shown);
+        snprintf(reason, room, "key %s connected to a socket of unknown kind", shown);
     else if (domain == ZAP_RING && strcmp(zap->ring, key) == 0)
         return true;
     else if (domain == ZAP_RING)

@@ -332,7 +332,7 @@ static void a_key_that_is_given_again_is_refused(void **state)
 static void what_yaml_has_beside_scalars_and_mappings_is_refused(void **state)
 {
     (void)state;
-    static const char rest[] = " is not taken here: options are \"section:\" and, below it, \"name: value\"";
+    static const char rest[] = " is not accepted here: options are \"section:\" and, below it, \"name: value\"";
     static const char *const rows[][2] = {
         {"- a\n", "file:1: a sequence"},
         {"train:\n  batch: [3]\n", "file:2: a sequence"},

@@ -70,7 +70,7 @@ static void without_its_moments_only_resume_refuses_by_name(void **state)
     unusable_expect(&out, "\"resumable\": false");
     assert_int_equal(unusable_lstmq(&out, unusable_resume, run, pairs), 3);
     unusable_expect(
-        &out, "/step-00000007/optimizer.safetensors: missing: the checkpoint translates, but training cannot go on");
+        &out, "/step-00000007/optimizer.safetensors: missing: the checkpoint translates, but training cannot continue");
     buffer_free(&out);
 }
 

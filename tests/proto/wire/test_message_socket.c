@@ -192,7 +192,7 @@ static void what_was_wrong_is_said(void **state)
     struct wire wire;
     message_socket_open(&wire, message_socket_transports[0], 1000);
     message_socket_junk(wire.dealer, "\x80", 1, 1);
-    message_socket_refused(wire.router, "1 frames are no message: a header and a body are the least");
+    message_socket_refused(wire.router, "1 frames are not a message: it has at least a header and a body");
     message_socket_junk(wire.dealer, "\x80", 1, 9);
     message_socket_refused(wire.router, "9 frames are above 8");
     message_socket_junk(wire.dealer, "\x80", 1, 2);
@@ -212,7 +212,7 @@ static void a_message_of_the_id_alone_is_refused(void **state)
     zmq_bind(ends[0], "inproc://pair");
     zmq_connect(ends[1], "inproc://pair");
     zmq_send(ends[1], "worker-1", 8, 0);
-    message_socket_refused(ends[0], "0 frames are no message: a header and a body are the least");
+    message_socket_refused(ends[0], "0 frames are not a message: it has at least a header and a body");
     for (int i = 0; i < 2; i++)
         zmq_close(ends[i]);
     zmq_ctx_term(context);
@@ -259,7 +259,7 @@ static void a_peer_that_is_gone_is_told(void **state)
     message_close(&got);
     assert_false(message_send(wire.router, &stranger, &sent, &err));
     assert_int_equal(err.code, ERR_FAILED);
-    assert_string_equal(err.text, "CREDIT: peer is gone");
+    assert_string_equal(err.text, "CREDIT: the peer has disconnected");
     zmq_close(wire.dealer);
     wire.dealer = NULL;
     do {
@@ -267,9 +267,9 @@ static void a_peer_that_is_gone_is_told(void **state)
         zmq_poll(&item, 1, 1); /* gives the disconnection a chance to be seen */
         err = (struct err){0};
     } while (message_send(wire.router, &from, &sent, &err));
-    assert_string_equal(err.text, "CREDIT: peer is gone");
+    assert_string_equal(err.text, "CREDIT: the peer has disconnected");
     assert_false(message_send_wait(wire.router, &from, &sent, &err));
-    assert_string_equal(err.text, "CREDIT: peer is gone");
+    assert_string_equal(err.text, "CREDIT: the peer has disconnected");
     message_socket_close(&wire);
 }
 

@@ -266,7 +266,7 @@ static void what_is_not_an_endpoint_is_named(void **state)
     zap_refused("tcp://::1:5757", true,
                 "\"tcp://::1:5757\" is not an endpoint: use tcp://HOST:PORT, with the address in brackets");
     zap_refused("inproc://x", true, "\"inproc://x\" is not an endpoint: use tcp://HOST:PORT or ipc://PATH");
-    zap_refused("tcp://*:5757", false, "tcp://*:5757 is where one may listen: to connect, name the host and its port");
+    zap_refused("tcp://*:5757", false, "tcp://*:5757 can only be listened at: to connect, name the host and its port");
     static const char *const right[] = {"tcp://h:65535", "tcp://[::1]:5", "tcp://[fe80::1%eth0]:5", "ipc:///tmp/x"};
     for (size_t i = 0; i < sizeof right / sizeof right[0]; i++)
         if (!socket_check(right[i], true, NULL) || !socket_check(right[i], false, NULL))
