@@ -27,7 +27,7 @@ struct service {
 
 static bool coordinator_open_socket(struct service *service, struct err *err)
 {
-    char bound[SOCKET_ENDPOINT];
+    char bound[ENDPOINT_SIZE];
     service->watch = watch_new(service->context, service->conduct.loop, err);
     if (service->watch == NULL)
         return false;
@@ -92,7 +92,7 @@ static bool coordinator_coordinate(struct service *service, int argc, char **arg
     service->journal.file = -1;
     if (config->train_shards == 0)
         config->train_shards = config->train_min_workers > SHARDS ? config->train_min_workers : SHARDS;
-    if (!socket_check(config->cluster_bind, true, err))
+    if (!endpoint_check(config->cluster_bind, true, err))
         return err_context(err, "cluster.bind");
     if (!socket_raise_files(SOCKET_FILES, err) || !keyring_open_server(&service->keyring, config, err))
         return false;

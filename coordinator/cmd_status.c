@@ -199,7 +199,7 @@ static bool status_late(const struct inquiry *inquiry, struct err *err)
 static bool status_unreached(struct inquiry *inquiry, struct err *err)
 {
     if (!inquiry->answered) {
-        socket_explain(inquiry->config->cluster_connect, err);
+        endpoint_explain(inquiry->config->cluster_connect, err);
         return false;
     }
     log_say(LOG_INFO, "run_over", LOG_FIELDS(LOG_TEXT("address", inquiry->config->cluster_connect)),
@@ -279,7 +279,7 @@ static bool status_ask(const struct config *config, struct err *err)
     struct keyring keyring = {0};
     struct inquiry inquiry = {.config = config,
                               .redraws = config->status_watch && !config->output_json && isatty(STDOUT_FILENO) == 1};
-    if (!socket_check(config->cluster_connect, false, err))
+    if (!endpoint_check(config->cluster_connect, false, err))
         return err_context(err, "cluster.connect");
     if (!socket_raise_files(STATUS_FILES, err) || !keyring_open_client(&keyring, config, err))
         return false;

@@ -12,24 +12,24 @@
 
 static bool worker_check_connect(const char *endpoint, struct err *err)
 {
-    return socket_check(endpoint, false, err) || err_context(err, "cluster.connect");
+    return endpoint_check(endpoint, false, err) || err_context(err, "cluster.connect");
 }
 
 /* Without keys, every peer that reaches this worker can send it gradients. */
 static bool worker_may_listen(const struct config *config, const struct keyring *keyring, struct err *err)
 {
-    char endpoint[SOCKET_ENDPOINT + 16];
+    char endpoint[ENDPOINT_SIZE + 16];
     const char *bind = config->worker_bind, *colon = strrchr(bind, ':');
     bool port = colon != NULL && (colon == strchr(bind, ':') || (bind[0] == '[' && colon[-1] == ']'));
-    snprintf(endpoint, sizeof endpoint, "tcp://%.*s%s", SOCKET_ENDPOINT - 1, bind, port ? "" : ":0");
-    if (bind[0] != '\0' && !socket_check(endpoint, true, NULL))
+    snprintf(endpoint, sizeof endpoint, "tcp://%.*s%s", ENDPOINT_SIZE - 1, bind, port ? "" : ":0");
+    if (bind[0] != '\0' && !endpoint_check(endpoint, true, NULL))
         return err_set(err, ERR_USAGE,
                        "worker.bind: \"%s\" is not an address: use HOST or HOST:PORT, with an IPv6 address in brackets",
                        typed_show(bind).shown);
     const char *reached = bind[0] == '\0' ? config->cluster_connect : endpoint;
-    if (keyring->used || socket_is_local(reached) || config->curve_insecure)
+    if (keyring->used || endpoint_is_local(reached) || config->curve_insecure)
         return true;
-    if (!socket_check_host(reached, err))
+    if (!endpoint_check_host(reached, err))
         return false;
     return err_set(err, ERR_USAGE,
                    "other machines can reach this worker, and no keys protect it: make keys with \"lstmq keygen\" and "

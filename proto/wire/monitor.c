@@ -3,13 +3,13 @@
  * An attempt to connect yields CONNECTED or CLOSED, or neither if its host has no address. CONNECT_RETRIED precedes the
  * next attempt. A connection without a handshake ends with DISCONNECTED, mostly after one of the HANDSHAKE_FAILED
  * events: AUTH and PROTOCOL if this side ended it, NO_DETAIL if the other side did or sent nothing for
- * SOCKET_HANDSHAKE_MS. A peer with ZMTP 1, or without ZMTP, yields only DISCONNECTED. libzmq connects again only after
+ * MONITOR_HANDSHAKE_MS. A peer with ZMTP 1, or without ZMTP, yields only DISCONNECTED. libzmq connects again only after
  * NO_DETAIL. */
 #include "proto/wire/monitor.h"
 
 #include "proto/base/clock.h"
+#include "proto/wire/endpoint.h"
 #include "proto/wire/message.h"
-#include "proto/wire/socket.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -22,7 +22,7 @@ enum {
     EVENTS = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
              ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_CONNECT_RETRIED,
     /* A refusal arrives at once. The other half of the time is for a CONNECTED that is read late. */
-    SILENT_MS = SOCKET_HANDSHAKE_MS / 2
+    SILENT_MS = MONITOR_HANDSHAKE_MS / 2
 };
 
 struct monitor {
@@ -110,15 +110,15 @@ void *monitor_socket(const struct monitor *monitor)
     return monitor->socket;
 }
 
-/* After a refusal of RFC 27's kind 300, libzmq may take SOCKET_HANDSHAKE_MS to end the connection. */
+/* After a refusal of RFC 27's kind 300, libzmq may take MONITOR_HANDSHAKE_MS to end the connection. */
 static bool monitor_is_refused(const struct monitor *monitor)
 {
-    char endpoint[SOCKET_ENDPOINT] = "";
+    char endpoint[ENDPOINT_SIZE] = "";
     int mechanism = ZMQ_NULL;
     size_t size = sizeof mechanism, room = sizeof endpoint;
     zmq_getsockopt(monitor->watched, ZMQ_MECHANISM, &mechanism, &size);
     zmq_getsockopt(monitor->watched, ZMQ_LAST_ENDPOINT, endpoint, &room);
-    return mechanism != ZMQ_NULL && socket_greets(endpoint);
+    return mechanism != ZMQ_NULL && endpoint_greets(endpoint);
 }
 
 static enum monitor_news monitor_event(struct monitor *monitor, uint16_t event)

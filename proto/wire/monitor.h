@@ -14,12 +14,14 @@
 
 #include <stdint.h>
 
+enum { MONITOR_HANDSHAKE_MS = 3000 }; /* a connection without a handshake by then is closed */
+
 enum monitor_news {
     MONITOR_SAME,      /* nothing that matters */
-    MONITOR_UNREACHED, /* no connection: the port is closed, no route, or no answer within SOCKET_HANDSHAKE_MS */
+    MONITOR_UNREACHED, /* no connection: the port is closed, no route, or no answer within MONITOR_HANDSHAKE_MS */
     MONITOR_BEGUN,     /* connected; the handshake begins */
     MONITOR_STANDS,    /* the handshake is done: messages can be sent */
-    MONITOR_SILENT,    /* connected, and the other side sent nothing for SOCKET_HANDSHAKE_MS */
+    MONITOR_SILENT,    /* connected, and the other side sent nothing for MONITOR_HANDSHAKE_MS */
     MONITOR_REFUSED,   /* the connection ended during the handshake: a key is unlisted or unexpected, or only one side
                         * has keys */
     MONITOR_BROKE,     /* the connection ended after the handshake */
@@ -40,8 +42,8 @@ void monitor_destroy(struct monitor **monitor);
 /* The PAIR to poll: it becomes readable when news arrives. */
 void *monitor_socket(const struct monitor *monitor);
 
-/* The next piece of news; MONITOR_SAME = none waits. With keys it calls socket_greets (socket.h) to distinguish SILENT
- * from REFUSED. ERR_IO: the PAIR cannot be read. */
+/* The next piece of news; MONITOR_SAME = none waits. With keys it calls endpoint_greets (endpoint.h) to distinguish
+ * SILENT from REFUSED. ERR_IO: the PAIR cannot be read. */
 bool monitor_take(struct monitor *monitor, enum monitor_news *news, struct err *err);
 
 /* After MONITOR_REFUSED: libzmq does not retry. It retries after the other side ended the connection or was silent. It

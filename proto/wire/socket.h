@@ -17,24 +17,22 @@
 #define LSTMQ_PROTO_WIRE_SOCKET_H
 
 #include "proto/wire/auth/zap.h"
+#include "proto/wire/endpoint.h"
+#include "proto/wire/monitor.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
 enum {
-    SOCKET_ENDPOINT = 256,      /* longest endpoint, its NUL included */
-    SOCKET_QUEUE = 64,          /* messages that wait to be sent to one peer */
-    SOCKET_QUEUE_IN = 8,        /* messages of one peer that wait to be received */
-    SOCKET_HANDSHAKE_MS = 3000, /* disconnect a peer that has not finished its handshake by then */
+    SOCKET_QUEUE = 64,   /* messages that wait to be sent to one peer */
+    SOCKET_QUEUE_IN = 8, /* messages of one peer that wait to be received */
     SOCKET_RECONNECT_MS = 100,
     SOCKET_RECONNECT_MOST_MS = 1000,
     SOCKET_LINGER_MS = 1000,
-    SOCKET_EXPLAIN_MS = 1000, /* that socket_explain waits for an answer */
-    SOCKET_FILES = 64,        /* a worker opens 30, plus 16 strangers at a time; a coordinator fewer, plus one for each
-                               * worker */
+    /* A worker opens 30, plus 16 strangers at a time; a coordinator fewer, plus one for each worker. */
+    SOCKET_FILES = 64,
 };
 
-struct monitor;
 struct watch;
 
 struct socket_options {
@@ -57,7 +55,7 @@ struct socket_options {
 /* Bind a ROUTER: tcp://ADDRESS:PORT with a numeric address, "localhost", an interface's name or "*", ipc://PATH or
  * inproc://NAME. Port 0 takes a free one. `bound` is the endpoint to connect to ("*" and port filled in). ERR_USAGE:
  * other machines could connect without keys, or the endpoint cannot be bound here. */
-void *socket_bind(const struct socket_options *options, const char *endpoint, char bound[SOCKET_ENDPOINT],
+void *socket_bind(const struct socket_options *options, const char *endpoint, char bound[ENDPOINT_SIZE],
                   struct err *err);
 
 /* Connect a DEALER. It is no error if no peer listens yet. */
@@ -65,25 +63,8 @@ void *socket_connect(const struct socket_options *options, const char *endpoint,
 
 void socket_close(void **socket);
 
-/* Explain in `err` (ERR_FAILED) why a connection to the endpoint failed. Tries once more, which takes at most
- * SOCKET_EXPLAIN_MS plus a name look-up. */
-void socket_explain(const char *endpoint, struct err *err);
-
-/* Whether the listener at a TCP endpoint sends anything, as ZeroMQ does at once. Takes at most twice SOCKET_EXPLAIN_MS
- * plus a name look-up. True for other endpoints. */
-bool socket_greets(const char *endpoint);
-
 /* Raise the process's limit of open files to its maximum. ERR_FAILED: the maximum is below `needed`; libzmq aborts a
  * process that has no file left for a connection. Call it before opening the first socket. */
 bool socket_raise_files(int needed, struct err *err);
-
-/* ERR_USAGE: not tcp://HOST:PORT or ipc://PATH. Unless it is for a bind, it must name host and port. */
-bool socket_check(const char *endpoint, bool binds, struct err *err);
-
-/* ERR_USAGE: no host has the name in tcp://HOST:PORT, as far as this machine knows. May ask a name server. */
-bool socket_check_host(const char *endpoint, struct err *err);
-
-/* Whether only this machine can reach what is bound there: loopback addresses, ipc and inproc. */
-bool socket_is_local(const char *endpoint);
 
 #endif

@@ -277,7 +277,7 @@ class Model(TrainingTest):
                 if name == "optimizer.safetensors":
                     self.assertTranslates(self.newest)
                 else:
-                    self.assertFails(3, f"{self.newest}/{name}.*; the newest older", "translate", "--model", self.newest)
+                    self.assertFails(3, f"{self.newest}/{name}.*; the newest valid older", "translate", "--model", self.newest)
                 write(os.path.join(self.newest, name), before)
         self.assertTranslates(self.newest)
         for name in older[:-1]:

@@ -88,7 +88,7 @@ static bool keyed_server_ready(void *context, struct err *err)
 
 static bool keyed_server_open(struct server *server, const struct config *config, struct err *err)
 {
-    char bound[SOCKET_ENDPOINT];
+    char bound[ENDPOINT_SIZE];
     server->loop = loop_new(err);
     server->context = zmq_ctx_new();
     if (server->loop == NULL || !keyring_open_server(&server->keyring, config, err))

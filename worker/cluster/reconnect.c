@@ -59,7 +59,7 @@ void reconnect_failed(struct reconnect *reconnect, enum monitor_news failure, bo
     reconnect->warned_ms = now;
     const struct log_field address = LOG_TEXT("address", reconnect->options->endpoint);
     if (failure == MONITOR_SILENT)
-        log_event(LOG_WARN, "coordinator_silent", LOG_FIELDS(address, LOG_INT("ms", SOCKET_HANDSHAKE_MS)), "%s",
+        log_event(LOG_WARN, "coordinator_silent", LOG_FIELDS(address, LOG_INT("ms", MONITOR_HANDSHAKE_MS)), "%s",
                   reconnect_advice(reconnect, line));
     else
         log_event(LOG_WARN, "key_refused", LOG_FIELDS(address), "%s", reconnect_advice(reconnect, line));

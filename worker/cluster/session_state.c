@@ -54,7 +54,7 @@ static bool session_bind(const struct session *session, char bind[COLLECTIVE_END
     if (asked[0] == '\0' && !link_local_address(endpoint, address, err))
         return err_context(err, "worker.bind");
     snprintf(here, sizeof here, "tcp://%s:0", address);
-    if (asked[0] == '\0' && socket_is_local(here)) {
+    if (asked[0] == '\0' && endpoint_is_local(here)) {
         snprintf(bind, COLLECTIVE_ENDPOINT, "ipc://@");
         return true;
     }

@@ -148,7 +148,7 @@ static bool ring_set(void *socket, const char *endpoint, int queue_option, int q
     int immediate = 1;
     /* A larger frame ends the connection before it is read. */
     int64_t most = RING_CHUNK + FRAME_MORE;
-    int handshake = SOCKET_HANDSHAKE_MS;
+    int handshake = MONITOR_HANDSHAKE_MS;
     return zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof linger) == 0 &&
            zmq_setsockopt(socket, ZMQ_IPV6, &ipv6, sizeof ipv6) == 0 &&
            zmq_setsockopt(socket, ZMQ_IMMEDIATE, &immediate, sizeof immediate) == 0 &&

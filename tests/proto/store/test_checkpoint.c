@@ -398,7 +398,7 @@ static void links_lead_to_checkpoints(void **state)
     checkpoint_path(path, *state, "step-00000002");
     assert_ok(folder_remove(path, &err), err);
     assert_err(checkpoint_open(&checkpoint_checkpoint, *state, "best", &err), err, ERR_DATA,
-               "best: names step-00000002, which is");
+               "best: names step-00000002, which does not exist");
 }
 
 static void a_renamed_checkpoint_is_still_one_but_not_of_another_step(void **state)

@@ -26,7 +26,7 @@ struct scene {
     void *context, *router, *dealer; /* the dealer is not connected: its descriptors are there from the beginning */
     struct loop *loop;
     struct watch *watch;
-    char bound[SOCKET_ENDPOINT];
+    char bound[ENDPOINT_SIZE];
     bool (*enough)(const struct watch_counts *counts, uint64_t wanted); /* what the loop runs for */
     uint64_t wanted;
     int looks; /* the loop runs for at most so many times WATCH_EVERY_MS */
@@ -305,7 +305,7 @@ static void a_socket_is_watched_before_it_can_be_reached(void **state)
     (void)state;
     struct scene scene;
     struct err err = {0};
-    char bound[SOCKET_ENDPOINT];
+    char bound[ENDPOINT_SIZE];
     connections_open(&scene, "tcp://127.0.0.1:*");
     watch_leave(scene.watch);
     struct zap *zap = zap_new(scene.context, scene.loop, NULL, &err);

@@ -24,7 +24,7 @@ struct scene {
     struct zap *zap;
     struct watch *watch;
     struct curve_keys server, keys[ROLES];
-    char folder[64], bound[SOCKET_ENDPOINT];
+    char folder[64], bound[ENDPOINT_SIZE];
     uint64_t got;
     char from[CURVE_KEY]; /* of the last message */
 };
@@ -214,10 +214,10 @@ static void only_this_machine_is_local(void **state)
                                        "",
                                        "tcp://[::ffff:1.2.3.4]:5"};
     for (size_t i = 0; i < sizeof local / sizeof local[0]; i++)
-        if (!socket_is_local(local[i]))
+        if (!endpoint_is_local(local[i]))
             fail_msg("%s", local[i]);
     for (size_t i = 0; i < sizeof open / sizeof open[0]; i++)
-        if (socket_is_local(open[i]))
+        if (endpoint_is_local(open[i]))
             fail_msg("%s", open[i]);
 }
 
@@ -225,7 +225,7 @@ static void only_this_machine_is_local(void **state)
 static void zap_refused(const char *endpoint, bool binds, const char *text)
 {
     struct err err = {0};
-    assert_false(socket_check(endpoint, binds, &err));
+    assert_false(endpoint_check(endpoint, binds, &err));
     assert_int_equal(err.code, ERR_USAGE);
     assert_string_equal(err.text, text);
 }
@@ -269,7 +269,7 @@ static void what_is_not_an_endpoint_is_named(void **state)
     zap_refused("tcp://*:5757", false, "tcp://*:5757 can only be listened at: to connect, name the host and its port");
     static const char *const right[] = {"tcp://h:65535", "tcp://[::1]:5", "tcp://[fe80::1%eth0]:5", "ipc:///tmp/x"};
     for (size_t i = 0; i < sizeof right / sizeof right[0]; i++)
-        if (!socket_check(right[i], true, NULL) || !socket_check(right[i], false, NULL))
+        if (!endpoint_check(right[i], true, NULL) || !endpoint_check(right[i], false, NULL))
             fail_msg("%s", right[i]);
 }
 
@@ -278,7 +278,7 @@ static void the_form_of_an_endpoint_is_checked_before_its_keys(void **state)
 {
     (void)state;
     struct scene scene;
-    char bound[SOCKET_ENDPOINT];
+    char bound[ENDPOINT_SIZE];
     struct err err = {0};
     test_zap_open(&scene, ZAP_TRAIN);
     const struct socket_options options = {.context = scene.context, .zap = scene.zap};
