@@ -1,8 +1,8 @@
-/* rows.h - sentence pairs as ids, packed: what a coordinator sends and a model reads.
+/* rows.h - sentence pairs as ids, packed: a coordinator sends them and a model reads them.
  *
- * Row r is src_lengths[r] ids, then tgt_lengths[r] ids, and rows follow one another in `ids`. Lengths count what the
- * model reads, markers included: at least 1 a side. A struct rows owns nothing: the arrays belong to a received message
- * or to the caller, and must outlive it. */
+ * Row r is src_lengths[r] ids, then tgt_lengths[r] ids; rows follow each other in `ids`. A length counts what the model
+ * reads, markers included: at least 1 a side. A struct rows owns nothing: the arrays belong to a received message or to
+ * the caller, and must outlive it. Any thread. */
 #ifndef LSTMQ_PROTO_BASE_ROWS_H
 #define LSTMQ_PROTO_BASE_ROWS_H
 
@@ -11,7 +11,7 @@
 
 struct rows {
     uint32_t count;
-    const uint16_t *src_lengths, *tgt_lengths; /* [count]    */
+    const uint16_t *src_lengths, *tgt_lengths; /* [count] */
     const uint16_t *ids;                       /* [id_count] */
     size_t id_count;
 };

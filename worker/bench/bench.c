@@ -43,7 +43,8 @@ bool bench_time(const struct work *work, double seconds, struct timing *timing, 
     return ok;
 }
 
-/* What a step looks up: all source ids, and the decoder's inputs, which are <sos> and all target ids but the last. */
+/* Mark the ids that a step looks up: all source ids, and the decoder's inputs, which are <sos> and all target ids but
+ * the last. */
 static void bench_mark(const struct rows *rows, bool *src, bool *tgt)
 {
     const uint16_t *id = rows->ids;

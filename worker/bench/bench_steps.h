@@ -1,8 +1,8 @@
 /* bench_steps.h - a training that takes drawn batches in turn, with the times of its steps.
  *
  * bench_steps_open takes every batch once, so that no counted step waits for a shape to be compiled. `taken`, `ns` and
- * `stopwatch` cover the steps since bench_steps_count. The caller owns it and ends it with bench_steps_close. One compute
- * thread. */
+ * `stopwatch` cover the steps since bench_steps_count. The caller owns it and ends it with bench_steps_close. One
+ * compute thread. */
 #ifndef LSTMQ_WORKER_BENCH_BENCH_STEPS_H
 #define LSTMQ_WORKER_BENCH_BENCH_STEPS_H
 
