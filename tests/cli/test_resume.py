@@ -323,9 +323,9 @@ class OwnOptions(TrainingTest):
         files = {"data__src": write(self.path("src.txt"), sides[0]), "data__tgt": write(self.path("tgt.txt"), sides[1])}
         expected = self.unbroken()
         self.train(run__dir=self.run_dir, data__pairs=None, train__epochs=2, **files)
-        self.assertIn("going on from", self.resume("--pairs", self.options["data.pairs"], "--epochs", "3"))
+        self.assertIn("continuing from", self.resume("--pairs", self.options["data.pairs"], "--epochs", "3"))
         os.remove(files["data__src"])
-        self.assertIn("going on from", self.resume("--src", write(self.path("moved.txt"), sides[0]), "--tgt",
+        self.assertIn("continuing from", self.resume("--src", write(self.path("moved.txt"), sides[0]), "--tgt",
                                                    files["data__tgt"], "--epochs", "4"))
         self.assertEqual(self.outcome(self.run_dir), expected)
 
@@ -334,8 +334,8 @@ class OwnOptions(TrainingTest):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn(f'the run in {self.run_dir} has data.pairs "pairs.tsv": No such file or directory in /: give '
                       "--data.pairs with its present path\n", self.resume("--epochs", "2", status=1, cwd="/"))
-        self.assertIn("going on from", self.resume("--epochs", "2", cwd=self.folder))
-        self.assertIn("going on from", self.resume("--epochs", "3", "--pairs", self.options["data.pairs"], cwd="/"))
+        self.assertIn("continuing from", self.resume("--epochs", "2", cwd=self.folder))
+        self.assertIn("continuing from", self.resume("--epochs", "3", "--pairs", self.options["data.pairs"], cwd="/"))
         os.remove(self.options["data.pairs"])
         self.assertIn(f'has data.pairs "{self.options["data.pairs"]}": No such file or directory: give',
                       self.resume("--epochs", "4", status=1))
