@@ -15,10 +15,10 @@
 # program uses a malloc that keeps its memory, and no denormals. --with 'COMMAND' runs each measurement through a
 # command, such as 'taskset -c 2,3'.
 #
-# It prints target tokens/s, the ratio of the medians and the ratio of each round, and lstmq's peak memory;
-# --write-docs writes them to docs/performance.md, with the profile of a step. The exit status is 1 if a target is missed: fp32
-# 1.7, as-written 5, bf16 1.6, bf16-fp32 2.3 (bf16 against PyTorch's fp32), decode 1.7 (the better of 64 and 256 on
-# either side), one 8, unless --target gives another; 250 MB for training, 120 MB for decoding.
+# It prints target tokens/s, the ratio of the medians and the ratio of each round, and lstmq's peak memory; --write-docs
+# writes them to docs/performance.md, with the profile of a step. The exit status is 1 if a target is missed: fp32 1.7,
+# as-written 5, bf16 1.6, bf16-fp32 2.3 (bf16 against PyTorch's fp32), decode 1.7 (the better of 64 and 256 on either
+# side), one 8, unless --target gives another; 250 MB for training, 120 MB for decoding.
 #
 # It installs PyTorch 2.11 with pip into .venv in the checkout, once; PYTHON_TORCH=/path/to/python names another one.
 # LSTMQ=/path/to/lstmq names a program that is built already. LSTMQ_DATA is as for scripts/data.sh.

@@ -17,8 +17,8 @@ cd "${1:-$root}" || exit 1
 status=0
 python3 "$scripts/lint.py" || status=1
 if have clang-format-14; then
-    git ls-files -z '*.c' '*.h' | xargs -0 -r -n 32 -P "$(nproc)" clang-format-14 --style="file:$root/.clang-format" \
-        --dry-run --Werror 2>&1 |
+    git ls-files -z --cached --others --exclude-standard '*.c' '*.h' |
+        xargs -0 -r -n 32 -P "$(nproc)" clang-format-14 --style="file:$root/.clang-format" --dry-run --Werror 2>&1 |
         sed -n 's/^\([^ ]*:[0-9]*\):[0-9]*: .*/\1: format: run clang-format-14 -i on this file/p' |
         sort -u -t: -k1,1 | grep . && status=1
 else

@@ -167,8 +167,8 @@ static bool log_put_value(struct log_json *json, const struct log_field *field, 
     return log_json_put(json, number, strlen(number), most);
 }
 
-/* Add a member that ends before byte `most` (at most LOG_LINE; the end has its own space). A string is truncated to fit;
- * any other member is omitted. */
+/* Add a member that ends before byte `most` (at most LOG_LINE; the end has its own space). A string is truncated to
+ * fit; any other member is omitted. */
 static void log_json_add(struct log_json *json, const struct log_field *field, size_t most)
 {
     size_t before = json->size;

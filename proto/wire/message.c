@@ -66,8 +66,7 @@ bool message_send_wait(void *socket, const struct route *to, const struct messag
     return message_send_frames(socket, to, message, 0, err);
 }
 
-/* zmq_msg_recv into a new part, repeated after a signal. */
-static bool message_receive_part(void *socket, zmq_msg_t *part, int flags)
+bool message_receive_part(void *socket, struct zmq_msg_t *part, int flags)
 {
     zmq_msg_init(part);
     int size;

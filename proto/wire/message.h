@@ -296,6 +296,10 @@ bool message_send_wait(void *socket, const struct route *to, const struct messag
  * stays usable. */
 bool message_receive(void *socket, struct route *from, bool wait, struct message *message, bool *got, struct err *err);
 
+/* zmq_msg_recv into a new part, repeated after a signal. False: zmq_errno says why, and the part is closed. */
+struct zmq_msg_t;
+bool message_receive_part(void *socket, struct zmq_msg_t *part, int flags);
+
 /* The type in a header frame. Does not look at the rest of the message. */
 bool message_peek(const struct frame *header, enum message_type *type, struct err *err);
 

@@ -403,7 +403,7 @@ class BadFile(DataTest):
 
     def test_parallel_files_of_different_length_are_named(self):
         src, tgt = self.pairs(["a"] * 8, "long.en"), self.pairs(["b"] * 5, "short.fr")
-        self.assertRefused(f"{tgt} ends after line 5, {src} is longer; parallel files need equally many lines",
+        self.assertRefused(f"{tgt} ends after line 5, but {src} is longer; parallel files need equally many lines",
                            data__src=src, data__tgt=tgt)
         self.assertRefused(f"{tgt} ends after line 5, {src} goes on", data__src=tgt, data__tgt=src)
 

@@ -38,7 +38,7 @@ class Refused(ClusterTest):
 
     def test_a_worker_without_a_key(self):
         cluster = self.keyed()
-        self.assertIn("has no key", self.assert_says(cluster, cluster.worker(), "(it has no key|it went)"))
+        self.assertIn("has no key", self.assert_says(cluster, cluster.worker(), "(it has no key|it disconnected)"))
 
     def test_an_unlisted_key_which_is_listed_later(self):
         cluster = self.keyed()
@@ -56,7 +56,7 @@ class Refused(ClusterTest):
 
     def test_a_coordinator_without_keys(self):
         cluster = self.cluster(train__epochs=1).start().listening()
-        self.assert_says(cluster, cluster.worker(*self.keys.of_peer("hand")), "(it has no key, or keys where none|it went)")
+        self.assert_says(cluster, cluster.worker(*self.keys.of_peer("hand")), "(it has no key, or keys where none|it disconnected)")
 
     def test_the_wait_ends_with_the_refusal(self):
         cluster = self.keyed()

@@ -11,23 +11,11 @@ void parcel_drop(struct parcel *parcel)
     parcel->count = 0;
 }
 
-static bool parcel_receive_part(void *socket, zmq_msg_t *part, int flags)
-{
-    zmq_msg_init(part);
-    int size;
-    do {
-        size = zmq_msg_recv(part, socket, flags);
-    } while (size < 0 && zmq_errno() == EINTR);
-    if (size < 0)
-        zmq_msg_close(part);
-    return size >= 0;
-}
-
 bool parcel_receive(void *socket, bool wait, struct parcel *parcel, struct err *err)
 {
     zmq_msg_t part;
     size_t frames = 0, bytes = 0;
-    if (!parcel_receive_part(socket, &part, wait ? 0 : ZMQ_DONTWAIT))
+    if (!message_receive_part(socket, &part, wait ? 0 : ZMQ_DONTWAIT))
         return zmq_errno() == EAGAIN ? true : socket_error(err, "cannot receive");
     for (bool more = true; more;) {
         more = zmq_msg_more(&part) != 0;
@@ -39,7 +27,7 @@ bool parcel_receive(void *socket, bool wait, struct parcel *parcel, struct err *
             zmq_msg_move(kept, &part);
         }
         zmq_msg_close(&part);
-        if (more && !parcel_receive_part(socket, &part, 0)) {
+        if (more && !message_receive_part(socket, &part, 0)) {
             parcel_drop(parcel);
             return socket_error(err, "cannot receive the rest of a message");
         }
