@@ -72,10 +72,10 @@ bool err_context(struct err *err, const char *format, ...)
     size_t used = written < 0 ? 0 : (size_t)written;
     if (used >= sizeof err->text)
         return false;
-    size_t room = sizeof err->text - used - 1;
+    size_t space = sizeof err->text - used - 1;
     size_t length = strnlen(text, sizeof text);
-    if (length > room)
-        length = room;
+    if (length > space)
+        length = space;
     memcpy(err->text + used, text, length);
     err->text[used + length] = '\0';
     err_make_one_line(err->text);

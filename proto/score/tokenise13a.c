@@ -148,10 +148,10 @@ void tokenise13a(const char *text, struct buffer *out)
     buffer_append(&from, " ", 1);
     for (size_t i = 0; i < sizeof passes / sizeof *passes; i++) {
         buffer_clear(&to);
-        char *room = buffer_reserve(&to, GROWTH * from.size);
-        if (room == NULL)
+        char *space = buffer_reserve(&to, GROWTH * from.size);
+        if (space == NULL)
             goto done;
-        to.size = passes[i](from.data, from.size, room);
+        to.size = passes[i](from.data, from.size, space);
         struct buffer swap = from;
         from = to;
         to = swap;

@@ -170,16 +170,17 @@ static unsigned char *normalise_compose(const char *text, size_t size, struct bu
 {
     const utf8proc_option_t options = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
     const size_t unit = sizeof(utf8proc_int32_t);
-    size_t room = 2 * size + 2;
+    size_t space = 2 * size + 2;
     for (;;) {
-        char *free_room = buffer_reserve(out, (room + 1) * unit);
-        if (free_room == NULL)
+        char *free_space = buffer_reserve(out, (space + 1) * unit);
+        if (free_space == NULL)
             return NULL;
-        utf8proc_int32_t *codes = (utf8proc_int32_t *)(void *)(free_room + (unit - (uintptr_t)free_room % unit) % unit);
+        utf8proc_int32_t *codes =
+            (utf8proc_int32_t *)(void *)(free_space + (unit - (uintptr_t)free_space % unit) % unit);
         utf8proc_ssize_t count = utf8proc_decompose((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)size, codes,
-                                                    (utf8proc_ssize_t)room - 1, options);
-        if (count >= (utf8proc_ssize_t)room) {
-            room = (size_t)count + 1;
+                                                    (utf8proc_ssize_t)space - 1, options);
+        if (count >= (utf8proc_ssize_t)space) {
+            space = (size_t)count + 1;
             continue;
         }
         utf8proc_ssize_t bytes = count < 0 ? count : utf8proc_reencode(codes, count, options);

@@ -115,9 +115,9 @@ static bool monitor_is_refused(const struct monitor *monitor)
 {
     char endpoint[ENDPOINT_SIZE] = "";
     int mechanism = ZMQ_NULL;
-    size_t size = sizeof mechanism, room = sizeof endpoint;
+    size_t size = sizeof mechanism, space = sizeof endpoint;
     zmq_getsockopt(monitor->watched, ZMQ_MECHANISM, &mechanism, &size);
-    zmq_getsockopt(monitor->watched, ZMQ_LAST_ENDPOINT, endpoint, &room);
+    zmq_getsockopt(monitor->watched, ZMQ_LAST_ENDPOINT, endpoint, &space);
     return mechanism != ZMQ_NULL && endpoint_greets(endpoint);
 }
 

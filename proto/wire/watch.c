@@ -66,7 +66,7 @@ struct watch {
     char failure[REASON_TEXT]; /* of a handshake whose DISCONNECTED is due; "" = none */
     struct line lines[LINES];  /* to be logged at the next look ... */
     size_t line_count;
-    uint64_t unsaid; /* ... and how many more did not fit */
+    uint64_t unlogged; /* ... and how many more did not fit */
     struct refusals refusals;
     struct watch_counts counts;
     struct allow *allow; /* NULL = no allow-list */
@@ -144,10 +144,10 @@ static void watch_cut(struct watch *watch, int fd, const char *reason)
 /* ---- events ---- */
 
 /* A line for the next look, because only the loop thread logs. */
-static void watch_say(struct watch *watch, const char *address, const char *reason)
+static void watch_note_refusal(struct watch *watch, const char *address, const char *reason)
 {
     if (watch->line_count == LINES) {
-        watch->unsaid++;
+        watch->unlogged++;
         return;
     }
     struct line *line = &watch->lines[watch->line_count++];
@@ -213,7 +213,7 @@ static void watch_disconnected(struct watch *watch, int fd)
     if (watch->failure[0] != '\0' && (connection == NULL || !connection->cut)) {
         watch_address(connection == NULL ? &unknown : connection, address);
         watch->counts.refused++;
-        watch_say(watch, address, watch->failure);
+        watch_note_refusal(watch, address, watch->failure);
     }
     watch->failure[0] = '\0';
     watch->counts.lost += connection != NULL && connection->trusted;
@@ -251,7 +251,8 @@ static void watch_event(struct watch *watch, uint16_t event, uint32_t value)
     else if (event == ZMQ_EVENT_LISTENING)
         watch_read_from((int)value, HOLD_BYTES);
     else if (event == ZMQ_EVENT_ACCEPT_FAILED)
-        watch_say(watch, REFUSAL_NO_ADDRESS, value != 0 ? zmq_strerror((int)value) : "it belongs to another user");
+        watch_note_refusal(watch, REFUSAL_NO_ADDRESS,
+                           value != 0 ? zmq_strerror((int)value) : "it belongs to another user");
 }
 
 /* Take all waiting events. This is faster than a network thread can make more. */
@@ -297,7 +298,7 @@ static int watch_oldest(const struct watch *watch)
 }
 
 /* Disconnect the strangers that have been silent longest, until the rest are few enough. */
-static void watch_make_room(struct watch *watch)
+static void watch_evict(struct watch *watch)
 {
     while (watch->strangers > watch->strangers_most) {
         int oldest = watch_oldest(watch);
@@ -351,10 +352,10 @@ static void watch_tell(struct watch *watch)
 {
     for (size_t i = 0; i < watch->line_count; i++)
         refusal_log(&watch->refusals, watch->lines[i].address, "%s", watch->lines[i].reason);
-    if (watch->unsaid > 0)
-        refusal_count(&watch->refusals, watch->unsaid);
+    if (watch->unlogged > 0)
+        refusal_count(&watch->refusals, watch->unlogged);
     watch->line_count = 0;
-    watch->unsaid = 0;
+    watch->unlogged = 0;
 }
 
 /* Disconnect peers whose key was removed from the list. */
@@ -388,7 +389,7 @@ static bool watch_look(void *context, struct err *err)
     watch_take_events(watch);
     watch_tell(watch);
     watch_hold_to_list(watch);
-    watch_make_room(watch);
+    watch_evict(watch);
     watch_hold(watch);
     pthread_mutex_unlock(&watch->lock);
     return true;

@@ -405,7 +405,7 @@ class BadFile(DataTest):
         src, tgt = self.pairs(["a"] * 8, "long.en"), self.pairs(["b"] * 5, "short.fr")
         self.assertRefused(f"{tgt} ends after line 5, but {src} is longer; parallel files need equally many lines",
                            data__src=src, data__tgt=tgt)
-        self.assertRefused(f"{tgt} ends after line 5, {src} goes on", data__src=tgt, data__tgt=src)
+        self.assertRefused(f"{tgt} ends after line 5, but {src} is longer", data__src=tgt, data__tgt=src)
 
     def test_files_that_do_not_go_together_are_a_mistake_in_usage(self):
         path = self.pairs(PAIRS)

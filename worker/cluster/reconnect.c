@@ -79,8 +79,8 @@ bool reconnect_tick(struct reconnect *reconnect, bool *replace, struct err *err)
         return err_set(err, ERR_FAILED,
                        "the coordinator at %s could not be reached for %" PRId64 " s (worker.reconnect_timeout)",
                        options->endpoint, most_s);
-    if (!reconnect->says_waiting && waited_ms > SAY_MS) {
-        reconnect->says_waiting = true;
+    if (!reconnect->wait_logged && waited_ms > SAY_MS) {
+        reconnect->wait_logged = true;
         log_event(LOG_INFO, "waiting_for_coordinator",
                   LOG_FIELDS(LOG_TEXT("address", options->endpoint), LOG_INT("reconnect_timeout", most_s)),
                   "waiting for the coordinator at %s (worker.reconnect_timeout: %" PRId64 " s)", options->endpoint,

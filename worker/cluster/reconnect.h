@@ -14,7 +14,7 @@ struct reconnect {
     const struct worker_options *options;
     int64_t lost_ms;           /* disconnected since (ms); 0 = connected */
     bool stood;                /* it was connected before, so the keys are right */
-    bool says_waiting;         /* the wait was logged */
+    bool wait_logged;          /* the wait was logged */
     enum monitor_news failure; /* end of the last attempt: UNREACHED, SILENT or REFUSED */
     unsigned failures;         /* SILENT or REFUSED ones since the last connection */
     enum monitor_news warned;  /* the last logged failure; MONITOR_SAME = none */

@@ -40,7 +40,7 @@ static void session_leave_generation(struct session *session)
 
 /* The collective failed, and this rank cannot know which rank is to blame. It disconnects and connects again as a new
  * worker, with the state it holds. */
-static bool session_come_again(struct session *session, const struct err *why, struct err *err)
+static bool session_reconnect(struct session *session, const struct err *why, struct err *err)
 {
     struct message message = {.type = MESSAGE_ERROR, .error = {.code = ERR_FAILED, .text = session_text(why->text)}};
     log_event(LOG_WARN, "joining_again",
@@ -59,7 +59,7 @@ bool session_give_up(struct session *session, struct err *err)
         return true;
     }
     const struct err why = *err;
-    return session->training.reducer.failed && session->options->hub == NULL && session_come_again(session, &why, err);
+    return session->training.reducer.failed && session->options->hub == NULL && session_reconnect(session, &why, err);
 }
 
 /* ---- HELLO, WELCOME ---- */
@@ -170,9 +170,9 @@ static bool session_dismiss(struct session *session, struct err *err)
     return session_send(session, &leave, err);
 }
 
-static bool session_told(struct session *session, const struct failure *failure, struct err *err)
+static bool session_error(struct session *session, const struct failure *failure, struct err *err)
 {
-    session->told = true;
+    session->error_received = true;
     return err_set(err, failure->code == ERR_DIVERGED ? ERR_DIVERGED : ERR_FAILED, "the coordinator: %.*s",
                    (int)failure->text.size, failure->text.data);
 }
@@ -224,7 +224,7 @@ static bool session_handle(struct session *session, const struct message *messag
     case MESSAGE_DISMISS:
         return session_dismiss(session, err);
     case MESSAGE_ERROR:
-        return session_told(session, &message->error, err);
+        return session_error(session, &message->error, err);
     default:
         return err_set(err, ERR_PROTOCOL, "%s is not for a worker", message_name(message->type));
     }
@@ -262,7 +262,7 @@ static bool session_converse(struct session *session, struct err *err)
 }
 
 /* Tell the coordinator why, unless the coordinator ended it. Best effort: the coordinator may have disconnected. */
-static void session_say_error(struct session *session, const struct err *why)
+static void session_send_error(struct session *session, const struct err *why)
 {
     atomic_store(&session->shared->parts, true);
     struct message message = {.type = MESSAGE_ERROR,
@@ -312,8 +312,8 @@ bool session_run(const struct worker_options *options, struct worker_shared *sha
 {
     struct session session = {.options = options, .shared = shared};
     bool ok = session_open(&session, endpoint, err) && session_converse(&session, err);
-    if (!ok && !session.told && session.socket != NULL)
-        session_say_error(&session, err);
+    if (!ok && !session.error_received && session.socket != NULL)
+        session_send_error(&session, err);
     session_close(&session);
     return ok;
 }

@@ -37,8 +37,8 @@ struct session {
     uint64_t run, worker; /* of the last WELCOME; 0 = none */
     bool greeted;         /* HELLO was sent, WELCOME is due */
     bool dismissed;
-    bool told;  /* the coordinator sent ERROR */
-    bool ended; /* the loop thread signalled the end */
+    bool error_received; /* the coordinator sent ERROR */
+    bool ended;          /* the loop thread signalled the end */
 
     /* Of the run; open after the first WELCOME. */
     struct training training;

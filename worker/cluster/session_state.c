@@ -93,7 +93,7 @@ void session_close_collective(struct session *session)
     collective_close(&session->collective);
 }
 
-static bool session_say_endpoint(struct session *session, struct err *err)
+static bool session_send_endpoint(struct session *session, struct err *err)
 {
     char endpoint[COLLECTIVE_ENDPOINT];
     uint64_t generation = session->generation.generation;
@@ -202,7 +202,7 @@ bool session_generation(struct session *session, const struct generation *genera
         session->branch = generation->generation;
     if (generation->source == SOURCE_SEED && !session_seed(session, err))
         return false;
-    return session->peers_due ? session_say_endpoint(session, err) : session_ready(session, err);
+    return session->peers_due ? session_send_endpoint(session, err) : session_ready(session, err);
 }
 
 /* Both files are complete: they become the state. */

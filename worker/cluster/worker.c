@@ -23,14 +23,14 @@
 #include <unistd.h>
 
 enum {
-    RETRY_MS = 1,           /* until a full queue is tried again */
-    TICK_MS = 100,          /* between checks of the clock */
-    QUEUE = 4096,           /* messages for the compute thread; credit keeps it almost empty */
-    RESIGN_MS = 10000,      /* from RESIGN to the end without DISMISS ... */
-    UPLOAD_MS = 30000,      /* ... and from the last piece of a state, which a slow line may still carry */
-    LAST_WORDS_MS = 1000,   /* for the last messages to be delivered */
-    AGAIN_MOST = 6,         /* reconnections of a working connection ... */
-    AGAIN_WITHIN_MS = 60000 /* ... within this time, before the worker ends */
+    RETRY_MS = 1,                /* until a full queue is tried again */
+    TICK_MS = 100,               /* between checks of the clock */
+    QUEUE = 4096,                /* messages for the compute thread; credit keeps it almost empty */
+    RESIGN_MS = 10000,           /* from RESIGN to the end without DISMISS ... */
+    UPLOAD_MS = 30000,           /* ... and from the last piece of a state, which a slow line may still carry */
+    LAST_MESSAGES_MS = 1000,     /* for the last messages to be delivered */
+    RECONNECTS_MOST = 6,         /* reconnections of a working connection ... */
+    RECONNECTS_WITHIN_MS = 60000 /* ... within this time, before the worker ends */
 };
 
 struct lane {
@@ -54,8 +54,8 @@ struct worker {
     unsigned hellos;              /* signalled and not yet sent; only the last one is for this connection */
     int64_t heard_ms;             /* when the coordinator last sent a message */
     struct reconnect reconnect;   /* while disconnected */
-    int64_t again_ms[AGAIN_MOST];
-    unsigned again;      /* reconnections so far */
+    int64_t again_ms[RECONNECTS_MOST];
+    unsigned reconnects; /* reconnections so far */
     int signals;         /* signalfd, or -1 */
     int64_t resigned_ms; /* when a signal came, later when RESIGN was sent; 0 = no signal */
     bool resigns;        /* RESIGN must be sent on this connection */
@@ -219,20 +219,20 @@ static bool worker_reconnect(struct worker *worker, struct err *err)
     if (!worker->inward.blocked)
         loop_remove(worker->loop, worker->inward.source);
     loop_remove(worker->loop, worker->monitor);
-    link_close(&worker->link, LAST_WORDS_MS);
+    link_close(&worker->link, LAST_MESSAGES_MS);
     return worker_connect(worker, err);
 }
 
 /* Reconnect although the connection works. This must not repeat without end. */
-static bool worker_again(struct worker *worker, const struct err *why, struct err *err)
+static bool worker_restart_connection(struct worker *worker, const struct err *why, struct err *err)
 {
-    int64_t now = clock_ms(), *oldest = &worker->again_ms[worker->again % AGAIN_MOST];
-    if (worker->again >= AGAIN_MOST && now - *oldest < AGAIN_WITHIN_MS) {
+    int64_t now = clock_ms(), *oldest = &worker->again_ms[worker->reconnects % RECONNECTS_MOST];
+    if (worker->reconnects >= RECONNECTS_MOST && now - *oldest < RECONNECTS_WITHIN_MS) {
         *err = *why;
-        return err_context(err, "stopped after %d reconnections in a minute", AGAIN_MOST);
+        return err_context(err, "stopped after %d reconnections in a minute", RECONNECTS_MOST);
     }
     *oldest = now;
-    worker->again++;
+    worker->reconnects++;
     return worker_reconnect(worker, err);
 }
 
@@ -252,7 +252,7 @@ static void worker_pong(struct worker *worker, const struct ping *ping)
 }
 
 /* Accept the previous rank on the ring's socket. The session refuses a bad message. */
-static void worker_let_in(struct worker *worker, const struct peers *peers)
+static void worker_accept_predecessor(struct worker *worker, const struct peers *peers)
 {
     uint32_t rank = worker->generation.rank, size = worker->generation.size;
     struct roll roll;
@@ -283,7 +283,7 @@ static void worker_look(struct worker *worker, struct parcel *parcel, bool *mine
         worker->generation = message.generation;
         worker->in_generation = true;
     } else if (type == MESSAGE_PEERS) {
-        worker_let_in(worker, &message.peers);
+        worker_accept_predecessor(worker, &message.peers);
     } else if (type == MESSAGE_WELCOME) {
         worker->welcomed = true;
         log_event(worker->link.monitor != NULL ? LOG_INFO : LOG_DEBUG, "joined",
@@ -321,7 +321,7 @@ static bool worker_on_link(void *context, struct err *err)
               LOG_FIELDS(LOG_TEXT("reason", forgotten.text),
                          LOG_COUNT("generation", worker->in_generation ? worker->generation.generation : 0)),
               "%s; joining again", forgotten.text);
-    return worker_again(worker, &forgotten, err);
+    return worker_restart_connection(worker, &forgotten, err);
 }
 
 /* ---- from the compute thread ---- */
@@ -334,7 +334,7 @@ static bool worker_ended(struct worker *worker)
 }
 
 /* Whether a message may be sent: not if it was meant for a broken connection. */
-static bool worker_may_go(struct worker *worker, struct parcel *parcel)
+static bool worker_may_send(struct worker *worker, struct parcel *parcel)
 {
     if (worker->hellos > 0 && parcel_type(parcel) == MESSAGE_HELLO)
         return --worker->hellos == 0 && worker->link.stands;
@@ -350,7 +350,7 @@ static bool worker_on_session(void *context, struct err *err)
     if (parcel->count == 0)
         return true;
     char signal = parcel_signalled(parcel);
-    if (signal == 0 && worker_may_go(worker, parcel))
+    if (signal == 0 && worker_may_send(worker, parcel))
         return worker_pass(worker, &worker->outward, err);
     parcel_drop(parcel);
     if (signal == SIGNAL_ENDED)
@@ -359,7 +359,7 @@ static bool worker_on_session(void *context, struct err *err)
         return true;
     struct err why;
     err_set(&why, ERR_FAILED, "the other workers cannot be reached");
-    return worker_again(worker, &why, err);
+    return worker_restart_connection(worker, &why, err);
 }
 
 /* ---- time and signals ---- */
@@ -479,7 +479,7 @@ static bool worker_open(struct worker *worker, struct err *err)
 
 /* The compute thread sends its own failures; this is for the loop's. Best effort: the coordinator may have
  * disconnected. */
-static void worker_say_error(struct worker *worker, const struct err *why)
+static void worker_send_error(struct worker *worker, const struct err *why)
 {
     const struct message message = {.type = MESSAGE_ERROR,
                                     .error = {.code = (uint32_t)why->code, .text = {why->text, strlen(why->text)}}};
@@ -513,7 +513,7 @@ static void worker_end_compute(struct worker *worker)
 static void worker_close(struct worker *worker)
 {
     parcel_drop(&worker->outward.waiting);
-    link_close(&worker->link, LAST_WORDS_MS);
+    link_close(&worker->link, LAST_MESSAGES_MS);
     if (worker->pair != NULL)
         zmq_close(worker->pair);
     watch_destroy(&worker->shared.watch);
@@ -543,7 +543,7 @@ bool worker_run(const struct worker_options *options, struct err *err)
     struct err why = {0};
     bool ok = worker_open(&worker, &why) && loop_run(worker.loop, &why);
     if (!ok)
-        worker_say_error(&worker, &why);
+        worker_send_error(&worker, &why);
     worker_end_compute(&worker);
     worker_close(&worker);
     if (ok && worker.ended && !worker.done) {

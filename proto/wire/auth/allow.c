@@ -87,9 +87,9 @@ static bool allow_slurp(int fd, const char *path, struct buffer *text, struct er
         return err_set(err, ERR_DATA, "%s: not a file of keys", path);
     if (!allow_safe(path, &about, err))
         return false;
-    size_t room = (size_t)about.st_size + 1;
-    char *bytes = buffer_reserve(text, room);
-    ssize_t got = bytes == NULL ? 0 : read(fd, bytes, room);
+    size_t space = (size_t)about.st_size + 1;
+    char *bytes = buffer_reserve(text, space);
+    ssize_t got = bytes == NULL ? 0 : read(fd, bytes, space);
     if (got < 0)
         return err_errno(err, ERR_IO, "%s: cannot read", path);
     text->size = (size_t)got;

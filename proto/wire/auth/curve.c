@@ -147,11 +147,11 @@ bool curve_write(const struct curve_keys *keys, const char *folder, bool force, 
 /* ---- reading ---- */
 
 /* Copy the word at *at into `word`, or "" if it does not fit, and move *at behind it. */
-static void curve_word(const char **at, char *word, size_t room)
+static void curve_word(const char **at, char *word, size_t space)
 {
     *at += strspn(*at, " \t");
     size_t size = strcspn(*at, " \t\r");
-    snprintf(word, room, "%.*s", size < room ? (int)size : 0, *at);
+    snprintf(word, space, "%.*s", size < space ? (int)size : 0, *at);
     *at += size;
 }
 

@@ -56,7 +56,7 @@ static bool refusal_is_repeated(struct refusals *refusals, const char *address, 
 }
 
 /* Whether this second allows another line. */
-static bool refusal_has_room(struct refusals *refusals, int64_t now)
+static bool refusal_has_space(struct refusals *refusals, int64_t now)
 {
     if (refusals->lines == 0 || now - refusals->since_ms >= SECOND_MS) {
         refusals->since_ms = now;
@@ -73,7 +73,7 @@ void refusal_log(struct refusals *refusals, const char *address, const char *for
     vsnprintf(reason, sizeof reason, format, args);
     va_end(args);
     int64_t now = clock_ms();
-    if (!refusal_has_room(refusals, now) || refusal_is_repeated(refusals, address, reason, now)) {
+    if (!refusal_has_space(refusals, now) || refusal_is_repeated(refusals, address, reason, now)) {
         refusal_count(refusals, 1);
         return;
     }

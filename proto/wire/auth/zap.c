@@ -118,7 +118,7 @@ static void zap_address(struct request *request, char address[64])
 }
 
 /* Whether `key` may use the request's domain; if not, the reason for the log. */
-static bool zap_judge(struct zap *zap, struct request *request, const char *key, char *reason, size_t room)
+static bool zap_judge(struct zap *zap, struct request *request, const char *key, char *reason, size_t space)
 {
     int domain = 0;
     while (domain < ZAP_DOMAINS && !zap_is(&request->frames[DOMAIN], zap_domains[domain]))
@@ -127,17 +127,17 @@ static bool zap_judge(struct zap *zap, struct request *request, const char *key,
     curve_show(key, shown);
     const struct curve_public *known = zap_find(zap, key);
     if (domain == ZAP_DOMAINS)
-        snprintf(reason, room, "key %s connected to a socket of unknown kind", shown);
+        snprintf(reason, space, "key %s connected to a socket of unknown kind", shown);
     else if (domain == ZAP_RING && strcmp(zap->ring, key) == 0)
         return true;
     else if (domain == ZAP_RING)
-        snprintf(reason, room, "key %s is not the key of this rank's neighbour", shown);
+        snprintf(reason, space, "key %s is not the key of this rank's neighbour", shown);
     else if (known == NULL)
-        snprintf(reason, room, "key %s is not on the list of keys", shown);
+        snprintf(reason, space, "key %s is not on the list of keys", shown);
     else if ((zap_roles[domain] & 1U << known->role) != 0)
         return true;
     else
-        snprintf(reason, room, "key %s (%s) has the role %s, which is not for \"%s\"", shown, known->name,
+        snprintf(reason, space, "key %s (%s) has the role %s, which is not for \"%s\"", shown, known->name,
                  curve_role_name(known->role), zap_domains[domain]);
     return false;
 }

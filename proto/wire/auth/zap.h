@@ -44,7 +44,7 @@ bool zap_set_server(struct zap *zap, void *socket, const struct curve_keys *keys
 bool zap_set_open(struct zap *zap, void *socket, struct err *err);
 
 /* From now on the ring's sockets accept only this key (Z85); NULL: no key. Connected peers stay. Loop thread only: call
- * it before the peer is told to connect. */
+ * it before the peer gets the endpoint. */
 void zap_set_ring(struct zap *zap, const char *key);
 
 /* The allow-list's entry for a key, such as a message's route.key; NULL: no longer listed. */
