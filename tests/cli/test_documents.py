@@ -77,8 +77,8 @@ class Documents(unittest.TestCase):
         sections = {key.split(".")[0] for key in keys}
         for page, line in self.lines:
             key = re.match(r"([a-z]+)\.[a-z_]+(?=$|[ :])", line)
-            if key and key[1] in sections:
-                self.assertIn(key[0], keys, (page, line))
+            if key and key[1] in sections and not key[0].endswith(".safetensors"):
+                self.assertTrue(key[0] in keys, (page, line))
 
     def test_the_readme_names_each_command(self):
         words = {word for line in code(read(README)) for word in re.findall(r"[a-z][a-z-]*", line)}
