@@ -7,7 +7,7 @@ import re
 import sys
 import unittest
 
-from program import SKIPPED, SOURCE, commands, main, option_names
+from program import SKIPPED, SOURCE, commands, dumped, main, option_names, run
 
 README = os.path.join(SOURCE, "README.md")
 DOCUMENTS = [README, os.path.join(SOURCE, "CONTRIBUTING.md"), *sorted(glob.glob(os.path.join(SOURCE, "docs", "*.md")))]
@@ -71,6 +71,14 @@ class Documents(unittest.TestCase):
             alone = re.match(r"--([a-z][\w.-]*)", line)
             if alone:
                 self.assertIn(alone[1], listed, (page, line))
+
+    def test_an_option_named_by_its_key_exists(self):
+        keys = dumped(run("train", "--dump-config").stdout)
+        sections = {key.split(".")[0] for key in keys}
+        for page, line in self.lines:
+            key = re.match(r"([a-z]+)\.[a-z_]+(?=$|[ :])", line)
+            if key and key[1] in sections and not key[0].endswith(".safetensors"):
+                self.assertTrue(key[0] in keys, (page, line))
 
     def test_the_readme_names_each_command(self):
         words = {word for line in code(read(README)) for word in re.findall(r"[a-z][a-z-]*", line)}
