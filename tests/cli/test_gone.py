@@ -22,7 +22,8 @@ class Gone(TrainingTest):
                                    cluster__bind="tcp://127.0.0.1:*", cluster__settle=0, **options)
         coordinator = self.start("coordinator", *arguments[1:])
         address = self.event(coordinator, "listening")["address"]
-        worker = self.start("worker", "--connect", address, "--threads", "1", "--log.format", "json")
+        worker = self.start("worker", "--connect", address, "--threads", "1", "--log.format", "json",
+                            "--log.level", "debug")  # so that it writes a line for each step
         self.event(worker, "joined")
         return coordinator, worker
 
@@ -33,7 +34,7 @@ class Gone(TrainingTest):
         for process in (coordinator, worker):
             process.stderr.close()
             process.stdout.close()
-        for process in (coordinator, worker):
+        for process in (worker, coordinator):
             self.assertEqual(process.wait(LIMIT_S), 0)
         self.assertEqual(hashes(self.path("run")), hashes(expected))
 
@@ -44,6 +45,17 @@ class Gone(TrainingTest):
             process = self.start(*self.arguments(run__dir=self.path(progress), run__progress=progress), stdout=writer)
             os.close(writer)
             self.assertEqual(process.wait(LIMIT_S), 0, progress)
+
+    def test_without_readers_a_training_goes_to_its_end(self):
+        expected = self.path("expected")
+        self.train(run__dir=expected, train__epochs=20)
+        process = self.start(*self.arguments("--log.format", "json", run__dir=self.path("run"), train__epochs=20,
+                                             log__every=1))
+        self.event(process, "steps_done")
+        process.stderr.close()
+        process.stdout.close()
+        self.assertEqual(process.wait(LIMIT_S), 0)
+        self.assertEqual(hashes(self.path("run")), hashes(expected))
 
     def test_without_a_reader_an_interrupted_coordinator_saves(self):
         coordinator, _ = self.coordinator(train__epochs=100000)

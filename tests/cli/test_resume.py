@@ -136,8 +136,9 @@ class Resume(TrainingTest):
         self.assertGreaterEqual(60 * int(minutes) + int(seconds), 200)
         self.assertRegex(result.stdout, r"tokens/s +[12]\n")
         self.assertIn("Command: <code>lstmq train --", re.sub("</?span>", "", read(folder, "report.html").decode()))
-        page = run("inspect", folder).stdout
-        self.assertRegex(page, r"\n  epochs done +\d of 3\n")
+        page = run("inspect", os.path.join(folder, "latest")).stdout
+        self.assertRegex(page, r"\n  epochs done +3 of 3\n")
+        self.assertRegex(run("inspect", folder).stdout, r"\n  step-\d+ +3 .*latest")
         found = json.loads(run("inspect", folder, "--json").stdout)
         self.assertEqual(found["run"]["checkpoints"][0]["epochs_done"], 3)
         self.assertEqual(found["state"]["epochs_done"], 3)
@@ -170,6 +171,11 @@ class Resume(TrainingTest):
             with self.subTest(name):
                 again = self.path(name.replace(" ", "_"))
                 subprocess.run(copy.format(shlex.quote(folder), shlex.quote(again)), shell=True, check=True)
+                self.train("--resume", run__dir=again, train__epochs=3)  # nothing to do but the links
+                for link in ("best", "latest"):
+                    self.assertTrue(os.path.islink(os.path.join(again, link)), link)
+                    self.assertEqual(os.path.basename(os.path.realpath(os.path.join(again, link))),
+                                     os.path.basename(os.path.realpath(os.path.join(folder, link))))
                 self.train("--resume", run__dir=again)
                 self.assertSameRun(expected, again)
                 for link in ("best", "latest"):

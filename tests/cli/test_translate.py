@@ -344,9 +344,14 @@ class Evaluate(TrainingTest):
         model = self.path("raw")
         pairs = os.path.join(SOURCE, "tests/cases/bleu_raw.tsv")
         options = {**TINY, "data.pairs": pairs, "data.normalise": "notebook", "model.embed": 16, "model.hidden": 32,
-                   "train.lr": 0.05, "train.epochs": 200, "data.valid_pairs": pairs, "run.dir": model}
+                   "train.lr": 0.05, "train.epochs": 200, "data.valid_pairs": pairs, "run.dir": model,
+                   "train.keep_best": "bleu_normalised", "train.patience": 0, "run.progress": "plain"}
         result = run("train", *words(options))
         self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertRegex(result.stdout, r"\n *200/200 .* 3\.17 +100\.00 ")
+        self.assertRegex(result.stdout, r"\n  BLEU +3\.17\n  BLEU, norm\. +100\.00\n")
+        self.assertIn("<dt>BLEU</dt><dd>3.17<small>of 100; normalised references: 100.00</small>",
+                      read(model, "report.html").decode())
         result = run("evaluate", "--model", os.path.join(model, "latest"), "--data.pairs", pairs, "--json")
         scores = json.loads(result.stdout)
         self.assertAlmostEqual(scores["bleu"], 3.16751, 5)

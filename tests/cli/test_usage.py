@@ -64,6 +64,8 @@ class BadUsage(unittest.TestCase):
             self.refused(f'lstmq train: --{name} is not an option; see "lstmq help train"', "train", f"--{name}", "3")
 
     def test_an_option_of_another_command_is_refused(self):
+        self.refused('lstmq translate: --hidden_size is not an option; see "lstmq help translate"', "translate",
+                     "--hidden_size", "3")
         self.refused("lstmq translate: --batch is an option of other commands; did you mean --translate.batch?",
                      "translate", "--batch", "3")
         self.refused('lstmq inspect: --epochs is an option of other commands; see "lstmq help inspect"', "inspect",

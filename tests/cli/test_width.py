@@ -122,6 +122,15 @@ class Width(TrainingTest):
         self.assertEqual(table[0].split(), ["epoch", "val_loss", "val_acc", "BLEU"])
         self.fits("\n".join(table), 40, "train")
 
+    def live(self, width):
+        shown = on_terminal(width, self.training(run__progress="live", train__epochs=4))
+        return [line for line in re.findall(r"\r([^\r\n]*)\033\[K", shown) if line]
+
+    def test_the_last_column_stays_free(self):
+        whole = max(map(len, self.live(200)))
+        for width in range(whole - 2, whole + 3):
+            self.assertLess(max(map(len, self.live(width))), width)
+
     def test_the_live_line_has_whole_fields_only(self):
         for width, least in ((14, 1), (40, 2), (80, 5), (200, 7)):
             shown = on_terminal(width, self.training(run__progress="live", train__epochs=4))

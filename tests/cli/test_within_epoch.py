@@ -4,6 +4,7 @@
 import json
 import re
 import signal
+import time
 
 from program import main
 from training import LIMIT_S, TrainingTest, metrics, read, sample_pairs, write
@@ -68,6 +69,21 @@ class WithinEpoch(TrainingTest):
         page = read(folder, "report.html").decode()
         self.assertIn('"status interrupted"', page)
         self.assertIn("No epoch has finished yet", page)
+
+    def test_the_total_time_holds_the_epoch_that_was_interrupted(self):
+        folder, pairs = self.path("long"), write(self.path("long.tsv"), sample_pairs(20000))
+        process = self.start(*self.arguments("--log.format", "json", run__dir=folder, data__pairs=pairs, log__every=1,
+                                             train__batch=1, model__hidden=256, run__progress="plain"))
+        began = None
+        for line in process.stderr:
+            if json.loads(line)["event"] == "steps_done":
+                began = began or time.monotonic()
+                if time.monotonic() - began > 2:
+                    break
+        process.send_signal(signal.SIGTERM)
+        printed = process.communicate(timeout=LIMIT_S)[0].decode()
+        self.assertEqual(metrics(folder), [])
+        self.assertRegex(printed, r"\n  total time +(?!0:00)\d")
 
     def test_without_any_step_an_interrupted_run_blocks_nothing(self):
         folder = self.path("empty")

@@ -153,6 +153,14 @@ class Running(Status):
         self.assertEqual(watch.returncode, 1, err)
         self.assertIn(f"{cluster.endpoint} no longer answers", err)
 
+    def test_a_watch_waits_between_its_answers(self):
+        cluster = self.running()
+        began = time.monotonic()
+        process = self.watch("--every", "0.8", "--connect", cluster.endpoint)
+        for _ in range(4):
+            process.stdout.readline()
+        self.assertGreater(time.monotonic() - began, 2.4)
+
     def test_a_watch_redraws_on_a_terminal(self):
         cluster = self.running()
         here, there = pty.openpty()

@@ -134,6 +134,20 @@ static void lines_that_do_not_parse_are_left_out(void **state)
     metrics_free(&metrics);
 }
 
+/* Its one BLEU was of normalised references. */
+static void an_older_metrics_file_has_a_normalised_bleu_only(void **state)
+{
+    char path[FILE_PATH];
+    struct err err = {0};
+    struct metrics metrics;
+    write_metrics(*state, "{\"epoch\": 1, \"bleu\": 20}\n{\"epoch\": 2, \"bleu\": 3, \"bleu_normalised\": null}\n");
+    assert_true(path_join(path, *state, "metrics.jsonl", &err));
+    assert_true(metrics_read(&metrics, path, &err));
+    assert_true(isnan(metrics.epochs[0].bleu) && metrics.epochs[0].bleu_normalised == 20);
+    assert_true(metrics.epochs[1].bleu == 3 && isnan(metrics.epochs[1].bleu_normalised));
+    metrics_free(&metrics);
+}
+
 static void an_epoch_done_again_after_a_resume_counts_once(void **state)
 {
     char path[FILE_PATH];
@@ -209,6 +223,28 @@ static void overfitting_and_underfitting_are_said(void **state)
     buffer_free(&page);
 }
 
+/* The sentence on losses of three epochs, each twice: of training, of validation. */
+static void assert_fit(const char *run, const double losses[6], const char *sentence)
+{
+    struct buffer text = {0};
+    for (int i = 0; i < 3; i++)
+        buffer_format(&text, "{\"epoch\": %d, \"train_loss\": %g, \"val_tf_loss\": %g}\n", i + 1, losses[2 * i],
+                      losses[2 * i + 1]);
+    write_metrics(run, text.data);
+    buffer_free(&text);
+    struct buffer page = page_of(run, (struct report_facts){0});
+    if (strstr(page.data, sentence) == NULL)
+        fail_msg("no \"%s\"", sentence);
+    buffer_free(&page);
+}
+
+static void a_rise_of_both_losses_is_no_overfitting(void **state)
+{
+    assert_fit(*state, (const double[]){4, 4, 3, 3, 3.5, 3.5}, "Underfitting: training and validation loss are level");
+    assert_fit(*state, (const double[]){4, 4, 0.5, 3, 0.6, 3.5}, "No overfitting: ");
+    assert_fit(*state, (const double[]){4, 4, 3, 3, 2, 3.03}, "No overfitting: ");
+}
+
 static void the_page_asks_for_nothing(void **state)
 {
     write_metrics(*state, "{\"epoch\": 1, \"val_loss\": 3.5}\n");
@@ -243,9 +279,11 @@ int main(void)
         ON_FOLDER(an_empty_metrics_file_is_a_run_without_epochs),
         ON_FOLDER(lines_that_do_not_parse_are_left_out),
         ON_FOLDER(an_epoch_done_again_after_a_resume_counts_once),
+        ON_FOLDER(an_older_metrics_file_has_a_normalised_bleu_only),
         ON_FOLDER(hostile_texts_do_not_reach_the_page_as_markup),
         ON_FOLDER(settings_that_differ_from_the_defaults_come_first),
         ON_FOLDER(overfitting_and_underfitting_are_said),
+        ON_FOLDER(a_rise_of_both_losses_is_no_overfitting),
         ON_FOLDER(the_page_asks_for_nothing),
         ON_FOLDER(a_folder_that_is_not_there_is_an_error),
     };

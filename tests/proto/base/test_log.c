@@ -1,6 +1,7 @@
 /* test_log.c - events: the same call as a line of text, and as a JSON object that a parser reads. */
 #include "proto/base/buffer.h"
 #include "proto/base/log.h"
+#include "proto/base/log_json.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -129,6 +130,17 @@ static void control_characters_are_escaped_and_bad_utf8_is_replaced(void **state
     json_decref(object);
 }
 
+/* A terminal obeys U+0080 to U+009F too. */
+static void no_control_character_is_written_as_it_is(void **state)
+{
+    (void)state;
+    log_take(true);
+    log_event(LOG_INFO, "listening", LOG_FIELDS(LOG_TEXT("all", "\x1B[31m \x7F \xC2\x9B[2J \xC2\x80 \xC2\xA0")), "x");
+    char *text = log_taken();
+    assert_non_null(strstr(text, "\"\\u001b[31m \\u007f \\u009b[2J \\u0080 \xC2\xA0\""));
+    free(text);
+}
+
 /* Whatever has to be cut, the line is one object. */
 static void a_long_event_is_cut_and_says_so(void **state)
 {
@@ -152,6 +164,19 @@ static void a_long_event_is_cut_and_says_so(void **state)
                 assert_null(json_object_get(object, "cut"));
             json_decref(object);
             buffer_free(&text);
+        }
+}
+
+static void a_member_ends_before_its_limit(void **state)
+{
+    static const char *const texts[] = {"xxxxxxxxxxxxxxxxxxxx", "\x01\x01\x01\x01", "\xF0\x9F\x98\x80\xF0\x9F\x98\x80"};
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        for (size_t most = 1; most < 40; most++) {
+            struct log_json json;
+            log_json_open(&json);
+            log_json_add(&json, &LOG_TEXT("reason", texts[i]), most);
+            assert_true(json.size <= most);
         }
 }
 
@@ -209,7 +234,9 @@ int main(void)
         cmocka_unit_test(an_object_has_the_event_and_its_fields),
         cmocka_unit_test(a_number_that_is_not_finite_is_null),
         cmocka_unit_test(control_characters_are_escaped_and_bad_utf8_is_replaced),
+        cmocka_unit_test(no_control_character_is_written_as_it_is),
         cmocka_unit_test(a_long_event_is_cut_and_says_so),
+        cmocka_unit_test(a_member_ends_before_its_limit),
         cmocka_unit_test(the_text_form_is_the_sentence_alone),
         cmocka_unit_test(a_fact_is_for_programs),
         cmocka_unit_test(what_a_command_says_has_no_minimum_level),

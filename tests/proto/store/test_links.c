@@ -96,6 +96,15 @@ static void a_folder_in_the_place_of_a_link_is_named(void **state)
     assert_int_equal(rename(twin, path), 0);
     assert_err(links_settle(run, &err), err, ERR_DATA, "are different checkpoints of step 1: move one of them away");
     assert_true(links_is_there(run, "best/state.json") && links_is_there(run, "step-00000001/state.json"));
+
+    /* So they are where the moments alone differ. */
+    fixture_copy(run);
+    links_path(path, run, "step-00000001");
+    assert_ok(folder_remove(path, &err), err);
+    assert_ok(folder_remove(other, &err), err);
+    assert_ok(fixture_write_value(other, 1, "optimizer.safetensors", 0, 5, &err), err);
+    assert_int_equal(rename(twin, path), 0);
+    assert_err(links_settle(run, &err), err, ERR_DATA, "are different checkpoints of step 1: move one of them away");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)

@@ -53,6 +53,61 @@ static void parameters_that_are_not_finite_are_refused_by_name(void **state)
     buffer_free(&out);
 }
 
+/* A model of one tensor of 20,000 elements, which is scanned in several pieces; element 17,000 is NaN. */
+static void an_element_is_named_by_its_place_in_the_whole_tensor(void **state)
+{
+    enum { ELEMENTS = 20000, BAD = 17000 };
+    struct err err = {0};
+    struct buffer bytes = {0};
+    static struct checkpoint checkpoint;
+    char run[FILE_PATH];
+    assert_true(path_join(run, *state, "run", NULL));
+    struct checkpoint_writer *writer = checkpoint_begin(run, 7, &err);
+    assert_non_null(writer);
+    for (int file = 0; file < FIXTURE_FILES; file++) {
+        buffer_clear(&bytes);
+        if (strcmp(fixture_files[file], "model.safetensors") == 0) {
+            struct tensor_entry entry = {.name = "weight", .dtype = "F32", .dims = 1, .shape = {ELEMENTS}};
+            assert_true(safetensors_header(&entry, 1, &bytes, NULL));
+            for (int i = 0; i < ELEMENTS; i++)
+                buffer_append(&bytes, &(float){i == BAD ? NAN : 1}, sizeof(float));
+        } else {
+            fixture_bytes(fixture_files[file], 7, 'a', &bytes);
+        }
+        assert_ok(checkpoint_write(writer, fixture_files[file], bytes.data, bytes.size, &err), err);
+    }
+    assert_ok(checkpoint_commit(&writer, &err), err);
+    assert_false(checkpoint_open(&checkpoint, run, STEP_LATEST, &err));
+    if (strstr(err.text, "tensor weight: element 17000 is not a finite number") == NULL)
+        fail_msg("%s", err.text);
+    buffer_free(&bytes);
+}
+
+/* Moments may be infinite, parameters not; neither may be NaN. */
+static void infinity_is_refused_in_parameters_and_nan_everywhere(void **state)
+{
+    static const struct {
+        const char *file;
+        float value;
+        bool refused;
+    } cases[] = {{"model.safetensors", INFINITY, true},
+                 {"model.safetensors", -INFINITY, true},
+                 {"optimizer.safetensors", INFINITY, false},
+                 {"optimizer.safetensors", -NAN, true}};
+    struct err err = {0};
+    static struct checkpoint checkpoint;
+    char run[FILE_PATH];
+    assert_true(path_join(run, *state, "run", NULL));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_ok(fixture_write_value(run, 7, cases[i].file, 2, cases[i].value, &err), err);
+        assert_int_equal(checkpoint_open(&checkpoint, run, STEP_LATEST, &err), !cases[i].refused);
+        if (cases[i].refused)
+            assert_non_null(strstr(err.text, "tensor weight: element 2 is not a finite number"));
+        else
+            checkpoint_close(&checkpoint);
+    }
+}
+
 static void without_its_moments_only_resume_refuses_by_name(void **state)
 {
     struct err err = {0};
@@ -80,6 +135,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(parameters_that_are_not_finite_are_refused_by_name),
+        TEST(infinity_is_refused_in_parameters_and_nan_everywhere),
+        TEST(an_element_is_named_by_its_place_in_the_whole_tensor),
         TEST(without_its_moments_only_resume_refuses_by_name),
     };
     return cmocka_run_group_tests_name("unusable", tests, NULL, NULL);

@@ -88,6 +88,7 @@ static void plain_text_is_text_though_it_looks_strange(void **state)
         {BYTES("PK\tPK\n")},
         {BYTES("x\0\ty\n")},
         {BYTES("x\0y\0\tzzzz\n")},
+        {BYTES("ab\0\ncd\0\nefg\n")}, /* two of its three line ends have a NUL */
         {BYTES("\0\0\0\0\0\0\0\0")},
         {BYTES("caf\xE9\tcaf\xE9\n")},
         {BYTES("\n")},

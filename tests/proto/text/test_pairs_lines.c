@@ -115,6 +115,21 @@ static void a_pair_that_is_taken_back_lost_no_letters(void **state)
     pairs_free(&pairs);
 }
 
+/* A line that was dropped for its length and turns out to be bad counts as bad alone. */
+static void a_dropped_line_that_is_bad_counts_as_bad_alone(void **state)
+{
+    (void)state;
+    write_text(pairs_file_path[0], "a\tb\ni am\tje\rvois\nc\td\n");
+    struct pairs_source source = tsv_source(BAD_LINE_SKIP);
+    source.max_tokens = 1;
+    struct pairs pairs = {0};
+    assert_true(pairs_read(&pairs, &source, NULL));
+    assert_int_equal(pairs.count, 2);
+    assert_int_equal(pairs.bad, 2);
+    assert_int_equal(pairs.dropped, 0);
+    pairs_free(&pairs);
+}
+
 static void parallel_files_end_their_lines_in_one_way(void **state)
 {
     (void)state;
@@ -314,6 +329,7 @@ int main(void)
         TEST(line_ends_are_found_at_every_place),
         TEST(a_cr_within_a_line_makes_all_its_parts_bad),
         TEST(a_pair_that_is_taken_back_lost_no_letters),
+        TEST(a_dropped_line_that_is_bad_counts_as_bad_alone),
         TEST(parallel_files_end_their_lines_in_one_way),
         TEST(a_line_is_too_long_from_one_byte_on),
         TEST(a_line_across_two_reads_is_whole),

@@ -11,6 +11,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -82,6 +84,25 @@ static void a_change_of_the_same_size_and_second_is_seen(void **state)
     }
 }
 
+/* Writing to a page that is dirty already changes no time of the file. */
+static void a_change_without_another_time_is_seen(void **state)
+{
+    struct scene *scene = *state;
+    size_t size = strlen("train ") + CURVE_KEY - 1;
+    int fd = open(scene->path, O_RDWR);
+    assert_true(fd >= 0);
+    char *text = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_ptr_not_equal(text, MAP_FAILED);
+    for (int i = 0; i < 20; i++) {
+        const struct curve_keys *in = i % 2 == 0 ? &scene->other : &scene->one;
+        memcpy(text + strlen("train "), in->public.key, CURVE_KEY - 1);
+        allow_refresh(scene->allow);
+        assert_true(allow_has(scene->allow, in->public.key, "train"));
+    }
+    munmap(text, size);
+    close(fd);
+}
+
 static void keys_stand_on_lines_that_end_in_any_way(void **state)
 {
     struct scene *scene = *state;
@@ -126,6 +147,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_key_has_the_role_that_the_list_gives_it, test_allow_open, test_allow_close),
         cmocka_unit_test_setup_teardown(a_change_of_the_same_size_and_second_is_seen, test_allow_open,
                                         test_allow_close),
+        cmocka_unit_test_setup_teardown(a_change_without_another_time_is_seen, test_allow_open, test_allow_close),
         cmocka_unit_test_setup_teardown(keys_stand_on_lines_that_end_in_any_way, test_allow_open, test_allow_close),
         cmocka_unit_test_setup_teardown(a_list_that_cannot_be_read_stays_as_it_was, test_allow_open, test_allow_close),
     };

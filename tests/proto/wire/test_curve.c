@@ -239,6 +239,9 @@ static void a_secret_file_is_no_public_one(void **state)
     assert_false(curve_read_public(curve_at("mixed.key"), &public, &err));
     curve_named(&err, "mixed.key: this is a secret key; give ", "mixed.pub");
     assert_null(strstr(err.text, made.secret));
+    curve_file("two.pub", "train " KEY_A " a\ntrain " KEY_B " b\n", 0644);
+    assert_false(curve_read_public(curve_at("two.pub"), &public, &err));
+    assert_non_null(strstr(err.text, "two.pub: not a public key file: it has one line"));
 }
 
 /* Whatever its mode: a public file is one that others may read. */

@@ -1,4 +1,5 @@
 /* test_zap.c - who the ZAP handler lets in, on sockets of every kind; from a DEALER's connection to the ROUTER's log. */
+#include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/wire/socket.h"
 #include "proto/wire/watch.h"
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -171,6 +173,57 @@ static void the_ring_takes_one_key_at_a_time(void **state)
     zap_close(&scene);
 }
 
+static void zap_pass(struct scene *scene, int ms)
+{
+    struct err err = {0};
+    uint64_t timer = loop_add_timer(scene->loop, ms, 0, zap_stop, scene, &err);
+    assert_true(loop_run(scene->loop, &err));
+    loop_remove(scene->loop, timer);
+}
+
+/* One look may come while the file is rewritten: only a key that two looks miss is gone. */
+static void a_key_that_one_look_misses_keeps_its_connection(void **state)
+{
+    struct scene scene;
+    struct err err = {0};
+    char path[512], away[512];
+    const struct message ask = {.type = MESSAGE_ASK};
+    const int linger = 0;
+    (void)state;
+    test_zap_open(&scene, ZAP_TRAIN);
+    watch_keys(scene.watch, scene.allow);
+    snprintf(path, sizeof path, "%s/train.pub", scene.folder);
+    snprintf(away, sizeof away, "%s/train.away", scene.folder);
+    const struct socket_options options = {
+        .context = scene.context, .keys = &scene.keys[ROLE_TRAIN], .server_key = scene.server.public.key};
+    void *dealer = socket_connect(&options, scene.bound, &err);
+    assert_non_null(dealer);
+    zmq_setsockopt(dealer, ZMQ_LINGER, &linger, sizeof linger);
+    int64_t end = clock_ms() + PATIENCE_MS;
+    while (!message_send(dealer, NULL, &ask, &err) && clock_ms() < end)
+        zap_pass(&scene, 5);
+    while (scene.got == 0 && clock_ms() < end)
+        zap_pass(&scene, 5);
+    assert_int_equal(scene.got, 1);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(rename(path, away), 0);
+        while (allow_count(scene.allow) == ROLES && clock_ms() < end)
+            zap_pass(&scene, 1);
+        assert_int_equal(allow_count(scene.allow), ROLES - 1);
+        assert_int_equal(rename(away, path), 0);
+        while (allow_count(scene.allow) < ROLES && clock_ms() < end)
+            zap_pass(&scene, 1);
+        assert_int_equal(watch_counts(scene.watch).cut, 0);
+    }
+    assert_int_equal(rename(path, away), 0);
+    while (watch_counts(scene.watch).cut == 0 && clock_ms() < end)
+        zap_pass(&scene, 5);
+    assert_int_equal(watch_counts(scene.watch).cut, 1);
+    socket_close(&dealer);
+    unlink(away);
+    zap_close(&scene);
+}
+
 /* What stands where a request should be is dropped, or answered by a refusal; the handler goes on. */
 static void a_request_that_is_none_is_let_go(void **state)
 {
@@ -190,6 +243,20 @@ static void a_request_that_is_none_is_let_go(void **state)
     assert_int_equal(zap_counts(scene.zap).accepted, 1);
     zmq_close(asker);
     zap_close(&scene);
+}
+
+static void the_limit_of_open_files_is_raised_to_its_maximum(void **state)
+{
+    struct rlimit before, files;
+    struct err err = {0};
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit few = {.rlim_cur = 64, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    assert_true(socket_raise_files(65, &err));
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+    assert_true(files.rlim_cur == before.rlim_max);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 static void only_this_machine_is_local(void **state)
@@ -296,8 +363,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_socket_takes_its_roles_and_no_others),
         cmocka_unit_test(the_ring_takes_one_key_at_a_time),
+        cmocka_unit_test(a_key_that_one_look_misses_keeps_its_connection),
         cmocka_unit_test(a_request_that_is_none_is_let_go),
         cmocka_unit_test(only_this_machine_is_local),
+        cmocka_unit_test(the_limit_of_open_files_is_raised_to_its_maximum),
         cmocka_unit_test(what_is_not_an_endpoint_is_named),
         cmocka_unit_test(the_form_of_an_endpoint_is_checked_before_its_keys),
     };

@@ -117,6 +117,25 @@ static void bench_close(struct bench *bench, struct training *training, struct b
     backend_close(&bench->backend);
 }
 
+/* The gradient of such a step is finite: the probability of the word is 0. */
+static void a_step_of_infinite_loss_has_diverged(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct training training;
+    struct bench_data data;
+    struct step_result result;
+    struct bench bench = bench_open(&training, &data);
+    const struct model *model = training.model;
+    for (int i = 0; i < model->tensor_count; i++)
+        if (strcmp(model->tensors[i].name, "projection.bias") == 0)
+            model->parameters[model->tensors[i].offset + ID_EOS] = -INFINITY;
+    assert_false(bench_training_step(&training, &data, 0, &result, &err));
+    assert_int_equal(err.code, ERR_DIVERGED);
+    assert_non_null(strstr(err.text, "training loss is not finite"));
+    bench_close(&bench, &training, &data);
+}
+
 static void the_formula_is_the_sum_of_the_products(void **state)
 {
     (void)state;
@@ -227,6 +246,7 @@ int main(void)
         cmocka_unit_test(drawn_ids_are_below_the_vocabulary_and_sentences_end_with_eos),
         cmocka_unit_test(sorting_keeps_the_pairs_and_puts_the_longest_first),
         cmocka_unit_test(the_formula_is_the_sum_of_the_products),
+        cmocka_unit_test(a_step_of_infinite_loss_has_diverged),
         cmocka_unit_test(laps_add_up_to_no_more_than_the_step),
         cmocka_unit_test(a_row_leaves_when_it_is_told_to),
         cmocka_unit_test(a_measurement_stops_at_a_failure),
