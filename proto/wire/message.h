@@ -302,9 +302,6 @@ bool message_peek(const struct frame *header, enum message_type *type, struct er
 /* Release a received message's frames. */
 void message_close(struct message *message);
 
-/* Bytes of a frame of `size` bytes in ZMTP 3: flags and its size in 1 or 8 bytes. CURVE adds a command of 33 bytes. */
-uint64_t message_wire_bytes(uint64_t size, bool curve);
-
 /* ZeroMQ's last error as ERR_IO: "WHAT: REASON". Returns false. */
 bool socket_error(struct err *err, const char *what);
 
