@@ -2,6 +2,7 @@
  * always consumed completely. */
 #include "proto/wire/message.h"
 #include "proto/wire/message_table.h"
+#include "proto/wire/parts.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -66,62 +67,13 @@ bool message_send_wait(void *socket, const struct route *to, const struct messag
     return message_send_frames(socket, to, message, 0, err);
 }
 
-bool message_receive_part(void *socket, struct zmq_msg_t *part, int flags)
-{
-    zmq_msg_init(part);
-    int size;
-    do {
-        size = zmq_msg_recv(part, socket, flags);
-    } while (size < 0 && zmq_errno() == EINTR);
-    if (size < 0)
-        zmq_msg_close(part);
-    return size >= 0;
-}
-
-/* Counts of what arrived, besides the frames that are kept. */
-struct arrival {
-    size_t frames;  /* without the routing id */
-    uint64_t bytes; /* of all frames, kept or not */
-    uint64_t wire;  /* bytes they took on the connection */
-    bool curve;
-};
-
-uint64_t message_wire_bytes(uint64_t size, bool curve)
-{
-    uint64_t body = size + (curve ? 33 : 0);
-    return body + (body > 255 ? 9 : 2);
-}
-
-/* Receive the rest of a multipart message. Drop frames beyond MESSAGE_FRAMES, and all frames once the message is too
- * large. The socket delivers whole messages, so this never waits for a peer. */
-static bool message_receive_rest(void *socket, zmq_msg_t *part, struct message_frames *frames, struct arrival *arrival,
-                                 struct err *err)
-{
-    for (;;) {
-        bool more = zmq_msg_more(part) != 0;
-        arrival->frames++;
-        arrival->bytes += zmq_msg_size(part);
-        arrival->wire += message_wire_bytes(zmq_msg_size(part), arrival->curve);
-        if (frames->part_count < MESSAGE_FRAMES && arrival->bytes <= MESSAGE_BYTES) {
-            zmq_msg_t *kept = &frames->parts[frames->part_count++];
-            zmq_msg_init(kept);
-            zmq_msg_move(kept, part);
-        }
-        zmq_msg_close(part);
-        if (!more)
-            return true;
-        if (!message_receive_part(socket, part, 0))
-            return socket_error(err, "cannot receive the rest of a message");
-    }
-}
-
 /* Whether what arrived may be decoded. */
-static bool message_arrival_allowed(const struct arrival *arrival, struct err *err)
+static bool message_may_decode(const struct parts *parts, struct err *err)
 {
-    if (arrival->frames > MESSAGE_FRAMES)
-        return err_set(err, ERR_PROTOCOL, "%zu frames are above %d", arrival->frames, MESSAGE_FRAMES);
-    if (arrival->bytes > MESSAGE_BYTES)
-        return err_set(err, ERR_PROTOCOL, "a message of %llu bytes is above %d", (unsigned long long)arrival->bytes,
+    if (parts->count > MESSAGE_FRAMES)
+        return err_set(err, ERR_PROTOCOL, "%zu frames are above %d", parts->count, MESSAGE_FRAMES);
+    if (parts->bytes > MESSAGE_BYTES)
+        return err_set(err, ERR_PROTOCOL, "a message of %llu bytes is above %d", (unsigned long long)parts->bytes,
                        MESSAGE_BYTES);
     return true;
 }
@@ -147,7 +99,7 @@ static bool message_receive_route(void *socket, zmq_msg_t *part, struct route *f
     from->bytes = 0;
     if (!more)
         return err_set(err, ERR_PROTOCOL, "0 frames are not a message: it has at least a header and a body");
-    if (!message_receive_part(socket, part, 0))
+    if (!parts_receive_one(socket, part, 0))
         return socket_error(err, "cannot receive");
     message_property(part, "User-Id", from->key, sizeof from->key);
     message_property(part, ROUTE_ROLE, from->role, sizeof from->role);
@@ -160,26 +112,29 @@ bool message_receive(void *socket, struct route *from, bool wait, struct message
     *message = (struct message){0};
     *got = false;
     zmq_msg_t part;
-    if (!message_receive_part(socket, &part, wait ? 0 : ZMQ_DONTWAIT))
+    if (!parts_receive_one(socket, &part, wait ? 0 : ZMQ_DONTWAIT))
         return zmq_errno() == EAGAIN ? true : socket_error(err, "cannot receive");
     if (from != NULL && !message_receive_route(socket, &part, from, err))
         return false;
-    struct message_frames local = {0}; /* frames are consumed even when memory is short */
     struct message_frames *frames = message_frames_new(err);
-    struct arrival arrival = {.curve = from != NULL && from->key[0] != '\0'};
-    bool whole = message_receive_rest(socket, &part, frames != NULL ? frames : &local, &arrival, err);
-    if (from != NULL)
-        from->bytes = arrival.wire;
-    if (frames == NULL) {
-        for (size_t i = 0; i < local.part_count; i++)
-            zmq_msg_close(&local.parts[i]);
-        return false;
+    /* Without memory for the frames all of them are consumed and none is kept. */
+    struct parts parts = {.most_bytes = MESSAGE_BYTES, .curve = from != NULL && from->key[0] != '\0'};
+    if (frames != NULL) {
+        parts.kept = frames->parts;
+        parts.most = MESSAGE_FRAMES;
     }
+    bool whole = parts_receive_rest(socket, &part, &parts) ||
+                 (frames != NULL && socket_error(err, "cannot receive the rest of a message"));
+    if (from != NULL)
+        from->bytes = parts.wire;
+    if (frames == NULL)
+        return false;
+    frames->part_count = parts.kept_count;
     for (frames->count = 0; frames->count < frames->part_count; frames->count++) {
         zmq_msg_t *kept = &frames->parts[frames->count];
         frames->list[frames->count] = (struct frame){zmq_msg_data(kept), zmq_msg_size(kept)};
     }
-    *got = whole && message_arrival_allowed(&arrival, err) && message_decode_owned(frames, message, err);
+    *got = whole && message_may_decode(&parts, err) && message_decode_owned(frames, message, err);
     if (!*got)
         message_frames_destroy(&frames);
     return *got;

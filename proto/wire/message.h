@@ -296,18 +296,11 @@ bool message_send_wait(void *socket, const struct route *to, const struct messag
  * stays usable. */
 bool message_receive(void *socket, struct route *from, bool wait, struct message *message, bool *got, struct err *err);
 
-/* zmq_msg_recv into a new part, repeated after a signal. False: zmq_errno says why, and the part is closed. */
-struct zmq_msg_t;
-bool message_receive_part(void *socket, struct zmq_msg_t *part, int flags);
-
 /* The type in a header frame. Does not look at the rest of the message. */
 bool message_peek(const struct frame *header, enum message_type *type, struct err *err);
 
 /* Release a received message's frames. */
 void message_close(struct message *message);
-
-/* Bytes of a frame of `size` bytes in ZMTP 3: flags and its size in 1 or 8 bytes. CURVE adds a command of 33 bytes. */
-uint64_t message_wire_bytes(uint64_t size, bool curve);
 
 /* ZeroMQ's last error as ERR_IO: "WHAT: REASON". Returns false. */
 bool socket_error(struct err *err, const char *what);

@@ -1,6 +1,8 @@
 /* parcel.c - move frames completely or not at all; see parcel.h. */
 #include "worker/cluster/parcel.h"
 
+#include "proto/wire/parts.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -14,29 +16,16 @@ void parcel_drop(struct parcel *parcel)
 bool parcel_receive(void *socket, bool wait, struct parcel *parcel, struct err *err)
 {
     zmq_msg_t part;
-    size_t frames = 0, bytes = 0;
-    if (!message_receive_part(socket, &part, wait ? 0 : ZMQ_DONTWAIT))
+    struct parts parts = {.kept = parcel->parts, .most = MESSAGE_FRAMES, .most_bytes = MESSAGE_BYTES};
+    if (!parts_receive_one(socket, &part, wait ? 0 : ZMQ_DONTWAIT))
         return zmq_errno() == EAGAIN ? true : socket_error(err, "cannot receive");
-    for (bool more = true; more;) {
-        more = zmq_msg_more(&part) != 0;
-        frames++;
-        bytes += zmq_msg_size(&part);
-        if (parcel->count < MESSAGE_FRAMES && bytes <= MESSAGE_BYTES) {
-            zmq_msg_t *kept = &parcel->parts[parcel->count++];
-            zmq_msg_init(kept);
-            zmq_msg_move(kept, &part);
-        }
-        zmq_msg_close(&part);
-        if (more && !message_receive_part(socket, &part, 0)) {
-            parcel_drop(parcel);
-            return socket_error(err, "cannot receive the rest of a message");
-        }
-    }
-    if (frames == parcel->count)
+    bool whole = parts_receive_rest(socket, &part, &parts) || socket_error(err, "cannot receive the rest of a message");
+    parcel->count = parts.kept_count;
+    if (whole && parts.count == parts.kept_count)
         return true;
     parcel_drop(parcel);
-    return err_set(err, ERR_PROTOCOL, "a message of %zu frames and %zu bytes is above %d and %d", frames, bytes,
-                   MESSAGE_FRAMES, MESSAGE_BYTES);
+    return whole && err_set(err, ERR_PROTOCOL, "a message of %zu frames and %llu bytes is above %d and %d", parts.count,
+                            (unsigned long long)parts.bytes, MESSAGE_FRAMES, MESSAGE_BYTES);
 }
 
 /* Whether frame i was sent. The first frame decides for all, because libzmq counts whole messages. */

@@ -6,6 +6,7 @@
 #define LSTMQ_WORKER_CLUSTER_SHARED_H
 
 #include "kernels/collective.h"
+#include "proto/base/atomics.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -33,9 +34,7 @@ enum worker_signal {
  * thread. */
 static inline void shared_stop(struct worker_shared *shared, uint64_t generation)
 {
-    uint64_t over = atomic_load(&shared->over), wanted = collective_after(generation);
-    while (over < wanted && !atomic_compare_exchange_weak(&shared->over, &over, wanted))
-        continue;
+    atomics_raise(&shared->over, collective_after(generation));
     pthread_mutex_lock(&shared->lock);
     if (shared->collective != NULL)
         shared->collective->op->abort(shared->collective, generation);

@@ -7,10 +7,11 @@
 #include "worker/collective/ring.h"
 #include "worker/collective/ring_parts.h"
 
+#include "proto/base/atomics.h"
 #include "proto/base/clock.h"
 #include "proto/wire/socket.h"
 #include "worker/collective/element.h"
-#include "worker/collective/ring_place.h"
+#include "worker/collective/ring_endpoint.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -127,9 +128,7 @@ static bool ring_is_over(struct ring *ring, struct err *err)
 static void ring_abort(struct collective *self, uint64_t generation)
 {
     struct ring *ring = ring_of(self);
-    uint64_t over = atomic_load(&ring->over), wanted = collective_after(generation);
-    while (over < wanted && !atomic_compare_exchange_weak(&ring->over, &over, wanted))
-        continue;
+    atomics_raise(&ring->over, collective_after(generation));
     ring_ring(ring);
 }
 
@@ -219,7 +218,7 @@ static bool ring_listen(struct collective *self, uint64_t generation, char endpo
     ring->failure = (struct err){0};
     ring->generation = generation;
     ring->neighbour = -1;
-    ring_place(ring->bind, ring, generation, place, sizeof place);
+    ring_endpoint_fill(ring->bind, ring, generation, place, sizeof place);
     /* Frames under keys say whose they are; what lies in memory could be anybody's of this user. */
     if (strcmp(ring->bind, "ipc://@") == 0 && ring->keys == NULL)
         ring->here = ring_memory_new(place, sizeof place);
@@ -254,7 +253,7 @@ static bool ring_connect(struct collective *self, const struct collective_group 
     if (group->size > 1) {
         uint32_t successor = (group->rank + 1) % group->size;
         const char *endpoint = group->endpoints[successor];
-        if (!ring_place_check(group->endpoints, group->rank, group->size, err))
+        if (!ring_endpoint_check(group->endpoints, group->rank, group->size, err))
             return ring_fail(ring, err);
         ring->copies = strncmp(endpoint, "inproc:", 7) == 0;
         ring->to = zmq_socket(ring->zmq_context, ZMQ_PUSH);

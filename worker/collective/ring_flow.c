@@ -2,6 +2,7 @@
 #include "worker/collective/ring_parts.h"
 
 #include "proto/base/clock.h"
+#include "proto/wire/parts.h"
 #include "worker/collective/element.h"
 
 #include <errno.h>
@@ -55,7 +56,7 @@ static struct piece ring_flow_segment(const struct ring_operation *operation, ui
     return (struct piece){begin, ring_flow_less(count - begin, length)};
 }
 
-static struct piece ring_flow_chunk(const struct ring_operation *operation, struct ring_place place, bool receive)
+static struct piece ring_flow_chunk(const struct ring_operation *operation, struct ring_position place, bool receive)
 {
     struct piece segment = ring_flow_segment(operation, place.step, receive);
     /* As many elements whether complete or not, since a chunk goes on when it has come. */
@@ -65,11 +66,11 @@ static struct piece ring_flow_chunk(const struct ring_operation *operation, stru
 }
 
 /* Go on to the next chunk that has elements, from `place` on. */
-static void ring_flow_settle(const struct ring_operation *operation, struct ring_place *place, uint32_t end,
+static void ring_flow_settle(const struct ring_operation *operation, struct ring_position *place, uint32_t end,
                              bool receive)
 {
     while (place->step < end && ring_flow_chunk(operation, *place, receive).count == 0)
-        *place = (struct ring_place){.step = place->step + 1};
+        *place = (struct ring_position){.step = place->step + 1};
 }
 
 static void ring_flow_begin(struct ring_operation *operation)
@@ -83,7 +84,7 @@ void ring_flow_all_reduce(struct ring_operation *operation)
 {
     uint32_t steps = 2 * (operation->ring->size - 1);
     operation->all_reduce = true;
-    operation->send = operation->receive = (struct ring_place){0};
+    operation->send = operation->receive = (struct ring_position){0};
     operation->send_end = operation->receive_end = steps;
     ring_flow_begin(operation);
 }
@@ -94,9 +95,9 @@ void ring_flow_broadcast(struct ring_operation *operation, uint32_t root)
     uint32_t behind = (ring->rank + ring->size - root) % ring->size; /* steps from the root to here */
     operation->all_reduce = false;
     operation->kind = RING_KIND_BYTES;
-    operation->send = (struct ring_place){.step = behind};
+    operation->send = (struct ring_position){.step = behind};
     operation->send_end = behind + 1 < ring->size ? behind + 1 : behind;
-    operation->receive = (struct ring_place){.step = behind > 0 ? behind - 1 : 0};
+    operation->receive = (struct ring_position){.step = behind > 0 ? behind - 1 : 0};
     operation->receive_end = behind;
     ring_flow_begin(operation);
 }
@@ -109,7 +110,7 @@ bool ring_flow_done(const struct ring_operation *operation)
 /* Whether the chunk to send next is here: that of step 0 is the rank's own, a later one came the step before. */
 static bool ring_flow_here(const struct ring_operation *operation)
 {
-    struct ring_place send = operation->send, receive = operation->receive;
+    struct ring_position send = operation->send, receive = operation->receive;
     return send.step < operation->send_end && (send.step == 0 || receive.step >= send.step ||
                                                (receive.step + 1 == send.step && receive.chunk > send.chunk));
 }
@@ -251,55 +252,47 @@ static bool ring_flow_send(struct ring *ring, struct ring_operation *operation, 
 
 /* ---- receiving ---- */
 
-/* A message as it came; ends in ring_flow_drop. */
+/* A received message: the line before the data, and the data. */
+enum { HEAD, BODY, PARTS };
+
+/* Ends in ring_flow_drop. */
 struct arrival {
-    zmq_msg_t head, body;
-    const void *elements; /* in the body, or in the tray of which it is the number */
-    int parts;            /* of the message; only the first two are kept         */
-    struct route from;    /* the connection, and the message's bytes on it       */
+    zmq_msg_t part[PARTS];
+    const void *elements; /* in the body, or in the tray of which it is the number  */
+    size_t count;         /* frames of the message; only the first two are kept     */
+    struct route from;    /* the connection, and the message's bytes on it          */
 };
+
+static void ring_flow_drop(struct arrival *arrival)
+{
+    for (int i = 0; i < PARTS; i++)
+        zmq_msg_close(&arrival->part[i]);
+}
 
 /* False where none is there. */
 static bool ring_flow_take(struct ring *ring, struct arrival *arrival)
 {
-    void *socket = ring->from;
-    bool curve = ring->keys != NULL;
-    zmq_msg_init(&arrival->head);
-    zmq_msg_init(&arrival->body);
-    arrival->parts = 0;
-    arrival->elements = NULL;
-    if (zmq_msg_recv(&arrival->head, socket, ZMQ_DONTWAIT) < 0)
+    zmq_msg_t first;
+    struct parts parts = {.kept = arrival->part, .most = PARTS, .most_bytes = UINT64_MAX, .curve = ring->keys != NULL};
+    if (!parts_receive_one(ring->from, &first, ZMQ_DONTWAIT))
         return false;
-    arrival->parts = 1;
-    arrival->from.fd = zmq_msg_get(&arrival->head, ZMQ_SRCFD);
-    arrival->from.bytes = message_wire_bytes(zmq_msg_size(&arrival->head), curve);
-    bool more = zmq_msg_more(&arrival->head) != 0;
-    /* The parts of a message arrive together, so none is waited for. */
-    while (more) {
-        zmq_msg_t part;
-        zmq_msg_init(&part);
-        while (zmq_msg_recv(&part, socket, 0) < 0 && zmq_errno() == EINTR)
-            ;
-        more = zmq_msg_more(&part) != 0;
-        arrival->from.bytes += message_wire_bytes(zmq_msg_size(&part), curve);
-        if (++arrival->parts == 2)
-            zmq_msg_move(&arrival->body, &part);
-        zmq_msg_close(&part);
-    }
-    return true;
-}
-
-static void ring_flow_drop(struct arrival *arrival)
-{
-    zmq_msg_close(&arrival->head);
-    zmq_msg_close(&arrival->body);
+    arrival->from = (struct route){.fd = zmq_msg_get(&first, ZMQ_SRCFD)};
+    bool whole = parts_receive_rest(ring->from, &first, &parts);
+    for (size_t i = parts.kept_count; i < PARTS; i++)
+        zmq_msg_init(&arrival->part[i]);
+    arrival->elements = NULL;
+    arrival->count = parts.count;
+    arrival->from.bytes = parts.wire;
+    if (!whole)
+        ring_flow_drop(arrival);
+    return whole;
 }
 
 /* Of an earlier generation, or, where keys are used, from somebody who is not the predecessor. */
 static bool ring_flow_is_stale(const struct ring *ring, struct arrival *arrival, const struct ring_frame *frame)
 {
     if (ring->predecessor[0] != '\0') {
-        const char *key = zmq_msg_gets(&arrival->head, "User-Id");
+        const char *key = zmq_msg_gets(&arrival->part[HEAD], "User-Id");
         if (key == NULL || strcmp(key, ring->predecessor) != 0)
             return true;
     }
@@ -309,10 +302,10 @@ static bool ring_flow_is_stale(const struct ring *ring, struct arrival *arrival,
 /* Where the elements of a message lie that should have so many bytes of them; NULL where it has not. */
 static const void *ring_flow_elements(const struct ring *ring, struct arrival *arrival, size_t bytes)
 {
-    const void *body = zmq_msg_data(&arrival->body);
-    size_t size = zmq_msg_size(&arrival->body);
-    if (arrival->parts != 2 || size == bytes)
-        return arrival->parts == 2 ? body : NULL;
+    const void *body = zmq_msg_data(&arrival->part[BODY]);
+    size_t size = zmq_msg_size(&arrival->part[BODY]);
+    if (arrival->count != 2 || size == bytes)
+        return arrival->count == 2 ? body : NULL;
     bool tray = ring->here != NULL && bytes >= RING_TRAY_LEAST && size == RING_TRAY_NUMBER;
     return tray ? ring_memory_at(ring->here, ring_tray_read(body)) : NULL;
 }
@@ -340,8 +333,8 @@ static bool ring_flow_check(const struct ring_operation *operation, struct arriv
                        frame->chunk, frame->step, operation->receive.chunk, operation->receive.step);
     arrival->elements = ring_flow_elements(ring, arrival, bytes);
     if (arrival->elements == NULL)
-        return err_set(err, ERR_PROTOCOL, "rank %u sent %zu bytes in %d frames in place of %zu in 2", predecessor,
-                       zmq_msg_size(&arrival->body), arrival->parts, bytes);
+        return err_set(err, ERR_PROTOCOL, "rank %u sent %zu bytes in %zu frames in place of %zu in 2", predecessor,
+                       zmq_msg_size(&arrival->part[BODY]), arrival->count, bytes);
     return true;
 }
 
@@ -406,8 +399,8 @@ static void ring_flow_accept(struct ring_operation *operation, struct arrival *a
         watch_trust(ring->watch, &arrival->from);
     ring->neighbour = arrival->from.fd;
     ring_flow_put(operation, ring_flow_chunk(operation, operation->receive, true), arrival->elements);
-    if (arrival->elements != zmq_msg_data(&arrival->body))
-        ring_memory_empty(ring->here, ring_tray_read(zmq_msg_data(&arrival->body)));
+    if (arrival->elements != zmq_msg_data(&arrival->part[BODY]))
+        ring_memory_empty(ring->here, ring_tray_read(zmq_msg_data(&arrival->part[BODY])));
     operation->receive.chunk++;
     ring_flow_settle(operation, &operation->receive, operation->receive_end, true);
     ring->moved_ms = clock_ms();
@@ -417,7 +410,7 @@ static bool ring_flow_look_at(struct ring_operation *operation, struct arrival *
 {
     struct ring *ring = operation->ring;
     struct ring_frame frame;
-    bool known = ring_frame_read(zmq_msg_data(&arrival->head), zmq_msg_size(&arrival->head), &frame);
+    bool known = ring_frame_read(zmq_msg_data(&arrival->part[HEAD]), zmq_msg_size(&arrival->part[HEAD]), &frame);
     if (!known)
         frame = (struct ring_frame){.generation = ring->generation};
     if (ring_flow_is_stale(ring, arrival, &frame))
@@ -433,11 +426,8 @@ static bool ring_flow_look_at(struct ring_operation *operation, struct arrival *
 static bool ring_flow_receive(struct ring *ring, struct ring_operation *operation, bool *moved, struct err *err)
 {
     struct arrival arrival;
-    if (!ring_flow_take(ring, &arrival)) {
-        int code = zmq_errno();
-        ring_flow_drop(&arrival);
-        return code == EAGAIN || code == EINTR || err_set(err, ERR_IO, "cannot receive: %s", zmq_strerror(code));
-    }
+    if (!ring_flow_take(ring, &arrival))
+        return zmq_errno() == EAGAIN || socket_error(err, "cannot receive");
     *moved = true;
     if (ring->watch != NULL)
         watch_received(ring->watch, &arrival.from);

@@ -38,7 +38,7 @@ enum { RING_BROKEN_MS = 5000 };
 enum { RING_BROKEN_MORE_MS = 1500, RING_LOOK_MS = 500 };
 
 /* The next chunk to send or receive. */
-struct ring_place {
+struct ring_position {
     uint32_t step, chunk;
 };
 
@@ -52,7 +52,7 @@ struct ring_operation {
     float *result;                /* of a fold: complete sums, the caller's; else NULL          */
     float scale;                  /* of a fold                                                  */
     struct ring_scratch *scratch; /* rounded elements as they travel; NULL = as they are in memory */
-    struct ring_place send, receive;
+    struct ring_position send, receive;
     uint32_t send_end, receive_end; /* steps */
     unsigned lent;                  /* frames that ZeroMQ still reads from the memory; under `lock` */
 };

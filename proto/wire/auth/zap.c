@@ -14,6 +14,7 @@
 #include "proto/base/log.h"
 #include "proto/wire/auth/refusal.h"
 #include "proto/wire/message.h"
+#include "proto/wire/parts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,24 +69,15 @@ static bool zap_is(zmq_msg_t *frame, const char *text)
 /* Receive a whole message, and drop frames beyond a request's. False: no message waits. */
 static bool zap_receive(void *socket, struct request *request, bool *whole)
 {
+    zmq_msg_t first;
+    struct parts parts = {.kept = request->frames, .most = REQUEST_FRAMES, .most_bytes = UINT64_MAX};
     *request = (struct request){0};
-    bool more = true;
-    for (size_t i = 0; more; i++) {
-        zmq_msg_t part;
-        zmq_msg_init(&part);
-        if (zmq_msg_recv(&part, socket, ZMQ_DONTWAIT) < 0) {
-            zmq_msg_close(&part);
-            return false;
-        }
-        more = zmq_msg_more(&part) != 0;
-        *whole = (i + 1 == REQUEST_FRAMES || i + 1 == KEY) && !more;
-        if (i < REQUEST_FRAMES) {
-            zmq_msg_init(&request->frames[request->count]);
-            zmq_msg_move(&request->frames[request->count++], &part);
-        }
-        zmq_msg_close(&part);
-    }
-    return true;
+    if (!parts_receive_one(socket, &first, ZMQ_DONTWAIT))
+        return false;
+    bool received = parts_receive_rest(socket, &first, &parts);
+    request->count = parts.kept_count;
+    *whole = parts.count == REQUEST_FRAMES || parts.count == KEY;
+    return received;
 }
 
 static bool zap_is_request(struct request *request)

@@ -1,7 +1,6 @@
 /* test_log.c - events: the same call as a line of text, and as a JSON object that a parser reads. */
 #include "proto/base/buffer.h"
 #include "proto/base/log.h"
-#include "proto/base/log_json.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -167,19 +166,6 @@ static void a_long_event_is_cut_and_says_so(void **state)
         }
 }
 
-static void a_member_ends_before_its_limit(void **state)
-{
-    static const char *const texts[] = {"xxxxxxxxxxxxxxxxxxxx", "\x01\x01\x01\x01", "\xF0\x9F\x98\x80\xF0\x9F\x98\x80"};
-    (void)state;
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        for (size_t most = 1; most < 40; most++) {
-            struct log_json json;
-            log_json_open(&json);
-            log_json_add(&json, &LOG_TEXT("reason", texts[i]), most);
-            assert_true(json.size <= most);
-        }
-}
-
 static void the_text_form_is_the_sentence_alone(void **state)
 {
     (void)state;
@@ -236,7 +222,6 @@ int main(void)
         cmocka_unit_test(control_characters_are_escaped_and_bad_utf8_is_replaced),
         cmocka_unit_test(no_control_character_is_written_as_it_is),
         cmocka_unit_test(a_long_event_is_cut_and_says_so),
-        cmocka_unit_test(a_member_ends_before_its_limit),
         cmocka_unit_test(the_text_form_is_the_sentence_alone),
         cmocka_unit_test(a_fact_is_for_programs),
         cmocka_unit_test(what_a_command_says_has_no_minimum_level),

@@ -1,5 +1,5 @@
-/* ring_place.c - see ring_place.h. */
-#include "worker/collective/ring_place.h"
+/* ring_endpoint.c - see ring_endpoint.h. */
+#include "worker/collective/ring_endpoint.h"
 
 #include "kernels/collective.h"
 #include "proto/base/clock.h"
@@ -16,10 +16,10 @@
 
 enum { CIRCLE = 96, BOOT = 8, CIRCLE_FIELDS = 3 };
 
-static const char ring_place_local[] = "ipc://@lstmq-ring-";
+static const char ring_endpoint_local[] = "ipc://@lstmq-ring-";
 
 /* How a place begins that can be reached from here. What cannot be read of the machine counts as the same everywhere. */
-static void ring_place_circle(char text[CIRCLE])
+static void ring_endpoint_circle(char text[CIRCLE])
 {
     char boot[BOOT + 1] = "";
     struct stat space = {0};
@@ -30,17 +30,17 @@ static void ring_place_circle(char text[CIRCLE])
     }
     if (stat("/proc/self/ns/net", &space) != 0)
         space.st_ino = 0;
-    snprintf(text, CIRCLE, "%s%s-%ju-%ju-", ring_place_local, boot, (uintmax_t)space.st_ino, (uintmax_t)geteuid());
+    snprintf(text, CIRCLE, "%s%s-%ju-%ju-", ring_endpoint_local, boot, (uintmax_t)space.st_ino, (uintmax_t)geteuid());
 }
 
-void ring_place(const char *bind, const void *ring, uint64_t generation, char *text, size_t size)
+void ring_endpoint_fill(const char *bind, const void *ring, uint64_t generation, char *text, size_t size)
 {
     const char *colon = strrchr(bind, ':');
     char circle[CIRCLE];
     if (strcmp(bind, "ipc://") == 0) {
         snprintf(text, size, "ipc://*");
     } else if (strcmp(bind, "ipc://@") == 0) {
-        ring_place_circle(circle);
+        ring_endpoint_circle(circle);
         snprintf(text, size, "%s%ld-%" PRId64, circle, (long)getpid(), clock_ns());
     } else if (strcmp(bind, "inproc://") == 0) {
         snprintf(text, size, "inproc://ring-%p-%" PRIu64, ring, generation);
@@ -53,22 +53,22 @@ void ring_place(const char *bind, const void *ring, uint64_t generation, char *t
 
 /* ---- who can reach whom ---- */
 
-static bool ring_place_is_local(const char *endpoint)
+static bool ring_endpoint_is_local(const char *endpoint)
 {
-    return strncmp(endpoint, ring_place_local, sizeof ring_place_local - 1) == 0;
+    return strncmp(endpoint, ring_endpoint_local, sizeof ring_endpoint_local - 1) == 0;
 }
 
 /* The first `fields` fields after the beginning of both places are the same. */
-static bool ring_place_same(const char *one, const char *other, int fields)
+static bool ring_endpoint_same(const char *one, const char *other, int fields)
 {
-    for (one += sizeof ring_place_local - 1, other += sizeof ring_place_local - 1;
+    for (one += sizeof ring_endpoint_local - 1, other += sizeof ring_endpoint_local - 1;
          fields > 0 && *one == *other && *one != '\0'; other++)
         fields -= *one++ == '-';
     return fields == 0;
 }
 
 /* The address of a place at tcp://, where it is a number. */
-static bool ring_place_address(const char *endpoint, struct sockaddr_storage *address)
+static bool ring_endpoint_address(const char *endpoint, struct sockaddr_storage *address)
 {
     char host[COLLECTIVE_ENDPOINT];
     struct addrinfo hints = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM}, *found = NULL;
@@ -86,7 +86,7 @@ static bool ring_place_address(const char *endpoint, struct sockaddr_storage *ad
 }
 
 /* Where an IP address lies in a socket's; NULL = there is none. */
-static const void *ring_place_bytes(const struct sockaddr *address, size_t *size)
+static const void *ring_endpoint_bytes(const struct sockaddr *address, size_t *size)
 {
     const struct sockaddr_in *four = (const void *)address;
     const struct sockaddr_in6 *six = (const void *)address;
@@ -96,69 +96,70 @@ static const void *ring_place_bytes(const struct sockaddr *address, size_t *size
     return address->sa_family == AF_INET6 ? &six->sin6_addr : NULL;
 }
 
-static bool ring_place_is_loopback(const struct sockaddr *address)
+static bool ring_endpoint_is_loopback(const struct sockaddr *address)
 {
     size_t size;
-    const uint8_t *bytes = ring_place_bytes(address, &size);
+    const uint8_t *bytes = ring_endpoint_bytes(address, &size);
     return bytes != NULL &&
            (size == 4 ? bytes[0] == 127 : IN6_IS_ADDR_LOOPBACK((const struct in6_addr *)(const void *)bytes));
 }
 
 /* It is that of another machine or network namespace, as far as one can know. */
-static bool ring_place_is_elsewhere(const char *endpoint)
+static bool ring_endpoint_is_elsewhere(const char *endpoint)
 {
     struct sockaddr_storage address = {0};
     struct ifaddrs *list;
     size_t size, own_size;
-    if (!ring_place_address(endpoint, &address) || ring_place_is_loopback((struct sockaddr *)&address) ||
+    if (!ring_endpoint_address(endpoint, &address) || ring_endpoint_is_loopback((struct sockaddr *)&address) ||
         getifaddrs(&list) != 0)
         return false;
-    const void *bytes = ring_place_bytes((struct sockaddr *)&address, &size), *own;
+    const void *bytes = ring_endpoint_bytes((struct sockaddr *)&address, &size), *own;
     bool here = false;
     for (const struct ifaddrs *at = list; at != NULL && !here; at = at->ifa_next)
         here = at->ifa_addr != NULL && at->ifa_addr->sa_family == address.ss_family &&
-               (own = ring_place_bytes(at->ifa_addr, &own_size)) != NULL && memcmp(own, bytes, size) == 0;
+               (own = ring_endpoint_bytes(at->ifa_addr, &own_size)) != NULL && memcmp(own, bytes, size) == 0;
     freeifaddrs(list);
     return !here;
 }
 
 /* A local socket `place` is out of reach for who is at `from`, and its owner knows that. */
-static bool ring_place_knows_apart(const char *place, const char *from, const char *circle)
+static bool ring_endpoint_knows_apart(const char *place, const char *from, const char *circle)
 {
     struct sockaddr_storage address;
-    if (ring_place_is_local(from))
-        return !ring_place_same(place, from, CIRCLE_FIELDS);
-    return !ring_place_same(place, circle, CIRCLE_FIELDS - 1) && ring_place_address(from, &address) &&
-           !ring_place_is_loopback((struct sockaddr *)&address);
+    if (ring_endpoint_is_local(from))
+        return !ring_endpoint_same(place, from, CIRCLE_FIELDS);
+    return !ring_endpoint_same(place, circle, CIRCLE_FIELDS - 1) && ring_endpoint_address(from, &address) &&
+           !ring_endpoint_is_loopback((struct sockaddr *)&address);
 }
 
 /* This rank's local socket is out of reach for `older`, which was here before. */
-static bool ring_place_is_apart(const char *own, const char *older)
+static bool ring_endpoint_is_apart(const char *own, const char *older)
 {
-    return ring_place_is_local(older) ? !ring_place_same(own, older, CIRCLE_FIELDS) : ring_place_is_elsewhere(older);
+    return ring_endpoint_is_local(older) ? !ring_endpoint_same(own, older, CIRCLE_FIELDS)
+                                         : ring_endpoint_is_elsewhere(older);
 }
 
-static const char ring_place_mend[] = "start it with --worker.bind ADDRESS, or connect it by another address";
+static const char ring_endpoint_mend[] = "start it with --worker.bind ADDRESS, or connect it by another address";
 
-bool ring_place_check(const char *const *endpoints, uint32_t rank, uint32_t size, struct err *err)
+bool ring_endpoint_check(const char *const *endpoints, uint32_t rank, uint32_t size, struct err *err)
 {
     char circle[CIRCLE];
     uint32_t successor = (rank + 1) % size;
     const char *own = endpoints[rank], *next = endpoints[successor];
-    ring_place_circle(circle);
-    for (uint32_t older = 0; older < rank && ring_place_is_local(own); older++)
-        if (ring_place_is_apart(own, endpoints[older]))
+    ring_endpoint_circle(circle);
+    for (uint32_t older = 0; older < rank && ring_endpoint_is_local(own); older++)
+        if (ring_endpoint_is_apart(own, endpoints[older]))
             return err_set(err, ERR_USAGE,
                            "this worker, of rank %u, reaches the coordinator by loopback, so that only workers of its "
                            "user, machine and network namespace can reach it, and rank %u, which was here before, is "
                            "none: %s",
-                           rank, older, ring_place_mend);
-    if (!ring_place_is_local(next) || ring_place_same(next, circle, CIRCLE_FIELDS) ||
-        (successor > rank && ring_place_knows_apart(next, own, circle)))
+                           rank, older, ring_endpoint_mend);
+    if (!ring_endpoint_is_local(next) || ring_endpoint_same(next, circle, CIRCLE_FIELDS) ||
+        (successor > rank && ring_endpoint_knows_apart(next, own, circle)))
         return true;
     return err_set(
         err, ERR_USAGE,
         "rank %u can only be reached by workers of its user, machine and network namespace, since it reaches "
         "the coordinator by loopback: %s",
-        successor, ring_place_mend);
+        successor, ring_endpoint_mend);
 }

@@ -8,7 +8,7 @@
 
 #include "kernels/collective.h"
 #include "worker/collective/ring.h"
-#include "worker/collective/ring_place.h"
+#include "worker/collective/ring_endpoint.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -20,9 +20,9 @@
 
 enum { OTHER_USER = 65534, LIMIT_S = 60 };
 
-static void ring_place_own(char place[COLLECTIVE_ENDPOINT])
+static void ring_endpoint_own(char place[COLLECTIVE_ENDPOINT])
 {
-    ring_place("ipc://@", NULL, 1, place, COLLECTIVE_ENDPOINT);
+    ring_endpoint_fill("ipc://@", NULL, 1, place, COLLECTIVE_ENDPOINT);
 }
 
 static void ranks_of_ones_own_kind_can_meet(void **state)
@@ -30,19 +30,19 @@ static void ranks_of_ones_own_kind_can_meet(void **state)
     (void)state;
     char one[COLLECTIVE_ENDPOINT], other[COLLECTIVE_ENDPOINT];
     struct err err;
-    ring_place_own(one);
-    ring_place_own(other);
+    ring_endpoint_own(one);
+    ring_endpoint_own(other);
     assert_string_not_equal(one, other);
     const char *const endpoints[] = {one, other, "tcp://127.0.0.1:5", "ipc:///tmp/of-another-make", "inproc://ring"};
     for (uint32_t rank = 0; rank < 5; rank++)
-        if (!ring_place_check(endpoints, rank, 5, &err))
+        if (!ring_endpoint_check(endpoints, rank, 5, &err))
             fail_msg("rank %u: %s", rank, err.text);
 }
 
 /* A place as this process would have it, but that one part of it is another's: 2, 3, 4 are boot, namespace, user. */
-static void ring_place_of_another(char place[COLLECTIVE_ENDPOINT], int part)
+static void ring_endpoint_of_another(char place[COLLECTIVE_ENDPOINT], int part)
 {
-    ring_place_own(place);
+    ring_endpoint_own(place);
     char *at = place;
     for (int dashes = 0; dashes < part; dashes++)
         at = strchr(at, '-') + 1;
@@ -55,11 +55,11 @@ static void of_two_of_different_machines_namespaces_or_users_the_younger_goes(vo
     for (int part = 2; part < 5; part++) {
         char own[COLLECTIVE_ENDPOINT], other[COLLECTIVE_ENDPOINT];
         struct err err = {0};
-        ring_place_own(own);
-        ring_place_of_another(other, part);
+        ring_endpoint_own(own);
+        ring_endpoint_of_another(other, part);
         const char *const older[] = {own, other}, *const younger[] = {other, own};
-        assert_true(ring_place_check(older, 0, 2, &err));
-        assert_false(ring_place_check(younger, 1, 2, &err));
+        assert_true(ring_endpoint_check(older, 0, 2, &err));
+        assert_false(ring_endpoint_check(younger, 1, 2, &err));
         assert_int_equal(err.code, ERR_USAGE);
         assert_non_null(strstr(err.text, "rank 0"));
         assert_non_null(strstr(err.text, "--worker.bind"));
@@ -71,12 +71,12 @@ static void those_who_were_there_first_stay_whoever_stands_between_them(void **s
     (void)state;
     char first[COLLECTIVE_ENDPOINT], second[COLLECTIVE_ENDPOINT], other[COLLECTIVE_ENDPOINT];
     struct err err = {0};
-    ring_place_own(first);
-    ring_place_own(second);
-    ring_place_of_another(other, 4);
+    ring_endpoint_own(first);
+    ring_endpoint_own(second);
+    ring_endpoint_of_another(other, 4);
     const char *const endpoints[] = {first, second, other};
-    assert_true(ring_place_check(endpoints, 0, 3, &err));
-    assert_true(ring_place_check(endpoints, 1, 3, &err));
+    assert_true(ring_endpoint_check(endpoints, 0, 3, &err));
+    assert_true(ring_endpoint_check(endpoints, 1, 3, &err));
 }
 
 /* 192.0.2.1 is nobody's (RFC 5737). */
@@ -85,16 +85,16 @@ static void among_hosts_who_came_by_loopback_goes_unless_it_was_the_first(void *
     (void)state;
     char own[COLLECTIVE_ENDPOINT], other[COLLECTIVE_ENDPOINT];
     struct err err = {0};
-    ring_place_own(own);
-    ring_place_of_another(other, 2);
+    ring_endpoint_own(own);
+    ring_endpoint_of_another(other, 2);
     const char *const joined[] = {"tcp://192.0.2.1:5", own}, *const first[] = {own, "tcp://192.0.2.1:5"};
-    assert_false(ring_place_check(joined, 1, 2, &err));
+    assert_false(ring_endpoint_check(joined, 1, 2, &err));
     assert_int_equal(err.code, ERR_USAGE);
-    assert_true(ring_place_check(first, 0, 2, &err));
+    assert_true(ring_endpoint_check(first, 0, 2, &err));
     /* The same from the other host. */
     const char *const seen_joined[] = {"tcp://192.0.2.1:5", other}, *const seen_first[] = {other, "tcp://192.0.2.1:5"};
-    assert_true(ring_place_check(seen_joined, 0, 2, &err));
-    assert_false(ring_place_check(seen_first, 1, 2, &err));
+    assert_true(ring_endpoint_check(seen_joined, 0, 2, &err));
+    assert_false(ring_endpoint_check(seen_first, 1, 2, &err));
     assert_int_equal(err.code, ERR_USAGE);
 }
 
@@ -104,11 +104,11 @@ static void who_cannot_be_told_by_its_address_does_not_wait(void **state)
     (void)state;
     char of_user[COLLECTIVE_ENDPOINT], of_space[COLLECTIVE_ENDPOINT];
     struct err err = {0};
-    ring_place_of_another(of_user, 4);
-    ring_place_of_another(of_space, 3);
+    ring_endpoint_of_another(of_user, 4);
+    ring_endpoint_of_another(of_space, 3);
     const char *const user[] = {"tcp://192.0.2.1:5", of_user}, *const space[] = {"tcp://127.0.0.1:5", of_space};
-    assert_false(ring_place_check(user, 0, 2, &err));
-    assert_false(ring_place_check(space, 0, 2, &err));
+    assert_false(ring_endpoint_check(user, 0, 2, &err));
+    assert_false(ring_endpoint_check(space, 0, 2, &err));
 }
 
 /* A rank that listens at a local socket. */
@@ -119,7 +119,7 @@ struct fixture {
     struct err err;
 };
 
-static void ring_place_open(struct fixture *fixture)
+static void ring_endpoint_open(struct fixture *fixture)
 {
     *fixture = (struct fixture){.zmq_context = zmq_ctx_new()};
     const struct ring_options options = {.zmq_context = fixture->zmq_context, .bind = "ipc://@"};
@@ -129,7 +129,7 @@ static void ring_place_open(struct fixture *fixture)
         fail_msg("%s", fixture->err.text);
 }
 
-static void ring_place_close(struct fixture *fixture)
+static void ring_endpoint_close(struct fixture *fixture)
 {
     collective_close(&fixture->ring);
     zmq_ctx_term(fixture->zmq_context);
@@ -139,16 +139,16 @@ static void a_neighbour_out_of_reach_is_not_waited_for(void **state)
 {
     (void)state;
     struct fixture fixture;
-    ring_place_open(&fixture);
+    ring_endpoint_open(&fixture);
     const char *endpoints[] = {"ipc://@lstmq-ring-00000000-1-0-1-1", fixture.endpoint};
     const struct collective_group group = {.generation = 1, .rank = 1, .size = 2, .endpoints = endpoints};
     assert_false(fixture.ring->op->connect(fixture.ring, &group, &fixture.err));
     assert_int_equal(fixture.err.code, ERR_USAGE);
-    ring_place_close(&fixture);
+    ring_endpoint_close(&fixture);
 }
 
 /* The bytes with which the rank greets a process of user `user`, at most; 0 = it was sent away. Negative: no connection. */
-static int ring_place_greeting(const struct fixture *fixture, uid_t user)
+static int ring_endpoint_greeting(const struct fixture *fixture, uid_t user)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *name = fixture->endpoint + strlen("ipc://@");
@@ -175,10 +175,10 @@ static void another_users_processes_are_sent_away(void **state)
     struct fixture fixture;
     if (geteuid() != 0)
         skip();
-    ring_place_open(&fixture);
-    assert_int_equal(ring_place_greeting(&fixture, geteuid()), 1);
-    assert_int_equal(ring_place_greeting(&fixture, OTHER_USER), 0);
-    ring_place_close(&fixture);
+    ring_endpoint_open(&fixture);
+    assert_int_equal(ring_endpoint_greeting(&fixture, geteuid()), 1);
+    assert_int_equal(ring_endpoint_greeting(&fixture, OTHER_USER), 0);
+    ring_endpoint_close(&fixture);
 }
 
 int main(void)
