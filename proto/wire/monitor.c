@@ -31,6 +31,7 @@ struct monitor {
     bool stands;      /* the connection's handshake is done */
     bool ended;       /* NO_DETAIL came: the handshake had ended */
     bool silent;      /* it ended because nothing was received */
+    bool refuses;     /* the other side refused before, or greets */
     bool reported;    /* this attempt has ended: only CONNECT_RETRIED may follow */
     bool spent;
 };
@@ -110,15 +111,22 @@ void *monitor_socket(const struct monitor *monitor)
     return monitor->socket;
 }
 
-/* After a refusal of RFC 27's kind 300, libzmq may take MONITOR_HANDSHAKE_MS to end the connection. */
-static bool monitor_is_refused(const struct monitor *monitor)
+/* Whether a handshake failed because nothing came. With keys it may have been refused: after a refusal of RFC 27's kind
+ * 300, libzmq may take as long to end the connection. The other side logs each call of endpoint_greets, so none follows
+ * one that was true. */
+static bool monitor_is_silent(struct monitor *monitor)
 {
+    if (clock_ms() - monitor->began_ms < SILENT_MS)
+        monitor->refuses = true;
+    if (monitor->refuses)
+        return false;
     char endpoint[ENDPOINT_SIZE] = "";
     int mechanism = ZMQ_NULL;
     size_t size = sizeof mechanism, space = sizeof endpoint;
     zmq_getsockopt(monitor->watched, ZMQ_MECHANISM, &mechanism, &size);
     zmq_getsockopt(monitor->watched, ZMQ_LAST_ENDPOINT, endpoint, &space);
-    return mechanism != ZMQ_NULL && endpoint_greets(endpoint);
+    monitor->refuses = mechanism != ZMQ_NULL && endpoint_greets(endpoint);
+    return !monitor->refuses;
 }
 
 static enum monitor_news monitor_event(struct monitor *monitor, uint16_t event)
@@ -136,10 +144,11 @@ static enum monitor_news monitor_event(struct monitor *monitor, uint16_t event)
         return MONITOR_BEGUN;
     case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
         monitor->stands = true;
+        monitor->refuses = false;
         return MONITOR_STANDS;
     case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
         monitor->ended = true;
-        monitor->silent = clock_ms() - monitor->began_ms >= SILENT_MS && !monitor_is_refused(monitor);
+        monitor->silent = monitor_is_silent(monitor);
         return MONITOR_SAME;
     case ZMQ_EVENT_DISCONNECTED:
         monitor->stands = false;

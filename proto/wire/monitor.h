@@ -42,8 +42,8 @@ void monitor_destroy(struct monitor **monitor);
 /* The PAIR to poll: it becomes readable when news arrives. */
 void *monitor_socket(const struct monitor *monitor);
 
-/* The next piece of news; MONITOR_SAME = none waits. With keys it calls endpoint_greets (endpoint.h) to distinguish
- * SILENT from REFUSED. ERR_IO: the PAIR cannot be read. */
+/* The next piece of news; MONITOR_SAME = none waits. With keys it may call endpoint_greets (endpoint.h) to
+ * distinguish SILENT from REFUSED. ERR_IO: the PAIR cannot be read. */
 bool monitor_take(struct monitor *monitor, enum monitor_news *news, struct err *err);
 
 /* After MONITOR_REFUSED: libzmq does not retry. It retries after the other side ended the connection or was silent. It
