@@ -1,8 +1,9 @@
 /* collective.h - sums and copies between the ranks of a generation.
  *
- * A collective is one rank's end of the connection between the workers. worker/collective/ implements two: local (memory
- * between threads of one process) and ring (sockets from neighbour to neighbour). A device's plug-in may add its own.
- * Every rank starts the same operations in the same order. When an operation is done, every rank holds the same bits.
+ * A collective is one rank's end of the connection between the workers. worker/collective/ implements two: local
+ * (memory between threads of one process) and ring (sockets from neighbour to neighbour). A device's plug-in may add
+ * its own. Every rank starts the same operations in the same order. When an operation is done, every rank holds the
+ * same bits.
  *
  *   open -> (listen -> connect -> operations... -> abort or the next listen)* -> close
  *
@@ -70,8 +71,8 @@ struct collective_table {
     /* data[i] = the sum of all ranks' data[i], in place, for i < count. ERR_FULL: too many operations are started. */
     bool (*all_reduce)(struct collective *self, enum collective_element element, void *data, size_t count,
                        uint64_t *handle, struct err *err);
-    /* result[i] = (float)(the sum of all ranks' data[i]) * scale, rounded once, for i < count. `scale` is a power of two,
-     * the same on every rank, that takes no sum out of float's range. `data` serves as scratch: its contents are
+    /* result[i] = (float)(the sum of all ranks' data[i]) * scale, rounded once, for i < count. `scale` is a power of
+     * two, the same on every rank, that takes no sum out of float's range. `data` serves as scratch: its contents are
      * undefined afterwards. `result` lies elsewhere and, as data, belongs to the collective until wait. ERR_FULL as
      * above. */
     bool (*all_reduce_scaled)(struct collective *self, int64_t *data, size_t count, float scale, float *result,
@@ -82,9 +83,9 @@ struct collective_table {
     /* Return when the operation and all that started before it are done. */
     bool (*wait)(struct collective *self, uint64_t handle, struct err *err);
 
-    /* End every generation up to this one within 10 ms: the owner's operations fail with ERR_ABORTED, whether waiting or
-     * not yet started. Later generations go on; UINT64_MAX leaves none. Threads of one hub share a generation, so it ends
-     * for all of them. Any thread. */
+    /* End every generation up to this one within 10 ms: the owner's operations fail with ERR_ABORTED, whether waiting
+     * or not yet started. Later generations go on; UINT64_MAX leaves none. Threads of one hub share a generation, so it
+     * ends for all of them. Any thread. */
     void (*abort)(struct collective *self, uint64_t generation);
 
     void (*close)(struct collective *self);

@@ -25,8 +25,8 @@ struct inputs_of {
 struct decode_table {
     struct inputs *(*inputs_open)(struct backend *self, const struct inputs_of *of, struct err *err);
     void (*inputs_close)(struct backend *self, struct inputs *inputs);
-    /* The input's part for `count` tokens: returns rows [.., G], valid until the next call; row slot[n] is W_ih x + b of
-     * token[n]. NULL after a failure. */
+    /* The input's part for `count` tokens: returns rows [.., G], valid until the next call; row slot[n] is W_ih x + b
+     * of token[n]. NULL after a failure. */
     const float *(*inputs_rows)(struct backend *self, struct inputs *inputs, const int32_t *token, int count,
                                 int32_t *slot);
 

@@ -9,9 +9,9 @@
  *
  *   log(1 + f) = log(1 + s) - log(1 - s) = 2 s + s R(s^2) = f - f^2/2 + s (f^2/2 + R(s^2))
  *
- * where R(z) = 2/3 z + 2/5 z^2 + ... is a polynomial of degree 7. Its coefficients were fitted here (Remez) for the least
- * largest error on 0 <= z <= (3 - 2 sqrt(2))^2, which is 2^-57.9. ln 2 is the sum of two doubles, and k times the first is
- * exact. The error of the whole is below 1 ulp (tests/kernels/test_natural_log.c). */
+ * where R(z) = 2/3 z + 2/5 z^2 + ... is a polynomial of degree 7. Its coefficients were fitted here (Remez) for the
+ * least largest error on 0 <= z <= (3 - 2 sqrt(2))^2, which is 2^-57.9. ln 2 is the sum of two doubles, and k times the
+ * first is exact. The error of the whole is below 1 ulp (tests/kernels/test_natural_log.c). */
 #ifndef LSTMQ_KERNELS_NATURAL_LOG_H
 #define LSTMQ_KERNELS_NATURAL_LOG_H
 

@@ -1,7 +1,7 @@
 /* sharing.h - how operations share their work among threads, counted for `lstmq bench`.
  *
- * An operation starts jobs, a job is cut into parts, and a thread takes part after part. The counts describe the cut. So
- * a team with more threads than this machine has cores shows how it would share its work on a machine that has them:
+ * An operation starts jobs, a job is cut into parts, and a thread takes part after part. The counts describe the cut.
+ * So a team with more threads than this machine has cores shows how it would share its work on a machine that has them:
  * other programs do not change the processor time of a part, except through the caches.
  *
  * Plain memory of the thread that calls the operations. */

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "elements travel as they lie in memory: little-endian"
+#error "elements are sent as they are in memory: little-endian"
 #endif
 
 /* At any address. */
@@ -24,8 +24,8 @@ size_t element_size_sent(enum collective_element element, bool complete)
     return element == ELEMENT_F32_BF16 ? sizeof(uint16_t) : element_size(element);
 }
 
-/* Between int64 and float only AVX-512 can vectorise. A level, since a processor by name leaves out its successors. */
-/* Which clone it is, is chosen before ThreadSanitizer can watch the choice. */
+/* Only AVX-512 converts vectors between int64 and float. The target is a level, because the name of a processor would
+ * exclude its successors. The clone is chosen before ThreadSanitizer is ready, so under it there are no clones. */
 #if defined(__x86_64__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__) && !defined(__SANITIZE_THREAD__)
 #define WIDE __attribute__((target_clones("arch=x86-64-v4", "default")))
 #else
@@ -38,7 +38,7 @@ static void element_add_f32(float *restrict to, const float_sent *restrict from,
         to[i] += from[i];
 }
 
-/* Unsigned, so that a sum beyond the range wraps as the header says. */
+/* Unsigned, so that a sum beyond the range wraps, as collective.h says. */
 static void element_add_i64(int64_t *restrict to, const int64_sent *restrict from, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -84,25 +84,25 @@ void element_add_sent(enum collective_element element, void *to, const void *sen
         element_add(element, to, sent, count);
 }
 
-WIDE static void element_fold_sent(float *restrict to, const int64_t *restrict sum, const int64_sent *restrict sent,
-                                   float scale, size_t count)
+WIDE static void element_scale_sent(float *restrict to, const int64_t *restrict sum, const int64_sent *restrict sent,
+                                    float scale, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         to[i] = (float)(int64_t)((uint64_t)sum[i] + (uint64_t)sent[i]) * scale;
 }
 
-WIDE static void element_fold_own(float *restrict to, const int64_t *restrict sum, float scale, size_t count)
+WIDE static void element_scale_own(float *restrict to, const int64_t *restrict sum, float scale, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         to[i] = (float)sum[i] * scale;
 }
 
-void element_fold(float *floats, const int64_t *sum, const void *sent, float scale, size_t count)
+void element_scale(float *floats, const int64_t *sum, const void *sent, float scale, size_t count)
 {
     if (sent != NULL)
-        element_fold_sent(floats, sum, sent, scale, count);
+        element_scale_sent(floats, sum, sent, scale, count);
     else
-        element_fold_own(floats, sum, scale, count);
+        element_scale_own(floats, sum, scale, count);
 }
 
 void element_round(void *to, const float *from, size_t count)

@@ -1,13 +1,13 @@
 /* local.c - ranks that are threads of one process: they add in one another's memory.
  *
- * The threads of a generation share a group, which the hub keeps. An operation is done when its owner waits for it: it
- * shows its memory to the group and arrives at a meeting; when all have arrived each adds up one slice over all the
- * memories, rank by rank, and writes it back into all; after a second meeting it is done. So the memory of a rank is
- * touched by others only between its two meetings.
+ * The threads of a generation share a group, which the hub keeps. An operation runs when its owner waits for it. The
+ * owner publishes its memory to the group and arrives at a meeting. When all have arrived, each rank adds up one slice
+ * over all memories, rank by rank, and writes it back into all. After a second meeting the operation is done. So others
+ * touch a rank's memory only between its two meetings.
  *
- * A rank that gives up (aborted, out of patience) ends the group, and then waits until those who are adding have come
- * out, which is soon, since they look up after each block; afterwards nobody touches its memory again. Whoever waits
- * does so awake for a moment, since all arrive at about the same time, and then asleep. */
+ * A rank that stops (abort, timeout) ends the group. It then waits until the ranks that are adding have left, which is
+ * soon, because they check after each block; then no rank touches its memory again. A waiting rank spins for a moment
+ * first, since all arrive at about the same time, and then sleeps. */
 #include "worker/collective/local.h"
 
 #include "proto/base/clock.h"
@@ -24,13 +24,13 @@
 
 enum { SPIN_NS = 20 * 1000, BLOCK_BYTES = 32 * 1024, KIND_BYTES = -1 };
 
-/* What a rank brings to an operation. */
+/* A rank's arguments of an operation. */
 struct brought {
     int kind; /* enum collective_element, or KIND_BYTES                     */
     uint32_t root;
     uint8_t *data;
     size_t count;
-    float *result; /* of a fold; else NULL                                       */
+    float *result; /* of all_reduce_scaled; else NULL                                       */
     float scale;
 };
 
@@ -38,16 +38,16 @@ struct group {
     struct group *next; /* in the hub                                                         */
     uint64_t generation;
     uint32_t size, joined, left;
-    struct brought *brought;  /* [size], each written by its rank before it arrives                     */
+    struct brought *brought;  /* [size] each written by its rank before it arrives                     */
     bool *present;            /* [size] ranks that joined                                                  */
-    uint32_t inside;          /* ranks that touch others' memory                                       */
-    _Atomic uint64_t arrived; /* at all meetings so far: the m-th is complete at m * size             */
-    atomic_bool over;         /* ended: nobody goes inside any more                                  */
+    uint32_t inside;          /* ranks that may touch other ranks' memory                                       */
+    _Atomic uint64_t arrived; /* at all meetings so far: meeting m is complete at m size             */
+    atomic_bool over;         /* ended: no rank enters any more                                  */
 };
 
 struct local_hub {
-    pthread_mutex_t lock; /* over groups, and all in them that is not atomic but `brought`        */
-    pthread_cond_t moved; /* a meeting is complete, a group is over, a rank came out                */
+    pthread_mutex_t lock; /* guards the groups and all their fields, except the atomic ones and `brought`        */
+    pthread_cond_t moved; /* a meeting is complete, a group is over, or a rank has left                */
     struct group *groups;
     uint64_t over; /* generations below this one were aborted                                       */
 };
@@ -56,11 +56,11 @@ struct local {
     struct collective base;
     struct local_hub *hub;
     struct group *group; /* NULL = not connected                                                  */
-    uint64_t generation; /* that was listened for                                              */
+    uint64_t generation; /* of the last listen                                              */
     bool listened;
     uint32_t rank;
     int64_t timeout_ms;
-    uint64_t meetings; /* arrived at, in this group                                             */
+    uint64_t meetings; /* that this rank arrived at in this group                                             */
     uint64_t done, started;
     struct brought operations[COLLECTIVE_OPERATIONS]; /* by handle modulo length                */
     struct err failure;
@@ -122,7 +122,7 @@ static struct group *local_new_group(const struct collective_group *about)
     return NULL;
 }
 
-/* The group of a generation, made by whoever comes first. Under the hub's lock. */
+/* The group of a generation; the first rank makes it. Under the hub's lock. */
 static struct group *local_find_group(struct local_hub *hub, const struct collective_group *about, struct err *err)
 {
     struct group *group = hub->groups;
@@ -176,7 +176,7 @@ static bool local_spin(const struct group *group, uint64_t meeting)
     return false;
 }
 
-/* Wait until the hub moves. False and err when patience ends. Under the lock. */
+/* Wait until something in the hub changes. False and err at the timeout. Under the lock. */
 static bool local_sleep(struct local *local, const struct timespec *end, struct err *err)
 {
     struct local_hub *hub = local->hub;
@@ -185,10 +185,10 @@ static bool local_sleep(struct local *local, const struct timespec *end, struct 
         return true;
     }
     return pthread_cond_timedwait(&hub->moved, &hub->lock, end) != ETIMEDOUT ||
-           err_set(err, ERR_FAILED, "a rank did not come within %" PRId64 " ms", local->timeout_ms);
+           err_set(err, ERR_FAILED, "a rank did not start the operation within %" PRId64 " ms", local->timeout_ms);
 }
 
-/* Arrive at the next meeting and wait for all. What a rank wrote before is seen by all after. */
+/* Arrive at the next meeting and wait for all ranks. All of them see what each rank wrote before. */
 static bool local_meet(struct local *local, struct err *err)
 {
     struct local_hub *hub = local->hub;
@@ -212,7 +212,7 @@ static bool local_meet(struct local *local, struct err *err)
 
 /* ---- adding ---- */
 
-/* Between local_enter and local_leave others' memory may be touched. */
+/* Between local_enter and local_leave a rank may touch other ranks' memory. */
 static bool local_enter(struct local *local, struct err *err)
 {
     struct group *group = local->group;
@@ -231,7 +231,7 @@ static void local_leave(struct local *local)
     pthread_mutex_unlock(&local->hub->lock);
 }
 
-/* All ranks see the same, so all refuse. */
+/* All ranks compare the same arguments, so all refuse. */
 static bool local_agree(const struct group *group, struct err *err)
 {
     const struct brought *first = group->brought;
@@ -239,7 +239,7 @@ static bool local_agree(const struct group *group, struct err *err)
         const struct brought *other = &group->brought[rank];
         if (other->kind != first->kind || other->count != first->count || other->root != first->root)
             return err_set(err, ERR_PROTOCOL,
-                           "rank %u is at an operation of kind %d with %zu elements, rank 0 at one of kind %d with %zu",
+                           "rank %u started an operation of kind %d with %zu elements, rank 0 one of kind %d with %zu",
                            rank, other->kind, other->count, first->kind, first->count);
     }
     return true;
@@ -254,8 +254,8 @@ static void local_add_block(const struct group *group, size_t begin, size_t end)
     for (uint32_t rank = 1; rank < group->size; rank++)
         element_add(element, first->data + offset, group->brought[rank].data + offset, end - begin);
     if (element == ELEMENT_I64_F32) {
-        element_fold(first->result + begin, (const int64_t *)(const void *)(first->data + offset), NULL, first->scale,
-                     end - begin);
+        element_scale(first->result + begin, (const int64_t *)(const void *)(first->data + offset), NULL, first->scale,
+                      end - begin);
         for (uint32_t rank = 1; rank < group->size; rank++)
             memcpy(group->brought[rank].result + begin, first->result + begin, (end - begin) * sizeof(float));
         return;
@@ -271,7 +271,7 @@ static void local_copy_block(const struct group *group, uint32_t to, size_t begi
         memcpy(group->brought[to].data + begin, root->data + begin, end - begin);
 }
 
-/* This rank's part: of a sum its slice in all memories, of a copy all in its own. */
+/* This rank's part: of a sum, its slice in all memories; of a copy, everything in its own memory. */
 static bool local_do_part(struct local *local, struct err *err)
 {
     const struct group *group = local->group;
@@ -298,8 +298,8 @@ static bool local_operate(struct local *local, const struct brought *operation, 
     struct group *group = local->group;
     if (group->size == 1) {
         if (operation->kind == ELEMENT_I64_F32)
-            element_fold(operation->result, (const int64_t *)(const void *)operation->data, NULL, operation->scale,
-                         operation->count);
+            element_scale(operation->result, (const int64_t *)(const void *)operation->data, NULL, operation->scale,
+                          operation->count);
         return !atomic_load(&group->over) || local_over(local, err);
     }
     group->brought[local->rank] = *operation;
@@ -312,7 +312,7 @@ static bool local_operate(struct local *local, const struct brought *operation, 
 
 /* ---- the end of a generation ---- */
 
-/* End the group, for all, and wait until nobody touches this rank's memory. */
+/* End the group for all ranks, and wait until no rank touches this one's memory. */
 static void local_end_group(struct local *local)
 {
     struct local_hub *hub = local->hub;
@@ -371,10 +371,11 @@ static bool local_connect(struct collective *self, const struct collective_group
 {
     struct local *local = local_of(self);
     if (!local->listened || about->generation != local->generation)
-        return err_set(err, ERR_PROTOCOL, "the peers of generation %" PRIu64 " came, which nobody listens for",
+        return err_set(err, ERR_PROTOCOL,
+                       "received the peers of generation %" PRIu64 ", which this rank does not listen for",
                        about->generation);
     if (about->size < 1 || about->size > COLLECTIVE_RANKS_MOST || about->rank >= about->size)
-        return err_set(err, ERR_PROTOCOL, "rank %u of %u cannot be", about->rank, about->size);
+        return err_set(err, ERR_PROTOCOL, "there is no rank %u of %u", about->rank, about->size);
     local->listened = false;
     local->rank = about->rank;
     local->timeout_ms = about->timeout_ms;
@@ -410,7 +411,7 @@ static bool local_all_reduce(struct collective *self, enum collective_element el
 {
     struct brought operation = {.kind = (int)element, .data = data, .count = count};
     if (element == ELEMENT_I64_F32)
-        return err_set(err, ERR_PROTOCOL, "integers that become floats are folded");
+        return err_set(err, ERR_PROTOCOL, "int64 sums that become floats are for all_reduce_scaled");
     return local_start(local_of(self), &operation, handle, err);
 }
 

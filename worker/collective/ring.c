@@ -1,9 +1,9 @@
-/* ring.c - the ring's life: its sockets, its operations from start to wait, and how they are ended.
+/* ring.c - the ring's life: its sockets, its operations from start to wait, and how they end.
  *
- * Each rank binds a PULL socket, where its predecessor comes in, and connects a PUSH socket to its successor; both are
- * new for each generation. Work is done in the owner's calls; in between ZeroMQ's thread goes on reading and writing.
- * Frames are lent to ZeroMQ, not copied, so memory is given back to the caller only when all have come back: at once
- * after the sockets were closed without lingering. */
+ * Each rank binds a PULL socket, where its predecessor connects, and connects a PUSH socket to its successor. Both are
+ * new for each generation. The owner's calls do the work; between them ZeroMQ's thread goes on reading and writing.
+ * Frames are lent to ZeroMQ, not copied. So the caller gets its memory back only when all frames have come back, which
+ * is at once after the sockets are closed without lingering. */
 #include "worker/collective/ring.h"
 #include "worker/collective/ring_parts.h"
 
@@ -24,19 +24,19 @@
 #include <zmq.h>
 
 enum {
-    /* Messages that may wait at a receiver: a few, so that its predecessor is not held up by its pauses, and no more,
-     * since they are copies. Waiting to be sent they cost nothing, so a whole step may. */
+    /* Messages that may wait at a receiver: a few, so that its pauses do not delay its predecessor; no more, because
+     * each is a copy. Messages that wait to be sent cost nothing, so a whole step may wait. */
     QUEUE_RECEIVED = 8,
     QUEUE_SENT = 256,
-    /* What CURVE adds to a frame, and more. */
+    /* More than CURVE adds to a frame. */
     FRAME_MORE = 128,
-    /* For the last frames of a generation that ended well, which encryption may still hold. */
+    /* For the last frames of a generation that ended well, which the encryption may still hold. */
     LINGER_MS = 1000,
-    /* Connections that wait to be accepted: many strangers at once keep the predecessor waiting no longer than one. */
+    /* Connections that wait to be accepted: many strangers at once delay the predecessor no longer than one. */
     BACKLOG = 1024,
-    /* Everyone listens before anyone connects, so that a first attempt fails only where connections are short. */
+    /* All ranks listen before any connects, so a first attempt fails only where connections are scarce. */
     RECONNECT_MS = 20,
-    /* The socket of the generation before gives its port back in ZeroMQ's own time, soon after it was closed. */
+    /* ZeroMQ gives back the port of the generation before some time after its socket was closed. */
     BIND_EVERY_MS = 5,
     BIND_MS = 2000,
 };
@@ -51,7 +51,7 @@ static struct ring *ring_of(struct collective *self)
 void ring_ring(struct ring *ring)
 {
     uint64_t one = 1;
-    /* Fails only where the count is full, which wakes as well. */
+    /* Fails only when the count is full, and then the owner is awake. */
     ssize_t written = write(ring->bell, &one, sizeof one);
     (void)written;
 }
@@ -63,7 +63,7 @@ static void ring_silence(struct ring *ring)
     (void)size;
 }
 
-/* The frames of an operation that have not come back. From here on the bell is rung when they have. */
+/* Lent frames of an operation. From here on the bell rings when they have come back. */
 static unsigned ring_lent(struct ring *ring, const struct ring_operation *operation)
 {
     pthread_mutex_lock(&ring->lock);
@@ -109,7 +109,7 @@ static void ring_end(struct ring *ring)
     ring->size = 0;
 }
 
-/* Whatever fails ends the generation. Returns false. */
+/* Every failure ends the generation. Returns false. */
 static bool ring_fail(struct ring *ring, struct err *err)
 {
     ring->failure = *err;
@@ -139,13 +139,13 @@ static bool ring_zmq_error(struct err *err, const char *what, const char *endpoi
     return err_set(err, ERR_IO, "cannot %s %s: %s", what, endpoint, zmq_strerror(zmq_errno()));
 }
 
-/* Options that every socket of a ring has, then its own limit of messages. */
+/* The options of every socket of a ring, and this socket's limit of messages. */
 static bool ring_set(void *socket, const char *endpoint, int queue_option, int queue)
 {
     int linger = 0, ipv6 = strchr(endpoint, '[') != NULL, reconnect = RECONNECT_MS;
-    /* A neighbour that is not connected is no place for frames: without this they would wait for it, lent. */
+    /* Queue for a connected neighbour only: otherwise lent frames would wait for one that never connects. */
     int immediate = 1;
-    /* A larger frame ends the connection before it is read. */
+    /* libzmq ends the connection before it reads a larger frame. */
     int64_t most = RING_CHUNK + FRAME_MORE;
     int handshake = MONITOR_HANDSHAKE_MS;
     return zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof linger) == 0 &&
@@ -157,8 +157,8 @@ static bool ring_set(void *socket, const char *endpoint, int queue_option, int q
            zmq_setsockopt(socket, queue_option, &queue, sizeof queue) == 0;
 }
 
-/* Ready to bind: whoever connects is asked for its key. A local socket can be watched only by number of connections, so it
- * lets in the user's own processes alone, who could as well end this one. */
+/* Before bind: peers that connect must prove their key. The watch can only count the connections of a local socket,
+ * so that accepts the user's own processes alone, which could end this one anyway. */
 static bool ring_set_server(struct ring *ring, const char *place, struct err *err)
 {
     const int backlog = BACKLOG;
@@ -175,7 +175,7 @@ static bool ring_set_server(struct ring *ring, const char *place, struct err *er
     return ring->watch == NULL || watch_socket(ring->watch, ring->from, err);
 }
 
-/* Ready to connect to the successor, and to nobody who only says so. */
+/* Before connect: the successor must prove its key. */
 static bool ring_set_client(struct ring *ring, const struct collective_group *group, const char *endpoint,
                             struct err *err)
 {
@@ -191,7 +191,7 @@ static bool ring_set_client(struct ring *ring, const struct collective_group *gr
     return curve_set_client(ring->to, ring->keys, group->public_keys[successor], err);
 }
 
-/* Bind the place that others are told. A port that is still this rank's own, of the generation before, is waited for. */
+/* Bind the endpoint for the other ranks. Wait for a port that the generation before still holds. */
 static bool ring_bind(struct ring *ring, const char *place, struct err *err)
 {
     int64_t until = clock_ms() + BIND_MS;
@@ -219,7 +219,7 @@ static bool ring_listen(struct collective *self, uint64_t generation, char endpo
     ring->generation = generation;
     ring->neighbour = -1;
     ring_endpoint_fill(ring->bind, ring, generation, place, sizeof place);
-    /* Frames under keys say whose they are; what lies in memory could be anybody's of this user. */
+    /* Encrypted frames prove their sender; shared memory could be written by any process of this user. */
     if (strcmp(ring->bind, "ipc://@") == 0 && ring->keys == NULL)
         ring->here = ring_memory_new(place, sizeof place);
     ring->from = zmq_socket(ring->zmq_context, ZMQ_PULL);
@@ -234,10 +234,11 @@ static bool ring_listen(struct collective *self, uint64_t generation, char endpo
 static bool ring_check_group(const struct ring *ring, const struct collective_group *group, struct err *err)
 {
     if (ring->from == NULL || group->generation != ring->generation)
-        return err_set(err, ERR_PROTOCOL, "the peers of generation %" PRIu64 " came, which nobody listens for",
+        return err_set(err, ERR_PROTOCOL,
+                       "received the peers of generation %" PRIu64 ", which this rank does not listen for",
                        group->generation);
     if (group->size < 1 || group->size > COLLECTIVE_RANKS_MOST || group->rank >= group->size)
-        return err_set(err, ERR_PROTOCOL, "rank %u of %u cannot be", group->rank, group->size);
+        return err_set(err, ERR_PROTOCOL, "there is no rank %u of %u", group->rank, group->size);
     return true;
 }
 
@@ -274,7 +275,7 @@ static bool ring_connect(struct collective *self, const struct collective_group 
 
 /* ---- operations ---- */
 
-/* Where bf16 waits to be sent: the first memory that is free, grown where it is too small. */
+/* Memory for bf16 until it is sent: the first unused one, enlarged where it is too small. */
 static struct ring_scratch *ring_scratch_take(struct ring *ring, size_t bytes, struct err *err)
 {
     struct ring_scratch *scratch = ring->scratch;
@@ -293,7 +294,7 @@ static struct ring_scratch *ring_scratch_take(struct ring *ring, size_t bytes, s
     return scratch;
 }
 
-/* Operations whose data went and came, and whose frames are back, are done. */
+/* An operation is done when its data was sent and received and its frames are back. */
 static void ring_finish(struct ring *ring)
 {
     while (ring->done < ring->started) {
@@ -306,7 +307,7 @@ static void ring_finish(struct ring *ring)
     }
 }
 
-/* All that can be done without waiting. */
+/* Do everything that is possible without waiting. */
 static bool ring_progress(struct ring *ring, struct err *err)
 {
     for (bool moved = true; moved;)
@@ -316,7 +317,7 @@ static bool ring_progress(struct ring *ring, struct err *err)
     return true;
 }
 
-/* Room for an operation, or NULL and err. */
+/* An unused operation, or NULL and err. */
 static struct ring_operation *ring_operation_take(struct ring *ring, void *data, size_t count, struct err *err)
 {
     if (ring->failure.code != ERR_NONE) {
@@ -351,7 +352,7 @@ static bool ring_all_reduce(struct collective *self, enum collective_element ele
     if (operation == NULL)
         return false;
     if (element == ELEMENT_I64_F32)
-        return err_set(err, ERR_PROTOCOL, "integers that become floats are folded");
+        return err_set(err, ERR_PROTOCOL, "int64 sums that become floats are for all_reduce_scaled");
     operation->kind = (uint8_t)element;
     size_t sent = element_size_sent(element, true);
     if (sent != element_size(element) && ring->size > 1) {
@@ -374,7 +375,7 @@ static bool ring_all_reduce_scaled(struct collective *self, int64_t *data, size_
     operation->result = result;
     operation->scale = scale;
     if (ring->size == 1)
-        element_fold(result, data, NULL, scale, count);
+        element_scale(result, data, NULL, scale, count);
     ring_flow_all_reduce(operation);
     return ring_start(ring, handle, err);
 }
@@ -394,8 +395,8 @@ static bool ring_broadcast(struct collective *self, void *data, size_t bytes, ui
 
 /* ---- waiting ---- */
 
-/* Milliseconds until patience ends; -1 = never. */
-static bool ring_patience(struct ring *ring, long *left, struct err *err)
+/* Milliseconds until the timeout; -1 = none. */
+static bool ring_time_left(struct ring *ring, long *left, struct err *err)
 {
     bool broken = ring_line_is_broken(ring);
     int64_t timeout_ms = ring->timeout_ms;
@@ -411,11 +412,11 @@ static bool ring_patience(struct ring *ring, long *left, struct err *err)
                                 timeout_ms, broken ? ", since a connection between them broke" : "");
 }
 
-/* Sleep until something may have changed. What ring_finish last saw lent rings the bell. */
+/* Sleep until something may have changed. Frames that ring_finish saw lent ring the bell. */
 static bool ring_sleep(struct ring *ring, struct err *err)
 {
     long left;
-    if (!ring_patience(ring, &left, err))
+    if (!ring_time_left(ring, &left, err))
         return false;
     zmq_pollitem_t items[] = {
         {.fd = ring->bell, .events = ZMQ_POLLIN},
@@ -475,7 +476,7 @@ static const struct collective_table ring_table = {
     .close = ring_close,
 };
 
-/* Others must be able to connect to what listen says. */
+/* Other hosts must be able to connect to the endpoint. */
 static bool ring_check_bind(const char *bind, struct err *err)
 {
     if (strlen(bind) + 8 > COLLECTIVE_ENDPOINT)
@@ -492,7 +493,7 @@ struct collective *ring_open(const struct ring_options *options, struct err *err
     if (!ring_check_bind(options->bind, err))
         return NULL;
     if (options->keys != NULL && options->zap == NULL) {
-        err_set(err, ERR_USAGE, "a ring with keys needs somebody who checks those of others");
+        err_set(err, ERR_USAGE, "a ring with keys needs a handler that checks other ranks' keys");
         return NULL;
     }
     struct ring *ring = calloc(1, sizeof *ring);

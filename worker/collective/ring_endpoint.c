@@ -18,7 +18,7 @@ enum { CIRCLE = 96, BOOT = 8, CIRCLE_FIELDS = 3 };
 
 static const char ring_endpoint_local[] = "ipc://@lstmq-ring-";
 
-/* How a place begins that can be reached from here. What cannot be read of the machine counts as the same everywhere. */
+/* How an endpoint begins that can be reached from here. What cannot be read of the machine counts as equal. */
 static void ring_endpoint_circle(char text[CIRCLE])
 {
     char boot[BOOT + 1] = "";
@@ -51,14 +51,14 @@ void ring_endpoint_fill(const char *bind, const void *ring, uint64_t generation,
     }
 }
 
-/* ---- who can reach whom ---- */
+/* ---- reachability ---- */
 
 static bool ring_endpoint_is_local(const char *endpoint)
 {
     return strncmp(endpoint, ring_endpoint_local, sizeof ring_endpoint_local - 1) == 0;
 }
 
-/* The first `fields` fields after the beginning of both places are the same. */
+/* Whether the first `fields` fields after the common beginning are equal. */
 static bool ring_endpoint_same(const char *one, const char *other, int fields)
 {
     for (one += sizeof ring_endpoint_local - 1, other += sizeof ring_endpoint_local - 1;
@@ -67,7 +67,7 @@ static bool ring_endpoint_same(const char *one, const char *other, int fields)
     return fields == 0;
 }
 
-/* The address of a place at tcp://, where it is a number. */
+/* The address of a tcp:// endpoint, if it is numeric. */
 static bool ring_endpoint_address(const char *endpoint, struct sockaddr_storage *address)
 {
     char host[COLLECTIVE_ENDPOINT];
@@ -85,7 +85,7 @@ static bool ring_endpoint_address(const char *endpoint, struct sockaddr_storage 
     return true;
 }
 
-/* Where an IP address lies in a socket's; NULL = there is none. */
+/* The IP address within a socket address; NULL = no IP address. */
 static const void *ring_endpoint_bytes(const struct sockaddr *address, size_t *size)
 {
     const struct sockaddr_in *four = (const void *)address;
@@ -104,7 +104,7 @@ static bool ring_endpoint_is_loopback(const struct sockaddr *address)
            (size == 4 ? bytes[0] == 127 : IN6_IS_ADDR_LOOPBACK((const struct in6_addr *)(const void *)bytes));
 }
 
-/* It is that of another machine or network namespace, as far as one can know. */
+/* Whether it belongs to another machine or network namespace, as far as this process can know. */
 static bool ring_endpoint_is_elsewhere(const char *endpoint)
 {
     struct sockaddr_storage address = {0};
@@ -122,7 +122,7 @@ static bool ring_endpoint_is_elsewhere(const char *endpoint)
     return !here;
 }
 
-/* A local socket `place` is out of reach for who is at `from`, and its owner knows that. */
+/* Whether the rank at `from` cannot reach the local socket `place`, and the owner of `place` knows that. */
 static bool ring_endpoint_knows_apart(const char *place, const char *from, const char *circle)
 {
     struct sockaddr_storage address;
@@ -132,7 +132,7 @@ static bool ring_endpoint_knows_apart(const char *place, const char *from, const
            !ring_endpoint_is_loopback((struct sockaddr *)&address);
 }
 
-/* This rank's local socket is out of reach for `older`, which was here before. */
+/* Whether `older`, which joined before, cannot reach this rank's local socket. */
 static bool ring_endpoint_is_apart(const char *own, const char *older)
 {
     return ring_endpoint_is_local(older) ? !ring_endpoint_same(own, older, CIRCLE_FIELDS)
@@ -150,16 +150,14 @@ bool ring_endpoint_check(const char *const *endpoints, uint32_t rank, uint32_t s
     for (uint32_t older = 0; older < rank && ring_endpoint_is_local(own); older++)
         if (ring_endpoint_is_apart(own, endpoints[older]))
             return err_set(err, ERR_USAGE,
-                           "this worker, of rank %u, reaches the coordinator by loopback, so that only workers of its "
-                           "user, machine and network namespace can reach it, and rank %u, which was here before, is "
-                           "none: %s",
+                           "this worker (rank %u) reaches the coordinator by loopback, so only workers of its user, "
+                           "machine and network namespace can reach it; rank %u, which joined before, is elsewhere: %s",
                            rank, older, ring_endpoint_mend);
     if (!ring_endpoint_is_local(next) || ring_endpoint_same(next, circle, CIRCLE_FIELDS) ||
         (successor > rank && ring_endpoint_knows_apart(next, own, circle)))
         return true;
-    return err_set(
-        err, ERR_USAGE,
-        "rank %u can only be reached by workers of its user, machine and network namespace, since it reaches "
-        "the coordinator by loopback: %s",
-        successor, ring_endpoint_mend);
+    return err_set(err, ERR_USAGE,
+                   "only workers of its user, machine and network namespace can reach rank %u, because it reaches the "
+                   "coordinator by loopback: %s",
+                   successor, ring_endpoint_mend);
 }

@@ -1,4 +1,5 @@
-/* ring_flow.c - the way of the data: which chunk goes and comes next, and what is done with it. See ring.h. */
+/* ring_flow.c - the flow of the data: which chunk is sent and received next, and what is done with it. See
+ * ring_parts.h. */
 #include "worker/collective/ring_parts.h"
 
 #include "proto/base/clock.h"
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <zmq.h>
 
-/* A segment begins at a multiple of this many elements, for the loops' sake. */
+/* A segment begins at a multiple of this many elements, so that loops run over whole vectors. */
 enum { ALIGN = 64 };
 
 /* Elements [begin, begin + count). */
@@ -25,7 +26,7 @@ static size_t ring_flow_less(size_t a, size_t b)
 
 /* ---- steps, segments, chunks ---- */
 
-/* For size - 1 steps segments are added to, then they are complete. */
+/* After size - 1 steps of adding, segments are complete. */
 static bool ring_flow_is_complete(const struct ring_operation *operation, uint32_t step)
 {
     return step + 1 >= operation->ring->size;
@@ -43,7 +44,7 @@ static size_t ring_flow_size(const struct ring_operation *operation)
     return operation->all_reduce ? element_size((enum collective_element)operation->kind) : 1;
 }
 
-/* What a step is about; at step s a rank receives what it sends at s + 1. */
+/* The segment of a step. At step s a rank receives what it sends at s + 1. */
 static struct piece ring_flow_segment(const struct ring_operation *operation, uint32_t step, bool receive)
 {
     const struct ring *ring = operation->ring;
@@ -59,13 +60,13 @@ static struct piece ring_flow_segment(const struct ring_operation *operation, ui
 static struct piece ring_flow_chunk(const struct ring_operation *operation, struct ring_position place, bool receive)
 {
     struct piece segment = ring_flow_segment(operation, place.step, receive);
-    /* As many elements whether complete or not, since a chunk goes on when it has come. */
+    /* The same number of elements whether complete or not, because a received chunk is sent on. */
     size_t most = RING_CHUNK / ring_flow_size_sent(operation, 0);
     size_t offset = ring_flow_less(segment.count, place.chunk * most);
     return (struct piece){segment.begin + offset, ring_flow_less(segment.count - offset, most)};
 }
 
-/* Go on to the next chunk that has elements, from `place` on. */
+/* Move `place` to the next chunk that has elements. */
 static void ring_flow_settle(const struct ring_operation *operation, struct ring_position *place, uint32_t end,
                              bool receive)
 {
@@ -107,7 +108,7 @@ bool ring_flow_done(const struct ring_operation *operation)
     return operation->send.step == operation->send_end && operation->receive.step == operation->receive_end;
 }
 
-/* Whether the chunk to send next is here: that of step 0 is the rank's own, a later one came the step before. */
+/* Whether the chunk to send next is here: in step 0 it is the rank's own, later it arrived in the step before. */
 static bool ring_flow_here(const struct ring_operation *operation)
 {
     struct ring_position send = operation->send, receive = operation->receive;
@@ -115,7 +116,7 @@ static bool ring_flow_here(const struct ring_operation *operation)
                                                (receive.step + 1 == send.step && receive.chunk > send.chunk));
 }
 
-/* The operation whose turn it is: neighbours send and receive in order. NULL = none. */
+/* The operation to send for: neighbours send and receive in order. NULL = none. */
 static struct ring_operation *ring_flow_sending(struct ring *ring)
 {
     if (ring->cut)
@@ -150,8 +151,8 @@ bool ring_flow_may_receive(struct ring *ring)
 
 /* ---- sending ---- */
 
-/* A frame comes back, in whatever thread of ZeroMQ's. The owner looks at `lent` under the lock, so the ring still
- * stands until this has unlocked. */
+/* ZeroMQ returns a frame, on a thread of its own. The owner reads `lent` under the lock, so the ring exists until
+ * this function has unlocked. */
 static void ring_flow_return(void *data, void *hint)
 {
     (void)data;
@@ -163,7 +164,7 @@ static void ring_flow_return(void *data, void *hint)
     pthread_mutex_unlock(&ring->lock);
 }
 
-/* Where the elements lie as they are sent. */
+/* The elements to send. */
 static uint8_t *ring_flow_sent_from(const struct ring_operation *operation, struct piece chunk)
 {
     uint8_t *data = operation->data + chunk.begin * ring_flow_size(operation);
@@ -179,8 +180,8 @@ static uint8_t *ring_flow_sent_from(const struct ring_operation *operation, stru
     return rounded;
 }
 
-/* A message of `bytes` at `data`, which is lent to ZeroMQ rather than copied wherever nobody else would read it. False
- * where there is no memory for it: there is no message then. */
+/* A message of `bytes` at `data`. It is lent to ZeroMQ, unless another thread would read it: then it is copied.
+ * False: no memory, and no message. */
 static bool ring_flow_lend(struct ring_operation *operation, zmq_msg_t *message, uint8_t *data, size_t bytes)
 {
     struct ring *ring = operation->ring;
@@ -198,7 +199,7 @@ static bool ring_flow_lend(struct ring_operation *operation, zmq_msg_t *message,
     return true;
 }
 
-/* The second frame: the elements, or the number of the tray into which they were put. False as above. */
+/* The second frame: the elements, or the number of their tray. False as above. */
 static bool ring_flow_fill(struct ring_operation *operation, zmq_msg_t *message, uint8_t *elements, size_t bytes)
 {
     struct ring_memory *there = operation->ring->there;
@@ -258,7 +259,7 @@ enum { HEAD, BODY, PARTS };
 /* Ends in ring_flow_drop. */
 struct arrival {
     zmq_msg_t part[PARTS];
-    const void *elements; /* in the body, or in the tray of which it is the number  */
+    const void *elements; /* in the body, or in the tray whose number it is  */
     size_t count;         /* frames of the message; only the first two are kept     */
     struct route from;    /* the connection, and the message's bytes on it          */
 };
@@ -288,7 +289,7 @@ static bool ring_flow_take(struct ring *ring, struct arrival *arrival)
     return whole;
 }
 
-/* Of an earlier generation, or, where keys are used, from somebody who is not the predecessor. */
+/* Whether it is of an earlier generation or, with keys, not from the predecessor. */
 static bool ring_flow_is_stale(const struct ring *ring, struct arrival *arrival, const struct ring_frame *frame)
 {
     if (ring->predecessor[0] != '\0') {
@@ -299,7 +300,7 @@ static bool ring_flow_is_stale(const struct ring *ring, struct arrival *arrival,
     return frame->generation < ring->generation;
 }
 
-/* Where the elements of a message lie that should have so many bytes of them; NULL where it has not. */
+/* The elements of a message that must hold `bytes` bytes of them; NULL: it does not. */
 static const void *ring_flow_elements(const struct ring *ring, struct arrival *arrival, size_t bytes)
 {
     const void *body = zmq_msg_data(&arrival->part[BODY]);
@@ -310,7 +311,7 @@ static const void *ring_flow_elements(const struct ring *ring, struct arrival *a
     return tray ? ring_memory_at(ring->here, ring_tray_read(body)) : NULL;
 }
 
-/* Whether it is the one message that may come now. */
+/* Whether it is the one message that is due. */
 static bool ring_flow_check(const struct ring_operation *operation, struct arrival *arrival,
                             const struct ring_frame *frame, struct err *err)
 {
@@ -320,7 +321,7 @@ static bool ring_flow_check(const struct ring_operation *operation, struct arriv
                    ring_flow_size_sent(operation, operation->receive.step);
     if (frame->generation != ring->generation || frame->rank != predecessor)
         return err_set(err, ERR_PROTOCOL,
-                       "the ring got a frame of rank %u, generation %" PRIu64 ", in place of %u, %" PRIu64, frame->rank,
+                       "received a frame of rank %u, generation %" PRIu64 ", instead of %u, %" PRIu64, frame->rank,
                        frame->generation, predecessor, ring->generation);
     if (frame->operation != operation->number || frame->kind != operation->kind || frame->count != operation->count)
         return err_set(err, ERR_PROTOCOL,
@@ -329,16 +330,16 @@ static bool ring_flow_check(const struct ring_operation *operation, struct arriv
                        predecessor, frame->operation, frame->kind, frame->count, operation->number, operation->kind,
                        operation->count);
     if (frame->step != operation->receive.step || frame->chunk != operation->receive.chunk)
-        return err_set(err, ERR_PROTOCOL, "rank %u sent chunk %u of step %u in place of %u of %u", predecessor,
+        return err_set(err, ERR_PROTOCOL, "rank %u sent chunk %u of step %u instead of %u of %u", predecessor,
                        frame->chunk, frame->step, operation->receive.chunk, operation->receive.step);
     arrival->elements = ring_flow_elements(ring, arrival, bytes);
     if (arrival->elements == NULL)
-        return err_set(err, ERR_PROTOCOL, "rank %u sent %zu bytes in %zu frames in place of %zu in 2", predecessor,
+        return err_set(err, ERR_PROTOCOL, "rank %u sent %zu bytes in %zu frames instead of %zu in 2", predecessor,
                        zmq_msg_size(&arrival->part[BODY]), arrival->count, bytes);
     return true;
 }
 
-/* Integers are added to integers, until the sum is complete and becomes a float. */
+/* Add int64 until the sum is complete; then convert it to float once. */
 static void ring_flow_put_scaled(const struct ring_operation *operation, struct piece chunk, const void *sent)
 {
     const struct ring *ring = operation->ring;
@@ -347,12 +348,12 @@ static void ring_flow_put_scaled(const struct ring_operation *operation, struct 
     if (operation->receive.step + 2 < ring->size)
         element_add_sent(ELEMENT_I64_F32, data, sent, chunk.count);
     else if (operation->receive.step + 2 == ring->size)
-        element_fold(result, data, sent, operation->scale, chunk.count);
+        element_scale(result, data, sent, operation->scale, chunk.count);
     else
         memcpy(result, sent, chunk.count * sizeof *result);
 }
 
-/* Rounded sums: kept as they travel, so that every rank has the same. */
+/* Rounded sums: every rank keeps them as sent, so all have the same bits. */
 static void ring_flow_put_rounded(const struct ring_operation *operation, struct piece chunk, const void *sent)
 {
     const struct ring *ring = operation->ring;
@@ -382,20 +383,20 @@ static void ring_flow_put(const struct ring_operation *operation, struct piece c
         memcpy(to, sent, chunk.count * ring_flow_size(operation));
 }
 
-/* A message that begins with no line of a ring. Who is not the predecessor is cut off for it, and nothing is lost. */
+/* A message without a ring's line. Its sender is disconnected, unless it is the predecessor; nothing is lost. */
 static bool ring_flow_refuse(struct ring *ring, const struct arrival *arrival, struct err *err)
 {
     if (ring->watch == NULL || ring->copies || (arrival->from.fd >= 0 && arrival->from.fd == ring->neighbour))
-        return err_set(err, ERR_PROTOCOL, "the ring got a frame that is none of its own");
+        return err_set(err, ERR_PROTOCOL, "received a frame that does not belong to the ring");
     watch_reject(ring->watch, &arrival->from);
     return true;
 }
 
-/* The message that was due: whoever sent it is the predecessor. */
+/* The message that was due: its sender is the predecessor. */
 static void ring_flow_accept(struct ring_operation *operation, struct arrival *arrival)
 {
     struct ring *ring = operation->ring;
-    if (ring->watch != NULL) /* each time: it may have come again, and been given the same descriptor */
+    if (ring->watch != NULL) /* each time: it may have reconnected with the same descriptor */
         watch_trust(ring->watch, &arrival->from);
     ring->neighbour = arrival->from.fd;
     ring_flow_put(operation, ring_flow_chunk(operation, operation->receive, true), arrival->elements);

@@ -1,7 +1,7 @@
-/* ring_frame.h - the line that stands before every piece of data in a ring.
+/* ring_frame.h - the line before every piece of data in a ring.
  *
- * A message between neighbours is two frames: this one, of fixed size, and the elements, or, of elements that lie in memory
- * which the two share, the number of their tray (u32). Little-endian:
+ * A message between neighbours is two frames: this line, of fixed size, and the elements. Where the elements lie in
+ * shared memory, the second frame is the number of their tray (u32). Little-endian:
  *
  *   at  size  field
  *    0     3  "LQR"
@@ -13,8 +13,9 @@
  *   24     4  operation   counted from 1 in each generation; its lowest 32 bits
  *   28     4  chunk       of the step
  *
- * libzmq keeps up to 33 bytes within a message. It allocates for longer ones, and loses that memory where a neighbour goes
- * away between two frames. A receiver knows what must come next, so it makes that line and compares. Pure functions; any thread. */
+ * libzmq keeps up to 33 bytes inside a message. For longer ones it allocates, and it leaks that memory when a neighbour
+ * leaves between two frames. A receiver knows what must come next, so it makes that line and compares. Pure functions;
+ * any thread. */
 #ifndef LSTMQ_WORKER_COLLECTIVE_RING_FRAME_H
 #define LSTMQ_WORKER_COLLECTIVE_RING_FRAME_H
 
@@ -37,10 +38,10 @@ struct ring_frame {
 
 void ring_frame_write(const struct ring_frame *frame, uint8_t bytes[RING_FRAME]);
 
-/* False where the bytes are no such line. Fields are as they came: nothing is said about their range. */
+/* False: the bytes are no such line. The fields' ranges are not checked. */
 bool ring_frame_read(const void *bytes, size_t size, struct ring_frame *frame);
 
-/* What stands in the place of elements that lie in memory which neighbours share (ring_memory.h). */
+/* The second frame where the elements lie in shared memory (ring_memory.h). */
 void ring_tray_write(uint32_t tray, uint8_t bytes[RING_TRAY_NUMBER]);
 uint32_t ring_tray_read(const uint8_t bytes[RING_TRAY_NUMBER]);
 

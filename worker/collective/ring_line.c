@@ -1,12 +1,12 @@
-/* ring_line.c - whether the connections to both neighbours have stood since the generation began; see ring.h.
+/* ring_line.c - whether the connections to both neighbours held since the generation began; see ring_parts.h.
  *
- * ZeroMQ makes a connection again that has broken, and says nothing of the messages that were on their way. Where others
- * follow, they come out of their order, which is an error of its own (ring_flow.c). Where none follows, both ranks would
- * wait for ever. So a break is looked for at both ends, since one of them may not be told of it: where this rank sends, in
- * a monitor of the socket, and where it receives, in the watch.
+ * ZeroMQ reconnects silently and does not report the messages that were lost. If other messages follow, they arrive out
+ * of order, which is an error of its own (ring_flow.c). If none follows, both ranks would wait without end. So both
+ * ends look for a break, since one of them may not see it: the sending rank in a monitor of its socket, the receiving
+ * rank in the watch.
  *
- * A break alone is no error. It may have taken nothing with it; and who dies breaks connections too, which the coordinator
- * tells everyone much sooner than the ring loses its patience over it. */
+ * A break alone is no error: it may have lost nothing. A dying rank breaks connections too, but the coordinator reports
+ * that long before the ring's time limit. */
 #include "worker/collective/ring_parts.h"
 
 #include "proto/base/clock.h"
@@ -30,8 +30,8 @@ void ring_line_close(struct ring *ring)
     monitor_pair_close(ring->to, &ring->line);
 }
 
-/* Take in what the monitor says. A connection that ends before it stood has taken nothing with it: frames wait until it
- * does. */
+/* Read the monitor's events. A connection that ends before its handshake has lost nothing: frames wait for the
+ * handshake. */
 static void ring_line_take_events(struct ring *ring)
 {
     uint16_t event;

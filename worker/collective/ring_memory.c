@@ -3,11 +3,11 @@
  * An anonymous file of
  *
  *   at      what
- *      0    place, as text, by which a sender knows that it found what it was looking for
+ *      0    the endpoint as text, by which a sender checks what it found
  *    256    u32 for each tray: 1 = filled, set by the sender; 0 = empty, set by the receiver
  *   4096    trays, RING_CHUNK bytes each
  *
- * Its descriptor stays open in the receiver; place ends with "-PID-CLOCK-DESCRIPTOR". */
+ * Its descriptor stays open in the receiver; the endpoint ends with "-PID-CLOCK-DESCRIPTOR". */
 #include "worker/collective/ring_memory.h"
 
 #include "worker/collective/ring_parts.h"
@@ -23,10 +23,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* As the system shows it among a process's descriptors: "/memfd:NAME (deleted)". */
+/* The system shows it among a process's descriptors as "/memfd:NAME (deleted)". */
 #define NAME "lstmq-ring"
 
-/* What the kernel adds by itself where vm.memfd_noexec is set. An elder libc does not know it. */
+/* The kernel adds this seal where vm.memfd_noexec is set. Older C libraries do not define it. */
 #ifndef F_SEAL_EXEC
 #define F_SEAL_EXEC 0x20
 #endif
@@ -50,7 +50,7 @@ static uint8_t *ring_memory_tray(const struct ring_memory *memory, uint32_t tray
     return (uint8_t *)memory->shared + TRAYS_AT + (size_t)tray * RING_CHUNK;
 }
 
-/* Takes over the descriptor, which may be -1. */
+/* Owns the descriptor from here on; -1 is allowed. */
 static struct ring_memory *ring_memory_map(int file)
 {
     struct ring_memory *memory = malloc(sizeof *memory);
@@ -86,7 +86,7 @@ struct ring_memory *ring_memory_new(char *place, size_t size)
     return memory;
 }
 
-/* The number between *end and the dash before it, to which *end is moved. -1 where there is none. */
+/* The number between end and the dash before it; end moves to the dash. -1: there is no number. */
 static long long ring_memory_number(const char *place, const char **end)
 {
     const char *at = *end;
@@ -98,7 +98,7 @@ static long long ring_memory_number(const char *place, const char **end)
     return strtoll(at, NULL, 10);
 }
 
-/* The numbers at the end of a place, its process and descriptor. */
+/* The numbers at the end of an endpoint: process and descriptor. */
 static bool ring_memory_read(const char *place, long long *process, long long *file)
 {
     const char *end = place + strlen(place);
@@ -107,7 +107,7 @@ static bool ring_memory_read(const char *place, long long *process, long long *f
     return *process > 0;
 }
 
-/* A descriptor of another process, when that is the memory of a ring and nothing else: others are not so much as opened. */
+/* Open a descriptor of another process, if it is the memory of a ring; other files are not even opened. */
 static int ring_memory_open(long long process, long long file)
 {
     char path[64], name[64];
@@ -133,7 +133,7 @@ struct ring_memory *ring_memory_find(const char *place)
     if (!ring_memory_read(place, &process, &file))
         return NULL;
     struct ring_memory *memory = ring_memory_map(ring_memory_open(process, file));
-    /* Its maker has long written it when it tells its place. */
+    /* The maker wrote the text before it sent the endpoint to the coordinator. */
     if (memory != NULL && strncmp(memory->shared->place, place, sizeof memory->shared->place) != 0)
         ring_memory_destroy(&memory);
     return memory;
@@ -151,7 +151,7 @@ void ring_memory_destroy(struct ring_memory **memory)
 
 bool ring_memory_put(struct ring_memory *memory, const void *elements, size_t bytes, uint32_t *tray)
 {
-    /* The first that is free was emptied last, and lies in a cache. */
+    /* The first empty tray was emptied last, so it is in a cache. */
     for (*tray = 0; *tray < RING_TRAYS; ++*tray) {
         _Atomic uint32_t *filled = &memory->shared->filled[*tray];
         if (atomic_load_explicit(filled, memory_order_acquire) != 0)

@@ -1,18 +1,18 @@
-/* ring_parts.h - what the parts of the ring share: its life (ring.c) and the way of its data (ring_flow.c);
- * and whether its connections stand (ring_line.c).
+/* ring_parts.h - what the ring's files share: its life (ring.c), the flow of its data (ring_flow.c), and the state of
+ * its connections (ring_line.c).
  *
- * An all-reduce cuts the elements into one segment a rank. In 2(n-1) steps each rank sends a segment on and receives
- * another: for n-1 steps it adds what comes to its own, so that segment j, which set out from rank j, ends complete at
- * rank j-1; for n-1 more the complete ones go round and replace. A broadcast is one segment that goes round once. A step
- * sends what the step before received, in chunks, so that all ranks send and receive at once. (Patarasuk and Yuan,
- * Bandwidth optimal all-reduce algorithms, 2009.)
+ * An all-reduce cuts the elements into one segment for each rank. In 2(n-1) steps each rank sends a segment on and
+ * receives another. For n-1 steps it adds what it receives to its own elements: segment j starts at rank j and is
+ * complete at rank j-1. For n-1 more steps the complete segments go round and replace the old elements. A broadcast is
+ * one segment that goes round once. A step sends what the step before received, in chunks, so all ranks send and
+ * receive at once. (Patarasuk and Yuan, Bandwidth optimal all-reduce algorithms, 2009.)
  *
- * Whoever can reach the place that a rank binds may connect there, with keys as a stranger and without them as a peer. The
- * watch (watch.h) bounds what they can leave in memory: the predecessor is whoever sent the message that was due, which
- * the ranks' meeting (reducer_meet) makes happen before anything large is sent, and who sends what no ring sends is cut
- * off.
+ * Any process that can reach the endpoint of a rank may connect to it: with keys as a stranger, without keys as a peer.
+ * The watch (watch.h) bounds the memory that such peers can fill. The predecessor is the peer that sent the message
+ * that was due. The meeting of the ranks (reducer_meet) makes that happen before anything large is sent. The watch
+ * disconnects a peer whose first frame no ring would send.
  *
- * Sockets and everything here but the fields under `lock` and the atomic one belong to the owner's thread. */
+ * The owner's thread uses the sockets and all fields, except those under `lock` and the atomic one. */
 #ifndef LSTMQ_WORKER_COLLECTIVE_RING_PARTS_H
 #define LSTMQ_WORKER_COLLECTIVE_RING_PARTS_H
 
@@ -25,16 +25,17 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* Bytes of elements in a frame, of elements that stay whole: long enough to cost no calls, short enough that a chunk
- * is still in the cache when it is added and that the first is on its way early. */
+/* Bytes of elements in a frame; no element is cut. Large enough that calls cost nothing; small enough that a chunk is
+ * still in the cache when it is added, and that the first one leaves early. */
 enum { RING_CHUNK = 1 << 20 };
 
-/* Milliseconds without any movement after which, where a connection broke, something is missing: longer than the
- * coordinator needs to tell that somebody died. */
+/* After a connection broke: milliseconds without progress after which data must be missing. Longer than the
+ * coordinator needs to declare a worker dead. */
 enum { RING_BROKEN_MS = 5000 };
 
-/* And more of it for odd ranks, so that of two neighbours one gives up and the other is told (the first and the last of an
- * odd number both do, and both come again); and how long nothing moves before anybody looks whether connections stand. */
+/* Odd ranks wait longer, so that of two neighbours one fails and the coordinator stops the other. (With an odd number
+ * of ranks the first and the last both fail, and both join again.) RING_LOOK_MS: milliseconds without progress before
+ * a rank checks its connections. */
 enum { RING_BROKEN_MORE_MS = 1500, RING_LOOK_MS = 500 };
 
 /* The next chunk to send or receive. */
@@ -49,9 +50,9 @@ struct ring_operation {
     bool all_reduce;
     uint8_t *data; /* the caller's                                                      */
     size_t count;
-    float *result;                /* of a fold: complete sums, the caller's; else NULL          */
-    float scale;                  /* of a fold                                                  */
-    struct ring_scratch *scratch; /* rounded elements as they travel; NULL = as they are in memory */
+    float *result;                /* of all_reduce_scaled: complete sums, the caller's; else NULL          */
+    float scale;                  /* of the same                                                 */
+    struct ring_scratch *scratch; /* rounded elements, as sent; NULL = sent as they are in memory */
     struct ring_position send, receive;
     uint32_t send_end, receive_end; /* steps */
     unsigned lent;                  /* frames that ZeroMQ still reads from the memory; under `lock` */
@@ -72,28 +73,29 @@ struct ring {
     struct watch *watch;           /* over `from`; NULL = none                                  */
 
     void *from, *to;                  /* PULL, bound; PUSH, connected; NULL = none                             */
-    struct ring_memory *here, *there; /* whose trays the predecessor fills, and the successor's; NULL = none   */
+    struct ring_memory *here, *there; /* shared with the predecessor, which fills it, and with the successor; NULL =
+                                         none   */
     uint64_t generation;
     uint32_t rank, size; /* size 0 = not connected                                            */
     int64_t timeout_ms;
-    void *line;                    /* PAIR with what the monitor of `to` tells; NULL = none */
+    void *line;                    /* PAIR with the monitor events of `to`; NULL = none */
     uint64_t lost;                 /* of the watch, when the generation began */
-    bool stood;                    /* the connection to the successor did once in this generation */
-    bool broken;                   /* a connection to a neighbour broke since: what was on its way may be lost */
-    bool cut;                      /* the successor went away in the middle of a message: nothing is sent any more */
-    bool copies;                   /* inproc: a frame would be read by the neighbour's thread for as long as it likes */
-    char predecessor[CURVE_KEY];   /* its public key; "" = not asked for               */
-    int neighbour;                 /* descriptor by which the predecessor's frames came last; -1 = none did yet */
+    bool stood;                    /* the connection to the successor was made once in this generation */
+    bool broken;                   /* a connection to a neighbour broke since: messages on their way may be lost */
+    bool cut;                      /* the successor left in the middle of a message: nothing more is sent */
+    bool copies;                   /* inproc: a lent frame would be read by the neighbour's thread at any later time */
+    char predecessor[CURVE_KEY];   /* its public key; "" = no keys               */
+    int neighbour;                 /* descriptor of the predecessor's last frame; -1 = no frame yet */
     struct err failure;            /* that ended the generation, or ERR_NONE                                 */
     uint64_t first, done, started; /* handles: before the generation; finished; started                     */
-    int64_t moved_ms;              /* when a frame last went or came                                         */
+    int64_t moved_ms;              /* when a frame was last sent or received                                         */
     struct ring_operation operations[COLLECTIVE_OPERATIONS]; /* by handle modulo length                             */
     struct ring_scratch scratch[COLLECTIVE_OPERATIONS];
 
-    int bell;              /* eventfd: look up, something has changed                             */
+    int bell;              /* eventfd: wakes the owner                             */
     _Atomic uint64_t over; /* generations below this one were aborted; any thread         */
     pthread_mutex_t lock;
-    bool listening; /* the owner sleeps and wants the bell when frames are back; under `lock`    */
+    bool listening; /* the owner sleeps until lent frames are back; under `lock`    */
 };
 
 static inline struct ring_operation *ring_operation_of(struct ring *ring, uint64_t handle)
@@ -101,25 +103,26 @@ static inline struct ring_operation *ring_operation_of(struct ring *ring, uint64
     return &ring->operations[handle % COLLECTIVE_OPERATIONS];
 }
 
-/* Set out: fill in the steps of an operation whose kind, data and count are there. */
+/* Begin: fill in the steps of an operation that has its kind, data and count. */
 void ring_flow_all_reduce(struct ring_operation *operation);
 void ring_flow_broadcast(struct ring_operation *operation, uint32_t root);
 
 /* Whether everything was sent and received; frames may still be lent. */
 bool ring_flow_done(const struct ring_operation *operation);
 
-/* Send and receive at most a frame each of what can be done at once; *moved when there was one. */
+/* Send and receive at most one message each, without waiting; moved = there was one. */
 bool ring_flow(struct ring *ring, bool *moved, struct err *err);
 
-/* Whether it is a socket that the ring waits for. */
+/* Whether the ring waits to send, and to receive. */
 bool ring_flow_may_send(struct ring *ring);
 bool ring_flow_may_receive(struct ring *ring);
 
-/* Look after the connections of the generation that begins, from before `to` connects; until `to` is closed. */
+/* Watch the connections of a generation. Open before `to` connects, close before `to` is closed. */
 bool ring_line_open(struct ring *ring, struct err *err);
 void ring_line_close(struct ring *ring);
 
-/* Whether one broke, looked at while nothing moves. When it turns out, that counts as a movement. */
+/* Whether a connection broke; checked only while nothing moves. A new break counts as progress, so that the time
+ * limit starts again. */
 bool ring_line_is_broken(struct ring *ring);
 
 /* Wake the owner. Any thread. */
