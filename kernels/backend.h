@@ -178,7 +178,7 @@ struct backend_table {
     /* False and err: the first failure since the last check. Waits for all operations so far. */
     bool (*check)(struct backend *self, struct err *err);
 
-    /* Memory, 64-byte aligned, zeroed. NULL and err when there is none. */
+    /* Zeroed memory, 64-byte aligned. NULL and err when there is not enough. */
     void *(*alloc)(struct backend *self, size_t bytes, struct err *err);
     void (*free)(struct backend *self, void *memory);
     void (*upload)(struct backend *self, void *to, const void *from, size_t bytes);

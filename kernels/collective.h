@@ -103,7 +103,7 @@ void collective_close(struct collective **collective);
 bool collective_sum(struct collective *collective, enum collective_element element, void *data, size_t count,
                     struct err *err);
 
-/* The first generation after `generation`; UINT64_MAX, which is none, stays what it is. */
+/* The generation after this one; after UINT64_MAX, which stands for all generations, UINT64_MAX. */
 static inline uint64_t collective_after(uint64_t generation)
 {
     return generation < UINT64_MAX ? generation + 1 : UINT64_MAX;

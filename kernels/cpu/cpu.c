@@ -1,7 +1,7 @@
 /* cpu.c - the CPU backend: memory, failures, and how the work of an operation is cut over threads.
  *
- * An operation is cut into rows, columns or fixed blocks of elements, and vector.h computes each; a cut never changes
- * what is added to what, so any number of threads gives the same bits. */
+ * An operation is cut into rows, columns or fixed blocks of elements, and vector.h computes each. A cut never changes
+ * the order of a sum, so any number of threads gives the same bits. */
 #include "kernels/cpu/cpu.h"
 
 #include "kernels/cpu/gemm/matmul.h"
@@ -14,10 +14,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Elements that are worth a thread: below that, waking it costs more than it gains. */
+/* Elements that are worth a thread: for fewer, waking it costs more than it gains. */
 enum { WORTH = 16 * 1024 };
 
-/* What memory is aligned to; from LARGE bytes on, to the size of a large page. */
+/* Memory is aligned to CACHE_LINE; from LARGE bytes on to LARGE_PAGE. */
 enum { CACHE_LINE = 64, LARGE = 8 << 20, LARGE_PAGE = 2 << 20 };
 
 /* Parts for each thread: see cpu_parts_for. */
@@ -122,7 +122,7 @@ static const char *cpu_arithmetic(const struct backend *self)
     return ((const struct cpu *)self)->arithmetic;
 }
 
-/* oneDNN's tiles have bits of their own on each instruction set. */
+/* oneDNN's tiles have different bits on each instruction set. */
 static void cpu_name_arithmetic(struct cpu *cpu)
 {
     if (cpu->fma != NULL)
@@ -158,8 +158,8 @@ static bool cpu_check(struct backend *self, struct err *err)
 
 /* ---- memory ---- */
 
-/* Arenas of parameters, gradients and moments are passed over from end to end: large pages, where the system gives
- * them, save a walk through its tables every 4 KiB. */
+/* Arenas of parameters, gradients and moments are read from end to end: large pages, where the system gives them,
+ * save a page-table walk every 4 KiB. */
 static void *cpu_alloc(struct backend *self, size_t bytes, struct err *err)
 {
     (void)self;
@@ -241,7 +241,7 @@ static bool cpu_count_sharing(struct backend *self, struct sharing *sharing, str
     return team_count_sharing(cpu_cpu(self)->team, sharing, err);
 }
 
-/* Wait until every thread has come: a job that is empty would be over before the first is awake. */
+/* Wait until every thread is here: an empty job would be over before the first thread is awake. */
 static void cpu_meet(void *context, int thread, int part, int parts)
 {
     atomic_int *here = context;

@@ -1,4 +1,4 @@
-/* cpu.h - the CPU backend's own struct, shared by the files of this folder and nobody else. */
+/* cpu.h - the CPU backend's own struct and calls, for the files of this folder only. */
 #ifndef LSTMQ_KERNELS_CPU_CPU_H
 #define LSTMQ_KERNELS_CPU_CPU_H
 
@@ -14,45 +14,45 @@ struct cpu {
     struct backend backend; /* first: a struct backend * of this table is a struct cpu * */
     struct team *team;
     const struct vector_table *vector;
-    const struct fma_table *fma; /* NULL: products are not chains of fused multiply-adds (bf16, or no such table) */
+    const struct fma_table *fma; /* NULL: GEMMs are not chains of fused multiply-adds (bf16, or no such table) */
     struct multiplier *multiplier;
     enum precision precision;
-    bool failed; /* an operation since the last check; `failure` says how, and operations do nothing */
+    bool failed; /* since the last check; `failure` holds the error, and operations do nothing */
     struct err failure;
     char version[64], arithmetic[128];
-    void *scratch; /* memory of the operation that is running */
+    void *scratch; /* memory of the running operation */
     size_t scratch_size;
 };
 
-/* Open it; NULL and err when there is no memory, or when `precision` or $LSTMQ_ISA is more than this machine has. */
+/* NULL and err when there is no memory, or when this machine lacks the instructions for `precision` or $LSTMQ_ISA. */
 struct backend *cpu_open(int threads, enum precision precision, struct err *err);
 
 /* "oneDNN 2.6.3, avx512_core_amx; vector avx512". */
 void cpu_describe(char *text, size_t size);
 
-/* Keep a failure, if it is the first since the last check. */
+/* Keep the first failure since the last check. */
 void cpu_fail(struct cpu *cpu, const struct err *failure);
 
-/* At least `size` bytes, 64-byte aligned, for the operation that is running; NULL when there is none, which is kept as
- * its failure. */
+/* At least `size` bytes, 64-byte aligned, for the running operation. NULL when there is no memory: the backend keeps
+ * that as its failure. */
 void *cpu_scratch(struct cpu *cpu, size_t size);
 
-/* A slice of an operation, computed by one thread; `arguments` is the operation's own struct. Never called for nothing.
+/* A slice of an operation, computed by one thread. `arguments` is the operation's own struct. A slice is never empty.
  */
 struct slice {
     size_t first, count;
 };
 typedef void cpu_part(const struct cpu *cpu, void *arguments, struct slice s);
 
-/* Have 0..count-1 computed in slices that begin at multiples of `grain`, on the threads that `work` elements in all are
- * worth. Nothing after a failure. */
+/* Compute 0..count-1 in slices that begin at multiples of `grain`, on as many threads as `work` elements are worth.
+ * After a failure it does nothing. */
 void cpu_cut(struct cpu *cpu, size_t count, size_t grain, size_t work, cpu_part *part, void *arguments);
 
-/* How many threads `work` elements are worth when they come in `pieces`. */
+/* How many threads `work` elements in `pieces` pieces are worth. */
 int cpu_threads_for(const struct cpu *cpu, size_t work, size_t pieces);
 
-/* How many parts a job that comes in `pieces` is cut into for so many threads: some for each, so that one that the
- * system has put aside holds up little. */
+/* How many parts to cut a job of `pieces` pieces into: several for each thread, so that a thread that the system
+ * suspends delays little. */
 int cpu_parts_for(int threads, size_t pieces);
 
 /* See struct backend_table. recurrent.c: */

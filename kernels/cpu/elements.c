@@ -7,19 +7,19 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* An operation's slices begin at multiples of it, so that an element has the same place in a vector register on any
- * number of threads. */
+/* Slices begin at multiples of it, so that an element has the same place in a vector register on any number of
+ * threads. */
 enum { GRAIN = 1024 };
 
-/* Elements whose sums are still in the nearest cache when they are added to, just after they were set to zero. */
+/* Elements whose sums are set to zero, and are still in the first-level cache when they are added to. */
 enum { QUANTISE_BLOCK = 2048 };
 
 struct quantise_run {
     const struct quantise *of;
-    _Atomic size_t bad; /* the first element that cannot be added */
+    _Atomic size_t bad; /* the first bad element */
 };
 
-/* How many of `count` elements from `at` on were added before one that cannot be. */
+/* How many of `count` elements from `at` on were added before a bad one. */
 static size_t elements_quantise_block(const struct cpu *cpu, const struct quantise *of, size_t at, size_t count)
 {
     size_t good = count;

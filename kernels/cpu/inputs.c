@@ -1,14 +1,14 @@
-/* inputs.c - the input's part of the gates, kept for tokens that were seen before.
+/* inputs.c - the input's part of the gates, kept for tokens seen before.
  *
- * A token's W_ih x + b depends on the token alone. Rows are computed when a token is first asked for and kept until there
- * is no room for those of one more call; then all are forgotten. Frequent words soon are all there. */
+ * A token's W_ih x + b depends on the token alone. A row is computed when its token first occurs, and kept until there
+ * is no space for the rows of one more call; then all are dropped. Frequent words are soon all there. */
 #include "kernels/cpu/cpu.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Bytes of rows that are kept, unless one call asks for more. */
-static const size_t ROOM = 16u << 20;
+/* Bytes of rows to keep, unless one call needs more. */
+static const size_t KEPT_BYTES = 16u << 20;
 
 struct inputs {
     struct inputs_of of;
@@ -29,12 +29,12 @@ static size_t inputs_least(size_t a, size_t b)
 struct inputs *cpu_inputs_open(struct backend *self, const struct inputs_of *of, struct err *err)
 {
     struct inputs *inputs = calloc(1, sizeof *inputs);
-    size_t row = (size_t)of->G * sizeof(float), rows = inputs_least((size_t)of->V, ROOM / row + 1);
+    size_t row = (size_t)of->G * sizeof(float), rows = inputs_least((size_t)of->V, KEPT_BYTES / row + 1);
     if (inputs != NULL) {
         inputs->of = *of;
         inputs->capacity = (int)rows;
         inputs->row_of = calloc((size_t)of->V, sizeof *inputs->row_of);
-        /* Not touched before it is needed. */
+        /* The system gives the pages at their first use. */
         inputs->rows = aligned_alloc(64, (rows * row + 63) / 64 * 64);
     }
     if (inputs == NULL || inputs->row_of == NULL || inputs->rows == NULL) {
@@ -57,7 +57,7 @@ void cpu_inputs_close(struct backend *self, struct inputs *inputs)
     free(inputs);
 }
 
-static bool inputs_forget(struct inputs *inputs, int count)
+static bool inputs_drop(struct inputs *inputs, int count)
 {
     memset(inputs->row_of, 0, (size_t)inputs->of.V * sizeof *inputs->row_of);
     inputs->used = 0;
@@ -81,17 +81,17 @@ static bool inputs_reserve_fresh(struct inputs *inputs, int count)
     return inputs->fresh_capacity > 0;
 }
 
-/* Room for the new ones among the tokens; a token that stands there twice is counted twice. */
-static bool inputs_make_room(struct inputs *inputs, const int32_t *token, int count)
+/* Space for the new tokens of a call; a token that occurs twice is counted twice. */
+static bool inputs_make_space(struct inputs *inputs, const int32_t *token, int count)
 {
     int fresh = 0;
     for (int n = 0; n < count; n++)
         fresh += inputs->row_of[token[n]] == 0;
-    return (fresh <= inputs->capacity - inputs->used || inputs_forget(inputs, count)) &&
+    return (fresh <= inputs->capacity - inputs->used || inputs_drop(inputs, count)) &&
            inputs_reserve_fresh(inputs, count);
 }
 
-/* Rows for the new ones among the tokens, in one product. */
+/* Compute the rows of the new tokens, in one GEMM. */
 static bool inputs_compute(struct cpu *cpu, struct inputs *inputs, const int32_t *token, int count, struct err *err)
 {
     const struct inputs_of *of = &inputs->of;
@@ -124,7 +124,7 @@ const float *cpu_inputs_rows(struct backend *self, struct inputs *inputs, const 
     struct err err;
     if (cpu->failed)
         return NULL;
-    bool ok = inputs_make_room(inputs, token, count);
+    bool ok = inputs_make_space(inputs, token, count);
     if (!ok)
         err_set(&err, ERR_MEMORY, "no memory for the inputs of %d tokens", count);
     if (!ok || !inputs_compute(cpu, inputs, token, count, &err)) {

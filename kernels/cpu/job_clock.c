@@ -1,4 +1,4 @@
-/* job_clock.c - what a job would take with a core for each of its threads; see job_clock.h. */
+/* job_clock.c - the time of a job with a core for each of its threads; see job_clock.h. */
 #include "kernels/cpu/job_clock.h"
 
 #include "proto/base/clock.h"
@@ -8,13 +8,13 @@
 #include <string.h>
 #include <time.h>
 
-/* Parts that are told apart; those beyond are added to the last, as if they were one. */
+/* Parts with a time of their own; later parts share the last one. */
 enum { PARTS_APART = 4096 };
 
 struct job_clock {
     struct sharing *sharing;
     int64_t begin;
-    int64_t *busy; /* [threads] while a job is dealt out */
+    int64_t *busy; /* [threads] used while a job is distributed */
     _Atomic int64_t part_ns[PARTS_APART];
 };
 
@@ -23,7 +23,7 @@ struct job_clock *job_clock_open(struct sharing *sharing, int threads, struct er
     struct job_clock *clock = calloc(1, sizeof *clock);
     int64_t *busy = calloc((size_t)threads, sizeof *busy);
     if (clock == NULL || busy == NULL) {
-        err_set(err, ERR_MEMORY, "no memory to watch %d threads", threads);
+        err_set(err, ERR_MEMORY, "no memory to time %d threads", threads);
         free(clock);
         free(busy);
         return NULL;
@@ -60,15 +60,16 @@ int64_t job_clock_now(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* Relaxed: the team hands over what its threads wrote when the job ends. */
+/* Relaxed: the team publishes what its threads wrote when the job ends. */
 void job_clock_part(struct job_clock *clock, int part, int64_t ns)
 {
     int place = part < PARTS_APART ? part : PARTS_APART - 1;
     atomic_fetch_add_explicit(&clock->part_ns[place], ns, memory_order_relaxed);
 }
 
-/* Deal the parts out in their order, each to the thread that is free first, and return when the last ends. */
-static int64_t job_clock_deal(struct job_clock *clock, int threads, int parts, int64_t *sum)
+/* Distribute the parts in order, each to the thread that is free first; return the time at which the last thread
+ * ends. */
+static int64_t job_clock_distribute(struct job_clock *clock, int threads, int parts, int64_t *sum)
 {
     int64_t longest = 0;
     memset(clock->busy, 0, (size_t)threads * sizeof *clock->busy);
@@ -90,7 +91,7 @@ void job_clock_end(struct job_clock *clock, int threads, int parts)
 {
     struct sharing *sharing = clock->sharing;
     sharing->inside_ns += clock_ns() - clock->begin;
-    sharing->longest_ns += job_clock_deal(clock, threads, parts, &sharing->work_ns);
+    sharing->longest_ns += job_clock_distribute(clock, threads, parts, &sharing->work_ns);
     if (threads > 1) {
         sharing->jobs++;
         sharing->parts += (uint64_t)parts;

@@ -1,17 +1,16 @@
 /* recurrent.c - one recurrent layer over a whole packed sequence, forward and backward.
  *
- * Rows never meet along a recurrence, so each thread takes some of them through all steps by itself: no thread waits
- * for another between steps, its rows stay in its cache, and the recurrent matrix is packed once for the whole
- * sequence. */
+ * Rows do not depend on each other, so each thread takes some of them through all steps: no thread waits for another
+ * between steps, its rows stay in its cache, and the recurrent matrix is packed once for the whole sequence. */
 #include "kernels/cpu/cpu.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
-/* A thread's rows begin at a multiple of this, the smallest tile of a product. */
+/* A thread's rows begin at a multiple of this, the smallest tile of a GEMM. */
 enum { ROWS_UNIT = 8 };
 
-/* Rows that a part should have for its products to run well. */
+/* Rows of a part with which its GEMMs run well. */
 enum { PART_ROWS = 16 };
 
 /* What the threads of a running sequence share. */
@@ -30,7 +29,7 @@ static int recurrent_gates(const struct recurrent *layer)
     return layer->cell == CELL_LSTM ? 4 * layer->H : layer->H;
 }
 
-/* Rows of `width` floats; from NULL = zeros, to NULL = nowhere. */
+/* Copy rows of `width` floats. from NULL = zeros; to NULL = no copy. */
 static void recurrent_copy(float *to, const float *from, int rows, int width)
 {
     size_t size = rows > 0 ? (size_t)rows * (size_t)width * sizeof *to : 0;
@@ -42,7 +41,7 @@ static void recurrent_copy(float *to, const float *from, int rows, int width)
         memcpy(to, from, size);
 }
 
-/* Row `row` of a matrix that may be absent. */
+/* Row `row` of a matrix that may be NULL. */
 static const float *recurrent_row(const float *matrix, int row, int width)
 {
     return matrix != NULL ? matrix + (size_t)row * (size_t)width : NULL;
@@ -53,14 +52,14 @@ static float *recurrent_row_of(float *matrix, int row, int width)
     return matrix != NULL ? matrix + (size_t)row * (size_t)width : NULL;
 }
 
-/* Rows running at step t, none behind the last. */
+/* Rows that run at step t; 0 after the last step. */
 static int recurrent_running(const struct sequence *seq, int t)
 {
     return t < seq->T ? seq->rows[t] : 0;
 }
 
-/* Where the rows of part `part` begin: parts get about the same number of positions, not of rows, since long rows
- * come first. */
+/* The first row of part `part`. Parts get about the same number of positions, not of rows, because long rows come
+ * first. */
 static int recurrent_first_row(const struct sequence *seq, int part, int parts)
 {
     int64_t wanted = (int64_t)seq->N * part / parts, positions = 0;
@@ -88,7 +87,7 @@ static int recurrent_threads(const struct cpu *cpu, const struct sequence *seq)
 
 /* ---- forward ---- */
 
-/* Step t of rows first..first+rows-1; the last of them that end here hand their state over. */
+/* Step t of rows first..first+rows-1. Rows that end here write their final state. */
 static bool recurrent_forward_step(const struct pass *pass, int thread, int t, int first, int rows, int next)
 {
     const struct recurrent *layer = pass->layer;
@@ -141,7 +140,7 @@ static bool recurrent_forward_rows(const struct pass *pass, int thread, int firs
 
 /* ---- backward ---- */
 
-/* Step t of rows first..first+rows-1, of which `next` run on at step t + 1: gates become dgates. */
+/* Step t of rows first..first+rows-1, of which `next` also run at step t + 1: gates become dgates. */
 static bool recurrent_backward_step(const struct pass *pass, int thread, int t, int first, int rows, int next)
 {
     const struct recurrent *layer = pass->layer;
@@ -198,7 +197,7 @@ static void recurrent_run_part(void *context, int thread, int part, int parts)
         pass->failed = true;
 }
 
-/* Pack W_hh, cut the rows over threads and take them through the sequence. */
+/* Pack W_hh, share the rows among the threads, and run the sequence. */
 static void recurrent_run(struct pass *pass, bool needs_prepacked)
 {
     struct cpu *cpu = pass->cpu;

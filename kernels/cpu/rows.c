@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* column_sum and segment_sum: columns that go together; column_sum: rows that are summed first. */
+/* SUM_COLUMNS: columns of a slice, in column_sum and segment_sum. SUM_ROWS: rows of a block of column_sum. */
 enum { SUM_COLUMNS = 128, SUM_ROWS = 64 };
 
 static void rows_by_rows(struct backend *self, int rows, int width, cpu_part *part, void *arguments)
@@ -79,7 +79,7 @@ struct segment_sum {
     float *out;
 };
 
-/* Some columns, so that each sum runs over n in order. */
+/* A slice is some columns, so that each sum runs over n in order. */
 static void rows_segment_sum_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct segment_sum *a = arguments;

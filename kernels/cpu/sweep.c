@@ -1,22 +1,22 @@
-/* sweep.c - reading memory as fast as the team can, for what bench says of the share of it that decoding reaches. */
+/* sweep.c - read memory as fast as the team can: bench compares decoding with it. */
 #include "kernels/cpu/cpu.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
-/* Each thread reads a part of its own, again and again from call to call, so that it stays where it fits. */
+/* Each thread reads the same part in every call, so that it stays in a cache that holds it. */
 struct sweep {
     const struct cpu *cpu;
     const char *memory;
     size_t blocks;
-    atomic_uint_least64_t seen; /* so that no read can be left out */
+    atomic_uint_least64_t seen; /* so that the compiler keeps every read */
 };
 
 typedef uint64_t line __attribute__((vector_size(64)));
 
 enum { LINES = 8 };
 
-/* All lines together by or; eight side by side, so that none waits for another. */
+/* The bitwise or of all lines; eight chains at once, so that none waits for another. */
 static inline __attribute__((always_inline)) uint64_t sweep_read(const char *memory, size_t blocks)
 {
     line all[LINES] = {{0}};

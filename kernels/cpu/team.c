@@ -1,10 +1,10 @@
-/* team.c - a team's threads, woken through one word each, and let into a job through a gate.
+/* team.c - a team's threads, woken through one word each, and admitted to a job through a gate.
  *
- * Each thread but the caller has a bell. The caller writes a job into the team, opens the gate, rings bells, takes
- * parts itself until none is left, closes the gate, and waits until those inside have come out. A thread that comes
- * late finds the gate closed, or open for a later job, which it then joins. A bell also says whether its thread has
- * gone to sleep, and the gate whether the caller has; both change by read-modify-write only, so that either the one who
- * goes to sleep sees that it need not, or the one who wakes sees that it must. */
+ * Each thread but the caller has a bell. The caller writes a job into the team, opens the gate, rings the bells, takes
+ * parts itself until none is left, closes the gate, and waits until the threads inside have left. A late thread finds
+ * the gate closed, or open for a later job, which it then joins. A bell also says whether its thread is asleep, and the
+ * gate whether the caller is. Both words change by read-modify-write only. So either the thread that goes to sleep sees
+ * that it need not, or the thread that wakes it sees that it must. */
 #include "kernels/cpu/team.h"
 
 #include "kernels/cpu/job_clock.h"
@@ -21,15 +21,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* How long a thread waits awake: a few times what going to sleep and being woken cost together, since parts differ. The
- * clock is read once in PAUSES. */
+/* How long a thread spins: a few times the cost of sleeping and waking, because parts differ in length. It reads the
+ * clock once in PAUSES. */
 enum { SPIN_NS = 200 * 1000, PAUSES = 16 };
 
-/* What a bell says. IDLE becomes ASLEEP by its thread, either becomes RUNG by the caller, and RUNG IDLE by the thread.
+/* A bell's values. The thread changes IDLE to ASLEEP, the caller changes either to RUNG, and the thread RUNG to IDLE.
  */
 enum { IDLE, RUNG, ASLEEP };
 
-/* In the gate, beside the number of threads inside. */
+/* Flags in the gate, beside the number of threads inside. */
 enum { CLOSED = 1 << 29, CALLER_ASLEEP = 1 << 30 };
 
 enum { CACHE_LINE = 64 };
@@ -42,18 +42,18 @@ struct mate {
 };
 
 struct team {
-    /* The job, written by the caller while the gate is closed and nobody is inside. */
+    /* The job; the caller writes it while the gate is closed and no thread is inside. */
     team_work *work;
     void *context;
     int parts;
-    int core;             /* that the caller is on */
-    int threads, started; /* the caller among both */
+    int core;             /* the caller's */
+    int threads, started; /* the caller included */
     bool spins;
     void (*begin)(void);
-    struct job_clock *clock;                   /* NULL while nobody watches */
-    atomic_bool over;                          /* the threads are to go home */
+    struct job_clock *clock;                   /* NULL = no counting */
+    atomic_bool over;                          /* the threads must end */
     struct mate *mates;                        /* [threads - 1], those of thread 1, 2, ... */
-    _Alignas(CACHE_LINE) _Atomic int32_t next; /* part that nobody has taken */
+    _Alignas(CACHE_LINE) _Atomic int32_t next; /* the next part to take */
     _Alignas(CACHE_LINE) _Atomic int32_t gate;
 };
 
@@ -78,7 +78,7 @@ static void team_pause(void)
 #endif
 }
 
-/* Wait awake, for a while, until `word` is `value`; acquires, so that what was written before that can be read. */
+/* Spin for a while until `word` is `value`. It acquires, so that earlier writes of the other thread can be read. */
 static bool team_spin(_Atomic int32_t *word, int32_t value)
 {
     int64_t end = clock_ns() + SPIN_NS;
@@ -105,29 +105,30 @@ static void team_part(struct team *team, int thread, int part)
 
 static void team_take_parts(struct team *team, int thread)
 {
-    /* Relaxed: a part is taken once whatever the order; the gate hands over what the work reads and writes. */
+    /* Relaxed: a part is taken once in any order; the gate publishes what the work reads and writes. */
     for (int part; (part = atomic_fetch_add_explicit(&team->next, 1, memory_order_relaxed)) < team->parts;)
         team_part(team, thread, part);
 }
 
 /* ---- a mate ---- */
 
-/* Return when the bell was rung. */
+/* Return when the bell has rung. */
 static void team_await_bell(struct mate *mate)
 {
     if (!mate->team->spins || !team_spin(&mate->bell, RUNG)) {
         int32_t idle = IDLE;
-        /* Relaxed: going to sleep hands nothing over. */
+        /* Relaxed: going to sleep publishes nothing. */
         atomic_compare_exchange_strong_explicit(&mate->bell, &idle, ASLEEP, memory_order_relaxed, memory_order_relaxed);
         while (atomic_load_explicit(&mate->bell, memory_order_relaxed) != RUNG)
             team_sleep(&mate->bell, ASLEEP);
     }
-    /* Acquire, of the last ring: where the caller rang once more before this, that ring is answered too, since `over`
-     * and the gate are looked at after it. */
+    /* Acquires from the last ring. If the caller rang again before this, that ring is answered too, because `over`
+     * and the gate are read afterwards. */
     atomic_exchange_explicit(&mate->bell, IDLE, memory_order_acquire);
 }
 
-/* Release: see team_await_bell. The mate's answer, ASLEEP or not, stands in the same word, so no stronger order is needed.
+/* Release: see team_await_bell. The mate's answer, ASLEEP or not, is in the same word, so no stronger order is
+ * needed.
  */
 static void team_ring(struct mate *mate)
 {
@@ -135,8 +136,8 @@ static void team_ring(struct mate *mate)
         team_wake(&mate->bell);
 }
 
-/* Two threads on one core while another idles is what some kernels leave for seconds, since neither sleeps for long.
- * Leave the caller's core by leaving it out of the affinity for a moment; where the mate then is, it stays. */
+/* Some kernels leave two threads on one core for seconds while another core idles, because neither thread sleeps for
+ * long. So exclude the caller's core from the affinity for a moment: the mate moves, and then stays. */
 static void team_keep_apart(int core)
 {
     cpu_set_t all, others;
@@ -158,13 +159,13 @@ static void *team_mate(void *argument)
         team_await_bell(mate);
         if (atomic_load_explicit(&team->over, memory_order_relaxed))
             return NULL;
-        /* Acquire: where the gate is open, the job is to be seen. */
+        /* Acquire: if the gate is open, the job must be visible. */
         if ((atomic_fetch_add_explicit(&team->gate, 1, memory_order_acquire) & CLOSED) == 0) {
             if (team->spins)
                 team_keep_apart(team->core);
             team_take_parts(team, mate->number);
         }
-        /* Release: the caller is to see what the work wrote. Each change of the gate continues the releases before it,
+        /* Release: the caller must see what the work wrote. Each change of the gate continues the releases before it,
          * so that reading the last value acquires from all of them. */
         if (atomic_fetch_sub_explicit(&team->gate, 1, memory_order_release) == (CLOSED | CALLER_ASLEEP | 1))
             team_wake(&team->gate);
@@ -178,14 +179,15 @@ static void team_await_end(struct team *team)
     int32_t gate;
     if (team->spins && team_spin(&team->gate, CLOSED))
         return;
-    /* Relaxed, as with a bell. Who comes out last wakes; where nobody is inside, the loop does not sleep. */
+    /* Relaxed, as with a bell. The last thread to leave wakes the caller; if no thread is inside, the loop does not
+     * sleep. */
     atomic_fetch_or_explicit(&team->gate, CALLER_ASLEEP, memory_order_relaxed);
     while ((gate = atomic_load_explicit(&team->gate, memory_order_acquire)) != (CLOSED | CALLER_ASLEEP))
         team_sleep(&team->gate, gate);
     atomic_fetch_and_explicit(&team->gate, ~CALLER_ASLEEP, memory_order_relaxed);
 }
 
-/* The job that stands in the team, by the caller and as many mates. */
+/* Run the team's job on the caller and `mates` mates. */
 static void team_run_mates(struct team *team, int mates)
 {
     if (mates < 1) {
@@ -193,7 +195,7 @@ static void team_run_mates(struct team *team, int mates)
             team_part(team, 0, part);
         return;
     }
-    /* Relaxed: opening the gate releases it. A latecomer who found the gate closed may still be on its way out, so the
+    /* Relaxed: opening the gate releases it. A late thread that found the gate closed may still be leaving, so the
      * gate is changed, never set. */
     atomic_store_explicit(&team->next, 0, memory_order_relaxed);
     atomic_fetch_and_explicit(&team->gate, ~CLOSED, memory_order_release);
@@ -242,7 +244,7 @@ int team_cores(void)
     return online > 0 ? (int)online : 1;
 }
 
-/* Threads inherit what their maker blocks. */
+/* Threads inherit the blocked signals of the thread that makes them. */
 static bool team_start(struct team *team, struct err *err)
 {
     sigset_t all, before;

@@ -1,10 +1,11 @@
-/* update.c - what ends a step on the CPU: score, norm and clip, and the update by parts. See backend.h for what they mean.
- */
+/* update.c - what ends a step on the CPU: score, norm and clip, and the update by parts. See backend.h for what they
+ * mean. */
 #include "kernels/cpu/cpu.h"
 
 #include <math.h>
 
-/* Slices begin at multiples of it, so that an element has the same place in a vector register on any number of threads. */
+/* Slices begin at multiples of it, so that an element has the same place in a vector register on any number of threads.
+ * */
 enum { GRAIN = 1024 };
 
 /* The block of a sum of squares that backend.h fixes. */
@@ -72,7 +73,7 @@ struct norms {
     float *norms;
 };
 
-/* From the last: a model's largest tensor stands there, and the others fill the time it takes. */
+/* From the last: a model's largest tensor is there, and the other threads take the rest meanwhile. */
 static void update_norms_part(void *context, int thread, int part, int parts)
 {
     const struct norms *a = context;
@@ -156,7 +157,7 @@ static bool update_is_marked(const uint64_t *marks, size_t row)
     return (marks[row / 64] >> (row % 64) & 1) != 0;
 }
 
-/* Marked rows that follow one another are one run of elements. */
+/* Adjacent marked rows are one run of elements. */
 static void update_rows_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct update_run *run = arguments;

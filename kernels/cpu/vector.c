@@ -1,4 +1,4 @@
-/* vector.c - which tables of row kernels this machine can run, and which one is used. */
+/* vector.c - the tables of row kernels that this machine can run, and the choice of one. */
 #include "kernels/cpu/vector.h"
 
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 extern const struct vector_table vector_avx512, vector_avx2;
 #endif
 
-/* Best first. A machine that can run one can run all that follow, so a machine's tables are a tail of this list. */
+/* Best first. A machine that can run one can run all that follow, so its tables are a tail of this list. */
 static const struct vector_table *const vector_each_table[] = {
 #if defined(__x86_64__)
     &vector_avx512,
@@ -19,7 +19,7 @@ static const struct vector_table *const vector_each_table[] = {
 
 enum { TABLES = sizeof vector_each_table / sizeof vector_each_table[0] };
 
-/* How many of vector_each_table, from the first on, this machine cannot run. */
+/* How many tables at the beginning of vector_each_table this machine cannot run. */
 static size_t vector_beyond(void)
 {
 #if defined(__x86_64__)

@@ -1,10 +1,10 @@
-/* vector.h - the row kernels of the CPU backend: everything that is not a matrix product.
+/* vector.h - the row kernels of the CPU backend: everything that is no GEMM.
  *
  * One source is compiled for several instruction sets; each gives a table, and vector_best picks one when the program
- * starts. The scalar table is the definition and the twin that tests compare the others with. Kernels know nothing of
- * threads: the caller cuts the work into rows or blocks. Within one table the bits of an element depend on its inputs
- * and its place in its row, never on how many rows a call has or how memory is aligned. Pure functions; any thread.
- * Shapes: see kernels/shape.h. */
+ * starts. The tables with fma have the same bits (tests/kernels/cpu/test_vector_tables.c). The scalar table has no fma:
+ * tests compare the others with it. Kernels know nothing of threads: the caller cuts the work into rows or blocks. The
+ * bits of an element depend on its inputs and its place in its row, never on the number of rows of a call or the
+ * alignment of memory. Pure functions; any thread. Shapes: see kernels/shape.h. */
 #ifndef LSTMQ_KERNELS_CPU_VECTOR_H
 #define LSTMQ_KERNELS_CPU_VECTOR_H
 
@@ -17,8 +17,8 @@ struct vector_table {
      * first. c_before [rows, H] may be NULL (zeros). Writes c and h [rows, H]; c may be c_before. */
     void (*lstm_forward)(int rows, int H, float *gates, const float *input, const int32_t *slot, const float *c_before,
                          float *c, float *h);
-    /* gates [rows, 4H] become dgates (before the nonlinearity). c_before may be NULL again. dh [rows, H] is the whole
-     * gradient of h; dc [rows, H] comes in as the gradient of c from the step after and leaves as that of c_before. */
+    /* gates [rows, 4H] become dgates (before the nonlinearity). c_before may be NULL (zeros). dh [rows, H] is the whole
+     * gradient of h; dc [rows, H] is on entry the gradient of c from the step after, on return that of c_before. */
     void (*lstm_backward)(int rows, int H, float *gates, const float *c_before, const float *c, const float *dh,
                           float *dc);
     /* gates [rows, H] hold W_hh h and become tanh(gates + input[slot[r]]), which is h. */
@@ -33,22 +33,21 @@ struct vector_table {
 
     void (*add)(size_t count, float *to, const float *from); /* to += from */
     double (*sum_squares)(size_t count, const float *x); /* on 64 lanes, see backend.h: the same bits in every table */
-    /* Of scale * x, in fp32: element i in lane i mod 8, then the lanes in order, then what is left of a whole eight. The
-     * same bits in every table. */
+    /* Of scale x, in fp32: element i of all whole eights in lane i mod 8, then the lanes in order, then the other
+     * elements. The same bits in every table. */
     float (*sum_squares_float)(size_t count, const float *x, float scale);
     void (*sgd)(size_t count, float *p, const float *g, float scale, float lr, float decay);
     /* `step` = lr / (1 - beta1^t); `root` = 1 / sqrt(1 - beta2^t): p -= step * m / (sqrt(v) * root + eps). */
     void (*adam)(size_t count, float *p, const float *g, float *m, float *v, float scale, const struct adam *adam,
                  float step, float root);
-    /* Adds round(x[i] * 2^40), ties to even, to sum[i], up to the first element that is not finite or, without its sign,
-     * not below `below` (2^23 at most). Returns the index of that one, or count. That the sums have room is for the caller
-     * to know. */
+    /* Add round(x[i] 2^40), ties to even, to sum[i], up to the first element that is not finite or whose size is not
+     * below `below` (2^23 at most). Returns its index, or count. The caller makes sure that no sum overflows. */
     size_t (*quantise)(size_t count, const float *x, float below, int64_t *sum);
     void (*dequantise)(size_t count, const int64_t *sum, float *x);
     /* Round to bf16, to nearest, ties to even; NaN stays NaN. */
     void (*to_bf16)(size_t count, const float *x, uint16_t *half);
-    /* half[r][k] = a[k][r], rounded in the same way, for r < rows and k < depth; zero for k from there to width. Rows
-     * of a lie `stride` apart, those of half `width`. */
+    /* half[r][k] = a[k][r], rounded in the same way, for r < rows and k < depth; zero for depth <= k < width. Rows of
+     * a are `stride` apart, those of half `width`. */
     void (*turn_to_bf16)(size_t rows, size_t depth, const float *a, size_t stride, size_t width, uint16_t *half);
 };
 

@@ -1,5 +1,5 @@
-/* vector_avx2.c - the row kernels on eight lanes: x86-64 with AVX2 and FMA. Only vector.c may refer to this table, once it knows
- * that the processor has both. */
+/* vector_avx2.c - the row kernels on eight lanes: x86-64 with AVX2 and FMA. Only vector.c may refer to this table,
+ * after it has checked the processor. */
 #include "kernels/cpu/vector.h"
 
 #if defined(__x86_64__)
@@ -167,8 +167,8 @@ static inline double vec_sum_total(vec_sum sum)
     return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
-/* Adding 1.5 * 2^52 rounds to an integer, ties to even, and leaves it in the lowest bits. It serves |x 2^40| < 2^51;
- * larger values and NaN go the careful way. */
+/* Adding 1.5 2^52 rounds to an integer, ties to even, and leaves it in the lowest bits. This is right for |x 2^40| <
+ * 2^51; larger values and NaN are handled one by one. */
 static inline bool vec_quantise(const float *x, float below, int64_t *sum)
 {
     const vec value = _mm256_loadu_ps(x);

@@ -1,5 +1,5 @@
-/* vector_avx512.c - the row kernels on sixteen lanes: x86-64 with AVX-512 F, BW, DQ and VL. Only vector.c may refer to this table,
- * once it knows that the processor has them all. */
+/* vector_avx512.c - the row kernels on sixteen lanes: x86-64 with AVX-512 F, BW, DQ and VL. Only vector.c may refer to
+ * this table, after it has checked the processor. */
 #include "kernels/cpu/vector.h"
 
 #if defined(__x86_64__)
@@ -165,7 +165,7 @@ static inline double vec_sum_total(vec_sum sum)
     return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
-/* Values out of range and NaN go the careful way. */
+/* Values out of range and NaN are handled one by one. */
 static inline bool vec_quantise(const float *x, float below, int64_t *sum)
 {
     const vec value = _mm512_loadu_ps(x);

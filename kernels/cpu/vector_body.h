@@ -1,7 +1,7 @@
 /* vector_body.h - the row kernels, once, over a vector of VEC_LANES floats.
  *
- * Each vector_ISA.c defines the `vec` of its instruction set and includes this file last; the result is its table. What
- * it defines:
+ * Each vector_ISA.c defines the `vec` of its instruction set and includes this file last; the result is its table. It
+ * defines:
  *   VECTOR_TABLE, VECTOR_ISA     the table's symbol and its name
  *   VEC_LANES                    floats in a vec
  *   vec, vec_mask, vec_int       floats, truth values, and int32 of as many lanes
@@ -11,13 +11,16 @@
  *   vec_round, vec_scale         the nearest integer, ties to even; a 2^n for an integer n of -126 to 127
  *   vec_less, vec_select         a < b (false for NaN); by mask, the second or the third argument
  *   vec_int_*                    the same on integers
- *   vec_sum_*                    a running sum in double for each lane; plus adds two such sums lane by lane; total adds
+ *   vec_sum_*                    a running sum in double for each lane; plus adds two such sums lane by lane; total
+ * adds
  *                                the upper half of the lanes to the lower half until one is left
- *   vec_quantise                 VEC_LANES elements, or false and nothing done when one of them wants the careful way
+ *   vec_quantise                 VEC_LANES elements; or false, nothing done, if one of them needs handling one by one
  *   vec_dequantise               VEC_LANES elements
  *
- * A loop over a row takes whole vectors and then what is left with `lanes` fewer: the same arithmetic, whatever the
- * lane. The source fixes the bits, so these files are compiled without contraction of a * b + c. */
+ * A loop over a row takes whole vectors, then the rest with fewer `lanes`: the same arithmetic in every lane. The
+ * source fixes the bits, so these files are compiled without contraction of a b + c. */
+#ifndef LSTMQ_KERNELS_CPU_VECTOR_BODY_H
+#define LSTMQ_KERNELS_CPU_VECTOR_BODY_H
 
 #include "kernels/cpu/vector_math.h"
 #include "kernels/natural_log.h"
@@ -35,10 +38,10 @@
             step(__VA_ARGS__, at_, (int)((size_t)(count)-at_));                                                        \
     } while (0)
 
-/* A piece of a loop: always part of its caller, so that its last argument can be a constant. */
+/* One step of a loop: always inlined, so that its last argument can be a constant. */
 #define STEP static inline __attribute__((always_inline)) void
 
-/* A row of LSTM gates: each pointer is to H floats. */
+/* A row of LSTM gates: H floats at each pointer. */
 struct vector_gates {
     float *i, *f, *g, *o;
 };
@@ -135,7 +138,7 @@ static void vector_rnn_backward(int rows, int H, float *gates, const float *dh)
     FOR_VECTORS((size_t)rows * (size_t)H, vector_rnn_backward_step, gates, dh);
 }
 
-/* For each lane the largest value so far and the index of the vector it was first seen in. */
+/* For each lane the largest value so far, and the index of the vector in which it first occurred. */
 struct vector_largest {
     vec value;
     vec_int at;
@@ -149,8 +152,8 @@ STEP vector_largest_step(struct vector_largest *largest, const float *x, size_t 
     largest->at = vec_int_select(larger, vec_int_set((int32_t)at), largest->at);
 }
 
-/* The first index of the largest of x[0..V); NaN is never larger, and a row without any number above -inf gives 0. Four
- * vectors are looked at side by side, so that none waits for the comparison before it. */
+/* The first index of the largest of x[0..V); NaN is never larger, and a row without any number above -inf gives 0.
+ * Four chains run at once, so that no comparison waits for the one before. */
 static inline int32_t vector_largest(int V, const float *x, float *value)
 {
     struct vector_largest a = {vec_set(-INFINITY), vec_int_set(0)}, b = a, c = a, d = a;
@@ -201,9 +204,9 @@ STEP vector_exp_step(const float *x, vec most, float *to, vec *y, size_t at, int
         vec_store(to + at, lanes, *y);
 }
 
-/* A sum in double has a fixed number of virtual lanes, so that its bits do not depend on the length of a vector: element i
- * is added to lane i mod that number. Here are the lanes, `parts` vectors of them; at the end the upper half is added to
- * the lower half until one lane is left. */
+/* A sum in double has a fixed number of virtual lanes, so that its bits do not depend on the length of a vector:
+ * element i is added to lane i mod that number. This adds up the lanes, `parts` vectors of them: the upper half is
+ * added to the lower half until one lane is left. */
 static inline __attribute__((always_inline)) double vector_lanes_total(vec_sum *part, int parts)
 {
     for (; parts > 1; parts /= 2)
@@ -212,9 +215,9 @@ static inline __attribute__((always_inline)) double vector_lanes_total(vec_sum *
     return vec_sum_total(part[0]);
 }
 
-/* The sum of exp(x - most), on 16 virtual lanes; each term is stored at `to` unless that is NULL. In whole blocks of 64
- * elements a lane's four are added as floats, (0 + 1) + (2 + 3), before they are widened. Arithmetic is the limit here,
- * so the next row is prefetched meanwhile. */
+/* The sum of exp(x - most), on 16 virtual lanes; each term is stored at `to` unless that is NULL. In whole blocks of
+ * 64 elements the four of a lane are added as floats, (0 + 1) + (2 + 3), before they are widened. Arithmetic limits
+ * the speed, so the next row is prefetched meanwhile. */
 static inline __attribute__((always_inline)) double vector_exp_sum(size_t width, const float *x, vec most, float *to,
                                                                    const float *next)
 {
@@ -279,8 +282,8 @@ static void vector_add(size_t count, float *to, const float *from)
     FOR_VECTORS(count, vector_add_step, to, from);
 }
 
-/* On 64 virtual lanes: as many chains of additions as it takes to hide how long each takes. A square of floats is exact
- * in double, so the tables with and without fma give the same bits. */
+/* On 64 virtual lanes: enough chains to hide the latency of an addition. The square of a float is exact in double, so
+ * tables with and without fma give the same bits. */
 static double vector_sum_squares(size_t count, const float *x)
 {
     enum { LANES = 64, PARTS = LANES / VEC_LANES };
@@ -299,7 +302,7 @@ static double vector_sum_squares(size_t count, const float *x)
     return vector_lanes_total(sum, PARTS);
 }
 
-/* One chain of additions a lane, so that no other order can give these bits. */
+/* One chain of additions for each lane, so that no other order can give these bits. */
 static float vector_sum_squares_float(size_t count, const float *x, float scale)
 {
     typedef float lanes __attribute__((vector_size(32)));
@@ -332,16 +335,16 @@ static void vector_sgd(size_t count, float *p, const float *g, float scale, floa
     FOR_VECTORS(count, vector_sgd_step, p, g, vec_set(scale), vec_set(lr), vec_set(decay));
 }
 
-/* What an Adam step has in common for all elements. */
+/* The constants of an Adam step. */
 struct vector_adam {
     vec scale, decay, fresh1, beta2, fresh2, root, eps, step;
 };
 
-/* Elements that Adam asks for ahead of their turn: four streams of memory are more than the processor follows by itself
- * from page to page. Asking beyond an array's end does no harm. */
+/* Elements that Adam prefetches ahead: the processor does not follow four streams of memory from page to page. A
+ * prefetch beyond an array's end does no harm. */
 enum { ADAM_AHEAD = 256 };
 
-STEP vector_ask_ahead(const float *x, bool change)
+STEP vector_prefetch(const float *x, bool change)
 {
     if (VEC_LANES == 1)
         return;
@@ -354,10 +357,10 @@ STEP vector_ask_ahead(const float *x, bool change)
 /* In the order of torch.optim.Adam: lerp, mul and addcmul, sqrt, addcdiv. */
 STEP vector_adam_step(const struct vector_adam *k, float *p, const float *g, float *m, float *v, size_t at, int lanes)
 {
-    vector_ask_ahead(p + at, true);
-    vector_ask_ahead(m + at, true);
-    vector_ask_ahead(v + at, true);
-    vector_ask_ahead(g + at, false);
+    vector_prefetch(p + at, true);
+    vector_prefetch(m + at, true);
+    vector_prefetch(v + at, true);
+    vector_prefetch(g + at, false);
     const vec old = vec_load(p + at, lanes, 0), m_old = vec_load(m + at, lanes, 0), v_old = vec_load(v + at, lanes, 0);
     const vec slope = vec_fma(k->decay, old, vec_mul(k->scale, vec_load(g + at, lanes, 0)));
     const vec m_new = vec_fma(k->fresh1, vec_sub(slope, m_old), m_old);
@@ -384,7 +387,7 @@ static void vector_adam(size_t count, float *p, const float *g, float *m, float 
     FOR_VECTORS(count, vector_adam_step, &k, p, g, m, v);
 }
 
-/* False when x is not finite, or not below. x 2^40 is exact in double. */
+/* False: x is not finite, or not below the limit. x 2^40 is exact in double. */
 static inline bool vector_quantise_one(float x, float below, int64_t *sum)
 {
     if (!(fabsf(x) < below))
@@ -418,8 +421,8 @@ static void vector_dequantise(size_t count, const int64_t *sum, float *x)
         x[i] = (float)sum[i] * BACKEND_QUANTUM;
 }
 
-/* The upper half of the bits, after adding what carries when the lower half is more than half, or half and the upper
- * half odd. The compiler cuts these vectors to the width of the instruction set. */
+/* The upper 16 bits, after adding a number that carries into them where rounding to nearest, ties to even, goes up.
+ * The compiler splits these vectors to the width of the instruction set. */
 typedef uint32_t wide_bits __attribute__((vector_size(64)));
 typedef uint16_t half_bits __attribute__((vector_size(32)));
 enum { WIDE = sizeof(wide_bits) / sizeof(uint32_t) };
@@ -455,7 +458,7 @@ static void vector_to_bf16(size_t count, const float *x, uint16_t *half)
     }
 }
 
-/* m[i][j] becomes m[j][i], in four rounds that each lay two rows i and i + 8 into one another. */
+/* m[i][j] becomes m[j][i], in four rounds that each interleave rows i and i + 8. */
 STEP vector_transpose(wide_bits m[WIDE])
 {
     for (int round = 0; round < 4; round++) {
@@ -469,8 +472,8 @@ STEP vector_transpose(wide_bits m[WIDE])
     }
 }
 
-/* 16 columns of 32 rows of a: as rows of the result, which lie `width` apart. Two neighbours k make 32 bits, so that
- * turning moves both at a time. */
+/* Transpose 16 columns of 32 rows of a; rows of the result are `width` apart. Two neighbours in k make 32 bits, so
+ * each move takes both. */
 STEP vector_turn_block(const float *a, size_t stride, size_t width, uint16_t *half)
 {
     wide_bits m[WIDE];
@@ -485,8 +488,8 @@ STEP vector_turn_block(const float *a, size_t stride, size_t width, uint16_t *ha
         memcpy(half + r * width, &m[r], sizeof m[r]);
 }
 
-/* A block that is not whole goes through one that is, filled up with zeros. */
-static void vector_turn_rest(size_t rows, size_t depth, const float *a, size_t stride, size_t room, size_t width,
+/* A partial block goes through a whole one that is filled up with zeros. */
+static void vector_turn_rest(size_t rows, size_t depth, const float *a, size_t stride, size_t space, size_t width,
                              uint16_t *half)
 {
     enum { DEPTH = 2 * WIDE };
@@ -496,12 +499,12 @@ static void vector_turn_rest(size_t rows, size_t depth, const float *a, size_t s
         memcpy(whole[k], a + k * stride, rows * sizeof *a);
     vector_turn_block(whole[0], WIDE, DEPTH, turned[0]);
     for (size_t r = 0; r < rows; r++)
-        memcpy(half + r * width, turned[r], room * sizeof *half);
+        memcpy(half + r * width, turned[r], space * sizeof *half);
 }
 
-/* Ask for the block that comes next: below this one, or beside the last one at the top. Lines far apart are nothing
- * that the processor foresees. */
-STEP vector_ask_for_block(const float *next, size_t stride)
+/* Prefetch the next block: below this one, or at the top of the next column of blocks. The processor does not
+ * prefetch lines that are far apart. */
+STEP vector_prefetch_block(const float *next, size_t stride)
 {
     if (VEC_LANES > 1)
         for (size_t k = 0; k < (size_t)2 * WIDE; k++)
@@ -513,15 +516,15 @@ static void vector_turn_to_bf16(size_t rows, size_t depth, const float *a, size_
     enum { DEPTH = 2 * WIDE };
     for (size_t k = 0; k < width; k += DEPTH) {
         const size_t here = k >= depth ? 0 : depth - k < DEPTH ? depth - k : DEPTH;
-        const size_t room = width - k < DEPTH ? width - k : DEPTH;
+        const size_t space = width - k < DEPTH ? width - k : DEPTH;
         for (size_t r = 0; r < rows; r += WIDE) {
             const float *from = a + (here > 0 ? k * stride + r : 0);
             uint16_t *to = half + r * width + k;
             if (here == DEPTH && r + WIDE <= rows) {
-                vector_ask_for_block(k + 2 * DEPTH <= depth ? from + DEPTH * stride : a + rows + r, stride);
+                vector_prefetch_block(k + 2 * DEPTH <= depth ? from + DEPTH * stride : a + rows + r, stride);
                 vector_turn_block(from, stride, width, to);
             } else
-                vector_turn_rest(rows - r < WIDE ? rows - r : WIDE, here, from, stride, room, width, to);
+                vector_turn_rest(rows - r < WIDE ? rows - r : WIDE, here, from, stride, space, width, to);
         }
     }
 }
@@ -544,3 +547,5 @@ const struct vector_table VECTOR_TABLE = {
     .to_bf16 = vector_to_bf16,
     .turn_to_bf16 = vector_turn_to_bf16,
 };
+
+#endif

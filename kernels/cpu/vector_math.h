@@ -1,11 +1,13 @@
 /* vector_math.h - exp, tanh and sigmoid of a vector of floats, for the instruction set of the file that includes it.
  *
- * Included by vector_body.h after a vector_ISA.c has defined what a `vec` is. Largest errors found, in units of the
- * last place of the right answer: exp 1.0, tanh 1.3, sigmoid 2.4. NaN stays NaN. The polynomials were fitted for the
- * least largest relative error on the interval that each is used on. */
+ * vector_body.h includes it after a vector_ISA.c has defined a `vec`. Largest errors found, in units of the last
+ * place: exp 1.0, tanh 1.3, sigmoid 2.4. NaN stays NaN. The polynomials were fitted for the least largest relative
+ * error on their intervals. */
+#ifndef LSTMQ_KERNELS_CPU_VECTOR_MATH_H
+#define LSTMQ_KERNELS_CPU_VECTOR_MATH_H
 
-/* exp of what is not large, that is 88.37626 at most: x = n ln 2 + r with |r| <= ln 2 / 2, and e^r = 1 + r + r^2 q(r),
- * which is right to 3e-9 (Cody & Waite 1980). Results that would be subnormal are 0. */
+/* exp for x up to 88.37626: x = n ln 2 + r with |r| <= ln 2 / 2, and e^r = 1 + r + r^2 q(r), with a relative error of
+ * 3e-9 (Cody & Waite 1980). Subnormal results are 0. */
 static inline vec vector_exp_small(vec x)
 {
     const vec least = vec_set(-87.33654f);
@@ -24,13 +26,14 @@ static inline vec vector_exp_small(vec x)
     return vec_select(vec_less(x, least), vec_set(0.0f), vec_scale(power, n));
 }
 
-/* exp: infinite beyond the largest x for which n is at most 127. */
+/* exp for any x: infinity above 88.37626, where n would exceed 127. */
 static inline vec vector_exp(vec x)
 {
     return vec_select(vec_less(vec_set(88.37626f), x), vec_set(INFINITY), vector_exp_small(x));
 }
 
-/* tanh: x + x^3 p(x^2) for |x| < 0.625, where p is right to 4e-9; 1 - 2 / (e^2|x| + 1) with the sign of x elsewhere. */
+/* tanh: x + x^3 p(x^2) for |x| < 0.625, where p has a relative error of 4e-9; 1 - 2 / (e^2|x| + 1) with the sign of x
+ * elsewhere. */
 static inline vec vector_tanh(vec x)
 {
     const vec one = vec_set(1.0f), two = vec_set(2.0f);
@@ -53,3 +56,5 @@ static inline vec vector_sigmoid(vec x)
     const vec one = vec_set(1.0f);
     return vec_div(one, vec_add(one, vector_exp(vec_sub(vec_set(0.0f), x))));
 }
+
+#endif

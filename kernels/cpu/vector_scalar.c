@@ -1,8 +1,7 @@
-/* vector_scalar.c - the row kernels in plain C, for machines without AVX2 and as the twin that the wider ones are
- * tested with.
+/* vector_scalar.c - the row kernels in plain C, for machines without AVX2, and for tests of the wider tables.
  *
- * A `vec` of one lane: the tails of vector_body.h never run. No fused multiply-add, which is slow where the processor
- * has none. */
+ * A `vec` of one lane: the tails of vector_body.h never run. It has no fused multiply-add, which is slow where the
+ * processor lacks it. */
 #include "kernels/cpu/vector.h"
 
 #include <math.h>
@@ -92,10 +91,10 @@ static inline vec vec_sign(vec size, vec sign)
     return copysignf(size, sign);
 }
 
-/* 1.5 * 2^23: adding it leaves no room for a fraction, and the integer in the lowest bits. */
+/* 1.5 2^23: adding it drops the fraction and leaves the integer in the lowest bits. */
 static const float vector_shift = 12582912.0f;
 
-/* Ties to even, for |a| < 2^22; anything beyond. */
+/* Ties to even, for |a| < 2^22; undefined beyond. */
 static inline vec vec_round(vec a)
 {
     return a + vector_shift - vector_shift;
@@ -156,7 +155,7 @@ static inline double vec_sum_total(vec_sum sum)
     return sum;
 }
 
-/* The element-wise path of vector_body.h does it all. */
+/* vector_body.h handles the elements one by one. */
 static inline bool vec_quantise(const float *x, float below, int64_t *sum)
 {
     (void)x, (void)below, (void)sum;

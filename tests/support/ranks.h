@@ -1,6 +1,6 @@
 /* ranks.h - the ranks of a generation as threads of a test, over any kind of collective. */
-#ifndef LSTMQ_TEST_RANKS_H
-#define LSTMQ_TEST_RANKS_H
+#ifndef LSTMQ_TESTS_SUPPORT_RANKS_H
+#define LSTMQ_TESTS_SUPPORT_RANKS_H
 
 #include "kernels/collective.h"
 #include "proto/base/clock.h"
@@ -58,7 +58,7 @@ struct ranks {
     struct rank rank[RANKS_MOST];
 };
 
-/* assert_* of cmocka are for its own thread; here a failure is carried home in err. */
+/* cmocka's assert_ are for its own thread; here err carries a failure. */
 #define RANK_CHECK(condition)                                                                                          \
     do {                                                                                                               \
         if (!(condition))                                                                                              \
@@ -120,7 +120,7 @@ static inline void *ranks_thread(void *argument)
     return NULL;
 }
 
-/* Phase two and `work` in a thread for each rank, until all have come back. */
+/* Phase two and `work`, in a thread for each rank. */
 static inline void ranks_start(struct ranks *ranks, rank_work *work)
 {
     ranks->work = work;

@@ -1,9 +1,9 @@
 /* vector_check.h - what the tests of the row kernels share: guarded arrays, comparisons, and a test of every table.
  *
- * Arrays start one float off any boundary and stand between guards, so that a kernel that wants alignment or writes
- * beyond its end is found. Sizes lie around the lengths of vectors. */
-#ifndef LSTMQ_VECTOR_CHECK_H
-#define LSTMQ_VECTOR_CHECK_H
+ * Arrays are not aligned and lie between guards, so that a test finds a kernel that needs alignment or writes beyond
+ * its end. Sizes lie around the lengths of vectors. */
+#ifndef LSTMQ_TESTS_SUPPORT_VECTOR_CHECK_H
+#define LSTMQ_TESTS_SUPPORT_VECTOR_CHECK_H
 
 #include "kernels/cpu/vector.h"
 #include "proto/base/random.h"

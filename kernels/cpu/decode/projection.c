@@ -1,8 +1,8 @@
-/* projection.c - the argmax of each state under a projection: screened where that is possible, else by all logits.
+/* projection.c - the argmax of each state under a projection: screened where that is possible, else from all logits.
  *
- * Each state is rounded; the threads share out the blocks of the screen, every part keeping candidates of its own; then
- * each state's candidates are computed exactly. A state that cannot be screened, or that keeps too many candidates (a
- * projection that has learnt nothing yet), goes the long way with the others of its kind. */
+ * Each state is rounded. The threads share the blocks of the screen, and every part keeps candidates of its own. Then
+ * each state's candidates are computed exactly. A state that cannot be screened, or that has too many candidates (a
+ * projection that has learnt nothing yet), is computed from all its logits, together with others of its kind. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/decode/screen.h"
 
@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* States whose logits are computed in one go, and blocks that stay in a core's cache while all states meet them. */
-enum { LONG_WAY = 64, BLOCKS = 8 };
+/* States whose logits are computed in one GEMM, and blocks that stay in a core's cache while all states use them. */
+enum { ALL_LOGITS = 64, BLOCKS = 8 };
 
 struct projection {
     const float *w, *bias;
@@ -25,7 +25,7 @@ struct projection {
 struct search {
     const struct projection *projection;
     const float *h;
-    int32_t *index; /* [N] -1 where the long way is to be taken */
+    int32_t *index; /* [N] -1 = not found yet */
     int N, parts;
     struct screen_state *states; /* [parts][N] */
     uint8_t *codes;              /* [N][width] */
@@ -85,7 +85,7 @@ static void projection_round_part(const struct cpu *cpu, void *arguments, struct
         bool good = projection->kernels->round(projection->screen, search->h + n * (size_t)projection->H,
                                                search->codes + n * search->width, state);
         search->index[n] = good ? 0 : -1;
-        if (!good) /* screened like the others, to no end */
+        if (!good) /* screened like the others, without effect */
             *state = (struct screen_state){.codes = search->codes + n * search->width, .candidates = state->candidates};
         state->least = -INFINITY;
         state->count = 0;
@@ -156,9 +156,9 @@ static void projection_choose_part(const struct cpu *cpu, void *arguments, struc
     }
 }
 
-/* ---- the long way ---- */
+/* ---- all logits ---- */
 
-/* The ids of `count` states by their logits; `index` is as argmax has it. */
+/* The argmax of `count` states from all their logits. */
 static void projection_by_logits(struct cpu *cpu, const struct projection *projection, const float *h, int count,
                                  float *logits, int32_t *index)
 {
@@ -179,10 +179,9 @@ static void projection_by_logits(struct cpu *cpu, const struct projection *proje
     cpu_argmax(&cpu->backend, logits, count, projection->V, index);
 }
 
-static void projection_long_way(struct cpu *cpu, const struct projection *projection, const float *h, int N,
-                                int32_t *index)
+static void projection_rest(struct cpu *cpu, const struct projection *projection, const float *h, int N, int32_t *index)
 {
-    size_t H = (size_t)projection->H, most = N < LONG_WAY ? (size_t)N : LONG_WAY;
+    size_t H = (size_t)projection->H, most = N < ALL_LOGITS ? (size_t)N : ALL_LOGITS;
     float *logits = cpu_scratch(cpu, most * ((size_t)projection->V + H + 2) * sizeof *logits);
     if (logits == NULL)
         return;
@@ -243,5 +242,5 @@ void cpu_projection_argmax(struct backend *self, const struct projection *projec
         team_run(cpu->team, threads, search.parts, projection_screen_part, &search);
         cpu_cut(cpu, (size_t)N, 1, 4 * elements, projection_choose_part, &search);
     }
-    projection_long_way(cpu, projection, h, N, index);
+    projection_rest(cpu, projection, h, N, index);
 }

@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Beyond these a sum might leave the floats, or be rounded more often than SCREEN_SAFE allows for. */
+/* Beyond these a sum might overflow, or have more roundings than SCREEN_SAFE allows for. */
 static const double LARGEST_BIAS = 1e30;
 enum { MOST_TERMS = 4096 };
 
-/* Stands for gamma(K + 1), and as much again and more for the roundings of the bound itself. */
+/* Covers gamma(K + 1), and at least as much again for the roundings of the bound itself. */
 static double screen_gamma(int K)
 {
     return (K + 64) * (double)FLT_EPSILON;
@@ -30,7 +30,7 @@ static size_t screen_code_at(const struct screen *screen, int v, int k)
 
 /* ---- weights ---- */
 
-/* Round row v of W. False where it holds something not finite or too large. */
+/* Round row v of W. False: a weight is not finite or too large. */
 static bool screen_round_row(struct screen *screen, int v)
 {
     struct screen_block *block = &screen->block[v / SCREEN_BLOCK];
@@ -101,7 +101,7 @@ void screen_close(struct screen **screen)
 
 /* ---- candidates ---- */
 
-/* Drop what the best lower bound has left behind. */
+/* Drop candidates below the best lower bound. */
 static void screen_prune(struct screen_state *state)
 {
     int kept = 0;
@@ -116,7 +116,7 @@ void screen_note(const struct screen *screen, const struct screen_block *block, 
 {
     for (uint64_t left = reaching; left != 0; left &= left - 1) {
         int lane = __builtin_ctzll(left);
-        /* Twice for both ends, and the slack that neither has: rounded down by more than is lost on the way. */
+        /* Twice, for both ends, and the slack that neither holds; rounded down by more than the operations lose. */
         float lower = upper[lane] - 2.0f * SCREEN_SAFE * (block->scale[lane] * wide + screen->slack);
         if (first + lane < screen->V && lower > state->least)
             state->least = lower;

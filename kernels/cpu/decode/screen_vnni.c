@@ -11,7 +11,7 @@
 
 enum { LANES = 16, VECTORS = SCREEN_BLOCK / LANES };
 
-/* Always part of its caller, so that its counts are constants. */
+/* Always inlined, so that its counts are constants. */
 #define STEP static inline __attribute__((always_inline)) void
 
 /* Sums of `blocks` blocks for `rows` states. */
@@ -77,7 +77,7 @@ static void screen_rows(const struct screen *screen, int first, int last, int ro
 {
     enum { PAIR = 2 };
     int at = first;
-    /* One state alone takes four blocks at a time, so that no sum waits for the one before it. */
+    /* A single state takes four blocks at a time, so that no sum waits for the one before. */
     for (; rows == 1 && at + 2 * PAIR <= last; at += 2 * PAIR)
         screen_tile(screen, at, 2 * PAIR, 1, states);
     for (; rows == PAIR && at + PAIR <= last; at += PAIR)
@@ -123,7 +123,7 @@ static bool screen_round(const struct screen *screen, const float *h, uint8_t *c
     }
     const float norm = sqrtf(_mm512_reduce_add_ps(square)),
                 step = fmaxf(_mm512_reduce_max_ps(most) / SCREEN_MOST, FLT_MIN);
-    /* False for a NaN too, which the maximum passes over. */
+    /* False for NaN too, which the maximum skips. */
     if (!screen->usable || !(norm < SCREEN_LONGEST))
         return false;
     const __m512 steps = _mm512_set1_ps(step), inverse = _mm512_set1_ps(1.0f / step),
@@ -146,7 +146,7 @@ static bool screen_round(const struct screen *screen, const float *h, uint8_t *c
 
 /* ---- candidates ---- */
 
-/* Chains side by side: one alone would wait for each of its additions. */
+/* Several chains at once: a single chain would wait for each of its additions. */
 enum { CHAINS = 4 };
 
 static void screen_exact(const struct screen *screen, const float *h, int count, const int32_t *index, float *logits)

@@ -1,10 +1,10 @@
-/* single.c - the recurrence of one row, alone.
+/* single.c - the recurrence of one row.
  *
- * A step of one row is a read of W_hh and little else. The units are cut into strips, each with all the gates of its
- * units, so that a strip's part of a step, nonlinearity included, needs no other strip. W_hh is kept strip by strip in
- * the order of reading, and each thread keeps to its own share of the strips, which stays in its cache from step to
- * step. A sequence is one job of the team, in which threads wait for one another between steps. A share whose thread
- * does not come (the system has put it aside) is taken over by who waits for it. */
+ * A step of one row is a read of W_hh and little else. The units are cut into strips, each with all gates of its units,
+ * so a strip's part of a step, nonlinearity included, needs no other strip. W_hh is stored strip by strip in reading
+ * order, and each thread keeps its own share of the strips, which stays in its cache from step to step. A sequence is
+ * one job of the team, in which threads wait for one another between steps. If a share's thread does not run (the
+ * system has suspended it), a waiting thread takes its share over. */
 #include "kernels/cpu/cpu.h"
 
 #include <sched.h>
@@ -15,26 +15,25 @@
 /* Units of a strip; LSTM gates. */
 enum { UNITS = 16, GATES = 4 };
 
-/* Multiply-adds of a step that are worth a thread, and the most threads that share one. */
+/* Multiply-adds of a step that are worth a thread, and the largest number of threads that share a step. */
 enum { WORTH = 64 * 1024, MOST_THREADS = 16 };
 
-/* How often a thread looks for the others before it takes over a share that nobody has begun, and before it lets other
- * programs run. */
+/* How often a thread checks for the others before it takes over an unbegun share, and before it yields the core. */
 enum { PATIENCE = 40, YIELD = 1000 };
 
 enum { CACHE_LINE = 64 };
 
 struct share {
-    _Alignas(CACHE_LINE) atomic_int begun; /* steps of it that somebody has begun */
+    _Alignas(CACHE_LINE) atomic_int begun; /* steps of it that a thread has begun */
     int first, count;                      /* strips                              */
 };
 
 struct single {
     enum cell cell;
     int H, G, strips, shares;
-    const struct prepacked *prepacked; /* for the plain way */
+    const struct prepacked *prepacked; /* for the plain form */
     const float *w_hh;
-    const struct fma_table *fma; /* NULL: there is only the plain way */
+    const struct fma_table *fma; /* NULL: the plain form only */
     float *w;                    /* [strips][panels][H][width]: columns of a strip are gate by gate          */
     float *h[2], *c;             /* [strips * UNITS] before and after a step, in turn; beyond H they are zero */
     void *memory;
@@ -113,17 +112,17 @@ static void single_share_step(const struct sequence_of_one *run, const struct sh
 
 /* ---- the steps ---- */
 
-/* Do step t of a share, unless somebody has begun it. */
+/* Do step t of a share, unless another thread has begun it. */
 static void single_try(const struct sequence_of_one *run, struct share *share, int t)
 {
-    /* Relaxed: a share is begun once whatever the order; `done` hands over what was computed. */
+    /* Relaxed: a share is begun once in any order; `done` publishes what was computed. */
     int begun = t;
     if (!atomic_compare_exchange_strong_explicit(&share->begun, &begun, t + 1, memory_order_relaxed,
                                                  memory_order_relaxed))
         return;
     single_share_step(run, share, t);
-    /* Release: whoever has seen all shares of a step may read its states. Each addition continues the releases before
-     * it. */
+    /* Release: a thread that sees all shares of a step done may read its states. Each addition continues the releases
+     * before it. */
     atomic_fetch_add_explicit(&run->single->done, 1, memory_order_release);
 }
 
@@ -134,7 +133,7 @@ static void single_pause(void)
 #endif
 }
 
-/* Wait until step t is done; take over what nobody begins. Returns whether there was anything to take over. */
+/* Wait until step t is done, and take over unbegun shares. Returns whether there was one. */
 static bool single_await(const struct sequence_of_one *run, int t, int patience)
 {
     struct single *single = run->single;
@@ -154,7 +153,7 @@ static bool single_await(const struct sequence_of_one *run, int t, int patience)
     return alone;
 }
 
-/* A thread's way through a sequence. Who comes late begins at the step in progress. */
+/* A thread's loop over a sequence. A late thread begins at the step in progress. */
 static void single_steps_part(void *context, int thread, int part, int parts)
 {
     const struct sequence_of_one *run = context;

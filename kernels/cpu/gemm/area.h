@@ -1,4 +1,4 @@
-/* area.h - memory that is kept from one product to the next and grows when one wants more. */
+/* area.h - memory that is kept from one GEMM to the next and grows on demand. */
 #ifndef LSTMQ_KERNELS_CPU_GEMM_AREA_H
 #define LSTMQ_KERNELS_CPU_GEMM_AREA_H
 
@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-/* Starts as zeroes; who owns it frees `memory`. */
+/* Starts zeroed; the owner frees `memory`. */
 struct area {
     char *memory; /* 4096-byte aligned */
     size_t size;
@@ -17,7 +17,7 @@ static inline size_t area_round(size_t size, size_t unit)
     return (size + unit - 1) / unit * unit;
 }
 
-/* At least `size` bytes, whose contents are lost when it grows. False and err (ERR_MEMORY) when there are none. */
+/* Make it at least `size` bytes; growing loses the contents. False and err (ERR_MEMORY): there is no memory. */
 static inline bool area_reserve(struct area *area, size_t size, struct err *err)
 {
     if (size <= area->size)

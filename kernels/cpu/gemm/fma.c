@@ -1,4 +1,4 @@
-/* fma.c - which table of tiles goes with which table of row kernels. */
+/* fma.c - the table of GEMM tiles that goes with each table of row kernels. */
 #include "kernels/cpu/gemm/fma.h"
 
 #include <string.h>

@@ -1,10 +1,10 @@
-/* fma.h - the innermost fp32 products: a few rows of A times a panel of B, whose sums never leave the registers.
+/* fma.h - the innermost fp32 GEMMs: a few rows of A times a panel of B, with sums that stay in registers.
  *
- * A panel is `width` columns of B, K rows deep. Each element of C is one chain of fused multiply-adds over k in rising
- * order, whatever the instruction set and however a product is cut into tiles: cutting K as well only stores the sum
- * and loads it again. So there is one right answer to the bit, and fma_product.c may cut as it likes.
+ * A panel is `width` columns of B, K rows deep. Each element of C is one chain of fused multiply-adds over rising k,
+ * whatever the instruction set and the cut into tiles: a cut of K only stores the sum and loads it again. So there is
+ * one right answer to the bit, and fma_product.c may cut as it likes.
  *
- * One source is compiled for each instruction set that has such an instruction; each gives a table. Pure functions; any
+ * One source is compiled for each instruction set with fused multiply-add; each gives a table. Pure functions; any
  * thread; memory need not be aligned. */
 #ifndef LSTMQ_KERNELS_CPU_GEMM_FMA_H
 #define LSTMQ_KERNELS_CPU_GEMM_FMA_H
@@ -29,7 +29,7 @@ struct fma_tile {
 };
 
 struct fma_table {
-    const char *isa; /* that of the vector table that goes with it         */
+    const char *isa; /* as the vector table that goes with it         */
     int width;       /* columns of a panel                                 */
     int lanes;       /* columns of a vector; width is a multiple           */
     void (*tile)(const struct fma_tile *tile);
@@ -41,7 +41,7 @@ struct fma_table {
     void (*turn)(size_t K, size_t columns, const float *from, size_t from_row, float *to);
 };
 
-/* The table that goes with the vector table of this name; NULL when there is none. */
+/* The table that goes with the vector table of this name; NULL: that instruction set has no fma. */
 const struct fma_table *fma_table(const char *isa);
 
 #endif

@@ -17,22 +17,22 @@ static inline __m256i fma_first(int lanes)
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
-static inline vec vec_set(float x)
+static inline vec tile_set(float x)
 {
     return _mm256_set1_ps(x);
 }
 
-static inline vec vec_zero(void)
+static inline vec tile_zero(void)
 {
     return _mm256_setzero_ps();
 }
 
-static inline vec vec_load(const float *from, int lanes)
+static inline vec tile_load(const float *from, int lanes)
 {
     return lanes == VEC_LANES ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, fma_first(lanes));
 }
 
-static inline void vec_store(float *to, int lanes, vec x)
+static inline void tile_store(float *to, int lanes, vec x)
 {
     if (lanes == VEC_LANES)
         _mm256_storeu_ps(to, x);
@@ -40,18 +40,18 @@ static inline void vec_store(float *to, int lanes, vec x)
         _mm256_maskstore_ps(to, fma_first(lanes), x);
 }
 
-static inline vec vec_add(vec a, vec b)
+static inline vec tile_add(vec a, vec b)
 {
     return _mm256_add_ps(a, b);
 }
 
-static inline vec vec_fma(vec a, vec b, vec c)
+static inline vec tile_fma(vec a, vec b, vec c)
 {
     return _mm256_fmadd_ps(a, b, c);
 }
 
-/* Squares of 1, 2 and 4 lanes in turn are exchanged across the diagonal. */
-static inline __attribute__((always_inline)) void vec_turn(vec *x)
+/* Exchange squares of 1, 2 and 4 lanes across the diagonal, in this order. */
+static inline __attribute__((always_inline)) void tile_turn(vec *x)
 {
     vec y[VEC_LANES];
     for (int i = 0; i < VEC_LANES; i += 2) {

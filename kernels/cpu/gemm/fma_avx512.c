@@ -12,22 +12,22 @@
 
 typedef __m512 vec;
 
-static inline vec vec_set(float x)
+static inline vec tile_set(float x)
 {
     return _mm512_set1_ps(x);
 }
 
-static inline vec vec_zero(void)
+static inline vec tile_zero(void)
 {
     return _mm512_setzero_ps();
 }
 
-static inline vec vec_load(const float *from, int lanes)
+static inline vec tile_load(const float *from, int lanes)
 {
     return lanes == VEC_LANES ? _mm512_loadu_ps(from) : _mm512_maskz_loadu_ps((__mmask16)((1u << lanes) - 1), from);
 }
 
-static inline void vec_store(float *to, int lanes, vec x)
+static inline void tile_store(float *to, int lanes, vec x)
 {
     if (lanes == VEC_LANES)
         _mm512_storeu_ps(to, x);
@@ -35,18 +35,18 @@ static inline void vec_store(float *to, int lanes, vec x)
         _mm512_mask_storeu_ps(to, (__mmask16)((1u << lanes) - 1), x);
 }
 
-static inline vec vec_add(vec a, vec b)
+static inline vec tile_add(vec a, vec b)
 {
     return _mm512_add_ps(a, b);
 }
 
-static inline vec vec_fma(vec a, vec b, vec c)
+static inline vec tile_fma(vec a, vec b, vec c)
 {
     return _mm512_fmadd_ps(a, b, c);
 }
 
-/* Squares of 1, 2, 4 and 8 lanes in turn are exchanged across the diagonal. */
-static inline __attribute__((always_inline)) void vec_turn(vec *x)
+/* Exchange squares of 1, 2, 4 and 8 lanes across the diagonal, in this order. */
+static inline __attribute__((always_inline)) void tile_turn(vec *x)
 {
     vec y[VEC_LANES];
     for (int i = 0; i < VEC_LANES; i += 2) {

@@ -1,18 +1,20 @@
 /* fma_body.h - the tiles of fma.h, once, over a vector of VEC_LANES floats.
  *
- * Each fma_ISA.c defines the `vec` of its instruction set and includes this file last; the result is its table. What it
+ * Each fma_ISA.c defines the `vec` of its instruction set and includes this file last; the result is its table. It
  * defines:
  *   FMA_TABLE, FMA_ISA           the table's symbol and its name
- *   VEC_LANES, VECTORS           floats in a vec, vecs in a row of a panel: FMA_ROWS x VECTORS sums, a row of B and an
- *                                element of A are all the registers there are
- *   vec_set, vec_zero            a float in each lane
- *   vec_load, vec_store          the first `lanes` floats at an unaligned address; load fills with zeros
- *   vec_add, vec_fma             a + b; a b + c with one rounding
- *   vec_turn                     transposes VEC_LANES vecs in place */
+ *   VEC_LANES, VECTORS           floats in a vec, vecs in a row of a panel: FMA_ROWS x VECTORS sums, a row of B and
+ * an element of A fill the registers
+ *   tile_set, tile_zero          a float in each lane
+ *   tile_load, tile_store        the first `lanes` floats at an unaligned address; load fills with zeros
+ *   tile_add, tile_fma           a + b; a b + c with one rounding
+ *   tile_turn                    transposes VEC_LANES vecs in place */
+#ifndef LSTMQ_KERNELS_CPU_GEMM_FMA_BODY_H
+#define LSTMQ_KERNELS_CPU_GEMM_FMA_BODY_H
 
 #define WIDTH (VEC_LANES * VECTORS)
 
-/* Always part of its caller, so that counts are constants and sums are registers. */
+/* Always inlined, so that counts are constants and sums are registers. */
 #define INLINE static inline __attribute__((always_inline))
 
 #ifdef __clang__
@@ -21,12 +23,12 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* Rows of B that a tile asks for ahead of their turn. A panel is larger than the nearest cache, so that each tile of A
- * reads it from the next one, faster than the processor looks ahead by itself. Asking beyond a panel's end does no
+/* Rows of B that a tile prefetches ahead. A panel is larger than the first-level cache, so each tile of A reads it
+ * from the second level, faster than the processor prefetches on its own. A prefetch beyond a panel's end does no
  * harm. */
 enum { B_AHEAD = 8 };
 
-/* Lanes of vector v that are columns. */
+/* Lanes of vector v that hold columns. */
 INLINE int fma_lanes(int columns, int v, int vectors)
 {
     return v < vectors - 1 ? VEC_LANES : columns - v * VEC_LANES;
@@ -34,8 +36,8 @@ INLINE int fma_lanes(int columns, int v, int vectors)
 
 INLINE vec fma_start(const float *c, const float *bias, bool accumulate, int lanes)
 {
-    const vec sum = accumulate ? vec_load(c, lanes) : vec_zero();
-    return bias != NULL ? vec_add(sum, vec_load(bias, lanes)) : sum;
+    const vec sum = accumulate ? tile_load(c, lanes) : tile_zero();
+    return bias != NULL ? tile_add(sum, tile_load(bias, lanes)) : sum;
 }
 
 INLINE void fma_compute_tile(const struct fma_tile *t, const int rows, const int vectors)
@@ -55,16 +57,16 @@ INLINE void fma_compute_tile(const struct fma_tile *t, const int rows, const int
         vec row[VECTORS];
         UNROLL
         for (int v = 0; v < vectors; v++)
-            row[v] = vec_load(b + v * VEC_LANES, VEC_LANES);
+            row[v] = tile_load(b + v * VEC_LANES, VEC_LANES);
         UNROLL
         for (int v = 0; v < vectors; v++)
             __builtin_prefetch(b + B_AHEAD * b_k + v * VEC_LANES);
         UNROLL
         for (int r = 0; r < rows; r++) {
-            const vec x = vec_set(a[(size_t)r * a_row]);
+            const vec x = tile_set(a[(size_t)r * a_row]);
             UNROLL
             for (int v = 0; v < vectors; v++)
-                sum[r][v] = vec_fma(x, row[v], sum[r][v]);
+                sum[r][v] = tile_fma(x, row[v], sum[r][v]);
         }
         a += a_k;
         b += b_k;
@@ -73,7 +75,7 @@ INLINE void fma_compute_tile(const struct fma_tile *t, const int rows, const int
     for (int r = 0; r < rows; r++)
         UNROLL
     for (int v = 0; v < vectors; v++)
-        vec_store(c + (size_t)r * c_row + v * VEC_LANES, fma_lanes(columns, v, vectors), sum[r][v]);
+        tile_store(c + (size_t)r * c_row + v * VEC_LANES, fma_lanes(columns, v, vectors), sum[r][v]);
 }
 
 #define TILE(rows, vectors)                                                                                            \
@@ -114,9 +116,9 @@ static void fma_copy(size_t K, size_t columns, const float *from, size_t from_k,
     const size_t whole = columns / VEC_LANES * VEC_LANES;
     for (size_t k = 0; k < K; k++) {
         for (size_t j = 0; j < whole; j += VEC_LANES)
-            vec_store(to + j, VEC_LANES, vec_load(from + j, VEC_LANES));
+            tile_store(to + j, VEC_LANES, tile_load(from + j, VEC_LANES));
         if (whole < columns)
-            vec_store(to + whole, VEC_LANES, vec_load(from + whole, (int)(columns - whole)));
+            tile_store(to + whole, VEC_LANES, tile_load(from + whole, (int)(columns - whole)));
         from += from_k;
         to += to_k;
     }
@@ -128,12 +130,12 @@ INLINE void fma_turn_square(int count, int height, const float *from, size_t fro
     vec square[VEC_LANES];
     UNROLL
     for (int j = 0; j < VEC_LANES; j++)
-        square[j] = j < count ? vec_load(from + (size_t)j * from_row, height) : vec_zero();
-    vec_turn(square);
+        square[j] = j < count ? tile_load(from + (size_t)j * from_row, height) : tile_zero();
+    tile_turn(square);
     UNROLL
     for (int k = 0; k < VEC_LANES; k++)
         if (k < height)
-            vec_store(to + k * WIDTH, VEC_LANES, square[k]);
+            tile_store(to + k * WIDTH, VEC_LANES, square[k]);
 }
 
 static void fma_turn(size_t K, size_t columns, const float *from, size_t from_row, float *to)
@@ -152,3 +154,5 @@ static void fma_turn(size_t K, size_t columns, const float *from, size_t from_ro
 
 const struct fma_table FMA_TABLE = {
     .isa = FMA_ISA, .width = WIDTH, .lanes = VEC_LANES, .tile = fma_any_tile, .copy = fma_copy, .turn = fma_turn};
+
+#endif

@@ -1,32 +1,31 @@
-/* fma_product.c - how an fp32 product is cut: into parts for the threads, those into blocks of B, those into tiles.
+/* fma_product.c - how an fp32 GEMM is cut: into parts for the threads, those into blocks of B, those into tiles.
  *
- * The longer side of C is cut into parts. A part takes a block of B, some panels wide and some rows deep, so small that
- * it stays in the core's cache while the part's rows of A pass by, six at a time. Where B is wide and not packed yet,
- * each part packs the blocks it uses; else B is packed by all threads first, or read where it lies, if its rows are
- * short and whole vectors. A transposed A is copied in strips of some rows, so that an element's neighbour in memory is
- * that of the next row. */
+ * The longer side of C is cut into parts. A part takes a block of B, some panels wide and some rows deep, small enough
+ * to stay in the core's cache while the part's rows of A pass by, six at a time. Where B is wide and not prepacked,
+ * each part packs the blocks that it uses. Else all threads pack B first, or tiles read it in place, if its rows are
+ * short and whole vectors. A transposed A is copied in strips of some rows, so that tiles read it in order. */
 #include "kernels/cpu/gemm/fma_product.h"
 
 #include "kernels/cpu/gemm/area.h"
 
-/* Rows of B in a block, and floats in it: what leaves room for A and C in a second-level cache of 1 MiB or more. */
+/* Rows of B in a block, and floats in it: A and C then fit beside it in a second-level cache of 1 MiB or more. */
 enum { DEPTH = 640, BLOCK = 192 * 1024 };
 
-/* Panels of a part where columns are shared out. */
+/* Panels of a part where threads share the columns. */
 enum { PART_PANELS = 4 };
 
 /* Rows of A in a strip; parts and strips begin at multiples of STRIP_UNIT, a cache line. */
 enum { STRIP = 96, STRIP_UNIT = 16 };
 
-/* The longest row of a B that is read where it lies: longer ones fall into too few sets of the cache, and into too many
- * pages. */
+/* The longest row of a B that is read in place: longer rows use too few sets of the cache and too many pages. */
 enum { ROW_MOST = 512 };
 
-/* Multiply-adds, and elements packed, below which another thread costs more than it gains. */
+/* With fewer multiply-adds, or elements to pack, another thread costs more than it gains. */
 static const double WORTH = 256.0 * 1024.0;
 enum { PACK_WORTH = 64 * 1024 };
 
-/* Parts of a product for each thread: see team.h. But where B is larger than a cache, each part reads it anew. */
+/* Parts of a GEMM for each thread: see team.h. Where B is larger than a cache there are fewer, because each part
+ * reads it again. */
 enum { PARTS = 4, B_LARGE = 384 * 1024 };
 
 struct fma_packed {
@@ -40,11 +39,11 @@ struct fma_products {
     struct team *team;
     int threads;
     const struct fma_table *table;
-    struct fma_packed own; /* B of the product that is running           */
+    struct fma_packed own; /* B of the running GEMM           */
     struct area *scratch;  /* [threads] a block of B, and a strip of A   */
 };
 
-/* What the threads of a running product share. */
+/* What the threads of a running GEMM share. */
 struct job {
     const struct fma_products *products;
     const struct gemm *gemm;
@@ -115,7 +114,7 @@ static int fma_product_threads(const struct fma_products *products, double work)
     return work < 2.0 ? 1 : work < products->threads ? (int)work : products->threads;
 }
 
-/* Whether B can be read where it lies. */
+/* Whether B can be read in place. */
 static bool fma_product_lies_well(const struct fma_table *table, int N, bool transposed)
 {
     return !transposed && N % table->lanes == 0 && N <= ROW_MOST;
@@ -146,9 +145,9 @@ static bool fma_product_pack(const struct fma_products *products, const float *b
     return true;
 }
 
-/* ---- a part of a product ---- */
+/* ---- a part of a GEMM ---- */
 
-/* Rows first..first+count-1 of C, by tiles as even as can be. Element r, k of A is a[r * a_row + k * a_k]. */
+/* Rows first..first+count-1 of C, in tiles of nearly equal height. Element r, k of A is a[r a_row + k a_k]. */
 static void fma_product_multiply(const struct fma_table *table, const struct gemm *g, const struct block *block,
                                  int first, int count, const float *a, size_t a_row, size_t a_k)
 {
@@ -191,7 +190,7 @@ static void fma_product_multiply_strips(const struct fma_table *table, const str
     }
 }
 
-/* Where the block's panels lie; packed into `memory` unless they are already. */
+/* Find the block's panels; pack them into `memory` unless they are packed already. */
 static void fma_product_find_block(const struct job *job, struct block *block, float *memory)
 {
     const struct fma_table *table = job->products->table;
@@ -245,7 +244,7 @@ static void fma_product_part(void *context, int thread, int part, int parts)
                            fma_product_cut(M, unit, part + 1, parts), 0, job->panels);
 }
 
-/* ---- a product ---- */
+/* ---- a GEMM ---- */
 
 static int fma_product_parts(const struct job *job, int threads)
 {
@@ -258,7 +257,7 @@ static int fma_product_parts(const struct job *job, int threads)
     return fma_product_least(b > B_LARGE ? threads : threads * PARTS, fma_product_pieces(g->M, STRIP_UNIT));
 }
 
-/* For every thread of the team: one that comes late to a job may find its parts taken and take some of the next. */
+/* For every thread of the team: a late thread may find this job's parts taken, and take some of the next job. */
 static bool fma_product_reserve_scratch(struct fma_products *products, const struct job *job, struct err *err)
 {
     size_t strip = job->gemm->transpose_a ? (size_t)STRIP * (size_t)job->depth : 0;
@@ -305,7 +304,7 @@ void fma_products_rows(const struct fma_products *products, const struct fma_pac
     fma_product_multiply(table, &gemm, &block, 0, rows, a, (size_t)packed->K, 1);
 }
 
-/* ---- a B that is used again ---- */
+/* ---- prepacked ---- */
 
 struct fma_packed *fma_products_keep(struct fma_products *products, const float *b, int N, int K, bool transposed,
                                      struct err *err)

@@ -1,9 +1,8 @@
-/* fma_product.h - fp32 products of any shape, made of fma.h's tiles.
+/* fma_product.h - fp32 GEMMs of any shape, made of fma.h's tiles.
  *
- * What it computes is fixed to the bit by backend.h; this is about the time it takes: which part of a product is done on
- * which thread and in which order, so that what is read again is still in the cache. A `struct fma_products` holds the
- * memory that its products need while they run. One thread owns it. Born in fma_products_open, given back by
- * fma_products_close. */
+ * backend.h fixes the result to the bit. This file decides the time: which part runs on which thread and in which
+ * order, so that what is read again is still in the cache. A `struct fma_products` holds the memory of a running GEMM.
+ * One thread owns it. Born in fma_products_open, given back by fma_products_close. */
 #ifndef LSTMQ_KERNELS_CPU_GEMM_FMA_PRODUCT_H
 #define LSTMQ_KERNELS_CPU_GEMM_FMA_PRODUCT_H
 
@@ -13,7 +12,7 @@
 
 struct fma_products;
 
-/* A B in the order that tiles read fastest, which may be the order it is stored in. */
+/* B in the order that tiles read fastest, which may be the stored order. */
 struct fma_packed;
 
 /* On the threads of `team`, which outlives it. */
@@ -31,7 +30,7 @@ void fma_packed_destroy(struct fma_packed **packed);
 struct fma_packed *fma_products_pack(struct fma_products *products, const float *b, int N, int K, bool transposed,
                                      struct err *err);
 
-/* C = A B for `rows` rows of A and C; any thread, many at a time. */
+/* C = A B for `rows` rows of A and C. Any threads, at the same time. */
 void fma_products_rows(const struct fma_products *products, const struct fma_packed *packed, int rows, const float *a,
                        float *c);
 

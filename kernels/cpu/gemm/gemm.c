@@ -1,4 +1,4 @@
-/* gemm.c - which of the two kinds of products a multiplier uses. */
+/* gemm.c - which of the two kinds of GEMM a multiplier uses. */
 #include "kernels/cpu/gemm/gemm.h"
 
 #include "kernels/cpu/gemm/fma_product.h"
@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-/* One of each pair is there, the other NULL. */
+/* One of each pair is NULL. */
 struct prepacked {
     struct fma_packed *fma;
     struct panel_packed *panel;
@@ -15,10 +15,10 @@ struct prepacked {
 struct multiplier {
     struct fma_products *fma;
     struct panel_products *panel;
-    struct prepacked own; /* what multiplier_pack gave last; its parts are theirs */
+    struct prepacked own; /* the last result of multiplier_pack, which the kinds own */
 };
 
-/* K = 0: C is the bias, or what was there. */
+/* K = 0: C is the bias, plus C when accumulate. */
 static void gemm_empty_sum(const struct gemm *gemm)
 {
     for (int i = 0; i < gemm->M; i++)
@@ -41,7 +41,7 @@ bool multiplier_run(struct multiplier *multiplier, const struct gemm *gemm, stru
                                    : panel_products_run(multiplier->panel, gemm, prepacked->panel, err);
 }
 
-/* ---- a B that is used again ---- */
+/* ---- prepacked ---- */
 
 struct prepacked *multiplier_keep(struct multiplier *multiplier, const float *b, int N, int K, bool transposed,
                                   struct err *err)

@@ -1,4 +1,4 @@
-/* matmul.c - a whole product as one primitive of oneDNN; see matmul.h. */
+/* matmul.c - a whole GEMM as one primitive of oneDNN; see matmul.h. */
 #include "kernels/cpu/gemm/matmul.h"
 
 #include "kernels/cpu/gemm/onednn.h"
@@ -17,7 +17,7 @@ struct matmul {
     dnnl_primitive_t primitive;
     struct layout layout[MATRICES]; /* as the primitive takes them */
     dnnl_memory_t memory[MATRICES]; /* BIAS may be NULL */
-    void *copy[2];                  /* of A and B; NULL = used where they lie */
+    void *copy[2];                  /* of A and B; NULL = used in place */
 };
 
 static void *matmul_unchanged(const void *pointer)

@@ -1,8 +1,8 @@
-/* matmul.h - one product as oneDNN computes it when left to itself: whole matrices, threads of its own.
+/* matmul.h - one GEMM as oneDNN computes it by default: whole matrices, its own threads.
  *
- * It is the roof that our products are measured under, and part of no computation. Born in matmul_open, which compiles
- * it and, where wanted, rounds or packs its factors; given back by matmul_close. One thread makes all calls. Unlike the
- * tiles of panel.h its sums have an order of oneDNN's choosing. */
+ * It is the ceiling that `lstmq bench` compares our GEMMs with, and no model is computed with it. Born in matmul_open,
+ * which compiles it and rounds or reorders its factors; given back by matmul_close. One thread makes all calls. Unlike
+ * the tiles of panel.h, oneDNN chooses the order of its sums. */
 #ifndef LSTMQ_KERNELS_CPU_GEMM_MATMUL_H
 #define LSTMQ_KERNELS_CPU_GEMM_MATMUL_H
 
@@ -10,9 +10,9 @@
 
 struct matmul;
 
-/* C = A B (+ bias) of `gemm`, whose matrices stay where they are until matmul_close; its accumulate and packed are not
- * looked at. In bf16 both factors are rounded here, into copies. `packed`: so is B put into the order that oneDNN reads
- * fastest. NULL and err (ERR_MEMORY, ERR_FAILED) when oneDNN cannot. */
+/* C = A B (+ bias) of `gemm`, whose matrices stay in place until matmul_close; its fields accumulate and prepacked
+ * are ignored. In bf16 both factors are rounded here, into copies. `prepacked`: B is copied in the order that oneDNN
+ * reads fastest. NULL and err (ERR_MEMORY, ERR_FAILED) when oneDNN cannot. */
 struct matmul *matmul_open(int threads, enum precision type, const struct gemm *gemm, bool prepacked, struct err *err);
 void matmul_close(struct matmul **matmul);
 

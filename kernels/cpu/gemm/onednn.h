@@ -1,7 +1,7 @@
-/* onednn.h - the few calls of oneDNN whose interfaces differ between 2.x and 3.x, as one: for the files of this folder
- * that make primitives, and nobody else.
+/* onednn.h - the few calls of oneDNN whose interfaces differ between 2.x and 3.x, behind one interface. For the files
+ * of this folder that make primitives, and no others.
  *
- * A layout says how a matrix lies in memory. Start with a zeroed one; give it back with layout_drop. */
+ * A layout says how a matrix is stored. Start with a zeroed one; layout_drop gives it back. */
 #ifndef LSTMQ_KERNELS_CPU_GEMM_ONEDNN_H
 #define LSTMQ_KERNELS_CPU_GEMM_ONEDNN_H
 
@@ -148,7 +148,7 @@ static inline dnnl_data_type_t onednn_type(enum precision type)
     return type == PRECISION_BF16 ? dnnl_bf16 : dnnl_f32;
 }
 
-/* rows x columns whose stored rows are `stride` apart; transposed: what is stored is the transpose. */
+/* rows x columns with stored rows `stride` apart; transposed: the transpose is stored. */
 static inline dnnl_status_t layout_matrix(struct layout *layout, dnnl_data_type_t type, int rows, int columns,
                                           int stride, bool transposed)
 {

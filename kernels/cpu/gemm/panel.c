@@ -1,4 +1,4 @@
-/* panel.c - panels and tiles as oneDNN primitives. */
+/* panel.c - panels and tiles as oneDNN primitives; see panel.h. */
 #include "kernels/cpu/gemm/panel.h"
 
 #include "kernels/cpu/gemm/onednn.h"
@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Tiles that are not brgemm: their rows, where B is small and where it is large. Packing means little there, and much
- * time for a large B. */
+/* Rows of tiles that are not brgemm, for a small and for a large B. Packing gains little for them and costs much time
+ * for a large B. */
 enum { PLAIN_ROWS = 16, PLAIN_MOST = PANEL_MOST };
 
 enum { BUCKETS = 64 };
@@ -21,9 +21,9 @@ static const int panel_arg_id[ARGS] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_
 
 /* A compiled shape. Each thread has memory objects of its own. */
 struct tile {
-    dnnl_primitive_t primitive;    /* NULL until it is wanted                    */
+    dnnl_primitive_t primitive;    /* NULL until first used                    */
     dnnl_memory_t (*memory)[ARGS]; /* [threads]; bias and scratch may be NULL    */
-    size_t scratch;                /* bytes it needs while it runs               */
+    size_t scratch;                /* bytes of scratch               */
 };
 
 /* A thread's memory objects for packing. */
@@ -34,7 +34,7 @@ struct pack {
 struct panel_code {
     uint64_t used;                       /* the tick of the panel's last use */
     struct layout layout;                /* of a packed B                    */
-    dnnl_primitive_t pack;               /* NULL where B is left as it is    */
+    dnnl_primitive_t pack;               /* NULL where B is used in place    */
     struct pack *pack_memory;            /* [threads]                     */
     struct tile tile[PANEL_SIZES][2][2]; /* by rows, bias, accumulate */
 };
@@ -231,7 +231,7 @@ static void panel_destroy(struct panel *panel, int threads)
     free(panel);
 }
 
-/* Ask oneDNN how it wants B for the largest tile, and which implementation that is. */
+/* Ask oneDNN for its order of B with the largest tile, and for its implementation. */
 static dnnl_status_t panel_ask(struct panel *panel, dnnl_engine_t engine, bool *brgemm)
 {
     const struct panel_shape *shape = &panel->shape;
@@ -371,8 +371,8 @@ void panels_close(struct panels **panels)
     free(gone);
 }
 
-/* oneDNN takes, and compiles for, as many threads as OpenMP would give the calling thread. Which OpenMP that is, if
- * any, is known to the library that was loaded, and only there: so it is asked for by name. */
+/* oneDNN compiles for, and uses, as many threads as OpenMP gives the calling thread. Only the loaded library knows
+ * which OpenMP that is, so the function is looked up by name. */
 void panels_threads(int threads)
 {
     void (*set_threads)(int);

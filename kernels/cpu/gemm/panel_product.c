@@ -1,10 +1,11 @@
-/* panel_product.c - matrix products cut into oneDNN's tiles: which part of K and of N, which rows, on which thread.
+/* panel_product.c - GEMMs cut into oneDNN's tiles: which part of K and of N, which rows, on which thread.
  *
  * B is cut into blocks that fit a core's cache, and each is packed into a panel. Where B is wide (the projection to a
- * vocabulary) each thread packs and multiplies columns of its own; else the rows of C are shared out. A thread takes
- * rows in even tiles; fewer rows than the smallest tile are padded in memory of ours. Where A is transposed (weight
- * gradients, K = positions), the sum runs over chunks of K, the last one padded with zeros to a multiple of K_UNIT, and
- * the tiles of A are turned first. So M and K may be any number, and the compiled shapes stay few. */
+ * vocabulary), each thread packs and multiplies columns of its own; else the threads share the rows of C. A thread
+ * takes rows in tiles of nearly equal height; fewer rows than the smallest tile are padded in our memory. Where A is
+ * transposed (weight gradients, K = positions), the sum runs over chunks of K. The last chunk is padded with zeros to a
+ * multiple of K_UNIT, and the tiles of A are transposed first. So M and K may be any number, and there are few shapes
+ * to compile. */
 #include "kernels/cpu/gemm/panel_product.h"
 
 #include "kernels/cpu/gemm/area.h"
@@ -13,17 +14,17 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* Rows of B in a chunk under a transposed A, and what the last chunk is padded to. */
+/* Rows of B in a chunk under a transposed A; the last chunk is padded to a multiple of K_UNIT. */
 enum { K_CHUNK = 256, K_UNIT = 16 };
 
-/* A side of B that has LARGE elements or more is cut: columns and rows of a block. */
+/* A side of B with LARGE elements or more is cut. Columns and rows of a block. */
 enum { LARGE = 2048, N_BLOCK = 512, K_BLOCK = 1024 };
 
-/* Multiply-adds, and elements packed, below which another thread costs more than it gains. */
+/* With fewer multiply-adds, or elements to pack, another thread costs more than it gains. */
 static const double WORTH = 256.0 * 1024.0;
 enum { PACK_WORTH = 256 * 1024 };
 
-/* Parts of a product for each thread, where it has that many: see team.h. */
+/* Parts of a GEMM for each thread, where there are that many: see team.h. */
 enum { PARTS = 4 };
 
 /* Rows k.. and columns n.. of B. */
@@ -48,17 +49,17 @@ struct panel_products {
     enum precision type;
     const struct vector_table *vector;
     struct panels *panels;
-    struct panel_packed own; /* B of the product that is running              */
+    struct panel_packed own; /* B of the running GEMM              */
     struct area stage;       /* the last chunk of B, padded                   */
     struct area *scratch;    /* [threads] tiles of C and A, and oneDNN's part */
 };
 
-/* What the threads of a running product share. */
+/* What the threads of a running GEMM share. */
 struct run {
     struct panel_products *products;
     const struct gemm *gemm;
     const struct panel_packed *packed;
-    bool by_columns; /* threads share out columns, else rows          */
+    bool by_columns; /* threads share the columns, else the rows          */
     bool packs;      /* each thread packs its columns before it starts */
     atomic_bool failed;
 };
@@ -70,7 +71,7 @@ static int panel_product_least(int a, int b)
 
 /* ---- a tile ---- */
 
-/* A thread's scratch: a tile of C, one of A as it comes, one of A in bf16, oneDNN's part. */
+/* A thread's scratch: a tile of C, one of A as stored, one of A in bf16, and oneDNN's scratch. */
 static size_t panel_product_scratch_a(const struct panel *panel)
 {
     return area_round((size_t)panel->most * (size_t)panel->shape.N * sizeof(float), 4096);
@@ -125,7 +126,7 @@ static uint16_t *panel_product_halves(char *memory)
     return (uint16_t *)(void *)memory;
 }
 
-/* `rows` rows of A, stored `lda` apart, as a tile of `height` rows takes them: dense, padded with zeros, of the panel's
+/* Copy `rows` rows of A, stored `lda` apart, for a tile of `height` rows: dense, padded with zeros, of the panel's
  * type. */
 static const void *panel_product_plain_a(const struct run *run, const struct panel *panel, int thread, int rows,
                                          const float *a, size_t lda)
@@ -148,7 +149,7 @@ static const void *panel_product_plain_a(const struct run *run, const struct pan
     return own;
 }
 
-/* The same from a transposed A: `depth` of its rows, of which `rows` columns become rows. */
+/* The same from a transposed A: `rows` columns of `depth` of its rows. */
 static const void *panel_product_turned_a(const struct run *run, const struct panel *panel, int thread, int rows,
                                           const float *a, int depth)
 {
@@ -167,8 +168,8 @@ static const void *panel_product_turned_a(const struct run *run, const struct pa
     return own;
 }
 
-/* `rows` rows of C (+)= A B (+ bias) in one tile; stored rows of C are ldc apart. What is not dense, or fewer rows than
- * a unit, goes through copies. */
+/* `rows` rows of C (+)= A B (+ bias) in one tile; stored rows of C are ldc apart. Rows that are not dense, or fewer
+ * than a unit, go through copies. */
 static bool panel_product_tile(const struct panel_products *products, const struct panel_packed *packed,
                                const struct block *block, int thread, int rows, const void *tile_a, const float *bias,
                                bool accumulate, float *c, size_t ldc)
@@ -192,7 +193,7 @@ static bool panel_product_tile(const struct panel_products *products, const stru
     return ok;
 }
 
-/* How many of `rows` rows the next tile takes: even parts, each a multiple of the unit, until less than a unit is left.
+/* How many of `rows` rows the next tile takes: nearly equal multiples of the unit, until less than a unit is left.
  */
 static int panel_product_next_rows(const struct panel *panel, int rows)
 {
@@ -203,7 +204,7 @@ static int panel_product_next_rows(const struct panel *panel, int rows)
     return rows < panel->unit ? rows : even <= rows ? even : rows / panel->unit * panel->unit;
 }
 
-/* ---- a thread's part of a product ---- */
+/* ---- a thread's part of a GEMM ---- */
 
 /* Rows first..last-1 of A [M, K] times one column of blocks. */
 static bool panel_product_plain(const struct run *run, int column, int thread, int first, int last)
@@ -226,7 +227,7 @@ static bool panel_product_plain(const struct run *run, int column, int thread, i
     return ok;
 }
 
-/* Rows first..last-1 of C under a transposed A: a tile's chunks of A are turned one after the other. */
+/* Rows first..last-1 of C under a transposed A: transpose a tile's chunks of A one after the other. */
 static bool panel_product_turned(const struct run *run, int column, int thread, int first, int last)
 {
     const struct gemm *g = run->gemm;
@@ -254,7 +255,7 @@ static bool panel_product_pack_block(const struct panel_products *products, cons
     return panel_pack(products->panels, block->panel, thread, block->b, packed->memory.memory + block->at);
 }
 
-/* Where the part of thread `thread` in `count` things begins. */
+/* The beginning of part `thread` of `count` items. */
 static int panel_product_cut(int count, int thread, int threads)
 {
     return (int)((int64_t)count * thread / threads);
@@ -288,7 +289,7 @@ static void panel_product_multiply_part(void *context, int thread, int part, int
         run->failed = true;
 }
 
-/* How many parts: the columns, or even shares of the rows, at best as many as a tile has. */
+/* How many parts: the columns of blocks, or nearly equal shares of the rows, of a tile's height at best. */
 static int panel_product_parts(const struct run *run, int threads)
 {
     int tiles = run->gemm->M / PANEL_MOST, most = threads * PARTS;
@@ -299,7 +300,7 @@ static int panel_product_parts(const struct run *run, int threads)
 
 /* ---- cutting B ---- */
 
-/* Rows k..k+rows-1 of B, plain and padded with zeros to `height` rows, in memory of ours. */
+/* Copy rows k..k+rows-1 of B, padded with zeros to `height` rows. */
 static bool panel_product_stage(struct panel_products *products, const struct gemm *g, int k, int rows, int height,
                                 struct err *err)
 {
@@ -315,7 +316,7 @@ static bool panel_product_stage(struct panel_products *products, const struct ge
     return true;
 }
 
-/* The panel of a block that is `width` wide and begins at block->k, block->n; staged: its rows were padded to `height`.
+/* The panel of a block of width `width` at block->k, block->n; staged: its rows are padded to `height`.
  */
 static bool panel_product_block(struct panel_products *products, const struct gemm *g, int width, int height,
                                 bool staged, struct block *block, struct err *err)
@@ -337,8 +338,8 @@ static bool panel_product_block(struct panel_products *products, const struct ge
     return block->panel != NULL;
 }
 
-/* The block of `height` rows at k, n. The last chunk under a transposed A is padded: to a multiple of K_UNIT, or to a
- * whole chunk where its panel would not take the same tiles of A as those before it. */
+/* The block of `height` rows at k, n. The last chunk under a transposed A is padded to a multiple of K_UNIT, or to a
+ * whole chunk if its panel would not take the tiles of A of the chunks before. */
 static bool panel_product_cut_block(struct panel_products *products, const struct gemm *g, const struct block *before,
                                     int width, struct block *block, struct err *err)
 {
@@ -368,7 +369,7 @@ static bool panel_product_reserve_blocks(struct panel_packed *packed, size_t cou
     return true;
 }
 
-/* Cut B of a product into blocks and find each a place. */
+/* Cut B of a GEMM into blocks, and give each its place in the memory. */
 static bool panel_product_cut_b(struct panel_products *products, const struct gemm *g, struct panel_packed *packed,
                                 struct err *err)
 {
@@ -394,7 +395,7 @@ static bool panel_product_cut_b(struct panel_products *products, const struct ge
     return area_reserve(&packed->memory, size, err);
 }
 
-/* ---- a product ---- */
+/* ---- a GEMM ---- */
 
 static bool panel_product_prepare(struct panel_products *products, const struct panel_packed *packed,
                                   const struct gemm *g, struct err *err)
@@ -448,7 +449,7 @@ bool panel_products_run(struct panel_products *products, const struct gemm *gemm
     return !run.failed || panel_product_failed(gemm, err);
 }
 
-/* ---- a B that is used again ---- */
+/* ---- prepacked ---- */
 
 static bool panel_product_pack_whole(struct panel_products *products, const float *b, int N, int K, bool transposed,
                                      struct panel_packed *packed, struct err *err)

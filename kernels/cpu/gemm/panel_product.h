@@ -1,14 +1,13 @@
-/* panel_product.h - matrix products of any shape, made of panel.h's tiles: in bf16, and in fp32 on processors that
- * fma.h has no tiles for.
+/* panel_product.h - GEMMs of any shape, made of panel.h's tiles: in bf16, and in fp32 on processors that fma.h has no
+ * tiles for.
  *
- * Every product is built from tiles of a few fixed shapes: some rows of A times a block of B, packed into the order
- * that oneDNN reads fastest. A tile runs on one thread, threads share out rows or columns of C, and a sum over K is cut
- * the same way whoever computes it: that is what keeps backend.h's promise about bits, whatever oneDNN does inside a
- * tile. It also keeps the number of shapes that oneDNN has to compile small, though every batch has another number of
- * positions.
+ * Every GEMM is built from tiles of a few fixed shapes: some rows of A times a block of B, packed in the order that
+ * oneDNN reads fastest. A tile runs on one thread, threads share the rows or columns of C, and a sum over K is always
+ * cut in the same way. That keeps backend.h's promise about bits, whatever oneDNN does inside a tile. It also keeps the
+ * number of compiled shapes small, although every batch has another number of positions.
  *
- * A `struct panel_products` holds the compiled shapes and the memory they need while they run. One thread owns it. Born
- * in panel_products_open, given back by panel_products_close. In bf16 both factors are rounded on their way into a tile;
+ * A `struct panel_products` holds the compiled shapes and the memory of a running GEMM. One thread owns it. Born in
+ * panel_products_open, given back by panel_products_close. In bf16 both factors are rounded on their way into a tile;
  * sums, bias and C are fp32. */
 #ifndef LSTMQ_KERNELS_CPU_GEMM_PANEL_PRODUCT_H
 #define LSTMQ_KERNELS_CPU_GEMM_PANEL_PRODUCT_H
@@ -19,7 +18,7 @@
 
 struct panel_products;
 
-/* A B in the order that oneDNN wants it. */
+/* B in the order that oneDNN reads fastest. */
 struct panel_packed;
 
 /* On the threads of `team`, which outlives it. */
@@ -38,7 +37,7 @@ void panel_packed_destroy(struct panel_packed **packed);
 struct panel_packed *panel_products_pack(struct panel_products *products, const float *b, int N, int K, bool transposed,
                                          struct err *err);
 
-/* Compile what panel_products_rows will need for a B that was packed by either. */
+/* Compile what panel_products_rows needs for a B that either call packed. */
 bool panel_products_prepare(struct panel_products *products, const struct panel_packed *packed, int rows,
                             struct err *err);
 

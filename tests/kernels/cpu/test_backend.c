@@ -1,4 +1,4 @@
-/* test_backend.c - each operation of the backend against a plain twin in double, at odd shapes, on 1, 2 and 3 threads. */
+/* test_backend.c - each operation of the backend against plain code in double, at odd shapes, on 1, 2 and 3 threads. */
 #include "kernels/backend.h"
 #include "kernels/cpu/vector.h"
 #include "proto/base/random.h"

@@ -1,4 +1,4 @@
-/* test_gemm.c - matrix products against sums in double, and the promise about bits, also on lesser instruction sets. */
+/* test_gemm.c - GEMMs against sums in double, and the promise about bits, also on lesser instruction sets. */
 #include "kernels/cpu/gemm/fma.h"
 #include "kernels/cpu/gemm/gemm.h"
 #include "kernels/cpu/gemm/panel.h"
@@ -28,7 +28,7 @@ static float *gemm_floats(size_t count)
     return x;
 }
 
-/* In -1..1, in all 24 bits; so plain that it is computed by vectors: there are many. */
+/* In -1..1, in all 24 bits; simple enough to be vectorised, because there are many. */
 static float *gemm_random(size_t count, uint32_t seed)
 {
     float *x = gemm_floats(count);
@@ -41,7 +41,7 @@ static float *gemm_random(size_t count, uint32_t seed)
     return x;
 }
 
-/* A rows x columns matrix stored by columns, in place of one stored by rows, which is given back. */
+/* Free a matrix stored by rows, and return the same one stored by columns. */
 static float *gemm_turned(float *x, size_t rows, size_t columns)
 {
     float *turned = gemm_floats(rows * columns);
@@ -127,14 +127,14 @@ static bool gemm_exact(void)
     return fma_table(vector_best(&err)->isa) != NULL;
 }
 
-/* What the products of a shape must be, computed once for every way to store its factors and for any threads. */
+/* What the GEMMs of a shape must give, computed once for all ways to store the factors and all numbers of threads. */
 struct truth {
     struct problem plain; /* A and B as they are multiplied; c is what was there before */
     double *product;      /* [M, N] A B in double                                       */
-    float *chain[4];      /* [M, N] as backend.h defines it, by flags / 4; NULL: not asked for yet */
+    float *chain[4];      /* [M, N] as backend.h defines it, by flags / 4; NULL: not computed yet */
 };
 
-/* Sanitizers leave these two loops alone: they would take a minute over them. */
+/* Sanitizers skip these two loops, which would take them a minute. */
 #define UNCHECKED __attribute__((no_sanitize("address", "undefined")))
 
 /* Rows of A B in double, and of C as backend.h defines it: compiled twice, since fmaf is a call where the processor is
@@ -261,7 +261,7 @@ static int gemm_count_threads(void)
     return count;
 }
 
-/* First of all tests: threads would stay. */
+/* The first test: later ones leave threads. */
 static void no_threads_run_but_the_team(void **state)
 {
     (void)state;
@@ -399,7 +399,7 @@ static void a_packed_matrix_gives_the_bits_of_a_product(void **state)
     multiplier_close(&multiplier);
 }
 
-/* The matrix that was kept, for products of any number of rows, many of them between one use and the next. */
+/* A prepacked matrix serves GEMMs of any number of rows, with many others between its uses. */
 static void a_kept_matrix_serves_many_products(void **state)
 {
     (void)state;
@@ -498,7 +498,7 @@ static void a_sum_over_nothing_is_the_bias(void **state)
     multiplier_close(&multiplier);
 }
 
-/* More shapes than are kept: the oldest make room and come back. */
+/* More shapes than are kept: the oldest are dropped and compiled again. */
 static void shapes_that_were_forgotten_are_compiled_again(void **state)
 {
     (void)state;
@@ -511,7 +511,7 @@ static void shapes_that_were_forgotten_are_compiled_again(void **state)
     multiplier_close(&multiplier);
 }
 
-/* This program again, with the row kernels and products of `isa`, and with oneDNN held to `most` unless NULL. */
+/* This program again, with the row kernels and GEMMs of `isa`, and oneDNN limited to `most`, unless NULL. */
 struct again {
     const char *isa, *most;
     pid_t child;
@@ -537,15 +537,15 @@ static void gemm_end_again(const struct again *again)
         fail_msg("with %s and %s: status %d", again->isa, again->most != NULL ? again->most : "all of oneDNN", status);
 }
 
-/* What oneDNN does with less is its own affair, where only our memory is looked at. */
+/* Under AddressSanitizer only our memory is checked, not oneDNN's lesser kernels. */
 #ifdef __SANITIZE_ADDRESS__
 enum { SETS = 1 };
 #else
 enum { SETS = 4 };
 #endif
 
-/* Both variables are read once, so that each combination is a process of its own, two of them at a time. The first table
- * has been tested here. */
+/* Both variables are read once, so each combination is a process of its own, two at a time. This process tests the
+ * first table. */
 static void all_of_it_holds_on_lesser_instruction_sets(void **state)
 {
     (void)state;

@@ -49,7 +49,7 @@ static void more_parts_than_are_told_apart_lose_no_time(void **state)
     assert_int_equal(job_clock_dealt(4, ns, MANY).work_ns, 3 * MANY);
 }
 
-/* Keeps the processor busy for a while, more of it the higher the part. */
+/* Keep the processor busy, the longer the higher the part. */
 static void job_clock_busy(void *context, int thread, int part, int parts)
 {
     (void)context, (void)thread, (void)parts;

@@ -1,4 +1,4 @@
-/* The library's own product, which ours is held against, is the same product; and nothing is left of its threads. */
+/* The library's own GEMM, which bench compares ours with, computes the same; and leaves no threads. */
 #include "kernels/backend.h"
 #include "kernels/measure.h"
 

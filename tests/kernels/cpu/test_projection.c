@@ -184,7 +184,7 @@ static void numbers_of_any_size_are_compared_rightly(void **state)
             struct fixture fixture;
             projection_open_drawn(&fixture, &random, sizes[w], w % 2 ? 0 : 0.1, sizes[h]);
             projection_check(&fixture);
-            /* And rows, and elements of one, that differ in size by far. */
+            /* Also rows, and elements of one row, of very different sizes. */
             for (int v = 0; v < WIDE; v++)
                 for (int k = 0; k < DEEP; k++)
                     fixture.w[(size_t)v * DEEP + (size_t)k] *= (float)(v % 7 == 0 ? 1e-6 : k % 9 == 0 ? 1e3 : 1);

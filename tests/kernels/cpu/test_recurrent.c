@@ -1,5 +1,5 @@
 /* test_recurrent.c - recurrent layers over packed sequences against a twin in double: states, and gradients by finite
- * differences; the same bits on any number of threads and in any company of rows. */
+ * differences; the same bits on any number of threads and with any other rows. */
 #include "kernels/backend.h"
 #include "proto/base/random.h"
 
@@ -25,7 +25,7 @@ struct trial {
     float input[MOST_U * MOST_G], w_hh[MOST_G * MOST_H], h0[MOST_B * MOST_H], c0[MOST_B * MOST_H];
     float gates[MOST_N * MOST_G], c[MOST_N * MOST_H], h[MOST_N * MOST_H], h_before[MOST_N * MOST_H];
     float h_last[MOST_B * MOST_H], c_last[MOST_B * MOST_H];
-    /* What the loss weighs each output with; and gradients. */
+    /* The loss's weight of each output; and gradients. */
     float dh[MOST_N * MOST_H], dh_last[MOST_B * MOST_H], dc_last[MOST_B * MOST_H];
     float dh0[MOST_B * MOST_H], dc0[MOST_B * MOST_H], dw[MOST_G * MOST_H], dinput[MOST_U * MOST_G];
 };

@@ -1,4 +1,4 @@
-/* The recurrence of one row, and inputs that are remembered: the values of the general operations, to the bit. */
+/* The recurrence of one row, and inputs that are kept: the values of the general operations, to the bit. */
 #include "kernels/backend.h"
 #include "kernels/decode.h"
 #include "proto/base/random.h"
@@ -209,7 +209,7 @@ static void a_remembered_input_is_that_of_the_product(void **state)
     single_close_inputs(&fixture);
 }
 
-/* Rows of 64 KiB: there is room for a few hundred of them, then for as many as one call asks for. */
+/* Rows of 64 KiB: there is space for a few hundred, then for as many as one call needs. */
 static void inputs_beyond_the_room_are_forgotten_and_come_back(void **state)
 {
     (void)state;

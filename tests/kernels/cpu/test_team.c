@@ -1,4 +1,5 @@
-/* test_team.c - each part of a job runs once, and the caller sees what was written; threads sleep, wake, and come late. */
+/* test_team.c - each part of a job runs once, and the caller sees what was written; threads sleep, wake, and come late.
+ */
 #include "kernels/cpu/team.h"
 
 #include <dirent.h>
@@ -20,7 +21,7 @@
 
 enum { MOST = 9 };
 
-/* Plain memory: that the caller sees it right, and that ThreadSanitizer is content, is the test. */
+/* Plain memory: the caller must see it right, and ThreadSanitizer must find no race. */
 struct tally {
     int calls[4 * MOST], parts[4 * MOST];
     uint64_t input, sum[4 * MOST];
@@ -163,7 +164,7 @@ static void team_begin_late(void)
         sem_wait(&team_gate);
 }
 
-/* Threads that have not even begun stand for those that the system has put aside. */
+/* Threads that have not begun stand for threads that the system has suspended. */
 static void a_job_does_not_wait_for_a_thread_that_is_away(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* test_vector.c - the kernels over rows, of every table this machine can run, against plain arithmetic in double: recurrent
- * cells with their nonlinearities, and logits. */
+/* test_vector.c - the kernels over rows, of every table this machine can run, against plain arithmetic in double:
+ * recurrent cells with their nonlinearities, and logits. */
 #include "tests/support/vector_check.h"
 
 static double test_vector_sigmoid(double x)
@@ -32,7 +32,7 @@ static void vector_sigmoid_all(table *t, float *x, int count)
     check_free(h, H);
 }
 
-/* Where exp(-x) is large the sigmoid is its reciprocal, so this holds exp as well. */
+/* Where exp(-x) is large the sigmoid is its reciprocal, so this tests exp too. */
 FOR_TABLES(a_sigmoid_is_within_3_ulp)
 {
     float *x = check_array(SWEEP), *y;
@@ -89,8 +89,7 @@ FOR_TABLES(nonlinearities_saturate_and_keep_nan)
     }
 }
 
-/* A step of a recurrence over `rows` rows with everything that goes in and comes out; slots name rows of input out of
- * order. */
+/* A step of a recurrence over `rows` rows with all its inputs and outputs; the slots are out of order. */
 struct step {
     size_t rows, H, G;
     float *gates, *input, *c_before, *c, *h, *dh, *dc;
@@ -348,8 +347,7 @@ FOR_TABLES(broken_logits_give_nan_and_an_index_in_range)
         }
 }
 
-/* A logit of -inf is a word that cannot be: it has no probability and does no harm. One far below the others is all but
- * that. */
+/* A logit of -inf has no probability and does no harm. One far below the others has almost none. */
 FOR_TABLES(a_masked_logit_has_no_probability)
 {
     enum { V = 219 };

@@ -1,5 +1,5 @@
-/* test_vector_flat.c - the kernels over flat arrays, of every table this machine can run, against plain arithmetic in double:
- * optimizers, sums, and the exact int64 sums; and the choice of a table. */
+/* test_vector_flat.c - the kernels over flat arrays, of every table this machine can run, against plain arithmetic in
+ * double: optimizers, sums, and the exact int64 sums; and the choice of a table. */
 #include "tests/support/vector_check.h"
 
 FOR_TABLES(add_is_right)
@@ -142,7 +142,7 @@ FOR_TABLES(a_sum_of_squares_has_the_precision_of_double)
     assert_true(t->sum_squares(0, NULL) == 0.0);
 }
 
-/* volatile: no other rounding, whatever the compiler makes of the loop. */
+/* volatile: no other rounding, whatever the compiler does with the loop. */
 FOR_TABLES(a_sum_of_squares_in_floats_has_its_lanes_whatever_the_table)
 {
     for (size_t i = 0; i <= SIZES; i++) {
@@ -272,7 +272,7 @@ FOR_TABLES(bf16_is_rounded_to_even_and_keeps_nan)
     }
 }
 
-/* Against the scalar rounding of each element; whole blocks, and what is left of one on any side. */
+/* Against the scalar rounding of each element; whole blocks, and partial ones on each side. */
 static void vector_flat_check_turned(table *t, size_t rows, size_t depth, size_t width)
 {
     const size_t stride = rows + 3, count = rows * width;

@@ -1,5 +1,5 @@
-/* test_vector_tables.c - the tables of AVX2 and AVX-512 give the same bits on random data, so a model does not depend on
- * the processor's vector length; and sums of squares are the same in the scalar table too. */
+/* test_vector_tables.c - the tables of AVX2 and AVX-512 give the same bits on random data, so a model does not depend
+ * on the processor's vector length. Sums of squares are the same in the scalar table too. */
 #include "tests/support/vector_check.h"
 
 static table *tables_named(const char *isa)

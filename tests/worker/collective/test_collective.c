@@ -1,4 +1,4 @@
-/* What a collective promises, of the local one and of the ring over inproc, ipc and tcp alike. */
+/* The promises of collective.h, tested on local and on the ring over inproc, ipc and tcp. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,7 @@ static uint64_t collective_mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
-/* Values whose float sums depend on the order, so that ranks which add differently are found out. */
+/* Values whose float sums depend on the order, so that a rank that adds differently is found. */
 static float collective_float(uint32_t rank, size_t i)
 {
     return (float)(int32_t)collective_mix(i * 64 + rank + 1) * 0x1p-20f;
@@ -46,7 +46,7 @@ static size_t collective_counts_used(void)
     return collective_sanitized() ? COUNTS - 3 : COUNTS;
 }
 
-/* What every rank came to, for comparison. */
+/* Every rank's result, for comparison. */
 struct outcome {
     void *data[RANKS_MOST];
 };
@@ -106,7 +106,7 @@ static bool collective_sum_i64(struct rank *rank, struct err *err)
     return true;
 }
 
-/* The integers are used up: what counts are the floats, rounded once. */
+/* The integers are undefined afterwards; the floats are rounded once. */
 static bool collective_fold(struct rank *rank, struct err *err)
 {
     struct outcome *outcome = rank->all->context;
@@ -212,7 +212,7 @@ static void gradients_of_18_megabytes_are_summed(void **state)
 
 enum { BUCKETS = COLLECTIVE_OPERATIONS, BUCKET = 5000 };
 
-/* Start all, wait for some out of order. One more than there is room for is refused where none could be done yet. */
+/* Start all, wait for some out of order. One more than fits is refused, if none could be done yet. */
 static bool collective_sum_buckets(struct rank *rank, struct err *err)
 {
     static const int order[] = {3, 1, BUCKETS - 1, 0};
@@ -346,7 +346,7 @@ static void collective_abort_once(struct ranks *ranks, uint64_t generation, uint
     ranks_listen(ranks, generation);
     ranks_start(ranks, collective_wait_for_rank_0);
     pthread_barrier_wait(&ended->waiting);
-    /* So that they sleep rather than look up on the way to bed; not needed for what is asserted. */
+    /* So that they sleep; the assertions do not need it. */
     struct timespec moment = {.tv_nsec = 2000000};
     nanosleep(&moment, NULL);
     int64_t begin = clock_ns();
@@ -378,7 +378,7 @@ static void an_abort_from_another_thread_ends_a_wait(void **state)
             ended.data[i] = calloc(LARGE, sizeof(float));
         for (int i = 0; i < TIMES; i++)
             collective_abort_once(&ranks, (uint64_t)(2 * i), (uint64_t)(2 * i), &ns[i]);
-        /* The next generation is not touched by what ended the one before. */
+        /* The end of a generation does not touch the next one. */
         ranks_run(&ranks, 2 * TIMES, collective_sum_ranks);
         ranks_close(&ranks);
         pthread_barrier_destroy(&ended.waiting);
@@ -392,7 +392,7 @@ static void an_abort_from_another_thread_ends_a_wait(void **state)
     }
 }
 
-/* As a worker does that ends, whatever generation it is in and whatever is still to come. */
+/* As a worker that ends does, in any generation. */
 static void an_abort_of_all_generations_ends_the_one_that_waits_and_those_to_come(void **state)
 {
     (void)state;
@@ -402,7 +402,7 @@ static void an_abort_of_all_generations_ends_the_one_that_waits_and_those_to_com
         int64_t ns;
         ranks_open(&ranks, (enum ranks_kind)kind, 2);
         ranks.context = &ended;
-        ranks.timeout_ms = 5000; /* of what would else wait for ever */
+        ranks.timeout_ms = 5000; /* ends a wait that would hang */
         pthread_barrier_init(&ended.waiting, NULL, 3);
         for (uint32_t i = 0; i < 2; i++)
             ended.data[i] = calloc(LARGE, sizeof(float));
@@ -427,7 +427,7 @@ static bool collective_sum_until_aborted(struct rank *rank, struct err *err)
             return false;
 }
 
-/* Memory is the caller's after the failure: it is freed at once, which the address sanitizer watches. */
+/* Memory is the caller's after the failure: it is freed at once, and AddressSanitizer checks that. */
 static void an_abort_in_the_middle_of_a_sum_gives_the_memory_back(void **state)
 {
     (void)state;
@@ -474,7 +474,7 @@ static void an_abort_before_the_generation_begins_is_not_forgotten(void **state)
         ranks_join(&ranks);
         for (uint32_t i = 0; i < 2; i++)
             assert_int_equal(ranks.rank[i].err.code, ERR_ABORTED);
-        for (uint32_t i = 0; i < 2; i++) /* of the generation before: late, and nothing to this one */
+        for (uint32_t i = 0; i < 2; i++) /* of the generation before: too late to touch this one */
             ranks.rank[i].collective->op->abort(ranks.rank[i].collective, 5);
         ranks_run(&ranks, 6, collective_two_sums);
         ranks_close(&ranks);
@@ -507,7 +507,7 @@ static void ranks_that_disagree_about_an_operation_are_told(void **state)
         for (int w = 0; w < 2; w++) {
             struct ranks ranks;
             ranks_open(&ranks, (enum ranks_kind)kind, 2);
-            ranks.timeout_ms = 2000; /* of a rank whose neighbour gave up first */
+            ranks.timeout_ms = 2000; /* for a rank whose neighbour stopped first */
             ranks_listen(&ranks, 1);
             ranks_start(&ranks, works[w]);
             ranks_join(&ranks);

@@ -1,4 +1,5 @@
-/* A ring's local sockets are for the processes of one user in one network namespace of one machine, and say so. */
+/* A ring's local sockets are for the processes of one user in one network namespace of one machine, and their names say
+ * so. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,7 +40,7 @@ static void ranks_of_ones_own_kind_can_meet(void **state)
             fail_msg("rank %u: %s", rank, err.text);
 }
 
-/* A place as this process would have it, but that one part of it is another's: 2, 3, 4 are boot, namespace, user. */
+/* An endpoint like this process's, but with one part changed: 2, 3, 4 are boot, namespace, user. */
 static void ring_endpoint_of_another(char place[COLLECTIVE_ENDPOINT], int part)
 {
     ring_endpoint_own(place);
@@ -79,7 +80,7 @@ static void those_who_were_there_first_stay_whoever_stands_between_them(void **s
     assert_true(ring_endpoint_check(endpoints, 1, 3, &err));
 }
 
-/* 192.0.2.1 is nobody's (RFC 5737). */
+/* 192.0.2.1 is no host's (RFC 5737). */
 static void among_hosts_who_came_by_loopback_goes_unless_it_was_the_first(void **state)
 {
     (void)state;
@@ -98,7 +99,7 @@ static void among_hosts_who_came_by_loopback_goes_unless_it_was_the_first(void *
     assert_int_equal(err.code, ERR_USAGE);
 }
 
-/* Nobody waits for a neighbour to go who does not know that it should. */
+/* No rank waits for a neighbour to leave that does not know it must. */
 static void who_cannot_be_told_by_its_address_does_not_wait(void **state)
 {
     (void)state;
@@ -147,7 +148,7 @@ static void a_neighbour_out_of_reach_is_not_waited_for(void **state)
     ring_endpoint_close(&fixture);
 }
 
-/* The bytes with which the rank greets a process of user `user`, at most; 0 = it was sent away. Negative: no connection. */
+/* How many bytes the rank sends to a process of user `user`; 0 = disconnected. Negative: no connection. */
 static int ring_endpoint_greeting(const struct fixture *fixture, uid_t user)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};

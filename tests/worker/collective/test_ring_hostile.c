@@ -1,4 +1,4 @@
-/* What comes to a ring's port from others than its predecessor does no harm: the test plays rank 0 of 2 by hand. */
+/* Data from other peers than the predecessor does no harm to a ring: the test plays rank 0 of 2 by hand. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,7 +27,7 @@ struct fixture {
     void *zmq_context, *to, *from;
     struct collective *ring;
     char endpoint[COLLECTIVE_ENDPOINT];
-    int64_t memory[COUNT + 1]; /* the last is to stay as it is */
+    int64_t memory[COUNT + 1]; /* the last must not change */
     struct err err;
     bool ok, joined;
     pthread_t thread;
@@ -91,7 +91,7 @@ static void ring_hostile_send(struct fixture *fixture, const struct ring_frame *
         assert_int_equal(zmq_send(fixture->to, "more", 4, 0), 4);
 }
 
-/* The rest of rank 0's part: both halves are sent, none is looked at. */
+/* The rest of rank 0's part: it sends both halves and reads none. */
 static void ring_hostile_play_on(struct fixture *fixture)
 {
     struct ring_frame second = ring_hostile_right;
@@ -169,7 +169,7 @@ static void junk_ends_the_generation(void **state)
         }
 }
 
-/* Bytes that are no ZeroMQ, and a frame larger than any of a ring's, do not get as far as the ring. */
+/* Bytes that are no ZeroMQ, and a frame larger than a ring's, do not reach the ring. */
 static void what_is_not_of_a_ring_at_all_is_not_noticed(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* A ring with keys: rank by rank the right ones work, and nobody else's get in. */
+/* A ring with keys: the right keys work, rank by rank, and no other peer gets in. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -113,7 +113,7 @@ static void ranks_that_know_one_another_sum(void **state)
     ring_keys_all_right(&ring_keys_fixture);
 }
 
-/* Junk that would end the generation, were it heard. */
+/* Bytes that would end the generation if the ring read them. */
 static void *ring_keys_intrude(void *zmq_context, const char *endpoint, const struct curve_keys *keys,
                                const char *server)
 {

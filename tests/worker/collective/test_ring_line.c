@@ -1,5 +1,5 @@
-/* A connection that breaks between two ranks that live: where it took a message with it nobody waits for ever, and where it
- * took none nothing happens. */
+/* A connection breaks between two live ranks: if it lost a message, no rank waits without end; if it lost none, nothing
+ * happens. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,13 +26,13 @@ enum { RANKS = 2, MOMENT_MS = 20, PATIENCE_MS = 24 * RING_BROKEN_MS /* ends a ha
 
 /* What the relay does when the next bytes come from rank 0. */
 enum deed {
-    PASS,      /* hand them on                                       */
+    PASS,      /* forward them                                       */
     LOSE_NEAR, /* drop them, and end the connection to rank 0 alone  */
     LOSE_FAR,  /* drop them, and end the connection to rank 1 alone  */
     CUT        /* end both connections, before any come              */
 };
 
-/* Stands between rank 0 and the place of rank 1: one connection at a time, half of which may be left as it is. */
+/* A relay between rank 0 and the endpoint of rank 1: one connection at a time, of which it may keep one half. */
 struct relay {
     int listener, near, far; /* to rank 0 and to rank 1; -1 = none */
     int left;                /* the half that stays; -1 = none     */
@@ -47,7 +47,7 @@ struct relay {
 struct process {
     struct ring_process base;
     struct watch *watch;
-    const char *endpoints[RANKS]; /* as PEERS would tell this rank */
+    const char *endpoints[RANKS]; /* as PEERS would say */
     uint32_t rank;
     bool ok;
     int64_t sum, took_ms;
@@ -216,8 +216,8 @@ static void ring_line_sum_well(struct fixture *fixture)
     }
 }
 
-/* What rank 0 sends is lost, and one rank alone is told that its connection broke: `rank`. The coordinator would end the
- * other's generation then. */
+/* What rank 0 sends is lost, and only `rank` learns that its connection broke. The coordinator would then end the
+ * other's generation. */
 static void ring_line_lost(enum deed deed, uint32_t rank)
 {
     struct fixture fixture;
@@ -264,7 +264,7 @@ static void connections_that_break_while_nothing_is_on_its_way_end_nothing(void 
     test_ring_line_close(&fixture);
 }
 
-/* As when a neighbour has died, which the coordinator says. */
+/* As after a neighbour's death, which the coordinator reports. */
 static void a_generation_that_is_ended_after_a_break_is_over_at_once(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* Neighbours on one machine hand chunks over in memory: what is put in is what is found, by the neighbour and nobody else. */
+/* Neighbours on one machine exchange chunks in shared memory: the neighbour, and no other process, finds what was put
+ * in. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +20,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
-/* Of memfd_create, which an elder libc does not know. */
+/* A flag of memfd_create that older C libraries do not define. */
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8u
 #endif
@@ -83,7 +84,7 @@ static void a_full_tray_is_not_given_again_before_it_is_empty(void **state)
     ring_memory_destroy(&memory);
 }
 
-/* A place tells a process and a descriptor, and both may long be somebody else's. */
+/* An endpoint names a process and a descriptor, and both may belong to another process by now. */
 static void only_the_memory_of_that_place_is_found(void **state)
 {
     (void)state;
@@ -131,7 +132,7 @@ static void who_finds_memory_cannot_make_it_smaller(void **state)
     ring_memory_destroy(&memory);
 }
 
-/* Memory as PROTOCOL.md has it, with these seals; its place is written to `place`. -1 where the kernel knows not the flag. */
+/* Memory as in PROTOCOL.md, with these seals; `place` gets its endpoint. -1: the kernel does not know the flag. */
 static int ring_memory_make(char place[COLLECTIVE_ENDPOINT], unsigned flag, int seals)
 {
     int file = memfd_create("lstmq-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING | flag);
@@ -145,7 +146,7 @@ static int ring_memory_make(char place[COLLECTIVE_ENDPOINT], unsigned flag, int 
     return file;
 }
 
-/* Where vm.memfd_noexec is set the kernel makes each anonymous file so, whether it was asked to or not. */
+/* With vm.memfd_noexec the kernel adds the seal to each anonymous file. */
 static void memory_that_can_never_be_a_program_is_found(void **state)
 {
     (void)state;
@@ -296,7 +297,7 @@ static void memory_ends_with_its_generation(void **state)
     ring_memory_close(&fixture);
 }
 
-/* Under keys a neighbour is who has the key; memory would take anybody of the same user for it. */
+/* With keys a neighbour proves its key; shared memory would accept any process of the same user. */
 static void a_ring_with_keys_has_no_memory(void **state)
 {
     (void)state;

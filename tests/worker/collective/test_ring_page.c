@@ -1,5 +1,5 @@
-/* test_ring_page.c - what PROTOCOL.md says of the ring is enough to take part in one: of three ranks the one in the middle is
- * written here from that page, with bare sockets and bytes, and all three come to the same bits. */
+/* test_ring_page.c - PROTOCOL.md is enough to take part in a ring: of three ranks the middle one is written here from
+ * that page, with bare sockets and bytes, and all three get the same bits. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,10 +35,10 @@ static const struct operation {
 
 enum { OPERATIONS = sizeof ring_page_operations / sizeof *ring_page_operations };
 
-/* What a rank adds, and has in the end. */
+/* What a rank adds, and its result. */
 struct rank {
     uint32_t number;
-    uint8_t *data[OPERATIONS]; /* [count] float, int64 or byte; of a folded sum int64, and then float */
+    uint8_t *data[OPERATIONS]; /* [count] float, int64 or byte; of a scaled sum int64, and then float */
     struct collective *ring;   /* of a rank that is not played */
     pthread_t thread;
     bool ok;
@@ -176,7 +176,7 @@ static size_t ring_page_sent(enum kind kind, bool complete)
     return kind == SUM_BF16 ? 2 : kind == SUM_FOLDED && complete ? 4 : ring_page_item(kind);
 }
 
-/* Element `i` of the memory as it is sent. A folded sum that is complete stands as float in the place of its int64. */
+/* Element `i` of the memory as it is sent. A complete scaled sum is a float in place of its int64. */
 static void ring_page_encode(enum kind kind, bool complete, const uint8_t *data, size_t i, uint8_t *sent)
 {
     float value;
@@ -213,7 +213,7 @@ static void ring_page_add_integer(enum kind kind, bool last, uint8_t *at, const 
         memcpy(at, &folded, sizeof folded);
 }
 
-/* What came for element `i`: added up, or complete. */
+/* What was received for element `i`: to add, or complete. */
 static void ring_page_decode(enum kind kind, uint32_t step, uint8_t *data, size_t i, const uint8_t *sent)
 {
     uint8_t *at = data + i * ring_page_item(kind);
@@ -229,7 +229,7 @@ static void ring_page_decode(enum kind kind, uint32_t step, uint8_t *data, size_
         memcpy(at, sent, ring_page_sent(kind, true));
 }
 
-/* Segment `j` goes or comes in `step`, chunk by chunk. */
+/* Segment `j` is sent or received in `step`, chunk by chunk. */
 static void ring_page_pass(struct rank *rank, uint8_t *data, uint32_t step, uint32_t j, bool send)
 {
     size_t count = rank->count, L = 64 * (((count + RANKS - 1) / RANKS + 63) / 64);

@@ -1,4 +1,4 @@
-/* A ring's place with a port of its own: it is the same for each generation, whose sockets are not. */
+/* A ring with a port of its own: the port is the same for each generation, the sockets are new. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,11 +22,11 @@
 
 enum { GENERATIONS = 20 };
 
-/* Rank 1 of 2, at a port that was free a moment ago; rank 0 is played by who connects there. */
+/* Rank 1 of 2, at a port that was free a moment ago; the test plays rank 0. */
 struct fixture {
     void *zmq_context;
     struct collective *ring;
-    int holder; /* listens at the port before the ring does; -1 = nobody */
+    int holder; /* listens at the port before the ring does; -1 = none */
     char place[COLLECTIVE_ENDPOINT];
 };
 
@@ -123,7 +123,7 @@ static void whoever_waits_for_its_port_is_ended_with_the_generation(void **state
     pthread_join(other, NULL);
     assert_int_equal(err.code, ERR_ABORTED);
     if (getenv("LSTMQ_FULL") != NULL)
-        assert_in_range(clock_ms() - begin, 0, 1900); /* a port is waited for two seconds long */
+        assert_in_range(clock_ms() - begin, 0, 1900); /* the ring waits two seconds for a port */
     close(fixture.holder);
     fixture.holder = -1;
     if (!ring_port_listen(&fixture, 2, &err))

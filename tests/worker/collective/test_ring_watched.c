@@ -1,4 +1,4 @@
-/* A ring's place is watched: strangers get no memory and no hearing there, and the neighbour loses nothing by it. */
+/* A ring's endpoint is watched: strangers fill no memory and are not heard, and the neighbour loses nothing by it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -166,7 +166,7 @@ static void who_talks_nonsense_is_cut_off_and_nothing_else_happens(void **state)
     ring_watched_run(&fixture, 1);
     int fd = ring_watched_stranger(&fixture);
     assert_int_equal(send(fd, "\1\1a\0\4junk", 9, 0), 9);
-    /* The ring hears it when it next looks. */
+    /* The ring reads it at its next call. */
     for (int i = 0; watch_counts(fixture.process[1].watch).cut < 2 && i < 1000; i++)
         ring_watched_run(&fixture, 1);
     assert_true(ring_watched_is_cut(before));
@@ -176,7 +176,7 @@ static void who_talks_nonsense_is_cut_off_and_nothing_else_happens(void **state)
     ring_watched_close(&fixture);
 }
 
-/* Whatever was taken is taken off what it is thought to keep, or a long run would come to the limit. */
+/* What the ring received is subtracted from what it keeps, or a long run would reach the limit. */
 static void a_neighbour_that_has_sent_much_keeps_nothing(void **state)
 {
     (void)state;
