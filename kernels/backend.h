@@ -203,8 +203,8 @@ struct backend_table {
                         float *table);
     /* table[index[r]] = 0. The indices are distinct. */
     void (*zero_rows)(struct backend *self, const int32_t *index, int count, int width, float *table);
-    /* out[u] = sum over n with slot[n] = u of rows[n], in order of n; out is [U, width]. */
-    void (*segment_sum)(struct backend *self, const float *rows, const int32_t *slot, int N, int U, int width,
+    /* out[u] = sum over n in segment u of rows[n], in order of n; rows is [N, width], out [U, width]. */
+    void (*segment_sum)(struct backend *self, const float *rows, const struct segments *segments, int width,
                         float *out);
     /* out[j] (+)= sum over r of rows[r][j]: blocks of 64 rows in order of r, then the blocks in order. */
     void (*column_sum)(struct backend *self, const float *rows, int count, int width, bool accumulate, float *out);

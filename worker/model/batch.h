@@ -22,6 +22,7 @@ struct batch_side {
     int real;                     /* of those, the ones that are not <pad>, which stands last       */
     int32_t *distinct;            /* [U] backend                                                    */
     int32_t *slot;                /* [N] backend: position -> place in distinct                     */
+    struct segments positions;    /* of each place in distinct: `slot` the other way round          */
     const int32_t *host_distinct; /* [U] host: the same as distinct                          */
 };
 
@@ -36,9 +37,9 @@ struct batch {
     /* memory */
     int32_t *host; /* one block, uploaded to `device` in one piece */
     int32_t *device;
-    size_t capacity; /* int32 in each */
-    int32_t *shape;  /* rows and offset of both sequences */
-    size_t shape_capacity;
+    size_t capacity;  /* int32 in each */
+    int32_t *scratch; /* of batch_pack */
+    size_t scratch_capacity;
     int32_t *place; /* [vocabulary] scratch: id -> slot + 1 */
     size_t place_capacity;
     int row_capacity;

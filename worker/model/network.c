@@ -132,7 +132,7 @@ static void network_input_backward(struct network *network, const struct side_we
                                               .b = side->h_before,
                                               .c = gradient->w_hh,
                                               .transpose_a = true});
-    backend->op->segment_sum(backend, side->gates, batch->slot, batch->seq.N, batch->U, G, network->dinput);
+    backend->op->segment_sum(backend, side->gates, &batch->positions, G, network->dinput);
     backend->op->column_sum(backend, network->dinput, batch->U, G, false, gradient->bias);
     backend->op->gemm(backend, &(struct gemm){.M = G,
                                               .N = E,
