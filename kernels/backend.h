@@ -1,19 +1,19 @@
 /* backend.h - the table of operations that a model is computed with.
  *
  * A backend computes on one device. Its table has three parts: the core below, which training needs, decode.h (greedy
- * decoding with fewer memory reads) and measure.h (for `lstmq bench`). A device may lack the last two. The CPU backend
- * defines what each operation means; every other backend is tested against it.
+ * decoding with fewer memory reads) and measure.h (for `lstmq bench`). A device may lack the last two. The CPU
+ * backend defines what each operation means; every other backend is tested against it.
  *
  * backend_open makes a backend with its threads and precision. One compute thread owns it, makes all calls and closes
- * it. All tensor pointers are the backend's memory (from `alloc`); the arrays of ids, indices and targets too. Operations
- * may run behind the caller (a stream): `download` and `check` wait for them. Operations do not return failures. The
- * backend keeps the first failure, later operations do nothing, and `check` reports it, once a step.
+ * it. All tensor pointers are the backend's memory (from `alloc`); the arrays of ids, indices and targets too.
+ * Operations may run behind the caller (a stream): `download` and `check` wait for them. Operations do not return
+ * failures. The backend keeps the first failure, later operations do nothing, and `check` reports it, once a step.
  *
- * Bits: the same call gives the same bits on any number of threads. A row's result does not depend on the other rows of
- * the call. This holds for gather, gemm (rows of A, where A is not transposed), recurrent_forward, recurrent_backward,
- * cross_entropy, argmax and projection_argmax. fp32 bits are defined where the processor has fused multiply-add (fma):
- * then neither the vector length nor the device changes them. Each operation states the order of its sums. Without fma
- * the bits are the machine's own.
+ * Bits: the same call gives the same bits on any number of threads. A row's result does not depend on the other rows
+ * of the call. This holds for gather, gemm (rows of A, where A is not transposed), recurrent_forward,
+ * recurrent_backward, cross_entropy, argmax and projection_argmax. fp32 bits are defined where the processor has
+ * fused multiply-add (fma): then neither the vector length nor the device changes them. Each operation states the
+ * order of its sums. Without fma the bits are the machine's own.
  *
  * The letters of the shapes are in shape.h. */
 #ifndef LSTMQ_KERNELS_BACKEND_H
@@ -48,8 +48,8 @@ struct gemm {
     const struct prepacked *prepacked; /* B; then b and transpose_b are ignored and A is not transposed; or NULL */
 };
 
-/* One layer in one direction over a whole packed sequence. The input's part of the gates is given once for each distinct
- * input: position n adds row slot[n] of `input`, which already holds W_ih x + b.
+/* One layer in one direction over a whole packed sequence. The input's part of the gates is given once for each
+ * distinct input: position n adds row slot[n] of `input`, which already holds W_ih x + b.
  *   lstm: i, f, o = sigmoid, g = tanh of (input + W_hh h); c' = f c + i g; h' = o tanh(c')  (Hochreiter & Schmidhuber
  *         1997; Gers 2000)
  *   rnn:  h' = tanh(input + W_hh h)  (Elman 1990)
@@ -109,9 +109,9 @@ struct outcome {
 };
 
 /* sum[i] = round(x[i] / BACKEND_QUANTUM) (+ round(y[i] / BACKEND_QUANTUM), unless y is NULL), ties to even; with
- * `accumulate` added to sum[i]. Two addends in one call, because `sum` is most of the memory traffic. Bad is a value that
- * is not finite or whose size is not below `below`. A sum of n values fits an int64 where n * below <= 2^23: the caller
- * keeps to that. */
+ * `accumulate` added to sum[i]. Two addends in one call, because `sum` is most of the memory traffic. Bad is a value
+ * that is not finite or whose size is not below `below`. A sum of n values fits an int64 where n * below <= 2^23: the
+ * caller keeps to that. */
 struct quantise {
     const float *x, *y;
     size_t count;
@@ -128,12 +128,12 @@ struct clip_part {
 };
 
 /* From the figures of shards or ranks and the gradient of their sum: outcome.figures in the order of `figures`,
- * outcome.norm, the Euclidean norm of gradient / tokens, and outcome.scale = 1 / tokens, times largest / (norm + 1e-6)
- * where that is below 1 (torch.nn.utils.clip_grad_norm_). NORM_DOUBLE: squares are summed in double, over blocks of 64 Ki
- * elements of each part in index order, then part by part; in a block element i is added to lane i mod 64, then the upper
- * half of the lanes to the lower half, until one is left. NORM_FLOAT: in fp32, as PyTorch's on a CPU: element i of a part
- * in lane i mod 8, then the lanes in order; then the parts in double. Rounding makes that about 1e-4 too small for
- * millions of elements. */
+ * outcome.norm, the Euclidean norm of gradient / tokens, and outcome.scale = 1 / tokens, times largest / (norm +
+ * 1e-6) where that is below 1 (torch.nn.utils.clip_grad_norm_). NORM_DOUBLE: squares are summed in double, over
+ * blocks of 64 Ki elements of each part in index order, then part by part; in a block element i is added to lane i
+ * mod 64, then the upper half of the lanes to the lower half, until one is left. NORM_FLOAT: in fp32, as PyTorch's on
+ * a CPU: element i of a part in lane i mod 8, then the lanes in order; then the parts in double. Rounding makes that
+ * about 1e-4 too small for millions of elements. */
 struct clip {
     const struct figures *figures; /* [count] */
     int count;
@@ -168,9 +168,9 @@ struct backend_table {
     /* "oneDNN 2.6.3", "avx512_core_amx"; static or owned by the backend. */
     const char *(*version)(const struct backend *self);
     const char *(*isa)(const struct backend *self);
-    /* The name of its bits: backends of one name compute the same bits. Any device with fma: "fp32-fma". Where a library
-     * chooses the order of sums, the name holds the library and the instruction set: "fp32-plain-onednn-2.6.3-avx2",
-     * "bf16-onednn-2.6.3-avx512_core_amx". It begins with the precision and a dash. */
+    /* The name of its bits: backends of one name compute the same bits. Any device with fma: "fp32-fma". Where a
+     * library chooses the order of sums, the name holds the library and the instruction set:
+     * "fp32-plain-onednn-2.6.3-avx2", "bf16-onednn-2.6.3-avx512_core_amx". It begins with the precision and a dash. */
     const char *(*arithmetic)(const struct backend *self);
     int (*threads)(const struct backend *self);
 
@@ -184,9 +184,9 @@ struct backend_table {
     void (*upload)(struct backend *self, void *to, const void *from, size_t bytes);
     void (*download)(struct backend *self, void *to, const void *from, size_t bytes);
     void (*zero)(struct backend *self, void *memory, size_t bytes);
-    /* A download that nothing waits for: `to` is filled when download_end(ticket) returns. That call waits for what was
-     * issued before download_begin, not for what came after, and reports a failure as `check` does. Tickets are 0 and 1,
-     * and each is for one download at a time. */
+    /* A download that nothing waits for: `to` is filled when download_end(ticket) returns. That call waits for what
+     * was issued before download_begin, not for what came after, and reports a failure as `check` does. Tickets are 0
+     * and 1, and each is for one download at a time. */
     void (*download_begin)(struct backend *self, int ticket, void *to, const void *from, size_t bytes);
     bool (*download_end)(struct backend *self, int ticket, struct err *err);
 
@@ -213,11 +213,12 @@ struct backend_table {
     void (*recurrent_backward)(struct backend *self, const struct recurrent *layer,
                                const struct recurrent_gradient *gradient);
 
-    /* For each of N rows of logits [N, V]: loss[n] = log sum exp - logit[target]; predicted[n] = the first index of the
-     * largest logit. With `gradient` logits become softmax - onehot(target). One pass over memory. loss and predicted
-     * may be NULL. The sum of exponentials is in double on 16 lanes: in each whole block of 64 elements lane l adds
-     * (x[l] + x[l+16]) + (x[l+32] + x[l+48]), which is in float; each later element i is added to lane i mod 16. Then the
-     * upper half of the lanes is added to the lower half, until one is left. The log is natural_log.h's. */
+    /* For each of N rows of logits [N, V]: loss[n] = log sum exp - logit[target]; predicted[n] = the first index of
+     * the largest logit. With `gradient` logits become softmax - onehot(target). One pass over memory. loss and
+     * predicted may be NULL. The sum of exponentials is in double on 16 lanes: in each whole block of 64 elements
+     * lane l adds (x[l] + x[l+16]) + (x[l+32] + x[l+48]), which is in float; each later element i is added to lane i
+     * mod 16. Then the upper half of the lanes is added to the lower half, until one is left. The log is
+     * natural_log.h's. */
     void (*cross_entropy)(struct backend *self, float *logits, const int32_t *target, int N, int V, bool gradient,
                           float *loss, int32_t *predicted);
     /* index[n] = the first index of the largest of logits[n], [N, V]. */
@@ -242,9 +243,10 @@ struct backend_table {
     void (*sgd)(struct backend *self, const struct update *update, float lr, float decay);
     void (*adam)(struct backend *self, const struct update *update, const struct adam *adam);
 
-    /* hashes[b] = a hash of the b-th block of HASH_BLOCK elements of x[count]; the last block may be shorter. With u the
-     * bits of a block's elements, an absent one 0, and k(i) = 0x9e3779b1 i + 0x85ebca77, both modulo 2^32, it is the sum
-     * over even i of (u[i] + k(i)) (u[i + 1] + k(i + 1)) modulo 2^64, with factors modulo 2^32 (NH: Black et al. 1999). */
+    /* hashes[b] = a hash of the b-th block of HASH_BLOCK elements of x[count]; the last block may be shorter. With u
+     * the bits of a block's elements, an absent one 0, and k(i) = 0x9e3779b1 i + 0x85ebca77, both modulo 2^32, it is
+     * the sum over even i of (u[i] + k(i)) (u[i + 1] + k(i + 1)) modulo 2^64, with factors modulo 2^32 (NH: Black et
+     * al. 1999). */
     void (*hash)(struct backend *self, const float *x, size_t count, uint64_t *hashes);
 
     const struct decode_table *decode;   /* NULL: the device has none */
@@ -256,8 +258,8 @@ struct backend {
     const struct backend_table *op;
 };
 
-/* Open a backend by device name ("cpu"). threads 0 = one for each core. ERR_USAGE: an unknown device, or a precision that
- * this machine cannot compute in. */
+/* Open a backend by device name ("cpu"). threads 0 = one for each core. ERR_USAGE: an unknown device, or a precision
+ * that this machine cannot compute in. */
 struct backend *backend_open(const char *device, int threads, enum precision precision, struct err *err);
 void backend_close(struct backend **backend);
 

@@ -1,10 +1,11 @@
-/* update.c - what ends a step on the CPU: score, norm and clip, and the update by parts. See backend.h for what they mean.
- */
+/* update.c - what ends a step on the CPU: score, norm and clip, and the update by parts. See backend.h for what they
+ * mean. */
 #include "kernels/cpu/cpu.h"
 
 #include <math.h>
 
-/* Slices begin at multiples of it, so that an element has the same place in a vector register on any number of threads. */
+/* Slices begin at multiples of it, so that an element has the same place in a vector register on any number of
+ * threads. */
 enum { GRAIN = 1024 };
 
 /* The block of a sum of squares that backend.h fixes. */

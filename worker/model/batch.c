@@ -1,6 +1,4 @@
-/* batch.c - rows become positions, in time order, and ids become places in a list of distinct ids.
- *
- * Everything that operations read is laid out in one block on the host and uploaded in one piece. */
+/* batch.c - rows become positions, in time order, and ids become places in a list of distinct ids; see batch.h. */
 #include "worker/model/batch.h"
 
 #include "proto/text/vocab.h"
@@ -64,7 +62,7 @@ static bool batch_reserve(struct batch *batch, size_t ids, size_t scratch, int r
            batch_grow(&batch->place, &batch->place_capacity, vocab, err);
 }
 
-/* order[i] = the row that stands i-th when rows are sorted by falling length, ties in their own order. */
+/* order[i] = the i-th row by falling length; equal lengths keep their order. */
 static void batch_sort(const uint16_t *lengths, int count, int longest, int32_t *order, int32_t *scratch)
 {
     memset(scratch, 0, (size_t)(longest + 1) * sizeof *scratch);
@@ -142,7 +140,7 @@ static void batch_distinct(struct batch_side *side, const struct side_layout *to
         place[distinct[u]] = 0;
 }
 
-/* The positions of each slot: first[u] is where u's end, and moves down to where they begin. */
+/* The positions of each slot. first[u] is at first the end of u's positions, and moves down to their beginning. */
 static void batch_segments(const struct batch_side *side, const struct side_layout *to)
 {
     int32_t *first = to->first;
@@ -191,7 +189,7 @@ static int batch_longest(const uint16_t *lengths, int count)
     return longest;
 }
 
-/* How large everything is. */
+/* The sizes of a batch. */
 struct extent {
     int src_longest, tgt_longest;
     size_t src_T, tgt_T, src_N, tgt_N;
@@ -235,7 +233,8 @@ static struct extent batch_measure(const struct rows *rows, int pad_to)
     return extent;
 }
 
-/* The order of both sides' rows, and what follows from it. `scratch` has space for 4 B and, at `counts`, any length. */
+/* The order of the rows of both sides, and the maps between them. `scratch` has space for 4 B numbers, `counts` for one
+ * more than the longest row. */
 static void batch_order(struct batch *batch, struct layout *to, const struct rows *rows, const struct extent *extent,
                         int32_t *counts, int32_t *scratch)
 {
