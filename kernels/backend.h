@@ -1,19 +1,19 @@
 /* backend.h - the table of operations that a model is computed with.
  *
  * A backend computes on one device. Its table has three parts: the core below, which training needs, decode.h (greedy
- * decoding with fewer memory reads) and measure.h (for `lstmq bench`). A device may lack the last two. The CPU backend
- * defines what each operation means; every other backend is tested against it.
+ * decoding with fewer memory reads) and measure.h (for `lstmq bench`). A device may lack the last two. The CPU
+ * backend defines what each operation means; every other backend is tested against it.
  *
  * backend_open makes a backend with its threads and precision. One compute thread owns it, makes all calls and closes
  * it. All tensor pointers are the backend's memory (from `alloc`); the arrays of ids, indices and targets too.
  * Operations may run behind the caller (a stream): `download` and `check` wait for them. Operations do not return
  * failures. The backend keeps the first failure, later operations do nothing, and `check` reports it, once a step.
  *
- * Bits: the same call gives the same bits on any number of threads. A row's result does not depend on the other rows of
- * the call. This holds for gather, gemm (rows of A, where A is not transposed), recurrent_forward, recurrent_backward,
- * cross_entropy, argmax and projection_argmax. fp32 bits are defined where the processor has fused multiply-add (fma):
- * then neither the vector length nor the device changes them. Each operation states the order of its sums. Without fma
- * the bits are the machine's own.
+ * Bits: the same call gives the same bits on any number of threads. A row's result does not depend on the other rows
+ * of the call. This holds for gather, gemm (rows of A, where A is not transposed), recurrent_forward,
+ * recurrent_backward, cross_entropy, argmax and projection_argmax. fp32 bits are defined where the processor has
+ * fused multiply-add (fma): then neither the vector length nor the device changes them. Each operation states the
+ * order of its sums. Without fma the bits are the machine's own.
  *
  * The letters of the shapes are in shape.h. */
 #ifndef LSTMQ_KERNELS_BACKEND_H
@@ -128,12 +128,12 @@ struct clip_part {
 };
 
 /* From the figures of shards or ranks and the gradient of their sum: outcome.figures in the order of `figures`,
- * outcome.norm, the Euclidean norm of gradient / tokens, and outcome.scale = 1 / tokens, times largest / (norm + 1e-6)
- * where that is below 1 (torch.nn.utils.clip_grad_norm_). NORM_DOUBLE: squares are summed in double, over blocks of 64
- * Ki elements of each part in index order, then part by part; in a block element i is added to lane i mod 64, then the
- * upper half of the lanes to the lower half, until one is left. NORM_FLOAT: in fp32, as PyTorch's on a CPU: element i
- * of a part in lane i mod 8, then the lanes in order; then the parts in double. Rounding makes that about 1e-4 too
- * small for millions of elements. */
+ * outcome.norm, the Euclidean norm of gradient / tokens, and outcome.scale = 1 / tokens, times largest / (norm +
+ * 1e-6) where that is below 1 (torch.nn.utils.clip_grad_norm_). NORM_DOUBLE: squares are summed in double, over
+ * blocks of 64 Ki elements of each part in index order, then part by part; in a block element i is added to lane i
+ * mod 64, then the upper half of the lanes to the lower half, until one is left. NORM_FLOAT: in fp32, as PyTorch's on
+ * a CPU: element i of a part in lane i mod 8, then the lanes in order; then the parts in double. Rounding makes that
+ * about 1e-4 too small for millions of elements. */
 struct clip {
     const struct figures *figures; /* [count] */
     int count;
@@ -184,9 +184,9 @@ struct backend_table {
     void (*upload)(struct backend *self, void *to, const void *from, size_t bytes);
     void (*download)(struct backend *self, void *to, const void *from, size_t bytes);
     void (*zero)(struct backend *self, void *memory, size_t bytes);
-    /* A download that nothing waits for: `to` is filled when download_end(ticket) returns. That call waits for what was
-     * issued before download_begin, not for what came after, and reports a failure as `check` does. Tickets are 0 and
-     * 1, and each is for one download at a time. */
+    /* A download that nothing waits for: `to` is filled when download_end(ticket) returns. That call waits for what
+     * was issued before download_begin, not for what came after, and reports a failure as `check` does. Tickets are 0
+     * and 1, and each is for one download at a time. */
     void (*download_begin)(struct backend *self, int ticket, void *to, const void *from, size_t bytes);
     bool (*download_end)(struct backend *self, int ticket, struct err *err);
 
@@ -203,8 +203,8 @@ struct backend_table {
                         float *table);
     /* table[index[r]] = 0. The indices are distinct. */
     void (*zero_rows)(struct backend *self, const int32_t *index, int count, int width, float *table);
-    /* out[u] = sum over n with slot[n] = u of rows[n], in order of n; out is [U, width]. */
-    void (*segment_sum)(struct backend *self, const float *rows, const int32_t *slot, int N, int U, int width,
+    /* out[u] = sum over n in segment u of rows[n], in order of n; rows is [N, width], out [U, width]. */
+    void (*segment_sum)(struct backend *self, const float *rows, const struct segments *segments, int width,
                         float *out);
     /* out[j] (+)= sum over r of rows[r][j]: blocks of 64 rows in order of r, then the blocks in order. */
     void (*column_sum)(struct backend *self, const float *rows, int count, int width, bool accumulate, float *out);
@@ -213,11 +213,12 @@ struct backend_table {
     void (*recurrent_backward)(struct backend *self, const struct recurrent *layer,
                                const struct recurrent_gradient *gradient);
 
-    /* For each of N rows of logits [N, V]: loss[n] = log sum exp - logit[target]; predicted[n] = the first index of the
-     * largest logit. With `gradient` logits become softmax - onehot(target). One pass over memory. loss and predicted
-     * may be NULL. The sum of exponentials is in double on 16 lanes: in each whole block of 64 elements lane l adds
-     * (x[l] + x[l+16]) + (x[l+32] + x[l+48]), which is in float; each later element i is added to lane i mod 16. Then
-     * the upper half of the lanes is added to the lower half, until one is left. The log is natural_log.h's. */
+    /* For each of N rows of logits [N, V]: loss[n] = log sum exp - logit[target]; predicted[n] = the first index of
+     * the largest logit. With `gradient` logits become softmax - onehot(target). One pass over memory. loss and
+     * predicted may be NULL. The sum of exponentials is in double on 16 lanes: in each whole block of 64 elements
+     * lane l adds (x[l] + x[l+16]) + (x[l+32] + x[l+48]), which is in float; each later element i is added to lane i
+     * mod 16. Then the upper half of the lanes is added to the lower half, until one is left. The log is
+     * natural_log.h's. */
     void (*cross_entropy)(struct backend *self, float *logits, const int32_t *target, int N, int V, bool gradient,
                           float *loss, int32_t *predicted);
     /* index[n] = the first index of the largest of logits[n], [N, V]. */

@@ -64,7 +64,7 @@ void cpu_recurrent_backward(struct backend *self, const struct recurrent *layer,
 void cpu_gather(struct backend *self, const float *table, const int32_t *index, int count, int width, float *out);
 void cpu_scatter_add(struct backend *self, const float *rows, const int32_t *index, int count, int width, float *table);
 void cpu_zero_rows(struct backend *self, const int32_t *index, int count, int width, float *table);
-void cpu_segment_sum(struct backend *self, const float *rows, const int32_t *slot, int N, int U, int width, float *out);
+void cpu_segment_sum(struct backend *self, const float *rows, const struct segments *segments, int width, float *out);
 void cpu_column_sum(struct backend *self, const float *rows, int count, int width, bool accumulate, float *out);
 void cpu_cross_entropy(struct backend *self, float *logits, const int32_t *target, int N, int V, bool gradient,
                        float *loss, int32_t *predicted);

@@ -74,8 +74,8 @@ void cpu_zero_rows(struct backend *self, const int32_t *index, int count, int wi
 
 struct segment_sum {
     const float *rows;
-    const int32_t *slot;
-    size_t N, U, width;
+    const struct segments *segments;
+    size_t width;
     float *out;
 };
 
@@ -83,16 +83,19 @@ struct segment_sum {
 static void rows_segment_sum_part(const struct cpu *cpu, void *arguments, struct slice s)
 {
     const struct segment_sum *a = arguments;
-    for (size_t u = 0; u < a->U; u++)
-        memset(a->out + u * a->width + s.first, 0, s.count * sizeof *a->out);
-    for (size_t n = 0; n < a->N; n++)
-        cpu->vector->add(s.count, a->out + (size_t)a->slot[n] * a->width + s.first, a->rows + n * a->width + s.first);
+    const struct segments *segments = a->segments;
+    for (int u = 0; u < segments->U; u++) {
+        float *sum = a->out + (size_t)u * a->width + s.first;
+        memset(sum, 0, s.count * sizeof *sum);
+        for (int32_t i = segments->first[u]; i < segments->first[u + 1]; i++)
+            cpu->vector->add(s.count, sum, a->rows + (size_t)segments->index[i] * a->width + s.first);
+    }
 }
 
-void cpu_segment_sum(struct backend *self, const float *rows, const int32_t *slot, int N, int U, int width, float *out)
+void cpu_segment_sum(struct backend *self, const float *rows, const struct segments *segments, int width, float *out)
 {
-    struct segment_sum a = {rows, slot, (size_t)N, (size_t)U, (size_t)width, out};
-    rows_by_columns(self, N, width, rows_segment_sum_part, &a);
+    struct segment_sum a = {rows, segments, (size_t)width, out};
+    rows_by_columns(self, segments->N, width, rows_segment_sum_part, &a);
 }
 
 static void rows_column_block(const struct cpu *cpu, const float *rows, size_t count, size_t width, size_t columns,

@@ -4,8 +4,8 @@
 
 #include <math.h>
 
-/* Slices begin at multiples of it, so that an element has the same place in a vector register on any number of threads.
- * */
+/* Slices begin at multiples of it, so that an element has the same place in a vector register on any number of
+ * threads. */
 enum { GRAIN = 1024 };
 
 /* The block of a sum of squares that backend.h fixes. */

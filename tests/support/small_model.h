@@ -2,8 +2,8 @@
  * them.
  *
  * Opened and closed by the test that owns it; both must go well. */
-#ifndef LSTMQ_TEST_SMALL_MODEL_H
-#define LSTMQ_TEST_SMALL_MODEL_H
+#ifndef LSTMQ_TESTS_SUPPORT_SMALL_MODEL_H
+#define LSTMQ_TESTS_SUPPORT_SMALL_MODEL_H
 
 #include "worker/train/step_rows.h"
 

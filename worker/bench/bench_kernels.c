@@ -146,8 +146,8 @@ static bool bench_kernels_segment_sum(void *context, struct err *err)
 {
     struct kernels *kernels = context;
     const struct batch_side *side = &kernels->batch->tgt;
-    kernels->backend->op->segment_sum(kernels->backend, kernels->network->decoder.gates, side->slot, side->seq.N,
-                                      side->U, kernels->shape->G, kernels->network->dinput);
+    kernels->backend->op->segment_sum(kernels->backend, kernels->network->decoder.gates, &side->positions,
+                                      kernels->shape->G, kernels->network->dinput);
     return bench_kernels_check(kernels, err);
 }
 

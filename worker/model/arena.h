@@ -1,10 +1,10 @@
 /* arena.h - arrays side by side in one block of memory.
  *
- * A function that lays out arrays calls arena_take for each, and is called twice: first with `base` NULL, when `used`
- * ends as the bytes that the block needs; then with the block, when each array gets its place. Any thread, one arena
- * each. */
-#ifndef LSTMQ_ARENA_H
-#define LSTMQ_ARENA_H
+ * A function that lays out arrays calls arena_take for each array, and its caller calls it twice. The first time
+ * `base` is NULL, and `used` ends as the bytes that the block needs. The second time `base` is the block, and each
+ * array gets its place. An arena is plain memory of one thread. */
+#ifndef LSTMQ_WORKER_MODEL_ARENA_H
+#define LSTMQ_WORKER_MODEL_ARENA_H
 
 #include <stddef.h>
 

@@ -1,6 +1,4 @@
-/* batch.c - rows become positions, in time order, and ids become places in a list of distinct ids.
- *
- * Everything that operations read is laid out in one block on the host and uploaded in one piece. */
+/* batch.c - rows become positions, in time order, and ids become places in a list of distinct ids; see batch.h. */
 #include "worker/model/batch.h"
 
 #include "proto/text/vocab.h"
@@ -19,7 +17,7 @@ void batch_free(struct batch *batch)
     if (batch->device != NULL)
         backend->op->free(backend, batch->device);
     free(batch->host);
-    free(batch->shape);
+    free(batch->scratch);
     free(batch->place);
     free(batch->row_of);
     *batch = (struct batch){.backend = backend};
@@ -38,7 +36,7 @@ static bool batch_grow(int32_t **block, size_t *capacity, size_t needed, struct 
     return true;
 }
 
-static bool batch_reserve(struct batch *batch, size_t ids, size_t steps, int rows, size_t vocab, struct err *err)
+static bool batch_reserve(struct batch *batch, size_t ids, size_t scratch, int rows, size_t vocab, struct err *err)
 {
     if (ids > batch->capacity) {
         size_t wanted = ids + ids / 4;
@@ -60,11 +58,11 @@ static bool batch_reserve(struct batch *batch, size_t ids, size_t steps, int row
         batch->row_of = row_of;
         batch->row_capacity = rows;
     }
-    return batch_grow(&batch->shape, &batch->shape_capacity, steps, err) &&
+    return batch_grow(&batch->scratch, &batch->scratch_capacity, scratch, err) &&
            batch_grow(&batch->place, &batch->place_capacity, vocab, err);
 }
 
-/* order[i] = the row that stands i-th when rows are sorted by falling length, ties in their own order. */
+/* order[i] = the i-th row by falling length; equal lengths keep their order. */
 static void batch_sort(const uint16_t *lengths, int count, int longest, int32_t *order, int32_t *scratch)
 {
     memset(scratch, 0, (size_t)(longest + 1) * sizeof *scratch);
@@ -80,11 +78,23 @@ static void batch_sort(const uint16_t *lengths, int count, int longest, int32_t 
         order[scratch[lengths[r]]++] = r;
 }
 
+/* Where the arrays of a side stand in the block that goes to the backend. */
+struct side_layout {
+    int32_t *rows, *offset, *slot, *distinct, *first, *index;
+    const int32_t *place; /* [B] of each row on this side */
+    int vocab;
+};
+
+struct layout {
+    struct side_layout src, tgt;
+    int32_t *target, *src_row, *tgt_row;
+};
+
 /* Fill rows[T] and offset[T] for rows of these lengths (each at least 1); pad_to as in batch_pack. */
-static void batch_shape(struct sequence *seq, int32_t *rows, int32_t *offset, const uint16_t *lengths, int count,
-                        int longest, int pad_to)
+static void batch_shape(struct sequence *seq, const struct side_layout *to, const uint16_t *lengths, int count, int T,
+                        int pad_to)
 {
-    int T = pad_to > 0 ? pad_to : longest;
+    int32_t *rows = to->rows, *offset = to->offset;
     if (pad_to > 0) {
         for (int t = 0; t < T; t++)
             rows[t] = count;
@@ -104,8 +114,9 @@ static void batch_shape(struct sequence *seq, int32_t *rows, int32_t *offset, co
 }
 
 /* Turn `slot`, which holds ids, into places in `distinct`; ids in the order of their first position, <pad> last. */
-static void batch_distinct(struct batch_side *side, int32_t *slot, int32_t *distinct, int32_t *place)
+static void batch_distinct(struct batch_side *side, const struct side_layout *to, int32_t *place)
 {
+    int32_t *slot = to->slot, *distinct = to->distinct;
     int U = 0;
     bool padded = false;
     for (int n = 0; n < side->seq.N; n++) {
@@ -129,21 +140,27 @@ static void batch_distinct(struct batch_side *side, int32_t *slot, int32_t *dist
         place[distinct[u]] = 0;
 }
 
-/* Where each array stands in the block that goes to the backend, and each row's place on either side. */
-struct layout {
-    int32_t *src_slot, *src_distinct, *tgt_slot, *tgt_distinct, *target, *src_row, *tgt_row;
-    const int32_t *src_place, *tgt_place;
-    int src_vocab, tgt_vocab;
-};
+/* The positions of each slot. first[u] is at first the end of u's positions, and moves down to their beginning. */
+static void batch_segments(const struct batch_side *side, const struct side_layout *to)
+{
+    int32_t *first = to->first;
+    memset(first, 0, (size_t)(side->U + 1) * sizeof *first);
+    for (int n = 0; n < side->seq.N; n++)
+        first[to->slot[n]]++;
+    for (int u = 0; u < side->U; u++)
+        first[u + 1] += first[u];
+    for (int n = side->seq.N - 1; n >= 0; n--)
+        to->index[--first[to->slot[n]]] = n;
+}
 
 static bool batch_place_source(const struct sequence *seq, const struct layout *to, int r, const uint16_t *ids,
                                int length, int steps, struct err *err)
 {
     for (int t = 0; t < steps; t++) {
         int32_t id = t < length ? ids[t] : ID_PAD;
-        if (id >= to->src_vocab)
-            return err_set(err, ERR_DATA, "source id %d is outside the vocabulary of %d", (int)id, to->src_vocab);
-        to->src_slot[seq->offset[t] + to->src_place[r]] = id;
+        if (id >= to->src.vocab)
+            return err_set(err, ERR_DATA, "source id %d is outside the vocabulary of %d", (int)id, to->src.vocab);
+        to->src.slot[seq->offset[t] + to->src.place[r]] = id;
     }
     return true;
 }
@@ -153,12 +170,12 @@ static bool batch_place_target(const struct sequence *seq, const struct layout *
 {
     for (int t = 0; t < length; t++) {
         int32_t id = ids[t];
-        if (id >= to->tgt_vocab || id == ID_PAD)
+        if (id >= to->tgt.vocab || id == ID_PAD)
             return err_set(err, ERR_DATA, "target id %d is <pad> or outside the vocabulary of %d", (int)id,
-                           to->tgt_vocab);
-        int32_t n = seq->offset[t] + to->tgt_place[r];
+                           to->tgt.vocab);
+        int32_t n = seq->offset[t] + to->tgt.place[r];
         to->target[n] = id;
-        to->tgt_slot[n] = t == 0 ? ID_SOS : (int32_t)ids[t - 1];
+        to->tgt.slot[n] = t == 0 ? ID_SOS : (int32_t)ids[t - 1];
     }
     return true;
 }
@@ -172,12 +189,33 @@ static int batch_longest(const uint16_t *lengths, int count)
     return longest;
 }
 
-/* How large everything is. */
+/* The sizes of a batch. */
 struct extent {
     int src_longest, tgt_longest;
     size_t src_T, tgt_T, src_N, tgt_N;
     size_t block; /* int32 that go to the backend */
 };
+
+static int32_t *batch_lay_side(struct side_layout *to, int32_t *at, size_t T, size_t N)
+{
+    to->rows = at;
+    to->offset = to->rows + T;
+    to->slot = to->offset + T;
+    to->distinct = to->slot + N;
+    to->first = to->distinct + N;
+    to->index = to->first + N + 1;
+    return to->index + N;
+}
+
+static struct layout batch_lay(int32_t *host, const struct extent *extent, int B)
+{
+    struct layout to;
+    to.target = batch_lay_side(&to.tgt, batch_lay_side(&to.src, host, extent->src_T, extent->src_N), extent->tgt_T,
+                               extent->tgt_N);
+    to.src_row = to.target + extent->tgt_N;
+    to.tgt_row = to.src_row + B;
+    return to;
+}
 
 static struct extent batch_measure(const struct rows *rows, int pad_to)
 {
@@ -190,30 +228,20 @@ static struct extent batch_measure(const struct rows *rows, int pad_to)
     extent.tgt_T = (size_t)extent.tgt_longest;
     extent.src_N = pad_to > 0 ? B * (size_t)pad_to : src_ids;
     extent.tgt_N = rows_ids(rows, 0, rows->count) - src_ids;
-    extent.block = 2 * extent.src_N + 3 * extent.tgt_N + 2 * B;
+    /* As batch_lay lays it out. */
+    extent.block = 2 * (extent.src_T + extent.tgt_T) + 4 * extent.src_N + 5 * extent.tgt_N + 2 + 2 * B;
     return extent;
 }
 
-static struct layout batch_lay(int32_t *host, const struct extent *extent, int B)
-{
-    struct layout to = {.src_slot = host};
-    to.src_distinct = to.src_slot + extent->src_N;
-    to.tgt_slot = to.src_distinct + extent->src_N;
-    to.tgt_distinct = to.tgt_slot + extent->tgt_N;
-    to.target = to.tgt_distinct + extent->tgt_N;
-    to.src_row = to.target + extent->tgt_N;
-    to.tgt_row = to.src_row + B;
-    return to;
-}
-
-/* The order of both sides' rows, and what follows from it. `memory` has room for 4 B and, at `counts`, any length. */
-static void batch_order(struct batch *batch, struct layout *to, const uint16_t *src_lengths,
-                        const uint16_t *tgt_lengths, const struct extent *extent, int32_t *counts, int32_t *memory)
+/* The order of the rows of both sides, and the maps between them. `scratch` has space for 4 B numbers, `counts` for one
+ * more than the longest row. */
+static void batch_order(struct batch *batch, struct layout *to, const struct rows *rows, const struct extent *extent,
+                        int32_t *counts, int32_t *scratch)
 {
     int B = batch->B;
-    int32_t *src_order = memory, *tgt_order = src_order + B, *src_place = tgt_order + B, *tgt_place = src_place + B;
-    batch_sort(src_lengths, B, extent->src_longest, src_order, counts);
-    batch_sort(tgt_lengths, B, extent->tgt_longest, tgt_order, counts);
+    int32_t *src_order = scratch, *tgt_order = src_order + B, *src_place = tgt_order + B, *tgt_place = src_place + B;
+    batch_sort(rows->src_lengths, B, extent->src_longest, src_order, counts);
+    batch_sort(rows->tgt_lengths, B, extent->tgt_longest, tgt_order, counts);
     for (int i = 0; i < B; i++) {
         src_place[src_order[i]] = i;
         tgt_place[tgt_order[i]] = i;
@@ -223,8 +251,19 @@ static void batch_order(struct batch *batch, struct layout *to, const uint16_t *
         to->src_row[tgt_place[r]] = src_place[r];
         to->tgt_row[src_place[r]] = tgt_place[r];
     }
-    to->src_place = src_place;
-    to->tgt_place = tgt_place;
+    to->src.place = src_place;
+    to->tgt.place = tgt_place;
+}
+
+static void batch_point_side(struct batch_side *side, const struct side_layout *to, const int32_t *host,
+                             int32_t *device)
+{
+    side->seq.device = device + (to->rows - host);
+    side->slot = device + (to->slot - host);
+    side->distinct = device + (to->distinct - host);
+    side->host_distinct = to->distinct;
+    side->positions = (struct segments){
+        .N = side->seq.N, .U = side->U, .first = device + (to->first - host), .index = device + (to->index - host)};
 }
 
 static void batch_upload(struct batch *batch, const struct layout *to, size_t block)
@@ -232,51 +271,46 @@ static void batch_upload(struct batch *batch, const struct layout *to, size_t bl
     int32_t *device = batch->device;
     const int32_t *host = batch->host;
     batch->backend->op->upload(batch->backend, device, host, block * sizeof *host);
-    batch->src.slot = device + (to->src_slot - host);
-    batch->src.distinct = device + (to->src_distinct - host);
-    batch->tgt.slot = device + (to->tgt_slot - host);
-    batch->tgt.distinct = device + (to->tgt_distinct - host);
+    batch_point_side(&batch->src, &to->src, host, device);
+    batch_point_side(&batch->tgt, &to->tgt, host, device);
     batch->target = device + (to->target - host);
     batch->src_row = device + (to->src_row - host);
     batch->tgt_row = device + (to->tgt_row - host);
     batch->host_target = to->target;
-    batch->src.host_distinct = to->src_distinct;
-    batch->tgt.host_distinct = to->tgt_distinct;
 }
 
 bool batch_pack(struct batch *batch, const struct rows *rows, int pad_to, int src_vocab, int tgt_vocab, struct err *err)
 {
     int B = (int)rows->count;
-    const uint16_t *src_lengths = rows->src_lengths, *tgt_lengths = rows->tgt_lengths;
     const struct extent extent = batch_measure(rows, pad_to);
     if (pad_to > 0 && extent.src_longest > pad_to)
         return err_set(err, ERR_DATA, "a source of %d ids does not fit %d positions", extent.src_longest, pad_to);
     if (extent.block > INT32_MAX)
         return err_set(err, ERR_DATA, "a batch of %d rows has too many positions: make it smaller", B);
-    size_t shapes = 2 * (extent.src_T + extent.tgt_T);
     size_t counts = (extent.src_T > extent.tgt_T ? extent.src_T : extent.tgt_T) + 1;
     size_t vocab = (size_t)(src_vocab > tgt_vocab ? src_vocab : tgt_vocab);
-    if (!batch_reserve(batch, extent.block, shapes + counts + 4 * (size_t)B, B, vocab, err))
+    if (!batch_reserve(batch, extent.block, counts + 4 * (size_t)B, B, vocab, err))
         return false;
 
     batch->B = B;
-    int32_t *src_shape = batch->shape, *tgt_shape = src_shape + 2 * extent.src_T;
     struct layout to = batch_lay(batch->host, &extent, B);
-    to.src_vocab = src_vocab;
-    to.tgt_vocab = tgt_vocab;
-    batch_shape(&batch->src.seq, src_shape, src_shape + extent.src_T, src_lengths, B, extent.src_longest, pad_to);
-    batch_shape(&batch->tgt.seq, tgt_shape, tgt_shape + extent.tgt_T, tgt_lengths, B, extent.tgt_longest, 0);
-    batch_order(batch, &to, src_lengths, tgt_lengths, &extent, src_shape + shapes, src_shape + shapes + counts);
+    to.src.vocab = src_vocab;
+    to.tgt.vocab = tgt_vocab;
+    batch_shape(&batch->src.seq, &to.src, rows->src_lengths, B, (int)extent.src_T, pad_to);
+    batch_shape(&batch->tgt.seq, &to.tgt, rows->tgt_lengths, B, (int)extent.tgt_T, 0);
+    batch_order(batch, &to, rows, &extent, batch->scratch, batch->scratch + counts);
     const uint16_t *id = rows->ids;
     for (int r = 0; r < B; r++) {
-        int steps = pad_to > 0 ? pad_to : src_lengths[r];
-        if (!batch_place_source(&batch->src.seq, &to, r, id, src_lengths[r], steps, err) ||
-            !batch_place_target(&batch->tgt.seq, &to, r, id + src_lengths[r], tgt_lengths[r], err))
+        int src = rows->src_lengths[r], tgt = rows->tgt_lengths[r];
+        if (!batch_place_source(&batch->src.seq, &to, r, id, src, pad_to > 0 ? pad_to : src, err) ||
+            !batch_place_target(&batch->tgt.seq, &to, r, id + src, tgt, err))
             return false;
-        id += src_lengths[r] + tgt_lengths[r];
+        id += src + tgt;
     }
-    batch_distinct(&batch->src, to.src_slot, to.src_distinct, batch->place);
-    batch_distinct(&batch->tgt, to.tgt_slot, to.tgt_distinct, batch->place);
+    batch_distinct(&batch->src, &to.src, batch->place);
+    batch_distinct(&batch->tgt, &to.tgt, batch->place);
+    batch_segments(&batch->src, &to.src);
+    batch_segments(&batch->tgt, &to.tgt);
     batch_upload(batch, &to, extent.block);
     return true;
 }

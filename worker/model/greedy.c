@@ -12,18 +12,18 @@
 struct step_arrays {
     float *x, *input, *gates, *c, *h;                  /* [B, E], [B, G], [B, G], [B, H], [B, H] */
     float *state_h[2], *state_c[2];                    /* [B, H] before and after the step       */
-    float *logits, *loss;                              /* [B, V], or nothing where none are wanted; [B] */
+    float *logits, *loss;                              /* [B, V], or nothing where the backend needs none; [B] */
     int32_t *token, *slot, *keep, *target, *predicted; /* [B]                   */
     int32_t *source, *source_slot;                     /* [S] of one sentence alone */
 };
 
-/* How much of them is wanted. */
+/* Their sizes. */
 struct step_size {
     size_t B, S;
     bool logits;
 };
 
-/* The same on the host, and who the live rows are. */
+/* The same on the host, and which rows are live. */
 struct host_arrays {
     int32_t *live; /* [B] target-side row of each live row */
     int32_t *token, *keep, *target, *predicted;
@@ -205,7 +205,7 @@ void decoder_free(struct decoder *decoder)
     *decoder = (struct decoder){.model = decoder->model, .network = {.model = decoder->model}};
 }
 
-/* The encoder's last states, into h0 and c0 of the network or, for one sentence alone, into the first ones of `step`. */
+/* The encoder's last states: into h0 and c0 of the network, or for one sentence alone into the first ones of `step`. */
 static bool greedy_encode(struct decoder *decoder, const struct batch *batch, struct step_arrays *step,
                           struct host_arrays *host, struct err *err)
 {
@@ -250,7 +250,7 @@ static void greedy_begin(struct decoder *decoder, const struct batch *batch, str
     backend->op->upload(backend, step->token, host->token, (size_t)B * sizeof(int32_t));
 }
 
-/* The input's part of the gates: a table of which row slot[i] is that of token i. */
+/* The input's part of the gates: token i has row slot[i]. */
 static const float *greedy_inputs(struct decoder *decoder, struct step_arrays *step, int count)
 {
     const struct model_shape *shape = &decoder->model->shape;
@@ -345,7 +345,7 @@ static int32_t greedy_reference(const struct batch *batch, int r, int t)
     return t < seq->T && r < seq->rows[t] ? batch->host_target[seq->offset[t] + r] : ID_PAD;
 }
 
-/* Take in what a step predicted. Live rows that go on move to the front; host->keep says where they were. */
+/* Store the ids that a step predicted. Rows that go on move to the front; host->keep says where they were. */
 static void greedy_take_in(const struct batch *batch, struct host_arrays *host, int t, int limit, bool score,
                            struct decode_result *result)
 {
@@ -376,8 +376,7 @@ static void greedy_take_in(const struct batch *batch, struct host_arrays *host, 
     host->count = kept;
 }
 
-/* Put the states of the kept rows at the front of the same array pair, through the other one. Returns where the states
- * are now. */
+/* Move the states of the kept rows to the front. Returns the array pair that holds them now. */
 static int greedy_compact(struct decoder *decoder, struct step_arrays *step, const struct host_arrays *host, int before,
                           int now)
 {

@@ -1,4 +1,4 @@
-/* model.c - the table of tensors, and how each begins. */
+/* model.c - the table of tensors, how each begins, and how a file fills them; see model.h. */
 #include "worker/model/model.h"
 
 #include "proto/base/random.h"

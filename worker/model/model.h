@@ -1,10 +1,10 @@
 /* model.h - the parameters of a translation model: one table of tensors over one arena.
  *
  * An encoder and a decoder, each an embedding and a recurrent layer, and a projection to the target vocabulary. The
- * table of tensors is the only list of them. It drives allocation, initialisation, clipping, the all-reduce, the update,
- * checkpoints and tests; code finds a tensor by its role and its flags, never by its place. So a new layer is new rows
- * of the table. Tensors stand back to back in table order, so an arena is also the data part of a safetensors file.
- * Names and layouts are PyTorch's.
+ * table of tensors is the only list of them. It drives allocation, initialisation, clipping, the all-reduce, the
+ * update, checkpoints and tests; code finds a tensor by its role and its flags, never by its place. So a new layer is
+ * new rows of the table. Tensors stand back to back in table order, so an arena is also the data part of a
+ * safetensors file. Names and layouts are PyTorch's.
  *
  * A model begins in model_new with parameters of zero. model_init draws them, or model_load reads them from a
  * checkpoint's file. It ends in model_destroy, before its backend is closed. The compute thread that owns the backend
@@ -95,8 +95,8 @@ bool model_init(struct model *model, uint64_t seed, struct err *err);
  * another shape or type. */
 bool model_load(struct model *model, const void *bytes, size_t size, const char *name, struct err *err);
 
-/* The same for `count` arenas of a file that holds all of them: the tensors of the i-th are named prefixes[i] + the name
- * in the table. */
+/* The same for `count` arenas of a file that holds all of them: the tensors of the i-th are named prefixes[i] + the
+ * name in the table. */
 bool model_load_arenas(const struct model *model, const char *const *prefixes, float *const *arenas, int count,
                        const void *bytes, size_t size, const char *name, struct err *err);
 

@@ -3,9 +3,9 @@
 
 #include "worker/model/arena.h"
 
-/* The most target positions whose logits are held at one time: so many that the products with the projection, which is
- * read and whose gradient is written anew for each tile, run at full speed; so few that memory does not grow with the
- * batch. Part of the definition of the bits: the gradient of the projection's bias is summed tile by tile. */
+/* The most target positions whose logits are held at one time. Each tile reads the projection and writes its gradient
+ * again, so a tile is large enough for GEMMs of full speed, and small enough that memory does not grow with the batch.
+ * Part of the definition of the bits: the gradient of the projection's bias is summed tile by tile. */
 enum { LOGIT_TILE = 704 };
 
 int network_logit_tile(int positions)
@@ -116,8 +116,8 @@ static void network_input_forward(struct backend *backend, const struct model_sh
                                               .prepacked = packed_ih});
 }
 
-/* From the gates' gradient to W_hh, b, W_ih and the embedding. <pad> is a zero row that stays zero: it counts for b
- * alone. */
+/* From the gates' gradient to those of W_hh, b, W_ih and the embedding. The row of <pad> is zero and stays zero, so it
+ * counts for b alone. */
 static void network_input_backward(struct network *network, const struct side_weights *weights,
                                    const struct network_side *side, const struct batch_side *batch,
                                    const struct side_weights *gradient)
@@ -132,7 +132,7 @@ static void network_input_backward(struct network *network, const struct side_we
                                               .b = side->h_before,
                                               .c = gradient->w_hh,
                                               .transpose_a = true});
-    backend->op->segment_sum(backend, side->gates, batch->slot, batch->seq.N, batch->U, G, network->dinput);
+    backend->op->segment_sum(backend, side->gates, &batch->positions, G, network->dinput);
     backend->op->column_sum(backend, network->dinput, batch->U, G, false, gradient->bias);
     backend->op->gemm(backend, &(struct gemm){.M = G,
                                               .N = E,
@@ -141,7 +141,7 @@ static void network_input_backward(struct network *network, const struct side_we
                                               .b = side->x,
                                               .c = gradient->w_ih,
                                               .transpose_a = true});
-    /* The inputs themselves are no longer needed: their gradient takes their place. */
+    /* The inputs are no longer needed: their gradient takes their place. */
     backend->op->gemm(
         backend,
         &(struct gemm){.M = batch->real, .N = E, .K = G, .a = network->dinput, .b = weights->w_ih, .c = side->x});

@@ -1,12 +1,12 @@
 /* network.h - one batch through the model: forward, loss, backward.
  *
- * The page that defines the model. The encoder is an embedding and a recurrence; its final state starts the decoder. The
- * decoder is an embedding of the previous id, a recurrence, and a projection to the vocabulary. The loss is softmax
- * cross-entropy, summed over target positions. Gradients are of that sum: the update divides by the whole batch's number
- * of tokens.
+ * The page that defines the model. The encoder is an embedding and a recurrence; its final state starts the decoder.
+ * The decoder is an embedding of the previous id, a recurrence, and a projection to the vocabulary. The loss is
+ * softmax cross-entropy, summed over target positions. Gradients are of that sum: the update divides by the whole
+ * batch's number of tokens.
  *
- * A network begins empty, *network = (struct network){.model = model}, and ends in network_free. Between, it holds the
- * activations of the last batch and keeps its memory. It belongs to the model's compute thread. */
+ * A network begins empty, *network = (struct network){.model = model}, and ends in network_free. Between, it holds
+ * the activations of the last batch and keeps its memory. It belongs to the model's compute thread. */
 #ifndef LSTMQ_WORKER_MODEL_NETWORK_H
 #define LSTMQ_WORKER_MODEL_NETWORK_H
 
@@ -27,8 +27,7 @@ struct network_side {
 
 struct network {
     const struct model *model; /* not owned */
-    /* The encoder's matrices as the backend packs them, while its weights do not change; NULL = packed for each batch.
-     * Not owned. */
+    /* The encoder's matrices, prepacked while its weights do not change; NULL = packed for each batch. Not owned. */
     const struct prepacked *encoder_ih, *encoder_hh;
     struct network_side encoder, decoder;
     float *logits;                        /* [tile rows, V] */
@@ -46,18 +45,18 @@ struct network {
 /* Make memory for a batch, before any of the three below. */
 bool network_begin(struct network *network, const struct batch *batch, struct err *err);
 
-/* With the reference as the decoder's input (teacher forcing): the states of both sides. */
+/* Compute the states of both sides, with the reference as the decoder's input (teacher forcing). */
 void network_forward(struct network *network, const struct batch *batch);
 
-/* The loss and the predicted id of each target position. With `gradient` also d(loss_sum)/d(projection), written over
- * what was there, and what network_backward needs. */
+/* Compute the loss and the predicted id of each target position. With `gradient` also write the projection's
+ * gradient, and compute what network_backward needs. */
 void network_loss(struct network *network, const struct batch *batch, const struct weights *gradient);
 
-/* The rest of the gradient, after network_loss: written over what was there, but added to the rows of the embeddings
- * that the batch looks up, see step_rows.h. */
+/* Write the rest of the gradient, after network_loss. The embeddings' part is added to the rows that the batch looks
+ * up: see step_rows.h. */
 void network_backward(struct network *network, const struct batch *batch, const struct weights *gradient);
 
-/* What network_loss came to; `figures` is backend memory. */
+/* Sum the results of network_loss into `figures`, backend memory. */
 void network_score(struct network *network, const struct batch *batch, struct figures *figures);
 
 /* Forward and loss of a batch, without a gradient; `figures` is the caller's. Waits for the device. */

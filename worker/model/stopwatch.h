@@ -1,8 +1,8 @@
 /* stopwatch.h - where a step's time goes: one counter for each lap, which ends where the clock is read.
  *
- * A caller that wants to know gives its network a struct stopwatch. Everywhere else that pointer is NULL, and nothing is
- * read. A lap's time is the caller's: on a device that works behind the caller, it is the time to issue the work. Plain
- * memory of one compute thread. */
+ * A caller that wants to know gives its network a struct stopwatch. Everywhere else that pointer is NULL, and nothing
+ * is read. A lap's time is the caller's: on a device that works behind the caller, it is the time to issue the work.
+ * Plain memory of one compute thread. */
 #ifndef LSTMQ_WORKER_MODEL_STOPWATCH_H
 #define LSTMQ_WORKER_MODEL_STOPWATCH_H
 

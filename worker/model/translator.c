@@ -13,7 +13,7 @@ struct source {
     uint16_t length;
 };
 
-/* Sentences on their way through one call of translator_run. */
+/* The sentences of one call of translator_run. */
 struct work {
     struct source *sources;
     size_t count;
@@ -109,7 +109,7 @@ static bool translator_work_open(const struct translator *translator, struct wor
     return true;
 }
 
-/* Room for one more source of `length` ids. */
+/* Make space for one more source of `length` ids. */
 static uint16_t *translator_reserve_ids(struct work *work, size_t length, struct err *err)
 {
     if (work->id_count + length > work->id_capacity) {
@@ -140,7 +140,7 @@ static bool translator_encode(const struct translator *translator, const char *s
     if (ids == NULL)
         return false;
     size_t used = vocab_encode(translator->checkpoint.src, text->data, text->size, length, ids, &full, &unknown);
-    /* A cut takes the last words, and <eos> with them; only words count as dropped. */
+    /* A cut removes the last words and <eos>; only words count as dropped. */
     translation->dropped = full > used ? (uint32_t)(full - used - 1) : 0;
     translation->unknown = (uint32_t)unknown;
     work->sources[work->count++] = (struct source){.index = index, .ids = work->id_count, .length = (uint16_t)used};
@@ -166,7 +166,7 @@ static bool translator_decode(struct translator *translator, struct work *work, 
         work->tgt_lengths[i] = 1;
         memcpy(work->row_ids + used, work->ids + source->ids, source->length * sizeof *work->ids);
         used += source->length;
-        work->row_ids[used++] = ID_EOS; /* a batch has targets; decoding without references looks at none */
+        work->row_ids[used++] = ID_EOS; /* a batch needs a target; decoding without references ignores it */
     }
     struct rows rows = {.count = (uint32_t)count,
                         .src_lengths = work->src_lengths,

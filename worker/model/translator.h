@@ -1,11 +1,12 @@
 /* translator.h - sentences in, sentences out, from a checkpoint.
  *
- * Loads a checkpoint's model and vocabularies and translates lists of sentences: normalise, encode, sort by length,
- * decode in batches, put back in order. Whatever the model is not shown as written is named: what normalisation removes,
- * words without an id, sentences cut to the model's length. Owns model, backend and checkpoint; belongs to one compute
- * thread. */
-#ifndef LSTMQ_TRANSLATOR_H
-#define LSTMQ_TRANSLATOR_H
+ * translator_open loads a checkpoint's model and vocabularies. translator_run translates a list of sentences:
+ * normalise, encode, sort by length, decode in batches, put back in order. It reports what the model does not see:
+ * pieces that normalisation removes, words without an id, words beyond the model's length.
+ *
+ * A translator owns model, backend and checkpoint until translator_close. It belongs to one compute thread. */
+#ifndef LSTMQ_WORKER_MODEL_TRANSLATOR_H
+#define LSTMQ_WORKER_MODEL_TRANSLATOR_H
 
 #include "proto/store/checkpoint.h"
 #include "worker/model/greedy.h"

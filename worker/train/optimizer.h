@@ -1,9 +1,9 @@
 /* optimizer.h - from a gradient to the next parameters.
  *
  * An optimizer owns the moments: two arenas of the model's layout for Adam, none for SGD. An update has two parts.
- * optimizer_clip has the backend sum the step's figures and the norm of its gradient, and so the scale of the update: one
- * over the batch's tokens, times the clip. optimizer_update applies scale, decay and update in one pass over memory. Both
- * only issue work: the numbers between them stay in backend memory.
+ * optimizer_clip has the backend sum the step's figures and the norm of its gradient, and so the scale of the update:
+ * one over the batch's tokens, times the clip. optimizer_update applies scale, decay and update in one pass over
+ * memory. Both only issue work: the numbers between them stay in backend memory.
  *
  * Of an embedding's gradient only the step's rows can be other than zero, and only they enter the norm. A row that no
  * step has touched has zero moments too: without decay the update leaves it out, which changes no bit.
@@ -40,9 +40,9 @@ void optimizer_reset(struct optimizer *optimizer);
 bool optimizer_find_touched(struct optimizer *optimizer, struct err *err);
 
 /* What a step came to, into `outcome` (backend memory), from `figures` ([count], backend memory), whose sum must have
- * `tokens` target tokens, and from the gradient of their losses' sum, which has the listed `rows` of the embeddings. The
- * parts of the norm are the tensors in table order, of an embedding its listed rows back to back. With train.norm float
- * an embedding counts whole where its rows are not a multiple of PyTorch's lanes. */
+ * `tokens` target tokens, and from the gradient of their losses' sum, which has the listed `rows` of the embeddings.
+ * The parts of the norm are the tensors in table order, of an embedding its listed rows back to back. With train.norm
+ * float an embedding counts whole where its rows are not a multiple of PyTorch's lanes. */
 bool optimizer_clip(struct optimizer *optimizer, const float *gradient, const struct step_rows *rows,
                     const struct figures *figures, uint32_t count, uint32_t tokens, struct outcome *outcome,
                     struct err *err);

@@ -11,7 +11,7 @@
 enum { SLOT = 3 };
 _Static_assert(sizeof(struct figures) == SLOT * sizeof(int64_t), "a slot is three integers");
 
-/* What `shards` values must be below so that their sum, times 2^40, is below 2^63. */
+/* If `shards` values are below this, their sum times 2^40 is below 2^63. */
 static float reduce_below(uint32_t shards)
 {
     float below = 0x1p22f;
@@ -82,7 +82,7 @@ static size_t reduce_all_rows_size(const struct reducer *reducer)
     return size;
 }
 
-/* Backend memory of `needed` items, what it held forgotten. */
+/* Backend memory for `needed` items; its contents are lost when it grows. */
 static void *reduce_reserve(const struct reducer *reducer, void *memory, size_t *capacity, size_t needed, size_t item,
                             struct err *err)
 {
@@ -149,7 +149,7 @@ static void reduce_gather(const struct reducer *reducer, const float *gradient)
     }
 }
 
-/* Into rows that are zero. */
+/* The rows of `gradient` are zero before. */
 static void reduce_put_back(const struct reducer *reducer, float *gradient)
 {
     struct backend *backend = reducer->model->backend;
@@ -329,7 +329,7 @@ static void reduce_dequantise(const struct reducer *reducer, float *gradient)
     backend->op->dequantise(backend, from, reduce_all_rows_size(reducer), reducer->rows);
 }
 
-/* A rank without rows has a sum of zeroes; the embeddings' rows are zero anyway. */
+/* A rank without rows adds zeroes; the embeddings' rows are zero anyway. */
 static void reduce_nothing(const struct reducer *reducer, float *gradient)
 {
     struct backend *backend = reducer->model->backend;

@@ -1,9 +1,9 @@
 /* reduce.h - a step's gradient, summed over its shards and over the ranks of a generation.
  *
- * A reducer learns which rows of the embeddings the step has on any rank, takes the gradient after each batch, and gives
- * back the sum over all batches of all ranks. Of the embeddings it covers only the step's rows. The figures of a shard or
- * a rank (loss, tokens, correct predictions) travel along in a slot of their own, so that every rank adds the same
- * figures in the same order.
+ * A reducer learns which rows of the embeddings the step has on any rank, takes the gradient after each batch, and
+ * gives back the sum over all batches of all ranks. Of the embeddings it covers only the step's rows. The figures of
+ * a shard or a rank (loss, tokens, correct predictions) travel along in a slot of their own, so that every rank adds
+ * the same figures in the same order.
  *
  *   exact   each shard's gradient as int64 at a scale of 2^40: the sum does not depend on which rank has which shard. A
  *           slot for each shard of a batch. Shards are taken two at a time, because the sums are most of the memory
@@ -12,12 +12,12 @@
  *           shards as one batch
  *   bf16    as fp32, but rounded to half the bytes for sending
  *
- * All numbers stay in backend memory. A bad element of an exact sum marks the step's outcome, and makes the slot's loss
- * NaN for the other ranks. A rank that is alone sends nothing. A sum that fails, or is aborted, leaves an undefined
- * gradient, and nothing else.
+ * All numbers stay in backend memory. A bad element of an exact sum marks the step's outcome, and makes the slot's
+ * loss NaN for the other ranks. A rank that is alone sends nothing. A sum that fails, or is aborted, leaves an
+ * undefined gradient, and nothing else.
  *
- * For each step: reducer_begin; for each batch reducer_slot and reducer_add; then reducer_end. The compute thread owns it
- * and closes it before model and backend. */
+ * For each step: reducer_begin; for each batch reducer_slot and reducer_add; then reducer_end. The compute thread
+ * owns it and closes it before model and backend. */
 #ifndef LSTMQ_WORKER_TRAIN_REDUCE_H
 #define LSTMQ_WORKER_TRAIN_REDUCE_H
 
@@ -72,8 +72,8 @@ bool reducer_meet(struct reducer *reducer, struct err *err);
 /* Begin a step with these rows, as step_rows_list left them: those of all ranks. The gradient's are zero. */
 bool reducer_begin(struct reducer *reducer, const struct step_rows *rows, struct err *err);
 
-/* Where a batch's figures go; in exact reduction the batch is shard `shard`. Backend memory, zero. NULL and ERR_PROTOCOL:
- * there is no such shard. */
+/* Where a batch's figures go; in exact reduction the batch is shard `shard`. Backend memory, zero. NULL and
+ * ERR_PROTOCOL: there is no such shard. */
 struct figures *reducer_slot(struct reducer *reducer, uint32_t shard, struct err *err);
 
 /* A batch's gradient. In exact reduction it stays in place until the next batch, which has another arena, was added, or

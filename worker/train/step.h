@@ -1,7 +1,8 @@
 /* step.h - the work of one training step, as one rank has it: cut out of a span.
  *
- * A step holds the rows of this rank's shards, one shard after another, and what all ranks must know of the whole batch:
- * its distinct ids and its number of target tokens. It owns nothing: its arrays are the span's, which must outlive it.
+ * A step holds the rows of this rank's shards, one shard after another, and what all ranks must know of the whole
+ * batch: its distinct ids and its number of target tokens. It owns nothing: its arrays are the span's, which must
+ * outlive it.
  *
  *     struct step step = step_before(&span);
  *     while (step_next(&step))
@@ -30,7 +31,7 @@ struct step {
 /* Before the first step of a span. */
 struct step step_before(const struct span *span);
 
-/* Move on to the next step of the span. False: there is none. */
+/* Move on to the next step of the span. False: that was the last one. */
 bool step_next(struct step *step);
 
 #endif

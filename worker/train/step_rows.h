@@ -1,12 +1,12 @@
 /* step_rows.h - which rows of the embeddings a step's gradient has.
  *
- * A step looks up a few hundred of an embedding's thousands of rows, and the gradient of all others is zero. So no code
- * passes over the others: the gradient's arena begins as zeroes, a step adds to the rows that it looks up, and before
- * the next step these rows become zero again. Every caller that adds to an embedding's gradient adds the rows here
+ * A step looks up a few hundred of an embedding's thousands of rows, and the gradient of all others is zero. So no
+ * code passes over the others: the gradient's arena begins as zeroes, a step adds to the rows that it looks up, and
+ * before the next step these rows become zero again. A caller that adds to an embedding's gradient adds the rows here
  * first; the all-reduce, the norm and the update rely on it.
  *
- * Life of a step's rows: step_rows_add for every rank's batch, then step_rows_list, then step_rows_clear before the next
- * step, even if this step failed. Belongs to the compute thread; closed before the model. */
+ * Life of a step's rows: step_rows_add for every rank's batch, then step_rows_list, then step_rows_clear before the
+ * next step, even if this step failed. Belongs to the compute thread; closed before the model. */
 #ifndef LSTMQ_WORKER_TRAIN_STEP_ROWS_H
 #define LSTMQ_WORKER_TRAIN_STEP_ROWS_H
 

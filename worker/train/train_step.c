@@ -69,7 +69,7 @@ static bool step_add_rows(struct training *training, const struct step *step, en
     return true;
 }
 
-/* Gradients without the rows of the last step, and the rows of this one. */
+/* Zero the gradients' rows of the last step, and list the rows of this one. */
 static bool step_begin(struct training *training, const struct step *step, struct err *err)
 {
     if (training->gradients[1].arena != NULL)

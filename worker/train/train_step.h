@@ -1,12 +1,12 @@
 /* train_step.h - one step of training.
  *
  * A training holds what a worker needs to take steps: model, optimizer, gradients, the step counter. It opens when a
- * run's configuration is known, receives a state (initial parameters or a checkpoint's), and goes from step to step. The
- * state after a step is a pure function of the state before it and of the step's rows.
+ * run's configuration is known, receives a state (initial parameters or a checkpoint's), and goes from step to step.
+ * The state after a step is a pure function of the state before it and of the step's rows.
  *
- * A step only issues work to the backend, and its result is read later: a caller takes step s + 1, then reads the result
- * of step s, so that a device never waits for the host. A step that diverges gives no update, and neither do the steps
- * after it. Belongs to one compute thread. */
+ * A step only issues work to the backend, and its result is read later: a caller takes step s + 1, then reads the
+ * result of step s, so that a device never waits for the host. A step that diverges gives no update, and neither do
+ * the steps after it. Belongs to one compute thread. */
 #ifndef LSTMQ_WORKER_TRAIN_TRAIN_STEP_H
 #define LSTMQ_WORKER_TRAIN_TRAIN_STEP_H
 

@@ -218,13 +218,21 @@ static void folding_adds_rows_of_a_slot_in_order(void **state)
     enum { N = 400, U = 33, W = 301 };
     float *rows = backend_random(N * W, 1), *want = backend_zeroed((U + 1) * W, sizeof *want),
           *out = backend_random((U + 1) * W, 3);
-    int32_t *slot = backend_below(N, U, 5);
+    int32_t *slot = backend_below(N, U, 5), first[U + 2], index[N];
+    const struct segments segments = {.N = N, .U = U + 1, .first = first, .index = index};
     for (size_t n = 0; n < N; n++)
         for (size_t j = 0; j < W; j++)
             want[(size_t)slot[n] * W + j] += rows[n * W + j];
+    first[0] = 0;
+    for (int u = 0; u <= U; u++) {
+        first[u + 1] = first[u];
+        for (int n = 0; n < N; n++)
+            if (slot[n] == u)
+                index[first[u + 1]++] = n;
+    }
     for (int threads = 1; threads <= 3; threads++) {
         struct backend *backend = test_backend_open(threads);
-        backend->op->segment_sum(backend, rows, slot, N, U + 1, W, out);
+        backend->op->segment_sum(backend, rows, &segments, W, out);
         assert_memory_equal(out, want, (U + 1) * W * sizeof *out);
         test_backend_close(backend);
     }

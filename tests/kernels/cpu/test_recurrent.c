@@ -18,7 +18,7 @@ enum { MOST_B = 40, MOST_T = 7, MOST_N = MOST_B * MOST_T, MOST_H = 37, MOST_G = 
 /* A whole layer with its gradients, as large as any test needs. */
 struct trial {
     struct sequence seq;
-    int32_t rows[MOST_T], offset[MOST_T], slot[MOST_N];
+    int32_t rows[MOST_T], offset[MOST_T], slot[MOST_N], first[MOST_U + 1], index[MOST_N];
     int H, G, U;
     enum cell cell;
     bool starts; /* h0 and c0 are given */
@@ -53,6 +53,12 @@ static struct trial *recurrent_trial(enum cell cell, int H, const int32_t *rows,
         .B = rows[0], .T = T, .N = x->offset[T - 1] + rows[T - 1], .rows = x->rows, .offset = x->offset};
     for (int n = 0; n < x->seq.N; n++)
         x->slot[n] = (int32_t)(splitmix((uint64_t)n) % MOST_U);
+    for (int u = 0; u < x->U; u++) {
+        x->first[u + 1] = x->first[u];
+        for (int n = 0; n < x->seq.N; n++)
+            if (x->slot[n] == u)
+                x->index[x->first[u + 1]++] = n;
+    }
     recurrent_fill(x->input, MOST_U * MOST_G, 1, 1.5);
     recurrent_fill(x->w_hh, MOST_G * MOST_H, 2, 0.6);
     recurrent_fill(x->h0, MOST_B * MOST_H, 3, 1.0);
@@ -91,6 +97,7 @@ static void test_recurrent_forward(struct backend *backend, struct trial *x)
 static void test_recurrent_backward(struct backend *backend, struct trial *x)
 {
     const struct recurrent layer = recurrent_layer(x);
+    const struct segments positions = {.N = x->seq.N, .U = x->U, .first = x->first, .index = x->index};
     const struct recurrent_gradient gradient = {.dh = x->dh,
                                                 .dh_last = x->dh_last,
                                                 .dc_last = x->cell == CELL_LSTM ? x->dc_last : NULL,
@@ -101,7 +108,7 @@ static void test_recurrent_backward(struct backend *backend, struct trial *x)
         backend,
         &(struct gemm){
             .M = x->G, .N = x->H, .K = x->seq.N, .a = x->gates, .b = x->h_before, .c = x->dw, .transpose_a = true});
-    backend->op->segment_sum(backend, x->gates, x->slot, x->seq.N, x->U, x->G, x->dinput);
+    backend->op->segment_sum(backend, x->gates, &positions, x->G, x->dinput);
 }
 
 static struct backend *recurrent_open(int threads)
