@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
-from program import LIMIT_S, SOURCE, main, run
+from support.program import LIMIT_S, SOURCE, main, run
 
 RECIPE = """
 data: {vocab_limit: 60, length: 14, target_start: true, min_tokens: 1, max_tokens: 10}

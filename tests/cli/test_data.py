@@ -14,8 +14,8 @@ import types
 import unicodedata
 import zipfile
 
-from program import SOURCE, main, run
-from training import TrainingTest, hashes, metrics, read, sample_pairs, write
+from support.program import SOURCE, main, run
+from support.training import TrainingTest, hashes, metrics, read, sample_pairs, write
 
 PAIRS = sample_pairs(60)
 LONGEST = 1 << 16  # bytes of a line

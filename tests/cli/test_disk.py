@@ -6,8 +6,8 @@ import os
 import shutil
 import subprocess
 
-from program import main, run
-from training import LIMIT_S, TrainingTest, hashes, metrics, read, sample_pairs, write
+from support.program import main, run
+from support.training import LIMIT_S, TrainingTest, hashes, metrics, read, sample_pairs, write
 
 PAIRS = sample_pairs(300)
 

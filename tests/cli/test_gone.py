@@ -4,8 +4,8 @@
 import os
 import signal
 
-from program import main
-from training import LIMIT_S, TrainingTest, hashes, sample_pairs, write
+from support.program import main
+from support.training import LIMIT_S, TrainingTest, hashes, sample_pairs, write
 
 
 class Gone(TrainingTest):

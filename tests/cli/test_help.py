@@ -2,13 +2,12 @@
 """Help names every option that a command takes and no other, and the manual page says the same."""
 
 import os
-import pty
 import re
 import shutil
 import subprocess
 import unittest
 
-from program import BINARY, commands, dumped, main, option_names, option_rows, run
+from support.program import BINARY, commands, dumped, main, on_terminal, option_names, option_rows, run
 
 ALWAYS = {"config", "dump-config", "help"}
 
@@ -90,23 +89,12 @@ class Help(unittest.TestCase):
         self.assertIn("options that may change: data.pairs, ", run("help", "--man").stdout)
 
     def test_headings_are_bold_on_a_terminal_only(self):
-        def on_terminal(**environment):
-            master, slave = pty.openpty()
-            env = {**{k: v for k, v in os.environ.items() if k != "NO_COLOR"}, "TERM": "xterm", **environment}
-            subprocess.run([BINARY, "help", "or-gate"], stdout=slave, env=env, check=True)
-            os.close(slave)
-            text = b""
-            try:
-                while block := os.read(master, 4096):
-                    text += block
-            except OSError:
-                pass
-            os.close(master)
-            return text
+        def help_page(**environment):
+            return on_terminal(80, ["help", "or-gate"], **{"NO_COLOR": None, **environment})
 
-        self.assertIn(b"\033[1musage\033[0m", on_terminal())
-        self.assertNotIn(b"\033", on_terminal(NO_COLOR="1"))
-        self.assertNotIn(b"\033", on_terminal(TERM="dumb"))
+        self.assertIn("\033[1musage\033[0m", help_page())
+        self.assertNotIn("\033", help_page(NO_COLOR="1"))
+        self.assertNotIn("\033", help_page(TERM="dumb"))
         self.assertNotIn("\033", run("help", "or-gate").stdout)
 
 

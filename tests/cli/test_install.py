@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
-from program import BINARY, SOURCE, main, run
+from support.program import BINARY, SOURCE, main, run
 
 BUILD = os.path.dirname(os.path.abspath(BINARY))
 

@@ -12,15 +12,15 @@ import socket
 import subprocess
 import time
 
-from program import dumped, main, option_rows, run
-from training import LIMIT_S, TrainingTest, hashes, metrics, new_folder, read, sample_pairs, words, write
+from support.program import dumped, main, option_rows, run
+from support.training import LIMIT_S, TrainingTest, hashes, metrics, new_folder, read, sample_pairs, words, write
 
-KILLS = 10
+KILLS = 30
 PAIRS = sample_pairs(400)
 
 
 class Resume(TrainingTest):
-    unbroken_once = {}  # folder and seconds of the run that nobody disturbed; all tests but one compare with it
+    unbroken_once = {}  # by options: the folder of an undisturbed run
     options = {**TrainingTest.options, "model.embed": 48, "model.hidden": 96, "train.epochs": 4, "train.span": 2,
                "train.checkpoint_every": 6, "log.steps": 1000}
 
@@ -30,16 +30,15 @@ class Resume(TrainingTest):
 
     @classmethod
     def tearDownClass(cls):
-        for folder, _ in cls.unbroken_once.values():
+        for folder in cls.unbroken_once.values():
             shutil.rmtree(folder)
 
     def unbroken(self):
-        """The run of these options, left alone: its folder, and the seconds it took."""
+        """The folder of a run with these options that no test disturbed."""
         options = repr({**self.options, "data.pairs": None})
         if options not in self.unbroken_once:
-            folder, began = new_folder(), time.monotonic()
-            self.train(run__dir=folder)
-            self.unbroken_once[options] = folder, time.monotonic() - began
+            self.unbroken_once[options] = new_folder()
+            self.train(run__dir=self.unbroken_once[options])
         return self.unbroken_once[options]
 
     def assertSameRun(self, expected, found):
@@ -52,18 +51,17 @@ class Resume(TrainingTest):
             self.assertEqual([name for name in checkpoints if name.endswith((".partial", ".replaced"))], [])
 
     def test_a_run_killed_at_any_moment_ends_with_the_same_bits(self):
-        expected, duration = self.unbroken()
+        """A moment is a drawn delay after a drawn number of lines, of which there is one a step and one a save."""
+        expected = self.unbroken()
         draw = random.Random(20)
         broken, killed, starts = self.path("broken"), 0, set()
-        while killed < KILLS or (len(starts) < 2 and killed < 10 * KILLS):
-            process = self.start(*self.arguments("--resume", run__dir=broken))
-            # A moment is drawn, not waited for: no event tells it. Early ones hit the start, late ones the saves.
-            try:
-                process.wait(draw.uniform(0.02, 0.5) * duration)
-            except subprocess.TimeoutExpired:
-                process.kill()
-            _, printed = process.communicate(timeout=LIMIT_S)
-            starts.update(re.findall(rb"from step (\d+)", printed))
+        while killed < KILLS or (len(starts) < 3 and killed < 10 * KILLS):
+            process = self.start(*self.arguments("--resume", "--log.format", "json", run__dir=broken, log__every=1))
+            printed = b"".join(process.stderr.readline() for _ in range(draw.randrange(40)))
+            time.sleep(draw.uniform(0, 0.005))
+            process.kill()
+            printed += process.communicate(timeout=LIMIT_S)[1]
+            starts.update(re.findall(rb'"event":"run_resumed".*"step":(\d+)', printed))
             if process.returncode == 0:
                 self.assertSameRun(expected, broken)
                 shutil.rmtree(broken)
@@ -72,11 +70,11 @@ class Resume(TrainingTest):
             killed += 1
         self.train("--resume", run__dir=broken)
         self.assertSameRun(expected, broken)
-        self.assertGreaterEqual(len(starts), 2, "no kill came between checkpoints")
+        self.assertGreaterEqual(len(starts), 3, "no kill came between checkpoints")
 
     def test_a_signal_saves_and_says_how_to_go_on(self):
         self.options = {**self.options, "train.epochs": 12, "train.checkpoint_every": 0}
-        expected, _ = self.unbroken()
+        expected = self.unbroken()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             folder = self.path(f"broken by {number.name}")
             process = self.start(*self.arguments("--log.format", "json", run__dir=folder, log__level="debug"))
@@ -92,7 +90,7 @@ class Resume(TrainingTest):
             self.assertSameRun(expected, folder)
 
     def test_a_finished_run_has_nothing_left_to_do_until_it_gets_more_epochs(self):
-        (expected, _), folder = self.unbroken(), self.path("longer")
+        expected, folder = self.unbroken(), self.path("longer")
         self.train(run__dir=folder, train__epochs=2)
         before = hashes(folder)
         self.assertIn("is finished after 2 epochs: nothing is left to do (more with --train.epochs)",
@@ -145,13 +143,13 @@ class Resume(TrainingTest):
         self.assertNotIn("epoch", found["state"])
 
     def test_without_a_checkpoint_it_begins_at_step_0_and_says_so(self):
-        (expected, _), folder = self.unbroken(), self.path("new")
+        expected, folder = self.unbroken(), self.path("new")
         self.assertIn(f"{folder} holds no checkpoint: training begins at step 0\n",
                       self.train("--resume", run__dir=folder))
         self.assertSameRun(expected, folder)
 
     def test_a_damaged_checkpoint_is_passed_over_for_an_older_one(self):
-        (expected, _), folder = self.unbroken(), self.path("damaged")
+        expected, folder = self.unbroken(), self.path("damaged")
         self.train(run__dir=folder, train__epochs=3)
         path = os.path.join(os.path.realpath(os.path.join(folder, "latest")), "optimizer.safetensors")
         damaged = bytearray(read(path))
@@ -162,7 +160,7 @@ class Resume(TrainingTest):
         self.assertSameRun(expected, folder)
 
     def test_a_copy_goes_on_whatever_became_of_its_links(self):
-        (expected, _), folder = self.unbroken(), self.path("begun")
+        expected, folder = self.unbroken(), self.path("begun")
         self.train(run__dir=folder, train__epochs=3)
         best = os.path.basename(os.path.realpath(os.path.join(folder, "best")))
         for name, copy in (("with folders for links", "cp -rL {0} {1}"),
@@ -182,7 +180,7 @@ class Resume(TrainingTest):
                     self.assertTrue(os.path.islink(os.path.join(again, link)))
 
     def test_more_threads_give_the_same_bits(self):
-        (expected, _), folder = self.unbroken(), self.path("two")
+        expected, folder = self.unbroken(), self.path("two")
         self.train(run__dir=folder, train__threads=2)
         self.assertSameRun(expected, folder)
 
@@ -231,10 +229,7 @@ class OwnOptions(TrainingTest):
     def test_killed_before_its_first_checkpoint_a_run_knows_its_options(self):
         options = {"train__batch": 1, "train__checkpoint_every": 0, "train__epochs": 1}
         expected = self.unbroken(**options)
-        process = self.start(*self.arguments("--log.format", "json", run__dir=self.run_dir, **options))
-        self.event(process, "run_started")
-        process.kill()
-        process.wait(LIMIT_S)
+        self.killed_at("run_started", *self.arguments(run__dir=self.run_dir, **options))
         self.assertFalse(os.path.lexists(os.path.join(self.run_dir, "latest")), "a checkpoint was before it")
         self.assertFails(2, f'train.lr is "0.5" but the run in {self.run_dir} was begun with "0.001"', "train",
                          "--run.dir", self.run_dir, "--resume", "--lr", "0.5")
@@ -244,10 +239,7 @@ class OwnOptions(TrainingTest):
     def test_its_newest_options_are_those_of_its_newest_start(self):
         """Also where no checkpoint came after it."""
         self.train(run__dir=self.run_dir, train__epochs=1)
-        process = self.start("train", "--run.dir", self.run_dir, "--resume", "--epochs", "7", "--log.format", "json")
-        self.event(process, "run_started")
-        process.kill()
-        process.wait(LIMIT_S)
+        self.killed_at("run_started", "train", "--run.dir", self.run_dir, "--resume", "--epochs", "7")
         self.assertEqual(self.dump()["train.epochs"], "7")
         self.dump("--lr", "0.5", status=2)
         self.assertEqual(self.dump()["train.lr"], "0.001")

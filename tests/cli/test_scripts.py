@@ -11,7 +11,7 @@ import tempfile
 import unittest
 import zipfile
 
-from program import LIMIT_S, SOURCE, main
+from support.program import LIMIT_S, SOURCE, main
 
 PAIRS = "go .\tva !\tattribution\nhello .\tbonjour .\n"
 TOOLS = ("bash dirname basename cat mkdir mktemp rm mv cp head tail grep sed tr cut wc sha256sum awk env sleep "

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import unittest
 
-from program import SOURCE, main, run
-from training import TINY, new_folder, sample_pairs, words, write
+from support.program import SOURCE, main, run
+from support.training import TINY, new_folder, sample_pairs, words, write
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 LINES = ["Où ?", "", "  I  am happy . ", "zzz is unknown", "<unk> <eos> <pad>", "2 + 2", "a\u0301 b\u00a0c",

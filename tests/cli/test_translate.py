@@ -11,8 +11,8 @@ import selectors
 import shutil
 import subprocess
 
-from program import BINARY, SOURCE, main, run
-from training import LIMIT_S, TINY, TrainingTest, new_folder, read, sample_pairs, words, write
+from support.program import BINARY, SOURCE, main, run
+from support.training import LIMIT_S, TINY, TrainingTest, new_folder, read, sample_pairs, words, write
 
 PAIRS = sample_pairs(400)
 TRAINED = {**TINY, "model.embed": 24, "model.hidden": 48, "train.epochs": 12, "train.lr": 0.01, "train.keep_best": "bleu",

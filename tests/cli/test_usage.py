@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import unittest
 
-from program import BINARY, SOURCE, commands, main, run
+from support.program import BINARY, SOURCE, commands, main, run
 
 
 class BadUsage(unittest.TestCase):

@@ -6,8 +6,8 @@ import re
 import signal
 import time
 
-from program import main
-from training import LIMIT_S, TrainingTest, metrics, read, sample_pairs, write
+from support.program import main
+from support.training import LIMIT_S, TrainingTest, metrics, read, sample_pairs, write
 
 
 class WithinEpoch(TrainingTest):

@@ -7,9 +7,9 @@ import shutil
 import subprocess
 import sys
 
-from cluster import SOURCE, new_folder
-from notebook import MISSING, pairs
-from program import SKIPPED
+from support.cluster import SOURCE, new_folder
+from support.notebook import MISSING, pairs
+from support.program import SKIPPED
 
 PYTHON = os.environ.get("PYTHON_TORCH", os.path.join(SOURCE, ".venv/bin/python"))
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from cluster import FULL, ClusterTest, main
+from support.cluster import FULL, ClusterTest, main
 
 SECONDS, EACH = 600 if FULL else 120, 4
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import unittest
 
-from cluster import BINARY, LIMIT_S, ClusterTest, main
+from support.cluster import BINARY, LIMIT_S, ClusterTest, main
 
 NOBODY = 65534
 

@@ -7,7 +7,7 @@ import random
 import re
 import signal
 
-from cluster import FULL, ClusterTest, main, read, sample_pairs, write
+from support.cluster import FULL, ClusterTest, main, read, sample_pairs, write
 
 EPOCHS = 4
 LONGEST = 120  # epochs, where it is killed after two of its workers

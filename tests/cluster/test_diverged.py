@@ -3,7 +3,7 @@
 
 import os
 
-from cluster import SOURCE, Cluster, ClusterTest, main
+from support.cluster import SOURCE, Cluster, ClusterTest, main
 
 PAIRS = os.path.join(SOURCE, "tests/cases/pairs200.tsv")
 

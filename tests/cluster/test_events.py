@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 
-from cluster import BINARY, LIMIT_S, SOURCE, ClusterTest, main, read, words
+from support.cluster import BINARY, LIMIT_S, SOURCE, ClusterTest, main, read, words
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 LEVELS = ("debug", "info", "warn", "error")

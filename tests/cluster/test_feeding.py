@@ -10,7 +10,7 @@ import subprocess
 import time
 import unittest
 
-from cluster import BINARY, FULL, Cluster, main, new_folder
+from support.cluster import BINARY, FULL, Cluster, main, new_folder
 
 MANY = os.environ.get("LSTMQ_MANY_WORKERS", "many_workers")
 WORKERS, WARM_S = 256, 3

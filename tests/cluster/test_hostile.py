@@ -13,8 +13,8 @@ import struct
 import threading
 import time
 
-from cluster import FULL, LIMIT_S, ClusterTest, main, read
-from peers import Keys, greeting, ready, wait_for, zmq
+from support.cluster import FULL, LIMIT_S, ClusterTest, main, read
+from support.peers import Keys, greeting, ready, wait_for, zmq
 
 LIMIT = 64 << 20   # bytes that a process may grow by
 EPOCHS = 100_000   # the run is told to end

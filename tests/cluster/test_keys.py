@@ -8,8 +8,8 @@ import tempfile
 import time
 import unittest
 
-from cluster import FULL, LIMIT_S, main
-from peers import SERVER, Case, Keys, wait_for, zmq
+from support.cluster import FULL, LIMIT_S, main
+from support.peers import SERVER, Case, Keys, wait_for, zmq
 
 QUICKLY = 0.7  # seconds in which a peer that is let in would long have had its answer
 

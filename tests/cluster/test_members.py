@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 
-from cluster import FULL, LIMIT_S, ClusterTest, Relay, main
+from support.cluster import FULL, LIMIT_S, ClusterTest, Relay, main
 
 EPOCHS = 120
 # cluster.heartbeat_timeout where a worker is silent; where it has to be seen soon, which is judged in full, the usual one.

@@ -5,7 +5,7 @@ It computes nothing. It reads every frame of every message, holds the page's rul
 
 import struct
 
-from cluster import LIMIT_S, ClusterTest, main
+from support.cluster import LIMIT_S, ClusterTest, main
 
 try:
     import msgpack

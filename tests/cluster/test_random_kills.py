@@ -8,8 +8,8 @@ import random
 import signal
 import threading
 
-from cluster import FULL, ClusterTest, main
-from notebook import pairs_or_skip
+from support.cluster import FULL, ClusterTest, main
+from support.notebook import pairs_or_skip
 
 KILLS, EPOCHS, TAKE = (62, 110, 8000) if FULL else (4, 6, 2400)
 STEPS = EPOCHS * math.ceil(TAKE * 0.9 / 64)

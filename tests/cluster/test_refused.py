@@ -8,8 +8,8 @@ import socket
 import threading
 import time
 
-from cluster import FULL, ClusterTest, main
-from peers import Keys, wait_for
+from support.cluster import FULL, ClusterTest, main
+from support.peers import Keys, wait_for
 
 ADVICE = ("{} refuses this worker: is its .pub in the coordinator's --allow folder, and is --server the coordinator's .pub?")
 HERE = re.compile(r"^127\.0\.0\.1")

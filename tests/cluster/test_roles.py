@@ -5,8 +5,8 @@ import os
 import re
 import subprocess
 
-from cluster import BINARY, LIMIT_S, ClusterTest, main
-from peers import Keys
+from support.cluster import BINARY, LIMIT_S, ClusterTest, main
+from support.peers import Keys
 
 
 class Roles(ClusterTest):

@@ -5,7 +5,7 @@ and every row of the data is applied once an epoch, by workers none of which com
 import math
 import signal
 
-from cluster import ClusterTest, main
+from support.cluster import ClusterTest, main
 
 EPOCHS = 4
 SHARDS = 4

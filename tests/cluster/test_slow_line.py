@@ -4,7 +4,7 @@
 import os
 import subprocess
 
-from cluster import BINARY, FULL, ClusterTest, Relay, main, words
+from support.cluster import BINARY, FULL, ClusterTest, Relay, main, words
 
 RATE = 2_000_000  # bytes a second, either way
 TIMEOUT_S = 1.5  # cluster.heartbeat_timeout

@@ -14,8 +14,8 @@ import subprocess
 import termios
 import time
 
-from cluster import BINARY, FULL, LIMIT_S, ClusterTest, main, write
-from peers import Keys
+from support.cluster import BINARY, FULL, LIMIT_S, ClusterTest, main, write
+from support.peers import Keys
 
 
 class Status(ClusterTest):

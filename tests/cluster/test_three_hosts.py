@@ -8,8 +8,8 @@ one another their own addresses, and the ring between them takes the straight wa
 import os
 import subprocess
 
-from cluster import BINARY, FULL, Cluster, ClusterTest, Relay, main
-from peers import Keys
+from support.cluster import BINARY, FULL, Cluster, ClusterTest, Relay, main
+from support.peers import Keys
 
 PARTED_S = 10
 SILENT_MS = 1500 if FULL else 5000  # cluster.heartbeat_timeout

@@ -4,7 +4,7 @@ weights are the same. $LSTMQ_FULL also judges the time: it is seen within half a
 
 import signal
 
-from cluster import FULL, ClusterTest, main
+from support.cluster import FULL, ClusterTest, main
 
 EPOCHS = 20
 SEEN_S, AGAIN_S = 0.5, 2.0

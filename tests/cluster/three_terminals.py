@@ -7,8 +7,8 @@ import re
 import shlex
 import signal
 
-from cluster import SOURCE, ClusterTest, Process, hashes, main, read
-from notebook import pairs_or_skip
+from support.cluster import SOURCE, ClusterTest, Process, hashes, main, read
+from support.notebook import pairs_or_skip
 
 EPOCHS = 3
 LIMIT_S = 900

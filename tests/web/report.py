@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 
-import chromium
+from support import chromium
 
 WIDTHS = (360, 768, 1280)
 

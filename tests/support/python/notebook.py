@@ -3,7 +3,7 @@
 import os
 import zipfile
 
-from cluster import SOURCE, read, write
+from support.cluster import SOURCE, read, write
 
 
 MISSING = "neither $LSTMQ_DATA/fra-eng.zip nor .data/fra.txt is there"

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import unittest
 
-from program import BINARY, LIMIT_S, SOURCE, run  # noqa: F401
+from support.program import BINARY, LIMIT_S, SOURCE, run  # noqa: F401
 
 # A model that learns nothing worth having, in milliseconds.
 TINY = {"data.max_tokens": 12, "data.length": 14, "model.embed": 8, "model.hidden": 12, "train.batch": 16,
@@ -109,6 +109,13 @@ class TrainingTest(unittest.TestCase):
             if found["event"] == name:
                 return found
         return self.fail(f"no event {name}")
+
+    def killed_at(self, event, *arguments):
+        """Start lstmq and kill it at its first event of that name."""
+        process = self.start(*arguments, "--log.format", "json")
+        self.event(process, event)
+        process.kill()
+        process.wait(LIMIT_S)
 
     @staticmethod
     def _reap(process):

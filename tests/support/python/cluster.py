@@ -15,10 +15,8 @@ import threading
 import time
 import unittest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "cli"))
-from program import BINARY, SOURCE, main  # noqa: E402,F401
-from training import dotted, hashes, new_folder, read, sample_pairs, words, write  # noqa: E402,F401
+from support.program import BINARY, SOURCE, main  # noqa: F401
+from support.training import dotted, hashes, new_folder, read, sample_pairs, words, write  # noqa: F401
 
 FAULTS = os.environ.get("LSTMQ_FAULTS", BINARY + "-faults")
 FULL = os.environ.get("LSTMQ_FULL", "") != ""
@@ -183,7 +181,7 @@ class Relay:
 
     def __init__(self, test, target, host="127.0.0.1", command=()):
         far_host, far_port = target.removeprefix("tcp://").rsplit(":", 1)
-        self.process = subprocess.Popen([*command, sys.executable, os.path.join(HERE, "relay.py"), host, far_host, far_port],
+        self.process = subprocess.Popen([*command, sys.executable, os.path.join(os.path.dirname(__file__), "relay.py"), host, far_host, far_port],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         test.addCleanup(self.close)
         self.port = int(self.process.stdout.readline())

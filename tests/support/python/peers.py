@@ -9,7 +9,7 @@ import tempfile
 import time
 import unittest
 
-from cluster import BINARY, LIMIT_S, fits, parsed
+from support.cluster import BINARY, LIMIT_S, fits, parsed
 
 try:
     import msgpack
