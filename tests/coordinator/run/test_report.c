@@ -3,6 +3,7 @@
 #include "coordinator/run/metrics.h"
 #include "coordinator/run/report.h"
 #include "proto/store/file.h"
+#include "tests/support/scratch.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -13,22 +14,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-/* A folder of its own for each test. */
-static int folder_setup(void **state)
-{
-    char path[] = "/tmp/lstmq-report-XXXXXX";
-    *state = mkdtemp(path) ? strdup(path) : NULL;
-    return *state ? 0 : -1;
-}
-
-static int folder_teardown(void **state)
-{
-    struct err err = {0};
-    bool good = folder_remove(*state, &err);
-    free(*state);
-    return good ? 0 : -1;
-}
 
 static void write_metrics(const char *run, const char *text)
 {
@@ -274,7 +259,7 @@ int main(void)
         cmocka_unit_test(text_comes_out_as_text),
         cmocka_unit_test(bytes_that_are_no_characters_are_replaced),
         cmocka_unit_test(json_cannot_end_its_script),
-#define ON_FOLDER(test) cmocka_unit_test_setup_teardown(test, folder_setup, folder_teardown)
+#define ON_FOLDER(test) cmocka_unit_test_setup_teardown(test, scratch_make, scratch_remove)
         ON_FOLDER(a_missing_metrics_file_is_a_run_without_epochs),
         ON_FOLDER(an_empty_metrics_file_is_a_run_without_epochs),
         ON_FOLDER(lines_that_do_not_parse_are_left_out),

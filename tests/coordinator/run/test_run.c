@@ -4,6 +4,7 @@
 #include "coordinator/run/metrics.h"
 #include "proto/base/log.h"
 #include "proto/store/file.h"
+#include "tests/support/scratch.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -19,26 +20,11 @@
 
 #include <cmocka.h>
 
-static char run_folder[] = "/tmp/lstmq-run-XXXXXX";
-
-static int make_folder(void **state)
-{
-    (void)state;
-    log_open("test", LOG_OFF);
-    return mkdtemp(run_folder) == NULL ? -1 : 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    return folder_remove(run_folder, NULL) ? 0 : -1;
-}
-
 static struct config options(void)
 {
     struct config config;
     config_defaults(&config);
-    snprintf(config.run_dir, sizeof config.run_dir, "%s/deep/run", run_folder);
+    snprintf(config.run_dir, sizeof config.run_dir, "%s/deep/run", scratch_folder);
     return config;
 }
 
@@ -412,5 +398,6 @@ int main(void)
         cmocka_unit_test(resuming_demands_the_same_figures_and_lets_the_rest_change),
         cmocka_unit_test(so_it_does_before_the_first_checkpoint),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    log_open("test", LOG_OFF);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -544,7 +544,7 @@ static void a_manifest_of_another_form_is_refused_though_its_checksum_fits(void 
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 
 int main(void)
 {

@@ -209,7 +209,7 @@ static void a_killed_settling_of_a_copy_loses_no_checkpoint(void **state)
         crash_play_copy(*state, without[i]);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 
 int main(void)
 {

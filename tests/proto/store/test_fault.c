@@ -425,7 +425,7 @@ static void a_real_full_disk_keeps_the_last_good_checkpoint(void **state)
     assert_ok(third, later);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 
 int main(void)
 {

@@ -10,9 +10,11 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 
+#include "tests/support/capture.h"
 #include "tests/support/fake_coordinator.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static const enum generation_source worker_seeds[MEMBERS] = {SOURCE_SEED, SOURCE_SEED, SOURCE_SEED, SOURCE_SEED,
@@ -477,29 +479,22 @@ static void a_worker_that_has_left_says_nothing_of_a_connection_that_breaks(void
 {
     (void)state;
     struct fake fake;
-    char logged[4096];
-    FILE *log = tmpfile();
-    const int before = dup(STDERR_FILENO);
-    assert_non_null(log);
     fake_open(&fake, false, REDUCE_FP32);
     fake.config.model_hidden = 1024;
     fake_start(&fake, 0, 1);
     fake_generation(&fake, 1, 0, worker_seeds);
     fake_steps(&fake, 0, 1);
-    dup2(fileno(log), STDERR_FILENO);
+    capture_begin();
     log_open("test", LOG_WARN);
     fake_coordinator_say(&fake, 0, &(struct message){.type = MESSAGE_DISMISS, .dismiss = {.reason = {"done", 4}}});
     fake_expect(&fake, MESSAGE_LEAVE);
     fake_close(&fake);
     bool done = fake_member_join(&fake.members[0]);
     log_open("test", LOG_OFF);
-    dup2(before, STDERR_FILENO);
-    close(before);
-    rewind(log);
-    logged[fread(logged, 1, sizeof logged - 1, log)] = '\0';
-    fclose(log);
+    char *logged = capture_end();
     assert_true(done);
     assert_string_equal(logged, "");
+    free(logged);
 }
 
 int main(void)
