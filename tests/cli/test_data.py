@@ -269,7 +269,7 @@ class Loss(DataTest):
         plain = self.trained_on(data__pairs=self.pairs(PAIRS), data__normalise="notebook")[2]
         self.assertNotIn("removed", plain)
 
-    def test_validation_pairs_and_those_of_evaluate_are_warned_of(self):
+    def test_pairs_of_validation_and_evaluate_get_warnings_too(self):
         path, russian = case("letters_lost.tsv"), case("russian.tsv")
         printed = self.trained_on(data__pairs=path, data__valid_pairs=russian, data__normalise="notebook", **self.SMALL)[2]
         lost = "removed 47 of 47 letters and digits of the {}targets (100.0 %), such as " + f'{russian}:1: "Я" became ""'
@@ -329,7 +329,7 @@ class BadFile(DataTest):
                 self.assertRefused(f"train: {path}.*{pattern}", status, data__pairs=path)
                 self.assertRefused(f"train: {path}.*{pattern}", status, data__pairs=good, data__valid_pairs=path)
 
-    def test_archives_and_encodings_are_named_with_the_command_that_helps(self):
+    def test_archives_and_encodings_are_named_with_a_remedy(self):
         text = "".join(pair + "\n" for pair in PAIRS).encode()
         with io.BytesIO() as memory:
             with tarfile.open(fileobj=memory, mode="w:gz") as archive:
@@ -408,7 +408,7 @@ class BadFile(DataTest):
                            data__src=src, data__tgt=tgt)
         self.assertRefused(f"{tgt} ends after line 5, but {src} is longer", data__src=tgt, data__tgt=src)
 
-    def test_files_that_do_not_go_together_are_a_mistake_in_usage(self):
+    def test_files_that_do_not_fit_are_a_usage_error(self):
         path = self.pairs(PAIRS)
         self.assertRefused("no data: give --data.pairs FILE", 2)
         self.assertRefused("data.pairs and data.src/data.tgt both name data", 2, data__pairs=path, data__src=path)
@@ -441,7 +441,7 @@ class Choice(DataTest):
         self.assertEqual([record[key] for key in ("val_loss", "val_acc", "val_tf_loss", "bleu", "bleu_normalised")], [None] * 5)
         self.assertIsNotNone(record["train_loss"])
 
-    def test_pairs_beyond_the_token_limits_are_counted_not_lost_in_silence(self):
+    def test_pairs_beyond_the_token_limits_are_counted(self):
         path = self.pairs(PAIRS + ["a " * 13 + "\tb", "\tb", "a\t "])
         self.assertEqual(self.trained_on(data__pairs=path)[0][:2], [63, 60])
         self.assertRefused(r"none of 63 lines is a usable pair \(0 bad, 63 with a side outside 11 to 12 tokens\); see "

@@ -59,7 +59,7 @@ class DiskTest(TrainingTest):
 
 
 class FullDisk(DiskTest):
-    def test_the_last_good_checkpoint_survives_and_training_goes_on(self):
+    def test_training_goes_on_from_the_last_good_checkpoint(self):
         self.train(train__epochs=1)
         good = hashes(self.run_dir)
         filler = self.fill()
@@ -80,7 +80,7 @@ class FullDisk(DiskTest):
         self.assertEqual(metrics(self.run_dir), metrics(expected))
         self.assertEqual(read(self.run_dir, "steps.jsonl"), read(expected, "steps.jsonl"))
 
-    def test_what_could_not_be_written_is_written_when_there_is_room_again(self):
+    def test_delayed_records_are_written_once_the_disk_has_space(self):
         self.train(train__epochs=1)
         filler = self.fill()
         process = self.start(*self.arguments("--resume", train__epochs=100))
@@ -94,7 +94,7 @@ class FullDisk(DiskTest):
         self.assertEqual([record["epoch"] for record in metrics(self.run_dir)], list(range(1, 101)))
         self.assertEqual(metrics(self.run_dir)[-1]["step"], last["state"]["step"])
 
-    def test_a_disk_too_small_for_any_checkpoint_is_said(self):
+    def test_a_disk_too_small_for_any_checkpoint_is_named(self):
         write(os.path.join(self.disk, "most"), b"x" * (self.size_kib - 24) * 1024)
         said = self.train(status=1, train__checkpoint_every=0)
         self.assertEqual(said.count("could not be written"), 4, said)
@@ -122,7 +122,7 @@ class ReadOnlyDisk(DiskTest):
         self.remount("ro")
         self.assertFails(1, f"{self.run_dir}: .*Read-only file system", *self.arguments())
 
-    def test_a_run_cannot_go_on_there_and_translates_from_there(self):
+    def test_a_read_only_run_translates_but_does_not_resume(self):
         self.train(train__epochs=1)
         self.remount("ro")
         self.assertFails(1, f"{self.run_dir}/lock: Read-only file system", *self.arguments("--resume"))
@@ -156,7 +156,7 @@ class Folder(TrainingTest):
         self.train(run__dir=self.path("a", "b", "run"))
         self.assertEqual(len(metrics(self.path("a", "b", "run"))), 2)
 
-    def test_a_folder_removed_during_the_run_comes_back_with_the_next_checkpoint(self):
+    def test_a_removed_folder_returns_with_the_next_checkpoint(self):
         folder, stolen = self.path("run"), self.path("stolen")
         process = self.start(*self.arguments("--progress", "plain", run__dir=folder, run__progress=None,
                                              train__epochs=50))

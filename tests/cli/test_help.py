@@ -115,7 +115,7 @@ class ManualPage(unittest.TestCase):
         listed = set().union(*(option_names(command) for command in commands()))
         self.assertEqual(roff_options(self.man) - {"version"}, listed)
 
-    def test_it_names_who_takes_an_option(self):
+    def test_it_names_the_commands_that_take_an_option(self):
         entries = re.split(r"\n\.TP\n|\n\.S[SH]", self.man)
         for command in commands():
             for names, _ in option_rows(command):

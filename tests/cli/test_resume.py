@@ -89,7 +89,7 @@ class Resume(TrainingTest):
             self.assertRegex(again.stderr, '"event":"(run_resumed|checkpoint_missing)"')
             self.assertSameRun(expected, folder)
 
-    def test_a_finished_run_has_nothing_left_to_do_until_it_gets_more_epochs(self):
+    def test_a_finished_run_goes_on_only_with_more_epochs(self):
         expected, folder = self.unbroken(), self.path("longer")
         self.train(run__dir=folder, train__epochs=2)
         before = hashes(folder)
@@ -142,13 +142,13 @@ class Resume(TrainingTest):
         self.assertEqual(found["state"]["epochs_done"], 3)
         self.assertNotIn("epoch", found["state"])
 
-    def test_without_a_checkpoint_it_begins_at_step_0_and_says_so(self):
+    def test_without_a_checkpoint_it_starts_at_step_0(self):
         expected, folder = self.unbroken(), self.path("new")
         self.assertIn(f"{folder} holds no checkpoint: training begins at step 0\n",
                       self.train("--resume", run__dir=folder))
         self.assertSameRun(expected, folder)
 
-    def test_a_damaged_checkpoint_is_passed_over_for_an_older_one(self):
+    def test_an_older_checkpoint_replaces_a_damaged_one(self):
         expected, folder = self.unbroken(), self.path("damaged")
         self.train(run__dir=folder, train__epochs=3)
         path = os.path.join(os.path.realpath(os.path.join(folder, "latest")), "optimizer.safetensors")
@@ -159,7 +159,7 @@ class Resume(TrainingTest):
         self.assertIn(f"checkpoint skipped: {path}: ", printed)
         self.assertSameRun(expected, folder)
 
-    def test_a_copy_goes_on_whatever_became_of_its_links(self):
+    def test_a_copy_resumes_whatever_its_links_are(self):
         expected, folder = self.unbroken(), self.path("begun")
         self.train(run__dir=folder, train__epochs=3)
         best = os.path.basename(os.path.realpath(os.path.join(folder, "best")))
@@ -226,7 +226,7 @@ class OwnOptions(TrainingTest):
         self.assertIn("continuing from step", self.resume("--epochs", "4"))
         self.assertEqual(self.outcome(self.run_dir), expected)
 
-    def test_killed_before_its_first_checkpoint_a_run_knows_its_options(self):
+    def test_a_run_killed_early_knows_its_options(self):
         options = {"train__batch": 1, "train__checkpoint_every": 0, "train__epochs": 1}
         expected = self.unbroken(**options)
         self.killed_at("run_started", *self.arguments(run__dir=self.run_dir, **options))
@@ -266,7 +266,7 @@ class OwnOptions(TrainingTest):
         shown = self.dump(command="coordinator")
         self.assertEqual((shown["curve.insecure"], shown["cluster.bind"]), ("false", "tcp://127.0.0.1:0"))
 
-    def test_help_names_the_options_that_may_change_and_no_others(self):
+    def test_help_names_just_the_options_that_may_change(self):
         """Each option of the command that help does not name is refused with another value; each that it names is taken."""
         self.train(run__dir=self.run_dir)
         for command in ("train", "coordinator"):
@@ -344,7 +344,7 @@ class OwnOptions(TrainingTest):
                           self.resume(folder=folder, status=2))
         self.assertFalse(os.path.lexists(self.path("nothing")))
 
-    def test_a_run_without_readable_options_has_those_of_its_checkpoint(self):
+    def test_unreadable_options_come_from_the_checkpoint(self):
         expected = self.unbroken()
         self.train(run__dir=self.run_dir, train__epochs=2)
         options = os.path.join(self.run_dir, "options.yaml")
@@ -357,7 +357,7 @@ class OwnOptions(TrainingTest):
         self.assertIn("checkpoint skipped: ", self.resume("--epochs", "4"))
         self.assertEqual(self.outcome(self.run_dir), expected)
 
-    def test_options_that_were_cut_off_are_those_of_the_checkpoint(self):
+    def test_options_cut_off_come_from_the_checkpoint(self):
         """At any byte: within a value too, and where nothing is left."""
         self.train(run__dir=self.run_dir, train__lr=0.0125, train__epochs=1, train__patience=17, train__seed=4242)
         options = os.path.join(self.run_dir, "options.yaml")
@@ -407,7 +407,7 @@ class OwnOptions(TrainingTest):
         self.assertEqual(self.outcome(copy), expected)
         self.assertEqual(self.outcome(self.run_dir), before)
 
-    def test_other_workers_and_threads_leave_the_shards_as_they_are(self):
+    def test_workers_and_threads_do_not_change_the_shards(self):
         self.train(run__dir=self.run_dir, train__workers=2, train__reduce="exact", train__epochs=2)
         expected = self.unbroken(train__workers=2, train__reduce="exact")
         self.assertEqual(self.dump()["train.shards"], "2")

@@ -81,7 +81,7 @@ class Torch(unittest.TestCase):
         one, other = (lstmq_torch.load(os.path.join(folder, name)).state_dict() for name in ("", "best"))
         self.assertTrue(all((one[name] == other[name]).all() for name in one))
 
-    def test_a_run_without_a_best_checkpoint_opens_as_translate_opens_it(self):
+    def test_a_run_without_best_opens_as_translate_opens_it(self):
         """Each step has a checkpoint, so that each folder holds other weights."""
         import lstmq_torch
         path = write(os.path.join(self.folder, "pairs.tsv"), sample_pairs(100))

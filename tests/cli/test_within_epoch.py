@@ -52,11 +52,11 @@ class WithinEpoch(TrainingTest):
             if event["epoch_step"] > 1:
                 self.assertGreater(after, before * (1 + 1e-9), event)
 
-    def test_none_are_wanted_and_few_without_asking(self):
+    def test_log_every_0_logs_no_steps_and_the_default_few(self):
         self.assertEqual(self.lines(run__dir=self.path("none"), log__every=0), [])
         self.assertEqual(self.lines(run__dir=self.path("usual")), [])
 
-    def test_an_interruption_in_the_first_epoch_leaves_metrics_and_report(self):
+    def test_an_early_interruption_leaves_metrics_and_report(self):
         """The epoch cannot end before the signal: the log lines of its 3,600 steps fill the pipe."""
         folder, pairs = self.path("broken"), write(self.path("many.tsv"), sample_pairs(200) * 20)
         process = self.start(*self.arguments("--log.format", "json", run__dir=folder, data__pairs=pairs, log__every=1,

@@ -61,7 +61,7 @@ class CoordinatorKilled(ClusterTest):
             with self.subTest(fault=fault):
                 self.assertTrue(self.killed(fault))
 
-    def test_its_host_crashes_and_takes_generations_out_of_the_journal_that_workers_elsewhere_remember(self):
+    def test_workers_outlive_a_crashed_host_that_lost_generations(self):
         cluster = self.cluster(train__epochs=LONGEST, cluster__settle=0).start().listening()
         workers = [cluster.worker() for _ in range(WORKERS)]
         cluster.generation(WORKERS)
@@ -97,7 +97,7 @@ class CoordinatorKilled(ClusterTest):
         self.assertEqual(cluster.coordinator.end(), -signal.SIGKILL, "the run was over before\n" + cluster.log())
         self.assertFalse(os.path.lexists(os.path.join(cluster.run, "latest")), "a checkpoint was before it")
 
-    def test_its_host_crashes_in_the_first_moments_and_takes_all_numbers_out_of_the_journal(self):
+    def test_workers_outlive_a_host_that_crashed_at_the_start(self):
         cluster, head = self.early()
         self.kill_early(cluster)
         write(os.path.join(cluster.run, "journal"), head)
@@ -106,7 +106,7 @@ class CoordinatorKilled(ClusterTest):
         self.assertGreaterEqual(begun["step"], 20, cluster.log())
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__batch=1, train__epochs=1), cluster.log())
 
-    def test_before_its_first_checkpoint_a_run_goes_on_with_the_same_options_and_pairs_alone(self):
+    def test_an_early_resume_needs_the_same_options_and_pairs(self):
         cluster, _ = self.early()
         self.kill_early(cluster)
         other = write(os.path.join(self.folder, "other.tsv"), sample_pairs(self.pairs_count - 1))
@@ -137,7 +137,7 @@ class CoordinatorKilled(ClusterTest):
         cluster.finished()
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__batch=1, train__epochs=2), cluster.log())
 
-    def test_a_journal_that_is_damaged_from_the_beginning_is_none(self):
+    def test_a_journal_damaged_at_its_start_does_not_count(self):
         cluster = self.begin(epochs=LONG)
         cluster.workers[0].at_step(50)
         cluster.coordinator.kill()

@@ -48,7 +48,7 @@ class Events(ClusterTest):
         self.assertEqual(result.returncode, status, result.stderr)
         return self.check(result.stderr.splitlines())
 
-    def test_each_line_of_a_coordinator_and_its_workers_is_an_event(self):
+    def test_each_line_of_coordinator_and_workers_is_an_event(self):
         cluster = self.cluster(train__epochs=2, train__min_workers=2).start("--log.level", "debug").listening()
         workers = [cluster.worker("--log.level", "debug") for _ in range(2)]
         cluster.finished()

@@ -91,7 +91,7 @@ class Admitted(Case):
         self.assertIsNone(peer.ask(QUICKLY))
         self.assertEqual(len(self.refusals(pair, "was removed")), 1)
 
-    def test_a_key_is_let_in_and_shut_out_while_the_server_runs(self):
+    def test_keys_are_added_and_removed_while_the_server_runs(self):
         stays, late = self.server.keys.make("stays"), self.server.keys.make("late", allowed=False)
         friend = self.peer(stays)
         self.assertIsNotNone(friend.ask())
@@ -171,17 +171,17 @@ class Admitted(Case):
         self.assertEqual(len(wait_for(told)), 1)
         self.assertIsNotNone(self.peer(pair).ask())
 
-    def test_a_peer_that_waits_is_let_in(self):
+    def test_a_waiting_peer_is_admitted_once_its_key_is_listed(self):
         waiting = self.server.keys.make("waiting", allowed=False)
         peer = self.peer(waiting)
         self.assertIsNone(peer.ask(QUICKLY))
         self.server.keys.admit("waiting")
         self.assertEqual(peer.ask()["let_in"], 1)
 
-    def test_operators_may_ask(self):
+    def test_operators_can_read_the_status(self):
         self.assertIsNotNone(self.peer(self.server.keys.make("operator", role="admin")).ask())
 
-    def test_nobody_takes_a_connected_peers_place(self):
+    def test_no_peer_takes_a_connected_peers_place(self):
         first, second = (self.server.keys.make(name) for name in ("worker-1", "worker-2"))
         one = self.peer(first, identity=b"worker-1")
         self.assertIsNotNone(one.ask())
@@ -212,7 +212,7 @@ class Listening(unittest.TestCase):
             self.assertIn("chmod 600", self.refused(f"curve.key={keys.path('server.key')}",
                                                     f"curve.allow={keys.allow}"))
 
-    def test_insecure_is_said(self):
+    def test_insecure_is_logged(self):
         result = subprocess.run([SERVER, "0", "cluster.bind=tcp://0.0.0.0:0", "curve.insecure=true"],
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", timeout=LIMIT_S,
                                 check=False)

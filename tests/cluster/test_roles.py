@@ -10,7 +10,7 @@ from support.peers import Keys
 
 
 class Roles(ClusterTest):
-    def test_an_administrators_key_asks_and_does_not_train(self):
+    def test_an_admin_key_reads_status_and_does_not_train(self):
         keys = Keys(os.path.join(self.folder, "keys"))
         keys.make("server", allowed=False)
         keys.make("boss", role="admin")

@@ -52,7 +52,7 @@ class Unanswered(Status):
     def test_a_host_without_an_address(self):
         self.assert_fails("tcp://no-such-host.invalid:5757 cannot be reached: ", "tcp://no-such-host.invalid:5757")
 
-    def test_a_name_of_two_addresses_where_only_the_newer_is_served(self):
+    def test_a_name_of_two_addresses_with_only_the_newer_served(self):
         hosts = write(os.path.join(self.folder, "hosts"), "::1 both.test\n127.0.0.1 both.test\n")
         named = ("unshare", "-m", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$0" "$@"')
         try:
@@ -126,7 +126,7 @@ class Running(Status):
         self.addCleanup(process.kill)
         return process
 
-    def test_a_watch_prints_a_line_for_each_answer_until_the_run_ends(self):
+    def test_a_watch_prints_each_answer_until_the_run_ends(self):
         cluster = self.cluster(train__epochs=60).start().listening()
         text, objects = self.watch("--connect", cluster.endpoint), self.watch("--connect", cluster.endpoint, "--json")
         for _ in range(3):
@@ -143,7 +143,7 @@ class Running(Status):
         steps = [json.loads(line)["step"] for line in out.splitlines()]
         self.assertEqual(steps, sorted(steps))
 
-    def test_a_watch_tells_when_its_coordinator_stops_answering(self):
+    def test_a_watch_ends_when_its_coordinator_stops_answering(self):
         cluster = self.running()
         watch = self.watch("--connect", cluster.endpoint)
         self.assertIn("waiting, step 0", watch.stdout.readline())

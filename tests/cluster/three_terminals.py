@@ -48,7 +48,7 @@ class ThreeTerminals(ClusterTest):
     def log(self):
         return "\n".join(process.log() for process in self.started)
 
-    def test_a_third_joins_one_is_killed_and_the_weights_are_those_of_one_process(self):
+    def test_a_join_and_a_kill_leave_the_weights_of_one_process(self):
         coordinator_line, *worker_lines = self.terminals
         self.assertEqual([words[1] for words in self.terminals], ["coordinator", "worker", "worker"])
         alone = self.run_line(self.alone, "--train.epochs", str(EPOCHS), "--run.progress", "none", name="alone")

@@ -110,7 +110,7 @@ static void words_of_the_validation_part_are_unknown_unless_counted(void **state
     dataset_free(&all);
 }
 
-static void a_target_begins_with_sos_only_where_asked(void **state)
+static void a_target_begins_with_sos_only_if_requested(void **state)
 {
     struct config config = options();
     struct dataset dataset;
@@ -131,7 +131,7 @@ static void a_target_begins_with_sos_only_where_asked(void **state)
     dataset_free(&dataset);
 }
 
-static void a_validation_set_of_its_own_leaves_the_training_pairs_alone(void **state)
+static void a_separate_validation_set_takes_no_training_pairs(void **state)
 {
     struct config config = options();
     struct dataset dataset;
@@ -205,8 +205,8 @@ int main(void)
         cmocka_unit_test(pairs_come_in_cpythons_order_and_the_tail_is_held_out),
         cmocka_unit_test(no_held_out_source_is_trained_on),
         cmocka_unit_test(words_of_the_validation_part_are_unknown_unless_counted),
-        cmocka_unit_test(a_target_begins_with_sos_only_where_asked),
-        cmocka_unit_test(a_validation_set_of_its_own_leaves_the_training_pairs_alone),
+        cmocka_unit_test(a_target_begins_with_sos_only_if_requested),
+        cmocka_unit_test(a_separate_validation_set_takes_no_training_pairs),
         cmocka_unit_test(the_fingerprint_follows_what_is_trained_on),
         cmocka_unit_test(what_contradicts_itself_is_refused_by_name),
         cmocka_unit_test(an_empty_result_names_the_option_that_emptied_it),

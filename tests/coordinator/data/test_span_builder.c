@@ -122,7 +122,7 @@ static void what_any_shard_looks_up_is_named_and_nothing_else(void **state)
         span_builder_check_step(bench, step, 1 + (uint32_t)(step % 4));
 }
 
-static void all_ranks_are_told_the_same_of_a_step_however_late_they_ask(void **state)
+static void a_late_rank_gets_the_same_answer_about_a_step(void **state)
 {
     struct bench *bench = *state;
     struct span span;
@@ -144,7 +144,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_any_shard_looks_up_is_named_and_nothing_else),
-        cmocka_unit_test(all_ranks_are_told_the_same_of_a_step_however_late_they_ask),
+        cmocka_unit_test(a_late_rank_gets_the_same_answer_about_a_step),
     };
     return cmocka_run_group_tests_name("span_builder", tests, test_span_builder_open, test_span_builder_close);
 }

@@ -234,7 +234,7 @@ static void a_flipped_bit_ends_what_is_believed(void **state)
     }
 }
 
-static void what_is_no_journal_is_replaced(void **state)
+static void a_file_that_is_not_a_journal_is_replaced(void **state)
 {
     static char junk[5 * RECORD];
     (void)state;
@@ -269,7 +269,7 @@ static void a_journal_of_another_format_is_replaced(void **state)
     }
 }
 
-static void what_the_run_was_begun_with_is_told(void **state)
+static void the_journal_holds_the_origin_of_its_run(void **state)
 {
     struct journal_origin found = {0};
     (void)state;
@@ -352,7 +352,7 @@ static void numbers_never_fall(void **state)
 }
 
 /* As those of a peer that says HELLO again and again. */
-static void numbers_that_change_without_end_take_no_more_room(void **state)
+static void changing_worker_numbers_take_no_more_space(void **state)
 {
     struct life life;
     (void)state;
@@ -420,7 +420,7 @@ static void a_file_that_cannot_be_replaced_goes_on(void **state)
     journal_end(&life);
 }
 
-static void a_run_that_ended_leaves_none(void **state)
+static void a_run_that_ended_leaves_no_journal(void **state)
 {
     struct life life;
     (void)state;
@@ -442,16 +442,16 @@ int main(void)
         RUN(without_resume_another_run_begins),
         RUN(a_tail_that_is_not_whole_is_left_out),
         RUN(a_flipped_bit_ends_what_is_believed),
-        RUN(what_is_no_journal_is_replaced),
+        RUN(a_file_that_is_not_a_journal_is_replaced),
         RUN(a_journal_of_another_format_is_replaced),
-        RUN(what_the_run_was_begun_with_is_told),
+        RUN(the_journal_holds_the_origin_of_its_run),
         RUN(a_journal_of_a_run_that_was_begun_otherwise_is_replaced),
         RUN(a_new_file_with_what_counts_takes_the_place_of_the_old),
         RUN(numbers_never_fall),
-        RUN(numbers_that_change_without_end_take_no_more_room),
+        RUN(changing_worker_numbers_take_no_more_space),
         RUN(what_a_full_disk_cut_short_is_written_over),
         RUN(a_file_that_cannot_be_replaced_goes_on),
-        RUN(a_run_that_ended_leaves_none),
+        RUN(a_run_that_ended_leaves_no_journal),
     };
     log_open("test", LOG_OFF);
     return cmocka_run_group_tests_name("journal", tests, scratch_make, scratch_remove);

@@ -190,7 +190,7 @@ static void settings_that_differ_from_the_defaults_come_first(void **state)
     buffer_free(&page);
 }
 
-static void overfitting_and_underfitting_are_said(void **state)
+static void the_page_names_overfitting_and_underfitting(void **state)
 {
     write_metrics(*state, "{\"epoch\": 1, \"train_loss\": 4, \"val_tf_loss\": 4}\n"
                           "{\"epoch\": 2, \"train_loss\": 3, \"val_tf_loss\": 3}\n"
@@ -230,7 +230,7 @@ static void a_rise_of_both_losses_is_no_overfitting(void **state)
     assert_fit(*state, (const double[]){4, 4, 3, 3, 2, 3.03}, "No overfitting: ");
 }
 
-static void the_page_asks_for_nothing(void **state)
+static void the_page_loads_nothing_from_outside(void **state)
 {
     write_metrics(*state, "{\"epoch\": 1, \"val_loss\": 3.5}\n");
     struct buffer page = page_of(*state, (struct report_facts){0});
@@ -267,9 +267,9 @@ int main(void)
         ON_FOLDER(an_older_metrics_file_has_a_normalised_bleu_only),
         ON_FOLDER(hostile_texts_do_not_reach_the_page_as_markup),
         ON_FOLDER(settings_that_differ_from_the_defaults_come_first),
-        ON_FOLDER(overfitting_and_underfitting_are_said),
+        ON_FOLDER(the_page_names_overfitting_and_underfitting),
         ON_FOLDER(a_rise_of_both_losses_is_no_overfitting),
-        ON_FOLDER(the_page_asks_for_nothing),
+        ON_FOLDER(the_page_loads_nothing_from_outside),
         ON_FOLDER(a_folder_that_is_not_there_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -431,7 +431,7 @@ static void *base_log_many(void *unused)
     return NULL;
 }
 
-static void lines_of_many_threads_stay_whole_and_the_hook_runs_before_each(void **state)
+static void threads_log_whole_lines_with_the_hook_before_each(void **state)
 {
     (void)state;
     pthread_t threads[4];
@@ -474,7 +474,7 @@ int main(void)
         cmocka_unit_test(a_log_line_has_time_level_role_and_pid),
         cmocka_unit_test(nothing_is_logged_when_off),
         cmocka_unit_test(a_long_line_is_cut_and_ends),
-        cmocka_unit_test(lines_of_many_threads_stay_whole_and_the_hook_runs_before_each),
+        cmocka_unit_test(threads_log_whole_lines_with_the_hook_before_each),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -310,7 +310,7 @@ static void a_key_that_is_given_again_is_refused(void **state)
                    "file:5: train is given again (first on line 1)");
 }
 
-static void what_yaml_has_beside_scalars_and_mappings_is_refused(void **state)
+static void yaml_other_than_scalars_and_mappings_is_refused(void **state)
 {
     (void)state;
     static const char rest[] = " is not accepted here: options are \"section:\" and, below it, \"name: value\"";
@@ -331,7 +331,7 @@ static void what_yaml_has_beside_scalars_and_mappings_is_refused(void **state)
     }
 }
 
-static void what_is_not_yaml_is_refused_with_its_line(void **state)
+static void invalid_yaml_is_refused_with_its_line(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
@@ -352,7 +352,7 @@ static void what_is_not_yaml_is_refused_with_its_line(void **state)
     }
 }
 
-static void every_cut_and_every_flipped_bit_of_a_dump_is_borne(void **state)
+static void every_cut_or_flipped_bit_of_a_dump_is_handled(void **state)
 {
     (void)state;
     struct config config, other;
@@ -404,7 +404,7 @@ static int64_t config_loaded_batch(const char *path)
     return config.train_batch;
 }
 
-static void a_file_wins_over_a_recipe_and_the_chosen_folder_over_the_others(void **state)
+static void a_file_wins_over_recipes_and_the_chosen_folder_over_others(void **state)
 {
     (void)state;
     assert_int_equal(config_loaded_batch("here.yaml"), 7);
@@ -486,10 +486,10 @@ int main(void)
         cmocka_unit_test(a_file_that_says_nothing_changes_nothing),
         cmocka_unit_test(errors_in_yaml_name_the_line),
         cmocka_unit_test(a_key_that_is_given_again_is_refused),
-        cmocka_unit_test(what_yaml_has_beside_scalars_and_mappings_is_refused),
-        cmocka_unit_test(what_is_not_yaml_is_refused_with_its_line),
-        cmocka_unit_test(every_cut_and_every_flipped_bit_of_a_dump_is_borne),
-        cmocka_unit_test(a_file_wins_over_a_recipe_and_the_chosen_folder_over_the_others),
+        cmocka_unit_test(yaml_other_than_scalars_and_mappings_is_refused),
+        cmocka_unit_test(invalid_yaml_is_refused_with_its_line),
+        cmocka_unit_test(every_cut_or_flipped_bit_of_a_dump_is_handled),
+        cmocka_unit_test(a_file_wins_over_recipes_and_the_chosen_folder_over_others),
         cmocka_unit_test(the_recipes_of_the_sources_are_found_and_valid),
         cmocka_unit_test(a_missing_recipe_lists_those_there_are),
         cmocka_unit_test(a_file_that_cannot_be_used_is_named),

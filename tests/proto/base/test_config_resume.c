@@ -46,7 +46,7 @@ static void the_rules_know_the_options_that_shape_a_run(void **state)
         test_config_resume_rule(not_kept[i], RESUME_NOT_KEPT);
 }
 
-static void what_must_agree_is_an_option_of_a_command_that_trains(void **state)
+static void options_that_must_agree_are_of_commands_that_train(void **state)
 {
     (void)state;
     size_t count;
@@ -184,7 +184,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_rules_know_the_options_that_shape_a_run),
-        cmocka_unit_test(what_must_agree_is_an_option_of_a_command_that_trains),
+        cmocka_unit_test(options_that_must_agree_are_of_commands_that_train),
         cmocka_unit_test(an_option_that_is_not_given_is_the_runs),
         cmocka_unit_test(an_option_that_is_given_agrees_or_may_change),
         cmocka_unit_test(a_refusal_names_the_option_and_both_values),

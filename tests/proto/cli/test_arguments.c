@@ -133,7 +133,7 @@ static void help_and_dump_are_reported(void **state)
     assert_int_equal(config.train_batch, 3);
 }
 
-static void what_is_wrong_on_a_command_line_is_named(void **state)
+static void a_mistake_on_a_command_line_is_named(void **state)
 {
     (void)state;
     arguments_train_refused("train|--bach|3", "--bach is not an option; did you mean --batch?");
@@ -217,7 +217,7 @@ int main(void)
         cmocka_unit_test(a_switch_needs_no_value),
         cmocka_unit_test(the_command_line_wins_over_the_file_wherever_it_stands),
         cmocka_unit_test(help_and_dump_are_reported),
-        cmocka_unit_test(what_is_wrong_on_a_command_line_is_named),
+        cmocka_unit_test(a_mistake_on_a_command_line_is_named),
         cmocka_unit_test(an_option_of_another_command_is_refused),
         cmocka_unit_test(a_page_of_help_is_as_wide_as_the_terminal),
         cmocka_unit_test(a_command_that_is_broken_is_still_one_command),

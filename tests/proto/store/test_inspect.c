@@ -102,7 +102,7 @@ static void a_copy_with_folders_for_links_is_marked_by_step(void **state)
     buffer_free(&out);
 }
 
-static void what_is_no_checkpoint_is_named(void **state)
+static void a_folder_without_checkpoints_is_named(void **state)
 {
     struct buffer out = {0};
     assert_int_equal(capture_lstmq(&out, "inspect '%s'", (const char *)*state), 3);
@@ -122,7 +122,7 @@ int main(void)
         TEST(json_holds_the_same_for_programs),
         TEST(damage_is_shown_and_is_an_error),
         TEST(a_copy_with_folders_for_links_is_marked_by_step),
-        TEST(what_is_no_checkpoint_is_named),
+        TEST(a_folder_without_checkpoints_is_named),
     };
     return cmocka_run_group_tests_name("inspect", tests, NULL, NULL);
 }

@@ -294,7 +294,7 @@ static void a_cut_or_damaged_gzip_is_named(void **state)
 }
 
 /* Between and behind the members of two, and behind the end of a buffer. */
-static void zero_bytes_around_gzip_members_are_passed_over(void **state)
+static void zero_bytes_around_gzip_members_are_skipped(void **state)
 {
     (void)state;
     static const size_t paddings[] = {1, 3, 512, 1000000};
@@ -336,7 +336,7 @@ int main(void)
         TEST(a_megabyte_without_a_line_end_is_one_bad_line),
         TEST(gzip_is_read_like_plain_text),
         TEST(a_cut_or_damaged_gzip_is_named),
-        TEST(zero_bytes_around_gzip_members_are_passed_over),
+        TEST(zero_bytes_around_gzip_members_are_skipped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

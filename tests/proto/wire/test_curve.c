@@ -119,7 +119,7 @@ static void keys_are_not_written_over(void **state)
     curve_same(&second, &got);
 }
 
-static void what_is_no_name_is_refused(void **state)
+static void an_invalid_name_is_refused(void **state)
 {
     (void)state;
     static const char *const names[] = {"", ".", "..", "../x", "a/b", "-f", ".key", "a b", "a\nb", "\xc3\xa9"};
@@ -150,7 +150,7 @@ static void curve_refused(const char *text, const char *why)
         fail_msg("%s", err.text);
 }
 
-static void what_is_no_pair_is_refused_by_name(void **state)
+static void a_file_that_is_not_a_key_pair_is_refused_by_name(void **state)
 {
     (void)state;
     struct curve_keys keys;
@@ -254,8 +254,8 @@ int main(void)
         cmocka_unit_test(a_file_with_cr_line_ends_is_read),
         cmocka_unit_test(the_secret_is_its_owners_alone),
         cmocka_unit_test(keys_are_not_written_over),
-        cmocka_unit_test(what_is_no_name_is_refused),
-        cmocka_unit_test(what_is_no_pair_is_refused_by_name),
+        cmocka_unit_test(an_invalid_name_is_refused),
+        cmocka_unit_test(a_file_that_is_not_a_key_pair_is_refused_by_name),
         cmocka_unit_test(a_secret_file_is_no_public_one),
         cmocka_unit_test(a_public_file_is_no_secret_one),
         cmocka_unit_test(a_key_is_forty_characters_of_z85),

@@ -216,7 +216,7 @@ static void a_key_that_one_look_misses_keeps_its_connection(void **state)
 }
 
 /* What stands where a request should be is dropped, or answered by a refusal; the handler goes on. */
-static void a_request_that_is_none_is_let_go(void **state)
+static void a_malformed_zap_request_is_dropped(void **state)
 {
     (void)state;
     struct scene scene;
@@ -288,7 +288,7 @@ static void zap_refused(const char *endpoint, bool binds, const char *text)
     assert_string_equal(err.text, text);
 }
 
-static void what_is_not_an_endpoint_is_named(void **state)
+static void an_invalid_endpoint_is_named(void **state)
 {
     static const char *const wrong[] = {"127.0.0.1:5757",
                                         "tcp://127.0.0.1",
@@ -355,10 +355,10 @@ int main(void)
         cmocka_unit_test(each_socket_takes_its_roles_and_no_others),
         cmocka_unit_test(the_ring_takes_one_key_at_a_time),
         cmocka_unit_test(a_key_that_one_look_misses_keeps_its_connection),
-        cmocka_unit_test(a_request_that_is_none_is_let_go),
+        cmocka_unit_test(a_malformed_zap_request_is_dropped),
         cmocka_unit_test(only_this_machine_is_local),
         cmocka_unit_test(the_limit_of_open_files_is_raised_to_its_maximum),
-        cmocka_unit_test(what_is_not_an_endpoint_is_named),
+        cmocka_unit_test(an_invalid_endpoint_is_named),
         cmocka_unit_test(the_form_of_an_endpoint_is_checked_before_its_keys),
     };
     log_open("test", LOG_OFF);

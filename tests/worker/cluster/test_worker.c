@@ -237,7 +237,7 @@ static void a_stopped_validation_is_left_between_its_parts(void **state)
 }
 
 /* Rank 1's own state is broken by a broadcast that does not come to its end, the root's is not. */
-static void a_broadcast_that_ends_in_the_middle_leaves_a_state_to_the_root_alone(void **state)
+static void an_unfinished_broadcast_leaves_a_state_at_the_root_only(void **state)
 {
     struct fake fake;
     (void)state;
@@ -307,7 +307,7 @@ static void a_new_connection_hears_what_the_worker_holds(void **state)
     fake_close(&fake);
 }
 
-static void a_silent_coordinator_is_asked_anew(void **state)
+static void a_silent_coordinator_gets_a_second_hello(void **state)
 {
     struct fake fake;
     (void)state;
@@ -328,7 +328,7 @@ static void test_worker_say_error(struct fake *fake, int who, enum err_code code
         &(struct message){.type = MESSAGE_ERROR, .error = {.code = (uint32_t)code, .text = {text, strlen(text)}}});
 }
 
-static void a_worker_that_was_forgotten_joins_as_a_new_one(void **state)
+static void a_forgotten_worker_joins_as_a_new_one(void **state)
 {
     struct fake fake;
     (void)state;
@@ -348,7 +348,7 @@ static void a_worker_that_was_forgotten_joins_as_a_new_one(void **state)
     fake_close(&fake);
 }
 
-static void a_generation_before_the_answer_to_a_second_hello_ends_the_worker(void **state)
+static void a_generation_before_a_second_welcome_ends_the_worker(void **state)
 {
     struct fake fake;
     (void)state;
@@ -405,7 +405,7 @@ static void a_message_of_one_byte_is_junk_and_no_signal(void **state)
 }
 
 /* More frames than a message has: the loop thread ends, and the compute thread must not go on waiting for rank 1. */
-static void junk_ends_a_worker_that_waits_for_others(void **state)
+static void junk_ends_a_worker_that_waits_for_peers(void **state)
 {
     (void)state;
     for (int local = 0; local < 2; local++) {
@@ -458,7 +458,7 @@ static void an_id_that_was_not_announced_is_refused(void **state)
     fake_close(&fake);
 }
 
-static void a_worker_without_a_coordinator_ends_when_its_patience_does(void **state)
+static void a_worker_without_a_coordinator_ends_at_its_timeout(void **state)
 {
     struct config config;
     struct err err;
@@ -475,7 +475,7 @@ static void a_worker_without_a_coordinator_ends_when_its_patience_does(void **st
 
 /* A coordinator ends when it has heard the last LEAVE, while the worker still gives its memory back: so much of it here
  * that the connection breaks first. */
-static void a_worker_that_has_left_says_nothing_of_a_connection_that_breaks(void **state)
+static void a_worker_that_left_logs_no_broken_connection(void **state)
 {
     (void)state;
     struct fake fake;
@@ -505,17 +505,17 @@ int main(void)
         cmocka_unit_test(a_stopped_all_reduce_leaves_the_state_as_it_was),
         cmocka_unit_test(stop_overtakes_the_work_that_waits),
         cmocka_unit_test(a_stopped_validation_is_left_between_its_parts),
-        cmocka_unit_test(a_broadcast_that_ends_in_the_middle_leaves_a_state_to_the_root_alone),
+        cmocka_unit_test(an_unfinished_broadcast_leaves_a_state_at_the_root_only),
         cmocka_unit_test(a_new_connection_hears_what_the_worker_holds),
-        cmocka_unit_test(a_silent_coordinator_is_asked_anew),
-        cmocka_unit_test(a_worker_that_was_forgotten_joins_as_a_new_one),
-        cmocka_unit_test(a_generation_before_the_answer_to_a_second_hello_ends_the_worker),
+        cmocka_unit_test(a_silent_coordinator_gets_a_second_hello),
+        cmocka_unit_test(a_forgotten_worker_joins_as_a_new_one),
+        cmocka_unit_test(a_generation_before_a_second_welcome_ends_the_worker),
         cmocka_unit_test(junk_ends_the_worker_with_an_error_that_names_it),
         cmocka_unit_test(a_message_of_one_byte_is_junk_and_no_signal),
-        cmocka_unit_test(junk_ends_a_worker_that_waits_for_others),
+        cmocka_unit_test(junk_ends_a_worker_that_waits_for_peers),
         cmocka_unit_test(an_id_that_was_not_announced_is_refused),
-        cmocka_unit_test(a_worker_without_a_coordinator_ends_when_its_patience_does),
-        cmocka_unit_test(a_worker_that_has_left_says_nothing_of_a_connection_that_breaks),
+        cmocka_unit_test(a_worker_without_a_coordinator_ends_at_its_timeout),
+        cmocka_unit_test(a_worker_that_left_logs_no_broken_connection),
     };
     return cmocka_run_group_tests(tests, compute_alone, forget_alone);
 }
