@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Whatever a file of pairs holds, training says what it made of it: which line of which file is bad, and how many were left out."""
+"""For any file of pairs, training says what it read: which line of which file is bad, and how many were left out."""
 
 import bz2
 import gzip
@@ -22,7 +22,7 @@ LONGEST = 1 << 16  # bytes of a line
 
 
 def packed(files, method=zipfile.ZIP_DEFLATED, comment=b"", stream=False):
-    """A zip archive; with `stream`, as a program writes it that cannot go back to fill in sizes."""
+    """A zip archive; with `stream`, as written by a program that cannot seek back to fill in sizes."""
     memory = io.BytesIO()
     target = types.SimpleNamespace(write=memory.write, flush=memory.flush) if stream else memory
     with zipfile.ZipFile(target, "w", method) as archive:
@@ -52,7 +52,7 @@ class DataTest(TrainingTest):
         self.assertFalse(os.path.exists(folder), "a run that never began left a folder")
 
     def trained_on(self, **options):
-        """What the data line on stderr counts: lines, pairs, training pairs, validation pairs; and the model."""
+        """The counts of the data line on stderr: lines, pairs, training pairs, validation pairs; and the model."""
         folder = self.new_run()
         printed = self.train(run__dir=folder, **options)
         counts = re.search(r"(\d+) lines, (\d+) pairs of .*; training on (\d+), validating on (\d+);", printed)
@@ -60,7 +60,7 @@ class DataTest(TrainingTest):
 
 
 class BadLine(DataTest):
-    """Each of these stands as line 31 between good ones."""
+    """Each of these is line 31 between good ones."""
 
     BAD = [
         ("no TAB", b"i know .", r"no TAB; a line is SOURCE TAB TARGET"),
@@ -126,7 +126,7 @@ class BadLine(DataTest):
 
 
 class Form(DataTest):
-    """The same pairs in other clothes train the same model."""
+    """The same pairs in other formats train the same model."""
 
     def setUp(self):
         super().setUp()
@@ -219,17 +219,17 @@ def case(name):
 
 
 def letters(text):
-    """The letters, digits and marks of a text, each as often as it stands there."""
+    """The letters, digits and marks of a text, with repetitions."""
     return sorted(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c)[0] in "LNM")
 
 
 class Loss(DataTest):
-    """What normalisation takes away from text is counted, and refused where it is much."""
+    """Normalisation counts what it removes, and refuses to remove much."""
 
     SMALL = {"data__valid_fraction": 0, "data__max_tokens": 48, "data__length": 50}
 
     def assertKeepsAll(self, path, *flags, **options):
-        """Every letter and digit of both sides stands in the vocabularies."""
+        """The vocabularies have every letter and digit of both sides."""
         folder = self.new_run()
         printed = self.train(*flags, run__dir=folder, data__pairs=path, **self.SMALL, **options)
         self.assertNotIn("removed", printed)
@@ -287,7 +287,7 @@ class Loss(DataTest):
 
 
 class ControlCharacter(DataTest):
-    """A run's words are words that every reader of the run takes, whatever the text holds."""
+    """Every reader of a run accepts its words, for any text."""
 
     def test_a_run_on_control_characters_is_read_again(self):
         characters = [chr(code) for code in (*range(1, 9), *range(11, 13), *range(14, 32), 127)]

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A disk that fills up, forbids or vanishes ends no training and takes no checkpoint away; where a run cannot begin, it says why."""
+"""A disk that is full, read-only or gone ends no training and removes no checkpoint. If a run cannot begin, the error
+says why."""
 
 import json
 import os
@@ -13,7 +14,7 @@ PAIRS = sample_pairs(300)
 
 
 class DiskTest(TrainingTest):
-    """Training on a file system of its own, so small that a checkpoint more or less matters."""
+    """Training on a separate file system, so small that one checkpoint more matters."""
 
     size_kib = 4096
 
@@ -33,7 +34,7 @@ class DiskTest(TrainingTest):
         self.options["run.dir"] = self.run_dir
 
     def fill(self):
-        """Leave no free byte; returns the file that took them."""
+        """Fill the file system. Returns the file that fills it."""
         path = os.path.join(self.disk, "fill")
         with open(path, "wb", buffering=0) as file:
             try:

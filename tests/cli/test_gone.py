@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A process whose terminal was closed, or whose reader is gone, ends its work in good order."""
+"""A process whose terminal or reader is gone ends its work without an error."""
 
 import os
 import signal

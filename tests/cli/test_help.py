@@ -69,7 +69,7 @@ class Help(unittest.TestCase):
                 self.assertEqual(result.returncode, 2, (command, name))
 
     def test_bench_names_all_that_it_measures(self):
-        """In its usage and its description, as the error does that names what can be measured."""
+        """In its usage and its description, as in the error that names what can be measured."""
         refused = run("bench", "nothing").stderr
         subjects = re.findall(r"[a-z]+", refused.split("; give ")[1].replace(" or ", ", "))
         self.assertIn("cluster", subjects)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A run that was broken off, in whatever way, goes on to the bits of one that was left alone."""
+"""An interrupted run, whatever interrupted it, ends with the bits of an undisturbed one."""
 
 import json
 import os
@@ -237,7 +237,7 @@ class OwnOptions(TrainingTest):
         self.assertEqual(self.outcome(self.run_dir), expected)
 
     def test_its_newest_options_are_those_of_its_newest_start(self):
-        """Also where no checkpoint came after it."""
+        """The same if no checkpoint follows."""
         self.train(run__dir=self.run_dir, train__epochs=1)
         self.killed_at("run_started", "train", "--run.dir", self.run_dir, "--resume", "--epochs", "7")
         self.assertEqual(self.dump()["train.epochs"], "7")
@@ -255,7 +255,7 @@ class OwnOptions(TrainingTest):
         self.assertEqual(self.dump(command="coordinator"), had)
 
     def test_insecure_holds_for_one_start(self):
-        """And the port stays as typed: 0 is a free one at each start."""
+        """The port stays as typed: 0 is a free one at each start."""
         self.train(run__dir=self.run_dir, train__epochs=1)
         process = self.start("coordinator", "--run.dir", self.run_dir, "--resume", "--epochs", "2", "--insecure",
                              "--bind", "tcp://127.0.0.1:0", "--log.format", "json")
@@ -287,7 +287,7 @@ class OwnOptions(TrainingTest):
 
     @staticmethod
     def other(command, key, had):
-        """A value of that option that is not `had`."""
+        """A value of that option other than `had`."""
         kinds = {name: kind for names, kind in option_rows(command) for name in names}
         if kinds[key] == "":
             return "false" if had == "true" else "true"
@@ -300,7 +300,7 @@ class OwnOptions(TrainingTest):
 
     @staticmethod
     def replaced(key):
-        """What else changes with it: data.src takes the place of data.pairs."""
+        """The options that change with it: data.src replaces data.pairs."""
         return {"data.pairs": ""} if key in ("data.src", "data.tgt") else {}
 
     def test_a_file_beside_it_must_agree_or_say_what_may_change(self):
@@ -358,7 +358,7 @@ class OwnOptions(TrainingTest):
         self.assertEqual(self.outcome(self.run_dir), expected)
 
     def test_options_cut_off_come_from_the_checkpoint(self):
-        """At any byte: within a value too, and where nothing is left."""
+        """At any byte: in a value, and with nothing left."""
         self.train(run__dir=self.run_dir, train__lr=0.0125, train__epochs=1, train__patience=17, train__seed=4242)
         options = os.path.join(self.run_dir, "options.yaml")
         whole = read(options)
@@ -464,7 +464,7 @@ class Refused(TrainingTest):
 
 
 class Reduce(TrainingTest):
-    """Spans are how work travels; shards are part of what a step is."""
+    """Spans only carry work; shards are part of the definition of a step."""
 
     def setUp(self):
         super().setUp()
@@ -484,7 +484,7 @@ class Reduce(TrainingTest):
                 self.assertEqual(found, expected, (shards, reduce, span))
 
     def test_shards_change_no_more_than_rounding(self):
-        """Each shard is rounded by itself before the sum: in float32, or to the fixed scale of exact sums."""
+        """Each shard is rounded separately before the sum: in float32, or to the fixed scale of exact sums."""
         runs = [self.outcome(train__shards=shards, train__reduce=reduce)[1]
                 for shards in (1, 4, 32) for reduce in ("fp32", "exact")]
         for records in runs[1:]:

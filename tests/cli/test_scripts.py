@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""scripts/data.sh and scripts/dependencies.sh where things go wrong: no network, cut archives, no root, a held lock.
+"""scripts/data.sh and scripts/dependencies.sh if something fails: no network, cut archives, no root, a held lock.
 
-The scripts are real; what they call outside (curl, apt-get, dpkg-query, id) is replaced by small programs in front of PATH.
-"""
+The scripts are real. Small programs in front of PATH replace the programs that they call (curl, apt-get, dpkg-query,
+id)."""
 import os
 import shutil
 import stat

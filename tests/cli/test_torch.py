@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """scripts/lstmq_torch.py opens a run in PyTorch: the same loss as `lstmq evaluate`, the same translations.
 
-Needs a Python with torch: this one, $PYTHON_TORCH, or that of scripts/bench_pytorch.sh in .venv; skipped without."""
+Needs a Python with torch: this one, $PYTHON_TORCH, or that of scripts/bench_pytorch.sh in .venv. Skipped without."""
 
 import importlib.util
 import json
@@ -82,7 +82,7 @@ class Torch(unittest.TestCase):
         self.assertTrue(all((one[name] == other[name]).all() for name in one))
 
     def test_a_run_without_best_opens_as_translate_opens_it(self):
-        """Each step has a checkpoint, so that each folder holds other weights."""
+        """Each step has a checkpoint, so that each folder has other weights."""
         import lstmq_torch
         path = write(os.path.join(self.folder, "pairs.tsv"), sample_pairs(100))
         folder = os.path.join(self.folder, "run")

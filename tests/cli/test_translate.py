@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""translate answers every line in its place and names what it could not do; evaluate's figures follow from its translations."""
+"""translate answers every line in its place and names what it cannot do; the figures of evaluate follow from its
+translations."""
 
 import bz2
 import gzip
@@ -34,7 +35,7 @@ def tearDownModule():
 
 
 def translate(text, *options):
-    """The result with stdout and stderr as lists of lines; stdout's last line must end."""
+    """Run it. stdout and stderr of the result are lists of lines; the last line of stdout must end."""
     result = run("translate", "--model", MODEL["run"], *options, stdin=text)
     assert result.stdout == "" or result.stdout.endswith("\n")
     result.lines = result.stdout.split("\n")[:-1]
@@ -196,7 +197,7 @@ class Remarks(TrainingTest):
 
 
 class Form(TrainingTest):
-    """What is piped in and is not UTF-8 text is named, with the command that makes it so."""
+    """Input that is not UTF-8 text is named, with the command that converts it."""
 
     def test_it_is_named_for_what_it_is(self):
         text = "i know .\nwe are tired .\n" * 3
@@ -225,7 +226,7 @@ class Form(TrainingTest):
 
 
 class Model(TrainingTest):
-    """What --model may be."""
+    """The values that --model takes."""
 
     def setUp(self):
         super().setUp()
@@ -288,7 +289,8 @@ class Model(TrainingTest):
 
 
 class Evaluate(TrainingTest):
-    """Its scores are sacreBLEU's to two decimals where tests/proto/score/test_bleu.c says; here they follow from what it prints."""
+    """tests/proto/score/test_bleu.c compares the scores with sacreBLEU. Here they follow from the printed
+    translations."""
 
     def evaluate(self, pairs, *options):
         path = write(self.path("pairs.tsv"), pairs)

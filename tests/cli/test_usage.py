@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What is wrong with a command line or a configuration is said in one line, with the exit status for it."""
+"""A mistake in a command line or a configuration is named in one line, with its exit status."""
 
 import os
 import shutil

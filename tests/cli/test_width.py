@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a person reads fits the terminal: help, the tables and the live line."""
+"""Pages for people fit the terminal: help, the tables and the live line."""
 
 import os
 import re
@@ -84,7 +84,7 @@ class Width(TrainingTest):
         self.assertRegex(result.stdout, r"; best: \S+ [\d.e-]+ in epoch \d+\n|\n  best: ")
 
     def test_a_loss_of_many_digits_fits_its_column(self):
-        # One step an epoch, by each of which parameters grow by a factor of 999.
+        # One step an epoch, each of which multiplies the parameters by a factor of 999.
         result = run(*self.training(run__progress="plain", train__lr=1000, train__weight_decay=1, train__epochs=4,
                                     train__optimizer="sgd", train__clip=0, train__batch=400))
         self.fits(result.stdout, 79, "train")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a run tells and leaves before its first epoch is over."""
+"""The events and files of a run before its first epoch ends."""
 
 import json
 import re
@@ -19,7 +19,7 @@ class WithinEpoch(TrainingTest):
         self.options = {**self.options, "data.pairs": write(self.path("pairs.tsv"), sample_pairs(200))}
 
     def lines(self, **options):
-        """The events of --log.every, of a run to its end."""
+        """The events of --log.every of a finished run."""
         found = [json.loads(line) for line in self.train("--log.format", "json", **options).splitlines()]
         return [event for event in found if event["event"] == "steps_done"]
 
@@ -42,7 +42,7 @@ class WithinEpoch(TrainingTest):
                     self.assertAlmostEqual(event["loss"], sum(recent) / 10, 12)
 
     def test_the_steps_of_a_span_share_its_time(self):
-        """Their speed is that of the epoch so far, not one that grows from step to step of a span."""
+        """Their speed is that of the epoch so far. It does not grow from step to step of a span."""
         pairs = write(self.path("equal.tsv"), "".join(f"a b{i}\tc d{i}\n" for i in range(200)))
         found = self.lines(run__dir=self.path("span"), data__pairs=pairs, data__valid_fraction=0, log__every=1,
                            train__span=8)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What people do to a cluster without meaning to: limits that are too small, workers in the wrong place, addresses that are
-none, times that cannot be. Each is done without or told, and costs nobody else anything."""
+"""Mistakes in running a cluster: limits that are too small, workers on the wrong host, invalid addresses and times. The
+program manages without or names the mistake, and no other process suffers."""
 
 import os
 import re
@@ -14,14 +14,14 @@ NOBODY = 65534
 
 
 def told(*arguments, prefix=()):
-    """The exit status of such a command, and its errors. It must end without help."""
+    """The exit status of such a command, and its errors. It must end on its own."""
     result = subprocess.run([*prefix, BINARY, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=LIMIT_S,
                             encoding="utf-8", errors="surrogateescape", check=False)
     return result.returncode, result.stderr
 
 
 def under(*limits):
-    """The beginning of a command line that runs with such limits of the shell's."""
+    """The first words of a command line that sets these limits of the shell."""
     return ("sh", "-c", f'ulimit {" ".join(limits)}; exec "$0" "$@"')
 
 
@@ -29,7 +29,7 @@ class Careless(ClusterTest):
     pairs_count = 300
 
     def limited(self, cluster, *prefix):
-        """A worker behind such a beginning of a command line."""
+        """A worker whose command line starts like that."""
         binary, *before = prefix
         words = (*before, BINARY, "worker", "--connect", cluster.endpoint, "--threads", "1")
         process = cluster._process(*words, binary=binary, name=f"worker {len(cluster.workers)}")

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""A coordinator is killed wherever it writes down what it promised, in each phase of a run, and at random; started again with
---resume, it takes the run up where the workers stand: no step that one of them holds is lost, and the weights are the same."""
+"""A coordinator is killed at each write of its journal, in each phase of a run, and at random. Started again with
+--resume, it goes on from the state of its workers: no step that a worker holds is lost, and the weights are the
+same."""
 
 import os
 import random
@@ -26,7 +27,7 @@ class CoordinatorKilled(ClusterTest):
         return cluster
 
     def go_on(self, cluster):
-        """Start it again and see the run to its end: the same weights, and nothing a worker held was done again."""
+        """Start it again and wait for the end: the same weights, and no step that a worker held is repeated."""
         computed = max([step for worker in cluster.workers for step in worker.steps()], default=0)
         cluster.start("--resume").finished()
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=cluster.options["train.epochs"]), cluster.log())
@@ -37,7 +38,7 @@ class CoordinatorKilled(ClusterTest):
             self.assertGreaterEqual(begun["step"], computed, cluster.log())
 
     def killed(self, fault):
-        """Kill it at that point. Whether it came to pass the point at all."""
+        """Kill it at that point. Returns whether it reached the point."""
         cluster = self.begin(fault)
         passed = cluster.coordinator.end() == -signal.SIGKILL
         if passed:
@@ -79,7 +80,7 @@ class CoordinatorKilled(ClusterTest):
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=LONGEST), cluster.log())
 
     def early(self, **options):
-        """Two active workers in a run whose first checkpoint is a while away, and its journal before they came."""
+        """Two active workers in a run long before its first checkpoint, and its journal before they joined."""
         self.pairs_count = MANY
         write(self.pairs, sample_pairs(MANY))
         cluster = self.cluster(train__batch=1, train__epochs=1, train__min_workers=2, **options).start().listening()

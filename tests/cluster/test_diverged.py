@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Training that diverges ends once for all: no other worker repeats the epoch, and each is dismissed."""
+"""Training that diverges ends the run: no other worker repeats the epoch, and each is dismissed."""
 
 import os
 

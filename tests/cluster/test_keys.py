@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Who may come in: nobody without a key that the server knows and a role for what it came for."""
+"""A server admits a peer only with a listed key whose role fits the request."""
 
 import os
 import re
@@ -32,7 +32,7 @@ class Refused(Case):
         return events
 
     def test_a_peer_without_a_key(self):
-        # Whoever of the two sees first that they do not fit ends it.
+        # The side that first sees that the keys do not fit ends the connection.
         self.assert_refused(self.peer(), "(it has no key|during the handshake)")
 
     def test_an_unknown_key(self):
@@ -83,7 +83,7 @@ class Admitted(Case):
                                   reason=re.compile(re.escape(pair[0][:7].decode()) + r"\.\.\. " + reason))
 
     def assert_cut(self, peer, pair, since):
-        """It is disconnected soon after the time `since`, named once, and refused when it comes again."""
+        """The peer is disconnected soon after the time `since`, logged once, and refused when it connects again."""
         wait_for(lambda: self.refusals(pair, "was removed from the list of keys"))
         if FULL:
             self.assertLess(time.monotonic() - since, 2)

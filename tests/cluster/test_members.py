@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Workers freeze, leave, come back, come together and come while others go: nobody waits for ever, and the weights are the same."""
+"""Workers freeze, leave, return and join together, while others leave: no process waits without end, and the weights
+are the same."""
 
 import glob
 import os
@@ -10,7 +11,7 @@ import time
 from support.cluster import FULL, LIMIT_S, ClusterTest, Relay, main
 
 EPOCHS = 120
-# cluster.heartbeat_timeout where a worker is silent; where it has to be seen soon, which is judged in full, the usual one.
+# cluster.heartbeat_timeout of tests in which a worker is silent. In full, where the delay is judged, it is the default.
 SILENT_MS = 1500 if FULL else 3000
 SEEN_S = 2.0
 LARGE = {"model__embed": 64, "model__hidden": 512}  # a state of 29 MB, more than sockets hold
@@ -32,7 +33,7 @@ class Members(ClusterTest):
         cluster.worker(), cluster.worker()
 
     def uploading(self):
-        """A worker alone at the end of a slow line, which is in the middle of sending the state after its first step."""
+        """A worker alone behind a slow line, which is sending the state of its first step."""
         cluster = self.cluster(train__epochs=EPOCHS, train__min_workers=1, train__checkpoint_every=1,
                                cluster__timeout=SILENT_MS, **LARGE)
         cluster.start().listening()
@@ -252,7 +253,7 @@ class Members(ClusterTest):
                 self.assertEqual(worker.end(), 0 if number == signal.SIGTERM else -number, cluster.log())
                 if worker is first:
                     cluster.coordinator.event("waiting_for_workers", since, workers=1, least=2)
-            # Where the first was killed, the step that the last of them names may be one that was dropped.
+            # Where the first was killed, the last of them may name a step that was dropped.
             done = last.steps()[-1] + (0 if first_by == signal.SIGKILL else 1)
             cluster.worker("--log.level", "debug"), cluster.worker("--log.level", "debug")
             self.assertGreaterEqual(cluster.generation(2, since), done, cluster.log())

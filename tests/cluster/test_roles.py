@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Of the keys that a coordinator lets in, an administrator's may ask how the run stands, and not train."""
+"""A coordinator lets an administrator's key read the status, and not train."""
 
 import os
 import re

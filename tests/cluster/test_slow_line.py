@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A worker far away is given a state that takes its line longer than a worker may be silent, and is not taken for dead meanwhile."""
+"""A state takes longer over a slow line than the heartbeat timeout, and the worker is not declared dead."""
 
 import os
 import subprocess

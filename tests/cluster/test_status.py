@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What lstmq status says: where nothing listens or answers, of a run, and of a run that it watches."""
+"""What lstmq status prints: without a coordinator, for a run, and for a run that it watches."""
 
 import fcntl
 import json
@@ -32,7 +32,7 @@ class Status(ClusterTest):
         self.assertRegex(result.stderr, pattern)
 
     def running(self, *flags, **options):
-        """A cluster with a worker that goes on training until the test ends it."""
+        """A cluster whose worker trains until the test ends it."""
         cluster = self.cluster(train__epochs=100000, **options).start(*flags).listening()
         return cluster
 
@@ -80,7 +80,7 @@ class Unanswered(Status):
             cluster.coordinator.send(signal.SIGCONT)
 
     def test_a_host_that_does_not_answer(self):
-        # A listener whose queue is full: the kernel drops what comes, as a firewall does.
+        # A listener with a full queue: the kernel drops new connections, as a firewall does.
         with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
             place = full.getsockname()
             fillers = [socket.socket() for _ in range(4)]

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""The section on several machines in docs/cluster.md, followed to the letter: its coordinator and its two workers, a third that joins, one that
-is killed, and at the end the weights of its `lstmq train`. Added are only what keeps tests apart (a free port) and short (epochs)."""
+"""The section on several machines in docs/cluster.md, followed to the letter: its coordinator and two workers, a third
+worker that joins, one that is killed, and at the end the weights of its `lstmq train`. The test adds only what it
+needs to be separate (a free port) and short (epochs)."""
 
 import os
 import re
@@ -34,7 +35,7 @@ class ThreeTerminals(ClusterTest):
         self.addCleanup(self.end_all)
 
     def run_line(self, words, *more, name):
-        """A command line of the page, in a folder of its own."""
+        """Run a command line of the page, in its own folder."""
         self.assertEqual(words[0], "lstmq")
         process = Process(*words[1:], *more, folder=self.folder, name=name)
         self.started.append(process)

@@ -1,4 +1,4 @@
-"""The program under test, as these scripts call it: $LSTMQ is the binary, $LSTMQ_SOURCE the folder of the sources."""
+"""The program under test: $LSTMQ is the binary, $LSTMQ_SOURCE the folder of the sources."""
 
 import fcntl
 import os
@@ -68,7 +68,7 @@ def option_names(command):
 
 
 def dumped(text):
-    """A dump's lines as {key: value as it is typed}."""
+    """The lines of a dump as {key: value as typed}."""
     values, section = {}, ""
     for line in text.splitlines():
         if not line.startswith(" "):
@@ -80,7 +80,7 @@ def dumped(text):
 
 
 def main():
-    """Run the tests of the script; where all of them were skipped, say so to ctest."""
+    """Run the tests of the script. If all of them were skipped, ctest counts the script as skipped."""
     result = unittest.main(exit=False, verbosity=2).result
     if not result.wasSuccessful():
         sys.exit(1)
