@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
-from program import LIMIT_S, SOURCE, main, run
+from support.program import LIMIT_S, SOURCE, main, run
 
 RECIPE = """
 data: {vocab_limit: 60, length: 14, target_start: true, min_tokens: 1, max_tokens: 10}
@@ -34,7 +34,7 @@ class Bench(unittest.TestCase):
             self.assertLessEqual(len(line), 80, line)
             self.assertEqual(line, line.rstrip())
 
-    def test_without_a_word_everything_is_measured(self):
+    def test_without_arguments_everything_is_measured(self):
         everything = json.loads(self.bench("--json"))
         for section in ("kernels", "train", "translate", "cluster"):
             alone = json.loads(self.bench(section, "--json"))
@@ -85,7 +85,7 @@ class Bench(unittest.TestCase):
         for product in json.loads(self.bench("kernels", "--json"))["kernels"]["products"]:
             self.assertGreater(product["onednn_gflop_per_s"], 0, product)
 
-    def test_other_batch_sizes_can_be_asked_for(self):
+    def test_other_batch_sizes_can_be_chosen(self):
         translate = json.loads(self.bench("translate", "--translate.batch", "16", "--json"))["translate"]
         self.assertEqual([size["batch"] for size in translate["batches"]], [1, 16])
         alone = translate["one_sentence"]
@@ -145,7 +145,7 @@ class AgainstPyTorch(unittest.TestCase):
             with open(page, encoding="utf-8") as file:
                 return result, file.read()
 
-    def test_the_table_takes_pytorchs_best_and_goes_into_the_page(self):
+    def test_the_table_has_pytorchs_best_and_enters_the_page(self):
         result, page = self.table("--target", "fp32=1.9", "--target", "decode=2")
         self.assertIn("| training, fp32, against the expert's | 100 (compiled) | 200 | 2.00 | 2.00, 2.00 | 1.9 |", result.stdout)
         self.assertIn("| 900 | 1,800 | 2.00 |", result.stdout)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Whatever a file of pairs holds, training says what it made of it: which line of which file is bad, and how many were left out."""
+"""For any file of pairs, training says what it read: which line of which file is bad, and how many were left out."""
 
 import bz2
 import gzip
@@ -14,15 +14,15 @@ import types
 import unicodedata
 import zipfile
 
-from program import SOURCE, main, run
-from training import TrainingTest, hashes, metrics, read, sample_pairs, write
+from support.program import SOURCE, main, run
+from support.training import TrainingTest, hashes, metrics, read, sample_pairs, write
 
 PAIRS = sample_pairs(60)
 LONGEST = 1 << 16  # bytes of a line
 
 
 def packed(files, method=zipfile.ZIP_DEFLATED, comment=b"", stream=False):
-    """A zip archive; with `stream`, as a program writes it that cannot go back to fill in sizes."""
+    """A zip archive; with `stream`, as written by a program that cannot seek back to fill in sizes."""
     memory = io.BytesIO()
     target = types.SimpleNamespace(write=memory.write, flush=memory.flush) if stream else memory
     with zipfile.ZipFile(target, "w", method) as archive:
@@ -52,7 +52,7 @@ class DataTest(TrainingTest):
         self.assertFalse(os.path.exists(folder), "a run that never began left a folder")
 
     def trained_on(self, **options):
-        """What the data line on stderr counts: lines, pairs, training pairs, validation pairs; and the model."""
+        """The counts of the data line on stderr: lines, pairs, training pairs, validation pairs; and the model."""
         folder = self.new_run()
         printed = self.train(run__dir=folder, **options)
         counts = re.search(r"(\d+) lines, (\d+) pairs of .*; training on (\d+), validating on (\d+);", printed)
@@ -60,7 +60,7 @@ class DataTest(TrainingTest):
 
 
 class BadLine(DataTest):
-    """Each of these stands as line 31 between good ones."""
+    """Each of these is line 31 between good ones."""
 
     BAD = [
         ("no TAB", b"i know .", r"no TAB; a line is SOURCE TAB TARGET"),
@@ -126,7 +126,7 @@ class BadLine(DataTest):
 
 
 class Form(DataTest):
-    """The same pairs in other clothes train the same model."""
+    """The same pairs in other formats train the same model."""
 
     def setUp(self):
         super().setUp()
@@ -219,17 +219,17 @@ def case(name):
 
 
 def letters(text):
-    """The letters, digits and marks of a text, each as often as it stands there."""
+    """The letters, digits and marks of a text, with repetitions."""
     return sorted(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c)[0] in "LNM")
 
 
 class Loss(DataTest):
-    """What normalisation takes away from text is counted, and refused where it is much."""
+    """Normalisation counts what it removes, and refuses to remove much."""
 
     SMALL = {"data__valid_fraction": 0, "data__max_tokens": 48, "data__length": 50}
 
     def assertKeepsAll(self, path, *flags, **options):
-        """Every letter and digit of both sides stands in the vocabularies."""
+        """The vocabularies have every letter and digit of both sides."""
         folder = self.new_run()
         printed = self.train(*flags, run__dir=folder, data__pairs=path, **self.SMALL, **options)
         self.assertNotIn("removed", printed)
@@ -269,7 +269,7 @@ class Loss(DataTest):
         plain = self.trained_on(data__pairs=self.pairs(PAIRS), data__normalise="notebook")[2]
         self.assertNotIn("removed", plain)
 
-    def test_validation_pairs_and_those_of_evaluate_are_warned_of(self):
+    def test_pairs_of_validation_and_evaluate_get_warnings_too(self):
         path, russian = case("letters_lost.tsv"), case("russian.tsv")
         printed = self.trained_on(data__pairs=path, data__valid_pairs=russian, data__normalise="notebook", **self.SMALL)[2]
         lost = "removed 47 of 47 letters and digits of the {}targets (100.0 %), such as " + f'{russian}:1: "Я" became ""'
@@ -287,7 +287,7 @@ class Loss(DataTest):
 
 
 class ControlCharacter(DataTest):
-    """A run's words are words that every reader of the run takes, whatever the text holds."""
+    """Every reader of a run accepts its words, for any text."""
 
     def test_a_run_on_control_characters_is_read_again(self):
         characters = [chr(code) for code in (*range(1, 9), *range(11, 13), *range(14, 32), 127)]
@@ -329,7 +329,7 @@ class BadFile(DataTest):
                 self.assertRefused(f"train: {path}.*{pattern}", status, data__pairs=path)
                 self.assertRefused(f"train: {path}.*{pattern}", status, data__pairs=good, data__valid_pairs=path)
 
-    def test_archives_and_encodings_are_named_with_the_command_that_helps(self):
+    def test_archives_and_encodings_are_named_with_a_remedy(self):
         text = "".join(pair + "\n" for pair in PAIRS).encode()
         with io.BytesIO() as memory:
             with tarfile.open(fileobj=memory, mode="w:gz") as archive:
@@ -408,7 +408,7 @@ class BadFile(DataTest):
                            data__src=src, data__tgt=tgt)
         self.assertRefused(f"{tgt} ends after line 5, but {src} is longer", data__src=tgt, data__tgt=src)
 
-    def test_files_that_do_not_go_together_are_a_mistake_in_usage(self):
+    def test_files_that_do_not_fit_are_a_usage_error(self):
         path = self.pairs(PAIRS)
         self.assertRefused("no data: give --data.pairs FILE", 2)
         self.assertRefused("data.pairs and data.src/data.tgt both name data", 2, data__pairs=path, data__src=path)
@@ -441,7 +441,7 @@ class Choice(DataTest):
         self.assertEqual([record[key] for key in ("val_loss", "val_acc", "val_tf_loss", "bleu", "bleu_normalised")], [None] * 5)
         self.assertIsNotNone(record["train_loss"])
 
-    def test_pairs_beyond_the_token_limits_are_counted_not_lost_in_silence(self):
+    def test_pairs_beyond_the_token_limits_are_counted(self):
         path = self.pairs(PAIRS + ["a " * 13 + "\tb", "\tb", "a\t "])
         self.assertEqual(self.trained_on(data__pairs=path)[0][:2], [63, 60])
         self.assertRefused(r"none of 63 lines is a usable pair \(0 bad, 63 with a side outside 11 to 12 tokens\); see "

@@ -1,19 +1,20 @@
 #!/usr/bin/env python3
-"""A disk that fills up, forbids or vanishes ends no training and takes no checkpoint away; where a run cannot begin, it says why."""
+"""A disk that is full, read-only or gone ends no training and removes no checkpoint. If a run cannot begin, the error
+says why."""
 
 import json
 import os
 import shutil
 import subprocess
 
-from program import main, run
-from training import LIMIT_S, TrainingTest, hashes, metrics, read, sample_pairs, write
+from support.program import main, run
+from support.training import LIMIT_S, TrainingTest, hashes, metrics, read, sample_pairs, write
 
 PAIRS = sample_pairs(300)
 
 
 class DiskTest(TrainingTest):
-    """Training on a file system of its own, so small that a checkpoint more or less matters."""
+    """Training on a separate file system, so small that one checkpoint more matters."""
 
     size_kib = 4096
 
@@ -33,7 +34,7 @@ class DiskTest(TrainingTest):
         self.options["run.dir"] = self.run_dir
 
     def fill(self):
-        """Leave no free byte; returns the file that took them."""
+        """Fill the file system. Returns the file that fills it."""
         path = os.path.join(self.disk, "fill")
         with open(path, "wb", buffering=0) as file:
             try:
@@ -59,7 +60,7 @@ class DiskTest(TrainingTest):
 
 
 class FullDisk(DiskTest):
-    def test_the_last_good_checkpoint_survives_and_training_goes_on(self):
+    def test_training_goes_on_from_the_last_good_checkpoint(self):
         self.train(train__epochs=1)
         good = hashes(self.run_dir)
         filler = self.fill()
@@ -80,7 +81,7 @@ class FullDisk(DiskTest):
         self.assertEqual(metrics(self.run_dir), metrics(expected))
         self.assertEqual(read(self.run_dir, "steps.jsonl"), read(expected, "steps.jsonl"))
 
-    def test_what_could_not_be_written_is_written_when_there_is_room_again(self):
+    def test_delayed_records_are_written_once_the_disk_has_space(self):
         self.train(train__epochs=1)
         filler = self.fill()
         process = self.start(*self.arguments("--resume", train__epochs=100))
@@ -94,7 +95,7 @@ class FullDisk(DiskTest):
         self.assertEqual([record["epoch"] for record in metrics(self.run_dir)], list(range(1, 101)))
         self.assertEqual(metrics(self.run_dir)[-1]["step"], last["state"]["step"])
 
-    def test_a_disk_too_small_for_any_checkpoint_is_said(self):
+    def test_a_disk_too_small_for_any_checkpoint_is_named(self):
         write(os.path.join(self.disk, "most"), b"x" * (self.size_kib - 24) * 1024)
         said = self.train(status=1, train__checkpoint_every=0)
         self.assertEqual(said.count("could not be written"), 4, said)
@@ -122,7 +123,7 @@ class ReadOnlyDisk(DiskTest):
         self.remount("ro")
         self.assertFails(1, f"{self.run_dir}: .*Read-only file system", *self.arguments())
 
-    def test_a_run_cannot_go_on_there_and_translates_from_there(self):
+    def test_a_read_only_run_translates_but_does_not_resume(self):
         self.train(train__epochs=1)
         self.remount("ro")
         self.assertFails(1, f"{self.run_dir}/lock: Read-only file system", *self.arguments("--resume"))
@@ -156,7 +157,7 @@ class Folder(TrainingTest):
         self.train(run__dir=self.path("a", "b", "run"))
         self.assertEqual(len(metrics(self.path("a", "b", "run"))), 2)
 
-    def test_a_folder_removed_during_the_run_comes_back_with_the_next_checkpoint(self):
+    def test_a_removed_folder_returns_with_the_next_checkpoint(self):
         folder, stolen = self.path("run"), self.path("stolen")
         process = self.start(*self.arguments("--progress", "plain", run__dir=folder, run__progress=None,
                                              train__epochs=50))

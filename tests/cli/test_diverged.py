@@ -5,8 +5,8 @@ import json
 import os
 import unittest
 
-from program import SOURCE, main
-from training import TrainingTest, read
+from support.program import SOURCE, main
+from support.training import TrainingTest, read
 
 PAIRS = os.path.join(SOURCE, "tests/cases/pairs200.tsv")
 ADVICE = "lower train.lr or set train.clip"

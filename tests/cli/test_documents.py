@@ -7,7 +7,7 @@ import re
 import sys
 import unittest
 
-from program import SKIPPED, SOURCE, commands, dumped, main, option_names, run
+from support.program import SKIPPED, SOURCE, commands, dumped, main, option_names, run
 
 README = os.path.join(SOURCE, "README.md")
 DOCUMENTS = [README, os.path.join(SOURCE, "CONTRIBUTING.md"), *sorted(glob.glob(os.path.join(SOURCE, "docs", "*.md")))]

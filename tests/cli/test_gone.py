@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A process whose terminal was closed, or whose reader is gone, ends its work in good order."""
+"""A process whose terminal or reader is gone ends its work without an error."""
 
 import os
 import signal
 
-from program import main
-from training import LIMIT_S, TrainingTest, hashes, sample_pairs, write
+from support.program import main
+from support.training import LIMIT_S, TrainingTest, hashes, sample_pairs, write
 
 
 class Gone(TrainingTest):
@@ -65,7 +65,7 @@ class Gone(TrainingTest):
         self.assertEqual(coordinator.wait(LIMIT_S), 130)
         self.assertTrue(hashes(self.path("run")))
 
-    def test_a_closed_terminal_lets_a_worker_leave_and_a_coordinator_save(self):
+    def test_a_closed_terminal_ends_workers_and_saves_the_run(self):
         coordinator, worker = self.coordinator(train__epochs=100000)
         self.event(coordinator, "epoch_done")
         worker.send_signal(signal.SIGHUP)

@@ -2,13 +2,12 @@
 """Help names every option that a command takes and no other, and the manual page says the same."""
 
 import os
-import pty
 import re
 import shutil
 import subprocess
 import unittest
 
-from program import BINARY, commands, dumped, main, option_names, option_rows, run
+from support.program import BINARY, commands, dumped, main, on_terminal, option_names, option_rows, run
 
 ALWAYS = {"config", "dump-config", "help"}
 
@@ -70,7 +69,7 @@ class Help(unittest.TestCase):
                 self.assertEqual(result.returncode, 2, (command, name))
 
     def test_bench_names_all_that_it_measures(self):
-        """In its usage and its description, as the error does that names what can be measured."""
+        """In its usage and its description, as in the error that names what can be measured."""
         refused = run("bench", "nothing").stderr
         subjects = re.findall(r"[a-z]+", refused.split("; give ")[1].replace(" or ", ", "))
         self.assertIn("cluster", subjects)
@@ -90,23 +89,12 @@ class Help(unittest.TestCase):
         self.assertIn("options that may change: data.pairs, ", run("help", "--man").stdout)
 
     def test_headings_are_bold_on_a_terminal_only(self):
-        def on_terminal(**environment):
-            master, slave = pty.openpty()
-            env = {**{k: v for k, v in os.environ.items() if k != "NO_COLOR"}, "TERM": "xterm", **environment}
-            subprocess.run([BINARY, "help", "or-gate"], stdout=slave, env=env, check=True)
-            os.close(slave)
-            text = b""
-            try:
-                while block := os.read(master, 4096):
-                    text += block
-            except OSError:
-                pass
-            os.close(master)
-            return text
+        def help_page(**environment):
+            return on_terminal(80, ["help", "or-gate"], **{"NO_COLOR": None, **environment})
 
-        self.assertIn(b"\033[1musage\033[0m", on_terminal())
-        self.assertNotIn(b"\033", on_terminal(NO_COLOR="1"))
-        self.assertNotIn(b"\033", on_terminal(TERM="dumb"))
+        self.assertIn("\033[1musage\033[0m", help_page())
+        self.assertNotIn("\033", help_page(NO_COLOR="1"))
+        self.assertNotIn("\033", help_page(TERM="dumb"))
         self.assertNotIn("\033", run("help", "or-gate").stdout)
 
 
@@ -127,7 +115,7 @@ class ManualPage(unittest.TestCase):
         listed = set().union(*(option_names(command) for command in commands()))
         self.assertEqual(roff_options(self.man) - {"version"}, listed)
 
-    def test_it_names_who_takes_an_option(self):
+    def test_it_names_the_commands_that_take_an_option(self):
         entries = re.split(r"\n\.TP\n|\n\.S[SH]", self.man)
         for command in commands():
             for names, _ in option_rows(command):

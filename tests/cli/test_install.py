@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
-from program import BINARY, SOURCE, main, run
+from support.program import BINARY, SOURCE, main, run
 
 BUILD = os.path.dirname(os.path.abspath(BINARY))
 
@@ -55,7 +55,7 @@ class Install(unittest.TestCase):
 
 @unittest.skipUnless(shutil.which("cmake") and shutil.which("ninja"), "no cmake or no ninja here")
 class Build(unittest.TestCase):
-    """A build folder of the test's own. Hardly anything is compiled in it: what ninja would do is read."""
+    """A separate build folder. Almost nothing is compiled in it: the test reads what ninja would do."""
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory(prefix="lstmq-build-")
@@ -70,7 +70,7 @@ class Build(unittest.TestCase):
         return result.stdout
 
     def rules(self):
-        """Configure, and return how each file is compiled."""
+        """Configure. Returns how each file is compiled."""
         self.command("cmake", "-S", SOURCE, "-B", self.build, "-G", "Ninja", "-DBUILD_TESTING=OFF")
         with open(os.path.join(self.build, "compile_commands.json"), encoding="utf-8") as file:
             return file.read()
@@ -80,7 +80,8 @@ class Build(unittest.TestCase):
         self.assertEqual(first, self.rules())
 
     def test_configuring_again_compiles_nothing(self):
-        """Of two files that depend on what configuring finds and writes: libzmq's folders, and the commit."""
+        """The compile commands of two files that depend on what configuring finds and writes: libzmq's folders, and the
+        commit."""
         self.rules()
         objects = ["CMakeFiles/lstmq.dir/main.c.o", "proto/wire/CMakeFiles/lstmq_wire.dir/socket.c.o"]
         self.assertIn("Building C object", self.command("ninja", "-C", self.build, *objects))

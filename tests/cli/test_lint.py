@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import unittest
 
-from program import LIMIT_S, SOURCE, main
+from support.program import LIMIT_S, SOURCE, main
 
 HEADER = "/* {name}.h - a noun. */\n#ifndef {guard}\n#define {guard}\n\n{text}\n#endif\n"
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""scripts/data.sh and scripts/dependencies.sh where things go wrong: no network, cut archives, no root, a held lock.
+"""scripts/data.sh and scripts/dependencies.sh if something fails: no network, cut archives, no root, a held lock.
 
-The scripts are real; what they call outside (curl, apt-get, dpkg-query, id) is replaced by small programs in front of PATH.
-"""
+The scripts are real. Small programs in front of PATH replace the programs that they call (curl, apt-get, dpkg-query,
+id)."""
 import os
 import shutil
 import stat
@@ -11,7 +11,7 @@ import tempfile
 import unittest
 import zipfile
 
-from program import LIMIT_S, SOURCE, main
+from support.program import LIMIT_S, SOURCE, main
 
 PAIRS = "go .\tva !\tattribution\nhello .\tbonjour .\n"
 TOOLS = ("bash dirname basename cat mkdir mktemp rm mv cp head tail grep sed tr cut wc sha256sum awk env sleep "
@@ -93,7 +93,7 @@ class Data(Script):
         self.assert_pairs(self.data(), PAIRS)
         self.assertFalse(os.path.exists(self.path("called")))
 
-    def test_without_a_network_a_sample_is_made_and_later_replaced(self):
+    def test_a_sample_made_without_a_network_is_later_replaced(self):
         self.assert_sample(self.data())
         self.archive(self.path("in", "fra-eng.zip"))
         self.assert_pairs(self.data(LSTMQ_DATA=self.path("in")), PAIRS)
@@ -132,7 +132,7 @@ case "$*" in *manythings*) while [ "$1" != -o ]; do shift; done; cp $FOLDER/serv
         self.assertEqual(["pytorch.org" in calls[0], "manythings.org" in calls[1], len(calls)], [True, True, 2])
         self.assertTrue(all("Mozilla/5.0" in call and "--connect-timeout" in call for call in calls))
 
-    def test_nothing_that_can_unpack_is_said(self):
+    def test_a_missing_unpacker_is_named(self):
         self.archive(self.path("in", "fra-eng.zip"))
         for tool in ("unzip", "python3"):
             if os.path.lexists(os.path.join(self.programs, tool)):
@@ -179,13 +179,13 @@ class Dependencies(Script):
         with open(self.path("calls"), encoding="utf-8") as file:
             return file.read().splitlines()
 
-    def test_nothing_is_done_when_all_is_there(self):
+    def test_nothing_is_done_if_all_is_installed(self):
         self.program("dpkg-query", "echo installed\n")
         result = self.script("dependencies.sh", "test")
         self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "", ""))
         self.assertEqual(self.calls(), [])
 
-    def test_missing_packages_are_installed_by_the_names_of_this_system(self):
+    def test_missing_packages_are_installed_by_local_names(self):
         result = self.script("dependencies.sh", "build")
         self.assertEqual(result.returncode, 0, result.stderr)
         install = self.calls()[-1]
@@ -210,7 +210,7 @@ class Dependencies(Script):
         self.assertIn("--no-install-recommends", self.calls()[-1])
         self.assertTrue(os.path.exists(self.path("sudo")))
 
-    def test_a_held_lock_is_waited_for_and_its_holder_named(self):
+    def test_apt_waits_for_a_lock_and_names_its_holder(self):
         self.program("apt-get", f'echo "{self.LOCKED}" >&2; exit 100\n')
         result = self.script("dependencies.sh", "build", LSTMQ_APT_WAIT="1")
         self.assertEqual(result.returncode, 1)
@@ -221,13 +221,13 @@ class Dependencies(Script):
         self.program("apt-get", f'[ -e $FOLDER/free ] && exit 0; touch $FOLDER/free; echo "{self.LOCKED}" >&2; exit 100\n')
         self.assertEqual(self.script("dependencies.sh", "build").returncode, 0)
 
-    def test_no_network_is_said_in_one_line(self):
+    def test_a_missing_network_is_one_line(self):
         self.program("apt-get", 'case "$*" in *install*) echo "E: Unable to fetch some archives" >&2; exit 100 ;; esac\n')
         result = self.script("dependencies.sh", "build")
         self.assertEqual(result.returncode, 1)
         self.assertIn("Is there a network?", result.stderr.splitlines()[-1])
 
-    def test_another_system_is_told_what_is_needed(self):
+    def test_another_system_gets_the_list_of_needs(self):
         os.remove(os.path.join(self.programs, "dpkg-query"))
         result = self.script("dependencies.sh", "build")
         self.assertEqual(result.returncode, 1)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """scripts/lstmq_torch.py opens a run in PyTorch: the same loss as `lstmq evaluate`, the same translations.
 
-Needs a Python with torch: this one, $PYTHON_TORCH, or that of scripts/bench_pytorch.sh in .venv; skipped without."""
+Needs a Python with torch: this one, $PYTHON_TORCH, or that of scripts/bench_pytorch.sh in .venv. Skipped without."""
 
 import importlib.util
 import json
@@ -11,8 +11,8 @@ import subprocess
 import sys
 import unittest
 
-from program import SOURCE, main, run
-from training import TINY, new_folder, sample_pairs, words, write
+from support.program import SOURCE, main, run
+from support.training import TINY, new_folder, sample_pairs, words, write
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 LINES = ["Où ?", "", "  I  am happy . ", "zzz is unknown", "<unk> <eos> <pad>", "2 + 2", "a\u0301 b\u00a0c",
@@ -81,8 +81,8 @@ class Torch(unittest.TestCase):
         one, other = (lstmq_torch.load(os.path.join(folder, name)).state_dict() for name in ("", "best"))
         self.assertTrue(all((one[name] == other[name]).all() for name in one))
 
-    def test_a_run_without_a_best_checkpoint_opens_as_translate_opens_it(self):
-        """Each step has a checkpoint, so that each folder holds other weights."""
+    def test_a_run_without_best_opens_as_translate_opens_it(self):
+        """Each step has a checkpoint, so that each folder has other weights."""
         import lstmq_torch
         path = write(os.path.join(self.folder, "pairs.tsv"), sample_pairs(100))
         folder = os.path.join(self.folder, "run")

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""translate answers every line in its place and names what it could not do; evaluate's figures follow from its translations."""
+"""translate answers every line in its place and names what it cannot do; the figures of evaluate follow from its
+translations."""
 
 import bz2
 import gzip
@@ -11,8 +12,8 @@ import selectors
 import shutil
 import subprocess
 
-from program import BINARY, SOURCE, main, run
-from training import LIMIT_S, TINY, TrainingTest, new_folder, read, sample_pairs, words, write
+from support.program import BINARY, SOURCE, main, run
+from support.training import LIMIT_S, TINY, TrainingTest, new_folder, read, sample_pairs, words, write
 
 PAIRS = sample_pairs(400)
 TRAINED = {**TINY, "model.embed": 24, "model.hidden": 48, "train.epochs": 12, "train.lr": 0.01, "train.keep_best": "bleu",
@@ -34,7 +35,7 @@ def tearDownModule():
 
 
 def translate(text, *options):
-    """The result with stdout and stderr as lists of lines; stdout's last line must end."""
+    """Run it. stdout and stderr of the result are lists of lines; the last line of stdout must end."""
     result = run("translate", "--model", MODEL["run"], *options, stdin=text)
     assert result.stdout == "" or result.stdout.endswith("\n")
     result.lines = result.stdout.split("\n")[:-1]
@@ -76,7 +77,7 @@ class Lines(TrainingTest):
         marked = run("translate", "--model", plain, stdin="\ufeffi know .\n")
         self.assertEqual((marked.stdout, marked.stderr), (expected.stdout, expected.stderr))
 
-    def test_a_thousand_lines_are_answered_alike_in_any_batch_and_on_any_number_of_threads(self):
+    def test_answers_do_not_depend_on_batches_or_threads(self):
         sources = [pair.split("\t")[0] for pair in sample_pairs(1000)]
         sources[::50] = [""] * 20
         text = "".join(source + "\n" for source in sources)
@@ -109,7 +110,7 @@ class Lines(TrainingTest):
         self.assertEqual(rest.decode(), translate("i know .\nwe are").stdout)
         self.assertEqual((process.returncode, printed), (0, b""))
 
-    def test_a_line_that_ends_in_cr_is_answered_before_the_next_byte_comes(self):
+    def test_a_cr_answers_its_line_before_the_next_byte(self):
         process = self.start("translate", "--model", MODEL["run"], stdin=subprocess.PIPE)
         known, tired = translate("i know .\nwe are tired .").lines
         with selectors.DefaultSelector() as ready:
@@ -124,7 +125,7 @@ class Lines(TrainingTest):
         rest, printed = process.communicate(b"", timeout=LIMIT_S)
         self.assertEqual((rest, process.returncode, printed), (b"", 0, b""))
 
-    def test_a_reader_that_leaves_ends_it_without_a_word(self):
+    def test_a_reader_that_leaves_ends_it_silently(self):
         reader, writer = os.pipe()
         os.close(reader)
         with os.fdopen(writer) as closed:
@@ -165,7 +166,7 @@ class Remarks(TrainingTest):
                          ["stdin:1: unknown: привет мир", "stdin:2: unknown: 2 + 2 = 4",
                           "stdin:4: unknown: U+009B2Jx"])
 
-    def test_lines_that_are_too_long_are_named_and_translated_as_far_as_they_go(self):
+    def test_lines_too_long_are_named_and_translated_in_part(self):
         limit = TRAINED["data.length"] - 1  # <sos> comes first; <eos> is what is cut
         fits = "i know " + "tired " * (limit - 3)
         longer = fits + "very happy and more"
@@ -181,7 +182,7 @@ class Remarks(TrainingTest):
         self.assertEqual(result.remarks, [f"stdin:{line}: the translation was cut at the model's limit" for line in (1, 2)])
         self.assertEqual([len(line.split()) for line in result.lines], [2, 2, 0])
 
-    def test_bad_lines_are_named_after_the_lines_before_them_were_answered(self):
+    def test_lines_before_a_bad_one_are_answered_first(self):
         good = translate("i know .\nwe are tired .\n").lines
         for name, line, pattern in (("invalid UTF-8", b"i \xe9t", "stdin:3: not valid UTF-8 text at byte 3"),
                                     ("NUL", b"i\0know", "stdin:3: .*at byte 2"),
@@ -196,7 +197,7 @@ class Remarks(TrainingTest):
 
 
 class Form(TrainingTest):
-    """What is piped in and is not UTF-8 text is named, with the command that makes it so."""
+    """Input that is not UTF-8 text is named, with the command that converts it."""
 
     def test_it_is_named_for_what_it_is(self):
         text = "i know .\nwe are tired .\n" * 3
@@ -225,7 +226,7 @@ class Form(TrainingTest):
 
 
 class Model(TrainingTest):
-    """What --model may be."""
+    """The values that --model takes."""
 
     def setUp(self):
         super().setUp()
@@ -262,7 +263,7 @@ class Model(TrainingTest):
                 self.assertFails(status, pattern, command, "--model", model, "--data.pairs" if command == "evaluate"
                                  else "--threads", "1")
 
-    def test_a_damaged_file_is_named_and_an_older_whole_checkpoint_offered(self):
+    def test_a_damaged_file_is_named_and_an_older_one_offered(self):
         older = sorted(name for name in os.listdir(self.run) if name.startswith("step-"))
         self.assertEqual(os.path.join(self.run, older[-1]), self.newest)
         for name in sorted(os.listdir(self.newest)):
@@ -288,7 +289,8 @@ class Model(TrainingTest):
 
 
 class Evaluate(TrainingTest):
-    """Its scores are sacreBLEU's to two decimals where tests/proto/score/test_bleu.c says; here they follow from what it prints."""
+    """tests/proto/score/test_bleu.c compares the scores with sacreBLEU. Here they follow from the printed
+    translations."""
 
     def evaluate(self, pairs, *options):
         path = write(self.path("pairs.tsv"), pairs)
@@ -316,7 +318,7 @@ class Evaluate(TrainingTest):
                      f"chrF2           {scores['chrf']:.2f}  {scores['chrf_signature']}"):
             self.assertIn(text, page)
 
-    def test_its_translations_are_those_of_translate_and_come_before_the_scores(self):
+    def test_translations_are_those_of_translate_and_come_first(self):
         pairs = PAIRS[::4]
         output = self.evaluate(pairs, "--json", "--output.translations").splitlines()
         sources = "".join(pair.split("\t")[0] + "\n" for pair in pairs)
@@ -397,7 +399,7 @@ class Evaluate(TrainingTest):
         self.assertEqual(result.stderr, "1 bad lines were skipped\n1 pairs with an empty side were left out\n")
         self.assertEqual((scores["bad_lines"], scores["pairs_left_out"]), (1, 1))
 
-    def test_pairs_with_an_empty_side_keep_their_place_and_are_not_scored(self):
+    def test_pairs_with_an_empty_side_keep_their_place_unscored(self):
         path = os.path.join(SOURCE, "tests/cases/empty_side.tsv")
         arguments = ["evaluate", "--model", MODEL["run"], "--json", "--data.pairs"]
         result = run(*arguments, path, "--output.translations")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What is wrong with a command line or a configuration is said in one line, with the exit status for it."""
+"""A mistake in a command line or a configuration is named in one line, with its exit status."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import unittest
 
-from program import BINARY, SOURCE, commands, main, run
+from support.program import BINARY, SOURCE, commands, main, run
 
 
 class BadUsage(unittest.TestCase):
@@ -152,7 +152,7 @@ class Configuration(unittest.TestCase):
             again = run("train", "--config", path, "--dump-config")
             self.assertEqual(again.stdout, first.stdout, again.stderr)
 
-    def test_recipes_come_from_the_chosen_folder_then_from_the_installation(self):
+    def test_recipes_come_from_the_chosen_folder_first(self):
         with tempfile.TemporaryDirectory(prefix="lstmq-usage-") as folder:
             recipes = os.path.join(folder, "share", "lstmq", "recipes")
             chosen = os.path.join(folder, "chosen")
@@ -188,7 +188,7 @@ class Output(unittest.TestCase):
             self.assertRegex(result.stdout, r"\Alstmq \d+\.\d+\.\d+ \(commit ([0-9a-f]{12}|unknown)\)\n"
                                             r"oneDNN \d+\.\d+.*plug-ins: .*\n\Z")
 
-    def test_a_closed_pipe_ends_it_without_a_word(self):
+    def test_a_closed_pipe_ends_translate_silently(self):
         for restore in (True, False):
             with open(os.devnull, encoding="utf-8") as nothing:
                 reader, writer = os.pipe()

@@ -1,41 +1,15 @@
 #!/usr/bin/env python3
-"""What a person reads fits the terminal: help, the tables and the live line."""
+"""Pages for people fit the terminal: help, the tables and the live line."""
 
-import fcntl
 import os
-import pty
 import re
 import socket
-import struct
-import subprocess
-import termios
 
-from program import BINARY, commands, main, run
-from training import TINY, TrainingTest, sample_pairs, words, write
+from support.program import commands, main, on_terminal, run
+from support.training import TINY, TrainingTest, sample_pairs, words, write
 
 FIELDS = re.compile(r"epoch \d+/\d+|step \d+/\d+|loss (-|\d+\.\d{4})|acc (-|\d+\.\d%)|(-|\d+) tok/s|"
                     r"ETA (-|(\d+:)?\d+:\d\d)|training|validating|saving")
-
-
-def on_terminal(width, arguments, piped=(), **environment):
-    """What lstmq writes to a terminal of that width, as text; the names in `piped` are no terminals."""
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    env.update({"TERM": "xterm", "NO_COLOR": "1", **environment})
-    ends = {name: subprocess.PIPE if name in piped else slave for name in ("stdout", "stderr")}
-    with subprocess.Popen([BINARY, *arguments], stdin=subprocess.DEVNULL, env=env, **ends) as process:
-        os.close(slave)
-        text = process.stdout.read() if process.stdout else b""
-        try:
-            while block := os.read(master, 65536):
-                text += block
-        except OSError:
-            pass
-    os.close(master)
-    if process.returncode != 0:
-        raise AssertionError(f"{arguments}: exit {process.returncode}: {text.decode()}")
-    return text.decode().replace("\r\n", "\n")
 
 
 class Width(TrainingTest):
@@ -110,7 +84,7 @@ class Width(TrainingTest):
         self.assertRegex(result.stdout, r"; best: \S+ [\d.e-]+ in epoch \d+\n|\n  best: ")
 
     def test_a_loss_of_many_digits_fits_its_column(self):
-        # One step an epoch, by each of which parameters grow by a factor of 999.
+        # One step an epoch, each of which multiplies the parameters by a factor of 999.
         result = run(*self.training(run__progress="plain", train__lr=1000, train__weight_decay=1, train__epochs=4,
                                     train__optimizer="sgd", train__clip=0, train__batch=400))
         self.fits(result.stdout, 79, "train")

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What a run tells and leaves before its first epoch is over."""
+"""The events and files of a run before its first epoch ends."""
 
 import json
 import re
 import signal
 import time
 
-from program import main
-from training import LIMIT_S, TrainingTest, metrics, read, sample_pairs, write
+from support.program import main
+from support.training import LIMIT_S, TrainingTest, metrics, read, sample_pairs, write
 
 
 class WithinEpoch(TrainingTest):
@@ -19,7 +19,7 @@ class WithinEpoch(TrainingTest):
         self.options = {**self.options, "data.pairs": write(self.path("pairs.tsv"), sample_pairs(200))}
 
     def lines(self, **options):
-        """The events of --log.every, of a run to its end."""
+        """The events of --log.every of a finished run."""
         found = [json.loads(line) for line in self.train("--log.format", "json", **options).splitlines()]
         return [event for event in found if event["event"] == "steps_done"]
 
@@ -42,7 +42,7 @@ class WithinEpoch(TrainingTest):
                     self.assertAlmostEqual(event["loss"], sum(recent) / 10, 12)
 
     def test_the_steps_of_a_span_share_its_time(self):
-        """Their speed is that of the epoch so far, not one that grows from step to step of a span."""
+        """Their speed is that of the epoch so far. It does not grow from step to step of a span."""
         pairs = write(self.path("equal.tsv"), "".join(f"a b{i}\tc d{i}\n" for i in range(200)))
         found = self.lines(run__dir=self.path("span"), data__pairs=pairs, data__valid_fraction=0, log__every=1,
                            train__span=8)
@@ -52,11 +52,11 @@ class WithinEpoch(TrainingTest):
             if event["epoch_step"] > 1:
                 self.assertGreater(after, before * (1 + 1e-9), event)
 
-    def test_none_are_wanted_and_few_without_asking(self):
+    def test_log_every_0_logs_no_steps_and_the_default_few(self):
         self.assertEqual(self.lines(run__dir=self.path("none"), log__every=0), [])
         self.assertEqual(self.lines(run__dir=self.path("usual")), [])
 
-    def test_an_interruption_in_the_first_epoch_leaves_metrics_and_report(self):
+    def test_an_early_interruption_leaves_metrics_and_report(self):
         """The epoch cannot end before the signal: the log lines of its 3,600 steps fill the pipe."""
         folder, pairs = self.path("broken"), write(self.path("many.tsv"), sample_pairs(200) * 20)
         process = self.start(*self.arguments("--log.format", "json", run__dir=folder, data__pairs=pairs, log__every=1,

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""speeds.py cluster|gloo - scripts/bench_NAME.sh as a test: two processes against one and against PyTorch's DistributedDataParallel,
-the ring against gloo. It fails where the script says that a target is missed, and is skipped without PyTorch or the real pairs."""
+"""speeds.py cluster|gloo - run scripts/bench_NAME.sh as a test. bench_cluster compares two processes with one and with
+PyTorch's DistributedDataParallel; bench_gloo compares the ring with gloo. The test fails if the script names a
+missed target. It is skipped without PyTorch or the real pairs."""
 
 import os
 import shutil
 import subprocess
 import sys
 
-from cluster import SOURCE, new_folder
-from notebook import MISSING, pairs
-from program import SKIPPED
+from support.cluster import SOURCE, new_folder
+from support.notebook import MISSING, pairs
+from support.program import SKIPPED
 
 PYTHON = os.environ.get("PYTHON_TORCH", os.path.join(SOURCE, ".venv/bin/python"))
 

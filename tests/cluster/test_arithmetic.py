@@ -4,7 +4,7 @@
 import re
 import unittest
 
-from cluster import ClusterTest, main
+from support.cluster import ClusterTest, main
 
 with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
     CPU = set(file.read().split())

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""No worker is declared dead because the machine has too much to do: for each core four processes that only count, besides the run.
+"""No worker is declared dead on an overloaded machine: four processes for each core only count, besides the run.
 
 Two minutes on one core, so that other tests have the others; in full ten minutes on all of them."""
 
@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from cluster import FULL, ClusterTest, main
+from support.cluster import FULL, ClusterTest, main
 
 SECONDS, EACH = 600 if FULL else 120, 4
 

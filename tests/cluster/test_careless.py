@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What people do to a cluster without meaning to: limits that are too small, workers in the wrong place, addresses that are
-none, times that cannot be. Each is done without or told, and costs nobody else anything."""
+"""Mistakes in running a cluster: limits that are too small, workers on the wrong host, invalid addresses and times. The
+program manages without or names the mistake, and no other process suffers."""
 
 import os
 import re
@@ -8,20 +8,20 @@ import socket
 import subprocess
 import unittest
 
-from cluster import BINARY, LIMIT_S, ClusterTest, main
+from support.cluster import BINARY, LIMIT_S, ClusterTest, main
 
 NOBODY = 65534
 
 
 def told(*arguments, prefix=()):
-    """The exit status of such a command, and its errors. It must end without help."""
+    """The exit status of such a command, and its errors. It must end on its own."""
     result = subprocess.run([*prefix, BINARY, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=LIMIT_S,
                             encoding="utf-8", errors="surrogateescape", check=False)
     return result.returncode, result.stderr
 
 
 def under(*limits):
-    """The beginning of a command line that runs with such limits of the shell's."""
+    """The first words of a command line that sets these limits of the shell."""
     return ("sh", "-c", f'ulimit {" ".join(limits)}; exec "$0" "$@"')
 
 
@@ -29,14 +29,14 @@ class Careless(ClusterTest):
     pairs_count = 300
 
     def limited(self, cluster, *prefix):
-        """A worker behind such a beginning of a command line."""
+        """A worker whose command line starts like that."""
         binary, *before = prefix
         words = (*before, BINARY, "worker", "--connect", cluster.endpoint, "--threads", "1")
         process = cluster._process(*words, binary=binary, name=f"worker {len(cluster.workers)}")
         cluster.workers.append(process)
         return process
 
-    def test_workers_that_may_write_no_large_files_share_memory_or_do_without(self):
+    def test_workers_without_large_files_share_memory_or_do_without(self):
         options = {"train__epochs": 2, "model__hidden": 96, "model__embed": 64}
         cluster = self.cluster(train__min_workers=2, **options).start().listening()
         for _ in range(2):
@@ -44,7 +44,7 @@ class Careless(ClusterTest):
         cluster.finished()
         self.assertEqual(cluster.hashes(), self.wanted_hashes(**options))
 
-    def test_few_open_files_are_told_and_not_run_into(self):
+    def test_too_few_open_files_are_an_early_error(self):
         for command in (("worker", "--connect", "tcp://127.0.0.1:1"),
                         ("coordinator", "--data.pairs", self.pairs, "--run.dir", os.path.join(self.folder, "run"))):
             status, printed = told(*command, prefix=under("-n", "40"))
@@ -64,7 +64,7 @@ class Careless(ClusterTest):
             self.assertEqual(status, 0, printed)
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root")
-    def test_who_comes_as_another_user_goes_and_the_others_stay(self):
+    def test_a_worker_of_another_user_leaves_and_the_others_stay(self):
         cluster = self.cluster(train__epochs=100000, train__min_workers=2, cluster__settle=0).start().listening()
         workers = [cluster.worker(), cluster.worker()]
         cluster.active()
@@ -78,7 +78,7 @@ class Careless(ClusterTest):
         self.assertFalse(any(worker.ended() for worker in workers), cluster.log())
         self.assertEqual(cluster.status()["lost"], 1, cluster.log())
 
-    def test_what_is_no_address_is_told(self):
+    def test_an_invalid_address_is_named(self):
         for endpoint in ("tcp://" + "a" * 300 + ":5", "ipc:///" + "a" * 300, "tcp://127.0.0.1:65536", "tcp://127.0.0.1:0",
                          "tcp://127.0.0.1:5757:7", "tcp://::1:5757"):
             for command in (("worker", "--worker.reconnect_timeout", "1"), ("status",)):
@@ -94,7 +94,7 @@ class Careless(ClusterTest):
             self.assertEqual(status, 2, f"{bind}: {printed}")
             self.assertIn("worker.bind", printed)
 
-    def test_a_typing_mistake_in_an_endpoint_is_told_as_one(self):
+    def test_a_typing_mistake_in_an_endpoint_is_named(self):
         run = os.path.join(self.folder, "run")
         for endpoint, more in (("127.0.0.1:5757", ""), ("tcp://127.0.0.1", ""), ("http://127.0.0.1:5757", ""),
                                (":80000", ""),
@@ -111,7 +111,7 @@ class Careless(ClusterTest):
             self.assertEqual(status, 2, printed)
             self.assertIn(f'worker.bind: "{bind}" is not an address: use HOST or HOST:PORT', printed)
 
-    def test_a_host_that_is_not_there_brings_no_advice_on_security(self):
+    def test_an_unknown_host_brings_no_advice_on_security(self):
         try:
             socket.getaddrinfo("127.0.0.1.1", None)
             self.skipTest("127.0.0.1.1 is a host here")
@@ -125,7 +125,7 @@ class Careless(ClusterTest):
             self.assertEqual(said.splitlines()[-1],
                              f'lstmq {command[0]}: tcp://127.0.0.1.1:5757: no host has the name "127.0.0.1.1"')
 
-    def test_a_key_of_the_wrong_kind_is_told_as_one(self):
+    def test_a_key_of_the_wrong_kind_is_named(self):
         subprocess.run([BINARY, "keygen", "w1", "--out", self.folder], check=True, stdout=subprocess.DEVNULL)
         secret, public = (os.path.join(self.folder, name) for name in ("w1.key", "w1.pub"))
         for keys, wanted in (((public, public), f"curve.key: {public}: this is a public key; give {secret}\n"),
@@ -139,11 +139,11 @@ class Careless(ClusterTest):
         self.assertEqual(status, 2, printed)
         self.assertRegex(printed, f"{secret}: line 3: this is a secret key; give {public}\n$")
 
-    def test_a_worker_that_finds_no_coordinator_says_where_it_looks(self):
+    def test_a_worker_without_a_coordinator_names_the_address(self):
         worker = self.cluster()._process("worker", "--connect", "tcp://127.0.0.1:1", name="lost")
         worker.event("waiting_for_coordinator", address="tcp://127.0.0.1:1")
 
-    def test_who_ends_with_an_error_does_not_say_that_it_joins_again(self):
+    def test_a_worker_that_failed_does_not_log_a_rejoin(self):
         # So large that its end takes longer than the answer to the error.
         cluster = self.cluster(train__min_workers=2, cluster__settle=0, model__hidden=1000, model__embed=500).start().listening()
         cluster.worker().number()
@@ -157,7 +157,7 @@ class Careless(ClusterTest):
         self.assertEqual(status, 1, printed)
         self.assertIn("could not be reached", printed)
 
-    def test_a_limit_that_nobody_could_keep_is_refused(self):
+    def test_an_impossible_limit_is_refused(self):
         status, printed = told("coordinator", "--data.pairs", self.pairs, "--run.dir", os.path.join(self.folder, "run"),
                             "--bind", "tcp://127.0.0.1:0", "--cluster.heartbeat", "1000", "--cluster.heartbeat_timeout", "1900")
         self.assertEqual(status, 2, printed)

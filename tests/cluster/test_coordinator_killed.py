@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""A coordinator is killed wherever it writes down what it promised, in each phase of a run, and at random; started again with
---resume, it takes the run up where the workers stand: no step that one of them holds is lost, and the weights are the same."""
+"""A coordinator is killed at each write of its journal, in each phase of a run, and at random. Started again with
+--resume, it goes on from the state of its workers: no step that a worker holds is lost, and the weights are the
+same."""
 
 import os
 import random
 import re
 import signal
 
-from cluster import FULL, ClusterTest, main, read, sample_pairs, write
+from support.cluster import FULL, ClusterTest, main, read, sample_pairs, write
 
 EPOCHS = 4
 LONGEST = 120  # epochs, where it is killed after two of its workers
@@ -26,7 +27,7 @@ class CoordinatorKilled(ClusterTest):
         return cluster
 
     def go_on(self, cluster):
-        """Start it again and see the run to its end: the same weights, and nothing a worker held was done again."""
+        """Start it again and wait for the end: the same weights, and no step that a worker held is repeated."""
         computed = max([step for worker in cluster.workers for step in worker.steps()], default=0)
         cluster.start("--resume").finished()
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=cluster.options["train.epochs"]), cluster.log())
@@ -37,7 +38,7 @@ class CoordinatorKilled(ClusterTest):
             self.assertGreaterEqual(begun["step"], computed, cluster.log())
 
     def killed(self, fault):
-        """Kill it at that point. Whether it came to pass the point at all."""
+        """Kill it at that point. Returns whether it reached the point."""
         cluster = self.begin(fault)
         passed = cluster.coordinator.end() == -signal.SIGKILL
         if passed:
@@ -61,7 +62,7 @@ class CoordinatorKilled(ClusterTest):
             with self.subTest(fault=fault):
                 self.assertTrue(self.killed(fault))
 
-    def test_its_host_crashes_and_takes_generations_out_of_the_journal_that_workers_elsewhere_remember(self):
+    def test_workers_outlive_a_crashed_host_that_lost_generations(self):
         cluster = self.cluster(train__epochs=LONGEST, cluster__settle=0).start().listening()
         workers = [cluster.worker() for _ in range(WORKERS)]
         cluster.generation(WORKERS)
@@ -79,7 +80,7 @@ class CoordinatorKilled(ClusterTest):
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=LONGEST), cluster.log())
 
     def early(self, **options):
-        """Two active workers in a run whose first checkpoint is a while away, and its journal before they came."""
+        """Two active workers in a run long before its first checkpoint, and its journal before they joined."""
         self.pairs_count = MANY
         write(self.pairs, sample_pairs(MANY))
         cluster = self.cluster(train__batch=1, train__epochs=1, train__min_workers=2, **options).start().listening()
@@ -97,7 +98,7 @@ class CoordinatorKilled(ClusterTest):
         self.assertEqual(cluster.coordinator.end(), -signal.SIGKILL, "the run was over before\n" + cluster.log())
         self.assertFalse(os.path.lexists(os.path.join(cluster.run, "latest")), "a checkpoint was before it")
 
-    def test_its_host_crashes_in_the_first_moments_and_takes_all_numbers_out_of_the_journal(self):
+    def test_workers_outlive_a_host_that_crashed_at_the_start(self):
         cluster, head = self.early()
         self.kill_early(cluster)
         write(os.path.join(cluster.run, "journal"), head)
@@ -106,7 +107,7 @@ class CoordinatorKilled(ClusterTest):
         self.assertGreaterEqual(begun["step"], 20, cluster.log())
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__batch=1, train__epochs=1), cluster.log())
 
-    def test_before_its_first_checkpoint_a_run_goes_on_with_the_same_options_and_pairs_alone(self):
+    def test_an_early_resume_needs_the_same_options_and_pairs(self):
         cluster, _ = self.early()
         self.kill_early(cluster)
         other = write(os.path.join(self.folder, "other.tsv"), sample_pairs(self.pairs_count - 1))
@@ -137,7 +138,7 @@ class CoordinatorKilled(ClusterTest):
         cluster.finished()
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__batch=1, train__epochs=2), cluster.log())
 
-    def test_a_journal_that_is_damaged_from_the_beginning_is_none(self):
+    def test_a_journal_damaged_at_its_start_does_not_count(self):
         cluster = self.begin(epochs=LONG)
         cluster.workers[0].at_step(50)
         cluster.coordinator.kill()

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Training that diverges ends once for all: no other worker repeats the epoch, and each is dismissed."""
+"""Training that diverges ends the run: no other worker repeats the epoch, and each is dismissed."""
 
 import os
 
-from cluster import SOURCE, Cluster, ClusterTest, main
+from support.cluster import SOURCE, Cluster, ClusterTest, main
 
 PAIRS = os.path.join(SOURCE, "tests/cases/pairs200.tsv")
 

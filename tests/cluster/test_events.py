@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""With --log.format json all that a process writes to stderr is one object a line, the error that ends it too."""
+"""With --log.format json, each line that a process writes to stderr is one object, the error that ends it included."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 
-from cluster import BINARY, LIMIT_S, SOURCE, ClusterTest, main, read, words
+from support.cluster import BINARY, LIMIT_S, SOURCE, ClusterTest, main, read, words
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 LEVELS = ("debug", "info", "warn", "error")
@@ -21,7 +21,8 @@ def no_twins(pairs):
 
 
 def logged(text):
-    """(name, fields) of each event that the C text logs; fields that are no literal in the call stand above it."""
+    """(name, fields) of each event that the C text logs. Fields that are not literals in the call are defined above
+    it."""
     for call in re.finditer(r"log_(?:event|say)\([^,\"]*,\s*\"(\w+)\",|log_fact\(\s*\"(\w+)\",", text):
         inside = re.match(r"\s*LOG_FIELDS\(", text[call.end():])
         start = call.end() if inside else text.rindex("LOG_FIELDS(", 0, call.start())
@@ -31,7 +32,7 @@ def logged(text):
 
 class Events(ClusterTest):
     def check(self, lines):
-        """Each is an object with what every event has; the names of the events."""
+        """Check that each line is an object with the common fields; return the names of the events."""
         events = [json.loads(line, object_pairs_hook=no_twins) for line in lines]
         for event in events:
             self.assertRegex(event["time"], TIME)
@@ -48,7 +49,7 @@ class Events(ClusterTest):
         self.assertEqual(result.returncode, status, result.stderr)
         return self.check(result.stderr.splitlines())
 
-    def test_each_line_of_a_coordinator_and_its_workers_is_an_event(self):
+    def test_each_line_of_coordinator_and_workers_is_an_event(self):
         cluster = self.cluster(train__epochs=2, train__min_workers=2).start("--log.level", "debug").listening()
         workers = [cluster.worker("--log.level", "debug") for _ in range(2)]
         cluster.finished()
@@ -107,7 +108,8 @@ class Events(ClusterTest):
         self.assertIn(("empty_pairs_left_out", 1), [(event["event"], event.get("pairs")) for event in printed])
 
     def test_the_page_names_each_event_and_its_fields(self):
-        """Those of the sources, and no others. A row names the fields of all its events; remarks are in parentheses."""
+        """The page lists the events of the sources and no others. A row names the fields of all its events; remarks are
+        in parentheses."""
         found = {}
         for folder in ("", "coordinator", "worker", "proto", "kernels"):
             for path, folders, files in os.walk(os.path.join(SOURCE, folder)):

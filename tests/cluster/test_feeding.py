@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""A coordinator feeds 256 workers that compute nothing, and its memory does not grow. $LSTMQ_FULL also judges what a target token
-costs it."""
+"""A coordinator feeds 256 workers that compute nothing, and its memory does not grow. $LSTMQ_FULL also judges the
+processor time for a target token."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import subprocess
 import time
 import unittest
 
-from cluster import BINARY, FULL, Cluster, main, new_folder
+from support.cluster import BINARY, FULL, Cluster, main, new_folder
 
 MANY = os.environ.get("LSTMQ_MANY_WORKERS", "many_workers")
 WORKERS, WARM_S = 256, 3
@@ -60,7 +60,8 @@ class Feeding(unittest.TestCase):
         return process
 
     def samples(self, group, crowd):
-        """(seconds, tokens, the coordinator's processor seconds, its resident bytes), about one a second, until there are enough."""
+        """(seconds, tokens, processor seconds of the coordinator, its resident bytes), about one a second, until there
+        are enough."""
         began = None
         for line in crowd.stdout:
             told = json.loads(line)

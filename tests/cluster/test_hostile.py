@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""A run that trains while everything is thrown at every port there is: the coordinator's, and each worker's in the ring. Memory
-stays bounded, steps go on, and the weights are those of one process. $LSTMQ_FULL also judges how many go on."""
+"""A run trains while every kind of junk is sent to all its ports: the coordinator's, and each worker's in the ring.
+Memory stays bounded, steps go on, and the weights are those of one process. $LSTMQ_FULL also judges the speed."""
 
 import contextlib
 import json
@@ -13,8 +13,8 @@ import struct
 import threading
 import time
 
-from cluster import FULL, LIMIT_S, ClusterTest, main, read
-from peers import Keys, greeting, ready, wait_for, zmq
+from support.cluster import FULL, LIMIT_S, ClusterTest, main, read
+from support.peers import Keys, greeting, ready, wait_for, zmq
 
 LIMIT = 64 << 20   # bytes that a process may grow by
 EPOCHS = 100_000   # the run is told to end
@@ -27,7 +27,7 @@ LINES_A_SECOND = 10
 
 @contextlib.contextmanager
 def at_once(throw, each):
-    """throw(*words) for each words, in threads of their own, from before what stands in the `with`, whose end awaits theirs."""
+    """Run throw(*words) for each words, in threads, during the body of the `with`. Its end waits for them."""
     threads = [threading.Thread(target=throw, args=words) for words in each]
     for thread in threads:
         thread.start()
@@ -39,7 +39,7 @@ def at_once(throw, each):
 
 
 class Port:
-    """A place where a process listens, and what can be done to it from outside."""
+    """A port of a process, and the attacks on it."""
 
     def __init__(self, process, endpoint, keyed, kind):
         self.process, self.endpoint, self.keyed, self.kind = process, endpoint, keyed, kind
@@ -52,7 +52,7 @@ class Port:
         return connection
 
     def greeted(self):
-        """A connection by which messages may follow (without keys), or the next command (with them)."""
+        """A connection that can send messages (without keys) or the next command (with keys)."""
         connection, said = self.raw(), b""
         try:
             if self.keyed:
@@ -66,7 +66,7 @@ class Port:
         return connection
 
     def throw(self, connection, data, times=1, seconds=30.0):
-        """Send it so often, until the other side ends it or the time is over."""
+        """Send it so often, until the other side ends the connection or the time is over."""
         deadline, view = time.monotonic() + seconds, memoryview(data)
         connection.settimeout(0.5)
         for _ in range(times):
@@ -113,7 +113,7 @@ class Port:
             connection.close()
         self.connections.clear()
 
-    # What can be thrown at it. Each returns when the port has dealt with it.
+    # The attacks. Each returns when the port has dealt with it.
 
     def junk(self, times=5):
         thrown = []
@@ -162,8 +162,8 @@ class Port:
         self.ended(many, 75)
 
     def messages_of_nonsense(self):
-        """Whole messages, which reach whoever reads there. A coordinator answers them, a worker cuts off who goes on with them.
-        Behind keys nobody's do."""
+        """Whole messages. Without keys they arrive: a coordinator answers, and a worker disconnects the peer. With keys
+        they do not."""
         for data in (b"\x00\x04junk", b"\x01\x04junk\x00\x04junk", b"\x01\x00" * 20 + b"\x00\x00"):
             connection = self.greeted()
             self.throw(connection, data * 20)
@@ -196,7 +196,7 @@ class Run:
         self.cluster.start(*flags, *(self.keys.of_server() if self.keyed else ())).listening()
         for name in ("a", "b"):
             mark = self.cluster.coordinator.mark()
-            # Named, so that workers of this host meet at a TCP port as those of many hosts do.
+            # A name, so that workers of this host meet at a TCP port as workers of many hosts do.
             self.cluster.worker("--worker.bind", "127.0.0.1", *self.with_key(name))
             self.cluster.coordinator.event("worker_joined", mark)
         self.cluster.active()
@@ -236,12 +236,12 @@ class Run:
         return {process.name: process.memory("VmHWM") - self.before[process.pid] for process in self.processes}
 
     def unharmed(self):
-        """Whoever trained still does, in the generation in which all began."""
+        """All workers still train, in their first generation."""
         status = self.status()
         self.test.assertEqual((status["workers"], status["lost"], status["generation"]), (2, 0, 1), self.cluster.log())
 
     def ends_well(self):
-        """Told to end it has saved what one process comes to, which shows once its last epoch is complete."""
+        """Interrupted, it has saved the weights of one process, once its last epoch is complete."""
         self.cluster.coordinator.send(signal.SIGTERM)
         self.cluster.finished(status=130)
         epochs = json.loads(read(self.cluster.run, "latest", "state.json"))["epoch"] + 1
@@ -281,7 +281,7 @@ class Hostile(ClusterTest):
         return quiet
 
     def attack(self, run, quiet):
-        """All at once, to all ports. `quiet`: steps a second without."""
+        """All attacks at once, on all ports. `quiet`: steps a second without them."""
         step, began, failures = run.step(), time.monotonic(), []
 
         def throw(attack, port):
@@ -291,7 +291,7 @@ class Hostile(ClusterTest):
                 failures.append(f"{attack.__name__} to {port.process.name}: {failure!r}")
             port.close()
 
-        # Each with connections of its own.
+        # Each has its own connections.
         with at_once(throw, [(attack, Port(port.process, port.endpoint, port.keyed, port.kind))
                              for attack in Port.ATTACKS for port in run.ports]):
             run.goes_on()
@@ -305,7 +305,7 @@ class Hostile(ClusterTest):
         self.assertLessEqual(max(run.grown().values()), LIMIT)
 
     def refusals(self, run, since_s):
-        """Every port has told what it refused, and not without end."""
+        """Every port has logged what it refused, a limited number of times."""
         for process in run.processes:
             lines = process.happened(("connection_refused", "connections_refused"), level="warn")
             self.assertTrue(lines, process.log())
@@ -326,7 +326,7 @@ class Hostile(ClusterTest):
         run.ends_well()
 
     def intruders(self, run):
-        """Nobody comes in at any port without the key that is asked for there; each is told of in a line."""
+        """No port admits a peer without the right key; each refusal is logged in one line."""
         context, own = zmq.Context(), run.keys.make("stranger", allowed=False)
         client, names = run.keys.make("client", role="client"), ("server", "a", "b")
         peers = []
@@ -353,7 +353,7 @@ class Hostile(ClusterTest):
         run.unharmed()
 
     def with_a_key(self, run):
-        """A worker's key does not help."""
+        """A worker's key gives no access."""
         context = zmq.Context()
         pair = run.keys.make("traitor")
         peer = context.socket(zmq.DEALER)

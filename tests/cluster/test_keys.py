@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Who may come in: nobody without a key that the server knows and a role for what it came for."""
+"""A server admits a peer only with a listed key whose role fits the request."""
 
 import os
 import re
@@ -8,8 +8,8 @@ import tempfile
 import time
 import unittest
 
-from cluster import FULL, LIMIT_S, main
-from peers import SERVER, Case, Keys, wait_for, zmq
+from support.cluster import FULL, LIMIT_S, main
+from support.peers import SERVER, Case, Keys, wait_for, zmq
 
 QUICKLY = 0.7  # seconds in which a peer that is let in would long have had its answer
 
@@ -32,7 +32,7 @@ class Refused(Case):
         return events
 
     def test_a_peer_without_a_key(self):
-        # Whoever of the two sees first that they do not fit ends it.
+        # The side that first sees that the keys do not fit ends the connection.
         self.assert_refused(self.peer(), "(it has no key|during the handshake)")
 
     def test_an_unknown_key(self):
@@ -83,7 +83,7 @@ class Admitted(Case):
                                   reason=re.compile(re.escape(pair[0][:7].decode()) + r"\.\.\. " + reason))
 
     def assert_cut(self, peer, pair, since):
-        """It is disconnected soon after the time `since`, named once, and refused when it comes again."""
+        """The peer is disconnected soon after the time `since`, logged once, and refused when it connects again."""
         wait_for(lambda: self.refusals(pair, "was removed from the list of keys"))
         if FULL:
             self.assertLess(time.monotonic() - since, 2)
@@ -91,7 +91,7 @@ class Admitted(Case):
         self.assertIsNone(peer.ask(QUICKLY))
         self.assertEqual(len(self.refusals(pair, "was removed")), 1)
 
-    def test_a_key_is_let_in_and_shut_out_while_the_server_runs(self):
+    def test_keys_are_added_and_removed_while_the_server_runs(self):
         stays, late = self.server.keys.make("stays"), self.server.keys.make("late", allowed=False)
         friend = self.peer(stays)
         self.assertIsNotNone(friend.ask())
@@ -171,17 +171,17 @@ class Admitted(Case):
         self.assertEqual(len(wait_for(told)), 1)
         self.assertIsNotNone(self.peer(pair).ask())
 
-    def test_a_peer_that_waits_is_let_in(self):
+    def test_a_waiting_peer_is_admitted_once_its_key_is_listed(self):
         waiting = self.server.keys.make("waiting", allowed=False)
         peer = self.peer(waiting)
         self.assertIsNone(peer.ask(QUICKLY))
         self.server.keys.admit("waiting")
         self.assertEqual(peer.ask()["let_in"], 1)
 
-    def test_operators_may_ask(self):
+    def test_operators_can_read_the_status(self):
         self.assertIsNotNone(self.peer(self.server.keys.make("operator", role="admin")).ask())
 
-    def test_nobody_takes_a_connected_peers_place(self):
+    def test_no_peer_takes_a_connected_peers_place(self):
         first, second = (self.server.keys.make(name) for name in ("worker-1", "worker-2"))
         one = self.peer(first, identity=b"worker-1")
         self.assertIsNotNone(one.ask())
@@ -212,7 +212,7 @@ class Listening(unittest.TestCase):
             self.assertIn("chmod 600", self.refused(f"curve.key={keys.path('server.key')}",
                                                     f"curve.allow={keys.allow}"))
 
-    def test_insecure_is_said(self):
+    def test_insecure_is_logged(self):
         result = subprocess.run([SERVER, "0", "cluster.bind=tcp://0.0.0.0:0", "curve.insecure=true"],
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", timeout=LIMIT_S,
                                 check=False)

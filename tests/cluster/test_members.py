@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Workers freeze, leave, come back, come together and come while others go: nobody waits for ever, and the weights are the same."""
+"""Workers freeze, leave, return and join together, while others leave: no process waits without end, and the weights
+are the same."""
 
 import glob
 import os
@@ -7,10 +8,10 @@ import signal
 import socket
 import time
 
-from cluster import FULL, LIMIT_S, ClusterTest, Relay, main
+from support.cluster import FULL, LIMIT_S, ClusterTest, Relay, main
 
 EPOCHS = 120
-# cluster.heartbeat_timeout where a worker is silent; where it has to be seen soon, which is judged in full, the usual one.
+# cluster.heartbeat_timeout of tests in which a worker is silent. In full, where the delay is judged, it is the default.
 SILENT_MS = 1500 if FULL else 3000
 SEEN_S = 2.0
 LARGE = {"model__embed": 64, "model__hidden": 512}  # a state of 29 MB, more than sockets hold
@@ -32,7 +33,7 @@ class Members(ClusterTest):
         cluster.worker(), cluster.worker()
 
     def uploading(self):
-        """A worker alone at the end of a slow line, which is in the middle of sending the state after its first step."""
+        """A worker alone behind a slow line, which is sending the state of its first step."""
         cluster = self.cluster(train__epochs=EPOCHS, train__min_workers=1, train__checkpoint_every=1,
                                cluster__timeout=SILENT_MS, **LARGE)
         cluster.start().listening()
@@ -74,7 +75,7 @@ class Members(ClusterTest):
             self.say(f"frozen: declared dead after {lost_s - stopped_s:.2f} s")
         self.finish(cluster)
 
-    def test_while_one_is_cut_off_the_others_go_on_and_it_joins_as_a_new_one_when_it_is_heard(self):
+    def test_others_go_on_without_a_cut_off_worker_that_rejoins(self):
         cluster = self.begin(workers=2, cluster__timeout=SILENT_MS)
         relay, near = Relay(self, cluster.endpoint), cluster.endpoint
         cluster.endpoint = relay.endpoint
@@ -105,7 +106,7 @@ class Members(ClusterTest):
         self.finish(cluster)
         self.assertEqual(cluster.coordinator.happened("worker_dead"), [], cluster.log())
 
-    def test_in_floats_those_who_wake_when_their_steps_were_done_again_begin_with_what_the_run_holds_now(self):
+    def test_in_float_sums_woken_workers_take_the_runs_present_state(self):
         cluster = self.begin(workers=2, least=1, train__reduce="fp32", cluster__timeout=SILENT_MS)
         cluster.workers[1].at_step(30)
         since, sleepers = cluster.coordinator.mark(), list(cluster.workers)
@@ -193,7 +194,7 @@ class Members(ClusterTest):
             one.close()
         return ports
 
-    def test_workers_with_ports_of_their_own_keep_them_while_one_joins_and_one_leaves(self):
+    def test_workers_keep_their_chosen_ports_across_generations(self):
         ports = self.fixed_ports(3)
         cluster = self.begin(workers=0)
         for port in ports[:2]:
@@ -212,7 +213,7 @@ class Members(ClusterTest):
 
     # ---- leaving ----
 
-    def test_a_worker_that_is_told_to_end_leaves_at_a_boundary_and_no_step_is_lost(self):
+    def test_an_interrupted_worker_leaves_and_loses_no_step(self):
         cluster = self.begin()
         leaving = cluster.workers[1]
         leaving.at_step(30)
@@ -224,7 +225,7 @@ class Members(ClusterTest):
         self.assertEqual(cluster.generation(2, since), computed + 1, cluster.log())
         self.finish(cluster)
 
-    def test_the_last_workers_leave_nothing_behind_that_was_not_saved(self):
+    def test_the_last_workers_to_leave_save_all_steps(self):
         cluster = self.begin(workers=2)
         cluster.workers[1].at_step(50)
         for worker in cluster.workers:
@@ -239,7 +240,7 @@ class Members(ClusterTest):
         self.assertEqual(cluster.generation(2, since), computed + 1, cluster.log())
         self.finish(cluster)
 
-    def test_one_after_the_other_goes_until_too_few_are_left_and_no_step_is_lost(self):
+    def test_workers_leave_one_by_one_and_no_step_is_lost(self):
         cluster = self.begin(workers=2)
         for first_by, last_by in ((signal.SIGTERM, signal.SIGTERM), (signal.SIGKILL, signal.SIGTERM),
                                   (signal.SIGTERM, signal.SIGKILL)):
@@ -252,14 +253,14 @@ class Members(ClusterTest):
                 self.assertEqual(worker.end(), 0 if number == signal.SIGTERM else -number, cluster.log())
                 if worker is first:
                     cluster.coordinator.event("waiting_for_workers", since, workers=1, least=2)
-            # Where the first was killed, the step that the last of them names may be one that was dropped.
+            # Where the first was killed, the last of them may name a step that was dropped.
             done = last.steps()[-1] + (0 if first_by == signal.SIGKILL else 1)
             cluster.worker("--log.level", "debug"), cluster.worker("--log.level", "debug")
             self.assertGreaterEqual(cluster.generation(2, since), done, cluster.log())
         self.finish(cluster)
         self.assertEqual(cluster.coordinator.happened("step_back"), [], cluster.log())
 
-    def test_a_worker_that_is_told_to_end_while_it_sends_a_checkpoint_sends_all_of_it(self):
+    def test_a_signal_in_a_save_lets_the_worker_send_all_of_it(self):
         cluster, worker = self.uploading()
         told_s = worker.send(signal.SIGTERM)
         self.assertEqual(worker.end(), 0, cluster.log())
@@ -268,7 +269,7 @@ class Members(ClusterTest):
         self.assertEqual(os.readlink(os.path.join(cluster.run, "latest")), "step-00000001")
         self.assertEqual(cluster.coordinator.happened("worker_dead"), [], cluster.log())
 
-    def test_a_worker_that_is_told_to_end_twice_does_not_finish_what_it_sends(self):
+    def test_a_second_signal_ends_a_worker_in_the_middle_of_a_save(self):
         cluster, worker = self.uploading()
         worker.send(signal.SIGTERM)
         deadline = time.monotonic() + LIMIT_S
@@ -278,7 +279,7 @@ class Members(ClusterTest):
         self.assertEqual(worker.end(), -signal.SIGTERM, cluster.log())
         self.assertFalse(os.path.lexists(os.path.join(cluster.run, "latest")), cluster.log())
 
-    def test_all_are_told_to_end_at_once_and_what_was_done_is_saved(self):
+    def test_signals_to_all_at_once_save_the_run(self):
         cluster = self.begin()
         cluster.workers[1].at_step(50)
         for process in [*cluster.workers, cluster.coordinator]:
@@ -289,7 +290,7 @@ class Members(ClusterTest):
         self.assertEqual(cluster.generation(2), computed + 1, cluster.log())
         self.finish(cluster)
 
-    def test_told_to_end_below_the_least_number_it_saves_what_a_worker_holds(self):
+    def test_below_min_workers_an_interrupted_run_is_still_saved(self):
         cluster = self.begin(workers=2)
         cluster.workers[1].at_step(50)
         since = cluster.coordinator.mark()
@@ -302,7 +303,7 @@ class Members(ClusterTest):
         self.assertGreaterEqual(cluster.generation(2), computed, cluster.log())
         self.finish(cluster)
 
-    def test_a_coordinator_that_is_told_to_end_saves_and_dismisses_and_is_resumed_by_its_printed_command(self):
+    def test_an_interrupted_coordinator_saves_and_can_be_resumed(self):
         for number in (signal.SIGTERM, signal.SIGINT):
             with self.subTest(signal=number):
                 cluster = self.begin()

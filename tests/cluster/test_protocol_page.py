@@ -1,11 +1,12 @@
 #!/usr/bin/python3
-"""PROTOCOL.md is enough: a worker in another language, written from that page alone, is one of a run.
+"""A worker in another language, written from PROTOCOL.md alone, takes part in a run.
 
-It computes nothing. It reads every frame of every message, holds the page's rules against them, and answers as the page says."""
+It computes nothing. It reads every frame of every message, checks the rules of the page, and answers as the page
+says."""
 
 import struct
 
-from cluster import LIMIT_S, ClusterTest, main
+from support.cluster import LIMIT_S, ClusterTest, main
 
 try:
     import msgpack
@@ -30,13 +31,14 @@ def array(frame, kind, items):
 
 
 def tensor_file(value):
-    """The least file in safetensors format."""
+    """The smallest file in safetensors format."""
     header = b'{"all":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
     return struct.pack("<Q", len(header)) + header + struct.pack("<f", value)
 
 
 class Worker:
-    """A worker by the page. .spans: the spans it was given, as rows by (step, shard); .seen: what it heard, by number."""
+    """A worker that follows the page. .spans: the spans it received, as rows by (step, shard); .seen: the messages it
+    received, by number."""
 
     def __init__(self, context, endpoint, name):
         self.socket = context.socket(zmq.DEALER)
@@ -187,7 +189,7 @@ class AnotherWorker(ClusterTest):
         return worker
 
     def serve(self, workers, until):
-        """Let all do what they are told until that holds; *workers* may grow meanwhile."""
+        """Run all workers until the condition holds. More workers may be added meanwhile."""
         while not until():
             ready, _, _ = zmq.select([worker.socket for worker in workers], [], [], LIMIT_S)
             self.assertTrue(ready, "no message came\n" + self.group.log())
@@ -196,12 +198,12 @@ class AnotherWorker(ClusterTest):
                     worker.take()
 
     def to_the_end(self, workers):
-        """Until all were dismissed, and the coordinator has ended in good order."""
+        """Run until all are dismissed and the coordinator has ended without an error."""
         self.serve(workers, lambda: all(worker.left for worker in workers))
         self.assertEqual(self.group.coordinator.end(), 0, self.group.log())
 
     def check(self, workers, epochs=2):
-        """Each step's shards were given out once, each row once an epoch, and what was said of whole batches is right."""
+        """Each step's shards were sent once, each row once an epoch, and the figures of whole batches are right."""
         given = {}
         for worker in workers:
             for key, rows in worker.spans.items():

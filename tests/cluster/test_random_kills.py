@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Three workers train the notebook's recipe while one after the other is killed at random and started again: what a kill costs in
-wall time, and that it costs nothing else. $LSTMQ_FULL asks for 62 kills in a quarter of an hour in the place of 4 in ten
-seconds, and judges the wall time, which else is printed."""
+"""Three workers train the notebook's recipe while workers are killed at random and started again. It measures what a
+kill costs in wall time; a kill costs nothing else. $LSTMQ_FULL means 62 kills in a quarter of an hour instead of 4
+in ten seconds, and judges the wall time, which is printed otherwise."""
 
 import math
 import random
 import signal
 import threading
 
-from cluster import FULL, ClusterTest, main
-from notebook import pairs_or_skip
+from support.cluster import FULL, ClusterTest, main
+from support.notebook import pairs_or_skip
 
 KILLS, EPOCHS, TAKE = (62, 110, 8000) if FULL else (4, 6, 2400)
 STEPS = EPOCHS * math.ceil(TAKE * 0.9 / 64)
@@ -38,7 +38,7 @@ class RandomKills(ClusterTest):
             step = int(STEPS * (number + drawn.uniform(0.1, 0.7)) / kills)
             other = (victim + 1) % 3  # not the one that was started last
             workers[other].at_step(step, marks[other], LIMIT_S)
-            # Anywhere within a step, a generation's beginning, a validation: whatever it then happens to do.
+            # Anywhere in a step, in the start of a generation or in a validation.
             threading.Event().wait(SOON_S * drawn.random())
             victim = drawn.randrange(3)
             workers[victim].kill()
@@ -55,7 +55,7 @@ class RandomKills(ClusterTest):
             cost = (faulted_s - free_s) / KILLS
             self.say(f"{KILLS} kills: {faulted_s:.2f} s, without {free_s:.2f} s: {cost:.2f} s each (limit {COST_S})")
             self.assertEqual(found, wanted, cluster.log())
-            # A machine that slowed down for one of the two runs is given another chance.
+            # If the machine was slower in one of the two runs, both run once more.
             if cost <= COST_S or last or not FULL:
                 break
         if FULL:

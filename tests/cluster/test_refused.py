@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""A worker that is refused says so at once, with what to look at, and goes on trying; its coordinator says which address it refused."""
+"""A refused worker names the likely cause at once and keeps trying; its coordinator logs the address that it
+refused."""
 
 import contextlib
 import os
@@ -8,8 +9,8 @@ import socket
 import threading
 import time
 
-from cluster import FULL, ClusterTest, main
-from peers import Keys, wait_for
+from support.cluster import FULL, ClusterTest, main
+from support.peers import Keys, wait_for
 
 ADVICE = ("{} refuses this worker: is its .pub in the coordinator's --allow folder, and is --server the coordinator's .pub?")
 HERE = re.compile(r"^127\.0\.0\.1")
@@ -28,7 +29,7 @@ class Refused(ClusterTest):
         return cluster.start(*self.keys.of_server()).listening()
 
     def assert_says(self, cluster, worker, reason):
-        """Both sides say why, the worker once, however often it tries."""
+        """Both sides log the reason, the worker once for all its attempts."""
         event = worker.event("key_refused", level="warn", address=cluster.endpoint)
         self.assertTrue(event["text"].startswith(ADVICE.format(cluster.endpoint)), event["text"])
         cluster.coordinator.event("connection_refused", address=HERE, reason=re.compile(reason))
@@ -102,7 +103,7 @@ class Removed(ClusterTest):
 
 
 class Elsewhere(ClusterTest):
-    """Something else listens there."""
+    """Another program listens there."""
 
     def serve(self, greeting):
         listener = socket.create_server(("127.0.0.1", 0))
@@ -141,7 +142,7 @@ class Elsewhere(ClusterTest):
         keys.make("hand")
         for words in ((), keys.of_peer("hand")):
             cluster = self.cluster()
-            # It begins as ZeroMQ's oldest protocol does, after which libzmq does not try again where there are keys.
+            # It begins like ZeroMQ's oldest protocol. With keys libzmq does not retry after that.
             cluster.endpoint, came = self.serve(b"SSH-2.0-OpenSSH_9.2p1\r\n")
             worker = cluster.worker(*words)
             worker.event("key_refused", text=re.compile("^" + re.escape(ADVICE.format(cluster.endpoint))))

@@ -1,16 +1,16 @@
 #!/usr/bin/python3
-"""Of the keys that a coordinator lets in, an administrator's may ask how the run stands, and not train."""
+"""A coordinator lets an administrator's key read the status, and not train."""
 
 import os
 import re
 import subprocess
 
-from cluster import BINARY, LIMIT_S, ClusterTest, main
-from peers import Keys
+from support.cluster import BINARY, LIMIT_S, ClusterTest, main
+from support.peers import Keys
 
 
 class Roles(ClusterTest):
-    def test_an_administrators_key_asks_and_does_not_train(self):
+    def test_an_admin_key_reads_status_and_does_not_train(self):
         keys = Keys(os.path.join(self.folder, "keys"))
         keys.make("server", allowed=False)
         keys.make("boss", role="admin")

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The weights do not depend on who computed them: any number of workers, of threads, one process or many, a worker killed or not;
-and every row of the data is applied once an epoch, by workers none of which computes more than its share of a step."""
+"""The weights do not depend on the number of workers, threads and processes, nor on a killed worker. Every row of the
+data is applied once an epoch, and no worker computes more than its share of a step."""
 
 import math
 import signal
 
-from cluster import ClusterTest, main
+from support.cluster import ClusterTest, main
 
 EPOCHS = 4
 SHARDS = 4
@@ -13,7 +13,7 @@ SHARDS = 4
 
 class SameBits(ClusterTest):
     def check_shares(self, cluster, steps):
-        """Held against what each worker says it computes: all rows of each step, once, and nobody more than its share."""
+        """Compared with the steps that each worker logs: all rows of each step, once, and no worker above its share."""
         began, size, rows, shards = {}, {}, {}, {}
         for worker in cluster.workers:
             generation = 0
@@ -26,7 +26,7 @@ class SameBits(ClusterTest):
                 rows[key] = rows.get(key, 0) + event["rows"]
                 shards.setdefault(key, []).append(event["shards"])
         for step in range(steps):
-            # Of a step that was begun more than once the last time counts: a later generation began behind it.
+            # Of a repeated step the last attempt counts: a later generation started before it.
             counted = max(generation for generation in began if began[generation] <= step and (generation, step) in rows)
             of_epoch = step % self.epoch_steps
             batch = 16 if of_epoch < self.epoch_steps - 1 else self.rows - 16 * (self.epoch_steps - 1)
@@ -37,7 +37,7 @@ class SameBits(ClusterTest):
 
     rows, epoch_steps = 540, 34  # of 600 pairs a tenth is held out
 
-    def test_any_number_of_workers_and_threads_gives_the_same_weights(self):
+    def test_workers_and_threads_do_not_change_the_weights(self):
         wanted = self.wanted_hashes(train__epochs=EPOCHS)
         for workers, threads in ((1, (2,)), (2, (1, 2)), (3, (1, 2, 1)), (4, (1, 1, 2, 1))):
             with self.subTest(workers=workers, threads=threads):

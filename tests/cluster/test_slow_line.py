@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""A worker far away is given a state that takes its line longer than a worker may be silent, and is not taken for dead meanwhile."""
+"""A state takes longer over a slow line than the heartbeat timeout, and the worker is not declared dead."""
 
 import os
 import subprocess
 
-from cluster import BINARY, FULL, ClusterTest, Relay, main, words
+from support.cluster import BINARY, FULL, ClusterTest, Relay, main, words
 
 RATE = 2_000_000  # bytes a second, either way
 TIMEOUT_S = 1.5  # cluster.heartbeat_timeout

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What lstmq status says: where nothing listens or answers, of a run, and of a run that it watches."""
+"""What lstmq status prints: without a coordinator, for a run, and for a run that it watches."""
 
 import fcntl
 import json
@@ -14,8 +14,8 @@ import subprocess
 import termios
 import time
 
-from cluster import BINARY, FULL, LIMIT_S, ClusterTest, main, write
-from peers import Keys
+from support.cluster import BINARY, FULL, LIMIT_S, ClusterTest, main, write
+from support.peers import Keys
 
 
 class Status(ClusterTest):
@@ -32,7 +32,7 @@ class Status(ClusterTest):
         self.assertRegex(result.stderr, pattern)
 
     def running(self, *flags, **options):
-        """A cluster with a worker that goes on training until the test ends it."""
+        """A cluster whose worker trains until the test ends it."""
         cluster = self.cluster(train__epochs=100000, **options).start(*flags).listening()
         return cluster
 
@@ -52,7 +52,7 @@ class Unanswered(Status):
     def test_a_host_without_an_address(self):
         self.assert_fails("tcp://no-such-host.invalid:5757 cannot be reached: ", "tcp://no-such-host.invalid:5757")
 
-    def test_a_name_of_two_addresses_where_only_the_newer_is_served(self):
+    def test_a_name_of_two_addresses_with_only_the_newer_served(self):
         hosts = write(os.path.join(self.folder, "hosts"), "::1 both.test\n127.0.0.1 both.test\n")
         named = ("unshare", "-m", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$0" "$@"')
         try:
@@ -81,7 +81,7 @@ class Unanswered(Status):
             cluster.coordinator.send(signal.SIGCONT)
 
     def test_a_host_that_does_not_answer(self):
-        # A listener whose queue is full: the kernel drops what comes, as a firewall does.
+        # A listener with a full queue: the kernel drops new connections, as a firewall does.
         with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
             place = full.getsockname()
             fillers = [socket.socket() for _ in range(4)]
@@ -127,7 +127,7 @@ class Running(Status):
         self.addCleanup(process.kill)
         return process
 
-    def test_a_watch_prints_a_line_for_each_answer_until_the_run_ends(self):
+    def test_a_watch_prints_each_answer_until_the_run_ends(self):
         cluster = self.cluster(train__epochs=60).start().listening()
         text, objects = self.watch("--connect", cluster.endpoint), self.watch("--connect", cluster.endpoint, "--json")
         for _ in range(3):
@@ -144,7 +144,7 @@ class Running(Status):
         steps = [json.loads(line)["step"] for line in out.splitlines()]
         self.assertEqual(steps, sorted(steps))
 
-    def test_a_watch_tells_when_its_coordinator_stops_answering(self):
+    def test_a_watch_ends_when_its_coordinator_stops_answering(self):
         cluster = self.running()
         watch = self.watch("--connect", cluster.endpoint)
         self.assertIn("waiting, step 0", watch.stdout.readline())

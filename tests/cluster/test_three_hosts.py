@@ -1,15 +1,15 @@
 #!/usr/bin/python3
-"""Hosts of their own, as network namespaces with keys on, and a bad line between them: delayed, throttled, cut, and parted for ten
-seconds. The run ends with the weights of one process.
+"""Three hosts, as network namespaces with keys, and a bad line between them: delayed, throttled, cut, and partitioned
+for ten seconds. The run ends with the weights of one process.
 
-Who is parted reaches nobody. Delayed, throttled and cut is what workers and coordinator say to each other, by the relay: workers tell
-one another their own addresses, and the ring between them takes the straight way."""
+A partitioned host reaches no other. Delay, throttling and cuts affect the messages between workers and coordinator,
+through the relay. Workers tell each other their own addresses, so the ring does not use the relay."""
 
 import os
 import subprocess
 
-from cluster import BINARY, FULL, Cluster, ClusterTest, Relay, main
-from peers import Keys
+from support.cluster import BINARY, FULL, Cluster, ClusterTest, Relay, main
+from support.peers import Keys
 
 PARTED_S = 10
 SILENT_MS = 1500 if FULL else 5000  # cluster.heartbeat_timeout
@@ -67,7 +67,7 @@ class Hosts:
 
 
 class DistantCluster(Cluster):
-    """A cluster each of whose processes has a host."""
+    """A cluster in which each process has a host."""
 
     def __init__(self, test, pairs, hosts, **options):
         super().__init__(test, pairs, **options)
@@ -102,7 +102,7 @@ class ThreeHosts(ClusterTest):
         super().setUp()
 
     def part(self, cluster, workers):
-        """These, by host, hear nobody and nobody hears them; how far the coordinator's log had come."""
+        """Partition these hosts. Returns how far the coordinator's log was."""
         mark = cluster.coordinator.mark()
         for host in workers:
             self.hosts.cable(host, "down")
@@ -115,7 +115,7 @@ class ThreeHosts(ClusterTest):
         return mark
 
     def join(self, cluster, workers):
-        """They are heard again, and come in as new ones."""
+        """End the partition; the workers join as new ones."""
         numbers = {host: worker.happened("joined")[-1]["worker"] for host, worker in workers.items()}
         marks = {host: worker.mark() for host, worker in workers.items()}
         mark = cluster.coordinator.mark()

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A worker is killed at the points where that is hardest to bear. The others train again, at most one step is done again, and the
-weights are the same. $LSTMQ_FULL also judges the time: it is seen within half a second, and the others train again within two."""
+"""A worker is killed at the worst points. The others go on, at most one step is repeated, and the weights are the same.
+$LSTMQ_FULL also judges the time: it is noticed within half a second, and the others train again within two."""
 
 import signal
 
-from cluster import FULL, ClusterTest, main
+from support.cluster import FULL, ClusterTest, main
 
 EPOCHS = 20
 SEEN_S, AGAIN_S = 0.5, 2.0
@@ -23,8 +23,8 @@ class WorkerKilled(ClusterTest):
                   f"{1000 * max(again):.0f} ms at most (mean {1000 * sum(again) / len(again):.0f} ms)", flush=True)
 
     def kill(self, fault, checkpoint_every=0, victim=0, late=False):
-        """One run of three workers, of which one dies there; `late`: the third joins when the others are active. The first waits for
-        those to come, lest the run be over before."""
+        """One run of three workers, of which one dies at that point. `late`: the third joins when the others are
+        active. The first waits for the others, so that the run does not end before."""
         cluster = self.cluster(train__epochs=EPOCHS, train__min_workers=2, cluster__settle=0 if late else 100,
                                train__checkpoint_every=checkpoint_every).start().listening()
         for number in range(3):
@@ -33,7 +33,7 @@ class WorkerKilled(ClusterTest):
             if number == (2 if late else 1):
                 cluster.workers[0].send(signal.SIGSTOP)
             cluster.worker("--log.level", "debug", fault=fault if number == victim else None)
-            # Ranks go by the order in which workers come.
+            # Ranks follow the order in which workers join.
             cluster.coordinator.event("worker_joined", worker=number + 1)
         cluster.workers[0].send(signal.SIGCONT)
         dying = cluster.workers[victim]
@@ -50,7 +50,7 @@ class WorkerKilled(ClusterTest):
             self.assertLessEqual(work_s - dying.ended_s, AGAIN_S, cluster.log())
         done = dying.steps()
         if done:
-            # One step is done again at most: the last that it began, where that was done, else the one before.
+            # At most one step is repeated: the last one that it began if that was finished, otherwise the one before.
             last = done[-1] if fault.startswith("step") else done[-1] - 1
             self.assertGreaterEqual(begun, last, cluster.log())
         self.figures.append((lost_s - dying.ended_s, work_s - dying.ended_s))

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""The section on several machines in docs/cluster.md, followed to the letter: its coordinator and its two workers, a third that joins, one that
-is killed, and at the end the weights of its `lstmq train`. Added are only what keeps tests apart (a free port) and short (epochs)."""
+"""The section on several machines in docs/cluster.md, followed to the letter: its coordinator and two workers, a third
+worker that joins, one that is killed, and at the end the weights of its `lstmq train`. The test adds only what it
+needs to be separate (a free port) and short (epochs)."""
 
 import os
 import re
 import shlex
 import signal
 
-from cluster import SOURCE, ClusterTest, Process, hashes, main, read
-from notebook import pairs_or_skip
+from support.cluster import SOURCE, ClusterTest, Process, hashes, main, read
+from support.notebook import pairs_or_skip
 
 EPOCHS = 3
 LIMIT_S = 900
@@ -34,7 +35,7 @@ class ThreeTerminals(ClusterTest):
         self.addCleanup(self.end_all)
 
     def run_line(self, words, *more, name):
-        """A command line of the page, in a folder of its own."""
+        """Run a command line of the page, in its own folder."""
         self.assertEqual(words[0], "lstmq")
         process = Process(*words[1:], *more, folder=self.folder, name=name)
         self.started.append(process)
@@ -48,7 +49,7 @@ class ThreeTerminals(ClusterTest):
     def log(self):
         return "\n".join(process.log() for process in self.started)
 
-    def test_a_third_joins_one_is_killed_and_the_weights_are_those_of_one_process(self):
+    def test_a_join_and_a_kill_leave_the_weights_of_one_process(self):
         coordinator_line, *worker_lines = self.terminals
         self.assertEqual([words[1] for words in self.terminals], ["coordinator", "worker", "worker"])
         alone = self.run_line(self.alone, "--train.epochs", str(EPOCHS), "--run.progress", "none", name="alone")

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Write the tiny parity cases beside this script: tiny_curve.json, tiny.final.safetensors and their tiny_rnn twins.
 
-PyTorch in double precision, every random draw from CPython's MT19937: one stream shuffles the pairs and then each epoch, another one
-draws the parameters in table order. Run it again only when tiny.tsv changes. Needs torch, numpy and safetensors.
-"""
+PyTorch in double precision, every random draw from CPython's MT19937: one stream shuffles the pairs and then each
+epoch, another one draws the parameters in table order. Run it again only after a change of tiny.tsv. Needs torch, numpy
+and safetensors."""
 import json, math, pathlib, random, re
 import numpy as np, torch
 import torch.nn.functional as F
@@ -45,7 +45,7 @@ def encode(sentences, ids):
 
 
 def draw_parameters(cell, sizes):
-    """The table of tensors, as float32 values held in double."""
+    """The table of tensors, as float32 values in double precision."""
     rng, table = random.Random(SEED), {}
     G = 4 * H if cell == "lstm" else H
 

@@ -95,8 +95,9 @@ def compare_steps(run, curve, loss_limit, norm_limit):
 
 
 def compare_tiny(folder, name, cell, lr, steady=10**6):
-    """One tiny case: the curve, and the parameters after the last step. `steady` is the last epoch up to which the case can be followed:
-    where rounding grows until PyTorch in single precision leaves its own curve in double, later epochs only show."""
+    """One tiny case: the curve, and the parameters after the last step. `steady` is the last epoch that is judged.
+    Later, rounding grows until PyTorch in single precision leaves its own curve in double precision; those epochs
+    are only printed."""
     curve = json.load(open(folder / f"{name}_curve.json", encoding="utf-8"))
     print(f"{name}: {len(curve['epochs'])} epochs of {curve['train']} pairs")
     with tempfile.TemporaryDirectory() as temporary:
@@ -146,8 +147,9 @@ def bands(epochs, curve, limits):
 
 
 BANDS = ((1, 20, 0.002), (21, 30, 0.005), (31, 10**6, 0.015))
-# The plain network is chaotic from its second epoch on: PyTorch in double precision leaves the reference, PyTorch in single
-# precision, by 0.26 % in that epoch (4.4445 against 4.4564). What follows shows only that the curve is the same kind of curve.
+# The plain network is chaotic from its second epoch on: in that epoch PyTorch in double precision differs from the
+# reference, PyTorch in single precision, by 0.26 % (4.4445 against 4.4564). The rest only shows that the curve is of
+# the same kind.
 RNN_BANDS = ((1, 1, 0.002), (2, 10**6, 0.06))
 
 
@@ -184,8 +186,9 @@ def real(config, curve_name, epochs=None, whole=True):
 
 
 def bf16(epochs):
-    """bf16 against fp32: `epochs` of both in turn, or, with None, as many as the reference has against the reference. Rounding sends
-    each run its own way, so that what is held is where they get: the loss, and the best validation accuracy."""
+    """bf16 against fp32: `epochs` of both in turn, or, with None, the reference's number of epochs against the
+    reference. Rounding leads each run along its own path. So the test compares the results: the loss, and the best
+    validation accuracy."""
     if epochs is None:
         curve = reference("notebook_curve.json")
     with tempfile.TemporaryDirectory() as temporary:

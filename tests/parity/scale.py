@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
-"""Hold `lstmq train --config default` to time and memory that grow with the pairs and no faster.
+"""Check that time and memory of `lstmq train --config default` grow with the pairs and no faster.
 
   scale.py small    a small network, 4,000, 16,000 and 64,000 pairs: memory; time is printed and not judged
   scale.py full     the recipe's own network as well, 4,000, 32,000 and all pairs of $LSTMQ_DATA: time within 10 %
 
-Three files hold the same pairs in a random order, cut short, so that sentences are as long in each; without $LSTMQ_DATA they are drawn
-from a grammar. The recipe's vocabulary grows with the pairs, and with it the network and the cost of each token: that is the
-network's price, not the pairs'. So data.vocab_limit is set to what the smallest file fills, and all three train the same network.
+Three files hold the same pairs in a random order, cut at different lengths, so that their sentences are equally long.
+Without $LSTMQ_DATA the pairs are drawn from a grammar. The recipe's vocabulary grows with the pairs, and with it the
+network and the cost of a token. So data.vocab_limit is the vocabulary of the smallest file, and all three train the
+same network.
 
-Time is that of an epoch's training, from metrics.jsonl, divided by target tokens; of the smaller files the quickest of some epochs,
-since others may want the machine too. Memory is the peak of the process, after one epoch: its growth from file to file, divided
-by the pairs between them. A small network is the harder test of memory: what is read while no network stands yet would hide
-behind a large one. Exit status: 0 kept, 1 missed, 77 what is needed is not there."""
+Time is that of an epoch's training, from metrics.jsonl, divided by target tokens. For the smaller files it is the
+fastest of some epochs, since other processes may use the machine. Memory is the peak of the process after one epoch:
+its growth from file to file, divided by the pairs between them. A small network is the harder test of memory: a large
+one would hide what is read before the network exists. Exit status: 0 kept, 1 missed, 77 a requirement is missing."""
 import json, os, pathlib, random, subprocess, sys, tempfile, zipfile
 
 HERE = pathlib.Path(__file__).resolve().parent

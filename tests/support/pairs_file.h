@@ -1,8 +1,9 @@
-/* pairs_file.h - files of pairs in a folder of their own, for tests that read them. */
-#ifndef LSTMQ_TEST_PAIRS_FILE_H
-#define LSTMQ_TEST_PAIRS_FILE_H
+/* pairs_file.h - files of pairs in a scratch folder (scratch.h), for tests that read them. */
+#ifndef LSTMQ_TESTS_SUPPORT_PAIRS_FILE_H
+#define LSTMQ_TESTS_SUPPORT_PAIRS_FILE_H
 
 #include "proto/text/pairs.h"
+#include "tests/support/scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,107 +14,23 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-#include <zlib.h>
 
-static char pairs_file_folder[] = "/tmp/lstmq-pairs-XXXXXX";
-static char pairs_file_path[3][64];
+extern char pairs_file_path[3][64]; /* of a TSV, of a file of sources, of a file of targets */
 
-static inline int make_folder(void **state)
-{
-    (void)state;
-    if (mkdtemp(pairs_file_folder) == NULL)
-        return -1;
-    for (int i = 0; i < 3; i++)
-        snprintf(pairs_file_path[i], sizeof pairs_file_path[i], "%s/%s", pairs_file_folder,
-                 (const char *[]){"pairs.tsv", "text.src", "text.tgt"}[i]);
-    return 0;
-}
-
-static inline int remove_files(void **state)
-{
-    (void)state;
-    for (int i = 0; i < 3; i++)
-        unlink(pairs_file_path[i]);
-    return 0;
-}
-
-static inline int remove_folder(void **state)
-{
-    (void)state;
-    return rmdir(pairs_file_folder);
-}
-
-static inline void write_file(const char *path, const void *bytes, size_t size)
-{
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
-}
-
-static inline void write_text(const char *path, const char *text)
-{
-    write_file(path, text, strlen(text));
-}
+/* A test's setup; scratch_remove is its teardown. */
+int pairs_file_make(void **state);
 
 /* A gzip file in memory; the caller frees it. */
-static inline unsigned char *gzip(const char *text, size_t size, size_t *packed_size)
-{
-    z_stream stream = {0};
-    assert_int_equal(deflateInit2(&stream, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
-    size_t bound = deflateBound(&stream, size);
-    unsigned char *packed = malloc(bound);
-    assert_non_null(packed);
-    stream.next_in = (unsigned char *)(uintptr_t)text;
-    stream.avail_in = (uInt)size;
-    stream.next_out = packed;
-    stream.avail_out = (uInt)bound;
-    assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
-    *packed_size = bound - stream.avail_out;
-    deflateEnd(&stream);
-    return packed;
-}
+unsigned char *gzip(const char *text, size_t size, size_t *packed_size);
 
-static inline struct pairs_source tsv_source(enum on_bad_line on_bad_line)
-{
-    return (struct pairs_source){.pairs = pairs_file_path[0],
-                                 .src = "",
-                                 .tgt = "",
-                                 .rule = NORMALISE_NOTEBOOK,
-                                 .on_bad_line = on_bad_line,
-                                 .max_tokens = SIZE_MAX};
-}
+/* The TSV, or the two files, to be read by the notebook's rule. */
+struct pairs_source tsv_source(enum on_bad_line on_bad_line);
+struct pairs_source parallel_source(enum on_bad_line on_bad_line);
 
-static inline struct pairs_source parallel_source(enum on_bad_line on_bad_line)
-{
-    struct pairs_source source = tsv_source(on_bad_line);
-    source.pairs = "";
-    source.src = pairs_file_path[1];
-    source.tgt = pairs_file_path[2];
-    return source;
-}
-
-static inline void check_pair(const struct pairs *pairs, size_t index, const char *src, const char *tgt)
-{
-    assert_true(index < pairs->count);
-    const struct pair *pair = &pairs->items[index];
-    assert_string_equal(pairs->text.data + pair->src, src);
-    assert_string_equal(pairs->text.data + pair->tgt, tgt);
-    assert_int_equal(pair->src_size, strlen(src));
-    assert_int_equal(pair->tgt_size, strlen(tgt));
-}
+void check_pair(const struct pairs *pairs, size_t index, const char *src, const char *tgt);
 
 /* Read and expect a failure whose text holds `what`. */
-static inline void check_failure(const struct pairs_source *source, enum err_code code, const char *what)
-{
-    struct pairs pairs = {0};
-    struct err err = {0};
-    assert_false(pairs_read(&pairs, source, &err));
-    if (strstr(err.text, what) == NULL)
-        fail_msg("\"%s\" does not say \"%s\"", err.text, what);
-    assert_int_equal(err.code, code);
-    pairs_free(&pairs);
-}
+void check_failure(const struct pairs_source *source, enum err_code code, const char *what);
 
 #define BYTES(literal) (literal), sizeof(literal) - 1
 

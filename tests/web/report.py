@@ -1,19 +1,18 @@
 #!/usr/bin/env python3
-"""report.py - report.html in a real browser: it fits, it draws, it asks nobody for anything, and no text breaks it.
+"""report.py - report.html in a real browser: it fits, it draws, it loads nothing from outside, and no text breaks it.
 
-Needs Chromium; exits 77 (skipped) without. LSTMQ_REPORT_SAMPLE is the helper that writes reports of made-up runs.
-`report.py --screenshots FOLDER` also saves a picture of each page.
-"""
+Needs Chromium; exits 77 (skipped) without. LSTMQ_REPORT_SAMPLE is the helper that writes reports of invented runs.
+`report.py --screenshots FOLDER` also saves a picture of each page."""
 import os
 import subprocess
 import sys
 import tempfile
 
-import chromium
+from support import chromium
 
 WIDTHS = (360, 768, 1280)
 
-# Of each canvas: its name, and how many of its pixels something was drawn on.
+# The name of each canvas, and the number of its drawn pixels.
 DRAWN = """[...document.querySelectorAll("canvas")].map(canvas => {
     const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
     let drawn = 0;
@@ -22,7 +21,7 @@ DRAWN = """[...document.querySelectorAll("canvas")].map(canvas => {
     return [canvas.id, drawn];
 })"""
 
-# Elements that stick out of the window to the right, those inside a box that scrolls by itself left out.
+# Elements that reach beyond the right edge of the window, without those in a scrolling box.
 OUTSIDE = """[...document.querySelectorAll("body *")].filter(element =>
     element.getBoundingClientRect().right > innerWidth + 0.5 && !element.closest(".scroll")).map(element =>
     element.tagName + "." + element.className)"""
@@ -72,7 +71,7 @@ def check_page(browser, kind, path, width, dark):
     check(f"{name} text can be read", browser.value(CONTRAST) >= 4.5, browser.value(CONTRAST))
 
 
-# Pairs of charts, tiles and panels that lie over each other, and canvases larger than their boxes.
+# Pairs of charts, tiles and panels that overlap, and canvases larger than their boxes.
 OVERLAPS = """(() => {
     const boxes = [...document.querySelectorAll("figure, .scores, main > .panel, p.about")]
         .map(element => element.getBoundingClientRect())
@@ -112,7 +111,7 @@ def check_printed(browser, path, pictures):
 
 
 def check_plain(browser, path):
-    """Without JavaScript the table of epochs is open, and no empty box stands where a curve would be."""
+    """Without JavaScript the table of epochs is open, and there is no empty box in place of a curve."""
     browser.call("Emulation.setScriptExecutionDisabled", {"value": True})
     browser.call("Page.navigate", {"url": "about:blank"})
     browser.open("file://" + path, 1280, script=False)
@@ -133,7 +132,7 @@ def check_plain(browser, path):
 
 
 def check_texts(browser, path):
-    """The page's texts are the run's texts, markup and all."""
+    """The page shows the texts of the run, markup included."""
     browser.open("file://" + path, 1280)
     cells = browser.value("[...document.querySelectorAll('.samples td')].map(cell => cell.textContent)")
     check("samples: seven rows of three", len(cells) == 21, len(cells))

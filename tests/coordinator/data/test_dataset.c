@@ -1,7 +1,7 @@
 /* test_dataset.c - from files of pairs to rows of ids: splits, markers, counts, and what is refused. */
 #include "coordinator/data/dataset.h"
 
-#include "proto/store/file.h"
+#include "tests/support/scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,29 +12,17 @@
 
 #include <cmocka.h>
 
-static char dataset_folder[] = "/tmp/lstmq-dataset-XXXXXX";
-static char dataset_pairs[64], dataset_valid[64];
-
 static int make_files(void **state)
 {
-    (void)state;
-    if (mkdtemp(dataset_folder) == NULL)
+    if (scratch_make(state) != 0)
         return -1;
-    snprintf(dataset_pairs, sizeof dataset_pairs, "%s/pairs.tsv", dataset_folder);
-    snprintf(dataset_valid, sizeof dataset_valid, "%s/valid.tsv", dataset_folder);
-    FILE *pairs = fopen(dataset_pairs, "w"), *valid = fopen(dataset_valid, "w");
-    if (pairs == NULL || valid == NULL)
+    FILE *pairs = fopen(scratch_path("pairs.tsv"), "w");
+    if (pairs == NULL)
         return -1;
     for (int i = 0; i < 40; i++) /* each source twice */
         fprintf(pairs, "the s%d\tle t%d ici\n", i / 2, i);
-    fprintf(valid, "the new\tle neuf\nthe s1\tle t1 ici\n");
-    return fclose(pairs) == 0 && fclose(valid) == 0 ? 0 : -1;
-}
-
-static int remove_files(void **state)
-{
-    (void)state;
-    return folder_remove(dataset_folder, NULL) ? 0 : -1;
+    scratch_write_text(scratch_path("valid.tsv"), "the new\tle neuf\nthe s1\tle t1 ici\n");
+    return fclose(pairs);
 }
 
 static struct config options(void)
@@ -43,7 +31,7 @@ static struct config options(void)
     config_defaults(&config);
     config.data_valid_fraction = 0.1;
     config.data_normalise = NORMALISE_NONE; /* digits count */
-    snprintf(config.data_pairs, sizeof config.data_pairs, "%s", dataset_pairs);
+    snprintf(config.data_pairs, sizeof config.data_pairs, "%s", scratch_path("pairs.tsv"));
     return config;
 }
 
@@ -122,7 +110,7 @@ static void words_of_the_validation_part_are_unknown_unless_counted(void **state
     dataset_free(&all);
 }
 
-static void a_target_begins_with_sos_only_where_asked(void **state)
+static void a_target_begins_with_sos_only_if_requested(void **state)
 {
     struct config config = options();
     struct dataset dataset;
@@ -143,12 +131,12 @@ static void a_target_begins_with_sos_only_where_asked(void **state)
     dataset_free(&dataset);
 }
 
-static void a_validation_set_of_its_own_leaves_the_training_pairs_alone(void **state)
+static void a_separate_validation_set_takes_no_training_pairs(void **state)
 {
     struct config config = options();
     struct dataset dataset;
     (void)state;
-    snprintf(config.data_valid_pairs, sizeof config.data_valid_pairs, "%s", dataset_valid);
+    snprintf(config.data_valid_pairs, sizeof config.data_valid_pairs, "%s", scratch_path("valid.tsv"));
     assert_true(read_pairs(&dataset, &config, NULL));
     assert_int_equal(dataset.train, 40);
     assert_int_equal(dataset.valid, 2);
@@ -217,11 +205,11 @@ int main(void)
         cmocka_unit_test(pairs_come_in_cpythons_order_and_the_tail_is_held_out),
         cmocka_unit_test(no_held_out_source_is_trained_on),
         cmocka_unit_test(words_of_the_validation_part_are_unknown_unless_counted),
-        cmocka_unit_test(a_target_begins_with_sos_only_where_asked),
-        cmocka_unit_test(a_validation_set_of_its_own_leaves_the_training_pairs_alone),
+        cmocka_unit_test(a_target_begins_with_sos_only_if_requested),
+        cmocka_unit_test(a_separate_validation_set_takes_no_training_pairs),
         cmocka_unit_test(the_fingerprint_follows_what_is_trained_on),
         cmocka_unit_test(what_contradicts_itself_is_refused_by_name),
         cmocka_unit_test(an_empty_result_names_the_option_that_emptied_it),
     };
-    return cmocka_run_group_tests(tests, make_files, remove_files);
+    return cmocka_run_group_tests(tests, make_files, scratch_remove);
 }

@@ -65,7 +65,7 @@ static void shards_cover_a_batch_once_and_differ_by_at_most_one_row(void **state
         }
 }
 
-static void shares_cover_the_shards_once_and_none_is_above_the_ceiling(void **state)
+static void shares_cover_each_shard_once_and_are_at_most_the_ceiling(void **state)
 {
     (void)state;
     for (uint32_t shards = 1; shards < 20; shards++)
@@ -87,7 +87,7 @@ int main(void)
         cmocka_unit_test(an_epoch_is_cpythons_shuffle),
         cmocka_unit_test(a_step_is_the_same_wherever_one_comes_from),
         cmocka_unit_test(shards_cover_a_batch_once_and_differ_by_at_most_one_row),
-        cmocka_unit_test(shares_cover_the_shards_once_and_none_is_above_the_ceiling),
+        cmocka_unit_test(shares_cover_each_shard_once_and_are_at_most_the_ceiling),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

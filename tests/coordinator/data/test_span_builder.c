@@ -1,7 +1,7 @@
 /* What a span says of a step, against what a worker makes of the step's rows. */
 #include "coordinator/data/span_builder.h"
 
-#include "proto/store/file.h"
+#include "tests/support/scratch.h"
 #include "worker/model/batch.h"
 
 #include <setjmp.h>
@@ -23,18 +23,14 @@ struct bench {
     struct backend *backend;
 };
 
-static char span_builder_folder[] = "/tmp/lstmq-span-XXXXXX";
-
 static int test_span_builder_open(void **state)
 {
     static struct bench bench;
     struct mt19937 stream;
-    char pairs[64];
-    *state = &bench;
-    if (mkdtemp(span_builder_folder) == NULL)
+    if (scratch_make(state) != 0)
         return -1;
-    snprintf(pairs, sizeof pairs, "%s/pairs.tsv", span_builder_folder);
-    FILE *file = fopen(pairs, "w");
+    *state = &bench;
+    FILE *file = fopen(scratch_path("pairs.tsv"), "w");
     if (file == NULL)
         return -1;
     for (int i = 0; i < PAIRS; i++)
@@ -44,7 +40,7 @@ static int test_span_builder_open(void **state)
         return -1;
     config_defaults(&bench.config);
     bench.config.data_normalise = NORMALISE_NONE; /* digits count */
-    snprintf(bench.config.data_pairs, sizeof bench.config.data_pairs, "%s", pairs);
+    snprintf(bench.config.data_pairs, sizeof bench.config.data_pairs, "%s", scratch_path("pairs.tsv"));
     mt19937_seed(&stream, 42);
     bench.backend = backend_open("cpu", 1, PRECISION_FP32, NULL);
     return bench.backend != NULL && dataset_read(&bench.dataset, &bench.config, &stream, NULL) &&
@@ -61,7 +57,7 @@ static int test_span_builder_close(void **state)
     plan_close(&bench->plan);
     dataset_free(&bench->dataset);
     backend_close(&bench->backend);
-    return folder_remove(span_builder_folder, NULL) ? 0 : -1;
+    return scratch_remove(state);
 }
 
 static void span_builder_build(struct bench *bench, uint64_t step, uint32_t steps, uint32_t rank, uint32_t size,
@@ -126,7 +122,7 @@ static void what_any_shard_looks_up_is_named_and_nothing_else(void **state)
         span_builder_check_step(bench, step, 1 + (uint32_t)(step % 4));
 }
 
-static void all_ranks_are_told_the_same_of_a_step_however_late_they_ask(void **state)
+static void a_late_rank_gets_the_same_answer_about_a_step(void **state)
 {
     struct bench *bench = *state;
     struct span span;
@@ -148,7 +144,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_any_shard_looks_up_is_named_and_nothing_else),
-        cmocka_unit_test(all_ranks_are_told_the_same_of_a_step_however_late_they_ask),
+        cmocka_unit_test(a_late_rank_gets_the_same_answer_about_a_step),
     };
     return cmocka_run_group_tests_name("span_builder", tests, test_span_builder_open, test_span_builder_close);
 }

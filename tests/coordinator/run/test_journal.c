@@ -3,6 +3,7 @@
 
 #include "proto/base/log.h"
 #include "proto/store/file.h"
+#include "tests/support/scratch.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -28,29 +29,10 @@ struct life {
 
 static const struct journal_origin test_journal_origin = {.options = 0x0123456789abcdef, .pairs = 0xfedcba9876543210};
 
-static char journal_folder[] = "/tmp/lstmq-journal-XXXXXX";
-static char journal_path[64];
-
-static int journal_make(void **state)
-{
-    (void)state;
-    log_open("test", LOG_OFF);
-    if (mkdtemp(journal_folder) == NULL)
-        return -1;
-    snprintf(journal_path, sizeof journal_path, "%s/journal", journal_folder);
-    return 0;
-}
-
-static int journal_remove_all(void **state)
-{
-    (void)state;
-    return folder_remove(journal_folder, NULL) ? 0 : -1;
-}
-
 static int test_journal_remove(void **state)
 {
     (void)state;
-    unlink(journal_path);
+    unlink(scratch_path("journal"));
     return 0;
 }
 
@@ -58,7 +40,7 @@ static void journal_begin(struct life *life, bool resume, uint64_t first)
 {
     *life = (struct life){.journal = {.file = -1}};
     ledger_begin(&life->ledger, first);
-    assert_true(journal_open(&life->journal, journal_folder, resume, &test_journal_origin, &life->ledger, NULL));
+    assert_true(journal_open(&life->journal, scratch_folder, resume, &test_journal_origin, &life->ledger, NULL));
 }
 
 static void journal_end(struct life *life)
@@ -103,7 +85,7 @@ static void journal_holds(const struct life *life, uint64_t first, uint64_t end)
 static off_t journal_size(void)
 {
     struct stat found;
-    assert_int_equal(stat(journal_path, &found), 0);
+    assert_int_equal(stat(scratch_path("journal"), &found), 0);
     return found.st_size;
 }
 
@@ -124,7 +106,7 @@ static uint64_t journal_live(void)
 
 static void journal_write(const void *bytes, size_t size)
 {
-    FILE *file = fopen(journal_path, "wb");
+    FILE *file = fopen(scratch_path("journal"), "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(bytes, 1, size, file), size);
     assert_int_equal(fclose(file), 0);
@@ -132,7 +114,7 @@ static void journal_write(const void *bytes, size_t size)
 
 static void journal_flip(long at)
 {
-    FILE *file = fopen(journal_path, "r+b");
+    FILE *file = fopen(scratch_path("journal"), "r+b");
     assert_non_null(file);
     assert_int_equal(fseek(file, at, SEEK_SET), 0);
     int byte = fgetc(file);
@@ -220,7 +202,7 @@ static void a_tail_that_is_not_whole_is_left_out(void **state)
     for (off_t cut = 1; cut < RECORD; cut += 23) {
         test_journal_remove(NULL);
         run = journal_live();
-        assert_int_equal(truncate(journal_path, journal_size() - cut), 0);
+        assert_int_equal(truncate(scratch_path("journal"), journal_size() - cut), 0);
         journal_begin(&life, true, FIRST);
         assert_int_equal(life.journal.run, run);
         journal_holds(&life, FIRST, FIRST + 3);
@@ -252,7 +234,7 @@ static void a_flipped_bit_ends_what_is_believed(void **state)
     }
 }
 
-static void what_is_no_journal_is_replaced(void **state)
+static void a_file_that_is_not_a_journal_is_replaced(void **state)
 {
     static char junk[5 * RECORD];
     (void)state;
@@ -274,7 +256,7 @@ static void a_journal_of_another_format_is_replaced(void **state)
     struct buffer read = {0};
     (void)state;
     uint64_t run = journal_live();
-    assert_true(file_read(journal_path, sizeof bytes, &read, NULL));
+    assert_true(file_read(scratch_path("journal"), sizeof bytes, &read, NULL));
     assert_int_equal(read.data[16], 2);
     memcpy(bytes, read.data, sizeof bytes);
     buffer_free(&read);
@@ -287,19 +269,19 @@ static void a_journal_of_another_format_is_replaced(void **state)
     }
 }
 
-static void what_the_run_was_begun_with_is_told(void **state)
+static void the_journal_holds_the_origin_of_its_run(void **state)
 {
     struct journal_origin found = {0};
     (void)state;
-    assert_false(journal_origin(journal_folder, &found));
+    assert_false(journal_origin(scratch_folder, &found));
     journal_live();
-    assert_true(journal_origin(journal_folder, &found));
+    assert_true(journal_origin(scratch_folder, &found));
     assert_memory_equal(&found, &test_journal_origin, sizeof found);
     journal_flip(24);
-    assert_false(journal_origin(journal_folder, &found));
+    assert_false(journal_origin(scratch_folder, &found));
     journal_flip(24);
-    assert_int_equal(truncate(journal_path, HEAD * RECORD - 1), 0);
-    assert_false(journal_origin(journal_folder, &found));
+    assert_int_equal(truncate(scratch_path("journal"), HEAD * RECORD - 1), 0);
+    assert_false(journal_origin(scratch_folder, &found));
 }
 
 /* Its workers hold another run's state, however it came that its journal lies here. */
@@ -313,13 +295,13 @@ static void a_journal_of_a_run_that_was_begun_otherwise_is_replaced(void **state
         struct journal_origin found;
         uint64_t run = journal_live();
         ledger_begin(&life.ledger, FIRST);
-        assert_true(journal_open(&life.journal, journal_folder, true, &others[i], &life.ledger, NULL));
+        assert_true(journal_open(&life.journal, scratch_folder, true, &others[i], &life.ledger, NULL));
         assert_false(life.journal.resumed);
         assert_int_not_equal(life.journal.run, run);
         assert_int_equal(life.journal.generation + life.journal.workers, 0);
         journal_holds(&life, FIRST, FIRST);
         journal_end(&life);
-        assert_true(journal_origin(journal_folder, &found));
+        assert_true(journal_origin(scratch_folder, &found));
         assert_memory_equal(&found, &others[i], sizeof found);
     }
 }
@@ -370,7 +352,7 @@ static void numbers_never_fall(void **state)
 }
 
 /* As those of a peer that says HELLO again and again. */
-static void numbers_that_change_without_end_take_no_more_room(void **state)
+static void changing_worker_numbers_take_no_more_space(void **state)
 {
     struct life life;
     (void)state;
@@ -438,15 +420,15 @@ static void a_file_that_cannot_be_replaced_goes_on(void **state)
     journal_end(&life);
 }
 
-static void a_run_that_ended_leaves_none(void **state)
+static void a_run_that_ended_leaves_no_journal(void **state)
 {
     struct life life;
     (void)state;
-    assert_false(journal_is_there(journal_folder));
+    assert_false(journal_is_there(scratch_folder));
     journal_begin(&life, false, FIRST);
-    assert_true(journal_is_there(journal_folder));
+    assert_true(journal_is_there(scratch_folder));
     journal_remove(&life.journal);
-    assert_false(journal_is_there(journal_folder));
+    assert_false(journal_is_there(scratch_folder));
     journal_end(&life);
 }
 
@@ -460,16 +442,17 @@ int main(void)
         RUN(without_resume_another_run_begins),
         RUN(a_tail_that_is_not_whole_is_left_out),
         RUN(a_flipped_bit_ends_what_is_believed),
-        RUN(what_is_no_journal_is_replaced),
+        RUN(a_file_that_is_not_a_journal_is_replaced),
         RUN(a_journal_of_another_format_is_replaced),
-        RUN(what_the_run_was_begun_with_is_told),
+        RUN(the_journal_holds_the_origin_of_its_run),
         RUN(a_journal_of_a_run_that_was_begun_otherwise_is_replaced),
         RUN(a_new_file_with_what_counts_takes_the_place_of_the_old),
         RUN(numbers_never_fall),
-        RUN(numbers_that_change_without_end_take_no_more_room),
+        RUN(changing_worker_numbers_take_no_more_space),
         RUN(what_a_full_disk_cut_short_is_written_over),
         RUN(a_file_that_cannot_be_replaced_goes_on),
-        RUN(a_run_that_ended_leaves_none),
+        RUN(a_run_that_ended_leaves_no_journal),
     };
-    return cmocka_run_group_tests_name("journal", tests, journal_make, journal_remove_all);
+    log_open("test", LOG_OFF);
+    return cmocka_run_group_tests_name("journal", tests, scratch_make, scratch_remove);
 }

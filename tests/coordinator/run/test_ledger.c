@@ -57,7 +57,7 @@ static void results_lie_in_the_order_of_their_steps(void **state)
     ledger_holds(ledger, FIRST, FIRST + 3 + MANY);
 }
 
-static void what_is_said_again_counts_once(void **state)
+static void a_repeated_report_counts_once(void **state)
 {
     struct ledger *ledger = *state;
     assert_true(test_ledger_put(ledger, FIRST, 4, NULL));
@@ -66,7 +66,7 @@ static void what_is_said_again_counts_once(void **state)
     ledger_holds(ledger, FIRST, FIRST + 6);
 }
 
-static void results_that_leave_a_gap_are_passed_over(void **state)
+static void results_after_a_gap_are_ignored(void **state)
 {
     struct ledger *ledger = *state;
     assert_true(test_ledger_put(ledger, FIRST + 1, 2, NULL));
@@ -76,7 +76,7 @@ static void results_that_leave_a_gap_are_passed_over(void **state)
     ledger_holds(ledger, FIRST, FIRST + 2);
 }
 
-static void results_of_before_the_ledger_are_passed_over(void **state)
+static void results_before_the_ledger_are_ignored(void **state)
 {
     struct ledger *ledger = *state;
     struct step_result other = {.loss_sum = -1};
@@ -85,7 +85,7 @@ static void results_of_before_the_ledger_are_passed_over(void **state)
     ledger_holds(ledger, FIRST, FIRST + 2);
 }
 
-static void who_says_something_else_is_found_out_and_the_first_is_believed(void **state)
+static void other_results_of_a_step_are_found_and_the_first_kept(void **state)
 {
     struct ledger *ledger = *state;
     struct err err = {0};
@@ -113,7 +113,7 @@ static void after_a_cut_a_step_may_come_out_differently(void **state)
     ledger_holds(ledger, FIRST, FIRST);
 }
 
-static void a_ledger_that_begins_anew_has_forgotten(void **state)
+static void a_ledger_that_begins_again_is_empty(void **state)
 {
     struct ledger *ledger = *state;
     assert_true(test_ledger_put(ledger, FIRST, 5, NULL));
@@ -128,12 +128,12 @@ int main(void)
 #define RUN(name) cmocka_unit_test_setup_teardown(name, ledger_open, ledger_close)
     const struct CMUnitTest tests[] = {
         RUN(results_lie_in_the_order_of_their_steps),
-        RUN(what_is_said_again_counts_once),
-        RUN(results_that_leave_a_gap_are_passed_over),
-        RUN(results_of_before_the_ledger_are_passed_over),
-        RUN(who_says_something_else_is_found_out_and_the_first_is_believed),
+        RUN(a_repeated_report_counts_once),
+        RUN(results_after_a_gap_are_ignored),
+        RUN(results_before_the_ledger_are_ignored),
+        RUN(other_results_of_a_step_are_found_and_the_first_kept),
         RUN(after_a_cut_a_step_may_come_out_differently),
-        RUN(a_ledger_that_begins_anew_has_forgotten),
+        RUN(a_ledger_that_begins_again_is_empty),
     };
     return cmocka_run_group_tests_name("ledger", tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include "coordinator/run/metrics.h"
 #include "coordinator/run/report.h"
 #include "proto/store/file.h"
+#include "tests/support/scratch.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -13,22 +14,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-/* A folder of its own for each test. */
-static int folder_setup(void **state)
-{
-    char path[] = "/tmp/lstmq-report-XXXXXX";
-    *state = mkdtemp(path) ? strdup(path) : NULL;
-    return *state ? 0 : -1;
-}
-
-static int folder_teardown(void **state)
-{
-    struct err err = {0};
-    bool good = folder_remove(*state, &err);
-    free(*state);
-    return good ? 0 : -1;
-}
 
 static void write_metrics(const char *run, const char *text)
 {
@@ -205,7 +190,7 @@ static void settings_that_differ_from_the_defaults_come_first(void **state)
     buffer_free(&page);
 }
 
-static void overfitting_and_underfitting_are_said(void **state)
+static void the_page_names_overfitting_and_underfitting(void **state)
 {
     write_metrics(*state, "{\"epoch\": 1, \"train_loss\": 4, \"val_tf_loss\": 4}\n"
                           "{\"epoch\": 2, \"train_loss\": 3, \"val_tf_loss\": 3}\n"
@@ -245,7 +230,7 @@ static void a_rise_of_both_losses_is_no_overfitting(void **state)
     assert_fit(*state, (const double[]){4, 4, 3, 3, 2, 3.03}, "No overfitting: ");
 }
 
-static void the_page_asks_for_nothing(void **state)
+static void the_page_loads_nothing_from_outside(void **state)
 {
     write_metrics(*state, "{\"epoch\": 1, \"val_loss\": 3.5}\n");
     struct buffer page = page_of(*state, (struct report_facts){0});
@@ -274,7 +259,7 @@ int main(void)
         cmocka_unit_test(text_comes_out_as_text),
         cmocka_unit_test(bytes_that_are_no_characters_are_replaced),
         cmocka_unit_test(json_cannot_end_its_script),
-#define ON_FOLDER(test) cmocka_unit_test_setup_teardown(test, folder_setup, folder_teardown)
+#define ON_FOLDER(test) cmocka_unit_test_setup_teardown(test, scratch_make, scratch_remove)
         ON_FOLDER(a_missing_metrics_file_is_a_run_without_epochs),
         ON_FOLDER(an_empty_metrics_file_is_a_run_without_epochs),
         ON_FOLDER(lines_that_do_not_parse_are_left_out),
@@ -282,9 +267,9 @@ int main(void)
         ON_FOLDER(an_older_metrics_file_has_a_normalised_bleu_only),
         ON_FOLDER(hostile_texts_do_not_reach_the_page_as_markup),
         ON_FOLDER(settings_that_differ_from_the_defaults_come_first),
-        ON_FOLDER(overfitting_and_underfitting_are_said),
+        ON_FOLDER(the_page_names_overfitting_and_underfitting),
         ON_FOLDER(a_rise_of_both_losses_is_no_overfitting),
-        ON_FOLDER(the_page_asks_for_nothing),
+        ON_FOLDER(the_page_loads_nothing_from_outside),
         ON_FOLDER(a_folder_that_is_not_there_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

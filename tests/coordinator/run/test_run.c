@@ -4,6 +4,7 @@
 #include "coordinator/run/metrics.h"
 #include "proto/base/log.h"
 #include "proto/store/file.h"
+#include "tests/support/scratch.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -19,26 +20,11 @@
 
 #include <cmocka.h>
 
-static char run_folder[] = "/tmp/lstmq-run-XXXXXX";
-
-static int make_folder(void **state)
-{
-    (void)state;
-    log_open("test", LOG_OFF);
-    return mkdtemp(run_folder) == NULL ? -1 : 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    return folder_remove(run_folder, NULL) ? 0 : -1;
-}
-
 static struct config options(void)
 {
     struct config config;
     config_defaults(&config);
-    snprintf(config.run_dir, sizeof config.run_dir, "%s/deep/run", run_folder);
+    snprintf(config.run_dir, sizeof config.run_dir, "%s/deep/run", scratch_folder);
     return config;
 }
 
@@ -132,7 +118,7 @@ static void overwriting_removes_a_run_and_nothing_else(void **state)
     run_close(&run);
 }
 
-static void a_second_training_is_told_who_holds_the_folder(void **state)
+static void a_second_training_names_the_process_that_holds_the_folder(void **state)
 {
     struct config config = options();
     struct run run, second;
@@ -228,7 +214,7 @@ static void a_record_that_cannot_be_written_is_kept_for_later(void **state)
 }
 
 /* A folder in its place cannot be read, appended to or replaced. */
-static void a_record_that_could_not_be_written_and_counts_no_more_is_not_written_later(void **state)
+static void a_withdrawn_record_is_not_written_later(void **state)
 {
     struct config config = options();
     struct run run;
@@ -265,7 +251,7 @@ static void assert_steps(const struct run *run, int end)
 }
 
 /* No file may grow beyond some lines: what is cut back further, and further again, is written in the end as it should be. */
-static void records_that_a_full_disk_keeps_from_being_cut_are_cut_later(void **state)
+static void a_full_disk_delays_the_cut_of_records(void **state)
 {
     struct config config = options();
     struct run run;
@@ -328,7 +314,7 @@ static struct run begin(struct config *config)
     return run;
 }
 
-static void resuming_demands_the_same_figures_and_lets_the_rest_change(void **state)
+static void resume_keeps_options_that_shape_the_numbers(void **state)
 {
     struct config config;
     struct run run = begin(&config);
@@ -370,7 +356,7 @@ static void leave_journal(const struct run *run, const struct config *config, co
     ledger_free(&ledger);
 }
 
-static void so_it_does_before_the_first_checkpoint(void **state)
+static void resume_keeps_them_before_the_first_checkpoint_too(void **state)
 {
     struct config config;
     struct run run = begin(&config);
@@ -403,14 +389,15 @@ int main(void)
         cmocka_unit_test(a_folder_with_a_run_is_refused_with_both_ways_out),
         cmocka_unit_test(a_run_that_did_no_step_leaves_metrics_and_blocks_nothing),
         cmocka_unit_test(overwriting_removes_a_run_and_nothing_else),
-        cmocka_unit_test(a_second_training_is_told_who_holds_the_folder),
+        cmocka_unit_test(a_second_training_names_the_process_that_holds_the_folder),
         cmocka_unit_test(a_killed_training_leaves_no_lock),
         cmocka_unit_test(records_are_cut_back_to_where_a_checkpoint_stands),
         cmocka_unit_test(a_record_that_cannot_be_written_is_kept_for_later),
-        cmocka_unit_test(a_record_that_could_not_be_written_and_counts_no_more_is_not_written_later),
-        cmocka_unit_test(records_that_a_full_disk_keeps_from_being_cut_are_cut_later),
-        cmocka_unit_test(resuming_demands_the_same_figures_and_lets_the_rest_change),
-        cmocka_unit_test(so_it_does_before_the_first_checkpoint),
+        cmocka_unit_test(a_withdrawn_record_is_not_written_later),
+        cmocka_unit_test(a_full_disk_delays_the_cut_of_records),
+        cmocka_unit_test(resume_keeps_options_that_shape_the_numbers),
+        cmocka_unit_test(resume_keeps_them_before_the_first_checkpoint_too),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    log_open("test", LOG_OFF);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

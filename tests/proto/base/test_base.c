@@ -6,6 +6,7 @@
 #include "proto/base/random.h"
 #include "proto/base/typed.h"
 #include "proto/base/utf8.h"
+#include "tests/support/capture.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -362,90 +363,59 @@ static void the_name_that_was_meant_is_found(void **state)
     assert_null(base_meant(text));
 }
 
-/* stderr into a file while the log speaks. */
-struct capture {
-    char path[64];
-    int kept;
-};
-
-static void base_capture(struct capture *capture)
+/* All that was logged since capture_begin; the caller frees it. */
+static char *base_captured(void)
 {
-    strcpy(capture->path, "/tmp/lstmq-log-XXXXXX");
-    int file = mkstemp(capture->path);
-    assert_true(file >= 0);
-    fflush(stderr);
-    capture->kept = dup(STDERR_FILENO);
-    dup2(file, STDERR_FILENO);
-    close(file);
-}
-
-static void base_captured(struct capture *capture, struct buffer *text)
-{
-    dup2(capture->kept, STDERR_FILENO);
-    close(capture->kept);
-    FILE *file = fopen(capture->path, "rb");
-    assert_non_null(file);
-    char block[4096];
-    size_t got;
-    while ((got = fread(block, 1, sizeof block, file)) > 0)
-        buffer_append(text, block, got);
-    fclose(file);
-    unlink(capture->path);
     log_open("lstmq", LOG_INFO);
+    return capture_end();
 }
 
 static void a_log_line_has_time_level_role_and_pid(void **state)
 {
     (void)state;
-    struct capture capture;
-    struct buffer text = {0};
     char pattern[128];
     regex_t regex;
-    base_capture(&capture);
+    capture_begin();
     log_open("worker", LOG_WARN);
     log_event(LOG_INFO, "less", NULL, "not important enough");
     log_event(LOG_WARN, "worker_left", LOG_FIELDS(LOG_INT("worker", 3)), "worker %d left", 3);
-    base_captured(&capture, &text);
+    char *text = base_captured();
     snprintf(pattern, sizeof pattern,
              "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{3}Z warn worker[[]%ld[]] worker 3 left\n$",
              (long)getpid());
     assert_int_equal(regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB), 0);
-    assert_int_equal(regexec(&regex, text.data, 0, NULL, 0), 0);
+    assert_int_equal(regexec(&regex, text, 0, NULL, 0), 0);
     regfree(&regex);
-    buffer_free(&text);
+    free(text);
 }
 
 static void nothing_is_logged_when_off(void **state)
 {
     (void)state;
-    struct capture capture;
-    struct buffer text = {0};
-    base_capture(&capture);
+    capture_begin();
     log_open("worker", LOG_OFF);
     log_event(LOG_ERROR, "silence", NULL, "silence");
     log_event(LOG_OFF, "silence", NULL, "silence");
-    base_captured(&capture, &text);
-    assert_int_equal(text.size, 0);
-    buffer_free(&text);
+    char *text = base_captured();
+    assert_string_equal(text, "");
+    free(text);
 }
 
 static void a_long_line_is_cut_and_ends(void **state)
 {
     (void)state;
-    struct capture capture;
-    struct buffer text = {0};
     char longest[5000];
     memset(longest, 'x', sizeof longest - 1);
     longest[sizeof longest - 1] = '\0';
-    base_capture(&capture);
+    capture_begin();
     log_event(LOG_INFO, "long", NULL, "%s", longest);
     log_event(LOG_INFO, "next", NULL, "next");
-    base_captured(&capture, &text);
-    char *end = strchr(text.data, '\n');
+    char *text = base_captured();
+    char *end = strchr(text, '\n');
     assert_non_null(end);
-    assert_true(end - text.data < 2048);
+    assert_true(end - text < 2048);
     assert_non_null(strstr(end, "next\n"));
-    buffer_free(&text);
+    free(text);
 }
 
 static void base_count(void *context)
@@ -461,27 +431,25 @@ static void *base_log_many(void *unused)
     return NULL;
 }
 
-static void lines_of_many_threads_stay_whole_and_the_hook_runs_before_each(void **state)
+static void threads_log_whole_lines_with_the_hook_before_each(void **state)
 {
     (void)state;
-    struct capture capture;
-    struct buffer text = {0};
     pthread_t threads[4];
     int cleared = 0, lines = 0;
-    base_capture(&capture);
+    capture_begin();
     log_before(base_count, &cleared);
     for (int i = 0; i < 4; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, base_log_many, NULL), 0);
     for (int i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
     log_before(NULL, NULL);
-    base_captured(&capture, &text);
+    char *text = base_captured();
     static const char ending[] = "] abcdefghijklmnopqrstuvwxyz";
-    for (char *line = strtok(text.data, "\n"); line != NULL; line = strtok(NULL, "\n"), lines++)
+    for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n"), lines++)
         assert_string_equal(strchr(line, ']'), ending);
     assert_int_equal(lines, 1000);
     assert_int_equal(cleared, 1000);
-    buffer_free(&text);
+    free(text);
 }
 
 int main(void)
@@ -506,7 +474,7 @@ int main(void)
         cmocka_unit_test(a_log_line_has_time_level_role_and_pid),
         cmocka_unit_test(nothing_is_logged_when_off),
         cmocka_unit_test(a_long_line_is_cut_and_ends),
-        cmocka_unit_test(lines_of_many_threads_stay_whole_and_the_hook_runs_before_each),
+        cmocka_unit_test(threads_log_whole_lines_with_the_hook_before_each),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

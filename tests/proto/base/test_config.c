@@ -1,5 +1,7 @@
 /* test_config.c - options from the table, from text, from YAML and from recipes. */
 #include "proto/base/config.h"
+#include "tests/support/option_change.h"
+#include "tests/support/scratch.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -225,29 +227,8 @@ static void config_other(struct config *config)
     size_t count;
     const struct option_row *rows = config_options(&count);
     config_defaults(config);
-    for (size_t i = 0; i < count; i++) {
-        void *field = (char *)config + rows[i].offset;
-        switch (rows[i].type) {
-        case OPTION_TYPE_INT:
-            *(int64_t *)field = (int64_t)rows[i].most;
-            break;
-        case OPTION_TYPE_REAL:
-            *(double *)field = rows[i].least + (rows[i].most - rows[i].least) / 3.0;
-            break;
-        case OPTION_TYPE_BOOL:
-            *(bool *)field = !*(bool *)field;
-            break;
-        case OPTION_TYPE_TEXT:
-            snprintf(
-                field, CONFIG_TEXT,
-                "%zu \t\r\n\a'\"\\ # : - {}[]&*!|>%% \xc2\x85\xc2\xa0\xe2\x80\xa8\xef\xbb\xbf\xc3\xa9\xf0\x9f\x98\x80 ",
-                i);
-            break;
-        case OPTION_TYPE_CHOICE:
-            *(int *)field = *(int *)field == 0;
-            break;
-        }
-    }
+    for (size_t i = 0; i < count; i++)
+        option_change(config, &rows[i]);
 }
 
 static void a_dump_reads_back_to_the_same_bytes(void **state)
@@ -329,7 +310,7 @@ static void a_key_that_is_given_again_is_refused(void **state)
                    "file:5: train is given again (first on line 1)");
 }
 
-static void what_yaml_has_beside_scalars_and_mappings_is_refused(void **state)
+static void yaml_other_than_scalars_and_mappings_is_refused(void **state)
 {
     (void)state;
     static const char rest[] = " is not accepted here: options are \"section:\" and, below it, \"name: value\"";
@@ -350,7 +331,7 @@ static void what_yaml_has_beside_scalars_and_mappings_is_refused(void **state)
     }
 }
 
-static void what_is_not_yaml_is_refused_with_its_line(void **state)
+static void invalid_yaml_is_refused_with_its_line(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
@@ -371,7 +352,7 @@ static void what_is_not_yaml_is_refused_with_its_line(void **state)
     }
 }
 
-static void every_cut_and_every_flipped_bit_of_a_dump_is_borne(void **state)
+static void every_cut_or_flipped_bit_of_a_dump_is_handled(void **state)
 {
     (void)state;
     struct config config, other;
@@ -392,48 +373,25 @@ static void every_cut_and_every_flipped_bit_of_a_dump_is_borne(void **state)
     buffer_free(&yaml);
 }
 
-/* A folder of recipes of its own; the test's working directory is inside it. */
-struct place {
-    char folder[64];
-    char was[4096];
-};
+static char config_was[4096]; /* the working folder before */
 
-static void config_write(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
-}
-
+/* A folder of recipes, inside the working folder. */
 static int config_enter(void **state)
 {
-    static struct place place;
-    strcpy(place.folder, "/tmp/lstmq-config-XXXXXX");
-    if (getcwd(place.was, sizeof place.was) == NULL || mkdtemp(place.folder) == NULL || chdir(place.folder) != 0)
+    if (scratch_make(state) != 0 || getcwd(config_was, sizeof config_was) == NULL || chdir(scratch_folder) != 0)
         return -1;
     mkdir("recipes", 0700);
-    config_write("recipes/small.yaml", "train.batch: 5\n");
-    config_write("recipes/notebook.yaml", "train.batch: 6\n");
-    config_write("recipes/broken.yaml", "train:\n  bach: 6\n");
-    config_write("here.yaml", "train.batch: 7\n");
-    config_write("readme.txt", "not a recipe\n");
-    setenv("LSTMQ_RECIPES", "recipes", 1);
-    *state = &place;
-    return 0;
+    scratch_write_text("recipes/small.yaml", "train.batch: 5\n");
+    scratch_write_text("recipes/notebook.yaml", "train.batch: 6\n");
+    scratch_write_text("recipes/broken.yaml", "train:\n  bach: 6\n");
+    scratch_write_text("here.yaml", "train.batch: 7\n");
+    scratch_write_text("readme.txt", "not a recipe\n");
+    return setenv("LSTMQ_RECIPES", "recipes", 1);
 }
 
 static int config_leave(void **state)
 {
-    struct place *place = *state;
-    static const char *const files[] = {
-        "recipes/small.yaml", "recipes/notebook.yaml", "recipes/broken.yaml", "here.yaml", "readme.txt", "small",
-        "large.yaml"};
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
-        unlink(files[i]);
-    unsetenv("LSTMQ_RECIPES");
-    rmdir("recipes");
-    return chdir(place->was) != 0 || rmdir(place->folder) != 0;
+    return chdir(config_was) != 0 || scratch_remove(state) != 0;
 }
 
 static int64_t config_loaded_batch(const char *path)
@@ -446,7 +404,7 @@ static int64_t config_loaded_batch(const char *path)
     return config.train_batch;
 }
 
-static void a_file_wins_over_a_recipe_and_the_chosen_folder_over_the_others(void **state)
+static void a_file_wins_over_recipes_and_the_chosen_folder_over_others(void **state)
 {
     (void)state;
     assert_int_equal(config_loaded_batch("here.yaml"), 7);
@@ -454,7 +412,7 @@ static void a_file_wins_over_a_recipe_and_the_chosen_folder_over_the_others(void
     assert_int_equal(config_loaded_batch("small"), 5);
     assert_int_equal(config_loaded_batch("small.yaml"), 5);
     assert_int_equal(config_loaded_batch("notebook"), 6);
-    config_write("small", "train.batch: 8\n");
+    scratch_write_text("small", "train.batch: 8\n");
     assert_int_equal(config_loaded_batch("small"), 8);
 }
 
@@ -528,10 +486,10 @@ int main(void)
         cmocka_unit_test(a_file_that_says_nothing_changes_nothing),
         cmocka_unit_test(errors_in_yaml_name_the_line),
         cmocka_unit_test(a_key_that_is_given_again_is_refused),
-        cmocka_unit_test(what_yaml_has_beside_scalars_and_mappings_is_refused),
-        cmocka_unit_test(what_is_not_yaml_is_refused_with_its_line),
-        cmocka_unit_test(every_cut_and_every_flipped_bit_of_a_dump_is_borne),
-        cmocka_unit_test(a_file_wins_over_a_recipe_and_the_chosen_folder_over_the_others),
+        cmocka_unit_test(yaml_other_than_scalars_and_mappings_is_refused),
+        cmocka_unit_test(invalid_yaml_is_refused_with_its_line),
+        cmocka_unit_test(every_cut_or_flipped_bit_of_a_dump_is_handled),
+        cmocka_unit_test(a_file_wins_over_recipes_and_the_chosen_folder_over_others),
         cmocka_unit_test(the_recipes_of_the_sources_are_found_and_valid),
         cmocka_unit_test(a_missing_recipe_lists_those_there_are),
         cmocka_unit_test(a_file_that_cannot_be_used_is_named),

@@ -1,6 +1,7 @@
 /* test_log.c - events: the same call as a line of text, and as a JSON object that a parser reads. */
 #include "proto/base/buffer.h"
 #include "proto/base/log.h"
+#include "tests/support/capture.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -14,17 +15,10 @@
 
 #include <cmocka.h>
 
-static FILE *log_file;
-static int log_kept;
-
 /* stderr goes into a file from here to log_taken. */
 static void log_take(bool json)
 {
-    log_file = tmpfile();
-    assert_non_null(log_file);
-    fflush(stderr);
-    log_kept = dup(STDERR_FILENO);
-    dup2(fileno(log_file), STDERR_FILENO);
+    capture_begin();
     log_open("worker", LOG_INFO);
     log_use_json(json);
 }
@@ -32,18 +26,9 @@ static void log_take(bool json)
 /* What was logged; the caller frees it. */
 static char *log_taken(void)
 {
-    char *text = calloc(1, 1 << 20);
-    assert_non_null(text);
-    fflush(stderr);
-    dup2(log_kept, STDERR_FILENO);
-    close(log_kept);
     log_use_json(false);
     log_open("lstmq", LOG_INFO);
-    rewind(log_file);
-    size_t size = fread(text, 1, (1 << 20) - 1, log_file);
-    text[size] = '\0';
-    fclose(log_file);
-    return text;
+    return capture_end();
 }
 
 /* The one object that was logged. */

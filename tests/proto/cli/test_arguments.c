@@ -1,6 +1,7 @@
 /* test_arguments.c - options from a command line, and the pages of help that list them. */
 #include "proto/base/config.h"
 #include "proto/cli/help.h"
+#include "tests/support/scratch.h"
 
 #include <setjmp.h>
 #include <stdio.h>
@@ -12,33 +13,13 @@
 
 enum { ARGUMENTS_MOST = 16 };
 
-static char arguments_folder[64];
-
 /* A recipe to be found: seven, a batch of seven. */
 static int arguments_enter(void **state)
 {
-    (void)state;
-    char path[96];
-    strcpy(arguments_folder, "/tmp/lstmq-arguments-XXXXXX");
-    if (mkdtemp(arguments_folder) == NULL)
+    if (scratch_make(state) != 0)
         return -1;
-    snprintf(path, sizeof path, "%s/seven.yaml", arguments_folder);
-    FILE *file = fopen(path, "wb");
-    if (file == NULL)
-        return -1;
-    fputs("train.batch: 7\n", file);
-    fclose(file);
-    return setenv("LSTMQ_RECIPES", arguments_folder, 1);
-}
-
-static int arguments_leave(void **state)
-{
-    (void)state;
-    char path[96];
-    snprintf(path, sizeof path, "%s/seven.yaml", arguments_folder);
-    unlink(path);
-    unsetenv("LSTMQ_RECIPES");
-    return rmdir(arguments_folder);
+    scratch_write_text(scratch_path("seven.yaml"), "train.batch: 7\n");
+    return setenv("LSTMQ_RECIPES", scratch_folder, 1);
 }
 
 /* Arguments parted by "|": "train|--batch|3". The words that are left come back joined by "|". */
@@ -152,7 +133,7 @@ static void help_and_dump_are_reported(void **state)
     assert_int_equal(config.train_batch, 3);
 }
 
-static void what_is_wrong_on_a_command_line_is_named(void **state)
+static void a_mistake_on_a_command_line_is_named(void **state)
 {
     (void)state;
     arguments_train_refused("train|--bach|3", "--bach is not an option; did you mean --batch?");
@@ -236,10 +217,10 @@ int main(void)
         cmocka_unit_test(a_switch_needs_no_value),
         cmocka_unit_test(the_command_line_wins_over_the_file_wherever_it_stands),
         cmocka_unit_test(help_and_dump_are_reported),
-        cmocka_unit_test(what_is_wrong_on_a_command_line_is_named),
+        cmocka_unit_test(a_mistake_on_a_command_line_is_named),
         cmocka_unit_test(an_option_of_another_command_is_refused),
         cmocka_unit_test(a_page_of_help_is_as_wide_as_the_terminal),
         cmocka_unit_test(a_command_that_is_broken_is_still_one_command),
     };
-    return cmocka_run_group_tests(tests, arguments_enter, arguments_leave);
+    return cmocka_run_group_tests(tests, arguments_enter, scratch_remove);
 }

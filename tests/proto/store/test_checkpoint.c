@@ -401,7 +401,7 @@ static void links_lead_to_checkpoints(void **state)
                "best: names step-00000002, which does not exist");
 }
 
-static void a_renamed_checkpoint_is_still_one_but_not_of_another_step(void **state)
+static void a_renamed_checkpoint_opens_but_not_as_another_step(void **state)
 {
     struct err err = {0};
     char path[FILE_PATH], other[FILE_PATH];
@@ -460,7 +460,7 @@ static void a_sweep_keeps_what_a_link_written_otherwise_names(void **state)
     assert_false(test_checkpoint_is_there(*state, "step-00000002"));
 }
 
-static void a_replaced_checkpoint_without_successor_gets_its_name_back(void **state)
+static void a_replaced_checkpoint_without_successor_is_restored(void **state)
 {
     struct err err = {0};
     char path[FILE_PATH], replaced[FILE_PATH];
@@ -476,7 +476,7 @@ static void a_replaced_checkpoint_without_successor_gets_its_name_back(void **st
     assert_ok(test_checkpoint_open(path, &err), err);
 }
 
-static void a_writer_takes_no_other_names_and_leaves_nothing_when_abandoned(void **state)
+static void a_writer_takes_known_names_only_and_leaves_nothing(void **state)
 {
     struct err err = {0};
     char run[FILE_PATH];
@@ -517,7 +517,7 @@ static void equal_states_are_equal_files(void **state)
 }
 
 /* The checksum at a manifest's end belongs to whoever wrote it, so it says nothing about the rest. */
-static void a_manifest_of_another_form_is_refused_though_its_checksum_fits(void **state)
+static void a_manifest_of_another_form_is_refused_whatever_its_checksum(void **state)
 {
     static const char *const bodies[] = {
         "{\"format\": 1,\n \"files\": {},\n \"more\": 2,\n ",
@@ -544,7 +544,7 @@ static void a_manifest_of_another_form_is_refused_though_its_checksum_fits(void 
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 
 int main(void)
 {
@@ -553,7 +553,7 @@ int main(void)
         cmocka_unit_test(every_number_of_the_state_survives_to_the_bit),
         cmocka_unit_test(bleu_of_an_old_state_is_the_normalised_one),
         cmocka_unit_test(a_state_that_makes_no_sense_is_named),
-        cmocka_unit_test(a_manifest_of_another_form_is_refused_though_its_checksum_fits),
+        cmocka_unit_test(a_manifest_of_another_form_is_refused_whatever_its_checksum),
         TEST(each_flipped_byte_is_seen),
         TEST(each_truncation_and_each_missing_file_is_seen),
         TEST(a_whole_folder_of_wrong_files_is_refused),
@@ -562,11 +562,11 @@ int main(void)
         TEST(a_damaged_checkpoint_offers_the_next_older_one),
         TEST(a_step_done_again_replaces_the_old_one),
         TEST(links_lead_to_checkpoints),
-        TEST(a_renamed_checkpoint_is_still_one_but_not_of_another_step),
+        TEST(a_renamed_checkpoint_opens_but_not_as_another_step),
         TEST(a_sweep_keeps_the_newest_and_what_is_linked),
         TEST(a_sweep_keeps_what_a_link_written_otherwise_names),
-        TEST(a_replaced_checkpoint_without_successor_gets_its_name_back),
-        TEST(a_writer_takes_no_other_names_and_leaves_nothing_when_abandoned),
+        TEST(a_replaced_checkpoint_without_successor_is_restored),
+        TEST(a_writer_takes_known_names_only_and_leaves_nothing),
         TEST(equal_states_are_equal_files),
     };
     return cmocka_run_group_tests_name("checkpoint", tests, NULL, NULL);

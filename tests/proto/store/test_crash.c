@@ -160,7 +160,7 @@ static void crash_play(const char *folder, const struct scene *scene)
     print_message("killed at %d stops\n", n - 1);
 }
 
-static void a_killed_first_checkpoint_is_there_whole_or_not_at_all(void **state)
+static void a_killed_first_checkpoint_is_whole_or_absent(void **state)
 {
     crash_play(*state, &(struct scene){0, 0, 1, 'a'});
 }
@@ -170,7 +170,7 @@ static void a_killed_checkpoint_leaves_the_one_before(void **state)
     crash_play(*state, &(struct scene){1, 'a', 2, 'b'});
 }
 
-static void a_killed_checkpoint_of_the_same_step_leaves_one_of_the_two(void **state)
+static void a_killed_save_of_the_same_step_leaves_one_of_the_two(void **state)
 {
     crash_play(*state, &(struct scene){2, 'b', 2, 'c'});
 }
@@ -209,14 +209,14 @@ static void a_killed_settling_of_a_copy_loses_no_checkpoint(void **state)
         crash_play_copy(*state, without[i]);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_killed_first_checkpoint_is_there_whole_or_not_at_all),
+        TEST(a_killed_first_checkpoint_is_whole_or_absent),
         TEST(a_killed_checkpoint_leaves_the_one_before),
-        TEST(a_killed_checkpoint_of_the_same_step_leaves_one_of_the_two),
+        TEST(a_killed_save_of_the_same_step_leaves_one_of_the_two),
         TEST(a_killed_settling_of_a_copy_loses_no_checkpoint),
     };
     log_open("test", LOG_OFF);

@@ -238,20 +238,20 @@ static void fault_fail_each(const char *folder, enum fault fault, int error, boo
     print_message("%d calls failed the checkpoint\n", failures);
 }
 
-static void a_full_disk_fails_the_checkpoint_and_leaves_the_last_good_one(void **state)
+static void a_full_disk_fails_a_checkpoint_and_keeps_the_last_good(void **state)
 {
     fault_fail_each(*state, FAULT_FULL, ENOSPC, false);
     fault_fail_each(*state, FAULT_FULL, ENOSPC, true);
 }
 
-static void a_broken_disk_fails_the_checkpoint_and_leaves_the_last_good_one(void **state)
+static void a_broken_disk_fails_a_checkpoint_and_keeps_the_last_good(void **state)
 {
     fault_fail_each(*state, FAULT_ONCE, EIO, false);
     fault_fail_each(*state, FAULT_ONCE, EIO, true);
 }
 
 /* Where folders cannot change places, the old one has another name between two renames. */
-static void without_an_exchange_of_folders_a_kill_still_leaves_one_of_the_two(void **state)
+static void a_kill_without_renameat2_leaves_one_of_two_checkpoints(void **state)
 {
     char run[FILE_PATH];
     bool killed = true, seen_replaced = false;
@@ -285,7 +285,7 @@ static void without_an_exchange_of_folders_a_kill_still_leaves_one_of_the_two(vo
     assert_true(seen_replaced);
 }
 
-static void without_an_exchange_a_killed_settling_of_a_copy_loses_nothing(void **state)
+static void settling_a_copy_without_renameat2_survives_a_kill(void **state)
 {
     char run[FILE_PATH];
     bool killed = true;
@@ -314,7 +314,7 @@ static void without_an_exchange_a_killed_settling_of_a_copy_loses_nothing(void *
     }
 }
 
-static void a_broken_disk_fails_the_settling_of_a_copy_and_loses_nothing(void **state)
+static void settling_a_copy_on_a_broken_disk_fails_and_loses_nothing(void **state)
 {
     char run[FILE_PATH];
     bool hit = true;
@@ -425,16 +425,16 @@ static void a_real_full_disk_keeps_the_last_good_checkpoint(void **state)
     assert_ok(third, later);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_full_disk_fails_the_checkpoint_and_leaves_the_last_good_one),
-        TEST(a_broken_disk_fails_the_checkpoint_and_leaves_the_last_good_one),
-        TEST(without_an_exchange_of_folders_a_kill_still_leaves_one_of_the_two),
-        TEST(without_an_exchange_a_killed_settling_of_a_copy_loses_nothing),
-        TEST(a_broken_disk_fails_the_settling_of_a_copy_and_loses_nothing),
+        TEST(a_full_disk_fails_a_checkpoint_and_keeps_the_last_good),
+        TEST(a_broken_disk_fails_a_checkpoint_and_keeps_the_last_good),
+        TEST(a_kill_without_renameat2_leaves_one_of_two_checkpoints),
+        TEST(settling_a_copy_without_renameat2_survives_a_kill),
+        TEST(settling_a_copy_on_a_broken_disk_fails_and_loses_nothing),
         TEST(everything_is_durable_before_it_gets_its_name),
         TEST(half_a_line_is_taken_back),
         TEST(a_real_full_disk_keeps_the_last_good_checkpoint),

@@ -127,13 +127,13 @@ static void paths_know_their_folder(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_written_file_replaces_the_old_one, fixture_setup, fixture_teardown),
-        cmocka_unit_test_setup_teardown(a_file_that_cannot_be_written_is_named, fixture_setup, fixture_teardown),
-        cmocka_unit_test_setup_teardown(a_file_beyond_the_limit_is_refused, fixture_setup, fixture_teardown),
-        cmocka_unit_test_setup_teardown(lines_are_appended, fixture_setup, fixture_teardown),
-        cmocka_unit_test_setup_teardown(folders_are_made_and_removed_with_what_is_in_them, fixture_setup,
-                                        fixture_teardown),
-        cmocka_unit_test_setup_teardown(a_link_changes_its_target, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_written_file_replaces_the_old_one, scratch_make, scratch_remove),
+        cmocka_unit_test_setup_teardown(a_file_that_cannot_be_written_is_named, scratch_make, scratch_remove),
+        cmocka_unit_test_setup_teardown(a_file_beyond_the_limit_is_refused, scratch_make, scratch_remove),
+        cmocka_unit_test_setup_teardown(lines_are_appended, scratch_make, scratch_remove),
+        cmocka_unit_test_setup_teardown(folders_are_made_and_removed_with_what_is_in_them, scratch_make,
+                                        scratch_remove),
+        cmocka_unit_test_setup_teardown(a_link_changes_its_target, scratch_make, scratch_remove),
         cmocka_unit_test(paths_know_their_folder),
     };
     return cmocka_run_group_tests_name("file", tests, NULL, NULL);

@@ -1,23 +1,8 @@
 /* test_inspect.c - `lstmq inspect` as a user runs it. */
+#include "tests/support/capture.h"
 #include "tests/support/fixture.h"
 
 #include <jansson.h>
-#include <sys/wait.h>
-
-/* Run `lstmq inspect PATH OPTIONS`; what it prints on either stream into `out`, its exit status returned. */
-static int test_inspect_inspect(const char *path, const char *options, struct buffer *out)
-{
-    char command[3 * FILE_PATH], chunk[4096];
-    snprintf(command, sizeof command, "'%s' inspect '%s' %s", LSTMQ_BINARY, path, options);
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    buffer_clear(out);
-    for (size_t got; (got = fread(chunk, 1, sizeof chunk, pipe)) > 0;)
-        buffer_append(out, chunk, got);
-    int status = pclose(pipe);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
 
 static void test_inspect_damage(const char *run)
 {
@@ -42,7 +27,7 @@ static void a_page_fits_80_columns_and_names_what_there_is(void **state)
 {
     struct buffer out = {0};
     inspect_make_run(*state);
-    assert_int_equal(test_inspect_inspect(*state, "2>&1", &out), 0);
+    assert_int_equal(capture_lstmq(&out, "inspect '%s'", (const char *)*state), 0);
     static const char *const parts[] = {
         "step-00000002",    "whole, latest\n", "whole, best\n",         "verdict      whole\n",
         "en to fr",         "5 source",        "8 in 2 tensors",        "2 x 3",
@@ -67,7 +52,7 @@ static void json_holds_the_same_for_programs(void **state)
     char path[FILE_PATH];
     inspect_make_run(*state);
     assert_true(path_join(path, *state, "latest", NULL));
-    assert_int_equal(test_inspect_inspect(path, "--json", &out), 0);
+    assert_int_equal(capture_lstmq(&out, "inspect '%s' --json", path), 0);
     json_t *root = json_loadb(out.data, out.size, 0, NULL);
     assert_non_null(root);
     assert_true(json_is_true(json_object_get(root, "whole")));
@@ -86,15 +71,15 @@ static void damage_is_shown_and_is_an_error(void **state)
     char path[FILE_PATH];
     inspect_make_run(*state);
     test_inspect_damage(*state);
-    assert_int_equal(test_inspect_inspect(*state, "2>&1", &out),
+    assert_int_equal(capture_lstmq(&out, "inspect '%s'", (const char *)*state),
                      3); /* the best one is whole, another one of the run is not */
     assert_non_null(strstr(out.data, "DAMAGED, latest"));
     assert_non_null(strstr(out.data, "model.safetensors: damaged: checksum"));
     assert_true(path_join(path, *state, "step-00000002", NULL));
-    assert_int_equal(test_inspect_inspect(path, "2>/dev/null", &out), 3);
+    assert_int_equal(capture_lstmq(&out, "inspect '%s' 2>/dev/null", path), 3);
     assert_non_null(strstr(out.data, "verdict      DAMAGED"));
     assert_non_null(strstr(out.data, "2 x 3"));
-    assert_int_equal(test_inspect_inspect(path, "--json 2>/dev/null", &out), 3);
+    assert_int_equal(capture_lstmq(&out, "inspect '%s' --json 2>/dev/null", path), 3);
     json_t *root = json_loadb(out.data, out.size, 0, NULL);
     assert_non_null(root);
     assert_true(json_is_false(json_object_get(root, "whole")));
@@ -111,24 +96,24 @@ static void a_copy_with_folders_for_links_is_marked_by_step(void **state)
     char run[FILE_PATH];
     assert_true(path_join(run, *state, "run", NULL));
     fixture_copy(run);
-    assert_int_equal(test_inspect_inspect(run, "2>&1", &out), 0);
+    assert_int_equal(capture_lstmq(&out, "inspect '%s'", run), 0);
     assert_non_null(strstr(out.data, "whole, latest\n"));
     assert_non_null(strstr(out.data, "whole, best\n"));
     buffer_free(&out);
 }
 
-static void what_is_no_checkpoint_is_named(void **state)
+static void a_folder_without_checkpoints_is_named(void **state)
 {
     struct buffer out = {0};
-    assert_int_equal(test_inspect_inspect(*state, "2>&1", &out), 3);
+    assert_int_equal(capture_lstmq(&out, "inspect '%s'", (const char *)*state), 3);
     assert_non_null(strstr(out.data, "neither a checkpoint"));
-    assert_int_equal(test_inspect_inspect("/nowhere", "2>&1", &out), 1);
+    assert_int_equal(capture_lstmq(&out, "inspect /nowhere"), 1);
     assert_non_null(strstr(out.data, "/nowhere: no checkpoint and no run: No such file"));
-    assert_int_equal(test_inspect_inspect(*state, "another 2>&1", &out), 2);
+    assert_int_equal(capture_lstmq(&out, "inspect '%s' another", (const char *)*state), 2);
     buffer_free(&out);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 
 int main(void)
 {
@@ -137,7 +122,7 @@ int main(void)
         TEST(json_holds_the_same_for_programs),
         TEST(damage_is_shown_and_is_an_error),
         TEST(a_copy_with_folders_for_links_is_marked_by_step),
-        TEST(what_is_no_checkpoint_is_named),
+        TEST(a_folder_without_checkpoints_is_named),
     };
     return cmocka_run_group_tests_name("inspect", tests, NULL, NULL);
 }

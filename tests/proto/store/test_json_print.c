@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-static void what_is_no_number_is_null(void **state)
+static void a_value_that_is_not_a_number_is_null(void **state)
 {
     (void)state;
     const double list[] = {INFINITY, (double)NAN, -INFINITY, -1.5e300};
@@ -43,7 +43,7 @@ static void a_number_comes_back_to_the_bit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_no_number_is_null),
+        cmocka_unit_test(a_value_that_is_not_a_number_is_null),
         cmocka_unit_test(a_number_comes_back_to_the_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

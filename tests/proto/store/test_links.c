@@ -107,7 +107,7 @@ static void a_folder_in_the_place_of_a_link_is_named(void **state)
     assert_err(links_settle(run, &err), err, ERR_DATA, "are different checkpoints of step 1: move one of them away");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 
 int main(void)
 {

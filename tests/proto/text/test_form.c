@@ -143,7 +143,7 @@ static bool read_archive(const unsigned char *bytes, size_t size, size_t piece, 
     return ok;
 }
 
-static void an_archive_is_read_whole_in_pieces_of_any_size(void **state)
+static void an_archive_is_read_in_pieces_of_any_size(void **state)
 {
     (void)state;
     for (size_t piece = 1; piece <= TEXT_BYTES; piece = 3 * piece + 1) {
@@ -196,7 +196,7 @@ int main(void)
         cmocka_unit_test(text_in_wide_characters_is_known_with_and_without_a_mark),
         cmocka_unit_test(plain_text_is_text_though_it_looks_strange),
         cmocka_unit_test(one_byte_encodings_are_guessed_only_without_utf_8),
-        cmocka_unit_test(an_archive_is_read_whole_in_pieces_of_any_size),
+        cmocka_unit_test(an_archive_is_read_in_pieces_of_any_size),
         cmocka_unit_test(a_cut_archive_is_refused),
         cmocka_unit_test(a_changed_archive_is_refused_or_gives_the_same_text),
     };

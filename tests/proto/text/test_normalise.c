@@ -251,7 +251,7 @@ static void removed_pieces_are_listed_run_by_run(void **state)
     }
 }
 
-static void what_is_not_visible_is_shown_by_its_number(void **state)
+static void invisible_characters_are_shown_as_numbers(void **state)
 {
     (void)state;
     static const struct example examples[] = {
@@ -343,7 +343,7 @@ int main(void)
         cmocka_unit_test(what_the_notebook_removes_is_counted),
         cmocka_unit_test(no_character_disappears_unnoticed),
         cmocka_unit_test(removed_pieces_are_listed_run_by_run),
-        cmocka_unit_test(what_is_not_visible_is_shown_by_its_number),
+        cmocka_unit_test(invisible_characters_are_shown_as_numbers),
         cmocka_unit_test(invalid_utf8_is_found_at_its_first_byte),
         cmocka_unit_test(valid_utf8_passes),
         cmocka_unit_test(words_are_what_stands_between_spaces),

@@ -6,8 +6,8 @@
 static void a_tsv_is_normalised_and_further_columns_are_ignored(void **state)
 {
     (void)state;
-    write_text(pairs_file_path[0],
-               "Go.\tVa !\tCC-BY #1\tmore\n  The CAT\tLe\u202F Chat \n\tvide\nNo end.\tPas de fin.");
+    scratch_write_text(pairs_file_path[0],
+                       "Go.\tVa !\tCC-BY #1\tmore\n  The CAT\tLe\u202F Chat \n\tvide\nNo end.\tPas de fin.");
     struct pairs_source source = tsv_source(BAD_LINE_FAIL);
     struct pairs pairs = {0};
     assert_true(pairs_read(&pairs, &source, NULL));
@@ -23,8 +23,8 @@ static void a_tsv_is_normalised_and_further_columns_are_ignored(void **state)
 static void parallel_files_stay_in_step(void **state)
 {
     (void)state;
-    write_text(pairs_file_path[1], "one\n\nthree\tcolumns\n");
-    write_text(pairs_file_path[2], "un\ndeux\ntrois\n");
+    scratch_write_text(pairs_file_path[1], "one\n\nthree\tcolumns\n");
+    scratch_write_text(pairs_file_path[2], "un\ndeux\ntrois\n");
     struct pairs_source source = parallel_source(BAD_LINE_FAIL);
     struct pairs pairs = {0};
     assert_true(pairs_read(&pairs, &source, NULL));
@@ -45,7 +45,7 @@ static void parallel_files_stay_in_step(void **state)
 static void token_limits_hold_on_either_side(void **state)
 {
     (void)state;
-    write_text(pairs_file_path[0], "a b\tc d\na\tb c\na b\tc\na b c\td e\na b\tc d e\n a  b \t c \u00A0 d \n");
+    scratch_write_text(pairs_file_path[0], "a b\tc d\na\tb c\na b\tc\na b c\td e\na b\tc d e\n a  b \t c \u00A0 d \n");
     struct pairs_source source = tsv_source(BAD_LINE_FAIL);
     source.min_tokens = source.max_tokens = 2;
     struct pairs pairs = {0};
@@ -60,7 +60,7 @@ static void token_limits_hold_on_either_side(void **state)
 static void crlf_bom_and_empty_lines_at_the_end_are_dropped(void **state)
 {
     (void)state;
-    write_text(pairs_file_path[0], "\357\273\277a\tb\r\nc\td\r\n\r\n\n\r\n");
+    scratch_write_text(pairs_file_path[0], "\357\273\277a\tb\r\nc\td\r\n\r\n\n\r\n");
     struct pairs_source source = tsv_source(BAD_LINE_FAIL);
     source.rule = NORMALISE_NONE;
     struct pairs pairs = {0};
@@ -92,7 +92,7 @@ static void a_bad_line_is_named(void **state)
     };
     struct pairs_source source = tsv_source(BAD_LINE_FAIL);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        write_file(pairs_file_path[0], bad[i].bytes, bad[i].size);
+        scratch_write(pairs_file_path[0], bad[i].bytes, bad[i].size);
         check_failure(&source, ERR_DATA, bad[i].what);
         check_failure(&source, ERR_DATA, "--data.on_bad_line skip");
     }
@@ -102,7 +102,7 @@ static void bad_lines_are_skipped_and_counted(void **state)
 {
     (void)state;
     static const char text[] = "a\tb\n\n\nno tab\nc\td\nx\0\ty\n\xFF\t\nlast\tone";
-    write_file(pairs_file_path[0], text, sizeof text - 1);
+    scratch_write(pairs_file_path[0], text, sizeof text - 1);
     struct pairs_source source = tsv_source(BAD_LINE_SKIP);
     struct pairs pairs = {0};
     assert_true(pairs_read(&pairs, &source, NULL));
@@ -117,7 +117,7 @@ static void bad_lines_are_skipped_and_counted(void **state)
 static void a_skipped_line_may_keep_its_place(void **state)
 {
     (void)state;
-    write_text(pairs_file_path[0], "no tab\na\tb\n\nc\td\te\n\xFF\t\n");
+    scratch_write_text(pairs_file_path[0], "no tab\na\tb\n\nc\td\te\n\xFF\t\n");
     struct pairs_source source = tsv_source(BAD_LINE_SKIP);
     source.keep_places = source.keep_raw = true;
     struct pairs pairs = {0};
@@ -134,7 +134,7 @@ static void a_skipped_line_may_keep_its_place(void **state)
 static void empty_lines_at_the_end_may_keep_their_places(void **state)
 {
     (void)state;
-    write_text(pairs_file_path[0], "a\tb\n\n\n");
+    scratch_write_text(pairs_file_path[0], "a\tb\n\n\n");
     struct pairs_source source = tsv_source(BAD_LINE_FAIL);
     for (size_t kept = 0; kept <= 2; kept += 2) {
         struct pairs pairs = {0};
@@ -152,8 +152,8 @@ static void empty_lines_at_the_end_may_keep_their_places(void **state)
 static void a_bad_line_of_either_parallel_file_skips_both(void **state)
 {
     (void)state;
-    write_text(pairs_file_path[1], "one\n\xC3\nthree\nfour\n");
-    write_text(pairs_file_path[2], "un\ndeux\n\xE9t\xE9\nquatre\n");
+    scratch_write_text(pairs_file_path[1], "one\n\xC3\nthree\nfour\n");
+    scratch_write_text(pairs_file_path[2], "un\ndeux\n\xE9t\xE9\nquatre\n");
     struct pairs_source source = parallel_source(BAD_LINE_SKIP);
     struct pairs pairs = {0};
     assert_true(pairs_read(&pairs, &source, NULL));
@@ -169,11 +169,11 @@ static void a_bad_line_of_either_parallel_file_skips_both(void **state)
 static void parallel_files_of_different_length_are_refused(void **state)
 {
     (void)state;
-    write_text(pairs_file_path[1], "one\ntwo\n");
-    write_text(pairs_file_path[2], "un\n");
+    scratch_write_text(pairs_file_path[1], "one\ntwo\n");
+    scratch_write_text(pairs_file_path[2], "un\n");
     struct pairs_source source = parallel_source(BAD_LINE_SKIP);
     check_failure(&source, ERR_DATA, "text.tgt ends after line 1");
-    write_text(pairs_file_path[2], "un\ndeux\ntrois\n");
+    scratch_write_text(pairs_file_path[2], "un\ndeux\ntrois\n");
     check_failure(&source, ERR_DATA, "text.src ends after line 2");
 }
 
@@ -181,8 +181,8 @@ static void a_gzip_name_on_plain_text_is_refused(void **state)
 {
     (void)state;
     char path[80];
-    snprintf(path, sizeof path, "%s/plain.gz", pairs_file_folder);
-    write_text(path, "a\tb\n");
+    snprintf(path, sizeof path, "%s/plain.gz", scratch_folder);
+    scratch_write_text(path, "a\tb\n");
     struct pairs_source source = tsv_source(BAD_LINE_FAIL);
     source.pairs = path;
     check_failure(&source, ERR_DATA, "plain.gz: not a gzip file");
@@ -194,14 +194,14 @@ static void what_cannot_be_read_is_named(void **state)
     (void)state;
     struct pairs_source source = tsv_source(BAD_LINE_FAIL);
     check_failure(&source, ERR_IO, "pairs.tsv: cannot open: No such file");
-    source.pairs = pairs_file_folder;
+    source.pairs = scratch_folder;
     check_failure(&source, ERR_IO, ": cannot read: Is a directory");
     source.pairs = pairs_file_path[0];
-    write_text(pairs_file_path[0], "");
+    scratch_write_text(pairs_file_path[0], "");
     check_failure(&source, ERR_DATA, "pairs.tsv: the file is empty");
-    write_text(pairs_file_path[0], "\xEF\xBB\xBF\n\n");
+    scratch_write_text(pairs_file_path[0], "\xEF\xBB\xBF\n\n");
     check_failure(&source, ERR_DATA, "pairs.tsv: none of 0 lines");
-    write_text(pairs_file_path[0], "a\tb\n");
+    scratch_write_text(pairs_file_path[0], "a\tb\n");
     source.min_tokens = 2;
     source.max_tokens = 9;
     check_failure(&source, ERR_DATA, "1 with a side outside 2 to 9 tokens");
@@ -214,7 +214,7 @@ static void what_cannot_be_read_is_named(void **state)
 static void what_normalisation_removes_is_counted_by_side(void **state)
 {
     (void)state;
-    write_text(pairs_file_path[0], "abc\tune œuf\nle 1er mai\t2\nplain\tsimple\n\t 3\n");
+    scratch_write_text(pairs_file_path[0], "abc\tune œuf\nle 1er mai\t2\nplain\tsimple\n\t 3\n");
     struct pairs_source source = tsv_source(BAD_LINE_FAIL);
     source.min_tokens = 1; /* lines that are dropped count too */
     struct pairs pairs = {0};
@@ -231,7 +231,7 @@ static void what_normalisation_removes_is_counted_by_side(void **state)
     assert_non_null(strstr(text, "data.normalise notebook removed 3 of 14 letters and digits of the targets (21.4 %)"));
     pairs_free(&pairs);
     source.refuse_loss = true;
-    check_failure(&source, ERR_DATA, "removed 3 of 14 letters and digits of the targets (21.4 %), such as /tmp/");
+    check_failure(&source, ERR_DATA, "removed 3 of 14 letters and digits of the targets (21.4 %), such as /");
     check_failure(&source, ERR_DATA, "pairs.tsv:1: \"œuf\" became \"uf\"; give --data.normalise nfc");
     source.rule = NORMALISE_NFC;
     assert_true(pairs_read(&pairs, &source, NULL));
@@ -242,17 +242,17 @@ static void what_normalisation_removes_is_counted_by_side(void **state)
 static void a_fifth_may_be_lost_and_no_more(void **state)
 {
     (void)state;
-    write_text(pairs_file_path[1], "abcd1\nefgh2\n");
-    write_text(pairs_file_path[2], "a\nb\n");
+    scratch_write_text(pairs_file_path[1], "abcd1\nefgh2\n");
+    scratch_write_text(pairs_file_path[2], "a\nb\n");
     struct pairs_source source = parallel_source(BAD_LINE_FAIL);
     source.refuse_loss = true;
     struct pairs pairs = {0};
     assert_true(pairs_read(&pairs, &source, NULL));
     pairs_free(&pairs);
-    write_text(pairs_file_path[1], "abcd1\nefgh23\n");
-    check_failure(&source, ERR_DATA, "removed 3 of 11 letters and digits of the sources (27.3 %), such as /tmp/");
-    write_text(pairs_file_path[1], "a\nb\n");
-    write_text(pairs_file_path[2], "abcd1\nefgh23\n");
+    scratch_write_text(pairs_file_path[1], "abcd1\nefgh23\n");
+    check_failure(&source, ERR_DATA, "removed 3 of 11 letters and digits of the sources (27.3 %), such as /");
+    scratch_write_text(pairs_file_path[1], "a\nb\n");
+    scratch_write_text(pairs_file_path[2], "abcd1\nefgh23\n");
     check_failure(&source, ERR_DATA, "text.tgt:1: \"abcd1\" became \"abcd\"");
 }
 
@@ -260,7 +260,7 @@ static void a_fifth_may_be_lost_and_no_more(void **state)
 static void a_side_that_is_removed_as_a_whole_is_named(void **state)
 {
     (void)state;
-    write_text(pairs_file_path[0], "yes\tда\nno\tнет\n");
+    scratch_write_text(pairs_file_path[0], "yes\tда\nno\tнет\n");
     struct pairs_source source = tsv_source(BAD_LINE_FAIL);
     source.min_tokens = 1;
     check_failure(&source, ERR_DATA,
@@ -274,9 +274,9 @@ static void a_side_that_is_removed_as_a_whole_is_named(void **state)
 static void a_second_source_is_appended(void **state)
 {
     (void)state;
-    write_text(pairs_file_path[0], "a\tb\n");
-    write_text(pairs_file_path[1], "c\n");
-    write_text(pairs_file_path[2], "d\n");
+    scratch_write_text(pairs_file_path[0], "a\tb\n");
+    scratch_write_text(pairs_file_path[1], "c\n");
+    scratch_write_text(pairs_file_path[2], "d\n");
     struct pairs_source first = tsv_source(BAD_LINE_FAIL), second = parallel_source(BAD_LINE_FAIL);
     struct pairs pairs = {0};
     assert_true(pairs_read(&pairs, &first, NULL));
@@ -289,7 +289,7 @@ static void a_second_source_is_appended(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_teardown(name, remove_files)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, pairs_file_make, scratch_remove)
     const struct CMUnitTest tests[] = {
         TEST(a_tsv_is_normalised_and_further_columns_are_ignored),
         TEST(parallel_files_stay_in_step),
@@ -308,5 +308,5 @@ int main(void)
         TEST(a_side_that_is_removed_as_a_whole_is_named),
         TEST(a_second_source_is_appended),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

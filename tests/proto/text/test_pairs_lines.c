@@ -19,9 +19,9 @@ static void each_line_end_is_one_line_end(void **state)
             size_t size;
             unsigned char *packed = gzip(text.data, text.size, &size);
             if (second < ENDS)
-                write_file(pairs_file_path[0], text.data, text.size);
+                scratch_write(pairs_file_path[0], text.data, text.size);
             else
-                write_file(pairs_file_path[0], packed, size);
+                scratch_write(pairs_file_path[0], packed, size);
             free(packed);
             buffer_free(&text);
             struct pairs pairs = {0};
@@ -68,7 +68,7 @@ static void a_cr_within_a_line_makes_all_its_parts_bad(void **state)
         {"a\tb\ni\tje\rvois\n\nc\td\n", 3, "pairs.tsv:3: no TAB"},
     };
     for (size_t i = 0; i < sizeof cut / sizeof *cut; i++) {
-        write_text(pairs_file_path[0], cut[i].text);
+        scratch_write_text(pairs_file_path[0], cut[i].text);
         struct pairs_source source = tsv_source(BAD_LINE_FAIL);
         check_failure(&source, ERR_DATA, cut[i].fault);
         check_failure(&source, ERR_DATA, "CR without LF");
@@ -101,7 +101,7 @@ static void a_pair_that_is_taken_back_lost_no_letters(void **state)
     (void)state;
     struct pairs_source source = tsv_source(BAD_LINE_SKIP);
     source.rule = NORMALISE_NOTEBOOK;
-    write_text(pairs_file_path[0], "123\t456\rvois\nab\tcdé9\tx\ne12345\t67890\rf\n");
+    scratch_write_text(pairs_file_path[0], "123\t456\rvois\nab\tcdé9\tx\ne12345\t67890\rf\n");
     struct pairs pairs = {0};
     assert_true(pairs_read(&pairs, &source, NULL));
     assert_int_equal(pairs.count, 1);
@@ -119,7 +119,7 @@ static void a_pair_that_is_taken_back_lost_no_letters(void **state)
 static void a_dropped_line_that_is_bad_counts_as_bad_alone(void **state)
 {
     (void)state;
-    write_text(pairs_file_path[0], "a\tb\ni am\tje\rvois\nc\td\n");
+    scratch_write_text(pairs_file_path[0], "a\tb\ni am\tje\rvois\nc\td\n");
     struct pairs_source source = tsv_source(BAD_LINE_SKIP);
     source.max_tokens = 1;
     struct pairs pairs = {0};
@@ -137,8 +137,8 @@ static void parallel_files_end_their_lines_in_one_way(void **state)
     for (size_t end = 0; end < ENDS; end++) {
         struct buffer text = {0};
         buffer_format(&text, "un%sdeux%strois", pairs_lines_ends[end], pairs_lines_ends[end]);
-        write_file(pairs_file_path[1], text.data, text.size);
-        write_text(pairs_file_path[2], "one\r\ntwo\nthree\r");
+        scratch_write(pairs_file_path[1], text.data, text.size);
+        scratch_write_text(pairs_file_path[2], "one\r\ntwo\nthree\r");
         buffer_free(&text);
         struct pairs pairs = {0};
         assert_true(pairs_read(&pairs, &source, NULL));
@@ -146,11 +146,11 @@ static void parallel_files_end_their_lines_in_one_way(void **state)
         check_pair(&pairs, 2, "trois", "three");
         pairs_free(&pairs);
     }
-    write_text(pairs_file_path[1], "un\ndeux\rtrois\nquatre\n");
-    write_text(pairs_file_path[2], "one\ntwo\nthree\rfour\n");
+    scratch_write_text(pairs_file_path[1], "un\ndeux\rtrois\nquatre\n");
+    scratch_write_text(pairs_file_path[2], "one\ntwo\nthree\rfour\n");
     check_failure(&source, ERR_DATA, "text.src:2: the line ends in a CR without LF and those before it in LF");
-    write_text(pairs_file_path[1], "un\rdeux\ntrois\n");
-    write_text(pairs_file_path[2], "one\ntwo\nthree\n");
+    scratch_write_text(pairs_file_path[1], "un\rdeux\ntrois\n");
+    scratch_write_text(pairs_file_path[2], "one\ntwo\nthree\n");
     check_failure(&source, ERR_DATA, "text.src:2: the line ends in LF and those before it in a CR without LF");
 }
 
@@ -169,7 +169,7 @@ static void a_line_is_too_long_from_one_byte_on(void **state)
             memcpy(room + sizes[i] - 2, "\ty", 2);
             text.size += sizes[i];
             buffer_format(&text, "%sc\td", pairs_lines_ends[end]);
-            write_file(pairs_file_path[0], text.data, text.size);
+            scratch_write(pairs_file_path[0], text.data, text.size);
             buffer_free(&text);
             struct pairs_source source = tsv_source(BAD_LINE_SKIP);
             struct pairs pairs = {0};
@@ -201,7 +201,7 @@ static void a_line_across_two_reads_is_whole(void **state)
             memcpy(room + before, "y\tz", 3);
             text.size += before + PAIRS_LINE;
             buffer_format(&text, "%sc\td%s", pairs_lines_ends[end], pairs_lines_ends[end]);
-            write_file(pairs_file_path[0], text.data, text.size);
+            scratch_write(pairs_file_path[0], text.data, text.size);
             buffer_free(&text);
             struct pairs_source source = tsv_source(BAD_LINE_SKIP);
             struct pairs pairs = {0};
@@ -221,7 +221,7 @@ static void a_megabyte_without_a_line_end_is_one_bad_line(void **state)
     char *text = malloc(SIZE);
     assert_non_null(text);
     memset(text, 'x', SIZE);
-    write_file(pairs_file_path[0], text, SIZE);
+    scratch_write(pairs_file_path[0], text, SIZE);
     free(text);
     struct pairs_source source = tsv_source(BAD_LINE_SKIP);
     check_failure(&source, ERR_DATA, "none of 1 lines is a usable pair (1 bad)");
@@ -255,7 +255,7 @@ static void gzip_is_read_like_plain_text(void **state)
     for (int members = 1; members <= 2; members++) {
         size_t size;
         unsigned char *packed = many_lines_packed(members, &size);
-        write_file(pairs_file_path[0], packed, size);
+        scratch_write(pairs_file_path[0], packed, size);
         free(packed);
         struct pairs_source source = tsv_source(BAD_LINE_FAIL);
         source.rule = NORMALISE_NONE;
@@ -275,26 +275,26 @@ static void a_cut_or_damaged_gzip_is_named(void **state)
     struct pairs_source source = tsv_source(BAD_LINE_SKIP);
     const size_t cuts[] = {2, 9, 15, 1000, size / 4, size - 9, size - 8, size - 1};
     for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
-        write_file(pairs_file_path[0], packed, cuts[i]);
+        scratch_write(pairs_file_path[0], packed, cuts[i]);
         check_failure(&source, ERR_DATA, "pairs.tsv: damaged gzip file (it ends too early)");
     }
     const size_t flips[] = {2, 500, size / 3, size - 3, size - 7};
     for (size_t i = 0; i < sizeof flips / sizeof *flips; i++) {
         packed[flips[i]] ^= 0x10;
-        write_file(pairs_file_path[0], packed, size);
+        scratch_write(pairs_file_path[0], packed, size);
         check_failure(&source, ERR_DATA, "pairs.tsv: damaged gzip file");
         packed[flips[i]] ^= 0x10;
     }
     packed = realloc(packed, size + 4);
     assert_non_null(packed);
     memcpy(packed + size, "junk", 4);
-    write_file(pairs_file_path[0], packed, size + 4);
+    scratch_write(pairs_file_path[0], packed, size + 4);
     check_failure(&source, ERR_DATA, "pairs.tsv: damaged gzip file");
     free(packed);
 }
 
 /* Between and behind the members of two, and behind the end of a buffer. */
-static void zero_bytes_around_gzip_members_are_passed_over(void **state)
+static void zero_bytes_around_gzip_members_are_skipped(void **state)
 {
     (void)state;
     static const size_t paddings[] = {1, 3, 512, 1000000};
@@ -307,14 +307,14 @@ static void zero_bytes_around_gzip_members_are_passed_over(void **state)
         assert_non_null(bytes);
         memcpy(bytes, packed, size);
         memcpy(bytes + size + padding, packed, size);
-        write_file(pairs_file_path[0], bytes, all);
+        scratch_write(pairs_file_path[0], bytes, all);
         struct pairs pairs = {0};
         assert_true(pairs_read(&pairs, &source, NULL));
         assert_int_equal(pairs.count, 2);
         check_pair(&pairs, 1, "a", "b");
         pairs_free(&pairs);
         memcpy(bytes + all, "junk", 4);
-        write_file(pairs_file_path[0], bytes, all + 4);
+        scratch_write(pairs_file_path[0], bytes, all + 4);
         check_failure(&source, ERR_DATA, "pairs.tsv: damaged gzip file");
         free(bytes);
     }
@@ -323,7 +323,7 @@ static void zero_bytes_around_gzip_members_are_passed_over(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_teardown(name, remove_files)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, pairs_file_make, scratch_remove)
     const struct CMUnitTest tests[] = {
         TEST(each_line_end_is_one_line_end),
         TEST(line_ends_are_found_at_every_place),
@@ -336,7 +336,7 @@ int main(void)
         TEST(a_megabyte_without_a_line_end_is_one_bad_line),
         TEST(gzip_is_read_like_plain_text),
         TEST(a_cut_or_damaged_gzip_is_named),
-        TEST(zero_bytes_around_gzip_members_are_passed_over),
+        TEST(zero_bytes_around_gzip_members_are_skipped),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

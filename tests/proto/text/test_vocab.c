@@ -61,7 +61,7 @@ static void the_limit_counts_the_markers(void **state)
     vocab_destroy(&frequent);
 }
 
-static void an_unknown_word_becomes_the_most_frequent_where_the_recipe_says_so(void **state)
+static void the_recipe_can_map_unknown_words_to_the_most_frequent(void **state)
 {
     (void)state;
     struct vocab *frequent = make_small(UNKNOWN_FREQUENT, 100);
@@ -261,7 +261,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_follow_frequency_then_code_point),
         cmocka_unit_test(the_limit_counts_the_markers),
-        cmocka_unit_test(an_unknown_word_becomes_the_most_frequent_where_the_recipe_says_so),
+        cmocka_unit_test(the_recipe_can_map_unknown_words_to_the_most_frequent),
         cmocka_unit_test(text_cannot_write_a_marker),
         cmocka_unit_test(a_sentence_is_encoded_between_markers_and_cut),
         cmocka_unit_test(decoding_ends_at_eos_and_leaves_markers_out),

@@ -1,6 +1,7 @@
 /* test_allow.c - what a list of keys sees of changes to its files. */
 #include "proto/base/log.h"
 #include "proto/wire/auth/allow.h"
+#include "tests/support/scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,7 +18,7 @@
 #include <unistd.h>
 
 struct scene {
-    char folder[64], path[96];
+    const char *path;
     struct curve_keys one, other;
     struct allow *allow;
 };
@@ -39,13 +40,13 @@ static int test_allow_open(void **state)
 {
     static struct scene scene;
     struct err err = {0};
-    scene = (struct scene){.folder = "/tmp/lstmq-allow-XXXXXX"};
-    assert_non_null(mkdtemp(scene.folder));
-    snprintf(scene.path, sizeof scene.path, "%s/name.pub", scene.folder);
+    if (scratch_make(state) != 0)
+        return -1;
+    scene = (struct scene){.path = scratch_path("name.pub")};
     assert_true(curve_generate(&scene.one, "one", ROLE_TRAIN, &err));
     assert_true(curve_generate(&scene.other, "other", ROLE_TRAIN, &err));
     allow_write(&scene, &scene.one);
-    scene.allow = allow_open(scene.folder, &err);
+    scene.allow = allow_open(scratch_folder, &err);
     assert_non_null(scene.allow);
     *state = &scene;
     return 0;
@@ -55,9 +56,7 @@ static int test_allow_close(void **state)
 {
     struct scene *scene = *state;
     allow_close(&scene->allow);
-    unlink(scene->path);
-    rmdir(scene->folder);
-    return 0;
+    return scratch_remove(state);
 }
 
 static void a_key_has_the_role_that_the_list_gives_it(void **state)
@@ -114,7 +113,7 @@ static void keys_stand_on_lines_that_end_in_any_way(void **state)
                 scene->other.public.key, ends[i]);
         assert_int_equal(fclose(file), 0);
         struct err err = {0};
-        struct allow *allow = allow_open(scene->folder, &err);
+        struct allow *allow = allow_open(scratch_folder, &err);
         assert_non_null(allow);
         assert_int_equal(allow_count(allow), 2);
         assert_true(allow_has(allow, scene->one.public.key, "train"));
@@ -127,12 +126,12 @@ static void a_list_that_cannot_be_read_stays_as_it_was(void **state)
 {
     struct scene *scene = *state;
     char away[96];
-    snprintf(away, sizeof away, "%s.away", scene->folder);
-    assert_int_equal(rename(scene->folder, away), 0);
+    snprintf(away, sizeof away, "%s.away", scratch_folder);
+    assert_int_equal(rename(scratch_folder, away), 0);
     allow_refresh(scene->allow);
     allow_refresh(scene->allow);
     assert_true(allow_has(scene->allow, scene->one.public.key, "train"));
-    assert_int_equal(rename(away, scene->folder), 0);
+    assert_int_equal(rename(away, scratch_folder), 0);
     assert_int_equal(chmod(scene->path, 0602), 0);
     allow_refresh(scene->allow);
     assert_true(allow_has(scene->allow, scene->one.public.key, "train"));

@@ -205,20 +205,20 @@ static void connections_take_over(bool looked)
     connections_close(&scene);
 }
 
-static void trust_holds_where_the_descriptor_was_another_ones_of_whom_nothing_is_known_yet(void **state)
+static void trust_holds_for_a_descriptor_of_an_unknown_earlier_peer(void **state)
 {
     (void)state;
     connections_take_over(false);
 }
 
-static void trust_holds_where_the_descriptor_was_another_ones_who_seems_to_be_there(void **state)
+static void trust_holds_for_a_descriptor_of_a_peer_that_seems_alive(void **state)
 {
     (void)state;
     connections_take_over(true);
 }
 
 /* The descriptor is by then a connection's that is none of the watch's business. */
-static void what_is_read_when_its_connection_has_gone_is_nobodys(void **state)
+static void a_message_of_a_closed_connection_has_no_owner(void **state)
 {
     (void)state;
     struct scene scene;
@@ -261,7 +261,7 @@ static void what_is_read_when_its_connection_has_gone_is_nobodys(void **state)
     connections_close(&scene);
 }
 
-static void over_ipc_too_who_talks_nonsense_is_cut_off(void **state)
+static void an_ipc_peer_that_sends_junk_is_disconnected(void **state)
 {
     (void)state;
     struct scene scene;
@@ -279,7 +279,7 @@ static void over_ipc_too_who_talks_nonsense_is_cut_off(void **state)
 }
 
 /* More at once than the next look has lines for. */
-static void who_goes_before_it_is_through_is_counted_however_many_they_are(void **state)
+static void peers_that_leave_before_the_handshake_ends_are_all_counted(void **state)
 {
     enum { MANY = 50 };
     struct scene scene;
@@ -328,11 +328,11 @@ static void a_socket_is_watched_before_it_can_be_reached(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(trust_holds_where_the_descriptor_was_another_ones_of_whom_nothing_is_known_yet),
-        cmocka_unit_test(trust_holds_where_the_descriptor_was_another_ones_who_seems_to_be_there),
-        cmocka_unit_test(what_is_read_when_its_connection_has_gone_is_nobodys),
-        cmocka_unit_test(over_ipc_too_who_talks_nonsense_is_cut_off),
-        cmocka_unit_test(who_goes_before_it_is_through_is_counted_however_many_they_are),
+        cmocka_unit_test(trust_holds_for_a_descriptor_of_an_unknown_earlier_peer),
+        cmocka_unit_test(trust_holds_for_a_descriptor_of_a_peer_that_seems_alive),
+        cmocka_unit_test(a_message_of_a_closed_connection_has_no_owner),
+        cmocka_unit_test(an_ipc_peer_that_sends_junk_is_disconnected),
+        cmocka_unit_test(peers_that_leave_before_the_handshake_ends_are_all_counted),
         cmocka_unit_test(a_socket_is_watched_before_it_can_be_reached),
     };
     log_open("test", LOG_OFF);

@@ -1,5 +1,6 @@
 /* test_curve.c - key files: what is written is read back, what is not a key pair is refused by name. */
 #include "proto/wire/auth/curve.h"
+#include "tests/support/scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,56 +8,22 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PATH_ROOM = 512 };
-
-static char curve_folder[64];
-
-static int curve_enter(void **state)
-{
-    (void)state;
-    strcpy(curve_folder, "/tmp/lstmq-curve-XXXXXX");
-    return mkdtemp(curve_folder) == NULL;
-}
-
-static int curve_remove(const char *path, const struct stat *about, int kind, struct FTW *walk)
-{
-    (void)about, (void)kind, (void)walk;
-    return remove(path);
-}
-
-static int curve_leave(void **state)
-{
-    (void)state;
-    return nftw(curve_folder, curve_remove, 8, FTW_DEPTH | FTW_PHYS);
-}
-
-static const char *curve_at(const char *name)
-{
-    static char path[PATH_ROOM];
-    snprintf(path, sizeof path, "%s/%s", curve_folder, name);
-    return path;
-}
-
 static void curve_file(const char *name, const char *text, mode_t mode)
 {
-    FILE *file = fopen(curve_at(name), "w");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
-    chmod(curve_at(name), mode);
+    scratch_write_text(scratch_path(name), text);
+    chmod(scratch_path(name), mode);
 }
 
 static void curve_made(struct curve_keys *keys, const char *name, enum curve_role role)
 {
     struct err err = {0};
-    if (!curve_generate(keys, name, role, &err) || !curve_write(keys, curve_folder, true, &err))
+    if (!curve_generate(keys, name, role, &err) || !curve_write(keys, scratch_folder, true, &err))
         fail_msg("%s", err.text);
 }
 
@@ -76,9 +43,9 @@ static void a_pair_is_read_back(void **state)
         struct curve_public public;
         struct err err = {0};
         curve_made(&made, "worker-1.a_b", (enum curve_role)role);
-        assert_true(curve_read(curve_at("worker-1.a_b.key"), &got, &err));
+        assert_true(curve_read(scratch_path("worker-1.a_b.key"), &got, &err));
         curve_same(&made, &got);
-        assert_true(curve_read_public(curve_at("worker-1.a_b.pub"), &public, &err));
+        assert_true(curve_read_public(scratch_path("worker-1.a_b.pub"), &public, &err));
         got.public = public;
         curve_same(&made, &got);
     }
@@ -96,18 +63,18 @@ static void a_file_with_cr_line_ends_is_read(void **state)
         curve_made(&made, "w", ROLE_TRAIN);
         int size = snprintf(text, sizeof text, "# a comment%strain %s w%ssecret %s%s", ends[i], made.public.key,
                             ends[i], made.secret, ends[i]);
-        FILE *file = fopen(curve_at("w.key"), "wb");
+        FILE *file = fopen(scratch_path("w.key"), "wb");
         assert_non_null(file);
         assert_int_equal(fwrite(text, 1, (size_t)size, file), size);
         fclose(file);
-        assert_true(curve_read(curve_at("w.key"), &got, &err));
+        assert_true(curve_read(scratch_path("w.key"), &got, &err));
         curve_same(&made, &got);
         *strstr(text, "secret") = '\0';
-        file = fopen(curve_at("w.pub"), "wb");
+        file = fopen(scratch_path("w.pub"), "wb");
         assert_non_null(file);
         fputs(text, file);
         fclose(file);
-        assert_true(curve_read_public(curve_at("w.pub"), &public, &err));
+        assert_true(curve_read_public(scratch_path("w.pub"), &public, &err));
         assert_string_equal(public.key, made.public.key);
     }
 }
@@ -121,14 +88,14 @@ static void the_secret_is_its_owners_alone(void **state)
     mode_t before = umask(0);
     curve_made(&made, "own", ROLE_TRAIN);
     umask(before);
-    assert_int_equal(stat(curve_at("own.key"), &about), 0);
+    assert_int_equal(stat(scratch_path("own.key"), &about), 0);
     assert_int_equal(about.st_mode & 0777, 0600);
     static const mode_t open_to_others[] = {0640, 0604, 0660, 0601};
     for (size_t i = 0; i < 4; i++) {
-        chmod(curve_at("own.key"), open_to_others[i]);
-        assert_false(curve_read(curve_at("own.key"), &got, &err));
+        chmod(scratch_path("own.key"), open_to_others[i]);
+        assert_false(curve_read(scratch_path("own.key"), &got, &err));
         assert_int_equal(err.code, ERR_USAGE);
-        assert_non_null(strstr(err.text, "run: chmod 600 /tmp/"));
+        assert_non_null(strstr(err.text, "run: chmod 600 /"));
         assert_int_equal(got.secret[0], '\0');
     }
 }
@@ -141,18 +108,18 @@ static void keys_are_not_written_over(void **state)
     curve_made(&first, "kept", ROLE_TRAIN);
     assert_true(curve_generate(&second, "kept", ROLE_TRAIN, &err));
     assert_string_not_equal(first.secret, second.secret);
-    assert_false(curve_write(&second, curve_folder, false, &err));
+    assert_false(curve_write(&second, scratch_folder, false, &err));
     assert_non_null(strstr(err.text, "kept.key exists; --force writes over it"));
-    unlink(curve_at("kept.key"));
-    assert_false(curve_write(&second, curve_folder, false, &err));
+    unlink(scratch_path("kept.key"));
+    assert_false(curve_write(&second, scratch_folder, false, &err));
     assert_non_null(strstr(err.text, "kept.pub exists"));
-    assert_int_not_equal(access(curve_at("kept.key"), F_OK), 0);
-    assert_true(curve_write(&second, curve_folder, true, &err));
-    assert_true(curve_read(curve_at("kept.key"), &got, &err));
+    assert_int_not_equal(access(scratch_path("kept.key"), F_OK), 0);
+    assert_true(curve_write(&second, scratch_folder, true, &err));
+    assert_true(curve_read(scratch_path("kept.key"), &got, &err));
     curve_same(&second, &got);
 }
 
-static void what_is_no_name_is_refused(void **state)
+static void an_invalid_name_is_refused(void **state)
 {
     (void)state;
     static const char *const names[] = {"", ".", "..", "../x", "a/b", "-f", ".key", "a b", "a\nb", "\xc3\xa9"};
@@ -176,14 +143,14 @@ static void curve_refused(const char *text, const char *why)
     struct curve_keys keys;
     struct err err = {0};
     curve_file("bad.key", text, 0600);
-    assert_false(curve_read(curve_at("bad.key"), &keys, &err));
+    assert_false(curve_read(scratch_path("bad.key"), &keys, &err));
     assert_int_equal(err.code, ERR_DATA);
-    assert_memory_equal(err.text, curve_at("bad.key"), strlen(curve_at("bad.key")));
+    assert_memory_equal(err.text, scratch_path("bad.key"), strlen(scratch_path("bad.key")));
     if (strstr(err.text, why) == NULL)
         fail_msg("%s", err.text);
 }
 
-static void what_is_no_pair_is_refused_by_name(void **state)
+static void a_file_that_is_not_a_key_pair_is_refused_by_name(void **state)
 {
     (void)state;
     struct curve_keys keys;
@@ -192,7 +159,7 @@ static void what_is_no_pair_is_refused_by_name(void **state)
     assert_true(curve_generate(&keys, "a", ROLE_TRAIN, &err));
     snprintf(text, sizeof text, "\n# a\r\n\ntrain %s a\r\n  secret\t%s\n# b", keys.public.key, keys.secret);
     curve_file("good.key", text, 0600);
-    assert_true(curve_read(curve_at("good.key"), &keys, &err));
+    assert_true(curve_read(scratch_path("good.key"), &keys, &err));
     curve_refused("", "not a secret key file");
     curve_refused("secret " KEY_B "\n", "not a secret key file");
     curve_refused("train " KEY_A " a\nsecret " KEY_C "\n", "do not belong together");
@@ -213,9 +180,9 @@ static void what_is_no_pair_is_refused_by_name(void **state)
     large[100000] = '\0';
     curve_refused(large, "not a key file");
     free(large);
-    assert_false(curve_read(curve_folder, &keys, &err));
+    assert_false(curve_read(scratch_folder, &keys, &err));
     assert_non_null(strstr(err.text, "not a file"));
-    assert_false(curve_read(curve_at("none.key"), &keys, &err));
+    assert_false(curve_read(scratch_path("none.key"), &keys, &err));
     assert_non_null(strstr(err.text, "none.key: cannot open"));
 }
 
@@ -226,7 +193,7 @@ static void curve_named(const struct err *err, const char *text, const char *fil
     assert_int_equal(err->code, ERR_USAGE);
     if (found == NULL)
         fail_msg("%s", err->text);
-    assert_string_equal(found + strlen(text), file[0] == '\0' ? "" : curve_at(file));
+    assert_string_equal(found + strlen(text), file[0] == '\0' ? "" : scratch_path(file));
 }
 
 static void a_secret_file_is_no_public_one(void **state)
@@ -236,11 +203,11 @@ static void a_secret_file_is_no_public_one(void **state)
     struct curve_public public;
     struct err err = {0};
     curve_made(&made, "mixed", ROLE_CLIENT);
-    assert_false(curve_read_public(curve_at("mixed.key"), &public, &err));
+    assert_false(curve_read_public(scratch_path("mixed.key"), &public, &err));
     curve_named(&err, "mixed.key: this is a secret key; give ", "mixed.pub");
     assert_null(strstr(err.text, made.secret));
     curve_file("two.pub", "train " KEY_A " a\ntrain " KEY_B " b\n", 0644);
-    assert_false(curve_read_public(curve_at("two.pub"), &public, &err));
+    assert_false(curve_read_public(scratch_path("two.pub"), &public, &err));
     assert_non_null(strstr(err.text, "two.pub: not a public key file: it has one line"));
 }
 
@@ -253,16 +220,16 @@ static void a_public_file_is_no_secret_one(void **state)
     struct err err = {0};
     curve_made(&made, "mixed", ROLE_TRAIN);
     for (size_t i = 0; i < 2; i++) {
-        chmod(curve_at("mixed.pub"), modes[i]);
-        assert_false(curve_read(curve_at("mixed.pub"), &got, &err));
+        chmod(scratch_path("mixed.pub"), modes[i]);
+        assert_false(curve_read(scratch_path("mixed.pub"), &got, &err));
         curve_named(&err, "mixed.pub: this is a public key; give ", "mixed.key");
         assert_null(strstr(err.text, "chmod"));
     }
     curve_file("other", "train " KEY_A " a\n", 0644);
-    assert_false(curve_read(curve_at("other"), &got, &err));
+    assert_false(curve_read(scratch_path("other"), &got, &err));
     curve_named(&err, "this is a public key; give the .key file of the pair", "");
     curve_file("damaged.pub", "train " KEY_A "\n", 0644);
-    assert_false(curve_read(curve_at("damaged.pub"), &got, &err));
+    assert_false(curve_read(scratch_path("damaged.pub"), &got, &err));
     assert_null(strstr(err.text, "chmod"));
 }
 
@@ -287,11 +254,11 @@ int main(void)
         cmocka_unit_test(a_file_with_cr_line_ends_is_read),
         cmocka_unit_test(the_secret_is_its_owners_alone),
         cmocka_unit_test(keys_are_not_written_over),
-        cmocka_unit_test(what_is_no_name_is_refused),
-        cmocka_unit_test(what_is_no_pair_is_refused_by_name),
+        cmocka_unit_test(an_invalid_name_is_refused),
+        cmocka_unit_test(a_file_that_is_not_a_key_pair_is_refused_by_name),
         cmocka_unit_test(a_secret_file_is_no_public_one),
         cmocka_unit_test(a_public_file_is_no_secret_one),
         cmocka_unit_test(a_key_is_forty_characters_of_z85),
     };
-    return cmocka_run_group_tests(tests, curve_enter, curve_leave);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -186,7 +186,7 @@ static void junk_is_consumed_and_the_next_message_is_read(void **state)
     free(large);
 }
 
-static void what_was_wrong_is_said(void **state)
+static void a_refused_message_names_its_fault(void **state)
 {
     (void)state;
     struct wire wire;
@@ -218,7 +218,7 @@ static void a_message_of_the_id_alone_is_refused(void **state)
     zmq_ctx_term(context);
 }
 
-static void a_full_queue_is_told_and_nothing_is_half_sent(void **state)
+static void a_full_queue_is_reported_and_sends_no_half_message(void **state)
 {
     (void)state;
     struct wire wire;
@@ -246,7 +246,7 @@ static void a_full_queue_is_told_and_nothing_is_half_sent(void **state)
     message_socket_close(&wire);
 }
 
-static void a_peer_that_is_gone_is_told(void **state)
+static void a_send_to_a_gone_peer_reports_it(void **state)
 {
     (void)state;
     struct wire wire;
@@ -310,10 +310,10 @@ int main(void)
         cmocka_unit_test(a_full_piece_of_state_arrives_whole),
         cmocka_unit_test(nothing_there_is_not_a_failure),
         cmocka_unit_test(junk_is_consumed_and_the_next_message_is_read),
-        cmocka_unit_test(what_was_wrong_is_said),
+        cmocka_unit_test(a_refused_message_names_its_fault),
         cmocka_unit_test(a_message_of_the_id_alone_is_refused),
-        cmocka_unit_test(a_full_queue_is_told_and_nothing_is_half_sent),
-        cmocka_unit_test(a_peer_that_is_gone_is_told),
+        cmocka_unit_test(a_full_queue_is_reported_and_sends_no_half_message),
+        cmocka_unit_test(a_send_to_a_gone_peer_reports_it),
         cmocka_unit_test(a_message_that_breaks_the_protocol_is_not_sent),
         cmocka_unit_test(something_that_is_no_socket_is_an_error),
     };

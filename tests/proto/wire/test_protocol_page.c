@@ -97,7 +97,7 @@ static void protocol_page_field_row(const struct field *field, char *row, size_t
                  text ? " bytes" : "");
 }
 
-static void each_message_is_on_the_page_as_the_code_has_it(void **state)
+static void the_page_lists_each_message_as_the_code_has_it(void **state)
 {
     (void)state;
     for (uint64_t type = 1; type < MESSAGE_TYPES; type++) {
@@ -358,7 +358,7 @@ static void memory_of_a_ring_lies_as_the_page_has_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_message_is_on_the_page_as_the_code_has_it),
+        cmocka_unit_test(the_page_lists_each_message_as_the_code_has_it),
         cmocka_unit_test(the_page_names_no_other_message),
         cmocka_unit_test(each_count_of_a_bulk_frame_is_a_field),
         cmocka_unit_test(limits_and_version_are_those_of_the_code),

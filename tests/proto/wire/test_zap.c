@@ -3,6 +3,7 @@
 #include "proto/base/log.h"
 #include "proto/wire/socket.h"
 #include "proto/wire/watch.h"
+#include "tests/support/scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,7 +27,7 @@ struct scene {
     struct zap *zap;
     struct watch *watch;
     struct curve_keys server, keys[ROLES];
-    char folder[64], bound[ENDPOINT_SIZE];
+    char bound[ENDPOINT_SIZE];
     uint64_t got;
     char from[CURVE_KEY]; /* of the last message */
 };
@@ -59,15 +60,16 @@ static bool zap_stop(void *context, struct err *err)
 static void test_zap_open(struct scene *scene, enum zap_domain domain)
 {
     struct err err = {0};
-    *scene = (struct scene){.context = zmq_ctx_new(), .loop = loop_new(&err), .folder = "/tmp/lstmq-zap-XXXXXX"};
-    assert_non_null(mkdtemp(scene->folder));
+    void *made;
+    *scene = (struct scene){.context = zmq_ctx_new(), .loop = loop_new(&err)};
+    assert_int_equal(scratch_make(&made), 0);
     for (int role = 0; role < ROLES; role++) {
         const char *name = curve_role_name((enum curve_role)role);
         assert_true(curve_generate(&scene->keys[role], name, (enum curve_role)role, &err));
-        assert_true(curve_write(&scene->keys[role], scene->folder, false, &err));
+        assert_true(curve_write(&scene->keys[role], scratch_folder, false, &err));
     }
     assert_true(curve_generate(&scene->server, "server", ROLE_ADMIN, &err));
-    scene->allow = allow_open(scene->folder, &err);
+    scene->allow = allow_open(scratch_folder, &err);
     assert_non_null(scene->allow);
     assert_int_equal(allow_count(scene->allow), ROLES);
     scene->zap = zap_new(scene->context, scene->loop, scene->allow, &err);
@@ -84,21 +86,13 @@ static void test_zap_open(struct scene *scene, enum zap_domain domain)
 
 static void zap_close(struct scene *scene)
 {
-    char path[512];
     watch_destroy(&scene->watch);
     socket_close(&scene->router);
     zap_destroy(&scene->zap);
     allow_close(&scene->allow);
     zmq_ctx_term(scene->context);
     loop_destroy(&scene->loop);
-    for (int role = 0; role < ROLES; role++) {
-        const char *name = curve_role_name((enum curve_role)role);
-        snprintf(path, sizeof path, "%s/%s.key", scene->folder, name);
-        unlink(path);
-        snprintf(path, sizeof path, "%s/%s.pub", scene->folder, name);
-        unlink(path);
-    }
-    rmdir(scene->folder);
+    assert_int_equal(scratch_remove(NULL), 0);
 }
 
 /* Whether a message of the owner of `keys` gets through. */
@@ -186,14 +180,12 @@ static void a_key_that_one_look_misses_keeps_its_connection(void **state)
 {
     struct scene scene;
     struct err err = {0};
-    char path[512], away[512];
     const struct message ask = {.type = MESSAGE_ASK};
     const int linger = 0;
     (void)state;
     test_zap_open(&scene, ZAP_TRAIN);
     watch_keys(scene.watch, scene.allow);
-    snprintf(path, sizeof path, "%s/train.pub", scene.folder);
-    snprintf(away, sizeof away, "%s/train.away", scene.folder);
+    const char *path = scratch_path("train.pub"), *away = scratch_path("train.away");
     const struct socket_options options = {
         .context = scene.context, .keys = &scene.keys[ROLE_TRAIN], .server_key = scene.server.public.key};
     void *dealer = socket_connect(&options, scene.bound, &err);
@@ -220,12 +212,11 @@ static void a_key_that_one_look_misses_keeps_its_connection(void **state)
         zap_pass(&scene, 5);
     assert_int_equal(watch_counts(scene.watch).cut, 1);
     socket_close(&dealer);
-    unlink(away);
     zap_close(&scene);
 }
 
 /* What stands where a request should be is dropped, or answered by a refusal; the handler goes on. */
-static void a_request_that_is_none_is_let_go(void **state)
+static void a_malformed_zap_request_is_dropped(void **state)
 {
     (void)state;
     struct scene scene;
@@ -297,7 +288,7 @@ static void zap_refused(const char *endpoint, bool binds, const char *text)
     assert_string_equal(err.text, text);
 }
 
-static void what_is_not_an_endpoint_is_named(void **state)
+static void an_invalid_endpoint_is_named(void **state)
 {
     static const char *const wrong[] = {"127.0.0.1:5757",
                                         "tcp://127.0.0.1",
@@ -364,10 +355,10 @@ int main(void)
         cmocka_unit_test(each_socket_takes_its_roles_and_no_others),
         cmocka_unit_test(the_ring_takes_one_key_at_a_time),
         cmocka_unit_test(a_key_that_one_look_misses_keeps_its_connection),
-        cmocka_unit_test(a_request_that_is_none_is_let_go),
+        cmocka_unit_test(a_malformed_zap_request_is_dropped),
         cmocka_unit_test(only_this_machine_is_local),
         cmocka_unit_test(the_limit_of_open_files_is_raised_to_its_maximum),
-        cmocka_unit_test(what_is_not_an_endpoint_is_named),
+        cmocka_unit_test(an_invalid_endpoint_is_named),
         cmocka_unit_test(the_form_of_an_endpoint_is_checked_before_its_keys),
     };
     log_open("test", LOG_OFF);

@@ -48,7 +48,7 @@ static void drawn_pairs_are_as_long_as_the_notebooks(void **state)
     bench_data_free(&data);
 }
 
-static void drawn_ids_are_below_the_vocabulary_and_sentences_end_with_eos(void **state)
+static void drawn_ids_are_in_the_vocabulary_and_sentences_end_with_eos(void **state)
 {
     (void)state;
     struct config config = bench_config();
@@ -178,7 +178,7 @@ static void laps_add_up_to_no_more_than_the_step(void **state)
     bench_close(&bench, &training, &data);
 }
 
-static void a_row_leaves_when_it_is_told_to(void **state)
+static void a_row_leaves_at_its_given_length(void **state)
 {
     (void)state;
     enum { LIMIT = 12 };
@@ -243,12 +243,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(drawn_pairs_are_as_long_as_the_notebooks),
-        cmocka_unit_test(drawn_ids_are_below_the_vocabulary_and_sentences_end_with_eos),
+        cmocka_unit_test(drawn_ids_are_in_the_vocabulary_and_sentences_end_with_eos),
         cmocka_unit_test(sorting_keeps_the_pairs_and_puts_the_longest_first),
         cmocka_unit_test(the_formula_is_the_sum_of_the_products),
         cmocka_unit_test(a_step_of_infinite_loss_has_diverged),
         cmocka_unit_test(laps_add_up_to_no_more_than_the_step),
-        cmocka_unit_test(a_row_leaves_when_it_is_told_to),
+        cmocka_unit_test(a_row_leaves_at_its_given_length),
         cmocka_unit_test(a_measurement_stops_at_a_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

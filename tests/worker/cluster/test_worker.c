@@ -10,9 +10,11 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 
+#include "tests/support/capture.h"
 #include "tests/support/fake_coordinator.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static const enum generation_source worker_seeds[MEMBERS] = {SOURCE_SEED, SOURCE_SEED, SOURCE_SEED, SOURCE_SEED,
@@ -235,7 +237,7 @@ static void a_stopped_validation_is_left_between_its_parts(void **state)
 }
 
 /* Rank 1's own state is broken by a broadcast that does not come to its end, the root's is not. */
-static void a_broadcast_that_ends_in_the_middle_leaves_a_state_to_the_root_alone(void **state)
+static void an_unfinished_broadcast_leaves_a_state_at_the_root_only(void **state)
 {
     struct fake fake;
     (void)state;
@@ -305,7 +307,7 @@ static void a_new_connection_hears_what_the_worker_holds(void **state)
     fake_close(&fake);
 }
 
-static void a_silent_coordinator_is_asked_anew(void **state)
+static void a_silent_coordinator_gets_a_second_hello(void **state)
 {
     struct fake fake;
     (void)state;
@@ -326,7 +328,7 @@ static void test_worker_say_error(struct fake *fake, int who, enum err_code code
         &(struct message){.type = MESSAGE_ERROR, .error = {.code = (uint32_t)code, .text = {text, strlen(text)}}});
 }
 
-static void a_worker_that_was_forgotten_joins_as_a_new_one(void **state)
+static void a_forgotten_worker_joins_as_a_new_one(void **state)
 {
     struct fake fake;
     (void)state;
@@ -346,7 +348,7 @@ static void a_worker_that_was_forgotten_joins_as_a_new_one(void **state)
     fake_close(&fake);
 }
 
-static void a_generation_before_the_answer_to_a_second_hello_ends_the_worker(void **state)
+static void a_generation_before_a_second_welcome_ends_the_worker(void **state)
 {
     struct fake fake;
     (void)state;
@@ -403,7 +405,7 @@ static void a_message_of_one_byte_is_junk_and_no_signal(void **state)
 }
 
 /* More frames than a message has: the loop thread ends, and the compute thread must not go on waiting for rank 1. */
-static void junk_ends_a_worker_that_waits_for_others(void **state)
+static void junk_ends_a_worker_that_waits_for_peers(void **state)
 {
     (void)state;
     for (int local = 0; local < 2; local++) {
@@ -456,7 +458,7 @@ static void an_id_that_was_not_announced_is_refused(void **state)
     fake_close(&fake);
 }
 
-static void a_worker_without_a_coordinator_ends_when_its_patience_does(void **state)
+static void a_worker_without_a_coordinator_ends_at_its_timeout(void **state)
 {
     struct config config;
     struct err err;
@@ -473,33 +475,26 @@ static void a_worker_without_a_coordinator_ends_when_its_patience_does(void **st
 
 /* A coordinator ends when it has heard the last LEAVE, while the worker still gives its memory back: so much of it here
  * that the connection breaks first. */
-static void a_worker_that_has_left_says_nothing_of_a_connection_that_breaks(void **state)
+static void a_worker_that_left_logs_no_broken_connection(void **state)
 {
     (void)state;
     struct fake fake;
-    char logged[4096];
-    FILE *log = tmpfile();
-    const int before = dup(STDERR_FILENO);
-    assert_non_null(log);
     fake_open(&fake, false, REDUCE_FP32);
     fake.config.model_hidden = 1024;
     fake_start(&fake, 0, 1);
     fake_generation(&fake, 1, 0, worker_seeds);
     fake_steps(&fake, 0, 1);
-    dup2(fileno(log), STDERR_FILENO);
+    capture_begin();
     log_open("test", LOG_WARN);
     fake_coordinator_say(&fake, 0, &(struct message){.type = MESSAGE_DISMISS, .dismiss = {.reason = {"done", 4}}});
     fake_expect(&fake, MESSAGE_LEAVE);
     fake_close(&fake);
     bool done = fake_member_join(&fake.members[0]);
     log_open("test", LOG_OFF);
-    dup2(before, STDERR_FILENO);
-    close(before);
-    rewind(log);
-    logged[fread(logged, 1, sizeof logged - 1, log)] = '\0';
-    fclose(log);
+    char *logged = capture_end();
     assert_true(done);
     assert_string_equal(logged, "");
+    free(logged);
 }
 
 int main(void)
@@ -510,17 +505,17 @@ int main(void)
         cmocka_unit_test(a_stopped_all_reduce_leaves_the_state_as_it_was),
         cmocka_unit_test(stop_overtakes_the_work_that_waits),
         cmocka_unit_test(a_stopped_validation_is_left_between_its_parts),
-        cmocka_unit_test(a_broadcast_that_ends_in_the_middle_leaves_a_state_to_the_root_alone),
+        cmocka_unit_test(an_unfinished_broadcast_leaves_a_state_at_the_root_only),
         cmocka_unit_test(a_new_connection_hears_what_the_worker_holds),
-        cmocka_unit_test(a_silent_coordinator_is_asked_anew),
-        cmocka_unit_test(a_worker_that_was_forgotten_joins_as_a_new_one),
-        cmocka_unit_test(a_generation_before_the_answer_to_a_second_hello_ends_the_worker),
+        cmocka_unit_test(a_silent_coordinator_gets_a_second_hello),
+        cmocka_unit_test(a_forgotten_worker_joins_as_a_new_one),
+        cmocka_unit_test(a_generation_before_a_second_welcome_ends_the_worker),
         cmocka_unit_test(junk_ends_the_worker_with_an_error_that_names_it),
         cmocka_unit_test(a_message_of_one_byte_is_junk_and_no_signal),
-        cmocka_unit_test(junk_ends_a_worker_that_waits_for_others),
+        cmocka_unit_test(junk_ends_a_worker_that_waits_for_peers),
         cmocka_unit_test(an_id_that_was_not_announced_is_refused),
-        cmocka_unit_test(a_worker_without_a_coordinator_ends_when_its_patience_does),
-        cmocka_unit_test(a_worker_that_has_left_says_nothing_of_a_connection_that_breaks),
+        cmocka_unit_test(a_worker_without_a_coordinator_ends_at_its_timeout),
+        cmocka_unit_test(a_worker_that_left_logs_no_broken_connection),
     };
     return cmocka_run_group_tests(tests, compute_alone, forget_alone);
 }

@@ -1,9 +1,8 @@
 """chromium.py - a real headless Chromium, driven over its DevTools pipe with the standard library alone.
 
-The browser reads NUL-terminated JSON from its descriptor 3 and writes it to 4. A Browser is a context manager: it has a
-profile folder of its own, which is gone, like every process of the browser, when the block is left. Whatever a page asks
-the network for is seen as an event; the proxy it is given is a closed port, so that nothing gets out.
-"""
+The browser reads NUL-terminated JSON from its descriptor 3 and writes it to 4. A Browser is a context manager. It has
+its own profile folder, which is removed with every process of the browser at the end of the block. Each request of a
+page to the network is seen as an event. The proxy is a closed port, so nothing gets out."""
 import base64
 import json
 import os
@@ -16,7 +15,7 @@ import time
 
 
 def find():
-    """The path of a Chromium, or None. A snap's launcher is passed over: it cannot see files in /tmp."""
+    """The path of a Chromium, or None. The launcher of a snap does not count: it cannot see files in /tmp."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
         path = shutil.which(name)
         if path and not os.path.realpath(path).endswith("/snap"):

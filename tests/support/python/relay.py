@@ -1,12 +1,12 @@
 #!/usr/bin/python3
-"""relay.py HOST TARGET_HOST TARGET_PORT - a bad line: TCP connections to HOST go on to the target, later and worse.
+"""relay.py HOST TARGET_HOST TARGET_PORT - a bad line: forward TCP connections from HOST to the target, with faults.
 
-On stdout the port it listens at. On stdin, a command a line, each answered by "done":
-  delay MS          what comes from either side goes on so much later
-  rate BYTES        a second, for each direction of each connection; 0 = as fast as it comes
-  cut               all connections end
-  hold ADDRESS      what comes from that address, or goes to it, is kept, and nobody is told
-  release           nothing is held any more"""
+It prints its port on stdout. On stdin it reads a command a line and answers each with "done":
+  delay MS          delay all data by that much
+  rate BYTES        a second, for each direction of each connection; 0 = no limit
+  cut               end all connections
+  hold ADDRESS      keep all data from and to that address
+  release           hold nothing"""
 
 import asyncio
 import socket

@@ -3,14 +3,14 @@
 import os
 import zipfile
 
-from cluster import SOURCE, read, write
+from support.cluster import SOURCE, read, write
 
 
 MISSING = "neither $LSTMQ_DATA/fra-eng.zip nor .data/fra.txt is there"
 
 
 def pairs(folder):
-    """The path of the real pairs: out of fra-eng.zip in $LSTMQ_DATA, or what scripts/data.sh got; None where neither is."""
+    """The path of the real pairs, from fra-eng.zip in $LSTMQ_DATA or from scripts/data.sh; None without both."""
     archive = os.path.join(os.environ.get("LSTMQ_DATA", "/nowhere"), "fra-eng.zip")
     if os.path.exists(archive):
         with zipfile.ZipFile(archive) as file:

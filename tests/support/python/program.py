@@ -1,13 +1,17 @@
-"""The program under test, as these scripts call it: $LSTMQ is the binary, $LSTMQ_SOURCE the folder of the sources."""
+"""The program under test: $LSTMQ is the binary, $LSTMQ_SOURCE the folder of the sources."""
 
+import fcntl
 import os
+import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 import unittest
 
 BINARY = os.environ.get("LSTMQ", "lstmq")
-SOURCE = os.environ.get("LSTMQ_SOURCE", os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+SOURCE = os.environ.get("LSTMQ_SOURCE", os.path.dirname(os.path.realpath(__file__)) + "/../../..")
 SKIPPED = 77
 LIMIT_S = 600  # only ends a hang: long enough for a machine whose cores are all busy
 
@@ -18,6 +22,28 @@ def run(*arguments, binary=BINARY, stdin="", environment=None, **more):
     env.update(environment or {})
     return subprocess.run([binary, *arguments], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           encoding="utf-8", errors="surrogateescape", env=env, timeout=LIMIT_S, check=False, **more)
+
+
+def on_terminal(width, arguments, piped=(), **environment):
+    """The text that lstmq writes to a terminal of that width. `piped` names outputs that are pipes; None unsets a
+    variable."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    env = {**os.environ, "COLUMNS": None, "TERM": "xterm", "NO_COLOR": "1", **environment}
+    env = {name: value for name, value in env.items() if value is not None}
+    ends = {name: subprocess.PIPE if name in piped else slave for name in ("stdout", "stderr")}
+    with subprocess.Popen([BINARY, *arguments], stdin=subprocess.DEVNULL, env=env, **ends) as process:
+        os.close(slave)
+        text = process.stdout.read() if process.stdout else b""
+        try:
+            while block := os.read(master, 65536):
+                text += block
+        except OSError:
+            pass
+    os.close(master)
+    if process.returncode != 0:
+        raise AssertionError(f"{arguments}: exit {process.returncode}: {text.decode()}")
+    return text.decode().replace("\r\n", "\n")
 
 
 def commands():
@@ -42,7 +68,7 @@ def option_names(command):
 
 
 def dumped(text):
-    """A dump's lines as {key: value as it is typed}."""
+    """The lines of a dump as {key: value as typed}."""
     values, section = {}, ""
     for line in text.splitlines():
         if not line.startswith(" "):
@@ -54,7 +80,7 @@ def dumped(text):
 
 
 def main():
-    """Run the tests of the script; where all of them were skipped, say so to ctest."""
+    """Run the tests of the script. If all of them were skipped, ctest counts the script as skipped."""
     result = unittest.main(exit=False, verbosity=2).result
     if not result.wasSuccessful():
         sys.exit(1)

@@ -1,8 +1,8 @@
-"""A coordinator and workers as processes of a test: started, awaited by the events that they log, stopped and killed.
+"""A coordinator and workers as processes of a test: started, awaited by their events, stopped and killed.
 
-Nothing here sleeps where something happens that can be waited for. A thread reads what a process logs and another waits for its
-end, so that each line and each end has the time at which it came; whoever waits is woken by them, and has a limit. All that was
-started is ended with the test, by its own process number."""
+Nothing here sleeps while it can wait for an event. A thread reads the log of a process and another waits for its end,
+so that each line and each end has its time. A wait is woken by them and has a limit. All processes end with the test,
+by their own process ids."""
 
 import json
 import os
@@ -15,20 +15,19 @@ import threading
 import time
 import unittest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "cli"))
-from program import BINARY, SOURCE, main  # noqa: E402,F401
-from training import dotted, hashes, new_folder, read, sample_pairs, words, write  # noqa: E402,F401
+from support.program import BINARY, SOURCE, main  # noqa: F401
+from support.training import dotted, hashes, new_folder, read, sample_pairs, words, write  # noqa: F401
 
 FAULTS = os.environ.get("LSTMQ_FAULTS", BINARY + "-faults")
 FULL = os.environ.get("LSTMQ_FULL", "") != ""
 LIMIT_S = 180  # for whatever is awaited: it only ends a hang, so it is long enough for a machine whose cores are all busy
 
-# cluster.heartbeat_timeout where a test is not about silence: no worker is declared dead because its machine is busy. In full, where nothing
-# else runs, it is the usual one.
+# cluster.heartbeat_timeout of tests that are not about silence: no worker is declared dead on a busy machine. In full,
+# where nothing else runs, it is the default.
 NEVER_SILENT_MS = None if FULL else 120_000
 
-# A step of about a millisecond, so that thousands pass in seconds; four shards, and sums whose bits do not depend on who adds.
+# A step of about a millisecond, so that thousands pass in seconds; four shards, and sums whose bits do not depend on
+# the workers.
 SMALL = {"data.max_tokens": 12, "data.length": 14, "model.embed": 8, "model.hidden": 12, "train.batch": 16, "train.shards": 4,
          "train.reduce": "exact", "train.bleu": "false", "train.patience": 0, "data.valid_fraction": 0.1}
 
@@ -59,7 +58,7 @@ class Process:
         if {"coordinator", "worker"} & set(arguments):
             arguments = (*arguments, "--log.format", "json")
         self.name, self.arguments = name, arguments
-        # By number of line: as it came; (time, object), None where it is no event.
+        # By line number: the line; (time, object), None for a line that is not an event.
         self.raw, self.events, self.ended_s = [], [], None
         self.news = threading.Condition()
         self.started_s = time.monotonic()
@@ -97,7 +96,8 @@ class Process:
         return "\n".join(f"{self.name} {at - self.started_s:8.3f} {line}" for at, line in lines)
 
     def _events(self, name, fields, since):
-        """Those of that name and with those fields, each with its time as "at_s" and its number of line as "line_number"."""
+        """The events of that name and with those fields, each with its time as "at_s" and its line number as
+        "line_number"."""
         names = (name,) if isinstance(name, str) else name
         for number in range(since, len(self.events)):
             at, event = self.events[number]
@@ -105,13 +105,13 @@ class Process:
                 yield {**event, "at_s": at, "line_number": number}
 
     def happened(self, name, since=0, **fields):
-        """All events of that name (or of those names) so far, as dicts, with fields of those values. A compiled pattern fits a
-        text in which it is found, a function a value for which it is true."""
+        """All events of that name (or of those names) so far, as dicts, with fields of those values. A compiled pattern
+        fits a text that it finds, a function a value for which it is true."""
         with self.news:
             return list(self._events(name, fields, since))
 
     def awaits(self, name, timeout, since=0, **fields):
-        """The first such event, or None when there was none in the time or before the end."""
+        """The first such event, or None if there is none in the time or before the end."""
         found = None
 
         def over():
@@ -125,14 +125,14 @@ class Process:
             return found
 
     def event(self, name, since=0, timeout=LIMIT_S, **fields):
-        """The same, of an event that must come."""
+        """The same for an event that must happen."""
         found = self.awaits(name, timeout, since, **fields)
         if not found:
             raise AssertionError(f"{self.name}: no event {name} {fields} within {timeout} s\n{self.log()}")
         return found
 
     def mark(self):
-        """Lines so far: for `since`."""
+        """The number of lines so far, for `since`."""
         with self.news:
             return len(self.raw)
 
@@ -146,16 +146,16 @@ class Process:
             return int(re.search(what + r":\s+(\d+) kB", file.read())[1]) * 1024
 
     def number(self, since=0):
-        """The number by which the coordinator took this worker in."""
+        """The number that the coordinator gave to this worker."""
         return self.event("joined", since)["worker"]
 
     def at_step(self, step=None, since=0, limit=LIMIT_S):
-        """Wait until this worker computes that step or a later one (it may have come late), or any. As .steps: where it runs with
-        --log.level debug."""
+        """Wait until this worker computes that step or a later one, or any. As for .steps, it must run with --log.level
+        debug."""
         self.event("step_computed", since, limit, **({} if step is None else {"step": lambda found: found >= step}))
 
     def steps(self):
-        """The steps that this worker computed, as it says, in their order."""
+        """The steps that this worker logged, in their order."""
         return [event["step"] for event in self.happened("step_computed")]
 
     def end(self, limit=LIMIT_S):
@@ -166,31 +166,32 @@ class Process:
         return self.process.returncode
 
     def send(self, number):
-        """A signal, unless the end has come; the time at which it was sent."""
+        """Send a signal unless the process has ended. Returns the time."""
         now = time.monotonic()
         self.process.send_signal(number)
         return now
 
     def kill(self):
-        """At once, and wait for it; the time at which it was sent."""
+        """Kill it and wait for its end. Returns the time of the signal."""
         now = self.send(signal.SIGKILL)
         self.end()
         return now
 
 
 class Relay:
-    """relay.py between whoever connects to .endpoint and the target; `command` are words before it, `host` where it listens."""
+    """relay.py between the peers that connect to .endpoint and the target. `command` are words before it, `host` is
+    where it listens."""
 
     def __init__(self, test, target, host="127.0.0.1", command=()):
         far_host, far_port = target.removeprefix("tcp://").rsplit(":", 1)
-        self.process = subprocess.Popen([*command, sys.executable, os.path.join(HERE, "relay.py"), host, far_host, far_port],
+        self.process = subprocess.Popen([*command, sys.executable, os.path.join(os.path.dirname(__file__), "relay.py"), host, far_host, far_port],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         test.addCleanup(self.close)
         self.port = int(self.process.stdout.readline())
         self.endpoint = f"tcp://{host}:{self.port}"
 
     def say(self, *words):
-        """A command of relay.py's; the time at which it was obeyed."""
+        """Send a command to relay.py. Returns the time at which it was done."""
         self.process.stdin.write(" ".join(map(str, words)) + "\n")
         self.process.stdin.flush()
         if self.process.stdout.readline() != "done\n":
@@ -224,7 +225,7 @@ class Cluster:
         return self
 
     def start_again(self, *flags, binary=FAULTS, **more):
-        """Start it with the options of its run alone, on the port that it had."""
+        """Start it with nothing but the options of its run, on the same port."""
         self.coordinator = self._process("coordinator", "--run.dir", self.run, "--resume", "--bind", self.endpoint, *flags,
                                          binary=binary, name="coordinator, again", **more)
         return self
@@ -246,19 +247,19 @@ class Cluster:
         return process
 
     def declared_dead(self, worker, why="", since=0):
-        """Wait until the coordinator declares that worker dead; the time."""
+        """Wait until the coordinator declares that worker dead. Returns the time."""
         return self.coordinator.event("worker_dead", since, process=worker.pid, reason=re.compile("^" + why))["at_s"]
 
     def generation(self, workers, since=0):
-        """Wait for a generation of so many workers; the step from which it goes on."""
+        """Wait for a generation of so many workers. Returns its first step."""
         return self.coordinator.event("generation_started", since, workers=workers)["step"]
 
     def active(self, since=0):
-        """Wait until a generation trains; the time."""
+        """Wait until a generation trains. Returns the time."""
         return self.coordinator.event("generation_active", since)["at_s"]
 
     def finished(self, limit=LIMIT_S, status=0):
-        """The coordinator, and all workers that were not killed, end in good order."""
+        """The coordinator and all workers that were not killed end without an error."""
         deadline = time.monotonic() + limit
         for process in [self.coordinator, *self.workers]:
             if process is not self.coordinator and process.ended() and process.process.returncode == -signal.SIGKILL:
@@ -268,7 +269,7 @@ class Cluster:
         return self
 
     def status(self, *flags):
-        """What `lstmq status` says, or None where nobody answers."""
+        """What `lstmq status` prints, or None if no coordinator answers."""
         result = subprocess.run([BINARY, "status", "--connect", self.endpoint, "--json", *flags], stdout=subprocess.PIPE,
                                 stderr=subprocess.DEVNULL, timeout=LIMIT_S, check=False)
         return json.loads(result.stdout) if result.returncode == 0 else None
@@ -280,7 +281,7 @@ class Cluster:
         return "\n".join(process.log() for process in self.processes)
 
     def close(self):
-        """End what is left. A test that failed shows what everybody had logged."""
+        """End the remaining processes. A failed test shows all logs."""
         for process in self.processes:
             if not process.ended():
                 process.send(signal.SIGKILL)
@@ -289,7 +290,7 @@ class Cluster:
 
 
 def train(test, pairs, *flags, **options):
-    """The hashes that `lstmq train` comes to, in one process."""
+    """The hashes of the weights of `lstmq train`, in one process."""
     folder = new_folder()
     test.addCleanup(shutil.rmtree, folder, ignore_errors=True)
     options = {**SMALL, "data.pairs": pairs, "run.dir": os.path.join(folder, "run"), "run.progress": "none", **dotted(options)}
@@ -300,7 +301,7 @@ def train(test, pairs, *flags, **options):
 
 
 class ClusterTest(unittest.TestCase):
-    """A test with pairs of its own."""
+    """A test with its own pairs."""
 
     pairs_count = 600
     wanted = {}  # by number of pairs and options; of all tests in this process
@@ -317,7 +318,7 @@ class ClusterTest(unittest.TestCase):
         return train(self, self.pairs, *flags, **options)
 
     def wanted_hashes(self, **options):
-        """What one process with one thread comes to, found out once."""
+        """The hashes of one process with one thread, computed once."""
         key = (self.pairs_count, *sorted(options.items()))
         if key not in self.wanted:
             self.wanted[key] = self.train(train__threads=1, **options)

@@ -1,4 +1,4 @@
-"""Key files, keyed_server with them, and peers of it, good and bad."""
+"""Key files, keyed_server with them, and good and bad peers of it."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import tempfile
 import time
 import unittest
 
-from cluster import BINARY, LIMIT_S, fits, parsed
+from support.cluster import BINARY, LIMIT_S, fits, parsed
 
 try:
     import msgpack
@@ -27,7 +27,7 @@ def message(kind, body, *bulk):
 
 
 def wait_for(condition, seconds=LIMIT_S):
-    """What `condition` returns once that is true."""
+    """Wait until `condition` is true. Returns its value."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
         if time.monotonic() > deadline:
@@ -37,7 +37,7 @@ def wait_for(condition, seconds=LIMIT_S):
 
 
 class Keys:
-    """Key files in a folder, made by lstmq keygen; those in allow/ are let in."""
+    """Key files in a folder, made by lstmq keygen. The server accepts those in allow/."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -65,11 +65,11 @@ class Keys:
         os.unlink(os.path.join(self.allow, name + ".pub"))
 
     def of_server(self):
-        """The words by which a coordinator has the key "server", and lets in who is in allow/."""
+        """The options of a coordinator that has the key "server" and accepts the keys in allow/."""
         return "--curve.key", self.path("server.key"), "--curve.allow", self.allow
 
     def of_peer(self, name):
-        """The words by which a command comes to that coordinator with a key."""
+        """The options of a command that connects to that coordinator with a key."""
         return "--curve.key", self.path(name + ".key"), "--curve.server", self.path("server.pub")
 
     def read(self, name):
@@ -104,8 +104,8 @@ class Server:
             return file.read()
 
     def events(self, name, **fields):
-        """Those that were logged, of that name and with fields of those values (as Process.happened). A line that is being
-        written does not count yet."""
+        """The logged events of that name with fields of those values (as Process.happened). An unfinished line does not
+        count."""
         found = [parsed(line) for line in self.log().splitlines()]
         return [event for event in found if event and event["event"] == name
                 and all(fits(event.get(key), value) for key, value in fields.items())]
@@ -134,7 +134,7 @@ class Peer:
         self.socket.connect(endpoint)
 
     def ask(self, seconds=LIMIT_S):
-        """The server's counters, or None where no answer came in time."""
+        """The server's counters, or None without an answer in time."""
         self.socket.send_multipart(message(ASK, {"detail": 0}))
         while self.socket.poll(int(seconds * 1000)):
             frames = self.socket.recv_multipart()

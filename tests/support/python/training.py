@@ -1,4 +1,4 @@
-"""Small runs of `lstmq train`, as the scripts beside this one need them: pairs, a model that trains in a moment, its figures."""
+"""Small runs of `lstmq train` for tests: pairs, a model that trains in a moment, its figures."""
 
 import functools
 import hashlib
@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import unittest
 
-from program import BINARY, LIMIT_S, SOURCE, run  # noqa: F401
+from support.program import BINARY, LIMIT_S, SOURCE, run  # noqa: F401
 
 # A model that learns nothing worth having, in milliseconds.
 TINY = {"data.max_tokens": 12, "data.length": 14, "model.embed": 8, "model.hidden": 12, "train.batch": 16,
@@ -25,7 +25,7 @@ def _grammar():
 
 
 def new_folder():
-    """A folder of a test's own; in memory where that can be, as checkpoints would else wait for whoever uses the disk."""
+    """A folder of the test; in memory if possible, since checkpoints would wait for other users of the disk."""
     memory = "/dev/shm"
     return os.path.realpath(tempfile.mkdtemp(prefix="lstmq-cli-", dir=memory if os.access(memory, os.W_OK) else None))
 
@@ -61,20 +61,20 @@ def dotted(options):
 
 
 def hashes(folder, link="latest"):
-    """What a checkpoint's tensors are, to the bit."""
+    """The hashes of a checkpoint's tensors."""
     return {name: hashlib.sha256(read(folder, link, name)).hexdigest()
             for name in ("model.safetensors", "optimizer.safetensors")}
 
 
 def metrics(folder):
-    """The records of the epochs, without what the clock says."""
+    """The records of the epochs, without times."""
     records = [json.loads(line) for line in read(folder, "metrics.jsonl").splitlines()]
     return [{key: value for key, value in record.items() if key not in ("seconds", "tgt_tok_per_s")}
             for record in records]
 
 
 class TrainingTest(unittest.TestCase):
-    """A test with a folder of its own, and `train` in it."""
+    """A test with its own folder, and `train` in it."""
 
     options = TINY
 
@@ -96,19 +96,26 @@ class TrainingTest(unittest.TestCase):
         return result.stderr
 
     def start(self, *arguments, **more):
-        """A process that the test ends, or that is ended with the test."""
+        """A process that ends with the test at the latest."""
         process = subprocess.Popen([BINARY, *arguments], stderr=subprocess.PIPE, **{"stdin": subprocess.DEVNULL,
                                                                                    "stdout": subprocess.PIPE, **more})
         self.addCleanup(self._reap, process)
         return process
 
     def event(self, process, name):
-        """The next event of that name, with --log.format json; what comes before it is passed over."""
+        """The next event of that name, with --log.format json. Earlier lines are skipped."""
         for line in process.stderr:
             found = json.loads(line)
             if found["event"] == name:
                 return found
         return self.fail(f"no event {name}")
+
+    def killed_at(self, event, *arguments):
+        """Start lstmq and kill it at its first event of that name."""
+        process = self.start(*arguments, "--log.format", "json")
+        self.event(process, event)
+        process.kill()
+        process.wait(LIMIT_S)
 
     @staticmethod
     def _reap(process):
@@ -117,7 +124,7 @@ class TrainingTest(unittest.TestCase):
         process.communicate()
 
     def assertFails(self, status, pattern, *arguments, **more):
-        """The command ends with `status` and one line on stderr that `pattern` finds."""
+        """The command ends with `status` and one line on stderr that matches `pattern`."""
         result = run(*arguments, **more)
         self.assertEqual(result.returncode, status, (arguments, result.stderr))
         last = result.stderr.rstrip("\n").split("\n")[-1]
