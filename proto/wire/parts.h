@@ -29,8 +29,8 @@ bool parts_receive_one(void *socket, zmq_msg_t *part, int flags);
 /* Take `first`, which was received, and all frames behind it. False: zmq_errno; `kept` holds kept_count frames. */
 bool parts_receive_rest(void *socket, zmq_msg_t *first, struct parts *parts);
 
-/* Bytes of a frame of `size` bytes on a ZMTP 3 connection: flags, and a size of 1 or 8 bytes; CURVE puts it into a command
- * of 33 bytes more. */
+/* Bytes of a frame of `size` bytes on a ZMTP 3 connection: flags, and a size of 1 or 8 bytes; CURVE puts it into a
+ * command of 33 bytes more. */
 uint64_t parts_wire_bytes(uint64_t size, bool curve);
 
 #endif

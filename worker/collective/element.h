@@ -1,8 +1,8 @@
 /* element.h - the arithmetic of a collective: elements in memory, elements as they travel, and their sums.
  *
- * As they travel: float and int64 little-endian as in memory; bf16 for ELEMENT_F32_BF16; for ELEMENT_I64_F32 what is still
- * to be added to as int64, and what is complete as float, scaled. What travels may lie at any address; memory is aligned for its
- * type. Pure functions; any thread. */
+ * As they travel: float and int64 little-endian as in memory; bf16 for ELEMENT_F32_BF16; for ELEMENT_I64_F32 what is
+ * still to be added to as int64, and what is complete as float, scaled. What travels may lie at any address; memory is
+ * aligned for its type. Pure functions; any thread. */
 #ifndef LSTMQ_WORKER_COLLECTIVE_ELEMENT_H
 #define LSTMQ_WORKER_COLLECTIVE_ELEMENT_H
 

@@ -1,13 +1,13 @@
-/* local.c - ranks that are threads of one process: they add in one another's memory.
+/* local.c - ranks that are threads of one process: they add in each other's memory.
  *
- * The threads of a generation share a group, which the hub keeps. An operation is done when its owner waits for it: it
- * shows its memory to the group and arrives at a meeting; when all have arrived each adds up one slice over all the
- * memories, rank by rank, and writes it back into all; after a second meeting it is done. So the memory of a rank is
- * touched by others only between its two meetings.
+ * The threads of a generation share a group, which the hub keeps. An operation is done when its owner waits for it. The
+ * owner shows its memory to the group and arrives at a meeting. When all have arrived, each adds up one slice over all
+ * the memories, rank by rank, and writes it back into all. After a second meeting the operation is done. So other ranks
+ * touch the memory of a rank only between its two meetings.
  *
- * A rank that gives up (aborted, out of patience) ends the group, and then waits until those who are adding have come
- * out, which is soon, since they look up after each block; afterwards nobody touches its memory again. Whoever waits
- * does so awake for a moment, since all arrive at about the same time, and then asleep. */
+ * A rank that stops (aborted, or timed out) ends the group, and then waits until the adding ranks have left. That is
+ * soon, because they check after each block; after that no rank touches its memory. A waiting rank is awake for a
+ * moment, because all arrive at about the same time, and then sleeps. */
 #include "worker/collective/local.h"
 
 #include "proto/base/clock.h"
@@ -42,7 +42,7 @@ struct group {
     bool *present;            /* [size] ranks that joined                                                  */
     uint32_t inside;          /* ranks that touch others' memory                                       */
     _Atomic uint64_t arrived; /* at all meetings so far: the m-th is complete at m * size             */
-    atomic_bool over;         /* ended: nobody goes inside any more                                  */
+    atomic_bool over;         /* ended: no rank enters any more */
 };
 
 struct local_hub {
@@ -122,7 +122,7 @@ static struct group *local_new_group(const struct collective_group *about)
     return NULL;
 }
 
-/* The group of a generation, made by whoever comes first. Under the hub's lock. */
+/* The group of a generation, made by the first rank. Under the hub's lock. */
 static struct group *local_find_group(struct local_hub *hub, const struct collective_group *about, struct err *err)
 {
     struct group *group = hub->groups;
@@ -312,7 +312,7 @@ static bool local_operate(struct local *local, const struct brought *operation, 
 
 /* ---- the end of a generation ---- */
 
-/* End the group, for all, and wait until nobody touches this rank's memory. */
+/* End the group for all, and wait until no rank touches this rank's memory. */
 static void local_end_group(struct local *local)
 {
     struct local_hub *hub = local->hub;
@@ -371,7 +371,7 @@ static bool local_connect(struct collective *self, const struct collective_group
 {
     struct local *local = local_of(self);
     if (!local->listened || about->generation != local->generation)
-        return err_set(err, ERR_PROTOCOL, "the peers of generation %" PRIu64 " came, which nobody listens for",
+        return err_set(err, ERR_PROTOCOL, "PEERS of generation %" PRIu64 " came, but this rank does not listen for it",
                        about->generation);
     if (about->size < 1 || about->size > COLLECTIVE_RANKS_MOST || about->rank >= about->size)
         return err_set(err, ERR_PROTOCOL, "rank %u of %u cannot be", about->rank, about->size);

@@ -157,8 +157,8 @@ static bool ring_set(void *socket, const char *endpoint, int queue_option, int q
            zmq_setsockopt(socket, queue_option, &queue, sizeof queue) == 0;
 }
 
-/* Ready to bind: whoever connects is asked for its key. A local socket can be watched only by number of connections, so it
- * lets in the user's own processes alone, who could as well end this one. */
+/* Ready to bind: a connecting peer must have the key. A local socket can be watched only by its number of connections,
+ * so it accepts only the user's own processes, which could end this one anyway. */
 static bool ring_set_server(struct ring *ring, const char *place, struct err *err)
 {
     const int backlog = BACKLOG;
@@ -175,7 +175,7 @@ static bool ring_set_server(struct ring *ring, const char *place, struct err *er
     return ring->watch == NULL || watch_socket(ring->watch, ring->from, err);
 }
 
-/* Ready to connect to the successor, and to nobody who only says so. */
+/* Ready to connect to the successor, and to no other peer that claims to be it. */
 static bool ring_set_client(struct ring *ring, const struct collective_group *group, const char *endpoint,
                             struct err *err)
 {
@@ -191,7 +191,8 @@ static bool ring_set_client(struct ring *ring, const struct collective_group *gr
     return curve_set_client(ring->to, ring->keys, group->public_keys[successor], err);
 }
 
-/* Bind the place that others are told. A port that is still this rank's own, of the generation before, is waited for. */
+/* Bind the place that others are told. A port that is still this rank's own, of the generation before, is waited
+ * for. */
 static bool ring_bind(struct ring *ring, const char *place, struct err *err)
 {
     int64_t until = clock_ms() + BIND_MS;
@@ -219,7 +220,7 @@ static bool ring_listen(struct collective *self, uint64_t generation, char endpo
     ring->generation = generation;
     ring->neighbour = -1;
     ring_endpoint_fill(ring->bind, ring, generation, place, sizeof place);
-    /* Frames under keys say whose they are; what lies in memory could be anybody's of this user. */
+    /* Frames with keys are authenticated; memory could come from any process of this user. */
     if (strcmp(ring->bind, "ipc://@") == 0 && ring->keys == NULL)
         ring->here = ring_memory_new(place, sizeof place);
     ring->from = zmq_socket(ring->zmq_context, ZMQ_PULL);
@@ -234,7 +235,7 @@ static bool ring_listen(struct collective *self, uint64_t generation, char endpo
 static bool ring_check_group(const struct ring *ring, const struct collective_group *group, struct err *err)
 {
     if (ring->from == NULL || group->generation != ring->generation)
-        return err_set(err, ERR_PROTOCOL, "the peers of generation %" PRIu64 " came, which nobody listens for",
+        return err_set(err, ERR_PROTOCOL, "PEERS of generation %" PRIu64 " came, but this rank does not listen for it",
                        group->generation);
     if (group->size < 1 || group->size > COLLECTIVE_RANKS_MOST || group->rank >= group->size)
         return err_set(err, ERR_PROTOCOL, "rank %u of %u cannot be", group->rank, group->size);
@@ -492,7 +493,7 @@ struct collective *ring_open(const struct ring_options *options, struct err *err
     if (!ring_check_bind(options->bind, err))
         return NULL;
     if (options->keys != NULL && options->zap == NULL) {
-        err_set(err, ERR_USAGE, "a ring with keys needs somebody who checks those of others");
+        err_set(err, ERR_USAGE, "a ring with keys needs a ZAP handler that checks the keys of others");
         return NULL;
     }
     struct ring *ring = calloc(1, sizeof *ring);

@@ -26,9 +26,9 @@ struct ring_options {
      * they may connect. */
     const struct curve_keys *keys;
     struct zap *zap; /* of zmq_context */
-    /* Of zmq_context; it watches the ring's endpoint and nothing else, and outlives the collective. NULL = any peer may
-     * fill the memory, and an invalid frame ends the generation whoever sent it. With it a neighbour is a stranger until
-     * it has sent a valid frame, so send nothing large before all ranks have met (reducer_meet). */
+    /* Of zmq_context; it watches only the ring's endpoint, and outlives the collective. NULL = any peer may fill the
+     * memory, and an invalid frame of any peer ends the generation. With it a neighbour is a stranger until it has sent
+     * a valid frame, so send nothing large before all ranks have met (reducer_meet). */
     struct watch *watch;
 };
 

@@ -18,7 +18,8 @@ enum { CIRCLE = 96, BOOT = 8, CIRCLE_FIELDS = 3 };
 
 static const char ring_endpoint_local[] = "ipc://@lstmq-ring-";
 
-/* How a place begins that can be reached from here. What cannot be read of the machine counts as the same everywhere. */
+/* How a place begins that can be reached from here. What cannot be read of the machine counts as the same
+ * everywhere. */
 static void ring_endpoint_circle(char text[CIRCLE])
 {
     char boot[BOOT + 1] = "";
@@ -51,7 +52,7 @@ void ring_endpoint_fill(const char *bind, const void *ring, uint64_t generation,
     }
 }
 
-/* ---- who can reach whom ---- */
+/* ---- reachability ---- */
 
 static bool ring_endpoint_is_local(const char *endpoint)
 {
@@ -85,7 +86,7 @@ static bool ring_endpoint_address(const char *endpoint, struct sockaddr_storage 
     return true;
 }
 
-/* Where an IP address lies in a socket's; NULL = there is none. */
+/* The IP address inside a socket's address; NULL = not an IP address. */
 static const void *ring_endpoint_bytes(const struct sockaddr *address, size_t *size)
 {
     const struct sockaddr_in *four = (const void *)address;

@@ -179,8 +179,8 @@ static uint8_t *ring_flow_sent_from(const struct ring_operation *operation, stru
     return rounded;
 }
 
-/* A message of `bytes` at `data`, which is lent to ZeroMQ rather than copied wherever nobody else would read it. False
- * where there is no memory for it: there is no message then. */
+/* A message of `bytes` at `data`, lent to ZeroMQ instead of copied if no other rank reads it. False: out of memory, and
+ * no message. */
 static bool ring_flow_lend(struct ring_operation *operation, zmq_msg_t *message, uint8_t *data, size_t bytes)
 {
     struct ring *ring = operation->ring;
@@ -288,7 +288,7 @@ static bool ring_flow_take(struct ring *ring, struct arrival *arrival)
     return whole;
 }
 
-/* Of an earlier generation, or, where keys are used, from somebody who is not the predecessor. */
+/* Of an earlier generation or, with keys, from a peer that is not the predecessor. */
 static bool ring_flow_is_stale(const struct ring *ring, struct arrival *arrival, const struct ring_frame *frame)
 {
     if (ring->predecessor[0] != '\0') {
@@ -386,12 +386,12 @@ static void ring_flow_put(const struct ring_operation *operation, struct piece c
 static bool ring_flow_refuse(struct ring *ring, const struct arrival *arrival, struct err *err)
 {
     if (ring->watch == NULL || ring->copies || (arrival->from.fd >= 0 && arrival->from.fd == ring->neighbour))
-        return err_set(err, ERR_PROTOCOL, "the ring got a frame that is none of its own");
+        return err_set(err, ERR_PROTOCOL, "the ring received a frame that is not one of its own");
     watch_reject(ring->watch, &arrival->from);
     return true;
 }
 
-/* The message that was due: whoever sent it is the predecessor. */
+/* The message that was due: its sender is the predecessor. */
 static void ring_flow_accept(struct ring_operation *operation, struct arrival *arrival)
 {
     struct ring *ring = operation->ring;

@@ -1,7 +1,7 @@
 /* ring_frame.h - the line that stands before every piece of data in a ring.
  *
- * A message between neighbours is two frames: this one, of fixed size, and the elements, or, of elements that lie in memory
- * which the two share, the number of their tray (u32). Little-endian:
+ * A message between neighbours is two frames: this one, of fixed size, and the elements, or, of elements that lie in
+ * memory which the two share, the number of their tray (u32). Little-endian:
  *
  *   at  size  field
  *    0     3  "LQR"
@@ -13,8 +13,9 @@
  *   24     4  operation   counted from 1 in each generation; its lowest 32 bits
  *   28     4  chunk       of the step
  *
- * libzmq keeps up to 33 bytes within a message. It allocates for longer ones, and loses that memory where a neighbour goes
- * away between two frames. A receiver knows what must come next, so it makes that line and compares. Pure functions; any thread. */
+ * libzmq keeps up to 33 bytes within a message. It allocates for longer ones, and loses that memory where a neighbour
+ * goes away between two frames. A receiver knows what must come next, so it makes that line and compares. Pure
+ * functions; any thread. */
 #ifndef LSTMQ_WORKER_COLLECTIVE_RING_FRAME_H
 #define LSTMQ_WORKER_COLLECTIVE_RING_FRAME_H
 

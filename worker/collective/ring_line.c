@@ -1,12 +1,12 @@
-/* ring_line.c - whether the connections to both neighbours have stood since the generation began; see ring.h.
+/* ring_line.c - whether the connections to both neighbours have existed since the generation began; see ring.h.
  *
- * ZeroMQ makes a connection again that has broken, and says nothing of the messages that were on their way. Where others
- * follow, they come out of their order, which is an error of its own (ring_flow.c). Where none follows, both ranks would
- * wait for ever. So a break is looked for at both ends, since one of them may not be told of it: where this rank sends, in
- * a monitor of the socket, and where it receives, in the watch.
+ * ZeroMQ restores a broken connection silently, and loses the messages in transit. If others follow, they arrive out of
+ * order, which is a separate error (ring_flow.c). If none follows, both ranks would wait without end. So both ends look
+ * for a break, because one of them may not see it: the sending side in a monitor of the socket, the receiving side in
+ * the watch.
  *
- * A break alone is no error. It may have taken nothing with it; and who dies breaks connections too, which the coordinator
- * tells everyone much sooner than the ring loses its patience over it. */
+ * A break alone is no error, because it may have lost nothing. A dead rank breaks connections too, but the coordinator
+ * reports that much sooner than the ring's timeout. */
 #include "worker/collective/ring_parts.h"
 
 #include "proto/base/clock.h"

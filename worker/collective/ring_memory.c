@@ -26,7 +26,7 @@
 /* As the system shows it among a process's descriptors: "/memfd:NAME (deleted)". */
 #define NAME "lstmq-ring"
 
-/* What the kernel adds by itself where vm.memfd_noexec is set. An elder libc does not know it. */
+/* The kernel adds it if vm.memfd_noexec is set. An older libc does not define it. */
 #ifndef F_SEAL_EXEC
 #define F_SEAL_EXEC 0x20
 #endif
@@ -86,7 +86,7 @@ struct ring_memory *ring_memory_new(char *place, size_t size)
     return memory;
 }
 
-/* The number between *end and the dash before it, to which *end is moved. -1 where there is none. */
+/* The number between *end and the dash before it, to which *end is moved. -1 = no number. */
 static long long ring_memory_number(const char *place, const char **end)
 {
     const char *at = *end;
@@ -107,7 +107,8 @@ static bool ring_memory_read(const char *place, long long *process, long long *f
     return *process > 0;
 }
 
-/* A descriptor of another process, when that is the memory of a ring and nothing else: others are not so much as opened. */
+/* A descriptor of another process, when that is the memory of a ring and nothing else: others are not so much as
+ * opened. */
 static int ring_memory_open(long long process, long long file)
 {
     char path[64], name[64];

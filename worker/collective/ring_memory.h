@@ -1,17 +1,17 @@
-/* ring_memory.h - memory that two neighbours of a ring share where both are on one machine.
+/* ring_memory.h - memory that two neighbours of a ring share if both are on one machine.
  *
- * A socket costs two copies in the kernel and its threads' time for each byte. So a rank whose place is a local socket by
- * name makes memory beside it: trays that hold a chunk each, which its predecessor fills and it empties. The message of
- * such a chunk is sent as any other and has the tray's number in the place of the elements. Nobody waits for a tray: when
- * none is free, the elements go with the message.
+ * A socket costs two copies in the kernel and its threads' time for each byte. So a rank whose endpoint is a local
+ * socket by name also makes memory: trays that hold a chunk each, which its predecessor fills and it empties. The
+ * message of such a chunk is sent as any other, with the tray's number in place of the elements. No rank waits for a
+ * tray: if none is free, the elements travel in the message.
  *
- * The memory has no name in any folder and ends with its processes. It is found through its maker in /proc, by processes
- * of the same user that may look into the maker; whoever is not so near (another container, say) finds none, and does
- * without. The maker's size of it is sealed, so no neighbour can take it away under a reader. It belongs to one place,
- * that is, to one generation: who still writes for an earlier one writes where nobody reads.
+ * The memory has no name in any folder and ends with its processes. It is found through its maker in /proc, by
+ * processes of the same user that may look into the maker; a process in another container, for example, finds none and
+ * does without. The maker seals its size, so no neighbour can remove it under a reader. It belongs to one endpoint,
+ * that is, to one generation: writes for an earlier one are never read.
  *
- * Each end belongs to the thread of its ring: born in ring_memory_new (the receiver's) or ring_memory_find (the
- * sender's), given back by ring_memory_destroy. */
+ * Each end belongs to the thread of its ring, from ring_memory_new (the receiver's) or ring_memory_find (the sender's)
+ * to ring_memory_destroy. */
 #ifndef LSTMQ_WORKER_COLLECTIVE_RING_MEMORY_H
 #define LSTMQ_WORKER_COLLECTIVE_RING_MEMORY_H
 
@@ -26,11 +26,12 @@ enum {
 
 struct ring_memory;
 
-/* Memory for `place`, whose text of at most `size` bytes with its NUL is made longer by what finds it; empty trays. NULL,
- * and the text as it was, where the system has none to give. */
+/* Memory for `place`, whose text of at most `size` bytes with its NUL is made longer by what finds it; empty trays.
+ * NULL, and the text as it was, where the system has none to give. */
 struct ring_memory *ring_memory_new(char *place, size_t size);
 
-/* The memory of another rank's place, as its listen said it. NULL where it has none, or none that can be found from here. */
+/* The memory of another rank's place, as its listen said it. NULL where it has none, or none that can be found from
+ * here. */
 struct ring_memory *ring_memory_find(const char *place);
 
 /* NULL is ignored. */

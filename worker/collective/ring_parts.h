@@ -1,18 +1,18 @@
-/* ring_parts.h - what the parts of the ring share: its life (ring.c) and the way of its data (ring_flow.c);
- * and whether its connections stand (ring_line.c).
+/* ring_parts.h - what the parts of the ring share: its life (ring.c), the way of its data (ring_flow.c), and the state
+ * of its connections (ring_line.c).
  *
- * An all-reduce cuts the elements into one segment a rank. In 2(n-1) steps each rank sends a segment on and receives
- * another: for n-1 steps it adds what comes to its own, so that segment j, which set out from rank j, ends complete at
- * rank j-1; for n-1 more the complete ones go round and replace. A broadcast is one segment that goes round once. A step
- * sends what the step before received, in chunks, so that all ranks send and receive at once. (Patarasuk and Yuan,
- * Bandwidth optimal all-reduce algorithms, 2009.)
+ * An all-reduce cuts the elements into one segment a rank. In 2(n-1) steps each rank sends a segment and receives
+ * another. For n-1 steps it adds received elements to its own, so segment j, which started at rank j, is complete at
+ * rank j-1. For n-1 more steps the complete segments go around and replace. A broadcast is one segment that goes around
+ * once. A step sends what the step before received, in chunks, so that all ranks send and receive at once. (Patarasuk
+ * and Yuan, Bandwidth optimal all-reduce algorithms, 2009.)
  *
- * Whoever can reach the place that a rank binds may connect there, with keys as a stranger and without them as a peer. The
- * watch (watch.h) bounds what they can leave in memory: the predecessor is whoever sent the message that was due, which
- * the ranks' meeting (reducer_meet) makes happen before anything large is sent, and who sends what no ring sends is cut
- * off.
+ * Any peer that can reach a rank's endpoint may connect to it: with keys as a stranger, without them as a peer. The
+ * watch (watch.h) bounds the memory that they can use. The sender of the due message is the predecessor; the ranks'
+ * meeting (reducer_meet) establishes that before anything large is sent. A peer that sends an invalid message is
+ * disconnected.
  *
- * Sockets and everything here but the fields under `lock` and the atomic one belong to the owner's thread. */
+ * Sockets and everything here except the fields under `lock` and the atomic one belong to the owner's thread. */
 #ifndef LSTMQ_WORKER_COLLECTIVE_RING_PARTS_H
 #define LSTMQ_WORKER_COLLECTIVE_RING_PARTS_H
 
@@ -29,12 +29,12 @@
  * is still in the cache when it is added and that the first is on its way early. */
 enum { RING_CHUNK = 1 << 20 };
 
-/* Milliseconds without any movement after which, where a connection broke, something is missing: longer than the
- * coordinator needs to tell that somebody died. */
+/* Milliseconds without progress after which, on a broken connection, a message is missing: longer than the coordinator
+ * needs to report a dead rank. */
 enum { RING_BROKEN_MS = 5000 };
 
-/* And more of it for odd ranks, so that of two neighbours one gives up and the other is told (the first and the last of an
- * odd number both do, and both come again); and how long nothing moves before anybody looks whether connections stand. */
+/* Added for odd ranks, so that of two neighbours one stops and the other is notified (the first and the last of an odd
+ * number both stop, and both join again); and time without progress before a rank checks its connections. */
 enum { RING_BROKEN_MORE_MS = 1500, RING_LOOK_MS = 500 };
 
 /* The next chunk to send or receive. */
