@@ -30,14 +30,14 @@ struct scores {
 };
 
 /* One batch of pairs as rows, and memory for their translations. */
-struct block {
+struct evaluate_block {
     uint16_t *src_lengths, *tgt_lengths, *ids, *out, *out_lengths;
     bool *ended;
 };
 
-static bool evaluate_block_open(struct block *block, size_t rows, size_t length, size_t limit, struct err *err)
+static bool evaluate_block_open(struct evaluate_block *block, size_t rows, size_t length, size_t limit, struct err *err)
 {
-    *block = (struct block){
+    *block = (struct evaluate_block){
         .src_lengths = malloc(rows * sizeof(uint16_t)),
         .tgt_lengths = malloc(rows * sizeof(uint16_t)),
         .ids = malloc(rows * 2 * length * sizeof(uint16_t)),
@@ -50,7 +50,7 @@ static bool evaluate_block_open(struct block *block, size_t rows, size_t length,
            err_set(err, ERR_MEMORY, "no memory for batches of %zu pairs", rows);
 }
 
-static void evaluate_block_free(struct block *block)
+static void evaluate_block_free(struct evaluate_block *block)
 {
     free(block->src_lengths);
     free(block->tgt_lengths);
@@ -67,7 +67,7 @@ static bool evaluate_is_scored(const struct pair *pair)
 
 /* Encode the scored pairs among first..first+count-1, as training does; their number goes to `rows`. */
 static void evaluate_encode(const struct translator *translator, const struct pairs *pairs, size_t first, size_t count,
-                            struct block *block, struct rows *rows, struct scores *scores)
+                            struct evaluate_block *block, struct rows *rows, struct scores *scores)
 {
     const struct checkpoint *checkpoint = &translator->checkpoint;
     size_t length = (size_t)translator->config.data_length, used = 0, row = 0;
@@ -110,7 +110,7 @@ static bool evaluate_print_unscored(struct translator *translator, const char *s
 }
 
 static bool evaluate_score_texts(struct translator *translator, const struct pairs *pairs, size_t first, size_t count,
-                                 const struct block *block, bool print, struct scores *scores, struct err *err)
+                                 const struct evaluate_block *block, bool print, struct scores *scores, struct err *err)
 {
     struct buffer text = {0};
     size_t row = 0;
@@ -139,8 +139,8 @@ static bool evaluate_score_texts(struct translator *translator, const struct pai
 }
 
 static bool evaluate_score_block(struct translator *translator, struct network *network, const struct pairs *pairs,
-                                 size_t first, size_t count, struct block *block, bool print, struct scores *scores,
-                                 struct err *err)
+                                 size_t first, size_t count, struct evaluate_block *block, bool print,
+                                 struct scores *scores, struct err *err)
 {
     const struct model_shape *shape = &translator->model->shape;
     struct figures loss = {0};
@@ -179,7 +179,7 @@ static bool evaluate_score(struct translator *translator, const struct pairs *pa
 {
     size_t batch = (size_t)translator->config.translate_batch;
     struct network network = {.model = translator->model};
-    struct block block;
+    struct evaluate_block block;
     bool ok =
         evaluate_block_open(&block, batch, (size_t)translator->config.data_length, (size_t)translator->limit, err);
     for (size_t first = 0; ok && first < pairs->count; first += batch) {

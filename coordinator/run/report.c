@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 /* The sources of the slots. */
-struct page {
+struct report_page {
     const struct report_facts *facts;
     const struct metrics *metrics;
     const struct epoch_metrics *best; /* the best epoch, otherwise the last; NULL before the first */
@@ -37,25 +37,25 @@ static void report_grouped(struct buffer *out, uint64_t number)
     }
 }
 
-static void report_slot_title(struct buffer *out, const struct page *page)
+static void report_slot_title(struct buffer *out, const struct report_page *page)
 {
     html_text(out, page->facts->title);
 }
 
-static void report_slot_status(struct buffer *out, const struct page *page)
+static void report_slot_status(struct buffer *out, const struct report_page *page)
 {
     const char *status = page->facts->status;
     html_text(out, strcmp(status, "training") == 0 ? "not finished when written" : status);
 }
 
 /* The first word of the status, as a class name. */
-static void report_slot_status_class(struct buffer *out, const struct page *page)
+static void report_slot_status_class(struct buffer *out, const struct report_page *page)
 {
     const char *status = page->facts->status;
     buffer_append(out, status, strspn(status, "abcdefghijklmnopqrstuvwxyz"));
 }
 
-static void report_slot_about(struct buffer *out, const struct page *page)
+static void report_slot_about(struct buffer *out, const struct report_page *page)
 {
     const struct report_facts *facts = page->facts;
     html_text(out, facts->config->data_src_lang);
@@ -81,7 +81,7 @@ static void report_slot_about(struct buffer *out, const struct page *page)
 }
 
 /* One sentence on over- or underfitting, from the teacher-forced losses: those compare with training's. */
-static void report_slot_fit(struct buffer *out, const struct page *page)
+static void report_slot_fit(struct buffer *out, const struct report_page *page)
 {
     static const double rise = 1.02, gain = 0.98, level = 1.1;
     const struct metrics *metrics = page->metrics;
@@ -131,7 +131,7 @@ static void report_words(struct buffer *out, const char *text)
 }
 
 /* When the page was written, the run's state then, and the program: a killed run must not seem to continue. */
-static void report_slot_written(struct buffer *out, const struct page *page)
+static void report_slot_written(struct buffer *out, const struct report_page *page)
 {
     const struct metrics *metrics = page->metrics;
     uint64_t done = metrics->count > 0 ? metrics->epochs[metrics->count - 1].epoch : 0;
@@ -194,7 +194,7 @@ static void report_tile_time(struct buffer *out, const struct metrics *metrics)
     buffer_text(out, "<small>validation included</small></dd></div>\n");
 }
 
-static void report_slot_scores(struct buffer *out, const struct page *page)
+static void report_slot_scores(struct buffer *out, const struct report_page *page)
 {
     const struct epoch_metrics *best = page->best;
     if (!best)
@@ -227,7 +227,7 @@ static void report_chart(struct buffer *out, const char *id, const char *title, 
                   title, note, keys, id, title);
 }
 
-static void report_slot_charts(struct buffer *out, const struct page *page)
+static void report_slot_charts(struct buffer *out, const struct report_page *page)
 {
     if (page->metrics->count == 0) {
         buffer_text(out, "<p class=\"empty\">No epoch has finished yet: the curves begin with the first one.</p>\n");
@@ -269,7 +269,7 @@ static void report_sample_cell(struct buffer *out, const char *label, const char
     }
 }
 
-static void report_slot_samples(struct buffer *out, const struct page *page)
+static void report_slot_samples(struct buffer *out, const struct report_page *page)
 {
     const struct report_facts *facts = page->facts;
     if (facts->sample_count == 0)
@@ -323,7 +323,7 @@ static void report_settings_table(struct buffer *out, const char *rows)
     buffer_text(out, "</tbody></table></div>\n");
 }
 
-static void report_slot_settings(struct buffer *out, const struct page *page)
+static void report_slot_settings(struct buffer *out, const struct report_page *page)
 {
     struct buffer rows = {0};
     buffer_text(out, "<h2>Settings</h2>\n");
@@ -347,7 +347,7 @@ static void report_epoch_cell(struct buffer *out, double value, int digits)
     buffer_text(out, "</td>");
 }
 
-static void report_slot_epochs(struct buffer *out, const struct page *page)
+static void report_slot_epochs(struct buffer *out, const struct report_page *page)
 {
     const struct metrics *metrics = page->metrics;
     if (metrics->count == 0)
@@ -390,7 +390,7 @@ static json_t *report_column(const struct metrics *metrics, size_t offset)
     return array;
 }
 
-static void report_slot_data(struct buffer *out, const struct page *page)
+static void report_slot_data(struct buffer *out, const struct report_page *page)
 {
     static const struct {
         const char *name;
@@ -422,7 +422,7 @@ static void report_slot_data(struct buffer *out, const struct page *page)
 }
 
 /* Omit the pointer to a source map at the end of some editions, because a browser's tools would request it. */
-static void report_slot_chart_js(struct buffer *out, const struct page *page)
+static void report_slot_chart_js(struct buffer *out, const struct report_page *page)
 {
     (void)page;
     const char *map = strstr(report_chart_js, "//# sourceMappingURL=");
@@ -431,7 +431,7 @@ static void report_slot_chart_js(struct buffer *out, const struct page *page)
 
 static const struct {
     const char *name;
-    void (*write)(struct buffer *out, const struct page *page);
+    void (*write)(struct buffer *out, const struct report_page *page);
 } report_slots[] = {
     {"fit", report_slot_fit},           {"written", report_slot_written},
     {"title", report_slot_title},       {"status_class", report_slot_status_class},
@@ -443,7 +443,7 @@ static const struct {
 };
 
 /* The template with its slots filled. The template is part of the program, so an unknown slot is a bug. */
-static bool report_page_write(struct buffer *out, const struct page *page, struct err *err)
+static bool report_page_write(struct buffer *out, const struct report_page *page, struct err *err)
 {
     const char *at = report_template;
     for (const char *open; (open = strstr(at, "{{"));) {
@@ -471,7 +471,7 @@ bool report_write(const char *run, const struct report_facts *facts, struct err 
         const struct epoch_metrics *best = metrics_of(&metrics, facts->best_epoch);
         if (!best && metrics.count > 0)
             best = metrics.epochs + metrics.count - 1;
-        const struct page page = {.facts = facts, .metrics = &metrics, .best = best};
+        const struct report_page page = {.facts = facts, .metrics = &metrics, .best = best};
         good = report_page_write(&html, &page, err);
     }
     good = good && path_join(path, run, "report.html", err) && file_write_atomic(path, html.data, html.size, err);

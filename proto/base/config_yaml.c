@@ -12,7 +12,7 @@
 
 enum { KEY_LONGEST = 127 };
 
-struct reading {
+struct yaml_reading {
     yaml_parser_t parser;
     struct config *config;
     const char *name; /* of the text, for errors */
@@ -27,12 +27,12 @@ static size_t yaml_line(const yaml_event_t *event)
     return event->start_mark.line + 1;
 }
 
-static bool yaml_fail(const struct reading *reading, size_t line, struct err *err)
+static bool yaml_fail(const struct yaml_reading *reading, size_t line, struct err *err)
 {
     return err_context(err, "%s:%zu", reading->name, line);
 }
 
-static bool yaml_parser_failure(const struct reading *reading, struct err *err)
+static bool yaml_parser_failure(const struct yaml_reading *reading, struct err *err)
 {
     const yaml_parser_t *parser = &reading->parser;
     if (parser->error == YAML_MEMORY_ERROR)
@@ -66,7 +66,7 @@ static const char *yaml_not_taken(const yaml_event_t *event)
 }
 
 /* The next event, which the caller deletes. On failure there is nothing to delete. */
-static bool yaml_next(struct reading *reading, yaml_event_t *event, struct err *err)
+static bool yaml_next(struct yaml_reading *reading, yaml_event_t *event, struct err *err)
 {
     if (!yaml_parser_parse(&reading->parser, event))
         return yaml_parser_failure(reading, err);
@@ -138,7 +138,7 @@ static bool yaml_first_time(size_t *seen, size_t line, const char *what, struct 
     return true;
 }
 
-static bool yaml_value(struct reading *reading, const char *key, size_t key_line, const yaml_event_t *event,
+static bool yaml_value(struct yaml_reading *reading, const char *key, size_t key_line, const yaml_event_t *event,
                        struct err *err)
 {
     const char *text = yaml_text(event);
@@ -156,10 +156,11 @@ static bool yaml_value(struct reading *reading, const char *key, size_t key_line
 }
 
 /* Read the pairs of a mapping up to its end. `section` is NULL at the top. */
-static bool yaml_mapping(struct reading *reading, const char *section, struct err *err);
+static bool yaml_mapping(struct yaml_reading *reading, const char *section, struct err *err);
 
 /* Read what follows a key: an option's value, or at the top a section's mapping. */
-static bool yaml_behind_key(struct reading *reading, const char *section, const char *key, size_t line, struct err *err)
+static bool yaml_behind_key(struct yaml_reading *reading, const char *section, const char *key, size_t line,
+                            struct err *err)
 {
     yaml_event_t event;
     if (!yaml_next(reading, &event, err))
@@ -178,7 +179,7 @@ static bool yaml_behind_key(struct reading *reading, const char *section, const 
     return ok;
 }
 
-static bool yaml_mapping(struct reading *reading, const char *section, struct err *err)
+static bool yaml_mapping(struct yaml_reading *reading, const char *section, struct err *err)
 {
     for (;;) {
         yaml_event_t event;
@@ -203,7 +204,7 @@ static bool yaml_mapping(struct reading *reading, const char *section, struct er
 }
 
 /* Read the stream: its start, at most one document, which is empty or one mapping, and its end. */
-static bool yaml_stream(struct reading *reading, struct err *err)
+static bool yaml_stream(struct yaml_reading *reading, struct err *err)
 {
     unsigned documents = 0;
     for (;;) {
@@ -230,7 +231,7 @@ bool config_parse(struct config *config, const char *yaml, size_t size, const ch
                   struct err *err)
 {
     struct config filled = *config;
-    struct reading reading = {.config = &filled, .name = name, .yaml = yaml, .size = size};
+    struct yaml_reading reading = {.config = &filled, .name = name, .yaml = yaml, .size = size};
     if (!yaml_parser_initialize(&reading.parser))
         return err_set(err, ERR_MEMORY, "%s: out of memory", name);
     yaml_parser_set_input_string(&reading.parser, (const unsigned char *)yaml, size);

@@ -91,16 +91,16 @@ bool help_opens_section(size_t i, unsigned commands)
 }
 
 /* A page while it is written. */
-struct page {
+struct help_page {
     struct buffer *out;
     size_t width;
     bool bold;
 };
 
-static struct page help_page(struct help_style style, struct buffer *out)
+static struct help_page help_page(struct help_style style, struct buffer *out)
 {
     size_t width = style.width < PAGE_WIDEST ? style.width : PAGE_WIDEST;
-    return (struct page){.out = out, .width = width, .bold = style.bold};
+    return (struct help_page){.out = out, .width = width, .bold = style.bold};
 }
 
 static size_t help_columns(const char *text, size_t size)
@@ -131,7 +131,7 @@ struct wrap {
 };
 
 /* Write the words of `text` in lines of at most page->width columns. */
-static void help_wrap(const struct page *page, struct wrap wrap, const char *text)
+static void help_wrap(const struct help_page *page, struct wrap wrap, const char *text)
 {
     size_t column = wrap.column, more = strlen(wrap.more);
     size_t space = page->width > wrap.indent + more ? page->width - wrap.indent - more : 1;
@@ -156,13 +156,13 @@ static void help_wrap(const struct page *page, struct wrap wrap, const char *tex
     buffer_text(page->out, "\n");
 }
 
-static void help_text(const struct page *page, const char *text)
+static void help_text(const struct help_page *page, const char *text)
 {
     help_wrap(page, (struct wrap){.more = ""}, text);
 }
 
 /* `left` at column 2, `right` wrapped at column `at`; on the next line if `left` is too long. */
-static void help_row(const struct page *page, const char *left, const char *right, size_t at)
+static void help_row(const struct help_page *page, const char *left, const char *right, size_t at)
 {
     size_t columns = 2 + help_columns(left, strlen(left));
     buffer_text(page->out, "  ");
@@ -176,20 +176,20 @@ static void help_row(const struct page *page, const char *left, const char *righ
     help_wrap(page, (struct wrap){.column = at, .indent = at, .more = ""}, right);
 }
 
-static void help_heading(const struct page *page, const char *text, size_t size)
+static void help_heading(const struct help_page *page, const char *text, size_t size)
 {
     buffer_format(page->out, page->bold ? "\n\033[1m%.*s\033[0m\n" : "\n%.*s\n", (int)size, text);
 }
 
 /* A command as a user types it, after two spaces; with `more` " \\", broken as a shell reads it. */
-static void help_typed(const struct page *page, const char *text, const char *more)
+static void help_typed(const struct help_page *page, const char *text, const char *more)
 {
     buffer_text(page->out, "  ");
     help_wrap(page, (struct wrap){.column = 2, .indent = HANGING, .more = more}, text);
 }
 
 /* Empty lines separate paragraphs; a line that begins with a space is a command. */
-static void help_paragraphs(const struct page *page, const char *text)
+static void help_paragraphs(const struct help_page *page, const char *text)
 {
     while (*text != '\0') {
         const char *end = strstr(text, "\n\n");
@@ -209,14 +209,14 @@ static void help_paragraphs(const struct page *page, const char *text)
 }
 
 /* The column where the help of options begins. */
-static size_t help_option_column(const struct page *page)
+static size_t help_option_column(const struct help_page *page)
 {
     if (page->width >= 100)
         return 40;
     return page->width >= 72 ? 30 : HANGING;
 }
 
-static void help_option(const struct page *page, const struct option_row *row)
+static void help_option(const struct help_page *page, const struct option_row *row)
 {
     struct buffer left = {0}, right = {0}, value = {0}, limits = {0};
     help_value(row, &value);
@@ -240,7 +240,7 @@ static void help_option(const struct page *page, const struct option_row *row)
     buffer_free(&limits);
 }
 
-static void help_common(const struct page *page)
+static void help_common(const struct help_page *page)
 {
     static const char title[] = "every command";
     help_heading(page, title, strlen(title));
@@ -270,7 +270,7 @@ void help_may_change(unsigned commands, struct buffer *out)
     buffer_text(out, ".");
 }
 
-static void help_resume(const struct page *page, const struct command *command)
+static void help_resume(const struct help_page *page, const struct command *command)
 {
     static const char title[] = "with --resume";
     struct buffer text = {0};
@@ -287,7 +287,7 @@ static void help_resume(const struct page *page, const struct command *command)
 }
 
 /* What the command is, and how to type it. */
-static void help_opening(const struct page *page, const struct command *command)
+static void help_opening(const struct help_page *page, const struct command *command)
 {
     static const char usage[] = "usage";
     struct buffer title = {0}, typed = {0};
@@ -307,7 +307,7 @@ void help_command(const struct command *command, struct help_style style, struct
 {
     size_t count;
     const struct option_row *rows = config_options(&count);
-    struct page page = help_page(style, out);
+    struct help_page page = help_page(style, out);
     help_opening(&page, command);
     help_paragraphs(&page, command->description);
     for (size_t i = 0; i < count; i++) {
@@ -324,7 +324,7 @@ void help_command(const struct command *command, struct help_style style, struct
 void help_overview(const struct command *table, size_t count, struct help_style style, struct buffer *out)
 {
     static const char commands[] = "commands", statuses[] = "exit status";
-    struct page page = help_page(style, out);
+    struct help_page page = help_page(style, out);
     help_text(&page, "lstmq - " HELP_SUMMARY);
     buffer_text(out, "\n");
     help_text(&page, "usage: lstmq COMMAND [options]");

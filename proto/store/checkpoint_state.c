@@ -24,7 +24,7 @@ static const size_t checkpoint_state_most = (size_t)1 << 24; /* bytes of a state
 
 enum field_type { FIELD_COUNT, FIELD_REAL, FIELD_BOOL, FIELD_TEXT };
 
-struct field {
+struct state_field {
     const char *key;
     enum field_type type;
     size_t offset;
@@ -40,7 +40,7 @@ struct field {
 #key, FIELD_TEXT, offsetof(struct checkpoint_state, key), sizeof((struct checkpoint_state *)0)->key            \
     }
 
-static const struct field checkpoint_fields[] = {
+static const struct state_field checkpoint_fields[] = {
     TEXT_FIELD(version),
     TEXT_FIELD(created),
     FIELD(step, FIELD_COUNT, step),
@@ -57,7 +57,7 @@ static const struct field checkpoint_fields[] = {
     TEXT_FIELD(dataset),
 };
 
-static const struct field checkpoint_best_fields[] = {
+static const struct state_field checkpoint_best_fields[] = {
     FIELD(score, FIELD_REAL, best_score),
     FIELD(epoch, FIELD_COUNT, best_epoch),
     FIELD(step, FIELD_COUNT, best_step),
@@ -77,7 +77,7 @@ static json_t *checkpoint_real_json(double value)
     return json_real(value);
 }
 
-static json_t *checkpoint_field_json(const struct checkpoint_state *state, const struct field *field)
+static json_t *checkpoint_field_json(const struct checkpoint_state *state, const struct state_field *field)
 {
     const char *at = (const char *)state + field->offset;
     switch (field->type) {
@@ -93,7 +93,8 @@ static json_t *checkpoint_field_json(const struct checkpoint_state *state, const
     return NULL;
 }
 
-static json_t *checkpoint_fields_json(const struct checkpoint_state *state, const struct field *fields, size_t count)
+static json_t *checkpoint_fields_json(const struct checkpoint_state *state, const struct state_field *fields,
+                                      size_t count)
 {
     json_t *object = json_object();
     for (size_t i = 0; i < count; i++) {
@@ -187,7 +188,7 @@ static bool checkpoint_real_read(json_t *json, double *value)
     return true;
 }
 
-static bool checkpoint_field_read(json_t *json, const struct field *field, const char *name,
+static bool checkpoint_field_read(json_t *json, const struct state_field *field, const char *name,
                                   struct checkpoint_state *state, struct err *err)
 {
     char *at = (char *)state + field->offset;
@@ -218,7 +219,7 @@ static bool checkpoint_field_read(json_t *json, const struct field *field, const
     return false;
 }
 
-static bool checkpoint_fields_read(json_t *object, const struct field *fields, size_t count, const char *name,
+static bool checkpoint_fields_read(json_t *object, const struct state_field *fields, size_t count, const char *name,
                                    struct checkpoint_state *state, struct err *err)
 {
     for (size_t i = 0; i < count; i++) {
@@ -228,7 +229,7 @@ static bool checkpoint_fields_read(json_t *object, const struct field *fields, s
     return true;
 }
 
-static bool checkpoint_is_field(const char *key, const struct field *fields, size_t count)
+static bool checkpoint_is_field(const char *key, const struct state_field *fields, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (strcmp(fields[i].key, key) == 0)

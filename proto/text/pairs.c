@@ -24,7 +24,7 @@ struct side {
 };
 
 /* A normalised side, by its place in the arena. */
-struct placed {
+struct pairs_placed {
     size_t start, size, words;
 };
 
@@ -89,7 +89,7 @@ static bool pairs_keep_example(struct pairs_loss *loss, enum normalise rule, con
 
 /* Normalise one side into the arena; a NUL follows it. */
 static void pairs_add_side(struct pairs *pairs, enum normalise rule, const struct side *side, struct pairs_loss *loss,
-                           struct placed *placed)
+                           struct pairs_placed *placed)
 {
     struct buffer *arena = &pairs->text;
     placed->start = arena->size;
@@ -116,7 +116,7 @@ static bool pairs_add(struct pairs *pairs, const struct pairs_source *source, co
                       const struct side *tgt, struct err *err)
 {
     size_t before = pairs->text.size;
-    struct placed at[2] = {0};
+    struct pairs_placed at[2] = {0};
     pairs_add_side(pairs, source->rule, src, &pairs->src_loss, &at[0]);
     pairs_add_side(pairs, source->rule, tgt, &pairs->tgt_loss, &at[1]);
     if (!buffer_ok(&pairs->text, err) || !pairs_keep_example(&pairs->src_loss, source->rule, src, err) ||

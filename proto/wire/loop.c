@@ -19,7 +19,7 @@
 
 enum { ONE_WISH_MS = 500 }; /* signals this soon after the first mean the same */
 
-struct source {
+struct loop_source {
     uint64_t id;           /* never reused within a loop's life */
     void *socket;          /* of a socket source */
     int fd;                /* of a descriptor source, else -1 */
@@ -30,8 +30,8 @@ struct source {
 };
 
 struct loop {
-    struct source *sources; /* in order of id */
-    zmq_pollitem_t *items;  /* of this round; space for each source */
+    struct loop_source *sources; /* in order of id */
+    zmq_pollitem_t *items;       /* of this round; space for each source */
     size_t count, capacity;
     uint64_t next_id;
     bool stopped;
@@ -62,7 +62,7 @@ static bool loop_grow(struct loop *loop, struct err *err)
     if (loop->count < loop->capacity)
         return true;
     size_t capacity = loop->capacity == 0 ? 16 : loop->capacity * 2;
-    struct source *sources = realloc(loop->sources, capacity * sizeof *sources);
+    struct loop_source *sources = realloc(loop->sources, capacity * sizeof *sources);
     if (sources != NULL)
         loop->sources = sources;
     zmq_pollitem_t *items = realloc(loop->items, capacity * sizeof *items);
@@ -74,7 +74,7 @@ static bool loop_grow(struct loop *loop, struct err *err)
     return true;
 }
 
-static uint64_t loop_add(struct loop *loop, struct source source, struct err *err)
+static uint64_t loop_add(struct loop *loop, struct loop_source source, struct err *err)
 {
     if (!loop_grow(loop, err))
         return 0;
@@ -85,20 +85,20 @@ static uint64_t loop_add(struct loop *loop, struct source source, struct err *er
 
 uint64_t loop_add_socket(struct loop *loop, void *socket, loop_handler *handler, void *context, struct err *err)
 {
-    struct source source = {.socket = socket, .fd = -1, .due_ms = -1, .handler = handler, .context = context};
+    struct loop_source source = {.socket = socket, .fd = -1, .due_ms = -1, .handler = handler, .context = context};
     return loop_add(loop, source, err);
 }
 
 uint64_t loop_add_fd(struct loop *loop, int fd, loop_handler *handler, void *context, struct err *err)
 {
-    struct source source = {.fd = fd, .due_ms = -1, .handler = handler, .context = context};
+    struct loop_source source = {.fd = fd, .due_ms = -1, .handler = handler, .context = context};
     return loop_add(loop, source, err);
 }
 
 uint64_t loop_add_timer(struct loop *loop, int64_t delay_ms, int64_t every_ms, loop_handler *handler, void *context,
                         struct err *err)
 {
-    struct source source = {.fd = -1, .handler = handler, .context = context};
+    struct loop_source source = {.fd = -1, .handler = handler, .context = context};
     source.due_ms = clock_ms() + (delay_ms > 0 ? delay_ms : 0);
     source.every_ms = every_ms > 0 ? every_ms : 0;
     return loop_add(loop, source, err);
@@ -145,7 +145,7 @@ static bool loop_wait(struct loop *loop, struct err *err)
         return err_set(err, ERR_FAILED, "the event loop has nothing to wait for");
     size_t polled = 0;
     for (size_t i = 0; i < loop->count; i++) {
-        const struct source *source = &loop->sources[i];
+        const struct loop_source *source = &loop->sources[i];
         loop->items[i] = (zmq_pollitem_t){.socket = source->socket, .fd = source->fd};
         loop->items[i].events = source->due_ms < 0 ? ZMQ_POLLIN : 0;
         polled += source->due_ms < 0;
@@ -160,7 +160,7 @@ static bool loop_wait(struct loop *loop, struct err *err)
 /* Call a handler with a copy of its source, because the handler may move the array. */
 static bool loop_call(struct loop *loop, size_t index, struct err *err)
 {
-    struct source source = loop->sources[index];
+    struct loop_source source = loop->sources[index];
     return source.handler(source.context, err);
 }
 
@@ -177,7 +177,7 @@ static size_t loop_due(const struct loop *loop, size_t count, int64_t now)
 {
     size_t first = count;
     for (size_t i = 0; i < count; i++) {
-        const struct source *source = &loop->sources[i];
+        const struct loop_source *source = &loop->sources[i];
         bool due = source->handler != NULL && source->due_ms >= 0 && source->due_ms <= now;
         if (due && (first == count || source->due_ms < loop->sources[first].due_ms))
             first = i;
@@ -190,8 +190,8 @@ static bool loop_call_due(struct loop *loop, size_t count, struct err *err)
 {
     int64_t now = clock_ms();
     for (size_t i = loop_due(loop, count, now); i < count && !loop->stopped; i = loop_due(loop, count, now)) {
-        struct source *timer = &loop->sources[i];
-        struct source called = *timer;
+        struct loop_source *timer = &loop->sources[i];
+        struct loop_source called = *timer;
         if (timer->every_ms == 0)
             timer->handler = NULL;
         else if ((timer->due_ms += timer->every_ms) <= now)

@@ -48,7 +48,7 @@ struct connection {
 };
 
 /* For the log. */
-struct line {
+struct refusal_line {
     char address[ADDRESS_TEXT], reason[REASON_TEXT];
 };
 
@@ -61,10 +61,10 @@ struct watch {
     struct connection *connections; /* [capacity], by descriptor */
     size_t capacity;
     size_t strangers, strangers_most;
-    uint64_t handshake;        /* approximate bytes of a handshake, which belong to no message */
-    uint64_t strangers_kept;   /* bytes, the limit for all of them */
-    char failure[REASON_TEXT]; /* of a handshake whose DISCONNECTED is due; "" = none */
-    struct line lines[LINES];  /* to be logged at the next look ... */
+    uint64_t handshake;               /* approximate bytes of a handshake, which belong to no message */
+    uint64_t strangers_kept;          /* bytes, the limit for all of them */
+    char failure[REASON_TEXT];        /* of a handshake whose DISCONNECTED is due; "" = none */
+    struct refusal_line lines[LINES]; /* to be logged at the next look ... */
     size_t line_count;
     uint64_t unlogged; /* ... and how many more did not fit */
     struct refusals refusals;
@@ -150,7 +150,7 @@ static void watch_note_refusal(struct watch *watch, const char *address, const c
         watch->unlogged++;
         return;
     }
-    struct line *line = &watch->lines[watch->line_count++];
+    struct refusal_line *line = &watch->lines[watch->line_count++];
     snprintf(line->address, sizeof line->address, "%s", address);
     snprintf(line->reason, sizeof line->reason, "%s", reason);
 }

@@ -67,14 +67,14 @@ static bool bench_cluster_measure_ring(struct cluster *cluster, struct err *err)
 
 /* ---- messages ---- */
 
-struct pass {
+struct bench_pass {
     void *context, *router, *dealer;
     const struct message *message;
 };
 
 static bool bench_cluster_pass(void *context, struct err *err)
 {
-    struct pass *pass = context;
+    struct bench_pass *pass = context;
     struct route from;
     struct message message;
     bool got;
@@ -85,7 +85,7 @@ static bool bench_cluster_pass(void *context, struct err *err)
     return true;
 }
 
-static bool bench_cluster_open(struct pass *pass, struct err *err)
+static bool bench_cluster_open(struct bench_pass *pass, struct err *err)
 {
     char endpoint[256];
     size_t size = sizeof endpoint;
@@ -99,7 +99,7 @@ static bool bench_cluster_open(struct pass *pass, struct err *err)
     return true;
 }
 
-static void bench_cluster_close(struct pass *pass)
+static void bench_cluster_close(struct bench_pass *pass)
 {
     if (pass->router != NULL)
         zmq_close(pass->router);
@@ -109,7 +109,7 @@ static void bench_cluster_close(struct pass *pass)
         zmq_ctx_term(pass->context);
 }
 
-static bool bench_cluster_time(struct cluster *cluster, struct pass *pass, const struct message *message,
+static bool bench_cluster_time(struct cluster *cluster, struct bench_pass *pass, const struct message *message,
                                double *seconds, struct err *err)
 {
     struct timing timing;
@@ -140,8 +140,8 @@ static double bench_cluster_distinct(double limit, double count)
 }
 
 /* A SPAN of a worker: SPAN steps of train.batch rows, with `distinct` ids for each step. */
-static bool bench_cluster_time_span(struct cluster *cluster, struct pass *pass, const struct bench_data *data, int size,
-                                    struct err *err)
+static bool bench_cluster_time_span(struct cluster *cluster, struct bench_pass *pass, const struct bench_data *data,
+                                    int size, struct err *err)
 {
     uint32_t batch = (uint32_t)cluster->bench->config.train_batch, each = (uint32_t)cluster->distinct[size];
     uint16_t *distinct = malloc(SPAN * (each + 1) * sizeof *distinct);
@@ -170,7 +170,7 @@ static bool bench_cluster_time_span(struct cluster *cluster, struct pass *pass, 
     return ok;
 }
 
-static bool bench_cluster_time_peers(struct cluster *cluster, struct pass *pass, int size, struct err *err)
+static bool bench_cluster_time_peers(struct cluster *cluster, struct bench_pass *pass, int size, struct err *err)
 {
     size_t bytes = (size_t)bench_cluster_workers[size] * PEER_LINE;
     char *lines = malloc(bytes);
@@ -186,7 +186,7 @@ static bool bench_cluster_time_peers(struct cluster *cluster, struct pass *pass,
 
 static bool bench_cluster_measure_messages(struct cluster *cluster, struct err *err)
 {
-    struct pass pass = {0};
+    struct bench_pass pass = {0};
     struct bench_data data;
     const struct config *config = &cluster->bench->config;
     struct step_result results[SPAN] = {0};
@@ -239,7 +239,7 @@ static double bench_cluster_alive(const struct cluster *cluster, int size)
     return 2 * PINGS * bench_cluster_workers[size] * cluster->control;
 }
 
-struct line {
+struct bench_line {
     const char *key, *text, *unit;
     double (*value)(const struct cluster *cluster, int size);
     double scale;
@@ -255,7 +255,7 @@ static double bench_cluster_bytes(const struct cluster *cluster, int size)
     return cluster->bytes[size];
 }
 
-static const struct line bench_cluster_lines[] = {
+static const struct bench_line bench_cluster_lines[] = {
     {"alive", "10 PINGs and PONGs a second", "% of a core", bench_cluster_alive, 100},
     {"span_us", "a SPAN of 8 steps", "us", bench_cluster_span_us, 1e6},
     {"feed_us", "W (SPAN + REPORT + CREDIT) / 8", "us a step", bench_cluster_feeding, 1e6},

@@ -203,14 +203,14 @@ bool bench_data_read(struct bench_data *data, const struct translator *translato
 }
 
 /* A row's sort key. */
-struct placed {
+struct bench_placed {
     size_t at;
     uint16_t src, tgt;
 };
 
 static int bench_data_by_length(const void *a, const void *b)
 {
-    const struct placed *x = a, *y = b;
+    const struct bench_placed *x = a, *y = b;
     if (x->src != y->src)
         return x->src < y->src ? 1 : -1;
     if (x->tgt != y->tgt)
@@ -221,7 +221,7 @@ static int bench_data_by_length(const void *a, const void *b)
 bool bench_data_sort(struct bench_data *data, struct err *err)
 {
     size_t count = data->rows.count, used = 0;
-    struct placed *order = malloc(count * sizeof *order);
+    struct bench_placed *order = malloc(count * sizeof *order);
     uint16_t *ids = malloc(data->rows.id_count * sizeof *ids);
     if (order == NULL || ids == NULL) {
         free(order);
@@ -229,7 +229,7 @@ bool bench_data_sort(struct bench_data *data, struct err *err)
         return err_set(err, ERR_MEMORY, "no memory to sort %zu pairs", count);
     }
     for (size_t r = 0; r < count; r++)
-        order[r] = (struct placed){.at = data->at[r], .src = data->src_lengths[r], .tgt = data->tgt_lengths[r]};
+        order[r] = (struct bench_placed){.at = data->at[r], .src = data->src_lengths[r], .tgt = data->tgt_lengths[r]};
     qsort(order, count, sizeof *order, bench_data_by_length);
     for (size_t r = 0; r < count; r++) {
         size_t n = (size_t)order[r].src + order[r].tgt;

@@ -55,7 +55,7 @@ static bool bench_ring_write(int fd, const void *from, size_t size)
 
 /* ---- a rank ---- */
 
-struct member {
+struct bench_rank {
     const struct bench_ring_options *options;
     const struct curve_keys *keys; /* [ranks] or NULL */
     struct collective *ring;
@@ -78,7 +78,7 @@ static int bench_ring_by_size(const void *a, const void *b)
 }
 
 /* All ranks start a burst together, because it follows a sum of one element. */
-static bool bench_ring_time_burst(struct member *member, uint32_t sums, struct times *times)
+static bool bench_ring_time_burst(struct bench_rank *member, uint32_t sums, struct times *times)
 {
     struct err err;
     double *ms = calloc(sums, sizeof *ms);
@@ -97,7 +97,7 @@ static bool bench_ring_time_burst(struct member *member, uint32_t sums, struct t
     return ok;
 }
 
-static bool bench_ring_join(struct member *member)
+static bool bench_ring_join(struct bench_rank *member)
 {
     struct err err;
     struct endpoints all = {0};
@@ -127,7 +127,7 @@ static void *bench_ring_loop(void *loop)
 }
 
 /* A worker's loop, which accepts only the predecessor. */
-static struct zap *bench_ring_check_keys(struct member *member, void *zmq_context)
+static struct zap *bench_ring_check_keys(struct bench_rank *member, void *zmq_context)
 {
     struct err err;
     pthread_t thread;
@@ -140,7 +140,7 @@ static struct zap *bench_ring_check_keys(struct member *member, void *zmq_contex
     return pthread_create(&thread, NULL, bench_ring_loop, loop) == 0 ? zap : NULL;
 }
 
-static void bench_ring_member(struct member *member)
+static void bench_ring_member(struct bench_rank *member)
 {
     struct err err;
     uint32_t sums;
@@ -175,7 +175,7 @@ static bool bench_ring_fork(struct bench_ring *bench, uint32_t rank, struct err 
         for (uint32_t i = 0; i < rank; i++)
             close(bench->line[i]);
         close(pair[0]);
-        struct member member = {.options = &bench->options, .rank = rank, .line = pair[1]};
+        struct bench_rank member = {.options = &bench->options, .rank = rank, .line = pair[1]};
         member.keys = bench->options.keys ? bench->keys : NULL;
         bench_ring_member(&member);
     }

@@ -154,14 +154,14 @@ static bool bench_scaling_count(struct scaling *scaling, int at, const struct be
 
 /* ---- memory ---- */
 
-struct reading {
+struct scaling_reading {
     struct backend *backend;
     float *memory;
 };
 
 static bool bench_scaling_read(void *context, struct err *err)
 {
-    struct reading *reading = context;
+    struct scaling_reading *reading = context;
     struct backend *backend = reading->backend;
     backend->op->measure->sweep(backend, reading->memory, READ_FLOATS * sizeof(float));
     return backend->op->check(backend, err);
@@ -170,7 +170,7 @@ static bool bench_scaling_read(void *context, struct err *err)
 static bool bench_scaling_read_speed(struct backend *backend, double seconds, double *speed, struct err *err)
 {
     struct timing timing = {0};
-    struct reading reading = {.backend = backend};
+    struct scaling_reading reading = {.backend = backend};
     reading.memory = backend->op->alloc(backend, READ_FLOATS * sizeof(float), err);
     bool ok = reading.memory != NULL &&
               bench_time(&(struct work){.run = bench_scaling_read, .context = &reading}, seconds, &timing, err);

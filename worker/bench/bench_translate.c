@@ -92,12 +92,12 @@ static void bench_translate_print(struct bench *bench, size_t size, const struct
 /* ---- one sentence at a time ---- */
 
 /* Bytes that the backend reads for one sentence alone, by formula. */
-struct reading {
+struct translate_reading {
     double step, screen, encoder; /* bytes for a target token: W_hh and an input's row; the projection; the encoder's */
     size_t again;                 /* bytes read again at every step, which caches may hold */
 };
 
-static struct reading bench_translate_reading(const struct decoding *decoding)
+static struct translate_reading bench_translate_reading(const struct decoding *decoding)
 {
     const struct model_shape *shape = &decoding->model->shape;
     struct backend *backend = decoding->model->backend;
@@ -107,13 +107,13 @@ static struct reading bench_translate_reading(const struct decoding *decoding)
     for (size_t r = 0; steps == 0 && r < rows->count; r++)
         steps += rows->src_lengths[r];
     double screen = (double)backend->op->decode->projection_bytes(backend, decoding->decoder.shorter.projection);
-    return (struct reading){.step = recurrent + row,
-                            .screen = screen,
-                            .encoder = (recurrent + row) * steps / (double)decoding->data.tgt_tokens,
-                            .again = (size_t)(recurrent + screen)};
+    return (struct translate_reading){.step = recurrent + row,
+                                      .screen = screen,
+                                      .encoder = (recurrent + row) * steps / (double)decoding->data.tgt_tokens,
+                                      .again = (size_t)(recurrent + screen)};
 }
 
-struct sweep {
+struct translate_sweep {
     struct backend *backend;
     const void *memory;
     size_t bytes;
@@ -121,7 +121,7 @@ struct sweep {
 
 static bool bench_translate_sweep(void *context, struct err *err)
 {
-    const struct sweep *sweep = context;
+    const struct translate_sweep *sweep = context;
     (void)err;
     sweep->backend->op->measure->sweep(sweep->backend, sweep->memory, sweep->bytes);
     return true;
@@ -135,8 +135,8 @@ static bool bench_translate_bandwidth(struct bench *bench, const struct decoding
     struct backend *backend = decoding->model->backend;
     if (backend->op->measure == NULL || decoding->decoder.shorter.projection == NULL)
         return true;
-    struct reading reading = bench_translate_reading(decoding);
-    struct sweep sweep = {.backend = backend, .bytes = reading.again / 512 * 512};
+    struct translate_reading reading = bench_translate_reading(decoding);
+    struct translate_sweep sweep = {.backend = backend, .bytes = reading.again / 512 * 512};
     struct work work = {.run = bench_translate_sweep, .context = &sweep};
     struct timing timing;
     void *memory = backend->op->alloc(backend, sweep.bytes, err);

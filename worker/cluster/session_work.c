@@ -43,8 +43,8 @@ static bool session_read_results(struct session *session, uint64_t unread, struc
     return true;
 }
 
-/* Do the steps, until the last or the generation's end. Steps already done stay done. While the backend is at a step, the
- * result of the one before is read. */
+/* Do the steps, until the last or the generation's end. Steps already done stay done. While the backend is at a step,
+ * the result of the one before is read. */
 static bool session_steps(struct session *session, const struct span *span, struct err *err)
 {
     struct step step = step_before(span);

@@ -1,4 +1,4 @@
-/* local.c - ranks that are threads of one process: they add in one another's memory.
+/* local.c - ranks that are threads of one process: they add in each other's memory.
  *
  * The threads of a generation share a group, which the hub keeps. An operation runs when its owner waits for it. The
  * owner publishes its memory to the group and arrives at a meeting. When all have arrived, each rank adds up one slice

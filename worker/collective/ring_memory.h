@@ -1,4 +1,4 @@
-/* ring_memory.h - memory that two neighbours of a ring share where both are on one machine.
+/* ring_memory.h - memory that two neighbours of a ring share if both are on one machine.
  *
  * A socket costs two copies in the kernel, and its threads' time, for each byte. So a rank whose endpoint is an
  * abstract local socket also makes shared memory: trays of one chunk each, which its predecessor fills and it empties.
@@ -11,8 +11,8 @@
  * reader. It belongs to one endpoint and so to one generation: a late writer of an earlier generation writes where no
  * rank reads.
  *
- * Each end belongs to the thread of its ring: born in ring_memory_new (the receiver's) or ring_memory_find (the
- * sender's), given back by ring_memory_destroy. */
+ * Each end belongs to the thread of its ring, from ring_memory_new (the receiver's) or ring_memory_find (the sender's)
+ * to ring_memory_destroy. */
 #ifndef LSTMQ_WORKER_COLLECTIVE_RING_MEMORY_H
 #define LSTMQ_WORKER_COLLECTIVE_RING_MEMORY_H
 
