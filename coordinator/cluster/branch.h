@@ -9,8 +9,8 @@
  *   generation 2               3---4---5    began at 3: the state (1, 3) is of the course, (1, 4) is not
  *
  * Coordinator's thread. */
-#ifndef LSTMQ_BRANCH_H
-#define LSTMQ_BRANCH_H
+#ifndef LSTMQ_COORDINATOR_CLUSTER_BRANCH_H
+#define LSTMQ_COORDINATOR_CLUSTER_BRANCH_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -7,8 +7,8 @@
  * saved_step is that of the newest checkpoint; tgt_tok_per_s is of the epoch so far; best_metric is the score that decides
  * which epoch is the best. A figure that does not exist is null: tgt_tok_per_s before an epoch's first steps are counted,
  * best_score and best_epoch before the first best epoch, the rank of a member outside a generation. Loop's thread. */
-#ifndef LSTMQ_STATUS_H
-#define LSTMQ_STATUS_H
+#ifndef LSTMQ_COORDINATOR_CLUSTER_STATUS_H
+#define LSTMQ_COORDINATOR_CLUSTER_STATUS_H
 
 #include "coordinator/cluster/fleet.h"
 

@@ -4,8 +4,8 @@
  * sends after SAVE into a new checkpoint. Pieces of a file come in order and have no gaps; the two files may come in
  * any order. A disk that fails in the middle of a download does not break the conversation: the rest is taken and
  * thrown away, and download_commit says what went wrong. Coordinator's thread. */
-#ifndef LSTMQ_TRANSFER_H
-#define LSTMQ_TRANSFER_H
+#ifndef LSTMQ_COORDINATOR_CLUSTER_TRANSFER_H
+#define LSTMQ_COORDINATOR_CLUSTER_TRANSFER_H
 
 #include "proto/store/checkpoint.h"
 #include "proto/wire/message.h"

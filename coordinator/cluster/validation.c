@@ -38,8 +38,14 @@ void validation_close(struct validation *validation)
     *validation = (struct validation){0};
 }
 
-void validation_begin(struct validation *validation)
+void validation_forget(struct validation *validation)
 {
+    validation->epoch = 0;
+}
+
+void validation_begin(struct validation *validation, uint64_t epoch)
+{
+    validation->epoch = epoch;
     validation->first_request += validation->requests;
     validation->sent = 0;
     validation->answered = 0;

@@ -7,8 +7,8 @@
  * are cut follows from the configuration alone. Life: validation_open once, validation_begin at each epoch's end, then
  * validation_next and validation_scored until
  * validation_done. Coordinator's thread. */
-#ifndef LSTMQ_VALIDATION_H
-#define LSTMQ_VALIDATION_H
+#ifndef LSTMQ_COORDINATOR_CLUSTER_VALIDATION_H
+#define LSTMQ_COORDINATOR_CLUSTER_VALIDATION_H
 
 #include "coordinator/data/dataset.h"
 #include "coordinator/data/packing.h"
@@ -26,6 +26,7 @@ struct validation_score {
 };
 
 struct validation {
+    uint64_t epoch; /* whose scores these are, also before all are there; 0 = none */
     const struct config *config;
     const struct dataset *dataset;
     struct samples *samples;
@@ -47,8 +48,11 @@ bool validation_open(struct validation *validation, const struct config *config,
                      struct samples *samples, struct err *err);
 void validation_close(struct validation *validation);
 
-/* Forget the scores of the epoch before (and the answers that are still to come). */
-void validation_begin(struct validation *validation);
+/* Begin with epoch `epoch`: the scores of the one before are forgotten, and so are answers that are still to come. */
+void validation_begin(struct validation *validation, uint64_t epoch);
+
+/* The scores are of a state that is no more: `epoch` is 0, so that the epoch begins again. */
+void validation_forget(struct validation *validation);
 
 /* The requests that were sent and not answered are lost: they will be sent once more. */
 void validation_again(struct validation *validation);

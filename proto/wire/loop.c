@@ -2,8 +2,8 @@
  *
  * A round waits until something is ready or a timer is due. It calls the handler of each ready source once, then that
  * of each due timer once, then each turn handler. A handler may add and remove sources. An added source joins the next
- * round. A removed one is only marked, and the array is swept between rounds, so indices are valid for a whole round. zmq_poll looks at every
- * source anyway, so a linear search for the next timer adds little. */
+ * round. A removed one is only marked, and the array is swept between rounds, so indices are valid for a whole round.
+ * zmq_poll looks at every source anyway, so a linear search for the next timer adds little. */
 #include "proto/wire/loop.h"
 
 #include "proto/base/clock.h"

@@ -45,7 +45,8 @@ void loop_remove(struct loop *loop, uint64_t id);
  * wait without end. */
 bool loop_run(struct loop *loop, struct err *err);
 
-/* Leave loop_run after the current handler and the turn handlers. If called before loop_run, that returns at once. Loop thread only. */
+/* Leave loop_run after the current handler and the turn handlers. If called before loop_run, that returns at once. Loop
+ * thread only. */
 void loop_stop(struct loop *loop);
 
 /* A descriptor that becomes readable on SIGINT, SIGTERM and SIGHUP (signalfd; they are blocked in this thread and those
