@@ -69,8 +69,8 @@ static bool train_on_worker_ended(void *context, struct err *err)
     return read(run->ended, &ignored, sizeof ignored) != 0; /* the turn looks at all workers */
 }
 
-/* After the trainer's turn: a worker whose thread has ended is missed, unless the run is over. What it sent before comes
- * first. */
+/* After the trainer's turn: a worker whose thread has ended is missed, unless the run is over. What it sent before
+ * comes first. */
 static bool train_miss_workers(void *context, struct err *err)
 {
     struct train_run *run = context;

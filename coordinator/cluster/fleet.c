@@ -11,8 +11,8 @@
  * no lower generation, and say which of them they were. */
 enum { FORGOTTEN = 1000 };
 
-/* From a restart to a generation without those that have not come back. Workers look for their coordinator every second,
- * and one of them may hold a step more than the others. */
+/* From a restart to a generation without those that have not come back. Workers look for their coordinator every
+ * second, and one of them may hold a step more than the others. */
 enum { RETURN_MS = 2000 };
 
 /* A worker is heard once for each PING at least, so with a shorter limit a live worker would be declared dead. */
@@ -66,14 +66,6 @@ void fleet_close(struct fleet *fleet)
     buffer_free(&fleet->peers);
     fleet->members = NULL;
     fleet->count = 0;
-}
-
-struct member *fleet_answer(const struct fleet *fleet)
-{
-    const struct heard *heard = &fleet->heard;
-    enum message_type type = heard->message.type;
-    bool answers = type == MESSAGE_REPORT || type == MESSAGE_SCORED || type == MESSAGE_STATE;
-    return answers && heard->member != NULL && heard->member->state == MEMBER_ACTIVE ? heard->member : NULL;
 }
 
 struct member *fleet_rank(const struct fleet *fleet, uint32_t rank)

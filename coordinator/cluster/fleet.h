@@ -1,15 +1,16 @@
 /* fleet.h - the workers of a run: who is there, who is alive, and which of them make up the generation.
  *
- *        +--------+ enough are on   +------+ ENDPOINT from all +------+ READY from all +------+ one resigns or +---------+
- *   ---->| gather |---------------->| meet |------------------>| sync |--------------->| work |--------------->| wind up |
- *        +--------+ standby: form   +------+                   +------+                +------+  is to join    +---------+
- *             ^                         |                         |                       |                        |
- *             |  STOPPED from all  +--------+                     |                       |  a member is lost, or: |
- *             +--------------------| ending |<--------------------+-----------------------+--------- fleet_end ----+
+ *        +--------+ enough on   +------+ ENDPOINT  +------+ READY     +------+ one resigns,  +---------+
+ *   ---->| gather |------------>| meet |---------->| sync |---------->| work |-------------->| wind up |
+ *        +--------+ standby     +------+ from all  +------+ from all  +------+ or is to join +---------+
+ *             ^                     |                  |                  |                       |
+ *             |  STOPPED from all  +--------+  a member is lost           |             fleet_end |
+ *             +--------------------| ending |<-----------------------------------------------------+
  *                                  +--------+
  *
  * One place decides. Messages and the clock change nothing but what is known. Once a turn of the loop, the trainer
- * (trainer.h), which owns the fleet, looks at all of it and acts. It calls these in this order, none from within another:
+ * (trainer.h), which owns the fleet, looks at all of it and acts. It calls these in this order, none from within
+ * another:
  *
  *   fleet_receive   one message      recorded: its member's state, what it answered, what it granted
  *   fleet_take      once a turn      what the message means beyond that: who joins, what was computed, what is held
@@ -20,8 +21,8 @@
  *
  * At most as many members as a batch has shards get a rank; the others stay on standby. A resigning worker leaves once
  * its generation ends at a step boundary. Where its generation ended otherwise, or where it is in none, it leaves once
- * it is known what others hold. If it alone holds the newest state and no checkpoint has that state, a generation
- * of this one member is formed at once, below the minimum too, and ends when the trainer has saved it.
+ * it is known what others hold. If it alone holds the newest state and no checkpoint has that state, a generation of
+ * this one member is formed at once, below the minimum too, and ends when the trainer has saved it.
  *
  * fleet_legal lists which states of members go with which state of the fleet at the end of a turn. Loop's thread. */
 #ifndef LSTMQ_COORDINATOR_CLUSTER_FLEET_H
@@ -67,7 +68,7 @@ struct former {
 
 /* The message of this turn. It stays open, and what is large in it is used in place, until fleet_say has ended. */
 struct heard {
-    struct message message; /* of type 0: there is none             */
+    struct message message; /* of type 0: no message came            */
     struct route from;
     struct member *member; /* whose it is; NULL = no member's       */
     struct err failure;    /* why a message was refused as a whole  */
@@ -112,7 +113,7 @@ struct fleet {
     int64_t until_ms;       /* FLEET_SEEING_OFF ends                                                     */
     int64_t complained_ms;  /* the last warning about strangers                                          */
     uint64_t strangers;     /* refused so far                                                            */
-    size_t told_waiting;    /* workers in the last log line about waiting, and 1; 0 = there was none     */
+    size_t logged_waiting;  /* workers in the last log line about waiting, and 1; 0 = there was none     */
 };
 
 /* Which states of members are possible in a state of the fleet at the end of a turn, and which one
@@ -139,17 +140,13 @@ static const struct fleet_row fleet_legal[FLEET_STATES] = {
 bool fleet_open(struct fleet *fleet, struct err *err);
 void fleet_close(struct fleet *fleet);
 
-/* Take a message if one waits, and record what it says of its member's state. The rest of the turn comes before the next
- * one. False where the socket fails. */
+/* Take a message if one waits, and record what it says of its member's state. The rest of the turn comes before the
+ * next one. False where the socket fails. */
 bool fleet_receive(struct fleet *fleet, struct err *err);
 
 /* Take this turn's message further: a worker joins, results and states are noted, a peer that is no member gets its
- * answer. Nothing where there is no message. False: the run cannot go on. */
+ * answer. An active member's answers to work are left to the trainer. False: the run cannot go on. */
 bool fleet_take(struct fleet *fleet, struct err *err);
-
-/* The active member whose answer to work (REPORT, SCORED, STATE) this turn's message is, for the trainer; NULL = it is
- * another message. To be used before fleet_advance. */
-struct member *fleet_answer(const struct fleet *fleet);
 
 /* Forget this turn's message, as fleet_say does: for a turn that failed. */
 void fleet_forget(struct fleet *fleet);
@@ -162,8 +159,11 @@ bool fleet_put_results(struct fleet *fleet, uint64_t first_step, const struct st
  * cannot go on. */
 bool fleet_advance(struct fleet *fleet, struct err *err);
 
-/* In FLEET_FORM: begin the generation of the chosen members. fleet->start says whether one of them holds a state, and of
- * which step; the caller has corrected it. */
+/* Within fleet_advance: form, begin, wind up or end the generation, as far as its members allow. */
+void generation_advance(struct fleet *fleet);
+
+/* In FLEET_FORM: begin the generation of the chosen members. fleet->start says whether one of them holds a state, and
+ * of which step; the caller has corrected it. */
 void fleet_begin(struct fleet *fleet);
 
 /* Send what is due, where there is room for it; the rest stays due. */
@@ -175,7 +175,8 @@ bool fleet_send(struct fleet *fleet, struct member *member, const struct message
 /* Send ERROR to a peer, best effort: it may have disconnected. */
 void fleet_say_error(const struct fleet *fleet, const struct route *to, const struct err *why);
 
-/* End the generation at a boundary. Members that resigned leave: the trainer has saved what is to be saved, or tried. */
+/* End the generation at a boundary. Members that resigned leave: the trainer has saved what is to be saved, or
+ * tried. */
 void fleet_end(struct fleet *fleet);
 
 /* DISMISS is due to all. `state` is FLEET_DISMISSED or FLEET_ABANDONED; `reason` is static. */
@@ -219,7 +220,8 @@ static inline bool fleet_is_of_all(const struct err *fault)
     return fault->code == ERR_DIVERGED || fault->code == ERR_DATA;
 }
 
-/* The error of a run that a worker's failure ends: err, and false. Divergence is not the fault of one: it names none. */
+/* The error of a run that a worker's failure ends: err, and false. Divergence is not the fault of one: it names
+ * none. */
 bool fleet_run_error(uint64_t worker, const struct err *fault, struct err *err);
 
 #endif

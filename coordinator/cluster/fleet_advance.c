@@ -1,7 +1,6 @@
 /* fleet_advance.c - once a turn: who is alive, and who is removed from the table; see fleet.h. */
 #include "coordinator/cluster/fleet.h"
 
-#include "coordinator/cluster/generation.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 
@@ -27,7 +26,7 @@ static bool fleet_is_behind(const struct fleet *fleet)
     return zmq_getsockopt(fleet->socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN) != 0;
 }
 
-/* The reason to declare a member dead now; NULL = there is none. While the coordinator is behind, a member may be silent
+/* The reason to declare a member dead now; NULL = no reason. While the coordinator is behind, a member may be silent
  * for longer. */
 static const char *fleet_fault(const struct fleet *fleet, const struct member *member, int64_t now, bool behind)
 {
@@ -36,9 +35,9 @@ static const char *fleet_fault(const struct fleet *fleet, const struct member *m
         return "has lost its connection";
     if (now - member->heard_ms >= fleet->config->cluster_heartbeat_timeout * (behind ? BEHIND : 1))
         return "was silent for too long";
-    if (member->state == MEMBER_STOPPING && now - member->asked_ms >= STOP_MS)
+    if (member->state == MEMBER_STOPPING && now - member->due_ms >= STOP_MS)
         return "did not stop";
-    if (member->state == MEMBER_LEAVING && now - member->asked_ms >= leave_ms)
+    if (member->state == MEMBER_LEAVING && now - member->due_ms >= leave_ms)
         return "did not leave";
     return NULL;
 }

@@ -1,4 +1,5 @@
-/* fleet_receive.c - what a message says of its member's state, recorded: nothing is sent or decided here; see fleet.h. */
+/* fleet_receive.c - what a message says of its member's state, recorded: nothing is sent or decided here; see
+ * fleet.h. */
 #include "coordinator/cluster/fleet.h"
 
 #include "proto/base/clock.h"
@@ -106,7 +107,7 @@ static bool fleet_record(const struct fleet *fleet, struct member *member, const
     return err_set(err, ERR_PROTOCOL, "%s is not for a coordinator", message_name(message->type));
 }
 
-/* The member with that connection; NULL = there is none. */
+/* The member with that connection; NULL = no such member. */
 static struct member *fleet_find(const struct fleet *fleet, const struct route *route)
 {
     for (size_t i = 0; i < fleet->count; i++) {

@@ -97,17 +97,17 @@ static bool fleet_say_state(struct fleet *fleet, struct err *err)
 {
     struct upload *upload = &fleet->upload;
     struct member *member = fleet->state == FLEET_SYNC ? fleet_rank(fleet, 0) : NULL;
-    if (member != NULL && upload->asked_ns != 0 && member->pong_time >= upload->asked_ns) {
+    if (member != NULL && upload->ping_ns != 0 && member->pong_time >= upload->ping_ns) {
         member->pong_time = 0;
-        upload_arrived(upload, (uint64_t)clock_ns() - upload->asked_ns);
+        upload_arrived(upload, (uint64_t)clock_ns() - upload->ping_ns);
     }
     for (bool more = true, sent = true; member != NULL && member->due == 0;) {
         struct message message = {.type = MESSAGE_STATE};
         if (!fleet_is_embedded(fleet) && !upload_may_send(upload)) {
-            if (upload->asked_ns != 0)
+            if (upload->ping_ns != 0)
                 return true;
-            upload->asked_ns = (uint64_t)clock_ns();
-            message = (struct message){.type = MESSAGE_PING, .ping = {.time = upload->asked_ns}};
+            upload->ping_ns = (uint64_t)clock_ns();
+            message = (struct message){.type = MESSAGE_PING, .ping = {.time = upload->ping_ns}};
             return fleet_send(fleet, member, &message, &sent, err);
         }
         if (!upload_piece(upload, &message.state, &more, err))

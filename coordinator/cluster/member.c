@@ -33,7 +33,7 @@ void member_stop(struct member *member)
     member->state = MEMBER_STOPPING;
     member->held = false;
     member->due = (member->due & (DUE_WELCOME | DUE_GENERATION)) | DUE_STOP;
-    member->asked_ms = clock_ms();
+    member->due_ms = clock_ms();
 }
 
 void member_dismiss(struct member *member, const char *reason, bool drop)
@@ -43,7 +43,7 @@ void member_dismiss(struct member *member, const char *reason, bool drop)
     member->state = MEMBER_LEAVING;
     member->due = (member->due & DUE_WELCOME) | (stop ? DUE_STOP : 0) | DUE_DISMISS;
     member->reason = reason;
-    member->asked_ms = clock_ms();
+    member->due_ms = clock_ms();
 }
 
 void member_lose(struct member *member, enum err_code code, const char *why)

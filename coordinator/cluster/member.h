@@ -61,7 +61,7 @@ struct member {
     int64_t joined_ms;     /* monotonic clock: HELLO was accepted            */
     int64_t heard_ms;      /* a message was received                         */
     int64_t lost_ms;       /* disconnected since; 0 = connected              */
-    int64_t asked_ms;      /* STOP or DISMISS became due                     */
+    int64_t due_ms;        /* STOP or DISMISS became due                     */
     const char *reason;    /* of DISMISS, static                             */
     uint64_t pong_time;    /* of the last PONG; 0 = it was used              */
     struct err fault;      /* failed: its ERROR; dead: why, of code ERR_PROTOCOL where it broke the protocol */
@@ -105,14 +105,15 @@ bool member_is_in(const struct member *member);
 /* It is still here: it did not leave, fail or die in this turn. */
 bool member_is_here(const struct member *member);
 
-/* Begin a generation: no rank, no credit, nothing in flight. `held`: it holds the state that the generation begins with. */
+/* Begin a generation: no rank, no credit, nothing in flight. `held`: it holds the state that the generation begins
+ * with. */
 void member_enter(struct member *member, bool held);
 
 /* STOP is due: its generation is over. */
 void member_stop(struct member *member);
 
-/* DISMISS is due; `reason` is static. One that may be waiting for other ranks, or that is to drop its work (`drop`), gets
- * STOP first: it would wait for ranks that have left. */
+/* DISMISS is due; `reason` is static. One that may be waiting for other ranks, or that is to drop its work (`drop`),
+ * gets STOP first: it would wait for ranks that have left. */
 void member_dismiss(struct member *member, const char *reason, bool drop);
 
 /* Declare it dead: it `why`. */

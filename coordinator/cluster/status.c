@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Members that are listed at most, and where their names are long, fewer: a STATUS has room for MESSAGE_JSON bytes. */
+/* Most members that are listed. Where names are long they are fewer, since a STATUS has MESSAGE_JSON bytes. */
 enum { LISTED = 100 };
 
 static json_t *status_integer(uint64_t value)

@@ -22,8 +22,8 @@ static void trainer_dismiss(struct trainer *trainer)
     fleet_dismiss(&trainer->fleet, FLEET_DISMISSED, over ? "the run is finished" : "the run was interrupted");
 }
 
-/* Interrupted while no generation works. The state is saved, or any worker that is there will do to save it, but none is
- * waited for long. */
+/* Interrupted while no generation works. The state is saved, or any worker that is there will do to save it, but none
+ * is waited for long. */
 static void trainer_stop_waiting(struct trainer *trainer)
 {
     int64_t now = clock_ms();
@@ -128,8 +128,8 @@ static void trainer_answer_status(struct trainer *trainer)
 
 /* ---- what comes in, and what follows from it ---- */
 
-/* A failure that every worker would have ends the run once all are dismissed, where they are not threads of this process.
- * Any other ends the run at once. */
+/* A failure that every worker would have ends the run once all are dismissed, where they are not threads of this
+ * process. Any other ends the run at once. */
 static bool trainer_fail(struct trainer *trainer, struct err *failure, struct err *err)
 {
     if (failure->code == ERR_DIVERGED) /* while a closed epoch is saved, the state is in the next one */
@@ -149,17 +149,18 @@ bool trainer_receive(void *context, struct err *err)
     return trainer->next == NEXT_OVER || fleet_receive(&trainer->fleet, err);
 }
 
-/* This turn's answer to work, if there is one. */
+/* Record this turn's message where it is an active member's answer to work. */
 static bool trainer_take(struct trainer *trainer, struct err *err)
 {
-    struct member *member = fleet_answer(&trainer->fleet);
     const struct message *message = &trainer->fleet.heard.message;
+    struct member *member = trainer->fleet.heard.member;
     struct err failure = {0};
-    if (member == NULL)
+    if (member == NULL || member->state != MEMBER_ACTIVE)
         return true;
     if (message->type == MESSAGE_REPORT   ? trainer_reported(trainer, member, &message->report, &failure)
         : message->type == MESSAGE_SCORED ? trainer_scored(trainer, member, &message->scored, &failure)
-                                          : trainer_stored(trainer, member, &message->state, &failure))
+        : message->type == MESSAGE_STATE  ? trainer_stored(trainer, member, &message->state, &failure)
+                                          : true)
         return true;
     if (failure.code == ERR_PROTOCOL) {
         member_lose(member, failure.code, failure.text);

@@ -1,7 +1,7 @@
 /* trainer_inside.h - the inside of a trainer, for its own files; see trainer.h.
  *
- * trainer.c decides: once a turn it looks at the fleet's state and at `next`, and goes on with what is next. Each kind of
- * work has a file, whose functions are called while the generation works: trainer_train and the like hand out what
+ * trainer.c decides: once a turn it looks at the fleet's state and at `next`, and goes on with what is next. Each kind
+ * of work has a file, whose functions are called while the generation works: trainer_train and the like hand out what
  * members can take, and say when nothing of it is left (*done); the others record answers. trainer_steps.c keeps what
  * is known of the steps. Only trainer.c calls all of them, and none calls back. */
 #ifndef LSTMQ_COORDINATOR_CLUSTER_TRAINER_INSIDE_H
@@ -92,7 +92,8 @@ bool trainer_is_saved(const struct trainer *trainer);
 /* The step at which the epoch of the ledger ends. */
 uint64_t trainer_epoch_end(const struct trainer *trainer);
 
-/* Count what the ledger has and the state does not, no further than the epoch's end, where the epoch is closed first. */
+/* Count what the ledger has and the state does not, no further than the epoch's end, where the epoch is closed
+ * first. */
 bool trainer_count(struct trainer *trainer, struct err *err);
 
 /* The steps up to `state` are done, and the ledger goes on from there. */

@@ -1,4 +1,5 @@
-/* trainer_validate.c - the requests of an epoch's end, shared out to the members that can take one; see trainer_inside.h. */
+/* trainer_validate.c - the requests of an epoch's end, shared out to the members that can take one; see
+ * trainer_inside.h. */
 #include "coordinator/cluster/trainer_inside.h"
 
 #include "proto/base/clock.h"

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Bytes of one answer's translations, at most: a third of what a coordinator keeps of a worker's messages (WATCH_ONE). */
+/* Most bytes of one answer's translations: a third of what a coordinator buffers of a worker's messages (WATCH_ONE). */
 enum { TRANSLATIONS_BYTES = 4 << 20 };
 
 static uint32_t validation_share(uint32_t rows, uint32_t each)

@@ -1,8 +1,9 @@
-/* fleet_scene.h - a fleet on a journal, and three sockets that are its workers, for tests: they send what the test says.
+/* fleet_scene.h - a fleet on a journal, and three sockets that are its workers, for tests: they send what the test
+ * says.
  *
- * scene_turn is a turn of the loop, in which the scene is the fleet's trainer: it begins what the fleet forms, and notes
- * it. Fails the test where the fleet does not do what it should, or reaches states that its tables do not list. One
- * thread. */
+ * scene_turn is a turn of the loop, in which the scene is the fleet's trainer: it begins what the fleet forms, and
+ * notes it. Fails the test where the fleet does not do what it should, or reaches states that its tables do not list.
+ * One thread. */
 #ifndef LSTMQ_TESTS_FLEET_SCENE_H
 #define LSTMQ_TESTS_FLEET_SCENE_H
 

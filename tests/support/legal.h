@@ -1,5 +1,5 @@
-/* legal.h - whether a fleet and its members are in states that may be together at the end of a turn, for tests: the tables
- * of fleet.h and member.h, held against what is there. */
+/* legal.h - whether a fleet and its members are in states that may be together at the end of a turn, for tests: the
+ * tables of fleet.h and member.h, held against what is there. */
 #ifndef LSTMQ_TESTS_LEGAL_H
 #define LSTMQ_TESTS_LEGAL_H
 

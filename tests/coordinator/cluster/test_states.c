@@ -1,6 +1,6 @@
-/* The tables of states, walked: workers that answer as they should, and workers that send what is not due, leave, fail and die,
- * in any order. At the end of each turn the fleet and its members are in states that the tables list, and in the end every
- * state that they list has been there. */
+/* The tables of states, walked: workers that answer as they should, and workers that send what is not due, leave, fail
+ * and die, in any order. At the end of each turn the fleet and its members are in states that the tables list, and in
+ * the end every state that they list has been there. */
 #include "proto/base/random.h"
 #include "tests/support/fleet_scene.h"
 

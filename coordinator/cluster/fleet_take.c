@@ -1,5 +1,5 @@
-/* fleet_join.c - what a message means beyond its member's state: who joins, what workers hold, and the answer to a peer that
- * is no member; see fleet.h. */
+/* fleet_take.c - what a message means beyond its member's state: who joins, what workers hold, and the answer to a peer
+ * that is no member; see fleet.h. */
 #include "coordinator/cluster/fleet.h"
 
 #include "proto/base/clock.h"
@@ -23,16 +23,16 @@ bool fleet_put_results(struct fleet *fleet, uint64_t first_step, const struct st
     return ledger_put(fleet->ledger, first_step, results, steps, err);
 }
 
-/* What a worker says that it holds: the state after `step` steps, as of generation `branch`, and the results of the last
- * `steps` of them. */
+/* What a worker says that it holds: the state after `step` steps, as of generation `branch`, and the results of the
+ * last `steps` of them. */
 struct claim {
     uint64_t step, branch;
     uint32_t steps;
     const struct step_result *results;
 };
 
-/* Note what a member holds, unless the run went on without that state. False where its results contradict those known of
- * the same branch. */
+/* Note what a member holds, unless the run went on without that state. False where its results contradict those known
+ * of the same branch. */
 static bool fleet_note_held(struct fleet *fleet, struct member *member, const struct claim *claim, struct err *err)
 {
     struct err failure = {0};
@@ -162,8 +162,8 @@ static bool fleet_join(struct fleet *fleet, const struct route *from, const stru
     return !held || fleet_note_held(fleet, member, &claim, err);
 }
 
-/* A worker that comes again has another connection, or sends HELLO where it was forgotten. Whatever it was before, on that
- * connection or on this, is over. */
+/* A worker that comes again has another connection, or was declared dead on this one. Its former membership, on either
+ * connection, is over. */
 static void fleet_forget_former(struct fleet *fleet, const struct hello *hello)
 {
     for (size_t i = 0; i < fleet->count; i++) {
@@ -190,7 +190,7 @@ static bool fleet_hello(struct fleet *fleet, const struct hello *hello, struct e
     snprintf(arithmetic, sizeof arithmetic, "%.*s", (int)hello->arithmetic.size, hello->arithmetic.data);
     if (strcmp(from->role, "admin") == 0)
         err_set(&refusal, ERR_USAGE,
-                "this key may ask and not train: make the worker's with lstmq keygen NAME --role train");
+                "this key may read the status and not train: make the worker's with lstmq keygen NAME --role train");
     else if (fleet_fits(fleet, build, arithmetic, &refusal))
         return fleet_join(fleet, from, hello, err);
     if (fleet_is_embedded(fleet)) {
@@ -297,7 +297,7 @@ bool fleet_take(struct fleet *fleet, struct err *err)
     struct member *member = heard->member;
     struct err failure = {0};
     bool stranger = member == NULL || heard->message.type == MESSAGE_HELLO;
-    if (heard->message.type == 0 && (heard->failure.code == ERR_NONE || member != NULL))
+    if (member == NULL ? heard->message.type == 0 && heard->failure.code == ERR_NONE : member->state == MEMBER_DEAD)
         return true;
     if (stranger ? fleet_take_stranger(fleet, &failure) : fleet_take_member(fleet, member, &heard->message, &failure))
         return true;

@@ -1,5 +1,6 @@
-/* generation.c - who makes up a generation, and when it begins and ends; see generation.h. */
-#include "coordinator/cluster/generation.h"
+/* fleet_generation.c - which members make up a generation, and when it begins and ends. Nothing is sent here: a
+ * decision is a new state of the fleet and of its members, and messages that are due; see fleet.h. */
+#include "coordinator/cluster/fleet.h"
 
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -17,7 +18,7 @@ static size_t generation_count(const struct fleet *fleet, unsigned states)
     return count;
 }
 
-/* ---- of whom ---- */
+/* ---- its members ---- */
 
 static bool generation_waits(const struct member *member)
 {
@@ -53,8 +54,8 @@ static struct member *generation_foremost(const struct fleet *fleet, enum member
     return foremost;
 }
 
-/* The resigning member on standby with which a state would be lost that no other holds and no checkpoint has. NULL = there
- * is none. */
+/* The resigning member on standby with which a state would be lost that no other holds and no checkpoint has. NULL = no
+ * such member. */
 static struct member *generation_last_holder(const struct fleet *fleet)
 {
     struct member *last = fleet->unsaved ? generation_foremost(fleet, MEMBER_RESIGNED) : NULL;
@@ -134,7 +135,7 @@ void fleet_begin(struct fleet *fleet)
     fleet->generation++;
     branch_begin(&fleet->branch, fleet->generation, start->step);
     fleet->formed_ms = fleet->meeting_ms = clock_ms();
-    fleet->told_waiting = 0;
+    fleet->logged_waiting = 0;
     fleet->expected = 0;
     for (size_t i = 0; i < fleet->count; i++) {
         struct member *member = fleet->members[i];
@@ -247,7 +248,7 @@ static void generation_dismiss(const struct fleet *fleet, enum member_wish wish)
 {
     for (size_t i = 0; i < fleet->count; i++)
         if (fleet->members[i]->state == MEMBER_STANDBY && fleet->members[i]->wish == wish)
-            member_dismiss(fleet->members[i], "it asked to leave", false);
+            member_dismiss(fleet->members[i], "it resigned", false);
 }
 
 /* ---- when ---- */
@@ -277,11 +278,11 @@ static void generation_gather(struct fleet *fleet, size_t waiting)
             generation_form(fleet, NULL);
         return;
     }
-    if (!fleet_is_embedded(fleet) && fleet->told_waiting != waiting + 1)
+    if (!fleet_is_embedded(fleet) && fleet->logged_waiting != waiting + 1)
         log_event(LOG_INFO, "waiting_for_workers",
                   LOG_FIELDS(LOG_COUNT("workers", waiting), LOG_COUNT("least", fleet->least)),
                   "waiting for workers: %zu of at least %u are here", waiting, fleet->least);
-    fleet->told_waiting = waiting + 1;
+    fleet->logged_waiting = waiting + 1;
 }
 
 void generation_advance(struct fleet *fleet)
