@@ -82,7 +82,8 @@ static void coordinator_close(struct service *service)
 /* The previous coordinator was killed after the run's end, so its workers may not know: dismiss them. */
 static bool coordinator_see_off(struct service *service, struct err *err)
 {
-    return trainer_see_off(service->conduct.trainer, err) && loop_run(service->conduct.loop, err);
+    trainer_see_off(service->conduct.trainer);
+    return loop_run(service->conduct.loop, err);
 }
 
 static bool coordinator_coordinate(struct service *service, int argc, char **argv, struct err *err)

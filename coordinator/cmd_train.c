@@ -21,13 +21,12 @@ enum { TRAIN_FILES = 28, TRAIN_WORKER_FILES = 4 };
 
 static const char train_endpoint[] = "inproc://lstmq-train";
 
-/* An embedded worker. Its thread writes here until it has raised `ended`; after that, the fields do not change. */
+/* An embedded worker. Its thread writes `done` and `err` until it sets `ended`; nothing changes after that. */
 struct embedded {
     struct train_run *run;
     pthread_t thread;
-    _Atomic bool ended; /* its thread has returned */
-    bool seen;          /* the loop has noticed */
-    bool done;          /* what its function returned */
+    _Atomic bool ended;
+    bool done; /* what the worker returned */
     struct err err;
 };
 
@@ -62,35 +61,34 @@ static bool train_message_waits(const struct train_run *run)
     return zmq_getsockopt(run->socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN) != 0;
 }
 
-/* A worker's thread has returned. Its last messages are read first; then it counts as lost, unless the run is over. */
-static bool train_missed(struct train_run *run, struct embedded *worker, struct err *err)
-{
-    worker->seen = true;
-    while (trainer_outcome(run->conduct.trainer) == TRAINER_RUNNING && train_message_waits(run))
-        if (!trainer_receive(run->conduct.trainer, err))
-            return false;
-    if (trainer_outcome(run->conduct.trainer) != TRAINER_RUNNING || worker->done)
-        return true;
-    *err = worker->err;
-    return err_context(err, "worker");
-}
-
 static bool train_on_worker_ended(void *context, struct err *err)
 {
-    struct train_run *run = context;
+    const struct train_run *run = context;
     uint64_t ignored;
-    if (read(run->ended, &ignored, sizeof ignored) != (ssize_t)sizeof ignored)
-        return true;
+    (void)err;
+    return read(run->ended, &ignored, sizeof ignored) != 0; /* the turn looks at all workers */
+}
+
+/* After the trainer's turn: a worker whose thread has ended is missed, unless the run is over. What it sent before
+ * comes first. */
+static bool train_miss_workers(void *context, struct err *err)
+{
+    struct train_run *run = context;
+    const struct embedded *failed = NULL;
     size_t left = 0;
     for (size_t i = 0; i < run->count; i++) {
-        struct embedded *worker = &run->workers[i];
-        if (worker->ended && !worker->seen && !train_missed(run, worker, err))
-            return false;
+        const struct embedded *worker = &run->workers[i];
         left += !worker->ended;
+        if (worker->ended && !worker->done)
+            failed = worker;
     }
-    if (left == 0 && trainer_outcome(run->conduct.trainer) == TRAINER_RUNNING)
+    if ((failed == NULL && left > 0) || trainer_outcome(run->conduct.trainer) != TRAINER_RUNNING ||
+        train_message_waits(run))
+        return true;
+    if (failed == NULL)
         return err_set(err, ERR_FAILED, "the worker ended before the run did");
-    return true;
+    *err = failed->err;
+    return err_context(err, "worker");
 }
 
 static bool train_open_socket(struct train_run *run, struct err *err)
@@ -117,7 +115,8 @@ static bool train_open(struct train_run *run, struct err *err)
     if (run->ended < 0)
         return err_errno(err, ERR_FAILED, "eventfd");
     return train_open_socket(run, err) && conduct_open_trainer(&run->conduct, run->socket, NULL, NULL, NULL, err) &&
-           loop_add_fd(run->conduct.loop, run->ended, train_on_worker_ended, run, err) != 0;
+           loop_add_fd(run->conduct.loop, run->ended, train_on_worker_ended, run, err) != 0 &&
+           loop_add_turn(run->conduct.loop, train_miss_workers, run, err) != 0;
 }
 
 /* Share the cores among the workers, unless train.threads is given. */

@@ -20,7 +20,8 @@ static bool conduct_on_signal(void *context, struct err *err)
     log_event(LOG_INFO, "stopping", LOG_FIELDS(LOG_TEXT("signal", loop_signal_name(signal))),
               "%s: finishing the steps in flight and writing a checkpoint; a second signal ends it at once",
               loop_signal_cause(signal));
-    return loop_signal_yield(conduct->loop, err) && trainer_interrupt(conduct->trainer, err);
+    trainer_interrupt(conduct->trainer);
+    return loop_signal_yield(conduct->loop, err);
 }
 
 /* A word quoted for a shell. */

@@ -14,7 +14,7 @@ void branch_begin(struct branch *branch, uint64_t generation, uint64_t step)
     branch->starts[branch->count++] = (struct branch_start){.generation = generation, .step = step};
 }
 
-/* Steps rise with generations: of those after `generation` the first began at the lowest. */
+/* Steps rise with generations, so the first one after `generation` began at the lowest step. */
 bool branch_has(const struct branch *branch, uint64_t generation, uint64_t step)
 {
     size_t i = 0;

@@ -1,16 +1,16 @@
-/* branch.h - which of the states that workers hold are of this run's course.
+/* branch.h - which of the states that workers hold belong to this run.
  *
- * With train.reduce exact there is one state for a step, whoever computed it. In floats sums differ in their last bits from
- * generation to generation, as ranks do; so a worker that finished a step of which the others never heard, and who did it
- * again without that worker, stands where nobody else does. A state is therefore named by its generation and its step, and
- * is of the course as long as no later generation began before that step.
+ * With train.reduce exact there is one state for a step, whichever workers computed it. In floats the last bits of sums
+ * depend on the ranks, which change from generation to generation. A worker may finish a step and be lost before it
+ * reports it; the others then compute that step again, and the worker's state differs from theirs. So a state is named
+ * by its generation and its step. It belongs to the run as long as no later generation began before that step.
  *
  *   generation 1   0---1---2---3---4        4 was finished by a worker that was lost
- *   generation 2               3---4---5    began at 3: the state (1, 3) is of the course, (1, 4) is not
+ *   generation 2               3---4---5    began at 3: the state (1, 3) belongs to the run, (1, 4) does not
  *
- * Coordinator's thread. */
-#ifndef LSTMQ_BRANCH_H
-#define LSTMQ_BRANCH_H
+ * Owned by the fleet, from its first generation to its end. Coordinator's thread. */
+#ifndef LSTMQ_COORDINATOR_CLUSTER_BRANCH_H
+#define LSTMQ_COORDINATOR_CLUSTER_BRANCH_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,19 +22,19 @@ struct branch_start {
     uint64_t generation, step;
 };
 
-/* Zeroed: of no generation anything is known. */
+/* All zero: no generation has begun. */
 struct branch {
     struct branch_start
         starts[BRANCH_STARTS]; /* [count] both rising: a later one that begins earlier replaces those before */
     size_t count;
-    uint64_t forgotten; /* of the states of generations before this one nothing is known any more */
+    uint64_t forgotten; /* of earlier generations no start is known any more */
 };
 
 /* Generation `generation`, above all before, begins with the state after `step` steps. */
 void branch_begin(struct branch *branch, uint64_t generation, uint64_t step);
 
-/* Whether the state after `step` steps, as of `generation`, is of the course. Of generations before the first that began
- * here everything is until one begins; of those long forgotten nothing. */
+/* Whether the state after `step` steps, as of `generation`, belongs to the run. True of generations before the first
+ * that began here, until one begins; false of those whose starts were forgotten. */
 bool branch_has(const struct branch *branch, uint64_t generation, uint64_t step);
 
 #endif

@@ -1,22 +1,32 @@
 /* fleet.h - the workers of a run: who is there, who is alive, and which of them make up the generation.
  *
- *        +--------+  min_workers are there, those who just   +------+  READY from all   +------+
- *   ---->| gather |  came have settled                       | sync |------------------>| work |
- *        |        |----------------------------------------->|      |                   |      |
- *        +--------+                                          +------+                   +------+
- *             ^  STOPPED from all who are left   +--------+     |   one is lost            |  one is lost, or at a boundary:
- *             +----------------------------------| ending |<----+--------------------------+  one resigns, or waits to join
- *                                                +--------+
+ *        +--------+ enough on   +------+ ENDPOINT  +------+ READY     +------+ one resigns,  +---------+
+ *   ---->| gather |------------>| meet |---------->| sync |---------->| work |-------------->| wind up |
+ *        +--------+ standby     +------+ from all  +------+ from all  +------+ or is to join +---------+
+ *             ^                     |                  |                  |                       |
+ *             |  STOPPED from all  +--------+  a member is lost           |             fleet_end |
+ *             +--------------------| ending |<-----------------------------------------------------+
+ *                                  +--------+
  *
- * The fleet owns the table of members, speaks HELLO to READY and STOP to LEAVE with them, asks them whether they live,
- * and tells its owner, the trainer, when a generation can work and when it is over; the answers to work it hands on as
- * they come. At most as many members as a batch has shards get a rank; the others wait in reserve.
+ * One place decides. Messages and the clock change nothing but what is known. Once a turn of the loop, the trainer
+ * (trainer.h), which owns the fleet, looks at all of it and acts. It calls these in this order, none from within
+ * another:
  *
- * Who resigns is let go when its generation has ended at a boundary. Where it ended otherwise, or there was none, those
- * who resigned wait in gather until it is known what others hold: with the last of a state that is in no checkpoint
- * a generation of one is formed at once, however few that is, and ends when the owner has saved it. Loop's thread. */
-#ifndef LSTMQ_FLEET_H
-#define LSTMQ_FLEET_H
+ *   fleet_receive   one message      recorded: its member's state, what it answered, what it granted
+ *   fleet_take      once a turn      what the message means beyond that: who joins, what was computed, what is held
+ *   fleet_advance   once a turn      heartbeats, members removed, a generation formed, begun, wound up or ended
+ *   fleet_begin     in FLEET_FORM    the trainer says from which state the generation begins
+ *   fleet_end       while it works   the trainer says that all members stand at the same step
+ *   fleet_say       once a turn      what is due is sent to each member that has room for it
+ *
+ * At most as many members as a batch has shards get a rank; the others stay on standby. A resigning worker leaves once
+ * its generation ends at a step boundary. Where its generation ended otherwise, or where it is in none, it leaves once
+ * it is known what others hold. If it alone holds the newest state and no checkpoint has that state, a generation of
+ * this one member is formed at once, below the minimum too, and ends when the trainer has saved it.
+ *
+ * fleet_legal lists which states of members go with which state of the fleet at the end of a turn. Loop's thread. */
+#ifndef LSTMQ_COORDINATOR_CLUSTER_FLEET_H
+#define LSTMQ_COORDINATOR_CLUSTER_FLEET_H
 
 #include "coordinator/cluster/branch.h"
 #include "coordinator/cluster/member.h"
@@ -26,119 +36,192 @@
 #include "proto/wire/loop.h"
 #include "proto/wire/watch.h"
 
+enum fleet_state {
+    FLEET_GATHER,     /* there is no generation                                        */
+    FLEET_FORM,       /* within a turn: members are chosen, fleet_begin is due         */
+    FLEET_MEET,       /* ENDPOINT is due from members                                  */
+    FLEET_SYNC,       /* READY is due from members                                     */
+    FLEET_WORK,       /* all members are active                                        */
+    FLEET_WIND_UP,    /* so they are, but the generation ends at the next boundary     */
+    FLEET_ENDING,     /* STOPPED is due from members                                   */
+    FLEET_DISMISSED,  /* the run is over: LEAVE is due                                 */
+    FLEET_ABANDONED,  /* the run failed: LEAVE is due, and work in flight is dropped   */
+    FLEET_SEEING_OFF, /* the run was over before: workers that come back are dismissed */
+    FLEET_STATES,
+};
+
 /* Where a generation begins. */
 struct fleet_start {
     uint64_t step;
-    bool held;                           /* from the state that a member holds            */
-    const struct checkpoint *checkpoint; /* otherwise; NULL = the configuration's seed    */
+    bool held;                           /* from the state that a member holds             */
+    const struct checkpoint *checkpoint; /* otherwise; NULL = from the configuration's seed */
+    uint32_t root;                       /* the rank that broadcasts its state ...          */
+    bool broadcast;                      /* ... where another rank needs it                 */
 };
 
-/* What the owner is asked and told. Each may fail, which ends the run. */
-struct fleet_owner {
-    void *context;
-    /* A generation is to begin. `held`: the most advanced of its members holds the state after `step` steps. */
-    bool (*begin)(void *context, bool held, uint64_t step, struct fleet_start *start, struct err *err);
-    /* All its members are ready for work. */
-    bool (*work)(void *context, struct err *err);
-    /* It should come to its end: hand out no more than it takes until all members stand at the same step, then call
-     * fleet_end. */
-    bool (*wind_up)(void *context, struct err *err);
-    /* It is over: nothing that was handed out will be answered. */
-    bool (*over)(void *context, struct err *err);
-    /* REPORT, SCORED, STATE, or CREDIT that was added, of a member that works; PONG of one for whom something found no
-     * room before. */
-    bool (*answer)(void *context, struct member *member, const struct message *message, struct err *err);
-    /* Results that a member says beside its reports. */
-    bool (*results)(void *context, uint64_t first_step, const struct step_result *results, uint32_t steps,
-                    struct err *err);
-    /* The last dismissed member has left. */
-    bool (*empty)(void *context, struct err *err);
-    /* Whether a generation can go on from the state after `step` steps: what became of the steps before is known. */
-    bool (*knows)(void *context, uint64_t step);
-    /* Whether steps are known that no checkpoint has. */
-    bool (*unsaved)(void *context);
-    /* Somebody asks how the run stands: one JSON object. */
-    void (*status)(void *context, bool detail, struct buffer *out);
-};
-
-/* A member that was lost. Its ERROR may arrive later and is still reported. */
+/* A member that was declared dead. Its ERROR may arrive later and is still reported. */
 enum { FLEET_FORMERS = 16 };
 struct former {
     uint64_t id; /* 0 = none */
     struct route route;
 };
 
-enum fleet_phase { FLEET_GATHER, FLEET_SYNC, FLEET_WORK, FLEET_ENDING, FLEET_DISMISSED };
+/* The message of this turn. It stays open, and what is large in it is used in place, until fleet_say has ended. */
+struct heard {
+    struct message message; /* of type 0: no message came            */
+    struct route from;
+    struct member *member; /* whose it is; NULL = no member's       */
+    struct err failure;    /* why a message was refused as a whole  */
+};
 
 struct fleet {
     const struct config *config;
     const struct dataset *dataset;
     struct loop *loop;
-    void *socket;            /* ROUTER, bound, ROUTER_MANDATORY set                            */
-    struct watch *watch;     /* over that socket; NULL = none */
-    struct journal *journal; /* of a coordinator; NULL where the workers are of this process   */
-    struct fleet_owner owner;
-    bool embedded;        /* the same: a worker's failure is the run's, and nobody is asked whether it lives */
-    uint32_t least, most; /* workers that a generation has   */
-    enum fleet_phase phase;
-    bool winding_up; /* the owner was told, or finds out when its work begins */
-    bool parting;    /* the generation is of one who resigned, for its state to be saved */
-    bool abandoned;  /* the run failed: members leave without finishing their work */
-    uint64_t run, generation, ids;
-    uint32_t size;      /* of the generation        */
-    int64_t formed_ms;  /* when it began */
-    int64_t meeting_ms; /* since when its ranks want nothing but one another, or since that was last complained of */
+    void *socket;            /* ROUTER, bound, ROUTER_MANDATORY set                                       */
+    struct watch *watch;     /* over that socket; NULL = none                                             */
+    struct journal *journal; /* NULL: the fleet is embedded, its workers are threads of this process      */
+    struct ledger *ledger;   /* results of steps, as they are received                                    */
+    uint32_t least, most;    /* workers that a generation has                                             */
+    enum fleet_state state;
+    uint64_t run, generation, ids; /* the run's identity; the highest numbers given                       */
+    uint64_t handed;               /* no step from this one on was handed out. Raised by the trainer      */
+    uint64_t save_step;            /* of SAVE, where that is due                                          */
+
+    /* What the trainer knows, set before fleet_advance. */
+    uint64_t known_first, known_last; /* a generation can begin at the states after so many steps         */
+    bool unsaved;                     /* steps are known that no checkpoint has                           */
+
+    /* The generation. */
+    uint32_t size;
     struct fleet_start start;
-    struct branch branch;    /* where the generations of this process began */
-    uint64_t handed;         /* steps before this one were handed out: nobody holds more. Raised by the owner */
+    struct branch branch; /* where the generations of this process began                                */
+    struct buffer peers;  /* the lines of PEERS                                                         */
+    struct upload upload; /* to rank 0                                                                  */
+    int64_t formed_ms;    /* it began                                                                   */
+    int64_t meeting_ms;   /* its ranks wait for one another alone since, or since the last warning      */
+
     struct member **members; /* [count], by rising id; each owned */
     size_t count, capacity;
-    struct upload upload;   /* to rank 0 */
-    uint32_t expected;      /* members of the generation before this process that may come back ... */
-    int64_t expected_until; /* ... before this time */
-    uint64_t tick, retry;   /* timers, 0 = none */
-    int64_t ticked_ms;      /* when `tick` came last */
-    uint64_t lost;          /* members declared dead so far */
-    int64_t complained_ms;  /* about strangers */
-    uint64_t strangers;     /* since then */
-    size_t told_waiting;    /* members when it was said last that more are waited for */
+    struct heard heard;
+    struct former formers[FLEET_FORMERS]; /* number n at n modulo the length */
+    uint64_t lost;                        /* members declared dead so far    */
 
-    /* The last lost members: number n at n modulo the length. */
-    struct former formers[FLEET_FORMERS];
+    uint32_t expected;      /* members of the last generation before this process that may come back ... */
+    int64_t expected_until; /* ... before this time                                                      */
+    int64_t tick_ms;        /* the next heartbeat is due                                                 */
+    int64_t until_ms;       /* FLEET_SEEING_OFF ends                                                     */
+    int64_t complained_ms;  /* the last warning about strangers                                          */
+    uint64_t strangers;     /* refused so far                                                            */
+    size_t logged_waiting;  /* workers in the last log line about waiting, and 1; 0 = there was none     */
 };
 
-/* `fleet` has config, dataset, loop, socket, journal, owner and embedded set, the rest zero. */
+/* Which states of members are possible in a state of the fleet at the end of a turn, and which one
+ * some member must have.
+ * Sets of 1 << enum member_state. */
+struct fleet_row {
+    unsigned may, must; /* may 0 = the state does not outlive a turn */
+};
+#define MEMBER_SET(state) (1U << MEMBER_##state)
+static const struct fleet_row fleet_legal[FLEET_STATES] = {
+    [FLEET_GATHER] = {MEMBER_SET(STANDBY) | MEMBER_SET(LEAVING), 0},
+    [FLEET_MEET] = {MEMBER_SET(STANDBY) | MEMBER_SET(ENTERING) | MEMBER_SET(LEAVING), MEMBER_SET(ENTERING)},
+    [FLEET_SYNC] = {MEMBER_SET(STANDBY) | MEMBER_SET(SYNCING) | MEMBER_SET(ACTIVE) | MEMBER_SET(LEAVING),
+                    MEMBER_SET(SYNCING)},
+    [FLEET_WORK] = {MEMBER_SET(STANDBY) | MEMBER_SET(ACTIVE) | MEMBER_SET(LEAVING), MEMBER_SET(ACTIVE)},
+    [FLEET_WIND_UP] = {MEMBER_SET(STANDBY) | MEMBER_SET(ACTIVE) | MEMBER_SET(LEAVING), MEMBER_SET(ACTIVE)},
+    [FLEET_ENDING] = {MEMBER_SET(STANDBY) | MEMBER_SET(STOPPING) | MEMBER_SET(LEAVING), MEMBER_SET(STOPPING)},
+    [FLEET_DISMISSED] = {MEMBER_SET(LEAVING), 0},
+    [FLEET_ABANDONED] = {MEMBER_SET(LEAVING), 0},
+    [FLEET_SEEING_OFF] = {MEMBER_SET(LEAVING), 0},
+};
+
+/* `fleet` has config, dataset, loop, socket, watch, journal and ledger set, the rest zero. */
 bool fleet_open(struct fleet *fleet, struct err *err);
 void fleet_close(struct fleet *fleet);
 
-/* Take one message if one waits. *got = false when none does. False: the run cannot go on. */
-bool fleet_receive(struct fleet *fleet, bool *got, struct err *err);
+/* Take a message if one waits, and record what it says of its member's state. The rest of the turn comes before the
+ * next one. False where the socket fails. */
+bool fleet_receive(struct fleet *fleet, struct err *err);
 
-/* Send to a member of the generation. *sent = false when its queue has no room or its connection is not there: nothing
- * was sent, and whether it lives will show. */
+/* Take this turn's message further: a worker joins, results and states are noted, a peer that is no member gets its
+ * answer. An active member's answers to work are left to the trainer. False: the run cannot go on. */
+bool fleet_take(struct fleet *fleet, struct err *err);
+
+/* Forget this turn's message, as fleet_say does: for a turn that failed. */
+void fleet_forget(struct fleet *fleet);
+
+/* Record the results of `steps` steps. ERR_PROTOCOL where they count no tokens; ERR_FAILED where others differ. */
+bool fleet_put_results(struct fleet *fleet, uint64_t first_step, const struct step_result *results, uint32_t steps,
+                       struct err *err);
+
+/* Look at all members and move the fleet's state. Sends PING, and ERROR to those that are declared dead. False: the run
+ * cannot go on. */
+bool fleet_advance(struct fleet *fleet, struct err *err);
+
+/* Within fleet_advance: form, begin, wind up or end the generation, as far as its members allow. */
+void generation_advance(struct fleet *fleet);
+
+/* In FLEET_FORM: begin the generation of the chosen members. fleet->start says whether one of them holds a state, and
+ * of which step; the caller has corrected it. */
+void fleet_begin(struct fleet *fleet);
+
+/* Send what is due, where there is room for it; the rest stays due. */
+bool fleet_say(struct fleet *fleet, struct err *err);
+
+/* Send to a member. *sent = false: its queue is full or it is disconnected, and nothing was sent. */
 bool fleet_send(struct fleet *fleet, struct member *member, const struct message *message, bool *sent, struct err *err);
 
-/* STOP to all who work: when they have stopped, the next generation begins. Those who resigned go: what is to be saved
- * before, the owner has saved, or has failed to. */
-bool fleet_end(struct fleet *fleet, struct err *err);
+/* Send ERROR to a peer, best effort: it may have disconnected. */
+void fleet_say_error(const struct fleet *fleet, const struct route *to, const struct err *why);
 
-/* Be content with a single worker from now on. */
-bool fleet_take_any(struct fleet *fleet, struct err *err);
+/* End the generation at a boundary. Members that resigned leave: the trainer has saved what is to be saved, or
+ * tried. */
+void fleet_end(struct fleet *fleet);
 
-/* When those who resigned are gone somebody is left who is of the generation, and with those who wait there are enough
- * for the next. */
+/* DISMISS is due to all. `state` is FLEET_DISMISSED or FLEET_ABANDONED; `reason` is static. */
+void fleet_dismiss(struct fleet *fleet, enum fleet_state state, const char *reason);
+
+/* The run was over when this process began: dismiss workers that come back, for a while. */
+void fleet_see_off(struct fleet *fleet);
+
+/* The workers are threads of this process. A failure of one is the run's, and none is sent heartbeats. */
+static inline bool fleet_is_embedded(const struct fleet *fleet)
+{
+    return fleet->journal == NULL;
+}
+
+/* Its generation can be given work. */
+static inline bool fleet_works(const struct fleet *fleet)
+{
+    return fleet->state == FLEET_WORK || fleet->state == FLEET_WIND_UP;
+}
+
+static inline bool fleet_is_dismissed(const struct fleet *fleet)
+{
+    return fleet->state >= FLEET_DISMISSED;
+}
+
+/* It was dismissed, and no worker is left. */
+bool fleet_is_empty(const struct fleet *fleet);
+
+/* Enough stay for the next generation once those that resigned have left, and one of them is in this one. */
 bool fleet_goes_on(const struct fleet *fleet);
 
-/* The owner was told to wind up and has not ended it yet. */
-bool fleet_winds_up(const struct fleet *fleet);
+/* The member of the generation with that rank; NULL = it was lost. */
+struct member *fleet_rank(const struct fleet *fleet, uint32_t rank);
 
-/* DISMISS everybody; owner.empty is called when they have left, or after a while. */
-bool fleet_dismiss(struct fleet *fleet, const char *reason, struct err *err);
+/* The run took no other branch after the state of `step` of generation `branch`. */
+bool fleet_has_branch(const struct fleet *fleet, uint64_t branch, uint64_t step);
 
-/* As fleet_dismiss, for a run that failed: members stop first, in the middle of their work. */
-bool fleet_abandon(struct fleet *fleet, const char *reason, struct err *err);
+/* A failure that every worker would have: it ends the run. */
+static inline bool fleet_is_of_all(const struct err *fault)
+{
+    return fault->code == ERR_DIVERGED || fault->code == ERR_DATA;
+}
 
-/* The run was over when this process began: dismiss those who come back, for a while; then owner.empty is called. */
-bool fleet_see_off(struct fleet *fleet, struct err *err);
+/* The error of a run that a worker's failure ends: err, and false. Divergence is not the fault of one: it names
+ * none. */
+bool fleet_run_error(uint64_t worker, const struct err *fault, struct err *err);
 
 #endif

@@ -1,41 +1,68 @@
-/* member.c - credit and spans in flight; see member.h. */
+/* member.c - the states of one worker, its credit and its spans in flight; see member.h. */
 #include "coordinator/cluster/member.h"
 
-#include <inttypes.h>
-#include <string.h>
+#include "proto/base/clock.h"
 
-bool member_is(const struct member *member, const struct route *route)
-{
-    return member->id != 0 && member->route.size == route->size &&
-           memcmp(member->route.id, route->id, route->size) == 0;
-}
+#include <inttypes.h>
+#include <stdio.h>
 
 bool member_is_in(const struct member *member)
 {
-    return member->phase == MEMBER_ENTERING || member->phase == MEMBER_SYNCING || member->phase == MEMBER_WORKING;
+    return member->state == MEMBER_ENTERING || member->state == MEMBER_SYNCING || member->state == MEMBER_ACTIVE;
 }
 
-void member_enter(struct member *member, uint32_t rank, uint64_t step)
+bool member_is_here(const struct member *member)
 {
-    member->phase = MEMBER_ENTERING;
-    member->rank = rank;
+    return member->state < MEMBER_LEFT;
+}
+
+void member_enter(struct member *member, bool held)
+{
+    member->state = MEMBER_ENTERING;
+    member->held = held;
+    member->rank = 0;
     member->endpoint[0] = '\0';
     member->credit = 0;
     member->next_span = 0;
-    member->sent_step = step;
     member->validations = 0;
     member->first_flight = member->flight_count = 0;
-    member->stops = member->unasked = false;
 }
 
-bool member_has_room(const struct member *member)
+void member_stop(struct member *member)
 {
-    return member->phase == MEMBER_WORKING && member->credit > 0 && member->flight_count < MEMBER_FLIGHTS;
+    member->state = MEMBER_STOPPING;
+    member->held = false;
+    member->due = (member->due & (DUE_WELCOME | DUE_GENERATION)) | DUE_STOP;
+    member->due_ms = clock_ms();
+}
+
+void member_dismiss(struct member *member, const char *reason, bool drop)
+{
+    bool waits = member_is_in(member) && (drop || member->state != MEMBER_ACTIVE);
+    bool stop = (member->due & DUE_GENERATION) == 0 && (waits || (member->due & DUE_STOP) != 0);
+    member->state = MEMBER_LEAVING;
+    member->due = (member->due & DUE_WELCOME) | (stop ? DUE_STOP : 0) | DUE_DISMISS;
+    member->reason = reason;
+    member->due_ms = clock_ms();
+}
+
+void member_lose(struct member *member, enum err_code code, const char *why)
+{
+    member->state = MEMBER_DEAD;
+    member->fault.code = code;
+    snprintf(member->fault.text, sizeof member->fault.text, "%s", why);
+}
+
+bool member_can_train(const struct member *member)
+{
+    return member->state == MEMBER_ACTIVE && !member->full && member->credit > 0 &&
+           member->flight_count < MEMBER_FLIGHTS;
 }
 
 bool member_can_validate(const struct member *member)
 {
-    return member->phase == MEMBER_WORKING && member->credit > 0 && member->validations < MEMBER_FLIGHTS;
+    return member->state == MEMBER_ACTIVE && !member->full && member->credit > 0 &&
+           member->validations < MEMBER_FLIGHTS;
 }
 
 void member_took_span(struct member *member, const struct span *span)
@@ -51,7 +78,7 @@ void member_took_span(struct member *member, const struct span *span)
 bool member_reported(struct member *member, const struct report *report, struct flight *flight, struct err *err)
 {
     if (member->flight_count == 0)
-        return err_set(err, ERR_PROTOCOL, "REPORT of span %" PRIu64 ", but none is open", report->span);
+        return err_set(err, ERR_PROTOCOL, "REPORT of span %" PRIu64 ", but no span is in flight", report->span);
     *flight = member->flights[member->first_flight];
     if (report->span != flight->span || report->steps != flight->steps)
         return err_set(err, ERR_PROTOCOL,
@@ -59,6 +86,10 @@ bool member_reported(struct member *member, const struct report *report, struct 
                        report->span, report->steps, flight->span, flight->steps);
     member->first_flight = (member->first_flight + 1) % MEMBER_FLIGHTS;
     member->flight_count--;
+    member->steps += report->steps;
+    member->rows += report->rows;
+    member->busy_ns += report->busy_ns;
+    member->waited_ns += report->waited_ns;
     return true;
 }
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Members that are listed at most, and where their names are long, fewer: a STATUS has room for MESSAGE_JSON bytes. */
+/* Most members that are listed. Where names are long they are fewer, since a STATUS has MESSAGE_JSON bytes. */
 enum { LISTED = 100 };
 
 static json_t *status_integer(uint64_t value)
@@ -19,7 +19,7 @@ static json_t *status_member(const struct member *member)
     static const char *const phases[] = {"waiting", "entering", "syncing", "working", "stopping", "leaving"};
     json_t *object = json_object();
     json_object_set_new(object, "worker", status_integer(member->id));
-    json_object_set_new(object, "phase", json_string(phases[member->phase]));
+    json_object_set_new(object, "phase", json_string(phases[member->state]));
     json_object_set_new(object, "rank", member_is_in(member) ? status_integer(member->rank) : json_null());
     json_object_set_new(object, "host", json_string(member->host));
     json_object_set_new(object, "pid", status_integer(member->pid));

@@ -1,16 +1,19 @@
 /* trainer.h - a run from its first step to its last: the coordinator's side of the conversation.
  *
- *   gather ---> train --epoch's end--> validate --all SCORED--> save --committed--> train ... --last--> dismiss --> over
- *     ^           |  checkpoint step, or interrupted: save          |
- *     +-----------+--------- a generation is over: its work is taken up by the next ----------+
+ *   train --epoch's end--> validate --all SCORED--> close --committed--> train ... --last epoch--> dismiss --> over
+ *     ^ |                                                                   |                       ^
+ *     | +--checkpoint step--> save --committed--+                           +--interrupted--> part --+
+ *     +-----------------------------------------+
  *
- * A trainer lives on the loop's thread and is moved by nothing but messages, trainer_interrupt and timers. The fleet
- * (fleet.h) tells it which workers there are; it plans steps, hands them out in spans against credit, puts down what comes
- * back in the ledger (ledger.h), validates, and keeps checkpoints. All it has to know to go on after a crash is its
- * struct checkpoint_state, which each checkpoint stores, and the results since, which the journal keeps and workers say
- * again. Which phase a generation begins in follows from these alone. */
-#ifndef LSTMQ_TRAINER_H
-#define LSTMQ_TRAINER_H
+ * A trainer lives on the loop's thread. Messages, signals and the clock change nothing but what is known. Once a turn
+ * of the loop, trainer_advance looks at the whole state and acts: it lets the fleet (fleet.h) decide which generation
+ * there is, hands out steps in spans against credit, validates, keeps checkpoints, and has what is due sent. What comes
+ * back is put into the ledger (ledger.h). When a generation is over, the next one takes up the work that was under way.
+ *
+ * All that a trainer has to know to go on after a crash is its struct checkpoint_state, which each checkpoint stores,
+ * and the results since. The journal keeps them, and workers report them again. */
+#ifndef LSTMQ_COORDINATOR_CLUSTER_TRAINER_H
+#define LSTMQ_COORDINATOR_CLUSTER_TRAINER_H
 
 #include "coordinator/data/dataset.h"
 #include "coordinator/data/plan.h"
@@ -56,16 +59,21 @@ bool trainer_check(const struct config *config, struct err *err);
 struct trainer *trainer_new(const struct trainer_parts *parts, struct err *err);
 void trainer_destroy(struct trainer **trainer);
 
-/* Take a message if one waits; a loop_handler for the socket. Stops the loop when the run is over. Where training
- * diverged or its data is bad, the workers are dismissed first. False when it cannot go on: workers that disagree;
- * where the workers are of this process, any failure of theirs. */
+/* Record a message if one waits; a loop_handler for the socket. Where training diverged or its data is bad, the workers
+ * are dismissed first. False when the run cannot go on: workers disagree; where workers are threads of this process,
+ * any failure of theirs. */
 bool trainer_receive(void *trainer, struct err *err);
 
-/* Hand out no more work; when what is out is back, save, dismiss the workers and stop the loop. */
-bool trainer_interrupt(struct trainer *trainer, struct err *err);
+/* Look at the whole state and act: a handler of the loop's turns, which trainer_new adds. It comes before the next
+ * trainer_receive, and stops the loop when the run is over. False as above. */
+bool trainer_advance(void *trainer, struct err *err);
+
+/* Hand out no more work from the next turn on; when what is out is back, save, dismiss the workers and stop the
+ * loop. */
+void trainer_interrupt(struct trainer *trainer);
 
 /* The run was over when this process began: dismiss workers that come back, for a while, and stop the loop. */
-bool trainer_see_off(struct trainer *trainer, struct err *err);
+void trainer_see_off(struct trainer *trainer);
 
 enum trainer_outcome trainer_outcome(const struct trainer *trainer);
 

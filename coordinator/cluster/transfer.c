@@ -65,7 +65,7 @@ void upload_arrived(struct upload *upload, uint64_t ns)
 {
     const uint64_t ms = 1000000;
     upload->way = 0;
-    upload->asked_ns = 0;
+    upload->ping_ns = 0;
     if (ns < UPLOAD_SOON_MS * ms && upload->ahead < UPLOAD_MOST)
         upload->ahead *= 2;
     else if (ns > UPLOAD_LATE_MS * ms && upload->ahead > UPLOAD_LEAST)
@@ -106,7 +106,7 @@ bool download_open(struct download *download, const char *run, const struct chec
     return false;
 }
 
-/* What follows the header of the model file are its float32 parameters. */
+/* float32 parameters follow the header of the model file. */
 static uint64_t transfer_parameters(const struct state *piece)
 {
     uint64_t header = piece->size < SAFETENSORS_LENGTH ? UINT64_MAX : safetensors_header_size(piece->bytes);
@@ -119,7 +119,7 @@ bool download_piece(struct download *download, const struct state *piece, struct
         piece->size == 0 || piece->size > piece->total - piece->offset ||
         (download->total[piece->file] != 0 && piece->total != download->total[piece->file]))
         return err_set(err, ERR_PROTOCOL,
-                       "STATE of step %" PRIu64 ", file %u, offset %" PRIu64 " does not continue what came before",
+                       "STATE of step %" PRIu64 ", file %u, offset %" PRIu64 " does not continue the pieces before",
                        piece->step, piece->file, piece->offset);
     if (piece->file == MESSAGE_STATE_MODEL && piece->offset == 0)
         download->parameters = transfer_parameters(piece);

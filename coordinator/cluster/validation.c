@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Bytes of one answer's translations, at most: a third of what a coordinator keeps of a worker's messages (WATCH_ONE). */
+/* Most bytes of one answer's translations: a third of what a coordinator buffers of a worker's messages (WATCH_ONE). */
 enum { TRANSLATIONS_BYTES = 4 << 20 };
 
 static uint32_t validation_share(uint32_t rows, uint32_t each)
@@ -38,8 +38,14 @@ void validation_close(struct validation *validation)
     *validation = (struct validation){0};
 }
 
-void validation_begin(struct validation *validation)
+void validation_forget(struct validation *validation)
 {
+    validation->epoch = 0;
+}
+
+void validation_begin(struct validation *validation, uint64_t epoch)
+{
+    validation->epoch = epoch;
     validation->first_request += validation->requests;
     validation->sent = 0;
     validation->answered = 0;

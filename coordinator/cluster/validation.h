@@ -1,14 +1,15 @@
 /* validation.h - an epoch's validation: requests out, scores in, one record at the end.
  *
- * The validation rows are cut into batches of train.batch rows in order, as training is, and a batch into as many parts
- * as it takes for the translations of each to fit what a worker may say at once; a part is a request, and one more has
- * the sample sentences, to be translated. Requests may be answered in any order by anybody: scores are kept for each
- * request, and summed in order when all are there, so the record has the same bits whoever computed it, for how the rows
- * are cut follows from the configuration alone. Life: validation_open once, validation_begin at each epoch's end, then
- * validation_next and validation_scored until
- * validation_done. Coordinator's thread. */
-#ifndef LSTMQ_VALIDATION_H
-#define LSTMQ_VALIDATION_H
+ * The validation rows are cut into batches of train.batch rows in order, as training rows are. A batch is cut into
+ * parts, so small that the translations of each fit into one answer. A part is a request; one more request has the
+ * sample sentences, to be translated. Members may answer requests in any order. Scores are kept for each request and
+ * summed in order when all are there. The cut depends on the configuration alone, so the record has the same bits
+ * whichever workers computed it.
+ *
+ * The trainer owns it. Life: validation_open once; for each epoch validation_begin, then validation_next and
+ * validation_scored until validation_done, then validation_record. Coordinator's thread. */
+#ifndef LSTMQ_COORDINATOR_CLUSTER_VALIDATION_H
+#define LSTMQ_COORDINATOR_CLUSTER_VALIDATION_H
 
 #include "coordinator/data/dataset.h"
 #include "coordinator/data/packing.h"
@@ -17,7 +18,7 @@
 #include "proto/score/bleu.h"
 #include "proto/wire/message.h"
 
-/* What came back for one request. */
+/* The answer to one request. */
 struct validation_score {
     bool there;
     uint64_t tokens;
@@ -26,6 +27,7 @@ struct validation_score {
 };
 
 struct validation {
+    uint64_t epoch; /* whose scores these are, also before all are there; 0 = none */
     const struct config *config;
     const struct dataset *dataset;
     struct samples *samples;
@@ -34,33 +36,36 @@ struct validation {
     uint32_t batch_parts;            /* parts of a whole batch; the last has fewer   */
     uint32_t parts;                  /* requests with validation rows                */
     uint32_t requests;               /* parts, and 1 where there are samples         */
-    uint32_t sent, answered;         /* of this epoch's requests: the next to look at, how many are there */
+    uint32_t sent, answered;         /* of this epoch's requests: the next to look at, the number answered */
     bool samples_there;              /* the request with the samples was answered    */
     uint64_t first_request;          /* number of this epoch's first request         */
     struct bleu bleu;                /* against the references as written            */
     struct bleu normalised;          /* against the references normalised as trained */
     struct buffer text;              /* a translation, kept between rows             */
-    struct packing packing;          /* rows of the request that was made last       */
+    struct packing packing;          /* rows of the last request                     */
 };
 
 bool validation_open(struct validation *validation, const struct config *config, const struct dataset *dataset,
                      struct samples *samples, struct err *err);
 void validation_close(struct validation *validation);
 
-/* Forget the scores of the epoch before (and the answers that are still to come). */
-void validation_begin(struct validation *validation);
+/* Begin with epoch `epoch`: the scores of the one before are forgotten, and so are answers that are still to come. */
+void validation_begin(struct validation *validation, uint64_t epoch);
 
-/* The requests that were sent and not answered are lost: they will be sent once more. */
+/* The scores are of a state that is no more: `epoch` is 0, so that the epoch begins again. */
+void validation_forget(struct validation *validation);
+
+/* Requests that were sent and not answered are lost: send them again. */
 void validation_again(struct validation *validation);
 
-/* The next request, its generation left to the caller; `rows` lasts until the next call. *more = false when all are
- * out. */
+/* The next request; the caller fills in its generation. `rows` is valid until the next call. *more = false when all
+ * were sent. */
 bool validation_next(struct validation *validation, struct validate *request, bool *more, struct err *err);
 
-/* The request that validation_next just gave did not go out: it is the next once more. */
+/* The last request of validation_next was not sent: it is the next again. */
 void validation_unsent(struct validation *validation);
 
-/* Take an answer. ERR_PROTOCOL when it answers nothing that is open or does not fit its request. */
+/* Take an answer. ERR_PROTOCOL when its request is not open or the answer does not fit it. */
 bool validation_scored(struct validation *validation, const struct scored *scored, struct err *err);
 
 /* Every request has its answer. */

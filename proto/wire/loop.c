@@ -1,9 +1,9 @@
 /* loop.c - sources in one array, polled in rounds.
  *
  * A round waits until something is ready or a timer is due. It calls the handler of each ready source once, then that
- * of each due timer once. A handler may add and remove sources. An added source joins the next round. A removed one is
- * only marked, and the array is swept between rounds, so indices are valid for a whole round. zmq_poll looks at every
- * source anyway, so a linear search for the next timer adds little. */
+ * of each due timer once, then each turn handler. A handler may add and remove sources. An added source joins the next
+ * round. A removed one is only marked, and the array is swept between rounds, so indices are valid for a whole round.
+ * zmq_poll looks at every source anyway, so a linear search for the next timer adds little. */
 #include "proto/wire/loop.h"
 
 #include "proto/base/clock.h"
@@ -25,6 +25,7 @@ struct loop_source {
     int fd;                /* of a descriptor source, else -1 */
     int64_t due_ms;        /* of a timer, monotonic clock; else -1 */
     int64_t every_ms;      /* 0 = the timer fires once */
+    bool turn;             /* called at the end of each round */
     loop_handler *handler; /* NULL = removed, waits for the sweep */
     void *context;
 };
@@ -34,6 +35,7 @@ struct loop {
     zmq_pollitem_t *items;       /* of this round; space for each source */
     size_t count, capacity;
     uint64_t next_id;
+    int64_t wake_ms; /* the next round begins by then, monotonic clock; -1 = no such time */
     bool stopped;
 };
 
@@ -43,7 +45,7 @@ struct loop *loop_new(struct err *err)
     if (loop == NULL)
         err_set(err, ERR_MEMORY, "out of memory for an event loop");
     else
-        loop->next_id = 1;
+        *loop = (struct loop){.next_id = 1, .wake_ms = -1};
     return loop;
 }
 
@@ -104,6 +106,19 @@ uint64_t loop_add_timer(struct loop *loop, int64_t delay_ms, int64_t every_ms, l
     return loop_add(loop, source, err);
 }
 
+uint64_t loop_add_turn(struct loop *loop, loop_handler *handler, void *context, struct err *err)
+{
+    struct source source = {.fd = -1, .due_ms = -1, .turn = true, .handler = handler, .context = context};
+    return loop_add(loop, source, err);
+}
+
+void loop_wake(struct loop *loop, int64_t ms)
+{
+    int64_t at = clock_ms() + (ms > 0 ? ms : 0);
+    if (loop->wake_ms < 0 || at < loop->wake_ms)
+        loop->wake_ms = at;
+}
+
 void loop_remove(struct loop *loop, uint64_t id)
 {
     for (size_t i = 0; i < loop->count; i++)
@@ -128,7 +143,7 @@ static void loop_sweep(struct loop *loop)
 /* Milliseconds until the first timer is due; -1 = no timer. */
 static long loop_timeout(const struct loop *loop)
 {
-    int64_t first = -1;
+    int64_t first = loop->wake_ms;
     for (size_t i = 0; i < loop->count; i++)
         if (loop->sources[i].due_ms >= 0 && (first < 0 || loop->sources[i].due_ms < first))
             first = loop->sources[i].due_ms;
@@ -138,19 +153,21 @@ static long loop_timeout(const struct loop *loop)
     return left <= 0 ? 0 : left > INT_MAX ? INT_MAX : (long)left;
 }
 
-/* Wait for a source or a timer. A timer has an item that is never ready, so that item i belongs to source i. */
+/* Wait for a source or a timer. A timer or turn has an item that is never ready, so that item i belongs to source i. */
 static bool loop_wait(struct loop *loop, struct err *err)
 {
-    if (loop->count == 0)
-        return err_set(err, ERR_FAILED, "the event loop has nothing to wait for");
     size_t polled = 0;
     for (size_t i = 0; i < loop->count; i++) {
         const struct loop_source *source = &loop->sources[i];
         loop->items[i] = (zmq_pollitem_t){.socket = source->socket, .fd = source->fd};
-        loop->items[i].events = source->due_ms < 0 ? ZMQ_POLLIN : 0;
-        polled += source->due_ms < 0;
+        bool polls = source->due_ms < 0 && !source->turn;
+        loop->items[i].events = polls ? ZMQ_POLLIN : 0;
+        polled += polls;
     }
     long timeout = loop_timeout(loop);
+    if (polled == 0 && timeout < 0)
+        return err_set(err, ERR_FAILED, "the event loop has nothing to wait for");
+    loop->wake_ms = -1;
     int ready = zmq_poll(loop->items, polled == 0 ? 0 : (int)loop->count, timeout);
     if (ready >= 0 || zmq_errno() == EINTR)
         return true;
@@ -202,13 +219,22 @@ static bool loop_call_due(struct loop *loop, size_t count, struct err *err)
     return true;
 }
 
+static bool loop_call_turns(struct loop *loop, size_t count, struct err *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (loop->sources[i].turn && loop->sources[i].handler != NULL && !loop_call(loop, i, err))
+            return false;
+    return true;
+}
+
 bool loop_run(struct loop *loop, struct err *err)
 {
     bool good = true;
     while (good && !loop->stopped) {
         loop_sweep(loop);
         size_t count = loop->count;
-        good = loop_wait(loop, err) && loop_call_ready(loop, count, err) && loop_call_due(loop, count, err);
+        good = loop_wait(loop, err) && loop_call_ready(loop, count, err) && loop_call_due(loop, count, err) &&
+               loop_call_turns(loop, count, err);
     }
     loop->stopped = false;
     return good;

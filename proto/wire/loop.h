@@ -2,7 +2,10 @@
  *
  * Handlers run on the loop's thread, one at a time, and must not block. A handler that returns false ends loop_run,
  * which returns false with the handler's err. A source is removed by the id that it got when it was added. The
- * process's main thread owns the loop, from loop_new to loop_destroy. Built on zmq_poll. */
+ * process's main thread owns the loop, from loop_new to loop_destroy. Built on zmq_poll.
+ *
+ * A process whose state is large decides in one place: handlers of sockets, files and timers only record what happened,
+ * and a turn handler (loop_add_turn) looks at all of it and acts. It runs once a round, after every other handler. */
 #ifndef LSTMQ_PROTO_WIRE_LOOP_H
 #define LSTMQ_PROTO_WIRE_LOOP_H
 
@@ -27,14 +30,23 @@ uint64_t loop_add_fd(struct loop *loop, int fd, loop_handler *handler, void *con
 uint64_t loop_add_timer(struct loop *loop, int64_t delay_ms, int64_t every_ms, loop_handler *handler, void *context,
                         struct err *err);
 
+/* Call `handler` at the end of each round, the last one too, in the order in which they were added. */
+uint64_t loop_add_turn(struct loop *loop, loop_handler *handler, void *context, struct err *err);
+
+/* End the wait before the next round after `ms` milliseconds at the latest. Counts for one round, so a turn handler
+ * calls it whenever something will be due that no source reports. */
+void loop_wake(struct loop *loop, int64_t ms);
+
 /* Unknown ids are ignored. Safe inside handlers, the source's own included. */
 void loop_remove(struct loop *loop, uint64_t id);
 
-/* Run until loop_stop or a handler's failure, in rounds: call each ready source once, then each due timer once. What a
- * handler adds joins the next round. A loop without sources and timers fails, because it would wait without end. */
+/* Run until loop_stop or a handler's failure, in rounds: call each ready source once, then each due timer once, then
+ * each turn handler. What a handler adds joins the next round. A loop without sources and timers fails, because it would
+ * wait without end. */
 bool loop_run(struct loop *loop, struct err *err);
 
-/* Leave loop_run after the current handler. If called before loop_run, that returns at once. Loop thread only. */
+/* Leave loop_run after the current handler and the turn handlers. If called before loop_run, that returns at once. Loop
+ * thread only. */
 void loop_stop(struct loop *loop);
 
 /* A descriptor that becomes readable on SIGINT, SIGTERM and SIGHUP (signalfd; they are blocked in this thread and those

@@ -287,7 +287,8 @@ static void fuzz_coordinator_move(void)
         fuzz_coordinator_work(peer, 1 + script_byte() % 8, false);
         break;
     case 4:
-        stage_must(trainer_interrupt(stage.scene.trainer, &stage.err));
+        trainer_interrupt(stage.scene.trainer);
+        stage_must(trainer_advance(stage.scene.trainer, &stage.err));
         break;
     case 5:
         stage_restart();

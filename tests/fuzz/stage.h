@@ -7,6 +7,7 @@
 #ifndef LSTMQ_TESTS_FUZZ_STAGE_H
 #define LSTMQ_TESTS_FUZZ_STAGE_H
 
+#include "coordinator/cluster/trainer_inside.h"
 #include "coordinator/run/journal.h"
 #include "coordinator/run/report.h"
 #include "proto/base/log.h"
@@ -14,6 +15,7 @@
 #include "tests/fuzz/clock.h"
 #include "tests/fuzz/shelf.h"
 #include "tests/fuzz/wire.h"
+#include "tests/support/legal.h"
 #include "tests/support/trainer_scene.h"
 
 #include <stdio.h>
@@ -115,11 +117,18 @@ static bool stage_is_over(void)
     return stage.ended || trainer_outcome(stage.scene.trainer) != TRAINER_RUNNING;
 }
 
+static bool stage_is_legal(void)
+{
+    const struct trainer *trainer = stage.scene.trainer;
+    return legal_fleet(&trainer->fleet) && (trainer_legal[trainer->fleet.state] >> trainer->next & 1U) != 0;
+}
+
 /* A run may end because its workers contradict each other, or one of them says that training diverged or that the data
  * is bad: it then names a worker. Nothing else that is said may end it. */
 static void stage_must(bool goes_on)
 {
     stage.ended = !goes_on;
+    must(!goes_on || stage.scene.trainer == NULL || stage_is_legal());
     must(goes_on || ((stage.err.code == ERR_FAILED || stage.err.code == ERR_DIVERGED || stage.err.code == ERR_DATA) &&
                      strncmp(stage.err.text, "worker", 6) == 0));
 }
@@ -135,7 +144,8 @@ static void stage_wait(int64_t ms)
 static void stage_take(void)
 {
     while (!stage_is_over() && stage.heard.count > 0)
-        stage_must(trainer_receive(stage.scene.trainer, &stage.err));
+        stage_must(trainer_receive(stage.scene.trainer, &stage.err) &&
+                   trainer_advance(stage.scene.trainer, &stage.err));
 }
 
 /* It is killed, and started anew. */

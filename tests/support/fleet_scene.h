@@ -1,14 +1,18 @@
-/* fleet_scene.h - a fleet on a journal, with an owner that only notes what it is asked and told, and three sockets that are its
- * workers, for tests: they say what the test says. Fails the test where the fleet does not do what it should. One thread. */
+/* fleet_scene.h - a fleet on a journal, and three sockets that are its workers, for tests: they send what the test
+ * says.
+ *
+ * scene_turn is a turn of the loop, in which the scene is the fleet's trainer: it begins what the fleet forms, and
+ * notes it. Fails the test where the fleet does not do what it should, or reaches states that its tables do not list.
+ * One thread. */
 #ifndef LSTMQ_TESTS_FLEET_SCENE_H
 #define LSTMQ_TESTS_FLEET_SCENE_H
 
 #include "coordinator/cluster/fleet.h"
-#include "coordinator/cluster/generation.h"
 #include "coordinator/run/journal.h"
 #include "proto/base/log.h"
 #include "proto/store/file.h"
 #include "tests/support/dummy_worker.h"
+#include "tests/support/legal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,7 +26,9 @@
 
 static const char scene_endpoint[] = "inproc://test-fleet";
 
-enum { WORKERS = 3, FIRST = 10, END = 15, HANDED = 20 }; /* the owner's ledger; steps that were handed out */
+/* Steps: the ledger's first, the last at which a generation can begin, those that were handed out. The ledger has the
+ * results of KNOWN steps. */
+enum { WORKERS = 3, FIRST = 10, KNOWN = 2, END = 15, HANDED = 20 };
 
 struct scene {
     char folder[32];
@@ -33,79 +39,29 @@ struct scene {
     struct journal journal;
     struct loop *loop;
     struct fleet fleet;
-    /* what the owner was asked and told */
-    unsigned begun;
-    bool wound_up; /* when its work was to begin */
-    bool held, emptied, unsaved;
-    uint64_t step, results_end;
-    bool contradicted;   /* whatever results come differ from those it knows */
-    uint64_t known_more; /* steps behind END that it knows of too */
+    /* what the fleet did */
+    unsigned begun; /* generations                                        */
+    bool wound_up;  /* the last one was to end when its work was to begin */
+    bool held;      /* it began with a state that a member held ...       */
+    uint64_t step;  /* ... after so many steps                            */
+    bool emptied;
+    /* what it is told */
+    bool unsaved;
+    uint64_t known_more; /* steps behind END at which a generation can begin */
 };
-
-/* ---- the owner ---- */
-
-static inline bool scene_on_begin(void *context, bool held, uint64_t step, struct fleet_start *start, struct err *err)
-{
-    struct scene *scene = context;
-    (void)err;
-    scene->begun++;
-    scene->held = held;
-    scene->step = step;
-    *start = (struct fleet_start){.step = held ? step : FIRST, .held = held};
-    return true;
-}
-
-static inline bool scene_on_wind_up(void *context, struct err *err)
-{
-    (void)context, (void)err;
-    return true;
-}
-
-static inline bool scene_on_over(void *context, struct err *err)
-{
-    (void)context, (void)err;
-    return true;
-}
-
-static inline bool scene_on_results(void *context, uint64_t first_step, const struct step_result *results,
-                                    uint32_t steps, struct err *err)
-{
-    struct scene *scene = context;
-    (void)results;
-    if (scene->contradicted)
-        return err_set(err, ERR_FAILED, "workers say different things");
-    scene->results_end = first_step + steps;
-    return true;
-}
-
-static inline bool scene_on_empty(void *context, struct err *err)
-{
-    (void)err;
-    ((struct scene *)context)->emptied = true;
-    return true;
-}
-
-static inline bool scene_on_work(void *context, struct err *err)
-{
-    struct scene *scene = context;
-    (void)err;
-    scene->wound_up = fleet_winds_up(&scene->fleet);
-    return true;
-}
-
-static inline bool scene_unsaved(void *context)
-{
-    return ((const struct scene *)context)->unsaved;
-}
-
-static inline bool scene_knows(void *context, uint64_t step)
-{
-    return step >= FIRST && step <= END + ((const struct scene *)context)->known_more;
-}
 
 /* ---- the scene ---- */
 
 static const struct journal_origin scene_origin = {.options = 1, .pairs = 2};
+
+/* The ledger has the results of so many steps, each of so many tokens. */
+static inline void scene_know(struct scene *scene, uint32_t steps, uint32_t tokens)
+{
+    const struct step_result result = {.tokens = tokens};
+    ledger_begin(&scene->ledger, FIRST);
+    for (uint32_t i = 0; i < steps; i++)
+        assert_true(ledger_put(&scene->ledger, FIRST + i, &result, 1, NULL));
+}
 
 static inline int scene_open(void **state)
 {
@@ -124,7 +80,9 @@ static inline int scene_open(void **state)
     assert_true(vocab_count(scene.dataset.src, "a", 1, &err) && vocab_count(scene.dataset.tgt, "a", 1, &err));
     assert_true(vocab_close(scene.dataset.src, UNKNOWN_OWN, 10, &err) &&
                 vocab_close(scene.dataset.tgt, UNKNOWN_OWN, 10, &err));
-    ledger_begin(&scene.ledger, FIRST);
+    scene.config.cluster_heartbeat = 600000; /* no heartbeat comes between what the test expects */
+    scene.config.cluster_heartbeat_timeout = 1200000;
+    scene_know(&scene, KNOWN, 1);
     assert_true(journal_open(&scene.journal, scene.folder, false, &scene_origin, &scene.ledger, &err));
     scene.journal.workers = 5; /* of lives before */
     scene.loop = loop_new(&err);
@@ -142,16 +100,8 @@ static inline int scene_open(void **state)
                                  .loop = scene.loop,
                                  .socket = scene.router,
                                  .journal = &scene.journal,
-                                 .handed = HANDED,
-                                 .owner = {.context = &scene,
-                                           .begin = scene_on_begin,
-                                           .work = scene_on_work,
-                                           .wind_up = scene_on_wind_up,
-                                           .over = scene_on_over,
-                                           .results = scene_on_results,
-                                           .empty = scene_on_empty,
-                                           .knows = scene_knows,
-                                           .unsaved = scene_unsaved}};
+                                 .ledger = &scene.ledger,
+                                 .handed = HANDED};
     assert_true(fleet_open(&scene.fleet, &err));
     *state = &scene;
     return 0;
@@ -173,6 +123,45 @@ static inline int scene_close(void **state)
     return folder_remove(scene->folder, NULL) ? 0 : -1;
 }
 
+/* A turn of the loop, but for what is received in it. Returns whether the run can go on. */
+static inline bool scene_try_turn(struct scene *scene, struct err *err)
+{
+    struct fleet *fleet = &scene->fleet;
+    bool worked = fleet_works(fleet);
+    if (!fleet_take(fleet, err))
+        return false;
+    fleet->known_first = FIRST;
+    fleet->known_last = END + scene->known_more;
+    fleet->unsaved = scene->unsaved;
+    if (!fleet_advance(fleet, err))
+        return false;
+    if (fleet->state == FLEET_FORM) {
+        scene->begun++;
+        scene->held = fleet->start.held;
+        scene->step = fleet->start.step;
+        fleet->start.step = scene->held ? scene->step : FIRST;
+        fleet_begin(fleet);
+    }
+    if (!worked && fleet_works(fleet))
+        scene->wound_up = fleet->state == FLEET_WIND_UP;
+    assert_true(fleet_say(fleet, NULL));
+    scene->emptied = fleet_is_empty(fleet);
+    legal_check(fleet);
+    return true;
+}
+
+static inline void scene_turn(struct scene *scene)
+{
+    assert_true(scene_try_turn(scene, NULL));
+}
+
+/* The fleet receives what a worker has sent, and has its turn. Returns whether the run can go on. */
+static inline bool scene_receive(struct scene *scene, struct err *err)
+{
+    assert_true(fleet_receive(&scene->fleet, NULL));
+    return scene_try_turn(scene, err);
+}
+
 /* Worker `who` says that it was number `was` of this run and holds the state of `step`, as of generation `branch`, with
  * `steps` results. Returns whether the run can go on. */
 static inline bool scene_come(struct scene *scene, int who, uint64_t was, uint64_t step, uint64_t branch,
@@ -181,7 +170,6 @@ static inline bool scene_come(struct scene *scene, int who, uint64_t was, uint64
     static const struct step_result results[4] = {{.tokens = 1}, {.tokens = 1}, {.tokens = 1}, {.tokens = 1}};
     struct message message = {.type = MESSAGE_HELLO, .hello = dummy_hello()};
     struct err err;
-    bool got = false;
     message.hello.run = scene->fleet.run;
     message.hello.worker = was;
     message.hello.held = was > 0;
@@ -190,9 +178,7 @@ static inline bool scene_come(struct scene *scene, int who, uint64_t was, uint64
     message.hello.steps = steps;
     message.hello.results = results;
     assert_true(message_send(scene->workers[who], NULL, &message, NULL));
-    bool done = fleet_receive(&scene->fleet, &got, &err);
-    assert_true(got);
-    return done;
+    return scene_receive(scene, &err);
 }
 
 static inline void scene_hello(struct scene *scene, int who, uint64_t was, uint64_t step, uint32_t steps)
@@ -206,10 +192,8 @@ static const struct message scene_leave = {.type = MESSAGE_LEAVE};
 
 static inline void scene_tell(struct scene *scene, int who, const struct message *message)
 {
-    bool got = false;
     assert_true(message_send(scene->workers[who], NULL, message, NULL));
-    assert_true(fleet_receive(&scene->fleet, &got, NULL));
-    assert_true(got);
+    assert_true(scene_receive(scene, NULL));
 }
 
 /* The type of what worker `who` hears next; 0 = nothing. */

@@ -147,7 +147,9 @@ static bool receive_and_watch(void *context, struct err *err)
     if (!trainer_receive(part->scene.trainer, err))
         return false;
     bool enough = part->interrupt_at_report > 0 && atomic_load(&part->relay.reports) >= part->interrupt_at_report;
-    return !enough || trainer_interrupt(part->scene.trainer, err);
+    if (enough)
+        trainer_interrupt(part->scene.trainer);
+    return true;
 }
 
 static void converse(struct part *part)

@@ -1,13 +1,12 @@
 /* Who is believed to hold what: a fleet whose workers say HELLO with states that nobody gave them, or come twice; and what
  * those hear who are dismissed before they have begun. */
-#include "coordinator/cluster/roster.h"
 #include "tests/support/fleet_scene.h"
 
 static void a_state_that_fits_is_gone_on_from(void **state)
 {
     struct scene *scene = *state;
     scene_hello(scene, 0, 5, END, 4);
-    assert_int_equal(scene->results_end, END);
+    assert_int_equal(ledger_end(&scene->ledger), END);
     assert_int_equal(scene->begun, 1);
     assert_true(scene->held);
     assert_int_equal(scene->step, END);
@@ -20,7 +19,7 @@ static void a_state_beyond_what_was_handed_out_is_none(void **state)
     scene_hello(scene, 0, 5, HANDED + 1, 4);
     assert_int_equal(scene->begun, 1);
     assert_false(scene->held);
-    assert_int_equal(scene->results_end, 0);
+    assert_int_equal(ledger_end(&scene->ledger), FIRST + KNOWN);
 }
 
 static void a_state_of_a_number_that_was_not_given_is_none(void **state)
@@ -29,7 +28,7 @@ static void a_state_of_a_number_that_was_not_given_is_none(void **state)
     scene_hello(scene, 0, 6, END, 4);
     assert_int_equal(scene->begun, 1);
     assert_false(scene->held);
-    assert_int_equal(scene->results_end, 0);
+    assert_int_equal(ledger_end(&scene->ledger), FIRST + KNOWN);
 }
 
 /* The host of the coordinator before crashed in the run's first moments, and took all numbers out of the journal. */
@@ -48,8 +47,8 @@ static void fleet_crash(struct scene *scene)
                                   .loop = before.loop,
                                   .socket = before.socket,
                                   .journal = before.journal,
-                                  .handed = before.handed,
-                                  .owner = before.owner};
+                                  .ledger = before.ledger,
+                                  .handed = before.handed};
     assert_true(fleet_open(&scene->fleet, NULL));
 }
 
@@ -118,14 +117,14 @@ static void in_floats_a_step_that_the_others_do_again_is_none(void **state)
 {
     struct scene *scene = *state;
     assert_false(fleet_one_step_ahead(scene, REDUCE_FP32)->held);
-    assert_int_equal(scene->results_end, 0);
+    assert_int_equal(ledger_end(&scene->ledger), FIRST + KNOWN);
 }
 
 static void in_exact_sums_it_is_the_same_as_theirs(void **state)
 {
     struct scene *scene = *state;
     assert_true(fleet_one_step_ahead(scene, REDUCE_EXACT)->held);
-    assert_int_equal(scene->results_end, FIRST + 3);
+    assert_int_equal(ledger_end(&scene->ledger), FIRST + 3);
 }
 
 /* As after a restart, when nobody knows where generations began. */
@@ -149,7 +148,7 @@ static void in_floats_other_results_are_another_course_and_in_exact_sums_a_fault
 {
     struct scene *scene = *state;
     scene->fleet.least = 3;
-    scene->contradicted = true;
+    scene_know(scene, END - FIRST, 2); /* the workers say 1 token */
     scene->config.train_reduce = REDUCE_FP32;
     scene->fleet.generation = 9;
     assert_true(scene_come(scene, 0, 4, END, 8, 1));
@@ -199,7 +198,8 @@ static void test_fleet_dismiss(struct scene *scene, bool meeting)
 {
     scene_begin_generation(scene, meeting);
     const struct message stopped = {.type = MESSAGE_STOPPED, .stopped = {.generation = scene->fleet.generation}};
-    assert_true(fleet_dismiss(&scene->fleet, "the run was interrupted", NULL));
+    fleet_dismiss(&scene->fleet, FLEET_DISMISSED, "the run was interrupted");
+    scene_turn(scene);
     for (int who = 0; who < 2; who++) {
         assert_int_equal(scene_heard(scene, who), MESSAGE_STOP);
         assert_int_equal(scene_heard(scene, who), MESSAGE_DISMISS);
@@ -246,15 +246,16 @@ static void what_found_no_room_is_said_later_in_its_order(void **state)
         assert_true(fleet_send(&scene->fleet, member, &ping, &sent, NULL));
         pings += sent;
     }
-    assert_true(fleet_dismiss(&scene->fleet, "the run was interrupted", NULL));
+    fleet_dismiss(&scene->fleet, FLEET_DISMISSED, "the run was interrupted");
+    scene_turn(scene);
     while ((type = scene_heard(scene, 0)) != 0 && pings-- > 0)
         assert_int_equal(type, MESSAGE_PING);
     assert_int_equal(pings, 0);
     fleet_notice(scene);
-    assert_true(generation_ask_again(&scene->fleet, member, NULL));
+    scene_turn(scene);
     assert_int_equal(scene_heard(scene, 0), MESSAGE_STOP);
     assert_int_equal(scene_heard(scene, 0), MESSAGE_DISMISS);
-    assert_true(generation_ask_again(&scene->fleet, member, NULL));
+    scene_turn(scene);
     assert_int_equal(scene_heard(scene, 0), 0);
 }
 
@@ -265,11 +266,8 @@ static bool fleet_diverge(struct scene *scene, struct err *err)
 {
     const struct message error = {.type = MESSAGE_ERROR,
                                   .error = {.code = ERR_DIVERGED, .text = {"loss is not finite", 18}}};
-    bool got = false;
     assert_true(message_send(scene->workers[0], NULL, &error, NULL));
-    bool goes_on = fleet_receive(&scene->fleet, &got, err);
-    assert_true(got);
-    return goes_on;
+    return scene_receive(scene, err);
 }
 
 static void a_diverged_run_is_abandoned_in_the_middle_of_its_work(void **state)
@@ -280,7 +278,8 @@ static void a_diverged_run_is_abandoned_in_the_middle_of_its_work(void **state)
     assert_false(fleet_diverge(scene, &err));
     assert_int_equal(err.code, ERR_DIVERGED);
     assert_string_equal(err.text, "loss is not finite");
-    assert_true(fleet_abandon(&scene->fleet, "training failed", NULL));
+    fleet_dismiss(&scene->fleet, FLEET_ABANDONED, "training failed");
+    scene_turn(scene);
     assert_int_equal(scene_heard(scene, 1), MESSAGE_STOP);
     assert_int_equal(scene_heard(scene, 1), MESSAGE_DISMISS);
     assert_int_equal(scene_heard(scene, 2), MESSAGE_DISMISS);
@@ -299,7 +298,8 @@ static void the_last_worker_that_diverges_leaves_an_empty_fleet(void **state)
     scene_hello(scene, 0, 0, 0, 0);
     assert_false(fleet_diverge(scene, &err));
     scene->emptied = false;
-    assert_true(fleet_abandon(&scene->fleet, "training failed", NULL));
+    fleet_dismiss(&scene->fleet, FLEET_ABANDONED, "training failed");
+    scene_turn(scene);
     assert_true(scene->emptied);
     assert_int_equal(scene->begun, 1);
 }
@@ -309,7 +309,8 @@ static void an_error_read_after_its_worker_was_lost_still_counts(void **state)
     struct scene *scene = *state;
     struct err err = {0};
     scene_begin_generation(scene, true);
-    assert_true(roster_lose(&scene->fleet, scene->fleet.members[0], "has lost its connection", NULL));
+    member_lose(scene->fleet.members[0], ERR_FAILED, "has lost its connection");
+    scene_turn(scene);
     assert_false(fleet_diverge(scene, &err));
     assert_int_equal(err.code, ERR_DIVERGED);
 }
@@ -327,9 +328,9 @@ static void a_send_to_a_failed_worker_leaves_its_error_to_be_read(void **state)
     const struct message ping = {.type = MESSAGE_PING};
     struct err err = {0};
     char expected[64];
-    bool sent = true, got = false;
+    bool sent = true;
     scene_begin_generation(scene, true);
-    scene->fleet.embedded = true;
+    scene->fleet.journal = NULL; /* as within a process */
     struct member *member = scene->fleet.members[0];
     snprintf(expected, sizeof expected, "worker %d: no memory", (int)member->id);
     assert_true(message_send(scene->workers[0], NULL, &error, NULL));
@@ -337,7 +338,7 @@ static void a_send_to_a_failed_worker_leaves_its_error_to_be_read(void **state)
     fleet_notice(scene);
     assert_true(fleet_send(&scene->fleet, member, &ping, &sent, &err));
     assert_false(sent);
-    assert_false(fleet_receive(&scene->fleet, &got, &err));
+    assert_false(scene_receive(scene, &err));
     assert_int_equal(err.code, ERR_MEMORY);
     assert_string_equal(err.text, expected);
 }

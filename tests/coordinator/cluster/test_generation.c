@@ -1,5 +1,5 @@
 /* How members are told to stop or to go: also those whose queue is full, and those who said something just before. */
-#include "coordinator/cluster/generation.h"
+#include "tests/support/legal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,8 +15,9 @@ static const char test_generation_endpoint[] = "inproc://test-generation";
 struct scene {
     void *context, *router, *worker;
     struct config config;
+    struct loop *loop;
     struct fleet fleet;
-    struct member member;
+    struct member member, *members[1];
 };
 
 static int generation_open(void **state)
@@ -27,8 +28,15 @@ static int generation_open(void **state)
     scene.router = zmq_socket(scene.context, ZMQ_ROUTER);
     scene.worker = zmq_socket(scene.context, ZMQ_DEALER);
     config_defaults(&scene.config);
-    scene.fleet = (struct fleet){.config = &scene.config, .socket = scene.router, .generation = 7};
-    scene.member = (struct member){.id = 1, .phase = MEMBER_SYNCING, .route = {.id = "worker", .size = 6}};
+    scene.loop = loop_new(NULL);
+    scene.member = (struct member){.id = 1, .state = MEMBER_SYNCING, .route = {.id = "worker", .size = 6}};
+    scene.members[0] = &scene.member;
+    scene.fleet = (struct fleet){.config = &scene.config,
+                                 .socket = scene.router,
+                                 .loop = scene.loop,
+                                 .generation = 7,
+                                 .members = scene.members,
+                                 .count = 1};
     *state = &scene;
     return zmq_setsockopt(scene.router, ZMQ_ROUTER_MANDATORY, &one, sizeof one) |
            zmq_setsockopt(scene.router, ZMQ_SNDHWM, &one, sizeof one) |
@@ -41,6 +49,7 @@ static int generation_open(void **state)
 static int generation_close(void **state)
 {
     struct scene *scene = *state;
+    loop_destroy(&scene->loop);
     return zmq_close(scene->worker) | zmq_close(scene->router) | zmq_ctx_term(scene->context);
 }
 
@@ -70,75 +79,88 @@ static void a_full_queue_delays_a_stop_and_loses_none(void **state)
     struct scene *scene = *state;
     int pings = generation_fill(scene);
     assert_true(pings > 0);
-    assert_true(generation_ask(&scene->fleet, &scene->member, MEMBER_STOPPING, NULL, NULL));
-    assert_int_equal(scene->member.phase, MEMBER_STOPPING);
-    assert_true(scene->member.unasked);
+    member_stop(&scene->member);
+    assert_true(fleet_say(&scene->fleet, NULL));
+    assert_int_equal(scene->member.state, MEMBER_STOPPING);
+    assert_int_equal(scene->member.due, DUE_STOP);
     for (; pings > 0; pings--)
         assert_int_equal(generation_hear(scene), MESSAGE_PING);
-    while (scene->member.unasked) /* the queue's room shows a moment later */
-        assert_true(generation_ask_again(&scene->fleet, &scene->member, NULL));
-    assert_true(generation_ask_again(&scene->fleet, &scene->member, NULL));
+    while (scene->member.due != 0) /* the queue's room shows a moment later */
+        assert_true(fleet_say(&scene->fleet, NULL));
+    assert_true(fleet_say(&scene->fleet, NULL));
     assert_int_equal(generation_hear(scene), MESSAGE_STOP);
-    assert_true(generation_ask(&scene->fleet, &scene->member, MEMBER_LEAVING, "the end", NULL));
+    member_dismiss(&scene->member, "the end", false);
+    assert_true(fleet_say(&scene->fleet, NULL));
     assert_int_equal(generation_hear(scene), MESSAGE_DISMISS);
 }
 
-/* Dismissed in the middle of a rendezvous: what was on its way is nobody's fault. */
-static void what_was_said_before_a_dismissal_was_heard_is_passed_over(void **state)
+/* The worker sends it, and the fleet records it. Returns whether the worker is not declared dead. */
+static bool generation_record(struct scene *scene, const struct message *message)
 {
-    struct scene *scene = *state;
-    const struct endpoint endpoint = {.generation = 7, .address = {"tcp://x:1", 9}};
-    const struct ready ready = {.generation = 7};
-    const struct stopped stopped = {.generation = 7};
-    scene->fleet.phase = FLEET_DISMISSED;
-    scene->member.phase = MEMBER_LEAVING;
-    assert_true(generation_endpoint(&scene->fleet, &scene->member, &endpoint, NULL));
-    assert_true(generation_ready(&scene->fleet, &scene->member, &ready, NULL));
-    assert_true(generation_stopped(&scene->fleet, &scene->member, &stopped, NULL));
-    assert_int_equal(scene->member.phase, MEMBER_LEAVING);
+    assert_true(message_send(scene->worker, NULL, message, NULL));
+    assert_true(fleet_receive(&scene->fleet, NULL));
+    assert_int_equal(scene->fleet.heard.message.type, message->type);
+    message_close(&scene->fleet.heard.message);
+    return scene->member.state != MEMBER_DEAD;
 }
 
-static void an_endpoint_that_was_not_asked_for_breaks_the_protocol(void **state)
+static const struct message generation_said[] = {
+    {.type = MESSAGE_ENDPOINT, .endpoint = {.generation = 7, .address = {"tcp://x:1", 9}}},
+    {.type = MESSAGE_READY, .ready = {.generation = 7}},
+    {.type = MESSAGE_STOPPED, .stopped = {.generation = 7}},
+};
+
+/* Dismissed in the middle of a rendezvous: what was on its way is no fault. */
+static void what_was_sent_before_a_dismissal_arrived_is_passed_over(void **state)
 {
     struct scene *scene = *state;
-    struct err err = {0};
-    const struct endpoint endpoint = {.generation = 7, .address = {"tcp://x:1", 9}};
-    scene->member.phase = MEMBER_WAITING;
-    assert_false(generation_endpoint(&scene->fleet, &scene->member, &endpoint, &err));
-    assert_int_equal(err.code, ERR_PROTOCOL);
+    scene->fleet.state = FLEET_DISMISSED;
+    scene->member.state = MEMBER_LEAVING;
+    for (int i = 0; i < 3; i++)
+        assert_true(generation_record(scene, &generation_said[i]));
+    assert_int_equal(scene->member.state, MEMBER_LEAVING);
 }
 
-static bool generation_count_answers(void *context, struct member *member, const struct message *message,
-                                     struct err *err)
-{
-    (void)member, (void)err;
-    *(int *)context += message->type == MESSAGE_PONG;
-    return true;
-}
-
-static void who_had_no_room_is_offered_work_again_once_it_reads(void **state)
+static void what_is_not_due_breaks_the_protocol(void **state)
 {
     struct scene *scene = *state;
-    struct member *members[] = {&scene->member};
-    struct err err = {0};
-    int answers = 0;
-    bool got;
-    scene->member.phase = MEMBER_WORKING;
-    scene->fleet.phase = FLEET_WORK;
-    scene->fleet.owner = (struct fleet_owner){.context = &answers, .answer = generation_count_answers};
-    scene->fleet.members = members;
-    scene->fleet.count = 1;
+    for (int i = 0; i < 3; i++) {
+        scene->member.state = MEMBER_STANDBY;
+        assert_false(generation_record(scene, &generation_said[i]));
+        assert_int_equal(scene->member.fault.code, ERR_PROTOCOL);
+    }
+}
+
+/* GENERATION and STOP are still to be sent: the worker cannot have answered them. */
+static void what_answers_nothing_that_was_sent_breaks_the_protocol(void **state)
+{
+    static const struct {
+        enum member_state state;
+        unsigned due;
+    } cases[] = {{MEMBER_ENTERING, DUE_GENERATION}, {MEMBER_SYNCING, DUE_PEERS}, {MEMBER_STOPPING, DUE_STOP}};
+    struct scene *scene = *state;
+    for (int i = 0; i < 3; i++) {
+        for (int sent = 0; sent < 2; sent++) {
+            scene->member.state = cases[i].state;
+            scene->member.due = sent ? 0 : cases[i].due;
+            assert_int_equal(generation_record(scene, &generation_said[i]), sent);
+        }
+    }
+}
+
+static void a_worker_without_room_is_offered_work_again_once_it_reads(void **state)
+{
+    struct scene *scene = *state;
+    const struct message pong = {.type = MESSAGE_PONG};
+    scene->member.state = MEMBER_ACTIVE;
+    scene->member.credit = 1;
+    assert_true(member_can_train(&scene->member) && member_can_validate(&scene->member));
     int pings = generation_fill(scene);
-    assert_true(scene->member.full);
+    assert_false(member_can_train(&scene->member) || member_can_validate(&scene->member));
     for (; pings > 0; pings--)
         assert_int_equal(generation_hear(scene), MESSAGE_PING);
-    const struct message pong = {.type = MESSAGE_PONG};
-    for (int i = 0; i < 2; i++) {
-        assert_true(message_send(scene->worker, NULL, &pong, &err));
-        assert_true(fleet_receive(&scene->fleet, &got, &err));
-        assert_true(got);
-    }
-    assert_int_equal(answers, 1);
+    assert_true(generation_record(scene, &pong));
+    assert_true(member_can_train(&scene->member) && member_can_validate(&scene->member));
 }
 
 static void an_upload_waits_for_its_receiver_and_goes_as_fast_as_it_can(void **state)
@@ -165,10 +187,11 @@ int main(void)
 #define RUN(name) cmocka_unit_test_setup_teardown(name, generation_open, generation_close)
     const struct CMUnitTest tests[] = {
         RUN(a_full_queue_delays_a_stop_and_loses_none),
-        RUN(what_was_said_before_a_dismissal_was_heard_is_passed_over),
-        RUN(who_had_no_room_is_offered_work_again_once_it_reads),
+        RUN(what_was_sent_before_a_dismissal_arrived_is_passed_over),
+        RUN(what_is_not_due_breaks_the_protocol),
+        RUN(what_answers_nothing_that_was_sent_breaks_the_protocol),
+        RUN(a_worker_without_room_is_offered_work_again_once_it_reads),
         RUN(an_upload_waits_for_its_receiver_and_goes_as_fast_as_it_can),
-        RUN(an_endpoint_that_was_not_asked_for_breaks_the_protocol),
     };
     return cmocka_run_group_tests_name("generation", tests, NULL, NULL);
 }

@@ -36,7 +36,8 @@ static void resign_saves_and_goes(struct scene *scene, int who)
     resign_ready(scene, who);
     assert_true(scene->wound_up);
     scene->unsaved = false;
-    assert_true(fleet_end(&scene->fleet, NULL));
+    fleet_end(&scene->fleet);
+    scene_turn(scene);
     assert_int_equal(scene_heard(scene, who), MESSAGE_STOP);
     resign_stopped(scene, who);
     assert_int_equal(scene_heard(scene, who), MESSAGE_DISMISS);
@@ -98,7 +99,8 @@ static void one_who_resigns_while_it_stops_is_saved_from_before_it_goes(void **s
     assert_int_equal(scene_heard(scene, 0), MESSAGE_GENERATION);
     resign_ready(scene, 0);
     assert_false(scene->wound_up);
-    assert_true(fleet_end(&scene->fleet, NULL));
+    fleet_end(&scene->fleet);
+    scene_turn(scene);
     assert_int_equal(scene_heard(scene, 0), MESSAGE_STOP);
     scene_tell(scene, 0, &resign_resign);
     assert_int_equal(scene_heard(scene, 0), 0);
@@ -114,7 +116,8 @@ static void one_whose_state_could_not_be_saved_goes_nevertheless(void **state)
     resign_one_waits_and_resigns(scene, 1, 0);
     assert_int_equal(scene_heard(scene, 0), MESSAGE_GENERATION);
     resign_ready(scene, 0);
-    assert_true(fleet_end(&scene->fleet, NULL));
+    fleet_end(&scene->fleet);
+    scene_turn(scene);
     assert_int_equal(scene_heard(scene, 0), MESSAGE_STOP);
     resign_stopped(scene, 0);
     assert_int_equal(scene_heard(scene, 0), MESSAGE_DISMISS);
@@ -129,13 +132,14 @@ static void where_one_dies_while_it_is_saved_from_the_other_is_there(void **stat
     scene->unsaved = true;
     scene_begin_generation(scene, true);
     resign_ready(scene, 0), resign_ready(scene, 1);
-    assert_true(generation_end(&scene->fleet, NULL));
+    fleet_end(&scene->fleet);
+    scene_turn(scene);
     for (int who = 0; who < 2; who++) {
         assert_int_equal(scene_heard(scene, who), MESSAGE_STOP);
         scene_tell(scene, who, &resign_resign);
     }
     resign_stopped(scene, 0), resign_stopped(scene, 1);
-    assert_true(generation_consider(&scene->fleet, NULL)); /* as time passes */
+    scene_turn(scene); /* as time passes */
     assert_int_equal(scene_heard(scene, 0), MESSAGE_GENERATION);
     assert_int_equal(scene_heard(scene, 1), 0);
     scene_tell(scene, 0, &scene_leave);

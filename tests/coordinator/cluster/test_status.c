@@ -33,7 +33,7 @@ static struct scene *status_set(size_t count)
     scene->state = (struct checkpoint_state){.step = 120, .epoch = 2, .epoch_step = 7, .tokens = 9000};
     for (size_t i = 0; i < count; i++) {
         struct member *member = &scene->members[i];
-        *member = (struct member){.id = i + 1, .phase = MEMBER_WORKING, .rank = (uint32_t)i, .pid = 77, .steps = 5};
+        *member = (struct member){.id = i + 1, .state = MEMBER_ACTIVE, .rank = (uint32_t)i, .pid = 77, .steps = 5};
         member->busy_ns = 1500000000;
         scene->table[i] = member;
     }
@@ -73,8 +73,8 @@ static void a_status_says_where_the_run_stands(void **state)
 {
     struct scene *scene = status_set(4);
     (void)state;
-    scene->members[2].phase = MEMBER_WAITING;
-    scene->members[3].phase = MEMBER_STOPPING;
+    scene->members[2].state = MEMBER_STANDBY;
+    scene->members[3].state = MEMBER_STOPPING;
     json_t *object = status_written(scene, false);
     assert_string_equal(json_string_value(json_object_get(object, "phase")), "training");
     assert_string_equal(json_string_value(json_object_get(object, "run")), "runs/\"first\"\n");
@@ -139,7 +139,7 @@ static void a_member_has_a_rank_while_it_is_in_a_generation(void **state)
     struct scene *scene = status_set(6);
     (void)state;
     for (int i = 0; i < 6; i++)
-        scene->members[i].phase = (enum member_phase)i;
+        scene->members[i].state = (enum member_state)i;
     json_t *object = status_written(scene, true), *members = json_object_get(object, "members");
     for (int i = 0; i < 6; i++) {
         const json_t *member = json_array_get(members, (size_t)i), *rank = json_object_get(member, "rank");

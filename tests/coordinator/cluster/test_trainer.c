@@ -1,8 +1,9 @@
 /* test_trainer.c - a run from the coordinator's side, against a worker that has no model but speaks every message. */
-#include "coordinator/cluster/phase.h"
+#include "coordinator/cluster/trainer_inside.h"
 #include "coordinator/run/metrics.h"
 #include "proto/store/file.h"
 #include "tests/support/fake_worker.h"
+#include "tests/support/legal.h"
 #include "tests/support/scene_place.h"
 #include "tests/support/trainer_scene.h"
 
@@ -61,10 +62,10 @@ static bool tell_of_a_step_more(struct part *part, struct err *err)
 {
     static const struct step_result more = {.loss_sum = 1, .tokens = 1};
     struct trainer *trainer = part->scene.trainer;
-    if (!part->ahead || trainer->phase != PHASE_SAVE)
+    if (!part->ahead || trainer->saver == 0)
         return true;
     part->ahead = false;
-    return trainer_results(trainer, trainer->state.step, &more, 1, err);
+    return fleet_put_results(&trainer->fleet, trainer->state.step, &more, 1, err);
 }
 
 static bool receive_and_watch(void *context, struct err *err)
@@ -74,7 +75,7 @@ static bool receive_and_watch(void *context, struct err *err)
         return false;
     if ((part->interrupt_at_step > 0 && atomic_load(&part->fake.steps) >= part->interrupt_at_step) ||
         (part->interrupt_at_score > 0 && atomic_load(&part->fake.scored) >= part->interrupt_at_score))
-        return trainer_interrupt(part->scene.trainer, err);
+        trainer_interrupt(part->scene.trainer);
     if (part->stranger && part->other == NULL && atomic_load(&part->fake.steps) > 0)
         say_hello_too(part);
     if (part->other == NULL || part->refused)
@@ -85,6 +86,19 @@ static bool receive_and_watch(void *context, struct err *err)
     part->refused = got && message.type == MESSAGE_ERROR;
     if (got)
         message_close(&message);
+    return true;
+}
+
+static unsigned nexts; /* that were next in some state of the fleet: a set of 1 << enum next */
+
+/* A handler of the loop's turns, after the trainer's. */
+static bool check_states(void *context, struct err *err)
+{
+    const struct trainer *trainer = context;
+    (void)err;
+    legal_check(&trainer->fleet);
+    assert_int_not_equal(trainer_legal[trainer->fleet.state] & 1U << trainer->next, 0);
+    nexts |= 1U << trainer->next;
     return true;
 }
 
@@ -101,6 +115,7 @@ static void train(struct part *part)
     if (!scene_open_trainer(scene, socket, part->journal, part->ledger, err))
         fail_msg("%s", err->text);
     assert_int_not_equal(loop_add_socket(scene->loop, socket, receive_and_watch, part, err), 0);
+    assert_int_not_equal(loop_add_turn(scene->loop, check_states, scene->trainer, err), 0);
     assert_int_equal(pthread_create(&part->fake.thread, NULL, fake_run, &part->fake), 0);
     part->ok = loop_run(scene->loop, err);
     part->outcome = trainer_outcome(scene->trainer);
@@ -453,6 +468,13 @@ static void an_epochs_record_follows_the_definitions(void **state)
     end(&part);
 }
 
+/* After all others. */
+static void each_kind_of_work_was_next(void **state)
+{
+    (void)state;
+    assert_int_equal(nexts, (1U << NEXTS) - 1);
+}
+
 int main(void)
 {
 #define RUN(name) cmocka_unit_test_teardown(name, place_clear)
@@ -472,6 +494,7 @@ int main(void)
         RUN(a_diverged_run_of_a_cluster_ends_once),
         RUN(a_stranger_is_refused_and_the_run_goes_on),
         RUN(an_epochs_record_follows_the_definitions),
+        RUN(each_kind_of_work_was_next),
     };
     return cmocka_run_group_tests(tests, place_make, place_remove);
 }

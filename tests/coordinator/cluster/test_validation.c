@@ -61,7 +61,7 @@ static void test_validation_begin(struct place *place, int64_t length)
         !validation_open(&place->validation, config, &place->scene.dataset, &place->scene.samples, &err))
         fail_msg("%s", err.text);
     assert_int_equal(place->scene.dataset.valid, VALID);
-    validation_begin(&place->validation);
+    validation_begin(&place->validation, 1);
 }
 
 static void validation_end(struct place *place)

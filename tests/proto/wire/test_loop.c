@@ -115,6 +115,52 @@ static void timers_fire_in_order_and_not_early(void **state)
     loop_close(&scene);
 }
 
+/* Turns have no event of their own: they follow whatever the round brought. */
+static void a_turn_ends_each_round_the_last_one_too(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct err err = {0};
+    loop_open(&scene);
+    struct actor a = {&scene, 'a', 0}, b = {&scene, 'b', 4}, t = {&scene, 't', 0}, u = {&scene, 'u', 0};
+    assert_int_not_equal(loop_add_turn(scene.loop, loop_count, &t, &err), 0);
+    assert_int_not_equal(loop_add_turn(scene.loop, loop_count, &u, &err), 0);
+    loop_timer(&scene, 0, 0, loop_count, &a);
+    loop_timer(&scene, 20, 0, loop_count, &b);
+    test_loop_run(&scene);
+    assert_string_equal(scene.trace, "atubtu");
+    loop_close(&scene);
+}
+
+static bool loop_wake_twice(void *context, struct err *err)
+{
+    struct actor *actor = context;
+    (void)err;
+    loop_trace(actor);
+    if (actor->scene->calls < 3) {
+        loop_wake(actor->scene->loop, 20);
+        loop_wake(actor->scene->loop, 60000);
+    }
+    return true;
+}
+
+static void a_turn_that_asks_for_it_comes_in_time(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct err err = {0};
+    loop_open(&scene);
+    struct actor t = {&scene, 't', 3};
+    assert_int_not_equal(loop_add_turn(scene.loop, loop_wake_twice, &t, &err), 0);
+    assert_false(loop_run(scene.loop, &err)); /* nothing would ever happen */
+    loop_wake(scene.loop, 0);
+    test_loop_run(&scene);
+    assert_string_equal(scene.trace, "ttt");
+    assert_true(scene.times[1] - scene.times[0] >= 20);
+    assert_true(scene.times[2] - scene.times[1] >= 20);
+    loop_close(&scene);
+}
+
 static void a_timer_with_an_interval_goes_on(void **state)
 {
     (void)state;
@@ -415,6 +461,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(timers_fire_in_order_and_not_early),
+        cmocka_unit_test(a_turn_ends_each_round_the_last_one_too),
+        cmocka_unit_test(a_turn_that_asks_for_it_comes_in_time),
         cmocka_unit_test(a_timer_with_an_interval_goes_on),
         cmocka_unit_test(a_busy_timer_starves_nobody),
         cmocka_unit_test(each_ready_source_is_called_once_a_round),

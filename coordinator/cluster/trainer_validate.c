@@ -1,5 +1,6 @@
-/* phase_validate.c - the requests of an epoch's end, shared out to whoever has room; see phase.h. */
-#include "coordinator/cluster/phase.h"
+/* trainer_validate.c - the requests of an epoch's end, shared out to the members that can take one; see
+ * trainer_inside.h. */
+#include "coordinator/cluster/trainer_inside.h"
 
 #include "proto/base/clock.h"
 #include "proto/base/fault.h"
@@ -7,20 +8,7 @@
 
 #include <inttypes.h>
 
-bool phase_validate_begin(struct trainer *trainer, struct err *err)
-{
-    trainer->phase = PHASE_VALIDATE;
-    trainer->clock_since = clock_ns();
-    if (!trainer->validating) {
-        trainer->validation_seconds = 0;
-        validation_begin(&trainer->validation);
-    }
-    trainer->validating = true;
-    validation_again(&trainer->validation);
-    return phase_validate_drive(trainer, err);
-}
-
-static bool validate_close_epoch(struct trainer *trainer, struct err *err)
+static void validate_close_epoch(struct trainer *trainer)
 {
     struct checkpoint_state *state = &trainer->state;
     const struct config *config = trainer->parts.config;
@@ -35,14 +23,11 @@ static bool validate_close_epoch(struct trainer *trainer, struct err *err)
                         LOG_REAL("seconds", seconds)),
              "epoch %" PRIu64 " is validated", trainer->record.epoch);
     trainer->before = tally_standing(state);
-    trainer->best = tally_best(state, config, &trainer->record, trainer->parts.dataset->valid > 0);
+    tally_best(state, config, &trainer->record, trainer->parts.dataset->valid > 0);
     run_log_epoch(trainer->parts.run, &trainer->record);
     tally_next_epoch(state);
     trainer_rebase(trainer);
-    trainer->validating = false;
-    trainer->closing = true;
-    trainer->saved = false;
-    return trainer_resume(trainer, err);
+    trainer->next = NEXT_CLOSE;
 }
 
 /* To the members in turn, so that all have something to do before one has more. *more = false when all are out. */
@@ -77,34 +62,44 @@ static bool validate_send_round(struct trainer *trainer, bool *sent_any, bool *m
 static bool validate_is_idle(const struct fleet *fleet)
 {
     for (size_t i = 0; i < fleet->count; i++)
-        if (fleet->members[i]->phase == MEMBER_WORKING && !member_is_idle(fleet->members[i]))
+        if (fleet->members[i]->state == MEMBER_ACTIVE && !member_is_idle(fleet->members[i]))
             return false;
     return true;
 }
 
-bool phase_validate_drive(struct trainer *trainer, struct err *err)
+bool trainer_validate(struct trainer *trainer, bool *done, struct err *err)
 {
-    struct fleet *fleet = &trainer->fleet;
-    bool ends = trainer->interrupted || fleet_winds_up(fleet), more = !ends;
+    struct validation *validation = &trainer->validation;
+    const struct fleet *fleet = &trainer->fleet;
+    bool ends = trainer->outcome != TRAINER_RUNNING || fleet->state == FLEET_WIND_UP, more = !ends;
+    if (trainer->clock_since == 0) {
+        trainer->clock_since = clock_ns();
+        if (validation->epoch != trainer->state.epoch) {
+            trainer->validation_seconds = 0;
+            validation_begin(validation, trainer->state.epoch);
+        }
+        validation_again(validation);
+    }
     for (bool sent = true; sent && more;)
         if (!validate_send_round(trainer, &sent, &more, err))
             return false;
     trainer_show(trainer, "validating");
-    if (!validation_done(&trainer->validation) && !(ends && validate_is_idle(fleet)))
+    *done = validation_done(validation) || (ends && validate_is_idle(fleet));
+    if (!*done)
         return true;
     trainer->validation_seconds += trainer_clock_stop(trainer);
-    if (validation_done(&trainer->validation))
-        return validate_close_epoch(trainer, err);
-    return trainer->interrupted ? trainer_stop(trainer, err) : trainer_part(trainer, err);
+    if (validation_done(validation))
+        validate_close_epoch(trainer);
+    return true;
 }
 
-bool phase_validate_scored(struct trainer *trainer, struct member *member, const struct scored *scored, struct err *err)
+bool trainer_scored(struct trainer *trainer, struct member *member, const struct scored *scored, struct err *err)
 {
-    if (trainer->phase != PHASE_VALIDATE || member->validations == 0)
+    if (member->validations == 0)
         return err_set(err, ERR_PROTOCOL, "SCORED came without VALIDATE");
     if (!validation_scored(&trainer->validation, scored, err))
         return false;
     member->validations--;
     fault_point("validate");
-    return phase_validate_drive(trainer, err);
+    return true;
 }
