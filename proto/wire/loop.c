@@ -108,7 +108,7 @@ uint64_t loop_add_timer(struct loop *loop, int64_t delay_ms, int64_t every_ms, l
 
 uint64_t loop_add_turn(struct loop *loop, loop_handler *handler, void *context, struct err *err)
 {
-    struct source source = {.fd = -1, .due_ms = -1, .turn = true, .handler = handler, .context = context};
+    struct loop_source source = {.fd = -1, .due_ms = -1, .turn = true, .handler = handler, .context = context};
     return loop_add(loop, source, err);
 }
 
