@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
  * that it stays in the processor's cache. New memory is filled where a struct begins, not for 4 KiB. And of who allocated
  * and freed only the caller is kept, without which a message would take a third longer: whoever wants the whole chain runs
  * the input again with ASAN_OPTIONS=malloc_context_size=30. */
-__attribute__((visibility("default"))) const char *__asan_default_options(void);
+__attribute__((weak, visibility("default"))) const char *__asan_default_options(void);
 
 const char *__asan_default_options(void)
 {
