@@ -11,7 +11,7 @@ import unittest
 from support.cluster import FULL, LIMIT_S, main
 from support.peers import SERVER, Case, Keys, wait_for, zmq
 
-QUICKLY = 0.7  # seconds in which a peer that is let in would long have had its answer
+QUICKLY = 0.7  # seconds; an accepted peer has its answer long before
 
 
 class Refused(Case):
@@ -110,7 +110,8 @@ class Admitted(Case):
         self.assertIsNotNone(peer.ask())
         with open(self.server.keys.path("second.pub"), "rb") as source:
             text = source.read()
-        with open(os.path.join(self.server.keys.allow, "first.pub"), "wb") as target:  # the same file, and as long as before
+        # The same file, as long as before.
+        with open(os.path.join(self.server.keys.allow, "first.pub"), "wb") as target:
             target.write(text.replace(b"second", b"first"))
         self.assert_cut(peer, first, time.monotonic())
         self.assertIsNotNone(self.peer(second).ask())
