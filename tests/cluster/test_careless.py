@@ -10,7 +10,7 @@ import unittest
 
 from support.cluster import BINARY, LIMIT_S, ClusterTest, main
 
-NOBODY = 65534
+UNUSED_ID = 65534
 
 
 def told(*arguments, prefix=()):
@@ -69,7 +69,7 @@ class Careless(ClusterTest):
         workers = [cluster.worker(), cluster.worker()]
         cluster.active()
         since = cluster.coordinator.mark()
-        other = self.limited(cluster, "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+        other = self.limited(cluster, "setpriv", f"--reuid={UNUSED_ID}", f"--regid={UNUSED_ID}", "--clear-groups")
         self.assertEqual(other.end(), 2, cluster.log())
         other.event("failed", reason=re.compile("--worker.bind"))
         cluster.declared_dead(other, "failed")
@@ -148,7 +148,7 @@ class Careless(ClusterTest):
         cluster = self.cluster(train__min_workers=2, cluster__settle=0, model__hidden=1000, model__embed=500).start().listening()
         cluster.worker().number()
         for _ in range(3):
-            wrong = cluster.worker("--worker.bind", "203.0.113.9", "--insecure")  # nobody's (RFC 5737)
+            wrong = cluster.worker("--worker.bind", "203.0.113.9", "--insecure")  # no host has it (RFC 5737)
             self.assertEqual(wrong.end(), 1, cluster.log())
             self.assertEqual(wrong.happened("joining_again"), [], cluster.log())
 

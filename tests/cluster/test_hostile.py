@@ -347,7 +347,7 @@ class Hostile(ClusterTest):
                 peers.append((peer, let_in, port, reason))
         for peer, let_in, port, reason in peers:
             port.process.event("connection_refused", level="warn", reason=re.compile(reason))
-            self.assertFalse(let_in.poll(0), f"{port.process.name} let somebody in: {reason}")
+            self.assertFalse(let_in.poll(0), f"{port.process.name} accepted a peer: {reason}")
             peer.disable_monitor()
         context.destroy(linger=0)
         run.unharmed()

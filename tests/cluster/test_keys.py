@@ -11,7 +11,7 @@ import unittest
 from support.cluster import FULL, LIMIT_S, main
 from support.peers import SERVER, Case, Keys, wait_for, zmq
 
-QUICKLY = 0.7  # seconds in which a peer that is let in would long have had its answer
+QUICKLY = 0.7  # seconds in which an accepted peer would long have had its answer
 
 
 class Refused(Case):

@@ -42,7 +42,7 @@ class Members(ClusterTest):
         cluster.endpoint = relay.endpoint
         worker = cluster.worker()
         deadline, there = time.monotonic() + LIMIT_S, 0
-        while there < RATE / 4 and time.monotonic() < deadline:  # nobody tells of the first bytes
+        while there < RATE / 4 and time.monotonic() < deadline:  # no event marks the first bytes
             time.sleep(0.01)
             paths = glob.glob(os.path.join(cluster.run, ".step-00000001.partial", "*.safetensors"))
             there = sum(map(os.path.getsize, paths))

@@ -111,7 +111,7 @@ class Process:
             return list(self._events(name, fields, since))
 
     def awaits(self, name, timeout, since=0, **fields):
-        """The first such event, or None if there is none in the time or before the end."""
+        """The first such event, or None if it does not come in time or before the end."""
         found = None
 
         def over():
