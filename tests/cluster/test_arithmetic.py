@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Workers of one arithmetic compute the same bits, whatever their vector length; others are refused in exact reduction."""
+"""Workers of one arithmetic compute the same bits at any vector length; exact reduction refuses others."""
 
 import re
 import unittest

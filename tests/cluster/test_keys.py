@@ -110,7 +110,8 @@ class Admitted(Case):
         self.assertIsNotNone(peer.ask())
         with open(self.server.keys.path("second.pub"), "rb") as source:
             text = source.read()
-        with open(os.path.join(self.server.keys.allow, "first.pub"), "wb") as target:  # the same file, and as long as before
+        # the same file, and as long as before
+        with open(os.path.join(self.server.keys.allow, "first.pub"), "wb") as target:
             target.write(text.replace(b"second", b"first"))
         self.assert_cut(peer, first, time.monotonic())
         self.assertIsNotNone(self.peer(second).ask())
