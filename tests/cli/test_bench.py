@@ -126,7 +126,8 @@ class AgainstPyTorch(unittest.TestCase):
 
     def test_bad_arguments_are_refused(self):
         self.assertEqual(self.script("--frobnicate").returncode, 2)
-        for arguments in (["--rounds", "0"], ["--threads", "two"], ["--target", "fast"], ["--target", "fp16=2"], ["--epochs"]):
+        for arguments in (
+            ["--rounds", "0"], ["--threads", "two"], ["--target", "fast"], ["--target", "fp16=2"], ["--epochs"]):
             result = self.script(*arguments)
             self.assertEqual((result.returncode, len(result.stderr.splitlines())), (1, 1), arguments)
 
@@ -135,19 +136,22 @@ class AgainstPyTorch(unittest.TestCase):
         with tempfile.TemporaryDirectory(prefix="lstmq-bench-") as folder:
             rounds, page = os.path.join(folder, "rounds"), os.path.join(folder, "page.md")
             with open(rounds, "w", encoding="utf-8") as file:
-                for values in ("fp32 eager 80", "fp32 compiled 100", "fp32 lstmq 200", "decode-64 eager 900", "decode-64 lstmq 1000",
-                               "decode-256 eager 700", "decode-256 lstmq 1800", "memory-train lstmq 251"):
+                for values in (
+                    "fp32 eager 80", "fp32 compiled 100", "fp32 lstmq 200", "decode-64 eager 900",
+                    "decode-64 lstmq 1000", "decode-256 eager 700", "decode-256 lstmq 1800", "memory-train lstmq 251"):
                     file.write(f"{values}\n" * 2)
             with open(page, "w", encoding="utf-8") as file:
                 file.write("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
-            result = subprocess.run([os.path.join(SOURCE, "scripts/bench_table.py"), rounds, *arguments, "--write-page", page],
-                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", check=False, timeout=LIMIT_S)
+            result = subprocess.run(
+                [os.path.join(SOURCE, "scripts/bench_table.py"), rounds, *arguments, "--write-page", page],
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", check=False, timeout=LIMIT_S)
             with open(page, encoding="utf-8") as file:
                 return result, file.read()
 
     def test_the_table_has_pytorchs_best_and_enters_the_page(self):
         result, page = self.table("--target", "fp32=1.9", "--target", "decode=2")
-        self.assertIn("| training, fp32, against the expert's | 100 (compiled) | 200 | 2.00 | 2.00, 2.00 | 1.9 |", result.stdout)
+        self.assertIn(
+            "| training, fp32, against the expert's | 100 (compiled) | 200 | 2.00 | 2.00, 2.00 | 1.9 |", result.stdout)
         self.assertIn("| 900 | 1,800 | 2.00 |", result.stdout)
         self.assertTrue(page.startswith("before\n<!-- bench -->\n") and page.endswith("<!-- /bench -->\nafter\n"), page)
         self.assertIn("| 200 | 2.00 |", page)

@@ -63,16 +63,15 @@ class BadLine(DataTest):
     """Each of these is line 31 between good ones."""
 
     BAD = [
-        ("no TAB", b"i know .", r"no TAB; a line is SOURCE TAB TARGET"),
-        ("an empty line", b"", r"no TAB"),
-        ("invalid UTF-8", b"i \xff know .\tje sais .", r"invalid UTF-8 at byte 3 \(0xFF\); convert the file with iconv"),
+        ("no TAB", b"i know .", r"no TAB; a line is SOURCE TAB TARGET"), ("an empty line", b"", r"no TAB"),
+        ("invalid UTF-8", b"i \xff know .\tje sais .",
+            r"invalid UTF-8 at byte 3 \(0xFF\); convert the file with iconv"),
         ("half a letter", b"i know .\tje sais \xc3", r"invalid UTF-8 at byte 18 \(0xC3\)"),
         ("a surrogate", b"i know .\t\xed\xa0\x80", r"invalid UTF-8 at byte 10"),
         ("an overlong letter", b"\xc1\x81\tje sais .", r"invalid UTF-8 at byte 1"),
         ("NUL", b"i know .\tje\0 sais .", r"a NUL at byte 12"),
         ("1 MB and more", b"a " * (1 << 19) + b"\tb", rf"the line has more than {LONGEST} bytes; split it"),
-        ("2 MB without a word's end", b"a" * (1 << 21), rf"the line has more than {LONGEST} bytes; split it"),
-    ]
+        ("2 MB without a word's end", b"a" * (1 << 21), rf"the line has more than {LONGEST} bytes; split it")]
 
     def around(self, line):
         lines = [pair.encode() for pair in PAIRS]
@@ -82,8 +81,9 @@ class BadLine(DataTest):
         for name, line, pattern in self.BAD:
             with self.subTest(name):
                 path = self.pairs(self.around(line))
-                self.assertRefused(rf"train: {path}:31: {pattern}.*, or leave such lines out with --data.on_bad_line skip",
-                                   data__pairs=path)
+                self.assertRefused(
+                    rf"train: {path}:31: {pattern}.*, or leave such lines out with --data.on_bad_line skip",
+                    data__pairs=path)
 
     def test_it_is_named_in_a_gzip_file_and_in_validation_too(self):
         line = b"i know ."
@@ -100,18 +100,21 @@ class BadLine(DataTest):
                 counts, model, printed = self.trained_on(data__pairs=path, data__on_bad_line="skip")
                 self.assertEqual(counts, [len(PAIRS) + 1, *good[0][1:]])
                 self.assertEqual(model, good[1])
-                self.assertRegex(printed, rf"1 bad lines? .*skipped \(data.on_bad_line skip\); the first: {path}:31: {pattern}")
+                self.assertRegex(
+                    printed, rf"1 bad lines? .*skipped \(data.on_bad_line skip\); the first: {path}:31: {pattern}")
 
     def test_all_of_them_are_counted(self):
         lines = [pair.encode() for pair in PAIRS] + [line for _, line, _ in self.BAD]
         path = self.pairs(b"\n".join(lines))
         counts, _, printed = self.trained_on(data__pairs=path, data__on_bad_line="skip")
         self.assertEqual(counts[:2], [len(lines), len(PAIRS)])
-        self.assertIn(f"{len(self.BAD)} bad lines were skipped (data.on_bad_line skip); the first: {path}:61: no TAB", printed)
+        self.assertIn(
+            f"{len(self.BAD)} bad lines were skipped (data.on_bad_line skip); the first: {path}:61: no TAB", printed)
 
     def test_a_file_of_bad_lines_alone_leaves_nothing(self):
         path = self.pairs(["no tab here"] * 5)
-        self.assertRefused(rf"{path}: none of 5 lines is a usable pair \(5 bad", data__pairs=path, data__on_bad_line="skip")
+        self.assertRefused(
+            rf"{path}: none of 5 lines is a usable pair \(5 bad", data__pairs=path, data__on_bad_line="skip")
 
     def test_in_parallel_files_the_side_is_named(self):
         good = [pair.encode() for pair in PAIRS]
@@ -247,8 +250,9 @@ class Loss(DataTest):
 
     def test_more_than_a_fifth_of_a_side_is_refused(self):
         path = case("russian.tsv")
-        lost = (rf'train: data.normalise notebook removed 47 of 47 letters and digits of the targets \(100.0 %\), such as '
-                rf'{path}:1: "Я" became ""; give --data.normalise nfc')
+        lost = (
+            rf'train: data.normalise notebook removed 47 of 47 letters and digits of the targets \(100.0 %\), such as '
+            rf'{path}:1: "Я" became ""; give --data.normalise nfc')
         self.assertRefused(lost, data__pairs=path, data__normalise="notebook", **self.SMALL)
         turned = self.pairs(["\t".join(reversed(line.split("\t"))) for line in read(path).decode().splitlines()])
         self.assertRefused("47 of 47 letters and digits of the sources", data__pairs=turned, data__normalise="notebook",
@@ -271,8 +275,10 @@ class Loss(DataTest):
 
     def test_pairs_of_validation_and_evaluate_get_warnings_too(self):
         path, russian = case("letters_lost.tsv"), case("russian.tsv")
-        printed = self.trained_on(data__pairs=path, data__valid_pairs=russian, data__normalise="notebook", **self.SMALL)[2]
-        lost = "removed 47 of 47 letters and digits of the {}targets (100.0 %), such as " + f'{russian}:1: "Я" became ""'
+        printed = self.trained_on(
+            data__pairs=path, data__valid_pairs=russian, data__normalise="notebook", **self.SMALL)[2]
+        lost = (
+            "removed 47 of 47 letters and digits of the {}targets (100.0 %), such as " + f'{russian}:1: "Я" became ""')
         self.assertIn(lost.format("validation "), printed)
         result = run("evaluate", "--model", self.path("run-1"), "--data.pairs", russian)
         self.assertEqual(result.returncode, 0, result.stderr)
@@ -351,17 +357,20 @@ class BadFile(DataTest):
                 path = self.pairs(data, name)
                 self.assertRefused(f"train: {path}: this is {what}; make it plain UTF-8 text: {command} {path} > NEW",
                                    data__pairs=path, data__on_bad_line="skip")
-                self.assertRefused(f"train: {path}: this is {what}", data__pairs=self.pairs(PAIRS), data__valid_pairs=path)
+                self.assertRefused(
+                    f"train: {path}: this is {what}", data__pairs=self.pairs(PAIRS), data__valid_pairs=path)
                 self.assertRefused(f"train: {path}: this is {what}", data__pairs=self.pairs(PAIRS), run__sample=path)
-        for name, data, what in (("tar.gz", tar, "gzip data, and in it a tar archive; .* tar -xOf FILE"),
-                                 ("xz.gz", gzip.compress(lzma.compress(text)), "gzip data, and in it xz data; .* xz -dc FILE"),
-                                 ("utf16.zip", packed({"a": text.decode().encode("utf-16")}),
-                                  "a zip archive, and in it UTF-16 text; .* iconv -f UTF-16 -t UTF-8 FILE")):
+        for name, data, what in (
+            ("tar.gz", tar, "gzip data, and in it a tar archive; .* tar -xOf FILE"),
+            ("xz.gz", gzip.compress(lzma.compress(text)), "gzip data, and in it xz data; .* xz -dc FILE"),
+            ("utf16.zip", packed({"a": text.decode().encode("utf-16")}),
+             "a zip archive, and in it UTF-16 text; .* iconv -f UTF-16 -t UTF-8 FILE")):
             path = self.pairs(data, name)
             self.assertRefused(f"train: {path}: {what} > NEW", data__pairs=path)
         latin = os.path.join(SOURCE, "tests/cases/latin1.tsv")
-        self.assertRefused(rf"{latin}:1: invalid UTF-8 at byte 14 .0xE9.; .* iconv -f LATIN1 -t UTF-8 FILE > NEW if it is",
-                           data__pairs=latin)
+        self.assertRefused(
+            rf"{latin}:1: invalid UTF-8 at byte 14 .0xE9.; .* iconv -f LATIN1 -t UTF-8 FILE > NEW if it is",
+            data__pairs=latin)
         wide = os.path.join(SOURCE, "tests/cases/utf32.tsv")
         self.assertRefused(f"{wide}: this is UTF-32 text; .* iconv -f UTF-32 -t UTF-8 {wide} > NEW", data__pairs=wide)
 
@@ -373,7 +382,8 @@ class BadFile(DataTest):
             return good[:at] + value + good[at + len(value):]
 
         for name, data, pattern in (
-            ("two.zip", packed({"a.txt": b"a", "b.txt": b"b"}), "holds several files, a.txt and b.txt among them; unpack"),
+            ("two.zip", packed({"a.txt": b"a", "b.txt": b"b"}),
+             "holds several files, a.txt and b.txt among them; unpack"),
             ("none.zip", packed({"_about.txt": b"a", "b/": b""}), "no text file is in this zip archive"),
             ("empty.zip", packed({}), "no text file is in this zip archive"),
             ("nothing.zip", packed({"a.txt": b""}), "this zip archive is empty"),
@@ -381,20 +391,23 @@ class BadFile(DataTest):
             ("tail.zip", good[30:], "not a zip file in spite of its name"),
             ("checksum.zip", changed(row + 16, b"\0"), r"damaged zip archive \(incorrect data check\)"),
             ("size.zip", changed(row + 24, b"\1\0\0\0"), r"damaged zip archive \(its sizes do not agree\)"),
-            ("encrypted.zip", changed(row + 8, b"\1"), "pairs.txt in it is encrypted; unpack it with unzip and its password"),
-            ("zip64.zip", changed(row + 24, b"\xff" * 4), "a zip64 archive, which is not read here; unpack it with unzip"),
+            ("encrypted.zip", changed(row + 8, b"\1"),
+             "pairs.txt in it is encrypted; unpack it with unzip and its password"),
+            ("zip64.zip", changed(row + 24, b"\xff" * 4),
+             "a zip64 archive, which is not read here; unpack it with unzip"),
             ("zip64-end.zip", changed(end + 16, b"\xff" * 4), "a zip64 archive"),
             ("part.zip", changed(end + 4, b"\1"), "one part of a zip archive in several"),
-            ("bzip2.zip", packed({"a.txt": b"a\tb\n" * 50}, zipfile.ZIP_BZIP2), "a.txt in it is compressed by method 12"),
-            ("text.zip", b"a\tb\n", "not a zip file in spite of its name"),
-        ):
+            ("bzip2.zip", packed({"a.txt": b"a\tb\n" * 50}, zipfile.ZIP_BZIP2),
+             "a.txt in it is compressed by method 12"),
+            ("text.zip", b"a\tb\n", "not a zip file in spite of its name")):
             with self.subTest(name):
                 path = self.pairs(data, name)
                 self.assertRefused(f"train: {path}: .*{pattern}", data__pairs=path)
         os.mkfifo(self.path("pipe"))
         writer = subprocess.Popen(["sh", "-c", 'exec cat "$0" > "$1"', self.pairs(good, "good.zip"), self.path("pipe")])
-        self.assertRefused(f"{self.path('pipe')}: a zip archive is not read from a pipe; unpack it first: unzip -p FILE",
-                           data__pairs=self.path("pipe"))
+        self.assertRefused(
+            f"{self.path('pipe')}: a zip archive is not read from a pipe; unpack it first: unzip -p FILE",
+            data__pairs=self.path("pipe"))
         writer.wait()
 
     def test_a_missing_file_and_a_folder_are_named(self):
@@ -438,7 +451,8 @@ class Choice(DataTest):
     def test_without_validation_the_figures_are_null(self):
         self.trained_on(data__pairs=self.pairs(PAIRS), data__valid_fraction=0)
         record = metrics(self.path("run-1"))[0]
-        self.assertEqual([record[key] for key in ("val_loss", "val_acc", "val_tf_loss", "bleu", "bleu_normalised")], [None] * 5)
+        self.assertEqual(
+            [record[key] for key in ("val_loss", "val_acc", "val_tf_loss", "bleu", "bleu_normalised")], [None] * 5)
         self.assertIsNotNone(record["train_loss"])
 
     def test_pairs_beyond_the_token_limits_are_counted(self):
@@ -450,7 +464,8 @@ class Choice(DataTest):
     def test_too_few_pairs_to_hold_some_out_are_an_error(self):
         one, same = self.pairs(["a\tb"], "one.tsv"), self.pairs(["a\tb"] * 20, "same.tsv")
         self.assertRefused("no training pair is left of 1: 1 are held out .data.valid_fraction 0.1.", data__pairs=one)
-        self.assertRefused("no training pair is left of 20: .*18 share their source .*data.split source", data__pairs=same)
+        self.assertRefused(
+            "no training pair is left of 20: .*18 share their source .*data.split source", data__pairs=same)
         self.assertEqual(self.trained_on(data__pairs=one, data__valid_fraction=0)[0], [1, 1, 1, 0])
         self.assertEqual(self.trained_on(data__pairs=same, data__split="tail")[0], [20, 20, 18, 2])
 

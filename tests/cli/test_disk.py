@@ -67,8 +67,9 @@ class FullDisk(DiskTest):
         said = self.train("--resume", status=1)
         self.assertIn("could not be written: ", said)
         self.assertIn("No space left on device; training goes on, the last good one stays\n", said)
-        self.assertIn(f"lstmq train: {self.run_dir}: training is done, but its last state could not be saved: free some "
-                      "space there, then add --resume", said)
+        self.assertIn(
+            f"lstmq train: {self.run_dir}: training is done, but its last state could not be saved: free some "
+            "space there, then add --resume", said)
         self.assertEqual(hashes(self.run_dir), good)
         for link in ("latest", "best"):
             self.assertWhole(link)

@@ -107,7 +107,11 @@ class ManualPage(unittest.TestCase):
     def test_it_has_each_command_with_its_usage(self):
         for command in commands():
             self.assertIn(f'.SS "lstmq {command}"\n', self.man)
-            usage = run("help", command, environment={"COLUMNS": "120"}).stdout.split("\nusage\n")[1].splitlines()[0].strip()
+            usage = (
+                run("help", command, environment={"COLUMNS": "120"})
+                .stdout.split("\nusage\n")[1]
+                .splitlines()[0]
+                .strip())
             plain = re.sub(r"\\f[BIR]", "", self.man).replace("\\-", "-")
             self.assertIn(f"\n{usage}\n", plain)
 

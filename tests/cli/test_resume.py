@@ -111,13 +111,14 @@ class Resume(TrainingTest):
                 options["train.threads"] = None
             printed = run(command, "--resume", *words(options))
             self.assertEqual(printed.returncode, 0, printed.stderr)
-            self.assertIn(f"{folder} is finished after 2 epochs, stopped by train.patience 1: raise it to go on (",
-                          printed.stderr)
+            self.assertIn(
+                f"{folder} is finished after 2 epochs, stopped by train.patience 1: raise it to go on (", printed.stderr
+            )
             printed = run(command, "--resume", *words({**options, "train.epochs": 2}))
             self.assertIn("stopped by train.patience 1: raise it to go on, and train.epochs too (", printed.stderr)
         self.assertEqual(len(metrics(folder)), 2)
-        self.assertIn("continuing from step",
-                      self.train("--resume", run__dir=folder, train__epochs=50, train__patience=3))
+        self.assertIn(
+            "continuing from step", self.train("--resume", run__dir=folder, train__epochs=50, train__patience=3))
         self.assertEqual(len(metrics(folder)), 4)
         expected = self.path("unbroken")
         self.train(run__dir=expected, train__patience=3)
@@ -269,7 +270,7 @@ class OwnOptions(TrainingTest):
         self.assertEqual((shown["curve.insecure"], shown["cluster.bind"]), ("false", "tcp://127.0.0.1:0"))
 
     def test_help_names_just_the_options_that_may_change(self):
-        """An option that help does not name is refused with another value; each that it names is taken."""
+        """A command takes another value for each option that help names, and refuses it for all others."""
         self.train(run__dir=self.run_dir)
         for command in ("train", "coordinator"):
             page = run("help", command).stdout.split("\nwith --resume\n")[1].split("\n\n")[0]
@@ -282,12 +283,12 @@ class OwnOptions(TrainingTest):
             for key in sorted(keys - {"run.dir", "run.resume", "run.overwrite", "curve.insecure", "model.layers"}):
                 value = self.other(command, key, had[key])
                 if key in listed:
-                    self.assertEqual(self.dump(f"--{key}={value}", command=command),
-                                     {**had, key: value, **self.replaced(key)})
+                    self.assertEqual(
+                        self.dump(f"--{key}={value}", command=command), {**had, key: value, **self.replaced(key)})
                 else:
                     printed = self.dump(f"--{key}={value}", command=command, status=2)
-                    self.assertIn(f'{key} is "{value}" but the run in {self.run_dir} was begun with "{had[key]}": ',
-                                  printed)
+                    self.assertIn(
+                        f'{key} is "{value}" but the run in {self.run_dir} was begun with "{had[key]}": ', printed)
 
     @staticmethod
     def other(command, key, had):
@@ -298,10 +299,12 @@ class OwnOptions(TrainingTest):
         if "|" in kinds[key]:
             return next(name for name in kinds[key].split("|") if name != had)
         if kinds[key] in ("N", "X"):
-            return next(value
-                        for value in ("1", "0.5", "20", "300")
-                        if value != had and (kinds[key] == "X" or "." not in value)
-                        and run(command, f"--{key}={value}", "--dump-config").returncode == 0)
+            return next(
+                value
+                for value in ("1", "0.5", "20", "300")
+                if value != had
+                and (kinds[key] == "X" or "." not in value)
+                and run(command, f"--{key}={value}", "--dump-config").returncode == 0)
         return "other"
 
     @staticmethod

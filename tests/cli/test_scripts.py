@@ -39,11 +39,11 @@ class Script(unittest.TestCase):
         os.chmod(path, stat.S_IRWXU)
 
     def script(self, name, *arguments, **environment):
-        environment = {"PATH": self.programs, "HOME": self.folder, "LC_ALL": "C.UTF-8", "FOLDER": self.folder,
-                       **environment}
-        return subprocess.run([os.path.join(SOURCE, "scripts", name), *arguments], env=environment, encoding="utf-8",
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              timeout=LIMIT_S, check=False)
+        environment = {
+            "PATH": self.programs, "HOME": self.folder, "LC_ALL": "C.UTF-8", "FOLDER": self.folder, **environment}
+        return subprocess.run(
+            [os.path.join(SOURCE, "scripts", name), *arguments], env=environment, encoding="utf-8",
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT_S, check=False)
 
 
 class Data(Script):
@@ -67,8 +67,8 @@ class Data(Script):
         self.assertEqual(sorted(os.listdir(self.path("out"))), ["EDITION", "fra.txt"])
 
     def assert_sample(self, result):
-        sample = subprocess.run([os.path.join(SOURCE, "scripts/sample_pairs.sh")], stdout=subprocess.PIPE,
-                                encoding="utf-8", check=True)
+        sample = subprocess.run(
+            [os.path.join(SOURCE, "scripts/sample_pairs.sh")], stdout=subprocess.PIPE, encoding="utf-8", check=True)
         self.assert_pairs(result, sample.stdout)
         self.assertIn("NOT REAL DATA", result.stderr)
 
@@ -152,17 +152,16 @@ case "$*" in *manythings*) while [ "$1" != -o ]; do shift; done; cp $FOLDER/serv
         self.assertRegex(result.stderr, r"^data.sh: cannot make the folder [^\n]*\n$")
 
     def test_the_sample_agrees_and_repeats_nothing(self):
-        lines = subprocess.run([os.path.join(SOURCE, "scripts/sample_pairs.sh")], stdout=subprocess.PIPE,
-                               encoding="utf-8",
-                               check=True).stdout.splitlines()
+        lines = subprocess.run(
+            [os.path.join(SOURCE, "scripts/sample_pairs.sh")], stdout=subprocess.PIPE, encoding="utf-8", check=True
+        ).stdout.splitlines()
         self.assertGreater(len(lines), 3000)
         self.assertEqual(len(lines), len(set(lines)))
         self.assertTrue(all(line.count("\t") == 1 and all(line.split("\t")) for line in lines))
-        for line in ("this is a small cat .\tc'est un petit chat .",
-                     "this is a small car .\tc'est une petite voiture .",
-                     "where is the station ?\toù est la gare ?", "the hats are green .\tles chapeaux sont verts .",
-                     "you are not ready .\tvous n'êtes pas prêts .",
-                     "this is an empty room .\tc'est une chambre vide ."):
+        for line in (
+            "this is a small cat .\tc'est un petit chat .", "this is a small car .\tc'est une petite voiture .",
+            "where is the station ?\toù est la gare ?", "the hats are green .\tles chapeaux sont verts .",
+            "you are not ready .\tvous n'êtes pas prêts .", "this is an empty room .\tc'est une chambre vide ."):
             self.assertIn(line, lines)
 
 
@@ -173,9 +172,9 @@ class Dependencies(Script):
         super().setUp()
         self.program("dpkg-query", "exit 1\n")  # nothing is installed
         self.program("apt-get", 'echo "$*" >> $FOLDER/calls\n')
-        self.program("apt-cache",
-                     'case $2 in chromium|libmsgpack-c-dev) echo "Candidate: (none)" ;; *) echo "Candidate: 1.0" ;; '
-                     'esac\n')
+        self.program(
+            "apt-cache",
+            'case $2 in chromium|libmsgpack-c-dev) echo "Candidate: (none)" ;; *) echo "Candidate: 1.0" ;; esac\n')
         self.user(0)
 
     def user(self, number):
@@ -206,9 +205,10 @@ class Dependencies(Script):
         self.user(1000)
         result = self.script("dependencies.sh", "test")
         self.assertEqual(result.returncode, 1)
-        self.assertRegex(result.stderr,
-                         r"^dependencies.sh: .*no root or sudo.*as root, run: apt-get install --no-install-recommends "
-                                        r".*gcc .*libcmocka-dev [^\n]*\n$")
+        self.assertRegex(
+            result.stderr,
+            r"^dependencies.sh: .*no root or sudo.*as root, run: apt-get install --no-install-recommends "
+            r".*gcc .*libcmocka-dev [^\n]*\n$")
         self.assertEqual(self.calls(), [])
 
     def test_sudo_is_used_where_there_is_no_root(self):
@@ -227,13 +227,13 @@ class Dependencies(Script):
         self.assertIn("still held by process 77 (unattended-upgr)", result.stderr.splitlines()[-1])
 
     def test_a_lock_that_is_given_back_is_no_failure(self):
-        self.program("apt-get",
-                     f'[ -e $FOLDER/free ] && exit 0; touch $FOLDER/free; echo "{self.LOCKED}" >&2; exit 100\n')
+        self.program(
+            "apt-get", f'[ -e $FOLDER/free ] && exit 0; touch $FOLDER/free; echo "{self.LOCKED}" >&2; exit 100\n')
         self.assertEqual(self.script("dependencies.sh", "build").returncode, 0)
 
     def test_a_missing_network_is_one_line(self):
-        self.program("apt-get",
-                     'case "$*" in *install*) echo "E: Unable to fetch some archives" >&2; exit 100 ;; esac\n')
+        self.program(
+            "apt-get", 'case "$*" in *install*) echo "E: Unable to fetch some archives" >&2; exit 100 ;; esac\n')
         result = self.script("dependencies.sh", "build")
         self.assertEqual(result.returncode, 1)
         self.assertIn("Is there a network?", result.stderr.splitlines()[-1])

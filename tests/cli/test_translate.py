@@ -16,9 +16,9 @@ from support.program import BINARY, SOURCE, main, run
 from support.training import LIMIT_S, TINY, TrainingTest, new_folder, read, sample_pairs, words, write
 
 PAIRS = sample_pairs(400)
-TRAINED = {**TINY, "model.embed": 24, "model.hidden": 48, "train.epochs": 12, "train.lr": 0.01,
-           "train.keep_best": "bleu",
-           "train.valid_decode": "free", "data.vocab_from": "all", "data.normalise": "notebook"}
+TRAINED = {
+    **TINY, "model.embed": 24, "model.hidden": 48, "train.epochs": 12, "train.lr": 0.01, "train.keep_best": "bleu",
+    "train.valid_decode": "free", "data.vocab_from": "all", "data.normalise": "notebook"}
 MODEL = {}
 
 
@@ -180,8 +180,8 @@ class Remarks(TrainingTest):
 
     def test_a_translation_that_was_cut_is_named(self):
         result = translate("i know .\nthe hotel is empty .\n\n", "--translate.length", "2")
-        self.assertEqual(result.remarks,
-                         [f"stdin:{line}: the translation was cut at the model's limit" for line in (1, 2)])
+        self.assertEqual(
+            result.remarks, [f"stdin:{line}: the translation was cut at the model's limit" for line in (1, 2)])
         self.assertEqual([len(line.split()) for line in result.lines], [2, 2, 0])
 
     def test_lines_before_a_bad_one_are_answered_first(self):
@@ -223,9 +223,9 @@ class Form(TrainingTest):
             process = self.start("translate", "--model", MODEL["run"], stdin=subprocess.PIPE)
             out, printed = process.communicate(data, timeout=LIMIT_S)
             self.assertEqual((out.decode(), process.returncode), (translate("i know .\n").stdout, 3))
-            self.assertIn(f"stdin:2: not valid UTF-8 text at byte 4; if it is {encoding}: iconv -f {encoding} -t "
-                          f"UTF-8 FILE",
-                          printed.decode())
+            self.assertIn(
+                f"stdin:2: not valid UTF-8 text at byte 4; if it is {encoding}: iconv -f {encoding} -t UTF-8 FILE",
+                printed.decode())
 
 
 class Model(TrainingTest):
@@ -281,8 +281,8 @@ class Model(TrainingTest):
                 if name == "optimizer.safetensors":
                     self.assertTranslates(self.newest)
                 else:
-                    self.assertFails(3, f"{self.newest}/{name}.*; the newest valid older", "translate", "--model",
-                                     self.newest)
+                    self.assertFails(
+                        3, f"{self.newest}/{name}.*; the newest valid older", "translate", "--model", self.newest)
                 write(os.path.join(self.newest, name), before)
         self.assertTranslates(self.newest)
         for name in older[:-1]:
@@ -439,9 +439,9 @@ class Evaluate(TrainingTest):
             scores = json.loads(self.evaluate(pairs, "--json", "--translate.length", limit))
             self.assertEqual((scores["translations_cut"], scores["cut_pairs"]), (cut, 0))
             page = self.evaluate(pairs, "--translate.length", limit)
-            self.assertEqual(cut > 0,
-                             f"\nunfinished      {cut} translation{'' if cut == 1 else 's'} cut at the model's "
-                             f"limit\n" in page)
+            self.assertEqual(
+                cut > 0,
+                f"\nunfinished      {cut} translation{'' if cut == 1 else 's'} cut at the model's limit\n" in page)
             self.assertEqual(limit == "2", cut == len(pairs))
 
     def test_a_file_of_which_nothing_can_be_scored_is_an_error(self):

@@ -51,17 +51,17 @@ class BadUsage(unittest.TestCase):
                          "--frobnicate")
 
     def test_another_tools_option_leads_to_the_one_here(self):
-        for name, meant in (("learning_rate", "train.lr"), ("learning-rate", "train.lr"),
-                            ("hidden_size", "model.hidden"),
-                            ("early-stopping", "train.patience"), ("batch_size", "train.batch"),
-                            ("num_layers", "model.layers"), ("max-epoch", "train.epochs"), ("clip-norm", "train.clip"),
-                            ("batchsize", "train.batch"), ("emb_size", "model.embed"), ("report-every", "log.every"),
-                            ("log-steps", "log.steps"), ("log_steps", "log.steps"), ("train-batch", "train.batch")):
+        for name, meant in (
+            ("learning_rate", "train.lr"), ("learning-rate", "train.lr"), ("hidden_size", "model.hidden"),
+            ("early-stopping", "train.patience"), ("batch_size", "train.batch"), ("num_layers", "model.layers"),
+            ("max-epoch", "train.epochs"), ("clip-norm", "train.clip"), ("batchsize", "train.batch"),
+            ("emb_size", "model.embed"), ("report-every", "log.every"), ("log-steps", "log.steps"),
+            ("log_steps", "log.steps"), ("train-batch", "train.batch")):
             self.refused(f"lstmq train: --{name} is not an option; did you mean --{meant}?", "train", f"--{name}", "3")
         for name in ("steps", "train_steps", "max-steps", "train.steps", "train.max_update"):
-            self.refused(f"lstmq train: --{name} is not an option; training is counted in epochs: see --train.epochs",
-                         "train",
-                         f"--{name}", "3")
+            self.refused(
+                f"lstmq train: --{name} is not an option; training is counted in epochs: see --train.epochs", "train",
+                f"--{name}", "3")
         for name in ("dropout", "beam_size", "warmup_steps"):
             self.refused(f'lstmq train: --{name} is not an option; see "lstmq help train"', "train", f"--{name}", "3")
 
@@ -167,8 +167,8 @@ class Configuration(unittest.TestCase):
                     file.write(f"train:\n  batch: {batch}\n")
             arguments = ["train", "--config", "only-here", "--dump-config"]
             self.assertIn("\n  batch: 5\n", run(*arguments, binary=binary).stdout)
-            self.assertIn("\n  batch: 6\n",
-                          run(*arguments, binary=binary, environment={"LSTMQ_RECIPES": chosen}).stdout)
+            self.assertIn(
+                "\n  batch: 6\n", run(*arguments, binary=binary, environment={"LSTMQ_RECIPES": chosen}).stdout)
             self.assertEqual(run(*arguments).returncode, 2)
 
     def test_the_built_in_values_are_the_recipe_default(self):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Workers of one arithmetic compute the same bits at any vector length; exact reduction refuses others."""
+"""Workers of one arithmetic compute the same bits at any vector length; exact reduction refuses other workers."""
 
 import re
 import unittest

@@ -10,14 +10,14 @@ import unittest
 
 from support.cluster import BINARY, LIMIT_S, ClusterTest, main
 
-UNUSED_ID = 65534
+UNPRIVILEGED = 65534
 
 
 def told(*arguments, prefix=()):
     """The exit status of such a command, and its errors. It must end on its own."""
-    result = subprocess.run([*prefix, BINARY, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                            timeout=LIMIT_S,
-                            encoding="utf-8", errors="surrogateescape", check=False)
+    result = subprocess.run(
+        [*prefix, BINARY, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=LIMIT_S,
+        encoding="utf-8", errors="surrogateescape", check=False)
     return result.returncode, result.stderr
 
 
@@ -70,7 +70,7 @@ class Careless(ClusterTest):
         workers = [cluster.worker(), cluster.worker()]
         cluster.active()
         since = cluster.coordinator.mark()
-        other = self.limited(cluster, "setpriv", f"--reuid={UNUSED_ID}", f"--regid={UNUSED_ID}", "--clear-groups")
+        other = self.limited(cluster, "setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--clear-groups")
         self.assertEqual(other.end(), 2, cluster.log())
         other.event("failed", reason=re.compile("--worker.bind"))
         cluster.declared_dead(other, "failed")
@@ -80,18 +80,18 @@ class Careless(ClusterTest):
         self.assertEqual(cluster.status()["lost"], 1, cluster.log())
 
     def test_an_invalid_address_is_named(self):
-        for endpoint in ("tcp://" + "a" * 300 + ":5", "ipc:///" + "a" * 300, "tcp://127.0.0.1:65536",
-                         "tcp://127.0.0.1:0",
-                         "tcp://127.0.0.1:5757:7", "tcp://::1:5757"):
+        for endpoint in (
+            "tcp://" + "a" * 300 + ":5", "ipc:///" + "a" * 300, "tcp://127.0.0.1:65536", "tcp://127.0.0.1:0",
+            "tcp://127.0.0.1:5757:7", "tcp://::1:5757"):
             for command in (("worker", "--worker.reconnect_timeout", "1"), ("status",)):
-                status, printed = told(*command, "--connect", endpoint,
-                                       *(["--insecure"] if command[0] == "worker" else []))
+                status, printed = told(
+                    *command, "--connect", endpoint, *(["--insecure"] if command[0] == "worker" else []))
                 self.assertEqual(status, 2, f"{command[0]} {endpoint}: {printed}")
                 self.assertRegex(printed, r": .{10}")
         run = os.path.join(self.folder, "run")
         for endpoint in ("tcp://127.0.0.1:65536", "inproc://here", "ipc:///" + "a" * 300):
-            status, printed = told("coordinator", "--data.pairs", self.pairs, "--run.dir", run, "--bind", endpoint,
-                                   "--insecure")
+            status, printed = told(
+                "coordinator", "--data.pairs", self.pairs, "--run.dir", run, "--bind", endpoint, "--insecure")
             self.assertEqual(status, 2, f"{endpoint}: {printed}")
         for bind in ("127.0.0.1:65536", "[::1", "::1"):
             status, printed = told("worker", "--connect", "tcp://127.0.0.1:1", "--worker.bind", bind, "--insecure")
@@ -123,8 +123,8 @@ class Careless(ClusterTest):
             if failure.errno != socket.EAI_NONAME:
                 self.skipTest(f"no name server answers: {failure}")
         run = os.path.join(self.folder, "run")
-        for command in (("coordinator", "--data.pairs", self.pairs, "--run.dir", run, "--bind"),
-                        ("worker", "--connect")):
+        for command in (
+            ("coordinator", "--data.pairs", self.pairs, "--run.dir", run, "--bind"), ("worker", "--connect")):
             status, said = told(*command, "tcp://127.0.0.1.1:5757")
             self.assertEqual(status, 2, said)
             self.assertEqual(said.splitlines()[-1],
@@ -150,24 +150,27 @@ class Careless(ClusterTest):
 
     def test_a_worker_that_failed_does_not_log_a_rejoin(self):
         # So large that its end takes longer than the answer to the error.
-        cluster = self.cluster(train__min_workers=2, cluster__settle=0, model__hidden=1000,
-                               model__embed=500).start().listening()
+        cluster = (
+            self.cluster(train__min_workers=2, cluster__settle=0, model__hidden=1000, model__embed=500)
+            .start()
+            .listening())
         cluster.worker().number()
         for _ in range(3):
-            wrong = cluster.worker("--worker.bind", "203.0.113.9", "--insecure")  # no host has it (RFC 5737)
+            wrong = cluster.worker("--worker.bind", "203.0.113.9", "--insecure")  # an address of no host (RFC 5737)
             self.assertEqual(wrong.end(), 1, cluster.log())
             self.assertEqual(wrong.happened("joining_again"), [], cluster.log())
 
     def test_a_port_of_loopback_is_loopback(self):
-        status, printed = told("worker", "--connect", "tcp://127.0.0.1:1", "--worker.bind", "127.0.0.1:5001",
-                               "--worker.reconnect_timeout", "1")
+        status, printed = told(
+            "worker", "--connect", "tcp://127.0.0.1:1", "--worker.bind", "127.0.0.1:5001", "--worker.reconnect_timeout",
+            "1")
         self.assertEqual(status, 1, printed)
         self.assertIn("could not be reached", printed)
 
     def test_an_impossible_limit_is_refused(self):
-        status, printed = told("coordinator", "--data.pairs", self.pairs, "--run.dir", os.path.join(self.folder, "run"),
-                            "--bind", "tcp://127.0.0.1:0", "--cluster.heartbeat", "1000",
-                               "--cluster.heartbeat_timeout", "1900")
+        status, printed = told(
+            "coordinator", "--data.pairs", self.pairs, "--run.dir", os.path.join(self.folder, "run"), "--bind",
+            "tcp://127.0.0.1:0", "--cluster.heartbeat", "1000", "--cluster.heartbeat_timeout", "1900")
         self.assertEqual(status, 2, printed)
         self.assertIn("cluster.heartbeat_timeout", printed)
 

@@ -12,8 +12,9 @@ from support.cluster import FULL, ClusterTest, main, read, sample_pairs, write
 
 EPOCHS = 4
 LONGEST = 120  # epochs, where it is killed after two of its workers
-# epochs of 34 steps, where it is killed at any of the first 200: long enough for a busy machine to come to that
-LONG = 40
+LONG = (
+    40  # epochs of 34 steps, where it is killed at any of the first 200: long enough for a busy machine to come to that
+)
 MANY = 2400  # pairs, where it is killed before the first epoch is over
 WORKERS = 3
 RECORD = 48  # bytes of a journal's
@@ -31,8 +32,8 @@ class CoordinatorKilled(ClusterTest):
         """Start it again and wait for the end: the same weights, and no step that a worker held is repeated."""
         computed = max([step for worker in cluster.workers for step in worker.steps()], default=0)
         cluster.start("--resume").finished()
-        self.assertEqual(cluster.hashes(), self.wanted_hashes(train__epochs=cluster.options["train.epochs"]),
-                         cluster.log())
+        self.assertEqual(
+            cluster.hashes(), self.wanted_hashes(train__epochs=cluster.options["train.epochs"]), cluster.log())
         for begun in cluster.coordinator.happened("generation_started")[:1]:
             held = [event["step"] or 0 for event in cluster.coordinator.happened("worker_joined")
                     if event["line_number"] < begun["line_number"]]
@@ -114,9 +115,9 @@ class CoordinatorKilled(ClusterTest):
         self.kill_early(cluster)
         other = write(os.path.join(self.folder, "other.tsv"), sample_pairs(self.pairs_count - 1))
         options = ("--train.lr", "0.5", "--train.seed", "99")
-        for flags, status, why in ((options, 2,
-                                    rf'train.lr is "0.5" but the run in {cluster.run} was begun with "0.001"'),
-                                   (("--data.pairs", other), 3, "the pairs are not those")):
+        for flags, status, why in (
+            (options, 2, rf'train.lr is "0.5" but the run in {cluster.run} was begun with "0.001"'),
+            (("--data.pairs", other), 3, "the pairs are not those")):
             cluster.start("--resume", *flags)
             self.assertEqual(cluster.coordinator.end(), status, cluster.log())
             cluster.coordinator.event("failed", reason=re.compile(why))
@@ -132,8 +133,8 @@ class CoordinatorKilled(ClusterTest):
         cluster, _ = self.early()
         self.kill_early(cluster)
         cluster.start_again().finished()
-        self.assertGreaterEqual(cluster.coordinator.happened("generation_started", workers=2)[0]["step"], 20,
-                                cluster.log())
+        self.assertGreaterEqual(
+            cluster.coordinator.happened("generation_started", workers=2)[0]["step"], 20, cluster.log())
         self.assertEqual(cluster.hashes(), self.wanted_hashes(train__batch=1, train__epochs=1), cluster.log())
         cluster.workers.clear()
         cluster.start_again("--epochs", "2").listening()
@@ -160,8 +161,8 @@ class CoordinatorKilled(ClusterTest):
                 cluster = self.begin(epochs=LONG)
                 drawn.choice(cluster.workers).at_step(step)
                 cluster.coordinator.kill()
-                self.assertEqual(cluster.coordinator.end(), -signal.SIGKILL,
-                                 "the run was over before\n" + cluster.log())
+                self.assertEqual(
+                    cluster.coordinator.end(), -signal.SIGKILL, "the run was over before\n" + cluster.log())
                 self.go_on(cluster)
                 cluster.close()
 

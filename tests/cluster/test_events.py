@@ -44,9 +44,9 @@ class Events(ClusterTest):
         return events
 
     def run_json(self, *arguments, status=0, stdin=""):
-        result = subprocess.run([BINARY, *arguments, "--log.format", "json"], input=stdin, capture_output=True,
-                                text=True,
-                                timeout=LIMIT_S, check=False)
+        result = subprocess.run(
+            [BINARY, *arguments, "--log.format", "json"], input=stdin, capture_output=True, text=True, timeout=LIMIT_S,
+            check=False)
         self.assertEqual(result.returncode, status, result.stderr)
         return self.check(result.stderr.splitlines())
 
@@ -64,8 +64,8 @@ class Events(ClusterTest):
                 self.assertIn(name, names)
         done = [event["epoch"] for _, event in cluster.coordinator.events if event["event"] == "epoch_done"]
         self.assertEqual(done, [1, 2])
-        kept = [event["epochs_done"] for _,
-                event in cluster.coordinator.events if event["event"] == "checkpoint_written"]
+        kept = [
+            event["epochs_done"] for _, event in cluster.coordinator.events if event["event"] == "checkpoint_written"]
         self.assertEqual(kept, [1, 2])
 
     def test_a_killed_worker_and_an_interruption_are_events(self):
@@ -87,9 +87,9 @@ class Events(ClusterTest):
                                   (("trian",), 2), (("inspect", os.path.join(self.folder, "missing")), None),
                                   (("worker", "--connect", "nowhere"), None), (("worker", "--server"), 2)):
             with self.subTest(arguments=arguments):
-                result = subprocess.run([BINARY, arguments[0], "--log.format=json", *arguments[1:]],
-                                        capture_output=True,
-                                        text=True, timeout=LIMIT_S, check=False)
+                result = subprocess.run(
+                    [BINARY, arguments[0], "--log.format=json", *arguments[1:]], capture_output=True, text=True,
+                    timeout=LIMIT_S, check=False)
                 self.assertNotEqual(result.returncode, 0)
                 self.assertIn(status, (None, result.returncode))
                 last = self.check(result.stderr.splitlines())[-1]

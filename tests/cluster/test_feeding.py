@@ -22,10 +22,10 @@ GROWTH = 16 << 20  # bytes of resident memory in the second half
 TICKS = os.sysconf("SC_CLK_TCK")
 
 # 64 rows for each worker and step, as in a run of one machine.
-LARGE = {"train__shards": WORKERS, "train__batch": 64 * WORKERS, "train__min_workers": WORKERS, "train__epochs": 100000,
-         "train__valid_decode": "forced", "data__split": "tail", "data__normalise": "none",
-         "data__valid_fraction": 0.002,
-         "train__reduce": "fp32"}
+LARGE = {
+    "train__shards": WORKERS, "train__batch": 64 * WORKERS, "train__min_workers": WORKERS, "train__epochs": 100000,
+    "train__valid_decode": "forced", "data__split": "tail", "data__normalise": "none", "data__valid_fraction": 0.002,
+    "train__reduce": "fp32"}
 
 
 def pairs(path, count=200_000):

@@ -249,8 +249,8 @@ class Run:
         self.cluster.workers.clear()
         self.begin("--resume")
         self.cluster.finished()
-        self.test.assertEqual(self.cluster.hashes(),
-                              self.test.train(train__epochs=epochs, train__patience=0, train__threads=1))
+        self.test.assertEqual(
+            self.cluster.hashes(), self.test.train(train__epochs=epochs, train__patience=0, train__threads=1))
 
 
 class Hostile(ClusterTest):
@@ -259,8 +259,8 @@ class Hostile(ClusterTest):
     @classmethod
     def setUpClass(cls):
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE,
-                           (FILES if most == resource.RLIM_INFINITY else min(most, FILES), most))
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (FILES if most == resource.RLIM_INFINITY else min(most, FILES), most))
 
     def bounded(self, run):
         """Junk at the rate of a home line leaves at least half of the speed. Returns the speed without junk."""
@@ -277,8 +277,10 @@ class Hostile(ClusterTest):
                 run.goes_on()
             finally:
                 over.set()
-        self.say(f"{quiet:.0f} steps/s, {loud:.0f} with {BOUNDED_HZ} junk connections a second to each of "
-                 f"{len(run.ports)} ports")
+        self.say(
+            f"{quiet:.0f} steps/s, {loud:.0f} with {BOUNDED_HZ} junk connections a second to each of "
+            f"{len(run.ports)} ports"
+        )
         if FULL:
             self.assertGreaterEqual(loud, quiet / 2)
         return quiet
@@ -301,9 +303,9 @@ class Hostile(ClusterTest):
         run.unharmed()
         self.assertEqual(failures, [], run.cluster.log())
         steps, seconds = run.step() - step, time.monotonic() - began
-        self.say(f"under attack for {seconds:.1f} s: {steps / seconds:.0f} steps/s, at most "
-                 f"{max(run.grown().values()) / (1 << 20):.1f} "
-                 f"MiB more in a process")
+        self.say(
+            f"under attack for {seconds:.1f} s: {steps / seconds:.0f} steps/s, at most "
+            f"{max(run.grown().values()) / (1 << 20):.1f} MiB more in a process")
         if FULL:
             self.assertGreaterEqual(steps / seconds, LEAST * quiet)
         self.assertLessEqual(max(run.grown().values()), LIMIT)
@@ -338,9 +340,9 @@ class Hostile(ClusterTest):
             server, neighbour = run.keys.public(name), run.keys.read({"a": "b"}.get(name, "a"))
             unknown = "is not on the list of keys" if name == "server" else "is not the key of this rank's neighbour"
             role = r"\(client\) has the role client" if name == "server" else unknown
-            for pair, reason in ((None, "(has no key|during the handshake)"), (own, unknown), (client, role),
-                                 ((neighbour[0], own[1]), "has no secret to its public key"),
-                                 (run.keys.read(name), unknown)):
+            for pair, reason in (
+                (None, "(has no key|during the handshake)"), (own, unknown), (client, role),
+                ((neighbour[0], own[1]), "its secret and public keys do not match"), (run.keys.read(name), unknown)):
                 if pair is not None and pair[0] != neighbour[0]:
                     reason = re.escape(pair[0][:7].decode()) + r"\.\.\. " + reason
                 peer = context.socket(zmq.DEALER if name == "server" else zmq.PUSH)

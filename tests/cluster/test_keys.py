@@ -11,7 +11,7 @@ import unittest
 from support.cluster import FULL, LIMIT_S, main
 from support.peers import SERVER, Case, Keys, wait_for, zmq
 
-QUICKLY = 0.7  # seconds in which an accepted peer would long have had its answer
+QUICKLY = 0.7  # seconds; an accepted peer has its answer long before
 
 
 class Refused(Case):
@@ -48,11 +48,11 @@ class Refused(Case):
 
     def test_anothers_public_key_without_its_secret(self):
         own = self.server.keys.make("thief", allowed=False)
-        self.assert_refused(self.peer((self.good[0], own[1])), "has no secret to its public key")
+        self.assert_refused(self.peer((self.good[0], own[1])), "its secret and public keys do not match")
 
     def test_a_wrong_server_key(self):
         other = self.server.keys.make("other", allowed=False)
-        self.assert_refused(self.peer(self.good, server_key=other[0]), "it expects another server")
+        self.assert_refused(self.peer(self.good, server_key=other[0]), "its --server key is not this coordinator's")
 
     def test_a_file_of_ones_own_changes_nothing(self):
         pair = self.server.keys.make("riser", role="client")
@@ -110,7 +110,7 @@ class Admitted(Case):
         self.assertIsNotNone(peer.ask())
         with open(self.server.keys.path("second.pub"), "rb") as source:
             text = source.read()
-        # the same file, and as long as before
+        # The same file, as long as before.
         with open(os.path.join(self.server.keys.allow, "first.pub"), "wb") as target:
             target.write(text.replace(b"second", b"first"))
         self.assert_cut(peer, first, time.monotonic())

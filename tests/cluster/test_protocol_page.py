@@ -14,15 +14,16 @@ try:
 except ImportError:
     raise SystemExit(77) from None
 
-HELLO, WELCOME, GENERATION, STATE, READY, CREDIT, SPAN, REPORT, VALIDATE, SCORED = range(1, 11)
-SAVE, DISMISS, LEAVE, ERROR, PING, PONG, STOP, STOPPED, ENDPOINT, PEERS = range(11, 21)
+HELLO, WELCOME, GENERATION, STATE, READY, CREDIT, SPAN, REPORT, VALIDATE, SCORED, SAVE, DISMISS, LEAVE, ERROR = range(
+    1, 15)
+PING, PONG, STOP, STOPPED, ENDPOINT, PEERS = range(15, 21)
 FROM_SEED, FROM_STATE, FROM_BROADCAST, IS_HELD = range(4)
 BEGIN = 1  # the decoder's first input
 CREDITS = 3
 
-TINY = {"train__epochs": 2, "train__batch": 8, "train__shards": 3, "train__span": 4, "train__bleu": "true",
-        "cluster__settle": 0,
-        "data__take": 60, "data__valid_fraction": 0.2}
+TINY = {
+    "train__epochs": 2, "train__batch": 8, "train__shards": 3, "train__span": 4, "train__bleu": "true",
+    "cluster__settle": 0, "data__take": 60, "data__valid_fraction": 0.2}
 
 
 def array(frame, kind, items):
@@ -49,11 +50,13 @@ class Worker:
         self.spans, self.seen, self.batches, self.distinct, self.requests = {}, [], {}, {}, []
         self.files, self.results, self.credit, self.left = {0: b"", 1: b""}, [], 0, False
         self.name = name
-        self.say(HELLO,
-                 {"build": "page", "backend": "python", "backend_version": "3", "isa": "none",
-                  "arithmetic": "fp32-page",
-                         "threads": 1, "host": name, "pid": 1, "run": 0, "worker": 0, "held": 0, "step": 0,
-                  "branch": 0, "steps": 0}, b"")
+        self.say(
+            HELLO,
+            {
+                "build": "page", "backend": "python", "backend_version": "3", "isa": "none", "arithmetic": "fp32-page",
+                "threads": 1, "host": name, "pid": 1, "run": 0, "worker": 0, "held": 0, "step": 0, "branch": 0,
+                "steps": 0},
+            b"")
 
     def say(self, kind, body, *bulk):
         self.socket.send_multipart([msgpack.packb({"v": [1, 0], "t": kind}), msgpack.packb(body), *bulk])
@@ -63,9 +66,9 @@ class Worker:
         header, body = msgpack.unpackb(header), msgpack.unpackb(body)
         assert header["v"][0] == 1, header
         self.seen.append(header["t"])
-        handler = {WELCOME: self.welcome, GENERATION: self.enter, STATE: self.state, SPAN: self.span,
-                   VALIDATE: self.validate,
-                   SAVE: self.save, DISMISS: self.dismiss, PING: self.ping, STOP: self.stop, PEERS: self.peers}
+        handler = {
+            WELCOME: self.welcome, GENERATION: self.enter, STATE: self.state, SPAN: self.span, VALIDATE: self.validate,
+            SAVE: self.save, DISMISS: self.dismiss, PING: self.ping, STOP: self.stop, PEERS: self.peers}
         handler[header["t"]](body, *bulk)
 
     def welcome(self, body):
@@ -117,8 +120,9 @@ class Worker:
         return rows
 
     def span(self, body, of, shards, src_lengths, tgt_lengths, ids, distinct):
-        assert body["generation"] == self.generation and body["span"] == self.next_span
-        assert body["first_step"] == self.step
+        assert (
+            body["generation"] == self.generation and body["span"] == self.next_span and body["first_step"] == self.step
+        )
         assert self.credit > 0, "work without credit"
         rows, row, at = self.rows(body, src_lengths, tgt_lengths, ids), 0, 0
         distinct = array(distinct, "H", body["distinct_count"])
@@ -136,9 +140,12 @@ class Worker:
         self.step += len(steps)
         self.next_span += 1
         self.credit -= 1
-        self.say(REPORT,
-                 {"generation": self.generation, "span": body["span"], "rows": len(rows), "busy_ns": 1, "waited_ns": 0,
-                          "hash": self.step, "steps": len(steps)}, self.packed(self.results))
+        self.say(
+            REPORT,
+            {
+                "generation": self.generation, "span": body["span"], "rows": len(rows), "busy_ns": 1, "waited_ns": 0,
+                "hash": self.step, "steps": len(steps)},
+            self.packed(self.results))
         self.grant(1)
 
     @staticmethod
@@ -152,12 +159,14 @@ class Worker:
         tokens = sum(len(target) for _, target in rows)
         self.requests.append(body["request"])
         self.credit -= 1
-        self.say(SCORED, {"request": body["request"], "tokens": tokens, "forced_loss_sum": 2.0 * tokens,
-                          "free_loss_sum": 3 * tokens if body["what"] & 2 else 0, "forced_correct": 0,
-                          "free_correct": 0,
-                          "row_count": len(translations), "id_count": sum(map(len, translations))},
-                 struct.pack(f"<{len(translations)}H", *map(len, translations)),
-                 b"".join(struct.pack(f"<{len(one)}H", *one) for one in translations))
+        self.say(
+            SCORED,
+            {
+                "request": body["request"], "tokens": tokens, "forced_loss_sum": 2.0 * tokens,
+                "free_loss_sum": 3 * tokens if body["what"] & 2 else 0, "forced_correct": 0, "free_correct": 0,
+                "row_count": len(translations), "id_count": sum(map(len, translations))},
+            struct.pack(f"<{len(translations)}H", *map(len, translations)),
+            b"".join(struct.pack(f"<{len(one)}H", *one) for one in translations))
         self.grant(1)
 
     def save(self, body):
@@ -166,9 +175,9 @@ class Worker:
             whole = tensor_file(self.step + file)
             for offset in range(0, len(whole), 40):  # pieces may be of any size
                 piece = whole[offset:offset + 40]
-                self.say(STATE,
-                         {"step": self.step, "file": file, "offset": offset, "total": len(whole), "size": len(piece)},
-                         piece)
+                self.say(
+                    STATE, {"step": self.step, "file": file, "offset": offset, "total": len(whole), "size": len(piece)},
+                    piece)
 
     def stop(self, body):
         assert body["generation"] == self.generation

@@ -26,10 +26,12 @@ class RandomKills(ClusterTest):
     def run_once(self, kills):
         """(seconds from the first generation to the end, hashes, the cluster)"""
         drawn = random.Random(11)
-        cluster = self.cluster(**{option: None
-                                  for option in ("data.max_tokens", "data.length", "model.embed", "model.hidden",
-                                                              "train.batch", "train.bleu")},
-                               train__epochs=EPOCHS, data__take=TAKE, train__min_workers=2)
+        cluster = self.cluster(
+            **{
+                option: None
+                for option in (
+                    "data.max_tokens", "data.length", "model.embed", "model.hidden", "train.batch", "train.bleu")},
+            train__epochs=EPOCHS, data__take=TAKE, train__min_workers=2)
         cluster.start("--config", "notebook").listening()
         workers = [cluster.worker("--log.level", "debug") for _ in range(3)]
         began_s = cluster.active()

@@ -12,8 +12,8 @@ import time
 from support.cluster import FULL, ClusterTest, main
 from support.peers import Keys, wait_for
 
-ADVICE = ("{} refuses this worker: is its .pub in the coordinator's --allow folder, and is --server the "
-          "coordinator's .pub?")
+ADVICE = (
+    "{} refuses this worker: is its .pub in the coordinator's --allow folder, and is --server the coordinator's .pub?")
 HERE = re.compile(r"^127\.0\.0\.1")
 
 
@@ -55,18 +55,18 @@ class Refused(ClusterTest):
     def test_a_wrong_server_key(self):
         cluster = self.keyed()
         key, allow = self.keys.of_peer("hand")[:2], self.keys.path("other.pub")
-        self.assert_says(cluster, cluster.worker(*key, "--curve.server", allow),
-                         "its --server key is not this coordinator's")
+        self.assert_says(
+            cluster, cluster.worker(*key, "--curve.server", allow), "its --server key is not this coordinator's")
 
     def test_a_coordinator_without_keys(self):
         cluster = self.cluster(train__epochs=1).start().listening()
-        self.assert_says(cluster, cluster.worker(*self.keys.of_peer("hand")),
-                         "(it has no key, or keys where none|it disconnected)")
+        self.assert_says(
+            cluster, cluster.worker(*self.keys.of_peer("hand")), "(it has no key, or keys where none|it disconnected)")
 
     def test_the_wait_ends_with_the_refusal(self):
         cluster = self.keyed()
-        # libzmq may take 3 s to end a handshake
-        worker = cluster.worker(*self.keys.of_peer("stranger"), "--worker.reconnect_timeout", "5")
+        worker = cluster.worker(
+            *self.keys.of_peer("stranger"), "--worker.reconnect_timeout", "5")  # libzmq may take 3 s to end a handshake
         self.assertEqual(worker.end(), 1, worker.log())
         last = worker.event("failed")["reason"]
         if FULL or worker.happened("key_refused"):  # else 5 s were too short for a handshake
@@ -89,8 +89,8 @@ class Removed(ClusterTest):
         goes.at_step(50)
         keys.withdraw("goes")
         began = time.monotonic()
-        cluster.coordinator.event("connection_refused", address=HERE,
-                                  reason=re.compile("^key .* was removed from the list of keys"))
+        cluster.coordinator.event(
+            "connection_refused", address=HERE, reason=re.compile("^key .* was removed from the list of keys"))
         cluster.declared_dead(goes, "has lost its connection")
         if FULL:
             self.assertLess(time.monotonic() - began, 2)
@@ -135,7 +135,8 @@ class Elsewhere(ClusterTest):
         cluster.endpoint, came = self.serve(b"")
         worker = cluster.worker()
         silent = worker.event("coordinator_silent", address=cluster.endpoint)
-        self.assertRegex(silent["text"], f"^{cluster.endpoint} accepts connections but does not answer: ")
+        self.assertTrue(
+            silent["text"].startswith(f"{cluster.endpoint} accepts connections but does not answer: "), silent)
         wait_for(lambda: len(came) >= 2)  # it tries again
         self.assertEqual(len(worker.happened("coordinator_silent")), 1)
         self.assertEqual(worker.happened("key_refused"), [])

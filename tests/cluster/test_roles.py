@@ -22,9 +22,9 @@ class Roles(ClusterTest):
         boss.event("failed", reason=re.compile("this key may ask and not train"))
         cluster.coordinator.event("worker_refused")
         cluster.workers.clear()
-        told = subprocess.run([BINARY, "status", "--connect", cluster.endpoint, *keys.of_peer("boss")],
-                              capture_output=True, text=True,
-                              timeout=LIMIT_S)
+        told = subprocess.run(
+            [BINARY, "status", "--connect", cluster.endpoint, *keys.of_peer("boss")], capture_output=True, text=True,
+            timeout=LIMIT_S)
         self.assertEqual(told.returncode, 0, told.stderr)
         cluster.worker(*keys.of_peer("hand"))
         cluster.finished()

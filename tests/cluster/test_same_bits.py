@@ -27,8 +27,8 @@ class SameBits(ClusterTest):
                 shards.setdefault(key, []).append(event["shards"])
         for step in range(steps):
             # Of a repeated step the last attempt counts: a later generation started before it.
-            counted = max(generation
-                          for generation in began if began[generation] <= step and (generation, step) in rows)
+            counted = max(
+                generation for generation in began if began[generation] <= step and (generation, step) in rows)
             of_epoch = step % self.epoch_steps
             batch = 16 if of_epoch < self.epoch_steps - 1 else self.rows - 16 * (self.epoch_steps - 1)
             self.assertEqual(rows[counted, step], batch, f"step {step}\n{cluster.log()}")

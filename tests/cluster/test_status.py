@@ -21,9 +21,9 @@ from support.peers import Keys
 class Status(ClusterTest):
     def ask(self, endpoint, *words, prefix=()):
         began = time.monotonic()
-        result = subprocess.run([*prefix, BINARY, "status", "--connect", endpoint, *words], capture_output=True,
-                                text=True, timeout=LIMIT_S,
-                                check=False)
+        result = subprocess.run(
+            [*prefix, BINARY, "status", "--connect", endpoint, *words], capture_output=True, text=True, timeout=LIMIT_S,
+            check=False)
         self.seconds = time.monotonic() - began
         return result
 
@@ -77,8 +77,8 @@ class Unanswered(Status):
         for server, own in (((), ()), (keys.of_server(), keys.of_peer("operator"))):
             cluster = self.running(*server)
             cluster.coordinator.send(signal.SIGSTOP)
-            self.assert_fails(f"{cluster.endpoint} accepts connections but does not answer: .*does it run",
-                              cluster.endpoint, *own)
+            self.assert_fails(
+                f"{cluster.endpoint} accepts connections but does not answer: .*does it run", cluster.endpoint, *own)
             cluster.coordinator.send(signal.SIGCONT)
 
     def test_a_host_that_does_not_answer(self):
@@ -98,8 +98,8 @@ class Unanswered(Status):
         for name in ("server", "stranger"):
             keys.make(name, allowed=False)
         cluster = self.running(*keys.of_server())
-        self.assert_fails(f"{cluster.endpoint} refuses this key: is its .pub in", cluster.endpoint,
-                          *keys.of_peer("stranger"))
+        self.assert_fails(
+            f"{cluster.endpoint} refuses this key: is its .pub in", cluster.endpoint, *keys.of_peer("stranger"))
         self.assert_fails(f"{cluster.endpoint} refuses a connection without a key", cluster.endpoint)
 
 
@@ -124,9 +124,8 @@ class Running(Status):
         self.assertRegex(self.ask(cluster.endpoint).stdout, r"best: val_acc [\d.e-]+ in epoch \d+\n")
 
     def watch(self, *words, stdout=subprocess.PIPE):
-        process = subprocess.Popen([BINARY, "status", "--watch", "--every", "0.1", *words], stdout=stdout,
-                                   stderr=subprocess.PIPE,
-                                   text=True)
+        process = subprocess.Popen(
+            [BINARY, "status", "--watch", "--every", "0.1", *words], stdout=stdout, stderr=subprocess.PIPE, text=True)
         self.addCleanup(process.kill)
         return process
 
@@ -134,9 +133,10 @@ class Running(Status):
         cluster = self.cluster(train__epochs=60).start().listening()
         text, objects = self.watch("--connect", cluster.endpoint), self.watch("--connect", cluster.endpoint, "--json")
         for _ in range(3):
-            self.assertRegex(text.stdout.readline(),
-                             r"^\S+/run: waiting, step 0, 0 of 60 epochs done; no speed in this epoch yet; "
-                             r"no best epoch yet; workers: 0\n$")
+            self.assertRegex(
+                text.stdout.readline(),
+                r"^\S+/run: waiting, step 0, 0 of 60 epochs done; no speed in this epoch yet; no best epoch yet; "
+                r"workers: 0\n$")
             self.assertEqual(json.loads(objects.stdout.readline())["phase"], "waiting")
         cluster.worker()
         cluster.finished()

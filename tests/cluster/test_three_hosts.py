@@ -38,8 +38,9 @@ class Hosts:
         for number, letter in enumerate(self.letters):
             own, far = f"{self.mark}{letter}", f"{self.mark}{letter}r"
             ip("netns", "add", self.space(letter))
-            ip("link", "add", own, "netns", self.space(letter), "type", "veth", "peer", "name", far, "netns",
-               self.space("router"))
+            ip(
+                "link", "add", own, "netns", self.space(letter), "type", "veth", "peer", "name", far, "netns",
+                self.space("router"))
             for space, name, last in ((letter, own, 1), ("router", far, 254)):
                 self.inside(space, "address", "add", f"10.77.{number}.{last}/24", "dev", name)
                 self.inside(space, "link", "set", name, "up")
@@ -147,8 +148,8 @@ class ThreeHosts(ClusterTest):
         self.join(cluster, one)
         mark = self.part(cluster, two)
         cluster.coordinator.event("waiting_for_workers", mark)
-        self.assertIsNone(cluster.coordinator.awaits("generation_started", PARTED_S, mark),
-                          "no worker was there to train")
+        self.assertIsNone(
+            cluster.coordinator.awaits("generation_started", PARTED_S, mark), "no worker was there to train")
         self.join(cluster, two)
         cluster.relay.say("rate", "0")
         cluster.finished()

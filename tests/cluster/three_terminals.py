@@ -57,8 +57,8 @@ class ThreeTerminals(ClusterTest):
         coordinator = self.run_line(coordinator_line, "--bind", "tcp://127.0.0.1:0", "--train.epochs", str(EPOCHS),
                                     "--run.progress", "none", name="coordinator")
         worker_words = ("--connect", coordinator.event("listening")["address"], "--log.level", "debug")
-        workers = [self.run_line(words, *worker_words, name=f"worker {number}") for number,
-                   words in enumerate(worker_lines)]
+        workers = [
+            self.run_line(words, *worker_words, name=f"worker {number}") for number, words in enumerate(worker_lines)]
         coordinator.event("generation_started", workers=2)
         workers[0].at_step(20, limit=LIMIT_S)
         workers.append(self.run_line(worker_lines[0], *worker_words, name="the third"))

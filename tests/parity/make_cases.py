@@ -117,8 +117,9 @@ def validate(model, source, target):
         free_loss.append(loss_of(free, y).item())
         forced_loss += loss_of(model.logits(x, y, False), y).item() * real.sum().item()
         tokens += real.sum().item()
-    return {"val_loss": sum(free_loss) / len(free_loss), "val_acc": sum(accuracy) / len(accuracy),
-            "val_tf_loss": forced_loss / tokens}
+    return {
+        "val_loss": sum(free_loss) / len(free_loss), "val_acc": sum(accuracy) / len(accuracy),
+        "val_tf_loss": forced_loss / tokens}
 
 
 def make(cell, name):
@@ -129,8 +130,9 @@ def make(cell, name):
     cut = int(0.9 * len(pairs))
     table = draw_parameters(cell, (len(src), len(tgt)))
     model, adam = Model(cell, table), torch.optim.Adam(table.values(), lr=LR, weight_decay=DECAY)
-    curve = {"lines": lines, "pairs": len(pairs), "train": cut, "src_vocab": len(src), "tgt_vocab": len(tgt),
-             "steps": [], "epochs": []}
+    curve = {
+        "lines": lines, "pairs": len(pairs), "train": cut, "src_vocab": len(src), "tgt_vocab": len(tgt), "steps": [],
+        "epochs": []}
     for epoch in range(1, EPOCHS + 1):
         order, losses, right, tokens = list(range(cut)), [], 0, 0
         stream.shuffle(order)
@@ -149,8 +151,10 @@ def make(cell, name):
                 curve["steps"].append({"loss": loss.item(), "grad_norm": norm.item()})
         with torch.no_grad():
             scores = validate(model, x[cut:], y[cut:])
-        curve["epochs"].append({"epoch": epoch, "train_loss": sum(losses) / len(losses), "train_acc": right / tokens,
-                                "tgt_tokens": tokens, **scores})
+        curve["epochs"].append(
+            {
+                "epoch": epoch, "train_loss": sum(losses) / len(losses), "train_acc": right / tokens,
+                "tgt_tokens": tokens, **scores})
     (HERE / f"{name}_curve.json").write_text(json.dumps(curve, indent=1) + "\n")
     save_file({k: v.detach().float().contiguous() for k, v in table.items()}, HERE / f"{name}.final.safetensors")
     print(name, curve["epochs"][-1])

@@ -62,8 +62,8 @@ def tensors(path):
 
 
 def train(pairs, run, *options):
-    command = [LSTMQ, "train", "--data.pairs", str(pairs), "--run.dir", str(run), "--progress", "none",
-               *map(str, options)]
+    command = [
+        LSTMQ, "train", "--data.pairs", str(pairs), "--run.dir", str(run), "--progress", "none", *map(str, options)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}\nexit status {done.returncode}\n{done.stdout}{done.stderr}")
@@ -90,8 +90,9 @@ def reference(name):
 def compare_steps(run, curve, loss_limit, norm_limit):
     steps = objects(run / "steps.jsonl")
     check_equal("steps logged", len(steps), len(curve["steps"]))
-    check("loss of the first steps, relative",
-          max(relative(g["loss"], w["loss"]) for g, w in zip(steps, curve["steps"])), loss_limit)
+    check(
+        "loss of the first steps, relative", max(relative(g["loss"], w["loss"]) for g, w in zip(steps, curve["steps"])),
+        loss_limit)
     check("gradient norm of the first steps, relative",
           max(relative(g["grad_norm"], w["grad_norm"]) for g, w in zip(steps, curve["steps"])), norm_limit)
 
@@ -104,18 +105,19 @@ def compare_tiny(folder, name, cell, lr, steady=10**6):
     print(f"{name}: {len(curve['epochs'])} epochs of {curve['train']} pairs")
     with tempfile.TemporaryDirectory() as temporary:
         run = pathlib.Path(temporary) / "run"
-        options = ("--config", "notebook", "--model.cell", cell, "--data.take", 23, "--model.embed", 8,
-                   "--model.hidden", 12,
-                   "--train.batch", 5, "--train.lr", lr, "--train.clip", 0.2, "--log.steps", len(curve["steps"]))
+        options = (
+            "--config", "notebook", "--model.cell", cell, "--data.take", 23, "--model.embed", 8, "--model.hidden", 12,
+            "--train.batch", 5, "--train.lr", lr, "--train.clip", 0.2, "--log.steps", len(curve["steps"]))
         train(folder / "tiny.tsv", run, *options, "--train.epochs", len(curve["epochs"]))
         compare_steps(run, curve, 2e-6, 1e-5)
         epochs = objects(run / "metrics.jsonl")
         check_equal("epochs", len(epochs), len(curve["epochs"]))
         both = [(g, w) for g, w in zip(epochs, curve["epochs"]) if w["epoch"] <= steady]
-        check(f"train_loss of {len(both)} epochs, relative",
-              max(relative(g["train_loss"], w["train_loss"]) for g, w in both), 1e-4)
-        check(f"validation accuracy of {len(both)} epochs", max(abs(g["val_acc"] - w["val_acc"]) for g, w in both),
-              1e-9)
+        check(
+            f"train_loss of {len(both)} epochs, relative",
+            max(relative(g["train_loss"], w["train_loss"]) for g, w in both), 1e-4)
+        check(
+            f"validation accuracy of {len(both)} epochs", max(abs(g["val_acc"] - w["val_acc"]) for g, w in both), 1e-9)
         check_equal("target tokens", epochs[0]["tgt_tokens"], curve["epochs"][0]["tgt_tokens"])
         got, wanted = tensors(run / "latest/model.safetensors"), tensors(folder / f"{name}.final.safetensors")
         check_equal("tensor names", sorted(got), sorted(wanted))
@@ -123,8 +125,8 @@ def compare_tiny(folder, name, cell, lr, steady=10**6):
         if steady >= len(epochs):
             check("final parameters, absolute", worst, 2e-3)
         else:
-            print(f"       not held after epoch {steady}, where rounding has grown: final parameters differ by "
-                  f"{worst:.3g}")
+            print(f"       not held after epoch {steady}, where rounding has grown: "
+                  f"final parameters differ by {worst:.3g}")
 
 
 def repeats(words):
@@ -132,9 +134,9 @@ def repeats(words):
 
 
 def compare_samples(run, length):
-    done = subprocess.run([LSTMQ, "translate", "--model", str(run / "latest")],
-                          input="".join(s + "\n" for s in SAMPLES),
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [LSTMQ, "translate", "--model", str(run / "latest")], input="".join(s + "\n" for s in SAMPLES),
+        capture_output=True, text=True)
     check_equal("translate exits", done.returncode, 0)
     lines = done.stdout.split("\n")[:-1]
     check_equal("sample translations", len(lines), len(SAMPLES))
@@ -176,16 +178,18 @@ def real(config, curve_name, epochs=None, whole=True):
         bands(got, curve, RNN_BANDS if config == "notebook-rnn" else BANDS)
         if not whole:
             # early validation figures are near the reference's too: a wrong decoder would show
-            check("val_tf_loss, relative",
-                  max(relative(g["val_tf_loss"], w["val_tf_loss"]) for g, w in zip(got, curve["epochs"])), 0.005)
-            check("val_loss, relative",
-                  max(relative(g["val_loss"], w["val_loss"]) for g, w in zip(got, curve["epochs"])), 0.02)
-            check("val_acc, points", max(100 * abs(g["val_acc"] - w["val_acc"]) for g, w in zip(got, curve["epochs"])),
-                  1)
+            check(
+                "val_tf_loss, relative",
+                max(relative(g["val_tf_loss"], w["val_tf_loss"]) for g, w in zip(got, curve["epochs"])), 0.005)
+            check(
+                "val_loss, relative", max(relative(g["val_loss"], w["val_loss"]) for g, w in zip(got, curve["epochs"])),
+                0.02)
+            check(
+                "val_acc, points", max(100 * abs(g["val_acc"] - w["val_acc"]) for g, w in zip(got, curve["epochs"])), 1)
         else:
             best = max(e["val_acc"] for e in got)
-            print(f"       best val_acc {100 * best:.2f} %, BLEU of normalised references "
-                  f"{got[-1]['bleu_normalised']:.2f}")
+            print(f"       best val_acc {100 * best:.2f} %, "
+                  f"BLEU of normalised references {got[-1]['bleu_normalised']:.2f}")
             check("best val_acc, points from the reference's", 100 * abs(best - curve["best_val_acc"]), 1)
             check("BLEU from the reference's", abs(got[-1]["bleu_normalised"] - curve["bleu"]), 1)
             if config == "notebook":
@@ -204,10 +208,11 @@ def bf16(epochs):
         curve = reference("notebook_curve.json")
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
-        probe = subprocess.run([LSTMQ, "train", "--data.pairs", HERE / "tiny.tsv", "--run.dir", folder / "probe",
-                                "--train.epochs", "1",
-                                "--model.hidden", "8", "--progress", "none", "--train.precision", "bf16"],
-                               capture_output=True, text=True)
+        probe = subprocess.run(
+            [
+                LSTMQ, "train", "--data.pairs", HERE / "tiny.tsv", "--run.dir", folder / "probe", "--train.epochs", "1",
+                "--model.hidden", "8", "--progress", "none", "--train.precision", "bf16"],
+            capture_output=True, text=True)
         if "AVX512_BF16" in probe.stderr:
             skip("bf16 wants a processor with AVX512_BF16 or AMX")
         pairs, got = real_pairs(folder), {}
@@ -219,9 +224,10 @@ def bf16(epochs):
         best, theirs = (max(e["val_acc"] for e in side) for side in (got["bf16"], wanted))
         print(f"       best val_acc {100 * best:.2f} % in bf16, {100 * theirs:.2f} % in fp32")
         check("best val_acc, points from fp32's", 100 * abs(best - theirs), 1)
-        check("train_loss, relative",
-              max(relative(g["train_loss"], w["train_loss"]) for g, w in zip(got["bf16"], wanted)),
-              0.01 if epochs else 0.05)
+        check(
+            "train_loss, relative",
+            max(relative(g["train_loss"], w["train_loss"]) for g, w in zip(got["bf16"], wanted)),
+            0.01 if epochs else 0.05)
         check("val_tf_loss of the first epochs, relative",
               max(relative(g["val_tf_loss"], w["val_tf_loss"]) for g, w in zip(got["bf16"][:4], wanted)), 0.01)
 

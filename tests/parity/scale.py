@@ -50,9 +50,9 @@ def all_pairs(count):
 
 def train(pairs, run, epochs, options):
     """(peak MB, seconds of training for each target token in the quickest epoch, pairs trained on)"""
-    command = [LSTMQ, "train", "--config", "default", "--data.pairs", str(pairs), "--run.dir", str(run),
-               "--train.epochs", str(epochs),
-               "--no-train.bleu", "--train.keep", "1", "--progress", "none", "--log.level", "warn", *options]
+    command = [
+        LSTMQ, "train", "--config", "default", "--data.pairs", str(pairs), "--run.dir", str(run), "--train.epochs",
+        str(epochs), "--no-train.bleu", "--train.keep", "1", "--progress", "none", "--log.level", "warn", *options]
     child = os.posix_spawn(LSTMQ, command, os.environ)
     _, status, usage = os.wait4(child, 0)
     if status != 0:
@@ -70,12 +70,14 @@ def compare(folder, files, options, slack, memory=True):
         peak, _, tokens = train(path, folder / "run", 1, options)
         seconds = min(train(path, folder / "run", epochs, options)[1] for _ in range(2 if pairs < 50000 else 1))
         points.append((pairs, peak, seconds))
-        print(f"       {pairs} pairs: {tokens} target tokens, {1e6 * seconds:.2f} us each, peak {peak:.1f} MB",
-              flush=True)
+        print(
+            f"       {pairs} pairs: {tokens} target tokens, {1e6 * seconds:.2f} us each, peak {peak:.1f} MB", flush=True
+        )
     slowest, quickest = max(p[2] for p in points), min(p[2] for p in points)
     if slack is not None:
-        check("time for each token, slowest over quickest", slowest <= slack * quickest,
-              f"{slowest / quickest:.3f} (limit {slack:g})")
+        check(
+            "time for each token, slowest over quickest", slowest <= slack * quickest,
+            f"{slowest / quickest:.3f} (limit {slack:g})")
     if memory:
         (least, before, _), (most, after, _) = points[0], points[-1]
         growth = (after - before) * 2**20 / (most - least)

@@ -123,8 +123,8 @@ def check_plain(browser, path):
         check("plain: no empty charts", False)
     except RuntimeError:
         pass
-    pointer = browser.call("DOM.querySelector",
-                           {"nodeId": found, "selector": ".only-plain a[href='#numbers']"})["nodeId"]
+    pointer = browser.call("DOM.querySelector", {"nodeId": found, "selector": ".only-plain a[href='#numbers']"})[
+        "nodeId"]
     check("plain: a line points at the table",
           pointer and browser.call("DOM.getBoxModel", {"nodeId": pointer})["model"]["height"] > 0)
     check("plain: the table of epochs is open",
@@ -141,12 +141,14 @@ def check_texts(browser, path):
           "</script><script>document.title = 'broken'</script>" in cells, cells)
     check("samples: bytes that are not UTF-8 are replaced", "je ne sais \u2028pas & plus \ufffd\ufffd" in cells, cells)
     check("samples: an empty translation is said to be empty", cells[11] == "empty", cells[11])
-    check("title: markup is shown as it is",
-          "</title><script>" in browser.value("document.querySelector('h1').textContent"))
+    check(
+        "title: markup is shown as it is",
+        "</title><script>" in browser.value("document.querySelector('h1').textContent"))
     first = browser.value("[...document.querySelectorAll('.settings')][0].textContent")
-    check("settings: what differs from the defaults comes first",
-          all(key in first
-              for key in ("data.pairs", "data.take", "model.encoder_padding")) and "train.lr" not in first, first)
+    check(
+        "settings: what differs from the defaults comes first",
+        all(key in first for key in ("data.pairs", "data.take", "model.encoder_padding")) and "train.lr" not in first,
+        first)
     epochs = browser.value("JSON.parse(document.getElementById('epochs').textContent).epoch.length")
     check("curves: half a line at the end is left out", epochs == 50, epochs)
 

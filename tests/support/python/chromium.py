@@ -43,10 +43,11 @@ class Browser:
             os.dup2(high[1], 4)
 
         self.process = subprocess.Popen(
-            [self.path, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-             "--disable-background-networking", "--disable-component-update", "--disable-extensions",
-             "--hide-scrollbars",
-             "--proxy-server=127.0.0.1:9", "--user-data-dir=" + self.profile, "--remote-debugging-pipe", "about:blank"],
+            [
+                self.path, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                "--no-first-run", "--disable-background-networking", "--disable-component-update",
+                "--disable-extensions", "--hide-scrollbars", "--proxy-server=127.0.0.1:9",
+                "--user-data-dir=" + self.profile, "--remote-debugging-pipe", "about:blank"],
             preexec_fn=wire, close_fds=False, start_new_session=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(command_read)

@@ -20,8 +20,9 @@ from support.training import dotted, hashes, new_folder, read, sample_pairs, wor
 
 FAULTS = os.environ.get("LSTMQ_FAULTS", BINARY + "-faults")
 FULL = os.environ.get("LSTMQ_FULL", "") != ""
-# for whatever is awaited: it only ends a hang, so it is long enough for a machine whose cores are all busy
-LIMIT_S = 180
+LIMIT_S = (
+    180  # for whatever is awaited: it only ends a hang, so it is long enough for a machine whose cores are all busy
+)
 
 # cluster.heartbeat_timeout of tests that are not about silence: no worker is declared dead on a busy machine. In full,
 # where nothing else runs, it is the default.
@@ -29,9 +30,9 @@ NEVER_SILENT_MS = None if FULL else 120_000
 
 # A step of about a millisecond, so that thousands pass in seconds; four shards, and sums whose bits do not depend on
 # the workers.
-SMALL = {"data.max_tokens": 12, "data.length": 14, "model.embed": 8, "model.hidden": 12, "train.batch": 16,
-         "train.shards": 4,
-         "train.reduce": "exact", "train.bleu": "false", "train.patience": 0, "data.valid_fraction": 0.1}
+SMALL = {
+    "data.max_tokens": 12, "data.length": 14, "model.embed": 8, "model.hidden": 12, "train.batch": 16,
+    "train.shards": 4, "train.reduce": "exact", "train.bleu": "false", "train.patience": 0, "data.valid_fraction": 0.1}
 
 
 def parsed(line):
@@ -113,7 +114,7 @@ class Process:
             return list(self._events(name, fields, since))
 
     def awaits(self, name, timeout, since=0, **fields):
-        """The first such event, or None if it does not come in time or before the end."""
+        """The first such event, or None without one in the time or before the end."""
         found = None
 
         def over():
@@ -186,9 +187,9 @@ class Relay:
 
     def __init__(self, test, target, host="127.0.0.1", command=()):
         far_host, far_port = target.removeprefix("tcp://").rsplit(":", 1)
-        self.process = subprocess.Popen([*command, sys.executable, os.path.join(os.path.dirname(__file__), "relay.py"),
-                                         host, far_host, far_port],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [*command, sys.executable, os.path.join(os.path.dirname(__file__), "relay.py"), host, far_host, far_port],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         test.addCleanup(self.close)
         self.port = int(self.process.stdout.readline())
         self.endpoint = f"tcp://{host}:{self.port}"
@@ -222,18 +223,20 @@ class Cluster:
 
     def start(self, *flags, binary=FAULTS, fault=None, **more):
         """Start the coordinator; the first time on a free port, later on the same one."""
-        self.coordinator = self._process("coordinator",
-                                         *words({"cluster.heartbeat_timeout": NEVER_SILENT_MS, **self.options,
-                                                                 "cluster.bind": self.endpoint,
-                                                 "run.progress": "none"}),
-                                         *flags, binary=binary, fault=fault, name="coordinator", **more)
+        self.coordinator = self._process(
+            "coordinator",
+            *words(
+                {
+                    "cluster.heartbeat_timeout": NEVER_SILENT_MS, **self.options, "cluster.bind": self.endpoint,
+                    "run.progress": "none"}),
+            *flags, binary=binary, fault=fault, name="coordinator", **more)
         return self
 
     def start_again(self, *flags, binary=FAULTS, **more):
         """Start it with nothing but the options of its run, on the same port."""
-        self.coordinator = self._process("coordinator", "--run.dir", self.run, "--resume", "--bind", self.endpoint,
-                                         *flags,
-                                         binary=binary, name="coordinator, again", **more)
+        self.coordinator = self._process(
+            "coordinator", "--run.dir", self.run, "--resume", "--bind", self.endpoint, *flags, binary=binary,
+            name="coordinator, again", **more)
         return self
 
     def listening(self, limit=LIMIT_S):
@@ -276,9 +279,9 @@ class Cluster:
 
     def status(self, *flags):
         """What `lstmq status` prints, or None if no coordinator answers."""
-        result = subprocess.run([BINARY, "status", "--connect", self.endpoint, "--json", *flags],
-                                stdout=subprocess.PIPE,
-                                stderr=subprocess.DEVNULL, timeout=LIMIT_S, check=False)
+        result = subprocess.run(
+            [BINARY, "status", "--connect", self.endpoint, "--json", *flags], stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, timeout=LIMIT_S, check=False)
         return json.loads(result.stdout) if result.returncode == 0 else None
 
     def hashes(self):
@@ -300,8 +303,8 @@ def train(test, pairs, *flags, **options):
     """The hashes of the weights of `lstmq train`, in one process."""
     folder = new_folder()
     test.addCleanup(shutil.rmtree, folder, ignore_errors=True)
-    options = {**SMALL, "data.pairs": pairs, "run.dir": os.path.join(folder, "run"), "run.progress": "none",
-               **dotted(options)}
+    options = {
+        **SMALL, "data.pairs": pairs, "run.dir": os.path.join(folder, "run"), "run.progress": "none", **dotted(options)}
     result = subprocess.run([BINARY, "train", *words(options), *flags], stdout=subprocess.DEVNULL,
                             stderr=subprocess.PIPE, encoding="utf-8", timeout=600, check=False)
     test.assertEqual(result.returncode, 0, result.stderr)

@@ -92,10 +92,11 @@ class Server:
         self.keys.make("server", allowed=False)
         self.log_path = os.path.join(self.temporary.name, "log")
         with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen([SERVER, str(seconds), "log.format=json", "cluster.bind=tcp://127.0.0.1:0",
-                                             f"curve.key={self.keys.path('server.key')}",
-                                             f"curve.allow={self.keys.allow}"],
-                                            stdout=subprocess.PIPE, stderr=log)
+            self.process = subprocess.Popen(
+                [
+                    SERVER, str(seconds), "log.format=json", "cluster.bind=tcp://127.0.0.1:0",
+                    f"curve.key={self.keys.path('server.key')}", f"curve.allow={self.keys.allow}"],
+                stdout=subprocess.PIPE, stderr=log)
         self.endpoint = self.process.stdout.readline().decode().strip()
         if not self.endpoint:
             raise AssertionError(self.log())
