@@ -209,6 +209,10 @@ locate LSTMQ_REFERENCE ../shared/reference
 [ -n "${LSTMQ_DATA:-}" ] || skipped+=("what needs the real pairs (LSTMQ_DATA names no folder)")
 [ -n "${LSTMQ_REFERENCE:-}" ] || skipped+=("what needs the reference curves (LSTMQ_REFERENCE names no folder)")
 
+stage "Lint"
+scripts/lint.sh || failed+=("lint: the lines above name file, line and rule")
+have clang-format-14 || skipped+=("formatting (clang-format-14 is not installed)")
+
 stage "Building: release"
 build release
 stage "All tests"

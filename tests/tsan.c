@@ -1,10 +1,11 @@
-/* tsan.c - what ThreadSanitizer has to know of ZeroMQ, which is not built with it: linked into the C tests of such a build.
+/* tsan.c - what ThreadSanitizer must know about ZeroMQ, which is not built with it: linked into the C tests of such a
+ * build.
  *
- * Who receives a message comes after who sent it: both see the same bytes in memory, and libzmq's own atomics, which order
- * the two threads, are not seen. So the sender's call releases the bytes' address, the receiver's acquires it, and memory
- * that was lent goes back to its owner likewise. That is all the order that is added: two threads that touch the same
- * memory without a message, a lock or an atomic between them are still reported. What the libraries themselves do with
- * memory and locks is left out. Called in whatever thread uses ZeroMQ. */
+ * A receive comes after its send: both threads see the same bytes in memory, but libzmq's own atomics, which order the
+ * two threads, are invisible. So the sender's call releases the bytes' address, and the receiver's call acquires it.
+ * Lent memory returns to its owner the same way. No other order is added: two threads that touch the same memory
+ * without a message, a lock or an atomic between them are still reported. What the libraries do with memory and locks
+ * is left out. Called in each thread that uses ZeroMQ. */
 #include <sanitizer/tsan_interface.h>
 #include <stdlib.h>
 #include <zmq.h>

@@ -58,8 +58,8 @@ class Lint(unittest.TestCase):
             self.write(f"proto/text/{name}.c", f"static int same(void)\n{{\n    return 1;\n}}\n\nint {name}(void)\n{{\n"
                        "    return same();\n}\n")
         self.write("proto/text/e.c", "void e(void)\n{\n" + "    e();\n" * 61 + "}\n")
-        self.assert_found(*(f"proto/text/{name}.c:1: static: same" for name in "abcd"),
-                          "proto/text/e.c:2: function: 61")
+        self.assert_found(
+            *(f"proto/text/{name}.c:1: static: same" for name in "abcd"), "proto/text/e.c:2: function: 61")
 
     def test_folders(self):
         for number in range(27):
@@ -70,8 +70,8 @@ class Lint(unittest.TestCase):
         self.header("proto/text/two.h", '#include "proto/text/three.h"\n')
         self.header("proto/text/three.h", '#include "proto/text/two.h"\n')
         self.write("proto/base/one.c", '#include "proto/text/two.h"\n')
-        self.assert_found("proto/base/one.c:1: include: ", "proto/text/two.h:5: circle: ",
-                          "proto/text/three.h:5: circle: ")
+        self.assert_found(
+            "proto/base/one.c:1: include: ", "proto/text/two.h:5: circle: ", "proto/text/three.h:5: circle: ")
 
     @unittest.skipIf(shutil.which("clang-format-14") is None, "clang-format-14 is not installed")
     def test_formatting(self):

@@ -4,7 +4,7 @@ import json
 import os
 import unittest
 
-from program import main, run
+from support.program import main, run
 
 OLD = {"cluster.ping": "cluster.heartbeat", "cluster.timeout": "cluster.heartbeat_timeout",
        "cluster.settle": "cluster.join_delay", "worker.patience": "worker.reconnect_timeout",

@@ -1,10 +1,10 @@
-/* keyed_server.c - the smallest server with keys: what every server of lstmq is made of, and nothing to serve.
+/* keyed_server.c - the smallest server with keys: the parts of every lstmq server, without a service.
  *
  *     keyed_server SECONDS [KEY=VALUE...]
  *
- * KEY is an option of the coordinator: cluster.bind, curve.key, curve.allow, curve.insecure. Prints the endpoint that it
- * has bound, answers ASK by STATUS with its counters, trusts whoever sends a good HELLO, and ends after SECONDS or on
- * SIGTERM. */
+ * KEY is an option of the coordinator: cluster.bind, curve.key, curve.allow, curve.insecure. Prints the endpoint that
+ * it has bound, answers ASK by STATUS with its counters, trusts a peer that sends a valid HELLO, and ends after SECONDS
+ * or on SIGTERM. */
 #include "proto/base/log.h"
 #include "proto/wire/auth/keyring.h"
 #include "proto/wire/socket.h"
@@ -34,7 +34,7 @@ static bool keyed_server_stop(void *context, struct err *err)
     return true;
 }
 
-/* Whether the sender's key is there and has the role; without keys everybody has every role. */
+/* Whether the sender has a key with that role; without keys every peer has every role. */
 static bool keyed_server_has_role(struct server *server, const struct route *from, enum curve_role role)
 {
     if (!server->keyring.used)

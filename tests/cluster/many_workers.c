@@ -1,5 +1,5 @@
-/* many_workers ENDPOINT COUNT [PAUSE_MS] - a coordinator's whole fleet in one process: COUNT workers, each with a connection
- * of its own, that take part in everything and compute nothing.
+/* many_workers ENDPOINT COUNT [PAUSE_MS] - a coordinator's whole fleet in one process: COUNT workers, each with a
+ * connection of its own, that take part in everything and compute nothing.
  *
  * Each reports a span as soon as it has it, or, with PAUSE_MS, when that time is over in which all do nothing: so the
  * fleet leaves the processor to others. Once a second a line of JSON on stdout says what has come so far: `working`
@@ -57,7 +57,7 @@ static bool many_workers_ready(struct worker *worker, struct err *err)
     return many_workers_say(worker, &ready, err) && many_workers_credit(worker, CREDIT, err);
 }
 
-/* The place where nobody will look for it. */
+/* An endpoint that no other process uses. */
 static bool many_workers_endpoint(struct worker *worker, struct err *err)
 {
     const struct message endpoint = {.type = MESSAGE_ENDPOINT,

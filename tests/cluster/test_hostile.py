@@ -342,7 +342,7 @@ class Hostile(ClusterTest):
             role = r"\(client\) has the role client" if name == "server" else unknown
             for pair, reason in (
                 (None, "(has no key|during the handshake)"), (own, unknown), (client, role),
-                ((neighbour[0], own[1]), "has no secret to its public key"), (run.keys.read(name), unknown)):
+                ((neighbour[0], own[1]), "its secret and public keys do not match"), (run.keys.read(name), unknown)):
                 if pair is not None and pair[0] != neighbour[0]:
                     reason = re.escape(pair[0][:7].decode()) + r"\.\.\. " + reason
                 peer = context.socket(zmq.DEALER if name == "server" else zmq.PUSH)

@@ -48,11 +48,11 @@ class Refused(Case):
 
     def test_anothers_public_key_without_its_secret(self):
         own = self.server.keys.make("thief", allowed=False)
-        self.assert_refused(self.peer((self.good[0], own[1])), "has no secret to its public key")
+        self.assert_refused(self.peer((self.good[0], own[1])), "its secret and public keys do not match")
 
     def test_a_wrong_server_key(self):
         other = self.server.keys.make("other", allowed=False)
-        self.assert_refused(self.peer(self.good, server_key=other[0]), "it expects another server")
+        self.assert_refused(self.peer(self.good, server_key=other[0]), "its --server key is not this coordinator's")
 
     def test_a_file_of_ones_own_changes_nothing(self):
         pair = self.server.keys.make("riser", role="client")

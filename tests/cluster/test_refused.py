@@ -135,7 +135,8 @@ class Elsewhere(ClusterTest):
         cluster.endpoint, came = self.serve(b"")
         worker = cluster.worker()
         silent = worker.event("coordinator_silent", address=cluster.endpoint)
-        self.assertRegex(silent["text"], f"^{cluster.endpoint} accepts connections but does not answer: ")
+        self.assertTrue(
+            silent["text"].startswith(f"{cluster.endpoint} accepts connections but does not answer: "), silent)
         wait_for(lambda: len(came) >= 2)  # it tries again
         self.assertEqual(len(worker.happened("coordinator_silent")), 1)
         self.assertEqual(worker.happened("key_refused"), [])

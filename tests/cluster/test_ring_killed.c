@@ -1,4 +1,5 @@
-/* Real processes: a rank is killed in the middle of a sum, the others are told, and a new generation works without it. */
+/* Real processes: a rank is killed in the middle of a sum, the others are told, and a new generation works without
+ * it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,8 +23,9 @@
 
 enum { RANKS = 3, COUNT = 1 << 20, SUMS = 5 };
 
-/* From the word until the last one has let go: ten times what the ring takes by itself, for there is other work. */
-enum { LET_GO_MS = 100 };
+/* From the abort until the last rank has stopped: ten times what the ring takes alone, because the machine does other
+ * work. */
+enum { STOP_MS = 100 };
 
 /* What the test, as a coordinator, tells a process. */
 struct order {
@@ -197,7 +199,7 @@ static void ring_killed_all_sum(struct cluster *cluster, uint64_t generation)
             assert_int_equal(ring_killed_hear(cluster, i).sums, SUMS);
 }
 
-/* Returns how long the last of the others took to let go, ms. */
+/* Returns how long the last of the others took to stop, ms. */
 static int64_t ring_killed_lose_one(struct cluster *cluster, int victim, uint64_t generation, int after_ms)
 {
     ring_killed_begin(cluster, generation, UINT32_MAX);
@@ -228,9 +230,9 @@ static void the_ranks_that_are_left_go_on_after_one_was_killed(void **state)
             ring_killed_all_sum(&cluster, 3);
             ring_killed_close(&cluster);
         }
-    print_message("the others let go within %d ms\n", (int)longest);
+    print_message("the others stopped within %d ms\n", (int)longest);
     if (getenv("LSTMQ_FULL") != NULL)
-        assert_true(longest < LET_GO_MS);
+        assert_true(longest < STOP_MS);
 }
 
 /* Frozen, it can neither send nor receive; awake again it finds its generation over and comes back into a later one. */

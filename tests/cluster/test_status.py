@@ -77,8 +77,8 @@ class Unanswered(Status):
         for server, own in (((), ()), (keys.of_server(), keys.of_peer("operator"))):
             cluster = self.running(*server)
             cluster.coordinator.send(signal.SIGSTOP)
-            self.assert_fails(f"{cluster.endpoint} accepts connections but does not answer: .*does it run",
-                              cluster.endpoint, *own)
+            self.assert_fails(
+                f"{cluster.endpoint} accepts connections but does not answer: .*does it run", cluster.endpoint, *own)
             cluster.coordinator.send(signal.SIGCONT)
 
     def test_a_host_that_does_not_answer(self):

@@ -1,8 +1,8 @@
 /* fuzz.h - what the fuzz targets share. A target is one reader and one function that hands it libFuzzer's bytes: what
  * the reader refuses must be an error of its kind, fit to be printed; what it accepts must keep the reader's promises.
  * A broken promise is abort(), which libFuzzer reports with the bytes that led to it. */
-#ifndef LSTMQ_FUZZ_H
-#define LSTMQ_FUZZ_H
+#ifndef LSTMQ_TESTS_FUZZ_FUZZ_H
+#define LSTMQ_TESTS_FUZZ_FUZZ_H
 
 #include "proto/base/err.h"
 #include "proto/base/utf8.h"
@@ -13,10 +13,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* What AddressSanitizer is to do. Freed memory is kept from use for as long as a hundred messages take, not for 256 MiB, so
- * that it stays in the processor's cache. New memory is filled where a struct begins, not for 4 KiB. And of who allocated
- * and freed only the caller is kept, without which a message would take a third longer: whoever wants the whole chain runs
- * the input again with ASAN_OPTIONS=malloc_context_size=30. */
+/* AddressSanitizer's options. Freed memory is kept from use for as long as a hundred messages take, not for 256 MiB, so
+ * that it stays in the processor's cache. New memory is filled where a struct begins, not for 4 KiB. Only the direct
+ * callers of allocations are recorded, because a message would otherwise take a third longer. For the whole call chain,
+ * run the input again with ASAN_OPTIONS=malloc_context_size=30. */
 __attribute__((weak, visibility("default"))) const char *__asan_default_options(void);
 
 const char *__asan_default_options(void)
@@ -61,7 +61,7 @@ static inline char *fuzz_copy(const uint8_t *data, size_t size)
     return copy;
 }
 
-/* The first byte of an input, which chooses among a target's ways; 0 where there is none. */
+/* The first byte of an input, which selects one of a target's ways; 0 for an empty input. */
 static inline unsigned fuzz_choice(const uint8_t **data, size_t *size)
 {
     if (*size == 0)

@@ -1,11 +1,11 @@
-/* fuzz_worker.c - what a coordinator may say to a worker, in any order and with any figures: worker.c, session*.c, link.c
- * and parcel.c as they are, on a host that is played (host.h), with a network of a few dozen parameters.
+/* fuzz_worker.c - what a coordinator may send to a worker, in any order and with any figures: worker.c, session*.c,
+ * link.c and parcel.c as they are, on a simulated host (host.h), with a network of a few dozen parameters.
  *
- * An input is a script of moves, one byte each and what the move takes from the bytes after it: the coordinator says what
- * fits next, says any message, says it with fields changed, sends frames as they stand in the input, hears; the connection
- * stands, breaks, is refused; the clock goes on; other ranks fail. When the script is over the worker is dismissed: by then
- * or before it must have come to its end, with LEAVE or with an error that can be printed, and that it has told a
- * coordinator with whom it could still speak. */
+ * An input is a script of moves, one byte each and what the move takes from the bytes after it. The coordinator sends
+ * what fits next, sends any message, sends it with fields changed, sends frames as they stand in the input, or
+ * receives; the connection is established, breaks, is refused; the clock advances; other ranks fail. When the script is
+ * over the worker is dismissed. By then or before it must have ended, with LEAVE or with an error that can be printed,
+ * and that it has sent to a coordinator that was still connected. */
 #include "tests/fuzz/host.h"
 #include "worker/train/state.h"
 
@@ -203,7 +203,7 @@ static void fuzz_worker_note_generation(const struct generation *generation)
 static void fuzz_worker_say(const struct message *message)
 {
     struct err err;
-    if (host.link == NULL || host.link->deaf || !message_send(&host.coordinator, NULL, message, &err))
+    if (host.link == NULL || host.link->silent || !message_send(&host.coordinator, NULL, message, &err))
         return;
     fuzz_worker_desk.told = fuzz_worker_desk.told || message->type == MESSAGE_ERROR;
     if (message->type == MESSAGE_WELCOME)
@@ -281,8 +281,8 @@ static void fuzz_worker_move_next(int most)
     }
 }
 
-/* A network of thousands of words or of hundreds of units shows nothing that a small one does not, and would take most of
- * the time. */
+/* A network of thousands of words or of hundreds of units shows nothing that a small one does not, and would take most
+ * of the time. */
 static void fuzz_worker_shrink(struct welcome *welcome)
 {
     const struct buffer *own = &fuzz_worker_configs[fuzz_worker_desk.kind];
@@ -306,8 +306,8 @@ static void fuzz_worker_move_say(int changes)
     fuzz_worker_say(&message);
 }
 
-/* Frames as they stand: each with its size before it, in a byte. WELCOME alone is left out, whose configuration could ask
- * for a network of gigabytes: a coordinator is believed in that. */
+/* Frames as they stand: each with its size before it, in a byte. WELCOME alone is left out, whose configuration could
+ * ask for a network of gigabytes: a coordinator is believed in that. */
 static void fuzz_worker_move_raw(void)
 {
     struct wire_line *line = &host.lines[HOST_TO_WORKER];
@@ -322,7 +322,7 @@ static void fuzz_worker_move_raw(void)
         script += sizes[i];
         script_left -= sizes[i];
     }
-    if (host.link == NULL || host.link->deaf || line->messages >= line->most ||
+    if (host.link == NULL || host.link->silent || line->messages >= line->most ||
         (message_peek(&(struct frame){parts[0], sizes[0]}, &type, NULL) && type == MESSAGE_WELCOME))
         return;
     fuzz_worker_desk.told = fuzz_worker_desk.told || type == MESSAGE_ERROR;
@@ -381,7 +381,7 @@ static void fuzz_worker_dismiss(void)
 {
     struct message dismiss = fuzz_worker_message(MESSAGE_DISMISS);
     fuzz_worker_hear();
-    if (host.link != NULL && host.link->deaf)
+    if (host.link != NULL && host.link->silent)
         host_news(ZMQ_EVENT_HANDSHAKE_SUCCEEDED);
     else if (fuzz_worker_rounds % 8 == 0)
         fuzz_worker_say(&dismiss);
@@ -403,8 +403,8 @@ static bool host_step(void)
 
 /* ---- life ---- */
 
-/* Whether the last that it said was why it goes. It need not say so where the connection was not there, or had not been
- * greeted, where it heard of the end itself, or where its loop failed, which speaks for nobody. */
+/* Whether its last message was the reason for its end. It need not be if there was no connection, if HELLO had not been
+ * answered, if the coordinator ended it, or if its loop failed. */
 static bool fuzz_worker_took_its_leave(bool done)
 {
     fuzz_worker_hear();

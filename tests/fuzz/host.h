@@ -1,14 +1,14 @@
-/* host.h - what a worker stands on, played, so that all of it runs in one thread and an input does the same whenever it is
- * run: its sockets (wire.h), the clock (clock.h), its compute thread, its backend and the ranks beside it.
+/* host.h - what a worker stands on, played, so that all of it runs in one thread and an input does the same whenever it
+ * is run: its sockets (wire.h), the clock (stopped_clock.h), its compute thread, its backend and the ranks beside it.
  *
  *   coordinator --link--> loop side --pair--> session          the target is the coordinator
  *               <--------           <--------
  *
- * worker_run is called as it is. Where it runs its loop, the session is called on top of it (__wrap_loop_run): whenever the
- * session waits for something to read, and now and then before it speaks or while it waits for other ranks, host_step is
- * called, the target's own, which makes a move and lets the loop go round. So the loop side acts between any two words of
- * the session, in the middle of a step too, as it may with two threads. When the loop is over, the session is told to end,
- * as worker_run itself would tell it. One thread. */
+ * worker_run is called as it is. Where it runs its loop, the session is called on top of it (__wrap_loop_run): whenever
+ * the session waits for something to read, and now and then before it speaks or while it waits for other ranks,
+ * host_step is called, the target's own, which makes a move and lets the loop go round. So the loop side acts between
+ * any two words of the session, in the middle of a step too, as it may with two threads. When the loop is over, the
+ * session is told to end, as worker_run itself would tell it. One thread. */
 #ifndef LSTMQ_TESTS_FUZZ_HOST_H
 #define LSTMQ_TESTS_FUZZ_HOST_H
 
@@ -20,8 +20,8 @@
 #include "proto/wire/auth/zap.h"
 #include "proto/wire/loop.h"
 #include "proto/wire/watch.h"
-#include "tests/fuzz/clock.h"
 #include "tests/fuzz/script.h"
+#include "tests/fuzz/stopped_clock.h"
 #include "tests/fuzz/wire.h"
 #include "worker/cluster/shared.h"
 #include "worker/cluster/worker.h"
@@ -32,7 +32,7 @@
 
 enum { HOST_SOCKETS = 8, HOST_QUEUE = 16, HOST_LINES = 5 };
 
-/* A move of the coordinator's, which is followed by a round of the loop. Returns false when there is none left. */
+/* A move of the coordinator's, which is followed by a round of the loop. Returns false when none is left. */
 static bool host_step(void);
 
 struct host {
@@ -97,7 +97,7 @@ void *__wrap_zmq_socket(void *context, int type)
     (void)context, (void)type;
     for (int i = 0; i < HOST_SOCKETS; i++)
         if (host.sockets[i].in == NULL) {
-            host.sockets[i] = (struct wire_socket){.in = &none, .deaf = true};
+            host.sockets[i] = (struct wire_socket){.in = &none, .silent = true};
             return &host.sockets[i];
         }
     abort();
@@ -145,7 +145,7 @@ int __wrap_zmq_connect(void *socket, const char *endpoint)
         host.links++;
         wire_clear(&host.lines[HOST_FROM_WORKER]);
         *own = (struct wire_socket){
-            .in = &host.lines[HOST_TO_WORKER], .out = &host.lines[HOST_FROM_WORKER], .deaf = script_byte() % 4 != 1};
+            .in = &host.lines[HOST_TO_WORKER], .out = &host.lines[HOST_FROM_WORKER], .silent = script_byte() % 4 != 1};
     }
     return 0;
 }
@@ -164,7 +164,8 @@ static void host_news(uint16_t event)
     struct wire_line *line = &host.lines[HOST_NEWS];
     if (host.link == NULL || line->messages >= line->most)
         return;
-    host.link->deaf = event == ZMQ_EVENT_DISCONNECTED || (host.link->deaf && event != ZMQ_EVENT_HANDSHAKE_SUCCEEDED);
+    host.link->silent =
+        event == ZMQ_EVENT_DISCONNECTED || (host.link->silent && event != ZMQ_EVENT_HANDSHAKE_SUCCEEDED);
     line->messages++;
     wire_put(line, bytes, sizeof bytes, true);
     wire_put(line, "tcp://x:1", 9, false);
@@ -197,7 +198,7 @@ static void host_before_wait(void)
         host_end_session();
 }
 
-/* There is room in the end, since the loop side reads, or nobody does any more. */
+/* There is space in the end, because the loop side reads, or no side reads any more. */
 static void host_before_send(void)
 {
     const struct wire_line *line = &host.lines[HOST_FROM_SESSION];
@@ -242,7 +243,8 @@ void __wrap_backend_close(struct backend **backend)
     *backend = NULL;
 }
 
-/* ---- the header of a state's file is written once for a network, and kept for a few: it would be a fifth of the time ---- */
+/* ---- the header of a state's file is written once for a network, and kept for a few: it would be a fifth of the time
+ * ---- */
 
 enum { HOST_HEADERS = 16, HOST_TENSORS = 2 * MODEL_TENSORS };
 
@@ -290,7 +292,7 @@ bool __wrap_safetensors_header(struct tensor_entry *entries, size_t count, struc
     return buffer_ok(out, err);
 }
 
-/* ---- who guards the ring's place, to which nobody comes here ---- */
+/* ---- the guard of the ring's endpoint, to which no peer connects here ---- */
 
 struct zap *__wrap_zap_new(void *zmq_context, struct loop *loop, struct allow *allow, struct err *err);
 void __wrap_zap_destroy(struct zap **zap);
@@ -301,7 +303,7 @@ void __wrap_watch_destroy(struct watch **watch);
 struct zap *__wrap_zap_new(void *zmq_context, struct loop *loop, struct allow *allow, struct err *err)
 {
     (void)zmq_context, (void)loop, (void)allow, (void)err;
-    return (struct zap *)&host; /* whom nobody looks into */
+    return (struct zap *)&host; /* opaque to all users */
 }
 
 void __wrap_zap_destroy(struct zap **zap)
@@ -325,7 +327,8 @@ void __wrap_watch_destroy(struct watch **watch)
     *watch = NULL;
 }
 
-/* ---- the other ranks: they have the same to add as this one, or break off, or say nothing until the generation is over ---- */
+/* ---- the other ranks: they have the same to add as this one, or break off, or say nothing until the generation is
+ * over ---- */
 
 struct collective *__wrap_ring_open(const struct ring_options *options, struct err *err);
 

@@ -1,5 +1,5 @@
-/* script.h - an input as a script: bytes that are taken one after the other, 0 when there are none left, and messages with
- * a field changed by them. For the targets that play one side of a conversation. */
+/* script.h - an input as a script: bytes that are taken one after the other, 0 when there are none left, and messages
+ * with a field changed by them. For the targets that play one side of a conversation. */
 #ifndef LSTMQ_TESTS_FUZZ_SCRIPT_H
 #define LSTMQ_TESTS_FUZZ_SCRIPT_H
 

@@ -1,10 +1,10 @@
-/* shelf.h - checkpoints that are kept in memory, for a fuzz target that takes thousands of them a second.
+/* shelf.h - checkpoints in memory, for a fuzz target that makes thousands of them a second.
  *
- * The linker hands the functions of checkpoint.h that a coordinator calls to the __wrap_ functions below; so it does with
- * run_open and run_resume, whose folder nobody else can want, with the small files that are appended to, and with the
- * journal: no input needs a folder. What is kept: a checkpoint is there whole when it was committed and not at all before,
- * its files are the bytes that were written, and its state is the one that was written last. Of several the last counts.
- * What is left to other targets are the texts of state.json and of WELCOME's configuration. One thread. */
+ * The linker redirects the functions of checkpoint.h that a coordinator calls to the __wrap_ functions below. It also
+ * redirects run_open and run_resume (no other process can use their folder), the small files that are appended to, and
+ * the journal, so no input needs a folder. Three properties are kept: a checkpoint is complete once committed and
+ * absent before; its files are the bytes that were written; its state is the last one written. Of several checkpoints
+ * the last counts. Other targets test the texts of state.json and of WELCOME's configuration. One thread. */
 #ifndef LSTMQ_TESTS_FUZZ_SHELF_H
 #define LSTMQ_TESTS_FUZZ_SHELF_H
 
@@ -31,7 +31,7 @@ struct checkpoint_writer {
     struct checkpoint_state state;
 };
 
-static struct checkpoint_writer shelf_begun, shelf_kept; /* count 0: there is none */
+static struct checkpoint_writer shelf_begun, shelf_kept; /* count 0 = no checkpoint */
 static struct checkpoint_state shelf_written;
 
 static void shelf_empty(struct checkpoint_writer *writer)
@@ -188,7 +188,7 @@ bool __wrap_file_append(const char *path, const void *bytes, size_t size, struct
 
 enum { SHELF_JOURNAL = 1 << 20 }; /* its descriptor, higher than any that there is */
 
-static struct buffer shelf_journal; /* size 0: there is none */
+static struct buffer shelf_journal; /* size 0 = no journal */
 
 bool __wrap_file_write_atomic(const char *path, const void *bytes, size_t size, struct err *err);
 bool __real_file_read(const char *path, size_t most, struct buffer *out, struct err *err);

@@ -1,9 +1,10 @@
-/* stage.h - a coordinator whose peers are played by a fuzz target: a run of a few pairs, a ROUTER that is played too
- * (wire.h), checkpoints and a journal in memory (shelf.h), and a clock that stands still until it is told to go on (clock.h).
+/* stage.h - a coordinator whose peers a fuzz target plays: a run of a few pairs, a ROUTER that is simulated too
+ * (wire.h), checkpoints and a journal in memory (shelf.h), and a clock that stands still until it is advanced
+ * (stopped_clock.h).
  *
- * The dataset and the plan are made once; run, journal and trainer anew for each input, so that an input does the same
- * whenever it is run. It is the linker's doing too that getrandom, which names a run, comes to __wrap_getrandom below, and
- * the page for people, which would take longer than all else, to __wrap_report_write. Nothing here waits. One thread. */
+ * The dataset and the plan are made once; run, journal and trainer for each input, so that an input always does the
+ * same. The linker also redirects getrandom, which names a run, to __wrap_getrandom below, and the report, which would
+ * take longer than all else, to __wrap_report_write. Nothing here waits. One thread. */
 #ifndef LSTMQ_TESTS_FUZZ_STAGE_H
 #define LSTMQ_TESTS_FUZZ_STAGE_H
 
@@ -12,8 +13,8 @@
 #include "coordinator/run/report.h"
 #include "proto/base/log.h"
 #include "proto/store/file.h"
-#include "tests/fuzz/clock.h"
 #include "tests/fuzz/shelf.h"
+#include "tests/fuzz/stopped_clock.h"
 #include "tests/fuzz/wire.h"
 #include "tests/support/legal.h"
 #include "tests/support/trainer_scene.h"
@@ -148,7 +149,7 @@ static void stage_take(void)
                    trainer_advance(stage.scene.trainer, &stage.err));
 }
 
-/* It is killed, and started anew. */
+/* It is killed and restarted. */
 static void stage_restart(void)
 {
     const struct scene *scene = &stage.scene;

@@ -1,13 +1,14 @@
-/* wire.h - ZeroMQ's sockets, played within one thread, for fuzz targets that stand on both sides of them.
+/* wire.h - ZeroMQ's sockets, simulated within one thread, for fuzz targets that play both sides of them.
  *
- * The linker hands every zmq_send, zmq_msg_send, zmq_msg_recv, zmq_recv, zmq_getsockopt and zmq_poll of the program to the
- * __wrap_ functions below (CMakeLists.txt lists them), so that message.c and parcel.c run as they are while a message
- * costs no system call and comes at a moment that only the input decides. What is kept of ZeroMQ: messages are whole or
- * not at all, a line between two sockets holds a bounded number of them, a ROUTER puts the sender's id before what it
- * reads and finds the receiver by it, EAGAIN where there is no room and EHOSTUNREACH where there is nobody.
+ * The linker redirects every zmq_send, zmq_msg_send, zmq_msg_recv, zmq_recv, zmq_getsockopt and zmq_poll of the program
+ * to the __wrap_ functions below (CMakeLists.txt lists them). So message.c and parcel.c run as they are, while a
+ * message costs no system call and arrives at a moment that only the input decides. ZeroMQ's properties are kept:
+ * messages are complete or absent; a line between two sockets holds a bounded number of them; a ROUTER puts the
+ * sender's id before what it reads and finds the receiver by it; EAGAIN if there is no space, and EHOSTUNREACH if no
+ * peer is there.
  *
- * A socket is a struct wire_socket, the target's own. Sends that wait for room find it: lines are drained by `before_send`.
- * One thread. */
+ * A socket is a struct wire_socket, the target's own. Sends that wait for space find it, because `before_send` drains
+ * lines. One thread. */
 #ifndef LSTMQ_TESTS_FUZZ_WIRE_H
 #define LSTMQ_TESTS_FUZZ_WIRE_H
 
@@ -28,10 +29,10 @@ struct wire_line {
 
 struct wire_socket {
     struct wire_line *in, *out;
-    uint8_t id[WIRE_ID]; /* of a ROUTER's peer: stands before each message it sends; id[0] = 0: there is none */
-    struct wire_socket *peers[WIRE_PEERS]; /* of a ROUTER, those who are connected; all NULL: it is none */
+    uint8_t id[WIRE_ID]; /* of a ROUTER's peer: precedes each of its messages; id[0] = 0: not a peer */
+    struct wire_socket *peers[WIRE_PEERS]; /* of a ROUTER, its connected peers; all NULL: not a ROUTER */
     bool within;                           /* in the middle of sending a message */
-    bool deaf;                             /* its connection does not stand: nothing can be sent */
+    bool silent;                           /* its connection does not stand: nothing can be sent */
     void (*before_send)(void);             /* NULL, or before a message that may wait for room */
     void (*before_wait)(void);             /* before a read that waits, which must put something in the line */
 };
@@ -77,7 +78,7 @@ static struct wire_line *wire_choose(struct wire_socket *socket, const void *dat
     for (int i = 0; i < WIRE_PEERS && line == NULL; i++)
         if (socket->peers[i] != NULL && size == WIRE_ID && memcmp(socket->peers[i]->id, data, WIRE_ID) == 0)
             line = socket->peers[i]->in;
-    if (socket->deaf || (line != NULL && line->messages >= line->most)) {
+    if (socket->silent || (line != NULL && line->messages >= line->most)) {
         line = NULL;
         errno = EAGAIN;
     }
@@ -135,7 +136,7 @@ int __wrap_zmq_msg_recv(zmq_msg_t *part, void *socket, int flags)
 {
     struct wire_socket *own = socket;
     if (own->in->count == 0 && (flags & ZMQ_DONTWAIT) == 0) {
-        must(own->before_wait != NULL); /* it would wait for ever */
+        must(own->before_wait != NULL); /* it would wait without end */
         own->before_wait();
         must(own->in->count > 0);
     }
@@ -168,7 +169,7 @@ int __wrap_zmq_msg_more(const zmq_msg_t *part)
 int __wrap_zmq_getsockopt(void *socket, int option, void *value, size_t *size)
 {
     const struct wire_socket *own = socket;
-    int events = (own->in->count > 0 ? ZMQ_POLLIN : 0) | (own->deaf ? 0 : ZMQ_POLLOUT);
+    int events = (own->in->count > 0 ? ZMQ_POLLIN : 0) | (own->silent ? 0 : ZMQ_POLLOUT);
     must(option == ZMQ_EVENTS && *size == sizeof events);
     memcpy(value, &events, sizeof events);
     return 0;

@@ -153,7 +153,8 @@ static void text_compare(const char *expected_path, const char *pairs_path)
     json_decref(expected);
 }
 
-/* The best of ten starts on all pairs, since a machine is never quite alone: read, normalise, shuffle, count, encode. */
+/* The best of ten starts on all pairs, since a machine is never quite alone: read, normalise, shuffle, count,
+ * encode. */
 static void text_check_start(const char *path)
 {
     double best = 1e9;

@@ -1,6 +1,7 @@
-/* dummy_worker.h - what workers without a model say, for tests: who they are, and a state that is of no use. Pure functions. */
-#ifndef LSTMQ_TESTS_DUMMY_WORKER_H
-#define LSTMQ_TESTS_DUMMY_WORKER_H
+/* dummy_worker.h - what workers without a model say, for tests: who they are, and a state that is of no use. Pure
+ * functions. */
+#ifndef LSTMQ_TESTS_SUPPORT_DUMMY_WORKER_H
+#define LSTMQ_TESTS_SUPPORT_DUMMY_WORKER_H
 
 #include "proto/base/buffer.h"
 #include "proto/store/safetensors.h"
@@ -21,7 +22,8 @@ static inline struct hello dummy_hello(void)
                           .host = one};
 }
 
-/* Append a file in safetensors format: one tensor of so many float32, all zero. False and err where there is no memory. */
+/* Append a file in safetensors format: one tensor of so many float32, all zero. False and err where there is no
+ * memory. */
 static inline bool dummy_state(struct buffer *file, uint64_t elements, struct err *err)
 {
     struct tensor_entry all = {.name = "all", .dtype = "F32", .dims = 1, .shape = {elements}};

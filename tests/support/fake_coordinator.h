@@ -3,8 +3,8 @@
  * It has no dataset, no plan and no clock: a made-up batch for each step, cut into shards as a real one would, and a
  * ROUTER that says what the test wants said. Workers are threads of the test that run worker_run, over TCP with a ring
  * between them or over inproc with a hub. Whatever does not come within PATIENCE_MS fails the test. */
-#ifndef LSTMQ_FAKE_COORDINATOR_H
-#define LSTMQ_FAKE_COORDINATOR_H
+#ifndef LSTMQ_TESTS_SUPPORT_FAKE_COORDINATOR_H
+#define LSTMQ_TESTS_SUPPORT_FAKE_COORDINATOR_H
 
 #include "kernels/collective.h"
 #include "proto/base/buffer.h"

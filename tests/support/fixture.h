@@ -41,8 +41,8 @@ bool fixture_is(const struct checkpoint *checkpoint, uint64_t step, char letter)
 /* Whether the newest whole checkpoint of `run` is that one. */
 bool fixture_latest_is(const char *run, uint64_t step, char letter);
 
-/* `run` becomes what `cp -rL` makes of a run with the checkpoints 1 (letter a, best) and 2 (letter b, latest): folders in
- * the place of its links. */
+/* `run` becomes what `cp -rL` makes of a run with the checkpoints 1 (letter a, best) and 2 (letter b, latest): folders
+ * in the place of its links. */
 void fixture_copy(const char *run);
 
 /* Both are links, and lead to these. */

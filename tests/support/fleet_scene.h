@@ -4,8 +4,8 @@
  * scene_turn is a turn of the loop, in which the scene is the fleet's trainer: it begins what the fleet forms, and
  * notes it. Fails the test where the fleet does not do what it should, or reaches states that its tables do not list.
  * One thread. */
-#ifndef LSTMQ_TESTS_FLEET_SCENE_H
-#define LSTMQ_TESTS_FLEET_SCENE_H
+#ifndef LSTMQ_TESTS_SUPPORT_FLEET_SCENE_H
+#define LSTMQ_TESTS_SUPPORT_FLEET_SCENE_H
 
 #include "coordinator/cluster/fleet.h"
 #include "coordinator/run/journal.h"

@@ -1,6 +1,6 @@
 /* message_samples.h - one message of each type, with odd contents, for the tests of proto/wire. */
-#ifndef LSTMQ_MESSAGE_SAMPLES_H
-#define LSTMQ_MESSAGE_SAMPLES_H
+#ifndef LSTMQ_TESTS_SUPPORT_MESSAGE_SAMPLES_H
+#define LSTMQ_TESTS_SUPPORT_MESSAGE_SAMPLES_H
 
 #include "proto/wire/message.h"
 

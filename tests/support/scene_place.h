@@ -1,9 +1,9 @@
 /* scene_place.h - the folder that a test's runs are in, with the pairs that they train on: fixtures for cmocka.
  *
- * place_make is the group's setup, place_remove its teardown, place_clear each test's, after which there are no runs. One
- * place in a program, for the test's own thread. */
-#ifndef LSTMQ_TESTS_SCENE_PLACE_H
-#define LSTMQ_TESTS_SCENE_PLACE_H
+ * place_make is the group's setup, place_remove its teardown, place_clear each test's, after which there are no runs.
+ * One place in a program, for the test's own thread. */
+#ifndef LSTMQ_TESTS_SUPPORT_SCENE_PLACE_H
+#define LSTMQ_TESTS_SUPPORT_SCENE_PLACE_H
 
 #include "proto/base/log.h"
 #include "proto/store/file.h"
@@ -15,8 +15,8 @@ static struct {
     char folder[40], pairs[64], run[64], run_too[64];
 } scene_place_place;
 
-/* 25 pairs. With what scene_configure (trainer_scene.h) sets 20 are to train on and 5 to validate with: 7 steps an epoch, and
- * 2 validation requests. */
+/* 25 pairs. With what scene_configure (trainer_scene.h) sets 20 are to train on and 5 to validate with: 7 steps an
+ * epoch, and 2 validation requests. */
 static inline bool place_write_pairs(void)
 {
     FILE *file = fopen(scene_place_place.pairs, "we");

@@ -1,5 +1,5 @@
-/* Who is believed to hold what: a fleet whose workers say HELLO with states that nobody gave them, or come twice; and what
- * those hear who are dismissed before they have begun. */
+/* Which worker is believed to hold which state: a fleet whose workers send HELLO with states that it did not give them,
+ * or connect twice; and the messages to workers that are dismissed before they have begun. */
 #include "tests/support/fleet_scene.h"
 
 static void a_state_that_fits_is_gone_on_from(void **state)
@@ -70,7 +70,7 @@ static void no_number_is_given_again_that_the_journal_has_lost(void **state)
     assert_true(scene->fleet.members[0]->id > last);
 }
 
-/* What was handed out, but came to what nobody knows, does not send those back who hold a state that is known. */
+/* Steps whose results are unknown do not send back workers that hold a known state. */
 static void a_state_that_leads_nowhere_takes_nothing_from_the_others(void **state)
 {
     struct scene *scene = *state;
@@ -127,7 +127,7 @@ static void in_exact_sums_it_is_the_same_as_theirs(void **state)
     assert_int_equal(ledger_end(&scene->ledger), FIRST + 3);
 }
 
-/* As after a restart, when nobody knows where generations began. */
+/* As after a restart, when the coordinator does not know where generations began. */
 static void states_of_one_step_and_two_courses_are_two_states(void **state)
 {
     struct scene *scene = *state;
@@ -158,7 +158,7 @@ static void in_floats_other_results_are_another_course_and_in_exact_sums_a_fault
     assert_false(scene_come(scene, 2, 5, END, 8, 1));
 }
 
-/* It waits in reserve with a step that nobody knows the results up to, while others do that step from the checkpoint on. */
+/* A worker waits on standby with a step whose results are unknown, while others do that step from the checkpoint on. */
 static void what_the_run_went_on_without_is_none_for_who_had_come_before_that_too(void **state)
 {
     struct scene *scene = *state;

@@ -1,4 +1,5 @@
-/* Who goes with what: a fleet whose workers want to end, with states that nobody else holds and no checkpoint has. */
+/* What leaves with a worker: a fleet whose workers resign, with states that no other worker holds and no checkpoint
+ * has. */
 #include "tests/support/fleet_scene.h"
 
 static const struct message resign_resign = {.type = MESSAGE_RESIGN};
@@ -20,7 +21,8 @@ static void resign_stopped(struct scene *scene, int who)
                                              .branch = scene->fleet.generation}});
 }
 
-/* Worker `who` hears of a generation of itself alone, is to be saved from at once, and is let go when that is over. */
+/* Worker `who` becomes the only member of a generation, must save at once, and is dismissed when the generation
+ * ends. */
 static void resign_saves_and_goes(struct scene *scene, int who)
 {
     struct message message;
@@ -108,7 +110,7 @@ static void one_who_resigns_while_it_stops_is_saved_from_before_it_goes(void **s
     resign_saves_and_goes(scene, 0);
 }
 
-/* There is no second try, or whoever has nowhere to save to would never be let go. */
+/* There is no second try, because a worker whose state cannot be saved would otherwise never be dismissed. */
 static void one_whose_state_could_not_be_saved_goes_nevertheless(void **state)
 {
     struct scene *scene = *state;
@@ -124,8 +126,8 @@ static void one_whose_state_could_not_be_saved_goes_nevertheless(void **state)
     assert_int_equal(scene->begun, 1);
 }
 
-/* Two resign as their generation fails, and a third, who just came, waits: the first of them dies before it is saved from,
- * then the second is; and the third has its turn when that is done. */
+/* Two resign as their generation fails, and a third, who just came, waits: the first of them dies before it is saved
+ * from, then the second is; and the third has its turn when that is done. */
 static void where_one_dies_while_it_is_saved_from_the_other_is_there(void **state)
 {
     struct scene *scene = *state;

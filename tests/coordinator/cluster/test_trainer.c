@@ -26,10 +26,10 @@ struct part {
     struct scene scene;
     struct fake_worker fake;
     uint64_t interrupt_at_step, interrupt_at_score; /* 0 = never */
-    bool stranger;                                  /* somebody else says HELLO in the middle */
+    bool stranger;                                  /* another worker sends HELLO midway */
     void *other;
     bool refused;
-    bool ahead;              /* while it saves it is told of a step more, as by one who comes back; not yet */
+    bool ahead;              /* while it saves, a worker that comes back reports a further step; not yet */
     bool saved;              /* as the trainer says at the end */
     struct journal *journal; /* with its results in `ledger`; NULL both where the worker is of this process */
     struct ledger *ledger;
@@ -257,8 +257,8 @@ static void open_journal(struct journal *journal, struct ledger *ledger, bool re
     assert_true(journal_open(journal, scene_place_place.run_too, resume, &origin, ledger, NULL));
 }
 
-/* Behind the checkpoint of an epoch that is not closed its journal has results of the next one, after which nobody holds the
- * state: they will come again, and may be others. */
+/* After the checkpoint of an epoch that is not closed, its journal has results of the next one, and no worker holds
+ * that state: the results will come again, and may differ. */
 static void results_that_a_first_generation_begins_before_are_in_the_journal_no_more(void **state)
 {
     static const struct step_result lost[2] = {{.loss_sum = 1, .tokens = 1}, {.loss_sum = 2, .tokens = 1}};

@@ -250,7 +250,8 @@ static void assert_steps(const struct run *run, int end)
     buffer_free(&text);
 }
 
-/* No file may grow beyond some lines: what is cut back further, and further again, is written in the end as it should be. */
+/* No file may grow beyond some lines: what is cut back further, and further again, is written in the end as it should
+ * be. */
 static void a_full_disk_delays_the_cut_of_records(void **state)
 {
     struct config config = options();

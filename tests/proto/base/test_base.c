@@ -31,9 +31,9 @@ static void an_error_is_a_whole_failure_path(void **state)
     assert_false(err_context(&err, "%s", "pairs.tsv"));
     assert_string_equal(err.text, "pairs.tsv: line 12: no TAB");
     assert_int_equal(err.code, ERR_DATA);
-    assert_false(err_set(NULL, ERR_DATA, "nobody asks"));
-    assert_false(err_errno(NULL, ERR_IO, "nobody asks"));
-    assert_false(err_context(NULL, "nobody asks"));
+    assert_false(err_set(NULL, ERR_DATA, "unused"));
+    assert_false(err_errno(NULL, ERR_IO, "unused"));
+    assert_false(err_context(NULL, "unused"));
 }
 
 static void errno_is_named(void **state)
@@ -67,7 +67,7 @@ static void an_error_too_long_is_cut_not_overrun(void **state)
     assert_int_equal(strlen(err.text), ERR_TEXT - 1);
 }
 
-/* A file's name and a damaged file's content are anybody's bytes. */
+/* A file's name and a damaged file's content may be any bytes. */
 static void an_error_is_one_line_of_utf8_whatever_it_names(void **state)
 {
     (void)state;

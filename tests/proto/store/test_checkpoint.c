@@ -243,7 +243,7 @@ static void each_truncation_and_each_missing_file_is_seen(void **state)
         checkpoint_overwrite(path, bytes.data, bytes.size - 1);
         buffer_free(&bytes);
     }
-    checkpoint_path(path, folder, "notes.txt"); /* nobody's */
+    checkpoint_path(path, folder, "notes.txt"); /* not in the manifest */
     assert_ok(file_write_atomic(path, "mine", 4, &err), err);
     assert_ok(test_checkpoint_open(folder, &err), err);
 }
@@ -516,7 +516,7 @@ static void equal_states_are_equal_files(void **state)
     buffer_free(&second);
 }
 
-/* The checksum at a manifest's end belongs to whoever wrote it, so it says nothing about the rest. */
+/* A forger can also write the checksum at a manifest's end, so it proves nothing about the rest. */
 static void a_manifest_of_another_form_is_refused_whatever_its_checksum(void **state)
 {
     static const char *const bodies[] = {

@@ -334,7 +334,7 @@ static void settling_a_copy_on_a_broken_disk_fails_and_loses_nothing(void **stat
     }
 }
 
-/* The place of the last trace line that is "CALL ...END", from `from` on. -1 where there is none. */
+/* The index of the last trace line that is "CALL ...END", from `from` on. -1 = no such line. */
 static int fault_last(const char *call, const char *end)
 {
     for (int i = fault_disk.traced - 1; i >= 0; i--) {

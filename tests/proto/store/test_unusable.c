@@ -100,10 +100,10 @@ static void without_its_moments_only_resume_refuses_by_name(void **state)
     assert_ok(fixture_write(run, 7, 'a', &err), err);
     assert_true(path_join(moments, run, "step-00000007/optimizer.safetensors", NULL));
     assert_int_equal(unlink(moments), 0);
-    assert_int_equal(capture_lstmq(&out, "inspect '%s'", run, pairs), 0);
+    assert_int_equal(capture_lstmq(&out, "inspect '%s'", run), 0);
     unusable_expect(&out, "  absent\n");
     unusable_expect(&out, "(cannot be resumed: optimizer.safetensors is absent)");
-    assert_int_equal(capture_lstmq(&out, "inspect '%s' --json", run, pairs), 0);
+    assert_int_equal(capture_lstmq(&out, "inspect '%s' --json", run), 0);
     unusable_expect(&out, "\"absent\": true");
     unusable_expect(&out, "\"resumable\": false");
     assert_int_equal(capture_lstmq(&out, unusable_resume, run, pairs), 3);

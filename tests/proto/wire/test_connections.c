@@ -1,4 +1,4 @@
-/* test_connections.c - whom a watched socket takes for whom, where descriptors are given again and again. */
+/* test_connections.c - how a watched socket identifies its peers while descriptors are reused. */
 #include "proto/base/log.h"
 #include "proto/wire/socket.h"
 #include "proto/wire/watch.h"
@@ -217,7 +217,7 @@ static void trust_holds_for_a_descriptor_of_a_peer_that_seems_alive(void **state
     connections_take_over(true);
 }
 
-/* The descriptor is by then a connection's that is none of the watch's business. */
+/* By then the descriptor belongs to a connection that is not watched. */
 static void a_message_of_a_closed_connection_has_no_owner(void **state)
 {
     (void)state;
@@ -290,8 +290,8 @@ static void peers_that_leave_before_the_handshake_ends_are_all_counted(void **st
         close(before);
         assert_true(connections_is_closed(fd));
     }
-    const struct route nobody = {.fd = -1};
-    watch_received(scene.watch, &nobody);
+    const struct route unknown = {.fd = -1};
+    watch_received(scene.watch, &unknown);
     struct watch_counts counts = watch_counts(scene.watch);
     assert_int_equal(counts.accepted, MANY);
     assert_int_equal(counts.refused, MANY);

@@ -326,8 +326,8 @@ static bool loop_take_one(void *context, struct err *err)
     return true;
 }
 
-/* A handler that takes one message of three is called again, though the socket's descriptor does not become readable
- * anew. */
+/* A handler that takes one message of three is called again, although the socket's descriptor does not become readable
+ * again. */
 static void what_is_left_in_a_socket_is_seen_again(void **state)
 {
     (void)state;
@@ -409,8 +409,8 @@ static void an_ignored_hangup_stays_ignored(void **state)
     signal(SIGHUP, handler);
 }
 
-/* Takes the signals that arrive in the descriptor. After the first it yields and sends another, as a supervisor that tells
- * the process and then its group. */
+/* Takes the signals that arrive in the descriptor. After the first it yields and sends another, as a supervisor that
+ * tells the process and then its group. */
 static bool loop_on_first_signals(void *context, struct err *err)
 {
     struct actor *actor = context;

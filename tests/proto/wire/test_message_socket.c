@@ -253,7 +253,7 @@ static void a_send_to_a_gone_peer_reports_it(void **state)
     message_socket_open(&wire, message_socket_transports[1], 1000);
     struct err err = {0};
     struct message sent = sample_message(MESSAGE_CREDIT), got;
-    struct route from, stranger = {.id = "nobody", .size = 6};
+    struct route from, stranger = {.id = "absent", .size = 6};
     message_socket_sent(wire.dealer, NULL, &sent);
     message_socket_received(wire.router, &from, &got);
     message_close(&got);

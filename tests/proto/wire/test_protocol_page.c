@@ -1,6 +1,7 @@
 /* test_protocol_page.c - PROTOCOL.md against the code, both ways: each message, number, field, type, range, frame,
- * limit and byte that the page names is the code's, and the code has none that the page does not name. Of the ring it is the
- * line before each piece of data, the sizes, and how shared memory lies; what is done with it is test_ring_page.c's. */
+ * limit and byte that the page names is the code's, and the code has none that the page does not name. Of the ring it
+ * is the line before each piece of data, the sizes, and how shared memory lies; what is done with it is
+ * test_ring_page.c's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* test_zap.c - who the ZAP handler lets in, on sockets of every kind; from a DEALER's connection to the ROUTER's log. */
+/* test_zap.c - which peers the ZAP handler accepts, on sockets of every kind; from a DEALER's connection to the
+ * ROUTER's log. */
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/wire/socket.h"

@@ -1,4 +1,5 @@
-/* What bench measures with: drawn pairs, the count of a step's products, rows that leave when they are told to, laps. */
+/* What bench measures with: drawn pairs, the count of a step's products, rows that leave when they are told to,
+ * laps. */
 #include "proto/text/vocab.h"
 #include "worker/bench/bench_products.h"
 

@@ -1,5 +1,5 @@
-/* test_worker.c - a worker as a member of a cluster: its generations, what it keeps when they end, and what it says when
- * a connection does. A coordinator that the test leads stands on the other side. */
+/* test_worker.c - a worker as a member of a cluster: its generations, what it keeps when they end, and what it says
+ * when a connection does. A coordinator that the test leads stands on the other side. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -127,8 +127,8 @@ static void worker_stop(struct fake *fake, int who)
     fake_coordinator_say(fake, who, &(struct message){.type = MESSAGE_STOP, .stop = {.generation = fake->generation}});
 }
 
-/* Rank 0 waits in an all-reduce for a rank that has no work; STOP ends it, and the step was not done. Afterwards the two
- * are one, then two again, of which the second has lost what it had. */
+/* Rank 0 waits in an all-reduce for a rank that has no work; STOP ends it, and the step was not done. Afterwards the
+ * two are one, then two again, of which the second has lost what it had. */
 static void a_stopped_all_reduce_leaves_the_state_as_it_was(void **state)
 {
     (void)state;
@@ -207,8 +207,8 @@ static void worker_send_validate(struct fake *fake, uint32_t what)
                                                                  .id_count = SCORED_ROWS * ROW_IDS}}});
 }
 
-/* STOP comes in the middle of the losses, as far as the clock can tell: nobody else does. The translations would follow.
- * On a busy machine it comes too late now and then, so it is tried until it does not. */
+/* STOP comes in the middle of the losses, as far as the clock can tell: no other message does. The translations would
+ * follow. On a busy machine it sometimes comes too late, so the test tries again until it does not. */
 static void a_stopped_validation_is_left_between_its_parts(void **state)
 {
     struct fake fake;

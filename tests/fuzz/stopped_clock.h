@@ -1,10 +1,10 @@
-/* clock.h - a clock that stands still until a fuzz target moves it on, and a loop that goes round when it does.
+/* stopped_clock.h - a clock that stands still until a fuzz target moves it on, and a loop that goes round when it does.
  *
- * The linker hands every clock_gettime of the program to __wrap_clock_gettime (CMakeLists.txt lists it). While clock_hands
- * points to milliseconds these are what CLOCK_MONOTONIC shows, so that an input does the same whenever it is run; while it
- * is NULL, and of any other clock, time is what it is. One thread. */
-#ifndef LSTMQ_TESTS_FUZZ_CLOCK_H
-#define LSTMQ_TESTS_FUZZ_CLOCK_H
+ * The linker hands every clock_gettime of the program to __wrap_clock_gettime (CMakeLists.txt lists it). While
+ * clock_hands points to milliseconds these are what CLOCK_MONOTONIC shows, so that an input does the same whenever it
+ * is run; while it is NULL, and of any other clock, time is what it is. One thread. */
+#ifndef LSTMQ_TESTS_FUZZ_STOPPED_CLOCK_H
+#define LSTMQ_TESTS_FUZZ_STOPPED_CLOCK_H
 
 #include "proto/wire/loop.h"
 #include "tests/fuzz/fuzz.h"
