@@ -41,8 +41,8 @@ void loop_wake(struct loop *loop, int64_t ms);
 void loop_remove(struct loop *loop, uint64_t id);
 
 /* Run until loop_stop or a handler's failure, in rounds: call each ready source once, then each due timer once, then
- * each turn handler. What a handler adds joins the next round. A loop without sources and timers fails, because it would
- * wait without end. */
+ * each turn handler. What a handler adds joins the next round. A loop without sources and timers fails, because it
+ * would wait without end. */
 bool loop_run(struct loop *loop, struct err *err);
 
 /* Leave loop_run after the current handler and the turn handlers. If called before loop_run, that returns at once. Loop

@@ -1,8 +1,8 @@
 /* fuzz_coordinator.c - what peers may say, in any order and with any figures, to a coordinator in the middle of a run.
  *
  * An input is a script of moves, one byte each and what the move takes from the bytes after it: a peer says a message
- * that fits what it was told, says it with one field changed, sends frames as they stand in the input, answers a while as a
- * worker should, hears and is silent, loses its connection; the clock goes on; the coordinator is interrupted, or
+ * that fits what it received, sends it with one field changed, sends frames as they stand in the input, answers a while
+ * as a worker should, hears and is silent, loses its connection; the clock goes on; the coordinator is interrupted, or
  * killed and started again. Nothing of it may end the coordinator, but for the few things stage_must names. And when
  * the script is over, all its peers fall silent, and a worker comes who does its work: the run must come to its end. */
 #include "coordinator/run/tally.h"
@@ -14,7 +14,7 @@ enum { PEERS = 3, MOVES_MOST = 96, PATIENCE = 400, GRANT = 3 };
 
 /* A peer, and what it knows of where it stands. */
 struct peer {
-    struct wire_socket socket; /* its connection's; id[0] = 0: there is none */
+    struct wire_socket socket; /* its connection's; id[0] = 0: not connected */
     struct wire_line line;     /* to it */
     uint64_t run, worker, generation, step, span, request, time;
     uint32_t span_steps, rows, what, tokens;
@@ -39,7 +39,7 @@ static void fuzz_coordinator_connect(struct peer *peer)
     stage.router.peers[peer - fuzz_coordinator_peers] = &peer->socket;
 }
 
-/* What it said before may still be heard. */
+/* What it sent before may still be received. */
 static void fuzz_coordinator_disconnect(struct peer *peer)
 {
     stage.router.peers[peer - fuzz_coordinator_peers] = NULL;
@@ -345,7 +345,7 @@ static void fuzz_coordinator_begin(void)
     }
 }
 
-/* Nothing is left for the next input, what nobody read neither. */
+/* Nothing is left for the next input, not even what was not read. */
 static void fuzz_coordinator_end(void)
 {
     for (int i = 0; i < PEERS; i++) {

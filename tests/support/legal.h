@@ -1,7 +1,7 @@
 /* legal.h - whether a fleet and its members are in states that may be together at the end of a turn, for tests: the
  * tables of fleet.h and member.h, held against what is there. */
-#ifndef LSTMQ_TESTS_LEGAL_H
-#define LSTMQ_TESTS_LEGAL_H
+#ifndef LSTMQ_TESTS_SUPPORT_LEGAL_H
+#define LSTMQ_TESTS_SUPPORT_LEGAL_H
 
 #include "coordinator/cluster/fleet.h"
 

@@ -140,7 +140,7 @@ static void states_begin(struct walk *walk)
     memset(walk->actors, 0, sizeof walk->actors);
 }
 
-static void a_fleet_is_in_no_state_but_those_of_the_tables_and_in_each_of_them(void **state)
+static void a_fleet_reaches_the_states_of_the_tables_and_no_others(void **state)
 {
     static struct walk walk;
     (void)state;
@@ -179,7 +179,7 @@ static void a_run_that_was_over_has_no_members(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_fleet_is_in_no_state_but_those_of_the_tables_and_in_each_of_them),
+        cmocka_unit_test(a_fleet_reaches_the_states_of_the_tables_and_no_others),
         cmocka_unit_test_setup_teardown(a_run_that_was_over_has_no_members, scene_open, scene_close),
     };
     return cmocka_run_group_tests_name("states", tests, NULL, NULL);
