@@ -248,8 +248,10 @@ static void fleet_refuse(struct fleet *fleet)
 static bool fleet_take_stranger(struct fleet *fleet, struct err *err)
 {
     const struct message *message = &fleet->heard.message;
-    if (fleet->watch != NULL && !watch_knows(fleet->watch, &fleet->heard.from))
-        return true; /* its key was removed while it was silent: the watch disconnects it */
+    if (fleet->watch != NULL && !watch_knows(fleet->watch, &fleet->heard.from)) {
+        fleet_forget(fleet); /* its key was removed while it was silent: the watch disconnects it */
+        return true;
+    }
     switch (message->type) {
     case MESSAGE_HELLO:
         if (!fleet_is_embedded(fleet) || fleet->ids < fleet->least)

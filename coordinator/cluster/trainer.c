@@ -82,9 +82,9 @@ static void trainer_go_on(struct trainer *trainer, enum next did)
 
 static bool trainer_work(struct trainer *trainer, struct err *err)
 {
-    trainer->stop_ms = 0;
     for (bool done = true; done && fleet_works(&trainer->fleet);) {
         enum next did = trainer->next;
+        trainer->stop_ms = 0;
         if (did == NEXT_TRAIN && !trainer_train(trainer, &done, err))
             return false;
         if (did == NEXT_VALIDATE && !trainer_validate(trainer, &done, err))

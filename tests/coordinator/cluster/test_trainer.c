@@ -468,6 +468,39 @@ static void an_epochs_record_follows_the_definitions(void **state)
     end(&part);
 }
 
+/* The journal has results that no checkpoint has, and no worker comes that holds them. */
+static void an_interrupted_run_without_workers_ends_at_its_deadline(void **state)
+{
+    static const struct step_result result = {.loss_sum = 1, .tokens = 1};
+    struct scene scene = {0};
+    struct ledger ledger = {0};
+    struct err err = {0};
+    (void)state;
+    scene_configure(&scene.config, scene_place_place.pairs, scene_place_place.run);
+    ledger_begin(&ledger, 0);
+    assert_true(ledger_put(&ledger, 0, &result, 1, &err));
+    void *context = zmq_ctx_new(), *socket = scene_router(context, trainer_endpoint);
+    assert_true(scene_open_data(&scene, &err) && scene_open_run(&scene, &err) &&
+                scene_open_trainer(&scene, socket, NULL, &ledger, &err));
+    struct trainer *trainer = scene.trainer;
+    trainer_interrupt(trainer);
+    assert_true(trainer_advance(trainer, &err));
+    int64_t deadline = trainer->stop_ms;
+    assert_int_not_equal(deadline, 0);
+    assert_true(trainer_advance(trainer, &err));
+    assert_int_equal(trainer->stop_ms, deadline);
+    assert_int_equal(trainer_outcome(trainer), TRAINER_RUNNING);
+    trainer->stop_ms = 1; /* long ago */
+    assert_true(trainer_advance(trainer, &err));
+    assert_int_equal(trainer_outcome(trainer), TRAINER_INTERRUPTED);
+    scene_close_trainer(&scene);
+    scene_close_run(&scene);
+    scene_close_data(&scene);
+    ledger_free(&ledger);
+    zmq_close(socket);
+    zmq_ctx_term(context);
+}
+
 /* After all others. */
 static void each_kind_of_work_was_next(void **state)
 {
@@ -494,6 +527,7 @@ int main(void)
         RUN(a_diverged_run_of_a_cluster_ends_once),
         RUN(a_stranger_is_refused_and_the_run_goes_on),
         RUN(an_epochs_record_follows_the_definitions),
+        RUN(an_interrupted_run_without_workers_ends_at_its_deadline),
         RUN(each_kind_of_work_was_next),
     };
     return cmocka_run_group_tests(tests, place_make, place_remove);
