@@ -115,7 +115,7 @@ static void trainer_answer_status(struct trainer *trainer)
                                .state = &trainer->state,
                                .train_seconds = trainer_train_seconds(trainer),
                                .epoch_steps = plan_steps(trainer->parts.plan),
-                               .saved_step = trainer->base.step,
+                               .saved_step = trainer->kept_step,
                                .fleet = fleet,
                                .dir = trainer->parts.run->dir,
                                .metric = tally_metric(trainer->parts.config, trainer->parts.dataset->valid > 0)},
