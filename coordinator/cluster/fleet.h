@@ -17,7 +17,7 @@
  *   fleet_advance   once a turn      heartbeats, members removed, a generation formed, begun, wound up or ended
  *   fleet_begin     in FLEET_FORM    the trainer says from which state the generation begins
  *   fleet_end       while it works   the trainer says that all members stand at the same step
- *   fleet_say       once a turn      what is due is sent to each member that has room for it
+ *   fleet_say       once a turn      what is due is sent to each member that has space for it
  *
  * At most as many members as a batch has shards get a rank; the others stay on standby. A resigning worker leaves once
  * its generation ends at a step boundary. Where its generation ended otherwise, or where it is in none, it leaves once
@@ -166,7 +166,7 @@ void generation_advance(struct fleet *fleet);
  * of which step; the caller has corrected it. */
 void fleet_begin(struct fleet *fleet);
 
-/* Send what is due, where there is room for it; the rest stays due. */
+/* Send what is due, where there is space for it; the rest stays due. */
 bool fleet_say(struct fleet *fleet, struct err *err);
 
 /* Send to a member. *sent = false: its queue is full or it is disconnected, and nothing was sent. */

@@ -1,4 +1,4 @@
-/* fleet_say.c - what is due, sent where there is room for it; see fleet.h. */
+/* fleet_say.c - what is due, sent where there is space for it; see fleet.h. */
 #include "coordinator/cluster/fleet.h"
 
 #include "proto/base/clock.h"
@@ -92,7 +92,7 @@ static bool fleet_say_one(struct fleet *fleet, struct member *member, enum membe
 }
 
 /* The checkpoint's state to rank 0, as fast as rank 0 takes it. A PING behind what is on its way is answered once that
- * has arrived; where there is no room for it, the next heartbeat does as well. */
+ * has arrived; where there is no space for it, the next heartbeat does as well. */
 static bool fleet_say_state(struct fleet *fleet, struct err *err)
 {
     struct upload *upload = &fleet->upload;

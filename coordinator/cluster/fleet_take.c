@@ -25,7 +25,7 @@ bool fleet_put_results(struct fleet *fleet, uint64_t first_step, const struct st
 
 /* What a worker says that it holds: the state after `step` steps, as of generation `branch`, and the results of the
  * last `steps` of them. */
-struct claim {
+struct fleet_claim {
     uint64_t step, branch;
     uint32_t steps;
     const struct step_result *results;
@@ -33,7 +33,8 @@ struct claim {
 
 /* Note what a member holds, unless the run went on without that state. False where its results contradict those known
  * of the same branch. */
-static bool fleet_note_held(struct fleet *fleet, struct member *member, const struct claim *claim, struct err *err)
+static bool fleet_note_held(struct fleet *fleet, struct member *member, const struct fleet_claim *claim,
+                            struct err *err)
 {
     struct err failure = {0};
     member->step = claim->step;
@@ -158,7 +159,7 @@ static bool fleet_join(struct fleet *fleet, const struct route *from, const stru
                          held ? LOG_COUNT("step", hello->step) : LOG_TEXT("step", NULL)),
               "worker %" PRIu64 " joined: %s, process %u, %s, %s, threads: %u%s", member->id, member->host, member->pid,
               member->build, member->backend, member->threads, holds);
-    const struct claim claim = {hello->step, hello->branch, hello->steps, hello->results};
+    const struct fleet_claim claim = {hello->step, hello->branch, hello->steps, hello->results};
     return !held || fleet_note_held(fleet, member, &claim, err);
 }
 
@@ -248,8 +249,10 @@ static void fleet_refuse(struct fleet *fleet)
 static bool fleet_take_stranger(struct fleet *fleet, struct err *err)
 {
     const struct message *message = &fleet->heard.message;
-    if (fleet->watch != NULL && !watch_knows(fleet->watch, &fleet->heard.from))
-        return true; /* its key was removed while it was silent: the watch disconnects it */
+    if (fleet->watch != NULL && !watch_knows(fleet->watch, &fleet->heard.from)) {
+        fleet_forget(fleet); /* its key was removed while it was silent: the watch disconnects it */
+        return true;
+    }
     switch (message->type) {
     case MESSAGE_HELLO:
         if (!fleet_is_embedded(fleet) || fleet->ids < fleet->least)
@@ -274,7 +277,7 @@ static bool fleet_take_member(struct fleet *fleet, struct member *member, const 
     const struct report *report = &message->report;
     const struct stopped *stopped = &message->stopped;
     const struct failure *error = &message->error;
-    const struct claim claim = {stopped->step, stopped->branch, stopped->steps, stopped->results};
+    const struct fleet_claim claim = {stopped->step, stopped->branch, stopped->steps, stopped->results};
     struct flight flight;
     switch (message->type) {
     case MESSAGE_STOPPED:

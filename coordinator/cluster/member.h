@@ -46,7 +46,7 @@ enum member_wish {
     MEMBER_RELEASED, /* it may leave: its generation ended at a boundary, after its state was saved or could not be */
 };
 
-/* Messages that are still to be sent, in this order. What finds no room in the connection's queue stays due. */
+/* Messages that are still to be sent, in this order. What finds no space in the connection's queue stays due. */
 enum member_due { DUE_WELCOME = 1, DUE_GENERATION = 2, DUE_PEERS = 4, DUE_SAVE = 8, DUE_STOP = 16, DUE_DISMISS = 32 };
 
 struct member {
@@ -56,7 +56,7 @@ struct member {
     enum member_wish wish;
     unsigned due; /* set of enum member_due */
     bool held;    /* standby: it holds the state after `step` steps; in a generation: the state it begins with */
-    bool full;    /* its queue had no room for something, and nothing was received from it since */
+    bool full;    /* its queue had no space for something, and nothing was received from it since */
     uint64_t step, branch; /* of the state held, as PROTOCOL.md defines them */
     int64_t joined_ms;     /* monotonic clock: HELLO was accepted            */
     int64_t heard_ms;      /* a message was received                         */

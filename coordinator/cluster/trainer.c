@@ -18,7 +18,7 @@ static void trainer_dismiss(struct trainer *trainer)
 {
     bool over = tally_over(&trainer->state, trainer->parts.config);
     trainer->next = NEXT_DISMISS;
-    trainer->outcome = !over ? TRAINER_INTERRUPTED : trainer_is_saved(trainer) ? TRAINER_FINISHED : TRAINER_UNSAVED;
+    trainer->outcome = !over ? TRAINER_INTERRUPTED : trainer_saved(trainer) ? TRAINER_FINISHED : TRAINER_UNSAVED;
     fleet_dismiss(&trainer->fleet, FLEET_DISMISSED, over ? "the run is finished" : "the run was interrupted");
 }
 
@@ -32,7 +32,7 @@ static void trainer_stop_waiting(struct trainer *trainer)
     loop_wake(trainer->parts.loop, trainer->stop_ms - now);
     trainer->fleet.least = 1;
     trainer->fleet.expected = 0;
-    if (trainer_is_saved(trainer) || now >= trainer->stop_ms)
+    if (trainer_saved(trainer) || now >= trainer->stop_ms)
         trainer_dismiss(trainer);
 }
 
@@ -65,7 +65,7 @@ static void trainer_abandon(struct trainer *trainer)
  * interrupted, and a generation that is to end, are saved first where no member stays to go on, but not twice. */
 static void trainer_go_on(struct trainer *trainer, enum next did)
 {
-    bool tried = did == NEXT_CLOSE || did == NEXT_SAVE || did == NEXT_PART, saved = trainer_is_saved(trainer);
+    bool tried = did == NEXT_CLOSE || did == NEXT_SAVE || did == NEXT_PART, saved = trainer_saved(trainer);
     if (trainer->next == NEXT_CLOSE)
         return;
     if (tried && tally_over(&trainer->state, trainer->parts.config))
@@ -82,9 +82,9 @@ static void trainer_go_on(struct trainer *trainer, enum next did)
 
 static bool trainer_work(struct trainer *trainer, struct err *err)
 {
-    trainer->stop_ms = 0;
     for (bool done = true; done && fleet_works(&trainer->fleet);) {
         enum next did = trainer->next;
+        trainer->stop_ms = 0;
         if (did == NEXT_TRAIN && !trainer_train(trainer, &done, err))
             return false;
         if (did == NEXT_VALIDATE && !trainer_validate(trainer, &done, err))
@@ -115,7 +115,7 @@ static void trainer_answer_status(struct trainer *trainer)
                                .state = &trainer->state,
                                .train_seconds = trainer_train_seconds(trainer),
                                .epoch_steps = plan_steps(trainer->parts.plan),
-                               .saved_step = trainer->base.step,
+                               .saved_step = trainer->kept_step,
                                .fleet = fleet,
                                .dir = trainer->parts.run->dir,
                                .metric = tally_metric(trainer->parts.config, trainer->parts.dataset->valid > 0)},
@@ -178,7 +178,7 @@ static bool trainer_turn(struct trainer *trainer, struct err *err)
     uint64_t known = ledger_end(trainer->ledger), epoch_end = trainer_epoch_end(trainer);
     fleet->known_first = trainer->ledger->first;
     fleet->known_last = known < epoch_end ? known : epoch_end;
-    fleet->unsaved = !trainer_is_saved(trainer);
+    fleet->unsaved = !trainer_saved(trainer);
     if (trainer->next < NEXT_DISMISS && trainer->failure.code != ERR_NONE)
         trainer_abandon(trainer);
     else if (trainer->next < NEXT_DISMISS && trainer->outcome == TRAINER_INTERRUPTED && !fleet_works(fleet))
@@ -321,11 +321,6 @@ enum trainer_outcome trainer_outcome(const struct trainer *trainer)
 const struct err *trainer_failure(const struct trainer *trainer)
 {
     return &trainer->failure;
-}
-
-bool trainer_saved(const struct trainer *trainer)
-{
-    return trainer_is_saved(trainer);
 }
 
 void trainer_show_end(struct trainer *trainer)

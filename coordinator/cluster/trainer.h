@@ -52,7 +52,8 @@ enum trainer_outcome {
 
 struct trainer;
 
-/* ERR_USAGE where options contradict each other. trainer_new asks too; ask before anything is read or removed. */
+/* ERR_USAGE where options contradict each other. trainer_new calls it too; call it before anything is read or
+ * removed. */
 bool trainer_check(const struct config *config, struct err *err);
 
 /* ERR_USAGE as trainer_check; ERR_DATA: a checkpoint that does not fit the plan. */

@@ -86,9 +86,6 @@ double trainer_clock_stop(struct trainer *trainer);
 double trainer_train_seconds(const struct trainer *trainer);
 void trainer_show(struct trainer *trainer, const char *doing);
 
-/* `state` is on disk, or never was anything but the run's beginning. */
-bool trainer_is_saved(const struct trainer *trainer);
-
 /* The step at which the epoch of the ledger ends. */
 uint64_t trainer_epoch_end(const struct trainer *trainer);
 

@@ -19,7 +19,7 @@ static void save_committed(struct trainer *trainer)
                         LOG_TEXT("path", dir)),
              "checkpoint of step %" PRIu64 " is written", trainer->download.step);
     trainer_rebase(trainer);
-    if (trainer_is_saved(trainer) && trainer->parts.journal != NULL)
+    if (trainer_saved(trainer) && trainer->parts.journal != NULL)
         journal_restart(trainer->parts.journal, trainer->ledger);
     if (trainer->next == NEXT_CLOSE && trainer->state.best_epoch == trainer->record.epoch &&
         !checkpoint_mark_best(dir, trainer->state.best_step, &failure))

@@ -32,7 +32,7 @@ void trainer_show(struct trainer *trainer, const char *doing)
     view_moment(&trainer->view, doing, trainer_train_seconds(trainer));
 }
 
-bool trainer_is_saved(const struct trainer *trainer)
+bool trainer_saved(const struct trainer *trainer)
 {
     return trainer->state.step == trainer->kept_step && trainer->state.epoch == trainer->kept_epoch;
 }
@@ -173,7 +173,7 @@ bool trainer_begin(struct trainer *trainer, struct fleet_start *start, struct er
     struct checkpoint_state *state = &trainer->state;
     memset(trainer->hashes, 0, sizeof trainer->hashes);
     /* The first generation begins where the run was opened: at its checkpoint, or at the seed. */
-    bool fresh = trainer_is_saved(trainer) && trainer->checkpoint == trainer->parts.checkpoint &&
+    bool fresh = trainer_saved(trainer) && trainer->checkpoint == trainer->parts.checkpoint &&
                  state->step == trainer->base.step && trainer->fleet.generation == trainer->first_generation;
     if (start->held ? !trainer_go_back(trainer, start->step, err) : !fresh && !trainer_rewind(trainer, err))
         return false;

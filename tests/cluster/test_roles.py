@@ -19,7 +19,7 @@ class Roles(ClusterTest):
         cluster.start(*keys.of_server()).listening()
         boss = cluster.worker(*keys.of_peer("boss"))
         self.assertEqual(boss.end(), 1, cluster.log())
-        boss.event("failed", reason=re.compile("this key may ask and not train"))
+        boss.event("failed", reason=re.compile("--role train"))
         cluster.coordinator.event("worker_refused")
         cluster.workers.clear()
         told = subprocess.run(

@@ -1,7 +1,7 @@
 /* fuzz_coordinator.c - what peers may say, in any order and with any figures, to a coordinator in the middle of a run.
  *
  * An input is a script of moves, one byte each and what the move takes from the bytes after it: a peer says a message
- * that fits what it was told, says it with one field changed, sends frames as they stand in the input, answers a while
+ * that fits what it received, sends it with one field changed, sends frames as they stand in the input, answers a while
  * as a worker should, hears and is silent, loses its connection; the clock goes on; the coordinator is interrupted, or
  * killed and started again. Nothing of it may end the coordinator, but for the few things stage_must names. And when
  * the script is over, all its peers fall silent, and a worker comes who does its work: the run must come to its end. */
@@ -39,7 +39,7 @@ static void fuzz_coordinator_connect(struct peer *peer)
     stage.router.peers[peer - fuzz_coordinator_peers] = &peer->socket;
 }
 
-/* What it said before may still be heard. */
+/* What it sent before may still be received. */
 static void fuzz_coordinator_disconnect(struct peer *peer)
 {
     stage.router.peers[peer - fuzz_coordinator_peers] = NULL;
@@ -345,7 +345,7 @@ static void fuzz_coordinator_begin(void)
     }
 }
 
-/* Nothing is left for the next input, not even unread messages. */
+/* Nothing is left for the next input, not even what was not read. */
 static void fuzz_coordinator_end(void)
 {
     for (int i = 0; i < PEERS; i++) {

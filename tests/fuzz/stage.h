@@ -1,10 +1,11 @@
-/* stage.h - a coordinator whose peers a fuzz target plays: a run of a few pairs, a ROUTER that is simulated too
- * (wire.h), checkpoints and a journal in memory (shelf.h), and a clock that stands still until it is advanced
- * (stopped_clock.h).
+/* stage.h - a coordinator whose peers are played by a fuzz target: a run of a few pairs, a ROUTER that is played too
+ * (wire.h), checkpoints and a journal in memory (shelf.h), and a clock that stands still until it is moved on
+ * (clock.h).
  *
- * The dataset and the plan are made once; run, journal and trainer for each input, so that an input always does the
- * same. The linker also redirects getrandom, which names a run, to __wrap_getrandom below, and the report, which would
- * take longer than all else, to __wrap_report_write. Nothing here waits. One thread. */
+ * The dataset and the plan are made once; run, journal and trainer are new for each input, so that an input does the
+ * same whenever it is run. It is the linker's doing too that getrandom, which names a run, comes to __wrap_getrandom
+ * below, and the page for people, which would take longer than all else, to __wrap_report_write. Nothing here waits.
+ * One thread. */
 #ifndef LSTMQ_TESTS_FUZZ_STAGE_H
 #define LSTMQ_TESTS_FUZZ_STAGE_H
 
@@ -125,7 +126,7 @@ static bool stage_is_legal(void)
 }
 
 /* A run may end because its workers contradict each other, or one of them says that training diverged or that the data
- * is bad: it then names a worker. Nothing else that is said may end it. */
+ * is bad: it then names a worker. No other message may end it. */
 static void stage_must(bool goes_on)
 {
     stage.ended = !goes_on;
@@ -149,7 +150,7 @@ static void stage_take(void)
                    trainer_advance(stage.scene.trainer, &stage.err));
 }
 
-/* It is killed and restarted. */
+/* It is killed, and started again. */
 static void stage_restart(void)
 {
     const struct scene *scene = &stage.scene;

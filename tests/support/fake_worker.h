@@ -1,9 +1,9 @@
 /* fake_worker.h - a worker without a model, for tests of the coordinator.
  *
- * It speaks the real messages over inproc from its own thread. Its whole state is one number, which each step mixes
- * with the ids of the step's rows in order; losses follow from it. So a coordinator that sends other rows, in another
- * order, or resumes from another state gets other figures and another model file. Each message that it receives, except
- * PING, is recorded as one word. */
+ * It speaks the real messages over inproc from a thread of its own. Its whole state is one number, which each step
+ * mixes with the ids of the step's rows in order; losses follow from it. So a coordinator that sends other rows, in
+ * another order, or resumes from another state gets other figures and another model file. What it hears, but for PING,
+ * is written down as one word a message. */
 #ifndef LSTMQ_TESTS_SUPPORT_FAKE_WORKER_H
 #define LSTMQ_TESTS_SUPPORT_FAKE_WORKER_H
 

@@ -45,7 +45,7 @@ struct scene {
     bool held;      /* it began with a state that a member held ...       */
     uint64_t step;  /* ... after so many steps                            */
     bool emptied;
-    /* what it is told */
+    /* what the trainer knows */
     bool unsaved;
     uint64_t known_more; /* steps behind END at which a generation can begin */
 };
@@ -186,7 +186,7 @@ static inline void scene_hello(struct scene *scene, int who, uint64_t was, uint6
     assert_true(scene_come(scene, who, was, step, 0, steps));
 }
 
-/* ---- what is said ---- */
+/* ---- messages ---- */
 
 static const struct message scene_leave = {.type = MESSAGE_LEAVE};
 
@@ -196,7 +196,7 @@ static inline void scene_tell(struct scene *scene, int who, const struct message
     assert_true(scene_receive(scene, NULL));
 }
 
-/* The type of what worker `who` hears next; 0 = nothing. */
+/* The type of the next message to worker `who`; 0 = no message. */
 static inline enum message_type scene_heard(struct scene *scene, int who)
 {
     struct message message;

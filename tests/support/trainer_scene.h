@@ -2,8 +2,7 @@
  * folder, a loop. The worker, and the socket to it, are the test's.
  *
  *   scene_configure -> scene_open_data
- *       -> (scene_open_run -> scene_open_trainer -> scene_close_trainer -> scene_close_run)*
- *       -> scene_close_data
+ *     -> (scene_open_run -> scene_open_trainer -> scene_close_trainer -> scene_close_run)* -> scene_close_data
  *
  * No function here fails a test; each says in `err` why it did not do what it should. One thread. */
 #ifndef LSTMQ_TESTS_SUPPORT_TRAINER_SCENE_H
@@ -30,7 +29,7 @@ struct scene {
 };
 
 /* Defaults, but for where the pairs and the run are, and for what makes both small and the same each time: two epochs
- * of batches of 3 in two shards, told in spans of two steps, each step with a record, on one thread. */
+ * of batches of 3 in two shards, in spans of two steps, each step with a record, on one thread. */
 static inline void scene_configure(struct config *config, const char *pairs, const char *run)
 {
     config_defaults(config);

@@ -18,7 +18,7 @@ static void where_nothing_began_every_state_counts(void **state)
     assert_false(branch_has(&branch, 6, 51));
 }
 
-static void a_step_that_was_done_again_without_it_is_none(void **state)
+static void a_step_that_was_done_again_without_it_is_not_used(void **state)
 {
     struct branch branch = {0};
     (void)state;
@@ -61,7 +61,7 @@ static void a_generation_without_a_step_changes_nothing(void **state)
     assert_false(branch_has(&branch, 2, 4));
 }
 
-static void what_is_long_forgotten_counts_no_more(void **state)
+static void a_state_of_a_forgotten_generation_is_not_used(void **state)
 {
     struct branch branch = {0};
     (void)state;
@@ -77,10 +77,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(where_nothing_began_every_state_counts),
-        cmocka_unit_test(a_step_that_was_done_again_without_it_is_none),
+        cmocka_unit_test(a_step_that_was_done_again_without_it_is_not_used),
         cmocka_unit_test(a_run_that_goes_back_leaves_all_behind),
         cmocka_unit_test(a_generation_without_a_step_changes_nothing),
-        cmocka_unit_test(what_is_long_forgotten_counts_no_more),
+        cmocka_unit_test(a_state_of_a_forgotten_generation_is_not_used),
     };
     return cmocka_run_group_tests_name("branch", tests, NULL, NULL);
 }

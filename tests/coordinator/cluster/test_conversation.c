@@ -44,7 +44,7 @@ struct relay {
     _Atomic uint64_t reports;          /* so far; for the test's thread               */
 };
 
-/* A run, or a part of one, and all that is said in it. */
+/* A run, or a part of one, and all messages in it. */
 struct part {
     struct scene scene;
     uint64_t interrupt_at_report; /* 0 = never */
@@ -337,7 +337,7 @@ static void check_beginning(struct check *check, const struct part *part, enum g
     assert_int_equal(ready->step, step);
 }
 
-/* All that was said, to the end; count tells how often what was said after READY. */
+/* All messages to the end; count says how often each type came after READY. */
 static void check_conversation(struct check *check, const struct part *part, enum generation_source source,
                                uint64_t step)
 {
@@ -359,7 +359,7 @@ static void check_conversation(struct check *check, const struct part *part, enu
     assert_int_equal(check->count[MESSAGE_DISMISS], 1);
 }
 
-static void a_run_is_spoken_as_the_protocol_says(void **state)
+static void a_conversation_follows_the_protocol(void **state)
 {
     struct part *part = begin();
     struct check check;
@@ -409,7 +409,7 @@ static void a_resumed_run_hands_the_state_over_before_any_work(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(a_run_is_spoken_as_the_protocol_says, place_clear),
+        cmocka_unit_test_teardown(a_conversation_follows_the_protocol, place_clear),
         cmocka_unit_test_teardown(a_resumed_run_hands_the_state_over_before_any_work, place_clear),
     };
     return cmocka_run_group_tests(tests, place_make, place_remove);

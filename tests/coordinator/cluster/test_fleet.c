@@ -1,8 +1,8 @@
-/* Which worker is believed to hold which state: a fleet whose workers send HELLO with states that it did not give them,
- * or connect twice; and the messages to workers that are dismissed before they have begun. */
+/* Which states of workers a fleet uses: its workers send HELLO with states that they were not given, or come twice. And
+ * what is sent to workers that are dismissed before they have begun. */
 #include "tests/support/fleet_scene.h"
 
-static void a_state_that_fits_is_gone_on_from(void **state)
+static void a_run_goes_on_from_a_state_that_fits(void **state)
 {
     struct scene *scene = *state;
     scene_hello(scene, 0, 5, END, 4);
@@ -13,7 +13,7 @@ static void a_state_that_fits_is_gone_on_from(void **state)
 }
 
 /* Nor are the results believed that come with it. */
-static void a_state_beyond_what_was_handed_out_is_none(void **state)
+static void a_state_beyond_what_was_handed_out_is_not_used(void **state)
 {
     struct scene *scene = *state;
     scene_hello(scene, 0, 5, HANDED + 1, 4);
@@ -22,7 +22,7 @@ static void a_state_beyond_what_was_handed_out_is_none(void **state)
     assert_int_equal(ledger_end(&scene->ledger), FIRST + KNOWN);
 }
 
-static void a_state_of_a_number_that_was_not_given_is_none(void **state)
+static void a_state_of_a_number_that_was_not_given_is_not_used(void **state)
 {
     struct scene *scene = *state;
     scene_hello(scene, 0, 6, END, 4);
@@ -53,7 +53,7 @@ static void fleet_crash(struct scene *scene)
 }
 
 /* Of a generation that a worker remembers, or of a worker that says who it was. */
-static void no_number_is_given_again_that_the_journal_has_lost(void **state)
+static void a_number_that_the_journal_lost_is_not_given_again(void **state)
 {
     struct scene *scene = *state;
     scene->fleet.least = 2;
@@ -70,8 +70,8 @@ static void no_number_is_given_again_that_the_journal_has_lost(void **state)
     assert_true(scene->fleet.members[0]->id > last);
 }
 
-/* Steps whose results are unknown do not send back workers that hold a known state. */
-static void a_state_that_leads_nowhere_takes_nothing_from_the_others(void **state)
+/* A state whose results are unknown does not send back workers that hold a state with known results. */
+static void a_state_with_unknown_results_sends_no_other_worker_back(void **state)
 {
     struct scene *scene = *state;
     scene->fleet.least = 2;
@@ -84,17 +84,17 @@ static void a_state_that_leads_nowhere_takes_nothing_from_the_others(void **stat
 
 /* ---- more than one course ---- */
 
-/* What GENERATION tells worker `who` of where its state comes from. */
+/* The source of its state that GENERATION names to worker `who`. */
 static enum generation_source fleet_source(struct scene *scene, int who)
 {
     struct message message;
     bool got = true;
     enum generation_source source = SOURCE_SEED;
-    for (bool told = false; !told; message_close(&message)) {
+    for (bool found = false; !found; message_close(&message)) {
         assert_true(message_receive(scene->workers[who], NULL, false, &message, &got, NULL));
         assert_true(got);
-        told = message.type == MESSAGE_GENERATION;
-        if (told)
+        found = message.type == MESSAGE_GENERATION;
+        if (found)
             source = message.generation.source;
     }
     return source;
@@ -113,22 +113,22 @@ static const struct member *fleet_one_step_ahead(struct scene *scene, enum reduc
     return scene->fleet.members[2];
 }
 
-static void in_floats_a_step_that_the_others_do_again_is_none(void **state)
+static void in_floats_a_step_that_others_do_again_is_not_used(void **state)
 {
     struct scene *scene = *state;
     assert_false(fleet_one_step_ahead(scene, REDUCE_FP32)->held);
     assert_int_equal(ledger_end(&scene->ledger), FIRST + KNOWN);
 }
 
-static void in_exact_sums_it_is_the_same_as_theirs(void **state)
+static void in_exact_sums_such_a_step_is_used(void **state)
 {
     struct scene *scene = *state;
     assert_true(fleet_one_step_ahead(scene, REDUCE_EXACT)->held);
     assert_int_equal(ledger_end(&scene->ledger), FIRST + 3);
 }
 
-/* As after a restart, when the coordinator does not know where generations began. */
-static void states_of_one_step_and_two_courses_are_two_states(void **state)
+/* As after a restart, when it is not known where generations began. */
+static void one_step_on_two_branches_is_two_states(void **state)
 {
     struct scene *scene = *state;
     scene->config.train_reduce = REDUCE_FP32;
@@ -144,7 +144,7 @@ static void states_of_one_step_and_two_courses_are_two_states(void **state)
     assert_int_equal(fleet_source(scene, 2), SOURCE_PEER);
 }
 
-static void in_floats_other_results_are_another_course_and_in_exact_sums_a_fault(void **state)
+static void other_results_are_another_branch_or_with_exact_sums_a_fault(void **state)
 {
     struct scene *scene = *state;
     scene->fleet.least = 3;
@@ -158,8 +158,8 @@ static void in_floats_other_results_are_another_course_and_in_exact_sums_a_fault
     assert_false(scene_come(scene, 2, 5, END, 8, 1));
 }
 
-/* A worker waits on standby with a step whose results are unknown, while others do that step from the checkpoint on. */
-static void what_the_run_went_on_without_is_none_for_who_had_come_before_that_too(void **state)
+/* It is on standby with a step whose results are unknown, while others do that step again from the checkpoint. */
+static void an_outdated_state_of_a_standby_worker_is_not_used(void **state)
 {
     struct scene *scene = *state;
     scene->config.train_reduce = REDUCE_FP32;
@@ -178,7 +178,7 @@ static void what_the_run_went_on_without_is_none_for_who_had_come_before_that_to
 }
 
 /* By its connection it is one of them, by its number the other. */
-static void a_worker_that_comes_again_is_what_it_was_no_more(void **state)
+static void a_worker_that_comes_again_loses_its_former_membership(void **state)
 {
     struct scene *scene = *state;
     scene->fleet.least = 3;
@@ -215,12 +215,12 @@ static void test_fleet_dismiss(struct scene *scene, bool meeting)
     assert_int_equal(scene->fleet.lost, 0);
 }
 
-static void who_has_not_been_told_the_others_is_stopped_before_it_is_dismissed(void **state)
+static void a_worker_without_peers_is_stopped_before_it_is_dismissed(void **state)
 {
     test_fleet_dismiss(*state, false);
 }
 
-static void who_meets_the_others_is_stopped_before_it_is_dismissed(void **state)
+static void a_worker_that_meets_peers_is_stopped_before_it_is_dismissed(void **state)
 {
     test_fleet_dismiss(*state, true);
 }
@@ -233,7 +233,7 @@ static void fleet_notice(const struct scene *scene)
     assert_int_equal(zmq_getsockopt(scene->router, ZMQ_EVENTS, &events, &size), 0);
 }
 
-static void what_found_no_room_is_said_later_in_its_order(void **state)
+static void what_found_no_space_is_sent_later_in_its_order(void **state)
 {
     struct scene *scene = *state;
     const struct message ping = {.type = MESSAGE_PING};
@@ -347,20 +347,20 @@ int main(void)
 {
 #define RUN(name) cmocka_unit_test_setup_teardown(name, scene_open, scene_close)
     const struct CMUnitTest tests[] = {
-        RUN(a_state_that_fits_is_gone_on_from),
-        RUN(a_state_beyond_what_was_handed_out_is_none),
-        RUN(a_state_of_a_number_that_was_not_given_is_none),
-        RUN(no_number_is_given_again_that_the_journal_has_lost),
-        RUN(a_state_that_leads_nowhere_takes_nothing_from_the_others),
-        RUN(in_floats_a_step_that_the_others_do_again_is_none),
-        RUN(in_exact_sums_it_is_the_same_as_theirs),
-        RUN(states_of_one_step_and_two_courses_are_two_states),
-        RUN(in_floats_other_results_are_another_course_and_in_exact_sums_a_fault),
-        RUN(what_the_run_went_on_without_is_none_for_who_had_come_before_that_too),
-        RUN(a_worker_that_comes_again_is_what_it_was_no_more),
-        RUN(who_has_not_been_told_the_others_is_stopped_before_it_is_dismissed),
-        RUN(who_meets_the_others_is_stopped_before_it_is_dismissed),
-        RUN(what_found_no_room_is_said_later_in_its_order),
+        RUN(a_run_goes_on_from_a_state_that_fits),
+        RUN(a_state_beyond_what_was_handed_out_is_not_used),
+        RUN(a_state_of_a_number_that_was_not_given_is_not_used),
+        RUN(a_number_that_the_journal_lost_is_not_given_again),
+        RUN(a_state_with_unknown_results_sends_no_other_worker_back),
+        RUN(in_floats_a_step_that_others_do_again_is_not_used),
+        RUN(in_exact_sums_such_a_step_is_used),
+        RUN(one_step_on_two_branches_is_two_states),
+        RUN(other_results_are_another_branch_or_with_exact_sums_a_fault),
+        RUN(an_outdated_state_of_a_standby_worker_is_not_used),
+        RUN(a_worker_that_comes_again_loses_its_former_membership),
+        RUN(a_worker_without_peers_is_stopped_before_it_is_dismissed),
+        RUN(a_worker_that_meets_peers_is_stopped_before_it_is_dismissed),
+        RUN(what_found_no_space_is_sent_later_in_its_order),
         RUN(a_diverged_run_is_abandoned_in_the_middle_of_its_work),
         RUN(the_last_worker_that_diverges_leaves_an_empty_fleet),
         RUN(an_error_read_after_its_worker_was_lost_still_counts),

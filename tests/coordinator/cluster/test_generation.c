@@ -1,4 +1,5 @@
-/* How members are told to stop or to go: also those whose queue is full, and those who said something just before. */
+/* What is sent to members that are to stop or to leave, also where a queue is full, and what they may have sent just
+ * before. */
 #include "tests/support/legal.h"
 
 #include <setjmp.h>
@@ -11,7 +12,7 @@
 
 static const char test_generation_endpoint[] = "inproc://test-generation";
 
-/* A coordinator's socket, and one worker that reads when it is asked to. */
+/* A coordinator's socket, and one worker that reads when the test does. */
 struct scene {
     void *context, *router, *worker;
     struct config config;
@@ -85,7 +86,7 @@ static void a_full_queue_delays_a_stop_and_loses_none(void **state)
     assert_int_equal(scene->member.due, DUE_STOP);
     for (; pings > 0; pings--)
         assert_int_equal(generation_hear(scene), MESSAGE_PING);
-    while (scene->member.due != 0) /* the queue's room shows a moment later */
+    while (scene->member.due != 0) /* the queue's space shows a moment later */
         assert_true(fleet_say(&scene->fleet, NULL));
     assert_true(fleet_say(&scene->fleet, NULL));
     assert_int_equal(generation_hear(scene), MESSAGE_STOP);
@@ -148,7 +149,7 @@ static void what_answers_nothing_that_was_sent_breaks_the_protocol(void **state)
     }
 }
 
-static void a_worker_without_room_is_offered_work_again_once_it_reads(void **state)
+static void a_full_queue_gets_work_again_once_its_worker_reads(void **state)
 {
     struct scene *scene = *state;
     const struct message pong = {.type = MESSAGE_PONG};
@@ -190,7 +191,7 @@ int main(void)
         RUN(what_was_sent_before_a_dismissal_arrived_is_passed_over),
         RUN(what_is_not_due_breaks_the_protocol),
         RUN(what_answers_nothing_that_was_sent_breaks_the_protocol),
-        RUN(a_worker_without_room_is_offered_work_again_once_it_reads),
+        RUN(a_full_queue_gets_work_again_once_its_worker_reads),
         RUN(an_upload_waits_for_its_receiver_and_goes_as_fast_as_it_can),
     };
     return cmocka_run_group_tests_name("generation", tests, NULL, NULL);

@@ -1,5 +1,4 @@
-/* What leaves with a worker: a fleet whose workers resign, with states that no other worker holds and no checkpoint
- * has. */
+/* Workers that resign with states that no other worker holds and no checkpoint has. */
 #include "tests/support/fleet_scene.h"
 
 static const struct message resign_resign = {.type = MESSAGE_RESIGN};
@@ -21,8 +20,7 @@ static void resign_stopped(struct scene *scene, int who)
                                              .branch = scene->fleet.generation}});
 }
 
-/* Worker `who` becomes the only member of a generation, must save at once, and is dismissed when the generation
- * ends. */
+/* Worker `who` gets a generation of its own, is saved from at once, and is dismissed when that is over. */
 static void resign_saves_and_goes(struct scene *scene, int who)
 {
     struct message message;
@@ -58,7 +56,7 @@ static void resign_one_waits_and_resigns(struct scene *scene, int count, uint64_
     scene_tell(scene, 0, &resign_resign);
 }
 
-static void one_who_waits_is_saved_from_before_it_goes(void **state)
+static void a_standby_worker_is_saved_from_before_it_leaves(void **state)
 {
     struct scene *scene = *state;
     scene->unsaved = true;
@@ -67,13 +65,13 @@ static void one_who_waits_is_saved_from_before_it_goes(void **state)
     assert_int_equal(scene->fleet.count, 0);
 }
 
-static void one_who_waits_goes_at_once_where_all_is_saved(void **state)
+static void a_standby_worker_leaves_at_once_if_all_is_saved(void **state)
 {
     resign_one_waits_and_resigns(*state, 1, 0);
     assert_int_equal(scene_heard(*state, 0), MESSAGE_DISMISS);
 }
 
-static void one_who_waits_goes_at_once_where_another_holds_as_much(void **state)
+static void a_standby_worker_leaves_at_once_if_another_holds_as_much(void **state)
 {
     struct scene *scene = *state;
     scene->unsaved = true;
@@ -82,7 +80,7 @@ static void one_who_waits_goes_at_once_where_another_holds_as_much(void **state)
     assert_int_equal(scene->begun, 0);
 }
 
-static void one_who_waits_is_saved_from_where_the_others_hold_less(void **state)
+static void a_standby_worker_that_holds_most_is_saved_from_first(void **state)
 {
     struct scene *scene = *state;
     scene->unsaved = true;
@@ -91,8 +89,8 @@ static void one_who_waits_is_saved_from_where_the_others_hold_less(void **state)
     assert_int_equal(scene_heard(scene, 1), 0);
 }
 
-/* It is told to stop for another reason, and says meanwhile that it wants to go. */
-static void one_who_resigns_while_it_stops_is_saved_from_before_it_goes(void **state)
+/* It has to stop for another reason, and resigns meanwhile. */
+static void a_worker_that_resigns_while_it_stops_is_saved_from_first(void **state)
 {
     struct scene *scene = *state;
     scene->unsaved = true;
@@ -110,8 +108,8 @@ static void one_who_resigns_while_it_stops_is_saved_from_before_it_goes(void **s
     resign_saves_and_goes(scene, 0);
 }
 
-/* There is no second try, because a worker whose state cannot be saved would otherwise never be dismissed. */
-static void one_whose_state_could_not_be_saved_goes_nevertheless(void **state)
+/* There is no second try, or a worker could never leave a run whose disk is full. */
+static void a_worker_whose_state_could_not_be_saved_leaves_too(void **state)
 {
     struct scene *scene = *state;
     scene->unsaved = true;
@@ -128,7 +126,7 @@ static void one_whose_state_could_not_be_saved_goes_nevertheless(void **state)
 
 /* Two resign as their generation fails, and a third, who just came, waits: the first of them dies before it is saved
  * from, then the second is; and the third has its turn when that is done. */
-static void where_one_dies_while_it_is_saved_from_the_other_is_there(void **state)
+static void if_one_dies_while_it_is_saved_from_the_other_is_saved_from(void **state)
 {
     struct scene *scene = *state;
     scene->unsaved = true;
@@ -157,13 +155,13 @@ int main(void)
 {
 #define RUN(name) cmocka_unit_test_setup_teardown(name, scene_open, scene_close)
     const struct CMUnitTest tests[] = {
-        RUN(one_who_waits_is_saved_from_before_it_goes),
-        RUN(one_who_waits_goes_at_once_where_all_is_saved),
-        RUN(one_who_waits_goes_at_once_where_another_holds_as_much),
-        RUN(one_who_waits_is_saved_from_where_the_others_hold_less),
-        RUN(one_who_resigns_while_it_stops_is_saved_from_before_it_goes),
-        RUN(one_whose_state_could_not_be_saved_goes_nevertheless),
-        RUN(where_one_dies_while_it_is_saved_from_the_other_is_there),
+        RUN(a_standby_worker_is_saved_from_before_it_leaves),
+        RUN(a_standby_worker_leaves_at_once_if_all_is_saved),
+        RUN(a_standby_worker_leaves_at_once_if_another_holds_as_much),
+        RUN(a_standby_worker_that_holds_most_is_saved_from_first),
+        RUN(a_worker_that_resigns_while_it_stops_is_saved_from_first),
+        RUN(a_worker_whose_state_could_not_be_saved_leaves_too),
+        RUN(if_one_dies_while_it_is_saved_from_the_other_is_saved_from),
     };
     return cmocka_run_group_tests_name("resign", tests, NULL, NULL);
 }

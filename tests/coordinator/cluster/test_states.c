@@ -7,27 +7,27 @@
 enum { TURNS = 30000 };
 
 /* What a worker knows of where it stands. */
-struct actor {
+struct states_actor {
     uint64_t id, generation, step;
     bool joined; /* it sent HELLO, and no LEAVE after that */
 };
 
-struct walk {
+struct states_walk {
     struct scene *scene;
-    struct actor actors[WORKERS];
+    struct states_actor actors[WORKERS];
     uint64_t dice;
     unsigned reached[FLEET_STATES]; /* sets of 1 << enum member_state */
     unsigned wishes[MEMBER_STATES]; /* sets of 1 << enum member_wish  */
     bool goes_on;
 };
 
-static uint32_t states_roll(struct walk *walk, uint32_t sides)
+static uint32_t states_roll(struct states_walk *walk, uint32_t sides)
 {
     walk->dice = splitmix(walk->dice);
     return (uint32_t)(walk->dice >> 33) % sides;
 }
 
-static void states_note(struct walk *walk)
+static void states_note(struct states_walk *walk)
 {
     const struct fleet *fleet = &walk->scene->fleet;
     walk->reached[fleet->state] |= legal_states(fleet);
@@ -35,7 +35,7 @@ static void states_note(struct walk *walk)
         walk->wishes[fleet->members[i]->state] |= 1U << fleet->members[i]->wish;
 }
 
-static void states_send(struct walk *walk, int who, const struct message *message)
+static void states_send(struct states_walk *walk, int who, const struct message *message)
 {
     assert_true(message_send(walk->scene->workers[who], NULL, message, NULL));
     walk->goes_on = scene_receive(walk->scene, NULL);
@@ -43,7 +43,7 @@ static void states_send(struct walk *walk, int who, const struct message *messag
         states_note(walk);
 }
 
-static struct message states_message(const struct actor *actor, enum message_type type)
+static struct message states_message(const struct states_actor *actor, enum message_type type)
 {
     struct message message = {.type = type};
     if (type == MESSAGE_HELLO) {
@@ -66,9 +66,9 @@ static struct message states_message(const struct actor *actor, enum message_typ
 }
 
 /* The worker reads a message and answers it as it should. */
-static void states_answer(struct walk *walk, int who)
+static void states_answer(struct states_walk *walk, int who)
 {
-    struct actor *actor = &walk->actors[who];
+    struct states_actor *actor = &walk->actors[who];
     struct message message = {0}, answer = {0};
     bool got;
     assert_true(message_receive(walk->scene->workers[who], NULL, false, &message, &got, NULL));
@@ -97,7 +97,7 @@ static void states_answer(struct walk *walk, int who)
 }
 
 /* A boundary, the loss of a member, or the end of the run. */
-static void states_move(struct walk *walk)
+static void states_move(struct states_walk *walk)
 {
     struct fleet *fleet = &walk->scene->fleet;
     uint32_t what = states_roll(walk, 40);
@@ -112,7 +112,7 @@ static void states_move(struct walk *walk)
     states_note(walk);
 }
 
-static void states_step(struct walk *walk)
+static void states_step(struct states_walk *walk)
 {
     static const enum message_type types[] = {MESSAGE_RESIGN, MESSAGE_RESIGN, MESSAGE_RESIGN,  MESSAGE_RESIGN,
                                               MESSAGE_CREDIT, MESSAGE_PONG,   MESSAGE_HELLO,   MESSAGE_LEAVE,
@@ -129,7 +129,7 @@ static void states_step(struct walk *walk)
     }
 }
 
-static void states_begin(struct walk *walk)
+static void states_begin(struct states_walk *walk)
 {
     void *state;
     assert_int_equal(scene_open(&state), 0);
@@ -140,9 +140,9 @@ static void states_begin(struct walk *walk)
     memset(walk->actors, 0, sizeof walk->actors);
 }
 
-static void a_fleet_is_in_no_state_but_those_of_the_tables_and_in_each_of_them(void **state)
+static void a_fleet_reaches_the_states_of_the_tables_and_no_others(void **state)
 {
-    static struct walk walk;
+    static struct states_walk walk;
     (void)state;
     states_begin(&walk);
     for (int turn = 0; turn < TURNS; turn++) {
@@ -179,7 +179,7 @@ static void a_run_that_was_over_has_no_members(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_fleet_is_in_no_state_but_those_of_the_tables_and_in_each_of_them),
+        cmocka_unit_test(a_fleet_reaches_the_states_of_the_tables_and_no_others),
         cmocka_unit_test_setup_teardown(a_run_that_was_over_has_no_members, scene_open, scene_close),
     };
     return cmocka_run_group_tests_name("states", tests, NULL, NULL);

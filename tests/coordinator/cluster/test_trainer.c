@@ -26,10 +26,10 @@ struct part {
     struct scene scene;
     struct fake_worker fake;
     uint64_t interrupt_at_step, interrupt_at_score; /* 0 = never */
-    bool stranger;                                  /* another worker sends HELLO midway */
+    bool stranger;                                  /* another peer sends HELLO in the middle */
     void *other;
     bool refused;
-    bool ahead;              /* while it saves, a worker that comes back reports a further step; not yet */
+    bool ahead;              /* to come: while it saves, a later step is reported, as by a worker that comes back */
     bool saved;              /* as the trainer says at the end */
     struct journal *journal; /* with its results in `ledger`; NULL both where the worker is of this process */
     struct ledger *ledger;
@@ -137,7 +137,7 @@ static void end(struct part *part)
     scene_close_data(&part->scene);
 }
 
-static void a_run_says_its_messages_in_order(void **state)
+static void a_run_sends_its_messages_in_order(void **state)
 {
     struct part part;
     (void)state;
@@ -257,9 +257,9 @@ static void open_journal(struct journal *journal, struct ledger *ledger, bool re
     assert_true(journal_open(journal, scene_place_place.run_too, resume, &origin, ledger, NULL));
 }
 
-/* After the checkpoint of an epoch that is not closed, its journal has results of the next one, and no worker holds
- * that state: the results will come again, and may differ. */
-static void results_that_a_first_generation_begins_before_are_in_the_journal_no_more(void **state)
+/* The checkpoint is of an epoch that is not closed, and the journal has results of the next epoch. No worker holds a
+ * state after them: they will come again, and may be others. */
+static void the_journal_drops_results_behind_a_first_generation(void **state)
 {
     static const struct step_result lost[2] = {{.loss_sum = 1, .tokens = 1}, {.loss_sum = 2, .tokens = 1}};
     struct part first, second;
@@ -311,7 +311,7 @@ static void an_interruption_saves_after_the_spans_in_flight(void **state)
     end(&part);
 }
 
-static void a_step_that_is_told_of_while_another_is_saved_is_not_saved(void **state)
+static void a_step_reported_while_another_is_saved_is_not_saved(void **state)
 {
     (void)state;
     for (int ahead = 0; ahead < 2; ahead++) {
@@ -468,6 +468,39 @@ static void an_epochs_record_follows_the_definitions(void **state)
     end(&part);
 }
 
+/* The journal has results that no checkpoint has, and no worker comes that holds them. */
+static void an_interrupted_run_without_workers_ends_at_its_deadline(void **state)
+{
+    static const struct step_result result = {.loss_sum = 1, .tokens = 1};
+    struct scene scene = {0};
+    struct ledger ledger = {0};
+    struct err err = {0};
+    (void)state;
+    scene_configure(&scene.config, scene_place_place.pairs, scene_place_place.run);
+    ledger_begin(&ledger, 0);
+    assert_true(ledger_put(&ledger, 0, &result, 1, &err));
+    void *context = zmq_ctx_new(), *socket = scene_router(context, trainer_endpoint);
+    assert_true(scene_open_data(&scene, &err) && scene_open_run(&scene, &err) &&
+                scene_open_trainer(&scene, socket, NULL, &ledger, &err));
+    struct trainer *trainer = scene.trainer;
+    trainer_interrupt(trainer);
+    assert_true(trainer_advance(trainer, &err));
+    int64_t deadline = trainer->stop_ms;
+    assert_int_not_equal(deadline, 0);
+    assert_true(trainer_advance(trainer, &err));
+    assert_int_equal(trainer->stop_ms, deadline);
+    assert_int_equal(trainer_outcome(trainer), TRAINER_RUNNING);
+    trainer->stop_ms = 1; /* long ago */
+    assert_true(trainer_advance(trainer, &err));
+    assert_int_equal(trainer_outcome(trainer), TRAINER_INTERRUPTED);
+    scene_close_trainer(&scene);
+    scene_close_run(&scene);
+    scene_close_data(&scene);
+    ledger_free(&ledger);
+    zmq_close(socket);
+    zmq_ctx_term(context);
+}
+
 /* After all others. */
 static void each_kind_of_work_was_next(void **state)
 {
@@ -479,14 +512,14 @@ int main(void)
 {
 #define RUN(name) cmocka_unit_test_teardown(name, place_clear)
     const struct CMUnitTest tests[] = {
-        RUN(a_run_says_its_messages_in_order),
+        RUN(a_run_sends_its_messages_in_order),
         RUN(no_work_is_sent_without_credit),
         RUN(spans_end_at_checkpoints_and_epochs),
         RUN(a_run_resumed_in_an_epoch_has_the_bits_of_an_unbroken_one),
         RUN(a_run_resumed_in_validation_validates_first),
-        RUN(results_that_a_first_generation_begins_before_are_in_the_journal_no_more),
+        RUN(the_journal_drops_results_behind_a_first_generation),
         RUN(an_interruption_saves_after_the_spans_in_flight),
-        RUN(a_step_that_is_told_of_while_another_is_saved_is_not_saved),
+        RUN(a_step_reported_while_another_is_saved_is_not_saved),
         RUN(patience_ends_a_run_and_the_best_epoch_stays),
         RUN(a_failed_checkpoint_does_not_end_a_run),
         RUN(a_workers_error_ends_the_run_with_its_code),
@@ -494,6 +527,7 @@ int main(void)
         RUN(a_diverged_run_of_a_cluster_ends_once),
         RUN(a_stranger_is_refused_and_the_run_goes_on),
         RUN(an_epochs_record_follows_the_definitions),
+        RUN(an_interrupted_run_without_workers_ends_at_its_deadline),
         RUN(each_kind_of_work_was_next),
     };
     return cmocka_run_group_tests(tests, place_make, place_remove);
