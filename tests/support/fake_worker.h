@@ -26,6 +26,7 @@ struct fake_worker {
     uint64_t fail_at;                  /* step at which it says ERROR; 0 = never                     */
     double (*val_loss)(uint64_t step); /* forced loss of each token in validation; NULL = 1  */
     bool diverges;                     /* says ERROR, code 9, in place of SCORED                     */
+    bool diverges_at_save;             /* the same in place of STATE                                 */
     pthread_t thread;
     uint64_t value, step, generation;
     uint64_t units, granted; /* of work: received, allowed                                 */
@@ -164,6 +165,13 @@ static void fake_save(struct fake_worker *fake, void *socket)
     fake_save_file(fake, socket, MESSAGE_STATE_OPTIMIZER, FAKE_OPTIMIZER);
 }
 
+static bool fake_diverge(void *socket)
+{
+    fake_say(socket, &(struct message){.type = MESSAGE_ERROR,
+                                       .error = {.code = ERR_DIVERGED, .text = {"loss is not finite", 18}}});
+    return false;
+}
+
 /* False at the end of the conversation. */
 static bool fake_answer(struct fake_worker *fake, void *socket, const struct message *message)
 {
@@ -203,14 +211,13 @@ static bool fake_answer(struct fake_worker *fake, void *socket, const struct mes
                  &(struct message){.type = MESSAGE_ERROR, .error = {.code = ERR_MEMORY, .text = {"no room left", 12}}});
         return false;
     case MESSAGE_VALIDATE:
-        if (fake->diverges) {
-            fake_say(socket, &(struct message){.type = MESSAGE_ERROR,
-                                               .error = {.code = ERR_DIVERGED, .text = {"loss is not finite", 18}}});
-            return false;
-        }
+        if (fake->diverges)
+            return fake_diverge(socket);
         fake_validate(fake, socket, &message->validate);
         return true;
     case MESSAGE_SAVE:
+        if (fake->diverges_at_save)
+            return fake_diverge(socket);
         fake_save(fake, socket);
         return true;
     case MESSAGE_DISMISS:

@@ -304,6 +304,42 @@ static void the_last_worker_that_diverges_leaves_an_empty_fleet(void **state)
     assert_int_equal(scene->begun, 1);
 }
 
+static void no_generation_follows_one_that_diverged(void **state)
+{
+    struct scene *scene = *state;
+    struct err err = {0};
+    scene->fleet.least = 2;
+    for (int who = 0; who < 2; who++)
+        scene_hello(scene, who, 0, 0, 0);
+    scene->fleet.least = 1;
+    scene_tell(scene, 1, &scene_leave); /* the generation ends; worker 0 has still to stop */
+    scene_hello(scene, 2, 0, 0, 0);
+    assert_int_equal(scene_heard(scene, 2), MESSAGE_WELCOME);
+    assert_false(fleet_diverge(scene, &err));
+    assert_int_equal(scene_heard(scene, 2), 0);
+    fleet_dismiss(&scene->fleet, FLEET_ABANDONED, "training failed");
+    scene_turn(scene);
+    assert_int_equal(scene_heard(scene, 2), MESSAGE_DISMISS);
+    assert_int_equal(scene->begun, 1);
+}
+
+/* It may be in the middle of a step when its run fails. */
+static void an_abandoned_worker_has_the_time_of_a_step_to_leave(void **state)
+{
+    struct scene *scene = *state;
+    struct err err = {0};
+    scene_begin_generation(scene, true);
+    assert_false(fleet_diverge(scene, &err));
+    fleet_dismiss(&scene->fleet, FLEET_ABANDONED, "training failed");
+    scene_turn(scene);
+    for (size_t i = 0; i < scene->fleet.count; i++)
+        scene->fleet.members[i]->due_ms -= 10000;
+    scene->fleet.tick_ms = 0;
+    scene_turn(scene);
+    assert_int_equal(scene->fleet.lost, 0);
+    assert_int_equal(scene->fleet.count, 2);
+}
+
 static void an_error_read_after_its_worker_was_lost_still_counts(void **state)
 {
     struct scene *scene = *state;
@@ -315,7 +351,7 @@ static void an_error_read_after_its_worker_was_lost_still_counts(void **state)
     assert_int_equal(err.code, ERR_DIVERGED);
 }
 
-static void an_error_of_one_that_was_never_a_member_does_not_count(void **state)
+static void an_error_of_a_non_member_does_not_count(void **state)
 {
     assert_true(fleet_diverge(*state, NULL));
 }
@@ -362,9 +398,11 @@ int main(void)
         RUN(a_worker_that_meets_peers_is_stopped_before_it_is_dismissed),
         RUN(what_found_no_space_is_sent_later_in_its_order),
         RUN(a_diverged_run_is_abandoned_in_the_middle_of_its_work),
+        RUN(an_abandoned_worker_has_the_time_of_a_step_to_leave),
         RUN(the_last_worker_that_diverges_leaves_an_empty_fleet),
+        RUN(no_generation_follows_one_that_diverged),
         RUN(an_error_read_after_its_worker_was_lost_still_counts),
-        RUN(an_error_of_one_that_was_never_a_member_does_not_count),
+        RUN(an_error_of_a_non_member_does_not_count),
         RUN(a_send_to_a_failed_worker_leaves_its_error_to_be_read),
     };
     return cmocka_run_group_tests_name("fleet", tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* test_trainer.c - a run from the coordinator's side, against a worker that has no model but speaks every message. */
 #include "coordinator/cluster/trainer_inside.h"
 #include "coordinator/run/metrics.h"
+#include "coordinator/run/tally.h"
 #include "proto/store/file.h"
 #include "tests/support/fake_worker.h"
 #include "tests/support/legal.h"
@@ -237,7 +238,7 @@ static void compare_with_unbroken(uint64_t at_step, uint64_t at_score, const cha
     end(&whole);
 }
 
-static void a_run_resumed_in_an_epoch_has_the_bits_of_an_unbroken_one(void **state)
+static void a_run_resumed_in_an_epoch_keeps_its_bits(void **state)
 {
     (void)state;
     compare_with_unbroken(11, 0, "WELCOME GENERATION(");
@@ -405,6 +406,20 @@ static void a_diverged_validation_names_the_epoch(void **state)
     end(&part);
 }
 
+/* The epoch is closed by then, and the state of the trainer is in the next one. */
+static void a_diverged_checkpoint_names_the_epoch_that_it_closes(void **state)
+{
+    struct part part;
+    (void)state;
+    begin(&part, scene_place_place.run);
+    part.fake.diverges_at_save = true;
+    train(&part);
+    assert_false(part.ok);
+    assert_int_equal(part.err.code, ERR_DIVERGED);
+    assert_string_equal(part.err.text, "epoch 1: loss is not finite");
+    end(&part);
+}
+
 static void a_diverged_run_of_a_cluster_ends_once(void **state)
 {
     struct part part;
@@ -440,6 +455,51 @@ static void a_stranger_is_refused_and_the_run_goes_on(void **state)
     assert_int_equal(part.outcome, TRAINER_FINISHED);
     assert_true(part.refused);
     end(&part);
+}
+
+static void the_best_epoch_is_the_one_of_the_wanted_score(void **state)
+{
+    static const struct {
+        int keep;
+        double score;
+        const char *name;
+    } wanted[] = {{KEEP_VAL_ACC, 0.5, "val_acc"},
+                  {KEEP_VAL_LOSS, 2, "val_loss"},
+                  {KEEP_BLEU, 3, "bleu"},
+                  {KEEP_BLEU_NORMALISED, 20, "bleu_normalised"}};
+    const struct epoch_record record = {.epoch = 1, .val_acc = 0.5, .val_loss = 2, .bleu = 3, .bleu_normalised = 20};
+    struct config config;
+    struct err err = {0};
+    (void)state;
+    config_defaults(&config);
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        struct checkpoint_state best = {0};
+        config.train_keep_best = wanted[i].keep;
+        assert_true(tally_best(&best, &config, &record, true));
+        assert_true(best.best_score == wanted[i].score);
+        assert_string_equal(tally_metric(&config, true), wanted[i].name);
+        assert_string_equal(tally_metric(&config, false), "train_loss");
+    }
+    config.train_bleu = false;
+    assert_false(trainer_check(&config, &err));
+    assert_non_null(strstr(err.text, "train.keep_best is bleu_normalised but train.bleu is false"));
+}
+
+/* A run that goes back to an earlier step repeats it, but not its line in the log. */
+static void steps_that_are_repeated_are_logged_once(void **state)
+{
+    const struct step_result result = {.loss_sum = 1, .tokens = 1};
+    struct checkpoint_state at = {.epoch = 1, .step = 10, .epoch_step = 10, .tokens = 1};
+    struct config config;
+    (void)state;
+    config_defaults(&config);
+    config.log_every = 10;
+    struct view view = {.config = &config, .state = &at, .epoch_steps = 100, .logged_step = 20};
+    view_step(&view, &result, 1);
+    assert_int_equal(view.logged_step, 20);
+    at.step = at.epoch_step = 30;
+    view_step(&view, &result, 1);
+    assert_int_equal(view.logged_step, 30);
 }
 
 static void an_epochs_record_follows_the_definitions(void **state)
@@ -515,7 +575,7 @@ int main(void)
         RUN(a_run_sends_its_messages_in_order),
         RUN(no_work_is_sent_without_credit),
         RUN(spans_end_at_checkpoints_and_epochs),
-        RUN(a_run_resumed_in_an_epoch_has_the_bits_of_an_unbroken_one),
+        RUN(a_run_resumed_in_an_epoch_keeps_its_bits),
         RUN(a_run_resumed_in_validation_validates_first),
         RUN(the_journal_drops_results_behind_a_first_generation),
         RUN(an_interruption_saves_after_the_spans_in_flight),
@@ -524,8 +584,11 @@ int main(void)
         RUN(a_failed_checkpoint_does_not_end_a_run),
         RUN(a_workers_error_ends_the_run_with_its_code),
         RUN(a_diverged_validation_names_the_epoch),
+        RUN(a_diverged_checkpoint_names_the_epoch_that_it_closes),
         RUN(a_diverged_run_of_a_cluster_ends_once),
         RUN(a_stranger_is_refused_and_the_run_goes_on),
+        RUN(steps_that_are_repeated_are_logged_once),
+        RUN(the_best_epoch_is_the_one_of_the_wanted_score),
         RUN(an_epochs_record_follows_the_definitions),
         RUN(an_interrupted_run_without_workers_ends_at_its_deadline),
         RUN(each_kind_of_work_was_next),
