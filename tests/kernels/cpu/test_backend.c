@@ -160,7 +160,7 @@ static double backend_norm(struct backend *backend, const float *x, size_t count
     return outcome.norm;
 }
 
-static void the_first_failure_is_kept_until_it_is_asked_for(void **state)
+static void the_first_failure_is_kept_until_it_is_read(void **state)
 {
     (void)state;
     struct backend *backend = test_backend_open(2);
@@ -586,7 +586,7 @@ int main(void)
         cmocka_unit_test(unknown_devices_and_precisions_are_usage_errors),
         cmocka_unit_test(a_backend_says_what_it_is),
         cmocka_unit_test(memory_is_aligned_zeroed_and_refused_when_absurd),
-        cmocka_unit_test(the_first_failure_is_kept_until_it_is_asked_for),
+        cmocka_unit_test(the_first_failure_is_kept_until_it_is_read),
         cmocka_unit_test(rows_are_gathered_and_scattered),
         cmocka_unit_test(folding_adds_rows_of_a_slot_in_order),
         cmocka_unit_test(columns_are_summed),

@@ -72,7 +72,7 @@ static void the_librarys_product_is_ours(void **state)
     matmul_all(PRECISION_FP32, 1e-5);
 }
 
-static void so_it_is_in_bf16(void **state)
+static void argmax_in_bf16_is_that_of_all_logits(void **state)
 {
     (void)state;
     matmul_all(PRECISION_BF16, 1e-5);
@@ -82,7 +82,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_librarys_product_is_ours),
-        cmocka_unit_test(so_it_is_in_bf16),
+        cmocka_unit_test(argmax_in_bf16_is_that_of_all_logits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

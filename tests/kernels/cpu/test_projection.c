@@ -91,7 +91,7 @@ static void projection_check(struct fixture *fixture)
     backend->op->prepack_free(backend, packed);
 }
 
-static void it_is_that_of_all_logits_for_any_shape(void **state)
+static void argmax_is_that_of_all_logits_for_any_shape(void **state)
 {
     (void)state;
     static const int V[] = {1, 2, 15, 64, 65, 127, 300, 1111}, H[] = {1, 3, 4, 16, 17, 33, 100, 256};
@@ -121,7 +121,7 @@ static void projection_open_drawn(struct fixture *fixture, struct mt19937 *rando
 }
 
 /* The best row once more further on, and the same but for one last bit of one weight or of the bias. */
-static void the_first_of_equals_and_the_better_by_a_bit_are_found(void **state)
+static void the_first_of_equals_and_the_larger_by_a_bit_win(void **state)
 {
     (void)state;
     struct mt19937 random;
@@ -193,7 +193,7 @@ static void numbers_of_any_size_are_compared_rightly(void **state)
         }
 }
 
-static void what_is_not_a_number_goes_the_long_way(void **state)
+static void nan_takes_the_slow_path(void **state)
 {
     (void)state;
     static const float odd[] = {NAN, INFINITY, -INFINITY, FLT_MAX, -FLT_MAX};
@@ -257,11 +257,11 @@ static void few_candidates_are_left_and_the_largest_among_them(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_is_that_of_all_logits_for_any_shape),
-        cmocka_unit_test(the_first_of_equals_and_the_better_by_a_bit_are_found),
+        cmocka_unit_test(argmax_is_that_of_all_logits_for_any_shape),
+        cmocka_unit_test(the_first_of_equals_and_the_larger_by_a_bit_win),
         cmocka_unit_test(rows_that_are_all_alike_give_the_first),
         cmocka_unit_test(numbers_of_any_size_are_compared_rightly),
-        cmocka_unit_test(what_is_not_a_number_goes_the_long_way),
+        cmocka_unit_test(nan_takes_the_slow_path),
         cmocka_unit_test(few_candidates_are_left_and_the_largest_among_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

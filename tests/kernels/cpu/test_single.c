@@ -114,7 +114,7 @@ static void single_check_cell(enum cell cell, int H, int threads)
     backend_close(&row.backend);
 }
 
-static void one_row_alone_has_the_states_of_the_general_recurrence(void **state)
+static void a_single_row_has_the_states_of_the_general_recurrence(void **state)
 {
     (void)state;
     static const int widths[] = {1, 5, 16, 17, 48, 100, 256, LARGEST};
@@ -210,7 +210,7 @@ static void a_remembered_input_is_that_of_the_product(void **state)
 }
 
 /* Rows of 64 KiB: there is space for a few hundred, then for as many as one call needs. */
-static void inputs_beyond_the_room_are_forgotten_and_come_back(void **state)
+static void inputs_beyond_the_memory_are_dropped_and_return(void **state)
 {
     (void)state;
     struct inputs_fixture fixture;
@@ -227,9 +227,9 @@ static void inputs_beyond_the_room_are_forgotten_and_come_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_row_alone_has_the_states_of_the_general_recurrence),
+        cmocka_unit_test(a_single_row_has_the_states_of_the_general_recurrence),
         cmocka_unit_test(a_remembered_input_is_that_of_the_product),
-        cmocka_unit_test(inputs_beyond_the_room_are_forgotten_and_come_back),
+        cmocka_unit_test(inputs_beyond_the_memory_are_dropped_and_return),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

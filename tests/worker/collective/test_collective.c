@@ -162,7 +162,7 @@ static void sums_of_floats_are_right_and_the_same_bits_on_every_rank(void **stat
     collective_everywhere(collective_sum_f32, sizeof(float));
 }
 
-static void sums_rounded_on_the_way_are_near_and_the_same_bits_on_every_rank(void **state)
+static void bf16_sums_are_close_and_have_equal_bits_on_all_ranks(void **state)
 {
     (void)state;
     collective_everywhere(collective_sum_bf16, sizeof(float));
@@ -174,7 +174,7 @@ static void sums_of_integers_are_exact(void **state)
     collective_everywhere(collective_sum_i64, sizeof(int64_t));
 }
 
-static void folded_integers_are_rounded_once_and_the_same_bits_on_every_rank(void **state)
+static void folded_integers_round_once_to_equal_bits_on_all_ranks(void **state)
 {
     (void)state;
     collective_everywhere(collective_fold, sizeof(float));
@@ -238,7 +238,7 @@ static bool collective_sum_buckets(struct rank *rank, struct err *err)
     return ok;
 }
 
-static void many_operations_may_be_started_and_waited_for_in_any_order(void **state)
+static void many_operations_can_be_awaited_in_any_order(void **state)
 {
     (void)state;
     for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1))
@@ -393,7 +393,7 @@ static void an_abort_from_another_thread_ends_a_wait(void **state)
 }
 
 /* As a worker that ends does, in any generation. */
-static void an_abort_of_all_generations_ends_the_one_that_waits_and_those_to_come(void **state)
+static void an_abort_of_all_ends_waiting_and_later_generations(void **state)
 {
     (void)state;
     for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1)) {
@@ -499,7 +499,7 @@ static bool collective_sum_and_copy(struct rank *rank, struct err *err)
            rank->collective->op->wait(rank->collective, handle, err);
 }
 
-static void ranks_that_disagree_about_an_operation_are_told(void **state)
+static void ranks_that_disagree_about_an_operation_get_an_error(void **state)
 {
     (void)state;
     static rank_work *const works[] = {collective_sum_differently, collective_sum_and_copy};
@@ -521,7 +521,7 @@ static bool collective_only_rank_1(struct rank *rank, struct err *err)
     return rank->number != 1 || collective_sum_ranks(rank, err);
 }
 
-static void a_rank_that_never_comes_is_given_up_when_patience_ends(void **state)
+static void a_rank_that_never_connects_fails_at_the_timeout(void **state)
 {
     (void)state;
     for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1)) {
@@ -558,7 +558,7 @@ static bool collective_too_many_for_rank_0(struct rank *rank, struct err *err)
     return rank->number != 0 || collective_too_many(rank, err);
 }
 
-static void no_more_operations_are_taken_than_there_is_room_for(void **state)
+static void operations_beyond_the_capacity_are_refused(void **state)
 {
     (void)state;
     for (int kind = 0; kind < RANKS_KINDS; kind += 1 + !ranks_kind_tested(kind + 1)) {
@@ -573,20 +573,20 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_of_floats_are_right_and_the_same_bits_on_every_rank),
-        cmocka_unit_test(sums_rounded_on_the_way_are_near_and_the_same_bits_on_every_rank),
+        cmocka_unit_test(bf16_sums_are_close_and_have_equal_bits_on_all_ranks),
         cmocka_unit_test(sums_of_integers_are_exact),
-        cmocka_unit_test(folded_integers_are_rounded_once_and_the_same_bits_on_every_rank),
+        cmocka_unit_test(folded_integers_round_once_to_equal_bits_on_all_ranks),
         cmocka_unit_test(gradients_of_18_megabytes_are_summed),
-        cmocka_unit_test(many_operations_may_be_started_and_waited_for_in_any_order),
+        cmocka_unit_test(many_operations_can_be_awaited_in_any_order),
         cmocka_unit_test(each_rank_can_broadcast),
         cmocka_unit_test(one_generation_follows_another_in_other_sizes),
         cmocka_unit_test(an_abort_from_another_thread_ends_a_wait),
-        cmocka_unit_test(an_abort_of_all_generations_ends_the_one_that_waits_and_those_to_come),
+        cmocka_unit_test(an_abort_of_all_ends_waiting_and_later_generations),
         cmocka_unit_test(an_abort_in_the_middle_of_a_sum_gives_the_memory_back),
         cmocka_unit_test(an_abort_before_the_generation_begins_is_not_forgotten),
-        cmocka_unit_test(ranks_that_disagree_about_an_operation_are_told),
-        cmocka_unit_test(a_rank_that_never_comes_is_given_up_when_patience_ends),
-        cmocka_unit_test(no_more_operations_are_taken_than_there_is_room_for),
+        cmocka_unit_test(ranks_that_disagree_about_an_operation_get_an_error),
+        cmocka_unit_test(a_rank_that_never_connects_fails_at_the_timeout),
+        cmocka_unit_test(operations_beyond_the_capacity_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,7 +26,7 @@ static void ring_endpoint_own(char place[COLLECTIVE_ENDPOINT])
     ring_endpoint_fill("ipc://@", NULL, 1, place, COLLECTIVE_ENDPOINT);
 }
 
-static void ranks_of_ones_own_kind_can_meet(void **state)
+static void ranks_of_the_same_kind_can_meet(void **state)
 {
     (void)state;
     char one[COLLECTIVE_ENDPOINT], other[COLLECTIVE_ENDPOINT];
@@ -50,7 +50,7 @@ static void ring_endpoint_of_another(char place[COLLECTIVE_ENDPOINT], int part)
     *at = *at == '9' ? '8' : '9';
 }
 
-static void of_two_of_different_machines_namespaces_or_users_the_younger_goes(void **state)
+static void the_younger_rank_of_another_machine_or_user_is_refused(void **state)
 {
     (void)state;
     for (int part = 2; part < 5; part++) {
@@ -67,7 +67,7 @@ static void of_two_of_different_machines_namespaces_or_users_the_younger_goes(vo
     }
 }
 
-static void those_who_were_there_first_stay_whoever_stands_between_them(void **state)
+static void the_first_ranks_stay_whatever_joined_between_them(void **state)
 {
     (void)state;
     char first[COLLECTIVE_ENDPOINT], second[COLLECTIVE_ENDPOINT], other[COLLECTIVE_ENDPOINT];
@@ -81,7 +81,7 @@ static void those_who_were_there_first_stay_whoever_stands_between_them(void **s
 }
 
 /* 192.0.2.1 is no host's (RFC 5737). */
-static void among_hosts_who_came_by_loopback_goes_unless_it_was_the_first(void **state)
+static void a_loopback_rank_among_hosts_is_refused_unless_it_is_first(void **state)
 {
     (void)state;
     char own[COLLECTIVE_ENDPOINT], other[COLLECTIVE_ENDPOINT];
@@ -100,7 +100,7 @@ static void among_hosts_who_came_by_loopback_goes_unless_it_was_the_first(void *
 }
 
 /* No rank waits for a neighbour to leave that does not know it must. */
-static void who_cannot_be_told_by_its_address_does_not_wait(void **state)
+static void a_rank_whose_peer_cannot_tell_does_not_wait(void **state)
 {
     (void)state;
     char of_user[COLLECTIVE_ENDPOINT], of_space[COLLECTIVE_ENDPOINT];
@@ -170,7 +170,7 @@ static int ring_endpoint_greeting(const struct fixture *fixture, uid_t user)
     return WIFEXITED(status) && WEXITSTATUS(status) < 2 ? WEXITSTATUS(status) : -1;
 }
 
-static void another_users_processes_are_sent_away(void **state)
+static void processes_of_another_user_are_refused(void **state)
 {
     (void)state;
     struct fixture fixture;
@@ -185,13 +185,13 @@ static void another_users_processes_are_sent_away(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ranks_of_ones_own_kind_can_meet),
-        cmocka_unit_test(of_two_of_different_machines_namespaces_or_users_the_younger_goes),
-        cmocka_unit_test(those_who_were_there_first_stay_whoever_stands_between_them),
-        cmocka_unit_test(among_hosts_who_came_by_loopback_goes_unless_it_was_the_first),
-        cmocka_unit_test(who_cannot_be_told_by_its_address_does_not_wait),
+        cmocka_unit_test(ranks_of_the_same_kind_can_meet),
+        cmocka_unit_test(the_younger_rank_of_another_machine_or_user_is_refused),
+        cmocka_unit_test(the_first_ranks_stay_whatever_joined_between_them),
+        cmocka_unit_test(a_loopback_rank_among_hosts_is_refused_unless_it_is_first),
+        cmocka_unit_test(a_rank_whose_peer_cannot_tell_does_not_wait),
         cmocka_unit_test(a_neighbour_out_of_reach_is_not_waited_for),
-        cmocka_unit_test(another_users_processes_are_sent_away),
+        cmocka_unit_test(processes_of_another_user_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -170,7 +170,7 @@ static void junk_ends_the_generation(void **state)
 }
 
 /* Bytes that are no ZeroMQ, and a frame larger than a ring's, do not reach the ring. */
-static void what_is_not_of_a_ring_at_all_is_not_noticed(void **state)
+static void frames_that_are_not_of_a_ring_are_ignored(void **state)
 {
     (void)state;
     struct fixture fixture;
@@ -207,7 +207,7 @@ int main(void)
         cmocka_unit_test(frames_of_an_older_generation_are_dropped),
         cmocka_unit_test(a_frame_that_does_not_fit_ends_the_generation),
         cmocka_unit_test(junk_ends_the_generation),
-        cmocka_unit_test(what_is_not_of_a_ring_at_all_is_not_noticed),
+        cmocka_unit_test(frames_that_are_not_of_a_ring_are_ignored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

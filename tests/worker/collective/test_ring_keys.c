@@ -104,7 +104,7 @@ static void ring_keys_all_right(const struct fixture *fixture)
 
 static struct fixture ring_keys_fixture;
 
-static void ranks_that_know_one_another_sum(void **state)
+static void ranks_with_listed_keys_sum(void **state)
 {
     (void)state;
     ring_keys_open(&ring_keys_fixture, 0);
@@ -129,7 +129,7 @@ static void *ring_keys_intrude(void *zmq_context, const char *endpoint, const st
     return socket;
 }
 
-static void who_has_another_key_or_none_is_not_heard(void **state)
+static void a_rank_with_a_wrong_key_or_none_is_not_heard(void **state)
 {
     (void)state;
     struct err err;
@@ -153,7 +153,7 @@ static void who_has_another_key_or_none_is_not_heard(void **state)
 }
 
 /* Rank 1 sits at its endpoint without the key that the coordinator named. */
-static void a_rank_that_is_not_who_it_should_be_gets_nothing(void **state)
+static void a_rank_with_a_wrong_identity_gets_nothing(void **state)
 {
     (void)state;
     struct err err;
@@ -183,9 +183,9 @@ static void a_group_without_keys_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ranks_that_know_one_another_sum),
-        cmocka_unit_test(who_has_another_key_or_none_is_not_heard),
-        cmocka_unit_test(a_rank_that_is_not_who_it_should_be_gets_nothing),
+        cmocka_unit_test(ranks_with_listed_keys_sum),
+        cmocka_unit_test(a_rank_with_a_wrong_key_or_none_is_not_heard),
+        cmocka_unit_test(a_rank_with_a_wrong_identity_gets_nothing),
         cmocka_unit_test(a_group_without_keys_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

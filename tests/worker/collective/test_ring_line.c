@@ -237,19 +237,19 @@ static void ring_line_lost(enum deed deed, uint32_t rank)
     test_ring_line_close(&fixture);
 }
 
-static void a_rank_whose_message_was_lost_with_its_connection_waits_for_its_answer_no_longer(void **state)
+static void a_lost_message_ends_the_wait_for_its_answer(void **state)
 {
     (void)state;
     ring_line_lost(LOSE_NEAR, 0);
 }
 
-static void a_rank_whose_neighbours_connection_broke_waits_for_its_message_no_longer(void **state)
+static void a_broken_connection_ends_the_wait_for_its_message(void **state)
 {
     (void)state;
     ring_line_lost(LOSE_FAR, 1);
 }
 
-static void connections_that_break_while_nothing_is_on_its_way_end_nothing(void **state)
+static void an_idle_connection_that_breaks_ends_nothing(void **state)
 {
     (void)state;
     struct fixture fixture;
@@ -289,9 +289,9 @@ static void a_generation_that_is_ended_after_a_break_is_over_at_once(void **stat
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_rank_whose_message_was_lost_with_its_connection_waits_for_its_answer_no_longer),
-        cmocka_unit_test(a_rank_whose_neighbours_connection_broke_waits_for_its_message_no_longer),
-        cmocka_unit_test(connections_that_break_while_nothing_is_on_its_way_end_nothing),
+        cmocka_unit_test(a_lost_message_ends_the_wait_for_its_answer),
+        cmocka_unit_test(a_broken_connection_ends_the_wait_for_its_message),
+        cmocka_unit_test(an_idle_connection_that_breaks_ends_nothing),
         cmocka_unit_test(a_generation_that_is_ended_after_a_break_is_over_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

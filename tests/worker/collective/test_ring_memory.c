@@ -118,7 +118,7 @@ static void only_the_memory_of_that_place_is_found(void **state)
     assert_null(ring_memory_find(place));
 }
 
-static void who_finds_memory_cannot_make_it_smaller(void **state)
+static void a_rank_that_finds_memory_cannot_shrink_it(void **state)
 {
     (void)state;
     char place[COLLECTIVE_ENDPOINT], path[64];
@@ -160,7 +160,7 @@ static void memory_that_can_never_be_a_program_is_found(void **state)
     close(file);
 }
 
-static void memory_whose_size_may_change_or_that_cannot_be_written_is_not_found(void **state)
+static void memory_without_a_fixed_size_or_write_access_is_not_found(void **state)
 {
     (void)state;
     static const int seals[] = {F_SEAL_SHRINK | F_SEAL_GROW, F_SEAL_GROW | F_SEAL_SEAL, F_SEAL_SHRINK | F_SEAL_SEAL,
@@ -173,7 +173,7 @@ static void memory_whose_size_may_change_or_that_cannot_be_written_is_not_found(
     }
 }
 
-static void a_text_without_room_stays_as_it_was(void **state)
+static void a_text_without_space_stays_as_it_was(void **state)
 {
     (void)state;
     char place[8] = "seven77";
@@ -241,7 +241,7 @@ static void ring_memory_say(struct fixture *fixture, uint16_t step, uint32_t tra
 }
 
 /* Rank 1 adds to the first half, and is given the second. */
-static void a_ring_takes_its_elements_from_the_trays_it_is_told(void **state)
+static void a_ring_takes_its_elements_from_the_given_trays(void **state)
 {
     (void)state;
     struct fixture fixture;
@@ -266,7 +266,7 @@ static void a_ring_takes_its_elements_from_the_trays_it_is_told(void **state)
     ring_memory_close(&fixture);
 }
 
-static void a_tray_that_is_empty_or_beyond_ends_the_generation(void **state)
+static void an_empty_or_unknown_tray_ends_the_generation(void **state)
 {
     (void)state;
     static const uint32_t trays[] = {0, RING_TRAYS - 1, RING_TRAYS, UINT32_MAX};
@@ -326,12 +326,12 @@ int main(void)
         cmocka_unit_test(another_process_finds_memory_by_its_place_and_fills_it),
         cmocka_unit_test(a_full_tray_is_not_given_again_before_it_is_empty),
         cmocka_unit_test(only_the_memory_of_that_place_is_found),
-        cmocka_unit_test(who_finds_memory_cannot_make_it_smaller),
+        cmocka_unit_test(a_rank_that_finds_memory_cannot_shrink_it),
         cmocka_unit_test(memory_that_can_never_be_a_program_is_found),
-        cmocka_unit_test(memory_whose_size_may_change_or_that_cannot_be_written_is_not_found),
-        cmocka_unit_test(a_text_without_room_stays_as_it_was),
-        cmocka_unit_test(a_ring_takes_its_elements_from_the_trays_it_is_told),
-        cmocka_unit_test(a_tray_that_is_empty_or_beyond_ends_the_generation),
+        cmocka_unit_test(memory_without_a_fixed_size_or_write_access_is_not_found),
+        cmocka_unit_test(a_text_without_space_stays_as_it_was),
+        cmocka_unit_test(a_ring_takes_its_elements_from_the_given_trays),
+        cmocka_unit_test(an_empty_or_unknown_tray_ends_the_generation),
         cmocka_unit_test(memory_ends_with_its_generation),
         cmocka_unit_test(a_ring_with_keys_has_no_memory),
     };

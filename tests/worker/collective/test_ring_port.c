@@ -90,7 +90,7 @@ static void one_generation_follows_another_at_the_same_port(void **state)
     ring_port_close(&fixture);
 }
 
-static void a_port_that_somebody_else_holds_is_an_error_that_names_it(void **state)
+static void a_taken_port_is_an_error_that_names_it(void **state)
 {
     (void)state;
     struct fixture fixture;
@@ -110,7 +110,7 @@ static void *ring_port_abort(void *argument)
     return NULL;
 }
 
-static void whoever_waits_for_its_port_is_ended_with_the_generation(void **state)
+static void a_wait_for_a_port_ends_with_its_generation(void **state)
 {
     (void)state;
     struct fixture fixture;
@@ -135,8 +135,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_generation_follows_another_at_the_same_port),
-        cmocka_unit_test(a_port_that_somebody_else_holds_is_an_error_that_names_it),
-        cmocka_unit_test(whoever_waits_for_its_port_is_ended_with_the_generation),
+        cmocka_unit_test(a_taken_port_is_an_error_that_names_it),
+        cmocka_unit_test(a_wait_for_a_port_ends_with_its_generation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

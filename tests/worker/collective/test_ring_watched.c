@@ -156,7 +156,7 @@ static void a_message_without_an_end_is_cut_off(void **state)
     ring_watched_close(&fixture);
 }
 
-static void who_talks_nonsense_is_cut_off_and_nothing_else_happens(void **state)
+static void a_peer_that_sends_junk_is_disconnected_and_nothing_else(void **state)
 {
     (void)state;
     struct fixture fixture;
@@ -198,7 +198,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_without_an_end_is_cut_off),
-        cmocka_unit_test(who_talks_nonsense_is_cut_off_and_nothing_else_happens),
+        cmocka_unit_test(a_peer_that_sends_junk_is_disconnected_and_nothing_else),
         cmocka_unit_test(a_neighbour_that_has_sent_much_keeps_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,7 +33,7 @@ static bool test_reduce_wait(struct collective *self, uint64_t handle, struct er
     return true;
 }
 
-static void ranks_that_are_not_as_many_as_were_told_of_fail_the_generation(void **state)
+static void a_wrong_number_of_ranks_fails_the_generation(void **state)
 {
     (void)state;
     const struct collective_table table = {.all_reduce = reduce_all_reduce, .wait = test_reduce_wait};
@@ -116,7 +116,7 @@ static void no_sum_of_all_shards_leaves_an_int64(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ranks_that_are_not_as_many_as_were_told_of_fail_the_generation),
+        cmocka_unit_test(a_wrong_number_of_ranks_fails_the_generation),
         cmocka_unit_test(a_bad_element_is_named_by_its_tensor),
         cmocka_unit_test(no_sum_of_all_shards_leaves_an_int64),
     };
