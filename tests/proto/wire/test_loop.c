@@ -444,7 +444,7 @@ static void loop_be_told_twice(void)
     _exit(1);
 }
 
-static void a_second_signal_ends_at_once_but_not_one_at_the_heels_of_the_first(void **state)
+static void a_second_signal_ends_at_once_unless_it_follows_closely(void **state)
 {
     (void)state;
     int status = 0;
@@ -475,7 +475,7 @@ int main(void)
         cmocka_unit_test(a_closed_pipe_wakes_its_handler),
         cmocka_unit_test(a_signal_is_an_event_like_others),
         cmocka_unit_test(an_ignored_hangup_stays_ignored),
-        cmocka_unit_test(a_second_signal_ends_at_once_but_not_one_at_the_heels_of_the_first),
+        cmocka_unit_test(a_second_signal_ends_at_once_unless_it_follows_closely),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
