@@ -28,6 +28,16 @@ static struct config options(void)
     return config;
 }
 
+/* A run whose folder held another one before, if any. */
+static struct run begin(struct config *config)
+{
+    struct run run;
+    *config = options();
+    config->run_overwrite = true;
+    assert_true(run_open(&run, config, NULL));
+    return run;
+}
+
 static bool is_there(const struct run *run, const char *name)
 {
     char path[CHECKPOINT_PATH + 64];
@@ -67,12 +77,10 @@ static void a_folder_with_a_run_is_refused_with_both_ways_out(void **state)
 
 static void a_run_that_did_no_step_leaves_metrics_and_blocks_nothing(void **state)
 {
-    struct config config = options();
-    struct run run;
+    struct config config;
+    struct run run = begin(&config);
     char path[CHECKPOINT_PATH + 64];
     (void)state;
-    config.run_overwrite = true;
-    assert_true(run_open(&run, &config, NULL));
     assert_true(run_flushed(&run));
     assert_true(is_there(&run, "metrics.jsonl"));
     snprintf(path, sizeof path, "%s/report.html", run.dir);
@@ -90,12 +98,10 @@ static void a_run_that_did_no_step_leaves_metrics_and_blocks_nothing(void **stat
 
 static void overwriting_removes_a_run_and_nothing_else(void **state)
 {
-    struct config config = options();
-    struct run run;
+    struct config config;
+    struct run run = begin(&config);
     char path[CHECKPOINT_PATH + 64];
     (void)state;
-    config.run_overwrite = true;
-    assert_true(run_open(&run, &config, NULL));
     log_epochs(&run, 1, 1);
     snprintf(path, sizeof path, "%s/step-00000010/deeper", run.dir);
     assert_true(folder_make(path, NULL));
@@ -165,14 +171,12 @@ static void a_killed_training_leaves_no_lock(void **state)
 
 static void records_are_cut_back_to_where_a_checkpoint_stands(void **state)
 {
-    struct config config = options();
-    struct run run;
+    struct config config;
+    struct run run = begin(&config);
     struct buffer text = {0};
     struct metrics metrics = {0};
     struct step_result results[12];
     (void)state;
-    config.run_overwrite = true;
-    assert_true(run_open(&run, &config, NULL));
     log_epochs(&run, 1, 4);
     for (int i = 0; i < 12; i++)
         results[i] = (struct step_result){.loss_sum = 3, .grad_norm = 1, .tokens = 2, .correct = 1};
@@ -195,12 +199,10 @@ static void records_are_cut_back_to_where_a_checkpoint_stands(void **state)
 
 static void a_record_that_cannot_be_written_is_kept_for_later(void **state)
 {
-    struct config config = options();
-    struct run run;
+    struct config config;
+    struct run run = begin(&config);
     struct metrics metrics = {0};
     (void)state;
-    config.run_overwrite = true;
-    assert_true(run_open(&run, &config, NULL));
     assert_true(folder_make(run.metrics.path, NULL)); /* a folder in its place cannot be appended to */
     log_epochs(&run, 1, 2);
     assert_false(run_flushed(&run));
@@ -216,13 +218,11 @@ static void a_record_that_cannot_be_written_is_kept_for_later(void **state)
 /* A folder in its place cannot be read, appended to or replaced. */
 static void a_withdrawn_record_is_not_written_later(void **state)
 {
-    struct config config = options();
-    struct run run;
+    struct config config;
+    struct run run = begin(&config);
     struct buffer text = {0};
     uint64_t epoch = 0;
     (void)state;
-    config.run_overwrite = true;
-    assert_true(run_open(&run, &config, NULL));
     assert_true(folder_make(run.metrics.path, NULL));
     log_epochs(&run, 1, 4);
     run_rewind(&run, 3, 20);
@@ -303,16 +303,6 @@ static void write_checkpoint(const struct run *run, const struct config *config)
     if (!checkpoint_commit(&writer, &err))
         fail_msg("%s", err.text);
     buffer_free(&text);
-}
-
-/* A run whose folder held another one before, if any. */
-static struct run begin(struct config *config)
-{
-    struct run run;
-    *config = options();
-    config->run_overwrite = true;
-    assert_true(run_open(&run, config, NULL));
-    return run;
 }
 
 static void resume_keeps_options_that_shape_the_numbers(void **state)
