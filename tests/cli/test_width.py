@@ -112,7 +112,7 @@ class Width(TrainingTest):
             self.assertTrue(lines, shown)
             for line in lines:
                 self.assertLess(len(line), width, line)
-                fields = line.split("  ")
+                fields = re.split(" {2,}", line)
                 self.assertGreaterEqual(len(fields), least, line)
                 for field in fields:
                     self.assertTrue(FIELDS.fullmatch(field), (field, line))
