@@ -132,8 +132,9 @@ struct clip_part {
  * 1e-6) where that is below 1 (torch.nn.utils.clip_grad_norm_). NORM_DOUBLE: squares are summed in double, over
  * blocks of 64 Ki elements of each part in index order, then part by part; in a block element i is added to lane i
  * mod 64, then the upper half of the lanes to the lower half, until one is left. NORM_FLOAT: in fp32, as PyTorch's on
- * a CPU: element i of a part in lane i mod 8, then the lanes in order; then the parts in double. Rounding makes that
- * about 1e-4 too small for millions of elements. */
+ * a CPU: each element times (float)(1 / tokens), squared; element i of a part's whole eights in lane i mod 8, then the
+ * lanes in order, then the other elements; the part's root in fp32, then the squares of the parts in double. Rounding
+ * makes that about 1e-4 too small for millions of elements. */
 struct clip {
     const struct figures *figures; /* [count] */
     int count;
@@ -177,6 +178,8 @@ struct backend_table {
     void (*close)(struct backend *self);
     /* False and err: the first failure since the last check. Waits for all operations so far. */
     bool (*check)(struct backend *self, struct err *err);
+    /* Whether a failure is known already; waits for nothing. */
+    bool (*failing)(const struct backend *self);
 
     /* Zeroed memory, 64-byte aligned. NULL and err when there is not enough. */
     void *(*alloc)(struct backend *self, size_t bytes, struct err *err);

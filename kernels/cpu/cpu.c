@@ -156,6 +156,11 @@ static bool cpu_check(struct backend *self, struct err *err)
     return err_set(err, cpu->failure.code, "%s", cpu->failure.text);
 }
 
+static bool cpu_failing(const struct backend *self)
+{
+    return ((const struct cpu *)self)->failed;
+}
+
 /* ---- memory ---- */
 
 /* Arenas of parameters, gradients and moments are read from end to end: large pages, where the system gives them,
@@ -288,6 +293,7 @@ static const struct backend_table cpu_table = {
     .threads = cpu_count_threads,
     .close = cpu_close,
     .check = cpu_check,
+    .failing = cpu_failing,
     .alloc = cpu_alloc,
     .free = cpu_free,
     .upload = cpu_copy,

@@ -375,7 +375,7 @@ class Hostile(ClusterTest):
         peer.disable_monitor()
         context.destroy(linger=0)
         self.assertLessEqual(max(run.grown().values()), LIMIT)
-        run.cluster.coordinator.event("connection_refused", reason=re.compile("more than its first message"))
+        run.cluster.coordinator.event("connection_refused", reason=re.compile("its first message is too large"))
 
     def test_without_keys(self):
         self.check(False)

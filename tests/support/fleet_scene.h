@@ -123,8 +123,7 @@ static inline int scene_close(void **state)
     return folder_remove(scene->folder, NULL) ? 0 : -1;
 }
 
-/* A turn of the loop, but for what is received in it. Returns whether the run can go on. */
-static inline bool scene_try_turn(struct scene *scene, struct err *err)
+static inline bool scene_step_turn(struct scene *scene, struct err *err)
 {
     struct fleet *fleet = &scene->fleet;
     bool worked = fleet_works(fleet);
@@ -148,6 +147,15 @@ static inline bool scene_try_turn(struct scene *scene, struct err *err)
     scene->emptied = fleet_is_empty(fleet);
     legal_check(fleet);
     return true;
+}
+
+/* A turn of the loop, but for what is received in it. Returns whether the run can go on. */
+static inline bool scene_try_turn(struct scene *scene, struct err *err)
+{
+    if (scene_step_turn(scene, err))
+        return true;
+    fleet_forget(&scene->fleet);
+    return false;
 }
 
 static inline void scene_turn(struct scene *scene)

@@ -47,7 +47,7 @@ struct session {
     bool held;                     /* the parameters are the state after training.step steps */
     uint64_t branch;               /* the last generation that began with this state or computed it */
     struct step_result *history;   /* [SESSION_HISTORY]; step s at index s modulo length */
-    uint32_t history_count;        /* steps before training.step in it */
+    uint32_t history_count;        /* steps before training.read in it */
 
     /* Of the generation. */
     struct generation generation;

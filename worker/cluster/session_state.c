@@ -130,6 +130,7 @@ static bool session_ready(struct session *session, struct err *err)
     bool alone = generation->size == 1;
     if (session->peers_due || session->state_due)
         return true;
+    training_forget_outcome(&session->training);
     reducer_join(&session->training.reducer, alone ? NULL : session->collective, generation->rank, generation->size);
     if (!alone && !reducer_meet(&session->training.reducer, err))
         return session_give_up(session, err);

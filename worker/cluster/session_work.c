@@ -51,8 +51,10 @@ static bool session_steps(struct session *session, const struct span *span, stru
     while (!session_is_over(session) && step_next(&step)) {
         struct err earlier;
         if (!train_step(&session->training, &step, err)) {
-            if (!session_read_results(session, 0, &earlier))
+            if (!session_read_results(session, 0, &earlier)) {
                 *err = earlier;
+                session->training.reducer.failed = false; /* the earlier step is to blame, not the collective */
+            }
             return false;
         }
         if (!session_read_results(session, 1, err))

@@ -51,6 +51,12 @@ void training_close(struct training *training)
 void training_begin(struct training *training, uint64_t step)
 {
     training->step = training->read = step;
+    training_forget_outcome(training);
+}
+
+void training_forget_outcome(struct training *training)
+{
+    training->backend->op->zero(training->backend, training->outcome, sizeof *training->outcome);
 }
 
 /* The ids that a side looks up on any rank; <pad> has no gradient. */
@@ -107,6 +113,7 @@ static void step_log(const struct training *training, const struct step *step)
 /* Forward, loss, backward, all-reduce, clip, update. */
 static bool step_issue(struct training *training, const struct step *step, struct err *err)
 {
+    struct backend *backend = training->backend;
     struct network *network = &training->network;
     struct batch *batch = &training->batch;
     struct reducer *reducer = &training->reducer;
@@ -135,6 +142,9 @@ static bool step_issue(struct training *training, const struct step *step, struc
     }
     step_log(training, step);
     gradient = training->gradients;
+    /* A rank that failed leaves before the sums, so that it fails alone. */
+    if (backend->op->failing(backend))
+        return backend->op->check(backend, err);
     if (!reducer_end(reducer, gradient->arena, err))
         return false;
     stopwatch_start(network->stopwatch);

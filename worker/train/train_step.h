@@ -46,6 +46,9 @@ void training_close(struct training *training);
 /* The model holds the state after `step` steps from now on. */
 void training_begin(struct training *training, uint64_t step);
 
+/* A generation begins: a step that its predecessor dropped marks no later one as diverged. No result is unread. */
+void training_forget_outcome(struct training *training);
+
 /* Take `step`, without waiting for what it comes to; at most one result is unread before the call. The ranks that the
  * reducer joins take it together. A failure leaves the parameters as they were. ERR_ABORTED: nothing is wrong, but the
  * generation is over. */

@@ -169,7 +169,9 @@ static void the_first_failure_is_kept_until_it_is_read(void **state)
     backend_norm(backend, y, SIZE_MAX / 8, NORM_DOUBLE); /* of so many blocks that their sums fit no memory */
     backend_sgd(backend, y, y, 1, 1.0f, 0.5f, 0.0f);
     assert_true(y[0] == 1.0f);
+    assert_true(backend->op->failing(backend));
     assert_false(backend->op->check(backend, &err));
+    assert_false(backend->op->failing(backend));
     assert_int_equal(err.code, ERR_MEMORY);
     assert_true(backend->op->check(backend, &err));
     backend_sgd(backend, y, y, 1, 1.0f, 0.5f, 0.0f);
