@@ -59,7 +59,7 @@ def compare(rows, targets):
         lines.append(f"| {shown} | {median(theirs):,.0f}{by} | {median(ours):,.0f} | {ratio:.2f} | {each} | "
                      f"{'' if least is None else f'{least:g}'} |")
         if least is not None and ratio < least:
-            missed.append(f"{target}: {shown}: {ratio:.2f} times PyTorch's speed, the target is {least:g}")
+            missed.append(f"{shown}: {ratio:.2f} times PyTorch's speed, the target is {least:g}")
     return lines, missed
 
 

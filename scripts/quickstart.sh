@@ -82,7 +82,7 @@ What next:
     $lstmq train --config default --data.pairs MINE.tsv --run.dir runs/mine
   train on all of these pairs, without the notebook's quirks
     $lstmq train --config default --data.pairs $pairs --run.dir runs/default
-  see the other commands, and run every test
+  see the other commands, and run the tests
     $lstmq help
     scripts/test.sh
 TEXT

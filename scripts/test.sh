@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# test.sh [--quick] [--all] [CTEST ARGUMENTS] - install what testing needs, check the sources, build, and run every
-# test. test.sh --fuzz [NAME...] - only the fuzz targets, or those named (worker is tests/fuzz/fuzz_worker.c).
+# test.sh [--quick] [--all] [CTEST ARGUMENTS] - install what testing needs, check the sources, build, and run the
+# tests. test.sh --fuzz [NAME...] - only the fuzz targets, or those named (worker is tests/fuzz/fuzz_worker.c).
 #
 # Stages: scripts/lint.sh; all tests on the release build; the C tests again under AddressSanitizer and
 # UndefinedBehaviorSanitizer; one training step under valgrind. --quick stops after the second. --all adds the tests

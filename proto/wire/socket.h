@@ -1,6 +1,7 @@
 /* socket.h - network sockets, opened in one place with the options that the design requires.
  *
- * All traffic between processes uses a ROUTER that binds and DEALERs that connect. Both have:
+ * All traffic between a coordinator and its peers uses a ROUTER that binds and DEALERs that connect. The ring opens its
+ * own PULL and PUSH (worker/collective/ring.c). ROUTER and DEALER have:
  *
  *   - CURVE, if there are keys; without keys a ROUTER opens to other machines only with `insecure`;
  *   - a bounded queue for each peer, frames of at most MESSAGE_BYTES, and a second of LINGER;

@@ -161,7 +161,8 @@ class AgainstPyTorch(unittest.TestCase):
         result, _ = self.table("--target", "fp32=2.1", "--target", "decode=1.7")
         self.assertEqual(result.returncode, 1)
         lines = result.stderr.splitlines()
-        self.assertEqual([line.split(":")[0] for line in lines], ["fp32", "memory"], lines)
+        self.assertEqual(
+            [line.split(":")[0] for line in lines], ["training, fp32, against the expert's", "memory"], lines)
 
     def test_a_python_without_torch_is_named(self):
         result = self.script()
