@@ -17,6 +17,7 @@
  *   fleet_advance   once a turn      heartbeats, members removed, a generation formed, begun, wound up or ended
  *   fleet_begin     in FLEET_FORM    the trainer says from which state the generation begins
  *   fleet_end       while it works   the trainer says that all members stand at the same step
+ *   fleet_dismiss   when the run ends: no generation follows, and the members leave
  *   fleet_say       once a turn      what is due is sent to each member that has space for it
  *
  * At most as many members as a batch has shards get a rank; the others stay on standby. A resigning worker leaves once
@@ -66,7 +67,8 @@ struct former {
     struct route route;
 };
 
-/* The message of this turn. It stays open, and what is large in it is used in place, until fleet_say has ended. */
+/* The message of this turn. It stays open, and what is large in it is used in place, until fleet_say has sent what is
+ * due. */
 struct heard {
     struct message message; /* of type 0: no message came            */
     struct route from;

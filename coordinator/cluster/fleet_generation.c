@@ -185,6 +185,8 @@ static void generation_watch_meeting(struct fleet *fleet)
 {
     int64_t now = clock_ms();
     size_t unready = fleet->size - generation_count(fleet, 1U << MEMBER_ACTIVE);
+    if (fleet_is_embedded(fleet)) /* threads of one process always reach one another */
+        return;
     if (fleet->upload.file < TRANSFER_FILES)
         fleet->meeting_ms = now;
     if (now - fleet->meeting_ms < MEETING_MS)

@@ -22,18 +22,20 @@ static void trainer_dismiss(struct trainer *trainer)
     fleet_dismiss(&trainer->fleet, FLEET_DISMISSED, over ? "the run is finished" : "the run was interrupted");
 }
 
-/* Interrupted while no generation works. The state is saved, or any worker that is there will do to save it, but none
- * is waited for long. */
+/* Interrupted while no generation works. The state is saved, unless steps are still on their way in STOPPED. Else any
+ * worker that is there will do to save it, but none is waited for long. */
 static void trainer_stop_waiting(struct trainer *trainer)
 {
     int64_t now = clock_ms();
     if (trainer->stop_ms == 0)
         trainer->stop_ms = now + STOP_WAITING_MS;
     loop_wake(trainer->parts.loop, trainer->stop_ms - now);
+    if ((trainer_saved(trainer) && trainer->fleet.state != FLEET_ENDING) || now >= trainer->stop_ms) {
+        trainer_dismiss(trainer);
+        return;
+    }
     trainer->fleet.least = 1;
     trainer->fleet.expected = 0;
-    if (trainer_saved(trainer) || now >= trainer->stop_ms)
-        trainer_dismiss(trainer);
 }
 
 /* No generation works: what was under way is taken up by the next one. */
@@ -175,6 +177,9 @@ static bool trainer_turn(struct trainer *trainer, struct err *err)
     struct fleet *fleet = &trainer->fleet;
     if (!fleet_take(fleet, err) || !trainer_take(trainer, err) || !trainer_count(trainer, err))
         return false;
+    /* A state that is whole is kept, even if its sender is found dead in this turn. */
+    if (trainer->saver != 0 && download_whole(&trainer->download) && !trainer_work(trainer, err))
+        return false;
     uint64_t known = ledger_end(trainer->ledger), epoch_end = trainer_epoch_end(trainer);
     fleet->known_first = trainer->ledger->first;
     fleet->known_last = known < epoch_end ? known : epoch_end;
@@ -211,7 +216,12 @@ bool trainer_advance(void *context, struct err *err)
     if (trainer->next == NEXT_OVER || trainer_turn(trainer, &failure))
         return true;
     fleet_forget(&trainer->fleet);
-    return trainer_fail(trainer, &failure, err) && trainer_turn(trainer, err);
+    if (!trainer_fail(trainer, &failure, err))
+        return false;
+    if (trainer_turn(trainer, err))
+        return true;
+    *err = trainer->failure; /* the first failure is the reason */
+    return false;
 }
 
 void trainer_interrupt(struct trainer *trainer)

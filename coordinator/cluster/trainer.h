@@ -60,13 +60,13 @@ bool trainer_check(const struct config *config, struct err *err);
 struct trainer *trainer_new(const struct trainer_parts *parts, struct err *err);
 void trainer_destroy(struct trainer **trainer);
 
-/* Record a message if one waits; a loop_handler for the socket. Where training diverged or its data is bad, the workers
- * are dismissed first. False when the run cannot go on: workers disagree; where workers are threads of this process,
- * any failure of theirs. */
+/* Record a message if one waits; a loop_handler for the socket. False: the socket failed, or there is no memory. */
 bool trainer_receive(void *trainer, struct err *err);
 
 /* Look at the whole state and act: a handler of the loop's turns, which trainer_new adds. It comes before the next
- * trainer_receive, and stops the loop when the run is over. False as above. */
+ * trainer_receive, and stops the loop when the run is over. If training diverged or its data is bad, it dismisses the
+ * workers first. False when the run cannot go on: workers disagree; or, where workers are threads of this process, any
+ * failure of theirs. */
 bool trainer_advance(void *trainer, struct err *err);
 
 /* Hand out no more work from the next turn on; when what is out is back, save, dismiss the workers and stop the

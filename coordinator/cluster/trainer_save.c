@@ -91,7 +91,7 @@ void trainer_save(struct trainer *trainer, bool *done)
 
 bool trainer_stored(struct trainer *trainer, const struct member *member, const struct state *piece, struct err *err)
 {
-    if (member->id != trainer->saver)
+    if (member->id != trainer->saver || (member->due & DUE_SAVE) != 0)
         return err_set(err, ERR_PROTOCOL, "STATE came without SAVE");
     if (!download_piece(&trainer->download, piece, err))
         return false;

@@ -152,4 +152,5 @@ void download_abandon(struct download *download)
 {
     if (download->writer != NULL)
         checkpoint_abandon(&download->writer);
+    *download = (struct download){0};
 }
