@@ -8,6 +8,8 @@
  * it. All tensor pointers are the backend's memory (from `alloc`); the arrays of ids, indices and targets too.
  * Operations may run behind the caller (a stream): `download` and `check` wait for them. Operations do not return
  * failures. The backend keeps the first failure, later operations do nothing, and `check` reports it, once a step.
+ * After a failure a download leaves its memory as it was. Host memory of an argument is read before the call returns.
+ * `free` waits for what still uses the memory.
  *
  * Bits: the same call gives the same bits on any number of threads. A row's result does not depend on the other rows
  * of the call. This holds for gather, gemm (rows of A, where A is not transposed), recurrent_forward,

@@ -11,9 +11,8 @@
  *   vec_round, vec_scale         the nearest integer, ties to even; a 2^n for an integer n of -126 to 127
  *   vec_less, vec_select         a < b (false for NaN); by mask, the second or the third argument
  *   vec_int_*                    the same on integers
- *   vec_sum_*                    a running sum in double for each lane; plus adds two such sums lane by lane; total
- * adds
- *                                the upper half of the lanes to the lower half until one is left
+ *   vec_sum_*                    a running sum in double for each lane; plus adds two such sums lane by lane;
+ *                                total adds the upper half of the lanes to the lower half until one is left
  *   vec_quantise                 VEC_LANES elements; or false, nothing done, if one of them needs handling one by one
  *   vec_dequantise               VEC_LANES elements
  *
