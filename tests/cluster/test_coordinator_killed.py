@@ -23,7 +23,8 @@ PASSED = 50 if FULL else 6  # points in the journal that a run comes by, at leas
 
 class CoordinatorKilled(ClusterTest):
     def begin(self, fault=None, epochs=EPOCHS):
-        cluster = self.cluster(train__epochs=epochs, train__min_workers=2).start(fault=fault).listening()
+        # The run waits for all of them: a late one would find no coordinator any more.
+        cluster = self.cluster(train__epochs=epochs, train__min_workers=WORKERS).start(fault=fault).listening()
         for _ in range(WORKERS):
             cluster.worker("--log.level", "debug")
         return cluster
