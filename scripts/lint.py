@@ -201,12 +201,12 @@ def circles(files):
                 graph[noun].setdefault(other, (path, number))
 
     def reach(noun):
-        seen, todo = set(), list(graph[noun])
-        while todo:
-            other = todo.pop()
+        seen, ahead = set(), list(graph[noun])
+        while ahead:
+            other = ahead.pop()
             if other not in seen:
                 seen.add(other)
-                todo += graph.get(other, ())
+                ahead += graph.get(other, ())
         return seen
 
     reached = {noun: reach(noun) for noun in list(graph)}

@@ -73,7 +73,7 @@ class Lint(unittest.TestCase):
         self.assert_found(
             "proto/base/one.c:1: include: ", "proto/text/two.h:5: circle: ", "proto/text/three.h:5: circle: ")
 
-    @unittest.skipIf(shutil.which("clang-format-14") is None, "clang-format-14 is not installed")
+    @unittest.skipIf(not shutil.which("clang-format-14"), "clang-format-14 is not installed")
     def test_formatting(self):
         self.write("proto/text/two.c", "int two(void) { return 2; }\n")
         self.assert_found("proto/text/two.c:1: format: ")

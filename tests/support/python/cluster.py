@@ -155,7 +155,7 @@ class Process:
     def at_step(self, step=None, since=0, limit=LIMIT_S):
         """Wait until this worker computes that step or a later one, or any. As for .steps, it must run with --log.level
         debug."""
-        self.event("step_computed", since, limit, **({} if step is None else {"step": lambda found: found >= step}))
+        self.event("step_computed", since, limit, **({"step": lambda found: found >= step} if step is not None else {}))
 
     def steps(self):
         """The steps that this worker logged, in their order."""
