@@ -24,7 +24,9 @@ enum command_bit {
     COMMAND_WORKER = 1 << 8,
     COMMAND_STATUS = 1 << 9,
     COMMAND_KEYGEN = 1 << 10,
-    COMMAND_ALL = (1 << 11) - 1,
+    COMMAND_SERVE = 1 << 11,
+    COMMAND_TRANSLATE_WORKER = 1 << 12,
+    COMMAND_ALL = (1 << 13) - 1,
 };
 
 /* The values of CHOICE options, in the order of their rows in config.def. */
@@ -41,6 +43,7 @@ enum loss_mean { MEAN_BATCH, MEAN_TOKEN };
 enum valid_decode { VALID_FREE, VALID_FORCED };
 enum precision { PRECISION_FP32, PRECISION_BF16 };
 enum reduce { REDUCE_FP32, REDUCE_EXACT, REDUCE_BF16 };
+enum follow { FOLLOW_BEST, FOLLOW_LATEST };
 enum progress { PROGRESS_AUTO, PROGRESS_LIVE, PROGRESS_PLAIN, PROGRESS_NONE };
 
 enum { CONFIG_TEXT = 1024 };

@@ -17,7 +17,7 @@ static const char *const resume_may_change[] = {
 
 /* Sections whose options never affect a run's numbers. */
 static const char *const resume_may_change_sections[] = {
-    "cluster.", "worker.", "run.", "log.", "translate.", "curve.", "keygen.", "status.", "output.", "bench.", NULL};
+    "cluster.", "worker.", "run.", "log.", "translate.", "curve.", "keygen.", "status.", "output.", "bench.", "serve.", "http.", NULL};
 
 static bool resume_lists(const char *const *list, const char *key)
 {

@@ -1,4 +1,5 @@
-/* message.h - the messages of a coordinator and its workers, as C structs.
+/* message.h - the messages of a coordinator and its workers, and of a translation queue, its workers and its clients, as
+ * C structs.
  *
  * PROTOCOL.md is the norm; this is its C form. A message is frame 1 {v, type}, frame 2 the body, then bulk frames: raw
  * little-endian arrays that the body describes. Every value is validated before use: sizes, ranges, UTF-8, counted
@@ -18,31 +19,45 @@
 
 enum { PROTOCOL_MAJOR = 1, PROTOCOL_MINOR = 0 };
 
-/* The sender: c = coordinator, w = worker. */
+/* The sender: c = coordinator, w = worker. Of a translation queue: q = queue, t = translation worker, a = client. */
 enum message_type {
-    MESSAGE_HELLO = 1,      /* w: a worker introduces itself */
-    MESSAGE_WELCOME = 2,    /* c: the worker's id, the run's configuration */
-    MESSAGE_GENERATION = 3, /* c: a fixed set of ranks begins; source of the state */
-    MESSAGE_STATE = 4,      /* both: a piece of a state file */
-    MESSAGE_READY = 5,      /* w: it holds the state of this step */
-    MESSAGE_CREDIT = 6,     /* w: it accepts this many more units of work */
-    MESSAGE_SPAN = 7,       /* c: rows of the worker's shards for consecutive steps */
-    MESSAGE_REPORT = 8,     /* w: the results of a span */
-    MESSAGE_VALIDATE = 9,   /* c: rows to score */
-    MESSAGE_SCORED = 10,    /* w: their scores */
-    MESSAGE_SAVE = 11,      /* c: request the worker's state */
-    MESSAGE_DISMISS = 12,   /* c: the run is over for this worker */
-    MESSAGE_LEAVE = 13,     /* w: it disconnects, the answer to DISMISS */
-    MESSAGE_ERROR = 14,     /* both: the sender has failed, and why */
-    MESSAGE_PING = 15,      /* c: heartbeat */
-    MESSAGE_PONG = 16,      /* w: the answer to PING */
-    MESSAGE_STOP = 17,      /* c: the generation is over; stop its work */
-    MESSAGE_STOPPED = 18,   /* w: its work has stopped; its step and last results */
-    MESSAGE_ENDPOINT = 19,  /* w: where the previous rank connects */
-    MESSAGE_PEERS = 20,     /* c: the endpoints of all ranks */
-    MESSAGE_RESIGN = 21,    /* w: request to leave at the next step boundary */
-    MESSAGE_ASK = 22,       /* any permitted peer: request the status */
-    MESSAGE_STATUS = 23,    /* c: the run's status */
+    MESSAGE_HELLO = 1,       /* w: a worker introduces itself */
+    MESSAGE_WELCOME = 2,     /* c: the worker's id, the run's configuration */
+    MESSAGE_GENERATION = 3,  /* c: a fixed set of ranks begins; source of the state */
+    MESSAGE_STATE = 4,       /* both: a piece of a state file */
+    MESSAGE_READY = 5,       /* w: it holds the state of this step */
+    MESSAGE_CREDIT = 6,      /* w: it accepts this many more units of work */
+    MESSAGE_SPAN = 7,        /* c: rows of the worker's shards for consecutive steps */
+    MESSAGE_REPORT = 8,      /* w: the results of a span */
+    MESSAGE_VALIDATE = 9,    /* c: rows to score */
+    MESSAGE_SCORED = 10,     /* w: their scores */
+    MESSAGE_SAVE = 11,       /* c: request the worker's state */
+    MESSAGE_DISMISS = 12,    /* c: the run is over for this worker */
+    MESSAGE_LEAVE = 13,      /* w: it disconnects, the answer to DISMISS */
+    MESSAGE_ERROR = 14,      /* both: the sender has failed, and why */
+    MESSAGE_PING = 15,       /* c: heartbeat */
+    MESSAGE_PONG = 16,       /* w: the answer to PING */
+    MESSAGE_STOP = 17,       /* c: the generation is over; stop its work */
+    MESSAGE_STOPPED = 18,    /* w: its work has stopped; its step and last results */
+    MESSAGE_ENDPOINT = 19,   /* w: where the previous rank connects */
+    MESSAGE_PEERS = 20,      /* c: the endpoints of all ranks */
+    MESSAGE_RESIGN = 21,     /* w: request to leave at the next step boundary */
+    MESSAGE_ASK = 22,        /* any permitted peer: request the status */
+    MESSAGE_STATUS = 23,     /* c, q: the run's or the queue's status */
+    MESSAGE_TRANSLATE = 24,  /* a: texts to translate */
+    MESSAGE_TRANSLATED = 25, /* q: their translations */
+    MESSAGE_REJECTED = 26,   /* q: why there are none, and when to try again */
+    MESSAGE_CANCEL = 27,     /* a: the request is withdrawn */
+    MESSAGE_JOIN = 28,       /* t: a translation worker introduces itself */
+    MESSAGE_JOINED = 29,     /* q: the worker's id, the queue's times */
+    MESSAGE_MODEL = 30,      /* q: load this checkpoint */
+    MESSAGE_LOADED = 31,     /* t: it is loaded and has answered a probe, or why not */
+    MESSAGE_RETIRE = 32,     /* q: no batch with this checkpoint follows */
+    MESSAGE_FETCH = 33,      /* t: request a piece of a file by the hash of its content */
+    MESSAGE_PIECE = 34,      /* q: that piece */
+    MESSAGE_BATCH = 35,      /* q: texts to translate together */
+    MESSAGE_RESULT = 36,     /* t: their translations */
+    MESSAGE_GOODBYE = 37,    /* t: it leaves; what it still holds is unfinished */
     MESSAGE_TYPES
 };
 
@@ -61,7 +76,12 @@ enum {
     ROW_LENGTH = 1002,        /* ids in one side of a row */
     RANKS_MOST = 4096,        /* workers in a generation */
     PEERS_BYTES = 1 << 20,    /* of PEERS' bulk frame */
-    STATE_PIECE = 1 << 20,    /* of a STATE's bulk frame */
+    STATE_PIECE = 1 << 20,    /* of a STATE's bulk frame, and of a PIECE's */
+    MESSAGE_LANGUAGE = 35,    /* of a language's code */
+    MESSAGE_FOLDER = 4095,    /* of a checkpoint's folder */
+    TEXTS_MOST = 4096,        /* texts of a request or a batch */
+    TEXTS_BYTES = 16 << 20,   /* of their bytes together */
+    ALTERNATIVES_MOST = 16,   /* translations of a text besides the first */
 };
 
 /* A string inside a frame, or anywhere when sending. Not NUL-terminated. */
@@ -231,6 +251,149 @@ struct status {
     struct text json;
 };
 
+/* Texts one after another, without separators; text i has lengths[i] bytes. A text is UTF-8; it may be empty and may
+ * hold any character, U+0000 and newlines too. */
+struct texts {
+    uint32_t count;
+    const uint32_t *lengths; /* bulk: [count] bytes */
+    const char *bytes;       /* bulk: [size] */
+    size_t size;
+};
+
+enum answer_status {
+    ANSWER_OK,
+    ANSWER_FAILED, /* the workers that tried this text died; it has no hypothesis */
+};
+
+/* What became of one text. Its hypotheses follow those of the texts before it, the best first. Its notes are the
+ * unknown words, each ended by a newline; only with `details`. */
+struct answer {
+    uint32_t status; /* enum answer_status */
+    uint32_t hypotheses;
+    uint32_t src_tokens, tgt_tokens;
+    uint32_t unknown; /* source words without an id */
+    uint32_t cut;     /* source words that were not translated, although the text was split into sentences */
+    uint32_t notes;   /* bytes in `notes` */
+};
+
+/* One translation of a text. */
+struct hypothesis {
+    uint32_t size; /* bytes in `bytes` */
+    float score;   /* log-probability; 0 where the worker does not compute it */
+};
+
+struct answers {
+    uint32_t count;
+    const struct answer *of; /* bulk: [count] */
+    uint32_t hypothesis_count;
+    const struct hypothesis *hypotheses; /* bulk: [hypothesis_count] */
+    size_t size;
+    const char *bytes; /* bulk: [size], the hypotheses' texts one after another */
+    size_t notes_size;
+    const char *notes; /* bulk: [notes_size] */
+};
+
+/* A client repeats a request with the same numbers after a lost connection; the queue computes it once. */
+struct translate {
+    uint64_t client;            /* drawn by the client when it starts; not 0. With keys, the key counts too */
+    uint64_t request;           /* counted by the client */
+    struct text source, target; /* codes of languages, at most MESSAGE_LANGUAGE bytes; both empty = the first model */
+    uint32_t deadline_ms;       /* time that remains; 0 = the queue's default */
+    uint32_t alternatives;      /* further translations of each text, at most ALTERNATIVES_MOST */
+    uint32_t details;           /* 1: notes too */
+    struct texts texts;
+};
+
+struct translated {
+    uint64_t request;
+    struct text model; /* "en-fr step-5650 0123456789abcdef", at most MESSAGE_LINE bytes */
+    uint64_t step;
+    uint64_t queued_us, computed_us;
+    struct answers answers;
+};
+
+enum reject_reason {
+    REJECT_BUSY = 1,      /* the queue is full */
+    REJECT_EXPIRED = 2,   /* the deadline passed */
+    REJECT_INVALID = 3,   /* no such languages, or above a limit of this queue */
+    REJECT_NO_WORKER = 4, /* no worker has the model */
+    REJECT_ENDING = 5,    /* the queue is draining */
+    REJECT_FAILED = 6,    /* every text of the request failed */
+};
+
+struct rejected {
+    uint64_t request;
+    uint32_t reason;   /* enum reject_reason */
+    uint32_t retry_ms; /* try again after this time; 0 = do not */
+    struct text text;  /* for people; at most MESSAGE_LINE bytes */
+};
+
+struct cancel {
+    uint64_t client, request;
+};
+
+struct join {
+    struct text build, backend, isa, host; /* at most MESSAGE_NAME bytes each */
+    uint32_t threads;
+    uint32_t pid;
+    uint64_t worker; /* of the previous JOINED; 0 = none */
+};
+
+struct joined {
+    uint64_t worker;       /* never reused while the queue runs */
+    uint32_t heartbeat_ms; /* PING comes this often */
+    uint32_t timeout_ms;   /* silence after which the worker connects again */
+    uint32_t lease_ms;     /* a batch is lent for this time */
+    uint32_t batch;        /* texts of a batch at most */
+};
+
+struct model_offer {
+    uint64_t version;           /* never reused while the queue runs; newer checkpoints of a model have higher ones */
+    uint64_t manifest;          /* xxh3 of the checkpoint's manifest.json */
+    uint64_t step;              /* of the checkpoint */
+    uint32_t echo;              /* 1: no checkpoint; a batch is answered with its own texts */
+    struct text source, target; /* codes of its languages */
+    struct text path;           /* its folder, as the queue sees it; at most MESSAGE_FOLDER bytes */
+};
+
+struct loaded {
+    uint64_t version;
+    uint32_t ok;
+    uint64_t load_us;
+    struct text text; /* why not; at most MESSAGE_LINE bytes */
+};
+
+struct retire {
+    uint64_t version;
+};
+
+struct fetch {
+    uint64_t hash; /* xxh3 of the whole file */
+    uint64_t offset;
+};
+
+struct file_piece {
+    uint64_t hash, offset, total; /* total 0 = the queue has no such file */
+    const void *bytes;            /* bulk frame, at most STATE_PIECE bytes */
+    size_t size;
+};
+
+struct batch_order {
+    uint64_t batch, version;
+    uint32_t alternatives, details;
+    struct texts texts;
+};
+
+struct batch_result {
+    uint64_t batch;
+    uint64_t computed_us;
+    struct answers answers;
+};
+
+struct goodbye {
+    uint64_t worker;
+};
+
 struct failure {
     uint32_t code; /* enum err_code */
     struct text text;
@@ -261,6 +424,20 @@ struct message {
         struct resign resign;
         struct ask ask;
         struct status status;
+        struct translate translate;
+        struct translated translated;
+        struct rejected rejected;
+        struct cancel cancel;
+        struct join join;
+        struct joined joined;
+        struct model_offer model;
+        struct loaded loaded;
+        struct retire retire;
+        struct fetch fetch;
+        struct file_piece piece;
+        struct batch_order batch;
+        struct batch_result result;
+        struct goodbye goodbye;
     };
     struct message_frames *frames; /* of a received message; NULL in a message to send */
 };

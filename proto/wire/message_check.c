@@ -175,6 +175,89 @@ static bool message_generation_allowed(const struct generation *generation, stru
     return true;
 }
 
+/* UTF-8 that may hold every character. */
+static bool message_utf8_allowed(const char *frame, const char *bytes, size_t size, uint32_t item, struct err *err)
+{
+    for (size_t at = 0; at < size;) {
+        size_t length = pack_character((const uint8_t *)bytes + at, size - at);
+        if (length == 0)
+            return err_set(err, ERR_PROTOCOL, "frame %s: entry %u: not UTF-8 at byte %zu", frame, item, at);
+        at += length;
+    }
+    return true;
+}
+
+static bool message_texts_allowed(const struct texts *texts, struct err *err)
+{
+    size_t at = 0;
+    for (uint32_t i = 0; i < texts->count; i++) {
+        if (texts->lengths[i] > texts->size - at)
+            return err_set(err, ERR_PROTOCOL, "frame lengths: entry %u: %u is above the %zu bytes that are left", i,
+                           texts->lengths[i], texts->size - at);
+        if (!message_utf8_allowed("bytes", texts->bytes + at, texts->lengths[i], i, err))
+            return false;
+        at += texts->lengths[i];
+    }
+    return at == texts->size ||
+           err_set(err, ERR_PROTOCOL, "field size: %zu is not the sum of the lengths, %zu", texts->size, at);
+}
+
+/* The hypotheses' texts are those that follow one another in `bytes`. */
+static bool message_hypotheses_allowed(const struct answers *answers, struct err *err)
+{
+    size_t at = 0;
+    for (uint32_t i = 0; i < answers->hypothesis_count; i++) {
+        const struct hypothesis *of = &answers->hypotheses[i];
+        if (of->size > answers->size - at)
+            return err_set(err, ERR_PROTOCOL, "frame hypotheses: entry %u: %u is above the %zu bytes that are left", i,
+                           of->size, answers->size - at);
+        if (!isfinite(of->score))
+            return err_set(err, ERR_PROTOCOL, "frame hypotheses: entry %u: the score is not a finite number", i);
+        if (!message_utf8_allowed("bytes", answers->bytes + at, of->size, i, err))
+            return false;
+        at += of->size;
+    }
+    return at == answers->size ||
+           err_set(err, ERR_PROTOCOL, "field size: %zu is not the sum of the hypotheses', %zu", answers->size, at);
+}
+
+static bool message_answers_allowed(const struct answers *answers, struct err *err)
+{
+    uint64_t hypotheses = 0;
+    size_t notes = 0;
+    for (uint32_t i = 0; i < answers->count; i++) {
+        const struct answer *of = &answers->of[i];
+        if (of->status > ANSWER_FAILED)
+            return err_set(err, ERR_PROTOCOL, "frame answers: entry %u: status %u is above %d", i, of->status,
+                           ANSWER_FAILED);
+        if ((of->hypotheses > 0) != (of->status == ANSWER_OK) || of->hypotheses > ALTERNATIVES_MOST + 1)
+            return err_set(err, ERR_PROTOCOL, "frame answers: entry %u: %u hypotheses with status %u", i,
+                           of->hypotheses, of->status);
+        if (of->notes > answers->notes_size - notes)
+            return err_set(err, ERR_PROTOCOL, "frame answers: entry %u: %u bytes of notes are above the %zu left", i,
+                           of->notes, answers->notes_size - notes);
+        if (!message_utf8_allowed("notes", answers->notes + notes, of->notes, i, err))
+            return false;
+        hypotheses += of->hypotheses;
+        notes += of->notes;
+    }
+    if (hypotheses != answers->hypothesis_count)
+        return err_set(err, ERR_PROTOCOL, "field hypothesis_count: %u is not the sum of the answers', %" PRIu64,
+                       answers->hypothesis_count, hypotheses);
+    if (notes != answers->notes_size)
+        return err_set(err, ERR_PROTOCOL, "field notes_size: %zu is not the sum of the answers', %zu",
+                       answers->notes_size, notes);
+    return message_hypotheses_allowed(answers, err);
+}
+
+static bool message_piece_allowed(const struct file_piece *piece, struct err *err)
+{
+    if (piece->offset > piece->total || piece->size > piece->total - piece->offset)
+        return err_set(err, ERR_PROTOCOL, "field size: %zu bytes at %" PRIu64 " end after %" PRIu64, piece->size,
+                       piece->offset, piece->total);
+    return true;
+}
+
 /* Results belong to steps that were done. */
 static bool message_held_allowed(uint32_t held, uint64_t step, uint32_t steps, struct err *err)
 {
@@ -206,6 +289,16 @@ static bool message_whole_allowed(const struct message *message, struct err *err
         return message_rows_allowed(&message->validate.rows, err);
     case MESSAGE_SCORED:
         return message_scored_allowed(&message->scored, err);
+    case MESSAGE_TRANSLATE:
+        return message_texts_allowed(&message->translate.texts, err);
+    case MESSAGE_BATCH:
+        return message_texts_allowed(&message->batch.texts, err);
+    case MESSAGE_TRANSLATED:
+        return message_answers_allowed(&message->translated.answers, err);
+    case MESSAGE_RESULT:
+        return message_answers_allowed(&message->result.answers, err);
+    case MESSAGE_PIECE:
+        return message_piece_allowed(&message->piece, err);
     default:
         return true;
     }

@@ -96,6 +96,10 @@ static void message_clean(struct message *message, struct buffer *out)
         message_clean_line(&message->error.text, out);
     else if (message->type == MESSAGE_DISMISS)
         message_clean_line(&message->dismiss.reason, out);
+    else if (message->type == MESSAGE_REJECTED)
+        message_clean_line(&message->rejected.text, out);
+    else if (message->type == MESSAGE_LOADED)
+        message_clean_line(&message->loaded.text, out);
 }
 
 static bool message_encode_encode(struct message_frames *frames, const struct message *given, struct err *err)

@@ -15,6 +15,11 @@ _Static_assert(sizeof(struct span_step) == 12 && offsetof(struct span_step, src_
 _Static_assert(sizeof(struct step_result) == 24 && offsetof(struct step_result, grad_norm) == 8 &&
                    offsetof(struct step_result, tokens) == 16 && offsetof(struct step_result, correct) == 20,
                "step_result is two f64 and two u32 without padding");
+_Static_assert(sizeof(struct answer) == 28 && offsetof(struct answer, src_tokens) == 8 &&
+                   offsetof(struct answer, notes) == 24,
+               "answer is seven u32 without padding");
+_Static_assert(sizeof(struct hypothesis) == 8 && offsetof(struct hypothesis, score) == 4,
+               "hypothesis is a u32 and an f32 without padding");
 _Static_assert(sizeof(enum generation_source) == sizeof(uint32_t), "an enum is read and written as a u32");
 
 /* Counters fit a signed 64-bit integer: sums with small numbers do not wrap, and every language has the type. */
@@ -229,6 +234,128 @@ static const struct field message_status[] = {
     {"json", FIELD_TEXT, AT(status.json), 0, MESSAGE_JSON},
 };
 
+#define TEXTS(place)                                                                                                   \
+    U32("text_count", place.count, 1, TEXTS_MOST),                                                                     \
+    {                                                                                                                  \
+        "size", FIELD_SIZE, AT(place.size), 0, TEXTS_BYTES                                                             \
+    }
+#define TEXTS_BULK(place)                                                                                              \
+    BULK("lengths", "u32", uint32_t, place.lengths, "text_count"), BULK("bytes", "u8", char, place.bytes, "size")
+#define ANSWERS(place)                                                                                                 \
+    U32("text_count", place.count, 1, TEXTS_MOST),                                                                     \
+        U32("hypothesis_count", place.hypothesis_count, 0, (uint64_t)TEXTS_MOST *(ALTERNATIVES_MOST + 1)),             \
+        {"size", FIELD_SIZE, AT(place.size), 0, TEXTS_BYTES},                                                          \
+    {                                                                                                                  \
+        "notes_size", FIELD_SIZE, AT(place.notes_size), 0, TEXTS_BYTES                                                 \
+    }
+#define ANSWERS_BULK(place)                                                                                            \
+    BULK("answers", "answer", struct answer, place.of, "text_count"),                                                  \
+        BULK("hypotheses", "hypothesis", struct hypothesis, place.hypotheses, "hypothesis_count"),                     \
+        BULK("bytes", "u8", char, place.bytes, "size"), BULK("notes", "u8", char, place.notes, "notes_size")
+
+static const struct field message_translate[] = {
+    U64("client", translate.client, 1, COUNTER_MOST),
+    COUNTER("request", translate.request),
+    LINE("source", translate.source, MESSAGE_LANGUAGE),
+    LINE("target", translate.target, MESSAGE_LANGUAGE),
+    U32("deadline_ms", translate.deadline_ms, 0, 86400000),
+    U32("alternatives", translate.alternatives, 0, ALTERNATIVES_MOST),
+    U32("details", translate.details, 0, 1),
+    TEXTS(translate.texts),
+};
+static const struct bulk message_translate_bulk[] = {TEXTS_BULK(translate.texts)};
+
+static const struct field message_translated[] = {
+    COUNTER("request", translated.request),
+    LINE("model", translated.model, MESSAGE_LINE),
+    COUNTER("step", translated.step),
+    COUNTER("queued_us", translated.queued_us),
+    COUNTER("computed_us", translated.computed_us),
+    ANSWERS(translated.answers),
+};
+static const struct bulk message_translated_bulk[] = {ANSWERS_BULK(translated.answers)};
+
+static const struct field message_rejected[] = {
+    COUNTER("request", rejected.request),
+    U32("reason", rejected.reason, REJECT_BUSY, REJECT_FAILED),
+    U32("retry_ms", rejected.retry_ms, 0, 86400000),
+    LINE("text", rejected.text, MESSAGE_LINE),
+};
+
+static const struct field message_cancel[] = {
+    U64("client", cancel.client, 1, COUNTER_MOST),
+    COUNTER("request", cancel.request),
+};
+
+static const struct field message_join[] = {
+    LINE("build", join.build, MESSAGE_NAME), LINE("backend", join.backend, MESSAGE_NAME),
+    LINE("isa", join.isa, MESSAGE_NAME),     LINE("host", join.host, MESSAGE_NAME),
+    U32("threads", join.threads, 1, 65536),  U32("pid", join.pid, 0, UINT32_MAX),
+    COUNTER("worker", join.worker),
+};
+
+static const struct field message_joined[] = {
+    U64("worker", joined.worker, 1, COUNTER_MOST),     U32("heartbeat_ms", joined.heartbeat_ms, 1, 86400000),
+    U32("timeout_ms", joined.timeout_ms, 1, 86400000), U32("lease_ms", joined.lease_ms, 1, 86400000),
+    U32("batch", joined.batch, 1, TEXTS_MOST),
+};
+
+static const struct field message_model[] = {
+    U64("version", model.version, 1, COUNTER_MOST),
+    {"manifest", FIELD_U64, AT(model.manifest), 0, UINT64_MAX},
+    COUNTER("step", model.step),
+    U32("echo", model.echo, 0, 1),
+    LINE("source", model.source, MESSAGE_LANGUAGE),
+    LINE("target", model.target, MESSAGE_LANGUAGE),
+    {"path", FIELD_TEXT, AT(model.path), 0, MESSAGE_FOLDER},
+};
+
+static const struct field message_loaded[] = {
+    U64("version", loaded.version, 1, COUNTER_MOST),
+    U32("ok", loaded.ok, 0, 1),
+    COUNTER("load_us", loaded.load_us),
+    LINE("text", loaded.text, MESSAGE_LINE),
+};
+
+static const struct field message_retire[] = {
+    U64("version", retire.version, 1, COUNTER_MOST),
+};
+
+static const struct field message_fetch[] = {
+    {"hash", FIELD_U64, AT(fetch.hash), 0, UINT64_MAX},
+    U64("offset", fetch.offset, 0, FILE_MOST),
+};
+
+static const struct field message_piece[] = {
+    {"hash", FIELD_U64, AT(piece.hash), 0, UINT64_MAX},
+    U64("offset", piece.offset, 0, FILE_MOST),
+    U64("total", piece.total, 0, FILE_MOST),
+    {"size", FIELD_SIZE, AT(piece.size), 0, STATE_PIECE},
+};
+static const struct bulk message_piece_bulk[] = {
+    BULK("bytes", "u8", uint8_t, piece.bytes, "size"),
+};
+
+static const struct field message_batch[] = {
+    COUNTER("batch", batch.batch),
+    U64("version", batch.version, 1, COUNTER_MOST),
+    U32("alternatives", batch.alternatives, 0, ALTERNATIVES_MOST),
+    U32("details", batch.details, 0, 1),
+    TEXTS(batch.texts),
+};
+static const struct bulk message_batch_bulk[] = {TEXTS_BULK(batch.texts)};
+
+static const struct field message_result[] = {
+    COUNTER("batch", result.batch),
+    COUNTER("computed_us", result.computed_us),
+    ANSWERS(result.answers),
+};
+static const struct bulk message_result_bulk[] = {ANSWERS_BULK(result.answers)};
+
+static const struct field message_goodbye[] = {
+    COUNTER("worker", goodbye.worker),
+};
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define ROW(name, fields)                                                                                              \
     {                                                                                                                  \
@@ -263,6 +390,20 @@ static const struct message_row message_rows[MESSAGE_TYPES] = {
     [MESSAGE_RESIGN] = ROW("RESIGN", message_resign),
     [MESSAGE_ASK] = ROW("ASK", message_ask),
     [MESSAGE_STATUS] = ROW("STATUS", message_status),
+    [MESSAGE_TRANSLATE] = BULK_ROW("TRANSLATE", message_translate, message_translate_bulk),
+    [MESSAGE_TRANSLATED] = BULK_ROW("TRANSLATED", message_translated, message_translated_bulk),
+    [MESSAGE_REJECTED] = ROW("REJECTED", message_rejected),
+    [MESSAGE_CANCEL] = ROW("CANCEL", message_cancel),
+    [MESSAGE_JOIN] = ROW("JOIN", message_join),
+    [MESSAGE_JOINED] = ROW("JOINED", message_joined),
+    [MESSAGE_MODEL] = ROW("MODEL", message_model),
+    [MESSAGE_LOADED] = ROW("LOADED", message_loaded),
+    [MESSAGE_RETIRE] = ROW("RETIRE", message_retire),
+    [MESSAGE_FETCH] = ROW("FETCH", message_fetch),
+    [MESSAGE_PIECE] = BULK_ROW("PIECE", message_piece, message_piece_bulk),
+    [MESSAGE_BATCH] = BULK_ROW("BATCH", message_batch, message_batch_bulk),
+    [MESSAGE_RESULT] = BULK_ROW("RESULT", message_result, message_result_bulk),
+    [MESSAGE_GOODBYE] = ROW("GOODBYE", message_goodbye),
 };
 
 const struct message_row *message_row(uint64_t type)

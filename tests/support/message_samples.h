@@ -21,6 +21,23 @@ static uint16_t sample_lengths[3] = {4, 0, 6};
 static char sample_lines[] = "tcp://127.0.0.1:1\ntcp://[::1]:65535\n";
 static uint8_t sample_bytes[5] = {0, 255, 10, 0, 7};
 
+static uint32_t sample_text_lengths[3] = {5, 0, 3};
+static char sample_text_bytes[8] = {'h', (char)0xc3, (char)0xa9, 0, '\n', 'a', '<', 'b'};
+static struct answer sample_answers[3] = {
+    {ANSWER_OK, 2, 3, 4, 1, 0, 4}, {ANSWER_FAILED, 0, 0, 0, 0, 0, 0}, {ANSWER_OK, 1, UINT32_MAX, 1, 0, 7, 0}};
+static struct hypothesis sample_hypotheses[3] = {{3, -0.5F}, {0, -1e30F}, {5, 0}};
+static char sample_notes[4] = {'x', 'y', 'z', '\n'};
+
+static inline struct texts sample_texts(void)
+{
+    return (struct texts){3, sample_text_lengths, sample_text_bytes, 8};
+}
+
+static inline struct answers sample_all_answers(void)
+{
+    return (struct answers){3, sample_answers, 3, sample_hypotheses, 8, sample_text_bytes, 4, sample_notes};
+}
+
 static inline struct rows sample_rows(void)
 {
     return (struct rows){3, sample_src_lengths, sample_tgt_lengths, sample_ids, 10};
@@ -130,6 +147,69 @@ static inline struct message sample_answer(enum message_type type)
     return message;
 }
 
+/* A message of a translation queue, its workers and its clients. */
+static inline struct message sample_serving(enum message_type type)
+{
+    struct message message = {.type = type};
+    switch (type) {
+    case MESSAGE_TRANSLATE:
+        message.translate = (struct translate){SAMPLE_MOST, 1, SAMPLE_TEXT("en"), SAMPLE_TEXT("zh-Hant"), 86400000,
+                                               16,          1, sample_texts()};
+        break;
+    case MESSAGE_TRANSLATED:
+        message.translated = (struct translated){
+            SAMPLE_MOST, SAMPLE_TEXT("en-fr step-5650 0123456789abcdef"), 5650, 1, 2, sample_all_answers()};
+        break;
+    case MESSAGE_REJECTED:
+        message.rejected = (struct rejected){7, REJECT_BUSY, 1500, SAMPLE_TEXT("busy, try again in 1.5 s")};
+        break;
+    case MESSAGE_CANCEL:
+        message.cancel = (struct cancel){1, SAMPLE_MOST};
+        break;
+    case MESSAGE_JOIN:
+        message.join = (struct join){
+            SAMPLE_TEXT("0.1.0"), SAMPLE_TEXT("cpu"), SAMPLE_TEXT("avx512"), SAMPLE_TEXT("h\xc3\xb4te"), 65536,
+            UINT32_MAX,           SAMPLE_MOST};
+        break;
+    case MESSAGE_JOINED:
+        message.joined = (struct joined){SAMPLE_MOST, 100, 5000, 10000, 4096};
+        break;
+    case MESSAGE_MODEL:
+        message.model = (struct model_offer){3,
+                                             UINT64_MAX,
+                                             5650,
+                                             0,
+                                             SAMPLE_TEXT("en"),
+                                             SAMPLE_TEXT("fr"),
+                                             SAMPLE_TEXT("/runs/h\xc3\xb4te/step-00005650")};
+        break;
+    case MESSAGE_LOADED:
+        message.loaded = (struct loaded){3, 0, 12345, SAMPLE_TEXT("model.safetensors: hash differs")};
+        break;
+    case MESSAGE_RETIRE:
+        message.retire = (struct retire){SAMPLE_MOST};
+        break;
+    case MESSAGE_FETCH:
+        message.fetch = (struct fetch){UINT64_MAX, 1048576};
+        break;
+    case MESSAGE_PIECE:
+        message.piece = (struct file_piece){UINT64_MAX, 4294967291, 4294967296, sample_bytes, 5};
+        break;
+    case MESSAGE_BATCH:
+        message.batch = (struct batch_order){SAMPLE_MOST, 3, 0, 1, sample_texts()};
+        break;
+    case MESSAGE_RESULT:
+        message.result = (struct batch_result){SAMPLE_MOST, 999, sample_all_answers()};
+        break;
+    case MESSAGE_GOODBYE:
+        message.goodbye = (struct goodbye){4};
+        break;
+    default:
+        break;
+    }
+    return message;
+}
+
 /* A message of any type; its arrays are the ones above. */
 static inline struct message sample_message(enum message_type type)
 {
@@ -137,6 +217,8 @@ static inline struct message sample_message(enum message_type type)
                     type == MESSAGE_REPORT || type == MESSAGE_SCORED || type == MESSAGE_LEAVE ||
                     type == MESSAGE_ERROR || type == MESSAGE_PONG || type == MESSAGE_STOPPED ||
                     type == MESSAGE_ENDPOINT || type == MESSAGE_RESIGN || type == MESSAGE_ASK;
+    if (type >= MESSAGE_TRANSLATE)
+        return sample_serving(type);
     return answered ? sample_answer(type) : sample_command(type);
 }
 

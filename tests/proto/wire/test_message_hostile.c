@@ -309,7 +309,7 @@ static void a_peer_of_another_major_version_gets_both_versions(void **state)
            "1\xa1t\x06",
            "header: field v: not [major, minor]");
     HEADER("\x82\xa1v\x01\xa1t\x00", "message type 0 is unknown");
-    HEADER("\x82\xa1v\x01\xa1t\x18", "message type 24 is unknown");
+    HEADER("\x82\xa1v\x01\xa1t\x26", "message type 38 is unknown");
     HEADER("\x82\xa1v\x01\xa1t\xcf\x01\0\0\0\0\0\0\x06", "message type 72057594037927942 is unknown");
     HEADER("\x82\xa1v\x01\xa1t\xa1t", "header: field t: not an unsigned integer");
 }

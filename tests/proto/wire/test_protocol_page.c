@@ -75,6 +75,8 @@ static const char *protocol_page_number(uint64_t value, char text[32])
 {
     if (value == (uint64_t)INT64_MAX)
         return "2^63-1";
+    if (value == UINT64_MAX)
+        return "2^64-1";
     for (unsigned power = 24; power < 63; power++) {
         snprintf(text, 32, "2^%u", power);
         if (value == (uint64_t)1 << power)
@@ -163,7 +165,7 @@ static void limits_and_version_are_those_of_the_code(void **state)
     protocol_page_limit("containers inside each other, the outermost counted", PACK_DEPTH, "");
     protocol_page_limit("fields of a map", PACK_FIELDS, "");
     char text[128];
-    snprintf(text, sizeof text, "# The training protocol, version %d.%d\n", PROTOCOL_MAJOR, PROTOCOL_MINOR);
+    snprintf(text, sizeof text, "# The protocol, version %d.%d\n", PROTOCOL_MAJOR, PROTOCOL_MINOR);
     assert_memory_equal(protocol_page_page, text, strlen(text));
     snprintf(text, sizeof text, " 1..%d", ROW_LENGTH);
     assert_true(protocol_page_occurrences(protocol_page_page, text) >= 2);
