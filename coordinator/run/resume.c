@@ -77,25 +77,36 @@ static bool resume_find(const char *dir, struct config *run, bool *found, struct
     return true;
 }
 
-/* Check that the files exist that the run's options name and the user did not give. A relative path may lead elsewhere
- * from this folder. */
+/* Check that the file at `path`, an option of the run, exists. A relative path may lead elsewhere from this folder. */
+static bool resume_check_file(const struct config *config, const struct option_row *row, const char *path,
+                              struct err *err)
+{
+    char here[FILE_PATH];
+    if (access(path, F_OK) == 0)
+        return true;
+    int saved = errno;
+    bool relative = path[0] != '/' && getcwd(here, sizeof here) != NULL;
+    return err_set(err, ERR_IO, "the run in %s has %s \"%s\": %s%s%s: give --%s with its present path", config->run_dir,
+                   row->key, path, strerror(saved), relative ? " in " : "", relative ? here : "", row->key);
+}
+
+/* Check the files that the run's options name and the user did not give. */
 static bool resume_check_files(const struct command *self, const struct config *config,
                                const struct config_given *given, struct err *err)
 {
-    char here[FILE_PATH];
     size_t count;
     const struct option_row *rows = config_options(&count);
     for (size_t i = 0; i < count; i++) {
-        const char *path = (const char *)config + rows[i].offset;
-        if (rows[i].type != OPTION_TYPE_TEXT || given->row[i] || (rows[i].commands & self->bit) == 0 ||
-            config_resume_rule(&rows[i]) == RESUME_NOT_KEPT || path[0] == '\0' ||
-            (strcmp(rows[i].unit, "file") != 0 && strcmp(rows[i].unit, "folder") != 0) || access(path, F_OK) == 0)
+        const char *field = (const char *)config + rows[i].offset, *path = NULL;
+        if ((rows[i].type != OPTION_TYPE_TEXT && rows[i].type != OPTION_TYPE_LIST) || given->row[i] ||
+            (rows[i].commands & self->bit) == 0 || config_resume_rule(&rows[i]) == RESUME_NOT_KEPT ||
+            (strcmp(rows[i].unit, "file") != 0 && strcmp(rows[i].unit, "folder") != 0))
             continue;
-        int saved = errno;
-        bool relative = path[0] != '/' && getcwd(here, sizeof here) != NULL;
-        return err_set(err, ERR_IO, "the run in %s has %s \"%s\": %s%s%s: give --%s with its present path",
-                       config->run_dir, rows[i].key, path, strerror(saved), relative ? " in " : "",
-                       relative ? here : "", rows[i].key);
+        if (rows[i].type == OPTION_TYPE_TEXT && field[0] != '\0' && !resume_check_file(config, &rows[i], field, err))
+            return false;
+        while (rows[i].type == OPTION_TYPE_LIST && (path = config_list_next(field, path)) != NULL)
+            if (!resume_check_file(config, &rows[i], path, err))
+                return false;
     }
     return true;
 }

@@ -23,6 +23,9 @@ static const struct option_row config_rows[] = {
 #define OPTION_TEXT(section, name, value, units, set, other, text)                                                     \
     {FIELD(section, name), .type = OPTION_TYPE_TEXT, .unit = (units),                                                  \
      .commands = (set),    .alias = (other),         .help = (text)},
+#define OPTION_LIST(section, name, units, set, other, text)                                                            \
+    {FIELD(section, name), .type = OPTION_TYPE_LIST, .unit = (units),                                                  \
+     .commands = (set),    .alias = (other),         .help = (text)},
 #define OPTION_CHOICE(section, name, value, names, set, other, text)                                                   \
     {FIELD(section, name), .type = OPTION_TYPE_CHOICE, .unit = "",    .choices = (names),                              \
      .commands = (set),    .alias = (other),           .help = (text)},
@@ -31,6 +34,7 @@ static const struct option_row config_rows[] = {
 #undef OPTION_REAL
 #undef OPTION_BOOL
 #undef OPTION_TEXT
+#undef OPTION_LIST
 #undef OPTION_CHOICE
 #undef FIELD
 };
@@ -56,16 +60,18 @@ void config_defaults(struct config *config)
 {
     /* Cleared first, so that equal configurations are equal bytes. */
     memset(config, 0, sizeof *config);
-#define OPTION_INT(section, name, value, ...)    config->section##_##name = (value);
-#define OPTION_REAL(section, name, value, ...)   config->section##_##name = (value);
-#define OPTION_BOOL(section, name, value, ...)   config->section##_##name = (value);
-#define OPTION_TEXT(section, name, value, ...)   memcpy(config->section##_##name, (value), sizeof(value));
+#define OPTION_INT(section, name, value, ...)  config->section##_##name = (value);
+#define OPTION_REAL(section, name, value, ...) config->section##_##name = (value);
+#define OPTION_BOOL(section, name, value, ...) config->section##_##name = (value);
+#define OPTION_TEXT(section, name, value, ...) memcpy(config->section##_##name, (value), sizeof(value));
+#define OPTION_LIST(...)
 #define OPTION_CHOICE(section, name, value, ...) config->section##_##name = (value);
 #include "proto/base/config.def"
 #undef OPTION_INT
 #undef OPTION_REAL
 #undef OPTION_BOOL
 #undef OPTION_TEXT
+#undef OPTION_LIST
 #undef OPTION_CHOICE
 }
 
@@ -127,7 +133,8 @@ static bool config_set_bool(const struct option_row *row, const char *text, bool
     return true;
 }
 
-static bool config_set_text(const struct option_row *row, const char *text, char *field, struct err *err)
+/* Whether `text` is valid UTF-8 of less than CONFIG_TEXT bytes. */
+static bool config_check_text(const struct option_row *row, const char *text, struct err *err)
 {
     size_t size = strlen(text);
     if (size >= CONFIG_TEXT)
@@ -139,17 +146,31 @@ static bool config_set_text(const struct option_row *row, const char *text, char
             return err_set(err, ERR_USAGE, "%s: \"%s\" is not valid UTF-8 (byte %zu)", row->key, typed_show(text).shown,
                            at + 1);
     }
-    memset(field, 0, CONFIG_TEXT);
-    memcpy(field, text, size);
     return true;
 }
 
-static bool config_set_choice(const struct option_row *row, const char *text, int *field, struct err *err)
+static bool config_set_text(const struct option_row *row, const char *text, char *field, struct err *err)
 {
-    int index = config_choice_index(row->choices, text);
-    if (index < 0)
-        return err_set(err, ERR_USAGE, "%s: \"%s\" is not one of %s", row->key, typed_show(text).shown, row->choices);
-    *field = index;
+    if (!config_check_text(row, text, err))
+        return false;
+    memset(field, 0, CONFIG_TEXT);
+    memcpy(field, text, strlen(text));
+    return true;
+}
+
+/* A list is its entries, each with its NUL, and zeroes up to CONFIG_LIST: at least one, which ends it. */
+const char *config_list_next(const char list[CONFIG_LIST], const char *entry)
+{
+    const char *next = entry == NULL ? list : entry + strlen(entry) + 1;
+    return *next == '\0' ? NULL : next;
+}
+
+static bool config_set_list(const struct option_row *row, const char *text, char *field, struct err *err)
+{
+    if (!config_check_text(row, text, err))
+        return false;
+    memset(field, 0, CONFIG_LIST);
+    memcpy(field, text, strlen(text));
     return true;
 }
 
@@ -176,6 +197,39 @@ static bool config_unknown_key(const char *key, struct err *err)
     return err_set(err, ERR_USAGE, "unknown key \"%s\"; did you mean \"%s\"?", typed_show(key).shown, best);
 }
 
+bool config_add(struct config *config, const char *key, const char *text, struct err *err)
+{
+    const struct option_row *row = config_option(key);
+    if (row == NULL)
+        return config_unknown_key(key, err);
+    if (row->type != OPTION_TYPE_LIST)
+        return err_set(err, ERR_USAGE, "%s takes one value, not several", row->key);
+    char *list = (char *)config + row->offset;
+    size_t used = 0, count = 0, size = strlen(text) + 1;
+    for (const char *entry = NULL; (entry = config_list_next(list, entry)) != NULL; count++)
+        used += strlen(entry) + 1;
+    if (size == 1)
+        return err_set(err, ERR_USAGE, "%s: entry %zu is empty", row->key, count + 1);
+    if (!config_check_text(row, text, err))
+        return false;
+    if (count == CONFIG_ENTRIES)
+        return err_set(err, ERR_USAGE, "%s: more than %d entries", row->key, CONFIG_ENTRIES);
+    if (used + size >= CONFIG_LIST)
+        return err_set(err, ERR_USAGE, "%s: %zu entries of %zu bytes together; %d is the most", row->key, count + 1,
+                       used + size, CONFIG_LIST - 1);
+    memcpy(list + used, text, size);
+    return true;
+}
+
+static bool config_set_choice(const struct option_row *row, const char *text, int *field, struct err *err)
+{
+    int index = config_choice_index(row->choices, text);
+    if (index < 0)
+        return err_set(err, ERR_USAGE, "%s: \"%s\" is not one of %s", row->key, typed_show(text).shown, row->choices);
+    *field = index;
+    return true;
+}
+
 bool config_set(struct config *config, const char *key, const char *text, struct err *err)
 {
     const struct option_row *row = config_option(key);
@@ -191,6 +245,8 @@ bool config_set(struct config *config, const char *key, const char *text, struct
         return config_set_bool(row, text, field, err);
     case OPTION_TYPE_TEXT:
         return config_set_text(row, text, field, err);
+    case OPTION_TYPE_LIST:
+        return config_set_list(row, text, field, err);
     case OPTION_TYPE_CHOICE:
         return config_set_choice(row, text, field, err);
     }
@@ -209,6 +265,14 @@ static void config_get_real(double value, struct buffer *out)
     buffer_text(out, text);
 }
 
+static void config_get_list(const char *list, struct buffer *out)
+{
+    const char *before = "";
+    buffer_text(out, "");
+    for (const char *entry = NULL; (entry = config_list_next(list, entry)) != NULL; before = ", ")
+        buffer_format(out, "%s%s", before, entry);
+}
+
 void config_get(const struct config *config, const struct option_row *row, struct buffer *out)
 {
     const void *field = (const char *)config + row->offset;
@@ -225,6 +289,9 @@ void config_get(const struct config *config, const struct option_row *row, struc
         break;
     case OPTION_TYPE_TEXT:
         buffer_text(out, field);
+        break;
+    case OPTION_TYPE_LIST:
+        config_get_list(field, out);
         break;
     case OPTION_TYPE_CHOICE:
         config_choice_name(row->choices, *(const int *)field, name);
@@ -255,6 +322,17 @@ static void config_dump_text(const char *text, struct buffer *out)
     buffer_text(out, "\"");
 }
 
+static void config_dump_list(const char *list, struct buffer *out)
+{
+    const char *before = "";
+    buffer_text(out, "[");
+    for (const char *entry = NULL; (entry = config_list_next(list, entry)) != NULL; before = ", ") {
+        buffer_text(out, before);
+        config_dump_text(entry, out);
+    }
+    buffer_text(out, "]");
+}
+
 void config_dump(const struct config *config, struct buffer *out)
 {
     const char *section = "";
@@ -270,6 +348,8 @@ void config_dump(const struct config *config, struct buffer *out)
         buffer_format(out, "  %s: ", row->key + size + 1);
         if (row->type == OPTION_TYPE_TEXT)
             config_dump_text((const char *)config + row->offset, out);
+        else if (row->type == OPTION_TYPE_LIST)
+            config_dump_list((const char *)config + row->offset, out);
         else
             config_get(config, row, out);
         buffer_text(out, "\n");

@@ -46,19 +46,22 @@ enum reduce { REDUCE_FP32, REDUCE_EXACT, REDUCE_BF16 };
 enum follow { FOLLOW_BEST, FOLLOW_LATEST };
 enum progress { PROGRESS_AUTO, PROGRESS_LIVE, PROGRESS_PLAIN, PROGRESS_NONE };
 
-enum { CONFIG_TEXT = 1024 };
+/* The bytes of a TEXT and of a LIST with their NULs, and the most entries of a LIST. */
+enum { CONFIG_TEXT = 1024, CONFIG_LIST = 8192, CONFIG_ENTRIES = 64 };
 
 struct config {
 #define OPTION_INT(section, name, ...)    int64_t section##_##name;
 #define OPTION_REAL(section, name, ...)   double section##_##name;
 #define OPTION_BOOL(section, name, ...)   bool section##_##name;
 #define OPTION_TEXT(section, name, ...)   char section##_##name[CONFIG_TEXT];
+#define OPTION_LIST(section, name, ...)   char section##_##name[CONFIG_LIST]; /* read it with config_list_next */
 #define OPTION_CHOICE(section, name, ...) int section##_##name;
 #include "proto/base/config.def"
 #undef OPTION_INT
 #undef OPTION_REAL
 #undef OPTION_BOOL
 #undef OPTION_TEXT
+#undef OPTION_LIST
 #undef OPTION_CHOICE
 };
 
@@ -69,16 +72,25 @@ enum {
 #define OPTION_REAL(...)   +1
 #define OPTION_BOOL(...)   +1
 #define OPTION_TEXT(...)   +1
+#define OPTION_LIST(...)   +1
 #define OPTION_CHOICE(...) +1
 #include "proto/base/config.def"
 #undef OPTION_INT
 #undef OPTION_REAL
 #undef OPTION_BOOL
 #undef OPTION_TEXT
+#undef OPTION_LIST
 #undef OPTION_CHOICE
 };
 
-enum option_type { OPTION_TYPE_INT, OPTION_TYPE_REAL, OPTION_TYPE_BOOL, OPTION_TYPE_TEXT, OPTION_TYPE_CHOICE };
+enum option_type {
+    OPTION_TYPE_INT,
+    OPTION_TYPE_REAL,
+    OPTION_TYPE_BOOL,
+    OPTION_TYPE_TEXT,
+    OPTION_TYPE_LIST,
+    OPTION_TYPE_CHOICE,
+};
 
 /* A row of the table, for parsing, help, the man page and tests. All strings are static. */
 struct option_row {
@@ -103,10 +115,18 @@ void config_defaults(struct config *config);
 
 /* Set one option from text ("64", "true", "lstm"), with a check of type and range. ERR_USAGE names the key, the value
  * and the allowed values; for an unknown key it suggests one. TEXT must be valid UTF-8 of less than CONFIG_TEXT
- * bytes. */
+ * bytes. A LIST becomes a list of this one entry; "" empties it. */
 bool config_set(struct config *config, const char *key, const char *text, struct err *err);
 
-/* Append a row's value to `out`, as config_set reads it; numbers keep every bit. */
+/* Append an entry to a LIST. ERR_USAGE: the entry is empty or no TEXT, or the list is full. */
+bool config_add(struct config *config, const char *key, const char *text, struct err *err);
+
+/* The entry of a LIST after `entry`; NULL begins, and ends: for (const char *model = NULL; (model =
+ * config_list_next(config->serve_model, model)) != NULL;). A list's own address is its first entry, or "". */
+const char *config_list_next(const char list[CONFIG_LIST], const char *entry);
+
+/* Append a row's value to `out`, as config_set reads it; numbers keep every bit. The entries of a LIST are
+ * "one, two": to show them, not to read them back. */
 void config_get(const struct config *config, const struct option_row *row, struct buffer *out);
 
 /* The key that `name` probably means, if `name` is not an option: equal letters with other '-', '_' and '.', or another
@@ -127,7 +147,8 @@ struct config_given {
     bool row[CONFIG_OPTIONS];
 };
 
-/* Read YAML: sections as mappings of scalars ("train:\n  batch: 64"), or flat "train.batch: 64". Errors are ERR_USAGE
+/* Read YAML: sections as mappings of scalars ("train:\n  batch: 64"), or flat "train.batch: 64". A LIST is a sequence,
+ * or a scalar for its only entry. Errors are ERR_USAGE
  * with "NAME:LINE: " and leave `config` unchanged: unknown and repeated keys, other node kinds, anchors, tags, bad
  * values. Errors call the text `name`. The keys read are added to `given`, which may be NULL, here and below. */
 bool config_parse(struct config *config, const char *yaml, size_t size, const char *name, struct config_given *given,
@@ -142,10 +163,11 @@ bool config_load(struct config *config, const char *path, struct config_given *g
 void config_dump(const struct config *config, struct buffer *out);
 
 /* Read a command's arguments (argv[0] is the command's name). --config FILE is read first, wherever it stands, then the
- * other options in order. Forms: `--key value`, `--key=value`, aliases; for BOOL also a bare `--key` and `--no-key`
- * (the next word is its value only if it is true or false). Only options whose row names `command` are accepted; `--`
- * ends them. Other words are left in argv[1..*words] in order; ERR_USAGE if there are more than `most_words`. `what`
- * reports --help (at once, before --config is read) and --dump-config. */
+ * other options in order. The first entry of a LIST replaces what the file gave; further ones follow it. Forms:
+ * `--key value`, `--key=value`, aliases; for BOOL also a bare `--key` and `--no-key` (the next word is its value only if
+ * it is true or false). Only options whose row names `command` are accepted; `--` ends them. Other words are left in
+ * argv[1..*words] in order; ERR_USAGE if there are more than `most_words`. `what` reports --help (at once, before
+ * --config is read) and --dump-config. */
 enum config_request { CONFIG_RUN, CONFIG_HELP, CONFIG_DUMP };
 bool config_arguments(struct config *config, unsigned command, int argc, char **argv, int most_words, int *words,
                       enum config_request *what, struct config_given *given, struct err *err);

@@ -200,6 +200,17 @@ static bool arguments_survey(struct scan scan, const char **file, int most_words
     return true;
 }
 
+/* Set an option. `typed` has the options before it. */
+static bool arguments_set(struct config *config, struct config_given *typed, const struct item *item, struct err *err)
+{
+    size_t count;
+    bool *again = &typed->row[item->row - config_options(&count)];
+    bool ok = *again && item->row->type == OPTION_TYPE_LIST ? config_add(config, item->row->key, item->value, err)
+                                                            : config_set(config, item->row->key, item->value, err);
+    *again = true;
+    return ok;
+}
+
 bool config_arguments(struct config *config, unsigned command, int argc, char **argv, int most_words, int *words,
                       enum config_request *what, struct config_given *given, struct err *err)
 {
@@ -215,10 +226,11 @@ bool config_arguments(struct config *config, unsigned command, int argc, char **
     if (file != NULL && !config_load(config, file, given, err))
         return false;
     struct item item;
+    struct config_given typed = {0};
     do {
         if (!arguments_next(&scan, &item, err))
             return false;
-        if (item.kind == ITEM_OPTION && !config_set(config, item.row->key, item.value, err))
+        if (item.kind == ITEM_OPTION && !arguments_set(config, &typed, &item, err))
             return false;
         if (item.renamed)
             log_say(LOG_WARN, "option_renamed", LOG_FIELDS(LOG_TEXT("option", item.row->key)),

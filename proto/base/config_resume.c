@@ -16,8 +16,9 @@ static const char *const resume_may_change[] = {
 };
 
 /* Sections whose options never affect a run's numbers. */
-static const char *const resume_may_change_sections[] = {
-    "cluster.", "worker.", "run.", "log.", "translate.", "curve.", "keygen.", "status.", "output.", "bench.", "serve.", "http.", NULL};
+static const char *const resume_may_change_sections[] = {"cluster.", "worker.", "run.",    "log.",    "translate.",
+                                                         "curve.",   "keygen.", "status.", "output.", "bench.",
+                                                         "serve.",   "http.",   NULL};
 
 static bool resume_lists(const char *const *list, const char *key)
 {
@@ -65,15 +66,13 @@ bool config_agrees(const struct config *config, const struct config *run, const 
 
 static void resume_copy(struct config *to, const struct config *from, const struct option_row *row)
 {
-    static const size_t sizes[] = {[OPTION_TYPE_INT] = sizeof(int64_t),
-                                   [OPTION_TYPE_REAL] = sizeof(double),
-                                   [OPTION_TYPE_BOOL] = sizeof(bool),
-                                   [OPTION_TYPE_TEXT] = CONFIG_TEXT,
-                                   [OPTION_TYPE_CHOICE] = sizeof(int)};
+    static const size_t sizes[] = {
+        [OPTION_TYPE_INT] = sizeof(int64_t), [OPTION_TYPE_REAL] = sizeof(double), [OPTION_TYPE_BOOL] = sizeof(bool),
+        [OPTION_TYPE_TEXT] = CONFIG_TEXT,    [OPTION_TYPE_LIST] = CONFIG_LIST,    [OPTION_TYPE_CHOICE] = sizeof(int)};
     memcpy((char *)to + row->offset, (const char *)from + row->offset, sizes[row->type]);
 }
 
-/* Whether a text was given and is not empty. */
+/* Whether a text or list was given and is not empty. */
 static bool resume_names(const struct config *config, const struct config_given *given, const char *key)
 {
     size_t count;

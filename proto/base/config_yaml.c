@@ -1,7 +1,8 @@
 /* config_yaml.c - options from YAML: a mapping of sections or of whole keys. No other YAML is accepted.
  *
- * The text is read as libyaml's stream of events. Anything without a meaning here (sequences, anchors, aliases, tags, a
- * second document) is an error with its line, because an option that is silently not applied costs a training run. */
+ * The text is read as libyaml's stream of events. Anything without a meaning here (sequences for other options than
+ * lists, anchors, aliases, tags, a second document) is an error with its line, because an option that is silently not
+ * applied costs a training run. */
 #include "proto/base/config.h"
 
 #include "proto/base/typed.h"
@@ -47,13 +48,17 @@ static bool yaml_parser_failure(const struct yaml_reading *reading, struct err *
     return yaml_fail(reading, line, err);
 }
 
-static const char *yaml_not_taken(const yaml_event_t *event)
+/* What has no meaning here; NULL = nothing. `list`: a sequence has one. */
+static const char *yaml_not_taken(const yaml_event_t *event, bool list)
 {
     switch (event->type) {
     case YAML_ALIAS_EVENT:
         return "an alias";
     case YAML_SEQUENCE_START_EVENT:
-        return "a sequence";
+        return !list                                       ? "a sequence"
+               : event->data.sequence_start.anchor != NULL ? "an anchor"
+               : event->data.sequence_start.tag != NULL    ? "a tag"
+                                                           : NULL;
     case YAML_SCALAR_EVENT:
         return event->data.scalar.anchor != NULL ? "an anchor" : event->data.scalar.tag != NULL ? "a tag" : NULL;
     case YAML_MAPPING_START_EVENT:
@@ -65,12 +70,13 @@ static const char *yaml_not_taken(const yaml_event_t *event)
     }
 }
 
-/* The next event, which the caller deletes. On failure there is nothing to delete. */
-static bool yaml_next(struct yaml_reading *reading, yaml_event_t *event, struct err *err)
+/* The next event, which the caller deletes; a sequence only where a `list` may stand. On failure there is nothing to
+ * delete. */
+static bool yaml_next(struct yaml_reading *reading, bool list, yaml_event_t *event, struct err *err)
 {
     if (!yaml_parser_parse(&reading->parser, event))
         return yaml_parser_failure(reading, err);
-    const char *what = yaml_not_taken(event);
+    const char *what = yaml_not_taken(event, list);
     if (what == NULL)
         return true;
     err_set(err, ERR_USAGE, "%s is not accepted here: options are \"section:\" and, below it, \"name: value\"", what);
@@ -112,12 +118,14 @@ static bool yaml_unknown_section(const char *name, struct err *err)
 #define OPTION_REAL(section, ...)   #section,
 #define OPTION_BOOL(section, ...)   #section,
 #define OPTION_TEXT(section, ...)   #section,
+#define OPTION_LIST(section, ...)   #section,
 #define OPTION_CHOICE(section, ...) #section,
 #include "proto/base/config.def"
 #undef OPTION_INT
 #undef OPTION_REAL
 #undef OPTION_BOOL
 #undef OPTION_TEXT
+#undef OPTION_LIST
 #undef OPTION_CHOICE
     };
     struct suggest suggest = suggest_begin(name);
@@ -155,6 +163,27 @@ static bool yaml_value(struct yaml_reading *reading, const char *key, size_t key
     return yaml_fail(reading, key_line, err);
 }
 
+/* Read the entries of a list up to its end. */
+static bool yaml_list(struct yaml_reading *reading, const char *key, struct err *err)
+{
+    bool more = true, ok = true;
+    while (ok && more) {
+        yaml_event_t event;
+        if (!yaml_next(reading, false, &event, err))
+            return false;
+        const char *text = yaml_text(&event);
+        more = event.type != YAML_SEQUENCE_END_EVENT;
+        if (more && text == NULL)
+            ok = err_set(err, ERR_USAGE, "%s: an entry is one text without a NUL", key);
+        else if (more)
+            ok = config_add(reading->config, key, text, err);
+        if (!ok)
+            yaml_fail(reading, yaml_line(&event), err);
+        yaml_event_delete(&event);
+    }
+    return ok;
+}
+
 /* Read the pairs of a mapping up to its end. `section` is NULL at the top. */
 static bool yaml_mapping(struct yaml_reading *reading, const char *section, struct err *err);
 
@@ -163,7 +192,8 @@ static bool yaml_behind_key(struct yaml_reading *reading, const char *section, c
                             struct err *err)
 {
     yaml_event_t event;
-    if (!yaml_next(reading, &event, err))
+    const struct option_row *row = config_option(key);
+    if (!yaml_next(reading, row != NULL && row->type == OPTION_TYPE_LIST, &event, err))
         return false;
     bool ok;
     size_t place = section == NULL ? yaml_section(key) : CONFIG_OPTIONS;
@@ -172,6 +202,11 @@ static bool yaml_behind_key(struct yaml_reading *reading, const char *section, c
         ok = ok && (yaml_is_empty(&event) || yaml_mapping(reading, key, err));
     } else if (event.type == YAML_MAPPING_START_EVENT) {
         ok = yaml_unknown_section(key, err) || yaml_fail(reading, line, err);
+    } else if (event.type == YAML_SEQUENCE_START_EVENT) {
+        size_t count;
+        ok = yaml_first_time(&reading->option_line[row - config_options(&count)], line, key, err) ||
+             yaml_fail(reading, line, err);
+        ok = ok && config_set(reading->config, key, "", err) && yaml_list(reading, key, err);
     } else {
         ok = yaml_value(reading, key, line, &event, err);
     }
@@ -184,7 +219,7 @@ static bool yaml_mapping(struct yaml_reading *reading, const char *section, stru
     for (;;) {
         yaml_event_t event;
         char key[KEY_LONGEST + 1];
-        if (!yaml_next(reading, &event, err))
+        if (!yaml_next(reading, false, &event, err))
             return false;
         size_t line = yaml_line(&event);
         const char *text = yaml_text(&event);
@@ -209,7 +244,7 @@ static bool yaml_stream(struct yaml_reading *reading, struct err *err)
     unsigned documents = 0;
     for (;;) {
         yaml_event_t event;
-        if (!yaml_next(reading, &event, err))
+        if (!yaml_next(reading, false, &event, err))
             return false;
         bool ok = true, end = event.type == YAML_STREAM_END_EVENT;
         if (event.type == YAML_DOCUMENT_START_EVENT && documents++ > 0) {

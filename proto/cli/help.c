@@ -46,6 +46,7 @@ void help_value(const struct option_row *row, struct buffer *out)
         buffer_text(out, "X");
         break;
     case OPTION_TYPE_TEXT:
+    case OPTION_TYPE_LIST:
         for (const char *letter = row->unit; *letter != '\0'; letter++)
             buffer_format(out, "%c", toupper((unsigned char)*letter));
         break;
@@ -65,6 +66,8 @@ void help_limits(const struct option_row *row, struct buffer *out)
     config_get(&defaults, row, &value);
     if (row->type == OPTION_TYPE_INT || row->type == OPTION_TYPE_REAL)
         buffer_format(out, "%.15g to %.15g%s%s; ", row->least, row->most, row->unit[0] != '\0' ? " " : "", row->unit);
+    if (row->type == OPTION_TYPE_LIST)
+        buffer_text(out, "may be given several times");
     bool has_default = value.size > 0 && (row->type != OPTION_TYPE_BOOL || help_is_on(row));
     if (has_default)
         buffer_format(out, "default %s", value.data);

@@ -47,7 +47,7 @@ void help_man(const struct command *table, size_t count, struct buffer *out);
 /* The placeholder of an option's value: "FILE", "N", "fp32|bf16"; "" for a BOOL. */
 void help_value(const struct option_row *row, struct buffer *out);
 
-/* An option's range and default: "1 to 65536 pairs; default 64", or nothing. */
+/* An option's range and default, "1 to 65536 pairs; default 64", or that it is a list, or nothing. */
 void help_limits(const struct option_row *row, struct buffer *out);
 
 /* A sentence or two: what --resume keeps, and the options of `commands` that may change. */

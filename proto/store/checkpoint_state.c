@@ -3,6 +3,7 @@
  *   {"format": 1, "version": .., "created": .., "step": .., ...,
  *    "best": null or {"score": .., "epoch": .., "step": ..},
  *    "config": {"data.pairs": "..", "train.lr": 0.0005, "train.batch": 64, "train.bleu": true, ..}}
+ * A list of texts is an array; a string is read as its only entry.
  *
  * Reals have 17 digits, so a reader gets the same bits. Values that JSON cannot express are the strings "nan", "inf"
  * and "-inf". All text is UTF-8: config_set refuses anything else. */
@@ -106,8 +107,22 @@ static json_t *checkpoint_fields_json(const struct checkpoint_state *state, cons
     return object;
 }
 
+static json_t *checkpoint_list_json(const char *list)
+{
+    json_t *array = json_array();
+    for (const char *entry = NULL; array != NULL && (entry = config_list_next(list, entry)) != NULL;) {
+        if (json_array_append_new(array, json_string(entry)) != 0) {
+            json_decref(array);
+            array = NULL;
+        }
+    }
+    return array;
+}
+
 static json_t *checkpoint_option_json(const struct config *config, const struct option_row *row)
 {
+    if (row->type == OPTION_TYPE_LIST)
+        return checkpoint_list_json((const char *)config + row->offset);
     struct buffer text = {0};
     config_get(config, row, &text);
     const char *value = text.data == NULL ? "" : text.data;
@@ -124,6 +139,7 @@ static json_t *checkpoint_option_json(const struct config *config, const struct 
             json = json_boolean(strcmp(value, "true") == 0);
             break;
         case OPTION_TYPE_TEXT:
+        case OPTION_TYPE_LIST:
         case OPTION_TYPE_CHOICE:
             json = json_string(value);
             break;
@@ -282,6 +298,7 @@ static bool checkpoint_option_text(json_t *json, const struct option_row *row, s
         buffer_text(text, json_is_true(json) ? "true" : "false");
         return json_is_boolean(json);
     case OPTION_TYPE_TEXT:
+    case OPTION_TYPE_LIST:
     case OPTION_TYPE_CHOICE:
         if (json_is_string(json))
             buffer_text(text, json_string_value(json));
@@ -290,13 +307,32 @@ static bool checkpoint_option_text(json_t *json, const struct option_row *row, s
     return false;
 }
 
+static bool checkpoint_list_read(const char *key, json_t *array, const char *name, struct config *config,
+                                 struct err *err)
+{
+    struct err why = {0};
+    size_t i;
+    json_t *entry;
+    bool ok = config_set(config, key, "", &why);
+    json_array_foreach(array, i, entry)
+    {
+        if (!json_is_string(entry))
+            return err_set(err, ERR_DATA, "%s: \"%s\" has an entry that is not a string", name, key);
+        ok = ok && config_add(config, key, json_string_value(entry), &why);
+    }
+    return ok || err_set(err, ERR_DATA, "%s: %s", name, why.text);
+}
+
 static bool checkpoint_option_read(const char *key, json_t *json, const char *name, struct config *config,
                                    struct err *err)
 {
-    static const char *const kinds[] = {"a whole number", "a real number", "true or false", "a string", "a string"};
+    static const char *const kinds[] = {"a whole number", "a real number",       "true or false",
+                                        "a string",       "an array of strings", "a string"};
     const struct option_row *row = config_option(key);
     if (row == NULL)
         return checkpoint_unknown(key, name, err);
+    if (row->type == OPTION_TYPE_LIST && json_is_array(json))
+        return checkpoint_list_read(key, json, name, config, err);
     struct buffer text = {0};
     struct err why = {0};
     bool ok = checkpoint_option_text(json, row, &text);

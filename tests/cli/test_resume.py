@@ -301,7 +301,7 @@ class OwnOptions(TrainingTest):
         if kinds[key] in ("N", "X"):
             return next(
                 value
-                for value in ("1", "0.5", "20", "300")
+                for value in ("1", "0.5", "20", "300", "5000")
                 if value != had
                 and (kinds[key] == "X" or "." not in value)
                 and run(command, f"--{key}={value}", "--dump-config").returncode == 0)

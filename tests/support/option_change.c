@@ -3,8 +3,17 @@
 
 #include <stdio.h>
 
+/* A text that is hard to write down. */
+static void option_text(char text[CONFIG_TEXT], const char *begin)
+{
+    snprintf(text, CONFIG_TEXT,
+             "%s \t\r\n\a'\"\\ # : - {}[]&*!|>%% \xc2\x85\xc2\xa0\xe2\x80\xa8\xef\xbb\xbf\xc3\xa9\xf0\x9f\x98\x80 ",
+             begin);
+}
+
 void option_change(struct config *config, const struct option_row *row)
 {
+    char text[CONFIG_TEXT];
     void *field = (char *)config + row->offset;
     switch (row->type) {
     case OPTION_TYPE_INT:
@@ -17,9 +26,13 @@ void option_change(struct config *config, const struct option_row *row)
         *(bool *)field = !*(bool *)field;
         break;
     case OPTION_TYPE_TEXT:
-        snprintf(field, CONFIG_TEXT,
-                 "%s \t\r\n\a'\"\\ # : - {}[]&*!|>%% \xc2\x85\xc2\xa0\xe2\x80\xa8\xef\xbb\xbf\xc3\xa9\xf0\x9f\x98\x80 ",
-                 row->key);
+        option_text(field, row->key);
+        break;
+    case OPTION_TYPE_LIST:
+        option_text(text, row->key);
+        config_set(config, row->key, text, NULL);
+        option_text(text, "second");
+        config_add(config, row->key, text, NULL);
         break;
     case OPTION_TYPE_CHOICE:
         *(int *)field = *(int *)field == 0;

@@ -54,7 +54,8 @@ static void each_row_of_the_table_is_sound(void **state)
         assert_ptr_equal(config_option(rows[i].key), &rows[i]);
         assert_int_not_equal(rows[i].commands, 0);
         assert_true(strlen(rows[i].help) >= 10);
-        assert_true(rows[i].type == OPTION_TYPE_TEXT ? rows[i].unit[0] != '\0' : true);
+        assert_true(rows[i].type == OPTION_TYPE_TEXT || rows[i].type == OPTION_TYPE_LIST ? rows[i].unit[0] != '\0'
+                                                                                         : true);
         assert_true((rows[i].type == OPTION_TYPE_CHOICE) == (rows[i].choices != NULL));
         assert_true(rows[i].least <= rows[i].most);
         /* A long option means one thing in each command. */
@@ -174,6 +175,115 @@ static void a_text_fits_and_is_utf8(void **state)
     assert_true(config_set(&config, "data.pairs", "", NULL));
     assert_memory_equal(&config, &fresh, sizeof config);
     config_not_set("data.pairs", "caf\xe9", "data.pairs: \"caf?\" is not valid UTF-8 (byte 4)");
+}
+
+/* That the list has these entries, up to NULL. */
+static void config_has_models(const struct config *config, const char *const *entries)
+{
+    const char *model = NULL;
+    for (; *entries != NULL; entries++) {
+        model = config_list_next(config->serve_model, model);
+        assert_non_null(model);
+        assert_string_equal(model, *entries);
+    }
+    assert_null(config_list_next(config->serve_model, model));
+}
+
+static void a_list_keeps_its_entries_in_order(void **state)
+{
+    (void)state;
+    struct config config;
+    struct buffer text = {0};
+    config_defaults(&config);
+    config_has_models(&config, (const char *const[]){NULL});
+    assert_true(config_set(&config, "serve.model", "en-fr", NULL));
+    assert_true(config_add(&config, "serve.model", "fr, en\n", NULL));
+    config_has_models(&config, (const char *const[]){"en-fr", "fr, en\n", NULL});
+    config_get(&config, config_option("serve.model"), &text);
+    assert_string_equal(text.data, "en-fr, fr, en\n");
+    assert_true(config_set(&config, "serve.model", "x", NULL));
+    config_has_models(&config, (const char *const[]){"x", NULL});
+    assert_true(config_set(&config, "serve.model", "", NULL));
+    config_has_models(&config, (const char *const[]){NULL});
+    buffer_free(&text);
+}
+
+static void config_not_added(struct config *config, const char *key, const char *value, const char *text)
+{
+    const struct config untouched = *config;
+    struct err err = {0};
+    assert_false(config_add(config, key, value, &err));
+    assert_string_equal(err.text, text);
+    assert_int_equal(err.code, ERR_USAGE);
+    assert_memory_equal(config, &untouched, sizeof *config);
+}
+
+static void an_entry_that_does_not_fit_a_list_is_refused(void **state)
+{
+    (void)state;
+    struct config config;
+    char text[CONFIG_TEXT + 1];
+    memset(text, 'x', CONFIG_TEXT);
+    text[CONFIG_TEXT] = '\0';
+    config_defaults(&config);
+    config_not_added(&config, "train.batch", "3", "train.batch takes one value, not several");
+    config_not_added(&config, "serve.modle", "3", "unknown key \"serve.modle\"; did you mean \"serve.model\"?");
+    config_not_added(&config, "serve.model", "", "serve.model: entry 1 is empty");
+    config_not_added(&config, "serve.model", "\xff", "serve.model: \"?\" is not valid UTF-8 (byte 1)");
+    config_not_added(&config, "serve.model", text, "serve.model: a text of 1024 bytes; 1023 is the most");
+    config_not_set("serve.model", text, "serve.model: a text of 1024 bytes; 1023 is the most");
+    for (int i = 0; i < CONFIG_ENTRIES; i++)
+        assert_true(config_add(&config, "serve.model", "x", NULL));
+    config_not_added(&config, "serve.model", "x", "serve.model: more than 64 entries");
+    config_defaults(&config);
+    text[CONFIG_TEXT - 1] = '\0';
+    for (int i = 0; i < CONFIG_LIST / CONFIG_TEXT - 1; i++)
+        assert_true(config_add(&config, "serve.model", text, NULL));
+    config_not_added(&config, "serve.model", text, "serve.model: 8 entries of 8192 bytes together; 8191 is the most");
+    assert_true(config_add(&config, "serve.model", text + 1, NULL));
+    assert_int_equal(config.serve_model[CONFIG_LIST - 1], '\0');
+    config_not_added(&config, "serve.model", "x", "serve.model: 9 entries of 8193 bytes together; 8191 is the most");
+}
+
+static void a_list_is_a_sequence_or_a_scalar(void **state)
+{
+    (void)state;
+    struct config config;
+    static const char *const two[] = {"a", "b: c", NULL}, *const one[] = {"a b", NULL}, *const none[] = {NULL};
+    assert_true(test_config_parse(&config, "serve:\n  model:\n    - a\n    - 'b: c'\n", NULL));
+    config_has_models(&config, two);
+    assert_true(test_config_parse(&config, "serve.model: [a, \"b: c\"]\n", NULL));
+    config_has_models(&config, two);
+    assert_true(test_config_parse(&config, "serve:\n  model: a b\n", NULL));
+    config_has_models(&config, one);
+    static const char *const empty[] = {"serve:\n  model: []\n", "serve:\n  model:\n", "serve.model: ''\n"};
+    for (size_t i = 0; i < sizeof empty / sizeof *empty; i++) {
+        config_defaults(&config);
+        assert_true(config_set(&config, "serve.model", "x", NULL));
+        assert_true(config_parse(&config, empty[i], strlen(empty[i]), "file", NULL, NULL));
+        config_has_models(&config, none);
+    }
+    config_refused("serve:\n  model:\n    - a\n    -\n", "file:4: serve.model: entry 2 is empty");
+    config_refused("serve:\n  model:\n    - {a: b}\n", "file:3: serve.model: an entry is one text without a NUL");
+    config_refused("serve:\n  model: [\"a\\0b\"]\n", "file:2: serve.model: an entry is one text without a NUL");
+    config_refused("serve:\n  model: [a]\n  model: b\n", "file:3: serve.model is given again (first on line 2)");
+    config_refused("serve:\n  model: a\n  model: [b]\n", "file:3: serve.model is given again (first on line 2)");
+}
+
+static void the_command_line_replaces_a_list_of_a_file(void **state)
+{
+    (void)state;
+    char *argv[] = {"serve", "--model", "a", "--config", "./list.yaml", "--serve.model=b", "--model", "", NULL};
+    struct config config;
+    struct err err = {0};
+    enum config_request what;
+    int words;
+    scratch_write_text("list.yaml", "serve.model: [x, y, z]\n");
+    config_defaults(&config);
+    assert_true(config_arguments(&config, COMMAND_SERVE, 6, argv, 0, &words, &what, NULL, &err));
+    config_has_models(&config, (const char *const[]){"a", "b", NULL});
+    assert_false(config_arguments(&config, COMMAND_SERVE, 8, argv, 0, &words, &what, NULL, &err));
+    assert_string_equal(err.text, "serve.model: entry 3 is empty");
 }
 
 static void an_unknown_key_names_the_one_that_was_meant(void **state)
@@ -319,6 +429,9 @@ static void yaml_other_than_scalars_and_mappings_is_refused(void **state)
         {"train:\n  batch: [3]\n", "file:2: a sequence"},
         {"train:\n  batch: &a 3\n", "file:2: an anchor"},
         {"train: &a\n  batch: 3\n", "file:1: an anchor"},
+        {"serve:\n  model: &a [x]\n", "file:2: an anchor"},
+        {"serve:\n  model: !x [x]\n", "file:2: a tag"},
+        {"serve:\n  model: [[x]]\n", "file:2: a sequence"},
         {"train:\n  batch: *a\n", "file:2: an alias"},
         {"train:\n  batch: !!int 3\n", "file:2: a tag"},
         {"!x\ntrain:\n  batch: 3\n", "file:1: a tag"},
@@ -479,6 +592,10 @@ int main(void)
         cmocka_unit_test(a_number_is_finite_and_in_its_range),
         cmocka_unit_test(a_switch_is_true_or_false),
         cmocka_unit_test(a_text_fits_and_is_utf8),
+        cmocka_unit_test(a_list_keeps_its_entries_in_order),
+        cmocka_unit_test(an_entry_that_does_not_fit_a_list_is_refused),
+        cmocka_unit_test(a_list_is_a_sequence_or_a_scalar),
+        cmocka_unit_test(the_command_line_replaces_a_list_of_a_file),
         cmocka_unit_test(an_unknown_key_names_the_one_that_was_meant),
         cmocka_unit_test(numbers_survive_the_round_trip_to_the_bit),
         cmocka_unit_test(a_dump_reads_back_to_the_same_bytes),

@@ -70,6 +70,8 @@ static void every_number_of_the_state_survives_to_the_bit(void **unused)
         before.config.model_cell = CELL_RNN;
         before.config.train_bleu = false;
         strcpy(before.config.data_pairs, "a \"pair\"\t of\xc3\xa9 files\\");
+        assert_true(config_set(&before.config, "serve.model", "one, two", NULL));
+        assert_true(config_add(&before.config, "serve.model", "\"three\"\n", NULL));
         strcpy(before.dataset, "0123456789abcdef");
         buffer_clear(&text);
         checkpoint_state_write(&before, &text);
@@ -88,6 +90,7 @@ static void every_number_of_the_state_survives_to_the_bit(void **unused)
         assert_string_equal(before.version, after.version);
         assert_memory_equal(&before.config.train_lr, &after.config.train_lr, sizeof(double));
         assert_string_equal(before.config.data_pairs, after.config.data_pairs);
+        assert_memory_equal(before.config.serve_model, after.config.serve_model, CONFIG_LIST);
         assert_int_equal(after.config.model_cell, CELL_RNN);
         assert_false(after.config.train_bleu);
         struct buffer again = {0};
@@ -176,6 +179,9 @@ static void a_state_that_makes_no_sense_is_named(void **unused)
         {"\"lstm\"", "\"gru\"", "model.cell"},
         {"\"pairs.tsv\"", "\"a\\u0000b\"", "NUL"},
         {"\"pairs.tsv\"", "{}", "\"data.pairs\" is not a string"},
+        {"\"serve.model\": []", "\"serve.model\": 1", "\"serve.model\" is not an array of strings"},
+        {"\"serve.model\": []", "\"serve.model\": [\"a\", 1]", "\"serve.model\" has an entry that is not a string"},
+        {"\"serve.model\": []", "\"serve.model\": [\"a\", \"\"]", "serve.model: entry 2 is empty"},
         {"{", "[", "state.json:"},
     };
     struct err err = {0};
@@ -184,6 +190,8 @@ static void a_state_that_makes_no_sense_is_named(void **unused)
         assert_err(checkpoint_read_changed(cases[i].from, cases[i].to, &err), err, ERR_DATA, cases[i].part);
         assert_ptr_equal(strstr(err.text, "state.json:"), err.text);
     }
+    /* An option that was one text may be a list today. */
+    assert_ok(checkpoint_read_changed("\"serve.model\": []", "\"serve.model\": \"a\"", &err), err);
     /* An older lstmq had fewer options. */
     assert_ok(checkpoint_read_changed("\"model.layers\": 1,", "", &err), err);
 }

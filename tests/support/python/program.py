@@ -68,14 +68,14 @@ def option_names(command):
 
 
 def dumped(text):
-    """The lines of a dump as {key: value as typed}."""
+    """The lines of a dump as {key: value as typed}; a list as its YAML, "" if it is empty."""
     values, section = {}, ""
     for line in text.splitlines():
         if not line.startswith(" "):
             section = line.rstrip(":")
         else:
             name, value = line.strip().split(": ", 1)
-            values[f"{section}.{name}"] = value.strip('"')
+            values[f"{section}.{name}"] = "" if value == "[]" else value.strip('"')
     return values
 
 
