@@ -131,10 +131,13 @@ static const struct command main_commands[] = {
      .run = cmd_or_gate},
     {.name = "help",
      .bit = COMMAND_HELP,
-     .synopsis = "[COMMAND] [--man]",
+     .synopsis = "[COMMAND] [--man] [--completion bash|zsh|fish]",
      .summary = "explain a command and all its options",
      .description = "Without a word it lists the commands. --man prints the manual page:\n\n"
-                    "  lstmq help --man | man -l -",
+                    "  lstmq help --man | man -l -\n\n"
+                    "--completion prints a script for a shell. An installed lstmq has all three where the shells look "
+                    "for them. Without an installation, for this bash only:\n\n"
+                    "  source <(lstmq help --completion bash)",
      .words = 1,
      .run = main_help},
 };

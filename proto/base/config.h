@@ -44,6 +44,7 @@ enum valid_decode { VALID_FREE, VALID_FORCED };
 enum precision { PRECISION_FP32, PRECISION_BF16 };
 enum reduce { REDUCE_FP32, REDUCE_EXACT, REDUCE_BF16 };
 enum follow { FOLLOW_BEST, FOLLOW_LATEST };
+enum completion { COMPLETION_NONE, COMPLETION_BASH, COMPLETION_ZSH, COMPLETION_FISH };
 enum progress { PROGRESS_AUTO, PROGRESS_LIVE, PROGRESS_PLAIN, PROGRESS_NONE };
 
 /* The bytes of a TEXT and of a LIST with their NULs, and the most entries of a LIST. */
@@ -164,8 +165,8 @@ void config_dump(const struct config *config, struct buffer *out);
 
 /* Read a command's arguments (argv[0] is the command's name). --config FILE is read first, wherever it stands, then the
  * other options in order. The first entry of a LIST replaces what the file gave; further ones follow it. Forms:
- * `--key value`, `--key=value`, aliases; for BOOL also a bare `--key` and `--no-key` (the next word is its value only if
- * it is true or false). Only options whose row names `command` are accepted; `--` ends them. Other words are left in
+ * `--key value`, `--key=value`, aliases; for BOOL also a bare `--key` and `--no-key` (the next word is its value only
+ * if it is true or false). Only options whose row names `command` are accepted; `--` ends them. Other words are left in
  * argv[1..*words] in order; ERR_USAGE if there are more than `most_words`. `what` reports --help (at once, before
  * --config is read) and --dump-config. */
 enum config_request { CONFIG_RUN, CONFIG_HELP, CONFIG_DUMP };

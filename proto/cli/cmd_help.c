@@ -1,6 +1,7 @@
-/* cmd_help.c - `lstmq help [COMMAND] [--man]`. */
+/* cmd_help.c - `lstmq help [COMMAND] [--man] [--completion SHELL]`. */
 #include "proto/cli/commands.h"
 
+#include "proto/cli/completion.h"
 #include "proto/cli/help.h"
 
 bool cmd_help(const struct command_call *call, const struct command *table, size_t count, struct err *err)
@@ -8,6 +9,8 @@ bool cmd_help(const struct command_call *call, const struct command *table, size
     struct buffer page = {0};
     if (call->config->output_man) {
         help_man(table, count, &page);
+    } else if (call->config->output_completion != COMPLETION_NONE) {
+        completion_script(table, count, (enum completion)call->config->output_completion, &page);
     } else if (call->words == 0) {
         help_overview(table, count, help_style(), &page);
     } else {

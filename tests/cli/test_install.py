@@ -35,6 +35,12 @@ class Install(unittest.TestCase):
         with open(self.path("share", "man", "man1", "lstmq.1"), encoding="utf-8") as file:
             self.assertEqual(file.read(), run("help", "--man").stdout)
 
+    def test_the_completions_are_the_programs(self):
+        for shell, path in (("bash", "bash-completion/completions/lstmq"), ("zsh", "zsh/site-functions/_lstmq"),
+                            ("fish", "fish/vendor_completions.d/lstmq.fish")):
+            with open(self.path("share", path), encoding="utf-8") as file:
+                self.assertEqual(file.read(), run("help", "--completion", shell).stdout)
+
     def test_the_recipes_are_those_of_the_sources(self):
         installed = self.path("share", "lstmq", "recipes")
         self.assertEqual(sorted(os.listdir(installed)), sorted(os.listdir(os.path.join(SOURCE, "ops", "recipes"))))
