@@ -175,7 +175,8 @@ static bool status_refused(struct inquiry *inquiry, struct err *err)
     if (inquiry->answered && ++inquiry->refusals < 2 && !monitor_is_spent(inquiry->monitor))
         return true;
     if (inquiry->has_key)
-        return err_set(err, ERR_FAILED, "%s refuses this key: " MONITOR_KEY_ADVICE, inquiry->config->cluster_connect);
+        return err_set(err, ERR_FAILED, "%s refuses this key: " MONITOR_KEY_ADVICE, inquiry->config->cluster_connect,
+                       "coordinator", "coordinator");
     return err_set(err, ERR_FAILED,
                    "%s refuses a connection without a key: does the coordinator need --key and --server, or is it not "
                    "a coordinator?",
@@ -221,7 +222,7 @@ static bool status_on_monitor(struct inquiry *inquiry, struct err *err)
     if (news == MONITOR_SILENT && inquiry->answered)
         return status_late(inquiry, err);
     if (news == MONITOR_SILENT)
-        return err_set(err, ERR_FAILED, "%s" MONITOR_SILENT_ADVICE, inquiry->config->cluster_connect);
+        return err_set(err, ERR_FAILED, "%s" MONITOR_SILENT_ADVICE, inquiry->config->cluster_connect, "coordinator");
     if (news == MONITOR_REFUSED)
         return status_refused(inquiry, err);
     if (news == MONITOR_BROKE) { /* libzmq connects again */

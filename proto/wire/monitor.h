@@ -27,9 +27,9 @@ enum monitor_news {
     MONITOR_BROKE,     /* the connection ended after the handshake */
 };
 
-/* Advice to the user, after the endpoint. */
-#define MONITOR_SILENT_ADVICE " accepts connections but does not answer: is it a coordinator, and does it run?"
-#define MONITOR_KEY_ADVICE    "is its .pub in the coordinator's --allow folder, and is --server the coordinator's .pub?"
+/* Advice to the user, after the endpoint: formats that take what the server is, "coordinator" or "queue". */
+#define MONITOR_SILENT_ADVICE " accepts connections but does not answer: is it a %s, and does it run?"
+#define MONITOR_KEY_ADVICE    "is its .pub in the %s's --allow folder, and is --server the %s's .pub?"
 
 struct monitor;
 

@@ -10,7 +10,7 @@
 #include "proto/base/buffer.h"
 #include "proto/base/clock.h"
 #include "proto/base/random.h"
-#include "worker/cluster/parcel.h"
+#include "worker/link/parcel.h"
 #include "worker/cluster/worker.h"
 #include "worker/collective/local.h"
 

@@ -6,7 +6,7 @@
 
 #include "proto/base/log.h"
 #include "proto/base/version.h"
-#include "worker/cluster/parcel.h"
+#include "worker/link/parcel.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -7,7 +7,7 @@
 
 #include "proto/base/fault.h"
 #include "proto/base/log.h"
-#include "worker/cluster/link.h"
+#include "worker/link/link.h"
 #include "worker/cluster/roll.h"
 #include "worker/collective/local.h"
 #include "worker/collective/ring.h"

@@ -10,11 +10,11 @@
 #include "proto/base/log.h"
 #include "proto/wire/loop.h"
 #include "proto/wire/watch.h"
-#include "worker/cluster/link.h"
-#include "worker/cluster/parcel.h"
-#include "worker/cluster/reconnect.h"
 #include "worker/cluster/roll.h"
 #include "worker/cluster/session.h"
+#include "worker/link/link.h"
+#include "worker/link/parcel.h"
+#include "worker/link/reconnect.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -53,7 +53,8 @@ struct worker {
     bool welcomed;                /* on this connection */
     unsigned hellos;              /* signalled and not yet sent; only the last one is for this connection */
     int64_t heard_ms;             /* when the coordinator last sent a message */
-    struct reconnect reconnect;   /* while disconnected */
+    struct reconnect_server server;
+    struct reconnect reconnect; /* while disconnected */
     int64_t again_ms[RECONNECTS_MOST];
     unsigned reconnects; /* reconnections so far */
     int signals;         /* signalfd, or -1 */
@@ -538,7 +539,13 @@ bool worker_check(const struct config *config, struct err *err)
 
 bool worker_run(const struct worker_options *options, struct err *err)
 {
-    struct worker worker = {.options = options, .signals = -1, .reconnect = {.options = options}};
+    struct worker worker = {.options = options,
+                            .signals = -1,
+                            .server = {.endpoint = options->endpoint,
+                                       .keys = worker_has_keys(options),
+                                       .timeout_s = (double)options->config->worker_reconnect_timeout,
+                                       .option = "worker.reconnect_timeout"}};
+    worker.reconnect.server = &worker.server;
     pthread_mutex_init(&worker.shared.lock, NULL);
     struct err why = {0};
     bool ok = worker_open(&worker, &why) && loop_run(worker.loop, &why);

@@ -1,5 +1,5 @@
 /* parcel.c - move frames completely or not at all; see parcel.h. */
-#include "worker/cluster/parcel.h"
+#include "worker/link/parcel.h"
 
 #include "proto/wire/parts.h"
 

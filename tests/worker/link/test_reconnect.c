@@ -1,6 +1,6 @@
 /* test_reconnect.c - when a worker without a connection logs a failure, and how its wait ends. */
 #include "proto/base/log.h"
-#include "worker/cluster/reconnect.h"
+#include "worker/link/reconnect.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,12 +10,12 @@
 
 #include <cmocka.h>
 
-static const struct config reconnect_config = {.worker_reconnect_timeout = 1};
-static const struct worker_options reconnect_options = {.endpoint = "tcp://127.0.0.1:1", .config = &reconnect_config};
+static const struct reconnect_server reconnect_server = {
+    .endpoint = "tcp://127.0.0.1:1", .timeout_s = 1, .option = "worker.reconnect_timeout"};
 
 static struct reconnect reconnect_start(void)
 {
-    struct reconnect reconnect = {.options = &reconnect_options};
+    struct reconnect reconnect = {.server = &reconnect_server};
     reconnect_begin(&reconnect);
     return reconnect;
 }

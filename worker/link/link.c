@@ -1,5 +1,5 @@
 /* link.c - a DEALER with a monitor; see link.h. */
-#include "worker/cluster/link.h"
+#include "worker/link/link.h"
 
 #include "proto/wire/message.h"
 

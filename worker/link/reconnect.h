@@ -1,17 +1,29 @@
-/* reconnect.h - what a worker logs and does while it has no connection to its coordinator.
+/* reconnect.h - what a worker logs and does while it has no connection to its server: a coordinator or a queue.
  *
- * It waits for worker.reconnect_timeout seconds and logs why: the coordinator cannot be reached, does not answer, or
- * refuses the worker's key. A key can be added to the coordinator's list at any time, so a refusal does not end the
- * wait. A link that does not retry (link.h) is replaced. A struct of zeroes with its options has never been connected.
- * Owned by the worker. Loop thread. */
-#ifndef LSTMQ_WORKER_CLUSTER_RECONNECT_H
-#define LSTMQ_WORKER_CLUSTER_RECONNECT_H
+ * It waits for as long as its user wants and logs why: the server cannot be reached, does not answer, or refuses the
+ * worker's key. A key can be added to the server's list at any time, so a refusal does not end the wait. A link that
+ * does not retry (link.h) is replaced. A struct of zeroes with its server has never been connected. Owned by the
+ * worker. Loop thread. */
+#ifndef LSTMQ_WORKER_LINK_RECONNECT_H
+#define LSTMQ_WORKER_LINK_RECONNECT_H
 
 #include "proto/wire/monitor.h"
-#include "worker/cluster/options.h"
+
+#include <stdbool.h>
+
+enum reconnect_kind { RECONNECT_COORDINATOR, RECONNECT_QUEUE };
+
+/* The server, and how long to wait for it. Owned by the worker. */
+struct reconnect_server {
+    enum reconnect_kind kind;
+    const char *endpoint;
+    bool keys;          /* this worker has keys */
+    double timeout_s;   /* 0 = wait without end */
+    const char *option; /* the name of the option that sets it */
+};
 
 struct reconnect {
-    const struct worker_options *options;
+    const struct reconnect_server *server;
     int64_t lost_ms;           /* disconnected since (ms); 0 = connected */
     bool stood;                /* it was connected before, so the keys are right */
     bool wait_logged;          /* the wait was logged */

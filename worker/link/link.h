@@ -3,8 +3,8 @@
  * A link tries to connect until it succeeds, and is connected only once. When it breaks, its owner closes it, with all
  * messages in it, and opens another. So no message of an old connection is ever taken for one of the new. Over inproc
  * nothing can break: such a link is connected from the beginning. Owned by the loop thread. */
-#ifndef LSTMQ_WORKER_CLUSTER_LINK_H
-#define LSTMQ_WORKER_CLUSTER_LINK_H
+#ifndef LSTMQ_WORKER_LINK_LINK_H
+#define LSTMQ_WORKER_LINK_LINK_H
 
 #include "proto/wire/monitor.h"
 #include "proto/wire/socket.h"

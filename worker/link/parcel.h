@@ -5,8 +5,8 @@
  * worker also send each other signals: parcels of one frame of one byte, which no message is.
  *
  * Plain memory; owned by one thread at a time, which ends it with parcel_send or parcel_drop. */
-#ifndef LSTMQ_WORKER_CLUSTER_PARCEL_H
-#define LSTMQ_WORKER_CLUSTER_PARCEL_H
+#ifndef LSTMQ_WORKER_LINK_PARCEL_H
+#define LSTMQ_WORKER_LINK_PARCEL_H
 
 #include "proto/wire/message.h"
 
