@@ -110,6 +110,17 @@ static const struct command main_commands[] = {
          "  lstmq worker --connect tcp://192.0.2.1:5757 --threads 8",
      .lasts = true,
      .run = cmd_worker},
+    {.name = "translate-worker",
+     .bit = COMMAND_TRANSLATE_WORKER,
+     .synopsis = "--connect ENDPOINT [options]",
+     .summary = "translate for a translation queue",
+     .description =
+         "Joins the queue of `lstmq serve`, loads the checkpoints that the queue names, and translates batches. It "
+         "reads a checkpoint from its folder where it sees that folder. If the connection breaks it connects again. On "
+         "Ctrl-C or SIGTERM it finishes the batches that it has and leaves; a second signal ends it at once.\n\n"
+         "  lstmq translate-worker --connect tcp://queue.example:5758",
+     .lasts = true,
+     .run = cmd_translate_worker},
     {.name = "keygen",
      .bit = COMMAND_KEYGEN,
      .synopsis = "NAME [--role train|serve|client|admin] [--out FOLDER]",

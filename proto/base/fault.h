@@ -15,10 +15,18 @@
  *   validate              a validation request is answered
  *   save                  a piece of a state has arrived
  *   commit                a checkpoint is complete, but nothing refers to it yet
- *   dismiss               the workers are dismissed */
+ *   dismiss               the workers are dismissed
+ *
+ * fault_text marks a place where text is about to be worked on. With LSTMQ_FAULT=NAME=TEXT the program kills itself
+ * when it passes with that text among the bytes. It stands for input on which a program crashes.
+ *
+ *   translate             a batch of a translation worker */
 #ifndef LSTMQ_PROTO_BASE_FAULT_H
 #define LSTMQ_PROTO_BASE_FAULT_H
 
+#include <stddef.h>
+
 void fault_point(const char *name);
+void fault_text(const char *name, const char *bytes, size_t size);
 
 #endif

@@ -16,6 +16,7 @@ bool cmd_keygen(const struct command_call *call, struct err *err);
 bool cmd_or_gate(const struct command_call *call, struct err *err);
 bool cmd_status(const struct command_call *call, struct err *err);
 bool cmd_translate(const struct command_call *call, struct err *err);
+bool cmd_translate_worker(const struct command_call *call, struct err *err);
 bool cmd_worker(const struct command_call *call, struct err *err);
 
 /* `worker` has the functions of the workers to embed (coordinator/train.h). */

@@ -9,8 +9,8 @@
 #include <unistd.h>
 #include <zmq.h>
 
-/* Messages that wait for the network. Few, because a piece of a state is 1 MiB, and an urgent PONG waits behind
- * them. */
+/* Messages that wait for the network, unless the owner wants another number. Few, because a piece of a state is 1 MiB,
+ * and an urgent PONG waits behind them. */
 enum { LINK_QUEUE = 4 };
 
 static bool link_set(void *socket, int option, int value)
@@ -22,7 +22,8 @@ bool link_open(struct link *link, struct socket_options options, const char *end
 {
     bool within = strncmp(endpoint, "inproc://", 9) == 0;
     *link = (struct link){.stands = within};
-    options.queue = LINK_QUEUE;
+    if (options.queue == 0)
+        options.queue = LINK_QUEUE;
     options.monitor = within ? NULL : &link->monitor;
     link->socket = socket_connect(&options, endpoint, err);
     return link->socket != NULL;

@@ -41,10 +41,17 @@ static bool translator_load(struct translator *translator, struct err *err)
 
 bool translator_open(struct translator *translator, const struct config *command, struct err *err)
 {
+    if (command->translate_model[0] != '\0')
+        return translator_open_at(translator, command->translate_model, "best", command, err);
     *translator = (struct translator){0};
-    if (command->translate_model[0] == '\0')
-        return err_set(err, ERR_USAGE, "no model: give --model RUN_OR_CHECKPOINT");
-    if (!checkpoint_open(&translator->checkpoint, command->translate_model, "best", err))
+    return err_set(err, ERR_USAGE, "no model: give --model RUN_OR_CHECKPOINT");
+}
+
+bool translator_open_at(struct translator *translator, const char *path, const char *link, const struct config *command,
+                        struct err *err)
+{
+    *translator = (struct translator){0};
+    if (!checkpoint_open(&translator->checkpoint, path, link, err))
         return false;
     translator->config = translator->checkpoint.state.config;
     translator->limit =
@@ -182,6 +189,7 @@ static bool translator_decode(struct translator *translator, struct work *work, 
     for (size_t i = 0; i < count; i++) {
         struct translation *translation = &translations[work->sources[first + i].index];
         translation->unfinished = !work->ended[i];
+        translation->tokens = work->out_lengths[i];
         translation->text = (uint32_t)texts->size;
         vocab_decode(translator->checkpoint.tgt, work->out + i * limit, work->out_lengths[i], texts);
         buffer_append(texts, "", 1);

@@ -26,11 +26,15 @@ struct translation {
     uint32_t unknown; /* of them, without an id                          */
     uint32_t dropped; /* words beyond the model's length, not translated */
     bool unfinished;  /* reached the limit before <eos>                  */
+    uint32_t tokens;  /* ids of the translation, the end marker included if it was reached */
     uint32_t text;    /* offset of its NUL-terminated text in `texts`    */
 };
 
 /* `command` has translate.model and the compute options. */
 bool translator_open(struct translator *translator, const struct config *command, struct err *err);
+/* The same for a checkpoint, or a run's RUN/`link`, whatever translate.model is. */
+bool translator_open_at(struct translator *translator, const char *path, const char *link, const struct config *command,
+                        struct err *err);
 void translator_close(struct translator *translator);
 
 /* Sentence i is NUL-terminated UTF-8. Writes translations[i] and appends texts. Sentences without words give empty

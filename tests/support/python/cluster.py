@@ -58,7 +58,7 @@ class Process:
     def __init__(self, *arguments, binary=BINARY, environment=None, folder=None, name=""):
         env = {key: value for key, value in os.environ.items() if not key.startswith("LSTMQ_")}
         env.update(environment or {})
-        if {"coordinator", "worker"} & set(arguments):
+        if {"coordinator", "worker", "serve", "translate-worker"} & set(arguments):
             arguments = (*arguments, "--log.format", "json")
         self.name, self.arguments = name, arguments
         # By line number: the line; (time, object), None for a line that is not an event.
