@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """A translation worker and a queue written from PROTOCOL.md: it joins, loads, translates, follows, and leaves."""
 
 import os
