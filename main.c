@@ -90,6 +90,20 @@ static const struct command main_commands[] = {
      .lasts = true,
      .complete = resume_config,
      .run = cmd_coordinator},
+    {.name = "serve",
+     .bit = COMMAND_SERVE,
+     .synopsis = "--model RUN_OR_CHECKPOINT [--bind tcp://HOST:PORT] [--workers N] [options]",
+     .summary = "answer translation requests from a pool of workers",
+     .description =
+         "Accepts requests of clients (`lstmq translate --connect`), and gives them in batches to translation workers: "
+         "--workers N of its own, and others that connect (`lstmq translate-worker`). A new checkpoint of a run is "
+         "loaded beside the old one, and no request fails. On Ctrl-C, SIGTERM or a closed terminal it answers what it "
+         "accepted and ends; a second signal ends it at once. It listens to other machines only with keys (lstmq help "
+         "keygen), or with --insecure.\n\n"
+         "  lstmq serve --model runs/first\n"
+         "  lstmq serve --model runs/en-fr --model runs/fr-en --workers 0",
+     .lasts = true,
+     .run = cmd_serve},
     {.name = "status",
      .bit = COMMAND_STATUS,
      .synopsis = "[--connect tcp://HOST:PORT] [--watch] [--json]",

@@ -14,6 +14,7 @@ bool cmd_evaluate(const struct command_call *call, struct err *err);
 bool cmd_inspect(const struct command_call *call, struct err *err);
 bool cmd_keygen(const struct command_call *call, struct err *err);
 bool cmd_or_gate(const struct command_call *call, struct err *err);
+bool cmd_serve(const struct command_call *call, struct err *err);
 bool cmd_status(const struct command_call *call, struct err *err);
 bool cmd_translate(const struct command_call *call, struct err *err);
 bool cmd_translate_worker(const struct command_call *call, struct err *err);

@@ -12,6 +12,8 @@
 #include <sys/resource.h>
 #include <zmq.h>
 
+enum { BACKLOG = 1024, FRONT_BACKLOG = 4096, KEEP_IDLE_S = 60, KEEP_INTERVAL_S = 15, KEEP_PROBES = 4 };
+
 bool socket_raise_files(int needed, struct err *err)
 {
     struct rlimit files;
@@ -36,19 +38,29 @@ static bool socket_set(void *socket, int option, int value)
 static bool socket_configure(void *socket, const struct socket_options *options, struct err *err)
 {
     int queue = options->queue > 0 ? options->queue : SOCKET_QUEUE;
+    int queue_in = options->queue_in > 0 ? options->queue_in : SOCKET_QUEUE_IN;
     int64_t most = options->most_bytes > 0 ? (int64_t)options->most_bytes : MESSAGE_BYTES;
     if (socket_set(socket, ZMQ_LINGER, SOCKET_LINGER_MS) && socket_set(socket, ZMQ_SNDHWM, queue) &&
-        socket_set(socket, ZMQ_RCVHWM, SOCKET_QUEUE_IN) &&
-        socket_set(socket, ZMQ_HANDSHAKE_IVL, MONITOR_HANDSHAKE_MS) && socket_set(socket, ZMQ_TCP_KEEPALIVE, 0) &&
-        socket_set(socket, ZMQ_HEARTBEAT_IVL, 0) && zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof most) == 0)
+        socket_set(socket, ZMQ_RCVHWM, queue_in) && socket_set(socket, ZMQ_HANDSHAKE_IVL, MONITOR_HANDSHAKE_MS) &&
+        socket_set(socket, ZMQ_TCP_KEEPALIVE, 0) && socket_set(socket, ZMQ_HEARTBEAT_IVL, 0) &&
+        zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof most) == 0)
         return true;
     return socket_error(err, "cannot set up a socket");
+}
+
+/* A client that vanished without closing its connection is noticed after IDLE + PROBES * INTERVAL. */
+static bool socket_keep_alive(void *socket)
+{
+    return socket_set(socket, ZMQ_TCP_KEEPALIVE, 1) && socket_set(socket, ZMQ_TCP_KEEPALIVE_IDLE, KEEP_IDLE_S) &&
+           socket_set(socket, ZMQ_TCP_KEEPALIVE_INTVL, KEEP_INTERVAL_S) &&
+           socket_set(socket, ZMQ_TCP_KEEPALIVE_CNT, KEEP_PROBES);
 }
 
 static bool socket_configure_router(void *socket, const struct socket_options *options, struct err *err)
 {
     if (!socket_set(socket, ZMQ_ROUTER_MANDATORY, 1) || !socket_set(socket, ZMQ_ROUTER_HANDOVER, 0) ||
-        !socket_set(socket, ZMQ_BACKLOG, 1024))
+        !socket_set(socket, ZMQ_BACKLOG, options->front ? FRONT_BACKLOG : BACKLOG) ||
+        (options->front && !socket_keep_alive(socket)))
         return socket_error(err, "cannot set up a socket");
     if (options->keys != NULL)
         return zap_set_server(options->zap, socket, options->keys, options->domain, err);

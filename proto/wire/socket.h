@@ -6,7 +6,8 @@
  *   - CURVE, if there are keys; without keys a ROUTER opens to other machines only with `insecure`;
  *   - a bounded queue for each peer, frames of at most MESSAGE_BYTES, and a second of LINGER;
  *   - no ZMTP heartbeats, because libzmq can abort the process in a rare case: messages replace them;
- *   - no TCP keepalive, which would detect the same later.
+ *   - no TCP keepalive, which would detect the same later; a ROUTER with `front` has it, because its clients send no
+ *     heartbeats: a client that vanished is disconnected after two minutes.
  *
  * A ROUTER refuses to send to a disconnected peer (ROUTER_MANDATORY). It ignores a second peer that uses the id of a
  * connected one (no ROUTER_HANDOVER). A DEALER sets no id: the ROUTER makes one for each connection, so no peer can
@@ -49,7 +50,9 @@ struct socket_options {
      * NULL = no monitor. */
     struct monitor **monitor;
     bool insecure;     /* ROUTER without keys: open it even to other machines, with a warning */
+    bool front;        /* ROUTER: for many clients, with TCP keepalive and a longer backlog */
     int queue;         /* messages that wait to be sent to one peer; 0 = SOCKET_QUEUE */
+    int queue_in;      /* messages of one peer that wait to be received; 0 = SOCKET_QUEUE_IN */
     size_t most_bytes; /* of an arriving frame; 0 = MESSAGE_BYTES */
 };
 

@@ -61,8 +61,12 @@ struct watch {
     struct connection *connections; /* [capacity], by descriptor */
     size_t capacity;
     size_t strangers, strangers_most;
-    uint64_t handshake;               /* approximate bytes of a handshake, which belong to no message */
-    uint64_t strangers_kept;          /* bytes, the limit for all of them */
+    uint64_t handshake;         /* approximate bytes of a handshake, which belong to no message */
+    struct watch_limits limits; /* bytes */
+    uint64_t strangers_kept;    /* bytes, the limit for all of them here */
+    bool reports;               /* watch_ended is used ... */
+    uint64_t *ended;            /* ... [ended_count] numbers of connections, the last one is returned first */
+    size_t ended_count, ended_capacity;
     char failure[REASON_TEXT];        /* of a handshake whose DISCONNECTED is due; "" = none */
     struct refusal_line lines[LINES]; /* to be logged at the next look ... */
     size_t line_count;
@@ -171,6 +175,20 @@ static bool watch_grow(struct watch *watch, int fd)
     return true;
 }
 
+/* Without memory, the owner learns of it when it next sends to the peer. */
+static void watch_note_ended(struct watch *watch, uint64_t number)
+{
+    if (watch->ended_count == watch->ended_capacity) {
+        size_t capacity = watch->ended_capacity == 0 ? 64 : watch->ended_capacity * 2;
+        uint64_t *ended = realloc(watch->ended, capacity * sizeof *ended);
+        if (ended == NULL)
+            return;
+        watch->ended = ended;
+        watch->ended_capacity = capacity;
+    }
+    watch->ended[watch->ended_count++] = number;
+}
+
 static void watch_forget(struct watch *watch, int fd)
 {
     struct connection *connection = watch_find(watch, fd);
@@ -178,6 +196,8 @@ static void watch_forget(struct watch *watch, int fd)
         return;
     watch->strangers -= !connection->trusted && !connection->cut;
     watch->counts.connections--;
+    if (watch->reports && connection->trusted)
+        watch_note_ended(watch, connection->number);
     *connection = (struct connection){0};
 }
 
@@ -337,7 +357,7 @@ static void watch_hold(struct watch *watch)
         connection->kept = watch_kept(watch, connection, (int)fd);
         if (connection->rejected && !connection->trusted)
             watch_cut(watch, (int)fd, "it sends invalid messages");
-        else if (connection->kept > (connection->trusted ? WATCH_ONE : WATCH_STRANGER))
+        else if (connection->kept > (connection->trusted ? watch->limits.one : watch->limits.stranger))
             watch_cut(watch, (int)fd,
                       connection->trusted ? "it sends a message that does not end" : "its first message is too large");
         else
@@ -345,7 +365,7 @@ static void watch_hold(struct watch *watch)
     }
     watch->counts.kept = sums[0] + sums[1];
     watch_shrink(watch, false, sums[0], watch->strangers_kept);
-    watch_shrink(watch, true, sums[1], WATCH_ALL);
+    watch_shrink(watch, true, sums[1], watch->limits.all);
 }
 
 static void watch_tell(struct watch *watch)
@@ -408,13 +428,13 @@ static size_t watch_strangers_most(void)
 
 /* ZMTP's greeting is 64 bytes. READY follows, or CURVE's HELLO and INITIATE with the content of READY. Without CURVE a
  * stranger can send empty frames, each 32 times larger here than on the wire; with CURVE it can send none. */
-static void watch_set_limits(struct watch *watch)
+static void watch_find_limits(struct watch *watch)
 {
     int mechanism = ZMQ_NULL;
     size_t size = sizeof mechanism;
     zmq_getsockopt(watch->socket, ZMQ_MECHANISM, &mechanism, &size);
     watch->handshake = mechanism == ZMQ_CURVE ? 1024 : 192;
-    watch->strangers_kept = mechanism == ZMQ_CURVE ? WATCH_STRANGERS : WATCH_STRANGERS / 4;
+    watch->strangers_kept = mechanism == ZMQ_CURVE ? watch->limits.strangers : watch->limits.strangers / 4;
     watch->strangers_most = watch_strangers_most();
 }
 
@@ -426,7 +446,7 @@ static bool watch_start(struct watch *watch, void *socket, struct err *err)
     if (watch->monitor == NULL)
         return false;
     watch->socket = socket;
-    watch_set_limits(watch);
+    watch_find_limits(watch);
     return true;
 }
 
@@ -439,6 +459,13 @@ static void watch_finish(struct watch *watch)
     watch->strangers = 0;
     watch->counts.connections = watch->counts.kept = 0;
     watch->failure[0] = '\0';
+}
+
+void watch_set_limits(struct watch *watch, const struct watch_limits *limits)
+{
+    pthread_mutex_lock(&watch->lock);
+    watch->limits = *limits;
+    pthread_mutex_unlock(&watch->lock);
 }
 
 bool watch_socket(struct watch *watch, void *socket, struct err *err)
@@ -474,6 +501,7 @@ struct watch *watch_new(void *zmq_context, struct loop *loop, struct err *err)
     watch->zmq_context = zmq_context;
     watch->loop = loop;
     watch->refusals.loop = loop;
+    watch->limits = (struct watch_limits){WATCH_STRANGER, WATCH_STRANGERS, WATCH_ONE, WATCH_ALL};
     pthread_mutex_init(&watch->lock, NULL);
     watch->timer = loop_add_timer(loop, WATCH_EVERY_MS, WATCH_EVERY_MS, watch_look, watch, err);
     if (watch->timer == 0)
@@ -490,6 +518,7 @@ void watch_destroy(struct watch **watch)
     watch_leave(*watch);
     pthread_mutex_destroy(&(*watch)->lock);
     free((*watch)->connections);
+    free((*watch)->ended);
     free(*watch);
     *watch = NULL;
 }
@@ -535,6 +564,24 @@ void watch_reject(struct watch *watch, const struct route *from)
     if (connection != NULL)
         connection->rejected = true;
     pthread_mutex_unlock(&watch->lock);
+}
+
+uint64_t watch_number(struct watch *watch, const struct route *from)
+{
+    pthread_mutex_lock(&watch->lock);
+    const struct connection *connection = watch_find(watch, from->fd);
+    uint64_t number = connection != NULL ? connection->number : 0;
+    watch->reports = true;
+    pthread_mutex_unlock(&watch->lock);
+    return number;
+}
+
+uint64_t watch_ended(struct watch *watch)
+{
+    pthread_mutex_lock(&watch->lock);
+    uint64_t number = watch->ended_count > 0 ? watch->ended[--watch->ended_count] : 0;
+    pthread_mutex_unlock(&watch->lock);
+    return number;
 }
 
 struct watch_counts watch_counts(struct watch *watch)

@@ -47,6 +47,12 @@ struct watch *watch_new(void *zmq_context, struct loop *loop, struct err *err);
 /* Ends the watching of a socket that belongs to this thread. Loop thread; NULL is ignored. */
 void watch_destroy(struct watch **watch);
 
+/* Other limits than the WATCH_ ones above, for strangers and for trusted peers, each for one and for all together. */
+struct watch_limits {
+    uint64_t stranger, strangers, one, all;
+};
+void watch_set_limits(struct watch *watch, const struct watch_limits *limits);
+
 /* Watch a socket; call it before the bind. The watch first leaves a socket that it watched before. */
 bool watch_socket(struct watch *watch, void *socket, struct err *err);
 
@@ -72,6 +78,11 @@ void watch_trust(struct watch *watch, const struct route *from);
 
 /* The peer sent what no peer of ours sends: disconnect it at the next look, unless it is trusted. */
 void watch_reject(struct watch *watch, const struct route *from);
+
+/* The number of the message's connection, never reused; 0 = unknown. From the first call on, watch_ended reports
+ * trusted connections that have ended, by this number; 0 = no more for now. */
+uint64_t watch_number(struct watch *watch, const struct route *from);
+uint64_t watch_ended(struct watch *watch);
 
 struct watch_counts {
     uint64_t accepted, refused, cut; /* since the beginning */

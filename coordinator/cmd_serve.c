@@ -1,0 +1,203 @@
+/* cmd_serve.c - `lstmq serve`: the translation queue as a process.
+ *
+ * One thread: the loop owns the sockets for clients and workers, the ZAP handler that checks keys, the watches that
+ * limit connections, the broker, and the child processes that translate. They reach the queue over a socket of their
+ * own, in a folder that only this user can enter. */
+#include "coordinator/serve/broker.h"
+#include "coordinator/serve/embedded.h"
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+#include "proto/cli/commands.h"
+#include "proto/store/file.h"
+#include "proto/wire/auth/keyring.h"
+#include "proto/wire/socket.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zmq.h>
+
+enum {
+    FRONT_QUEUE = 4096, /* messages that wait, of one client or for it */
+    STOP_MS = 5000,     /* for embedded workers to leave */
+    MEBIBYTE = 1 << 20,
+};
+
+struct serve {
+    const struct config *config;
+    struct loop *loop;
+    int signals;
+    unsigned signalled;
+    struct keyring keyring;
+    void *context, *front, *back;
+    struct zap *zap;
+    struct watch *front_watch, *back_watch;
+    char folder[64]; /* of the private socket; "" = none */
+    struct embedded *embedded;
+    struct broker *broker;
+    int64_t stop_ms; /* the embedded workers are killed then; 0 = they were not stopped */
+};
+
+/* A request may be as large as PROTOCOL.md allows, and the first one of a connection is from a stranger. */
+static void serve_set_limits(struct watch *watch)
+{
+    static const struct watch_limits limits = {.stranger = TEXTS_BYTES + MEBIBYTE,
+                                               .strangers = 4 * (uint64_t)TEXTS_BYTES,
+                                               .one = 2 * (uint64_t)TEXTS_BYTES,
+                                               .all = 8 * (uint64_t)TEXTS_BYTES};
+    watch_set_limits(watch, &limits);
+}
+
+static bool serve_open_front(struct serve *serve, struct err *err)
+{
+    const struct config *config = serve->config;
+    char bound[ENDPOINT_SIZE];
+    serve->front_watch = watch_new(serve->context, serve->loop, err);
+    if (serve->front_watch == NULL)
+        return false;
+    serve_set_limits(serve->front_watch);
+    if (serve->keyring.used)
+        watch_keys(serve->front_watch, serve->keyring.allow);
+    const struct socket_options options = {.context = serve->context,
+                                           .keys = serve->keyring.used ? &serve->keyring.own : NULL,
+                                           .zap = serve->zap,
+                                           .domain = ZAP_SERVE,
+                                           .watch = serve->front_watch,
+                                           .insecure = config->curve_insecure,
+                                           .front = true,
+                                           .queue = FRONT_QUEUE,
+                                           .queue_in = FRONT_QUEUE,
+                                           .most_bytes = TEXTS_BYTES};
+    serve->front = socket_bind(&options, config->serve_bind, bound, err);
+    if (serve->front == NULL)
+        return false;
+    log_event(LOG_INFO, "listening", LOG_FIELDS(LOG_TEXT("address", bound)),
+              "waiting for requests: lstmq translate --connect %s", bound);
+    return true;
+}
+
+/* The socket of embedded workers. */
+static bool serve_open_back(struct serve *serve, char bound[ENDPOINT_SIZE], struct err *err)
+{
+    char endpoint[ENDPOINT_SIZE];
+    snprintf(serve->folder, sizeof serve->folder, "/tmp/lstmq-XXXXXX");
+    if (mkdtemp(serve->folder) == NULL) {
+        err_errno(err, ERR_IO, "cannot make the folder %s", serve->folder);
+        serve->folder[0] = '\0';
+        return false;
+    }
+    snprintf(endpoint, sizeof endpoint, "ipc://%s/workers", serve->folder);
+    serve->back_watch = watch_new(serve->context, serve->loop, err);
+    if (serve->back_watch == NULL)
+        return false;
+    const struct socket_options options = {.context = serve->context,
+                                           .zap = serve->zap,
+                                           .domain = ZAP_SERVE,
+                                           .watch = serve->back_watch,
+                                           .queue_in = FRONT_QUEUE,
+                                           .most_bytes = TEXTS_BYTES};
+    serve->back = socket_bind(&options, endpoint, bound, err);
+    return serve->back != NULL;
+}
+
+static bool serve_signal(void *context, struct err *err)
+{
+    struct serve *serve = context;
+    int signal = loop_signal_take(serve->signals);
+    if (signal == 0)
+        return true;
+    if (serve->signalled++ == 0) {
+        log_event(LOG_INFO, "stopping", LOG_FIELDS(LOG_TEXT("signal", loop_signal_name(signal))),
+                  "%s: answering what was accepted; a second signal ends at once", loop_signal_cause(signal));
+        broker_drain(serve->broker);
+        return loop_signal_yield(serve->loop, err);
+    }
+    return true;
+}
+
+/* Once a turn: end when all is answered and the embedded workers have left. */
+static bool serve_turn(void *context, struct err *err)
+{
+    struct serve *serve = context;
+    (void)err;
+    if (!broker_is_over(serve->broker))
+        return true;
+    if (serve->embedded == NULL || embedded_is_over(serve->embedded)) {
+        loop_stop(serve->loop);
+        return true;
+    }
+    if (serve->stop_ms == 0) {
+        serve->stop_ms = clock_ms() + STOP_MS;
+        embedded_stop(serve->embedded);
+    }
+    int64_t left_ms = serve->stop_ms - clock_ms();
+    if (left_ms <= 0)
+        loop_stop(serve->loop);
+    else
+        loop_wake(serve->loop, left_ms);
+    return true;
+}
+
+static bool serve_open(struct serve *serve, struct err *err)
+{
+    const struct config *config = serve->config;
+    char private[ENDPOINT_SIZE];
+    serve->loop = loop_new(err);
+    if (serve->loop == NULL)
+        return false;
+    serve->signals = loop_signal_fd(err);
+    if (serve->signals < 0 || loop_add_fd(serve->loop, serve->signals, serve_signal, serve, err) == 0)
+        return false;
+    serve->context = zmq_ctx_new();
+    if (serve->context == NULL)
+        return socket_error(err, "cannot make a ZeroMQ context");
+    serve->zap = zap_new(serve->context, serve->loop, serve->keyring.allow, err);
+    if (serve->zap == NULL || (config->serve_workers > 0 && !serve_open_back(serve, private, err)) ||
+        !serve_open_front(serve, err))
+        return false;
+    const struct broker_options options = {.config = config,
+                                           .loop = serve->loop,
+                                           .front = serve->front,
+                                           .front_watch = serve->front_watch,
+                                           .back = serve->back,
+                                           .back_watch = serve->back_watch,
+                                           .allow = serve->keyring.used ? serve->keyring.allow : NULL};
+    serve->broker = broker_open(&options, err);
+    if (serve->broker == NULL || loop_add_turn(serve->loop, serve_turn, serve, err) == 0)
+        return false;
+    if (config->serve_workers > 0)
+        serve->embedded = embedded_open(config, serve->loop, private, err);
+    return config->serve_workers == 0 || serve->embedded != NULL;
+}
+
+static void serve_close(struct serve *serve)
+{
+    embedded_close(&serve->embedded);
+    broker_close(&serve->broker);
+    watch_destroy(&serve->front_watch);
+    watch_destroy(&serve->back_watch);
+    socket_close(&serve->front);
+    socket_close(&serve->back);
+    zap_destroy(&serve->zap);
+    if (serve->context != NULL)
+        zmq_ctx_term(serve->context);
+    if (serve->folder[0] != '\0')
+        folder_remove(serve->folder, NULL);
+    if (serve->signals >= 0)
+        close(serve->signals);
+    loop_destroy(&serve->loop);
+}
+
+bool cmd_serve(const struct command_call *call, struct err *err)
+{
+    struct serve serve = {.config = call->config, .signals = -1};
+    if (!endpoint_check(call->config->serve_bind, true, err))
+        return err_context(err, "serve.bind");
+    if (!socket_raise_files(SOCKET_FILES, err) || !keyring_open_server(&serve.keyring, call->config, err))
+        return false;
+    bool ok = serve_open(&serve, err) && loop_run(serve.loop, err);
+    serve_close(&serve);
+    keyring_close(&serve.keyring);
+    return ok;
+}

@@ -1,0 +1,74 @@
+/* flow.h - whose sentences wait, and which are next.
+ *
+ * A flow is one sender of requests to one model: a key, a connection, or an HTTP client's key or address. Its waiting
+ * sentences stand in order of arrival, apart by length. A schedule has the flows of a model that have any.
+ *
+ * schedule_pick makes a batch. Flows take turns (deficit round robin, Shreedhar and Varghese 1995, with tokens as
+ * cost): in its turn a flow may give sentences of QUANTUM tokens. If its last sentence was longer, it waits more turns.
+ * So each flow gets the same share of tokens, whatever the number and length of its sentences. The flow that begins
+ * gives its oldest sentence, and the batch is filled with sentences of similar length as far as there are any.
+ *
+ * Flows are born with their first request and are freed when they have been idle for a while. Loop thread. */
+#ifndef LSTMQ_COORDINATOR_SERVE_QUEUE_FLOW_H
+#define LSTMQ_COORDINATOR_SERVE_QUEUE_FLOW_H
+
+#include "coordinator/serve/queue/sentence.h"
+
+enum { FLOW_NAME = 128, FLOW_CLASSES = 8, FLOW_IDLE_MS = 10000 };
+
+struct flow {
+    char name[FLOW_NAME];
+    struct schedule *schedule;
+    struct {
+        struct sentence *first, *last;
+    } lines[FLOW_CLASSES];      /* by length */
+    uint32_t waiting;           /* sentences */
+    int64_t deficit;            /* tokens that it may still give in its turn; below 0: it gave too many */
+    uint32_t requests;          /* not over */
+    int64_t used_ms;            /* last time that a request came or ended */
+    struct flow *next, *before; /* in the schedule's ring, if sentences wait */
+    uint64_t hash;
+    struct flow *same; /* in the table's chain */
+};
+
+/* The waiting sentences of a model. */
+struct schedule {
+    struct flow *turn; /* the flow whose turn it is; NULL = no sentence waits */
+    uint32_t waiting;  /* sentences */
+    uint32_t flows;    /* that have any */
+    uint64_t tokens;   /* of all of them */
+};
+
+enum { FLOW_CHAINS = 256 };
+struct flows {
+    struct flow *chains[FLOW_CHAINS];
+    uint32_t count;
+};
+
+/* The flow with that name, which may be new. NULL: no memory. */
+struct flow *flows_get(struct flows *flows, struct schedule *schedule, const char *name, int64_t now_ms);
+
+/* Free the flows that were idle for FLOW_IDLE_MS. */
+void flows_sweep(struct flows *flows, int64_t now_ms);
+void flows_close(struct flows *flows);
+
+/* The sentence waits, behind those of its length. */
+void flow_add(struct flow *flow, struct sentence *sentence);
+
+/* It waits again, before those that came after it. */
+void flow_return(struct flow *flow, struct sentence *sentence);
+
+/* It waits no longer. */
+void flow_remove(struct sentence *sentence);
+
+/* The sentence with which the next batch begins; NULL = none waits. */
+const struct sentence *schedule_first(const struct schedule *schedule);
+
+/* Take the next batch of at most `most` sentences, all of one kind, into picked[]. They wait no longer. Returns their
+ * number; 0 = none waits. */
+uint32_t schedule_pick(struct schedule *schedule, uint32_t most, struct sentence **picked);
+
+/* Since when the oldest waiting sentence waits, µs; 0 = none waits. */
+int64_t schedule_oldest_us(const struct schedule *schedule);
+
+#endif
