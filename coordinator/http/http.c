@@ -50,13 +50,20 @@ static void client_append(struct client_list *list, struct client *client)
     list->last = client;
 }
 
+static void client_begin(struct client *client)
+{
+    client->since_ms = clock_ms();
+    client->look_ms = client->since_ms + client->http->timeout_ms;
+    client->progress = 0;
+}
+
 void client_move(struct client *client, enum client_state state)
 {
     uint64_t *waiting = &client->http->counts.waiting;
     *waiting -= client_waits(client);
     client_unlink(client_list_of(client), client);
     client->state = state;
-    client->since_ms = clock_ms();
+    client_begin(client);
     client_append(client_list_of(client), client);
     *waiting += client_waits(client);
 }
@@ -75,7 +82,7 @@ struct client *client_new(struct http *http)
     client->state = CLIENT_IDLE;
     client->hung_up = client->cut = false;
     client->requests = 0;
-    client->since_ms = clock_ms();
+    client_begin(client);
     client_append(&http->active, client);
     return client;
 }

@@ -155,8 +155,6 @@ static bool head_decode(const char *raw, struct buffer *path)
     if (out == NULL)
         return false;
     for (; *raw != '\0'; raw++) {
-        if ((unsigned char)*raw <= ' ' || *raw == 0x7f)
-            return false;
         int high = *raw == '%' ? head_digit(raw[1]) : 0, low = *raw == '%' && high >= 0 ? head_digit(raw[2]) : 0;
         if (high < 0 || low < 0 || (*raw == '%' && high + low == 0))
             return false;
@@ -175,13 +173,14 @@ static bool head_read_uri(struct client *client)
     char *raw = client->uri.data;
     size_t scheme = strncasecmp(raw, "http://", 7) == 0 ? 7 : strncasecmp(raw, "https://", 8) == 0 ? 8 : 0;
     char *query = strchr(raw, '?');
+    bool good = head_is_value(raw) && strpbrk(raw, " \t") == NULL;
     exchange->query = query == NULL ? "" : query + 1;
     if (query != NULL)
         *query = '\0';
     if (scheme > 0)
         raw += scheme + strcspn(raw + scheme, "/");
     buffer_clear(&client->path);
-    bool good = head_decode(scheme > 0 && *raw == '\0' ? "/" : raw, &client->path);
+    good = head_decode(scheme > 0 && *raw == '\0' ? "/" : raw, &client->path) && good;
     exchange->path = client->path.data;
     return good && (exchange->path[0] == '/' || strcmp(exchange->path, "*") == 0);
 }

@@ -58,7 +58,9 @@ struct client {
     bool hung_up; /* the kernel reported the other side's end; bytes may wait before it */
     bool cut;     /* shut down: libmicrohttpd ends it soon */
     uint64_t requests;
-    int64_t since_ms; /* it owes a request, or the reading of an answer */
+    int64_t since_ms;  /* it owes a request, or the reading of an answer */
+    int64_t look_ms;   /* whether it makes progress */
+    uint64_t progress; /* bytes, at the last look */
     struct client *previous, *next;
     struct buffer uri, path;       /* as received; decoded */
     struct buffer headers, answer; /* of the answer: NAME NUL VALUE NUL ...; its body */

@@ -9,9 +9,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/tcp.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -181,27 +181,44 @@ static void client_cut(struct client *client, unsigned status, const char *text)
     client->http->counts.cut++;
 }
 
-static int64_t client_due_ms(const struct client *client, int64_t timeout_ms)
+/* Bytes that a client has sent of a body, or read of answers. */
+static uint64_t client_progress(const struct client *client)
 {
-    size_t bytes = client->state == CLIENT_BODY        ? client->received
-                   : client->state == CLIENT_ANSWERING ? client->size
-                                                       : 0;
-    return client->since_ms + timeout_ms + (int64_t)(bytes / HTTP_BYTES_PER_MS);
+    struct tcp_info info = {0};
+    socklen_t size = sizeof info;
+    if (client->state == CLIENT_BODY)
+        return client->received;
+    if (client->state != CLIENT_ANSWERING || getsockopt(client->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
+        return 0;
+    return info.tcpi_bytes_acked;
+}
+
+/* Whether a client has made no progress since the last look, a time-out ago, or is too slow all in all. */
+static bool client_is_slow(struct client *client, int64_t now)
+{
+    size_t bytes = client->state == CLIENT_BODY ? client->received : client->size;
+    uint64_t progress = client_progress(client);
+    int64_t timeout_ms = client->http->timeout_ms;
+    if (progress <= client->progress || now >= client->since_ms + timeout_ms + (int64_t)(bytes / HTTP_BYTES_PER_MS))
+        return true;
+    client->progress = progress;
+    client->look_ms = now + timeout_ms;
+    return false;
 }
 
 /* End connections whose time is over. Returns when to look again; -1 = there are none. */
 static int64_t http_cut_slow(struct http *http, int64_t now)
 {
     int64_t next_ms = -1;
-    for (struct client *client = http->active.first; client != NULL; client = client->next) {
-        bool over = client->since_ms + http->timeout_ms <= now;
-        int64_t due_ms = client_due_ms(client, http->timeout_ms);
-        if (!client->cut && due_ms <= now)
+    bool over = true;
+    for (struct client *client = http->active.first; client != NULL && over; client = client->next) {
+        over = client->since_ms + http->timeout_ms <= now;
+        if (client->cut)
+            continue;
+        if (client->look_ms <= now && client_is_slow(client, now))
             client_cut(client, MHD_HTTP_REQUEST_TIMEOUT, "The request took too long to arrive");
-        else if (!client->cut && (next_ms < 0 || due_ms < next_ms))
-            next_ms = due_ms;
-        if (!over)
-            break;
+        else if (next_ms < 0 || client->look_ms < next_ms)
+            next_ms = client->look_ms;
     }
     return next_ms;
 }
