@@ -91,6 +91,8 @@ void access_log_flush(struct access_log *log)
 {
     size_t done = 0;
     bool good = buffer_ok(&log->lines, NULL);
+    if (good && log->lines.size == 0)
+        return;
     while (good && done < log->lines.size) {
         ssize_t size = write(log->fd, log->lines.data + done, log->lines.size - done);
         good = size > 0 || (size < 0 && errno == EINTR);

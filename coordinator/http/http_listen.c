@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/tcp.h>
 #include <netdb.h>
@@ -123,10 +124,11 @@ static bool http_watch_listener(struct http *http, bool watches)
     return epoll_ctl(http->epoll, watches ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, http->listener, &event) == 0;
 }
 
-/* Connections get these options from their listener. */
+/* Connections get these options from their listener. A listener that was given may be one that blocks. */
 static void http_set_listener(int fd)
 {
     const int on = 1, idle = HTTP_KEEPALIVE_S, every = HTTP_KEEPALIVE_EVERY_S, times = HTTP_KEEPALIVE_TIMES;
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
