@@ -7,9 +7,13 @@
 #include "proto/wire/monitor.h"
 #include "proto/wire/watch.h"
 
+#include <arpa/inet.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <zmq.h>
 
 enum { BACKLOG = 1024, FRONT_BACKLOG = 4096, KEEP_IDLE_S = 60, KEEP_INTERVAL_S = 15, KEEP_PROBES = 4 };
@@ -125,11 +129,41 @@ static bool socket_bindable(void *socket, const char *endpoint, struct address a
            socket_error(err, "cannot set up a socket");
 }
 
+/* The endpoint at which a given descriptor listens. */
+static bool socket_given(int fd, char endpoint[ENDPOINT_SIZE], struct err *err)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof address, length = sizeof(int);
+    const struct sockaddr_in *four = (const struct sockaddr_in *)&address;
+    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&address;
+    const struct sockaddr_un *file = (const struct sockaddr_un *)&address;
+    char host[INET6_ADDRSTRLEN] = "";
+    int listens = 0;
+    if (getsockname(fd, (struct sockaddr *)&address, &size) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) != 0)
+        return err_errno(err, ERR_USAGE, "cannot use descriptor %d as a socket that listens", fd);
+    if (address.ss_family == AF_INET && inet_ntop(AF_INET, &four->sin_addr, host, sizeof host) != NULL)
+        snprintf(endpoint, ENDPOINT_SIZE, "tcp://%s:%u", host, ntohs(four->sin_port));
+    else if (address.ss_family == AF_INET6 && inet_ntop(AF_INET6, &six->sin6_addr, host, sizeof host) != NULL)
+        snprintf(endpoint, ENDPOINT_SIZE, "tcp://[%s]:%u", host, ntohs(six->sin6_port));
+    else if (address.ss_family == AF_UNIX && file->sun_path[0] == '/')
+        snprintf(endpoint, ENDPOINT_SIZE, "ipc://%s", file->sun_path);
+    else
+        listens = 0;
+    int flags = fcntl(fd, F_GETFL);
+    return (listens != 0 && flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0) ||
+           err_set(err, ERR_USAGE, "descriptor %d is no socket that listens at a TCP port or a path", fd);
+}
+
 void *socket_bind(const struct socket_options *options, const char *endpoint, char bound[ENDPOINT_SIZE],
                   struct err *err)
 {
-    char text[ENDPOINT_SIZE + 8];
+    char text[ENDPOINT_SIZE + 8], given[ENDPOINT_SIZE];
     struct address address;
+    if (options->listener > 0 && !socket_given(options->listener, given, err))
+        return NULL;
+    if (options->listener > 0)
+        endpoint = given;
     if (!endpoint_parse(endpoint, &address, err) || !socket_may_bind(options, endpoint, address.transport, err))
         return NULL;
     void *socket = socket_open(ZMQ_ROUTER, options, err);
@@ -137,6 +171,8 @@ void *socket_bind(const struct socket_options *options, const char *endpoint, ch
         return NULL;
     size_t size = ENDPOINT_SIZE;
     bool ok = socket_bindable(socket, endpoint, address, text, err) &&
+              (options->listener <= 0 || socket_set(socket, ZMQ_USE_FD, options->listener) ||
+               socket_error(err, "cannot set up a socket")) &&
               (options->watch == NULL || watch_socket(options->watch, socket, err));
     if (ok && zmq_bind(socket, text) != 0)
         ok = err_set(err, ERR_USAGE, "cannot bind %s: %s", typed_show(endpoint).shown, zmq_strerror(zmq_errno()));

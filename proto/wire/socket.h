@@ -54,11 +54,13 @@ struct socket_options {
     int queue;         /* messages that wait to be sent to one peer; 0 = SOCKET_QUEUE */
     int queue_in;      /* messages of one peer that wait to be received; 0 = SOCKET_QUEUE_IN */
     size_t most_bytes; /* of an arriving frame; 0 = MESSAGE_BYTES */
+    int listener;      /* ROUTER: a listening descriptor that the process was given, which becomes the socket's; the
+                        * endpoint then counts for nothing. 0 = bind the endpoint */
 };
 
 /* Bind a ROUTER: tcp://ADDRESS:PORT with a numeric address, "localhost", an interface's name or "*", ipc://PATH or
  * inproc://NAME. Port 0 takes a free one. `bound` is the endpoint to connect to ("*" and port filled in). ERR_USAGE:
- * other machines could connect without keys, or the endpoint cannot be bound here. */
+ * other machines could connect without keys, the endpoint cannot be bound here, or the listener is none. */
 void *socket_bind(const struct socket_options *options, const char *endpoint, char bound[ENDPOINT_SIZE],
                   struct err *err);
 
