@@ -1,7 +1,7 @@
 /* histogram.h - how often a value fell into each of some ranges, for a page of metrics.
  *
- * The bounds of the ranges are constant. A histogram starts as {.bounds = &histogram_seconds}, say. Plain memory owned by
- * the caller; one thread at a time. metrics_text.h prints it. */
+ * The bounds of the ranges are constant. A histogram starts as {.bounds = &histogram_seconds}, say. Plain memory owned
+ * by the caller; one thread at a time. metrics_text.h prints it. */
 #ifndef LSTMQ_COORDINATOR_HTTP_HISTOGRAM_H
 #define LSTMQ_COORDINATOR_HTTP_HISTOGRAM_H
 

@@ -23,7 +23,7 @@ struct supervisor *supervisor_open(struct err *err);
 /* Closes the sockets that were not taken. */
 void supervisor_close(struct supervisor **supervisor);
 
-/* The socket of that name, which is the caller's from now on; -1 = there is none, or it was taken. */
+/* The socket of that name, which is the caller's from now on; -1 = no such socket, or it was taken. */
 int supervisor_listener(struct supervisor *supervisor, const char *name);
 
 /* Warn about sockets that were not taken. */

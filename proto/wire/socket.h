@@ -60,7 +60,7 @@ struct socket_options {
 
 /* Bind a ROUTER: tcp://ADDRESS:PORT with a numeric address, "localhost", an interface's name or "*", ipc://PATH or
  * inproc://NAME. Port 0 takes a free one. `bound` is the endpoint to connect to ("*" and port filled in). ERR_USAGE:
- * other machines could connect without keys, the endpoint cannot be bound here, or the listener is none. */
+ * other machines could connect without keys, the endpoint cannot be bound here, or the listener does not listen. */
 void *socket_bind(const struct socket_options *options, const char *endpoint, char bound[ENDPOINT_SIZE],
                   struct err *err);
 
