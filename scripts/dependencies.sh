@@ -9,7 +9,7 @@ set -u
 # A word is a package, or several names of one package, separated by |: the first that this system has is used.
 build_packages="gcc libc6-dev cmake ninja-build pkg-config git curl ca-certificates unzip libzmq3-dev
     libmsgpack-c-dev|libmsgpack-dev libdnnl-dev libutf8proc-dev libyaml-dev libjansson-dev libxxhash-dev zlib1g-dev
-    libmicrohttpd-dev libjs-chart.js"
+    libmicrohttpd-dev libjs-chart.js libexttextcat-dev libexttextcat-data"
 test_packages="libcmocka-dev python3 iproute2 python3-zmq python3-msgpack valgrind fonts-dejavu-core"
 # Where one of these is missing, the tests that need it are skipped, and the summary says so. Ubuntu has Chromium only
 # as a snap, Debian 13 has no clang-format-14.

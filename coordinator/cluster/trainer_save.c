@@ -69,7 +69,7 @@ static bool save_begin(struct trainer *trainer, struct err *err)
     trainer_show(trainer, "saving");
     trainer->saver = member->id;
     trainer->fleet.save_step = state->step;
-    if (!download_open(&trainer->download, trainer->parts.run->dir, state, dataset->src, dataset->tgt, err))
+    if (!download_open(&trainer->download, trainer->parts.run->dir, state, dataset, err))
         return false;
     member->due |= DUE_SAVE;
     return true;

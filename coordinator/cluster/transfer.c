@@ -1,6 +1,8 @@
 /* transfer.c - state in pieces; see transfer.h. */
 #include "coordinator/cluster/transfer.h"
 
+#include "proto/text/detect.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -77,30 +79,31 @@ static bool transfer_write_text(struct download *download, const char *file, con
     return buffer_ok(text, err) && checkpoint_write(download->writer, file, text->data, text->size, err);
 }
 
-static bool transfer_write_words(struct download *download, const struct checkpoint_state *state,
-                                 const struct vocab *src, const struct vocab *tgt, struct err *err)
+static bool transfer_write_texts(struct download *download, const struct checkpoint_state *state,
+                                 const struct dataset *dataset, struct err *err)
 {
     struct buffer text = {0};
     checkpoint_state_write(state, &text);
     bool done = transfer_write_text(download, "state.json", &text, err);
     buffer_clear(&text);
-    vocab_write(src, &text);
+    vocab_write(dataset->src, &text);
     done = done && transfer_write_text(download, "src.vocab", &text, err);
     buffer_clear(&text);
-    vocab_write(tgt, &text);
-    done = done && transfer_write_text(download, "tgt.vocab", &text, err);
+    vocab_write(dataset->tgt, &text);
+    done = done && transfer_write_text(download, "tgt.vocab", &text, err) &&
+           transfer_write_text(download, DETECT_FILE, &dataset->trigrams, err);
     buffer_free(&text);
     return done;
 }
 
 bool download_open(struct download *download, const char *run, const struct checkpoint_state *state,
-                   const struct vocab *src, const struct vocab *tgt, struct err *err)
+                   const struct dataset *dataset, struct err *err)
 {
     *download = (struct download){.step = state->step};
     download->writer = checkpoint_begin(run, state->step, err);
     if (download->writer == NULL)
         return false;
-    if (transfer_write_words(download, state, src, tgt, err))
+    if (transfer_write_texts(download, state, dataset, err))
         return true;
     checkpoint_abandon(&download->writer);
     return false;

@@ -10,6 +10,7 @@
 #ifndef LSTMQ_COORDINATOR_CLUSTER_TRANSFER_H
 #define LSTMQ_COORDINATOR_CLUSTER_TRANSFER_H
 
+#include "coordinator/data/dataset.h"
 #include "proto/store/checkpoint.h"
 #include "proto/wire/message.h"
 
@@ -58,9 +59,9 @@ struct download {
     uint64_t parameters; /* F32 elements of the model file; 0 until its first piece came */
 };
 
-/* Begin a checkpoint: its state and vocabularies are written at once. */
+/* Begin a checkpoint: its state and what comes from the dataset are written at once. */
 bool download_open(struct download *download, const char *run, const struct checkpoint_state *state,
-                   const struct vocab *src, const struct vocab *tgt, struct err *err);
+                   const struct dataset *dataset, struct err *err);
 
 /* Take a piece. ERR_PROTOCOL when it does not continue the pieces before; a failure of the disk is kept for
  * download_commit. */

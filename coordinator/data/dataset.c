@@ -3,6 +3,7 @@
  * The order is the notebook's: shuffle all pairs that survive cleaning, keep data.take of them, and split those. */
 #include "coordinator/data/dataset.h"
 
+#include "proto/text/detect.h"
 #include "proto/text/pairs.h"
 
 #include <inttypes.h>
@@ -10,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
+
+enum { DATASET_EARLY = 8 }; /* pairs */
 
 /* What exists only while a dataset is built. */
 struct build {
@@ -153,6 +156,39 @@ static bool dataset_hold_out(struct build *build, struct err *err)
     build->train_count = kept;
     free(table);
     return true;
+}
+
+/* Count the first pairs of build->order, and write the tables. They lie all over the text, so fetching them early saves
+ * half of the time. */
+static bool dataset_count_trigrams(struct dataset *dataset, const struct build *build, struct detect_counter *src,
+                                   struct detect_counter *tgt, struct err *err)
+{
+    const struct pairs *pairs = &build->pairs;
+    bool ok = true;
+    for (size_t i = 0; ok && i < pairs->count && !(detect_counter_full(src) && detect_counter_full(tgt)); i++) {
+        uint32_t item = build->order[i];
+        if (i + DATASET_EARLY < pairs->count)
+            __builtin_prefetch(dataset_src(pairs, build->order[i + DATASET_EARLY]));
+        ok = detect_count(src, dataset_src(pairs, item), pairs->items[item].src_size, err) &&
+             detect_count(tgt, dataset_tgt(pairs, item), pairs->items[item].tgt_size, err);
+    }
+    struct detect_table *src_table = ok ? detect_table_new(src, err) : NULL;
+    struct detect_table *tgt_table = src_table != NULL ? detect_table_new(tgt, err) : NULL;
+    ok = tgt_table != NULL && detect_write(src_table, tgt_table, &dataset->trigrams, err);
+    detect_table_destroy(&src_table);
+    detect_table_destroy(&tgt_table);
+    return ok;
+}
+
+/* Of all pairs, because a file's first pairs are often its shortest, and data.take may leave few. */
+static bool dataset_trigrams(struct dataset *dataset, const struct build *build, struct err *err)
+{
+    struct detect_counter *src = detect_counter_new(err);
+    struct detect_counter *tgt = src != NULL ? detect_counter_new(err) : NULL;
+    bool ok = tgt != NULL && dataset_count_trigrams(dataset, build, src, tgt, err);
+    detect_counter_destroy(&src);
+    detect_counter_destroy(&tgt);
+    return ok;
 }
 
 /* Shuffle, take, split. */
@@ -349,7 +385,7 @@ static bool dataset_fingerprint(struct dataset *dataset, struct err *err)
 static bool dataset_build(struct dataset *dataset, struct build *build, struct mt19937 *stream, struct err *err)
 {
     if (!dataset_check(build, err) || !dataset_read_all(build, err) || !dataset_divide(build, stream, err) ||
-        !dataset_keep_texts(dataset, build, err))
+        !dataset_trigrams(dataset, build, err) || !dataset_keep_texts(dataset, build, err))
         return false;
     buffer_free(&build->pairs.raw); /* freed before the ids are made, so that they can use its memory */
     buffer_free(&build->own.raw);
@@ -393,6 +429,7 @@ void dataset_free(struct dataset *dataset)
     free(dataset->rows);
     free(dataset->references);
     free(dataset->raw_references);
+    buffer_free(&dataset->trigrams);
     buffer_free(&dataset->text);
     *dataset = (struct dataset){0};
 }

@@ -1,10 +1,10 @@
 /* dataset.h - the sentence pairs of a run, as ids.
  *
  * dataset_read runs once, at the start of a run. It reads and cleans the pairs, shuffles them with the run's MT19937
- * stream, keeps data.take of them, splits them into training and validation, counts two vocabularies and encodes. Then
- * it frees the text, except what scoring needs: the validation part's references, normalised and as written, and its
- * first few sources. A pair takes about 8 bytes, plus 2 bytes for each id. Read-only from then on. The coordinator owns
- * it; its thread only. */
+ * stream, keeps data.take of them, and splits those into training and validation. It counts trigrams for language
+ * detection and two vocabularies, and encodes. Then it frees the text, except what scoring needs: the validation part's
+ * references, normalised and as written, and its first few sources. A pair takes about 8 bytes, plus 2 bytes for each
+ * id. Read-only from then on. The coordinator owns it; its thread only. */
 #ifndef LSTMQ_COORDINATOR_DATA_DATASET_H
 #define LSTMQ_COORDINATOR_DATA_DATASET_H
 
@@ -31,6 +31,7 @@ struct dataset {
     size_t id_count;
     struct dataset_row *rows; /* [train + valid], the training part first */
     uint32_t train, valid;
+    struct buffer trigrams;          /* both sides' tables, as the bytes of DETECT_FILE */
     struct buffer text;              /* of references and shown sources, a NUL after each */
     uint32_t *references;            /* [valid] offsets in text */
     uint32_t *raw_references;        /* [valid] the same for the text as written */

@@ -4,6 +4,7 @@
  *   RUN/step-00001200/optimizer.safetensors   moments, F32
  *   RUN/step-00001200/state.json              struct checkpoint_state
  *   RUN/step-00001200/src.vocab, tgt.vocab
+ *   RUN/step-00001200/trigrams.bin            proto/text/detect.h; not in checkpoints of an older lstmq
  *   RUN/step-00001200/manifest.json           size and xxh3 of each file above, see manifest.h; written last
  *   RUN/latest, RUN/best                      relative links to such folders, changed atomically; checkpoint_links.h
  *

@@ -1,6 +1,7 @@
 /* test_dataset.c - from files of pairs to rows of ids: splits, markers, counts, and what is refused. */
 #include "coordinator/data/dataset.h"
 
+#include "proto/text/detect.h"
 #include "tests/support/scratch.h"
 
 #include <setjmp.h>
@@ -72,6 +73,32 @@ static void pairs_come_in_cpythons_order_and_the_tail_is_held_out(void **state)
     assert_string_equal(dataset_reference(&dataset, 0), "le t33 ici");
     assert_string_equal(dataset_source(&dataset, 0), "the s16");
     dataset_free(&dataset);
+}
+
+static void trigrams_of_all_pairs_are_counted(void **state)
+{
+    struct config config = options();
+    struct dataset dataset, again;
+    struct detect_table *tables[2];
+    struct detect_guess guesses[2];
+    struct err err = {0};
+    (void)state;
+    assert_true(read_pairs(&dataset, &config, &err));
+    config.data_take = 2;
+    assert_true(read_pairs(&again, &config, &err));
+    assert_int_equal(dataset.trigrams.size, again.trigrams.size);
+    assert_memory_equal(dataset.trigrams.data, again.trigrams.data, again.trigrams.size);
+    assert_true(detect_read(again.trigrams.data, again.trigrams.size, DETECT_FILE, &tables[0], &tables[1], &err));
+    static const char *const texts[] = {"the", "ici"};
+    for (size_t side = 0; side < 2; side++) {
+        detect_text((const struct detect_table *const *)tables, 2, texts[side], 3, guesses);
+        assert_int_equal(guesses[0].language, side);
+        assert_int_equal(guesses[0].confidence, 100);
+    }
+    detect_table_destroy(&tables[0]);
+    detect_table_destroy(&tables[1]);
+    dataset_free(&dataset);
+    dataset_free(&again);
 }
 
 static void no_held_out_source_is_trained_on(void **state)
@@ -203,6 +230,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pairs_come_in_cpythons_order_and_the_tail_is_held_out),
+        cmocka_unit_test(trigrams_of_all_pairs_are_counted),
         cmocka_unit_test(no_held_out_source_is_trained_on),
         cmocka_unit_test(words_of_the_validation_part_are_unknown_unless_counted),
         cmocka_unit_test(a_target_begins_with_sos_only_if_requested),
