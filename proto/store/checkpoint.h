@@ -33,6 +33,9 @@
 
 enum { CHECKPOINT_PATH = 4096 };
 
+/* The file that only training needs. */
+#define CHECKPOINT_MOMENTS "optimizer.safetensors"
+
 /* Everything except tensors and words. Plain memory; state.json is its text form. */
 struct checkpoint_state {
     uint64_t step;       /* steps done */

@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-static const char checkpoint_model[] = "model.safetensors", checkpoint_moments[] = "optimizer.safetensors";
+static const char checkpoint_model[] = "model.safetensors", checkpoint_moments[] = CHECKPOINT_MOMENTS;
 static const char *const checkpoint_required[] = {checkpoint_model, "state.json", "src.vocab", "tgt.vocab"};
 
 enum { SCAN_BYTES = 1 << 16 };

@@ -4,9 +4,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 enum { LANE_QUEUE = 1024 };
 
@@ -53,8 +50,6 @@ static void *lane_run(void *context)
 {
     struct lane *lane = context;
     bool ended = false;
-    if (lane->niceness != 0) /* on Linux each thread has its own */
-        setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), getpriority(PRIO_PROCESS, 0) + lane->niceness);
     while (!ended) {
         struct parcel parcel = {.count = 0};
         struct err err = {0};

@@ -22,7 +22,6 @@ struct lane {
     /* Of the thread. */
     void *context; /* its own */
     void *thread_socket;
-    int niceness; /* added to the process's, see nice(2) */
     /* Handle a message, or with NULL the begin of a new connection. On failure ERROR is sent. */
     bool (*handle)(void *context, const struct message *message, struct err *err);
     /* Of the loop thread. */
@@ -33,7 +32,7 @@ struct lane {
     bool started;
 };
 
-/* Make the pair and start the thread, with `context`, `handle` and `niceness` as they are. `name` distinguishes the
+/* Make the pair and start the thread, with `context` and `handle` as they are. `name` distinguishes the
  * lanes of a worker. Loop thread. */
 bool lane_open(struct lane *lane, void *zmq_context, const char *name, struct err *err);
 

@@ -1,15 +1,48 @@
-/* loader.c - open a checkpoint, try it, offer it to the compute thread; see loader.h. */
+/* loader.c - find or fetch a checkpoint, open it, try it, offer it to the compute thread; see loader.h. */
 #include "worker/serve/loader.h"
 
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "worker/serve/cache.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <xxhash.h>
 
-enum { PROBE_WORDS = 8, PROBE_ROWS = 16 };
+enum { PROBE_WORDS = 8, PROBE_ROWS = 16, MANIFEST_MOST = 65536, NICENESS = 10 };
+
+/* ---- answers ---- */
+
+static bool loader_loaded(struct loader *loader, const struct offer *offer, struct err *err)
+{
+    int64_t took_us = (clock_ns() - offer->begun_ns) / 1000;
+    const struct message message = {.type = MESSAGE_LOADED,
+                                    .loaded = {.version = offer->version, .ok = 1, .load_us = (uint64_t)took_us}};
+    log_event(
+        LOG_INFO, "model_loaded",
+        LOG_FIELDS(LOG_COUNT("version", offer->version), LOG_COUNT("step", offer->step), LOG_INT("ms", took_us / 1000)),
+        "loaded version %" PRIu64 ", %s to %s, step %" PRIu64 ", in %" PRId64 " ms", offer->version, offer->source,
+        offer->target, offer->step, took_us / 1000);
+    return lane_answer(loader->lane, &message, err);
+}
+
+static bool loader_refuse(struct loader *loader, const struct offer *offer, const struct err *why, struct err *err)
+{
+    const struct message message = {.type = MESSAGE_LOADED,
+                                    .loaded = {.version = offer->version, .text = {why->text, strlen(why->text)}}};
+    log_event(
+        LOG_WARN, "model_refused",
+        LOG_FIELDS(LOG_COUNT("version", offer->version), LOG_COUNT("step", offer->step), LOG_TEXT("reason", why->text)),
+        "version %" PRIu64 " cannot be used: %s", offer->version, why->text);
+    return lane_answer(loader->lane, &message, err);
+}
+
+/* ---- a model ---- */
 
 /* A manifest is written in one way only, so its hash follows from what was read. */
 static bool loader_is_offered(const struct checkpoint *checkpoint, uint64_t manifest, struct err *err)
@@ -43,96 +76,240 @@ static bool loader_probe(struct translator *translator, struct err *err)
     return ok;
 }
 
-static bool loader_open_model(struct loader *loader, const struct model_offer *offer, struct loaded_model *model,
-                              struct err *err)
+static bool loader_open_translator(struct translator *translator, const struct loader *loader,
+                                   const struct offer *offer, const char *path, struct err *err)
 {
-    char path[MESSAGE_FOLDER + 1];
-    if (offer->echo == 1)
-        return true;
-    memcpy(path, offer->path.data, offer->path.size);
-    path[offer->path.size] = '\0';
-    if (!translator_open_at(&model->translator, path, "best", loader->config, err))
+    if (!translator_open_at(translator, path, "best", loader->config, err))
         return false;
-    if (loader_is_offered(&model->translator.checkpoint, offer->manifest, err) && loader_probe(&model->translator, err))
+    if (loader_is_offered(&translator->checkpoint, offer->manifest, err) && loader_probe(translator, err))
         return true;
-    translator_close(&model->translator);
+    translator_close(translator);
     return false;
 }
 
-static struct loaded_model *loader_load(struct loader *loader, const struct model_offer *offer, struct err *err)
+/* Open the checkpoint at `path`, or with NULL an echo, and let batches take it. */
+static bool loader_open(struct loader *loader, const struct offer *offer, const char *path, struct err *err)
 {
     struct loaded_model *model = calloc(1, sizeof *model);
-    if (model == NULL) {
-        err_set(err, ERR_MEMORY, "no memory for a model");
-        return NULL;
-    }
+    if (model == NULL)
+        return err_set(err, ERR_MEMORY, "no memory for a model");
     model->version = offer->version;
     model->manifest = offer->manifest;
-    model->echo = offer->echo == 1;
-    if (loader_open_model(loader, offer, model, err))
-        return model;
-    free(model);
-    return NULL;
-}
-
-static bool loader_answer(struct loader *loader, const struct model_offer *offer, int64_t begun, const char *reason,
-                          struct err *err)
-{
-    int64_t took_us = (clock_ns() - begun) / 1000;
-    const struct message message = {.type = MESSAGE_LOADED,
-                                    .loaded = {.version = offer->version,
-                                               .ok = reason == NULL,
-                                               .load_us = (uint64_t)took_us,
-                                               .text = {reason, reason != NULL ? strlen(reason) : 0}}};
-    if (reason == NULL)
-        log_event(LOG_INFO, "model_loaded",
-                  LOG_FIELDS(LOG_COUNT("version", offer->version), LOG_COUNT("step", offer->step),
-                             LOG_INT("ms", took_us / 1000)),
-                  "loaded version %" PRIu64 ", %.*s to %.*s, step %" PRIu64 ", in %" PRId64 " ms", offer->version,
-                  (int)offer->source.size, offer->source.data, (int)offer->target.size, offer->target.data, offer->step,
-                  took_us / 1000);
-    else
-        log_event(LOG_WARN, "model_refused",
-                  LOG_FIELDS(LOG_COUNT("version", offer->version), LOG_COUNT("step", offer->step),
-                             LOG_TEXT("reason", reason)),
-                  "version %" PRIu64 " cannot be used: %s", offer->version, reason);
-    return lane_answer(loader->lane, &message, err);
-}
-
-static bool loader_offered(struct loader *loader, const struct model_offer *offer, struct err *err)
-{
-    int64_t begun = clock_ns();
-    struct err why = {0};
-    enum models_found found = models_adopt(loader->models, offer->version, offer->manifest, offer->echo == 1);
-    if (found == MODELS_DIFFERENT)
-        return err_set(err, ERR_PROTOCOL, "MODEL: version %" PRIu64 " is another checkpoint already", offer->version);
-    if (found == MODELS_PRESENT)
-        return loader_answer(loader, offer, begun, NULL, err);
-    struct loaded_model *model = loader_load(loader, offer, &why);
-    if (model == NULL)
-        return loader_answer(loader, offer, begun, why.text, err);
+    model->echo = path == NULL;
+    if (path != NULL && !loader_open_translator(&model->translator, loader, offer, path, err)) {
+        free(model);
+        return false;
+    }
     models_put(loader->models, model);
     models_drop_unnamed(loader->models);
-    return loader_answer(loader, offer, begun, NULL, err);
+    /* From now on a load must not delay batches. On Linux each thread has a niceness of its own. */
+    if (!loader->gentle)
+        setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), getpriority(PRIO_PROCESS, 0) + NICENESS);
+    loader->gentle = true;
+    return true;
+}
+
+/* ---- where a checkpoint is ---- */
+
+/* Whether the folder has the manifest that the queue offers. */
+static bool loader_sees(const struct offer *offer)
+{
+    char path[FILE_PATH];
+    struct buffer text = {0};
+    bool sees = offer->path[0] != '\0' && path_join(path, offer->path, MANIFEST_FILE, NULL) &&
+                file_read(path, MANIFEST_MOST, &text, NULL) && XXH3_64bits(text.data, text.size) == offer->manifest;
+    buffer_free(&text);
+    return sees;
+}
+
+/* Open the cache's copy. *found: it has one; a damaged copy is removed. */
+static bool loader_open_cached(struct loader *loader, const struct offer *offer, bool *found, struct err *err)
+{
+    char folder[FILE_PATH], path[FILE_PATH];
+    if (!cache_locate(folder, loader->config->serve_cache, err) || !cache_entry(path, folder, offer->manifest, err))
+        return false;
+    *found = cache_use(path);
+    if (!*found)
+        return true;
+    if (loader_open(loader, offer, path, err))
+        return true;
+    if (err->code == ERR_DATA || err->code == ERR_IO)
+        folder_remove(path, NULL);
+    return false;
+}
+
+static bool loader_fetch(struct loader *loader, const struct offer *offer, struct err *err)
+{
+    char folder[FILE_PATH], path[FILE_PATH];
+    return cache_locate(folder, loader->config->serve_cache, err) && folder_make(folder, err) &&
+           cache_partial(path, folder, offer->manifest, err) &&
+           fetching_begin(&loader->fetching, path, offer->manifest, err);
+}
+
+/* The whole checkpoint has arrived. */
+static bool loader_keep(struct loader *loader, const struct offer *offer, struct err *err)
+{
+    char folder[FILE_PATH];
+    bool found = true;
+    log_event(LOG_INFO, "model_fetched",
+              LOG_FIELDS(LOG_COUNT("version", offer->version), LOG_COUNT("bytes", loader->fetching.bytes)),
+              "fetched version %" PRIu64 " from the queue: %" PRIu64 " bytes", offer->version, loader->fetching.bytes);
+    if (!cache_locate(folder, loader->config->serve_cache, err) || !cache_keep(folder, offer->manifest, err))
+        return false;
+    fetching_abandon(&loader->fetching);
+    return loader_open_cached(loader, offer, &found, err) &&
+           (found || err_set(err, ERR_IO, "%s: the fetched checkpoint was removed", folder));
+}
+
+/* Make the first offer usable. *done = false: it must be fetched. */
+static bool loader_find(struct loader *loader, const struct offer *offer, bool *done, struct err *err)
+{
+    struct err why;
+    bool found = false;
+    *done = true;
+    if (offer->echo)
+        return loader_open(loader, offer, NULL, err);
+    if (loader_sees(offer))
+        return loader_open(loader, offer, offer->path, err);
+    if (loader_open_cached(loader, offer, &found, &why) && found)
+        return true;
+    *done = false;
+    return loader_fetch(loader, offer, err);
+}
+
+/* ---- offers ---- */
+
+static void loader_drop_first(struct loader *loader)
+{
+    struct offer *gone = loader->first;
+    loader->strays += loader->fetching.awaited_count;
+    fetching_abandon(&loader->fetching);
+    loader->first = gone->next;
+    if (loader->first == NULL)
+        loader->last = NULL;
+    loader->offers--;
+    free(gone);
+}
+
+/* The work on the first offer is over. */
+static bool loader_settle(struct loader *loader, bool ok, const struct err *why, struct err *err)
+{
+    bool sent = ok ? loader_loaded(loader, loader->first, err) : loader_refuse(loader, loader->first, why, err);
+    loader_drop_first(loader);
+    return sent;
+}
+
+/* Take offers until one must be fetched, and request what it needs. */
+static bool loader_advance(struct loader *loader, struct err *err)
+{
+    while (loader->first != NULL && loader->fetching.state == FETCHING_IDLE && !atomic_load(&loader->ending)) {
+        const struct offer *offer = loader->first;
+        struct err why = {0};
+        bool done = true, ok = true;
+        enum models_found found = models_adopt(loader->models, offer->version, offer->manifest, offer->echo);
+        if (found == MODELS_DIFFERENT)
+            return err_set(err, ERR_PROTOCOL, "MODEL: version %" PRIu64 " is another checkpoint already",
+                           offer->version);
+        if (found == MODELS_ABSENT)
+            ok = loader_find(loader, offer, &done, &why);
+        if ((done || !ok) && !loader_settle(loader, ok, &why, err))
+            return false;
+    }
+    struct message message = {.type = MESSAGE_FETCH};
+    while (fetching_next(&loader->fetching, &message.fetch))
+        if (!lane_answer(loader->lane, &message, err))
+            return false;
+    return true;
+}
+
+static void loader_copy(char *to, const struct text *text)
+{
+    memcpy(to, text->data, text->size);
+    to[text->size] = '\0';
+}
+
+static bool loader_offered(struct loader *loader, const struct model_offer *model, struct err *err)
+{
+    if (loader->offers == LOADER_OFFERS)
+        return err_set(err, ERR_PROTOCOL, "MODEL: %d checkpoints wait to be loaded already", LOADER_OFFERS);
+    struct offer *offer = calloc(1, sizeof *offer);
+    if (offer == NULL)
+        return err_set(err, ERR_MEMORY, "no memory for the offer of a checkpoint");
+    offer->version = model->version;
+    offer->manifest = model->manifest;
+    offer->step = model->step;
+    offer->echo = model->echo == 1;
+    offer->begun_ns = clock_ns();
+    loader_copy(offer->source, &model->source);
+    loader_copy(offer->target, &model->target);
+    loader_copy(offer->path, &model->path);
+    if (loader->last == NULL)
+        loader->last = &loader->first;
+    *loader->last = offer;
+    loader->last = &offer->next;
+    loader->offers++;
+    return true;
+}
+
+static bool loader_piece(struct loader *loader, const struct file_piece *piece, struct err *err)
+{
+    struct err why = {0};
+    if (!fetching_awaits(&loader->fetching, piece) && loader->strays > 0) {
+        loader->strays--;
+        return true;
+    }
+    bool ok = fetching_take(&loader->fetching, piece, &why);
+    if (!ok && why.code == ERR_PROTOCOL) {
+        *err = why;
+        return false;
+    }
+    if (ok && !fetching_is_done(&loader->fetching))
+        return true;
+    ok = ok && loader_keep(loader, loader->first, &why);
+    return loader_settle(loader, ok, &why, err);
+}
+
+static void loader_retire(struct loader *loader, uint64_t version)
+{
+    struct offer **at = &loader->first;
+    models_retire(loader->models, version);
+    if (loader->first != NULL && loader->first->version == version) {
+        loader_drop_first(loader);
+        return;
+    }
+    while (*at != NULL && (*at)->version != version)
+        at = &(*at)->next;
+    struct offer *gone = *at;
+    if (gone == NULL)
+        return;
+    *at = gone->next;
+    if (gone->next == NULL)
+        loader->last = at;
+    loader->offers--;
+    free(gone);
 }
 
 bool loader_handle(void *context, const struct message *message, struct err *err)
 {
     struct loader *loader = context;
+    bool ok = true;
     if (message == NULL) {
+        while (loader->first != NULL)
+            loader_drop_first(loader);
+        loader->strays = 0;
         models_forget_versions(loader->models);
-        return true;
+    } else if (message->type == MESSAGE_MODEL) {
+        ok = loader_offered(loader, &message->model, err);
+    } else if (message->type == MESSAGE_PIECE) {
+        ok = loader_piece(loader, &message->piece, err);
+    } else {
+        loader_retire(loader, message->retire.version);
     }
-    if (message->type == MESSAGE_MODEL)
-        return loader_offered(loader, &message->model, err);
-    if (message->type == MESSAGE_RETIRE) {
-        models_retire(loader->models, message->retire.version);
-        return true;
-    }
-    return err_set(err, ERR_PROTOCOL, "%s came without a FETCH before it", message_name(message->type));
+    return ok && loader_advance(loader, err);
 }
 
 void loader_close(struct loader *loader)
 {
-    (void)loader;
+    while (loader->first != NULL)
+        loader_drop_first(loader);
 }

@@ -28,7 +28,6 @@ enum {
     LAST_MESSAGES_MS = 1000,
     REJOINS_MOST = 6, /* in a working connection ... */
     REJOINS_WITHIN_MS = 60000,
-    LOADER_NICENESS = 10,
 };
 
 enum queue_worker_state {
@@ -400,7 +399,7 @@ static bool queue_worker_open_lanes(struct queue_worker *worker, struct err *err
     worker->batches = (struct lane){.context = &worker->batch_work, .handle = batches_handle};
     worker->load_work =
         (struct loader){.models = &worker->models, .lane = &worker->loader, .config = worker->options->config};
-    worker->loader = (struct lane){.context = &worker->load_work, .handle = loader_handle, .niceness = LOADER_NICENESS};
+    worker->loader = (struct lane){.context = &worker->load_work, .handle = loader_handle};
     return lane_open(&worker->batches, context, "batches", err) && lane_open(&worker->loader, context, "loader", err) &&
            loop_add_socket(worker->loop, worker->batches.socket, queue_worker_on_batches, worker, err) != 0 &&
            loop_add_socket(worker->loop, worker->loader.socket, queue_worker_on_loader, worker, err) != 0;

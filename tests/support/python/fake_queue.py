@@ -65,10 +65,23 @@ class FakeQueue:
         self.socket = context.socket(zmq.ROUTER)
         self.socket.linger = 0
         self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self.socket.bind(endpoint)
+        self.bind(endpoint)
         self.endpoint = self.socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
-        self.number, self.batches, self.files = 0, 0, {}
+        self.number, self.batches = 0, 0
+        self.files, self.piece_size = {}, 1 << 20  # by hash; answered in pieces of that many bytes
+        self.fetches = self.fetches_at_once = 0
         self.waiting = []  # messages that take() passed over: (peer, kind, body, bulk)
+
+    def bind(self, endpoint):
+        """The socket of a queue that was just closed may still be there."""
+        end = time.monotonic() + LIMIT_S
+        while True:
+            try:
+                return self.socket.bind(endpoint)
+            except zmq.ZMQError as error:
+                if error.errno != zmq.EADDRINUSE or time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
 
     def close(self):
         self.socket.close()
@@ -101,7 +114,7 @@ class FakeQueue:
             if found[1] == kind and peer in (None, found[0]):
                 return found
             if found[1] == FETCH and self.files:
-                self.piece(found[0], found[2])
+                self.fetched(found)
             else:
                 self.waiting.append(found)
         raise AssertionError(f"no message {kind} within {seconds} s, but {[found[1:3] for found in self.waiting]}")
@@ -137,9 +150,19 @@ class FakeQueue:
         assert body["batch"] == self.batches, body
         return answers(body, *bulk)
 
-    def piece(self, peer, body, size=1 << 20):
+    def fetched(self, found):
+        """Answer a FETCH, and others that are here too."""
+        asked = [found]
+        while (another := self.receive(0)) is not None:
+            (asked if another[1] == FETCH else self.waiting).append(another)
+        self.fetches_at_once = max(self.fetches_at_once, len(asked))
+        for peer, _, body, _ in asked:
+            self.piece(peer, body)
+
+    def piece(self, peer, body):
         """Answer a FETCH from .files, by hash."""
         data = self.files.get(body["hash"], b"")
-        part = data[body["offset"]:body["offset"] + size]
+        part = data[body["offset"]:body["offset"] + self.piece_size]
+        self.fetches += 1
         self.say(peer, PIECE, {"hash": body["hash"], "offset": min(body["offset"], len(data)), "total": len(data),
                                "size": len(part)}, part)
