@@ -66,15 +66,15 @@ static size_t casing_stem(const char *text, size_t size)
     return size;
 }
 
-/* If the text is one word several times, its last word; the sizes are compared without final punctuation. */
+/* If the text is one word several times, its last word and the punctuation behind it. */
 static const char *casing_once(const char *text, size_t *size)
 {
-    const char *end = text + *size, *first = text, *word = text, *last = text;
-    size_t length = strcspn(text, " "), stem = casing_stem(text, length);
-    while (stem > 0 && (word += length) < end) {
+    const char *end = text + *size, *stop = text + casing_stem(text, *size), *word = text, *last = text;
+    size_t stem = casing_stem(text, strcspn(text, " ")), length = strcspn(text, " ");
+    while (stem > 0 && (word += length) < stop) {
         word += strspn(word, " ");
         length = strcspn(word, " ");
-        if (casing_stem(word, length) != stem || memcmp(word, first, stem) != 0)
+        if (casing_stem(word, length) != stem || memcmp(word, text, stem) != 0)
             return text;
         last = word;
     }

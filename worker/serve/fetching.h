@@ -1,8 +1,8 @@
 /* fetching.h - a checkpoint on its way from the queue to this host, file by file, in pieces.
  *
- * fetching_begin makes the folder that cache.h prepares. Then the owner sends each FETCH that fetching_next gives, and hands
- * over each PIECE. First comes the manifest, then the files that it lists, without the optimizer's: translating needs
- * none. Of a file several pieces are on their way at a time; all have the size of the first. When fetching_is_done, the
+ * fetching_begin makes the folder that cache.h names. Then the owner sends each FETCH that fetching_next gives, and
+ * hands over each PIECE. First comes the manifest, then the files that it lists, without the optimizer's: translating
+ * needs none. Of a file several pieces are on their way at a time; all have the size of the first. When it is done, the
  * folder is complete, and the owner moves it to its name (cache_keep). fetching_abandon removes an unfinished one.
  *
  * The manifest's hash is compared here. Those of the other files are compared when the checkpoint is opened. Loader

@@ -5,8 +5,8 @@
  * translate a probe, puts it where the compute thread finds it (models.h), and answers LOADED. What cannot be used is
  * answered with the reason, and the others serve on. RETIRE frees a model.
  *
- * Messages only record: offers wait in order, pieces go to the file that is on its way. loader_advance then takes the next offer,
- * unless one is being fetched, and sends what FETCH is due.
+ * Messages only record: offers wait in order, a piece goes to the file that is on its way. loader_advance then takes
+ * the next offer, unless one is being fetched, and sends what FETCH is due.
  *
  * All of it belongs to the loader thread, except the models and `ending`, which the loop thread sets so that no further
  * checkpoint is opened. A struct with lane, models and config, and zeroes else, is ready; loader_close ends it. */

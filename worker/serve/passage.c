@@ -79,7 +79,7 @@ static void passage_note(struct passage *passage, const struct translator *trans
         buffer_append(&passage->notes, "\n", 1);
 }
 
-/* A sentence of which normalisation leaves nothing stays as it is: the model cannot read its letters. */
+/* A sentence of which normalisation leaves nothing stays as it is. */
 static void passage_join_sentence(struct passage *passage, const struct translator *translator, size_t index,
                                   bool details, struct answer *answer)
 {
@@ -87,7 +87,6 @@ static void passage_join_sentence(struct passage *passage, const struct translat
     const char *source = passage->sources[index];
     size_t size = passage->sentences.of[index].size;
     if (translation->words == 0) {
-        answer->cut += (uint32_t)passage->sentences.of[index].words;
         buffer_append(&passage->bytes, source, size);
         return;
     }

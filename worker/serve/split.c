@@ -136,6 +136,25 @@ static bool split_next(const char *text, size_t size, size_t *at, struct chunk *
     return true;
 }
 
+/* Whether normalisation removes all letters of a chunk. Only the notebook's rule removes any, and none of ASCII. */
+static bool split_is_unreadable(struct splitter *splitter, const struct split_rules *rules, const char *chunk,
+                                size_t size)
+{
+    struct buffer *normal = &splitter->normal;
+    size_t plain = 0;
+    while (plain < size && (unsigned char)chunk[plain] < 0x80 && letter_of((unsigned char)chunk[plain]) == LETTER_NOT)
+        plain++;
+    if (rules->normalise != NORMALISE_NOTEBOOK || plain == size || (unsigned char)chunk[plain] < 0x80)
+        return false;
+    buffer_clear(normal);
+    normalise(rules->normalise, chunk, size, normal);
+    const unsigned char *at = (const unsigned char *)normal->data, *end = at + normal->size;
+    while (normal->size > 0 && at < end)
+        if (letter_of(unicode_next(&at, end)) != LETTER_NOT)
+            return false;
+    return true;
+}
+
 /* Whether the model has no word for a chunk without letters. */
 static bool split_is_unknown(struct splitter *splitter, const struct split_rules *rules, const char *chunk, size_t size)
 {
@@ -225,7 +244,8 @@ bool split_text(struct splitter *splitter, const struct split_rules *rules, cons
     while (split_next(text, size, &at, &chunk)) {
         const char *bytes = text + chunk.begin;
         chunk.copied =
-            verbatim_is(bytes, chunk.size) || (!chunk.letters && split_is_unknown(splitter, rules, bytes, chunk.size));
+            verbatim_is(bytes, chunk.size) || (chunk.letters ? split_is_unreadable(splitter, rules, bytes, chunk.size)
+                                                             : split_is_unknown(splitter, rules, bytes, chunk.size));
         if (!split_take(&split, rules, &chunk, err))
             return false;
     }

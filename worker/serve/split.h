@@ -7,7 +7,8 @@
  *     lower-case letter or the full stop belongs to an abbreviation, an initial or a number ("Mr.", "J.", "3.");
  *   - after the full stops of Chinese and Japanese, with or without white space;
  *   - before and after a chunk that must stay as it is: an address ("https://...", "a@b.org"), a placeholder ("%1$s",
- *     "{name}"), a tag, or a chunk without letters that the model does not know (numbers, emoji);
+ *     "{name}"), a tag, a chunk without letters that the model does not know (numbers, emoji), or one whose letters
+ *     normalisation removes;
  *   - where it would have more words than the model accepts: after the last comma, colon or dash in its second half, or
  *     else after the last word that fits.
  *
