@@ -39,6 +39,8 @@ static void version_free(struct version *version)
 {
     for (size_t i = 0; i < version->file_count; i++)
         close(version->files[i].fd);
+    detect_table_destroy(&version->src_trigrams);
+    detect_table_destroy(&version->tgt_trigrams);
     free(version);
 }
 

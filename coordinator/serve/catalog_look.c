@@ -50,6 +50,16 @@ static bool look_open_file(struct version *version, const char *name, uint64_t h
            err_set(err, ERR_DATA, "%s has %ju bytes instead of %" PRIu64, path, (uintmax_t)found.st_size, size);
 }
 
+static bool look_read_trigrams(struct version *version, struct err *err)
+{
+    char path[FILE_PATH];
+    struct buffer bytes = {0};
+    bool ok = path_join(path, version->path, DETECT_FILE, err) && file_read(path, DETECT_BYTES, &bytes, err) &&
+              detect_read(bytes.data, bytes.size, path, &version->src_trigrams, &version->tgt_trigrams, err);
+    buffer_free(&bytes);
+    return ok;
+}
+
 /* Open each file that a translator needs, and verify the small ones. */
 static bool look_open_files(struct version *version, const struct buffer *text, struct err *err)
 {
@@ -64,6 +74,8 @@ static bool look_open_files(struct version *version, const struct buffer *text, 
         if (!look_open_file(version, entry->name, entry->xxh3, entry->size, err))
             return false;
         if (strcmp(entry->name, "model.safetensors") != 0 && !manifest_check(entry, version->path, err))
+            return false;
+        if (strcmp(entry->name, DETECT_FILE) == 0 && !look_read_trigrams(version, err))
             return false;
     }
     return true;
@@ -90,6 +102,8 @@ static void look_close(struct version *version)
 {
     for (size_t i = 0; i < version->file_count; i++)
         close(version->files[i].fd);
+    detect_table_destroy(&version->src_trigrams);
+    detect_table_destroy(&version->tgt_trigrams);
     free(version);
 }
 

@@ -27,7 +27,8 @@
 enum {
     DETECT_ENTRIES = 2000,
     DETECT_SAMPLE = 1 << 17, /* trigrams counted of a side; this also bounds the memory of the counter */
-    DETECT_READ = 4096,      /* trigrams of a text that are compared */
+    DETECT_BYTES = 8 + 2 * (8 + DETECT_ENTRIES * 12), /* of the file, at most */
+    DETECT_READ = 4096,                               /* trigrams of a text that are compared */
 };
 
 struct detect_counter; /* counts while pairs are read */
