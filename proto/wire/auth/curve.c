@@ -175,15 +175,14 @@ bool curve_parse_public(const char *line, struct curve_public *public, struct er
     return true;
 }
 
-/* Read the whole file, NUL-terminated, and its mode. */
-static bool curve_load(const char *path, char text[FILE_MOST], mode_t *mode, struct err *err)
+/* Read the whole file, NUL-terminated, and whose it is. */
+static bool curve_load(const char *path, char text[FILE_MOST], struct stat *about, struct err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return err_errno(err, ERR_USAGE, "%s: cannot open", path);
-    struct stat about = {0};
     ssize_t got = -1;
-    if (fstat(fd, &about) != 0 || !S_ISREG(about.st_mode))
+    if (fstat(fd, about) != 0 || !S_ISREG(about->st_mode))
         err_set(err, ERR_DATA, "%s: not a file", path);
     else if ((got = read(fd, text, FILE_MOST)) < 0)
         err_errno(err, ERR_IO, "%s: cannot read", path);
@@ -192,7 +191,6 @@ static bool curve_load(const char *path, char text[FILE_MOST], mode_t *mode, str
     close(fd);
     if (got >= 0)
         text[got] = '\0';
-    *mode = about.st_mode & 0777;
     return got >= 0;
 }
 
@@ -250,13 +248,15 @@ static bool curve_parse_pair(const char *path, char *text, struct curve_keys *ke
 bool curve_read(const char *path, struct curve_keys *keys, struct err *err)
 {
     char text[FILE_MOST];
-    mode_t mode;
-    bool good = curve_load(path, text, &mode, err);
+    struct stat about = {0};
+    bool good = curve_load(path, text, &about, err);
     if (good && !curve_parse_pair(path, text, keys, err))
         good = err_context(err, "%s", path);
-    if (good && (mode & 077) != 0)
+    /* A file of root may be read by its group: so Kubernetes hands a secret to a process without privileges. */
+    mode_t others = about.st_uid == 0 && geteuid() != 0 ? 037 : 077;
+    if (good && (about.st_mode & others) != 0)
         good = err_set(err, ERR_USAGE, "%s: others can read this secret key (mode %03o); run: chmod 600 %s", path,
-                       (unsigned)mode, path);
+                       (unsigned)about.st_mode & 0777, path);
     explicit_bzero(text, sizeof text);
     if (!good)
         curve_clear(keys);
@@ -271,8 +271,8 @@ bool curve_check_public(const char *path, const char *line, struct err *err)
 bool curve_read_public(const char *path, struct curve_public *public, struct err *err)
 {
     char text[FILE_MOST];
-    mode_t mode;
-    bool good = curve_load(path, text, &mode, err);
+    struct stat about = {0};
+    bool good = curve_load(path, text, &about, err);
     if (!good)
         return false;
     char *rest = text, *line = curve_line(&rest), *more = curve_line(&rest);

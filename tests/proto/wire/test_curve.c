@@ -8,10 +8,12 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void curve_file(const char *name, const char *text, mode_t mode)
@@ -97,6 +99,37 @@ static void the_secret_is_its_owners_alone(void **state)
         assert_int_equal(err.code, ERR_USAGE);
         assert_non_null(strstr(err.text, "run: chmod 600 /"));
         assert_int_equal(got.secret[0], '\0');
+    }
+}
+
+/* Exit status of a process of another user and of root's group that reads the key: 0 = it was read. */
+static int curve_read_by_another(const char *path)
+{
+    pid_t child = fork();
+    int status = -1;
+    if (child == 0) {
+        struct curve_keys got;
+        bool changed = setgroups(0, NULL) == 0 && setresgid(0, 0, 0) == 0 && setresuid(65534, 65534, 65534) == 0;
+        _exit(!changed ? 2 : curve_read(path, &got, NULL) ? 0 : 1);
+    }
+    return waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void a_secret_of_root_may_be_its_groups(void **state)
+{
+    (void)state;
+    struct curve_keys made;
+    if (geteuid() != 0)
+        skip();
+    curve_made(&made, "roots", ROLE_TRAIN);
+    assert_int_equal(chmod(scratch_folder, 0755), 0);
+    static const struct {
+        mode_t mode;
+        int status;
+    } rows[] = {{0640, 0}, {0440, 0}, {0660, 1}, {0644, 1}, {0600, 1}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        chmod(scratch_path("roots.key"), rows[i].mode);
+        assert_int_equal(curve_read_by_another(scratch_path("roots.key")), rows[i].status);
     }
 }
 
@@ -253,6 +286,7 @@ int main(void)
         cmocka_unit_test(a_pair_is_read_back),
         cmocka_unit_test(a_file_with_cr_line_ends_is_read),
         cmocka_unit_test(the_secret_is_its_owners_alone),
+        cmocka_unit_test(a_secret_of_root_may_be_its_groups),
         cmocka_unit_test(keys_are_not_written_over),
         cmocka_unit_test(an_invalid_name_is_refused),
         cmocka_unit_test(a_file_that_is_not_a_key_pair_is_refused_by_name),
