@@ -10,10 +10,12 @@ set -u
 build_packages="gcc libc6-dev cmake ninja-build pkg-config git curl ca-certificates unzip libzmq3-dev
     libmsgpack-c-dev|libmsgpack-dev libdnnl-dev libutf8proc-dev libyaml-dev libjansson-dev libxxhash-dev zlib1g-dev
     libmicrohttpd-dev libjs-chart.js libexttextcat-dev libexttextcat-data"
-test_packages="libcmocka-dev python3 iproute2 python3-zmq python3-msgpack valgrind fonts-dejavu-core"
+test_packages="libcmocka-dev python3 iproute2 python3-zmq python3-msgpack python3-yaml valgrind fonts-dejavu-core"
 # Where one of these is missing, the tests that need it are skipped, and the summary says so. Ubuntu has Chromium only
 # as a snap, Debian 13 has no clang-format-14.
 optional_packages="chromium clang-format-14 zsh fish shellcheck python3-prometheus-client"
+# These bring a service. They are installed only where no systemd runs, as in a container, so that none starts.
+service_packages="prometheus systemd"
 
 # Print the arguments of which no name is installed.
 missing() {
@@ -70,7 +72,10 @@ explain() {
 
 case "${1:-build}" in
 build) wanted=$build_packages optional= ;;
-test) wanted="$build_packages $test_packages" optional=$optional_packages ;;
+test)
+    wanted="$build_packages $test_packages" optional=$optional_packages
+    [ -d /run/systemd/system ] || optional="$optional $service_packages"
+    ;;
 -h | --help) usage && exit 0 ;;
 *) usage >&2 && exit 2 ;;
 esac

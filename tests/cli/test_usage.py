@@ -85,6 +85,19 @@ class BadUsage(unittest.TestCase):
         self.refused("lstmq train: run.dir: a text of 5000 bytes; 1023 is the most", "train", "--run.dir", "x" * 5000)
         self.refused('lstmq train: run.dir: "?" is not valid UTF-8 (byte 1)', "train", "--run.dir", b"\xff")
 
+    def test_an_option_that_is_a_list_is_given_several_times(self):
+        self.path("c.yaml", "serve:\n  model:\n    - x\n    - y\n")
+        for arguments, model in (([], '["x", "y"]'), (["--model", "a"], '["a"]'), (["--model="], "[]"),
+                                 (["--serve.model=a", "--model", "b, c"], '["a", "b, c"]')):
+            result = run("serve", "--config", "c.yaml", *arguments, "--dump-config", cwd=self.folder.name)
+            self.assertEqual((result.returncode, result.stderr), (0, ""))
+            self.assertIn(f"\nserve:\n  model: {model}\n", result.stdout)
+        self.refused("lstmq serve: serve.model: entry 2 is empty", "serve", "--model", "a", "--model", "")
+        self.refused("lstmq serve: serve.model: more than 64 entries", "serve", *["--model=x"] * 65)
+        self.path("c.yaml", "serve:\n  model: [a, {b: c}]\n")
+        self.refused("lstmq serve: c.yaml:2: serve.model: an entry is one text without a NUL", "serve", "--config",
+                     "c.yaml")
+
     def test_a_word_too_many_is_named(self):
         self.refused('lstmq train: unexpected "pairs.tsv"; see "lstmq help train"', "train", "pairs.tsv")
         self.refused('lstmq help: unexpected "translate"; see "lstmq help help"', "help", "train", "translate")
