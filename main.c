@@ -38,12 +38,15 @@ static const struct command main_commands[] = {
      .run = main_train},
     {.name = "translate",
      .bit = COMMAND_TRANSLATE,
-     .synopsis = "--model RUN_OR_CHECKPOINT [options] < SOURCES > TRANSLATIONS",
+     .synopsis = "--model RUN_OR_CHECKPOINT | --connect ENDPOINT [options] < SOURCES > TRANSLATIONS",
      .summary = "translate standard input, line by line",
      .description =
          "Writes one line of output for each line of input, in order; an empty line stays empty. Standard error names "
          "what normalisation removes, words that the model does not know, and lines that are too long.\n\n"
-         "  echo 'i am happy .' | lstmq translate --model runs/first",
+         "--connect sends the lines to a queue (lstmq serve), many at a time. When the queue is busy or was "
+         "restarted, they are sent again. A line that no worker could translate is an empty line and an error.\n\n"
+         "  echo 'i am happy .' | lstmq translate --model runs/first\n"
+         "  lstmq translate --connect tcp://127.0.0.1:5758 < lines.en > lines.fr",
      .run = cmd_translate},
     {.name = "evaluate",
      .bit = COMMAND_EVALUATE,

@@ -24,8 +24,8 @@ try:
 
     import lstmq
     from lstmq import protocol
-    from support.answering_queue import (BUSY, ENDING, ERROR, EXPIRED, FAILED, INVALID, NO_WORKER, AnsweringQueue, Made, Raw,
-                                    Refusal, header, translated)
+    from support.answering_queue import (BUSY, ENDING, ERROR, EXPIRED, FAILED, INVALID, NO_WORKER, AnsweringQueue, Made,
+                                         Raw, Refusal, header, translated)
 except ImportError:
     raise SystemExit(77) from None
 import msgpack
@@ -117,7 +117,10 @@ class Errors(ClientTest):
         self.assertLess(time.monotonic() - began, 20)
 
     def test_a_queue_without_a_word_expires(self):
-        client = self.client(self.queue(lambda request: None))
+        queue = self.queue()
+        client = self.client(queue)
+        self.assertEqual(client.translate("ab"), "ba")
+        queue.answer = lambda request: None
         with self.assertRaisesRegex(lstmq.ExpiredError, "no answer from tcp://.* within 0.2 s"):
             client.translate("a", deadline=0.2)
 
@@ -278,11 +281,15 @@ class Asynchronous(ClientTest):
 
         self.run_with(DEAD, scene, connect_timeout=0.3)
 
+        queue = self.queue()
+
         async def late(client):
+            self.assertEqual(await client.translate("ab"), "ba")
+            queue.answer = lambda request: None
             with self.assertRaises(lstmq.ExpiredError):
                 await client.translate("a", deadline=0.2)
 
-        self.run_with(self.queue(lambda request: None), late)
+        self.run_with(queue, late)
 
 
 class Page(unittest.TestCase):
