@@ -133,7 +133,8 @@ class Failures(ConnectTest):
         self.assertRegex(result.stderr, rf"\Alstmq translate: {pattern}[^\n]*\n\Z")
 
     def test_usage(self):
-        self.assert_fails("tcp://127.0.0.1:1", 2, "--model translates here and --connect through a queue", "--model", "x")
+        self.assert_fails("tcp://127.0.0.1:1", 2, "--model translates here and --connect through a queue", "--model",
+                          "x")
         self.assert_fails("nowhere", 2, '"nowhere" is not an endpoint')
         self.assert_fails("tcp://127.0.0.1:1", 2, "a language is a code", "--source", "e n")
         self.assert_fails("tcp://127.0.0.1:1", 2, ".*needs both", "--key", "/none")

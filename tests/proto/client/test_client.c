@@ -90,7 +90,7 @@ static void queue_answer(struct queue *queue, uint64_t request)
     queue_send(queue, &message);
 }
 
-static struct lstmq_client *begin(struct queue *queue)
+static struct lstmq_client *client_begin(struct queue *queue)
 {
     *queue = (struct queue){0};
     queue_start(queue);
@@ -100,13 +100,13 @@ static struct lstmq_client *begin(struct queue *queue)
     return client;
 }
 
-static void end(struct queue *queue, struct lstmq_client *client)
+static void client_end(struct queue *queue, struct lstmq_client *client)
 {
     lstmq_close(client);
     queue_stop(queue);
 }
 
-static uint64_t submit(struct lstmq_client *client, const char *text, const struct lstmq_options *options)
+static uint64_t client_submit(struct lstmq_client *client, const char *text, const struct lstmq_options *options)
 {
     struct lstmq_error error;
     uint64_t request = lstmq_submit(client, "en", "fr", &text, 1, options, &error);
@@ -115,7 +115,7 @@ static uint64_t submit(struct lstmq_client *client, const char *text, const stru
 }
 
 /* Take the next request that is over, which must be `request`. */
-static void take(struct lstmq_client *client, uint64_t request, enum lstmq_status status)
+static void client_expect(struct lstmq_client *client, uint64_t request, enum lstmq_status status)
 {
     struct lstmq_done done;
     assert_true(lstmq_wait(client, LIMIT_MS));
@@ -134,7 +134,7 @@ static void a_result_has_all_parts_of_the_answer(void **state)
 {
     (void)state;
     struct queue queue;
-    struct lstmq_client *client = begin(&queue);
+    struct lstmq_client *client = client_begin(&queue);
     const char *texts[] = {"a", "bc\0d", ""};
     const size_t sizes[] = {1, 4, 0};
     const struct lstmq_options options = {.details = true, .alternatives = 2, .sizes = sizes, .deadline_ms = 60000};
@@ -163,7 +163,7 @@ static void a_result_has_all_parts_of_the_answer(void **state)
     queue_send(&queue, &message);
     struct lstmq_done done;
     assert_true(lstmq_wait(client, LIMIT_MS) && lstmq_take(client, &done));
-    end(&queue, client);
+    client_end(&queue, client);
     const struct lstmq_result *result = done.result;
     assert_non_null(result);
     assert_true(result->count == 3 && result->step == 7 && result->queued_us == 11 && result->computed_us == 12);
@@ -185,9 +185,9 @@ static void the_descriptor_shows_every_answer(void **state)
 {
     (void)state;
     struct queue queue;
-    struct lstmq_client *client = begin(&queue);
+    struct lstmq_client *client = client_begin(&queue);
     for (uint64_t request = 1; request <= 200; request++) {
-        assert_int_equal(submit(client, "a", NULL), request);
+        assert_int_equal(client_submit(client, "a", NULL), request);
         struct lstmq_done done;
         struct message message;
         bool got = false, over = false;
@@ -211,15 +211,15 @@ static void the_descriptor_shows_every_answer(void **state)
         lstmq_free(done.result);
     }
     assert_int_equal(lstmq_pending(client), 0);
-    end(&queue, client);
+    client_end(&queue, client);
 }
 
 static void busy_is_tried_again_and_other_refusals_are_not(void **state)
 {
     (void)state;
     struct queue queue;
-    struct lstmq_client *client = begin(&queue);
-    uint64_t request = submit(client, "a", NULL);
+    struct lstmq_client *client = client_begin(&queue);
+    uint64_t request = client_submit(client, "a", NULL);
     for (int i = 0; i < 3; i++) {
         queue_expect(&queue, client, request);
         int64_t refused_ms = clock_ms();
@@ -232,37 +232,37 @@ static void busy_is_tried_again_and_other_refusals_are_not(void **state)
     }
     queue_expect(&queue, client, request);
     queue_answer(&queue, request);
-    take(client, request, LSTMQ_OK);
+    client_expect(client, request, LSTMQ_OK);
     for (int reason = REJECT_BUSY; reason <= REJECT_FAILED; reason++) {
-        request = submit(client, "a", NULL);
+        request = client_submit(client, "a", NULL);
         queue_expect(&queue, client, request);
         queue_reject(&queue, request, (enum reject_reason)reason, 0);
-        take(client, request, (enum lstmq_status)reason);
+        client_expect(client, request, (enum lstmq_status)reason);
     }
-    request = submit(client, "a", &(struct lstmq_options){.once = true});
+    request = client_submit(client, "a", &(struct lstmq_options){.once = true});
     queue_expect(&queue, client, request);
     queue_reject(&queue, request, REJECT_BUSY, 10);
-    take(client, request, LSTMQ_BUSY);
+    client_expect(client, request, LSTMQ_BUSY);
     /* The queue's time is beyond the deadline. */
-    request = submit(client, "a", &(struct lstmq_options){.deadline_ms = 30000});
+    request = client_submit(client, "a", &(struct lstmq_options){.deadline_ms = 30000});
     queue_expect(&queue, client, request);
     queue_reject(&queue, request, REJECT_BUSY, 40000);
-    take(client, request, LSTMQ_BUSY);
-    end(&queue, client);
+    client_expect(client, request, LSTMQ_BUSY);
+    client_end(&queue, client);
 }
 
 static void a_deadline_ends_a_request(void **state)
 {
     (void)state;
     struct queue queue;
-    struct lstmq_client *client = begin(&queue);
-    uint64_t request = submit(client, "a", NULL);
+    struct lstmq_client *client = client_begin(&queue);
+    uint64_t request = client_submit(client, "a", NULL);
     queue_expect(&queue, client, request);
     queue_answer(&queue, request);
-    take(client, request, LSTMQ_OK);
+    client_expect(client, request, LSTMQ_OK);
     int64_t begun_ms = clock_ms();
-    request = submit(client, "a", &(struct lstmq_options){.deadline_ms = 100});
-    take(client, request, LSTMQ_EXPIRED);
+    request = client_submit(client, "a", &(struct lstmq_options){.deadline_ms = 100});
+    client_expect(client, request, LSTMQ_EXPIRED);
     assert_true(clock_ms() - begun_ms >= 100);
     /* An answer that comes too late belongs to no request. */
     struct message message;
@@ -271,42 +271,43 @@ static void a_deadline_ends_a_request(void **state)
     assert_true(message_receive(queue.socket, &queue.from, true, &message, &got, &err));
     message_close(&message);
     queue_answer(&queue, request);
-    request = submit(client, "a", NULL);
+    request = client_submit(client, "a", NULL);
     queue_expect(&queue, client, request);
     queue_answer(&queue, request);
-    take(client, request, LSTMQ_OK);
-    end(&queue, client);
+    client_expect(client, request, LSTMQ_OK);
+    client_end(&queue, client);
 }
 
 static void a_restarted_queue_gets_requests_again(void **state)
 {
     (void)state;
     struct queue queue;
-    struct lstmq_client *client = begin(&queue);
-    uint64_t first = submit(client, "a", NULL), once = submit(client, "b", &(struct lstmq_options){.once = true});
+    struct lstmq_client *client = client_begin(&queue);
+    uint64_t first = client_submit(client, "a", NULL),
+             once = client_submit(client, "b", &(struct lstmq_options){.once = true});
     queue_expect(&queue, client, first);
     queue_expect(&queue, client, once);
     queue_stop(&queue);
-    take(client, once, LSTMQ_CONNECTION);
-    uint64_t second = submit(client, "c", NULL);
+    client_expect(client, once, LSTMQ_CONNECTION);
+    uint64_t second = client_submit(client, "c", NULL);
     queue_start(&queue);
     queue_expect(&queue, client, first);
     queue_expect(&queue, client, second);
     queue_answer(&queue, second);
-    take(client, second, LSTMQ_OK);
+    client_expect(client, second, LSTMQ_OK);
     queue_answer(&queue, first);
     queue_answer(&queue, first); /* a doubled answer counts once */
-    take(client, first, LSTMQ_OK);
+    client_expect(client, first, LSTMQ_OK);
     assert_false(lstmq_wait(client, 20));
-    end(&queue, client);
+    client_end(&queue, client);
 }
 
 static void a_cancelled_request_is_withdrawn(void **state)
 {
     (void)state;
     struct queue queue;
-    struct lstmq_client *client = begin(&queue);
-    uint64_t request = submit(client, "a", NULL), other = submit(client, "b", NULL);
+    struct lstmq_client *client = client_begin(&queue);
+    uint64_t request = client_submit(client, "a", NULL), other = client_submit(client, "b", NULL);
     queue_expect(&queue, client, request);
     queue_expect(&queue, client, other);
     lstmq_cancel(client, request);
@@ -317,19 +318,19 @@ static void a_cancelled_request_is_withdrawn(void **state)
     message_close(&message);
     queue_answer(&queue, request);
     queue_answer(&queue, other);
-    take(client, other, LSTMQ_OK);
+    client_expect(client, other, LSTMQ_OK);
     assert_int_equal(lstmq_pending(client), 0);
-    end(&queue, client);
+    client_end(&queue, client);
 }
 
 static void a_large_first_request_waits_for_trust(void **state)
 {
     (void)state;
     struct queue queue;
-    struct lstmq_client *client = begin(&queue);
+    struct lstmq_client *client = client_begin(&queue);
     static char large[300000];
     memset(large, 'a', sizeof large - 1);
-    uint64_t request = submit(client, large, NULL);
+    uint64_t request = client_submit(client, large, NULL);
     queue_expect(&queue, client, 0);
     assert_false(lstmq_wait(client, 20));
     struct message message;
@@ -339,31 +340,31 @@ static void a_large_first_request_waits_for_trust(void **state)
     queue_answer(&queue, 0);
     queue_expect(&queue, client, request);
     queue_answer(&queue, request);
-    take(client, request, LSTMQ_OK);
-    end(&queue, client);
+    client_expect(client, request, LSTMQ_OK);
+    client_end(&queue, client);
 }
 
 static void what_breaks_the_protocol_ends_all_requests(void **state)
 {
     (void)state;
     struct queue queue;
-    struct lstmq_client *client = begin(&queue);
-    uint64_t first = submit(client, "a", NULL), second = submit(client, "b", NULL);
+    struct lstmq_client *client = client_begin(&queue);
+    uint64_t first = client_submit(client, "a", NULL), second = client_submit(client, "b", NULL);
     queue_expect(&queue, client, first);
     queue_expect(&queue, client, second);
     zmq_send(queue.socket, queue.from.id, queue.from.size, ZMQ_SNDMORE);
     zmq_send(queue.socket, "nonsense", 8, 0);
-    take(client, first, LSTMQ_CONNECTION);
-    take(client, second, LSTMQ_CONNECTION);
-    first = submit(client, "a", NULL);
+    client_expect(client, first, LSTMQ_CONNECTION);
+    client_expect(client, second, LSTMQ_CONNECTION);
+    first = client_submit(client, "a", NULL);
     queue_expect(&queue, client, first);
     queue_send(&queue, &(struct message){.type = MESSAGE_ERROR, .error = {ERR_USAGE, {"this key may not", 16}}});
-    take(client, first, LSTMQ_CONNECTION);
-    first = submit(client, "a", NULL);
+    client_expect(client, first, LSTMQ_CONNECTION);
+    first = client_submit(client, "a", NULL);
     queue_expect(&queue, client, first);
     queue_answer(&queue, first);
-    take(client, first, LSTMQ_OK);
-    end(&queue, client);
+    client_expect(client, first, LSTMQ_OK);
+    client_end(&queue, client);
 }
 
 static void assert_usage(struct lstmq_client *client, const char *source, const char *text, size_t count,
@@ -439,10 +440,10 @@ static void a_blocking_call_leaves_other_requests_alone(void **state)
 {
     (void)state;
     struct queue queue;
-    struct lstmq_client *client = begin(&queue);
+    struct lstmq_client *client = client_begin(&queue);
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, queue_thread, &queue), 0);
-    uint64_t other = submit(client, "a", NULL);
+    uint64_t other = client_submit(client, "a", NULL);
     const char *text = "b";
     for (int i = 0; i < 99; i++) {
         struct lstmq_result *result;
@@ -451,9 +452,9 @@ static void a_blocking_call_leaves_other_requests_alone(void **state)
         assert_string_equal(result->translations[0].text, "x");
         lstmq_free(result);
     }
-    take(client, other, LSTMQ_OK);
+    client_expect(client, other, LSTMQ_OK);
     pthread_join(thread, NULL);
-    end(&queue, client);
+    client_end(&queue, client);
 }
 
 int main(void)
