@@ -3,6 +3,8 @@
  * One thread: the loop owns the sockets for clients and workers, the ZAP handler that checks keys, the watches that
  * limit connections, the broker, and the child processes that translate. They reach the queue over a socket of their
  * own, in a folder that only this user can enter. */
+#include "coordinator/http/http.h"
+#include "coordinator/serve/api/api.h"
 #include "coordinator/serve/broker.h"
 #include "coordinator/serve/embedded.h"
 #include "proto/base/clock.h"
@@ -36,6 +38,8 @@ struct serve {
     char folder[64]; /* of the private socket; "" = none */
     struct embedded *embedded;
     struct broker *broker;
+    struct http *http; /* NULL = there is no HTTP */
+    struct api *api;
     int64_t stop_ms; /* the embedded workers are killed then; 0 = they were not stopped */
 };
 
@@ -101,6 +105,28 @@ static bool serve_open_back(struct serve *serve, char bound[ENDPOINT_SIZE], stru
     return serve->back != NULL;
 }
 
+static bool serve_open_http(struct serve *serve, struct err *err)
+{
+    const struct config *config = serve->config;
+    const struct http_options options = {.loop = serve->loop,
+                                         .bind = config->http_bind,
+                                         .listener = -1,
+                                         .body = (size_t)config->http_body,
+                                         .connections = (unsigned)config->http_connections,
+                                         .timeout_ms = (int64_t)(config->http_timeout * 1000),
+                                         .trust_forwarded_for = config->http_trust_forwarded_for,
+                                         .access_log = config->http_access_log};
+    serve->http = http_open(&options, err);
+    if (serve->http == NULL)
+        return false;
+    serve->api = api_open(serve->http, serve->broker, config, err);
+    if (serve->api == NULL)
+        return false;
+    log_event(LOG_INFO, "http_listening", LOG_FIELDS(LOG_TEXT("address", http_address(serve->http))),
+              "waiting for HTTP requests at http://%s", http_address(serve->http));
+    return true;
+}
+
 static bool serve_signal(void *context, struct err *err)
 {
     struct serve *serve = context;
@@ -121,6 +147,10 @@ static bool serve_turn(void *context, struct err *err)
 {
     struct serve *serve = context;
     (void)err;
+    if (serve->api != NULL)
+        api_turn(serve->api);
+    if (serve->http != NULL && broker_is_ending(serve->broker))
+        http_drain(serve->http);
     if (!broker_is_over(serve->broker))
         return true;
     if (serve->embedded == NULL || embedded_is_over(serve->embedded)) {
@@ -166,6 +196,8 @@ static bool serve_open(struct serve *serve, struct err *err)
     serve->broker = broker_open(&options, err);
     if (serve->broker == NULL || loop_add_turn(serve->loop, serve_turn, serve, err) == 0)
         return false;
+    if (config->http_bind[0] != '\0' && !serve_open_http(serve, err))
+        return false;
     if (config->serve_workers > 0)
         serve->embedded = embedded_open(config, serve->loop, private, err);
     return config->serve_workers == 0 || serve->embedded != NULL;
@@ -174,6 +206,8 @@ static bool serve_open(struct serve *serve, struct err *err)
 static void serve_close(struct serve *serve)
 {
     embedded_close(&serve->embedded);
+    api_close(&serve->api);
+    http_close(&serve->http);
     broker_close(&serve->broker);
     watch_destroy(&serve->front_watch);
     watch_destroy(&serve->back_watch);

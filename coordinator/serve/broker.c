@@ -174,6 +174,11 @@ void broker_drain(struct broker *broker)
     loop_wake(broker->loop, 0);
 }
 
+bool broker_is_ending(const struct broker *broker)
+{
+    return broker->state >= BROKER_ENDS;
+}
+
 bool broker_is_over(const struct broker *broker)
 {
     return broker->state == BROKER_OVER;

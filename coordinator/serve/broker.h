@@ -79,6 +79,9 @@ void broker_status(const struct broker *broker, bool detail, struct buffer *out)
 /* Begin to drain (SIGTERM). */
 void broker_drain(struct broker *broker);
 
+/* New requests are refused: load balancers had time to notice (serve.drain_delay). */
+bool broker_is_ending(const struct broker *broker);
+
 /* It was drained: every request that it accepted is answered, or the time for that is over. */
 bool broker_is_over(const struct broker *broker);
 

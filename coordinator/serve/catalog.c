@@ -51,6 +51,8 @@ static bool catalog_echo(struct catalog *catalog, struct err *err)
         return err_set(err, ERR_MEMORY, "no memory for a queue");
     *version = (struct version){.number = ++catalog->numbers, .model = catalog->models, .offered_ms = clock_ms()};
     snprintf(version->label, sizeof version->label, "echo");
+    snprintf(version->source, sizeof version->source, "en");
+    snprintf(version->target, sizeof version->target, "fr");
     catalog->models[0].versions = version;
     return true;
 }
