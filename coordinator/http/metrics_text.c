@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char metrics_total[] = "_total";
@@ -158,12 +159,13 @@ static void metrics_one(struct metrics_text *text, enum metric_type type, const 
     metrics_value(text, value, NULL);
 }
 
-/* Seconds since 1970 when the system began; the times of processes count from there. */
-static double metrics_boot_seconds(void)
+/* A time since the system began, in seconds since 1970. */
+static double metrics_since_1970(double since_boot)
 {
-    char text[16384];
-    const char *line = metrics_read("/proc/stat", text, sizeof text) ? strstr(text, "\nbtime ") : NULL;
-    return line == NULL ? NAN : strtod(line + 7, NULL);
+    struct timespec now, up;
+    clock_gettime(CLOCK_REALTIME, &now);
+    clock_gettime(CLOCK_BOOTTIME, &up);
+    return (double)(now.tv_sec - up.tv_sec) + (double)(now.tv_nsec - up.tv_nsec) / 1e9 + since_boot;
 }
 
 void metrics_process(struct metrics_text *text)
@@ -190,5 +192,5 @@ void metrics_process(struct metrics_text *text)
                 : files.rlim_cur == RLIM_INFINITY     ? INFINITY
                                                       : (double)files.rlim_cur);
     metrics_one(text, METRIC_GAUGE, "process_start_time_seconds", "When this process began, in seconds since 1970.",
-                known ? metrics_boot_seconds() + (double)begun / tick : NAN);
+                known ? metrics_since_1970((double)begun / tick) : NAN);
 }
