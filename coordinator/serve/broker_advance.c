@@ -7,12 +7,13 @@
 #include <string.h>
 
 enum {
-    DEATHS_MOST = 3,    /* workers that may die with a sentence */
-    DEATHS_EXTRA = 3,   /* more, while workers die without it too */
-    SUSPECT_BATCH = 8,  /* sentences of a batch after one death */
-    ORPHAN_MS = 1000,   /* for a client to come back to work that was begun for it */
-    PROMOTE_MS = 10000, /* that workers may take to load what another one has loaded */
-    AHEAD_US = 10000,   /* a worker gets a second batch where batches are shorter */
+    DEATHS_MOST = 3,       /* workers that may die with a sentence */
+    DEATHS_EXTRA = 3,      /* more, while workers die without it too */
+    SUSPECT_BATCH = 8,     /* sentences of a batch after one death */
+    ORPHAN_MS = 1000,      /* for a client to come back to work that was begun for it */
+    PROMOTE_MS = 10000,    /* that workers may take to load what another one has loaded */
+    AHEAD_US = 10000,      /* a worker gets a second batch where batches are shorter ... */
+    SHARED_AHEAD_US = 500, /* ... and where a flow that sends little would wait for it */
     SWEEP_MS = 1000,
 };
 
@@ -290,7 +291,8 @@ static bool advance_may_lend(const struct broker *broker, const struct pool_work
         return false;
     if (worker->lease_count == 0)
         return true;
-    bool ahead = broker->pool.batch_us > 0 && broker->pool.batch_us < AHEAD_US;
+    int most_us = schedule_is_shared(first->flow->schedule) ? SHARED_AHEAD_US : AHEAD_US;
+    bool ahead = broker->pool.batch_us > 0 && broker->pool.batch_us < most_us;
     return first->most == 0 && ahead && worker->lease_count < POOL_LEASES && !worker->leases[0].alone;
 }
 

@@ -41,10 +41,8 @@ struct request_list {
 
 struct request {
     enum request_outcome outcome;
-    char why[256];          /* for people, unless REQUEST_DONE */
     uint32_t retry_ms;      /* 0 = do not try again */
     struct answers answers; /* of REQUEST_DONE; valid until the release */
-    char model[128];        /* "en-fr step-5650 0123456789abcdef"; of REQUEST_DONE */
     uint64_t step;          /* of the checkpoint */
     uint64_t queued_us, computed_us;
     void *owner; /* of an HTTP request: as submitted */
@@ -53,21 +51,28 @@ struct request {
     enum request_from from;
     uint64_t client, number; /* by which a repeated request is recognised; client 0 = it is not */
     uint64_t key;            /* hash of the peer's key */
+    struct request *same;    /* in the table's chain */
     struct peer *peer;       /* that gets the answer; NULL = HTTP, or it has left */
     struct version *version; /* while it is not over */
     struct flow *flow;       /* while it is not over */
     int64_t arrived_us;      /* monotonic clock, also below */
     int64_t lent_us;         /* its first sentence was lent; 0 = not yet */
     int64_t deadline_us;
-    int64_t until_us;   /* without a peer, or kept: forget it then */
-    size_t place;       /* in deadlines.h; 0 = not there */
-    struct part *parts; /* [part_count] one for each text */
-    uint32_t part_count, part_capacity;
-    uint32_t open;        /* parts whose sentence is not done */
-    struct buffer packed; /* holds `answers` */
+    int64_t until_us;    /* without a peer, or kept: forget it then */
+    size_t place;        /* in deadlines.h; 0 = not there */
+    uint32_t open;       /* parts whose sentence is not done */
+    uint32_t part_count; /* one part for each text */
     struct request_list *list;
     struct request *next, *before; /* in the list */
-    struct request *same;          /* in the table's chain */
+
+    /* Of a request that is over. */
+    char model[128]; /* "en-fr step-5650 0123456789abcdef"; of REQUEST_DONE */
+    char why[256];   /* for people, unless REQUEST_DONE */
+
+    /* Kept from request to request. */
+    struct part *parts; /* [part_capacity] */
+    uint32_t part_capacity;
+    struct buffer packed; /* holds `answers` */
 };
 
 #endif

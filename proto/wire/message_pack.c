@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+/* A map of a usual message fits, and malloc keeps blocks of this size at hand. */
+enum { ZONE_BYTES = 900 };
+
 enum head_kind { HEAD_SCALAR, HEAD_TEXT, HEAD_ARRAY, HEAD_MAP };
 
 /* The head of one object, decoded from its first bytes. */
@@ -179,21 +182,24 @@ static bool pack_keys_allowed(const msgpack_object *object, struct err *err)
 
 void pack_open(struct pack_reader *reader, const void *data, size_t size)
 {
-    msgpack_unpacked_init(&reader->unpacked);
+    size_t end = 0;
     reader->err = (struct err){0};
+    reader->next = 0;
+    reader->zone = (msgpack_zone){0};
     reader->failed = !pack_guard(data, size, &reader->err);
     if (reader->failed)
         return;
-    size_t end = 0;
-    msgpack_unpack_return result = msgpack_unpack_next(&reader->unpacked, data, size, &end);
+    msgpack_unpack_return result = MSGPACK_UNPACK_NOMEM_ERROR;
+    if (msgpack_zone_init(&reader->zone, ZONE_BYTES))
+        result = msgpack_unpack(data, size, &end, &reader->zone, &reader->map);
     if (result == MSGPACK_UNPACK_NOMEM_ERROR)
         reader->failed = !err_set(&reader->err, ERR_MEMORY, "out of memory for a map of %zu bytes", size);
     else if (result != MSGPACK_UNPACK_SUCCESS || end != size)
         reader->failed = !err_set(&reader->err, ERR_PROTOCOL, "not one msgpack object");
-    else if (reader->unpacked.data.type != MSGPACK_OBJECT_MAP)
+    else if (reader->map.type != MSGPACK_OBJECT_MAP)
         reader->failed = !err_set(&reader->err, ERR_PROTOCOL, "not a map");
     else
-        reader->failed = !pack_keys_allowed(&reader->unpacked.data, &reader->err);
+        reader->failed = !pack_keys_allowed(&reader->map, &reader->err);
 }
 
 static void pack_fail(struct pack_reader *reader, const char *key, const char *what)
@@ -208,12 +214,14 @@ static const msgpack_object *pack_value(struct pack_reader *reader, const char *
 {
     if (reader->failed)
         return NULL;
-    const msgpack_object_map *map = &reader->unpacked.data.via.map;
+    const msgpack_object_map *map = &reader->map.via.map;
     size_t size = strlen(key);
     for (uint32_t i = 0; i < map->size; i++) {
-        const msgpack_object_str *name = &map->ptr[i].key.via.str;
-        if (name->size == size && memcmp(name->ptr, key, size) == 0)
-            return &map->ptr[i].val;
+        const msgpack_object_kv *pair = &map->ptr[(reader->next + i) % map->size];
+        if (pair->key.via.str.size != size || memcmp(pair->key.via.str.ptr, key, size) != 0)
+            continue;
+        reader->next = (reader->next + i + 1) % map->size;
+        return &pair->val;
     }
     pack_fail(reader, key, "missing");
     return NULL;
@@ -279,7 +287,8 @@ void pack_version(struct pack_reader *reader, const char *key, uint64_t *major, 
 
 bool pack_close(struct pack_reader *reader, struct err *err)
 {
-    msgpack_unpacked_destroy(&reader->unpacked);
+    if (reader->zone.chunk_list.head != NULL)
+        msgpack_zone_destroy(&reader->zone);
     if (reader->failed && err != NULL)
         *err = reader->err;
     return !reader->failed;

@@ -22,7 +22,9 @@ enum {
 };
 
 struct pack_reader {
-    msgpack_unpacked unpacked;
+    msgpack_zone zone;
+    msgpack_object map;
+    uint32_t next; /* the field that is probably read next: most peers keep the table's order */
     bool failed;
     struct err err; /* the first failure */
 };

@@ -64,6 +64,7 @@ struct watch {
     uint64_t handshake;         /* approximate bytes of a handshake, which belong to no message */
     struct watch_limits limits; /* bytes */
     uint64_t strangers_kept;    /* bytes, the limit for all of them here */
+    uint64_t arrived;           /* bytes and connections until the last look */
     bool reports;               /* watch_ended is used ... */
     uint64_t *ended;            /* ... [ended_count] numbers of connections, the last one is returned first */
     size_t ended_count, ended_capacity;
@@ -346,15 +347,17 @@ static void watch_shrink(struct watch *watch, bool trusted, uint64_t sum, uint64
     }
 }
 
-/* Disconnect each peer above its own limit, then those of each kind that hold most. */
-static void watch_hold(struct watch *watch)
+/* Disconnect each peer above its own limit, then those of each kind that hold most. True: nothing has arrived since the
+ * last look. */
+static bool watch_hold(struct watch *watch)
 {
-    uint64_t sums[2] = {0, 0};
+    uint64_t sums[2] = {0, 0}, arrived = watch->counts.accepted;
     for (size_t fd = 0; fd < watch->capacity; fd++) {
         struct connection *connection = &watch->connections[fd];
         if (!connection->open || connection->cut)
             continue;
         connection->kept = watch_kept(watch, connection, (int)fd);
+        arrived += connection->kept + connection->given;
         if (connection->rejected && !connection->trusted)
             watch_cut(watch, (int)fd, "it sends invalid messages");
         else if (connection->kept > (connection->trusted ? watch->limits.one : watch->limits.stranger))
@@ -363,9 +366,12 @@ static void watch_hold(struct watch *watch)
         else
             sums[connection->trusted] += connection->kept;
     }
+    bool rests = arrived == watch->arrived;
+    watch->arrived = arrived;
     watch->counts.kept = sums[0] + sums[1];
     watch_shrink(watch, false, sums[0], watch->strangers_kept);
     watch_shrink(watch, true, sums[1], watch->limits.all);
+    return rests;
 }
 
 static void watch_tell(struct watch *watch)
@@ -404,15 +410,15 @@ static void watch_hold_to_list(struct watch *watch)
 static bool watch_look(void *context, struct err *err)
 {
     struct watch *watch = context;
-    (void)err;
     pthread_mutex_lock(&watch->lock);
     watch_take_events(watch);
     watch_tell(watch);
     watch_hold_to_list(watch);
     watch_evict(watch);
-    watch_hold(watch);
+    bool rests = watch_hold(watch);
     pthread_mutex_unlock(&watch->lock);
-    return true;
+    watch->timer = loop_add_timer(watch->loop, rests ? WATCH_REST_MS : WATCH_EVERY_MS, 0, watch_look, watch, err);
+    return watch->timer != 0;
 }
 
 /* ---- public ---- */
@@ -503,7 +509,7 @@ struct watch *watch_new(void *zmq_context, struct loop *loop, struct err *err)
     watch->refusals.loop = loop;
     watch->limits = (struct watch_limits){WATCH_STRANGER, WATCH_STRANGERS, WATCH_ONE, WATCH_ALL};
     pthread_mutex_init(&watch->lock, NULL);
-    watch->timer = loop_add_timer(loop, WATCH_EVERY_MS, WATCH_EVERY_MS, watch_look, watch, err);
+    watch->timer = loop_add_timer(loop, WATCH_EVERY_MS, 0, watch_look, watch, err);
     if (watch->timer == 0)
         watch_destroy(&watch);
     return watch;

@@ -31,6 +31,7 @@
 
 enum {
     WATCH_EVERY_MS = 5,
+    WATCH_REST_MS = 25, /* instead, while nothing arrives */
     WATCH_KEYS_MS = 400,
     WATCH_STRANGER = 192 << 10,  /* bytes held for one stranger: a HELLO is smaller */
     WATCH_STRANGERS = 512 << 10, /* for all of them together; a quarter of it without CURVE */

@@ -8,6 +8,7 @@
 enum {
     QUANTUM = 32,      /* tokens of a turn: a few sentences */
     COST_MOST = 16384, /* tokens that a longer sentence counts for */
+    MUCH = 16,         /* a flow with more sentences than this sends much */
 };
 
 struct flow *flows_get(struct flows *flows, struct schedule *schedule, const char *name, int64_t now_ms)
@@ -26,6 +27,7 @@ struct flow *flows_get(struct flows *flows, struct schedule *schedule, const cha
         flow->same = *chain;
         *chain = flow;
         flows->count++;
+        schedule->known++;
     }
     flow->used_ms = now_ms;
     return flow;
@@ -41,6 +43,7 @@ void flows_sweep(struct flows *flows, int64_t now_ms)
                 continue;
             }
             *at = flow->same;
+            flow->schedule->known--;
             free(flow);
             flows->count--;
         }
@@ -252,6 +255,15 @@ static void schedule_settle(struct schedule *schedule)
     }
 }
 
+bool schedule_is_shared(const struct schedule *schedule)
+{
+    uint32_t much = 0;
+    const struct flow *flow = schedule->turn;
+    for (uint32_t i = 0; i < schedule->flows; i++, flow = flow->next)
+        much += flow->waiting > MUCH;
+    return much > 0 && much < schedule->known;
+}
+
 const struct sentence *schedule_first(const struct schedule *schedule)
 {
     return schedule->turn != NULL ? flow_oldest(schedule->turn) : NULL;
@@ -264,6 +276,7 @@ uint32_t schedule_pick(struct schedule *schedule, uint32_t most, struct sentence
     struct flow *flow = schedule->turn;
     struct sentence *first = flow_oldest(flow);
     struct pick pick = {.sentences = picked, .first = first};
+    bool shared = schedule_is_shared(schedule);
     pick.most = first->most > 0 && first->most < most ? first->most : most;
     if (flow->deficit <= 0)
         flow->deficit += QUANTUM;
@@ -276,7 +289,9 @@ uint32_t schedule_pick(struct schedule *schedule, uint32_t most, struct sentence
         if (flow->deficit > 0 && pick_fits(&pick, oldest))
             pick_take(&pick, oldest);
     }
-    for (uint32_t distance = 1; pick.count < pick.most; distance = FLOW_CLASSES) {
+    if (shared)
+        schedule_round(schedule, &pick, FLOW_CLASSES);
+    for (uint32_t distance = 1; !shared && pick.count < pick.most; distance = FLOW_CLASSES) {
         while (pick.count < pick.most && schedule_round(schedule, &pick, distance))
             continue;
         if (distance == FLOW_CLASSES)

@@ -6,7 +6,9 @@
  * schedule_pick makes a batch. Flows take turns (deficit round robin, Shreedhar and Varghese 1995, with tokens as
  * cost): in its turn a flow may give sentences of QUANTUM tokens. If its last sentence was longer, it waits more turns.
  * So each flow gets the same share of tokens, whatever the number and length of its sentences. The flow that begins
- * gives its oldest sentence, and the batch is filled with sentences of similar length as far as there are any.
+ * gives its oldest sentence, and the batch is filled with sentences of similar length as far as there are any. While a
+ * flow is there that sends little (schedule_is_shared), each flow has one turn in a batch: batches are short then, and
+ * that flow waits no longer for others than it must.
  *
  * Flows are born with their first request and are freed when they have been idle for a while. Loop thread. */
 #ifndef LSTMQ_COORDINATOR_SERVE_QUEUE_FLOW_H
@@ -14,7 +16,7 @@
 
 #include "coordinator/serve/queue/sentence.h"
 
-enum { FLOW_NAME = 128, FLOW_CLASSES = 8, FLOW_IDLE_MS = 10000 };
+enum { FLOW_NAME = 128, FLOW_CLASSES = 8, FLOW_IDLE_MS = 2000 };
 
 struct flow {
     char name[FLOW_NAME];
@@ -36,6 +38,7 @@ struct schedule {
     struct flow *turn; /* the flow whose turn it is; NULL = no sentence waits */
     uint32_t waiting;  /* sentences */
     uint32_t flows;    /* that have any */
+    uint32_t known;    /* flows, whether they have any or not */
     uint64_t tokens;   /* of all of them */
 };
 
@@ -67,6 +70,9 @@ const struct sentence *schedule_first(const struct schedule *schedule);
 /* Take the next batch of at most `most` sentences, all of one kind, into picked[]. They wait no longer. Returns their
  * number; 0 = none waits. */
 uint32_t schedule_pick(struct schedule *schedule, uint32_t most, struct sentence **picked);
+
+/* Whether a flow sends little while another one sends much. */
+bool schedule_is_shared(const struct schedule *schedule);
 
 /* Since when the oldest waiting sentence waits, µs; 0 = none waits. */
 int64_t schedule_oldest_us(const struct schedule *schedule);

@@ -158,16 +158,8 @@ void requests_free(struct requests *requests, struct request *request)
         request_destroy(request);
         return;
     }
-    struct buffer packed = request->packed;
-    struct part *parts = request->parts;
-    uint32_t capacity = request->part_capacity;
-    buffer_clear(&packed);
-    memset(request, 0, offsetof(struct request, why));
-    request->retry_ms = 0;
-    memset(&request->answers, 0, sizeof *request - offsetof(struct request, answers));
-    request->packed = packed;
-    request->parts = parts;
-    request->part_capacity = capacity;
+    buffer_clear(&request->packed);
+    memset(request, 0, offsetof(struct request, model));
     request_move(request, &requests->free);
 }
 
