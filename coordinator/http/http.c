@@ -95,23 +95,28 @@ void client_retire(struct client *client)
     client_append(&client->http->unused, client);
 }
 
-bool client_has_left(const struct client *client)
+/* Whether its other side has closed the connection, and no bytes wait before that. */
+static bool client_has_left(const struct client *client)
 {
     char byte;
     ssize_t size = recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return size == 0 || (size < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
 
-/* The kernel says that the other side ended the connection, or broke it. */
-static void client_hang_up(struct client *client)
+/* Its other side has ended the connection. Once what came before that was read: a request that the owner works on is
+ * gone, and other connections end. libmicrohttpd misses an end that comes together with bytes. */
+static void client_settle(struct client *client)
 {
-    client->hung_up = true;
-    if ((client->state == CLIENT_ARRIVED || client->state == CLIENT_TAKEN) && client_has_left(client)) {
-        if (client->state == CLIENT_TAKEN)
-            client_move(client, CLIENT_GONE);
-        else
-            http_drop(&client->exchange);
-    }
+    if (client->connection == NULL || !client->hung_up || client->cut)
+        return;
+    if (client->state != CLIENT_TAKEN && client->state > CLIENT_BODY)
+        return;
+    if (!client_has_left(client))
+        client->http->has_leavers = true;
+    else if (client->state == CLIENT_TAKEN)
+        client_move(client, CLIENT_GONE);
+    else
+        shutdown(client->fd, SHUT_RDWR);
 }
 
 static void client_free_all(struct client_list *list)
@@ -148,11 +153,26 @@ static bool http_ready(void *context, struct err *err)
         if (events[i].data.ptr == http)
             http_accept(http);
         else if (events[i].data.ptr != &http->daemon)
-            client_hang_up(events[i].data.ptr);
+            ((struct client *)events[i].data.ptr)->hung_up = true;
     }
     if (count > 0)
         http_run(http);
+    for (int i = 0; i < count; i++)
+        if (events[i].data.ptr != http && events[i].data.ptr != &http->daemon)
+            client_settle(events[i].data.ptr);
     return true;
+}
+
+/* Look at all clients whose other side has ended the connection. */
+static void http_settle(struct http *http)
+{
+    struct client *heads[] = {http->active.first, http->taken.first};
+    http->has_leavers = false;
+    for (size_t i = 0; i < 2; i++)
+        for (struct client *client = heads[i], *next; client != NULL; client = next) {
+            next = client->next;
+            client_settle(client);
+        }
 }
 
 void http_say(struct http *http)
@@ -160,6 +180,8 @@ void http_say(struct http *http)
     MHD_UNSIGNED_LONG_LONG wait = 1;
     if (http->due || (MHD_get_timeout(http->daemon, &wait) == MHD_YES && wait == 0))
         http_run(http);
+    if (http->has_leavers)
+        http_settle(http);
     http_keep_time(http);
     wait = 1;
     bool again = MHD_get_timeout(http->daemon, &wait) == MHD_YES && wait == 0;
@@ -175,6 +197,7 @@ struct exchange *http_take(struct http *http)
     if (client == NULL)
         return NULL;
     client_move(client, CLIENT_TAKEN);
+    http->has_leavers = http->has_leavers || client->hung_up;
     return &client->exchange;
 }
 

@@ -9,8 +9,8 @@
  *
  * An exchange is one request and its answer. The server owns it. It is born when a request has arrived whole and ends
  * in http_answer or, after http_gone returned it, in http_drop. Until then the owner may keep its own data in `owner`.
- * A connection has one exchange at a time; requests that follow on it wait. A client that closes its side while it
- * waits has gone, whether or not it still reads.
+ * A connection has one exchange at a time; requests that follow on it wait. A client that has closed its side has gone,
+ * whether or not it still reads; only what is answered in the turn in which it was taken reaches it.
  *
  * Limits are the server's. It refuses requests that are too large (413, 414, 431), too slow (408) or ambiguous (400,
  * 501: two lengths, a length and chunks, no host) as {"error": TEXT}; the owner never sees those. libmicrohttpd itself

@@ -84,8 +84,9 @@ struct http {
     size_t body;
     int64_t timeout_ms;
     bool trusts_forwarded, draining, closing;
-    bool listens; /* the listener is in the epoll set */
-    bool due;     /* libmicrohttpd has work that no descriptor reports */
+    bool listens;     /* the listener is in the epoll set */
+    bool has_leavers; /* clients that hung up, and what follows from that is not done */
+    bool due;         /* libmicrohttpd has work that no descriptor reports */
     int64_t listens_again_ms;
     int64_t look_ms;         /* at clients that may be too slow */
     struct client *accepted; /* while it is given to libmicrohttpd */
@@ -104,9 +105,6 @@ void client_move(struct client *client, enum client_state state);
 void client_retire(struct client *client);
 /* One for a new connection, IDLE; NULL: no memory. */
 struct client *client_new(struct http *http);
-
-/* Whether its other side has closed the connection, and no bytes wait before that. */
-bool client_has_left(const struct client *client);
 
 /* ---- http_listen.c ---- */
 bool http_listen(struct http *http, const struct http_options *options, struct err *err);

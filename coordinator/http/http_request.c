@@ -57,15 +57,13 @@ static bool request_body(struct client *client, const char *data, size_t size)
     return client->received / HTTP_PATIENCE <= client->http->body;
 }
 
-/* The request is whole. If its other side has left already, the owner does not see it. */
+/* The request is whole. */
 static bool request_arrive(struct client *client)
 {
     if (client->refusal == MHD_HTTP_CONTENT_TOO_LARGE)
         return http_refuse(client, client->refusal, HTTP_TOO_LARGE);
     if (client->refusal != 0)
         return http_refuse(client, client->refusal, "The server is out of memory");
-    if (client->hung_up && client_has_left(client))
-        return false;
     MHD_suspend_connection(client->connection);
     client_move(client, CLIENT_ARRIVED);
     return true;
@@ -136,6 +134,7 @@ void http_on_completed(void *context, struct MHD_Connection *connection, void **
     request_trim(&client->answer);
     client->requests++;
     client_move(client, CLIENT_IDLE);
+    http->has_leavers = http->has_leavers || client->hung_up;
     *request = NULL;
 }
 

@@ -174,6 +174,34 @@ static void a_request_whose_client_left_is_gone(void **state)
     }
 }
 
+/* As "printf ... | socat" does. And an end that comes together with a part of a request ends the connection. */
+static void a_client_that_only_reads_is_answered_at_once(void **state)
+{
+    struct http_server *server = *state;
+    static const char *const wholes[] = {"GET /echo HTTP/1.1\r\n" HOST "\r\n",
+                                         "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc",
+                                         "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5000\r\n\r\n%5000s"};
+    static const char *const parts[] = {"GET /echo HTTP/1.1\r\n", "GET /e",
+                                        "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nabc"};
+    for (int i = 0; i < 60; i++) {
+        char request[6000];
+        int fd = http_dial(server);
+        snprintf(request, sizeof request, wholes[i % 3], "");
+        http_put(fd, request);
+        shutdown(fd, SHUT_WR);
+        assert_int_equal(http_get(fd, false, NULL), i % 3 == 2 ? 413 : 200);
+        assert_true(http_ended(fd));
+        close(fd);
+        fd = http_dial(server);
+        http_put(fd, parts[i % 3]);
+        shutdown(fd, SHUT_WR);
+        assert_true(http_ended(fd));
+        close(fd);
+    }
+    while (server->connections > 0)
+        usleep(1000);
+}
+
 static void a_server_ends_with_requests_that_wait(void **state)
 {
     struct http_server *server = http_server_new();
@@ -228,6 +256,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_path_is_decoded_and_a_query_is_not, http_start, http_stop),
         cmocka_unit_test_setup_teardown(a_held_request_is_answered_later, http_start, http_stop),
         cmocka_unit_test_setup_teardown(a_request_whose_client_left_is_gone, http_start, http_stop),
+        cmocka_unit_test_setup_teardown(a_client_that_only_reads_is_answered_at_once, http_start, http_stop),
         cmocka_unit_test(a_server_ends_with_requests_that_wait),
         cmocka_unit_test(a_drained_server_answers_and_closes),
     };
