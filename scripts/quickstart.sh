@@ -78,6 +78,9 @@ The curves:  $run/report.html (open it in a browser; the figures are in $run/met
 What next:
   translate your own sentences
     echo 'i am happy .' | $lstmq translate --model $run
+  serve the model to programs and browsers, and ask it (docs/serving.md has more)
+    $lstmq serve --model $run --http 127.0.0.1:5000 &
+    curl -s http://127.0.0.1:5000/translate -d q='i am happy .' -d source=en -d target=fr
   train on your own pairs, SOURCE TAB TARGET in each line; --resume continues an interrupted run
     $lstmq train --config default --data.pairs MINE.tsv --run.dir runs/mine
   train on all of these pairs, without the notebook's quirks
