@@ -2,7 +2,10 @@
  *
  * One thread: the loop owns the sockets for clients and workers, the ZAP handler that checks keys, the watches that
  * limit connections, the broker, and the child processes that translate. They reach the queue over a socket of their
- * own, in a folder that only this user can enter. */
+ * own, in a folder that only this user can enter.
+ *
+ * A supervisor such as systemd may give the listening sockets, named "queue" and "http" (proto/cli/supervisor.h). It
+ * hears when the process listens, when it stops, and from the loop that it does not hang. */
 #include "coordinator/http/http.h"
 #include "coordinator/serve/api/api.h"
 #include "coordinator/serve/broker.h"
@@ -10,6 +13,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/cli/commands.h"
+#include "proto/cli/supervisor.h"
 #include "proto/store/file.h"
 #include "proto/wire/auth/keyring.h"
 #include "proto/wire/socket.h"
@@ -28,6 +32,7 @@ enum {
 
 struct serve {
     const struct config *config;
+    struct supervisor *supervisor;
     struct loop *loop;
     int signals;
     unsigned signalled;
@@ -70,6 +75,7 @@ static bool serve_open_front(struct serve *serve, struct err *err)
                                            .watch = serve->front_watch,
                                            .insecure = config->curve_insecure,
                                            .front = true,
+                                           .listener = supervisor_listener(serve->supervisor, "queue"),
                                            .queue = FRONT_QUEUE,
                                            .queue_in = FRONT_QUEUE,
                                            .most_bytes = TEXTS_BYTES};
@@ -105,12 +111,13 @@ static bool serve_open_back(struct serve *serve, char bound[ENDPOINT_SIZE], stru
     return serve->back != NULL;
 }
 
-static bool serve_open_http(struct serve *serve, struct err *err)
+/* `listener` as in struct http_options. */
+static bool serve_open_http(struct serve *serve, int listener, struct err *err)
 {
     const struct config *config = serve->config;
     const struct http_options options = {.loop = serve->loop,
                                          .bind = config->http_bind,
-                                         .listener = -1,
+                                         .listener = listener,
                                          .body = (size_t)config->http_body,
                                          .connections = (unsigned)config->http_connections,
                                          .timeout_ms = (int64_t)(config->http_timeout * 1000),
@@ -136,6 +143,7 @@ static bool serve_signal(void *context, struct err *err)
     if (serve->signalled++ == 0) {
         log_event(LOG_INFO, "stopping", LOG_FIELDS(LOG_TEXT("signal", loop_signal_name(signal))),
                   "%s: answering what was accepted; a second signal ends at once", loop_signal_cause(signal));
+        supervisor_stopping(serve->supervisor);
         broker_drain(serve->broker);
         return loop_signal_yield(serve->loop, err);
     }
@@ -196,11 +204,21 @@ static bool serve_open(struct serve *serve, struct err *err)
     serve->broker = broker_open(&options, err);
     if (serve->broker == NULL || loop_add_turn(serve->loop, serve_turn, serve, err) == 0)
         return false;
-    if (config->http_bind[0] != '\0' && !serve_open_http(serve, err))
+    int listener = supervisor_listener(serve->supervisor, "http");
+    if ((listener >= 0 || config->http_bind[0] != '\0') && !serve_open_http(serve, listener, err))
         return false;
     if (config->serve_workers > 0)
         serve->embedded = embedded_open(config, serve->loop, private, err);
     return config->serve_workers == 0 || serve->embedded != NULL;
+}
+
+/* From now on the supervisor counts on the process. */
+static bool serve_report(struct serve *serve, struct err *err)
+{
+    int64_t feed_ms = supervisor_feed_ms(serve->supervisor);
+    supervisor_check(serve->supervisor);
+    supervisor_ready(serve->supervisor);
+    return feed_ms == 0 || loop_add_timer(serve->loop, feed_ms, feed_ms, supervisor_feed, serve->supervisor, err) != 0;
 }
 
 static void serve_close(struct serve *serve)
@@ -221,6 +239,7 @@ static void serve_close(struct serve *serve)
     if (serve->signals >= 0)
         close(serve->signals);
     loop_destroy(&serve->loop);
+    supervisor_close(&serve->supervisor);
 }
 
 bool cmd_serve(const struct command_call *call, struct err *err)
@@ -230,7 +249,9 @@ bool cmd_serve(const struct command_call *call, struct err *err)
         return err_context(err, "serve.bind");
     if (!socket_raise_files(SOCKET_FILES, err) || !keyring_open_server(&serve.keyring, call->config, err))
         return false;
-    bool ok = serve_open(&serve, err) && loop_run(serve.loop, err);
+    serve.supervisor = supervisor_open(err);
+    bool ok =
+        serve.supervisor != NULL && serve_open(&serve, err) && serve_report(&serve, err) && loop_run(serve.loop, err);
     serve_close(&serve);
     keyring_close(&serve.keyring);
     return ok;
