@@ -183,6 +183,8 @@ struct backend_table {
     /* Whether a failure is known already; waits for nothing. */
     bool (*failing)(const struct backend *self);
 
+    /* Its memory is the host's: an operation may also read what the caller has elsewhere. */
+    bool host;
     /* Zeroed memory, 64-byte aligned. NULL and err when there is not enough. */
     void *(*alloc)(struct backend *self, size_t bytes, struct err *err);
     void (*free)(struct backend *self, void *memory);

@@ -5,11 +5,15 @@
 #include "proto/wire/socket.h"
 #include "worker/serve/queue_worker.h"
 
+#include <malloc.h>
 #include <zmq.h>
 
 bool cmd_translate_worker(const struct command_call *call, struct err *err)
 {
     const struct config *config = call->config;
+    /* A model's large blocks go back to the system when it is retired. glibc would otherwise raise this limit to the
+     * size of the largest freed block, keep what is freed below it, and grow with each reload. */
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
     struct keyring keyring = {0};
     bool ok = (endpoint_check(config->serve_connect, false, err) || err_context(err, "serve.connect")) &&
               socket_raise_files(SOCKET_FILES, err) && keyring_open_client(&keyring, config, err);

@@ -294,6 +294,7 @@ static const struct backend_table cpu_table = {
     .close = cpu_close,
     .check = cpu_check,
     .failing = cpu_failing,
+    .host = true,
     .alloc = cpu_alloc,
     .free = cpu_free,
     .upload = cpu_copy,

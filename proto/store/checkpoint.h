@@ -98,11 +98,20 @@ struct checkpoint {
 /* `path` is a checkpoint, or a run (then RUN/`link`, "best" or "latest"; best falls back on latest). Verifies
  * everything. ERR_DATA names file and reason, and the newest older valid checkpoint beside it, if one exists. */
 bool checkpoint_open(struct checkpoint *checkpoint, const char *path, const char *link, struct err *err);
+
+/* The same without the moments, which are neither read nor verified: most of the bytes, and of no use to a translator.
+ * `resumable` only says that they are there. */
+bool checkpoint_open_model(struct checkpoint *checkpoint, const char *path, const char *link, struct err *err);
 void checkpoint_close(struct checkpoint *checkpoint);
 
 /* Append a whole file of an open checkpoint to `out`, after comparing its hash with the manifest again. ERR_DATA: the
  * checkpoint has no such file, or the file has changed. */
 bool checkpoint_file(const struct checkpoint *checkpoint, const char *file, struct buffer *out, struct err *err);
+
+/* Map a file of an open checkpoint, and compare its hash again, as checkpoint_file does. The caller ends it with
+ * file_unmap. */
+bool checkpoint_map(const struct checkpoint *checkpoint, const char *file, const void **bytes, size_t *size,
+                    struct err *err);
 
 /* The tensor table of FOLDER/FILE; reads its header only. The caller frees it with safetensors_free. */
 bool checkpoint_tensors(const char *folder, const char *file, struct safetensors *tensors, struct err *err);

@@ -49,6 +49,24 @@ bool checkpoint_file(const struct checkpoint *checkpoint, const char *file, stru
     return true;
 }
 
+bool checkpoint_map(const struct checkpoint *checkpoint, const char *file, const void **bytes, size_t *size,
+                    struct err *err)
+{
+    char path[FILE_PATH];
+    const struct manifest_entry *entry = manifest_find(&checkpoint->manifest, file);
+    *bytes = NULL;
+    *size = 0;
+    if (entry == NULL)
+        return err_set(err, ERR_DATA, "%s: has no %s", checkpoint->path, file);
+    if (!path_join(path, checkpoint->path, file, err) || !file_map(path, bytes, size, err))
+        return false;
+    if (*size == entry->size && XXH3_64bits(*size > 0 ? *bytes : "", *size) == entry->xxh3)
+        return true;
+    file_unmap(*bytes, *size);
+    *bytes = NULL;
+    return err_set(err, ERR_DATA, "%s: changed since its checksum was verified", path);
+}
+
 static bool checkpoint_read_state(struct checkpoint *checkpoint, struct err *err)
 {
     char path[FILE_PATH];
@@ -197,7 +215,8 @@ static bool checkpoint_check_tensors(const struct checkpoint *checkpoint, const 
     return ok;
 }
 
-static bool checkpoint_verify(struct checkpoint *checkpoint, struct err *err)
+/* With `moments`, those too. */
+static bool checkpoint_verify(struct checkpoint *checkpoint, bool moments, struct err *err)
 {
     const struct manifest *manifest = &checkpoint->manifest;
     if (!manifest_load(&checkpoint->manifest, checkpoint->path, err))
@@ -211,7 +230,7 @@ static bool checkpoint_verify(struct checkpoint *checkpoint, struct err *err)
         manifest_find(manifest, checkpoint_moments) != NULL && checkpoint_holds(checkpoint->path, checkpoint_moments);
     for (size_t i = 0; i < manifest->count; i++) {
         const char *name = manifest->entries[i].name;
-        if (!checkpoint->resumable && strcmp(name, checkpoint_moments) == 0)
+        if ((!checkpoint->resumable || !moments) && strcmp(name, checkpoint_moments) == 0)
             continue;
         if (!manifest_check(&manifest->entries[i], checkpoint->path, err) ||
             !checkpoint_check_tensors(checkpoint, name, err))
@@ -221,13 +240,13 @@ static bool checkpoint_verify(struct checkpoint *checkpoint, struct err *err)
 }
 
 /* Fill `checkpoint` from the folder. On failure it stays empty. */
-static bool checkpoint_load(struct checkpoint *checkpoint, const char *folder, struct err *err)
+static bool checkpoint_load(struct checkpoint *checkpoint, const char *folder, bool moments, struct err *err)
 {
     *checkpoint = (struct checkpoint){0};
     int length = snprintf(checkpoint->path, sizeof checkpoint->path, "%s", folder);
     if (length < 0 || (size_t)length >= sizeof checkpoint->path)
         return err_set(err, ERR_IO, "a path of more than %d bytes: %.200s...", CHECKPOINT_PATH - 1, folder);
-    if (!checkpoint_verify(checkpoint, err) || !checkpoint_read_state(checkpoint, err))
+    if (!checkpoint_verify(checkpoint, moments, err) || !checkpoint_read_state(checkpoint, err))
         goto fail;
     checkpoint->src = checkpoint_read_vocab(checkpoint, "src.vocab", err);
     if (checkpoint->src == NULL)
@@ -333,7 +352,7 @@ static void checkpoint_offer_older(const char *folder, struct err *err)
         steps_list(run, &folders, &count, NULL)) {
         for (size_t i = 0; i < count; i++) {
             if (folders[i].kind == STEP_PARTIAL || folders[i].step >= own.step ||
-                !path_join(path, run, folders[i].name, NULL) || !checkpoint_load(other, path, NULL))
+                !path_join(path, run, folders[i].name, NULL) || !checkpoint_load(other, path, true, NULL))
                 continue;
             checkpoint_close(other);
             size_t used = strlen(err->text);
@@ -346,7 +365,8 @@ static void checkpoint_offer_older(const char *folder, struct err *err)
     free(other);
 }
 
-bool checkpoint_open(struct checkpoint *checkpoint, const char *path, const char *link, struct err *err)
+static bool checkpoint_open_with(struct checkpoint *checkpoint, const char *path, const char *link, bool moments,
+                                 struct err *err)
 {
     char folder[CHECKPOINT_PATH], again[CHECKPOINT_PATH];
     *checkpoint = (struct checkpoint){0};
@@ -354,7 +374,7 @@ bool checkpoint_open(struct checkpoint *checkpoint, const char *path, const char
         return false;
     for (;;) {
         struct err why = {0};
-        if (checkpoint_load(checkpoint, folder, &why))
+        if (checkpoint_load(checkpoint, folder, moments, &why))
             return true;
         /* While this one was read, a training run may have moved the link and removed the folder. */
         if (checkpoint_locate(again, path, link, NULL) && strcmp(again, folder) != 0) {
@@ -367,9 +387,19 @@ bool checkpoint_open(struct checkpoint *checkpoint, const char *path, const char
     }
 }
 
+bool checkpoint_open(struct checkpoint *checkpoint, const char *path, const char *link, struct err *err)
+{
+    return checkpoint_open_with(checkpoint, path, link, true, err);
+}
+
+bool checkpoint_open_model(struct checkpoint *checkpoint, const char *path, const char *link, struct err *err)
+{
+    return checkpoint_open_with(checkpoint, path, link, false, err);
+}
+
 static bool checkpoint_load_resumable(struct checkpoint *checkpoint, const char *folder, struct err *err)
 {
-    if (!checkpoint_load(checkpoint, folder, err))
+    if (!checkpoint_load(checkpoint, folder, true, err))
         return false;
     if (checkpoint->resumable)
         return true;

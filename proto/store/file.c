@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -125,6 +126,31 @@ bool file_read(const char *path, size_t most, struct buffer *out, struct err *er
     }
     close(fd);
     return ok;
+}
+
+bool file_map(const char *path, const void **bytes, size_t *size, struct err *err)
+{
+    struct stat about;
+    *bytes = NULL;
+    *size = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(err, ERR_IO, "%s: cannot open", path);
+    bool ok = fstat(fd, &about) == 0;
+    if (ok && about.st_size > 0) {
+        void *mapped = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_SHARED, fd, 0);
+        ok = mapped != MAP_FAILED;
+        *bytes = ok ? mapped : NULL;
+        *size = ok ? (size_t)about.st_size : 0;
+    }
+    close(fd);
+    return ok || err_errno(err, ERR_IO, "%s: cannot map", path);
+}
+
+void file_unmap(const void *bytes, size_t size)
+{
+    if (bytes != NULL)
+        munmap((void *)(uintptr_t)bytes, size);
 }
 
 bool file_write_atomic(const char *path, const void *bytes, size_t size, struct err *err)

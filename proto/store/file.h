@@ -31,6 +31,11 @@ bool file_read_some(int fd, const char *path, void *bytes, size_t size, size_t *
 /* Append a whole file to `out`. ERR_IO: it cannot be read. ERR_DATA: it is larger than `most` bytes. */
 bool file_read(const char *path, size_t most, struct buffer *out, struct err *err);
 
+/* Map a whole file for reading. Processes that map it share its memory. It must not be truncated meanwhile: files that
+ * are replaced by a rename never are. *bytes is NULL for an empty file. Ends with file_unmap. */
+bool file_map(const char *path, const void **bytes, size_t *size, struct err *err);
+void file_unmap(const void *bytes, size_t size);
+
 /* Write `bytes` to `path` through a temporary file. */
 bool file_write_atomic(const char *path, const void *bytes, size_t size, struct err *err);
 

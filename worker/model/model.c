@@ -86,8 +86,9 @@ struct weights model_weights(const struct model *model, float *arena)
     };
 }
 
-struct model *model_new(struct backend *backend, const struct config *config, int src_vocab, int tgt_vocab,
-                        struct err *err)
+/* A model without parameters. */
+static struct model *model_lay(struct backend *backend, const struct config *config, int src_vocab, int tgt_vocab,
+                               struct err *err)
 {
     struct model *model = calloc(1, sizeof *model);
     if (model == NULL) {
@@ -107,14 +108,24 @@ struct model *model_new(struct backend *backend, const struct config *config, in
     model_add_side(model, SIDE_SRC, "encoder", src_vocab);
     model_add_side(model, SIDE_TGT, "decoder", tgt_vocab);
     model_add_projection(model);
+    return model;
+}
 
-    model->parameters = backend->op->alloc(backend, model->elements * sizeof(float), err);
-    if (model->parameters == NULL) {
-        err_context(err, "parameters of the model");
-        free(model);
-        return NULL;
-    }
+static bool model_alloc(struct model *model, struct err *err)
+{
+    model->parameters = model->backend->op->alloc(model->backend, model->elements * sizeof(float), err);
+    if (model->parameters == NULL)
+        return err_context(err, "parameters of the model");
     model->weights = model_weights(model, model->parameters);
+    return true;
+}
+
+struct model *model_new(struct backend *backend, const struct config *config, int src_vocab, int tgt_vocab,
+                        struct err *err)
+{
+    struct model *model = model_lay(backend, config, src_vocab, tgt_vocab, err);
+    if (model != NULL && !model_alloc(model, err))
+        model_destroy(&model);
     return model;
 }
 
@@ -123,7 +134,8 @@ void model_destroy(struct model **model)
     if (*model == NULL)
         return;
     struct backend *backend = (*model)->backend;
-    backend->op->free(backend, (*model)->parameters);
+    if ((*model)->parameters != NULL && !(*model)->borrowed)
+        backend->op->free(backend, (*model)->parameters);
     free(*model);
     *model = NULL;
 }
@@ -277,4 +289,49 @@ bool model_load_arenas(const struct model *model, const char *const *prefixes, f
 bool model_load(struct model *model, const void *bytes, size_t size, const char *name, struct err *err)
 {
     return model_load_arenas(model, (const char *const[]){""}, &model->parameters, 1, bytes, size, name, err);
+}
+
+/* Where all tensors lie in the file's bytes as in an arena; NULL: they lie otherwise. */
+static const char *model_find_arena(const struct model *model, const struct safetensors *file, const char *bytes)
+{
+    const char *first = NULL;
+    for (int i = 0; i < model->tensor_count; i++) {
+        const struct tensor_entry *found = safetensors_find(file, model->tensors[i].name);
+        const char *data = bytes + file->header_size + (found != NULL ? found->offset : 0);
+        first = first == NULL ? data : first;
+        if (found == NULL || data != first + model->tensors[i].offset * sizeof(float) ||
+            (uintptr_t)data % sizeof(float) != 0)
+            return NULL;
+    }
+    return first;
+}
+
+static bool model_borrow(struct model *model, const void *bytes, size_t size, const char *name, struct err *err)
+{
+    struct tensor_entry wanted[MODEL_TENSORS];
+    struct safetensors file;
+    if (!model_entries(model, "", wanted, err) || !safetensors_parse(bytes, size, size, name, &file, err))
+        return false;
+    const char *arena = model->backend->op->host ? model_find_arena(model, &file, bytes) : NULL;
+    bool ok = true;
+    for (int i = 0; ok && arena != NULL && i < model->tensor_count; i++)
+        ok = model_same_shape(&wanted[i], safetensors_find(&file, wanted[i].name), name, err);
+    /* model_load reports a file with other tensors. */
+    model->borrowed = ok && arena != NULL && file.count == (size_t)model->tensor_count;
+    safetensors_free(&file);
+    if (!model->borrowed)
+        return ok && model_alloc(model, err) && model_load(model, bytes, size, name, err);
+    model->parameters = (float *)(uintptr_t)arena; /* read only, as the header says */
+    model->weights = model_weights(model, model->parameters);
+    return true;
+}
+
+struct model *model_new_from(struct backend *backend, const struct config *config, int src_vocab, int tgt_vocab,
+                             const void *bytes, size_t size, const char *name, bool *borrowed, struct err *err)
+{
+    struct model *model = model_lay(backend, config, src_vocab, tgt_vocab, err);
+    if (model != NULL && !model_borrow(model, bytes, size, name, err))
+        model_destroy(&model);
+    *borrowed = model != NULL && model->borrowed;
+    return model;
 }

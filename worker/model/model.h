@@ -80,6 +80,7 @@ struct model {
     int tensor_count;
     size_t elements;        /* floats in an arena          */
     float *parameters;      /* arena, backend memory       */
+    bool borrowed;          /* the arena lies in a file's bytes, see model_new_from */
     struct weights weights; /* pointers into `parameters`  */
 };
 
@@ -87,6 +88,12 @@ struct model {
 struct model *model_new(struct backend *backend, const struct config *config, int src_vocab, int tgt_vocab,
                         struct err *err);
 void model_destroy(struct model **model);
+
+/* A model with the parameters of a model file. If *borrowed, they are used where they lie in `bytes`, which the caller
+ * then keeps, unchanged, until model_destroy; nothing may write them. Otherwise they were copied: the backend's memory
+ * is not the host's, or the file has the tensors in another order than the table. Errors as model_load. */
+struct model *model_new_from(struct backend *backend, const struct config *config, int src_vocab, int tgt_vocab,
+                             const void *bytes, size_t size, const char *name, bool *borrowed, struct err *err);
 
 /* Draw the initial parameters: every tensor in table order, row-major, from one MT19937 seeded with `seed`. */
 bool model_init(struct model *model, uint64_t seed, struct err *err);

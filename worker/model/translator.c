@@ -1,6 +1,7 @@
 /* translator.c - sentences sorted by length, decoded in batches, put back in order; see translator.h. */
 #include "worker/model/translator.h"
 
+#include "proto/store/file.h"
 #include "proto/text/normalise.h"
 
 #include <stdlib.h>
@@ -27,32 +28,22 @@ static bool translator_load(struct translator *translator, struct err *err)
 {
     const struct checkpoint *checkpoint = &translator->checkpoint;
     static const char file[] = "model.safetensors";
-    struct buffer bytes = {0};
-    translator->model = model_new(translator->backend, &translator->config, (int)vocab_size(checkpoint->src),
-                                  (int)vocab_size(checkpoint->tgt), err);
-    if (translator->model == NULL)
+    bool borrowed;
+    if (!checkpoint_map(checkpoint, file, &translator->mapped, &translator->mapped_size, err))
         return false;
-    bool ok =
-        checkpoint_file(checkpoint, file, &bytes, err) &&
-        (model_load(translator->model, bytes.data, bytes.size, file, err) || err_context(err, "%s", checkpoint->path));
-    buffer_free(&bytes);
-    return ok;
+    translator->model = model_new_from(translator->backend, &translator->config, (int)vocab_size(checkpoint->src),
+                                       (int)vocab_size(checkpoint->tgt), translator->mapped, translator->mapped_size,
+                                       file, &borrowed, err);
+    if (!borrowed) {
+        file_unmap(translator->mapped, translator->mapped_size);
+        translator->mapped = NULL;
+    }
+    return translator->model != NULL || err_context(err, "%s", checkpoint->path);
 }
 
-bool translator_open(struct translator *translator, const struct config *command, struct err *err)
+/* The checkpoint is open. */
+static bool translator_begin(struct translator *translator, const struct config *command, struct err *err)
 {
-    if (command->translate_model[0] != '\0')
-        return translator_open_at(translator, command->translate_model, "best", command, err);
-    *translator = (struct translator){0};
-    return err_set(err, ERR_USAGE, "no model: give --model RUN_OR_CHECKPOINT");
-}
-
-bool translator_open_at(struct translator *translator, const char *path, const char *link, const struct config *command,
-                        struct err *err)
-{
-    *translator = (struct translator){0};
-    if (!checkpoint_open(&translator->checkpoint, path, link, err))
-        return false;
     translator->config = translator->checkpoint.state.config;
     translator->limit =
         (int)(command->translate_length > 0 ? command->translate_length : translator->config.data_length);
@@ -72,6 +63,23 @@ bool translator_open_at(struct translator *translator, const char *path, const c
     return true;
 }
 
+bool translator_open(struct translator *translator, const struct config *command, struct err *err)
+{
+    *translator = (struct translator){0};
+    if (command->translate_model[0] == '\0')
+        return err_set(err, ERR_USAGE, "no model: give --model RUN_OR_CHECKPOINT");
+    return checkpoint_open(&translator->checkpoint, command->translate_model, "best", err) &&
+           translator_begin(translator, command, err);
+}
+
+bool translator_open_at(struct translator *translator, const char *folder, const struct config *command,
+                        struct err *err)
+{
+    *translator = (struct translator){0};
+    return checkpoint_open_model(&translator->checkpoint, folder, "best", err) &&
+           translator_begin(translator, command, err);
+}
+
 void translator_close(struct translator *translator)
 {
     if (translator->decoder.model != NULL) {
@@ -79,6 +87,7 @@ void translator_close(struct translator *translator)
         batch_free(&translator->batch);
     }
     model_destroy(&translator->model);
+    file_unmap(translator->mapped, translator->mapped_size);
     if (translator->backend != NULL)
         backend_close(&translator->backend);
     checkpoint_close(&translator->checkpoint);

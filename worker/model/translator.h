@@ -16,6 +16,9 @@ struct translator {
     struct config config; /* the checkpoint's, with this command's translate.batch */
     struct backend *backend;
     struct model *model;
+    const void
+        *mapped; /* the model's file: its memory is shared with other processes; NULL = the parameters are copies */
+    size_t mapped_size;
     struct decoder decoder;
     struct batch batch;
     int limit; /* ids of the longest translation */
@@ -32,8 +35,9 @@ struct translation {
 
 /* `command` has translate.model and the compute options. */
 bool translator_open(struct translator *translator, const struct config *command, struct err *err);
-/* The same for a checkpoint, or a run's RUN/`link`, whatever translate.model is. */
-bool translator_open_at(struct translator *translator, const char *path, const char *link, const struct config *command,
+/* The same for the checkpoint in `folder`, whatever translate.model is. Its moments are not verified: no translator
+ * reads them. */
+bool translator_open_at(struct translator *translator, const char *folder, const struct config *command,
                         struct err *err);
 void translator_close(struct translator *translator);
 

@@ -79,7 +79,7 @@ static bool loader_probe(struct translator *translator, struct err *err)
 static bool loader_open_translator(struct translator *translator, const struct loader *loader,
                                    const struct offer *offer, const char *path, struct err *err)
 {
-    if (!translator_open_at(translator, path, "best", loader->config, err))
+    if (!translator_open_at(translator, path, loader->config, err))
         return false;
     if (loader_is_offered(&translator->checkpoint, offer->manifest, err) && loader_probe(translator, err))
         return true;
