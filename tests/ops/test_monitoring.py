@@ -9,6 +9,7 @@ import subprocess
 import sys
 import unittest
 
+from support.api import Server
 from support.program import SKIPPED, SOURCE, main
 
 try:
@@ -19,7 +20,8 @@ except ImportError:
 
 PROMETHEUS = os.path.join(SOURCE, "ops", "prometheus")
 GRAFANA = os.path.join(SOURCE, "ops", "grafana")
-METRIC = re.compile(r"\b(?:lstmq|process)_\w+")
+METRIC = re.compile(r"\b((?:lstmq|process)_\w+)(?:\{(.*?)\})?")
+OF_PROMETHEUS = {"job", "instance", "le"}  # labels that are not the queue's
 
 
 def read(*path):
@@ -61,6 +63,57 @@ class Rules(unittest.TestCase):
         for rule in rules():
             self.assertEqual(set(rule["annotations"]), {"summary", "description"}, rule["alert"])
             self.assertIn(rule["labels"]["severity"], ("critical", "warning", "info"))
+
+
+class Page(unittest.TestCase):
+    """The metrics of a queue that has answered one request."""
+
+    def setUp(self):
+        server = Server(self.addCleanup).ready()
+        self.assertEqual(server.post("/translate", {"q": "a", "source": "en", "target": "fr"}).status, 200)
+        self.page = server.get("/metrics").body.decode()
+
+    def labels(self, name):
+        """{label: its values} of a metric on the page; None: it is not there."""
+        rows = re.findall(rf"^{name}(?:\{{(.*)\}})? ", self.page, re.M)
+        found = {}
+        for row in rows:
+            for label, value in re.findall(r'(\w+)="(.*?)"', row):
+                found.setdefault(label, set()).add(value)
+        return found if rows else None
+
+    def test_each_metric_of_a_rule_or_panel_is_on_the_page(self):
+        names = {match[1] for _, text in expressions() for match in METRIC.finditer(text)}
+        self.assertGreater(len(names), 25)
+        self.assertEqual({name for name in names if self.labels(name) is None}, set())
+
+    def test_each_metric_of_the_page_is_in_a_panel_and_in_the_document(self):
+        document = read(SOURCE, "docs", "serving.md")
+        panels_only = {match[1] for panel in panels() for target in panel.get("targets", ())
+                       for match in METRIC.finditer(target["expr"])}
+        shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in panels_only}
+        for family in re.findall(r"^# TYPE (\S+)", self.page, re.M):
+            self.assertIn(f"`{family}`", document)
+            self.assertIn(family, shown)
+
+    def test_each_label_that_is_matched_has_these_values(self):
+        for place, text in expressions():
+            for name, matchers in METRIC.findall(text):
+                for label, sign, value in re.findall(r'(\w+)(=~|!=|=)"(.*?)"', matchers):
+                    if label not in OF_PROMETHEUS:
+                        self.assertLessEqual(set(value.split("|")), self.labels(name).get(label, set()), (place, sign))
+
+    def test_each_label_that_is_summed_over_exists(self):
+        for place, text in expressions():
+            for by, inside in re.findall(r"by \(([^)]*)\) \((.*)", text):
+                name = METRIC.search(inside)[1]
+                self.assertLessEqual(set(re.split(r",\s*", by)) - OF_PROMETHEUS, set(self.labels(name)), place)
+
+    @unittest.skipUnless(shutil.which("promtool"), "no promtool here")
+    def test_promtool_reads_the_page(self):
+        result = subprocess.run(["promtool", "check", "metrics"], input=self.page, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, encoding="utf-8", check=False)
+        self.assertEqual((result.returncode, result.stdout), (0, ""))
 
 
 class Dashboard(unittest.TestCase):

@@ -1,11 +1,14 @@
 #!/usr/bin/python3
 """lstmq serve takes the sockets of a supervisor and tells it how it stands, as systemd expects of Type=notify."""
 
+import concurrent.futures
 import os
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
+import time
 import unittest
 
 from support.program import BINARY, LIMIT_S, main
@@ -80,6 +83,36 @@ class Supervised(unittest.TestCase):
         process.send_signal(signal.SIGCONT)
         self.news.settimeout(LIMIT_S)
         self.assertEqual(self.hear(), "WATCHDOG=1")
+
+    def answered(self):
+        """Send one request over a connection of its own. Returns the status line."""
+        with socket.create_connection(self.sockets["http"].getsockname(), timeout=LIMIT_S) as connection:
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return connection.makefile("rb").readline()
+
+    def test_a_restart_refuses_and_loses_no_request(self):
+        statuses, ending = [], threading.Event()
+
+        def ask():
+            while not ending.is_set():
+                statuses.append(self.answered())
+
+        process = self.start("queue", "http")
+        self.assertEqual(self.hear("WATCHDOG=1"), "READY=1")
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            clients = [pool.submit(ask) for _ in range(4)]
+            for _ in range(5):
+                seen = len(statuses)
+                process.send_signal(signal.SIGTERM)
+                self.assertEqual(process.wait(LIMIT_S), 0)
+                process = self.start("queue", "http")
+                self.assertEqual(self.hear("WATCHDOG=1", "STOPPING=1"), "READY=1")
+                while len(statuses) < seen + 20 and not any(client.done() for client in clients):
+                    time.sleep(0.001)
+            ending.set()
+            for client in clients:
+                client.result()
+        self.assertEqual(set(statuses), {b"HTTP/1.1 200 OK\r\n"})
 
     def test_its_sockets_are_the_supervisors(self):
         process = self.start("queue", "http")
