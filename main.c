@@ -70,16 +70,19 @@ static const struct command main_commands[] = {
      .run = cmd_inspect},
     {.name = "bench",
      .bit = COMMAND_BENCH,
-     .synopsis = "[kernels|train|translate|cluster] [options]",
+     .synopsis = "[kernels|train|translate|cluster|serve [PART]] [options]",
      .summary = "measure the speed of kernels, training and translation here",
      .description =
          "kernels: each operation of a training step. train: steps, their time by phase, and the time of the matrix "
          "products alone. translate: greedy decoding at batches of 1, 64 and translate.batch, with the weights and "
          "vocabularies of --model if it is given. cluster: the cost of 8, 64 and 512 workers, computed from pieces "
-         "that are measured here. Without a word it measures all of them. Pairs are drawn with the lengths of the "
-         "notebook's; with --model, translate reads data.pairs. --config gives another model's sizes.\n\n"
-         "  lstmq bench train --config notebook --threads 2 --json",
-     .words = 1,
+         "that are measured here. Without a word it measures all of these. Pairs are drawn with the lengths of the "
+         "notebook's; with --model, translate reads data.pairs. --config gives another model's sizes. serve: queues "
+         "(`lstmq serve`) under load, against targets; PART is queue, http, start, rest, overload, model or fair, and "
+         "the last two need --model and data.pairs. The exit status is 1 if a target is missed.\n\n"
+         "  lstmq bench train --config notebook --threads 2 --json\n"
+         "  lstmq bench serve --model RUN --data.pairs FILE",
+     .words = 2,
      .run = cmd_bench},
     {.name = "coordinator",
      .bit = COMMAND_COORDINATOR,

@@ -3,6 +3,7 @@
 #include "proto/base/version.h"
 #include "proto/cli/commands.h"
 #include "worker/bench/bench.h"
+#include "worker/bench/bench_serve.h"
 
 #include <string.h>
 
@@ -17,6 +18,9 @@ static const struct section bench_sections[] = {
     {"translate", bench_translate},
     {"cluster", bench_cluster},
 };
+
+/* Measured only by its name: it starts queues. */
+#define BENCH_SERVE "serve"
 
 enum { SECTIONS = sizeof bench_sections / sizeof bench_sections[0] };
 
@@ -51,10 +55,15 @@ static bool bench_show(struct bench *bench, struct err *err)
     return ok;
 }
 
-static bool cmd_bench_run(struct bench *bench, const char *wanted, struct err *err)
+static bool cmd_bench_run(struct bench *bench, const char *wanted, const char *part, struct err *err)
 {
     bool json = bench->config.output_json;
     bench_head(bench);
+    if (wanted != NULL && strcmp(wanted, BENCH_SERVE) == 0) {
+        buffer_text(&bench->out, json ? ", " : "\n");
+        if (!bench_serve(&bench->config, part, &bench->out, err))
+            return err_context(err, "%s", wanted);
+    }
     for (int i = 0; i < SECTIONS; i++) {
         if (wanted != NULL && strcmp(wanted, bench_sections[i].name) != 0)
             continue;
@@ -68,14 +77,16 @@ static bool cmd_bench_run(struct bench *bench, const char *wanted, struct err *e
     return bench_show(bench, err);
 }
 
-static bool bench_check(const struct config *config, const char *wanted, struct err *err)
+static bool bench_check(const struct config *config, const char *wanted, const char *part, struct err *err)
 {
-    bool known = wanted == NULL;
+    bool serve = wanted != NULL && strcmp(wanted, BENCH_SERVE) == 0, known = wanted == NULL || serve;
     for (int i = 0; i < SECTIONS; i++)
         known = known || strcmp(wanted, bench_sections[i].name) == 0;
     if (!known)
-        return err_set(err, ERR_USAGE, "nothing called \"%s\" to measure; give kernels, train, translate or cluster",
-                       wanted);
+        return err_set(err, ERR_USAGE,
+                       "nothing called \"%s\" to measure; give kernels, train, translate, cluster or serve", wanted);
+    if (part != NULL && !serve)
+        return err_set(err, ERR_USAGE, "only serve has parts: \"%s\" is one word too many", part);
     bool pairs = config->data_pairs[0] != '\0' || config->data_src[0] != '\0' || config->data_tgt[0] != '\0';
     if (pairs && config->translate_model[0] == '\0')
         return err_set(err, ERR_USAGE, "pairs are measured with a model's vocabularies: give --model RUN too");
@@ -85,14 +96,14 @@ static bool bench_check(const struct config *config, const char *wanted, struct 
 bool cmd_bench(const struct command_call *call, struct err *err)
 {
     struct bench bench = {.config = *call->config};
-    const char *wanted = call->words > 0 ? call->word[0] : NULL;
-    if (!bench_check(&bench.config, wanted, err))
+    const char *wanted = call->words > 0 ? call->word[0] : NULL, *part = call->words > 1 ? call->word[1] : NULL;
+    if (!bench_check(&bench.config, wanted, part, err))
         return false;
     bench.backend = backend_open(bench.config.train_device, (int)bench.config.train_threads,
                                  (enum precision)bench.config.train_precision, err);
     if (bench.backend == NULL)
         return false;
-    bool ok = cmd_bench_run(&bench, wanted, err);
+    bool ok = cmd_bench_run(&bench, wanted, part, err);
     buffer_free(&bench.out);
     backend_close(&bench.backend);
     return ok;
