@@ -70,7 +70,7 @@ static const struct command main_commands[] = {
      .run = cmd_inspect},
     {.name = "bench",
      .bit = COMMAND_BENCH,
-     .synopsis = "[kernels|train|translate|cluster|serve [PART]] [options]",
+     .synopsis = "[kernels|train|translate|cluster|serve] [PART] [options]",
      .summary = "measure the speed of kernels, training and translation here",
      .description =
          "kernels: each operation of a training step. train: steps, their time by phase, and the time of the matrix "

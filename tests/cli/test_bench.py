@@ -105,7 +105,8 @@ class Bench(unittest.TestCase):
 
     def test_what_cannot_be_measured_is_refused(self):
         for arguments, message in (
-            (["trian"], 'lstmq bench: nothing called "trian" to measure; give kernels, train, translate or cluster\n'),
+            (["trian"],
+             'lstmq bench: nothing called "trian" to measure; give kernels, train, translate, cluster or serve\n'),
             (["--data.pairs", "x.tsv"],
              "lstmq bench: pairs are measured with a model's vocabularies: give --model RUN too\n"),
         ):
