@@ -147,6 +147,13 @@ class Kubernetes(unittest.TestCase):
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         self.assertEqual(len(list(yaml.safe_load_all(result.stdout))), len(self.objects))
 
+    @unittest.skipUnless(shutil.which("kubernetes-validate"), "no kubernetes-validate (PyPI) here")
+    def test_the_objects_fit_the_schema_of_kubernetes(self):
+        files = [path for path in glob.glob(os.path.join(KUBERNETES, "*.yaml")) if "kustomization" not in path]
+        result = subprocess.run(["kubernetes-validate", "--strict", *files], stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, encoding="utf-8", check=False)
+        self.assertEqual(result.returncode, 0, result.stdout)
+
     def test_selectors_find_their_pods(self):
         for (kind, name), found in self.objects.items():
             if kind == "Deployment":
