@@ -45,6 +45,17 @@ class Install(unittest.TestCase):
         installed = self.path("share", "lstmq", "recipes")
         self.assertEqual(sorted(os.listdir(installed)), sorted(os.listdir(os.path.join(SOURCE, "ops", "recipes"))))
 
+    def test_units_and_examples_are_installed(self):
+        for installed, source in (("lib/systemd/system/lstmq-serve.service", "systemd/lstmq-serve.service"),
+                                  ("lib/systemd/system/lstmq-serve.socket", "systemd/lstmq-serve.socket"),
+                                  ("lib/sysusers.d/lstmq.conf", "systemd/lstmq.sysusers"),
+                                  ("share/lstmq/systemd/serve.yaml", "systemd/serve.yaml"),
+                                  ("share/lstmq/prometheus/rules.yml", "prometheus/rules.yml"),
+                                  ("share/lstmq/grafana/dashboards/lstmq.json", "grafana/dashboards/lstmq.json"),
+                                  ("share/lstmq/kubernetes/queue.yaml", "kubernetes/queue.yaml")):
+            with open(self.path(installed), "rb") as one, open(os.path.join(SOURCE, "ops", source), "rb") as other:
+                self.assertEqual(one.read(), other.read())
+
     def test_licence_and_documents_are_installed(self):
         for name in ("LICENSE", "README.md", "docs/cluster.md"):
             with open(self.path("share", "doc", "lstmq", name), "rb") as installed, \
