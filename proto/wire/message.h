@@ -1,5 +1,5 @@
-/* message.h - the messages of a coordinator and its workers, and of a translation queue, its workers and its clients, as
- * C structs.
+/* message.h - the messages of a coordinator and its workers, and of a translation queue, its workers and its clients,
+ * as C structs.
  *
  * PROTOCOL.md is the norm; this is its C form. A message is frame 1 {v, type}, frame 2 the body, then bulk frames: raw
  * little-endian arrays that the body describes. Every value is validated before use: sizes, ranges, UTF-8, counted
