@@ -10,9 +10,9 @@
 #include "proto/base/buffer.h"
 #include "proto/base/clock.h"
 #include "proto/base/random.h"
-#include "worker/link/parcel.h"
 #include "worker/cluster/worker.h"
 #include "worker/collective/local.h"
+#include "worker/link/parcel.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -7,10 +7,10 @@
 
 #include "proto/base/fault.h"
 #include "proto/base/log.h"
-#include "worker/link/link.h"
 #include "worker/cluster/roll.h"
 #include "worker/collective/local.h"
 #include "worker/collective/ring.h"
+#include "worker/link/link.h"
 #include "worker/train/state.h"
 
 #include <inttypes.h>
