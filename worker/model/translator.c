@@ -14,15 +14,83 @@ struct source {
     uint16_t length;
 };
 
-/* The sentences of one call of translator_run. */
-struct work {
+/* The sentences of one call of translator_run. Its memory is kept from call to call. */
+struct translator_work {
     struct source *sources;
-    size_t count;
+    size_t count, source_capacity;
     uint16_t *ids; /* of all sources                       */
     size_t id_count, id_capacity;
     uint16_t *src_lengths, *tgt_lengths, *row_ids, *out, *out_lengths; /* of one batch */
     bool *ended;
+    size_t row_capacity;
+    struct buffer text; /* a normalised sentence */
 };
+
+static void translator_free_rows(struct translator_work *work)
+{
+    free(work->src_lengths);
+    free(work->tgt_lengths);
+    free(work->row_ids);
+    free(work->out);
+    free(work->out_lengths);
+    free(work->ended);
+    work->row_capacity = 0;
+}
+
+static void translator_work_free(struct translator_work *work)
+{
+    if (work == NULL)
+        return;
+    translator_free_rows(work);
+    free(work->sources);
+    free(work->ids);
+    buffer_free(&work->text);
+    free(work);
+}
+
+static bool translator_reserve_rows(const struct translator *translator, struct translator_work *work, size_t rows)
+{
+    size_t length = (size_t)translator->config.data_length;
+    if (rows <= work->row_capacity)
+        return true;
+    translator_free_rows(work);
+    work->src_lengths = malloc(rows * sizeof *work->src_lengths);
+    work->tgt_lengths = malloc(rows * sizeof *work->tgt_lengths);
+    work->row_ids = malloc(rows * (length + 1) * sizeof *work->row_ids);
+    work->out = malloc(rows * (size_t)translator->limit * sizeof *work->out);
+    work->out_lengths = malloc(rows * sizeof *work->out_lengths);
+    work->ended = malloc(rows * sizeof *work->ended);
+    bool ok = work->src_lengths != NULL && work->tgt_lengths != NULL && work->row_ids != NULL && work->out != NULL &&
+              work->out_lengths != NULL && work->ended != NULL;
+    work->row_capacity = ok ? rows : 0;
+    return ok;
+}
+
+static bool translator_reserve_sources(struct translator_work *work, size_t count)
+{
+    if (count <= work->source_capacity)
+        return true;
+    free(work->sources);
+    work->sources = malloc(count * sizeof *work->sources);
+    work->source_capacity = work->sources != NULL ? count : 0;
+    return work->sources != NULL;
+}
+
+/* Begin a list of `count` sentences. */
+static struct translator_work *translator_work_begin(struct translator *translator, size_t count, struct err *err)
+{
+    size_t batch = (size_t)translator->config.translate_batch;
+    if (translator->work == NULL)
+        translator->work = calloc(1, sizeof *translator->work);
+    struct translator_work *work = translator->work;
+    if (work == NULL || !translator_reserve_sources(work, count) ||
+        !translator_reserve_rows(translator, work, batch < count ? batch : count)) {
+        err_set(err, ERR_MEMORY, "no memory for %zu sentences", count);
+        return NULL;
+    }
+    work->count = work->id_count = 0;
+    return work;
+}
 
 static bool translator_load(struct translator *translator, struct err *err)
 {
@@ -88,45 +156,14 @@ void translator_close(struct translator *translator)
     }
     model_destroy(&translator->model);
     file_unmap(translator->mapped, translator->mapped_size);
+    translator_work_free(translator->work);
     if (translator->backend != NULL)
         backend_close(&translator->backend);
     checkpoint_close(&translator->checkpoint);
 }
 
-static void translator_work_free(struct work *work)
-{
-    free(work->sources);
-    free(work->ids);
-    free(work->src_lengths);
-    free(work->tgt_lengths);
-    free(work->row_ids);
-    free(work->out);
-    free(work->out_lengths);
-    free(work->ended);
-}
-
-static bool translator_work_open(const struct translator *translator, struct work *work, size_t count, struct err *err)
-{
-    size_t length = (size_t)translator->config.data_length, batch = (size_t)translator->config.translate_batch;
-    *work = (struct work){.sources = calloc(count + 1, sizeof *work->sources)};
-    if (batch > count)
-        batch = count + 1;
-    work->src_lengths = malloc(batch * sizeof *work->src_lengths);
-    work->tgt_lengths = malloc(batch * sizeof *work->tgt_lengths);
-    work->row_ids = malloc(batch * (length + 1) * sizeof *work->row_ids);
-    work->out = malloc(batch * (size_t)translator->limit * sizeof *work->out);
-    work->out_lengths = malloc(batch * sizeof *work->out_lengths);
-    work->ended = malloc(batch * sizeof *work->ended);
-    if (work->sources == NULL || work->src_lengths == NULL || work->tgt_lengths == NULL || work->row_ids == NULL ||
-        work->out == NULL || work->out_lengths == NULL || work->ended == NULL) {
-        translator_work_free(work);
-        return err_set(err, ERR_MEMORY, "no memory for %zu sentences", count);
-    }
-    return true;
-}
-
 /* Make space for one more source of `length` ids. */
-static uint16_t *translator_reserve_ids(struct work *work, size_t length, struct err *err)
+static uint16_t *translator_reserve_ids(struct translator_work *work, size_t length, struct err *err)
 {
     if (work->id_count + length > work->id_capacity) {
         size_t wanted = 2 * work->id_capacity + length;
@@ -142,8 +179,9 @@ static uint16_t *translator_reserve_ids(struct work *work, size_t length, struct
 }
 
 static bool translator_encode(const struct translator *translator, const char *sentence, size_t index,
-                              struct buffer *text, struct work *work, struct translation *translation, struct err *err)
+                              struct translator_work *work, struct translation *translation, struct err *err)
 {
+    struct buffer *text = &work->text;
     size_t length = (size_t)translator->config.data_length, full, unknown;
     buffer_clear(text);
     normalise((enum normalise)translator->config.data_normalise, sentence, strlen(sentence), text);
@@ -172,7 +210,7 @@ static int translator_by_length(const void *a, const void *b)
     return x->index < y->index ? -1 : 1;
 }
 
-static bool translator_decode(struct translator *translator, struct work *work, size_t first, size_t count,
+static bool translator_decode(struct translator *translator, struct translator_work *work, size_t first, size_t count,
                               struct translation *translations, struct buffer *texts, struct err *err)
 {
     size_t used = 0, limit = (size_t)translator->limit;
@@ -209,26 +247,23 @@ static bool translator_decode(struct translator *translator, struct work *work, 
 bool translator_run(struct translator *translator, const char *const *sentences, size_t count,
                     struct translation *translations, struct buffer *texts, struct err *err)
 {
-    struct work work;
-    struct buffer text = {0};
-    if (!translator_work_open(translator, &work, count, err))
-        return false;
     uint32_t empty = (uint32_t)texts->size;
     buffer_append(texts, "", 1);
-    bool ok = true;
+    if (count == 0)
+        return buffer_ok(texts, err);
+    struct translator_work *work = translator_work_begin(translator, count, err);
+    bool ok = work != NULL;
     for (size_t i = 0; ok && i < count; i++) {
-        ok = translator_encode(translator, sentences[i], i, &text, &work, &translations[i], err);
+        ok = translator_encode(translator, sentences[i], i, work, &translations[i], err);
         translations[i].text = empty;
     }
-    if (ok && work.count > 0)
-        qsort(work.sources, work.count, sizeof *work.sources, translator_by_length);
+    if (ok && work->count > 0)
+        qsort(work->sources, work->count, sizeof *work->sources, translator_by_length);
     size_t batch = (size_t)translator->config.translate_batch;
-    for (size_t first = 0; ok && first < work.count; first += batch) {
-        size_t rows = work.count - first < batch ? work.count - first : batch;
-        ok = translator_decode(translator, &work, first, rows, translations, texts, err);
+    for (size_t first = 0; ok && first < work->count; first += batch) {
+        size_t rows = work->count - first < batch ? work->count - first : batch;
+        ok = translator_decode(translator, work, first, rows, translations, texts, err);
     }
-    buffer_free(&text);
-    translator_work_free(&work);
     return ok && buffer_ok(texts, err);
 }
 

@@ -11,6 +11,8 @@
 #include "proto/store/checkpoint.h"
 #include "worker/model/greedy.h"
 
+struct translator_work;
+
 struct translator {
     struct checkpoint checkpoint;
     struct config config; /* the checkpoint's, with this command's translate.batch */
@@ -21,7 +23,8 @@ struct translator {
     size_t mapped_size;
     struct decoder decoder;
     struct batch batch;
-    int limit; /* ids of the longest translation */
+    int limit;                    /* ids of the longest translation */
+    struct translator_work *work; /* memory of translator_run, kept from call to call */
 };
 
 struct translation {

@@ -25,6 +25,10 @@ bool batches_handle(void *context, const struct message *message, struct err *er
     struct batches *batches = context;
     if (message == NULL)
         return true;
+    if (message->type == MESSAGE_RETIRE) {
+        models_retire(batches->models, message->retire.version);
+        return true;
+    }
     struct loaded_model *model = models_take(batches->models, message->batch.version);
     if (model == NULL)
         return err_set(err, ERR_PROTOCOL, "BATCH: version %" PRIu64 " is not loaded", message->batch.version);

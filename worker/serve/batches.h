@@ -16,8 +16,8 @@ struct batches {
     struct passage passage;
 };
 
-/* Handle a message of the lane; `context` is a struct batches. ERR_PROTOCOL: not a BATCH, or of a version that is not
- * loaded. */
+/* Handle BATCH, or RETIRE behind the batches that came before it; `context` is a struct batches. ERR_PROTOCOL: a BATCH
+ * of a version that is not loaded. */
 bool batches_handle(void *context, const struct message *message, struct err *err);
 
 void batches_close(struct batches *batches);

@@ -269,24 +269,28 @@ static bool loader_piece(struct loader *loader, const struct file_piece *piece, 
     return loader_settle(loader, ok, &why, err);
 }
 
-static void loader_retire(struct loader *loader, uint64_t version)
+/* A loaded version is retired by the compute thread, behind the batches that it may still have to do. */
+static bool loader_retire(struct loader *loader, const struct message *message, struct err *err)
 {
+    uint64_t version = message->retire.version;
     struct offer **at = &loader->first;
-    models_retire(loader->models, version);
     if (loader->first != NULL && loader->first->version == version) {
         loader_drop_first(loader);
-        return;
+        return true;
     }
     while (*at != NULL && (*at)->version != version)
         at = &(*at)->next;
     struct offer *gone = *at;
-    if (gone == NULL)
-        return;
+    if (gone == NULL) {
+        const struct message retire = {.type = MESSAGE_RETIRE, .retire = message->retire};
+        return lane_answer(loader->lane, &retire, err);
+    }
     *at = gone->next;
     if (gone->next == NULL)
         loader->last = at;
     loader->offers--;
     free(gone);
+    return true;
 }
 
 bool loader_handle(void *context, const struct message *message, struct err *err)
@@ -303,7 +307,7 @@ bool loader_handle(void *context, const struct message *message, struct err *err
     } else if (message->type == MESSAGE_PIECE) {
         ok = loader_piece(loader, &message->piece, err);
     } else {
-        loader_retire(loader, message->retire.version);
+        ok = loader_retire(loader, message, err);
     }
     return ok && loader_advance(loader, err);
 }

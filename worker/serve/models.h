@@ -1,7 +1,7 @@
 /* models.h - the checkpoints that a translation worker has loaded, by the queue's version numbers.
  *
- * The loader thread puts models here and retires them; the compute thread takes the one that a batch names, and gives
- * it back after the batch. A lock separates the two. A retired model is freed when no batch uses it.
+ * The loader thread puts models here; the compute thread takes the one that a batch names, gives it back after the
+ * batch, and retires models. A lock separates the two. A retired model is freed when no batch uses it.
  *
  * A queue that was restarted counts versions from the start. So after a new connection no model has a version
  * (models_forget_versions), until the queue offers the same manifest again (models_adopt) or another model is loaded

@@ -290,6 +290,8 @@ static bool queue_worker_on_lane(struct queue_worker *worker, struct lane *lane,
         lane->outdated--;
     } else if (fits && type == MESSAGE_ERROR) {
         ok = queue_worker_lane_failed(&parcel, err);
+    } else if (fits && type == MESSAGE_RETIRE) { /* it waits its turn behind the batches */
+        ok = lane_send(&worker->batches, &parcel, err);
     } else if (fits) {
         worker->lent -= type == MESSAGE_RESULT;
         if (type == MESSAGE_LOADED && worker->state == QUEUE_WORKER_JOINED && queue_worker_loaded(&parcel))

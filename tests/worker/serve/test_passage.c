@@ -2,43 +2,16 @@
  * batch. */
 #include "proto/base/log.h"
 #include "proto/base/random.h"
+#include "tests/support/drawn_translator.h"
 #include "tests/support/fixture.h"
 #include "worker/serve/passage.h"
 
-enum { TEXTS = 300, WORDS_KNOWN = 60, WORDS_MOST = 9, TEXT_BYTES = 256 };
+enum { TEXTS = 300, WORDS_MOST = 9, TEXT_BYTES = 256 };
 
-/* A model of drawn parameters: it says a lot, and nothing that means something. */
 static void passage_open_translator(struct translator *translator, int threads, enum normalise rule)
 {
     struct err err;
-    *translator = (struct translator){0};
-    config_defaults(&translator->config);
-    translator->config.model_embed = 12;
-    translator->config.model_hidden = 20;
-    translator->config.data_length = 12;
-    translator->config.data_normalise = rule;
-    translator->config.translate_batch = 7;
-    translator->limit = 12;
-    for (int side = 0; side < 2; side++) {
-        struct vocab *vocab = vocab_new(&err);
-        char word[32];
-        assert_non_null(vocab);
-        for (int i = 0; i < WORDS_KNOWN; i++) {
-            snprintf(word, sizeof word, "%c%c", side == 0 ? 'a' + i % 26 : 'n' + i % 13, 'a' + i / 13);
-            assert_ok(vocab_count(vocab, word, strlen(word), &err), err);
-        }
-        assert_ok(vocab_close(vocab, UNKNOWN_OWN, 1000, &err), err);
-        *(side == 0 ? &translator->checkpoint.src : &translator->checkpoint.tgt) = vocab;
-    }
-    translator->backend = backend_open("cpu", threads, PRECISION_FP32, &err);
-    assert_non_null(translator->backend);
-    translator->model = model_new(translator->backend, &translator->config, (int)vocab_size(translator->checkpoint.src),
-                                  (int)vocab_size(translator->checkpoint.tgt), &err);
-    assert_non_null(translator->model);
-    assert_ok(model_init(translator->model, 7, &err), err);
-    translator->batch.backend = translator->backend;
-    translator->decoder.model = translator->decoder.network.model = translator->model;
-    assert_ok(decoder_pack(&translator->decoder, &err), err);
+    assert_ok(drawn_open(translator, threads, rule, &err), err);
 }
 
 /* Texts of one to three sentences, unknown words and things to copy among their words. */
@@ -48,9 +21,9 @@ static void passage_draw(struct mt19937 *random, char text[TEXT_BYTES])
     size_t used = 0, count = 1 + mt19937_below(random, WORDS_MOST);
     text[0] = '\0';
     for (size_t i = 0; i < count; i++) {
-        uint32_t word = mt19937_below(random, WORDS_KNOWN);
-        used += (size_t)snprintf(text + used, TEXT_BYTES - used, "%c%c%s", 'a' + (int)(word % 26),
-                                 'a' + (int)(word / 13), between[mt19937_below(random, 10)]);
+        char word[3];
+        drawn_word(word, 0, (int)mt19937_below(random, DRAWN_WORDS));
+        used += (size_t)snprintf(text + used, TEXT_BYTES - used, "%s%s", word, between[mt19937_below(random, 10)]);
     }
 }
 
