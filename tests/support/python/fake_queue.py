@@ -103,21 +103,18 @@ class FakeQueue:
 
     def take(self, kind, peer=None, seconds=LIMIT_S):
         """The next message of that kind (of that peer); others wait for a later call. FETCH is answered here."""
-        for i, found in enumerate(self.waiting):
-            if found[1] == kind and peer in (None, found[0]):
-                return self.waiting.pop(i)
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            found = self.receive(left)
+        while True:
+            for i, found in enumerate(self.waiting):
+                if found[1] == kind and peer in (None, found[0]):
+                    return self.waiting.pop(i)
+            found = self.receive(max(0, end - time.monotonic()))
             if found is None:
-                break
-            if found[1] == kind and peer in (None, found[0]):
-                return found
-            if found[1] == FETCH and self.files:
+                raise AssertionError(f"no message {kind} in {seconds} s, but {[found[1:3] for found in self.waiting]}")
+            if found[1] == FETCH and kind != FETCH and self.files:
                 self.fetched(found)
             else:
                 self.waiting.append(found)
-        raise AssertionError(f"no message {kind} within {seconds} s, but {[found[1:3] for found in self.waiting]}")
 
     def join(self, timeout_ms=120_000, heartbeat_ms=60_000):
         """Wait for a worker; its routing id and its JOIN."""
