@@ -113,10 +113,11 @@ static const struct command main_commands[] = {
     {.name = "status",
      .bit = COMMAND_STATUS,
      .synopsis = "[--connect tcp://HOST:PORT] [--watch] [--json]",
-     .summary = "show the status of a coordinator's run and its workers",
-     .description = "With keys, it needs one of role admin or train. If nothing listens, it fails at once.\n\n"
+     .summary = "show the status of a coordinator's run, or of a translation queue",
+     .description = "With keys, it needs one of role admin; a coordinator also accepts train, and a queue client. If "
+                    "nothing listens, it fails at once.\n\n"
                     "  lstmq status --connect tcp://train.example:5757\n"
-                    "  lstmq status --watch --every 5",
+                    "  lstmq status --connect tcp://127.0.0.1:5758 --watch --every 5",
      .run = cmd_status},
     {.name = "worker",
      .bit = COMMAND_WORKER,

@@ -1,13 +1,13 @@
-/* cmd_status.c - `lstmq status`: request a run's status from its coordinator and print it, once or repeatedly.
+/* cmd_status.c - `lstmq status`: request the status of a run or a queue, and print it, once or repeatedly.
  *
  * A monitor watches the connection. So the command fails at once if no coordinator listens, or if the key is refused.
  * Only a silent peer takes ANSWER_MS. With --watch, the run is over when a coordinator that answered before cannot be
  * reached. */
+#include "coordinator/status_page.h"
 #include "proto/base/buffer.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/cli/commands.h"
-#include "proto/cli/terminal.h"
 #include "proto/wire/auth/keyring.h"
 #include "proto/wire/message.h"
 #include "proto/wire/monitor.h"
@@ -15,8 +15,6 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <limits.h>
-#include <string.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -28,132 +26,33 @@ struct inquiry {
     void *socket;
     struct monitor *monitor;
     bool begun, answered; /* connected once; answered once */
+    bool of_queue;        /* the last answer was a queue's */
     unsigned refusals;    /* consecutive */
     int64_t due_ms;       /* deadline of the answer; 0 = none is due */
     int64_t next_ms;      /* time of the next request; 0 = on connection */
     bool done;
 };
 
-static const char *status_text(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text != NULL ? text : "?";
-}
-
-static long long cmd_status_integer(const json_t *object, const char *key)
-{
-    return (long long)json_integer_value(json_object_get(object, key));
-}
-
-static double status_real(const json_t *object, const char *key)
-{
-    return json_number_value(json_object_get(object, key));
-}
-
-/* A redrawn line must not wrap, so its host is truncated; in a pipe it is complete. */
-static void status_format_member(const json_t *member, int host_width, struct buffer *out)
-{
-    const json_t *rank = json_object_get(member, "rank");
-    double busy = status_real(member, "busy_seconds"), waited = status_real(member, "waited_seconds");
-    char place[24] = "-";
-    if (json_is_integer(rank))
-        snprintf(place, sizeof place, "%lld", (long long)json_integer_value(rank));
-    buffer_format(out, "  %6lld %4s %-9s %8lld %9lld %7.0f%% %7lld  %.*s\n", cmd_status_integer(member, "worker"),
-                  place, status_text(member, "phase"), cmd_status_integer(member, "steps"),
-                  cmd_status_integer(member, "rows"), busy > 0 ? 100 * waited / busy : 0,
-                  cmd_status_integer(member, "pid"), host_width, status_text(member, "host"));
-}
-
-static void status_format_best(const json_t *run, struct buffer *out)
-{
-    if (json_is_number(json_object_get(run, "best_score")))
-        buffer_format(out, "best: %s %.6g in epoch %lld", status_text(run, "best_metric"),
-                      status_real(run, "best_score"), cmd_status_integer(run, "best_epoch"));
-    else
-        buffer_text(out, "no best epoch yet");
-}
-
-static void status_format_speed(const json_t *run, struct buffer *out)
-{
-    if (json_is_number(json_object_get(run, "tgt_tok_per_s")))
-        buffer_format(out, "%.0f target tokens/s", status_real(run, "tgt_tok_per_s"));
-    else
-        buffer_text(out, "no speed in this epoch yet");
-}
-
-/* Append `text`. Each of its TABs becomes a space, or a line break if the part after it does not fit. */
-static void status_fold(const char *text, size_t width, struct buffer *out)
-{
-    for (size_t column = 0; *text != '\0';) {
-        size_t size = strcspn(text, "\t\n");
-        bool fits = column + 1 + size <= width;
-        buffer_text(out, column == 0 ? "" : fits ? " " : "\n  ");
-        buffer_append(out, text, size);
-        column = size + (column == 0 ? 0 : fits ? column + 1 : 2);
-        text += size;
-        if (*text == '\n') {
-            buffer_text(out, "\n");
-            column = 0;
-        }
-        text += *text != '\0';
-    }
-}
-
-static void status_format(const json_t *run, bool redraws, struct buffer *folded)
-{
-    enum { BEFORE_HOST = 61 };
-    const json_t *members = json_object_get(run, "members"), *member;
-    size_t i, width = terminal_width();
-    int host_width = !redraws ? INT_MAX : width > BEFORE_HOST ? (int)width - BEFORE_HOST : 0;
-    struct buffer text = {0}, *out = &text;
-    buffer_format(out, "%s:\t%s,\tstep %lld,\t%lld of %lld epochs done\t(%lld of %lld steps of the next)\n",
-                  status_text(run, "run"), status_text(run, "phase"), cmd_status_integer(run, "step"),
-                  cmd_status_integer(run, "epochs_done"), cmd_status_integer(run, "epochs"),
-                  cmd_status_integer(run, "epoch_step"), cmd_status_integer(run, "epoch_steps"));
-    status_format_speed(run, out);
-    buffer_format(out, ";\tnewest checkpoint: step %lld;\t", cmd_status_integer(run, "saved_step"));
-    status_format_best(run, out);
-    buffer_format(out, "\ngeneration %lld: %lld active,\t%lld standby,\t%lld lost so far\n",
-                  cmd_status_integer(run, "generation"), cmd_status_integer(run, "workers"),
-                  cmd_status_integer(run, "waiting"), cmd_status_integer(run, "lost"));
-    if (buffer_ok(out, NULL))
-        status_fold(text.data, width, folded);
-    folded->failed |= text.failed;
-    buffer_free(&text);
-    if (json_array_size(members) > 0)
-        buffer_format(folded, "\n  %6s %4s %-9s %8s %9s %8s %7s  %s\n", "worker", "rank", "phase", "steps", "rows",
-                      "waiting", "pid", "host");
-    json_array_foreach(members, i, member) status_format_member(member, host_width, folded);
-}
-
-static void status_format_line(const json_t *run, struct buffer *out)
-{
-    buffer_format(out, "%s: %s, step %lld, %lld of %lld epochs done; ", status_text(run, "run"),
-                  status_text(run, "phase"), cmd_status_integer(run, "step"), cmd_status_integer(run, "epochs_done"),
-                  cmd_status_integer(run, "epochs"));
-    status_format_speed(run, out);
-    buffer_text(out, "; ");
-    status_format_best(run, out);
-    buffer_format(out, "; workers: %lld\n", cmd_status_integer(run, "workers"));
-}
-
-static bool status_show(const struct inquiry *inquiry, const struct text *answer, struct err *err)
+static bool status_show(struct inquiry *inquiry, const struct text *answer, struct err *err)
 {
     const struct config *config = inquiry->config;
     struct buffer out = {0};
     json_error_t error;
-    json_t *run = json_loadb(answer->data, answer->size, JSON_REJECT_DUPLICATES, &error);
-    if (run == NULL)
-        return err_set(err, ERR_PROTOCOL, "the coordinator's answer is not JSON: %s", error.text);
+    json_t *status = json_loadb(answer->data, answer->size, JSON_REJECT_DUPLICATES, &error);
+    if (status == NULL)
+        return err_set(err, ERR_PROTOCOL, "the answer is not JSON: %s", error.text);
+    inquiry->of_queue = status_is_queue(status);
     if (inquiry->redraws)
         buffer_text(&out, "\033[H\033[J"); /* move to the upper left corner and erase */
     if (config->output_json)
         buffer_format(&out, "%.*s\n", (int)answer->size, answer->data);
-    else if (config->status_watch && !inquiry->redraws)
-        status_format_line(run, &out);
     else
-        status_format(run, inquiry->redraws, &out);
-    json_decref(run);
+        status_page(status,
+                    inquiry->redraws       ? STATUS_REDRAWN
+                    : config->status_watch ? STATUS_LINE
+                                           : STATUS_WHOLE,
+                    &out);
+    json_decref(status);
     bool ok = buffer_ok(&out, err) && command_print(&out, err);
     buffer_free(&out);
     return ok;
@@ -204,7 +103,8 @@ static bool status_unreached(struct inquiry *inquiry, struct err *err)
         return false;
     }
     log_say(LOG_INFO, "run_over", LOG_FIELDS(LOG_TEXT("address", inquiry->config->cluster_connect)),
-            "%s: the run is over, or its coordinator was stopped", inquiry->config->cluster_connect);
+            inquiry->of_queue ? "%s: the queue was stopped" : "%s: the run is over, or its coordinator was stopped",
+            inquiry->config->cluster_connect);
     inquiry->done = true;
     return true;
 }

@@ -179,6 +179,7 @@ class Session:
         for call in list(self.calls.values()):
             if call.sent or call.again_s > now:
                 continue
+            call.again_s = 0.0
             most = FRESH_BYTES if self.fresh else WINDOW_BYTES
             if self.fresh and call.size > most and in_flight == 0 and not self.greeted:
                 self.greeted = True  # a large request waits for the answer to this small one
@@ -193,7 +194,5 @@ class Session:
 
     def due_s(self) -> Optional[float]:
         """When `advance` is due again, if nothing happens."""
-        now = time.monotonic()
-        times = [min(self._late_s(call), call.again_s if call.again_s > now else self._late_s(call))
-                 for call in self.calls.values()]
+        times = [call.again_s if call.again_s and not call.sent else self._late_s(call) for call in self.calls.values()]
         return min(times, default=None)

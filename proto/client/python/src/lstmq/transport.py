@@ -34,6 +34,7 @@ class Transport:
 
     def connect(self) -> None:
         self.stands = self.ended = self.silent = False
+        self.reported = False  # this attempt has ended: only EVENT_CONNECT_RETRIED may follow
         self.began_s = time.monotonic()
         self.opened += 1
         self.socket = socket = self.context.socket(zmq.DEALER)
@@ -99,6 +100,7 @@ class Transport:
             self._on_event(event)
 
     def _on_event(self, event: int) -> None:
+        reported, self.reported = self.reported, event in (zmq.EVENT_CLOSED, zmq.EVENT_DISCONNECTED)
         if event == zmq.EVENT_CONNECTED:
             self.stands = self.ended = self.silent = False
             self.began_s = time.monotonic()
@@ -109,7 +111,7 @@ class Transport:
             self.ended, self.silent = True, time.monotonic() - self.began_s >= SILENT_S
         elif event == zmq.EVENT_DISCONNECTED:
             self._on_disconnected()
-        else:
+        elif event == zmq.EVENT_CLOSED or not reported:
             self.session.broke("cannot be reached")
 
     def _on_disconnected(self) -> None:
