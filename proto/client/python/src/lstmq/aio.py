@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Dict, List, Optional, Sequence, Union, overload
+from typing import Dict, List, Literal, Optional, Sequence, overload
 
 import zmq
 
-from .client import PARTS_IN_FLIGHT, Literal, Settings, listed, outcome, parts
+from .client import PARTS_IN_FLIGHT, Settings, Texts, listed, outcome, parts
 from .protocol import Translation
 from .session import Call
 
@@ -16,7 +16,6 @@ class AsyncClient(Settings):
     """A connection to a queue for coroutines: any number of them may translate at the same time. It belongs to the
     event loop that first uses it."""
 
-    _loop: Optional[asyncio.AbstractEventLoop] = None
     _timer: Optional[asyncio.TimerHandle] = None
     _watched: Sequence[int] = ()
     _opened = 0  # the transport's socket that is watched
@@ -27,7 +26,7 @@ class AsyncClient(Settings):
                         details: Literal[False] = False) -> str: ...
 
     @overload
-    async def translate(self, texts: Sequence[str], *, source: Optional[str] = None, target: Optional[str] = None,
+    async def translate(self, texts: Texts, *, source: Optional[str] = None, target: Optional[str] = None,
                         deadline: Optional[float] = None, alternatives: Literal[0] = 0,
                         details: Literal[False] = False) -> List[str]: ...
 
@@ -37,14 +36,15 @@ class AsyncClient(Settings):
                         details: bool = False) -> Translation: ...
 
     @overload
-    async def translate(self, texts: Sequence[str], *, source: Optional[str] = None, target: Optional[str] = None,
+    async def translate(self, texts: Texts, *, source: Optional[str] = None, target: Optional[str] = None,
                         deadline: Optional[float] = None, alternatives: int = 0,
                         details: bool = False) -> List[Translation]: ...
 
     async def translate(self, texts, *, source=None, target=None, deadline=None, alternatives=0, details=False):
         """As Client.translate. A cancelled task withdraws its request."""
         given, single = listed(texts)
-        ahead, calls = parts(given), []
+        ahead = parts(given)
+        calls: List[Call] = []
         running: Dict[asyncio.Future, Call] = {}
         try:
             while True:
@@ -76,30 +76,30 @@ class AsyncClient(Settings):
         """Move on; wake the coroutines whose calls are over; come back when something arrives or is due."""
         if self._closed:
             return
-        self._loop = self._loop or asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         self._transport.pump()
         for call in [call for call in self._waiting.values() if call.over]:
             del self._waiting[call.number]
-            if not call.waiter.done():
+            if call.waiter is not None and not call.waiter.done():
                 call.waiter.set_result(None)
-        self._watch()
+        self._watch(loop)
         if self._timer is not None:
             self._timer.cancel()
         due = self._transport.due_s()
-        self._timer = None if due is None else self._loop.call_at(due, self._turn)
+        self._timer = None if due is None else loop.call_at(due, self._turn)
 
-    def _watch(self) -> None:
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._opened == self._transport.opened:
             return
         self._unwatch()
-        self._watched = [socket.get(zmq.FD) for socket in self._transport.sockets()]
+        self._watched = [int(socket.get(zmq.FD)) for socket in self._transport.sockets()]
         for descriptor in self._watched:
-            self._loop.add_reader(descriptor, self._turn)
+            loop.add_reader(descriptor, self._turn)
         self._opened = self._transport.opened
 
     def _unwatch(self) -> None:
         for descriptor in self._watched:
-            self._loop.remove_reader(descriptor)
+            asyncio.get_running_loop().remove_reader(descriptor)
         self._watched = ()
 
     async def close(self) -> None:
@@ -111,7 +111,8 @@ class AsyncClient(Settings):
             self._timer.cancel()
         self._closed = True
         for call in self._waiting.values():
-            call.waiter.cancel()
+            if call.waiter is not None:
+                call.waiter.cancel()
         self._transport.close()
 
     async def __aenter__(self) -> "AsyncClient":

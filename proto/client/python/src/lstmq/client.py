@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Iterator, List, Optional, Sequence, Tuple, Union, overload
+from typing import Iterator, List, Literal, Optional, Sequence, Tuple, Union, overload
 
 import zmq
 
@@ -14,12 +14,8 @@ from .protocol import BYTES_MOST, Translation
 from .session import Call, Session, encode
 from .transport import Transport
 
-try:
-    from typing import Literal
-except ImportError:  # pragma: no cover
-    from typing_extensions import Literal
-
 Path = Union[str, "os.PathLike[str]"]
+Texts = Union[List[str], Tuple[str, ...]]
 PART_TEXTS = 1024  # of a long list that are one request
 PARTS_IN_FLIGHT = 8
 DEADLINE_S = 30.0
@@ -86,7 +82,7 @@ class Settings:
             self.deadline if deadline is None else deadline, alternatives, details)
 
 
-def listed(texts: Union[str, Sequence[str]]) -> Tuple[Sequence[str], bool]:
+def listed(texts: Union[str, Texts]) -> Tuple[Sequence[str], bool]:
     return ([texts], True) if isinstance(texts, str) else (list(texts), False)
 
 
@@ -99,7 +95,7 @@ class Client(Settings):
                   details: Literal[False] = False) -> str: ...
 
     @overload
-    def translate(self, texts: Sequence[str], *, source: Optional[str] = None, target: Optional[str] = None,
+    def translate(self, texts: Texts, *, source: Optional[str] = None, target: Optional[str] = None,
                   deadline: Optional[float] = None, alternatives: Literal[0] = 0,
                   details: Literal[False] = False) -> List[str]: ...
 
@@ -108,7 +104,7 @@ class Client(Settings):
                   deadline: Optional[float] = None, alternatives: int = 0, details: bool = False) -> Translation: ...
 
     @overload
-    def translate(self, texts: Sequence[str], *, source: Optional[str] = None, target: Optional[str] = None,
+    def translate(self, texts: Texts, *, source: Optional[str] = None, target: Optional[str] = None,
                   deadline: Optional[float] = None, alternatives: int = 0,
                   details: bool = False) -> List[Translation]: ...
 
@@ -116,7 +112,9 @@ class Client(Settings):
         """Translate a text to a text, or a list to a list of the same length. With `details` or `alternatives` the
         answers are `Translation`s. Raises a subclass of `Error`."""
         given, single = listed(texts)
-        ahead, calls, running = parts(given), [], []
+        ahead = parts(given)
+        calls: List[Call] = []
+        running: List[Call] = []
         try:
             while True:
                 while len(running) < PARTS_IN_FLIGHT and (part := next(ahead, None)) is not None:

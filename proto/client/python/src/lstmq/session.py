@@ -7,11 +7,14 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from dataclasses import dataclass, field
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from . import protocol
 from .errors import Error, ExpiredError, QueueConnectionError, UsageError
+
+if TYPE_CHECKING:
+    import asyncio
 
 FRESH_BYTES = 32 << 10  # in flight until the queue has answered: it holds little for a peer that it does not trust yet
 WINDOW_BYTES = 8 << 20  # in flight after that
@@ -38,7 +41,7 @@ class Call:
     translations: Sequence[protocol.Translation] = ()
     error: Optional[Error] = None
     over: bool = False
-    waiter: object = field(default=None)  # the asynchronous client's future
+    waiter: Optional["asyncio.Future[None]"] = None  # of the asynchronous client
 
     def end(self, error: Optional[Error] = None, translations: Sequence[protocol.Translation] = ()) -> None:
         self.error, self.translations, self.over = error, translations, True
@@ -97,9 +100,9 @@ class Session:
                 self._end(call, QueueConnectionError(f"{self.endpoint}: {answer.error}"))
             self.must_break = True
             return
-        call = self.calls.get(answer.request)
-        if call is None:
+        if answer.request not in self.calls:
             return
+        call = self.calls[answer.request]
         if answer.error is not None:
             self._rejected(call, answer.error)
         elif len(answer.translations) != len(call.texts):

@@ -68,7 +68,7 @@ class Transport:
         self.context.term()
 
     def sockets(self) -> Tuple[zmq.Socket, ...]:
-        return (self.monitor, self.socket) if self.socket is not None else ()
+        return (self.monitor, self.socket) if self.monitor is not None and self.socket is not None else ()
 
     def due_s(self) -> Optional[float]:
         due = self.session.due_s()
@@ -88,7 +88,7 @@ class Transport:
                 self.session.broke("the connection ended")
                 self.reopen(0)
                 return
-            if not any(socket.get(zmq.EVENTS) & zmq.POLLIN for socket in self.sockets()):
+            if not any(int(socket.get(zmq.EVENTS)) & zmq.POLLIN for socket in self.sockets()):
                 return
 
     def _take_news(self) -> None:
