@@ -19,6 +19,7 @@ Texts = Union[List[str], Tuple[str, ...]]
 PART_TEXTS = 1024  # of a long list that are one request
 PARTS_IN_FLIGHT = 8
 DEADLINE_S = 30.0
+WAIT_S = 0.5  # at a time: a signal just before a wait does not end it, and Python handles it only then
 
 
 def parts(texts: Sequence[str]) -> Iterator[List[bytes]]:
@@ -141,10 +142,10 @@ class Client(Settings):
         poller = zmq.Poller()
         for socket in self._transport.sockets():
             poller.register(socket, zmq.POLLIN)
-        left = None if due is None else max(0.0, due - time.monotonic())
+        left = WAIT_S if due is None else min(WAIT_S, max(0.0, due - time.monotonic()))
         if poller.sockets:
-            poller.poll(None if left is None else int(left * 1000) + 1)
-        elif left:
+            poller.poll(int(left * 1000) + 1)
+        else:
             time.sleep(left)
 
     def close(self) -> None:

@@ -15,6 +15,9 @@ from .session import Session
 HANDSHAKE_MS = 3000
 SILENT_S = HANDSHAKE_MS / 2000  # a refusal arrives at once, silence lasts
 REOPEN_S = 0.5
+REFUSES_KEY = "refuses this key: is its .pub in the queue's --allow folder, with the role client, and is the " \
+    "server's .pub this queue's?"
+REFUSES_NO_KEY = "refuses a connection without a key: does the queue need keys, or is it not a queue?"
 
 
 class Transport:
@@ -118,13 +121,12 @@ class Transport:
         stood, self.stands = self.stands, False
         if stood:
             self.session.broke("the connection ended")
-        elif self.silent:
+        elif self.silent and not self.keys:
             self.session.broke("accepts connections but does not answer")
+        elif self.silent:  # libzmq may end a refused handshake as late as a silent one
+            self.session.broke(f"does not answer, or {REFUSES_KEY}")
         else:
-            what = "this key" if self.keys else "a connection without a key"
-            advice = "is its .pub in the queue's --allow folder, with the role client, and is the server's .pub this " \
-                     "queue's?" if self.keys else "does the queue need keys, or is it not a queue?"
-            self.session.broke(f"refuses {what}: {advice}", refused=True)
+            self.session.broke(REFUSES_KEY if self.keys else REFUSES_NO_KEY, refused=True)
             if not self.ended:
                 self.reopen(REOPEN_S)  # libzmq does not retry
 
