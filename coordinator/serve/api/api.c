@@ -130,12 +130,12 @@ void api_turn(struct api *api)
             api_abandon(api, exchange->owner);
         http_drop(exchange);
     }
-    api_languages_read(&api->languages, broker_catalog(api->broker));
-    while ((request = broker_finished(api->broker)) != NULL)
-        api_finished(api, request);
-    while ((exchange = http_take(api->http)) != NULL)
+    exchange = http_take(api->http);
+    if (exchange)
+        api_languages_read(&api->languages, broker_catalog(api->broker));
+    for (; exchange; exchange = http_take(api->http))
         api_take(api, exchange);
-    /* What was over when it was submitted. */
+    /* After the submission, because some are over at once. */
     while ((request = broker_finished(api->broker)) != NULL)
         api_finished(api, request);
     http_say(api->http);

@@ -30,7 +30,8 @@ static bool detect_add(struct api_languages *languages, const char *code, const 
 
 void api_languages_read(struct api_languages *languages, const struct catalog *catalog)
 {
-    languages->count = languages->model_count = 0;
+    languages->model_count = 0;
+    memset(languages->tables, 0, sizeof languages->tables);
     for (size_t i = 0; i < catalog_count(catalog) && languages->model_count < API_LANGUAGES; i++) {
         struct catalog_view view = catalog_at(catalog, i);
         struct api_model *model = &languages->models[languages->model_count];

@@ -111,7 +111,7 @@ static bool form_part(struct api_form *form, const char *part, const char *end)
     bool is_file = false;
     for (const char *line = part; line < value;) {
         const char *line_end = memmem(line, (size_t)(value + 2 - line), "\r\n", 2);
-        if (strncasecmp(line, "content-disposition:", 20) == 0) {
+        if (line_end - line > 20 && strncasecmp(line, "content-disposition:", 20) == 0) {
             size = form_parameter(line, line_end, "name", &name);
             is_file = form_parameter(line, line_end, "filename", &file) > 0;
         }

@@ -16,7 +16,8 @@
 
 enum { API_LANGUAGES = 128, API_FLOW = 96 };
 
-/* The languages of all loaded models, and the models. Each turn reads them from the broker's catalog. */
+/* The languages of all models that were loaded, and the models of now, as the broker's catalog has them. Indexes of
+ * languages stay as they are, because jobs keep them. */
 struct api_languages {
     size_t count;
     char code[API_LANGUAGES][MESSAGE_LANGUAGE + 1];
@@ -80,8 +81,9 @@ struct api_job {
     struct buffer runs;  /* struct api_run each, text after text */
     struct api_part *parts;
     size_t part_count, part_capacity;
-    size_t open; /* parts that are not over */
-    struct api_job *next;
+    size_t open;          /* parts that are not over */
+    struct api_job *next; /* of api->idle   */
+    struct api_job *all;  /* of api->jobs   */
 };
 
 struct api {
@@ -94,7 +96,7 @@ struct api {
     uint64_t seed;
     struct buffer token; /* of the metrics; empty = none */
     struct api_languages languages;
-    struct api_job *idle;
+    struct api_job *jobs, *idle;     /* all of them; those that are not in use */
     struct buffer out, plain, found; /* an answer, a text, runs: within one call */
     uint64_t outcomes[API_OUTCOMES];
     struct histogram duration; /* of requests, s */
@@ -150,7 +152,7 @@ void api_finished(struct api *api, struct request *request);
 /* The client of a job has left, or the API is closed. */
 void api_abandon(struct api *api, struct api_job *job);
 
-/* Free the jobs that are kept. */
+/* Free all jobs. */
 void api_jobs_free(struct api *api);
 
 /* api_result.c: append the answer of a job whose parts are all translated, to api->out. False: a text failed. */

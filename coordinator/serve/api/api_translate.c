@@ -21,10 +21,16 @@ static struct api_job *job_new(struct api *api)
         api->idle = job->next;
         return job;
     }
-    return calloc(1, sizeof *job);
+    job = calloc(1, sizeof *job);
+    if (job) {
+        job->all = api->jobs;
+        api->jobs = job;
+    }
+    return job;
 }
 
-static void job_free(struct api_job *job)
+/* Free what a job holds. */
+static void job_clear(struct api_job *job)
 {
     api_form_free(&job->form);
     buffer_free(&job->texts);
@@ -32,7 +38,7 @@ static void job_free(struct api_job *job)
     for (size_t i = 0; i < job->part_capacity; i++)
         api_texts_free(&job->parts[i].texts);
     free(job->parts);
-    *job = (struct api_job){0};
+    *job = (struct api_job){.all = job->all};
 }
 
 /* Withdraw what the broker still has of a job, and put the job aside. */
@@ -49,7 +55,7 @@ static void job_end(struct api *api, struct api_job *job)
     job->part_count = job->open = 0;
     job->exchange = NULL;
     if (job->form.q.bytes.capacity > JOB_KEPT || job->runs.capacity > JOB_KEPT)
-        job_free(job);
+        job_clear(job);
     job->next = api->idle;
     api->idle = job;
 }
@@ -419,10 +425,11 @@ void api_abandon(struct api *api, struct api_job *job)
 
 void api_jobs_free(struct api *api)
 {
-    while (api->idle) {
-        struct api_job *job = api->idle;
-        api->idle = job->next;
-        job_free(job);
+    while (api->jobs) {
+        struct api_job *job = api->jobs;
+        api->jobs = job->all;
+        job_clear(job);
         free(job);
     }
+    api->idle = NULL;
 }
