@@ -55,6 +55,8 @@ struct broker *broker_open(const struct broker_options *options, struct err *err
         return NULL;
     }
     broker->config = options->config;
+    for (int from = 0; from < REQUEST_FROM; from++)
+        broker->counts.duration[from].bounds = &histogram_request_seconds;
     broker->loop = options->loop;
     broker->allow = options->allow;
     broker->now_us = clock_ns() / 1000;

@@ -74,7 +74,8 @@ static void admit_count(struct broker *broker, const struct request *request)
 {
     broker->counts.requests[request->from][request->outcome]++;
     if (request->outcome == REQUEST_DONE)
-        counts_time(&broker->counts.duration[request->from], broker->now_us - request->arrived_us);
+        histogram_add(&broker->counts.duration[request->from], (double)(broker->now_us - request->arrived_us) * 1e-6,
+                      NULL);
 }
 
 void broker_finish(struct broker *broker, struct request *request, enum request_outcome outcome)

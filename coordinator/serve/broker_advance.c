@@ -313,7 +313,7 @@ static struct pool_worker *advance_choose(struct broker *broker, const struct se
 static void advance_note_lent(const struct broker *broker, struct sentence *sentence)
 {
     struct model_counts *counts = &sentence->kind.version->model->counts;
-    counts_time(&counts->queued, broker->now_us - sentence->arrived_us);
+    histogram_add(&counts->queued, (double)(broker->now_us - sentence->arrived_us) * 1e-6, NULL);
     for (struct part *part = sentence->parts; part != NULL; part = part->next)
         if (part->request->lent_us == 0)
             part->request->lent_us = broker->now_us;

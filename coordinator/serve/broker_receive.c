@@ -169,8 +169,8 @@ static void receive_count(struct broker *broker, const struct lease *lease, cons
     pool->batch_us = pool->batch_us > 0 ? 0.9 * pool->batch_us + 0.1 * us : us;
     counts->batches++;
     counts->sentences += lease->count;
-    counts_time(&counts->computed, (int64_t)result->computed_us);
-    counts_size(&counts->batch_sentences, lease->count);
+    histogram_add(&counts->computed, (double)result->computed_us * 1e-6, NULL);
+    histogram_add(&counts->batch_sentences, lease->count, NULL);
     for (uint32_t i = 0; i < result->answers.count; i++) {
         counts->src_tokens += result->answers.of[i].src_tokens;
         counts->tgt_tokens += result->answers.of[i].tgt_tokens;

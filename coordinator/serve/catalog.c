@@ -66,6 +66,8 @@ bool catalog_open(struct catalog *catalog, const struct config *config, struct e
     catalog->models = calloc(CONFIG_ENTRIES, sizeof *catalog->models);
     if (catalog->models == NULL)
         return err_set(err, ERR_MEMORY, "no memory for a queue");
+    for (size_t i = 0; i < CONFIG_ENTRIES; i++)
+        counts_begin(&catalog->models[i].counts);
     if (config->serve_echo) {
         catalog->count = 1;
         return catalog_echo(catalog, err);

@@ -47,7 +47,8 @@ void api_answer_error(struct api *api, struct exchange *exchange, unsigned statu
 void api_count(struct api *api, const struct exchange *exchange, enum api_outcome outcome)
 {
     api->outcomes[outcome]++;
-    histogram_add(&api->duration, (double)(clock_ns() / 1000 - exchange->begun_us) * 1e-6, exchange->trace);
+    if (outcome == API_OK)
+        histogram_add(&api->duration, (double)(clock_ns() / 1000 - exchange->begun_us) * 1e-6, exchange->trace);
 }
 
 const char *api_field_text(const struct api_form *form, enum api_field field)

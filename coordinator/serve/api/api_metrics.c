@@ -52,21 +52,6 @@ static void metrics_info(struct metrics *metrics)
     }
 }
 
-/* A histogram of the broker's. */
-static void metrics_times(struct metrics *metrics, const struct counts_times *times, const struct metric_label *labels)
-{
-    struct histogram histogram = {.bounds = &histogram_request_seconds, .sum = times->sum};
-    memcpy(histogram.counts, times->bucket, sizeof times->bucket);
-    metrics_histogram(&metrics->text, &histogram, labels);
-}
-
-static void metrics_sizes(struct metrics *metrics, const struct counts_sizes *sizes, const struct metric_label *labels)
-{
-    struct histogram histogram = {.bounds = &histogram_sentences, .sum = (double)sizes->sum};
-    memcpy(histogram.counts, sizes->bucket, sizeof sizes->bucket);
-    metrics_histogram(&metrics->text, &histogram, labels);
-}
-
 static void metrics_requests(struct metrics *metrics)
 {
     static const enum request_outcome outcomes[API_OUTCOMES] = {
@@ -86,9 +71,9 @@ static void metrics_requests(struct metrics *metrics)
                       METRIC_LABELS({"interface", "zmq"}, {"outcome", metrics_outcomes[i]}));
     }
     metrics_family(&metrics->text, METRIC_HISTOGRAM, "lstmq_request_duration_seconds",
-                   "Time from a request to its answer.");
+                   "Time from a request to its translation.");
     metrics_histogram(&metrics->text, &metrics->api->duration, METRIC_LABELS({"interface", "http"}));
-    metrics_times(metrics, &metrics->broker.duration[REQUEST_ZMQ], METRIC_LABELS({"interface", "zmq"}));
+    metrics_histogram(&metrics->text, &metrics->broker.duration[REQUEST_ZMQ], METRIC_LABELS({"interface", "zmq"}));
 }
 
 /* The families that have one value for each model. */
@@ -164,10 +149,12 @@ static void metrics_models(struct metrics *metrics)
             const struct metric_label *labels = METRIC_LABELS({"model", name});
             if (!metrics_model(&view, name))
                 continue;
-            if (figure == FIGURE_BATCH)
-                metrics_sizes(metrics, &view.counts->batch_sentences, labels);
-            else if (metrics_figures[figure].type == METRIC_HISTOGRAM)
-                metrics_times(metrics, figure == FIGURE_QUEUED ? &view.counts->queued : &view.counts->computed, labels);
+            if (metrics_figures[figure].type == METRIC_HISTOGRAM)
+                metrics_histogram(&metrics->text,
+                                  figure == FIGURE_QUEUED     ? &view.counts->queued
+                                  : figure == FIGURE_COMPUTED ? &view.counts->computed
+                                                              : &view.counts->batch_sentences,
+                                  labels);
             else
                 metrics_value(&metrics->text, metrics_figure(metrics, &view, (enum metrics_figure)figure), labels);
         }
