@@ -94,11 +94,12 @@ static json_t *status_root(const struct broker *broker)
     json_t *models = json_array();
     for (size_t i = 0; i < broker->catalog.count; i++)
         json_array_append_new(models, status_model(broker, i));
-    return json_pack("{s:s, s:s, s:s?, s:I, s:I, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "kind", "queue",
-                     "state", states[broker->state], "trouble", trouble, "waiting", (json_int_t)broker_waiting(broker),
-                     "queue_limit", (json_int_t)counts.queue_limit, "sentences_per_s", broker_throughput(broker),
-                     "capacity_per_s", broker_rate(broker), "clients", (json_int_t)broker->peers.clients, "connections",
-                     (json_int_t)counts.connections, "late_results", (json_int_t)counts.late, "poison_sentences",
+    return json_pack("{s:s, s:s, s:s?, s:I, s:I, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "kind",
+                     "queue", "state", states[broker->state], "trouble", trouble, "waiting",
+                     (json_int_t)broker_waiting(broker), "queue_limit", (json_int_t)counts.queue_limit,
+                     "sentences_per_s", broker_throughput(broker), "capacity_per_s", broker_rate(broker), "clients",
+                     (json_int_t)broker->peers.clients, "connections", (json_int_t)counts.connections, "flow_count",
+                     (json_int_t)counts.flows, "late_results", (json_int_t)counts.late, "poison_sentences",
                      (json_int_t)counts.poison, "reloads", (json_int_t)counts.reloads, "reloads_failed",
                      (json_int_t)counts.reloads_failed, "requests", status_requests(broker), "models", models);
 }

@@ -30,6 +30,7 @@ struct catalog_view catalog_at(const struct catalog *catalog, size_t index)
     view.ready = model->current != NULL && version->loaded > 0;
     view.version = model->current != NULL ? version->number : 0;
     view.step = version->step;
+    view.path = model->path != NULL ? version->path : NULL;
     view.src_trigrams = version->src_trigrams;
     view.tgt_trigrams = version->tgt_trigrams;
     return view;

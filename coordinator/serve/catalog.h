@@ -30,6 +30,7 @@ struct catalog_view {
     char source[MESSAGE_LANGUAGE + 1], target[MESSAGE_LANGUAGE + 1];
     bool ready;                                             /* a worker has loaded its current version */
     uint64_t version, step;                                 /* of the current version; version 0 = none yet */
+    const char *path;                                       /* its folder; NULL = none yet */
     char hash[17];                                          /* of its manifest, hex */
     const struct detect_table *src_trigrams, *tgt_trigrams; /* NULL: an older checkpoint without them */
     const struct model_counts *counts;

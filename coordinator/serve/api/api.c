@@ -59,23 +59,28 @@ enum api_method { API_GET, API_POST };
 static const struct api_route {
     const char *path; /* one that ends with * stands for all that begin so */
     enum api_method method;
+    bool own; /* not for pages of other origins */
     void (*answer)(struct api *api, struct exchange *exchange);
 } api_routes[] = {
-    {"/translate", API_POST, api_translate},
-    {"/detect", API_POST, api_detect_answer},
-    {"/languages", API_GET, api_answer_languages},
-    {"/frontend/settings", API_GET, api_answer_settings},
-    {"/health", API_GET, api_answer_health},
-    {"/readyz", API_GET, api_answer_health},
-    {"/livez", API_GET, api_answer_livez},
-    {"/metrics", API_GET, api_answer_metrics},
-    {"/spec", API_GET, api_answer_spec},
-    {"/openapi.json", API_GET, api_answer_spec},
-    {"/docs", API_GET, api_answer_move},
-    {"/docs/*", API_GET, api_answer_docs},
-    {"/suggest", API_POST, api_answer_suggest},
-    {"/translate_file", API_POST, api_answer_files},
-    {"/download_file/*", API_GET, api_answer_download},
+    {"/translate", API_POST, false, api_translate},
+    {"/detect", API_POST, false, api_detect_answer},
+    {"/languages", API_GET, false, api_answer_languages},
+    {"/frontend/settings", API_GET, false, api_answer_settings},
+    {"/health", API_GET, false, api_answer_health},
+    {"/readyz", API_GET, false, api_answer_health},
+    {"/livez", API_GET, false, api_answer_livez},
+    {"/", API_GET, true, api_answer_page},
+    {"/page/*", API_GET, true, api_answer_page},
+    {"/status.json", API_GET, true, api_answer_status},
+    {"/metrics.jsonl", API_GET, true, api_answer_curves},
+    {"/metrics", API_GET, true, api_answer_metrics},
+    {"/spec", API_GET, false, api_answer_spec},
+    {"/openapi.json", API_GET, false, api_answer_spec},
+    {"/docs", API_GET, false, api_answer_move},
+    {"/docs/*", API_GET, false, api_answer_docs},
+    {"/suggest", API_POST, false, api_answer_suggest},
+    {"/translate_file", API_POST, false, api_answer_files},
+    {"/download_file/*", API_GET, false, api_answer_download},
 };
 
 /* Whether a path, in which several slashes count as one, is that of a route. */
@@ -107,8 +112,7 @@ static void api_take(struct api *api, struct exchange *exchange)
         api_answer_error(api, exchange, 404, "There is no such page; /docs/ lists what this server answers");
         return;
     }
-    /* What an operator reads is not for pages of other origins. */
-    if (route->answer != api_answer_metrics)
+    if (!route->own)
         api_set_cors(exchange);
     if (strcmp(method, "OPTIONS") == 0) {
         http_answer(exchange, 200, NULL, "", 0);

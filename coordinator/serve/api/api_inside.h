@@ -164,7 +164,15 @@ void api_answer_settings(struct api *api, struct exchange *exchange);
 void api_answer_spec(struct api *api, struct exchange *exchange);
 void api_answer_docs(struct api *api, struct exchange *exchange);
 
+/* api_live.c: the page, and what only it asks for. */
+void api_answer_page(struct api *api, struct exchange *exchange);
+void api_answer_status(struct api *api, struct exchange *exchange);
+void api_answer_curves(struct api *api, struct exchange *exchange);
+
 /* api_metrics.c */
+
+/* Whether the request has the metrics' token, or none is needed. */
+bool api_is_operator(const struct api *api, const struct exchange *exchange);
 void api_answer_metrics(struct api *api, struct exchange *exchange);
 
 #endif

@@ -212,8 +212,8 @@ static void metrics_connections(struct metrics *metrics)
                (const uint64_t[]){metrics->http.cut, metrics->broker.handshake_failures});
 }
 
-/* Whether the request has the token; the time of the comparison does not depend on the bytes. */
-static bool metrics_allowed(const struct api *api, const struct exchange *exchange)
+/* The time of the comparison does not depend on the bytes. */
+bool api_is_operator(const struct api *api, const struct exchange *exchange)
 {
     const char *header = http_header(exchange, "Authorization");
     if (api->token.size == 0)
@@ -228,7 +228,7 @@ static bool metrics_allowed(const struct api *api, const struct exchange *exchan
 
 void api_answer_metrics(struct api *api, struct exchange *exchange)
 {
-    if (!metrics_allowed(api, exchange)) {
+    if (!api_is_operator(api, exchange)) {
         http_set_header(exchange, "WWW-Authenticate", "Bearer");
         api_answer_error(api, exchange, 401, "The metrics need a token: Authorization: Bearer TOKEN");
         return;
