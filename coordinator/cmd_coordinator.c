@@ -2,6 +2,7 @@
  *
  * One thread: the loop owns the listening socket, the ZAP handler that checks keys, and the watch that limits
  * connections. The run folder's journal holds what must survive a kill. */
+#include "coordinator/board.h"
 #include "coordinator/conduct.h"
 #include "proto/base/log.h"
 #include "proto/cli/commands.h"
@@ -23,6 +24,7 @@ struct service {
     struct watch *watch;
     struct journal journal;
     struct ledger ledger;
+    struct board *board; /* NULL = there is no HTTP */
 };
 
 static bool coordinator_open_socket(struct service *service, struct err *err)
@@ -61,11 +63,16 @@ static bool coordinator_open(struct service *service, struct err *err)
     if (service->zap == NULL || !coordinator_open_socket(service, err) ||
         !journal_open(&service->journal, conduct->run.dir, service->config.run_resume, &origin, &service->ledger, err))
         return false;
-    return conduct_open_trainer(conduct, service->socket, service->watch, &service->journal, &service->ledger, err);
+    if (!conduct_open_trainer(conduct, service->socket, service->watch, &service->journal, &service->ledger, err))
+        return false;
+    if (service->config.http_bind[0] != '\0')
+        service->board = board_open(&service->config, conduct->loop, conduct->trainer, conduct->run.dir, err);
+    return service->config.http_bind[0] == '\0' || service->board != NULL;
 }
 
 static void coordinator_close(struct service *service)
 {
+    board_close(&service->board);
     watch_destroy(&service->watch);
     if (service->conduct.trainer != NULL)
         trainer_destroy(&service->conduct.trainer);

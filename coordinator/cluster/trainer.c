@@ -101,27 +101,32 @@ static bool trainer_work(struct trainer *trainer, struct err *err)
 
 /* ---- status ---- */
 
-static void trainer_answer_status(struct trainer *trainer)
+void trainer_status(const struct trainer *trainer, bool detail, struct buffer *out)
 {
     static const char *const names[NEXTS] = {
         [NEXT_TRAIN] = "training", [NEXT_VALIDATE] = "validating", [NEXT_CLOSE] = "saving", [NEXT_SAVE] = "saving",
         [NEXT_PART] = "saving",    [NEXT_DISMISS] = "ending",      [NEXT_OVER] = "over"};
+    bool waits = trainer->next < NEXT_DISMISS && !fleet_works(&trainer->fleet);
+    const struct status_facts facts = {.phase = waits ? "waiting" : names[trainer->next],
+                                       .state = &trainer->state,
+                                       .train_seconds = trainer_train_seconds(trainer),
+                                       .epoch_steps = plan_steps(trainer->parts.plan),
+                                       .saved_step = trainer->kept_step,
+                                       .fleet = &trainer->fleet,
+                                       .dir = trainer->parts.run->dir,
+                                       .metric =
+                                           tally_metric(trainer->parts.config, trainer->parts.dataset->valid > 0)};
+    status_write(&facts, detail, out);
+}
+
+static void trainer_answer_status(struct trainer *trainer)
+{
     struct fleet *fleet = &trainer->fleet;
-    bool waits = trainer->next < NEXT_DISMISS && !fleet_works(fleet);
     struct buffer json = {0};
     struct err ignored;
     if (fleet->heard.message.type != MESSAGE_ASK || fleet->heard.member != NULL)
         return;
-    status_write(
-        &(struct status_facts){.phase = waits ? "waiting" : names[trainer->next],
-                               .state = &trainer->state,
-                               .train_seconds = trainer_train_seconds(trainer),
-                               .epoch_steps = plan_steps(trainer->parts.plan),
-                               .saved_step = trainer->kept_step,
-                               .fleet = fleet,
-                               .dir = trainer->parts.run->dir,
-                               .metric = tally_metric(trainer->parts.config, trainer->parts.dataset->valid > 0)},
-        fleet->heard.message.ask.detail != 0, &json);
+    trainer_status(trainer, fleet->heard.message.ask.detail != 0, &json);
     const struct message message = {.type = MESSAGE_STATUS, .status = {.json = {json.data, json.size}}};
     if (buffer_ok(&json, NULL))
         message_send(fleet->socket, &fleet->heard.from, &message, &ignored);

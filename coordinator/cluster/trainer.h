@@ -84,6 +84,9 @@ const struct err *trainer_failure(const struct trainer *trainer);
 /* The state as it stands now is in a checkpoint, or was never anything but the run's beginning. */
 bool trainer_saved(const struct trainer *trainer);
 
+/* Append how the run stands, as status.h describes it; with `detail` its workers too. */
+void trainer_status(const struct trainer *trainer, bool detail, struct buffer *out);
+
 /* Show the page and the table of a run that is over, or that failed. */
 void trainer_show_end(struct trainer *trainer);
 
