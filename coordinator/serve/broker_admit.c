@@ -176,6 +176,16 @@ static double admit_ahead(const struct flow *flow, uint32_t waiting)
     return own < waiting ? own : waiting;
 }
 
+/* Sentences that workers have. */
+static uint32_t admit_lent(const struct pool *pool)
+{
+    uint32_t lent = 0;
+    for (size_t i = 0; i < pool->count; i++)
+        for (uint32_t at = 0; at < pool->workers[i]->lease_count; at++)
+            lent += pool->workers[i]->leases[at].count;
+    return lent;
+}
+
 /* Refuse where the queue is full. A flow with less than its share of it is still accepted. */
 static bool admit_fits(struct broker *broker, struct request *request, const struct flow *flow)
 {
@@ -194,8 +204,9 @@ static bool admit_fits(struct broker *broker, struct request *request, const str
         return false;
     }
     double rate = broker_rate(broker), ahead = admit_ahead(flow, waiting);
-    double left = (double)(request->deadline_us - broker->now_us) * 1e-6;
-    if (rate > 0 && waiting >= (uint32_t)broker->config->serve_max_batch && ahead / rate > left) {
+    double left = (double)(request->deadline_us - broker->now_us) * 1e-6, batch = broker->pool.batch_us * 1e-6;
+    bool queues = waiting >= (uint32_t)broker->config->serve_max_batch;
+    if (rate > 0 && queues && (ahead + admit_lent(&broker->pool)) / rate + batch > left) {
         snprintf(why, sizeof why, "the queue is too long to answer within %.3g s: %u sentences wait", left, waiting);
         request_refuse(broker, request, REQUEST_BUSY, admit_retry_ms(broker, ahead), why);
         return false;
