@@ -3,13 +3,18 @@
  * A round waits until something is ready or a timer is due. It calls the handler of each ready source once, then that
  * of each due timer once, then each turn handler. A handler may add and remove sources. An added source joins the next
  * round. A removed one is only marked, and the array is swept between rounds, so indices are valid for a whole round.
- * zmq_poll looks at every source anyway, so a linear search for the next timer adds little. */
+ * A round looks at every source anyway, so a linear search for the next timer adds little.
+ *
+ * A ZeroMQ socket has a descriptor that becomes readable when the socket may have changed, and every call on the
+ * socket may reset it. So a round first looks at the state of each socket, then waits for all descriptors, and then
+ * looks again at the sockets whose descriptor is readable. zmq_poll does the same with twice the system calls. */
 #include "proto/wire/loop.h"
 
 #include "proto/base/clock.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -22,17 +27,18 @@ enum { ONE_WISH_MS = 500 }; /* signals this soon after the first mean the same *
 struct loop_source {
     uint64_t id;           /* never reused within a loop's life */
     void *socket;          /* of a socket source */
-    int fd;                /* of a descriptor source, else -1 */
+    int fd;                /* of a descriptor source, or of the socket; else -1 */
     int64_t due_ms;        /* of a timer, monotonic clock; else -1 */
     int64_t every_ms;      /* 0 = the timer fires once */
     bool turn;             /* called at the end of each round */
+    bool ready;            /* in this round */
     loop_handler *handler; /* NULL = removed, waits for the sweep */
     void *context;
 };
 
 struct loop {
     struct loop_source *sources; /* in order of id */
-    zmq_pollitem_t *items;       /* of this round; space for each source */
+    struct pollfd *items;        /* of this round; space for each source */
     size_t count, capacity;
     uint64_t next_id;
     int64_t wake_ms; /* the next round begins by then, monotonic clock; -1 = no such time */
@@ -67,7 +73,7 @@ static bool loop_grow(struct loop *loop, struct err *err)
     struct loop_source *sources = realloc(loop->sources, capacity * sizeof *sources);
     if (sources != NULL)
         loop->sources = sources;
-    zmq_pollitem_t *items = realloc(loop->items, capacity * sizeof *items);
+    struct pollfd *items = realloc(loop->items, capacity * sizeof *items);
     if (items != NULL)
         loop->items = items;
     if (sources == NULL || items == NULL)
@@ -88,6 +94,11 @@ static uint64_t loop_add(struct loop *loop, struct loop_source source, struct er
 uint64_t loop_add_socket(struct loop *loop, void *socket, loop_handler *handler, void *context, struct err *err)
 {
     struct loop_source source = {.socket = socket, .fd = -1, .due_ms = -1, .handler = handler, .context = context};
+    size_t size = sizeof source.fd;
+    if (zmq_getsockopt(socket, ZMQ_FD, &source.fd, &size) != 0) {
+        err_set(err, ERR_IO, "cannot watch a socket: %s", zmq_strerror(zmq_errno()));
+        return 0;
+    }
     return loop_add(loop, source, err);
 }
 
@@ -153,25 +164,70 @@ static long loop_timeout(const struct loop *loop)
     return left <= 0 ? 0 : left > INT_MAX ? INT_MAX : (long)left;
 }
 
-/* Wait for a source or a timer. A timer or turn has an item that is never ready, so that item i belongs to source i. */
+/* Whether the socket can be read. */
+static bool loop_look(struct loop_source *source, struct err *err)
+{
+    int events = 0;
+    size_t size = sizeof events;
+    if (zmq_getsockopt(source->socket, ZMQ_EVENTS, &events, &size) != 0 && zmq_errno() != EINTR)
+        return err_set(err, ERR_IO, "cannot wait for events: %s", zmq_strerror(zmq_errno()));
+    source->ready = (events & ZMQ_POLLIN) != 0;
+    return true;
+}
+
+/* Look at all sockets. *waits: there is something to wait for. *ready: a socket can be read. */
+static bool loop_look_all(struct loop *loop, bool *waits, bool *ready, struct err *err)
+{
+    *waits = *ready = false;
+    for (size_t i = 0; i < loop->count; i++) {
+        struct loop_source *source = &loop->sources[i];
+        source->ready = false;
+        loop->items[i] = (struct pollfd){.fd = source->fd, .events = POLLIN};
+        if (source->socket != NULL && !loop_look(source, err))
+            return false;
+        *waits = *waits || source->fd >= 0;
+        *ready = *ready || source->ready;
+    }
+    return true;
+}
+
+/* What poll found. A socket's descriptor says that it may be ready. */
+static bool loop_look_again(struct loop *loop, bool *ready, struct err *err)
+{
+    for (size_t i = 0; i < loop->count; i++) {
+        struct loop_source *source = &loop->sources[i];
+        bool moved = loop->items[i].revents != 0 && !source->ready;
+        if (moved && source->socket != NULL && !loop_look(source, err))
+            return false;
+        if (moved && source->socket == NULL)
+            source->ready = true;
+        *ready = *ready || source->ready;
+    }
+    return true;
+}
+
+/* Wait for a source or a timer. A timer or turn has an item without a descriptor, so that item i belongs to source
+ * i. */
 static bool loop_wait(struct loop *loop, struct err *err)
 {
-    size_t polled = 0;
-    for (size_t i = 0; i < loop->count; i++) {
-        const struct loop_source *source = &loop->sources[i];
-        loop->items[i] = (zmq_pollitem_t){.socket = source->socket, .fd = source->fd};
-        bool polls = source->due_ms < 0 && !source->turn;
-        loop->items[i].events = polls ? ZMQ_POLLIN : 0;
-        polled += polls;
+    bool waits, ready;
+    if (!loop_look_all(loop, &waits, &ready, err))
+        return false;
+    for (bool over = false; !over;) {
+        long timeout = ready ? 0 : loop_timeout(loop);
+        if (!waits && timeout < 0)
+            return err_set(err, ERR_FAILED, "the event loop has nothing to wait for");
+        int found = poll(loop->items, (nfds_t)loop->count, (int)timeout);
+        if (found < 0 && errno != EINTR)
+            return err_errno(err, ERR_IO, "cannot wait for events");
+        /* A signal ends the round; a descriptor of a socket that cannot be read after all does not. */
+        over = ready || found <= 0;
+        if (found > 0 && !loop_look_again(loop, &ready, err))
+            return false;
+        over = over || ready;
     }
-    long timeout = loop_timeout(loop);
-    if (polled == 0 && timeout < 0)
-        return err_set(err, ERR_FAILED, "the event loop has nothing to wait for");
     loop->wake_ms = -1;
-    int ready = zmq_poll(loop->items, polled == 0 ? 0 : (int)loop->count, timeout);
-    if (ready >= 0 || zmq_errno() == EINTR)
-        return true;
-    return err_set(err, ERR_IO, "cannot wait for events: %s", zmq_strerror(zmq_errno()));
+    return true;
 }
 
 /* Call a handler with a copy of its source, because the handler may move the array. */
@@ -184,7 +240,7 @@ static bool loop_call(struct loop *loop, size_t index, struct err *err)
 static bool loop_call_ready(struct loop *loop, size_t count, struct err *err)
 {
     for (size_t i = 0; i < count && !loop->stopped; i++)
-        if (loop->items[i].revents != 0 && loop->sources[i].handler != NULL && !loop_call(loop, i, err))
+        if (loop->sources[i].ready && loop->sources[i].handler != NULL && !loop_call(loop, i, err))
             return false;
     return true;
 }

@@ -2,7 +2,7 @@
  *
  * Handlers run on the loop's thread, one at a time, and must not block. A handler that returns false ends loop_run,
  * which returns false with the handler's err. A source is removed by the id that it got when it was added. The
- * process's main thread owns the loop, from loop_new to loop_destroy. Built on zmq_poll.
+ * process's main thread owns the loop, from loop_new to loop_destroy. Built on poll(2).
  *
  * A process whose state is large decides in one place: handlers of sockets, files and timers only record what happened,
  * and a turn handler (loop_add_turn) looks at all of it and acts. It runs once a round, after every other handler. */
