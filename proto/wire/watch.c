@@ -415,9 +415,10 @@ static bool watch_look(void *context, struct err *err)
     watch_tell(watch);
     watch_hold_to_list(watch);
     watch_evict(watch);
-    bool rests = watch_hold(watch);
+    int64_t every_ms = watch_hold(watch) ? WATCH_REST_MS : WATCH_EVERY_MS;
     pthread_mutex_unlock(&watch->lock);
-    watch->timer = loop_add_timer(watch->loop, rests ? WATCH_REST_MS : WATCH_EVERY_MS, 0, watch_look, watch, err);
+    /* At a multiple of the time, so that a process with several watches wakes once for all of them. */
+    watch->timer = loop_add_timer(watch->loop, every_ms - clock_ms() % every_ms, 0, watch_look, watch, err);
     return watch->timer != 0;
 }
 
