@@ -46,6 +46,9 @@ class BenchServe(ServeTest):
     def test_queue(self):
         self.assertGreater(self.measure("queue")["pipelined_per_s"], 0)
 
+    def test_http(self):
+        self.assertGreater(self.measure("http")["http_64_per_s"], 0)
+
     def test_start(self):
         self.assertGreater(self.measure("start")["start_ms"], 0)
 

@@ -1,16 +1,20 @@
 #!/usr/bin/python3
-"""Peers without a suitable key get nothing from a queue, and a flood of strangers does not stop it. $LSTMQ_FULL means a
-longer flood, and judges how much slower the others get."""
+"""Peers without a suitable key get nothing from a queue, and floods do not stop it: connections without a key, slow
+HTTP clients, and so many connections that descriptors run out. $LSTMQ_FULL means longer floods, and judges how much
+slower the others get."""
 
 import socket
 import time
+import urllib.request
 
 from support.peers import Keys, Peer, greeting, message, msgpack, zmq
 from support.serving import FULL, LIMIT_S, TRANSLATED, ServeTest, main, share, translate
 
 SECONDS = 20 if FULL else 2
 PER_S = 1000
+SLOW = 1000 if FULL else 300
 SLOWER = 2
+FEW_FILES = 160
 JOIN, JOINED = 28, 29
 JOIN_BODY = {"build": "test", "backend": "cpu", "isa": "none", "host": "test", "threads": 1, "pid": 1, "worker": 0}
 
@@ -124,6 +128,59 @@ class Floods(KeyCase):
         while queue.descriptors() > before + 8:
             self.assertLess(time.monotonic(), end_s, "descriptors are not closed")
             time.sleep(0.05)  # nothing announces it
+
+    def test_slow_http_clients(self):
+        queue = self.start(http__bind="127.0.0.1:0", http__timeout=5)
+        host, port = queue.http.rsplit(":", 1)
+        before, slow = queue.descriptors(), []
+        self.addCleanup(lambda: [peer.close() for peer in slow])
+
+        def flood(end_s):
+            for _ in range(SLOW):
+                peer = socket.create_connection((host, int(port)), 30)
+                peer.sendall(b"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Le")
+                slow.append(peer)
+            while time.monotonic() < end_s:
+                for peer in slow:
+                    try:
+                        peer.send(b"n")
+                    except OSError:  # the queue has closed it
+                        pass
+                with urllib.request.urlopen(f"http://{queue.http}/livez", timeout=30) as answer:
+                    self.assertEqual(answer.status, 200)
+                time.sleep(0.5)
+
+        self.calm_and_flooded(queue, flood)
+        for peer in slow:
+            peer.close()
+        self.recovers(queue, before)
+
+    def test_descriptors_used_up(self):
+        queue = self.queue("--serve.echo", files=FEW_FILES, serve__workers=0, http__bind="127.0.0.1:0")
+        queue.start()
+        queue.worker().event("joined")
+        load = self.load(queue.endpoint, lambda number: [f"line {number}"], window=2)
+        load.answered(20)
+        ports = [int(queue.endpoint.rsplit(":", 1)[1]), int(queue.http.rsplit(":", 1)[1])]
+        before = queue.descriptors()
+        held = []
+        for number in range(3 * FEW_FILES):
+            peer = socket.socket()
+            peer.setblocking(False)
+            peer.connect_ex(("127.0.0.1", ports[number % 2]))
+            held.append(peer)
+        load.answered(load.count() + 200)
+        for peer in held:
+            peer.close()
+        self.recovers(queue, before)
+        with urllib.request.urlopen(f"http://{queue.http}/livez", timeout=30) as answer:
+            self.assertEqual(answer.status, 200)
+        late = self.load(queue.endpoint, lambda number: [f"late {number}"], window=2)
+        late.answered(20)
+        for one in (load, late):
+            one.finish()
+            self.nothing_went_wrong(one)
+        self.assertFalse(queue.process.ended())
 
 
 if __name__ == "__main__":

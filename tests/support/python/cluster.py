@@ -55,7 +55,7 @@ def fits(found, wanted):
 class Process:
     """A program that runs; its events and lines on stderr and its end, each with the time (monotonic, seconds)."""
 
-    def __init__(self, *arguments, binary=BINARY, environment=None, folder=None, name=""):
+    def __init__(self, *arguments, binary=BINARY, environment=None, folder=None, name="", inherits=()):
         env = {key: value for key, value in os.environ.items() if not key.startswith("LSTMQ_")}
         env.update(environment or {})
         if {"coordinator", "worker", "serve", "translate-worker"} & set(arguments):
@@ -67,7 +67,7 @@ class Process:
         self.started_s = time.monotonic()
         self.process = subprocess.Popen([binary, *arguments], env=env, cwd=folder, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8",
-                                        errors="surrogateescape")
+                                        errors="surrogateescape", pass_fds=inherits)
         self.pid = self.process.pid
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.waiter = threading.Thread(target=self._wait, daemon=True)

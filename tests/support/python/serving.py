@@ -63,15 +63,16 @@ class Sent:
 
 class Load(threading.Thread):
     """A client with `window` requests in flight; or, with `rate`, one that sends so many a second whatever comes back.
-    `texts` is a function of a number: the texts of that request. It sends at most `most` requests."""
+    `texts` is a function of a number: the texts of that request. It sends at most `most` requests. With `retries` it
+    sends a request again, as long as the queue says that it may be tried later."""
 
     def __init__(self, test, endpoint, texts, window=8, rate=0, keys=None, deadline_ms=60_000,
-                 most=None):
+                 most=None, retries=False):
         super().__init__(daemon=True)
         self.endpoint, self.texts, self.window, self.rate, self.keys = endpoint, texts, window, rate, keys
-        self.deadline_ms, self.most = deadline_ms, most
+        self.deadline_ms, self.most, self.retries = deadline_ms, most, retries
         self.client = random.getrandbits(62) | 1
-        self.sent, self.waiting, self.doubled, self.repeated = [], {}, 0, 0
+        self.sent, self.waiting, self.later, self.doubled, self.repeated = [], {}, [], 0, 0
         self.news = threading.Condition()
         self.ending, self.failure = threading.Event(), None
         test.addCleanup(self.end)
@@ -134,6 +135,9 @@ class Load(threading.Thread):
             again = [number for number in self.waiting if number not in owed and self.sent[number].sent_s is not None]
             self.repeated += len(again)
             owed.extend(again)
+        now = time.monotonic()
+        owed.extend(number for at, number in self.later if at <= now)
+        self.later = [(at, number) for at, number in self.later if at > now]
 
     def _send(self, socket, number):
         sent = self.sent[number]
@@ -155,6 +159,9 @@ class Load(threading.Thread):
                 return
             now = time.monotonic()
             sent = self.sent[answer.request]
+            if self.retries and answer.outcome and answer.retry_ms and answer.request in self.waiting:
+                self.later.append((now + answer.retry_ms / 1000, answer.request))
+                continue
             with self.news:
                 if answer.request not in self.waiting:
                     self.doubled += 1
