@@ -14,7 +14,7 @@ import unittest
 
 from support.api import Server
 from support.cluster import LIMIT_S, main
-from support.queue import CREDIT, RESULT, Queue, Worker
+from support.queue_peers import CREDIT, RESULT, Queue, Worker
 from support.training import new_folder
 
 

@@ -5,7 +5,7 @@ import signal
 import unittest
 
 from support.cluster import main
-from support.queue import BUSY, ENDING, EXPIRED, INVALID, NO_WORKER, Queue, Worker
+from support.queue_peers import BUSY, ENDING, EXPIRED, INVALID, NO_WORKER, Queue, Worker
 
 
 class QueueTest(unittest.TestCase):

@@ -16,7 +16,7 @@ import unittest
 
 from support.cluster import FAULTS, FULL, LIMIT_S, Process, main  # noqa: F401
 from support.program import BINARY
-from support.queue import FAILED, REJECTED, TRANSLATE, TRANSLATED, message, msgpack, packed, zmq  # noqa: F401
+from support.queue_peers import FAILED, REJECTED, TRANSLATE, TRANSLATED, message, msgpack, packed, zmq  # noqa: F401
 from support.training import TINY, dotted, new_folder, sample_pairs, words, write
 from zmq.utils.monitor import recv_monitor_message
 
