@@ -278,6 +278,26 @@ static void a_deadline_ends_a_request(void **state)
     client_end(&queue, client);
 }
 
+static void a_connection_without_a_word_is_replaced(void **state)
+{
+    (void)state;
+    struct queue queue;
+    struct lstmq_client *client = client_begin(&queue);
+    uint64_t request = client_submit(client, "a", NULL);
+    queue_expect(&queue, client, request);
+    queue_answer(&queue, request);
+    client_expect(client, request, LSTMQ_OK);
+    struct route before = queue.from;
+    client_expect(client, client_submit(client, "b", &(struct lstmq_options){.deadline_ms = 1500}), LSTMQ_EXPIRED);
+    request = client_submit(client, "c", NULL);
+    queue_expect(&queue, client, request - 1);
+    queue_expect(&queue, client, request);
+    assert_true(queue.from.size == before.size && memcmp(queue.from.id, before.id, before.size) != 0);
+    queue_answer(&queue, request);
+    client_expect(client, request, LSTMQ_OK);
+    client_end(&queue, client);
+}
+
 static void a_restarted_queue_gets_requests_again(void **state)
 {
     (void)state;
@@ -464,6 +484,7 @@ int main(void)
         cmocka_unit_test(the_descriptor_shows_every_answer),
         cmocka_unit_test(busy_is_tried_again_and_other_refusals_are_not),
         cmocka_unit_test(a_deadline_ends_a_request),
+        cmocka_unit_test(a_connection_without_a_word_is_replaced),
         cmocka_unit_test(a_restarted_queue_gets_requests_again),
         cmocka_unit_test(a_cancelled_request_is_withdrawn),
         cmocka_unit_test(a_large_first_request_waits_for_trust),
