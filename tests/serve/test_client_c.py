@@ -68,6 +68,22 @@ class Installed(unittest.TestCase):
         done = self.run_example(queue, "ab")
         self.assertEqual((done.returncode, done.stdout, done.stderr), (1, "", "invalid: no such model\n"))
 
+    def test_the_programs_of_the_page_and_the_header_translate(self):
+        queue = AnsweringQueue(lambda request: [text.upper() for text in request.texts])
+        self.addCleanup(queue.stop)
+        with open(os.path.join(SOURCE, "docs", "serving.md"), encoding="utf-8") as file:
+            programs = [block for block in re.findall(r"```c\n(.*?)```", file.read(), re.S) if "lstmq.h" in block]
+        with open(os.path.join(SOURCE, "proto", "client", "lstmq.h"), encoding="utf-8") as file:
+            lines = re.findall(r"^ \*     (.*)", file.read().split("*/")[0], re.M)
+        programs.append("#include <lstmq.h>\n#include <stdio.h>\nint main(void)\n{" + "\n".join(lines) + "}\n")
+        self.assertGreaterEqual(len(programs), 2)
+        for number, program in enumerate(programs):
+            source, made = (os.path.join(self.folder, f"page{number}{ending}") for ending in (".c", ""))
+            with open(source, "w", encoding="utf-8") as file:
+                file.write(program.replace("tcp://127.0.0.1:5758", queue.endpoint))
+            subprocess.run(["cc", "-Wall", "-Wextra", "-Werror", source, *self.flags, "-o", made], check=True)
+            self.assertEqual(output(made, env={**os.environ, "LD_LIBRARY_PATH": self.library}), "I AM HAPPY .\n")
+
     @unittest.skipUnless(shutil.which("c++"), "no C++ compiler here")
     def test_the_header_is_cpp_too(self):
         source = os.path.join(self.folder, "client.cpp")

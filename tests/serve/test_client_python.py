@@ -318,6 +318,21 @@ class Page(unittest.TestCase):
         self.assertEqual(ranges["deadline_ms"], f"0..{protocol.DEADLINE_MOST_MS}")
         self.assertEqual(ranges["source"], f"0..{protocol.LANGUAGE_MOST} bytes")
 
+    def test_programs_of_the_documents_run(self):
+        queue = AnsweringQueue(lambda request: [text.upper() for text in request.texts])
+        self.addCleanup(queue.stop)
+        programs = []
+        for path in ("docs/serving.md", "proto/client/python/README.md"):
+            with open(os.path.join(SOURCE, path), encoding="utf-8") as file:
+                programs += re.findall(r"```python\n(.*?)```", file.read(), re.S)
+        self.assertGreaterEqual(len(programs), 3)
+        for program in programs:
+            done = subprocess.run([sys.executable, "-c", program.replace("tcp://127.0.0.1:5758", queue.endpoint)],
+                                  env={**os.environ, "PYTHONPATH": os.path.join(PACKAGE, "src")}, check=False,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+            self.assertEqual((done.returncode, done.stderr), (0, ""), program)
+            self.assertRegex(done.stdout, "I AM HAPPY .|I KNOW .")
+
     def test_a_message_byte_by_byte(self):
         head, body, lengths, data = protocol.translate(5, 6, "en", "fr", 7, 1, True, [b"ab", b""])
         self.assertEqual(head.hex(), "82a17692" + "0100" + "a17418" + "18"[2:])
