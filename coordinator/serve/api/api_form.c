@@ -76,6 +76,8 @@ static void form_add_lines(struct api_texts *texts, const char *text, size_t siz
         else if (at < end)
             buffer_append(&texts->bytes, "\n", 1);
     }
+    if (texts->bytes.size == begin && size > 0) /* a line end alone is a text */
+        buffer_append(&texts->bytes, "\n", 1);
     uint32_t length = (uint32_t)(texts->bytes.size - begin);
     buffer_append(&texts->lengths, &length, sizeof length);
 }

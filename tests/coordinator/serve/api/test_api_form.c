@@ -160,6 +160,8 @@ static void forms_have_plain_lines_and_valid_text(void **state)
     assert_int_equal(form_read(FORM, "", "q=%FF%c3%a9%C3%2&source=\xFFx%zz"), 0);
     assert_texts(API_ONE, "%FF\xC3\xA9%C3%2|");
     assert_value(API_SOURCE, API_TEXT, "%FFx%zz");
+    assert_int_equal(form_read(FORM, "", "q=%0D%0A"), 0);
+    assert_texts(API_ONE, "\n|");
     assert_int_equal(form_read(FORM, "", "q=%00a%FF"), 0);
     assert_int_equal(form.q.bytes.size, 5);
 }
