@@ -121,6 +121,15 @@ class Answers(FaultTest):
         self.assertEqual(found["translatedText"], page.replace(">a", ">A"))
 
 
+    def test_more_runs_than_the_queue_takes(self):
+        self.start(**{"serve.queue": 100})
+        for count in (101, 900_000):
+            answer = self.answer(self.ask("<i>a" * count, format="html"))
+            self.assertEqual((answer.status, answer.error()), (
+                400, f"{count} texts are above the 100 that this queue holds: send fewer at a time"))
+        self.assertEqual(self.answer(self.ask("<i>a" * 100, format="html")).status, 200)
+
+
 class Faults(FaultTest):
     def test_a_time_limit_ends_on_time(self):
         self.start(Worker.keep)

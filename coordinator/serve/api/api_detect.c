@@ -5,8 +5,10 @@
 
 #include <string.h>
 
-/* At this confidence there is no second guess: clients exist that take only one. */
-enum { DETECT_SURE = 90 };
+enum {
+    DETECT_SURE = 90,     /* at this confidence there is no second guess: clients exist that take only one */
+    DETECT_LOOKED = 2048, /* of a text that are looked at, so that no request holds up the loop */
+};
 
 /* The index of a language, added if it is new. False: there are too many. */
 static bool detect_add(struct api_languages *languages, const char *code, const struct detect_table *table,
@@ -59,11 +61,20 @@ bool api_languages_reach(const struct api_languages *languages, size_t source, s
     return false;
 }
 
+static void detect_guess(struct api *api, const char *text, size_t size, struct detect_guess guesses[API_LANGUAGES])
+{
+    const struct api_languages *languages = &api->languages;
+    if (size > DETECT_LOOKED)
+        for (size = DETECT_LOOKED; size > 0 && ((unsigned char)text[size] & 0xC0) == 0x80;)
+            size--;
+    detector_guess(api->detector, languages->codes, languages->tables, languages->count, text, size, guesses);
+}
+
 size_t api_detect(struct api *api, const char *text, size_t size, size_t target, unsigned *confidence)
 {
     const struct api_languages *languages = &api->languages;
     struct detect_guess guesses[API_LANGUAGES];
-    detector_guess(api->detector, languages->codes, languages->tables, languages->count, text, size, guesses);
+    detect_guess(api, text, size, guesses);
     *confidence = guesses[0].confidence;
     if (*confidence > 0)
         return guesses[0].language;
@@ -84,7 +95,7 @@ static void detect_guesses(struct api *api, const char *text, size_t size)
 {
     const struct api_languages *languages = &api->languages;
     struct detect_guess guesses[API_LANGUAGES];
-    detector_guess(api->detector, languages->codes, languages->tables, languages->count, text, size, guesses);
+    detect_guess(api, text, size, guesses);
     size_t sure = guesses[0].confidence > 0 ? guesses[0].language : languages->models[0].source;
     detect_append(&api->out, "[", guesses[0].confidence, languages->code[sure]);
     for (size_t i = 1; i < languages->count && guesses[0].confidence < DETECT_SURE && guesses[i].confidence > 0; i++)

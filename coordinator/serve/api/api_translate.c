@@ -261,6 +261,9 @@ static bool job_cut(struct api *api, struct api_job *job, size_t source, struct 
         if (job->runs.failed)
             return api_refuse(error, 500, "Out of memory");
         text.run_count = job->runs.size / sizeof(struct api_run) - text.runs;
+        if (text.runs + text.run_count > (size_t)api->config->serve_queue)
+            return api_refuse(error, 400, "%zu texts are above the %lld that this queue holds: send fewer at a time",
+                              text.runs + text.run_count, (long long)api->config->serve_queue);
         if (job->automatic) {
             const char *visible;
             size_t size;
