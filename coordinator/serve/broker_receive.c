@@ -339,8 +339,8 @@ static void receive_message(struct broker *broker, const struct door *door, cons
         return;
     if (peer != NULL && peer->worker != NULL)
         pool_lose(peer->worker, COUNTS_LEFT, failure->code, failure->text);
-    if (peer != NULL && fresh)
-        peers_lose(&broker->peers, peer);
+    if (peer != NULL && peer->state != PEER_WORKER)
+        peers_lose(&broker->peers, peer); /* no message follows ERROR: its requests are withdrawn */
     receive_stranger(broker, door, from, failure);
 }
 

@@ -88,7 +88,7 @@ static void flow_enter(struct flow *flow)
 {
     struct schedule *schedule = flow->schedule;
     struct flow *turn = schedule->turn;
-    flow->deficit = 0;
+    flow->deficit = flow->deficit < 0 ? flow->deficit : 0; /* a debt stays */
     flow->next = flow->before = flow;
     schedule->flows++;
     if (turn == NULL) {
@@ -207,52 +207,59 @@ static void pick_take(struct pick *pick, struct sentence *sentence)
     pick->sentences[pick->count++] = sentence;
 }
 
-/* A flow's turn. Returns what it lacks to give a sentence that fits, in tokens; 0 = it gave one or has none. */
-static int64_t flow_give(struct flow *flow, struct pick *pick, uint32_t distance)
+/* A flow gives sentences of QUANTUM tokens, if it has as many that fit. */
+static void flow_give(const struct flow *flow, struct pick *pick, uint32_t distance)
 {
     struct sentence *next = flow_next(flow, pick, distance);
-    if (next == NULL)
-        return 0;
-    if (flow->deficit <= 0)
-        flow->deficit += QUANTUM;
-    if (flow->deficit <= 0)
-        return 1 - flow->deficit;
-    for (; next != NULL && flow->deficit > 0 && pick->count < pick->most; next = flow_next(flow, pick, distance))
+    for (int64_t left = QUANTUM; next != NULL && left > 0 && pick->count < pick->most;) {
+        left -= flow_cost(next);
         pick_take(pick, next);
-    return 0;
+        next = flow_next(flow, pick, distance);
+    }
 }
 
-/* One turn of each flow. False: no flow has a sentence that fits. */
-static bool schedule_round(struct schedule *schedule, struct pick *pick, uint32_t distance)
+/* Each flow gives once. False: no flow has a sentence that fits. */
+static bool schedule_round(const struct schedule *schedule, struct pick *pick, uint32_t distance)
 {
     uint32_t before = pick->count;
-    int64_t lack = 0;
-    struct flow *flow = schedule->turn;
-    for (uint32_t i = 0; i < schedule->flows && pick->count < pick->most; i++, flow = flow->next) {
-        int64_t lacks = flow_give(flow, pick, distance);
-        if (lacks > 0 && (lack == 0 || lacks < lack))
-            lack = lacks;
-    }
-    /* Rounds in which no flow may give anything are made up for at once. */
-    if (pick->count == before && lack > 0)
-        for (uint32_t i = 0; i < schedule->flows; i++, flow = flow->next)
-            flow->deficit += flow->deficit <= 0 ? lack : 0;
-    return pick->count > before || lack > 0;
+    const struct flow *flow = schedule->turn;
+    for (uint32_t i = 0; i < schedule->flows && pick->count < pick->most; i++, flow = flow->next)
+        flow_give(flow, pick, distance);
+    return pick->count > before;
 }
 
-/* Remove from the ring the flows that have nothing left, and give the turn to the next one. */
+/* Give the turn to the next flow that owes nothing. Each flow on the way gets QUANTUM tokens of its debt remitted.
+ * Rounds in which every flow would still owe are made up for at once. */
+static void schedule_turn(struct schedule *schedule)
+{
+    struct flow *flow = schedule->turn;
+    int64_t least = INT64_MAX;
+    for (uint32_t i = 0; i < schedule->flows; i++, flow = flow->next)
+        least = -flow->deficit < least ? -flow->deficit : least;
+    int64_t rounds = least > 0 ? least / QUANTUM : 0;
+    for (uint32_t i = 0; i < schedule->flows && rounds > 0; i++, flow = flow->next)
+        flow->deficit += rounds * QUANTUM;
+    while (flow->deficit <= 0) {
+        flow->deficit += QUANTUM;
+        if (flow->deficit <= 0)
+            flow = flow->next;
+    }
+    schedule->turn = flow;
+}
+
+/* Remove from the ring the flows that have nothing left, and prepare the next turn. */
 static void schedule_settle(struct schedule *schedule)
 {
     struct flow *flow = schedule->turn;
-    uint32_t flows = schedule->flows;
-    if (flow->deficit <= 0)
-        schedule->turn = flow->next;
-    for (uint32_t i = 0; i < flows; i++) {
+    schedule->turn = flow->next;
+    for (uint32_t i = schedule->flows; i > 0; i--) {
         struct flow *next = flow->next;
         if (flow->waiting == 0)
             flow_exit(flow);
         flow = next;
     }
+    if (schedule->turn != NULL)
+        schedule_turn(schedule);
 }
 
 bool schedule_is_shared(const struct schedule *schedule)
@@ -278,15 +285,11 @@ uint32_t schedule_pick(struct schedule *schedule, uint32_t most, struct sentence
     struct pick pick = {.sentences = picked, .first = first};
     bool shared = schedule_is_shared(schedule);
     pick.most = first->most > 0 && first->most < most ? first->most : most;
-    if (flow->deficit <= 0)
-        flow->deficit += QUANTUM;
     pick_take(&pick, first);
-    /* Other flows give their oldest too, whatever its length: a flow that sends little must not wait. */
+    /* Other flows that owe nothing give their oldest too, whatever its length: one that sends little must not wait. */
     for (flow = flow->next; flow != schedule->turn && pick.count < pick.most; flow = flow->next) {
         struct sentence *oldest = flow_oldest(flow);
-        if (flow->deficit <= 0)
-            flow->deficit += QUANTUM;
-        if (flow->deficit > 0 && pick_fits(&pick, oldest))
+        if (flow->deficit >= 0 && pick_fits(&pick, oldest))
             pick_take(&pick, oldest);
     }
     if (shared)

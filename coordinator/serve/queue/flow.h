@@ -4,11 +4,11 @@
  * sentences stand in order of arrival, apart by length. A schedule has the flows of a model that have any.
  *
  * schedule_pick makes a batch. Flows take turns (deficit round robin, Shreedhar and Varghese 1995, with tokens as
- * cost): in its turn a flow may give sentences of QUANTUM tokens. If its last sentence was longer, it waits more turns.
- * So each flow gets the same share of tokens, whatever the number and length of its sentences. The flow that begins
- * gives its oldest sentence, and the batch is filled with sentences of similar length as far as there are any. While a
- * flow is there that sends little (schedule_is_shared), each flow has one turn in a batch: batches are short then, and
- * that flow waits no longer for others than it must.
+ * cost). The flow whose turn it is begins the batch with its oldest sentence. The batch is filled with sentences of
+ * similar length, of all flows, as far as there are any. What a flow gave is its debt, and each time that the turn
+ * passes it, QUANTUM tokens are remitted; it has its next turn without a debt. So flows get the same share of tokens,
+ * whatever the number and length of their sentences. While a flow is there that sends little (schedule_is_shared), each
+ * flow gives once to a batch: batches are short then, and that flow does not wait long for others.
  *
  * Flows are born with their first request and are freed when they have been idle for a while. Loop thread. */
 #ifndef LSTMQ_COORDINATOR_SERVE_QUEUE_FLOW_H
@@ -25,7 +25,7 @@ struct flow {
         struct sentence *first, *last;
     } lines[FLOW_CLASSES];      /* by length */
     uint32_t waiting;           /* sentences */
-    int64_t deficit;            /* tokens that it may still give in its turn; below 0: it gave too many */
+    int64_t deficit;            /* tokens; below 0: its debt */
     uint32_t requests;          /* not over */
     int64_t used_ms;            /* last time that a request came or ended */
     struct flow *next, *before; /* in the schedule's ring, if sentences wait */

@@ -216,7 +216,7 @@ bool request_pack(struct request *request)
     for (uint32_t i = 0; i < request->part_count; i++) {
         const struct sentence *sentence = request->parts[i].sentence;
         struct pieces pieces = pieces_of(sentence);
-        const char *from = sentence->result.data;
+        const char *from = sentence->result.size > 0 ? sentence->result.data : "";
         to = request_put(to, from, pieces.hypotheses * sizeof(struct hypothesis));
         from += pieces.hypotheses * sizeof(struct hypothesis);
         bytes = request_put(bytes, from, pieces.bytes);
