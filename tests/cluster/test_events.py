@@ -110,8 +110,8 @@ class Events(ClusterTest):
         printed = self.run_json("evaluate", "--model", run, "--data.pairs", self.pairs)
         self.assertIn(("empty_pairs_left_out", 1), [(event["event"], event.get("pairs")) for event in printed])
 
-    def test_the_page_names_each_event_and_its_fields(self):
-        """The page lists the events of the sources and no others. A row names the fields of all its events; remarks are
+    def test_the_pages_name_each_event_and_its_fields(self):
+        """Two pages list the events of the sources and no others. A row names the fields of all its events; remarks are
         in parentheses."""
         found = {}
         for folder in ("", "coordinator", "worker", "proto", "kernels"):
@@ -124,7 +124,8 @@ class Events(ClusterTest):
                         for event, fields in logged(text):
                             found.setdefault(event, set()).update(fields)
         self.assertGreater(len(found), 50)
-        table = read(SOURCE, "docs/cluster.md").decode().split("\n## Log events\n")[1].split("\n## ")[0]
+        table = "\n".join(read(SOURCE, "docs", page).decode().split("\n## Log events\n")[1].split("\n## ")[0]
+                          for page in ("cluster.md", "serving.md"))
         named = set()
         for row in re.findall(r"^\| (`.*)", table, re.M):
             events, fields = row.split(" | ")[:2]

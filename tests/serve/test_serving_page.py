@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import unittest
+import urllib.request
 
 from support.cluster import Process
 from support.program import BINARY, LIMIT_S, SOURCE, main
@@ -35,7 +36,7 @@ class Page(unittest.TestCase):
         subprocess.run([BINARY, "train", *words(train)], check=True, stderr=subprocess.DEVNULL, timeout=LIMIT_S)
         with open(PAGE, encoding="utf-8") as file:
             text = file.read().split("## In two lines")[1].split("\n## ")[0]
-        ports = {"5000": free_port(), "5758": free_port()}
+        cls.ports = ports = {"5000": free_port(), "5758": free_port()}
         cls.blocks = re.findall(r"^```(\w+)\n(.*?)^```", re.sub(r"\b(5000|5758)\b", lambda m: ports[m[0]], text),
                                 re.M | re.S)
         serve = cls.block("sh", "lstmq serve").splitlines()[0].removesuffix(" &").split()
@@ -47,7 +48,7 @@ class Page(unittest.TestCase):
     def block(cls, language, part):
         return next(text for name, text in cls.blocks if name == language and part in text)
 
-    def shell(self, text, stdin=""):
+    def shell(self, text):
         environment = {**os.environ, "PATH": f"{os.path.dirname(os.path.abspath(BINARY))}:{os.environ['PATH']}"}
         result = subprocess.run(["bash", "-ec", text], cwd=self.folder, env=environment, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, encoding="utf-8", timeout=LIMIT_S, check=False)
@@ -58,6 +59,11 @@ class Page(unittest.TestCase):
     def test_curl(self):
         answer = json.loads(self.shell(self.block("sh", "lstmq serve").splitlines()[1]))
         self.assertEqual(list(answer), ["translatedText"])
+
+    def test_the_page(self):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['5000']}/", timeout=LIMIT_S) as answer:
+            self.assertIn("text/html", answer.headers["Content-Type"])
+            self.assertIn(b"<title>", answer.read())
 
     def test_the_command_line(self):
         write(os.path.join(self.folder, "lines.txt"), ["i am happy .", "", "how are you ?"])
