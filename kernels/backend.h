@@ -5,7 +5,8 @@
  * backend defines what each operation means; every other backend is tested against it.
  *
  * backend_open makes a backend with its threads and precision. One compute thread owns it, makes all calls and closes
- * it. All tensor pointers are the backend's memory (from `alloc`); the arrays of ids, indices and targets too.
+ * it; another may take it over (take_over) between two calls. All tensor pointers are the backend's memory (from
+ * `alloc`); the arrays of ids, indices and targets too.
  * Operations may run behind the caller (a stream): `download` and `check` wait for them. Operations do not return
  * failures. The backend keeps the first failure, later operations do nothing, and `check` reports it, once a step.
  * After a failure a download leaves its memory as it was. Host memory of an argument is read before the call returns.
@@ -177,6 +178,8 @@ struct backend_table {
     const char *(*arithmetic)(const struct backend *self);
     int (*threads)(const struct backend *self);
 
+    /* Make the calling thread the owner. */
+    void (*take_over)(struct backend *self);
     void (*close)(struct backend *self);
     /* False and err: the first failure since the last check. Waits for all operations so far. */
     bool (*check)(struct backend *self, struct err *err);

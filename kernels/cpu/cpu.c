@@ -133,6 +133,13 @@ static void cpu_name_arithmetic(struct cpu *cpu)
                  cpu->version + strlen("oneDNN "), panels_isa());
 }
 
+/* The team's other threads keep what team_open set. */
+static void cpu_take_over(struct backend *self)
+{
+    (void)self;
+    panels_single_thread();
+}
+
 static int cpu_count_threads(const struct backend *self)
 {
     return team_threads(((const struct cpu *)self)->team);
@@ -291,6 +298,7 @@ static const struct backend_table cpu_table = {
     .isa = cpu_isa,
     .arithmetic = cpu_arithmetic,
     .threads = cpu_count_threads,
+    .take_over = cpu_take_over,
     .close = cpu_close,
     .check = cpu_check,
     .failing = cpu_failing,

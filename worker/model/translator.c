@@ -116,19 +116,11 @@ static bool translator_begin(struct translator *translator, const struct config 
     translator->limit =
         (int)(command->translate_length > 0 ? command->translate_length : translator->config.data_length);
     translator->config.translate_batch = command->translate_batch;
-    translator->backend =
-        backend_open(command->train_device, (int)command->train_threads, (enum precision)command->train_precision, err);
-    if (translator->backend == NULL || !translator_load(translator, err)) {
-        translator_close(translator);
+    if (!translator_load(translator, err))
         return false;
-    }
     translator->batch.backend = translator->backend;
     translator->decoder.model = translator->decoder.network.model = translator->model;
-    if (!decoder_pack(&translator->decoder, err)) {
-        translator_close(translator);
-        return false;
-    }
-    return true;
+    return decoder_pack(&translator->decoder, err);
 }
 
 bool translator_open(struct translator *translator, const struct config *command, struct err *err)
@@ -136,16 +128,26 @@ bool translator_open(struct translator *translator, const struct config *command
     *translator = (struct translator){0};
     if (command->translate_model[0] == '\0')
         return err_set(err, ERR_USAGE, "no model: give --model RUN_OR_CHECKPOINT");
-    return checkpoint_open(&translator->checkpoint, command->translate_model, "best", err) &&
-           translator_begin(translator, command, err);
+    if (!checkpoint_open(&translator->checkpoint, command->translate_model, "best", err))
+        return false;
+    translator->backend =
+        backend_open(command->train_device, (int)command->train_threads, (enum precision)command->train_precision, err);
+    if (translator->backend != NULL && translator_begin(translator, command, err))
+        return true;
+    translator_close(translator);
+    return false;
 }
 
-bool translator_open_at(struct translator *translator, const char *folder, const struct config *command,
-                        struct err *err)
+bool translator_open_at(struct translator *translator, const char *folder, struct backend *backend,
+                        const struct config *command, struct err *err)
 {
-    *translator = (struct translator){0};
-    return checkpoint_open_model(&translator->checkpoint, folder, "best", err) &&
-           translator_begin(translator, command, err);
+    *translator = (struct translator){.backend = backend};
+    backend->op->take_over(backend);
+    if (checkpoint_open_model(&translator->checkpoint, folder, "best", err) &&
+        translator_begin(translator, command, err))
+        return true;
+    translator_close(translator);
+    return false;
 }
 
 void translator_close(struct translator *translator)

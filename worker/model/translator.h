@@ -38,10 +38,10 @@ struct translation {
 
 /* `command` has translate.model and the compute options. */
 bool translator_open(struct translator *translator, const struct config *command, struct err *err);
-/* The same for the checkpoint in `folder`, whatever translate.model is. Its moments are not verified: no translator
- * reads them. */
-bool translator_open_at(struct translator *translator, const char *folder, const struct config *command,
-                        struct err *err);
+/* The same for the checkpoint in `folder`, whatever translate.model is. It takes over the backend, and closes it
+ * on failure too. The checkpoint's moments are not verified: no translator reads them. */
+bool translator_open_at(struct translator *translator, const char *folder, struct backend *backend,
+                        const struct config *command, struct err *err);
 void translator_close(struct translator *translator);
 
 /* Sentence i is NUL-terminated UTF-8. Writes translations[i] and appends texts. Sentences without words give empty

@@ -13,6 +13,8 @@ static bool batches_answer(struct batches *batches, const struct batch_order *or
     struct answers *answers = &message.result.answers;
     int64_t begun = clock_ns();
     fault_text("translate", order->texts.bytes, order->texts.size);
+    if (!model->echo) /* the loader opened it */
+        model->translator.backend->op->take_over(model->translator.backend);
     bool ok = model->echo ? passage_echo(&batches->passage, &order->texts, answers, err)
                           : passage_translate(&batches->passage, &model->translator, &order->texts, order->details == 1,
                                               answers, err);

@@ -5,6 +5,7 @@
 #include "proto/base/log.h"
 #include "worker/serve/cache.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,15 +77,52 @@ static bool loader_probe(struct translator *translator, struct err *err)
     return ok;
 }
 
+/* A checkpoint that is being opened, on a thread of its own. */
+struct loader_task {
+    const struct loader *loader;
+    const struct offer *offer;
+    const char *path;
+    struct backend *backend;
+    struct translator *translator;
+    bool ok;
+    struct err *err;
+};
+
+static void *loader_run_task(void *context)
+{
+    struct loader_task *task = context;
+    struct translator *translator = task->translator;
+    /* On Linux each thread has a niceness. The first load delays no batch, and all wait for it. */
+    if (task->loader->serves)
+        setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), getpriority(PRIO_PROCESS, 0) + NICENESS);
+    if (!translator_open_at(translator, task->path, task->backend, task->loader->config, task->err))
+        return NULL;
+    task->ok = loader_is_offered(&translator->checkpoint, task->offer->manifest, task->err) &&
+               loader_probe(translator, task->err);
+    if (!task->ok)
+        translator_close(translator);
+    return NULL;
+}
+
+/* The backend is opened here, because its threads inherit the niceness of the one that opens it. */
 static bool loader_open_translator(struct translator *translator, const struct loader *loader,
                                    const struct offer *offer, const char *path, struct err *err)
 {
-    if (!translator_open_at(translator, path, loader->config, err))
+    const struct config *config = loader->config;
+    struct loader_task task = {.loader = loader, .offer = offer, .path = path, .translator = translator, .err = err};
+    pthread_t thread;
+    task.backend =
+        backend_open(config->train_device, (int)config->train_threads, (enum precision)config->train_precision, err);
+    if (task.backend == NULL)
         return false;
-    if (loader_is_offered(&translator->checkpoint, offer->manifest, err) && loader_probe(translator, err))
-        return true;
-    translator_close(translator);
-    return false;
+    errno = pthread_create(&thread, NULL, loader_run_task, &task);
+    if (errno != 0) {
+        err_errno(err, ERR_FAILED, "cannot start a thread to load a checkpoint");
+        backend_close(&task.backend);
+        return false;
+    }
+    pthread_join(thread, NULL);
+    return task.ok;
 }
 
 /* Open the checkpoint at `path`, or with NULL an echo, and let batches take it. */
@@ -102,10 +140,7 @@ static bool loader_open(struct loader *loader, const struct offer *offer, const 
     }
     models_put(loader->models, model);
     models_drop_unnamed(loader->models);
-    /* From now on a load must not delay batches. On Linux each thread has a niceness of its own. */
-    if (!loader->gentle)
-        setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), getpriority(PRIO_PROCESS, 0) + NICENESS);
-    loader->gentle = true;
+    loader->serves = true;
     return true;
 }
 

@@ -40,7 +40,7 @@ struct loader {
     size_t offers;
     struct fetching fetching; /* of the first offer */
     unsigned strays;          /* pieces that were requested for downloads that failed */
-    bool gentle;              /* the thread has a lower priority, because a model serves */
+    bool serves;              /* a model was loaded: further loads have a lower priority */
 };
 
 /* Handle a message of the lane; `context` is a struct loader. ERR_PROTOCOL: the message is out of turn. */

@@ -3,8 +3,8 @@
  *   loop thread      owns the connection to the queue (link.h); JOIN, CREDIT, GOODBYE; answers PING at once, whatever
  *                    the others do. The caller of queue_worker_run
  *   compute thread   BATCH in, RESULT out; frees retired models (batches.h)
- *   loader thread    MODEL, RETIRE, PIECE in; FETCH, LOADED out (loader.h). It has a lower priority, so that loading a
- *                    checkpoint delays no batch
+ *   loader thread    MODEL, RETIRE, PIECE in; FETCH, LOADED out (loader.h). A checkpoint is loaded at a lower
+ *                    priority, so that it delays no batch
  *
  * Two lanes (lane.h) connect the loop thread with the others. Those two share the loaded models (models.h).
  *
