@@ -17,6 +17,7 @@ from support import chromium
 from page_stub import HOSTILE, Stub
 
 WIDTHS = (360, 1280)
+KINDS = ("one", "many", "new", "run")
 SECONDS = 60
 TEXT = "The xylophone is old. Is the Xylograph new?"
 
@@ -241,9 +242,9 @@ def main():
         print("skipped: no axe (the Python package axe-core-python, or LSTMQ_AXE=/path/to/axe.min.js)")
         return 77
     with Stub(chart) as stub, chromium.Browser(path) as browser:
-        for kind in ("one", "many", "new", "run"):
+        for kind in KINDS:
             for width in WIDTHS:
-                for dark in (False, True):
+                for dark in (False, True) if kind == "many" else (width == 360,):
                     check_look(browser, stub, width, dark, kind, axe, pictures)
         if not axe:
             check_translation(browser, stub)

@@ -162,7 +162,7 @@ class Stub:
             return self.error
         if body["alternatives"] > self.most_alternatives:
             return 400, {"error": "Invalid request: alternatives parameter must be <= %d" % self.most_alternatives}
-        words = [word for word in body["q"].replace(".", " ").split() if word.lower().startswith("xylo")]
+        words = [word for word in body["q"].split() if word.lower().startswith("xylo")]
         answer = {"translatedText": "<%s> %s" % (body["target"], body["q"].upper()),
                   "alternatives": [HOSTILE, "another translation"],
                   "lstmq": {"compute_ms": 3.25, "queue_ms": 0.5, "models": ["en-fr step-5650 0123456789abcdef"],

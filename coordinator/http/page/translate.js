@@ -87,7 +87,8 @@ function showUnknown(value, words) {
     byId("unknown").hidden = words.length === 0;
     box.replaceChildren();
     let at = 0;
-    for (const word of words) {
+    for (const token of words) {
+        const word = token.replace(/^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$/gu, "") || token;
         const found = low.length === value.length ? low.indexOf(word.toLowerCase(), at) : -1;
         if (found < 0) {
             rest.push(word);
