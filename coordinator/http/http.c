@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
@@ -95,27 +96,26 @@ void client_retire(struct client *client)
     client_append(&client->http->unused, client);
 }
 
-/* Whether its other side has closed the connection, and no bytes wait before that. */
-static bool client_has_left(const struct client *client)
+/* An event of this client's descriptor: has its other side ended the connection? A child process that has just begun
+ * keeps old descriptors for a moment, so the event may be about an earlier connection. */
+static void client_hang_up(struct client *client)
 {
-    char byte;
-    ssize_t size = recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return size == 0 || (size < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+    struct pollfd item = {.fd = client->fd, .events = POLLRDHUP};
+    client->hung_up = client->connection != NULL && poll(&item, 1, 0) == 1;
 }
 
-/* Its other side has ended the connection. Once what came before that was read: a request that the owner works on is
- * gone, and other connections end. libmicrohttpd misses an end that comes together with bytes. */
+/* Act on an end of the other side: a request that the owner works on is gone. Another connection ends once what came
+ * before the end was read. libmicrohttpd misses an end that comes together with bytes. */
 static void client_settle(struct client *client)
 {
+    char byte;
     if (client->connection == NULL || !client->hung_up || client->cut)
         return;
-    if (client->state != CLIENT_TAKEN && client->state > CLIENT_BODY)
-        return;
-    if (!client_has_left(client))
-        client->http->has_leavers = true;
-    else if (client->state == CLIENT_TAKEN)
+    if (client->state == CLIENT_TAKEN)
         client_move(client, CLIENT_GONE);
-    else
+    else if (client->state <= CLIENT_BODY && recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+        client->http->has_leavers = true;
+    else if (client->state <= CLIENT_BODY)
         shutdown(client->fd, SHUT_RDWR);
 }
 
@@ -153,7 +153,7 @@ static bool http_ready(void *context, struct err *err)
         if (events[i].data.ptr == http)
             http_accept(http);
         else if (events[i].data.ptr != &http->daemon)
-            ((struct client *)events[i].data.ptr)->hung_up = true;
+            client_hang_up(events[i].data.ptr);
     }
     if (count > 0)
         http_run(http);
