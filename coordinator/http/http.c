@@ -93,6 +93,7 @@ void client_retire(struct client *client)
     client->http->counts.waiting -= client_waits(client);
     client_unlink(client_list_of(client), client);
     client->connection = NULL;
+    client->fd = -1;
     client_append(&client->http->unused, client);
 }
 
@@ -101,7 +102,7 @@ void client_retire(struct client *client)
 static void client_hang_up(struct client *client)
 {
     struct pollfd item = {.fd = client->fd, .events = POLLRDHUP};
-    client->hung_up = client->connection != NULL && poll(&item, 1, 0) == 1;
+    client->hung_up = client->fd >= 0 && poll(&item, 1, 0) == 1;
 }
 
 /* Act on an end of the other side: a request that the owner works on is gone. Another connection ends once what came

@@ -88,8 +88,7 @@ struct http {
     bool has_leavers; /* clients that hung up, and what follows from that is not done */
     bool due;         /* libmicrohttpd has work that no descriptor reports */
     int64_t listens_again_ms;
-    int64_t look_ms;         /* at clients that may be too slow */
-    struct client *accepted; /* while it is given to libmicrohttpd */
+    int64_t look_ms; /* at clients that may be too slow */
     int64_t complained_ms;
     char address[HTTP_ADDRESS + 8];
     bool local;

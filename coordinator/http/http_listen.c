@@ -215,7 +215,7 @@ static int64_t http_cut_slow(struct http *http, int64_t now)
     bool over = true;
     for (struct client *client = http->active.first; client != NULL && over; client = client->next) {
         over = client->since_ms + http->timeout_ms <= now;
-        if (client->cut)
+        if (client->cut || client->connection == NULL)
             continue;
         if (client->look_ms <= now && client_is_slow(client, now))
             client_cut(client, MHD_HTTP_REQUEST_TIMEOUT, "The request took too long to arrive");
@@ -231,7 +231,7 @@ static void http_make_space(struct http *http)
     int64_t young_ms = clock_ms() - HTTP_SPARED_MS;
     for (struct client *client = http->active.first; client != NULL && client->since_ms < young_ms;
          client = client->next)
-        if (!client->cut && client->state <= CLIENT_BODY) {
+        if (!client->cut && client->connection != NULL && client->state <= CLIENT_BODY) {
             client_cut(client, MHD_HTTP_SERVICE_UNAVAILABLE, "Too many connections");
             return;
         }
@@ -278,11 +278,9 @@ static void http_adopt(struct http *http, int fd, const struct sockaddr_storage 
     }
     http_show_host(address, client->peer, NULL);
     client->fd = fd;
-    http->accepted = client;
     if (MHD_add_connection(http->daemon, fd, (const struct sockaddr *)address, size) != MHD_YES) {
-        if (http->accepted != NULL)
+        if (client->fd == fd)
             client_retire(client);
-        http->accepted = NULL;
         return;
     }
     struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.ptr = client};

@@ -143,13 +143,18 @@ void http_on_connection(void *context, struct MHD_Connection *connection, void *
 {
     struct http *http = context;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        http->accepted->connection = connection;
-        *request = http->accepted;
-        http->accepted = NULL;
+        int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        struct client *client = http->active.last; /* or one before it: version 1.0 reports it a little later */
+        while (client != NULL && (client->fd != fd || client->connection != NULL))
+            client = client->previous;
+        if (client != NULL)
+            client->connection = connection;
+        *request = client;
         http->counts.accepted++;
         http->counts.connections++;
-    } else if (*request != NULL) {
-        client_retire(*request);
+    } else {
+        if (*request != NULL)
+            client_retire(*request);
         http->counts.connections--;
         http->listens_again_ms = 0;
         *request = NULL;
