@@ -77,7 +77,7 @@ static const struct api_route {
     {"/spec", API_GET, false, api_answer_spec},
     {"/openapi.json", API_GET, false, api_answer_spec},
     {"/docs", API_GET, false, api_answer_move},
-    {"/docs/*", API_GET, false, api_answer_docs},
+    {"/docs/", API_GET, false, api_answer_docs},
     {"/suggest", API_POST, false, api_answer_suggest},
     {"/translate_file", API_POST, false, api_answer_files},
     {"/download_file/*", API_GET, false, api_answer_download},

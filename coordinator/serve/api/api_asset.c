@@ -12,4 +12,3 @@
 
 API_ASSET(api_asset_spec, "openapi.json.in");
 API_ASSET(api_asset_docs, "docs.html");
-API_ASSET(api_asset_style, "docs.css");

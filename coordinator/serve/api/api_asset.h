@@ -6,8 +6,7 @@
 
 /* openapi.json.in, with {{slots}} */
 extern const char api_asset_spec[];
-/* docs.html and docs.css */
+/* docs.html */
 extern const char api_asset_docs[];
-extern const char api_asset_style[];
 
 #endif

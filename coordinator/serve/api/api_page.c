@@ -127,11 +127,6 @@ void api_answer_spec(struct api *api, struct exchange *exchange)
 
 void api_answer_docs(struct api *api, struct exchange *exchange)
 {
-    const char *name = strrchr(exchange->path, '/');
-    if (strcmp(name, "/") == 0)
-        http_answer_static(exchange, "text/html; charset=utf-8", api_asset_docs, strlen(api_asset_docs));
-    else if (strcmp(name, "/docs.css") == 0)
-        http_answer_static(exchange, "text/css; charset=utf-8", api_asset_style, strlen(api_asset_style));
-    else
-        api_answer_error(api, exchange, 404, "There is no such page");
+    (void)api;
+    http_answer_static(exchange, "text/html; charset=utf-8", api_asset_docs, strlen(api_asset_docs));
 }
