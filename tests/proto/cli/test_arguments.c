@@ -171,6 +171,29 @@ static void an_option_of_another_command_is_refused(void **state)
     assert_int_equal(config.train_batch, 7);
 }
 
+static void each_command_takes_its_options_and_no_others(void **state)
+{
+    (void)state;
+    size_t count;
+    const struct option_row *rows = config_options(&count);
+    for (unsigned command = 1; command < COMMAND_ALL; command <<= 1) {
+        for (size_t i = 0; i < count; i++) {
+            struct config config;
+            struct err err = {0};
+            struct buffer value = {0};
+            enum config_request what;
+            char line[256], words[256];
+            config_defaults(&config);
+            config_get(&config, &rows[i], &value);
+            snprintf(line, sizeof line, "x|--%s=%s", rows[i].key, value.data == NULL ? "" : value.data);
+            bool taken = arguments_arguments(&config, command, line, words, &what, &err);
+            if (taken != ((rows[i].commands & command) != 0))
+                fail_msg("command %u, %s: %s", command, line, err.text);
+            buffer_free(&value);
+        }
+    }
+}
+
 static void a_page_of_help_is_as_wide_as_the_terminal(void **state)
 {
     (void)state;
@@ -219,6 +242,7 @@ int main(void)
         cmocka_unit_test(help_and_dump_are_reported),
         cmocka_unit_test(a_mistake_on_a_command_line_is_named),
         cmocka_unit_test(an_option_of_another_command_is_refused),
+        cmocka_unit_test(each_command_takes_its_options_and_no_others),
         cmocka_unit_test(a_page_of_help_is_as_wide_as_the_terminal),
         cmocka_unit_test(a_command_that_is_broken_is_still_one_command),
     };
