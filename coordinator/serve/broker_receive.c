@@ -326,6 +326,10 @@ static void receive_message(struct broker *broker, const struct door *door, cons
     struct peer *peer = peers_find(&broker->peers, door, from);
     bool fresh = peer == NULL;
     bool good = failure->code == ERR_NONE;
+    if (door->watch != NULL && fresh)
+        watch_received(door->watch, from);
+    else if (door->watch != NULL)
+        watch_received_again(door->watch, from);
     if (good && door->watch != NULL && !watch_knows(door->watch, from))
         return; /* its key was removed: the watch disconnects it */
     if (peer != NULL && peer->state == PEER_GONE && peer->worker == NULL)
@@ -354,8 +358,6 @@ bool broker_receive(struct broker *broker, struct door *door, struct err *err)
         bool got = false, good = message_receive(door->socket, &from, false, &message, &got, &failure);
         if (good && !got)
             return true;
-        if (door->watch != NULL && from.size > 0)
-            watch_received(door->watch, &from);
         if (!good && (failure.code != ERR_PROTOCOL || from.size == 0)) {
             *err = failure;
             return false;

@@ -543,6 +543,15 @@ void watch_received(struct watch *watch, const struct route *from)
     pthread_mutex_unlock(&watch->lock);
 }
 
+void watch_received_again(struct watch *watch, const struct route *from)
+{
+    pthread_mutex_lock(&watch->lock);
+    struct connection *connection = watch_find(watch, from->fd);
+    if (connection != NULL)
+        connection->given += from->bytes;
+    pthread_mutex_unlock(&watch->lock);
+}
+
 void watch_keys(struct watch *watch, struct allow *allow)
 {
     watch->allow = allow;

@@ -31,7 +31,7 @@
 
 enum {
     WATCH_EVERY_MS = 5,
-    WATCH_REST_MS = 25, /* instead, while nothing arrives */
+    WATCH_REST_MS = 50, /* instead, while nothing arrives */
     WATCH_KEYS_MS = 400,
     WATCH_STRANGER = 192 << 10,  /* bytes held for one stranger: a HELLO is smaller */
     WATCH_STRANGERS = 512 << 10, /* for all of them together; a quarter of it without CURVE */
@@ -73,6 +73,9 @@ bool watch_knows(const struct watch *watch, const struct route *from);
 /* Call it after each message_receive that set `from`, even if that failed, and before the other functions for this
  * message. */
 void watch_received(struct watch *watch, const struct route *from);
+
+/* The same, for a connection that watch_received was called for: it makes no system call. */
+void watch_received_again(struct watch *watch, const struct route *from);
 
 /* Give the peer the limits of a trusted peer until it disconnects, after its first valid message. */
 void watch_trust(struct watch *watch, const struct route *from);

@@ -2,9 +2,9 @@
  *
  * An input is a script of moves, one byte each and what the move takes from the bytes after it: a peer says a message
  * that fits what it received, sends it with fields changed, sends frames as they stand in the input, works as a worker
- * should, hears and is silent, loses its connection; the clock goes on; the queue drains. Nothing of it may end the
- * queue. A request that is sound is answered at most once, and by its deadline unless its client left or broke the
- * protocol. When the script is over, a good worker and a good client come, and all is answered; then nothing is left. */
+ * should, hears and is silent, loses its connection; the clock goes on. Nothing of it may end the queue. A request that
+ * is sound is answered at most once, and by its deadline unless its client left or broke the protocol. When the script
+ * is over, a good worker and a good client come, and all is answered; then nothing is left. */
 #include "coordinator/serve/broker_inside.h"
 #include "proto/base/log.h"
 #include "tests/fuzz/script.h"
