@@ -138,9 +138,9 @@ static struct answers passage_answers(struct passage *passage, uint32_t count)
                             .hypothesis_count = kept,
                             .hypotheses = passage->hypotheses,
                             .size = passage->bytes.size,
-                            .bytes = passage->bytes.data,
+                            .bytes = passage->bytes.data != NULL ? passage->bytes.data : "",
                             .notes_size = passage->notes.size,
-                            .notes = passage->notes.data};
+                            .notes = passage->notes.data != NULL ? passage->notes.data : ""};
 }
 
 bool passage_translate(struct passage *passage, struct translator *translator, const struct texts *texts, bool details,
@@ -172,7 +172,8 @@ bool passage_echo(struct passage *passage, const struct texts *texts, struct ans
                                 .hypothesis_count = texts->count,
                                 .hypotheses = passage->hypotheses,
                                 .size = texts->size,
-                                .bytes = texts->bytes};
+                                .bytes = texts->bytes,
+                                .notes = ""};
     return true;
 }
 
