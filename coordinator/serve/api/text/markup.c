@@ -313,6 +313,27 @@ static void markup_add(struct buffer *runs, const char *html, const char *begin,
         buffer_append(runs, &run, sizeof run);
 }
 
+/* Add the runs of a text. It is cut at references such as &plus; whose names are not known here: they are copied, so
+ * that a browser still finds them. */
+static void markup_add_text(struct buffer *runs, const char *html, const char *begin, const char *end)
+{
+    for (const char *at = begin; (at = memchr(at, '&', (size_t)(end - at))) != NULL; at++) {
+        const char *name_end = at + 1;
+        size_t used;
+        while (name_end < end && (markup_letter(*name_end) || (*name_end >= '0' && *name_end <= '9')))
+            name_end++;
+        if (name_end == end || *name_end != ';' || !markup_letter(at[1]))
+            continue;
+        name_end++;
+        if (markup_entity(at + 1, (size_t)(end - at - 1), &used) && at + 1 + used == name_end)
+            continue;
+        markup_add(runs, html, begin, at);
+        begin = name_end;
+        at = name_end - 1;
+    }
+    markup_add(runs, html, begin, end);
+}
+
 void markup_runs(const char *html, size_t size, struct buffer *runs)
 {
     struct markup in = {html, html + size};
@@ -322,7 +343,7 @@ void markup_runs(const char *html, size_t size, struct buffer *runs)
         struct markup_token token = markup_next(&in);
         if (token.kind == MARKUP_TEXT)
             continue;
-        markup_add(runs, html, text, begin);
+        markup_add_text(runs, html, text, begin);
         text = in.at;
         unsigned rules = token.kind == MARKUP_OPEN ? markup_rules(&token) : MARKUP_VOID;
         if ((rules & MARKUP_VOID) || ((rules & MARKUP_FOREIGN) && token.self_closed))
@@ -330,13 +351,14 @@ void markup_runs(const char *html, size_t size, struct buffer *runs)
         bool excluded = token.excluded || (rules & MARKUP_SKIP);
         if (rules & MARKUP_RAW) {
             markup_raw(&in, &token);
-            if (!excluded)
-                markup_add(runs, html, text, in.at);
+            /* Where no title may be, as in a select, a browser would find tags in it. */
+            if (!excluded && memchr(text, '<', (size_t)(in.at - text)) == NULL)
+                markup_add_text(runs, html, text, in.at);
             text = in.at;
         } else if (excluded) {
             markup_skip(&in, &token, rules);
             text = in.at;
         }
     }
-    markup_add(runs, html, text, in.end);
+    markup_add_text(runs, html, text, in.end);
 }

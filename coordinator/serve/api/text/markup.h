@@ -20,7 +20,7 @@ struct markup_run {
 
 /* Append the runs of a document, in order, as struct markup_run. Runs of white space only are left out. Text within
  * elements that are not translated is no run: script, style, code, pre and others, translate="no", and the class
- * notranslate. */
+ * notranslate. A named reference that markup_entity does not know ends a run, and is part of none. */
 void markup_runs(const char *html, size_t size, struct buffer *runs);
 
 /* Append text with its character references replaced. */

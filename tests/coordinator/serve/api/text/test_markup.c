@@ -35,11 +35,14 @@ static void texts_are_what_stands_between_tags(void **state)
     assert_runs("<p>a<br>b<br/>c</p> \n<p> d </p>", "<p>[a]<br>[b]<br/>[c]</p> \n<p>[ d ]</p>");
     assert_runs("<a href='x>y' title=\"<b>\">t</a>", "<a href='x>y' title=\"<b>\">[t]</a>");
     assert_runs("1 < 2 & 3 > 2 <", "[1 < 2 & 3 > 2 <]");
-    assert_runs("<title>a <b> c</title>d", "<title>[a <b> c]</title>[d]");
+    assert_runs("<title>a &lt; c</title>d", "<title>[a &lt; c]</title>[d]");
+    assert_runs("<title>a <b> c</title>d", "<title>a <b> c</title>[d]");
     assert_runs("a<b", "[a]<b");
     assert_runs("a</", "[a</]");
     assert_runs("a</>b", "[a]</>[b]");
     assert_runs("<p>\xC2\xA0</p>", "<p>\xC2\xA0</p>");
+    assert_runs("a &amp; b &plus;&it; c&T; &copy2; &; &1; d&", "[a &amp; b ]&plus;&it;[ c]&T; &copy2;[ &; &1; d&]");
+    assert_runs("<title>a&plus;b</title>", "<title>[a]&plus;[b]</title>");
 }
 
 static void comments_and_declarations_are_no_text(void **state)
