@@ -159,7 +159,7 @@ static bool dataset_hold_out(struct build *build, struct err *err)
 }
 
 /* Count the first pairs of build->order, and write the tables. They lie all over the text, so fetching them early saves
- * half of the time. */
+ * a third of the time. */
 static bool dataset_count_trigrams(struct dataset *dataset, const struct build *build, struct detect_counter *src,
                                    struct detect_counter *tgt, struct err *err)
 {
@@ -167,8 +167,10 @@ static bool dataset_count_trigrams(struct dataset *dataset, const struct build *
     bool ok = true;
     for (size_t i = 0; ok && i < pairs->count && !(detect_counter_full(src) && detect_counter_full(tgt)); i++) {
         uint32_t item = build->order[i];
-        if (i + DATASET_EARLY < pairs->count)
+        if (i + 2 * DATASET_EARLY < pairs->count) {
+            __builtin_prefetch(&pairs->items[build->order[i + 2 * DATASET_EARLY]]);
             __builtin_prefetch(dataset_src(pairs, build->order[i + DATASET_EARLY]));
+        }
         ok = detect_count(src, dataset_src(pairs, item), pairs->items[item].src_size, err) &&
              detect_count(tgt, dataset_tgt(pairs, item), pairs->items[item].tgt_size, err);
     }
