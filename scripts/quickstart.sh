@@ -80,7 +80,7 @@ What next:
     echo 'i am happy .' | $lstmq translate --model $run
   serve the model to programs and browsers, and ask it (docs/serving.md has more)
     $lstmq serve --model $run --http 127.0.0.1:5000 &
-    curl -s http://127.0.0.1:5000/translate -d q='i am happy .' -d source=en -d target=fr
+    curl -s --retry 5 --retry-connrefused http://127.0.0.1:5000/translate -d q='i am happy .' -d source=en -d target=fr
   train on your own pairs, SOURCE TAB TARGET in each line; --resume continues an interrupted run
     $lstmq train --config default --data.pairs MINE.tsv --run.dir runs/mine
   train on all of these pairs, without the notebook's quirks
