@@ -8,7 +8,8 @@
 enum {
     QUANTUM = 32,      /* tokens of a turn: a few sentences */
     COST_MOST = 16384, /* tokens that a longer sentence counts for */
-    MUCH = 16,         /* a flow with more sentences than this sends much */
+    MUCH = 16,         /* a flow with more sentences than this sends much ... */
+    MUCH_SWEEPS = 2,   /* ... and is still counted so after fewer sweeps than these */
 };
 
 struct flow *flows_get(struct flows *flows, struct schedule *schedule, const char *name, int64_t now_ms)
@@ -38,12 +39,15 @@ void flows_sweep(struct flows *flows, int64_t now_ms)
     for (size_t i = 0; i < FLOW_CHAINS; i++) {
         for (struct flow **at = &flows->chains[i]; *at != NULL;) {
             struct flow *flow = *at;
+            if (flow->much > 0 && flow->waiting <= MUCH && --flow->much == 0)
+                flow->schedule->much--;
             if (flow->waiting > 0 || flow->requests > 0 || now_ms - flow->used_ms < FLOW_IDLE_MS) {
                 at = &flow->same;
                 continue;
             }
             *at = flow->same;
             flow->schedule->known--;
+            flow->schedule->much -= flow->much > 0;
             free(flow);
             flows->count--;
         }
@@ -81,6 +85,10 @@ static void flow_count(struct flow *flow, const struct sentence *sentence, int s
     flow->waiting += (uint32_t)sign;
     schedule->waiting += (uint32_t)sign;
     schedule->tokens += (uint64_t)(sign * flow_cost(sentence));
+    if (flow->waiting > MUCH) {
+        schedule->much += flow->much == 0;
+        flow->much = MUCH_SWEEPS;
+    }
 }
 
 /* Join the ring at its end, which is before the flow whose turn it is. */
@@ -264,11 +272,7 @@ static void schedule_settle(struct schedule *schedule)
 
 bool schedule_is_shared(const struct schedule *schedule)
 {
-    uint32_t much = 0;
-    const struct flow *flow = schedule->turn;
-    for (uint32_t i = 0; i < schedule->flows; i++, flow = flow->next)
-        much += flow->waiting > MUCH;
-    return much > 0 && much < schedule->known;
+    return schedule->much > 0 && schedule->much < schedule->known;
 }
 
 const struct sentence *schedule_first(const struct schedule *schedule)

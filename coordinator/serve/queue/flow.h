@@ -25,6 +25,7 @@ struct flow {
         struct sentence *first, *last;
     } lines[FLOW_CLASSES];      /* by length */
     uint32_t waiting;           /* sentences */
+    uint32_t much;              /* sweeps for which it counts as one that sends much; 0 = it does not */
     int64_t deficit;            /* tokens; below 0: its debt */
     uint32_t requests;          /* not over */
     int64_t used_ms;            /* last time that a request came or ended */
@@ -39,6 +40,7 @@ struct schedule {
     uint32_t waiting;  /* sentences */
     uint32_t flows;    /* that have any */
     uint32_t known;    /* flows, whether they have any or not */
+    uint32_t much;     /* of these, those that send much */
     uint64_t tokens;   /* of all of them */
 };
 
