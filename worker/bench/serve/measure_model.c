@@ -10,14 +10,23 @@
 enum { MODEL_ROUNDS = 3, MODEL_BATCH = 64, MODEL_CLIENTS = 64 };
 /* Enough requests in flight that a batch always waits; a flood of three requests of almost 10,000 lines together. */
 enum { MODEL_SENDERS = 4, MODEL_WINDOW = 2, FLOOD_REQUESTS = 3, FLOOD_LINES = 3300, FAIR_RATE = 10 };
-static const double model_warm_s = 0.3, fair_parts = 4; /* times bench.seconds */
+static const double fair_parts = 4; /* times bench.seconds */
 
-static bool served_load(const struct queue_process *queue, const struct serve_rows *rows, double seconds,
-                        struct load_stream *streams, size_t count, struct err *err)
+/* The streams together, on a queue of their own: one that knows other clients shares itself among them. */
+static bool served_load(const struct serve_rows *rows, double seconds, struct load_stream *streams, size_t count,
+                        struct err *err)
 {
+    const char *const words[] = {"--model", rows->model, "--workers", "1", NULL};
+    struct queue_process queue;
+    struct err stop;
+    if (!queue_process_start(&queue, words, err))
+        return false;
     struct load load = {
-        .endpoint = queue->endpoint, .texts = &rows->lines, .seconds = seconds, .streams = streams, .count = count};
-    return load_run(&load, err) && load_check(&load, err);
+        .endpoint = queue.endpoint, .texts = &rows->lines, .seconds = seconds, .streams = streams, .count = count};
+    bool ok = load_run(&load, err) && load_check(&load, err), stopped = queue_process_stop(&queue, &stop);
+    if (ok && !stopped)
+        *err = stop;
+    return ok && stopped;
 }
 
 /* Lines of `lstmq translate` a second: all lines in the time that they take longer than one of them. */
@@ -55,21 +64,17 @@ static double model_median(double values[MODEL_ROUNDS])
 }
 
 /* In turns, so that another process on the machine disturbs all of them. */
-static bool model_rows(struct serve_rows *rows, const struct queue_process *queue, struct err *err)
+bool serve_measure_model(struct serve_rows *rows, struct err *err)
 {
     double ratios[MODEL_ROUNDS], single[MODEL_ROUNDS], served[MODEL_ROUNDS], slow[MODEL_ROUNDS];
-    const struct load_stream batches = {.clients = MODEL_SENDERS, .window = MODEL_WINDOW, .texts = MODEL_BATCH};
-    struct load_stream warm = batches;
-    if (!served_load(queue, rows, model_warm_s, &warm, 1, err))
-        return false;
     for (int round = 0; round < MODEL_ROUNDS; round++) {
-        struct load_stream many = batches, batch = batches, clients = batches;
+        struct load_stream many = {.clients = MODEL_SENDERS, .window = MODEL_WINDOW, .texts = MODEL_BATCH};
+        struct load_stream batch = {.clients = 1, .window = 1, .texts = MODEL_BATCH};
+        struct load_stream clients = {.clients = MODEL_CLIENTS, .window = 1, .texts = 1};
         double alone_per_s;
-        batch.clients = batch.window = clients.window = clients.texts = 1;
-        clients.clients = MODEL_CLIENTS;
-        if (!model_translate(rows, &alone_per_s, err) || !served_load(queue, rows, rows->seconds, &many, 1, err) ||
-            !served_load(queue, rows, rows->seconds / 2, &batch, 1, err) ||
-            !served_load(queue, rows, rows->seconds, &clients, 1, err))
+        if (!model_translate(rows, &alone_per_s, err) || !served_load(rows, rows->seconds, &many, 1, err) ||
+            !served_load(rows, rows->seconds / 2, &batch, 1, err) ||
+            !served_load(rows, rows->seconds, &clients, 1, err))
             return false;
         served[round] = (double)many.done * MODEL_BATCH / rows->seconds;
         ratios[round] = served[round] / alone_per_s;
@@ -85,12 +90,12 @@ static bool model_rows(struct serve_rows *rows, const struct queue_process *queu
     return true;
 }
 
-static bool fair_rows(struct serve_rows *rows, const struct queue_process *queue, struct err *err)
+bool serve_measure_fair(struct serve_rows *rows, struct err *err)
 {
     double seconds = fair_parts * rows->seconds;
     struct load_stream alone = {.clients = 1, .rate = FAIR_RATE, .texts = 1};
     struct load_stream both[] = {alone, {.clients = 1, .window = FLOOD_REQUESTS, .texts = FLOOD_LINES}};
-    if (!served_load(queue, rows, seconds, &alone, 1, err) || !served_load(queue, rows, seconds, both, 2, err))
+    if (!served_load(rows, seconds, &alone, 1, err) || !served_load(rows, seconds, both, 2, err))
         return false;
     double free_ms = latency_at(&alone.answered, 0.99) / 1e6, busy_ms = latency_at(&both[0].answered, 0.99) / 1e6;
     serve_row(rows, "fair_free_p99_ms", "a line now and then, p99", "ms", free_ms, SERVE_SHOWN, 0);
@@ -99,29 +104,4 @@ static bool fair_rows(struct serve_rows *rows, const struct queue_process *queue
     serve_row(rows, "fair_busy", "lines refused as busy beside a flood", "", (double)both[0].busy.count, SERVE_AT_MOST,
               0);
     return true;
-}
-
-static bool model_with(struct serve_rows *rows,
-                       bool (*measure)(struct serve_rows *, const struct queue_process *, struct err *),
-                       struct err *err)
-{
-    const char *const words[] = {"--model", rows->model, "--workers", "1", NULL};
-    struct queue_process queue;
-    struct err stop;
-    if (!queue_process_start(&queue, words, err))
-        return false;
-    bool ok = measure(rows, &queue, err), stopped = queue_process_stop(&queue, &stop);
-    if (ok && !stopped)
-        *err = stop;
-    return ok && stopped;
-}
-
-bool serve_measure_model(struct serve_rows *rows, struct err *err)
-{
-    return model_with(rows, model_rows, err);
-}
-
-bool serve_measure_fair(struct serve_rows *rows, struct err *err)
-{
-    return model_with(rows, fair_rows, err);
 }
