@@ -19,7 +19,7 @@ enum {
     PART_LINES = 256,        /* of a request                          */
     PART_BYTES = 256 * 1024, /* besides its last line                 */
     WINDOW_LEAST = 128,      /* lines in flight: at least, at first   */
-    WINDOW_FIRST = 1024,     /* and at most                           */
+    WINDOW_FIRST = 512,      /* and at most                           */
     WINDOW_MOST = 4096,
     FAST_MS = 2000, /* answers that are faster widen the window,  */
     SLOW_MS = 8000, /* and slower ones narrow it                  */
