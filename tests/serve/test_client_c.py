@@ -17,8 +17,8 @@ except ImportError:
     raise SystemExit(77) from None
 
 BUILD = os.path.dirname(os.path.abspath(BINARY))
-SANITIZED = "sanitize" in subprocess.run(["nm", "-D", BINARY], stdout=subprocess.PIPE, encoding="utf-8",
-                                         check=False).stdout
+SYMBOLS = subprocess.run(["nm", "-D", BINARY], stdout=subprocess.PIPE, encoding="utf-8", check=False).stdout
+SANITIZED = "__asan_" in SYMBOLS or "__tsan_" in SYMBOLS
 
 
 def output(*command, **more):
