@@ -208,6 +208,7 @@ void api_close(struct api **api)
         buffer_free(&(*api)->out);
         buffer_free(&(*api)->plain);
         buffer_free(&(*api)->found);
+        api_form_free(&(*api)->form);
     }
     free(*api);
     *api = NULL;

@@ -139,9 +139,8 @@ bool api_admit(struct api *api, struct exchange *exchange, struct api_form *form
     return false;
 }
 
-bool api_check_texts(const struct api *api, const struct api_form *form, struct api_error *error)
+bool api_check_texts(const struct api_form *form, struct api_error *error)
 {
-    (void)api;
     if (form->shape == API_NO_TEXT)
         return api_refuse(error, 400, "Invalid request: missing q parameter");
     if (form->shape == API_WRONG)

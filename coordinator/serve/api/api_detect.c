@@ -105,19 +105,16 @@ static void detect_guesses(struct api *api, const char *text, size_t size)
 
 void api_detect_answer(struct api *api, struct exchange *exchange)
 {
-    struct api_form form = {0};
+    const struct api_form *form = &api->form;
     struct api_caller caller;
     struct api_error error = {0};
-    if (!api_admit(api, exchange, &form, &caller)) {
-        api_form_free(&form);
+    if (!api_admit(api, exchange, &api->form, &caller))
         return;
-    }
     enum api_outcome outcome = API_INVALID;
-    if (api_check_texts(api, &form, &error) && form.shape != API_ONE)
+    if (api_check_texts(form, &error) && form->shape != API_ONE)
         api_refuse(&error, 400, "Invalid request: q must be a string");
-    if (error.status == 0)
-        api_check_lengths(api, &form, caller.characters, &error);
-    if (error.status == 0 && api->languages.model_count == 0) {
+    if (error.status == 0 && api_check_lengths(api, form, caller.characters, &error) &&
+        api->languages.model_count == 0) {
         outcome = API_NO_WORKER;
         http_set_header(exchange, "Retry-After", "5");
         api_refuse(&error, 503, "No model is loaded");
@@ -125,11 +122,10 @@ void api_detect_answer(struct api *api, struct exchange *exchange)
     if (error.status) {
         api_count(api, exchange, outcome);
         api_answer_error(api, exchange, error.status, error.text);
-    } else {
-        buffer_clear(&api->out);
-        detect_guesses(api, form.q.bytes.data, form.q.bytes.size);
-        api_count(api, exchange, API_OK);
-        api_answer(api, exchange, 200);
+        return;
     }
-    api_form_free(&form);
+    buffer_clear(&api->out);
+    detect_guesses(api, form->q.bytes.data, form->q.bytes.size);
+    api_count(api, exchange, API_OK);
+    api_answer(api, exchange, 200);
 }

@@ -98,6 +98,7 @@ struct api {
     struct api_languages languages;
     struct api_job *jobs, *idle;     /* all of them; those that are not in use */
     struct buffer out, plain, found; /* an answer, a text, runs: within one call */
+    struct api_form form;            /* of a detection */
     uint64_t outcomes[API_OUTCOMES];
     struct histogram duration; /* of requests, s */
 };
@@ -122,7 +123,7 @@ struct api_caller {
 bool api_admit(struct api *api, struct exchange *exchange, struct api_form *form, struct api_caller *caller);
 
 /* Check q: there, of the right type, within the limits of texts and characters. */
-bool api_check_texts(const struct api *api, const struct api_form *form, struct api_error *error);
+bool api_check_texts(const struct api_form *form, struct api_error *error);
 bool api_check_lengths(const struct api *api, const struct api_form *form, int64_t characters, struct api_error *error);
 
 /* A field as text; "" if it is absent. */

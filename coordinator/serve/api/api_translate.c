@@ -150,7 +150,7 @@ static bool job_check(const struct api *api, struct api_job *job, int64_t charac
                       struct api_error *error)
 {
     const struct api_form *form = &job->form;
-    if (!api_check_texts(api, form, error) || !job_presence(form, API_SOURCE, "source", error) ||
+    if (!api_check_texts(form, error) || !job_presence(form, API_SOURCE, "source", error) ||
         !job_presence(form, API_TARGET, "target", error) ||
         !job_alternatives(form, api->config->http_alternatives, &job->alternatives, error) ||
         !api_check_lengths(api, form, characters, error))
