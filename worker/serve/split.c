@@ -22,8 +22,6 @@ struct chunk {
 
 /* The sentence that is being put together. */
 struct splitting {
-    const char *text;
-    size_t size;
     struct sentences *out;
     size_t begin, end, words; /* of its chunks so far; words 0 = none */
     bool letters;
@@ -57,9 +55,9 @@ static bool split_is_letter(uint32_t code)
 /* Whether a word with a full stop behind it is not the end of a sentence. `word` has no full stop at its end. */
 static bool split_is_abbreviation(const char *word, size_t size)
 {
-    static const char *const known[] = {"mr",  "mrs", "ms",  "dr",   "prof", "st",     "jr",   "sr",   "vs",  "no",
-                                        "nr",  "fig", "vol", "pp",   "cf",   "approx", "mme",  "mlle", "mm",  "sra",
-                                        "dra", "bzw", "ca",  "dept", "gen",  "col",    "capt", "lt",   "rev", "hon"};
+    static const char *const known[] = {"mr",  "mrs",  "ms",  "dr",  "prof",   "st",  "jr",   "sr",  "vs",  "nr",
+                                        "fig", "vol",  "pp",  "cf",  "approx", "mme", "mlle", "sra", "dra", "bzw",
+                                        "ca",  "dept", "gen", "col", "capt",   "lt",  "rev",  "hon"};
     size_t letters = 0, others = 0;
     const unsigned char *at = (const unsigned char *)word, *end = at + size;
     bool digits = size > 0, dotted = false;
@@ -238,7 +236,7 @@ static bool split_take(struct splitting *split, const struct split_rules *rules,
 bool split_text(struct splitter *splitter, const struct split_rules *rules, const char *text, size_t size,
                 struct sentences *out, struct err *err)
 {
-    struct splitting split = {.text = text, .size = size, .out = out};
+    struct splitting split = {.out = out};
     struct chunk chunk;
     size_t at = 0;
     while (split_next(text, size, &at, &chunk)) {

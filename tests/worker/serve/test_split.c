@@ -59,6 +59,7 @@ static void abbreviations_initials_and_numbers_end_no_sentence(void **state)
     split_check("Use e.g. Paris or the U.S. Army.", "Use e.g. Paris or the U.S. Army.|");
     split_check("M. Dupont et Mme. Durand. Bonjour", "M. Dupont et Mme. Durand.|Bonjour|");
     split_check("The Mr.X is here. Go", "The Mr.X is here.|Go|");
+    split_check("She said no. Then she left.", "She said no.|Then she left.|");
 }
 
 static void line_breaks_and_control_characters_always_separate(void **state)
