@@ -1,7 +1,7 @@
 /* cmd_status.c - `lstmq status`: request the status of a run or a queue, and print it, once or repeatedly.
  *
- * A monitor watches the connection. So the command fails at once if no coordinator listens, or if the key is refused.
- * Only a silent peer takes ANSWER_MS. With --watch, the run is over when a coordinator that answered before cannot be
+ * A monitor watches the connection. So the command fails at once if no server listens, or if the key is refused.
+ * Only a silent peer takes ANSWER_MS. With --watch, the run is over when a server that answered before cannot be
  * reached. */
 #include "coordinator/status_page.h"
 #include "proto/base/buffer.h"
@@ -75,10 +75,10 @@ static bool status_refused(struct inquiry *inquiry, struct err *err)
         return true;
     if (inquiry->has_key)
         return err_set(err, ERR_FAILED, "%s refuses this key: " MONITOR_KEY_ADVICE, inquiry->config->cluster_connect,
-                       "coordinator", "coordinator");
+                       "server", "server");
     return err_set(err, ERR_FAILED,
-                   "%s refuses a connection without a key: does the coordinator need --key and --server, or is it not "
-                   "a coordinator?",
+                   "%s refuses a connection without a key: does the server need --key and --server, or is it neither "
+                   "a coordinator nor a queue?",
                    inquiry->config->cluster_connect);
 }
 
@@ -86,11 +86,11 @@ static bool status_late(const struct inquiry *inquiry, struct err *err)
 {
     const char *endpoint = inquiry->config->cluster_connect;
     if (inquiry->answered)
-        return err_set(err, ERR_FAILED, "%s no longer answers: was its coordinator stopped, or is its host too busy?",
+        return err_set(err, ERR_FAILED, "%s no longer answers: was its process stopped, or is its host too busy?",
                        endpoint);
     if (inquiry->begun)
-        return err_set(err, ERR_FAILED, "%s: connected, but no answer within %d s: is it a coordinator?", endpoint,
-                       ANSWER_MS / 1000);
+        return err_set(err, ERR_FAILED, "%s: connected, but no answer within %d s: is it a coordinator or queue?",
+                       endpoint, ANSWER_MS / 1000);
     return err_set(err, ERR_FAILED,
                    "%s: no connection within %d s: is the host up, and does a firewall let the port through?", endpoint,
                    ANSWER_MS / 1000);
@@ -122,7 +122,8 @@ static bool status_on_monitor(struct inquiry *inquiry, struct err *err)
     if (news == MONITOR_SILENT && inquiry->answered)
         return status_late(inquiry, err);
     if (news == MONITOR_SILENT)
-        return err_set(err, ERR_FAILED, "%s" MONITOR_SILENT_ADVICE, inquiry->config->cluster_connect, "coordinator");
+        return err_set(err, ERR_FAILED, "%s" MONITOR_SILENT_ADVICE, inquiry->config->cluster_connect,
+                       "coordinator or queue");
     if (news == MONITOR_REFUSED)
         return status_refused(inquiry, err);
     if (news == MONITOR_BROKE) { /* libzmq connects again */
