@@ -103,10 +103,10 @@ static void advance_judge(struct broker *broker, struct pool_worker *worker)
     const struct config *config = broker->config;
     int64_t lease_us = (int64_t)(config->serve_lease * 1e6);
     if (broker_ms(broker) - worker->heard_ms > config->serve_heartbeat_timeout && broker->drained)
-        pool_lose(worker, COUNTS_HEARTBEAT, ERR_FAILED, "it was silent for too long");
+        pool_lose(worker, COUNTS_HEARTBEAT, ERR_PROTOCOL, "it was silent for too long");
     else if (worker->lease_count > 0 && worker->leases[0].sent && broker->drained &&
              broker->now_us - worker->leases[0].begun_us > lease_us)
-        pool_lose(worker, COUNTS_LEASE, ERR_FAILED, "a batch took longer than serve.lease");
+        pool_lose(worker, COUNTS_LEASE, ERR_PROTOCOL, "a batch took longer than serve.lease");
 }
 
 static void advance_workers(struct broker *broker)

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""A worker is stopped past its lease, and then runs on. What it had was translated by another worker, and its late
-result reaches no client."""
+"""A worker is stopped past its lease, and then runs on. What it had was translated by another worker, its late result
+reaches no client, and it joins again."""
 
 import random
 import signal
@@ -26,9 +26,10 @@ class Frozen(ServeTest):
             victim = drawn.choice(workers)
             victim.send(signal.SIGSTOP)
             threading.Event().wait(FROZEN_S)  # what must not happen in this time cannot be awaited
+            mark = victim.mark()
             victim.send(signal.SIGCONT)
-            mark = load.count()
-            load.answered(mark + 200)
+            victim.event("joined", mark)
+            load.answered(load.count() + 200)
         load.finish()
         self.nothing_went_wrong(load)
         seen = {}
