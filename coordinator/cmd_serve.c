@@ -27,6 +27,8 @@
 enum {
     FRONT_QUEUE = 4096, /* messages that wait, of one client or for it */
     STOP_MS = 5000,     /* for embedded workers to leave */
+    PART_MS = 500,      /* for HTTP clients to end their connections */
+    PART_LOOK_MS = 20,
     MEBIBYTE = 1 << 20,
 };
 
@@ -45,6 +47,7 @@ struct serve {
     struct broker *broker;
     struct http *http; /* NULL = there is no HTTP */
     struct api *api;
+    int64_t part_ms; /* HTTP clients may have connections until then; 0 = it is not ending, or that is over */
     int64_t stop_ms; /* the embedded workers are killed then; 0 = they were not stopped */
 };
 
@@ -144,10 +147,29 @@ static bool serve_signal(void *context, struct err *err)
         log_event(LOG_INFO, "stopping", LOG_FIELDS(LOG_TEXT("signal", loop_signal_name(signal))),
                   "%s: answering what was accepted; a second signal ends at once", loop_signal_cause(signal));
         supervisor_stopping(serve->supervisor);
-        broker_drain(serve->broker);
+        if (serve->http == NULL || serve->config->serve_drain_delay > 0)
+            broker_drain(serve->broker);
+        else
+            serve->part_ms = clock_ms() + PART_MS;
         return loop_signal_yield(serve->loop, err);
     }
     return true;
+}
+
+/* HTTP clients keep their connections. Before the queue takes no more work, each gets an answer with "Connection:
+ * close", so that it sends its next request to the next process. */
+static void serve_part(struct serve *serve)
+{
+    int64_t left_ms = serve->part_ms - clock_ms();
+    if (serve->part_ms == 0)
+        return;
+    http_drain(serve->http);
+    if (http_counts(serve->http).connections > 0 && left_ms > 0) {
+        loop_wake(serve->loop, left_ms < PART_LOOK_MS ? left_ms : PART_LOOK_MS);
+        return;
+    }
+    serve->part_ms = 0;
+    broker_drain(serve->broker);
 }
 
 /* Once a turn: end when all is answered and the embedded workers have left. */
@@ -157,6 +179,7 @@ static bool serve_turn(void *context, struct err *err)
     (void)err;
     if (serve->api != NULL)
         api_turn(serve->api);
+    serve_part(serve);
     if (serve->http != NULL && broker_is_ending(serve->broker))
         http_drain(serve->http);
     if (!broker_is_over(serve->broker))

@@ -63,7 +63,8 @@ void http_close(struct http **http);
 const char *http_address(const struct http *http);
 bool http_is_local(const struct http *http);
 
-/* Stop listening; connections stay, and answers carry "Connection: close". */
+/* Stop listening. Answers carry "Connection: close" from now on. Call it again in later turns: each call ends
+ * connections that have been idle for a while. Then http_counts tells when all have ended. */
 void http_drain(struct http *http);
 
 /* NULL: none. */

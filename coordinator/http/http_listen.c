@@ -150,9 +150,25 @@ bool http_listen(struct http *http, const struct http_options *options, struct e
     return http_watch_listener(http, true) || err_errno(err, ERR_FAILED, "cannot wait for HTTP connections");
 }
 
+/* End connections that have been idle for a while. One that has just been answered is spared: its next request may be
+ * on the way, and gets an answer with "Connection: close". */
+static void http_end_idle(struct http *http)
+{
+    int64_t idle_ms = clock_ms() - HTTP_IDLE_MS;
+    char byte;
+    for (struct client *client = http->active.first; client != NULL && client->since_ms <= idle_ms;
+         client = client->next)
+        if (client->state == CLIENT_IDLE && !client->cut && client->connection != NULL &&
+            recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
+            shutdown(client->fd, SHUT_RDWR);
+            client->cut = true;
+        }
+}
+
 void http_drain(struct http *http)
 {
     http->draining = true;
+    http_end_idle(http);
     if (http->listener < 0)
         return;
     if (http->epoll >= 0)
