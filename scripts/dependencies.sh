@@ -14,7 +14,7 @@ test_packages="libcmocka-dev python3 iproute2 python3-zmq python3-msgpack python
 # Where one of these is missing, the tests that need it are skipped, and the summary says so. Ubuntu has Chromium only
 # as a snap, Debian 13 has no clang-format-14.
 optional_packages="chromium clang-format-14 zsh fish shellcheck python3-prometheus-client python3-html5lib python3-pip
-    python3-setuptools g++"
+    python3-setuptools python3-venv g++"
 # These bring a service. They are installed only where no systemd runs, as in a container, so that none starts.
 service_packages="prometheus systemd"
 
