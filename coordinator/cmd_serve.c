@@ -29,6 +29,7 @@ enum {
     STOP_MS = 5000,     /* for embedded workers to leave */
     PART_MS = 500,      /* for HTTP clients to end their connections */
     PART_LOOK_MS = 20,
+    SENT_MS = 50, /* for the last HTTP answers to be sent */
     MEBIBYTE = 1 << 20,
 };
 
@@ -47,7 +48,7 @@ struct serve {
     struct broker *broker;
     struct http *http; /* NULL = there is no HTTP */
     struct api *api;
-    int64_t part_ms; /* HTTP clients may have connections until then; 0 = it is not ending, or that is over */
+    int64_t sent_ms; /* the last answers are sent by then */
     int64_t stop_ms; /* the embedded workers are killed then; 0 = they were not stopped */
 };
 
@@ -147,29 +148,26 @@ static bool serve_signal(void *context, struct err *err)
         log_event(LOG_INFO, "stopping", LOG_FIELDS(LOG_TEXT("signal", loop_signal_name(signal))),
                   "%s: answering what was accepted; a second signal ends at once", loop_signal_cause(signal));
         supervisor_stopping(serve->supervisor);
-        if (serve->http == NULL || serve->config->serve_drain_delay > 0)
-            broker_drain(serve->broker);
-        else
-            serve->part_ms = clock_ms() + PART_MS;
+        broker_drain(serve->broker, serve->http != NULL ? PART_MS : 0);
         return loop_signal_yield(serve->loop, err);
     }
     return true;
 }
 
 /* HTTP clients keep their connections. Before the queue takes no more work, each gets an answer with "Connection:
- * close", so that it sends its next request to the next process. */
+ * close", so that it sends its next request to the next process. With serve.drain_delay there is time for that. */
 static void serve_part(struct serve *serve)
 {
-    int64_t left_ms = serve->part_ms - clock_ms();
-    if (serve->part_ms == 0)
+    if (serve->http == NULL || serve->signalled == 0)
         return;
-    http_drain(serve->http);
-    if (http_counts(serve->http).connections > 0 && left_ms > 0) {
-        loop_wake(serve->loop, left_ms < PART_LOOK_MS ? left_ms : PART_LOOK_MS);
+    if (broker_is_ending(serve->broker) || serve->config->serve_drain_delay == 0)
+        http_drain(serve->http);
+    if (broker_is_ending(serve->broker) || serve->config->serve_drain_delay > 0)
         return;
-    }
-    serve->part_ms = 0;
-    broker_drain(serve->broker);
+    if (http_counts(serve->http).connections == 0)
+        broker_refuse(serve->broker);
+    else
+        loop_wake(serve->loop, PART_LOOK_MS);
 }
 
 /* Once a turn: end when all is answered and the embedded workers have left. */
@@ -180,23 +178,21 @@ static bool serve_turn(void *context, struct err *err)
     if (serve->api != NULL)
         api_turn(serve->api);
     serve_part(serve);
-    if (serve->http != NULL && broker_is_ending(serve->broker))
-        http_drain(serve->http);
     if (!broker_is_over(serve->broker))
         return true;
-    if (serve->embedded == NULL || embedded_is_over(serve->embedded)) {
-        loop_stop(serve->loop);
-        return true;
-    }
+    int64_t now_ms = clock_ms();
     if (serve->stop_ms == 0) {
-        serve->stop_ms = clock_ms() + STOP_MS;
-        embedded_stop(serve->embedded);
+        serve->stop_ms = now_ms + STOP_MS;
+        serve->sent_ms = now_ms + (serve->http != NULL ? SENT_MS : 0);
+        if (serve->embedded != NULL)
+            embedded_stop(serve->embedded);
     }
-    int64_t left_ms = serve->stop_ms - clock_ms();
-    if (left_ms <= 0)
+    bool left = serve->embedded == NULL || embedded_is_over(serve->embedded);
+    int64_t until_ms = left ? serve->sent_ms : serve->stop_ms;
+    if (now_ms >= until_ms)
         loop_stop(serve->loop);
     else
-        loop_wake(serve->loop, left_ms);
+        loop_wake(serve->loop, until_ms - now_ms);
     return true;
 }
 

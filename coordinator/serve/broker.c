@@ -163,16 +163,23 @@ const char *broker_trouble(const struct broker *broker)
 
 /* ---- drain ---- */
 
-void broker_drain(struct broker *broker)
+void broker_drain(struct broker *broker, int64_t accept_ms)
 {
     if (broker->state != BROKER_SERVES)
         return;
-    int64_t now_ms = clock_ns() / 1000000;
+    int64_t now_ms = clock_ms(), delay_ms = (int64_t)(broker->config->serve_drain_delay * 1000);
     broker->state = BROKER_DRAINS;
-    broker->drain_ms = now_ms + (int64_t)(broker->config->serve_drain_delay * 1000);
+    broker->drain_ms = now_ms + (delay_ms > accept_ms ? delay_ms : accept_ms);
     broker->over_ms = broker->drain_ms + (int64_t)(broker->config->serve_drain_timeout * 1000);
     log_event(LOG_INFO, "draining", LOG_FIELDS(LOG_COUNT("waiting", broker_waiting(broker))),
               "draining: %u sentences wait", broker_waiting(broker));
+    loop_wake(broker->loop, 0);
+}
+
+void broker_refuse(struct broker *broker)
+{
+    if (broker->state == BROKER_DRAINS)
+        broker->state = BROKER_ENDS;
     loop_wake(broker->loop, 0);
 }
 

@@ -76,8 +76,10 @@ struct broker_counts broker_counts(const struct broker *broker);
 /* The status as one JSON object, appended to `out`; with `detail` its workers too. */
 void broker_status(const struct broker *broker, bool detail, struct buffer *out);
 
-/* Begin to drain (SIGTERM). */
-void broker_drain(struct broker *broker);
+/* Begin to drain (SIGTERM): broker_trouble says so at once. Requests are still accepted for serve.drain_delay, at least
+ * for `accept_ms`; broker_refuse ends that early. */
+void broker_drain(struct broker *broker, int64_t accept_ms);
+void broker_refuse(struct broker *broker);
 
 /* New requests are refused: load balancers had time to notice (serve.drain_delay). */
 bool broker_is_ending(const struct broker *broker);

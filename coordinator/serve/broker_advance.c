@@ -172,14 +172,47 @@ static void advance_fail(struct broker *broker, struct version *version)
     }
 }
 
+/* All of the request is computed by another version, from the beginning: its texts never come from two. */
+static void advance_move(struct broker *broker, struct request *request, struct version *to)
+{
+    struct version *from = request->version;
+    for (uint32_t i = 0; i < request->part_count; i++) {
+        struct sentence *sentence = request->parts[i].sentence;
+        if (sentence->kind.version != from || sentence->state == SENTENCE_LENT)
+            continue; /* it is here twice, or shared with a request that was moved */
+        if (sentence->state == SENTENCE_WAITS)
+            flow_remove(sentence);
+        if (sentence->state == SENTENCE_DONE)
+            for (struct part *part = sentence->parts; part != NULL; part = part->next)
+                part->request->open++;
+        sentences_change(&broker->sentences, sentence, to);
+        flow_add(request->flow, sentence);
+    }
+    request->version = to;
+    from->requests--;
+    to->requests++;
+}
+
+/* The workers that had an old version are gone, and others cannot load it any more: the current one takes over. */
+static void advance_rescue(struct broker *broker, struct version *version)
+{
+    struct version *to = version->model->current;
+    uint32_t loading, refused;
+    if (version->state != VERSION_OLD || version->requests == 0 || version->loaded > 0 || to->loaded == 0)
+        return;
+    advance_poll(broker, version, &loading, &refused);
+    for (size_t i = 0; loading == 0 && i < broker->deadlines.count; i++)
+        if (broker->deadlines.heap[i]->version == version)
+            advance_move(broker, broker->deadlines.heap[i], to);
+}
+
 /* An offered version becomes current when the workers that can have loaded it. The newest one wins. */
 static void advance_versions(struct broker *broker)
 {
     for (size_t i = 0; i < broker->catalog.count; i++) {
         for (struct version *at = broker->catalog.models[i].versions; at != NULL; at = at->next) {
             uint32_t loading, refused;
-            if (at->state == VERSION_CURRENT)
-                break;
+            advance_rescue(broker, at);
             if (at->state != VERSION_OFFERED)
                 continue;
             advance_poll(broker, at, &loading, &refused);

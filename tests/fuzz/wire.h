@@ -169,9 +169,9 @@ int __wrap_zmq_msg_more(const zmq_msg_t *part)
 int __wrap_zmq_getsockopt(void *socket, int option, void *value, size_t *size)
 {
     const struct wire_socket *own = socket;
-    int events = (own->in->count > 0 ? ZMQ_POLLIN : 0) | (own->silent ? 0 : ZMQ_POLLOUT);
-    must(option == ZMQ_EVENTS && *size == sizeof events);
-    memcpy(value, &events, sizeof events);
+    int events = (own->in->count > 0 ? ZMQ_POLLIN : 0) | (own->silent ? 0 : ZMQ_POLLOUT), nothing = -1;
+    must((option == ZMQ_EVENTS || option == ZMQ_FD) && *size == sizeof events);
+    memcpy(value, option == ZMQ_EVENTS ? &events : &nothing, sizeof events); /* a descriptor that is never ready */
     return 0;
 }
 

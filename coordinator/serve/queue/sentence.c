@@ -110,6 +110,15 @@ static void part_join(struct part *part, struct sentence *sentence)
     sentence->parts = part;
 }
 
+static void sentences_enter(struct sentences *sentences, struct sentence *sentence)
+{
+    if (sentences->count++ > sentences->size)
+        sentences_grow(sentences);
+    struct sentence **chain = &sentences->chains[sentence->hash & (sentences->size - 1)];
+    sentence->same = *chain;
+    *chain = sentence;
+}
+
 struct sentence *sentences_get(struct sentences *sentences, const struct sentence_kind *kind, struct text text,
                                struct part *part, bool *made)
 {
@@ -122,13 +131,9 @@ struct sentence *sentences_get(struct sentences *sentences, const struct sentenc
         sentence = sentence_new(sentences, text);
         if (sentence == NULL)
             return NULL;
-        if (sentences->count++ > sentences->size)
-            sentences_grow(sentences);
-        struct sentence **chain = &sentences->chains[hash & (sentences->size - 1)];
         sentence->kind = *kind;
         sentence->hash = hash;
-        sentence->same = *chain;
-        *chain = sentence;
+        sentences_enter(sentences, sentence);
     }
     part_join(part, sentence);
     return sentence;
@@ -144,6 +149,14 @@ void sentences_forget(struct sentences *sentences, struct sentence *sentence)
     *at = sentence->same;
     sentence->same = NULL;
     sentences->count--;
+}
+
+void sentences_change(struct sentences *sentences, struct sentence *sentence, struct version *version)
+{
+    sentences_forget(sentences, sentence);
+    sentence->kind.version = version;
+    sentence->hash = sentence_hash(sentences, &sentence->kind, (struct text){sentence->text.data, sentence->text.size});
+    sentences_enter(sentences, sentence);
 }
 
 bool part_leave(struct part *part)

@@ -85,6 +85,9 @@ struct sentence *sentences_get(struct sentences *sentences, const struct sentenc
 /* No later request shares it. */
 void sentences_forget(struct sentences *sentences, struct sentence *sentence);
 
+/* It is to be computed by another version. The caller puts it into a flow. */
+void sentences_change(struct sentences *sentences, struct sentence *sentence, struct version *version);
+
 /* The part leaves its sentence. True: no other part is left, and the caller removes the sentence from its flow and
  * frees it, or leaves that to its lease. */
 bool part_leave(struct part *part);

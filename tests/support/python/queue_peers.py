@@ -230,9 +230,9 @@ class Queue:
         """Let all peers take what waits, for that time."""
         end = time.monotonic() + seconds
         while True:
+            while any([peer.take() for peer in list(self.peers) if not peer.socket.closed]):
+                pass  # what a peer does in take() may open and close others
             open_peers = [peer for peer in self.peers if not peer.socket.closed]
-            while any([peer.take() for peer in open_peers]):
-                pass
             left = end - time.monotonic()
             if left <= 0:
                 return

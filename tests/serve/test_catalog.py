@@ -1,0 +1,121 @@
+#!/usr/bin/python3
+"""Which checkpoint a queue serves, and what happens to requests while it changes: the test plays the workers."""
+
+import os
+import shutil
+
+from support.queue_peers import FETCH, Queue, Worker
+from support.serving import ServeTest, main
+from support.training import TINY
+
+
+class Catalog(ServeTest):
+    model_options = {**TINY, "train.epochs": 3, "train.checkpoint_every": 20, "train.keep": 1000}
+
+    def run_of(self, name):
+        """A run with the first checkpoint of the model, and the names of the others."""
+        model = self.model()
+        self.names = sorted(step for step in os.listdir(model) if step.startswith("step-"))
+        self.run_folder = os.path.join(self.folder, name)
+        os.makedirs(self.run_folder)
+        self.add(0)
+        return self.run_folder
+
+    def add(self, index):
+        name = self.names[index]
+        partial = os.path.join(self.run_folder, f".{name}.partial")
+        shutil.copytree(os.path.join(self.model(), name), partial)
+        os.rename(partial, os.path.join(self.run_folder, name))
+        for link in ("latest", "best"):
+            new = os.path.join(self.run_folder, f".{link}.new")
+            os.symlink(name, new)
+            os.rename(new, os.path.join(self.run_folder, link))
+
+    def serve(self, run):
+        return Queue(self, **{"serve.model": run, "serve.check_every": 0.05})
+
+    def current(self, queue, step):
+        queue.wait_for(lambda: queue.process.happened("model_current", model=lambda text: f"step-{step} " in text))
+
+    def step(self, index):
+        return int(self.names[index].removeprefix("step-"))
+
+    def test_requests_keep_the_checkpoint_with_which_they_began(self):
+        queue = self.serve(self.run_of("run"))
+        worker, client = queue.worker(plan=Worker.keep), queue.client()
+        self.current(queue, self.step(0))
+        old = client.request("old")
+        queue.wait_for(lambda: worker.batches)
+        self.add(1)
+        self.current(queue, self.step(1))
+        new = client.request("new")
+        worker.plan = Worker.answer
+        worker.answer(worker.batches[0])
+        queue.answers(client, old, new)
+        self.assertEqual([client.bodies[number]["step"] for number in (old, new)], [self.step(0), self.step(1)])
+        queue.wait_for(lambda: worker.retired == [worker.batches[0]["version"]])
+
+    def test_a_checkpoint_that_no_worker_can_load_is_not_served(self):
+        queue = self.serve(self.run_of("run"))
+        worker, client = queue.worker(), queue.client()
+        self.current(queue, self.step(0))
+        worker.loads = False
+        self.add(1)
+        queue.wait_for(lambda: len(worker.models) == 2)
+        worker.loaded(max(worker.models), good=False)
+        queue.wait_for(lambda: queue.process.happened("model_failed"))
+        number = client.request("text")
+        queue.answers(client, number)
+        self.assertEqual(client.bodies[number]["step"], self.step(0))
+
+    def test_a_damaged_checkpoint_is_not_offered(self):
+        queue = self.serve(self.run_of("run"))
+        worker = queue.worker()
+        self.current(queue, self.step(0))
+        broken = os.path.join(self.folder, "broken")
+        shutil.copytree(os.path.join(self.model(), self.names[1]), broken)
+        with open(os.path.join(broken, "src.vocab"), "ab") as file:
+            file.write(b"x")
+        os.rename(broken, os.path.join(self.run_folder, self.names[1]))
+        link = os.path.join(self.run_folder, ".best.new")
+        os.symlink(self.names[1], link)
+        os.rename(link, os.path.join(self.run_folder, "best"))
+        queue.wait_for(lambda: queue.process.happened("model_unreadable"))
+        queue.work(0.2)
+        self.assertEqual(len(worker.models), 1)
+
+    def test_files_are_fetched_by_their_hash_after_the_run_removed_them(self):
+        queue = self.serve(self.run_of("run"))
+        worker = queue.worker()
+        self.current(queue, self.step(0))
+        with open(os.path.join(self.run_folder, self.names[0], "manifest.json"), "rb") as file:
+            manifest = file.read()
+        shutil.rmtree(os.path.join(self.run_folder, self.names[0]))
+        worker.say(FETCH, {"hash": next(iter(worker.models.values()))["manifest"], "offset": 10})
+        body, data = queue.wait_for(lambda: getattr(worker, "piece", None))
+        self.assertEqual((body["total"], data), (len(manifest), manifest[10:]))
+        worker.piece = None
+        worker.say(FETCH, {"hash": 12345, "offset": 0})
+        body, data = queue.wait_for(lambda: worker.piece)
+        self.assertEqual((body["total"], data), (0, b""))
+
+    def test_work_of_a_checkpoint_that_died_with_its_workers_goes_to_the_current_one(self):
+        queue = self.serve(self.run_of("run"))
+        worker, client = queue.worker(plan=Worker.keep), queue.client()
+        self.current(queue, self.step(0))
+        number = client.request("first", "second")
+        queue.wait_for(lambda: worker.batches)
+        self.add(1)
+        self.current(queue, self.step(1))
+        other = queue.worker(loads=False)
+        queue.wait_for(lambda: len(other.models) == 2)
+        for version in other.models:
+            other.loaded(version, good=version == max(other.models))
+        queue.wait_for(lambda: len(queue.process.happened("translator_loaded", worker=other.number)) == 1)
+        worker.close()
+        self.assertEqual(queue.answers(client, number), [["FIRST", "SECOND"]])
+        self.assertEqual(client.bodies[number]["step"], self.step(1))
+
+
+if __name__ == "__main__":
+    main()
