@@ -28,7 +28,7 @@ enum {
     HTTP_PATIENCE = 16,        /* a body of up to so many times the limit is read, so that the client sees 413 */
     HTTP_BYTES_PER_MS = 8,     /* slower bodies and answers end at the time-out */
     HTTP_SPARED_MS = 1000,     /* at the limit of connections, younger ones are not ended */
-    HTTP_IDLE_MS = 100,        /* when the server drains, longer idle connections are ended */
+    HTTP_IDLE_MS = 300,        /* when the server drains, longer idle connections are ended */
     HTTP_PAUSE_MS = 50,        /* at the limit, or without descriptors: time until accepting again */
     HTTP_ACCEPTS = 64,         /* connections accepted in one go */
     HTTP_BACKLOG = 4096,       /* connections that wait to be accepted */
