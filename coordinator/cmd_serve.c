@@ -25,9 +25,10 @@
 #include <zmq.h>
 
 enum {
-    FRONT_QUEUE = 4096, /* messages that wait, of one client or for it */
-    STOP_MS = 5000,     /* for embedded workers to leave */
-    PART_MS = 500,      /* for HTTP clients to end their connections */
+    FRONT_QUEUE = 4096,   /* answers that wait for one client to read them */
+    FRONT_QUEUE_IN = 512, /* messages of one client that wait to be received; beyond, TCP holds the client back */
+    STOP_MS = 5000,       /* for embedded workers to leave */
+    PART_MS = 500,        /* for HTTP clients to end their connections */
     PART_LOOK_MS = 20,
     SENT_MS = 50, /* for the last HTTP answers to be sent */
     MEBIBYTE = 1 << 20,
@@ -81,7 +82,7 @@ static bool serve_open_front(struct serve *serve, struct err *err)
                                            .front = true,
                                            .listener = supervisor_listener(serve->supervisor, "queue"),
                                            .queue = FRONT_QUEUE,
-                                           .queue_in = FRONT_QUEUE,
+                                           .queue_in = FRONT_QUEUE_IN,
                                            .most_bytes = TEXTS_BYTES};
     serve->front = socket_bind(&options, config->serve_bind, bound, err);
     if (serve->front == NULL)
@@ -109,7 +110,7 @@ static bool serve_open_back(struct serve *serve, char bound[ENDPOINT_SIZE], stru
                                            .zap = serve->zap,
                                            .domain = ZAP_SERVE,
                                            .watch = serve->back_watch,
-                                           .queue_in = FRONT_QUEUE,
+                                           .queue_in = FRONT_QUEUE_IN,
                                            .most_bytes = TEXTS_BYTES};
     serve->back = socket_bind(&options, endpoint, bound, err);
     return serve->back != NULL;

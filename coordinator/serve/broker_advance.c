@@ -352,6 +352,30 @@ static void advance_note_lent(const struct broker *broker, struct sentence *sent
             part->request->lent_us = broker->now_us;
 }
 
+/* Whether no request that waits for it can have its answer in time. */
+static bool advance_is_too_late(const struct broker *broker, const struct sentence *sentence)
+{
+    int64_t done_us = broker->now_us + (int64_t)broker->pool.batch_us;
+    for (const struct part *part = sentence->parts; part != NULL; part = part->next)
+        if (part->request->deadline_us >= done_us)
+            return false;
+    return true;
+}
+
+/* While others wait, a worker does not compute what would be too late. It waits for its deadline, in no flow. */
+static void advance_park(struct broker *broker, struct lease *lease)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < lease->count; i++) {
+        struct sentence *sentence = lease->sentences[i];
+        if (advance_is_too_late(broker, sentence))
+            sentences_forget(&broker->sentences, sentence);
+        else
+            lease->sentences[kept++] = sentence;
+    }
+    lease->count = kept;
+}
+
 /* Lend the schedule's next batch. False: no worker may get it now. */
 static bool advance_lend(struct broker *broker, struct schedule *schedule)
 {
@@ -366,6 +390,12 @@ static bool advance_lend(struct broker *broker, struct schedule *schedule)
     lease->alone = first->most > 0;
     lease->version = first->kind.version;
     lease->count = schedule_pick(schedule, most, lease->sentences);
+    if (schedule->waiting >= most)
+        advance_park(broker, lease);
+    if (lease->count == 0) {
+        lease_end(worker, lease, broker->now_us);
+        return true;
+    }
     lease->version->holders++;
     worker->credit--;
     for (uint32_t i = 0; i < lease->count; i++) {

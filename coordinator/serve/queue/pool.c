@@ -140,10 +140,11 @@ void lease_end(struct pool_worker *worker, struct lease *lease, int64_t now_us)
 {
     struct lease ended = *lease;
     uint32_t at = (uint32_t)(lease - worker->leases);
+    bool first = at == 0;
     ended.count = 0;
     for (worker->lease_count--; at < worker->lease_count; at++)
         worker->leases[at] = worker->leases[at + 1];
     worker->leases[worker->lease_count] = ended; /* for its memory */
-    if (worker->lease_count > 0 && worker->leases[0].begun_us < now_us)
+    if (first && worker->lease_count > 0 && worker->leases[0].begun_us < now_us)
         worker->leases[0].begun_us = now_us;
 }
