@@ -158,8 +158,12 @@ static bool head_decode(const char *raw, struct buffer *path)
         int high = *raw == '%' ? head_digit(raw[1]) : 0, low = *raw == '%' && high >= 0 ? head_digit(raw[2]) : 0;
         if (high < 0 || low < 0 || (*raw == '%' && high + low == 0))
             return false;
-        *out++ = *raw == '%' ? (char)(high << 4 | low) : *raw;
-        raw += *raw == '%' ? 2 : 0;
+        bool coded = *raw == '%';
+        *out = *raw;
+        if (coded)
+            *out = (char)(high << 4 | low);
+        out++;
+        raw += coded ? 2 : 0;
     }
     *out = '\0';
     path->size = (size_t)(out - path->data);
