@@ -124,16 +124,20 @@ static void advance_workers(struct broker *broker)
 
 /* ---- versions ---- */
 
-/* Each worker is offered each version that is to be served, and retires the others. */
+/* Each worker is offered each version that is to be served, and retires the others. A worker that was not there when
+ * the newest version failed tries it too: what was wrong may be another worker's host, such as a full disk. */
 static void advance_offers(struct broker *broker, struct pool_worker *worker)
 {
     for (size_t i = 0; i < broker->catalog.count; i++) {
         for (struct version *at = broker->catalog.models[i].versions; at != NULL; at = at->next) {
-            bool wanted = at->state == VERSION_OFFERED || at->state == VERSION_CURRENT ||
+            bool failed = at->state == VERSION_FAILED && at == broker->catalog.models[i].versions;
+            bool wanted = failed || at->state == VERSION_OFFERED || at->state == VERSION_CURRENT ||
                           (at->state == VERSION_OLD && at->requests > 0);
             struct holding *holding = pool_holding(worker, at);
             if (wanted && holding == NULL && pool_offer(worker, at)) {
                 at->holders++;
+                if (failed)
+                    at->state = VERSION_OFFERED;
             } else if (!wanted && holding != NULL && holding->state != HOLDING_RETIRE_DUE) {
                 at->loaded -= holding->state == HOLDING_LOADED;
                 holding->state = HOLDING_RETIRE_DUE;

@@ -58,6 +58,23 @@ static bool catalog_echo(struct catalog *catalog, struct err *err)
     return true;
 }
 
+/* Two models of one pair of languages: the second would answer nothing. */
+static bool catalog_check_pairs(const struct catalog *catalog, struct err *err)
+{
+    for (size_t i = 0; i < catalog->count; i++) {
+        const struct version *one = catalog->models[i].versions;
+        for (size_t k = 0; k < i && one != NULL; k++) {
+            const struct version *other = catalog->models[k].versions;
+            if (other != NULL && strcasecmp(one->source, other->source) == 0 &&
+                strcasecmp(one->target, other->target) == 0)
+                return err_set(err, ERR_USAGE,
+                               "--model %s and --model %s both translate from %s to %s: give one of them",
+                               catalog->models[k].path, catalog->models[i].path, one->source, one->target);
+        }
+    }
+    return true;
+}
+
 bool catalog_open(struct catalog *catalog, const struct config *config, struct err *err)
 {
     const char *path = NULL;
@@ -79,7 +96,7 @@ bool catalog_open(struct catalog *catalog, const struct config *config, struct e
         catalog->models[catalog->count++].path = path;
     }
     catalog_look(catalog, clock_ms());
-    return true;
+    return catalog_check_pairs(catalog, err);
 }
 
 void catalog_close(struct catalog *catalog)
@@ -142,7 +159,7 @@ void catalog_fail(struct version *version)
     version->state = VERSION_FAILED;
     log_event(LOG_WARN, "model_failed",
               LOG_FIELDS(LOG_TEXT("model", version->label), LOG_COUNT("version", version->number)),
-              "no worker can load %s: %s", version->label,
+              "no worker can load %s: %s; workers that join later try it too", version->label,
               version->model->current != NULL ? "the checkpoint before it serves on" : "there is no other");
 }
 
@@ -152,7 +169,8 @@ void catalog_sweep(struct catalog *catalog)
         for (struct version **at = &catalog->models[i].versions; *at != NULL;) {
             struct version *version = *at;
             bool unused = version->requests == 0 && version->holders == 0;
-            if (unused && (version->state == VERSION_OLD || version->state == VERSION_FAILED)) {
+            bool failed = version->state == VERSION_FAILED && version != catalog->models[i].versions;
+            if (unused && (version->state == VERSION_OLD || failed)) {
                 *at = version->next;
                 version_free(version);
             } else {

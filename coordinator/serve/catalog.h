@@ -3,12 +3,13 @@
  * A model comes from one --model: a run, whose checkpoints are followed, or one checkpoint, which stays. Its versions
  * are the checkpoints that were offered to workers:
  *
- *   offered > current > old > freed;  offered > failed > freed
+ *   offered > current > old > freed;  offered > failed > freed;  failed > offered, to a worker that joins
  *
  * catalog_look finds a new checkpoint and offers it: it opens all its files, so that workers can fetch them after the
  * run has removed them, and verifies all but the tensors, which workers verify. The current version is the one that new
  * requests get; catalog_promote makes an offered one current when workers have loaded it. A version is old until its
- * last request is over. A version that no worker can load has failed, and the one before serves on.
+ * last request is over. A version that no worker can load has failed, and the one before serves on. The newest one is kept
+ * then, and offered to workers that join later.
  *
  * Owned by the broker. Loop thread. */
 #ifndef LSTMQ_COORDINATOR_SERVE_CATALOG_H
@@ -91,7 +92,7 @@ struct catalog {
     uint64_t numbers;
 };
 
-/* ERR_USAGE: no --model, or it is neither a run nor a checkpoint. */
+/* ERR_USAGE: no --model, it is neither a run nor a checkpoint, or two translate the same pair of languages. */
 bool catalog_open(struct catalog *catalog, const struct config *config, struct err *err);
 void catalog_close(struct catalog *catalog);
 
@@ -110,7 +111,7 @@ void catalog_promote(struct version *version);
 /* No worker can load it. */
 void catalog_fail(struct version *version);
 
-/* Free the versions that are not current, and which no request and no worker uses. */
+/* Free the versions that are not current, nor the newest, and which no request and no worker uses. */
 void catalog_sweep(struct catalog *catalog);
 
 /* The file with that content; NULL: no version has it. */

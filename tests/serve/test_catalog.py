@@ -4,6 +4,7 @@
 import os
 import shutil
 
+from support.cluster import Process
 from support.queue_peers import FETCH, Queue, Worker
 from support.serving import ServeTest, main
 from support.training import TINY
@@ -67,6 +68,25 @@ class Catalog(ServeTest):
         number = client.request("text")
         queue.answers(client, number)
         self.assertEqual(client.bodies[number]["step"], self.step(0))
+
+    def test_a_worker_that_joins_later_tries_what_others_could_not_load(self):
+        queue = self.serve(self.run_of("run"))
+        full = queue.worker(loads=False)
+        queue.wait_for(lambda: full.models)
+        full.loaded(max(full.models), good=False)
+        queue.wait_for(lambda: queue.process.happened("model_failed"))
+        client = queue.client()
+        queue.worker()
+        self.current(queue, self.step(0))
+        self.assertEqual(queue.answers(client, client.request("text")), [["TEXT"]])
+
+    def test_two_models_of_one_pair_of_languages_are_refused(self):
+        run = self.run_of("run")
+        process = Process("serve", "--model", run, "--model", os.path.join(run, self.names[0]), "--bind",
+                          "tcp://127.0.0.1:0", "--workers", "0", name="queue")
+        self.addCleanup(lambda: process.ended() or process.kill())
+        self.assertEqual(process.end(), 2)
+        self.assertIn("both translate from en to fr", process.log())
 
     def test_a_damaged_checkpoint_is_not_offered(self):
         queue = self.serve(self.run_of("run"))
