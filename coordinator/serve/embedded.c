@@ -41,7 +41,7 @@ struct embedded {
     size_t count;
 };
 
-static bool embedded_start(struct child *child, struct err *err);
+static bool embedded_ended(void *context, struct err *err);
 
 /* In the child, between fork and exec: only functions that are safe after fork. */
 static void embedded_exec(const struct embedded *embedded, pid_t parent)
@@ -68,6 +68,15 @@ static void embedded_exec(const struct embedded *embedded, pid_t parent)
     _exit(127);
 }
 
+/* Wait longer each time it ends soon after its start. */
+static void embedded_delay(struct child *child, int64_t lived_ms)
+{
+    child->delay_ms = lived_ms >= HEALTHY_MS                ? 0
+                      : child->delay_ms == 0                ? DELAY_MS
+                      : child->delay_ms > DELAY_MOST_MS / 2 ? DELAY_MOST_MS
+                                                            : 2 * child->delay_ms;
+}
+
 static void embedded_reap(struct child *child)
 {
     struct embedded *embedded = child->embedded;
@@ -84,17 +93,50 @@ static void embedded_reap(struct child *child)
     close(child->fd);
     loop_remove(embedded->loop, child->source);
     child->pid = 0;
-    child->delay_ms = lived_ms >= HEALTHY_MS                ? 0
-                      : child->delay_ms == 0                ? DELAY_MS
-                      : child->delay_ms > DELAY_MOST_MS / 2 ? DELAY_MOST_MS
-                                                            : 2 * child->delay_ms;
+    embedded_delay(child, lived_ms);
 }
 
+/* False: nothing was begun. */
+static bool embedded_start(struct child *child, struct err *err)
+{
+    struct embedded *embedded = child->embedded;
+    pid_t parent = getpid(), pid = fork();
+    if (pid == 0)
+        embedded_exec(embedded, parent);
+    if (pid < 0)
+        return err_errno(err, ERR_FAILED, "cannot start a translation worker");
+    child->fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    child->source = child->fd >= 0 ? loop_add_fd(embedded->loop, child->fd, embedded_ended, child, err) : 0;
+    if (child->source == 0) {
+        if (child->fd < 0)
+            err_errno(err, ERR_FAILED, "cannot watch a translation worker");
+        else
+            close(child->fd);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        return false;
+    }
+    child->pid = pid;
+    child->begun_ms = clock_ms();
+    log_event(LOG_DEBUG, "embedded_started", LOG_FIELDS(LOG_INT("process", pid)), "translation worker, process %d, %s",
+              (int)pid, "was started");
+    return true;
+}
+
+/* Start it again. What the system lacks for that, such as descriptors, it may have a little later. */
 static bool embedded_again(void *context, struct err *err)
 {
     struct child *child = context;
+    struct embedded *embedded = child->embedded;
+    struct err why = {0};
     child->timer = 0;
-    return child->embedded->stopping || embedded_start(child, err);
+    if (embedded->stopping || embedded_start(child, &why))
+        return true;
+    embedded_delay(child, 0);
+    log_event(LOG_WARN, "embedded_delayed", LOG_FIELDS(LOG_TEXT("reason", why.text)), "%s; trying again in %.1f s",
+              why.text, (double)child->delay_ms * 1e-3);
+    child->timer = loop_add_timer(embedded->loop, child->delay_ms, 0, embedded_again, child, err);
+    return child->timer != 0;
 }
 
 static bool embedded_ended(void *context, struct err *err)
@@ -106,25 +148,6 @@ static bool embedded_ended(void *context, struct err *err)
         return true;
     child->timer = loop_add_timer(embedded->loop, child->delay_ms, 0, embedded_again, child, err);
     return child->timer != 0;
-}
-
-static bool embedded_start(struct child *child, struct err *err)
-{
-    struct embedded *embedded = child->embedded;
-    pid_t parent = getpid(), pid = fork();
-    if (pid == 0)
-        embedded_exec(embedded, parent);
-    if (pid < 0)
-        return err_errno(err, ERR_FAILED, "cannot start a translation worker");
-    child->pid = pid;
-    child->begun_ms = clock_ms();
-    child->fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (child->fd < 0)
-        return err_errno(err, ERR_FAILED, "cannot watch a translation worker");
-    child->source = loop_add_fd(embedded->loop, child->fd, embedded_ended, child, err);
-    log_event(LOG_DEBUG, "embedded_started", LOG_FIELDS(LOG_INT("process", pid)), "translation worker, process %d, %s",
-              (int)pid, "was started");
-    return child->source != 0;
 }
 
 /* Each worker's share of the cores, unless train.threads says more. */

@@ -1,6 +1,9 @@
 #!/usr/bin/python3
 """What a queue does when its workers leave, die, freeze or lie: the test plays them."""
 
+import os
+import resource
+import signal
 import unittest
 
 from support.cluster import main
@@ -101,6 +104,23 @@ class Poison(PoolTest):
         self.assertEqual((len(died), died[-1]), (3, 1), died)
         self.assertEqual(queue.process.event("sentence_refused")["deaths"], 3)
         self.assertEqual(queue.answers(client, client.request("text 0")), [["TEXT 0"]])
+
+
+class Embedded(PoolTest):
+    def test_without_descriptors_a_worker_is_started_again_later(self):
+        """The queue has no descriptor left to watch its new worker with."""
+        queue = Queue(self, **{"serve.workers": 1})
+        worker = queue.process.event("translator_joined")["process"]
+        folder = f"/proc/{queue.process.pid}/fd"
+        watches = [int(fd) for fd in os.listdir(folder) if "pidfd" in os.readlink(os.path.join(folder, fd))]
+        limits = resource.prlimit(queue.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(queue.process.pid, resource.RLIMIT_NOFILE, (min(watches), limits[1]))
+        os.kill(worker, signal.SIGKILL)
+        queue.process.event("embedded_delayed")
+        resource.prlimit(queue.process.pid, resource.RLIMIT_NOFILE, limits)
+        client = queue.client()
+        self.assertEqual(queue.answers(client, client.request("text")), [["text"]])
+        self.assertEqual(len(queue.process.happened("translator_joined")), 2)
 
 
 class Credit(PoolTest):
