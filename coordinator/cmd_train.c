@@ -22,7 +22,7 @@ enum { TRAIN_FILES = 28, TRAIN_WORKER_FILES = 4 };
 static const char train_endpoint[] = "inproc://lstmq-train";
 
 /* An embedded worker. Its thread writes `done` and `err` until it sets `ended`; nothing changes after that. */
-struct embedded {
+struct train_thread {
     struct train_run *run;
     pthread_t thread;
     _Atomic bool ended;
@@ -38,13 +38,13 @@ struct train_run {
     void *context, *socket;
     void *hub; /* NULL with one worker */
     int ended; /* eventfd: a worker's thread has returned */
-    struct embedded *workers;
+    struct train_thread *workers;
     size_t count;
 };
 
 static void *train_work(void *context)
 {
-    struct embedded *worker = context;
+    struct train_thread *worker = context;
     struct train_run *run = worker->run;
     const uint64_t one = 1;
     worker->done = run->functions->run(run->context, train_endpoint, &run->own, run->hub, &worker->err);
@@ -74,10 +74,10 @@ static bool train_on_worker_ended(void *context, struct err *err)
 static bool train_miss_workers(void *context, struct err *err)
 {
     struct train_run *run = context;
-    const struct embedded *failed = NULL;
+    const struct train_thread *failed = NULL;
     size_t left = 0;
     for (size_t i = 0; i < run->count; i++) {
-        const struct embedded *worker = &run->workers[i];
+        const struct train_thread *worker = &run->workers[i];
         left += !worker->ended;
         if (worker->ended && !worker->done)
             failed = worker;
@@ -140,7 +140,7 @@ static bool train_start_workers(struct train_run *run, struct err *err)
     if (count > 1 && run->hub == NULL)
         return false;
     for (run->count = 0; run->count < count; run->count++) {
-        struct embedded *worker = &run->workers[run->count];
+        struct train_thread *worker = &run->workers[run->count];
         worker->run = run;
         errno = pthread_create(&worker->thread, NULL, train_work, worker);
         if (errno != 0)

@@ -28,7 +28,7 @@ enum {
 };
 
 /* The lines of one request. */
-struct part {
+struct relay_part {
     uint64_t request; /* 0 = answered */
     uint64_t first_line;
     size_t count;
@@ -41,7 +41,7 @@ struct relay {
     struct lstmq_options options;
     const char *source, *target;
     struct stdin_lines input;
-    struct part parts[PARTS]; /* a ring, in the order of the input */
+    struct relay_part parts[PARTS]; /* a ring, in the order of the input */
     unsigned first, count;
     size_t window, in_flight; /* lines */
     uint64_t failed;          /* lines */
@@ -101,7 +101,7 @@ static bool relay_print(struct relay *relay, struct err *err)
 {
     buffer_clear(&relay->out);
     while (relay->count > 0 && relay->parts[relay->first].request == 0) {
-        struct part *part = &relay->parts[relay->first];
+        struct relay_part *part = &relay->parts[relay->first];
         for (size_t i = 0; i < part->count; i++) {
             relay_add_line(&relay->out, &part->result->translations[i]);
             relay_remark(relay, part->first_line + i, &part->result->translations[i]);
@@ -132,7 +132,7 @@ static bool relay_send(struct relay *relay, struct err *err)
 {
     size_t offsets[PART_LINES], count;
     const char *texts[PART_LINES];
-    struct part *part = &relay->parts[(relay->first + relay->count) % PARTS];
+    struct relay_part *part = &relay->parts[(relay->first + relay->count) % PARTS];
     part->first_line = relay->input.lines + 1;
     if (!stdin_lines_take(&relay->input, false, PART_LINES, PART_BYTES, offsets, &count, &relay->bad))
         relay->read_all = true;
@@ -170,7 +170,7 @@ static bool relay_take(struct relay *relay, struct err *err)
         unsigned at = relay->first;
         while (relay->parts[at].request != done.request)
             at = (at + 1) % PARTS;
-        struct part *part = &relay->parts[at];
+        struct relay_part *part = &relay->parts[at];
         if (done.error.status != LSTMQ_OK) {
             relay_error(&done.error, err);
             return err_context(err, "stdin:%" PRIu64, part->first_line);

@@ -13,7 +13,7 @@
 #include <strings.h>
 
 /* What matters in a head's fields. */
-struct head {
+struct head_fields {
     unsigned hosts, lengths, encodings;
     bool bad;     /* a name or a value has characters that are not allowed */
     bool expects; /* it waits for 100 Continue before it sends the body */
@@ -36,7 +36,7 @@ static bool head_is_value(const char *value)
 
 static enum MHD_Result head_field(void *context, enum MHD_ValueKind kind, const char *name, const char *value)
 {
-    struct head *head = context;
+    struct head_fields *head = context;
     (void)kind;
     value = value == NULL ? "" : value;
     head->bad = head->bad || !head_is_name(name) || !head_is_value(value);
@@ -124,7 +124,7 @@ static void head_take_forwarded(const char *forwarded, char address[HTTP_ADDRESS
         strcpy(address, text);
 }
 
-static void head_identify(struct client *client, const struct head *head)
+static void head_identify(struct client *client, const struct head_fields *head)
 {
     struct exchange *exchange = &client->exchange;
     struct http *http = client->http;
@@ -198,7 +198,7 @@ static unsigned head_refuse(unsigned status, const char **text, const char *why)
 }
 
 /* Whether the head says clearly where its request ends. */
-static unsigned head_check_framing(const struct head *head, const char *version, const char **text)
+static unsigned head_check_framing(const struct head_fields *head, const char *version, const char **text)
 {
     bool old = strcmp(version, "HTTP/1.1") != 0;
     if (head->bad)
@@ -214,7 +214,7 @@ static unsigned head_check_framing(const struct head *head, const char *version,
 
 unsigned http_read_head(struct client *client, const char *method, const char *version, const char **text)
 {
-    struct head head = {0};
+    struct head_fields head = {0};
     const struct http *http = client->http;
     MHD_get_connection_values(client->connection, MHD_HEADER_KIND, head_field, &head);
     head_identify(client, &head);

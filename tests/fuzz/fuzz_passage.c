@@ -45,7 +45,7 @@ static void fuzz_passage_check_gaps(struct translator *translator, const char *t
                                       .normalise = (enum normalise)translator->config.data_normalise,
                                       .words = DRAWN_LENGTH - 2};
     struct splitter splitter = {0};
-    struct sentences sentences = {0};
+    struct split_sentences sentences = {0};
     struct err err;
     size_t at = 0, found = 0;
     must(split_text(&splitter, &rules, text, size, &sentences, &err));

@@ -33,7 +33,7 @@ enum {
     RECONNECTS_WITHIN_MS = 60000 /* ... within this time, before the worker ends */
 };
 
-struct lane {
+struct worker_lane {
     struct parcel waiting;
     bool blocked; /* it holds a message, and its source is not read */
     uint64_t source;
@@ -46,7 +46,7 @@ struct worker {
     struct link link;
     uint64_t monitor; /* id in the loop */
     void *pair;       /* to the compute thread */
-    struct lane inward, outward;
+    struct worker_lane inward, outward;
     uint64_t retry;               /* timer of a blocked lane; 0 = none */
     struct generation generation; /* the last one received */
     bool in_generation;           /* one was received on this connection */
@@ -72,7 +72,7 @@ static bool worker_on_session(void *context, struct err *err);
 
 /* ---- lanes ---- */
 
-static bool worker_watch(struct worker *worker, struct lane *lane, struct err *err)
+static bool worker_watch(struct worker *worker, struct worker_lane *lane, struct err *err)
 {
     bool inward = lane == &worker->inward;
     lane->source = loop_add_socket(worker->loop, inward ? worker->link.socket : worker->pair,
@@ -94,7 +94,7 @@ static bool worker_resign(struct worker *worker, struct err *err)
 }
 
 /* Send to the coordinator; a due RESIGN goes first. */
-static bool worker_try(struct worker *worker, struct lane *lane, struct err *err)
+static bool worker_try(struct worker *worker, struct worker_lane *lane, struct err *err)
 {
     bool inward = lane == &worker->inward;
     if (lane->waiting.count == 0)
@@ -112,10 +112,10 @@ static bool worker_try(struct worker *worker, struct lane *lane, struct err *err
 static bool worker_on_retry(void *context, struct err *err)
 {
     struct worker *worker = context;
-    struct lane *const lanes[] = {&worker->inward, &worker->outward};
+    struct worker_lane *const lanes[] = {&worker->inward, &worker->outward};
     bool blocked = false;
     for (int i = 0; i < 2; i++) {
-        struct lane *lane = lanes[i];
+        struct worker_lane *lane = lanes[i];
         if (!lane->blocked)
             continue;
         if (!worker_try(worker, lane, err))
@@ -133,7 +133,7 @@ static bool worker_on_retry(void *context, struct err *err)
 }
 
 /* Send the lane's message, or stop reading its source until it can be sent. */
-static bool worker_pass(struct worker *worker, struct lane *lane, struct err *err)
+static bool worker_pass(struct worker *worker, struct worker_lane *lane, struct err *err)
 {
     if (!worker_try(worker, lane, err))
         return false;

@@ -50,7 +50,7 @@ static bool passage_split(struct passage *passage, const struct translator *tran
         if (!split_text(&passage->splitter, &rules, text, texts->lengths[i], &passage->sentences, err))
             return false;
         for (size_t s = first; s < passage->sentences.count; s++) {
-            const struct sentence *sentence = &passage->sentences.of[s];
+            const struct split_sentence *sentence = &passage->sentences.of[s];
             buffer_append(&passage->source_bytes, text + sentence->begin, sentence->size);
             buffer_append(&passage->source_bytes, "", 1);
         }
@@ -109,7 +109,7 @@ static void passage_join(struct passage *passage, const struct translator *trans
         size_t begin = passage->bytes.size, notes = passage->notes.size, at = 0;
         struct answer answer = {.status = ANSWER_OK, .hypotheses = 1};
         for (; next < passage->text_ends[i]; next++) {
-            const struct sentence *sentence = &passage->sentences.of[next];
+            const struct split_sentence *sentence = &passage->sentences.of[next];
             buffer_append(&passage->bytes, text + at, sentence->begin - at);
             passage_join_sentence(passage, translator, next, details, &answer);
             at = sentence->begin + sentence->size;

@@ -16,9 +16,9 @@
 
 struct passage {
     struct splitter splitter;
-    struct sentences sentences; /* of all texts */
-    size_t *text_ends;          /* [count] the sentences before the end of each text */
-    struct answer *answers;     /* [count] */
+    struct split_sentences sentences; /* of all texts */
+    size_t *text_ends;                /* [count] the sentences before the end of each text */
+    struct answer *answers;           /* [count] */
     struct hypothesis *hypotheses;
     size_t text_capacity;
     const char **sources; /* [sentences] */

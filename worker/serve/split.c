@@ -22,7 +22,7 @@ struct chunk {
 
 /* The sentence that is being put together. */
 struct splitting {
-    struct sentences *out;
+    struct split_sentences *out;
     size_t begin, end, words; /* of its chunks so far; words 0 = none */
     bool letters;
     bool ends;                                    /* its last chunk does */
@@ -172,16 +172,16 @@ static bool split_is_unknown(struct splitter *splitter, const struct split_rules
 
 static bool split_append(struct splitting *split, size_t begin, size_t end, size_t words, struct err *err)
 {
-    struct sentences *out = split->out;
+    struct split_sentences *out = split->out;
     if (out->count == out->capacity) {
         size_t capacity = 2 * out->capacity + 64;
-        struct sentence *of = realloc(out->of, capacity * sizeof *of);
+        struct split_sentence *of = realloc(out->of, capacity * sizeof *of);
         if (of == NULL)
             return err_set(err, ERR_MEMORY, "no memory for %zu sentences", capacity);
         out->of = of;
         out->capacity = capacity;
     }
-    out->of[out->count++] = (struct sentence){.begin = begin, .size = end - begin, .words = words};
+    out->of[out->count++] = (struct split_sentence){.begin = begin, .size = end - begin, .words = words};
     return true;
 }
 
@@ -234,7 +234,7 @@ static bool split_take(struct splitting *split, const struct split_rules *rules,
 }
 
 bool split_text(struct splitter *splitter, const struct split_rules *rules, const char *text, size_t size,
-                struct sentences *out, struct err *err)
+                struct split_sentences *out, struct err *err)
 {
     struct splitting split = {.out = out};
     struct chunk chunk;

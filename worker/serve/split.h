@@ -20,13 +20,13 @@
 #include "proto/text/normalise.h"
 #include "proto/text/vocab.h"
 
-struct sentence {
+struct split_sentence {
     size_t begin, size; /* bytes of the text, without white space at the ends */
     size_t words;       /* chunks */
 };
 
-struct sentences {
-    struct sentence *of; /* the caller frees it */
+struct split_sentences {
+    struct split_sentence *of; /* the caller frees it */
     size_t count, capacity;
 };
 
@@ -43,7 +43,7 @@ struct splitter {
 
 /* Append the sentences of a text, valid UTF-8, in order. ERR_MEMORY only. */
 bool split_text(struct splitter *splitter, const struct split_rules *rules, const char *text, size_t size,
-                struct sentences *out, struct err *err);
+                struct split_sentences *out, struct err *err);
 
 void splitter_close(struct splitter *splitter);
 

@@ -50,12 +50,12 @@ static const unsigned zap_roles[ZAP_DOMAINS] = {
     [ZAP_ADMIN] = 1U << ROLE_ADMIN,
 };
 
-struct request {
+struct zap_request {
     zmq_msg_t frames[REQUEST_FRAMES];
     size_t count; /* initialised */
 };
 
-static void zap_request_close(struct request *request)
+static void zap_request_close(struct zap_request *request)
 {
     for (size_t i = 0; i < request->count; i++)
         zmq_msg_close(&request->frames[i]);
@@ -67,11 +67,11 @@ static bool zap_is(zmq_msg_t *frame, const char *text)
 }
 
 /* Receive a whole message, and drop frames beyond a request's. False: no message waits. */
-static bool zap_receive(void *socket, struct request *request, bool *whole)
+static bool zap_receive(void *socket, struct zap_request *request, bool *whole)
 {
     zmq_msg_t first;
     struct parts parts = {.kept = request->frames, .most = REQUEST_FRAMES, .most_bytes = UINT64_MAX};
-    *request = (struct request){0};
+    *request = (struct zap_request){0};
     if (!parts_receive_one(socket, &first, ZMQ_DONTWAIT))
         return false;
     bool received = parts_receive_rest(socket, &first, &parts);
@@ -80,25 +80,25 @@ static bool zap_receive(void *socket, struct request *request, bool *whole)
     return received;
 }
 
-static bool zap_is_request(struct request *request)
+static bool zap_is_request(struct zap_request *request)
 {
     return zap_is(&request->frames[DELIMITER], "") && zap_is(&request->frames[VERSION], "1.0");
 }
 
-static bool zap_has_key(struct request *request)
+static bool zap_has_key(struct zap_request *request)
 {
     return request->count == REQUEST_FRAMES && zap_is(&request->frames[MECHANISM], "CURVE") &&
            zmq_msg_size(&request->frames[KEY]) == KEY_BYTES;
 }
 
-static bool zap_is_open(struct request *request)
+static bool zap_is_open(struct zap_request *request)
 {
     return request->count == KEY && zap_is(&request->frames[MECHANISM], "NULL") &&
            zap_is(&request->frames[DOMAIN], zap_open);
 }
 
 /* The peer's address as one word. libzmq sends it, so "?" stands for an address that it should never send. */
-static void zap_address(struct request *request, char address[64])
+static void zap_address(struct zap_request *request, char address[64])
 {
     zmq_msg_t *frame = &request->frames[ADDRESS];
     size_t size = zmq_msg_size(frame) < 63 ? zmq_msg_size(frame) : 63;
@@ -110,7 +110,7 @@ static void zap_address(struct request *request, char address[64])
 }
 
 /* Whether `key` may use the request's domain; if not, the reason for the log. */
-static bool zap_judge(struct zap *zap, struct request *request, const char *key, char *reason, size_t space)
+static bool zap_judge(struct zap *zap, struct zap_request *request, const char *key, char *reason, size_t space)
 {
     int domain = 0;
     while (domain < ZAP_DOMAINS && !zap_is(&request->frames[DOMAIN], zap_domains[domain]))
@@ -161,7 +161,7 @@ static size_t zap_role_property(struct zap *zap, const char *key, uint8_t proper
 }
 
 /* If the requester has gone, the ROUTER drops the reply, which is no failure. */
-static void zap_reply(struct zap *zap, struct request *request, bool good, const char *user)
+static void zap_reply(struct zap *zap, struct zap_request *request, bool good, const char *user)
 {
     uint8_t property[ROLE_PROPERTY];
     size_t size = zap_role_property(zap, user, property);
@@ -176,7 +176,7 @@ static void zap_reply(struct zap *zap, struct request *request, bool good, const
                   "cannot answer whether a peer may connect: %s", zmq_strerror(zmq_errno()));
 }
 
-static void zap_answer(struct zap *zap, struct request *request)
+static void zap_answer(struct zap *zap, struct zap_request *request)
 {
     char address[64], key[CURVE_KEY] = "", reason[256] = "it has no key";
     bool good = zap_is_request(request);
@@ -197,7 +197,7 @@ static void zap_answer(struct zap *zap, struct request *request)
 static bool zap_ready(void *context, struct err *err)
 {
     struct zap *zap = context;
-    struct request request;
+    struct zap_request request;
     bool whole = false;
     (void)err;
     for (int i = 0; i < REQUESTS_A_ROUND; i++) {

@@ -14,14 +14,14 @@ static const char *split_shown(const char *text, size_t size, enum normalise rul
     static struct buffer shown;
     const struct split_rules rules = {.vocab = split_vocab, .normalise = rule, .words = words};
     struct splitter splitter = {0};
-    struct sentences sentences = {0};
+    struct split_sentences sentences = {0};
     struct err err;
     size_t before = 0;
     assert_ok(split_text(&splitter, &rules, text, size, &sentences, &err), err);
     buffer_clear(&shown);
     buffer_append(&shown, "", 0);
     for (size_t i = 0; i < sentences.count; i++) {
-        const struct sentence *sentence = &sentences.of[i];
+        const struct split_sentence *sentence = &sentences.of[i];
         assert_true(sentence->begin >= before && sentence->size > 0 && sentence->begin + sentence->size <= size);
         assert_true(sentence->words >= 1 && sentence->words <= words);
         assert_null(memchr(text + sentence->begin, '\0', sentence->size));
