@@ -52,7 +52,8 @@ uint32_t broker_waiting(const struct broker *broker)
     return waiting;
 }
 
-void broker_drop(struct broker *broker, struct sentence *sentence)
+/* No part waits for it. */
+static void admit_drop(struct broker *broker, struct sentence *sentence)
 {
     switch (sentence->state) {
     case SENTENCE_LENT: /* the lease frees it */
@@ -84,7 +85,7 @@ void broker_finish(struct broker *broker, struct request *request, enum request_
     for (uint32_t i = 0; i < request->part_count; i++) {
         struct sentence *sentence = request->parts[i].sentence;
         if (sentence != NULL && part_leave(&request->parts[i]))
-            broker_drop(broker, sentence);
+            admit_drop(broker, sentence);
     }
     deadlines_remove(&broker->deadlines, request);
     if (request->flow != NULL) {
@@ -215,7 +216,7 @@ static bool admit_fits(struct broker *broker, struct request *request, const str
 }
 
 static bool admit_model(struct broker *broker, struct request *request, const struct request_terms *terms,
-                        struct model **model)
+                        struct served_model **model)
 {
     char why[128];
     *model = catalog_model(&broker->catalog, terms->source, terms->target);
@@ -275,7 +276,7 @@ struct request *broker_admit(struct broker *broker, const struct application *ap
     const struct request_terms *terms = &application->terms;
     struct peer *peer = application->peer;
     struct request *request = requests_new(&broker->requests, terms->texts.count);
-    struct model *model;
+    struct served_model *model;
     if (request == NULL)
         return NULL;
     broker->now_us = application->now_us;

@@ -414,7 +414,7 @@ static void advance_batches(struct broker *broker)
 {
     struct catalog *catalog = &broker->catalog;
     for (size_t refused = 0; refused < catalog->count;) {
-        struct model *model = &catalog->models[broker->model_turn++ % catalog->count];
+        struct served_model *model = &catalog->models[broker->model_turn++ % catalog->count];
         refused = advance_lend(broker, &model->schedule) ? 0 : refused + 1;
     }
 }
@@ -462,7 +462,7 @@ void broker_advance(struct broker *broker)
     int64_t now_ms = broker_ms(broker);
     if (now_ms >= broker->look_ms) {
         broker->look_ms = now_ms + (int64_t)(broker->config->serve_check_every * 1000);
-        catalog_look(&broker->catalog, now_ms);
+        catalog_look(&broker->catalog);
     }
     if (now_ms >= broker->sweep_ms) {
         broker->sweep_ms = now_ms + SWEEP_MS;

@@ -82,9 +82,6 @@ void broker_finish(struct broker *broker, struct request *request, enum request_
 /* A sentence's answer is here: it is done, and so may be requests. */
 void broker_settle(struct broker *broker, struct sentence *sentence, uint64_t computed_us);
 
-/* No part waits for it. */
-void broker_drop(struct broker *broker, struct sentence *sentence);
-
 /* Sentences a second that the workers compute when they are busy; 0 = not known yet. */
 double broker_rate(const struct broker *broker);
 /* Sentences a second that were computed in the last seconds. */

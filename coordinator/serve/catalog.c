@@ -1,7 +1,6 @@
 /* catalog.c - models, and the states of their versions; see catalog.h. */
 #include "coordinator/serve/catalog.h"
 
-#include "proto/base/clock.h"
 #include "proto/base/log.h"
 
 #include <inttypes.h>
@@ -17,7 +16,7 @@ size_t catalog_count(const struct catalog *catalog)
 
 struct catalog_view catalog_at(const struct catalog *catalog, size_t index)
 {
-    const struct model *model = &catalog->models[index];
+    const struct served_model *model = &catalog->models[index];
     const struct version *version = model->current != NULL ? model->current : model->versions;
     struct catalog_view view = {.counts = &model->counts,
                                 .waiting = model->schedule.waiting,
@@ -36,7 +35,7 @@ struct catalog_view catalog_at(const struct catalog *catalog, size_t index)
     return view;
 }
 
-static void version_free(struct version *version)
+void version_free(struct version *version)
 {
     for (size_t i = 0; i < version->file_count; i++)
         close(version->files[i].fd);
@@ -50,7 +49,7 @@ static bool catalog_echo(struct catalog *catalog, struct err *err)
     struct version *version = calloc(1, sizeof *version);
     if (version == NULL)
         return err_set(err, ERR_MEMORY, "no memory for a queue");
-    *version = (struct version){.number = ++catalog->numbers, .model = catalog->models, .offered_ms = clock_ms()};
+    *version = (struct version){.number = ++catalog->numbers, .model = catalog->models};
     snprintf(version->label, sizeof version->label, "echo");
     snprintf(version->source, sizeof version->source, "en");
     snprintf(version->target, sizeof version->target, "fr");
@@ -95,7 +94,7 @@ bool catalog_open(struct catalog *catalog, const struct config *config, struct e
             return err_errno(err, ERR_USAGE, "--model %s", path);
         catalog->models[catalog->count++].path = path;
     }
-    catalog_look(catalog, clock_ms());
+    catalog_look(catalog);
     return catalog_check_pairs(catalog, err);
 }
 
@@ -116,10 +115,10 @@ static bool catalog_is(const char *code, struct text text)
     return strlen(code) == text.size && strncasecmp(code, text.data, text.size) == 0;
 }
 
-struct model *catalog_model(const struct catalog *catalog, struct text source, struct text target)
+struct served_model *catalog_model(const struct catalog *catalog, struct text source, struct text target)
 {
     for (size_t i = 0; i < catalog->count; i++) {
-        struct model *model = &catalog->models[i];
+        struct served_model *model = &catalog->models[i];
         const struct version *version = model->current != NULL ? model->current : model->versions;
         if (source.size == 0 && target.size == 0)
             return model;
@@ -129,7 +128,7 @@ struct model *catalog_model(const struct catalog *catalog, struct text source, s
     return NULL;
 }
 
-struct version *catalog_serving(const struct model *model)
+struct version *catalog_serving(const struct served_model *model)
 {
     struct version *version = model->current;
     for (struct version *at = model->versions; at != NULL && version == NULL; at = at->next)
@@ -139,7 +138,7 @@ struct version *catalog_serving(const struct model *model)
 
 void catalog_promote(struct version *version)
 {
-    struct model *model = version->model;
+    struct served_model *model = version->model;
     struct version *before = model->current;
     if (before != NULL)
         before->state = VERSION_OLD;

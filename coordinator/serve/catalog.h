@@ -58,23 +58,23 @@ enum version_state {
 
 struct version {
     uint64_t number; /* never reused while the queue runs; newer ones are higher */
-    struct model *model;
+    struct served_model *model;
     enum version_state state;
     uint64_t step, manifest; /* XXH3 of manifest.json; both 0 for the echo */
     char source[MESSAGE_LANGUAGE + 1], target[MESSAGE_LANGUAGE + 1];
     char path[CONFIG_TEXT + 128];
-    char label[128];               /* "en-fr step-5650 0123456789abcdef" */
-    uint64_t requests;             /* that use it and are not over */
-    uint64_t holders;              /* workers that were offered it, and leases */
-    uint32_t loaded;               /* of these, have loaded it */
-    int64_t offered_ms, loaded_ms; /* and the first one had loaded it; 0 = none has yet */
+    char label[128];   /* "en-fr step-5650 0123456789abcdef" */
+    uint64_t requests; /* that use it and are not over */
+    uint64_t holders;  /* workers that were offered it, and leases */
+    uint32_t loaded;   /* of these, have loaded it */
+    int64_t loaded_ms; /* when the first one had loaded it; 0 = none has yet */
     struct version_file files[MANIFEST_FILES + 1];
     size_t file_count;
     struct detect_table *src_trigrams, *tgt_trigrams;
     struct version *next; /* an older one */
 };
 
-struct model {
+struct served_model {
     const char *path;         /* of --model; NULL = the echo */
     struct version *versions; /* the newest first */
     struct version *current;  /* NULL = none yet */
@@ -87,7 +87,7 @@ struct model {
 
 struct catalog {
     const struct config *config;
-    struct model *models; /* [count] */
+    struct served_model *models; /* [count] */
     size_t count;
     uint64_t numbers;
 };
@@ -96,14 +96,14 @@ struct catalog {
 bool catalog_open(struct catalog *catalog, const struct config *config, struct err *err);
 void catalog_close(struct catalog *catalog);
 
-/* Look for newer checkpoints. True: a version was offered. */
-bool catalog_look(struct catalog *catalog, int64_t now_ms);
+/* Look for newer checkpoints, and offer them. */
+void catalog_look(struct catalog *catalog);
 
 /* The model for these codes; both empty = the first one. NULL: no model translates so. */
-struct model *catalog_model(const struct catalog *catalog, struct text source, struct text target);
+struct served_model *catalog_model(const struct catalog *catalog, struct text source, struct text target);
 
 /* The version for new requests: the current one, else the newest that workers are still loading; NULL: neither. */
-struct version *catalog_serving(const struct model *model);
+struct version *catalog_serving(const struct served_model *model);
 
 /* The version becomes its model's current one. */
 void catalog_promote(struct version *version);
@@ -119,5 +119,8 @@ const struct version_file *catalog_file(const struct catalog *catalog, uint64_t 
 
 /* The version with that number; NULL: it does not exist any more. */
 struct version *catalog_version(const struct catalog *catalog, uint64_t number);
+
+/* For catalog_*.c: close its files and free it. */
+void version_free(struct version *version);
 
 #endif

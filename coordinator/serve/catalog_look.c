@@ -21,7 +21,7 @@
 enum { MANIFEST_MOST = 65536 };
 
 /* The folder that the model is to serve: a pinned step of a run, the run's link, or a checkpoint. */
-static bool look_locate(const struct catalog *catalog, const struct model *model, char folder[CHECKPOINT_PATH],
+static bool look_locate(const struct catalog *catalog, const struct served_model *model, char folder[CHECKPOINT_PATH],
                         struct err *err)
 {
     const struct config *config = catalog->config;
@@ -98,28 +98,18 @@ static bool look_read(struct version *version, const struct buffer *text, struct
     return ok;
 }
 
-static void look_close(struct version *version)
-{
-    for (size_t i = 0; i < version->file_count; i++)
-        close(version->files[i].fd);
-    detect_table_destroy(&version->src_trigrams);
-    detect_table_destroy(&version->tgt_trigrams);
-    free(version);
-}
-
 /* Offer the checkpoint in `folder`, whose manifest has this text. */
-static bool look_offer(struct catalog *catalog, struct model *model, const char *folder, const struct buffer *text,
-                       int64_t now_ms, struct err *err)
+static bool look_offer(struct catalog *catalog, struct served_model *model, const char *folder,
+                       const struct buffer *text, struct err *err)
 {
     struct version *version = calloc(1, sizeof *version);
     if (version == NULL)
         return err_set(err, ERR_MEMORY, "no memory for a checkpoint");
     version->model = model;
     version->manifest = XXH3_64bits(text->data, text->size);
-    version->offered_ms = now_ms;
     snprintf(version->path, sizeof version->path, "%s", folder);
     if (!look_read(version, text, err)) {
-        look_close(version);
+        version_free(version);
         return false;
     }
     version->number = ++catalog->numbers;
@@ -132,8 +122,7 @@ static bool look_offer(struct catalog *catalog, struct model *model, const char 
     return true;
 }
 
-/* *fresh: a version was offered. */
-static bool look_model(struct catalog *catalog, struct model *model, int64_t now_ms, bool *fresh, struct err *err)
+static bool look_model(struct catalog *catalog, struct served_model *model, struct err *err)
 {
     char folder[CHECKPOINT_PATH], path[FILE_PATH];
     struct buffer text = {0};
@@ -144,8 +133,7 @@ static bool look_model(struct catalog *catalog, struct model *model, int64_t now
     bool ok = file_read(path, MANIFEST_MOST, &text, err);
     uint64_t hash = ok ? XXH3_64bits(text.data, text.size) : 0;
     if (ok && (hash != model->seen_manifest || strcmp(folder, model->seen) != 0)) {
-        ok = look_offer(catalog, model, folder, &text, now_ms, err);
-        *fresh = ok;
+        ok = look_offer(catalog, model, folder, &text, err);
         snprintf(model->seen, sizeof model->seen, "%s", folder);
         model->seen_manifest = ok ? hash : 0;
     }
@@ -153,22 +141,18 @@ static bool look_model(struct catalog *catalog, struct model *model, int64_t now
     return ok;
 }
 
-bool catalog_look(struct catalog *catalog, int64_t now_ms)
+void catalog_look(struct catalog *catalog)
 {
-    bool any = false;
     for (size_t i = 0; i < catalog->count; i++) {
-        struct model *model = &catalog->models[i];
+        struct served_model *model = &catalog->models[i];
         struct err err = {0};
-        bool fresh = false;
         if (model->path == NULL)
             continue;
-        if (look_model(catalog, model, now_ms, &fresh, &err)) {
+        if (look_model(catalog, model, &err)) {
             model->complaint[0] = '\0';
         } else if (strcmp(model->complaint, err.text) != 0) {
             snprintf(model->complaint, sizeof model->complaint, "%s", err.text);
             log_event(LOG_WARN, "model_unreadable", LOG_FIELDS(LOG_TEXT("reason", err.text)), "%s", err.text);
         }
-        any |= fresh;
     }
-    return any;
 }

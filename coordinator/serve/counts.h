@@ -21,7 +21,7 @@ struct broker_counts {
     uint64_t late, poison;
     uint64_t reloads, reloads_failed;
     /* now */
-    uint64_t workers_idle, workers_busy, workers_loading, workers_draining;
+    uint64_t workers_idle, workers_busy, workers_loading;
     uint64_t connections, flows, queue_limit;
     uint64_t handshake_failures;
 };

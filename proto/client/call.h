@@ -22,8 +22,8 @@ struct call {
     struct call *chain;           /* with the same place in the table    */
     enum call_state state;
     bool once;
-    int64_t begun_ms, deadline_ms, sent_ms, again_ms; /* monotonic clock */
-    struct message message;                           /* TRANSLATE; its arrays follow this struct  */
+    int64_t begun_ms, deadline_ms, again_ms; /* monotonic clock */
+    struct message message;                  /* TRANSLATE; its arrays follow this struct  */
     struct lstmq_result *result;
     struct lstmq_error error; /* once over; before that, the queue's last refusal */
 };

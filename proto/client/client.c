@@ -264,7 +264,6 @@ static void client_send(struct lstmq_client *client, int64_t now)
         int64_t left_ms = call->deadline_ms - now;
         translate->deadline_ms = left_ms > 1 ? (uint32_t)left_ms : 1;
         if (client_send_message(client, &call->message, &err)) {
-            call->sent_ms = now;
             calls_move(&client->calls, call, CALL_SENT);
             client_note_due(client, call);
         } else if (err.code == ERR_FULL) {

@@ -9,7 +9,8 @@ void models_open(struct models *models)
     pthread_mutex_init(&models->lock, NULL);
 }
 
-void models_destroy(struct loaded_model *model)
+/* Free a model that is not in the list. */
+static void models_destroy(struct loaded_model *model)
 {
     if (!model->echo)
         translator_close(&model->translator);

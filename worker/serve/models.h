@@ -31,9 +31,6 @@ struct models {
 void models_open(struct models *models);
 void models_close(struct models *models);
 
-/* Free a model that is not in the list. */
-void models_destroy(struct loaded_model *model);
-
 /* Any batch may now take it. The list owns it. */
 void models_put(struct models *models, struct loaded_model *model);
 

@@ -84,7 +84,4 @@ bool api_form_multipart(struct api_form *form, const char *content_type, const c
 /* Append text with %XX and + decoded. Bytes that are not UTF-8 afterwards are written as %XX. */
 void api_form_unescape(struct buffer *out, const char *text, size_t size);
 
-/* Append bytes; those that are not UTF-8 as %XX. */
-void api_form_utf8(struct buffer *out, const char *bytes, size_t size);
-
 #endif

@@ -15,7 +15,8 @@ static int form_digit(char letter)
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
-void api_form_utf8(struct buffer *out, const char *bytes, size_t size)
+/* Append bytes; those that are not UTF-8 as %XX. */
+static void form_utf8(struct buffer *out, const char *bytes, size_t size)
 {
     size_t begin = 0, at = 0;
     while (at < size) {
@@ -54,7 +55,7 @@ void api_form_unescape(struct buffer *out, const char *text, size_t size)
     } else {
         struct buffer raw = {0};
         buffer_append(&raw, to, length);
-        api_form_utf8(out, raw.data ? raw.data : "", raw.size);
+        form_utf8(out, raw.data ? raw.data : "", raw.size);
         out->failed |= raw.failed;
         buffer_free(&raw);
     }
@@ -122,8 +123,8 @@ static bool form_part(struct api_form *form, const char *part, const char *end)
     value += 4;
     buffer_clear(&form->name);
     buffer_clear(&form->value);
-    api_form_utf8(&form->name, name, size);
-    api_form_utf8(&form->value, value, (size_t)(end - value));
+    form_utf8(&form->name, name, size);
+    form_utf8(&form->value, value, (size_t)(end - value));
     if (form->name.data)
         api_form_add(form, form->name.data, form->value.data ? form->value.data : "", form->value.size);
     return true;

@@ -12,7 +12,7 @@
 
 enum { METRICS_MODEL = 2 * MESSAGE_LANGUAGE + 2 };
 
-struct metrics {
+struct metrics_page {
     struct metrics_text text;
     const struct api *api;
     const struct catalog *catalog;
@@ -35,7 +35,7 @@ static bool metrics_model(const struct catalog_view *view, char name[METRICS_MOD
     return view->source[0] != '\0';
 }
 
-static void metrics_info(struct metrics *metrics)
+static void metrics_info(struct metrics_page *metrics)
 {
     char name[METRICS_MODEL], step[24];
     metrics_family(&metrics->text, METRIC_GAUGE, "lstmq_build_info", "Version of the program.");
@@ -52,7 +52,7 @@ static void metrics_info(struct metrics *metrics)
     }
 }
 
-static void metrics_requests(struct metrics *metrics)
+static void metrics_requests(struct metrics_page *metrics)
 {
     static const enum request_outcome outcomes[API_OUTCOMES] = {
         [API_OK] = REQUEST_DONE,         [API_BUSY] = REQUEST_BUSY,
@@ -113,7 +113,8 @@ static const struct {
     [FIGURE_OLDEST] = {METRIC_GAUGE, "lstmq_queue_oldest_seconds", "Age of the oldest sentence that waits."},
 };
 
-static double metrics_figure(const struct metrics *metrics, const struct catalog_view *view, enum metrics_figure figure)
+static double metrics_figure(const struct metrics_page *metrics, const struct catalog_view *view,
+                             enum metrics_figure figure)
 {
     const struct model_counts *counts = view->counts;
     switch (figure) {
@@ -138,7 +139,7 @@ static double metrics_figure(const struct metrics *metrics, const struct catalog
     }
 }
 
-static void metrics_models(struct metrics *metrics)
+static void metrics_models(struct metrics_page *metrics)
 {
     char name[METRICS_MODEL];
     for (int figure = 0; figure < FIGURES; figure++) {
@@ -162,7 +163,7 @@ static void metrics_models(struct metrics *metrics)
 }
 
 /* A family with one label. */
-static void metrics_by(struct metrics *metrics, enum metric_type type, const char *name, const char *help,
+static void metrics_by(struct metrics_page *metrics, enum metric_type type, const char *name, const char *help,
                        const char *label, size_t count, const char *const *values, const uint64_t *counts)
 {
     metrics_family(&metrics->text, type, name, help);
@@ -170,23 +171,22 @@ static void metrics_by(struct metrics *metrics, enum metric_type type, const cha
         metrics_value(&metrics->text, (double)counts[i], METRIC_LABELS({label, values[i]}));
 }
 
-static void metrics_one(struct metrics *metrics, enum metric_type type, const char *name, const char *help,
+static void metrics_one(struct metrics_page *metrics, enum metric_type type, const char *name, const char *help,
                         uint64_t count)
 {
     metrics_family(&metrics->text, type, name, help);
     metrics_value(&metrics->text, (double)count, NULL);
 }
 
-static void metrics_workers(struct metrics *metrics)
+static void metrics_workers(struct metrics_page *metrics)
 {
-    static const char *const states[] = {"idle", "busy", "loading", "draining"};
+    static const char *const states[] = {"idle", "busy", "loading"};
     static const char *const reasons[COUNTS_LOSSES] = {
         [COUNTS_HEARTBEAT] = "heartbeat", [COUNTS_LEASE] = "lease", [COUNTS_LEFT] = "left"};
     static const char *const outcomes[] = {"ok", "failed"};
     const struct broker_counts *counts = &metrics->broker;
-    metrics_by(metrics, METRIC_GAUGE, "lstmq_workers", "Translation workers by what they do.", "state", 4, states,
-               (const uint64_t[]){counts->workers_idle, counts->workers_busy, counts->workers_loading,
-                                  counts->workers_draining});
+    metrics_by(metrics, METRIC_GAUGE, "lstmq_workers", "Translation workers by what they do.", "state", 3, states,
+               (const uint64_t[]){counts->workers_idle, counts->workers_busy, counts->workers_loading});
     metrics_by(metrics, METRIC_COUNTER, "lstmq_worker_losses_total", "Workers that were lost with work, by the reason.",
                "reason", COUNTS_LOSSES, reasons, counts->losses);
     metrics_by(metrics, METRIC_COUNTER, "lstmq_requeued_sentences_total",
@@ -202,7 +202,7 @@ static void metrics_workers(struct metrics *metrics)
                 counts->flows);
 }
 
-static void metrics_connections(struct metrics *metrics)
+static void metrics_connections(struct metrics_page *metrics)
 {
     static const char *const interfaces[] = {"http", "zmq"};
     metrics_by(metrics, METRIC_GAUGE, "lstmq_connections", "Open connections.", "interface", 2, interfaces,
@@ -233,7 +233,7 @@ void api_answer_metrics(struct api *api, struct exchange *exchange)
         api_answer_error(api, exchange, 401, "The metrics need a token: Authorization: Bearer TOKEN");
         return;
     }
-    struct metrics metrics = {
+    struct metrics_page metrics = {
         .text = metrics_begin(&api->out, http_header(exchange, "Accept")),
         .api = api,
         .catalog = broker_catalog(api->broker),

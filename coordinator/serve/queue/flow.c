@@ -79,12 +79,11 @@ static int64_t flow_cost(const struct sentence *sentence)
     return sentence->tokens < COST_MOST ? sentence->tokens : COST_MOST;
 }
 
-static void flow_count(struct flow *flow, const struct sentence *sentence, int sign)
+static void flow_count(struct flow *flow, int sign)
 {
     struct schedule *schedule = flow->schedule;
     flow->waiting += (uint32_t)sign;
     schedule->waiting += (uint32_t)sign;
-    schedule->tokens += (uint64_t)(sign * flow_cost(sentence));
     if (flow->waiting > MUCH) {
         schedule->much += flow->much == 0;
         flow->much = MUCH_SWEEPS;
@@ -131,7 +130,7 @@ static void flow_insert(struct flow *flow, struct sentence *sentence, struct sen
     sentence->before = behind != NULL ? behind->before : flow->lines[of].last;
     *(sentence->before != NULL ? &sentence->before->next : &flow->lines[of].first) = sentence;
     *(behind != NULL ? &behind->before : &flow->lines[of].last) = sentence;
-    flow_count(flow, sentence, 1);
+    flow_count(flow, 1);
 }
 
 void flow_add(struct flow *flow, struct sentence *sentence)
@@ -157,7 +156,7 @@ static void flow_unlink(struct sentence *sentence)
     *(sentence->next != NULL ? &sentence->next->before : &flow->lines[of].last) = sentence->before;
     sentence->next = sentence->before = NULL;
     sentence->state = SENTENCE_NEW;
-    flow_count(flow, sentence, -1);
+    flow_count(flow, -1);
 }
 
 void flow_remove(struct sentence *sentence)

@@ -41,7 +41,6 @@ struct schedule {
     uint32_t flows;    /* that have any */
     uint32_t known;    /* flows, whether they have any or not */
     uint32_t much;     /* of these, those that send much */
-    uint64_t tokens;   /* of all of them */
 };
 
 enum { FLOW_CHAINS = 256 };

@@ -52,7 +52,6 @@ struct peer *peers_add(struct peer_table *peers, const struct door *door, const 
         peer->same_connection = *chain;
         *chain = peer;
     }
-    peers->count++;
     return peer;
 }
 
@@ -87,7 +86,6 @@ void peers_remove(struct peer_table *peers, struct peer *peer)
             at = &(*at)->same_connection;
         *at = peer->same_connection;
     }
-    peers->count--;
     free(peer);
 }
 

@@ -48,7 +48,7 @@ struct peer_table {
     struct peer *by_id[PEER_CHAINS], *by_connection[PEER_CHAINS];
     struct peer *due;  /* to which something is to be sent */
     struct peer *gone; /* to be removed */
-    size_t count, clients;
+    size_t clients;
     uint64_t numbers;
 };
 

@@ -119,11 +119,8 @@ struct lease *pool_lend(struct pool *pool, struct pool_worker *worker, uint32_t 
         lease->sentences = sentences;
         lease->capacity = most;
     }
-    *lease = (struct lease){.id = ++pool->lease_ids,
-                            .sentences = lease->sentences,
-                            .capacity = lease->capacity,
-                            .lent_us = now_us,
-                            .begun_us = now_us};
+    *lease = (struct lease){
+        .id = ++pool->lease_ids, .sentences = lease->sentences, .capacity = lease->capacity, .begun_us = now_us};
     worker->lease_count++;
     return lease;
 }

@@ -25,7 +25,6 @@ struct lease {
     uint32_t count, capacity;
     bool alone;       /* no other lease beside it: it may kill its worker */
     bool sent;        /* BATCH was sent */
-    int64_t lent_us;  /* BATCH was sent */
     int64_t begun_us; /* it is the worker's first lease since then */
 };
 

@@ -94,7 +94,6 @@ void requests_enter(struct requests *requests, struct request *request)
         &requests->chains[requests_chain(requests, request->key, request->client, request->number)];
     request->same = *chain;
     *chain = request;
-    requests->count++;
 }
 
 struct request *requests_find(const struct requests *requests, uint64_t key, uint64_t client, uint64_t number)
@@ -115,7 +114,6 @@ static void requests_leave(struct requests *requests, struct request *request)
     if (*at == NULL)
         return;
     *at = request->same;
-    requests->count--;
 }
 
 static size_t request_bytes(const struct request *request)

@@ -13,7 +13,7 @@ enum { REQUESTS_KEPT = 16384, REQUESTS_BYTES = 32 << 20 };
 
 struct requests {
     struct request **chains; /* [size], a power of two */
-    size_t size, count;
+    size_t size;
     struct request_list kept; /* answered, the oldest first */
     size_t kept_bytes;
     struct request_list free;

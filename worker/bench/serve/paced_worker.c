@@ -78,8 +78,6 @@ static bool paced_finish(struct paced *paced, struct err *err)
                                                           .bytes = texts->bytes}}};
     const struct message credit = {.type = MESSAGE_CREDIT, .credit = {.units = 1}};
     bool ok = paced_send(paced, &result, err) && paced_send(paced, &credit, err);
-    paced->worker->batches++;
-    paced->worker->texts += texts->count;
     message_close(batch);
     memmove(batch, batch + 1, --paced->count * sizeof *batch);
     if (paced->count > 0)

@@ -2,9 +2,8 @@
  *
  * With it a queue has a known capacity, and the processor is free for queue and clients. It answers a text with
  * itself. Texts that begin with their deadline (load.h, stamped) are compared with the clock: a queue must not send a
- * text whose deadline has passed. It has a thread of its own, from paced_worker_start to paced_worker_stop.
- * The struct belongs to
- * the caller, who reads the counts after the stop. */
+ * text whose deadline has passed. It has a thread of its own, from paced_worker_start to paced_worker_stop. The struct
+ * belongs to the caller, which reads the counts after the stop. */
 #ifndef LSTMQ_WORKER_BENCH_SERVE_PACED_WORKER_H
 #define LSTMQ_WORKER_BENCH_SERVE_PACED_WORKER_H
 
@@ -19,7 +18,6 @@ struct paced_worker {
     const char *endpoint;
     unsigned text_us; /* time for a text */
     /* counts */
-    uint64_t batches, texts;
     uint64_t expired_received; /* texts whose deadline had passed when they arrived */
     uint64_t expired_begun;    /* when their batch's turn came */
     /* the worker's */

@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { QUEUE_START_MS = 30000, QUEUE_STOP_MS = 40000, QUEUE_LOOK_US = 500, QUEUE_WORDS = 12 + QUEUE_PROCESS_OPTIONS };
+enum { QUEUE_START_MS = 30000, QUEUE_STOP_MS = 40000, QUEUE_LOOK_US = 500 };
 enum { QUEUE_LOG = 64 << 10 }; /* bytes of a log that are read */
 
 static const char *const queue_process_words[] = {
