@@ -83,8 +83,7 @@ void board_close(struct board **board)
 {
     if (*board == NULL)
         return;
-    if ((*board)->http != NULL)
-        http_close(&(*board)->http);
+    http_close(&(*board)->http);
     buffer_free(&(*board)->out);
     free(*board);
     *board = NULL;

@@ -28,8 +28,8 @@ enum {
     FRONT_QUEUE = 4096,   /* answers that wait for one client to read them */
     FRONT_QUEUE_IN = 512, /* messages of one client that wait to be received; beyond, TCP holds the client back */
     STOP_MS = 5000,       /* for embedded workers to leave */
-    PART_MS = 500,        /* for HTTP clients to end their connections */
-    PART_LOOK_MS = 20,
+    HTTP_END_MS = 500,    /* for HTTP clients to end their connections */
+    HTTP_LOOK_MS = 20,
     SENT_MS = 50, /* for the last HTTP answers to be sent */
     MEBIBYTE = 1 << 20,
 };
@@ -149,7 +149,7 @@ static bool serve_signal(void *context, struct err *err)
         log_event(LOG_INFO, "stopping", LOG_FIELDS(LOG_TEXT("signal", loop_signal_name(signal))),
                   "%s: answering what was accepted; a second signal ends at once", loop_signal_cause(signal));
         supervisor_stopping(serve->supervisor);
-        broker_drain(serve->broker, serve->http != NULL ? PART_MS : 0);
+        broker_drain(serve->broker, serve->http != NULL ? HTTP_END_MS : 0);
         return loop_signal_yield(serve->loop, err);
     }
     return true;
@@ -157,7 +157,7 @@ static bool serve_signal(void *context, struct err *err)
 
 /* HTTP clients keep their connections. Before the queue takes no more work, each gets an answer with "Connection:
  * close", so that it sends its next request to the next process. With serve.drain_delay there is time for that. */
-static void serve_part(struct serve *serve)
+static void serve_end_http(struct serve *serve)
 {
     if (serve->http == NULL || serve->signalled == 0)
         return;
@@ -168,7 +168,7 @@ static void serve_part(struct serve *serve)
     if (http_counts(serve->http).connections == 0)
         broker_refuse(serve->broker);
     else
-        loop_wake(serve->loop, PART_LOOK_MS);
+        loop_wake(serve->loop, HTTP_LOOK_MS);
 }
 
 /* Once a turn: end when all is answered and the embedded workers have left. */
@@ -178,7 +178,7 @@ static bool serve_turn(void *context, struct err *err)
     (void)err;
     if (serve->api != NULL)
         api_turn(serve->api);
-    serve_part(serve);
+    serve_end_http(serve);
     if (!broker_is_over(serve->broker))
         return true;
     int64_t now_ms = clock_ms();

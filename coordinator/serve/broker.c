@@ -25,9 +25,9 @@ static bool broker_turn(void *context, struct err *err)
     broker_advance(broker);
     if (!broker_say(broker, err))
         return false;
-    if (!broker->drained)
+    if (!broker->caught_up)
         loop_wake(broker->loop, 0);
-    broker->drained = true;
+    broker->caught_up = true;
     return true;
 }
 
@@ -61,7 +61,7 @@ struct broker *broker_open(const struct broker_options *options, struct err *err
     broker->allow = options->allow;
     broker->now_us = clock_ns() / 1000;
     broker->ready_ms = broker->look_ms = broker_ms(broker);
-    broker->drained = true;
+    broker->caught_up = true;
     if (!sentences_open(&broker->sentences, err) || !requests_open(&broker->requests, err) ||
         !catalog_open(&broker->catalog, options->config, err) || !broker_open_doors(broker, options, err))
         broker_close(&broker);
@@ -121,8 +121,8 @@ void broker_close(struct broker **handle)
 
 struct request *broker_submit(struct broker *broker, const struct request_terms *terms, struct err *err)
 {
-    const struct application application = {.terms = *terms, .now_us = clock_ns() / 1000};
-    struct request *request = broker_admit(broker, &application);
+    broker->now_us = clock_ns() / 1000;
+    struct request *request = broker_admit(broker, terms, NULL);
     if (request == NULL)
         err_set(err, ERR_MEMORY, "no memory for a request");
     loop_wake(broker->loop, 0);

@@ -4,7 +4,7 @@
  * decides: workers that are dead, leases and deadlines that ended, batches to form, requests that are complete. Then it
  * sends what is due.
  *
- *   request   what a client asked for: one or many texts, one deadline, one flow (request.h, queue/requests.h)
+ *   request   one or many texts of a client, with one deadline and one flow (request.h, queue/requests.h)
  *   sentence  one distinct text of a model that waits, is lent to a worker, or is done; requests share it
  *             (queue/sentence.h)
  *   flow      whose request it is: a key, a connection, an HTTP client's key or address; flows share fairly

@@ -110,8 +110,8 @@ void broker_finish(struct broker *broker, struct request *request, enum request_
     }
 }
 
-static void request_refuse(struct broker *broker, struct request *request, enum request_outcome outcome,
-                           uint32_t retry_ms, const char *why)
+void broker_reject(struct broker *broker, struct request *request, enum request_outcome outcome, uint32_t retry_ms,
+                   const char *why)
 {
     snprintf(request->why, sizeof request->why, "%s", why);
     request->retry_ms = retry_ms;
@@ -134,9 +134,9 @@ static void request_complete(struct broker *broker, struct request *request)
     request->step = request->version->step;
     request->queued_us = (uint64_t)(request->lent_us > 0 ? request->lent_us - request->arrived_us : 0);
     if (!request_pack(request))
-        request_refuse(broker, request, REQUEST_FAILED, RETRY_NO_WORKER_MS, "the queue has no memory for the answer");
+        broker_reject(broker, request, REQUEST_FAILED, RETRY_NO_WORKER_MS, "the queue has no memory for the answer");
     else if (request_is_failed(request))
-        request_refuse(broker, request, REQUEST_FAILED, 0, "every worker that tried to translate this text died");
+        broker_reject(broker, request, REQUEST_FAILED, 0, "every worker that tried to translate this text died");
     else
         broker_finish(broker, request, REQUEST_DONE);
 }
@@ -196,12 +196,12 @@ static bool admit_fits(struct broker *broker, struct request *request, const str
     if (request->part_count > most) {
         snprintf(why, sizeof why, "%u texts are above the %u that this queue holds: send fewer at a time",
                  request->part_count, most);
-        request_refuse(broker, request, REQUEST_INVALID, 0, why);
+        broker_reject(broker, request, REQUEST_INVALID, 0, why);
         return false;
     }
     if (waiting + request->part_count > most && flow->waiting + request->part_count > most / flows) {
         snprintf(why, sizeof why, "the queue is full: %u sentences wait", waiting);
-        request_refuse(broker, request, REQUEST_BUSY, admit_retry_ms(broker, waiting), why);
+        broker_reject(broker, request, REQUEST_BUSY, admit_retry_ms(broker, waiting), why);
         return false;
     }
     double rate = broker_rate(broker), ahead = admit_ahead(flow, waiting);
@@ -209,7 +209,7 @@ static bool admit_fits(struct broker *broker, struct request *request, const str
     bool queues = waiting >= (uint32_t)broker->config->serve_max_batch;
     if (rate > 0 && queues && (ahead + admit_lent(&broker->pool)) / rate + batch > left) {
         snprintf(why, sizeof why, "the queue is too long to answer within %.3g s: %u sentences wait", left, waiting);
-        request_refuse(broker, request, REQUEST_BUSY, admit_retry_ms(broker, ahead), why);
+        broker_reject(broker, request, REQUEST_BUSY, admit_retry_ms(broker, ahead), why);
         return false;
     }
     return true;
@@ -221,18 +221,18 @@ static bool admit_model(struct broker *broker, struct request *request, const st
     char why[128];
     *model = catalog_model(&broker->catalog, terms->source, terms->target);
     if (broker->state >= BROKER_ENDS) {
-        request_refuse(broker, request, REQUEST_ENDING, RETRY_ENDING_MS, "the queue is draining");
+        broker_reject(broker, request, REQUEST_ENDING, RETRY_ENDING_MS, "the queue is draining");
         return false;
     }
     if (*model == NULL) {
         snprintf(why, sizeof why, "no model translates from \"%.*s\" to \"%.*s\"", (int)terms->source.size,
                  terms->source.data, (int)terms->target.size, terms->target.data);
-        request_refuse(broker, request, REQUEST_INVALID, 0, why);
+        broker_reject(broker, request, REQUEST_INVALID, 0, why);
         return false;
     }
     bool missed = broker_ms(broker) - broker->ready_ms > WORKER_MISSED_MS && !broker_can_serve(broker);
     if (missed || catalog_serving(*model) == NULL) {
-        request_refuse(broker, request, REQUEST_NO_WORKER, RETRY_NO_WORKER_MS, "no worker has loaded the model");
+        broker_reject(broker, request, REQUEST_NO_WORKER, RETRY_NO_WORKER_MS, "no worker has loaded the model");
         return false;
     }
     return true;
@@ -271,15 +271,12 @@ static int64_t admit_deadline_us(const struct broker *broker, int64_t wanted_ms)
     return broker->now_us + (int64_t)(seconds * 1e6);
 }
 
-struct request *broker_admit(struct broker *broker, const struct application *application)
+struct request *broker_admit(struct broker *broker, const struct request_terms *terms, struct peer *peer)
 {
-    const struct request_terms *terms = &application->terms;
-    struct peer *peer = application->peer;
     struct request *request = requests_new(&broker->requests, terms->texts.count);
     struct served_model *model;
     if (request == NULL)
         return NULL;
-    broker->now_us = application->now_us;
     request->from = peer != NULL ? REQUEST_ZMQ : REQUEST_HTTP;
     request->peer = peer;
     request->owner = terms->owner;
@@ -302,6 +299,6 @@ struct request *broker_admit(struct broker *broker, const struct application *ap
         request->version->requests++;
     }
     if (flow == NULL || !deadlines_add(&broker->deadlines, request) || !admit_texts(broker, request, terms))
-        request_refuse(broker, request, REQUEST_BUSY, RETRY_NO_WORKER_MS, "the queue has no memory left");
+        broker_reject(broker, request, REQUEST_BUSY, RETRY_NO_WORKER_MS, "the queue has no memory left");
     return request;
 }

@@ -4,7 +4,6 @@
 #include "proto/base/log.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 enum {
     DEATHS_MOST = 3,       /* workers that may die with a sentence */
@@ -15,6 +14,7 @@ enum {
     AHEAD_US = 10000,      /* a worker gets a second batch where batches are shorter ... */
     SHARED_AHEAD_US = 500, /* ... and where a flow that sends little would wait for it */
     SWEEP_MS = 1000,
+    RETRY_FAILED_MS = 1000, /* for a client whose model no worker can load */
 };
 
 /* ---- workers ---- */
@@ -102,9 +102,9 @@ static void advance_judge(struct broker *broker, struct pool_worker *worker)
 {
     const struct config *config = broker->config;
     int64_t lease_us = (int64_t)(config->serve_lease * 1e6);
-    if (broker_ms(broker) - worker->heard_ms > config->serve_heartbeat_timeout && broker->drained)
+    if (broker_ms(broker) - worker->heard_ms > config->serve_heartbeat_timeout && broker->caught_up)
         pool_lose(worker, COUNTS_HEARTBEAT, ERR_PROTOCOL, "it was silent for too long");
-    else if (worker->lease_count > 0 && worker->leases[0].sent && broker->drained &&
+    else if (worker->lease_count > 0 && worker->leases[0].sent && broker->caught_up &&
              broker->now_us - worker->leases[0].begun_us > lease_us)
         pool_lose(worker, COUNTS_LEASE, ERR_PROTOCOL, "a batch took longer than serve.lease");
 }
@@ -166,9 +166,7 @@ static void advance_fail(struct broker *broker, struct version *version)
     for (size_t i = 0; i < broker->deadlines.count;) {
         struct request *request = broker->deadlines.heap[i];
         if (request->version == version) {
-            request->retry_ms = 1000;
-            memcpy(request->why, "no worker can load the model", sizeof "no worker can load the model");
-            broker_finish(broker, request, REQUEST_NO_WORKER);
+            broker_reject(broker, request, REQUEST_NO_WORKER, RETRY_FAILED_MS, "no worker can load the model");
             i = 0;
         } else {
             i++;
@@ -240,10 +238,8 @@ static void advance_versions(struct broker *broker)
 static void advance_deadlines(struct broker *broker)
 {
     struct request *request;
-    while ((request = deadlines_first(&broker->deadlines)) != NULL && request->deadline_us <= broker->now_us) {
-        memcpy(request->why, "the deadline passed", sizeof "the deadline passed");
-        broker_finish(broker, request, REQUEST_EXPIRED);
-    }
+    while ((request = deadlines_first(&broker->deadlines)) != NULL && request->deadline_us <= broker->now_us)
+        broker_reject(broker, request, REQUEST_EXPIRED, 0, "the deadline passed");
 }
 
 /* Whether a worker has begun on any of its sentences. */
@@ -278,7 +274,7 @@ static void advance_abandon(struct broker *broker, struct peer *peer)
 /* Connections that have ended. What came over them before may still be unread, so their peers end a round later. */
 static void advance_peers(struct broker *broker)
 {
-    while (broker->peers.gone != NULL && broker->drained) {
+    while (broker->peers.gone != NULL && broker->caught_up) {
         struct peer *peer = broker->peers.gone;
         broker->peers.gone = peer->next_gone;
         advance_abandon(broker, peer);

@@ -28,13 +28,6 @@ struct rate {
     uint32_t done[RATE_SECONDS];
 };
 
-/* What a request needs to be admitted. */
-struct application {
-    struct request_terms terms;
-    struct peer *peer; /* NULL = HTTP */
-    int64_t now_us;
-};
-
 struct broker {
     const struct config *config;
     struct loop *loop;
@@ -61,7 +54,7 @@ struct broker {
     int64_t sweep_ms;  /* the next clean-up of flows and kept requests */
     size_t model_turn; /* the model that gets the next batch */
     struct buffer scratch;
-    bool drained;       /* all messages that had arrived before this turn were received */
+    bool caught_up;     /* all messages that had arrived before this turn were received */
     uint64_t strangers; /* refused so far */
     int64_t complained_ms;
 };
@@ -73,11 +66,15 @@ static inline int64_t broker_ms(const struct broker *broker)
 
 /* broker_admit.c */
 
-/* A new request: it waits, or is over at once. NULL: no memory. */
-struct request *broker_admit(struct broker *broker, const struct application *application);
+/* A new request, which arrived at broker->now_us: it waits, or is over at once. `peer` NULL = HTTP. NULL: no memory. */
+struct request *broker_admit(struct broker *broker, const struct request_terms *terms, struct peer *peer);
 
 /* It is over: its parts leave their sentences. */
 void broker_finish(struct broker *broker, struct request *request, enum request_outcome outcome);
+
+/* The same without an answer; `why` is for the client. */
+void broker_reject(struct broker *broker, struct request *request, enum request_outcome outcome, uint32_t retry_ms,
+                   const char *why);
 
 /* A sentence's answer is here: it is done, and so may be requests. */
 void broker_settle(struct broker *broker, struct sentence *sentence, uint64_t computed_us);
@@ -93,7 +90,7 @@ bool broker_receive(struct broker *broker, struct door *door, struct err *err);
 
 /* broker_advance.c */
 void broker_advance(struct broker *broker);
-/* A worker that could serve the version is there. */
+/* Whether a worker has loaded the current version of a model. */
 bool broker_can_serve(const struct broker *broker);
 
 /* broker_say.c */

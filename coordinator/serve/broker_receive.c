@@ -38,18 +38,16 @@ static bool receive_translate(struct broker *broker, struct peer *peer, const st
         receive_repeated(broker, request, peer);
         return true;
     }
-    const struct application application = {.terms = {.source = translate->source,
-                                                      .target = translate->target,
-                                                      .texts = translate->texts,
-                                                      .deadline_ms = translate->deadline_ms,
-                                                      .alternatives = translate->alternatives,
-                                                      .details = translate->details != 0,
-                                                      .flow = peer->flow,
-                                                      .client = translate->client,
-                                                      .request = translate->request},
-                                            .peer = peer,
-                                            .now_us = broker->now_us};
-    return broker_admit(broker, &application) != NULL || err_set(err, ERR_MEMORY, "no memory for a request");
+    const struct request_terms terms = {.source = translate->source,
+                                        .target = translate->target,
+                                        .texts = translate->texts,
+                                        .deadline_ms = translate->deadline_ms,
+                                        .alternatives = translate->alternatives,
+                                        .details = translate->details != 0,
+                                        .flow = peer->flow,
+                                        .client = translate->client,
+                                        .request = translate->request};
+    return broker_admit(broker, &terms, peer) != NULL || err_set(err, ERR_MEMORY, "no memory for a request");
 }
 
 static void receive_cancel(struct broker *broker, const struct peer *peer, const struct cancel *cancel)
@@ -67,7 +65,7 @@ static bool receive_client(struct broker *broker, struct peer *peer, const struc
 {
     const char *role = peer->route.role;
     if (message->type == MESSAGE_ASK) {
-        peer->asked = true;
+        peer->status_due = true;
         peers_list(&broker->peers, peer);
         return true;
     }
@@ -281,18 +279,16 @@ static struct peer *receive_new(struct broker *broker, const struct door *door, 
                 message_name(message->type), door->workers_only ? "JOIN" : "JOIN or TRANSLATE");
         return NULL;
     }
-    struct peer *peer = peers_add(&broker->peers, door, from);
+    struct peer *peer = peers_add(&broker->peers, door, from, worker ? PEER_WORKER : PEER_CLIENT);
     if (peer == NULL) {
         err_set(err, ERR_MEMORY, "no memory for a peer");
         return NULL;
     }
-    peer->state = worker ? PEER_WORKER : PEER_CLIENT;
-    broker->peers.clients += !worker;
     receive_name_flow(broker, peer);
     return peer;
 }
 
-/* A message that only a worker's late part could be: its worker was declared dead. */
+/* A message of a worker that has left or was declared dead. */
 static void receive_late(struct broker *broker, const struct peer *peer, const struct message *message)
 {
     if (message->type == MESSAGE_RESULT) {
@@ -365,6 +361,6 @@ bool broker_receive(struct broker *broker, struct door *door, struct err *err)
         receive_message(broker, door, &from, &message, &failure);
         message_close(&message);
     }
-    broker->drained = false;
+    broker->caught_up = false;
     return true;
 }

@@ -235,7 +235,7 @@ static bool say_status(struct broker *broker, struct peer *peer, bool *sent, str
                                     .status = {.json = {broker->scratch.data, broker->scratch.size}}};
     if (!say_send(broker, peer, &message, sent, err))
         return false;
-    peer->asked = !*sent;
+    peer->status_due = !*sent;
     return true;
 }
 
@@ -243,7 +243,7 @@ static bool say_status(struct broker *broker, struct peer *peer, bool *sent, str
 static bool say_client(struct broker *broker, struct peer *peer, bool *sent, struct err *err)
 {
     *sent = true;
-    if (peer->asked && !say_status(broker, peer, sent, err))
+    if (peer->status_due && !say_status(broker, peer, sent, err))
         return false;
     while (*sent && peer->due.first != NULL) {
         struct request *request = peer->due.first;

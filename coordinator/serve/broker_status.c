@@ -4,26 +4,28 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-enum { STATUS_WORKERS = 100 }; /* in a status of at most MESSAGE_JSON bytes */
+enum { STATUS_ROWS = 100 }; /* workers, and flows, in a status of at most MESSAGE_JSON bytes */
 
-static const char *status_worker_state(const struct pool_worker *worker)
+enum status_work { STATUS_BUSY, STATUS_IDLE, STATUS_LOADING };
+
+static enum status_work status_work(const struct pool_worker *worker)
 {
     if (worker->lease_count > 0)
-        return "busy";
+        return STATUS_BUSY;
     for (uint32_t i = 0; i < worker->holding_count; i++)
         if (worker->holdings[i].state == HOLDING_LOADED)
-            return "idle";
-    return "loading";
+            return STATUS_IDLE;
+    return STATUS_LOADING;
 }
 
 struct broker_counts broker_counts(const struct broker *broker)
 {
     struct broker_counts counts = broker->counts;
     for (size_t i = 0; i < broker->pool.count; i++) {
-        const char *state = status_worker_state(broker->pool.workers[i]);
-        counts.workers_busy += state[0] == 'b';
-        counts.workers_idle += state[0] == 'i';
-        counts.workers_loading += state[0] == 'l';
+        enum status_work work = status_work(broker->pool.workers[i]);
+        counts.workers_busy += work == STATUS_BUSY;
+        counts.workers_idle += work == STATUS_IDLE;
+        counts.workers_loading += work == STATUS_LOADING;
     }
     counts.queue_limit = (uint64_t)broker->config->serve_queue;
     counts.flows = broker->flows.count;
@@ -39,8 +41,9 @@ struct broker_counts broker_counts(const struct broker *broker)
 
 static json_t *status_worker(const struct pool_worker *worker)
 {
+    static const char *const works[] = {"busy", "idle", "loading"};
     return json_pack("{s:I, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:f}", "worker", (json_int_t)worker->id, "state",
-                     status_worker_state(worker), "host", worker->host, "pid", (json_int_t)worker->pid, "threads",
+                     works[status_work(worker)], "host", worker->host, "pid", (json_int_t)worker->pid, "threads",
                      (json_int_t)worker->threads, "backend", worker->backend, "batches", (json_int_t)worker->batches,
                      "sentences", (json_int_t)worker->sentences, "computed_seconds",
                      (double)worker->computed_us * 1e-6);
@@ -79,7 +82,7 @@ static json_t *status_flows(const struct broker *broker)
     json_t *flows = json_array();
     for (size_t i = 0; i < FLOW_CHAINS; i++)
         for (const struct flow *flow = broker->flows.chains[i]; flow != NULL; flow = flow->same)
-            if (json_array_size(flows) < STATUS_WORKERS && (flow->waiting > 0 || flow->requests > 0))
+            if (json_array_size(flows) < STATUS_ROWS && (flow->waiting > 0 || flow->requests > 0))
                 json_array_append_new(flows,
                                       json_pack("{s:s, s:I, s:I}", "flow", flow->name, "waiting",
                                                 (json_int_t)flow->waiting, "requests", (json_int_t)flow->requests));
@@ -107,7 +110,7 @@ static json_t *status_root(const struct broker *broker)
 void broker_status(const struct broker *broker, bool detail, struct buffer *out)
 {
     json_t *root = status_root(broker), *workers = json_array();
-    for (size_t i = 0; i < broker->pool.count && i < STATUS_WORKERS; i++)
+    for (size_t i = 0; i < broker->pool.count && i < STATUS_ROWS; i++)
         json_array_append_new(workers, status_worker(broker->pool.workers[i]));
     json_object_set_new(root, "worker_count", json_integer((json_int_t)broker->pool.count));
     if (detail) {

@@ -118,8 +118,8 @@ static bool embedded_start(struct child *child, struct err *err)
     }
     child->pid = pid;
     child->begun_ms = clock_ms();
-    log_event(LOG_DEBUG, "embedded_started", LOG_FIELDS(LOG_INT("process", pid)), "translation worker, process %d, %s",
-              (int)pid, "was started");
+    log_event(LOG_DEBUG, "embedded_started", LOG_FIELDS(LOG_INT("process", pid)),
+              "started a translation worker, process %d", (int)pid);
     return true;
 }
 

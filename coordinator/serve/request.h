@@ -1,4 +1,4 @@
-/* request.h - what a client asked for, and what became of it.
+/* request.h - texts that a client wants translated, and what became of them.
  *
  * A request is born in the broker when TRANSLATE arrives or broker_submit is called. It is over when all its texts are
  * answered or it cannot be answered; then its outcome does not change. The broker owns it. An HTTP request is released

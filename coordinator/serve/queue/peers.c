@@ -34,11 +34,14 @@ struct peer *peers_connection(const struct peer_table *peers, const struct door 
     return peer;
 }
 
-struct peer *peers_add(struct peer_table *peers, const struct door *door, const struct route *route)
+struct peer *peers_add(struct peer_table *peers, const struct door *door, const struct route *route,
+                       enum peer_state state)
 {
     struct peer *peer = calloc(1, sizeof *peer);
     if (peer == NULL)
         return NULL;
+    peer->state = state;
+    peers->clients += state == PEER_CLIENT;
     peer->door = door;
     peer->route = *route;
     peer->key = route->key[0] == '\0' ? 0 : XXH3_64bits(route->key, strlen(route->key));

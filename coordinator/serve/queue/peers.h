@@ -19,7 +19,6 @@ struct door {
 };
 
 enum peer_state {
-    PEER_NEW,    /* its first message is being recorded */
     PEER_CLIENT, /* it sent TRANSLATE, CANCEL or ASK    */
     PEER_WORKER, /* it sent JOIN                        */
     PEER_GONE,   /* its connection has ended; it is removed when all that it sent was received */
@@ -35,7 +34,7 @@ struct peer {
     struct request_list open, due; /* its requests: not over; over, and to be sent    */
     struct pool_worker *worker;    /* of PEER_WORKER; NULL = it was declared dead     */
     int64_t full_ms;               /* its queue is full since then; 0 = it is not     */
-    bool asked;                    /* STATUS is due                                   */
+    bool status_due;               /* it sent ASK, and STATUS was not sent yet        */
     bool listed;                   /* in peers->due                                   */
     bool abandoned;                /* PEER_GONE, with neither requests nor worker     */
     struct peer *next_due;
@@ -56,8 +55,9 @@ struct peer_table {
 struct peer *peers_find(const struct peer_table *peers, const struct door *door, const struct route *route);
 struct peer *peers_connection(const struct peer_table *peers, const struct door *door, uint64_t connection);
 
-/* NULL: no memory. */
-struct peer *peers_add(struct peer_table *peers, const struct door *door, const struct route *route);
+/* `state` is PEER_CLIENT or PEER_WORKER. NULL: no memory. */
+struct peer *peers_add(struct peer_table *peers, const struct door *door, const struct route *route,
+                       enum peer_state state);
 
 /* Something is to be sent to it. */
 void peers_list(struct peer_table *peers, struct peer *peer);

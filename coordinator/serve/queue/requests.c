@@ -163,16 +163,16 @@ void requests_free(struct requests *requests, struct request *request)
 
 /* ---- answers ---- */
 
-struct pieces {
+struct result_sizes {
     size_t hypotheses, bytes, notes;
 };
 
 /* What a sentence's result holds, by size. */
-static struct pieces pieces_of(const struct sentence *sentence)
+static struct result_sizes request_sizes(const struct sentence *sentence)
 {
-    struct pieces pieces = {sentence->answer.hypotheses, 0, sentence->answer.notes};
-    pieces.bytes = sentence->result.size - pieces.notes - pieces.hypotheses * sizeof(struct hypothesis);
-    return pieces;
+    struct result_sizes sizes = {sentence->answer.hypotheses, 0, sentence->answer.notes};
+    sizes.bytes = sentence->result.size - sizes.notes - sizes.hypotheses * sizeof(struct hypothesis);
+    return sizes;
 }
 
 static void *request_put(char *to, const void *from, size_t size)
@@ -185,12 +185,12 @@ static void *request_put(char *to, const void *from, size_t size)
 bool request_pack(struct request *request)
 {
     struct answers *answers = &request->answers;
-    struct pieces all = {0, 0, 0};
+    struct result_sizes all = {0, 0, 0};
     for (uint32_t i = 0; i < request->part_count; i++) {
-        struct pieces pieces = pieces_of(request->parts[i].sentence);
-        all.hypotheses += pieces.hypotheses;
-        all.bytes += pieces.bytes;
-        all.notes += pieces.notes;
+        struct result_sizes sizes = request_sizes(request->parts[i].sentence);
+        all.hypotheses += sizes.hypotheses;
+        all.bytes += sizes.bytes;
+        all.notes += sizes.notes;
     }
     size_t answers_size = request->part_count * sizeof(struct answer);
     size_t hypotheses_size = all.hypotheses * sizeof(struct hypothesis);
@@ -213,12 +213,12 @@ bool request_pack(struct request *request)
                                 .notes = notes};
     for (uint32_t i = 0; i < request->part_count; i++) {
         const struct sentence *sentence = request->parts[i].sentence;
-        struct pieces pieces = pieces_of(sentence);
+        struct result_sizes sizes = request_sizes(sentence);
         const char *from = sentence->result.size > 0 ? sentence->result.data : "";
-        to = request_put(to, from, pieces.hypotheses * sizeof(struct hypothesis));
-        from += pieces.hypotheses * sizeof(struct hypothesis);
-        bytes = request_put(bytes, from, pieces.bytes);
-        notes = request_put(notes, from + pieces.bytes, pieces.notes);
+        to = request_put(to, from, sizes.hypotheses * sizeof(struct hypothesis));
+        from += sizes.hypotheses * sizeof(struct hypothesis);
+        bytes = request_put(bytes, from, sizes.bytes);
+        notes = request_put(notes, from + sizes.bytes, sizes.notes);
     }
     return true;
 }
