@@ -176,8 +176,9 @@ static bool status_converse(struct inquiry *inquiry, struct err *err)
     return ok;
 }
 
-static bool status_ask(const struct config *config, struct err *err)
+bool cmd_status(const struct command_call *call, struct err *err)
 {
+    const struct config *config = call->config;
     struct keyring keyring = {0};
     struct inquiry inquiry = {.config = config,
                               .redraws = config->status_watch && !config->output_json && isatty(STDOUT_FILENO) == 1};
@@ -203,9 +204,4 @@ static bool status_ask(const struct config *config, struct err *err)
     zmq_ctx_term(options.context);
     keyring_close(&keyring);
     return ok;
-}
-
-bool cmd_status(const struct command_call *call, struct err *err)
-{
-    return status_ask(call->config, err);
 }

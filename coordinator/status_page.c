@@ -156,6 +156,8 @@ static void status_queue(const json_t *queue, bool redraws, struct buffer *folde
     const json_t *models = json_object_get(queue, "models"), *workers = json_object_get(queue, "workers"),
                  *flows = json_object_get(queue, "flows"), *one;
     size_t i, width = terminal_width();
+    int host_width = !redraws ? INT_MAX : width > BEFORE_HOST ? (int)width - BEFORE_HOST : 0;
+    int name_width = !redraws ? INT_MAX : width > BEFORE_NAME ? (int)width - BEFORE_NAME : 0;
     const char *trouble = json_string_value(json_object_get(queue, "trouble"));
     struct buffer text = {0}, *out = &text;
     buffer_format(out, "queue: %s,\t%lld of %lld sentences wait,\t%.0f sentences/s of about %.0f,\t%lld clients\n",
@@ -173,18 +175,10 @@ static void status_queue(const json_t *queue, bool redraws, struct buffer *folde
     if (json_array_size(workers) > 0)
         buffer_format(folded, "\n  %6s %-8s %7s %9s %9s %10s %7s  %s\n", "worker", "state", "threads", "sentences",
                       "batches", "computing", "pid", "host");
-    json_array_foreach(workers, i, one) status_format_worker(one,
-                                                             !redraws              ? INT_MAX
-                                                             : width > BEFORE_HOST ? (int)width - BEFORE_HOST
-                                                                                   : 0,
-                                                             folded);
+    json_array_foreach(workers, i, one) status_format_worker(one, host_width, folded);
     if (json_array_size(flows) > 0)
         buffer_format(folded, "\n  %8s %8s  %s\n", "waiting", "requests", "flow");
-    json_array_foreach(flows, i, one) status_format_flow(one,
-                                                         !redraws              ? INT_MAX
-                                                         : width > BEFORE_NAME ? (int)width - BEFORE_NAME
-                                                                               : 0,
-                                                         folded);
+    json_array_foreach(flows, i, one) status_format_flow(one, name_width, folded);
 }
 
 static void status_queue_line(const json_t *queue, struct buffer *out)

@@ -220,9 +220,9 @@ bool translate_connected(const struct config *config, struct err *err)
                           .source = config->translate_source,
                           .target = config->translate_target,
                           .window = WINDOW_FIRST};
-    const bool keyed = config->curve_key[0] != '\0', serverd = config->curve_server[0] != '\0';
-    const struct lstmq_settings settings = {.key_file = keyed ? config->curve_key : NULL,
-                                            .server_file = serverd ? config->curve_server : NULL};
+    const struct lstmq_settings settings = {.key_file = config->curve_key[0] != '\0' ? config->curve_key : NULL,
+                                            .server_file =
+                                                config->curve_server[0] != '\0' ? config->curve_server : NULL};
     struct lstmq_error error;
     if (!socket_raise_files(FILES, err))
         return false;

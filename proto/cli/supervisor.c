@@ -44,7 +44,7 @@ static bool supervisor_number(const char *name, int64_t most, int64_t *number, s
 }
 
 /* Whether a variable NAME_PID is meant for this process: unset, or its id. */
-static bool supervisor_is_ours(const char *name, struct err *err, bool *ours)
+static bool supervisor_is_ours(const char *name, bool *ours, struct err *err)
 {
     int64_t pid;
     if (!supervisor_number(name, INT32_MAX, &pid, err))
@@ -68,7 +68,7 @@ static bool supervisor_take_fds(struct supervisor *supervisor, struct err *err)
 {
     int64_t count;
     bool ours;
-    if (!supervisor_number("LISTEN_FDS", SUPERVISOR_MOST, &count, err) || !supervisor_is_ours("LISTEN_PID", err, &ours))
+    if (!supervisor_number("LISTEN_FDS", SUPERVISOR_MOST, &count, err) || !supervisor_is_ours("LISTEN_PID", &ours, err))
         return false;
     if (count <= 0 || !ours)
         return true;
@@ -110,7 +110,7 @@ static bool supervisor_watch(struct supervisor *supervisor, struct err *err)
     int64_t limit_us;
     bool ours;
     if (!supervisor_number("WATCHDOG_USEC", INT64_MAX, &limit_us, err) ||
-        !supervisor_is_ours("WATCHDOG_PID", err, &ours))
+        !supervisor_is_ours("WATCHDOG_PID", &ours, err))
         return false;
     if (limit_us > 0 && ours && supervisor->news >= 0)
         supervisor->feed_ms = limit_us < 4000 ? 1 : limit_us / 2000;

@@ -87,8 +87,8 @@ struct weights model_weights(const struct model *model, float *arena)
 }
 
 /* A model without parameters. */
-static struct model *model_lay(struct backend *backend, const struct config *config, int src_vocab, int tgt_vocab,
-                               struct err *err)
+static struct model *model_lay_out(struct backend *backend, const struct config *config, int src_vocab, int tgt_vocab,
+                                   struct err *err)
 {
     struct model *model = calloc(1, sizeof *model);
     if (model == NULL) {
@@ -123,7 +123,7 @@ static bool model_alloc(struct model *model, struct err *err)
 struct model *model_new(struct backend *backend, const struct config *config, int src_vocab, int tgt_vocab,
                         struct err *err)
 {
-    struct model *model = model_lay(backend, config, src_vocab, tgt_vocab, err);
+    struct model *model = model_lay_out(backend, config, src_vocab, tgt_vocab, err);
     if (model != NULL && !model_alloc(model, err))
         model_destroy(&model);
     return model;
@@ -329,7 +329,7 @@ static bool model_borrow(struct model *model, const void *bytes, size_t size, co
 struct model *model_new_from(struct backend *backend, const struct config *config, int src_vocab, int tgt_vocab,
                              const void *bytes, size_t size, const char *name, bool *borrowed, struct err *err)
 {
-    struct model *model = model_lay(backend, config, src_vocab, tgt_vocab, err);
+    struct model *model = model_lay_out(backend, config, src_vocab, tgt_vocab, err);
     if (model != NULL && !model_borrow(model, bytes, size, name, err))
         model_destroy(&model);
     *borrowed = model != NULL && model->borrowed;

@@ -128,6 +128,16 @@ static void client_expect(struct lstmq_client *client, uint64_t request, enum ls
     lstmq_free(done.result);
 }
 
+/* A request that is answered. */
+static uint64_t client_serve(struct lstmq_client *client, struct queue *queue, const char *text)
+{
+    uint64_t request = client_submit(client, text, NULL);
+    queue_expect(queue, client, request);
+    queue_answer(queue, request);
+    client_expect(client, request, LSTMQ_OK);
+    return request;
+}
+
 /* ---- tests ---- */
 
 static void a_result_has_all_parts_of_the_answer(void **state)
@@ -256,10 +266,7 @@ static void a_deadline_ends_a_request(void **state)
     (void)state;
     struct queue queue;
     struct lstmq_client *client = client_begin(&queue);
-    uint64_t request = client_submit(client, "a", NULL);
-    queue_expect(&queue, client, request);
-    queue_answer(&queue, request);
-    client_expect(client, request, LSTMQ_OK);
+    uint64_t request = client_serve(client, &queue, "a");
     int64_t begun_ms = clock_ms();
     request = client_submit(client, "a", &(struct lstmq_options){.deadline_ms = 100});
     client_expect(client, request, LSTMQ_EXPIRED);
@@ -271,10 +278,7 @@ static void a_deadline_ends_a_request(void **state)
     assert_true(message_receive(queue.socket, &queue.from, true, &message, &got, &err));
     message_close(&message);
     queue_answer(&queue, request);
-    request = client_submit(client, "a", NULL);
-    queue_expect(&queue, client, request);
-    queue_answer(&queue, request);
-    client_expect(client, request, LSTMQ_OK);
+    request = client_serve(client, &queue, "a");
     client_end(&queue, client);
 }
 
@@ -283,10 +287,7 @@ static void a_connection_without_a_word_is_replaced(void **state)
     (void)state;
     struct queue queue;
     struct lstmq_client *client = client_begin(&queue);
-    uint64_t request = client_submit(client, "a", NULL);
-    queue_expect(&queue, client, request);
-    queue_answer(&queue, request);
-    client_expect(client, request, LSTMQ_OK);
+    uint64_t request = client_serve(client, &queue, "a");
     struct route before = queue.from;
     client_expect(client, client_submit(client, "b", &(struct lstmq_options){.deadline_ms = 1500}), LSTMQ_EXPIRED);
     request = client_submit(client, "c", NULL);

@@ -13,20 +13,17 @@ enum { MODEL_SENDERS = 4, MODEL_WINDOW = 2, FLOOD_REQUESTS = 3, FLOOD_LINES = 33
 static const double fair_parts = 4; /* times bench.seconds */
 
 /* The streams together, on a queue of their own: one that knows other clients shares itself among them. */
-static bool served_load(const struct serve_rows *rows, double seconds, struct load_stream *streams, size_t count,
+static bool model_serve(const struct serve_rows *rows, double seconds, struct load_stream *streams, size_t count,
                         struct err *err)
 {
     const char *const words[] = {"--model", rows->model, "--workers", "1", NULL};
     struct queue_process queue;
-    struct err stop;
     if (!queue_process_start(&queue, words, err))
         return false;
     struct load load = {
         .endpoint = queue.endpoint, .texts = &rows->lines, .seconds = seconds, .streams = streams, .count = count};
-    bool ok = load_run(&load, err) && load_check(&load, err), stopped = queue_process_stop(&queue, &stop);
-    if (ok && !stopped)
-        *err = stop;
-    return ok && stopped;
+    bool ok = load_run(&load, err) && load_check(&load, err);
+    return queue_process_stop(&queue, ok ? err : NULL) && ok;
 }
 
 /* Lines of `lstmq translate` a second: all lines in the time that they take longer than one of them. */
@@ -72,9 +69,9 @@ bool serve_measure_model(struct serve_rows *rows, struct err *err)
         struct load_stream batch = {.clients = 1, .window = 1, .texts = MODEL_BATCH};
         struct load_stream clients = {.clients = MODEL_CLIENTS, .window = 1, .texts = 1};
         double alone_per_s;
-        if (!model_translate(rows, &alone_per_s, err) || !served_load(rows, rows->seconds, &many, 1, err) ||
-            !served_load(rows, rows->seconds / 2, &batch, 1, err) ||
-            !served_load(rows, rows->seconds, &clients, 1, err))
+        if (!model_translate(rows, &alone_per_s, err) || !model_serve(rows, rows->seconds, &many, 1, err) ||
+            !model_serve(rows, rows->seconds / 2, &batch, 1, err) ||
+            !model_serve(rows, rows->seconds, &clients, 1, err))
             return false;
         served[round] = (double)many.done * MODEL_BATCH / rows->seconds;
         ratios[round] = served[round] / alone_per_s;
@@ -95,7 +92,7 @@ bool serve_measure_fair(struct serve_rows *rows, struct err *err)
     double seconds = fair_parts * rows->seconds;
     struct load_stream alone = {.clients = 1, .rate = FAIR_RATE, .texts = 1};
     struct load_stream both[] = {alone, {.clients = 1, .window = FLOOD_REQUESTS, .texts = FLOOD_LINES}};
-    if (!served_load(rows, seconds, &alone, 1, err) || !served_load(rows, seconds, both, 2, err))
+    if (!model_serve(rows, seconds, &alone, 1, err) || !model_serve(rows, seconds, both, 2, err))
         return false;
     double free_ms = latency_at(&alone.answered, 0.99) / 1e6, busy_ms = latency_at(&both[0].answered, 0.99) / 1e6;
     serve_row(rows, "fair_free_p99_ms", "a line now and then, p99", "ms", free_ms, SERVE_SHOWN, 0);

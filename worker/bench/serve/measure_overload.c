@@ -60,15 +60,11 @@ bool serve_measure_overload(struct serve_rows *rows, struct err *err)
     const char *const words[] = {"--serve.echo", "--workers", "0", NULL};
     struct queue_process queue;
     struct paced_worker worker = {.text_us = OVERLOAD_TEXT_US};
-    struct err stop;
     if (!queue_process_start(&queue, words, err))
         return false;
     worker.endpoint = queue.endpoint;
     bool started = paced_worker_start(&worker, err), ok = started && overload_measure(rows, &queue, &worker, err);
     if (started && !ok)
-        paced_worker_stop(&worker, &stop);
-    bool stopped = queue_process_stop(&queue, &stop);
-    if (ok && !stopped)
-        *err = stop;
-    return ok && stopped;
+        paced_worker_stop(&worker, NULL);
+    return queue_process_stop(&queue, ok ? err : NULL) && ok;
 }

@@ -87,13 +87,10 @@ static bool measure_with(const char *const *words, struct serve_rows *rows,
                          struct err *err)
 {
     struct queue_process queue;
-    struct err stop;
     if (!queue_process_start(&queue, words, err))
         return false;
-    bool ok = measure(rows, &queue, err), stopped = queue_process_stop(&queue, &stop);
-    if (ok && !stopped)
-        *err = stop;
-    return ok && stopped;
+    bool ok = measure(rows, &queue, err);
+    return queue_process_stop(&queue, ok ? err : NULL) && ok;
 }
 
 bool serve_measure_queue(struct serve_rows *rows, struct err *err)
@@ -129,11 +126,7 @@ static bool measure_start(struct serve_rows *rows, double *ms, struct err *err)
     bool ok = load_run(&load, err) && load_check(&load, err);
     /* The load ends with the answer, which is the first. */
     *ms = (double)(clock_ns() - queue.started_ns) / 1e6;
-    struct err stop;
-    bool stopped = queue_process_stop(&queue, &stop);
-    if (ok && !stopped)
-        *err = stop;
-    return ok && stopped;
+    return queue_process_stop(&queue, ok ? err : NULL) && ok;
 }
 
 bool serve_measure_start(struct serve_rows *rows, struct err *err)

@@ -202,6 +202,5 @@ bool paced_worker_stop(struct paced_worker *worker, struct err *err)
     pthread_join(worker->thread, NULL);
     if (atomic_load(&worker->state) != PACED_FAILED)
         return true;
-    *err = worker->err;
-    return err_context(err, "worker");
+    return err_set(err, worker->err.code, "worker: %s", worker->err.text);
 }

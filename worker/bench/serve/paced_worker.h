@@ -29,7 +29,7 @@ struct paced_worker {
 /* Returns when the queue has accepted the worker. */
 bool paced_worker_start(struct paced_worker *worker, struct err *err);
 
-/* The worker leaves the queue. False: it had failed. */
+/* The worker leaves the queue. False: it had failed. `err` NULL keeps an earlier error. */
 bool paced_worker_stop(struct paced_worker *worker, struct err *err);
 
 #endif

@@ -120,8 +120,7 @@ bool queue_process_start(struct queue_process *queue, const char *const *words, 
     }
     if (queue_process_listens(queue, http, err))
         return true;
-    struct err ignored;
-    queue_process_stop(queue, &ignored);
+    queue_process_stop(queue, NULL);
     return false;
 }
 

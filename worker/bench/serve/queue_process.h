@@ -23,7 +23,7 @@ enum { QUEUE_PROCESS_OPTIONS = 16 };
 /* Start it with these words after the program's name, ended by NULL, and wait until it listens. */
 bool queue_process_start(struct queue_process *queue, const char *const *words, struct err *err);
 
-/* SIGTERM, and its end. False: it did not end well. */
+/* SIGTERM, and its end. False: it did not end well. `err` NULL keeps an earlier error. */
 bool queue_process_stop(struct queue_process *queue, struct err *err);
 
 /* CPU seconds of it and of its workers so far, and its resident bytes. */

@@ -20,6 +20,10 @@ class AsyncClient(Settings):
     _watched: Sequence[int] = ()
     _opened = 0  # the transport's socket that is watched
 
+    def __init__(self, *arguments, **named) -> None:
+        super().__init__(*arguments, **named)
+        self._waiting: Dict[int, Call] = {}
+
     @overload
     async def translate(self, texts: str, *, source: Optional[str] = None, target: Optional[str] = None,
                         deadline: Optional[float] = None, alternatives: Literal[0] = 0,
@@ -67,10 +71,6 @@ class AsyncClient(Settings):
                 self._waiting.pop(call.number, None)
                 if not call.over:
                     self._transport.tell(self._session.withdraw(call))
-
-    def __init__(self, *arguments, **named) -> None:
-        super().__init__(*arguments, **named)
-        self._waiting: Dict[int, Call] = {}
 
     def _turn(self) -> None:
         """Move on; wake the coroutines whose calls are over; come back when something arrives or is due."""
