@@ -138,8 +138,8 @@ static const struct command main_commands[] = {
      .description =
          "Joins the queue of `lstmq serve`, loads the checkpoints that the queue names, and translates batches. A "
          "checkpoint whose folder it does not see is fetched from the queue and kept in serve.cache. If the connection "
-         "breaks it connects again. On "
-         "Ctrl-C or SIGTERM it finishes the batches that it has and leaves; a second signal ends it at once.\n\n"
+         "breaks, it connects again. On Ctrl-C or SIGTERM it finishes the batches that it has and leaves; a second "
+         "signal ends it at once.\n\n"
          "  lstmq translate-worker --connect tcp://queue.example:5758",
      .lasts = true,
      .run = cmd_translate_worker},

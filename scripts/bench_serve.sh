@@ -35,7 +35,7 @@ for line in sys.stdin:
     name, text = line.split(" ", 1)
     row = json.loads(text)
     found[name].append(row.get("serve", row))
-print(f"  {chr(32):<22} {chr(32):>9} lstmq  majordomo   ratio")
+print(" " * 35 + "lstmq  majordomo   ratio")
 for key, text in (("pipelined_per_s", "requests/s, pipelined"), ("alone_p50_us", "us, one at a time")):
     ours, theirs = (statistics.median(row[key] for row in found[name]) for name in ("lstmq", "majordomo"))
     print(f"  {text:<22} {ours:15,.0f} {theirs:10,.0f} {ours / theirs:7.2f}")

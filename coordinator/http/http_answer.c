@@ -107,7 +107,7 @@ bool http_refuse(struct client *client, unsigned status, const char *text)
     return answer_queue(client, status, "application/json", client->answer.data, client->answer.size);
 }
 
-/* Whether a list of ETags has this one. Weak ones count: the bytes of a page are what its ETag says. */
+/* Whether a list of ETags has this one. A proxy may have made it weak (W/"..."), which changes nothing here. */
 static bool answer_has_etag(const char *list, const char *etag)
 {
     return list != NULL && (strcmp(list, "*") == 0 || strstr(list, etag) != NULL);

@@ -149,9 +149,9 @@ struct config_given {
 };
 
 /* Read YAML: sections as mappings of scalars ("train:\n  batch: 64"), or flat "train.batch: 64". A LIST is a sequence,
- * or a scalar for its only entry. Errors are ERR_USAGE
- * with "NAME:LINE: " and leave `config` unchanged: unknown and repeated keys, other node kinds, anchors, tags, bad
- * values. Errors call the text `name`. The keys read are added to `given`, which may be NULL, here and below. */
+ * or a scalar for its only entry. Errors are ERR_USAGE with "NAME:LINE: " and leave `config` unchanged: unknown and
+ * repeated keys, other node kinds, anchors, tags, bad values. Errors call the text `name`. The keys read are added to
+ * `given`, which may be NULL, here and below. */
 bool config_parse(struct config *config, const char *yaml, size_t size, const char *name, struct config_given *given,
                   struct err *err);
 

@@ -55,7 +55,7 @@ static bool call_check(const char *const *texts, size_t count, const struct lstm
     return true;
 }
 
-/* Copy the texts to behind the call, and the codes behind them. */
+/* Copy the texts' lengths and bytes behind the call. */
 static bool call_fill(struct call *call, const char *const *texts, size_t count, const struct lstmq_options *options,
                       struct lstmq_error *error)
 {

@@ -34,7 +34,7 @@ struct uplink {
     int64_t stands_ms;         /* when it was connected               */
     int64_t heard_ms;          /* when the queue last sent a message  */
     int64_t reopen_ms;         /* UPLINK_STUCK: when to open it again */
-    int64_t timer_ms;          /* when the timer fires; 0 = never     */
+    int64_t timer_ms;          /* as in uplink_set_timer; 0 = not yet */
 };
 
 /* False and `error`: LSTMQ_USAGE, LSTMQ_MEMORY or LSTMQ_CONNECTION, and the uplink is closed. */

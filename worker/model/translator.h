@@ -18,8 +18,7 @@ struct translator {
     struct config config; /* the checkpoint's, with this command's translate.batch */
     struct backend *backend;
     struct model *model;
-    const void
-        *mapped; /* the model's file: its memory is shared with other processes; NULL = the parameters are copies */
+    const void *mapped; /* the model's file, memory shared with other processes; NULL = the parameters are copies */
     size_t mapped_size;
     struct decoder decoder;
     struct batch batch;

@@ -3,9 +3,10 @@
  * The loop thread forwards the queue's messages down a lane and sends on what comes back. Besides messages two signals
  * travel, each a parcel of one byte (parcel.h): LANE_FRESH says that a new connection begins, and the thread answers
  * with the same signal. Until that answer the loop thread drops what comes back, because it belongs to an older
- * connection. LANE_END ends the thread, whose last word is LANE_ENDED.
+ * connection. LANE_END ends the thread, which sends LANE_ENDED last.
  *
- * A thread never ends on its own. What it cannot do it says as a message ERROR. Owned by queue_worker_run. */
+ * A thread ends on LANE_END, or when its pair fails. It reports what it cannot do in a message ERROR. Owned by
+ * queue_worker_run. */
 #ifndef LSTMQ_WORKER_SERVE_LANE_H
 #define LSTMQ_WORKER_SERVE_LANE_H
 
@@ -32,8 +33,8 @@ struct lane {
     bool started;
 };
 
-/* Make the pair and start the thread, with `context` and `handle` as they are. `name` distinguishes the
- * lanes of a worker. Loop thread. */
+/* Make the pair and start the thread, with `context` and `handle` as they are. `name` distinguishes the lanes of a
+ * worker. Loop thread. */
 bool lane_open(struct lane *lane, void *zmq_context, const char *name, struct err *err);
 
 /* End the thread after what it does now, and wait for that. Loop thread. */

@@ -9,7 +9,7 @@ let languages = []; /* of /languages */
 let limit = -1;     /* characters of a text; -1 = none */
 let most = 3;       /* alternatives to request */
 let detected = "";  /* code, of the present text */
-let asked = null;   /* the AbortController of the request in flight */
+let pending = null;   /* the AbortController of the request in flight */
 let detectTimer = 0, pauseTimer = 0, detection = 0;
 
 const find = code => languages.find(language => language.code === code);
@@ -157,27 +157,27 @@ async function request(value, signal) {
 
 async function translate() {
     clearTimeout(pauseTimer);
-    if (asked)
-        asked.abort();
+    if (pending)
+        pending.abort();
     if (!text.value.trim()) {
-        asked = null;
+        pending = null;
         settle();
         clear();
         return;
     }
-    const mine = asked = new AbortController(), value = text.value;
+    const mine = pending = new AbortController(), value = text.value;
     result.classList.add("old");
     result.setAttribute("aria-busy", "true");
     try {
         const answer = await request(value, mine.signal);
-        if (mine !== asked)
+        if (mine !== pending)
             return;
         if (answer.ok && answer.data && typeof answer.data.translatedText === "string")
             show(value, answer.data);
         else
             write(byId("problem"), (answer.data && answer.data.error) || `The server answered ${answer.status}`);
     } catch {
-        if (mine !== asked)
+        if (mine !== pending)
             return;
         write(byId("problem"), "The server cannot be reached");
     }

@@ -32,6 +32,7 @@ static void api_answer_health(struct api *api, struct exchange *exchange)
     api_answer(api, exchange, 503);
 }
 
+/* What LibreTranslate answers where these functions are off, word for word. */
 static void api_answer_suggest(struct api *api, struct exchange *exchange)
 {
     api_answer_error(api, exchange, 403, "Suggestions are disabled on this server.");

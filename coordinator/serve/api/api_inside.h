@@ -119,7 +119,8 @@ struct api_caller {
     char flow[API_FLOW];
 };
 
-/* Read the form, and check the limit of requests and the key; `cost` counts texts. False: the request is answered. */
+/* Read the form, and check the key and the limit of requests, in which each text counts. False: the request is
+ * answered. */
 bool api_admit(struct api *api, struct exchange *exchange, struct api_form *form, struct api_caller *caller);
 
 /* Check q: there, of the right type, within the limits of texts and characters. */
@@ -150,7 +151,7 @@ void api_translate(struct api *api, struct exchange *exchange);
 /* A broker's request of a job is over. */
 void api_finished(struct api *api, struct request *request);
 
-/* The client of a job has left, or the API is closed. */
+/* The client of a job has left: withdraw its requests. */
 void api_abandon(struct api *api, struct api_job *job);
 
 /* Free all jobs. */
