@@ -18,7 +18,7 @@
 #include "coordinator/serve/counts.h"
 #include "coordinator/serve/queue/flow.h"
 #include "proto/base/config.h"
-#include "proto/store/manifest.h"
+#include "proto/store/checkpoint.h"
 #include "proto/text/detect.h"
 #include "proto/wire/message.h"
 
@@ -62,7 +62,7 @@ struct version {
     enum version_state state;
     uint64_t step, manifest; /* XXH3 of manifest.json; both 0 for the echo */
     char source[MESSAGE_LANGUAGE + 1], target[MESSAGE_LANGUAGE + 1];
-    char path[CONFIG_TEXT + 128];
+    char path[CHECKPOINT_PATH];
     char label[128];   /* "en-fr step-5650 0123456789abcdef" */
     uint64_t requests; /* that use it and are not over */
     uint64_t holders;  /* workers that were offered it, and leases */
@@ -80,9 +80,9 @@ struct served_model {
     struct version *current;  /* NULL = none yet */
     struct schedule schedule;
     struct model_counts counts;
-    char seen[CONFIG_TEXT + 128]; /* the folder of the last look ... */
-    uint64_t seen_manifest;       /* ... and its manifest's hash */
-    char complaint[ERR_TEXT];     /* the last look's, which is not repeated */
+    char seen[CHECKPOINT_PATH]; /* the folder of the last look ... */
+    uint64_t seen_manifest;     /* ... and its manifest's hash */
+    char complaint[ERR_TEXT];   /* the last look's, which is not repeated */
 };
 
 struct catalog {

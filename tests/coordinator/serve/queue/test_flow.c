@@ -28,9 +28,25 @@ static int scene_open(void **state)
     return 0;
 }
 
+static uint32_t scene_pick(struct scene *scene, struct sentence **picked)
+{
+    return schedule_pick(&scene->schedule, BATCH, picked);
+}
+
+static void scene_free(struct scene *scene, struct sentence **picked, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        part_leave(picked[i]->parts);
+        sentences_free(&scene->sentences, picked[i]);
+    }
+}
+
 static int scene_close(void **state)
 {
     struct scene *scene = *state;
+    struct sentence *picked[BATCH];
+    while (scene->schedule.waiting > 0)
+        scene_free(scene, picked, scene_pick(scene, picked));
     flows_close(&scene->flows);
     sentences_close(&scene->sentences);
     free(scene);
@@ -62,30 +78,15 @@ static void scene_add(struct scene *scene, struct flow *flow, uint32_t count, si
     }
 }
 
-static uint32_t scene_pick(struct scene *scene, struct sentence **picked)
-{
-    return schedule_pick(&scene->schedule, BATCH, picked);
-}
-
-/* Sentences and tokens of the flow among those picked, which are freed. */
-static uint64_t scene_count(struct scene *scene, const struct flow *flow, struct sentence **picked, uint32_t count,
-                            uint64_t *tokens)
+/* Sentences and tokens of the flow among those picked. */
+static uint64_t scene_count(const struct flow *flow, struct sentence **picked, uint32_t count, uint64_t *tokens)
 {
     uint64_t found = 0;
     for (uint32_t i = 0; i < count; i++) {
         found += picked[i]->flow == flow;
         *tokens += picked[i]->flow == flow ? picked[i]->tokens : 0;
     }
-    (void)scene;
     return found;
-}
-
-static void scene_free(struct scene *scene, struct sentence **picked, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        part_leave(picked[i]->parts);
-        sentences_free(&scene->sentences, picked[i]);
-    }
 }
 
 static void one_flow_fills_a_batch_in_order_of_arrival(void **state)
@@ -113,7 +114,7 @@ static void a_sentence_beside_a_flood_is_in_the_next_batch(void **state)
     for (int batch = 0; batch < 20; batch++) {
         scene_add(scene, little, 1, 200, 0);
         uint32_t count = scene_pick(scene, picked);
-        assert_int_equal(scene_count(scene, little, picked, count, &tokens), 1);
+        assert_int_equal(scene_count(little, picked, count, &tokens), 1);
         assert_in_range(count, 2, BATCH / 2); /* a short batch, so that the next sentence waits less */
         scene_free(scene, picked, count);
     }
@@ -130,8 +131,8 @@ static void flows_get_the_same_share_of_tokens(void **state)
     scene_add(scene, longer, 300, 240, 0);
     while (longer->waiting > 20 && shorter->waiting > 20) {
         uint32_t count = scene_pick(scene, picked);
-        scene_count(scene, shorter, picked, count, &tokens[0]);
-        scene_count(scene, longer, picked, count, &tokens[1]);
+        scene_count(shorter, picked, count, &tokens[0]);
+        scene_count(longer, picked, count, &tokens[1]);
         scene_free(scene, picked, count);
     }
     double ratio = (double)tokens[0] / (double)tokens[1];
