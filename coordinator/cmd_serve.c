@@ -166,7 +166,7 @@ static void serve_end_http(struct serve *serve)
     if (broker_is_ending(serve->broker) || serve->config->serve_drain_delay > 0)
         return;
     if (http_counts(serve->http).connections == 0)
-        broker_refuse(serve->broker);
+        broker_end(serve->broker);
     else
         loop_wake(serve->loop, HTTP_LOOK_MS);
 }

@@ -95,10 +95,10 @@ void http_answer_static(struct exchange *exchange, const char *content_type, con
 void http_drop(struct exchange *exchange);
 
 struct http_counts {
-    uint64_t accepted, cut; /* connections since the beginning; of these, ended as too slow or to make space */
-    uint64_t connections;   /* now */
-    uint64_t limit;         /* of connections */
-    uint64_t waiting;       /* exchanges without an answer */
+    uint64_t cut;         /* connections that were ended as too slow or to make space, since the beginning */
+    uint64_t connections; /* now */
+    uint64_t limit;       /* of connections */
+    uint64_t waiting;     /* exchanges without an answer */
 };
 struct http_counts http_counts(const struct http *http);
 

@@ -150,7 +150,6 @@ void http_on_connection(void *context, struct MHD_Connection *connection, void *
         if (client != NULL)
             client->connection = connection;
         *request = client;
-        http->counts.accepted++;
         http->counts.connections++;
     } else {
         if (*request != NULL)

@@ -176,7 +176,7 @@ void broker_drain(struct broker *broker, int64_t accept_ms)
     loop_wake(broker->loop, 0);
 }
 
-void broker_refuse(struct broker *broker)
+void broker_end(struct broker *broker)
 {
     if (broker->state == BROKER_DRAINS)
         broker->state = BROKER_ENDS;

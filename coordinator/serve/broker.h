@@ -77,9 +77,9 @@ struct broker_counts broker_counts(const struct broker *broker);
 void broker_status(const struct broker *broker, bool detail, struct buffer *out);
 
 /* Begin to drain (SIGTERM): broker_trouble says so at once. Requests are still accepted for serve.drain_delay, at least
- * for `accept_ms`; broker_refuse ends that early. */
+ * for `accept_ms`; broker_end ends that early. */
 void broker_drain(struct broker *broker, int64_t accept_ms);
-void broker_refuse(struct broker *broker);
+void broker_end(struct broker *broker);
 
 /* New requests are refused: load balancers had time to notice (serve.drain_delay). */
 bool broker_is_ending(const struct broker *broker);

@@ -75,7 +75,7 @@ static void advance_end_worker(struct broker *broker, struct pool_worker *worker
                              LOG_COUNT("process", worker->pid), LOG_TEXT("reason", worker->fault.text)),
                   "worker %" PRIu64 " (%s, process %u) declared dead: %s", worker->id, worker->host, worker->pid,
                   worker->fault.text);
-        if (worker->peer != NULL && worker->peer->state != PEER_GONE)
+        if (worker->peer != NULL && !peer_is_gone(worker->peer))
             broker_say_error(worker->peer->door, &worker->peer->route, worker->fault.code, worker->fault.text);
     } else {
         log_event(LOG_INFO, "translator_left",
@@ -283,7 +283,7 @@ static void advance_peers(struct broker *broker)
             peer->worker->peer = NULL;
             peer->worker = NULL;
         }
-        peer->abandoned = true;
+        peer->state = PEER_OVER;
         if (!peer->listed)
             peers_remove(&broker->peers, peer);
     }
@@ -320,7 +320,7 @@ bool broker_can_serve(const struct broker *broker)
 static bool advance_may_lend(const struct broker *broker, const struct pool_worker *worker,
                              const struct sentence *first)
 {
-    if (worker->credit == 0 || worker->peer->state == PEER_GONE || !pool_has(worker, first->kind.version))
+    if (worker->credit == 0 || peer_is_gone(worker->peer) || !pool_has(worker, first->kind.version))
         return false;
     if (worker->lease_count == 0)
         return true;

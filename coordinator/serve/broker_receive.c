@@ -328,7 +328,7 @@ static void receive_message(struct broker *broker, const struct door *door, cons
         watch_received_again(door->watch, from);
     if (good && door->watch != NULL && !watch_knows(door->watch, from))
         return; /* its key was removed: the watch disconnects it */
-    if (peer != NULL && peer->state == PEER_GONE && peer->worker == NULL)
+    if (peer != NULL && peer_is_gone(peer) && peer->worker == NULL)
         return;
     if (good && fresh)
         peer = receive_new(broker, door, from, message, failure);

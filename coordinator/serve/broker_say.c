@@ -179,7 +179,7 @@ static bool say_workers(struct broker *broker, struct err *err)
     for (size_t i = 0; i < broker->pool.count; i++) {
         struct pool_worker *worker = broker->pool.workers[i];
         worker->pinged = worker->pinged && !tick;
-        if (worker->peer != NULL && worker->peer->state != PEER_GONE && !say_worker(broker, worker, err))
+        if (worker->peer != NULL && !peer_is_gone(worker->peer) && !say_worker(broker, worker, err))
             return false;
     }
     return true;
@@ -264,13 +264,13 @@ static bool say_clients(struct broker *broker, struct err *err)
         bool sent = true;
         due = peer->next_due;
         peer->listed = false;
-        if (peer->state == PEER_GONE && peer->abandoned) {
+        if (peer->state == PEER_OVER) {
             peers_remove(&broker->peers, peer);
             continue;
         }
-        if (peer->state != PEER_GONE && !say_client(broker, peer, &sent, err))
+        if (!peer_is_gone(peer) && !say_client(broker, peer, &sent, err))
             return false;
-        if (!sent && peer->state != PEER_GONE)
+        if (!sent && !peer_is_gone(peer))
             peers_list(&broker->peers, peer);
     }
     return true;

@@ -1,4 +1,7 @@
-/* counts.h - what a queue has done since it began, for /metrics and the status. Plain numbers. */
+/* counts.h - what a queue has done since it began, for /metrics and the status.
+ *
+ * Plain numbers. The broker owns one struct broker_counts, and each model of the catalog owns one struct model_counts.
+ * Loop thread. */
 #ifndef LSTMQ_COORDINATOR_SERVE_COUNTS_H
 #define LSTMQ_COORDINATOR_SERVE_COUNTS_H
 

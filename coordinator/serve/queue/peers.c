@@ -69,7 +69,7 @@ void peers_list(struct peer_table *peers, struct peer *peer)
 
 void peers_lose(struct peer_table *peers, struct peer *peer)
 {
-    if (peer->state == PEER_GONE)
+    if (peer_is_gone(peer))
         return;
     peers->clients -= peer->state == PEER_CLIENT;
     peer->state = PEER_GONE;

@@ -21,7 +21,8 @@ struct door {
 enum peer_state {
     PEER_CLIENT, /* it sent TRANSLATE, CANCEL or ASK    */
     PEER_WORKER, /* it sent JOIN                        */
-    PEER_GONE,   /* its connection has ended; it is removed when all that it sent was received */
+    PEER_GONE,   /* its connection has ended; what it sent may be unread */
+    PEER_OVER,   /* all that it sent was received, and it has neither requests nor worker: it is removed */
 };
 
 struct peer {
@@ -36,7 +37,6 @@ struct peer {
     int64_t full_ms;               /* its queue is full since then; 0 = it is not     */
     bool status_due;               /* it sent ASK, and STATUS was not sent yet        */
     bool listed;                   /* in peers->due                                   */
-    bool abandoned;                /* PEER_GONE, with neither requests nor worker     */
     struct peer *next_due;
     struct peer *next_gone;
     struct peer *same_id, *same_connection; /* in the tables' chains */
@@ -50,6 +50,11 @@ struct peer_table {
     size_t clients;
     uint64_t numbers;
 };
+
+static inline bool peer_is_gone(const struct peer *peer)
+{
+    return peer->state >= PEER_GONE;
+}
 
 /* NULL: unknown. */
 struct peer *peers_find(const struct peer_table *peers, const struct door *door, const struct route *route);
