@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Clients of LibreTranslate work with this server unchanged: two packages from Python's package index, curl, and each
-request that the clients of serving.md's list send."""
+"""Clients of LibreTranslate work with this server unchanged: two Python packages, curl, and requests as other clients
+send them."""
 
 import json
 import os

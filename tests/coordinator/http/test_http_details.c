@@ -1,4 +1,4 @@
-/* test_http_details.c - who asked, what is logged, pages, and addresses. */
+/* test_http_details.c - identities of requests, the access log, pages and addresses. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-"""Packages of others, as Python's package index has them, in an environment of their own. A test that needs one is
-skipped, with the reason, where it cannot be installed."""
+"""Packages of others, installed by pip in an environment of their own. A test that needs one is skipped, with the
+reason, where it cannot be installed."""
 
 import os
 import subprocess

@@ -88,7 +88,7 @@ static void a_changed_file_is_read_again(void **state)
     assert_non_null(keys_get(keys, "third"));
     assert_null(strstr(log, "hidden"));
     assert_null(strstr(log, "new-one"));
-    /* Each refusal is said once: the wrong line, and the missing file. */
+    /* Each refusal is logged once: the wrong line, and the missing file. */
     const char *first = strstr(log, "stay as they were"), *second = first ? strstr(first + 1, "stay as they") : NULL;
     assert_true(first && second && !strstr(second + 1, "stay as they"));
     free(log);

@@ -1,4 +1,4 @@
-/* A caller has its limit in any 60 seconds, and is told what is left. */
+/* A caller has its limit in any 60 seconds, and each answer says what is left. */
 #include "coordinator/serve/api/api_window.h"
 
 #include <setjmp.h>
