@@ -124,8 +124,32 @@ static void advance_workers(struct broker *broker)
 
 /* ---- versions ---- */
 
-/* Each worker is offered each version that is to be served, and retires the others. A worker that was not there when
- * the newest version failed tries it too: what was wrong may be another worker's host, such as a full disk. */
+/* Whether the worker is to load a version of the model, or does. */
+static bool advance_is_loading(const struct pool_worker *worker, const struct served_model *model)
+{
+    for (uint32_t i = 0; i < worker->holding_count; i++)
+        if (worker->holdings[i].state <= HOLDING_OFFERED && worker->holdings[i].version->model == model)
+            return true;
+    return false;
+}
+
+/* A run may write checkpoints faster than workers load them, or without any worker: those between the one that is being
+ * loaded and the newest are passed over. */
+static void advance_pass_over(struct served_model *model)
+{
+    bool newer = false;
+    for (struct version *at = model->versions; at != NULL; at = at->next) {
+        if (at->state != VERSION_OFFERED)
+            continue;
+        if (newer && at->requests == 0 && at->holders == 0)
+            at->state = VERSION_OLD;
+        newer = true;
+    }
+}
+
+/* Each worker is offered each version that is to be served, and retires the others. It gets a new one after it has
+ * loaded what it was offered before. A worker that was not there when the newest version failed tries it too: what was
+ * wrong may be another worker's host, such as a full disk. */
 static void advance_offers(struct broker *broker, struct pool_worker *worker)
 {
     for (size_t i = 0; i < broker->catalog.count; i++) {
@@ -134,6 +158,8 @@ static void advance_offers(struct broker *broker, struct pool_worker *worker)
             bool wanted = failed || at->state == VERSION_OFFERED || at->state == VERSION_CURRENT ||
                           (at->state == VERSION_OLD && at->requests > 0);
             struct holding *holding = pool_holding(worker, at);
+            if (at->state == VERSION_OFFERED && holding == NULL && advance_is_loading(worker, at->model))
+                continue;
             if (wanted && holding == NULL && pool_offer(worker, at)) {
                 at->holders++;
                 if (failed)
@@ -146,14 +172,15 @@ static void advance_offers(struct broker *broker, struct pool_worker *worker)
     }
 }
 
-/* Workers that were offered it and have not answered; and those that refused it. */
+/* Workers that have not answered whether they can load it; and those that refused it. */
 static void advance_poll(const struct broker *broker, const struct version *version, uint32_t *loading,
                          uint32_t *refused)
 {
     *loading = *refused = 0;
     for (size_t i = 0; i < broker->pool.count; i++) {
         const struct holding *holding = pool_holding(broker->pool.workers[i], version);
-        *loading += holding != NULL && holding->state <= HOLDING_OFFERED;
+        *loading += holding != NULL ? holding->state <= HOLDING_OFFERED
+                                    : advance_is_loading(broker->pool.workers[i], version->model);
         *refused += holding != NULL && holding->state == HOLDING_REFUSED;
     }
 }
@@ -228,6 +255,8 @@ static void advance_versions(struct broker *broker)
                 advance_fail(broker, at);
         }
     }
+    for (size_t i = 0; i < broker->catalog.count; i++)
+        advance_pass_over(&broker->catalog.models[i]);
     for (size_t i = 0; i < broker->pool.count; i++)
         advance_offers(broker, broker->pool.workers[i]);
     catalog_sweep(&broker->catalog);

@@ -8,8 +8,9 @@
  * catalog_look finds a new checkpoint and offers it: it opens all its files, so that workers can fetch them after the
  * run has removed them, and verifies all but the tensors, which workers verify. The current version is the one that new
  * requests get; catalog_promote makes an offered one current when workers have loaded it. A version is old until its
- * last request is over. A version that no worker can load has failed, and the one before serves on. If the newest one
- * failed, it is kept and offered to workers that join later.
+ * last request is over. An offered one that no worker has begun to load is old once there is a newer one. A version
+ * that no worker can load has failed, and the one before serves on. If the newest one failed, it is kept and offered to
+ * workers that join later.
  *
  * Owned by the broker. Loop thread. */
 #ifndef LSTMQ_COORDINATOR_SERVE_CATALOG_H

@@ -35,6 +35,13 @@ class Catalog(ServeTest):
     def serve(self, run):
         return Queue(self, **{"serve.model": run, "serve.check_every": 0.05})
 
+    @staticmethod
+    def opened(queue):
+        """The folders of checkpoints in which the queue has files open."""
+        folder = f"/proc/{queue.process.pid}/fd"
+        files = [os.path.realpath(os.path.join(folder, fd)) for fd in os.listdir(folder)]
+        return {os.path.dirname(file) for file in files if "/step-" in file}
+
     def current(self, queue, step):
         queue.wait_for(lambda: queue.process.happened("model_current", model=lambda text: f"step-{step} " in text))
 
@@ -79,6 +86,23 @@ class Catalog(ServeTest):
         queue.worker()
         self.current(queue, self.step(0))
         self.assertEqual(queue.answers(client, client.request("text")), [["TEXT"]])
+
+    def test_checkpoints_between_the_one_that_loads_and_the_newest_are_passed_over(self):
+        queue = self.serve(self.run_of("run"))
+        worker = queue.worker(loads=False)
+        queue.wait_for(lambda: worker.models)
+        for index in range(1, len(self.names)):
+            self.add(index)
+            queue.wait_for(lambda: len(queue.process.happened("model_found")) > index)
+        worker.loaded(max(worker.models))
+        self.current(queue, self.step(0))
+        queue.wait_for(lambda: len(worker.models) == 2)
+        worker.loaded(max(worker.models))
+        self.current(queue, self.step(-1))
+        self.assertGreater(len(self.names), 3)
+        self.assertEqual(len(worker.models), 2)
+        newest = os.path.realpath(os.path.join(self.run_folder, self.names[-1]))
+        queue.wait_for(lambda: self.opened(queue) == {newest})
 
     def test_two_models_of_one_pair_of_languages_are_refused(self):
         run = self.run_of("run")
