@@ -44,7 +44,8 @@ static const struct command main_commands[] = {
          "Writes one line of output for each line of input, in order; an empty line stays empty. Standard error names "
          "what normalisation removes, words that the model does not know, and lines that are too long.\n\n"
          "--connect sends the lines to a queue (lstmq serve), many at a time. When the queue is busy or was "
-         "restarted, they are sent again. A line that no worker could translate is an empty line and an error.\n\n"
+         "restarted, they are sent again, for five minutes at most. A line that no worker could translate is an empty "
+         "line and an error.\n\n"
          "  echo 'i am happy .' | lstmq translate --model runs/first\n"
          "  lstmq translate --connect tcp://127.0.0.1:5758 < lines.en > lines.fr",
      .run = cmd_translate},
@@ -98,15 +99,16 @@ static const struct command main_commands[] = {
      .run = cmd_coordinator},
     {.name = "serve",
      .bit = COMMAND_SERVE,
-     .synopsis = "--model RUN_OR_CHECKPOINT [--bind tcp://HOST:PORT] [--workers N] [options]",
+     .synopsis = "--model RUN_OR_CHECKPOINT [--http HOST:PORT] [--bind tcp://HOST:PORT] [--workers N] [options]",
      .summary = "answer translation requests from a pool of workers",
      .description =
-         "Accepts requests of clients (`lstmq translate --connect`), and gives them in batches to translation workers: "
-         "--workers N of its own, and others that connect (`lstmq translate-worker`). A new checkpoint of a run is "
-         "loaded beside the old one, and no request fails. On Ctrl-C, SIGTERM or a closed terminal it answers what it "
+         "Accepts requests of client libraries and of `lstmq translate --connect` at --bind, and HTTP at --http, where "
+         "it also has a page for browsers. It gives them in batches to translation workers: --workers N of its own, "
+         "and others that connect (`lstmq translate-worker`). A new checkpoint of a run is loaded beside the old one, "
+         "and no request fails. On Ctrl-C, SIGTERM or a closed terminal it answers what it "
          "accepted and ends; a second signal ends it at once. It listens to other machines only with keys (lstmq help "
          "keygen), or with --insecure.\n\n"
-         "  lstmq serve --model runs/first\n"
+         "  lstmq serve --model runs/first --http 127.0.0.1:5000\n"
          "  lstmq serve --model runs/en-fr --model runs/fr-en --workers 0",
      .lasts = true,
      .run = cmd_serve},
@@ -114,10 +116,12 @@ static const struct command main_commands[] = {
      .bit = COMMAND_STATUS,
      .synopsis = "[--connect tcp://HOST:PORT] [--watch] [--json]",
      .summary = "show the status of a coordinator's run, or of a translation queue",
-     .description = "With keys, it needs one of role admin; a coordinator also accepts train, and a queue client. If "
-                    "nothing listens, it fails at once.\n\n"
-                    "  lstmq status --connect tcp://train.example:5757\n"
-                    "  lstmq status --connect tcp://127.0.0.1:5758 --watch --every 5",
+     .description =
+         "Without --connect it looks for a coordinator; a queue has another port, 5758. With keys, it needs one "
+         "of role admin; a coordinator also accepts the role train, and a queue the role client. If nothing "
+         "listens, it fails at once.\n\n"
+         "  lstmq status --connect tcp://train.example:5757\n"
+         "  lstmq status --connect tcp://127.0.0.1:5758 --watch --every 5",
      .run = cmd_status},
     {.name = "worker",
      .bit = COMMAND_WORKER,
@@ -152,7 +156,8 @@ static const struct command main_commands[] = {
          "own pair. A server gets the public keys that it accepts, as a folder of .pub files; its peers get the "
          "server's. The role of a key in the server's folder says what the key may do.\n\n"
          "  lstmq keygen coordinator --out keys\n"
-         "  lstmq keygen worker-1 --role train --out keys",
+         "  lstmq keygen worker-1 --role train --out keys\n"
+         "  lstmq keygen app --role client --out keys",
      .words = 1,
      .run = cmd_keygen},
     {.name = "or-gate",
