@@ -160,7 +160,7 @@ static void status_queue(const json_t *queue, bool redraws, struct buffer *folde
     int name_width = !redraws ? INT_MAX : width > BEFORE_NAME ? (int)width - BEFORE_NAME : 0;
     const char *trouble = json_string_value(json_object_get(queue, "trouble"));
     struct buffer text = {0}, *out = &text;
-    buffer_format(out, "queue: %s,\t%lld of %lld sentences wait,\t%.0f sentences/s of about %.0f,\t%lld clients\n",
+    buffer_format(out, "queue: %s,\t%lld of %lld sentences wait,\t%.0f sentences/s of about %.0f,\tclients: %lld\n",
                   trouble != NULL ? trouble : status_text(queue, "state"), status_integer(queue, "waiting"),
                   status_integer(queue, "queue_limit"), status_real(queue, "sentences_per_s"),
                   status_real(queue, "capacity_per_s"), status_integer(queue, "clients"));
