@@ -1,8 +1,8 @@
 /* cmd_serve.c - `lstmq serve`: the translation queue as a process.
  *
- * One thread: the loop owns the sockets for clients and workers, the ZAP handler that checks keys, the watches that
- * limit connections, the broker, and the child processes that translate. They reach the queue over a socket of their
- * own, in a folder that only this user can enter.
+ * One thread. Its loop owns the sockets for clients and workers, the ZAP handler that checks keys, and the watches that
+ * limit connections. It also owns the broker, and the child processes that translate. They reach the queue over a
+ * socket of their own, in a folder that only this user can enter.
  *
  * A supervisor such as systemd may give the listening sockets, named "queue" and "http" (proto/cli/supervisor.h). It
  * hears when the process listens, when it stops, and from the loop that it does not hang. */

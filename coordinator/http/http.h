@@ -10,13 +10,13 @@
  * An exchange is one request and its answer. The server owns it. It is born when a request has arrived whole and ends
  * in http_answer or, after http_gone returned it, in http_drop. Until then the owner may keep its own data in `owner`.
  * A connection has one exchange at a time; requests that follow on it wait. A client that has closed its side has gone,
- * whether or not it still reads; only what is answered in the turn in which it was taken reaches it.
+ * whether or not it still reads. An answer reaches it only in the turn in which its request was taken.
  *
  * Limits are the server's. It refuses requests that are too large (413, 414, 431), too slow (408) or ambiguous (400,
- * 501: two lengths, a length and chunks, no host) as {"error": TEXT}; the owner never sees those. libmicrohttpd itself
- * answers what is no HTTP, or exceeds its memory, with a page of its own. At the limit of connections the oldest one
- * that owes a request is ended. Handlers of libmicrohttpd only record; nothing here calls the owner back. Loop
- * thread. */
+ * 501) as {"error": TEXT}, and the owner never sees those. Ambiguous is a request with two lengths, with a length and
+ * chunks, or without a host. libmicrohttpd itself answers what is no HTTP, or exceeds its memory, with a page of its
+ * own. At the limit of connections the oldest one that owes a request is ended. Handlers of libmicrohttpd only record;
+ * nothing here calls the owner back. Loop thread. */
 #ifndef LSTMQ_COORDINATOR_HTTP_HTTP_H
 #define LSTMQ_COORDINATOR_HTTP_HTTP_H
 

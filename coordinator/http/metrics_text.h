@@ -8,8 +8,8 @@
  *   http_answer(exchange, 200, metrics_content_type(&text), out.data, out.size);
  *
  * The format is Prometheus' own (0.0.4), or OpenMetrics 1.0.0 if the client accepts that. Rules for names: base units
- * (seconds, bytes), _total on counters, no label in a name, no address, key or text as a label; every set of labels
- * exists from the start, at 0. A struct metrics_text lives for one page. Any thread. */
+ * (seconds, bytes), _total on counters, no label in a name. Rules for labels: no address, key or text; every set of
+ * labels exists from the start, at 0. A struct metrics_text lives for one page. Any thread. */
 #ifndef LSTMQ_COORDINATOR_HTTP_METRICS_TEXT_H
 #define LSTMQ_COORDINATOR_HTTP_METRICS_TEXT_H
 

@@ -1,8 +1,8 @@
 /* broker.h - the translation queue: requests of clients in, batches to workers out, answers back.
  *
- * Messages, timers and submitted requests only record. Once a turn of the loop the broker looks at all of it and
- * decides: workers that are dead, leases and deadlines that ended, batches to form, requests that are complete. Then it
- * sends what is due.
+ * Messages, timers and submitted requests only record. Once a turn of the loop the broker looks at all of it. It
+ * decides about dead workers, ended leases, passed deadlines, batches to form, and complete requests. Then it sends
+ * what is due.
  *
  *   request   one or many texts of a client, with one deadline and one flow (request.h, queue/requests.h)
  *   sentence  one distinct text of a model that waits, is lent to a worker, or is done; requests share it

@@ -1,8 +1,8 @@
 /* config_yaml.c - options from YAML: a mapping of sections or of whole keys. No other YAML is accepted.
  *
- * The text is read as libyaml's stream of events. Anything without a meaning here (sequences for other options than
- * lists, anchors, aliases, tags, a second document) is an error with its line, because an option that is silently not
- * applied costs a training run. */
+ * The text is read as libyaml's stream of events. Anything without a meaning here is an error with its line: sequences
+ * for other options than lists, anchors, aliases, tags, a second document. An option that is silently not applied costs
+ * a training run. */
 #include "proto/base/config.h"
 
 #include "proto/base/typed.h"

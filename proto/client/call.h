@@ -1,8 +1,8 @@
 /* call.h - one request of a client, from lstmq_submit to lstmq_take.
  *
- * A call owns a copy of its texts, so that it can be sent again. It is in exactly one list: those that wait to be sent,
- * those that were sent, those that rest because the queue was busy, and those that are over. A call is over when it has
- * a result or an error, and then stays so. The client owns its calls and finds them by number. The client's thread. */
+ * A call owns a copy of its texts, so that it can be sent again. It is in the list of its state (enum call_state). A
+ * call is over when it has a result or an error, and then stays so. The client owns its calls and finds them by number.
+ * The client's thread. */
 #ifndef LSTMQ_PROTO_CLIENT_CALL_H
 #define LSTMQ_PROTO_CLIENT_CALL_H
 

@@ -8,9 +8,9 @@
  * as the file DETECT_FILE. A server compares a text with the tables of all loaded languages (detect_text). The score of
  * a text is a sum over its trigrams, near their log-probability.
  *
- * DETECT_FILE, little-endian: "trigram1", then the source's table, then the target's. A table is the number of trigrams
- * counted (u32), the number of entries (u32), and for each entry its three code points (u64, 21 bits each, the first
- * one highest) and its count (u32). Entries are sorted by falling count, then by code points.
+ * DETECT_FILE, little-endian: "trigram1", then the source's table, then the target's. A table begins with the number of
+ * trigrams counted (u32) and the number of entries (u32). An entry is three code points (u64, 21 bits each, the first
+ * one highest) and a count (u32). Entries are sorted by falling count, then by code points.
  *
  * Plain memory owned by the caller; any thread. */
 #ifndef LSTMQ_PROTO_TEXT_DETECT_H

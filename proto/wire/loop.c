@@ -5,9 +5,9 @@
  * round. A removed one is only marked, and the array is swept between rounds, so indices are valid for a whole round.
  * A round looks at every source anyway, so a linear search for the next timer adds little.
  *
- * A ZeroMQ socket has a descriptor that becomes readable when the socket may have changed, and every call on the
- * socket may reset it. So a round first looks at the state of each socket, then waits for all descriptors, and then
- * looks again at the sockets whose descriptor is readable. zmq_poll does the same with twice the system calls. */
+ * A ZeroMQ socket has a descriptor that becomes readable when the socket may have changed, and every call on the socket
+ * may reset it. So a round first looks at the state of each socket, and waits for all descriptors. Then it looks again
+ * at the sockets whose descriptor is readable. zmq_poll does the same with twice the system calls. */
 #include "proto/wire/loop.h"
 
 #include "proto/base/clock.h"

@@ -3,8 +3,8 @@
  *   CACHE/0123456789abcdef/             a checkpoint, under the XXH3 of its manifest.json
  *   CACHE/.0123456789abcdef.PID.partial one that a worker is fetching
  *
- * Workers of a host share it without a lock: a checkpoint gets its name by a rename, and of two that fetch the same
- * one the second drops its copy. A user verifies an entry when it opens it, as any checkpoint. The newest CACHE_KEEP
+ * Workers of a host share it without a lock: a checkpoint gets its name by a rename. Of two workers that fetch the same
+ * one, the second drops its copy. A user verifies an entry when it opens it, as any checkpoint. The newest CACHE_KEEP
  * entries stay; one that was opened counts as new. An entry that is removed while another worker opens it is fetched
  * again. Keeps no state; loader thread. */
 #ifndef LSTMQ_WORKER_SERVE_CACHE_H

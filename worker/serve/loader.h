@@ -1,10 +1,10 @@
 /* loader.h - the loader thread of a translation worker: checkpoints in, models out.
  *
- * MODEL names a checkpoint. The loader finds it in its folder, if this host sees that folder with the same manifest, or
- * in the cache (cache.h), or fetches it from the queue (fetching.h). It opens it beside those that serve, lets it
- * translate a probe, puts it where the compute thread finds it (models.h), and answers LOADED. What cannot be used is
- * answered with the reason, and the others serve on. RETIRE drops an offer, or goes on to the compute thread, which has
- * the batches that were sent before it.
+ * MODEL names a checkpoint. The loader reads it in its folder, if this host sees that folder with the same manifest.
+ * Otherwise it takes the cache's copy (cache.h), or fetches one from the queue (fetching.h). It opens the checkpoint
+ * beside those that serve, lets it translate a probe, puts it where the compute thread finds it (models.h), and answers
+ * LOADED. What cannot be used is answered with the reason, and the others serve on. RETIRE drops an offer, or goes on
+ * to the compute thread, which has the batches that were sent before it.
  *
  * Messages only record: offers wait in order, a piece goes to the file that is on its way. loader_advance then takes
  * the next offer, unless one is being fetched, and sends what FETCH is due.

@@ -1,9 +1,9 @@
 /* api.h - the HTTP interface of a queue: LibreTranslate's API, health, metrics and what describes them.
  *
  * The owner of the loop opens it over an HTTP server and a broker, and calls api_turn once a turn. A turn withdraws
- * what clients left behind, takes new requests and answers those that need no translation, submits the others to the
- * broker, and answers what the broker has finished. One HTTP request is one broker request for each source language.
- * docs/serving.md describes the interface. Loop thread. */
+ * what clients left behind. Then it takes new requests, answers those that need no translation, and submits the others
+ * to the broker. At last it answers what the broker has finished. One HTTP request is one broker request for each
+ * source language. docs/serving.md describes the interface. Loop thread. */
 #ifndef LSTMQ_COORDINATOR_SERVE_API_API_H
 #define LSTMQ_COORDINATOR_SERVE_API_API_H
 
@@ -13,8 +13,8 @@
 
 struct api;
 
-/* All four outlive the API. ERR_USAGE: other machines can reach the server, but no API key is required (http.keys with
- * http.require_key) and curve.insecure is off; or a file of keys or of the metrics' token is wrong. */
+/* All three outlive the API. ERR_USAGE: other machines can reach the server, although it requires no API key (http.keys
+ * with http.require_key) and curve.insecure is off; or the file of keys or of the metrics' token is wrong. */
 struct api *api_open(struct http *http, struct broker *broker, const struct config *config, struct err *err);
 
 /* Requests that are not answered end without an answer. Call it before the server and the broker are closed. */

@@ -12,8 +12,8 @@ void api_answer_page(struct api *api, struct exchange *exchange)
         api_answer_error(api, exchange, 404, "There is no such page");
 }
 
-/* Names of workers and of flows, which are keys' names and addresses, are for an operator: the owner of the metrics'
- * token or, without one, a user of this machine. A proxy on it speaks for others. */
+/* Names of workers and of flows are for an operator, because a flow has the name of a key or an address. An operator is
+ * the owner of the metrics' token or, without one, a user of this machine. A proxy on it speaks for others. */
 static bool live_detail(const struct api *api, const struct exchange *exchange)
 {
     if (api->token.size > 0)

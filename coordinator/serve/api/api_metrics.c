@@ -187,7 +187,7 @@ static void metrics_workers(struct metrics_page *metrics)
     const struct broker_counts *counts = &metrics->broker;
     metrics_by(metrics, METRIC_GAUGE, "lstmq_workers", "Translation workers by what they do.", "state", 3, states,
                (const uint64_t[]){counts->workers_idle, counts->workers_busy, counts->workers_loading});
-    metrics_by(metrics, METRIC_COUNTER, "lstmq_worker_losses_total", "Workers that were lost with work, by the reason.",
+    metrics_by(metrics, METRIC_COUNTER, "lstmq_worker_losses_total", "Workers that were declared dead, by the reason.",
                "reason", COUNTS_LOSSES, reasons, counts->losses);
     metrics_by(metrics, METRIC_COUNTER, "lstmq_requeued_sentences_total",
                "Sentences that were given to another worker, by the reason.", "reason", COUNTS_LOSSES, reasons,

@@ -5,10 +5,10 @@
  *
  * schedule_pick makes a batch. Flows take turns (deficit round robin, Shreedhar and Varghese 1995, with tokens as
  * cost). The flow whose turn it is begins the batch with its oldest sentence. The batch is filled with sentences of
- * similar length, of all flows, as far as there are any. What a flow gave is its debt, and each time that the turn
- * passes it, QUANTUM tokens are remitted; it has its next turn without a debt. So flows get the same share of tokens,
+ * similar length, of all flows, as far as there are any. What a flow gave is its debt. Each time that the turn passes
+ * it, QUANTUM tokens are remitted, and it has its next turn without a debt. So flows get the same share of tokens,
  * whatever the number and length of their sentences. While a flow is there that sends little (schedule_is_shared), each
- * flow gives once to a batch: batches are short then, and that flow does not wait long for others.
+ * flow gives once to a batch. Batches are short then, and that flow does not wait long for others.
  *
  * Flows are born with their first request and are freed when they have been idle for a while. Loop thread. */
 #ifndef LSTMQ_COORDINATOR_SERVE_QUEUE_FLOW_H

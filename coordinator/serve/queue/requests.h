@@ -1,8 +1,9 @@
 /* requests.h - the requests of a queue: memory, lists, and which are repeated.
  *
  * A client that loses its connection repeats its requests. requests_find knows a request by the client's key and its
- * two numbers, while it waits and after its answer was sent: until its deadline would have passed, or until newer ones
- * need the space (REQUESTS_KEPT, REQUESTS_BYTES). Memory of freed requests is used again. Loop thread. */
+ * two numbers, while it waits and after its answer was sent. An answer is kept until its deadline would have passed, or
+ * until newer ones need the space (REQUESTS_KEPT, REQUESTS_BYTES). Memory of freed requests is used again. Loop
+ * thread. */
 #ifndef LSTMQ_COORDINATOR_SERVE_QUEUE_REQUESTS_H
 #define LSTMQ_COORDINATOR_SERVE_QUEUE_REQUESTS_H
 

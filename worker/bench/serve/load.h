@@ -1,8 +1,8 @@
 /* load.h - clients of a queue that send requests at fixed times, or keep a number of them in flight.
  *
  * A load has streams that run together. A stream is a group of connections of one kind. An open stream sends at its
- * rate whatever the queue does, and latency counts from the time at which a request was due: a stall of queue or client
- * counts for every request that it delays. A closed stream sends a request when another is answered.
+ * rate whatever the queue does, and latency counts from the time at which a request was due. So a stall of queue or
+ * client counts for every request that it delays. A closed stream sends a request when another is answered.
  *
  * Every answer is checked: it belongs to a request that waits, and has as many texts. With `echo` it has the same bytes
  * too. After its time a load waits for the answers that are missing. One thread. */
