@@ -3,6 +3,7 @@
 
 import os
 import shutil
+import signal
 
 from support.cluster import Process
 from support.queue_peers import FETCH, Queue, Worker
@@ -103,6 +104,21 @@ class Catalog(ServeTest):
         self.assertEqual(len(worker.models), 2)
         newest = os.path.realpath(os.path.join(self.run_folder, self.names[-1]))
         queue.wait_for(lambda: self.opened(queue) == {newest})
+
+    def test_workers_of_the_queue_fetch_and_compute_as_its_options_say(self):
+        run, cache = self.run_of("run"), os.path.join(self.folder, "cache")
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            precision = "bf16" if "avx512_bf16" in file.read() else "fp32"
+        queue = Queue(self, **{"serve.model": run, "serve.workers": 1, "serve.cache": cache,
+                               "train.precision": precision})
+        self.current(queue, self.step(0))
+        shutil.rmtree(run)
+        worker = queue.process.event("translator_joined")["process"]
+        with open(f"/proc/{worker}/cmdline", encoding="utf-8") as file:
+            self.assertIn(f"--train.precision\0{precision}\0", file.read())
+        os.kill(worker, signal.SIGKILL)
+        queue.wait_for(lambda: len(queue.process.happened("translator_loaded")) == 2)
+        self.assertEqual(len(os.listdir(cache)), 1)
 
     def test_two_models_of_one_pair_of_languages_are_refused(self):
         run = self.run_of("run")
