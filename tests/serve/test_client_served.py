@@ -198,7 +198,7 @@ class Status(ServedTest):
         self.client().translate(["a", "b"])
         done = run("status", "--connect", self.endpoint)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        for line in (r"queue: serving, 0 of 10000 sentences wait, \d+ sentences/s of about \d+,\s+\d+ clients\n",
+        for line in (r"queue: serving, 0 of 10000 sentences wait, \d+ sentences/s of about \d+,\s+clients: \d+\n",
                      r"requests: 1 ok\n", r"\n +model +step +ready", r"\n +worker +state +threads +sentences",
                      r"\n +1 idle +\d+ +2 "):
             self.assertRegex(done.stdout, line)
