@@ -224,6 +224,10 @@ static bool admit_model(struct broker *broker, struct request *request, const st
         broker_reject(broker, request, REQUEST_ENDING, RETRY_ENDING_MS, "the queue is draining");
         return false;
     }
+    if (*model == NULL && (terms->source.size == 0) != (terms->target.size == 0)) {
+        broker_reject(broker, request, REQUEST_INVALID, 0, "name both the source and the target language, or neither");
+        return false;
+    }
     if (*model == NULL) {
         snprintf(why, sizeof why, "no model translates from \"%.*s\" to \"%.*s\"", (int)terms->source.size,
                  terms->source.data, (int)terms->target.size, terms->target.data);

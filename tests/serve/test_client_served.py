@@ -74,6 +74,9 @@ class Answers(ServedTest):
         done = self.translate("a\n", "--source", "xx", "--target", "yy")
         self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("invalid: no model translates from", done.stderr)
+        done = self.translate("a\n", "--source", "xx")
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertIn("name both the source and the target language, or neither", done.stderr)
 
     def test_a_small_queue_is_busy_and_all_is_answered(self):
         self.serve("--serve.queue", "256")
