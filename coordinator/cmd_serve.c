@@ -42,6 +42,7 @@ struct serve {
     unsigned signalled;
     struct keyring keyring;
     void *context, *front, *back;
+    char bound[ENDPOINT_SIZE]; /* of the front */
     struct zap *zap;
     struct watch *front_watch, *back_watch;
     char folder[64]; /* of the private socket; "" = none */
@@ -66,7 +67,6 @@ static void serve_set_limits(struct watch *watch)
 static bool serve_open_front(struct serve *serve, struct err *err)
 {
     const struct config *config = serve->config;
-    char bound[ENDPOINT_SIZE];
     serve->front_watch = watch_new(serve->context, serve->loop, err);
     if (serve->front_watch == NULL)
         return false;
@@ -84,12 +84,8 @@ static bool serve_open_front(struct serve *serve, struct err *err)
                                            .queue = FRONT_QUEUE,
                                            .queue_in = FRONT_QUEUE_IN,
                                            .most_bytes = TEXTS_BYTES};
-    serve->front = socket_bind(&options, config->serve_bind, bound, err);
-    if (serve->front == NULL)
-        return false;
-    log_event(LOG_INFO, "listening", LOG_FIELDS(LOG_TEXT("address", bound)),
-              "waiting for requests: lstmq translate --connect %s", bound);
-    return true;
+    serve->front = socket_bind(&options, config->serve_bind, serve->bound, err);
+    return serve->front != NULL;
 }
 
 /* The socket of embedded workers. */
@@ -132,11 +128,7 @@ static bool serve_open_http(struct serve *serve, int listener, struct err *err)
     if (serve->http == NULL)
         return false;
     serve->api = api_open(serve->http, serve->broker, config, err);
-    if (serve->api == NULL)
-        return false;
-    log_event(LOG_INFO, "http_listening", LOG_FIELDS(LOG_TEXT("address", http_address(serve->http))),
-              "waiting for HTTP requests at http://%s", http_address(serve->http));
-    return true;
+    return serve->api != NULL;
 }
 
 static bool serve_signal(void *context, struct err *err)
@@ -232,10 +224,15 @@ static bool serve_open(struct serve *serve, struct err *err)
     return config->serve_workers == 0 || serve->embedded != NULL;
 }
 
-/* From now on the supervisor counts on the process. */
+/* Nothing can fail to start any more. From now on users and the supervisor count on the process. */
 static bool serve_report(struct serve *serve, struct err *err)
 {
     int64_t feed_ms = supervisor_feed_ms(serve->supervisor);
+    log_event(LOG_INFO, "listening", LOG_FIELDS(LOG_TEXT("address", serve->bound)),
+              "waiting for requests: lstmq translate --connect %s", serve->bound);
+    if (serve->http != NULL)
+        log_event(LOG_INFO, "http_listening", LOG_FIELDS(LOG_TEXT("address", http_address(serve->http))),
+                  "waiting for HTTP requests at http://%s", http_address(serve->http));
     supervisor_check(serve->supervisor);
     supervisor_ready(serve->supervisor);
     return feed_ms == 0 || loop_add_timer(serve->loop, feed_ms, feed_ms, supervisor_feed, serve->supervisor, err) != 0;
