@@ -105,9 +105,9 @@ static const struct command main_commands[] = {
          "Accepts requests of client libraries and of `lstmq translate --connect` at --bind, and HTTP at --http, where "
          "it also has a page for browsers. It gives them in batches to translation workers: --workers N of its own, "
          "and others that connect (`lstmq translate-worker`). A new checkpoint of a run is loaded beside the old one, "
-         "and no request fails. On Ctrl-C, SIGTERM or a closed terminal it answers what it "
-         "accepted and ends; a second signal ends it at once. It listens to other machines only with keys (lstmq help "
-         "keygen), or with --insecure.\n\n"
+         "and no request fails. On Ctrl-C, SIGTERM or a closed terminal it answers what it accepted and ends; a second "
+         "signal ends it at once. It listens to other machines only with keys (lstmq help keygen), or with "
+         "--insecure.\n\n"
          "  lstmq serve --model runs/first --http 127.0.0.1:5000\n"
          "  lstmq serve --model runs/en-fr --model runs/fr-en --workers 0",
      .lasts = true,
