@@ -23,13 +23,18 @@ void api_set_cors(struct exchange *exchange)
     http_set_header(exchange, "Access-Control-Max-Age", "1728000");
 }
 
-void api_answer(struct api *api, struct exchange *exchange, unsigned status)
+void api_answer_as(struct api *api, struct exchange *exchange, unsigned status, const char *content_type)
 {
-    buffer_text(&api->out, "\n");
     if (api->out.failed)
         api_answer_error(api, exchange, 500, "Out of memory");
     else
-        http_answer(exchange, status, "application/json", api->out.data, api->out.size);
+        http_answer(exchange, status, content_type, api->out.data, api->out.size);
+}
+
+void api_answer(struct api *api, struct exchange *exchange, unsigned status)
+{
+    buffer_text(&api->out, "\n");
+    api_answer_as(api, exchange, status, "application/json");
 }
 
 void api_answer_error(struct api *api, struct exchange *exchange, unsigned status, const char *text)

@@ -108,7 +108,10 @@ struct api {
 /* Headers by which pages of other origins may call the API. */
 void api_set_cors(struct exchange *exchange);
 
-/* Answer with api->out, which is JSON. */
+/* Answer with api->out; 500 if there was no memory for it. */
+void api_answer_as(struct api *api, struct exchange *exchange, unsigned status, const char *content_type);
+
+/* The same with api->out as JSON and a line end. */
 void api_answer(struct api *api, struct exchange *exchange, unsigned status);
 void api_answer_error(struct api *api, struct exchange *exchange, unsigned status, const char *text);
 void api_count(struct api *api, const struct exchange *exchange, enum api_outcome outcome);

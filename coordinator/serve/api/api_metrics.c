@@ -247,5 +247,5 @@ void api_answer_metrics(struct api *api, struct exchange *exchange)
     metrics_connections(&metrics);
     metrics_process(&metrics.text);
     metrics_end(&metrics.text);
-    http_answer(exchange, 200, metrics_content_type(&metrics.text), api->out.data, api->out.size);
+    api_answer_as(api, exchange, 200, metrics_content_type(&metrics.text));
 }

@@ -122,7 +122,7 @@ void api_answer_spec(struct api *api, struct exchange *exchange)
         at = end + 2;
     }
     buffer_text(&api->out, at);
-    http_answer(exchange, 200, "application/json", api->out.data, api->out.size);
+    api_answer_as(api, exchange, 200, "application/json");
 }
 
 void api_answer_docs(struct api *api, struct exchange *exchange)
