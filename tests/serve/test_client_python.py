@@ -54,6 +54,34 @@ class Answers(ClientTest):
         self.assertEqual(client.translate([]), [])
         self.assertEqual(client.translate(""), "")
 
+    def test_another_thread_cannot_use_a_client_that_translates(self):
+        queue = self.queue(lambda request: None if request.texts == ["slow"] else ["other"])
+        client, answers = self.client(queue), []
+        slow = threading.Thread(target=lambda: answers.append(client.translate("slow")))
+        slow.start()
+        queue.wait(lambda queue: queue.requests)
+        with self.assertRaisesRegex(lstmq.UsageError, "each thread a client"):
+            client.translate("text")
+        queue.answer = lambda request: ["done"]
+        queue.stop()
+        queue.start()
+        slow.join()
+        self.assertEqual((answers, client.translate("text")), (["done"], "done"))
+
+    def test_a_client_does_not_survive_a_fork(self):
+        client = self.client(self.queue())
+        client.translate("abc")
+        child = os.fork()
+        if child == 0:
+            signal.alarm(30)
+            try:
+                client.translate("abc")
+            except lstmq.UsageError:
+                os._exit(7)
+            os._exit(1)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 7)
+        self.assertEqual(client.translate("abc"), "cba")
+
     def test_a_long_list_is_sent_in_parts(self):
         queue = self.queue()
         texts = [f"text {number}" for number in range(10_000)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from typing import Iterator, List, Literal, Optional, Sequence, Tuple, Union, overload
 
@@ -73,11 +74,15 @@ class Settings:
         read = key_files.read(key, server) if key is not None and server is not None else None
         self._transport = Transport(self._session, read)
         self._closed = False
+        self._process = os.getpid()
+        self._unused = threading.Lock()
 
     def _add(self, part: Sequence[bytes], source: Optional[str], target: Optional[str], deadline: Optional[float],
              alternatives: int, details: bool) -> Call:
         if self._closed:
             raise UsageError("this client is closed")
+        if os.getpid() != self._process:
+            raise UsageError("this client was made before a fork: make one in the new process")
         return self._session.add(
             self.source if source is None else source, self.target if target is None else target, part,
             self.deadline if deadline is None else deadline, alternatives, details)
@@ -112,6 +117,14 @@ class Client(Settings):
     def translate(self, texts, *, source=None, target=None, deadline=None, alternatives=0, details=False):
         """Translate a text to a text, or a list to a list of the same length. With `details` or `alternatives` the
         answers are `Translation`s. Raises a subclass of `Error`."""
+        if not self._unused.acquire(blocking=False):
+            raise UsageError("this client is translating already: give each thread a client of its own")
+        try:
+            return self._translate(texts, source, target, deadline, alternatives, details)
+        finally:
+            self._unused.release()
+
+    def _translate(self, texts, source, target, deadline, alternatives, details):
         given, single = listed(texts)
         ahead = parts(given)
         calls: List[Call] = []
