@@ -179,14 +179,24 @@ void catalog_sweep(struct catalog *catalog)
     }
 }
 
+static const struct version_file *version_file_of(const struct version *version, uint64_t hash)
+{
+    for (size_t i = 0; version != NULL && i < version->file_count; i++)
+        if (version->files[i].hash == hash)
+            return &version->files[i];
+    return NULL;
+}
+
+/* Versions may share a hash, and the file of one that no worker has loaded may be damaged: what serves comes first. */
 const struct version_file *catalog_file(const struct catalog *catalog, uint64_t hash)
 {
+    const struct version_file *found = NULL;
+    for (size_t i = 0; i < catalog->count && found == NULL; i++)
+        found = version_file_of(catalog->models[i].current, hash);
     for (size_t i = 0; i < catalog->count; i++)
-        for (const struct version *at = catalog->models[i].versions; at != NULL; at = at->next)
-            for (size_t k = 0; k < at->file_count; k++)
-                if (at->files[k].hash == hash)
-                    return &at->files[k];
-    return NULL;
+        for (const struct version *at = catalog->models[i].versions; at != NULL && found == NULL; at = at->next)
+            found = version_file_of(at, hash);
+    return found;
 }
 
 struct version *catalog_version(const struct catalog *catalog, uint64_t number)

@@ -33,11 +33,20 @@ static bool look_locate(const struct catalog *catalog, const struct served_model
            checkpoint_locate(folder, path, STEP_BEST, err);
 }
 
+/* A pipe would stop the loop: open waits for its writer. */
+static bool look_is_file(const char *path, struct err *err)
+{
+    struct stat found;
+    if (stat(path, &found) != 0)
+        return err_errno(err, ERR_IO, "%s", path);
+    return S_ISREG(found.st_mode) || err_set(err, ERR_DATA, "%s: not a regular file", path);
+}
+
 static bool look_open_file(struct version *version, const char *name, uint64_t hash, uint64_t size, struct err *err)
 {
     char path[FILE_PATH];
     struct stat found;
-    if (!path_join(path, version->path, name, err))
+    if (!path_join(path, version->path, name, err) || !look_is_file(path, err))
         return false;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &found) != 0) {
@@ -130,7 +139,7 @@ static bool look_model(struct catalog *catalog, struct served_model *model, stru
         return false;
     if (strlen(folder) >= sizeof model->seen)
         return err_set(err, ERR_USAGE, "the path of a checkpoint is too long: %.64s...", folder);
-    bool ok = file_read(path, MANIFEST_MOST, &text, err);
+    bool ok = look_is_file(path, err) && file_read(path, MANIFEST_MOST, &text, err);
     uint64_t hash = ok ? XXH3_64bits(text.data, text.size) : 0;
     if (ok && (hash != model->seen_manifest || strcmp(folder, model->seen) != 0)) {
         ok = look_offer(catalog, model, folder, &text, err);

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Which checkpoint a queue serves, and what happens to requests while it changes: the test plays the workers."""
 
+import json
 import os
 import shutil
 import signal
@@ -137,9 +138,7 @@ class Catalog(ServeTest):
         with open(os.path.join(broken, "src.vocab"), "ab") as file:
             file.write(b"x")
         os.rename(broken, os.path.join(self.run_folder, self.names[1]))
-        link = os.path.join(self.run_folder, ".best.new")
-        os.symlink(self.names[1], link)
-        os.rename(link, os.path.join(self.run_folder, "best"))
+        self.switch(self.names[1])
         queue.wait_for(lambda: queue.process.happened("model_unreadable"))
         queue.work(0.2)
         self.assertEqual(len(worker.models), 1)
@@ -158,6 +157,41 @@ class Catalog(ServeTest):
         worker.say(FETCH, {"hash": 12345, "offset": 0})
         body, data = queue.wait_for(lambda: worker.piece)
         self.assertEqual((body["total"], data), (0, b""))
+
+    def switch(self, name):
+        link = os.path.join(self.run_folder, ".best.new")
+        os.symlink(name, link)
+        os.rename(link, os.path.join(self.run_folder, "best"))
+
+    def test_a_damaged_copy_does_not_replace_the_files_of_what_serves(self):
+        queue = self.serve(self.run_of("run"))
+        worker = queue.worker()
+        self.current(queue, self.step(0))
+        worker.loads = False
+        copy = os.path.join(self.run_folder, "step-00009999")
+        shutil.copytree(os.path.join(self.run_folder, self.names[0]), copy)
+        with open(os.path.join(copy, "model.safetensors"), "r+b") as file:
+            good = file.read(100)
+            file.seek(0)
+            file.write(bytes(100))
+        with open(os.path.join(copy, "manifest.json"), encoding="ascii") as file:
+            digest = int(json.load(file)["files"]["model.safetensors"]["xxh3"], 16)
+        self.switch("step-00009999")
+        queue.wait_for(lambda: len(queue.process.happened("model_found")) == 2)
+        worker.say(FETCH, {"hash": digest, "offset": 0})
+        _, data = queue.wait_for(lambda: getattr(worker, "piece", None))
+        self.assertEqual(data[:100], good)
+
+    def test_a_pipe_instead_of_a_file_does_not_stop_the_queue(self):
+        queue = self.serve(self.run_of("run"))
+        queue.worker()
+        self.current(queue, self.step(0))
+        os.mkdir(os.path.join(self.run_folder, "step-00009999"))
+        os.mkfifo(os.path.join(self.run_folder, "step-00009999", "manifest.json"))
+        self.switch("step-00009999")
+        queue.wait_for(lambda: queue.process.happened("model_unreadable"), 20)
+        client = queue.client()
+        self.assertEqual(queue.answers(client, client.request("text")), [["TEXT"]])
 
     def test_work_of_a_checkpoint_that_died_with_its_workers_goes_to_the_current_one(self):
         queue = self.serve(self.run_of("run"))
