@@ -32,6 +32,11 @@ class BenchServe(ServeTest):
             self.assertEqual(result.returncode, 0, result.stderr)
         return figures
 
+    def counts(self, part, key):
+        """A rate is not 0, at least not in a longer measurement: busy cores may do nothing in a tenth of a second."""
+        if self.measure(part)[key] == 0:
+            self.assertGreater(self.measure(part, seconds="5")[key], 0)
+
     def with_model(self, part):
         """In full with a model that takes as long as a real one."""
         if FULL:
@@ -44,10 +49,10 @@ class BenchServe(ServeTest):
         return self.measure(part, "--model", run, "--data.pairs", pairs)
 
     def test_queue(self):
-        self.assertGreater(self.measure("queue")["pipelined_per_s"], 0)
+        self.counts("queue", "pipelined_per_s")
 
     def test_http(self):
-        self.assertGreater(self.measure("http")["http_64_per_s"], 0)
+        self.counts("http", "http_64_per_s")
 
     def test_start(self):
         self.assertGreater(self.measure("start")["start_ms"], 0)
