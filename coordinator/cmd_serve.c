@@ -171,6 +171,9 @@ static bool serve_turn(void *context, struct err *err)
     if (serve->api != NULL)
         api_turn(serve->api);
     serve_end_http(serve);
+    for (uint32_t dead; (dead = broker_dead_process(serve->broker)) != 0;)
+        if (serve->embedded != NULL)
+            embedded_kill(serve->embedded, dead);
     if (!broker_is_over(serve->broker))
         return true;
     int64_t now_ms = clock_ms();

@@ -188,6 +188,11 @@ bool broker_is_ending(const struct broker *broker)
     return broker->state >= BROKER_ENDS;
 }
 
+uint32_t broker_dead_process(struct broker *broker)
+{
+    return broker->dead_count > 0 ? broker->dead[--broker->dead_count] : 0;
+}
+
 bool broker_is_over(const struct broker *broker)
 {
     return broker->state == BROKER_OVER;

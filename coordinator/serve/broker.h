@@ -84,6 +84,9 @@ void broker_end(struct broker *broker);
 /* New requests are refused: load balancers had time to notice (serve.drain_delay). */
 bool broker_is_ending(const struct broker *broker);
 
+/* The process id of an embedded worker that was declared dead since the last call; 0 = none. It may only be frozen. */
+uint32_t broker_dead_process(struct broker *broker);
+
 /* It was drained: every request that it accepted is answered, or the time for that is over. */
 bool broker_is_over(const struct broker *broker);
 

@@ -62,6 +62,14 @@ static void advance_revoke(struct broker *broker, struct pool_worker *worker, st
     lease->version->holders--;
 }
 
+/* An embedded worker is dead: its process is to be replaced, also where it is only frozen. */
+static void advance_report_dead(struct broker *broker, const struct pool_worker *worker)
+{
+    bool embedded = worker->peer != NULL && worker->peer->door == &broker->doors[BROKER_DOORS - 1];
+    if (embedded && broker->dead_count < BROKER_DEAD)
+        broker->dead[broker->dead_count++] = worker->pid;
+}
+
 /* It has left or is dead: what it was lent waits again. */
 static void advance_end_worker(struct broker *broker, struct pool_worker *worker)
 {
@@ -75,6 +83,7 @@ static void advance_end_worker(struct broker *broker, struct pool_worker *worker
                              LOG_COUNT("process", worker->pid), LOG_TEXT("reason", worker->fault.text)),
                   "worker %" PRIu64 " (%s, process %u) declared dead: %s", worker->id, worker->host, worker->pid,
                   worker->fault.text);
+        advance_report_dead(broker, worker);
         if (worker->peer != NULL && !peer_is_gone(worker->peer))
             broker_say_error(worker->peer->door, &worker->peer->route, worker->fault.code, worker->fault.text);
     } else {

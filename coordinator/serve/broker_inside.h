@@ -20,7 +20,7 @@ enum broker_state {
     BROKER_OVER,
 };
 
-enum { BROKER_DOORS = 2, RATE_SECONDS = 5 };
+enum { BROKER_DOORS = 2, BROKER_DEAD = 16, RATE_SECONDS = 5 };
 
 /* Sentences done in each of the last seconds. */
 struct rate {
@@ -54,7 +54,9 @@ struct broker {
     int64_t sweep_ms;  /* the next clean-up of flows and kept requests */
     size_t model_turn; /* the model that gets the next batch */
     struct buffer scratch;
-    bool caught_up;     /* all messages that had arrived before this turn were received */
+    bool caught_up;             /* all messages that had arrived before this turn were received */
+    uint32_t dead[BROKER_DEAD]; /* processes for broker_dead_process */
+    size_t dead_count;
     uint64_t strangers; /* refused so far */
     int64_t complained_ms;
 };

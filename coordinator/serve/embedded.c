@@ -195,6 +195,13 @@ void embedded_stop(struct embedded *embedded)
             kill(embedded->children[i].pid, SIGTERM);
 }
 
+void embedded_kill(struct embedded *embedded, uint32_t process)
+{
+    for (size_t i = 0; i < embedded->count; i++)
+        if (embedded->children[i].pid != 0 && embedded->children[i].pid == (pid_t)process)
+            kill(embedded->children[i].pid, SIGKILL);
+}
+
 bool embedded_is_over(const struct embedded *embedded)
 {
     for (size_t i = 0; i < embedded->count; i++)

@@ -15,6 +15,9 @@ struct embedded;
 /* Start serve.workers children that connect to `endpoint`. NULL and err: no memory, or no process can be started. */
 struct embedded *embedded_open(const struct config *config, struct loop *loop, const char *endpoint, struct err *err);
 
+/* Kill the child with that process id, which is frozen or stuck; it is started again. Other ids are ignored. */
+void embedded_kill(struct embedded *embedded, uint32_t process);
+
 /* SIGTERM: they finish their batches and leave. None is started again. */
 void embedded_stop(struct embedded *embedded);
 

@@ -110,6 +110,8 @@ class Restarts(ServedTest):
         for kill in range(20 if FULL else 3):
             more = [f"line {kill} {number}\n" for number in range(3000)]
             lines += more
+            if command.poll() is not None:
+                self.fail(f"ended with {command.returncode}: {command.stderr.read()}")
             command.stdin.write("".join(more))
             command.stdin.flush()
             before = list(answered)

@@ -122,6 +122,13 @@ class Embedded(PoolTest):
         self.assertEqual(queue.answers(client, client.request("text")), [["text"]])
         self.assertEqual(len(queue.process.happened("translator_joined")), 2)
 
+    def test_a_frozen_worker_is_replaced(self):
+        queue = Queue(self, **{"serve.workers": 1, "serve.heartbeat_timeout": 1500})
+        os.kill(queue.process.event("translator_joined")["process"], signal.SIGSTOP)
+        self.assertEqual(queue.process.event("embedded_ended")["signal"], signal.SIGKILL)
+        client = queue.client()
+        self.assertEqual(queue.answers(client, client.request("text")), [["text"]])
+
 
 class Credit(PoolTest):
     def test_no_batch_is_sent_beyond_the_credit(self):
