@@ -79,7 +79,7 @@ class Load(threading.Thread):
         self.client = random.getrandbits(62) | 1
         self.sent, self.waiting, self.later, self.doubled, self.repeated = [], {}, [], 0, 0
         self.news = threading.Condition()
-        self.ending, self.failure = threading.Event(), None
+        self.ending, self.failure, self.connected = threading.Event(), None, False
         test.addCleanup(self.end)
         self.start()
 
@@ -134,9 +134,13 @@ class Load(threading.Thread):
             owed.append(number)
 
     def _again(self, monitor, owed):
-        """After a new connection, the requests without an answer are due again."""
+        """After another connection, the requests without an answer are due again. The news of the first one may come
+        after requests were sent over it."""
         while monitor.poll(0):
             recv_monitor_message(monitor)
+            if not self.connected:
+                self.connected = True
+                continue
             again = [number for number in self.waiting if number not in owed and self.sent[number].sent_s is not None]
             self.repeated += len(again)
             owed.extend(again)
