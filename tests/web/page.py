@@ -14,7 +14,7 @@ import sys
 import time
 
 from support import chromium
-from page_stub import HOSTILE, Stub
+from page_server import HOSTILE, PageServer
 
 WIDTHS = (360, 1280)
 KINDS = ("one", "many", "new", "run")
@@ -106,19 +106,19 @@ def press(browser, key, code, modifiers=0, text=None):
             **({"text": text} if text and kind == "keyDown" else {})})
 
 
-def open_page(browser, stub, width, dark, kind):
-    stub.show(kind)
-    browser.open(stub.url, width, dark=dark)
+def open_page(browser, server, width, dark, kind):
+    server.show(kind)
+    browser.open(server.url, width, dark=dark)
     ready = {"run": "!document.getElementById('run').hidden && !document.getElementById('training').hidden",
              "new": "!document.getElementById('queue').hidden"}
     wait(browser, ready.get(kind, "!document.getElementById('training').hidden && "
                                   "!document.getElementById('queue').hidden"), f"{kind}: the page is filled")
 
 
-def check_look(browser, stub, width, dark, kind, axe, pictures):
+def check_look(browser, server, width, dark, kind, axe, pictures):
     shade = "dark" if dark else "light"
     name = f"{kind} at {width} px, {shade}:"
-    open_page(browser, stub, width, dark, kind)
+    open_page(browser, server, width, dark, kind)
     if kind in ("one", "many"):
         type_text(browser, TEXT)
         wait(browser, "document.getElementById('result').textContent && "
@@ -142,7 +142,7 @@ def check_look(browser, stub, width, dark, kind, axe, pictures):
     check(f"{name} nothing overflows when all is unfolded",
           browser.value("document.documentElement.scrollWidth <= innerWidth"))
     check(f"{name} no complaint on the console", browser.complaints() == [] or kind == "new", browser.complaints())
-    strange = [url for url in browser.requests() if not url.startswith(stub.url)]
+    strange = [url for url in browser.requests() if not url.startswith(server.url)]
     check(f"{name} only its own server is asked", strange == [], strange)
     check(f"{name} no text has run as a script", "broken" != browser.value("document.title"))
 
@@ -151,9 +151,9 @@ def text_of(identity):
     return f"document.getElementById('{identity}').textContent"
 
 
-def check_translation(browser, stub):
-    open_page(browser, stub, 1280, False, "one")
-    stub.most_alternatives = 2
+def check_translation(browser, server):
+    open_page(browser, server, 1280, False, "one")
+    server.most_alternatives = 2
     type_text(browser, "le chat")
     wait(browser, text_of("detected") + ".includes('French')", "translate: the language is detected while one types")
     type_text(browser, TEXT)
@@ -165,16 +165,16 @@ def check_translation(browser, stub):
           ["xylophone", "Xylograph"] and browser.value(text_of("unknown-text")) == TEXT,
           browser.value(text_of("unknown-text")))
     check("translate: fewer alternatives are requested where the server allows fewer",
-          stub.requests[-1]["alternatives"] == 2, stub.requests[-1])
+          server.requests[-1]["alternatives"] == 2, server.requests[-1])
     check("translate: the model is named", "step-5650" in browser.value(text_of("by")))
     check("translate: the result has its language", browser.value("document.getElementById('result').lang") == "fr")
     check("translate: there is no way back", browser.value(
         "document.getElementById('swap').getAttribute('aria-disabled')") == "true")
-    stub.error = (503, {"error": "Server is busy, try again in 1 s " + HOSTILE})
+    server.error = (503, {"error": "Server is busy, try again in 1 s " + HOSTILE})
     type_text(browser, "again")
     press(browser, "Enter", 13, modifiers=2)
     wait(browser, text_of("problem") + ".startsWith('Server is busy')", "translate: an error is shown")
-    stub.error = None
+    server.error = None
     press(browser, "Enter", 13, modifiers=2)
     wait(browser, text_of("result") + " === '<fr> AGAIN' && " + text_of("problem") + " === ''",
          "translate: Ctrl and Enter translate at once, and the error goes")
@@ -184,8 +184,8 @@ def check_translation(browser, stub):
          "translate: an empty text has an empty translation")
 
 
-def check_swap(browser, stub):
-    open_page(browser, stub, 1280, False, "many")
+def check_swap(browser, server):
+    open_page(browser, server, 1280, False, "many")
     check("swap: a key is requested", browser.value("!document.getElementById('key-row').hidden"))
     browser.value("const from = document.getElementById('source'); from.value = 'en';"
                   "from.dispatchEvent(new Event('change')); const to = document.getElementById('target');"
@@ -194,7 +194,7 @@ def check_swap(browser, stub):
         "[...document.getElementById('target').options].map(option => option.value)"))
     type_text(browser, "cat")
     wait(browser, text_of("result") + " === '<fr> CAT'", "swap: translated")
-    check("swap: the key is sent", stub.requests[-1].get("api_key") == "k1", stub.requests[-1])
+    check("swap: the key is sent", server.requests[-1].get("api_key") == "k1", server.requests[-1])
     check("swap: the limit is shown", browser.value(text_of("count")) == "3 of 500 characters")
     browser.value("document.getElementById('swap').click()")
     wait(browser, "document.getElementById('source').value === 'fr' && document.getElementById('target').value === 'en'"
@@ -202,9 +202,9 @@ def check_swap(browser, stub):
     check("models: their curves can be chosen", browser.value("document.getElementById('model').options.length") == 5)
 
 
-def check_keyboard(browser, stub):
+def check_keyboard(browser, server):
     """Tab visits the box in the order of the page, and each stop can be seen."""
-    open_page(browser, stub, 1280, False, "one")
+    open_page(browser, server, 1280, False, "one")
     seen = []
     for _ in range(7):
         press(browser, "Tab", 9)
@@ -214,17 +214,17 @@ def check_keyboard(browser, stub):
     check("keyboard: in the order of the page", seen[:6] == ["source", "swap", "target", "text", "result", "go"], seen)
 
 
-def check_states(browser, stub):
-    open_page(browser, stub, 1280, False, "new")
+def check_states(browser, server):
+    open_page(browser, server, 1280, False, "new")
     check("states: the reason is shown", browser.value(text_of("state")) == "no worker has loaded a model")
-    stub.show("one")
+    server.show("one")
     wait(browser, text_of("state") + " === 'serving' && !document.getElementById('training-charts').hidden",
          "states: it goes on when the server is ready")
     check("states: latency of the last minute", "≤ 5.00 ms" in browser.value(text_of("queue-scores")),
           browser.value(text_of("queue-scores")))
-    stub.status = None
+    server.status = None
     wait(browser, text_of("state") + " === 'no connection to the server'", "states: a lost server is noticed")
-    open_page(browser, stub, 1280, False, "run")
+    open_page(browser, server, 1280, False, "run")
     check("states: a run has no translation box", browser.value("document.getElementById('translate').hidden"))
     check("states: a run names itself", browser.value("document.title") == "runs/first · lstmq")
     check("states: half a line at the end of the curves is left out",
@@ -241,16 +241,16 @@ def main():
     if sys.argv[1:2] == ["axe"] and not axe:
         print("skipped: no axe (the Python package axe-core-python, or LSTMQ_AXE=/path/to/axe.min.js)")
         return 77
-    with Stub(chart) as stub, chromium.Browser(path) as browser:
+    with PageServer(chart) as server, chromium.Browser(path) as browser:
         for kind in KINDS:
             for width in WIDTHS:
                 for dark in (False, True) if kind == "many" else (width == 360,):
-                    check_look(browser, stub, width, dark, kind, axe, pictures)
+                    check_look(browser, server, width, dark, kind, axe, pictures)
         if not axe:
-            check_translation(browser, stub)
-            check_swap(browser, stub)
-            check_keyboard(browser, stub)
-            check_states(browser, stub)
+            check_translation(browser, server)
+            check_swap(browser, server)
+            check_keyboard(browser, server)
+            check_states(browser, server)
         browser.call("Page.navigate", {"url": "about:blank"})
     print(f"{len(failures)} failures" if failures else "the page: fits, draws, translates, asks its own server only")
     return 1 if failures else 0

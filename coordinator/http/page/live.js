@@ -71,7 +71,7 @@ function queueScores(status) {
         ["Sentences/s", figure(status.sentences_per_s), `${figure(status.capacity_per_s)} possible`],
         ["Flows", number(status.flow_count), `${number(status.clients)} queue clients`],
         ["Median latency", latency ? bounded(latency.half) : "–", refused ? "the metrics need a token"
-            : latency && latency.half !== null ? `99 % ${bounded(latency.most)}` : "no request for a minute"],
+            : latency && latency.half !== null ? `99 % ${bounded(latency.most)}` : "no request seen"],
         ["Answered", number(done.ok), `${number(done.busy)} refused, ${number(done.expired)} late, ` +
             `${number(lost)} failed`]
     ]);

@@ -1,7 +1,7 @@
-"""page_stub.py - a server that speaks the endpoints of the page, with invented models, workers and translations.
+"""page_server.py - a server that speaks the endpoints of the page, with invented models, workers and translations.
 
-It sends the page's own files, with the header by which lstmq confines a page. A Stub is a context manager; `stub.url`
-is its address, and its fields say what it answers."""
+It sends the page's own files, with the header by which lstmq confines a page. A PageServer is a context manager;
+`server.url` is its address, and its fields say what it answers."""
 import http.server
 import json
 import os
@@ -56,11 +56,11 @@ RUN_STATUS = {
                  "rows": 49600, "busy_seconds": 812.4, "waited_seconds": 14.2} for w in range(1, 5)]}
 
 
-class Stub:
+class PageServer:
     def __init__(self, chart):
         self.chart = chart
         self.show("one")
-        stub = self
+        server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -81,7 +81,7 @@ class Stub:
 
             def answer(self, body=None):
                 path = urllib.parse.urlsplit(self.path)
-                found = stub.file(path.path) or stub.answer(path.path, body)
+                found = server.file(path.path) or server.answer(path.path, body)
                 self.send(*found)
 
             def do_GET(self):
