@@ -22,6 +22,14 @@ static void file_write(const int *order, struct buffer *out)
     assert_ok(buffer_ok(out, &err), err);
 }
 
+static void file_write_in_order(struct buffer *bytes)
+{
+    int order[MODEL_TENSORS];
+    for (int i = 0; i < MODEL_TENSORS; i++)
+        order[i] = i;
+    file_write(order, bytes);
+}
+
 static struct model *file_open(const struct buffer *bytes, bool *borrowed, struct err *err)
 {
     const struct checkpoint *checkpoint = &file_drawn.checkpoint;
@@ -37,14 +45,11 @@ static void file_has_parameters(const struct model *model)
 
 static void tensors_in_order_are_used_where_they_lie(void **state)
 {
-    int order[MODEL_TENSORS];
     struct buffer bytes = {0};
     bool borrowed;
     struct err err;
     (void)state;
-    for (int i = 0; i < MODEL_TENSORS; i++)
-        order[i] = i;
-    file_write(order, &bytes);
+    file_write_in_order(&bytes);
     struct model *model = file_open(&bytes, &borrowed, &err);
     assert_non_null(model);
     assert_true(borrowed);
@@ -76,14 +81,11 @@ static void tensors_in_another_order_are_copied(void **state)
 /* A file of another model has the same names and other shapes. */
 static void another_shape_or_a_missing_tensor_is_refused(void **state)
 {
-    int order[MODEL_TENSORS];
     struct buffer bytes = {0};
     bool borrowed;
     struct err err;
     (void)state;
-    for (int i = 0; i < MODEL_TENSORS; i++)
-        order[i] = i;
-    file_write(order, &bytes);
+    file_write_in_order(&bytes);
     file_drawn.config.model_hidden++;
     assert_err(file_open(&bytes, &borrowed, &err) != NULL, err, ERR_DATA, "the configuration wants");
     assert_false(borrowed);
